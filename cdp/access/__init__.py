@@ -1,0 +1,1 @@
+"""Who may send and who may read: sources, tokens, and the accounting of messages."""

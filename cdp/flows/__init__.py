@@ -1,0 +1,1 @@
+"""Journeys: each file is one, and each runs in one transaction."""

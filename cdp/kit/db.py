@@ -1,0 +1,173 @@
+"""The database: one place that opens transactions, one place that commits.
+
+Stores receive a `Transaction`. Small statements are SQLAlchemy Core; set-based work is static SQL
+with array parameters (`bulk`); mass writes are binary COPY (`copy`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from cdp.kit.errors import Fault
+
+Row = tuple[Any, ...]
+
+_RETRY_AFTER_SECONDS = 2
+_UNAVAILABLE_STATES = ("08", "53", "57", "58")
+_CONFLICT_STATES = ("40001", "40P01", "55P03")
+
+
+class Transaction:
+    """One open transaction; it ends with the block that opened it.
+
+    `statements` counts what was sent to the server, so that a test can hold a batch to a constant.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.statements = 0
+
+    @property
+    def raw(self) -> "psycopg.Connection[Row]":
+        """The psycopg connection under this transaction, for bulk work."""
+        driver = self.connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        return driver
+
+    def run(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
+        """Execute and return the number of rows touched."""
+        self.statements += 1
+        return self.connection.execute(statement, params or {}).rowcount
+
+    def all(self, statement: Executable, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """Every row, as plain tuples."""
+        self.statements += 1
+        return [tuple(row) for row in self.connection.execute(statement, params or {})]
+
+    def one_or_none(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row | None:
+        """The only row, or None; more than one is an error."""
+        self.statements += 1
+        row = self.connection.execute(statement, params or {}).one_or_none()
+        return None if row is None else tuple(row)
+
+    def scalar(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Any:
+        """The first column of the first row, or None."""
+        self.statements += 1
+        return self.connection.execute(statement, params or {}).scalar()
+
+    def bulk(self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None) -> list[Row]:
+        """Run static set-based SQL with `%(name)s` parameters; arrays travel in binary.
+
+        Returns the rows when the statement gives any, otherwise an empty list.
+        """
+        self.statements += 1
+        with self.raw.cursor(binary=True) as cursor:
+            cursor.execute(query, params)
+            return cursor.fetchall() if cursor.description is not None else []
+
+    def copy(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Append rows with binary COPY; `table` is `schema.name`, `types` are PostgreSQL type names."""
+        self.statements += 1
+        target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        with self.raw.cursor() as cursor, cursor.copy(target) as stream:
+            stream.set_types(list(types))
+            for row in rows:
+                stream.write_row(row)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part that may fail and be taken back without losing the transaction."""
+        with self.connection.begin_nested():
+            yield
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database."""
+
+    def __init__(self, url: str, *, pool_size: int = 8, application_name: str = "cdp") -> None:
+        self.url = url
+        self.engine: Engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=4,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            connect_args={"application_name": application_name, "connect_timeout": 5},
+        )
+        event.listen(self.engine, "connect", _prepare_session)
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[Transaction]:
+        """Open a transaction; commit when the block ends well, roll back otherwise.
+
+        A reading transaction sees one snapshot throughout. An unreachable, restarting or full
+        database becomes the fault `database_unavailable` (503, with Retry-After).
+        """
+        try:
+            with self.engine.connect() as connection:
+                if read_only:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                outer = connection.begin()
+                try:
+                    yield Transaction(connection)
+                except BaseException:
+                    outer.rollback()
+                    raise
+                outer.commit()
+        except (DBAPIError, psycopg.Error) as error:
+            fault = _fault_of(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+    def is_ready(self) -> bool:
+        """True when the database answers."""
+        try:
+            with self.transaction(read_only=True) as tx:
+                return bool(tx.scalar(text("SELECT 1")) == 1)
+        except Fault:
+            return False
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+def is_conflict(error: BaseException) -> bool:
+    """True for a lost race (serialization, deadlock, lock timeout) that a retry settles."""
+    return _sqlstate(error) in _CONFLICT_STATES
+
+
+def _prepare_session(connection: "psycopg.Connection[Row]", _record: object) -> None:
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SET timezone = 'UTC'")
+        cursor.execute("SET lock_timeout = '30s'")
+        cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
+    connection.autocommit = False
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "sqlstate", None)
+
+
+def _fault_of(error: DBAPIError | psycopg.Error) -> Fault | None:
+    state = _sqlstate(error)
+    is_lost = isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
+    if (state is None and is_lost) or (state is not None and state[:2] in _UNAVAILABLE_STATES):
+        return Fault(
+            "database_unavailable",
+            "The database cannot take work right now",
+            f"PostgreSQL answered {state or 'nothing'}; nothing of this request was stored. Try again shortly.",
+            status=503,
+            retry_after_seconds=_RETRY_AFTER_SECONDS,
+        )
+    return None

@@ -1,0 +1,13 @@
+"""The whole schema at once: for migrations, the erasure plan, the export plan and the house tests."""
+
+from sqlalchemy import Table
+
+from cdp.schema import access, audit, behavior, consent, destinations, identity, rights, segments, vault
+from cdp.schema.dictionary import metadata
+
+MODULES = (access, audit, behavior, consent, destinations, identity, rights, segments, vault)
+
+
+def tables() -> list[Table]:
+    """Every declared table, in order of its full name."""
+    return sorted(metadata.tables.values(), key=lambda table: table.fullname)

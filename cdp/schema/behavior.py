@@ -1,0 +1,129 @@
+"""Tables of the behavior room: events, stated traits, computed traits, and the memory of message ids."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from cdp.schema.dictionary import impersonal, metadata, personal
+
+_OWN_ID = "a random id that means nothing outside this store"
+_INTERNAL = "bookkeeping derived from the exported events"
+
+
+def _tie(retention: str, category: str = "event") -> dict[str, object]:
+    return personal(
+        erase="delete", retention=retention, export=None, category=category, why_not_exported=_OWN_ID, via="anchor"
+    )
+
+
+def _fact(export: str, retention: str = "event_class", category: str = "event", erase: str = "delete") -> dict[str, object]:
+    return personal(erase=erase, retention=retention, export=export, category=category, via="anchor")
+
+
+def _derived(retention: str, category: str) -> dict[str, object]:
+    return personal(
+        erase="delete", retention=retention, export=None, category=category, why_not_exported=_INTERNAL, via="anchor"
+    )
+
+
+event = Table(
+    "event",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("event_class")),
+    Column("occurred_at", DateTime(timezone=True), primary_key=True, info=_fact("occurred_at")),
+    Column("event_id", UUID(as_uuid=False), primary_key=True, info=_tie("event_class")),
+    Column("retention_class", Text, primary_key=True, info=_fact("retention_class")),
+    Column("received_at", DateTime(timezone=True), nullable=False, info=_fact("received_at")),
+    Column("source_id", Integer, nullable=False, info=_fact("source")),
+    Column("name_id", Integer, nullable=False, info=_fact("name")),
+    Column("bits", BigInteger, nullable=False, info=_fact("purposes")),
+    Column("plain", JSONB, info=_fact("properties")),
+    Column("sealed", LargeBinary, nullable=False, info=_fact("message", erase="shred")),
+    CheckConstraint("bits > 0", name="bits"),
+    Index(None, "name_id", "occurred_at"),
+    schema="behavior",
+    comment="One row an event, partitioned by retention class and month of occurred_at; rewritten by nothing. "
+    "name_id 0 is an event that the tracking plan does not name: its name is sealed.",
+    postgresql_partition_by="LIST (retention_class)",
+)
+
+duplicate = Table(
+    "duplicate",
+    metadata,
+    Column("event_id", UUID(as_uuid=False), primary_key=True, info=_derived("event_class", "event")),
+    Column("body_digest", LargeBinary, nullable=False, info=_derived("event_class", "event")),
+    Column("keep_until", Date, nullable=False, info=_derived("event_class", "event")),
+    schema="behavior",
+    comment="Stored message ids as keyed digests, so that one message counts once; hash-partitioned.",
+    postgresql_partition_by="HASH (event_id)",
+)
+
+term = Table(
+    "term",
+    metadata,
+    Column("term_id", Integer, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("vocabulary", Text, nullable=False, info=impersonal()),
+    Column("term", Text, nullable=False, info=impersonal()),
+    UniqueConstraint("vocabulary", "term"),
+    schema="behavior",
+    comment="Vocabulary strings interned once for all people; vocabulary 'event' holds the event names.",
+)
+
+trait = Table(
+    "trait",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("traits", "trait")),
+    Column("name", Text, primary_key=True, info=_fact("name", "traits", "trait")),
+    Column("occurred_at", DateTime(timezone=True), nullable=False, info=_fact("occurred_at", "traits", "trait")),
+    Column("received_at", DateTime(timezone=True), nullable=False, info=_fact("received_at", "traits", "trait")),
+    Column("event_id", UUID(as_uuid=False), nullable=False, info=_tie("traits", "trait")),
+    Column("bits", BigInteger, nullable=False, info=_fact("purposes", "traits", "trait")),
+    Column("plain", JSONB, info=_fact("plain", "traits", "trait")),
+    Column("sealed", LargeBinary, info=_fact("value", "traits", "trait", erase="shred")),
+    Column("is_rectified", Boolean, nullable=False, server_default=text("false"), info=_fact("is_rectified", "traits", "trait")),
+    CheckConstraint("(plain IS NULL) <> (sealed IS NULL)", name="one_form"),
+    schema="behavior",
+    comment="Stated traits per anchor: the latest by (occurred_at, received_at, event_id) wins, a rectified one always.",
+)
+
+bucket = Table(
+    "bucket",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("event_class", "computed_trait")),
+    Column("trait", Text, primary_key=True, info=_fact("trait", "event_class", "computed_trait")),
+    Column("day", Date, primary_key=True, info=_fact("day", "event_class", "computed_trait")),
+    Column("generation", SmallInteger, nullable=False, info=_derived("event_class", "computed_trait")),
+    Column("events", BigInteger, nullable=False, info=_fact("events", "event_class", "computed_trait")),
+    Column("total", Double, nullable=False, info=_fact("total", "event_class", "computed_trait")),
+    Column("last_at", DateTime(timezone=True), nullable=False, info=_fact("last_at", "event_class", "computed_trait")),
+    Column("last_event_id", UUID(as_uuid=False), nullable=False, info=_derived("event_class", "computed_trait")),
+    Column("last_plain", JSONB, info=_fact("last", "event_class", "computed_trait")),
+    schema="behavior",
+    comment="Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. "
+    "Only ever added to or recomputed, never subtracted from.",
+)
+
+landmark = Table(
+    "landmark",
+    metadata,
+    Column("trait", Text, primary_key=True, info=impersonal()),
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("landmark_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    schema="behavior",
+    comment="The fixed instant L of forward decay, by trait and generation.",
+)

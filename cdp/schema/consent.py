@@ -1,0 +1,120 @@
+"""Tables of the consent room: the ledger, and the verdicts in force as per-purpose projections."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from cdp.schema.dictionary import impersonal, metadata, personal
+
+_OWN_ID = "a random id that means nothing outside this store"
+
+
+def _tie(via: str) -> dict[str, object]:
+    return personal(
+        erase="delete", retention="consent_records", export=None, category="consent", why_not_exported=_OWN_ID, via=via
+    )
+
+
+def _fact(export: str, via: str = "identifier") -> dict[str, object]:
+    return personal(erase="delete", retention="consent_records", export=export, category="consent", via=via)
+
+
+purpose = Table(
+    "purpose",
+    metadata,
+    Column("purpose", Text, primary_key=True, info=impersonal()),
+    Column("bit", SmallInteger, nullable=False, unique=True, info=impersonal()),
+    Column("added_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    CheckConstraint("bit BETWEEN 0 AND 62", name="bit"),
+    schema="consent",
+    comment="Purposes ever declared, each with its bit in behavior.event.bits; a bit is never given twice.",
+)
+
+record = Table(
+    "record",
+    metadata,
+    Column("record_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("identifier_id", BigInteger, nullable=False, info=_tie("identifier")),
+    Column("purpose", Text, nullable=False, info=_fact("purpose")),
+    Column("act", Text, nullable=False, info=_fact("act")),
+    Column("authority", Text, nullable=False, info=_fact("authority")),
+    Column("jurisdiction", Text, nullable=False, info=_fact("jurisdiction")),
+    Column("notice_version", Text, info=_fact("notice_version")),
+    Column("notice_hash", LargeBinary, info=_fact("notice_hash")),
+    Column("source_id", Integer, info=_fact("source")),
+    Column("signal", Text, info=_fact("signal")),
+    Column("signal_hash", LargeBinary, info=_fact("signal_hash")),
+    Column("rule", Text, info=_fact("rule")),
+    Column("policy_fingerprint", LargeBinary, nullable=False, info=impersonal()),
+    Column("occurred_at", DateTime(timezone=True), nullable=False, info=_fact("occurred_at")),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, info=_fact("recorded_at")),
+    Column("valid_until", DateTime(timezone=True), info=_fact("valid_until")),
+    CheckConstraint("act IN ('grant', 'refuse', 'withdraw', 'object')", name="act"),
+    CheckConstraint("authority IN ('authenticated', 'operator', 'imported', 'device', 'signal')", name="authority"),
+    CheckConstraint("valid_until IS NULL OR act = 'grant'", name="only_grants_end"),
+    Index(None, "identifier_id", "purpose"),
+    schema="consent",
+    comment="The ledger: one row an act, never updated. Fields follow ISO/IEC TS 27560.",
+)
+
+permitted = Table(
+    "permitted",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("profile")),
+    Column("purpose", Text, primary_key=True, info=_fact("purpose", "profile")),
+    Column("since", DateTime(timezone=True), nullable=False, info=_fact("since", "profile")),
+    Column("until", DateTime(timezone=True), info=_fact("until", "profile")),
+    Column(
+        "reader_pseudonym",
+        Text,
+        nullable=False,
+        info=personal(
+            erase="delete",
+            retention="consent_records",
+            export=None,
+            category="consent",
+            why_not_exported="a keyed hash under which one role reads",
+            via="profile",
+        ),
+    ),
+    Column(
+        "traits",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        info=personal(
+            erase="delete",
+            retention="traits",
+            export=None,
+            category="trait",
+            why_not_exported="a copy of behavior.trait, which is exported",
+            via="profile",
+        ),
+    ),
+    Index(None, "purpose", "reader_pseudonym", unique=True),
+    schema="consent",
+    comment="Verdicts in force: one partition per purpose, holding permitted profiles only (the projection). "
+    "Opt-out purposes without any record have since = -infinity.",
+    postgresql_partition_by="LIST (purpose)",
+)
+
+refused = Table(
+    "refused",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("profile")),
+    Column("purpose", Text, primary_key=True, info=_fact("purpose", "profile")),
+    Column("reason", Text, nullable=False, info=_fact("reason", "profile")),
+    schema="consent",
+    comment="Refusals that rest on something recorded; a profile in neither table simply has no record.",
+)
+
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("withdrawal_id", BigInteger, primary_key=True, autoincrement=True, info=_tie("profile")),
+    Column("profile_id", BigInteger, nullable=False, info=_tie("profile")),
+    Column("purpose", Text, nullable=False, info=_fact("purpose", "profile")),
+    Column("withdrawn_at", DateTime(timezone=True), nullable=False, info=_fact("withdrawn_at", "profile")),
+    Index(None, "profile_id"),
+    schema="consent",
+    comment="Permissions that ended: the worker clears the purpose's bits of earlier events, then deletes the row.",
+)

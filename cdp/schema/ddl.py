@@ -1,0 +1,83 @@
+"""The schema as PostgreSQL statements: what the first migration froze, and what tests compare with.
+
+`python -m cdp.schema.ddl` prints them.
+"""
+
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
+
+from cdp.schema.all import tables
+from cdp.schema.dictionary import SCHEMAS, declaration_of
+
+DUPLICATE_PARTITIONS = 8
+
+_MARKETER_COLUMNS = "reader_pseudonym, since, until, traits"
+
+_ROLES = """
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'cdp_marketer') THEN
+        CREATE ROLE cdp_marketer NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE NOTICE 'role cdp_marketer was not created: ask an administrator to create it (NOLOGIN)';
+    WHEN unique_violation OR duplicate_object THEN
+        NULL;
+END
+$$;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+"""
+
+
+def statements() -> list[str]:
+    """Every statement of an empty store, in order."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    out = [f"CREATE SCHEMA {name}" for name in SCHEMAS]
+    for table in tables():
+        out.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+        ordered = sorted(table.indexes, key=lambda index: str(index.name))
+        out.extend(str(CreateIndex(index).compile(dialect=dialect)).strip() for index in ordered)
+        if table.comment:
+            out.append(str(SetTableComment(table).compile(dialect=dialect)))
+        out.extend(
+            str(SetColumnComment(column).compile(dialect=dialect)) for column in table.columns if column.comment
+        )
+    out.extend(_partitions())
+    out.extend(_without_statistics())
+    out.append("INSERT INTO identity.generation (only, version, next_sequence) VALUES (1, 1, 1)")
+    return out
+
+
+def render() -> str:
+    """The statements as one SQL script, roles included."""
+    return ";\n\n".join(statements()) + ";\n" + _ROLES
+
+
+def _partitions() -> list[str]:
+    return [
+        f"CREATE TABLE behavior.duplicate_{number} PARTITION OF behavior.duplicate "
+        f"FOR VALUES WITH (MODULUS {DUPLICATE_PARTITIONS}, REMAINDER {number})"
+        for number in range(DUPLICATE_PARTITIONS)
+    ]
+
+
+def _without_statistics() -> list[str]:
+    """Sealed and pseudonymous bytes never reach pg_statistic: rights.md, Erasure."""
+    out = []
+    for table in tables():
+        for column in table.columns:
+            declared = declaration_of(column)
+            is_bytes = column.type.compile(dialect=postgresql.dialect()) == "BYTEA"  # type: ignore[no-untyped-call]
+            if declared is not None and declared.is_personal and is_bytes:
+                out.append(f"ALTER TABLE {table.fullname} ALTER COLUMN {column.name} SET STATISTICS 0")
+    return out
+
+
+def marketer_grant() -> str:
+    """The columns of a projection that the marketer's database role may read."""
+    return _MARKETER_COLUMNS
+
+
+if __name__ == "__main__":
+    print(render(), end="")

@@ -1,0 +1,88 @@
+"""The data dictionary: what each column says about a person, and what happens to it.
+
+Every column carries `personal(...)` or `impersonal(...)` in `Column.info`. The erasure plan and the
+export plan are computed from these declarations (house.md); a column without one fails the tests.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, MetaData, Table
+
+SCHEMAS = ("access", "identity", "consent", "behavior", "segments", "rights", "destinations", "vault", "audit")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "pk": "%(table_name)s_pkey",
+    }
+)
+
+
+class Erase(StrEnum):
+    """What erasing a person does to a column's row or value."""
+
+    DELETE = "delete"
+    SEVER = "sever"
+    SHRED = "shred"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """The privacy declaration of one column.
+
+    `export` names the field in an access export, None when it is not exported; `via` names the id
+    space that ties the row to a person (`identifier`, `anchor`, `profile`, `request`).
+    """
+
+    is_personal: bool
+    erase: Erase | None = None
+    retention: str | None = None
+    export: str | None = None
+    category: str | None = None
+    why_kept: str | None = None
+    why_not_exported: str | None = None
+    via: str | None = None
+
+
+def personal(
+    *,
+    erase: Erase | str,
+    retention: str,
+    export: str | None,
+    category: str,
+    why_kept: str | None = None,
+    why_not_exported: str | None = None,
+    via: str | None = None,
+) -> dict[str, Any]:
+    """Declare a column that says something about a person.
+
+    Raises ValueError when a kept column gives no reason, or a hidden one says not why.
+    """
+    verb = Erase(erase)
+    if verb is Erase.KEEP and not why_kept:
+        raise ValueError("a kept personal column needs why_kept")
+    if export is None and not why_not_exported:
+        raise ValueError("a personal column that is not exported needs why_not_exported")
+    declaration = Declaration(True, verb, retention, export, category, why_kept, why_not_exported, via)
+    return {"dictionary": declaration}
+
+
+def impersonal() -> dict[str, Any]:
+    """Declare a column that says nothing about any person."""
+    return {"dictionary": Declaration(is_personal=False)}
+
+
+def declaration_of(column: "Column[Any]") -> Declaration | None:
+    """The declaration of a column, None when it is missing (which fails the tests)."""
+    found = column.info.get("dictionary")
+    return found if isinstance(found, Declaration) else None
+
+
+def undeclared(tables: "list[Table]") -> list[str]:
+    """Names of columns without a declaration, as `schema.table.column`."""
+    return [f"{t.fullname}.{c.name}" for t in tables for c in t.columns if declaration_of(c) is None]

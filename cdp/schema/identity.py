@@ -1,0 +1,273 @@
+"""Tables of the identity room: identifiers, anchors, who owns what, and why.
+
+`resolution` is the recorded sequence; `link`, `canonical`, `profile` and `identifier.is_shared` are what
+the rules make of it, and can be recomputed from it at any time (docs/explanation/identity.md).
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+from cdp.schema.dictionary import impersonal, metadata, personal
+
+_OWN_ID = "a random id that means nothing outside this store"
+
+
+def _tie(via: str, erase: str = "delete") -> dict[str, object]:
+    return personal(
+        erase=erase, retention="identifiers", export=None, category="identifier", why_not_exported=_OWN_ID, via=via
+    )
+
+
+identifier = Table(
+    "identifier",
+    metadata,
+    Column("identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column(
+        "type",
+        Text,
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="type", category="identifier", via="identifier"),
+    ),
+    Column(
+        "pseudonym",
+        LargeBinary,
+        nullable=False,
+        unique=True,
+        info=personal(
+            erase="delete",
+            retention="identifiers",
+            export=None,
+            category="identifier",
+            why_not_exported="a keyed hash of the exported value",
+            via="identifier",
+        ),
+    ),
+    Column("pseudonym_version", SmallInteger, nullable=False, info=impersonal()),
+    Column(
+        "sealed",
+        LargeBinary,
+        nullable=False,
+        info=personal(erase="shred", retention="identifiers", export="value", category="identifier", via="identifier"),
+    ),
+    Column(
+        "is_shared",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        info=personal(erase="delete", retention="identifiers", export="is_shared", category="identifier", via="identifier"),
+    ),
+    Column(
+        "first_seen_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(
+            erase="delete", retention="identifiers", export="first_seen_at", category="identifier", via="identifier"
+        ),
+    ),
+    Column(
+        "last_seen_on",
+        Date,
+        nullable=False,
+        info=personal(
+            erase="delete", retention="identifiers", export="last_seen_on", category="identifier", via="identifier"
+        ),
+    ),
+    schema="identity",
+    comment="The only table that holds pseudonyms; everything else holds the random identifier_id.",
+)
+
+profile = Table(
+    "profile",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("profile")),
+    Column("born_sequence", BigInteger, nullable=False, unique=True, info=_tie("profile")),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="created_at", category="identifier", via="profile"),
+    ),
+    Column("merged_into", BigInteger, info=_tie("profile")),
+    Column(
+        "is_quarantined",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        info=personal(
+            erase="delete", retention="identifiers", export="is_quarantined", category="identifier", via="profile"
+        ),
+    ),
+    Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+    schema="identity",
+    comment="Profiles by stable id; born_sequence names the resolution that made it, the older one survives a merge.",
+)
+
+anchor = Table(
+    "anchor",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
+    Column("members_digest", LargeBinary, nullable=False, unique=True, info=_tie("anchor")),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="created_at", category="identifier", via="anchor"),
+    ),
+    Column("is_settled", Boolean, nullable=False, info=_tie("anchor")),
+    schema="identity",
+    comment="Interned identifier sets; not settled where a limit with a window may decide otherwise later.",
+)
+
+anchor_member = Table(
+    "anchor_member",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
+    Column("identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Index(None, "identifier_id", "anchor_id"),
+    schema="identity",
+    comment="Which identifiers an anchor holds, dropped ones included.",
+)
+
+anchor_source = Table(
+    "anchor_source",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
+    Column(
+        "source_id",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        info=personal(erase="delete", retention="identifiers", export="source", category="identifier", via="anchor"),
+    ),
+    schema="identity",
+    comment="Which sources asserted an anchor: gives jurisdictions, and how far an erasure may reach.",
+)
+
+canonical = Table(
+    "canonical",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
+    Column("profile_id", BigInteger, nullable=False, info=_tie("profile")),
+    Index(None, "profile_id", "anchor_id"),
+    schema="identity",
+    comment="The canonical map: which anchors make one profile today.",
+)
+
+link = Table(
+    "link",
+    metadata,
+    Column("identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("profile_id", BigInteger, nullable=False, info=_tie("profile")),
+    Column(
+        "linked_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="linked_at", category="identifier", via="identifier"),
+    ),
+    Index(None, "profile_id", "identifier_id"),
+    schema="identity",
+    comment="Which profile owns an identifier now.",
+)
+
+resolution = Table(
+    "resolution",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
+    Column("anchor_id", BigInteger, nullable=False, info=_tie("anchor")),
+    Column("source_id", Integer, nullable=False, info=_tie("anchor")),
+    Column(
+        "received_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="received_at", category="identifier", via="anchor"),
+    ),
+    Column(
+        "message_sealed",
+        LargeBinary,
+        nullable=False,
+        info=personal(erase="shred", retention="identifiers", export="message_id", category="identifier", via="anchor"),
+    ),
+    Column("policy_fingerprint", LargeBinary, nullable=False, info=impersonal()),
+    Index(None, "anchor_id"),
+    schema="identity",
+    comment="The recorded sequence: every application of the rules, in the order in which it took effect.",
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("evidence_id", BigInteger, primary_key=True, autoincrement=True, info=_tie("identifier")),
+    Column("sequence", BigInteger, nullable=False, info=_tie("identifier")),
+    Column(
+        "kind",
+        Text,
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="kind", category="identifier", via="identifier"),
+    ),
+    Column(
+        "rule",
+        Text,
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="rule", category="identifier", via="identifier"),
+    ),
+    Column("identifier_id", BigInteger, nullable=False, info=_tie("identifier")),
+    Column("other_identifier_id", BigInteger, info=_tie("identifier")),
+    Column("profile_id", BigInteger, nullable=False, info=_tie("profile")),
+    Column("other_profile_id", BigInteger, info=_tie("profile")),
+    Column(
+        "at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="at", category="identifier", via="identifier"),
+    ),
+    Column("policy_fingerprint", LargeBinary, nullable=False, info=impersonal()),
+    CheckConstraint(
+        "kind IN ('link', 'merge', 'refusal', 'shared', 'quarantine', 'never', 'unmerge', 'allow_again')", name="kind"
+    ),
+    Index(None, "identifier_id"),
+    Index(None, "other_identifier_id", postgresql_where=text("other_identifier_id IS NOT NULL")),
+    Index(None, "profile_id"),
+    schema="identity",
+    comment="Append-only evidence of links, merges and refusals; `rule` is the rule's name in the policy.",
+)
+
+never = Table(
+    "never",
+    metadata,
+    Column("identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("other_identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column(
+        "created_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="created_at", category="identifier", via="identifier"),
+    ),
+    CheckConstraint("identifier_id < other_identifier_id", name="ordered"),
+    Index(None, "other_identifier_id"),
+    schema="identity",
+    comment="Pairs that an unmerge keeps apart; gone when either side is erased.",
+)
+
+generation = Table(
+    "generation",
+    metadata,
+    Column("only", SmallInteger, primary_key=True, info=impersonal()),
+    Column("version", BigInteger, nullable=False, info=impersonal()),
+    Column("next_sequence", BigInteger, nullable=False, info=impersonal()),
+    CheckConstraint("only = 1", name="only"),
+    schema="identity",
+    comment="One row: the version of the mapping (caches compare it) and the next number of the recorded sequence.",
+)

@@ -1,0 +1,82 @@
+"""Bring a database to the newest schema: forward only, one migrator at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from cdp.kit.errors import Fault
+
+_FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+_MIGRATION_LOCK = 7_142_316_001
+_OLDEST_SERVER = 150_000
+
+
+def migrate(url: str) -> list[str]:
+    """Apply what is missing, all in one transaction; returns the revisions applied, oldest first.
+
+    Raises Fault when the server is older than PostgreSQL 15, or the database is ahead of this code.
+    """
+    with _connected(url) as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        _require_server(connection)
+        before = current_revision(connection)
+        script = ScriptDirectory(str(_FOLDER))
+        known = {revision.revision for revision in script.walk_revisions()}
+        if before is not None and before not in known:
+            raise Fault(
+                "schema_too_new",
+                "The database is newer than this program",
+                f"Its schema is at revision {before}, which this version of cdp does not know. Run a newer version.",
+            )
+        pending = _pending(script, before)
+        if pending:
+            config = Config()
+            config.set_main_option("script_location", str(_FOLDER))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        return pending
+
+
+def is_current(connection: Connection) -> bool:
+    """True when nothing is left to apply."""
+    return current_revision(connection) == ScriptDirectory(str(_FOLDER)).get_current_head()
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that the database is at, None when it is empty."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": "schema_version", "version_table_schema": "public"}
+    )
+    return context.get_current_revision()
+
+
+def _pending(script: ScriptDirectory, before: str | None) -> list[str]:
+    newest_first = [revision.revision for revision in script.iterate_revisions("head", before or "base")]
+    return newest_first[::-1]
+
+
+def _require_server(connection: Connection) -> None:
+    version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+    if version < _OLDEST_SERVER:
+        raise Fault(
+            "server_too_old",
+            "PostgreSQL is too old",
+            f"The server reports version {version // 10_000}; cdp needs PostgreSQL 15 or newer.",
+        )
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
