@@ -1,0 +1,70 @@
+"""Tables of the strongroom: wrapped subject keys, the epochs they hang on, and check values of root keys.
+
+No key lies here in the clear, and no epoch key lies here at all. Only `cdp.vault.store` may name these tables.
+"""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, Integer, LargeBinary, Table, Text
+
+from cdp.schema.dictionary import impersonal, metadata, personal
+
+epoch = Table(
+    "epoch",
+    metadata,
+    Column("epoch_id", Integer, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("retired_at", DateTime(timezone=True), info=impersonal()),
+    Column("destroyed_at", DateTime(timezone=True), info=impersonal()),
+    CheckConstraint("epoch_id > 0", name="epoch_id"),
+    CheckConstraint("destroyed_at IS NULL OR retired_at IS NOT NULL", name="destroyed"),
+    schema="vault",
+    comment="Epochs; their keys live at the key provider. A backup is usable until its epoch's key is destroyed.",
+)
+
+subject_key = Table(
+    "subject_key",
+    metadata,
+    Column(
+        "subject_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info=personal(
+            erase="shred",
+            retention="identifiers",
+            export=None,
+            category="key",
+            why_not_exported="a random id that means nothing outside this store",
+            via="subject",
+        ),
+    ),
+    Column("epoch_id", Integer, ForeignKey("vault.epoch.epoch_id"), nullable=False, info=impersonal()),
+    Column(
+        "wrapped",
+        LargeBinary,
+        nullable=False,
+        info=personal(
+            erase="shred",
+            retention="identifiers",
+            export=None,
+            category="key",
+            why_not_exported="a wrapped key: what it opens is exported, the key is not",
+            via="subject",
+        ),
+    ),
+    CheckConstraint("subject_id > 0", name="subject_id"),
+    CheckConstraint("octet_length(wrapped) = 61", name="wrapped"),
+    schema="vault",
+    comment="One key per anchor and per identifier, wrapped under an epoch key; deleting the row shreds all it sealed.",
+)
+
+key_check = Table(
+    "key_check",
+    metadata,
+    Column("name", Text, primary_key=True, info=impersonal()),
+    Column("check_value", LargeBinary, nullable=False, info=impersonal()),
+    Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("destroyed_at", DateTime(timezone=True), info=impersonal()),
+    CheckConstraint("octet_length(check_value) = 16", name="check_value"),
+    schema="vault",
+    comment="What each root key must answer, so that a missing or wrong one is noticed before anything is written.",
+)
