@@ -1,0 +1,83 @@
+"""What every test may ask for: a home folder, and a fresh, migrated database on a real PostgreSQL.
+
+Each pytest worker has a server of its own, made from the programs in the wheel; `CDP_TEST_POSTGRES=16` chooses the other
+version. The migrations run once per worker, into a template; each test that asks for a database gets a clone of it.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from cdp.kit.db import Database
+from cdp.kit.embedded import EmbeddedPostgres
+from cdp.schema.migrate import migrate
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty CDP_HOME."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[EmbeddedPostgres]:
+    """A running PostgreSQL of the version under test; it does not wait for the disk."""
+    folder = Path(tempfile.mkdtemp(prefix="cdp-test-"))
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
+    version = os.environ.get("CDP_TEST_POSTGRES", "18")
+    if version not in ("18", "16"):
+        raise pytest.UsageError(f"CDP_TEST_POSTGRES is {version!r}; it must be 18 or 16")
+    server = EmbeddedPostgres(folder / "home", version="16" if version == "16" else "18", durable=False)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedPostgres) -> str:
+    """The name of a database with every migration applied."""
+    _administer(server, "CREATE DATABASE {} TEMPLATE cdp OWNER cdp", "migrated")
+    migrate(server.url_for("cdp", "migrated"))
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """The URL of a migrated database that only this test uses."""
+    name = f"test_{next(_numbers)}"
+    _administer(server, "CREATE DATABASE {} TEMPLATE {} OWNER cdp", name, template)
+    try:
+        yield server.url_for("cdp", name)
+    finally:
+        _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A migrated database that only this test uses."""
+    database = Database(database_url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
+    url = server.url_for("cdp_admin", "postgres").replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
