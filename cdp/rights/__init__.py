@@ -1,0 +1,1 @@
+"""Rights: heard, checked, carried out once, provable."""
