@@ -1,0 +1,151 @@
+"""The tracking plan: which events exist, and for each property whether it is kept plain, sealed or dropped."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from cdp.policy.frozen import CategoryKey, Entry, Frozen, Key, Name, Text
+from cdp.policy.vocabularies import Vocabulary
+
+
+class PropertyType(StrEnum):
+    """What a value must be; `any` (objects, lists, whatever comes) is never plain."""
+
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    INSTANT = "instant"
+    STRING = "string"
+    ANY = "any"
+
+
+class Keep(StrEnum):
+    """How a value is stored."""
+
+    PLAIN = "plain"
+    SEALED = "sealed"
+    DROP = "drop"
+
+
+class Unknown(StrEnum):
+    """What happens to what the plan does not name."""
+
+    SEAL = "seal"
+    DROP = "drop"
+
+
+class PropertyPlan(Entry):
+    """What becomes of one property, trait or context field."""
+
+    key: Name
+    """The name of the entry: the property as the message spells it."""
+    type: PropertyType
+    """A plain value of another type is sealed instead, and counted."""
+    keep: Keep
+    """`plain` can be used by segments and computed traits, `sealed` only opened for the person, `drop` is not stored."""
+    vocabulary: Key | None = None
+    """The vocabulary a plain string must belong to."""
+    category: CategoryKey = ""
+    """Data category; absent: that of the event."""
+    text: Text = ""
+    """What it means, for people."""
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if self.keep is Keep.PLAIN and self.type is PropertyType.ANY:
+            raise ValueError(
+                "type any cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string"
+            )
+        plain_string = self.keep is Keep.PLAIN and self.type is PropertyType.STRING
+        if plain_string and self.vocabulary is None:
+            raise ValueError("a plain string needs a `vocabulary`; without one use `keep: sealed`")
+        if self.vocabulary is not None and not plain_string:
+            raise ValueError("`vocabulary` belongs to a string that is kept plain")
+        return self
+
+
+class ContextPlan(PropertyPlan):
+    """What becomes of one field of a message's `context`; the key is its dotted path."""
+
+    without_query: bool = False
+    """Cut a URL before its `?` and `#`, where names and e-mail addresses hide."""
+
+
+class EventPlan(Entry):
+    """One event."""
+
+    key: Name
+    """The name of the entry: `event` of a track call, or the type of another call (`page`, `screen`, `identify`, …)."""
+    retention_class: Key
+    """The class of `retention.yaml` that ends it."""
+    category: CategoryKey
+    """Data category of the fact that it happened, and of every property that names no other."""
+    text: Text = ""
+    """When it is sent, for people."""
+    includes: tuple[Key, ...] = ()
+    """Sets of properties that it has in common with other events."""
+    properties: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
+    """Its properties; in a loaded policy with those of `includes`, and each with its category."""
+
+
+class TrackingPlan(Frozen):
+    """The file `events.yaml`."""
+
+    entries: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("vocabularies",),
+        ("property_sets", "*"),
+        ("events",),
+        ("events", "*", "properties"),
+        ("traits",),
+        ("context",),
+    )
+
+    unknown_events: Unknown
+    """Events that the plan does not name: `seal` all their properties, or `drop` the message and count it."""
+    unknown_properties: Unknown
+    """Properties that the plan does not name, of known and unknown events."""
+    unknown_traits: Unknown
+    """Stated traits that the plan does not name."""
+    unknown_context: Unknown
+    """Fields of `context` that the plan does not name."""
+    unknown_class: Key
+    """Retention class of unknown events."""
+    unknown_category: CategoryKey
+    """Data category of unknown events and of everything sealed because the plan does not name it."""
+    vocabularies: Mapping[Key, Vocabulary] = Field(default_factory=dict)
+    """Sets of strings that may be stored in plain."""
+    property_sets: Mapping[Key, Mapping[Name, PropertyPlan]] = Field(default_factory=dict)
+    """Properties that several events share."""
+    events: Annotated[Mapping[Name, EventPlan], Field(min_length=1, max_length=2000)]
+    """The events by name."""
+    traits: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
+    """Traits that identify calls state."""
+    context: Mapping[Name, ContextPlan] = Field(default_factory=dict)
+    """Fields of `context` by dotted path."""
+
+    def resolved(self) -> "TrackingPlan":
+        """The same plan with the included properties written out and every category filled in."""
+        events = {name: self._resolve(event) for name, event in self.events.items()}
+        return self.model_copy(update={"events": events})
+
+    def _resolve(self, event: EventPlan) -> EventPlan:
+        properties: dict[str, PropertyPlan] = {}
+        for name in event.includes:
+            properties |= self.property_sets.get(name, {})
+        properties |= event.properties
+        filled = {
+            name: plan if plan.category else plan.model_copy(update={"category": event.category})
+            for name, plan in properties.items()
+        }
+        return event.model_copy(update={"properties": filled})
+
+    def class_of(self, event: str) -> str:
+        """The retention class of an event of this name, known or not."""
+        plan = self.events.get(event)
+        return self.unknown_class if plan is None else plan.retention_class
+
+    def category_of(self, event: str) -> str:
+        """The data category of an event of this name, known or not."""
+        plan = self.events.get(event)
+        return self.unknown_category if plan is None else plan.category

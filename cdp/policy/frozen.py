@@ -1,0 +1,51 @@
+"""The ground of every policy model: frozen, strict, and deaf to keys it does not know."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,52}$")]
+"""A name that becomes part of a table or partition name: 53 characters leave room for ten of ours in PostgreSQL's 63."""
+
+DashedKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,52}$")]
+"""A key that never names a table: jurisdictions such as `us-ca`."""
+
+TypeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,52}$")]
+"""An identifier type; dots are allowed, because the Segment spec says `ios.idfa`."""
+
+CategoryKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$", max_length=100)]
+"""A data category in fideslang's dotted form; `user.contact` includes `user.contact.email`."""
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+"""What people read; also the name of an event or a property, which SDKs send as they like."""
+
+Text = Annotated[str, Field(max_length=2000)]
+"""A sentence or two for people."""
+
+Days = Annotated[int, Field(ge=1, le=36_525)]
+"""Whole days, from one to a hundred years."""
+
+
+class Frozen(BaseModel):
+    """A value of the policy: it cannot be changed, and a wrong key or type is refused, never guessed at."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+def hide_key(schema: dict[str, Any]) -> None:
+    """Take `key` out of a published schema: in the file it is the name of the entry, not a field of it."""
+    schema.get("properties", {}).pop("key", None)
+    schema["required"] = [name for name in schema.get("required", []) if name != "key"]
+
+
+class Entry(Frozen):
+    """A value that a file lists under its key; the loader copies that key into `key`."""
+
+    model_config = ConfigDict(json_schema_extra=hide_key)

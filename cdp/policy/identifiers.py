@@ -1,0 +1,166 @@
+"""Identifier types: where they come from, how they are normalized, and when they may link people."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from cdp.policy.frozen import Days, Entry, Frozen, Name, Text, TypeKey
+
+
+class Normalizer(StrEnum):
+    """How a value becomes comparable before the keyed hash."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    ID = "id"
+    ADVERTISING_ID = "advertising_id"
+
+
+class OnConflict(StrEnum):
+    """What becomes of a weak identifier seen with two different unique ones."""
+
+    SHARED = "shared"
+    FIRST_OWNER = "first_owner"
+
+
+class EmailFolding(StrEnum):
+    """Whether spellings of one mailbox are folded together."""
+
+    OFF = "off"
+    PLUS = "plus"
+    PLUS_AND_DOTS = "plus_and_dots"
+
+
+class Limit(Frozen):
+    """How many identifiers of a type one profile may hold."""
+
+    count: Annotated[int, Field(ge=1, le=1000)]
+    """At most so many."""
+    within_days: Days | None = None
+    """Counting those seen within so many days; absent: ever."""
+
+
+class Promotion(Frozen):
+    """A place of a message in which an identifier stands."""
+
+    place: Annotated[str, Field(pattern=r"^[A-Za-z_$][^.\[\]]*(\.[^.\[\]]+)*(\[\])?$", max_length=200)]
+    """Dotted path into the message. `context.externalIds[]` takes the entries that name this type, have `id`, `type`,
+    `collection: users` and `encoding: none`."""
+    when: Mapping[Name, str | bool] = Field(default_factory=dict)
+    """Paths that must hold these values, else the place is ignored; letter case does not count."""
+
+    @field_validator("place")
+    @classmethod
+    def _lists_only_external_ids(cls, place: str) -> str:
+        if place.endswith("[]") and place != EXTERNAL_IDS:
+            raise ValueError(f"the only list that can be promoted is {EXTERNAL_IDS}")
+        return place
+
+
+EXTERNAL_IDS = "context.externalIds[]"
+
+
+class Blocked(Frozen):
+    """Values that point at nobody."""
+
+    values: tuple[Annotated[str, Field(max_length=200)], ...] = ()
+    """Whole values; compared after trimming, without letter case, also when sent in quotes."""
+    patterns: tuple[Annotated[str, Field(max_length=200)], ...] = ()
+    """Regular expressions, searched for in the trimmed value without letter case."""
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as fault:
+                raise ValueError(f"{pattern!r} is not a regular expression: {fault}") from None
+        return patterns
+
+
+class Bounds(Frozen):
+    """Where a profile or a message stops being plausible."""
+
+    identifiers_per_profile: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    """Beyond it the profile is quarantined."""
+    merges_per_profile: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Beyond it the profile is quarantined."""
+    identifiers_per_message: Annotated[int, Field(ge=2, le=200)] = 50
+    """Beyond it the weakest are ignored and counted."""
+    value_length_max: Annotated[int, Field(ge=16, le=4096)] = 512
+    """A longer value is no identifier; it is ignored and counted."""
+
+
+class IdentifierType(Entry):
+    """A kind of identifier and the power it has."""
+
+    key: TypeKey
+    """The name of the entry: the type as API, SDKs and pseudonyms know it."""
+    text: Text = ""
+    """What it is, for people."""
+    normalizer: Normalizer
+    """How values become comparable."""
+    priority: Annotated[int, Field(ge=1, le=1000)]
+    """1 is strongest; where a union would break a rule, the weakest of the message is dropped first. No two are equal."""
+    limit: Limit = Limit(count=5)
+    """How many one profile may hold."""
+    unique: bool = False
+    """Two profiles with different values of a unique type never merge."""
+    person_level: bool = False
+    """Names a person: if it is suppressed, the whole message is refused. Unique types always do."""
+    device: bool = False
+    """Names a device or browser: the only kind for which a browser source may record a grant."""
+    merges: bool = True
+    """Whether it may link people at all; a household id does not."""
+    on_conflict: OnConflict = OnConflict.SHARED
+    """What becomes of it when two different unique ids carry it."""
+    blocked: Blocked = Blocked()
+    """Values blocked for this type beside those blocked for all."""
+    promote: tuple[Promotion, ...] = ()
+    """Where messages carry it; `previousId` of an alias is read as the types of the profile it names."""
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if self.unique and self.limit != Limit(count=1):
+            raise ValueError("a unique type has `limit: {count: 1}` without a window")
+        if self.unique and not self.person_level:
+            raise ValueError("a unique type names a person: set `person_level: true`")
+        if self.device and self.person_level:
+            raise ValueError("a type names a person or a device, not both: choose `person_level` or `device`")
+        if self.unique and not self.merges:
+            raise ValueError(
+                "a unique type that never merges would make a profile of its own each time: set `merges: true`"
+            )
+        return self
+
+
+class Identifiers(Frozen):
+    """The file `identifiers.yaml`."""
+
+    entries: ClassVar[tuple[tuple[str, ...], ...]] = (("types",),)
+
+    default_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    """Country of phone numbers written without a country code; absent: those are no identifiers."""
+    email_folding: EmailFolding = EmailFolding.OFF
+    """`plus` drops `+tag` before the @; `plus_and_dots` also drops dots at gmail.com and googlemail.com."""
+    blocked: Blocked
+    """Values that are no identifier of any type."""
+    bounds: Bounds = Bounds()
+    """Limits of a profile and of a message."""
+    types: Annotated[Mapping[TypeKey, IdentifierType], Field(min_length=1, max_length=100)]
+    """The identifier types; all others never link and are only counted."""
+
+    @cached_property
+    def ordered(self) -> tuple[IdentifierType, ...]:
+        """The types, strongest first."""
+        return tuple(sorted(self.types.values(), key=lambda each: each.priority))
+
+    @cached_property
+    def unique_types(self) -> frozenset[str]:
+        """Keys of the unique types."""
+        return frozenset(each.key for each in self.types.values() if each.unique)

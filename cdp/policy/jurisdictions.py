@@ -1,0 +1,109 @@
+"""Jurisdictions and the deadlines of their regimes."""
+
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from cdp.policy.frozen import DashedKey, Entry, Frozen, Key, Name, Text
+
+
+class Right(StrEnum):
+    """Kinds of subject requests."""
+
+    ACCESS = "access"
+    PORTABILITY = "portability"
+    ERASURE = "erasure"
+    RECTIFICATION = "rectification"
+    RESTRICTION = "restriction"
+    OBJECTION = "objection"
+    OPT_OUT = "opt_out"
+    LIMIT = "limit"
+
+
+class Term(Frozen):
+    """A deadline's length; exactly one unit."""
+
+    months: Annotated[int, Field(ge=1, le=24)] | None = None
+    """Calendar months."""
+    calendar_days: Annotated[int, Field(ge=1, le=730)] | None = None
+    """Days, whatever they are."""
+    business_days: Annotated[int, Field(ge=1, le=260)] | None = None
+    """Days that are neither Saturday, Sunday nor a holiday of the regime."""
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if sum(each is not None for each in (self.months, self.calendar_days, self.business_days)) != 1:
+            raise ValueError("a term has exactly one of months, calendar_days, business_days")
+        return self
+
+
+class Regime(Entry):
+    """A body of law under which people exercise rights."""
+
+    key: Key
+    """The name of the entry, as requests name it."""
+    name: Name
+    """Title for people."""
+    rights: Annotated[tuple[Right, ...], Field(min_length=1)]
+    """What can be asked for."""
+    confirm: Term | None = None
+    """Receipt must be confirmed within; absent: no such duty."""
+    answer: Term
+    """The answer is due within, counted from receipt."""
+    extension: Term | None = None
+    """Granted once, if told before `answer` has passed; absent: none."""
+    opt_out: Term
+    """Objections and opt-outs are due within."""
+    ask_again_after_months: Annotated[int, Field(ge=1, le=60)] | None = None
+    """After an opt-out nobody asks for consent again within; absent: no such rule."""
+    holidays: tuple[date, ...] = ()
+    """Dates that are no business days."""
+    authority: Text
+    """Where a person may complain; named in every denial."""
+
+
+class Jurisdiction(Entry):
+    """A place whose law protects a person."""
+
+    key: DashedKey
+    """The name of the entry, as consent records and sources name it."""
+    name: Name
+    """Title for people."""
+    regime: Key
+    """The regime of its requests."""
+
+
+class Jurisdictions(Frozen):
+    """The file `jurisdictions.yaml`."""
+
+    entries: ClassVar[tuple[tuple[str, ...], ...]] = (("regimes",), ("jurisdictions",))
+
+    time_zone: Name
+    """IANA time zone in which dates of segments, windows and deadlines are whole days."""
+    minimum_disclosure_size: Annotated[int, Field(ge=2, le=100_000)] = 100
+    """Smaller groups are shown as "fewer than"."""
+    round_sizes_to: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Shown sizes are multiples of it."""
+    regimes: Annotated[Mapping[Key, Regime], Field(min_length=1, max_length=50)]
+    """The regimes."""
+    jurisdictions: Annotated[Mapping[DashedKey, Jurisdiction], Field(min_length=1, max_length=300)]
+    """The jurisdictions; `unknown` must be among them and gets the strictest consent model of all."""
+
+    @model_validator(mode="after")
+    def _knows_unknown(self) -> Self:
+        if UNKNOWN not in self.jurisdictions:
+            raise ValueError(
+                "the jurisdiction `unknown` is missing: it says which regime serves people from nowhere known"
+            )
+        return self
+
+    def regime_of(self, jurisdiction: str) -> Regime:
+        """The regime of a jurisdiction; an undeclared one counts as unknown."""
+        found = self.jurisdictions.get(jurisdiction, self.jurisdictions[UNKNOWN])
+        return self.regimes[found.regime]
+
+
+UNKNOWN = "unknown"

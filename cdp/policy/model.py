@@ -1,0 +1,143 @@
+"""The policy: everything that `policies/` says, as one frozen value with one fingerprint."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from pydantic import JsonValue
+
+from cdp.policy.destinations import Destination, Destinations
+from cdp.policy.events import ContextPlan, EventPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown
+from cdp.policy.frozen import Frozen
+from cdp.policy.identifiers import (
+    EXTERNAL_IDS,
+    Blocked,
+    Bounds,
+    EmailFolding,
+    Identifiers,
+    IdentifierType,
+    Limit,
+    Normalizer,
+    OnConflict,
+    Promotion,
+)
+from cdp.policy.jurisdictions import UNKNOWN, Jurisdiction, Jurisdictions, Regime, Right, Term
+from cdp.policy.purposes import ConsentModel, GoogleConsent, LegalBasis, Purpose, Purposes, Signals, UnknownAge
+from cdp.policy.retention import After, Hold, KeepRule, Retention, RetentionClass, StandingRule
+from cdp.policy.segments import SegmentText
+from cdp.policy.traits import ComputedTrait, Scalar, TraitKind, Traits
+from cdp.policy.vocabularies import Vocabulary
+
+__all__ = [
+    "EXTERNAL_IDS",
+    "FILES",
+    "UNKNOWN",
+    "After",
+    "Blocked",
+    "Bounds",
+    "ComputedTrait",
+    "ConsentModel",
+    "ContextPlan",
+    "Destination",
+    "Destinations",
+    "EmailFolding",
+    "EventPlan",
+    "GoogleConsent",
+    "Hold",
+    "IdentifierType",
+    "Identifiers",
+    "Jurisdiction",
+    "Jurisdictions",
+    "Keep",
+    "KeepRule",
+    "LegalBasis",
+    "Limit",
+    "Normalizer",
+    "OnConflict",
+    "Policy",
+    "Promotion",
+    "PropertyPlan",
+    "PropertyType",
+    "Purpose",
+    "Purposes",
+    "Regime",
+    "Retention",
+    "RetentionClass",
+    "Right",
+    "Scalar",
+    "SegmentText",
+    "Signals",
+    "StandingRule",
+    "Term",
+    "TrackingPlan",
+    "TraitKind",
+    "Traits",
+    "Unknown",
+    "UnknownAge",
+    "Vocabulary",
+]
+
+FILES: Mapping[str, type[Frozen]] = {
+    "purposes.yaml": Purposes,
+    "identifiers.yaml": Identifiers,
+    "retention.yaml": Retention,
+    "events.yaml": TrackingPlan,
+    "traits.yaml": Traits,
+    "destinations.yaml": Destinations,
+    "jurisdictions.yaml": Jurisdictions,
+}
+"""The files of the folder, each with the model of its content; `segments/*.yaml` come on top."""
+
+
+class Policy(Frozen):
+    """What is allowed. Two policies with one fingerprint say the same."""
+
+    categories: Mapping[str, str]
+    """Data categories with their texts."""
+    purposes: Mapping[str, Purpose]
+    """Purposes by key, in the order of the file."""
+    identifiers: Identifiers
+    """Identifier types and what blocks, bounds and promotes them."""
+    retention: Retention
+    """Retention classes and keep rules."""
+    events: TrackingPlan
+    """The tracking plan, resolved: every event has all its properties, every property its category."""
+    traits: Mapping[str, ComputedTrait]
+    """Computed traits by key; stated ones are in `events.traits`."""
+    destinations: Destinations
+    """Recipients and the hosts that may be reached."""
+    jurisdictions: Jurisdictions
+    """Jurisdictions, regimes, time zone and the minimum disclosure size."""
+    segments: Mapping[str, SegmentText]
+    """Segments by key, as text."""
+    documents: Mapping[str, JsonValue]
+    """The parsed content of each file, by its path in the folder: what the fingerprint is taken of."""
+    fingerprint: str
+    """SHA-256, in hex, of the RFC 8785 canonical JSON of `documents`."""
+
+    def purposes_covering(self, event: str) -> tuple[Purpose, ...]:
+        """The purposes for which an event of this name could count, were it permitted: event and category both fit."""
+        return self._known_covering.get(event, self._covering_unknown)
+
+    @cached_property
+    def _known_covering(self) -> Mapping[str, tuple[Purpose, ...]]:
+        return {
+            name: tuple(each for each in self.purposes.values() if each.covers(name) and each.allows(plan.category))
+            for name, plan in self.events.events.items()
+        }
+
+    @cached_property
+    def _covering_unknown(self) -> tuple[Purpose, ...]:
+        category = self.events.unknown_category
+        return tuple(each for each in self.purposes.values() if each.events == "*" and each.allows(category))
+
+    def property_of(self, event: str, name: str) -> PropertyPlan | None:
+        """The plan of one property of one event; None when either is unknown."""
+        plan = self.events.events.get(event)
+        return None if plan is None else plan.properties.get(name)
+
+    def value_type(self, trait: ComputedTrait) -> PropertyType:
+        """What a computed trait's value is."""
+        if trait.kind is not TraitKind.LAST:
+            return PropertyType.NUMBER
+        plan = None if trait.property is None else self.property_of(trait.event, trait.property)
+        return PropertyType.INSTANT if plan is None else plan.type

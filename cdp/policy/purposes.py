@@ -1,0 +1,156 @@
+"""Purposes: why we process, on which legal basis, and what that allows."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cdp.policy.frozen import CategoryKey, DashedKey, Days, Entry, Frozen, Key, Name, Text
+
+
+class LegalBasis(StrEnum):
+    """GDPR Art. 6(1)."""
+
+    CONSENT = "consent"
+    CONTRACT = "contract"
+    LEGAL_OBLIGATION = "legal_obligation"
+    VITAL_INTERESTS = "vital_interests"
+    PUBLIC_TASK = "public_task"
+    LEGITIMATE_INTERESTS = "legitimate_interests"
+
+
+class ConsentModel(StrEnum):
+    """What silence means."""
+
+    OPT_IN = "opt_in"
+    OPT_OUT = "opt_out"
+
+
+class UnknownAge(StrEnum):
+    """What to do with a purpose that has a minimum age when the age is not known."""
+
+    ALLOW = "allow"
+    REFUSE = "refuse"
+
+
+class GoogleConsent(StrEnum):
+    """The four fields of Google Consent Mode v2."""
+
+    AD_STORAGE = "ad_storage"
+    AD_USER_DATA = "ad_user_data"
+    AD_PERSONALIZATION = "ad_personalization"
+    ANALYTICS_STORAGE = "analytics_storage"
+
+
+LISTED = frozenset(
+    {LegalBasis.CONTRACT, LegalBasis.LEGAL_OBLIGATION, LegalBasis.VITAL_INTERESTS, LegalBasis.PUBLIC_TASK}
+)
+"""Bases that cover only the events they list, and only people known by a unique identifier."""
+
+
+class Signals(Frozen):
+    """Under which names consent tools speak of a purpose."""
+
+    segment: tuple[Name, ...] = ()
+    """Keys of Segment's `context.consent.categoryPreferences` that mean this purpose."""
+    tcf: tuple[Annotated[int, Field(ge=1, le=11)], ...] = ()
+    """IAB TCF purposes, all of which must be consented to."""
+    google: tuple[GoogleConsent, ...] = ()
+    """Google Consent Mode fields, all of which must be granted."""
+
+
+class Purpose(Entry):
+    """One reason to process data about a person."""
+
+    key: Key
+    """The name of the entry; also the name of the purpose's projection table."""
+    name: Name
+    """Title for people."""
+    text: Text
+    """What a person is told before agreeing."""
+    legal_basis: LegalBasis
+    """GDPR Art. 6(1) ground."""
+    assessment: Name | None = None
+    """Reference of the balancing test; needed by `legitimate_interests`, refused elsewhere."""
+    model: Mapping[DashedKey, ConsentModel] = Field(default_factory=dict)
+    """What silence means in each jurisdiction; needed by `consent`, refused elsewhere."""
+    validity_days: Days | None = None
+    """A grant ends after so many days; absent: it does not end by itself."""
+    categories: Annotated[tuple[CategoryKey, ...], Field(min_length=1)]
+    """Data categories that may serve this purpose; a category includes those below it."""
+    events: Literal["*"] | tuple[Name, ...] = "*"
+    """Events covered; `"*"` is every event, and only for consent and legitimate interests."""
+    minimum_age: Annotated[int, Field(ge=0, le=21)] | None = None
+    """Younger people are refused."""
+    unknown_age: UnknownAge = UnknownAge.ALLOW
+    """What happens when there is a minimum age and the age is not known."""
+    data_use: CategoryKey
+    """Data use in fideslang's taxonomy."""
+    sale_or_sharing: bool = False
+    """A sale or sharing in California's sense: GPC and other opt-out signals refuse it."""
+    direct_marketing: bool = False
+    """Direct marketing (GDPR Art. 21(2)): an objection always prevails."""
+    signals: Signals = Signals()
+    """Names of this purpose in consent signals."""
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        basis = self.legal_basis
+        if (basis is LegalBasis.LEGITIMATE_INTERESTS) != (self.assessment is not None):
+            raise ValueError("`assessment` belongs to legal_basis legitimate_interests, and that basis needs it")
+        if (basis is LegalBasis.CONSENT) != bool(self.model):
+            raise ValueError(
+                "`model` (opt_in or opt_out per jurisdiction) belongs to legal_basis consent, and that basis needs it"
+            )
+        if basis in LISTED and not self.listed_events:
+            raise ValueError(f"legal_basis {basis.value} covers only what it lists: name the `events`")
+        if self.validity_days is not None and basis is not LegalBasis.CONSENT:
+            raise ValueError("`validity_days` ends grants, so it belongs to legal_basis consent")
+        return self
+
+    @property
+    def listed_events(self) -> frozenset[str]:
+        """The events by name; empty when every event is covered."""
+        return frozenset() if self.events == "*" else frozenset(self.events)
+
+    @property
+    def needs_unique_identifier(self) -> bool:
+        """Whether only people known by a unique identifier, named by a server source, are covered."""
+        return self.legal_basis in LISTED
+
+    @property
+    def can_be_objected_to(self) -> bool:
+        """Whether an objection (Art. 21) ends it: only legitimate interests and direct marketing."""
+        return self.legal_basis is LegalBasis.LEGITIMATE_INTERESTS or self.direct_marketing
+
+    def covers(self, event: str) -> bool:
+        """Whether the purpose covers an event of this name."""
+        return self.events == "*" or event in self.events
+
+    def allows(self, category: str) -> bool:
+        """Whether data of this category may serve the purpose."""
+        return any(category == allowed or category.startswith(allowed + ".") for allowed in self.categories)
+
+    def consent_model(self, jurisdictions: Iterable[str]) -> ConsentModel:
+        """The strictest model among these jurisdictions; none, or an undeclared one, means the strictest of all.
+
+        A purpose on another basis than consent is opt-out in this sense: only a no can end it.
+        """
+        if self.legal_basis is not LegalBasis.CONSENT:
+            return ConsentModel.OPT_OUT
+        named = tuple(jurisdictions)
+        known = all(jurisdiction in self.model for jurisdiction in named)
+        models = {self.model[jurisdiction] for jurisdiction in named} if named and known else set(self.model.values())
+        return ConsentModel.OPT_IN if ConsentModel.OPT_IN in models else ConsentModel.OPT_OUT
+
+
+class Purposes(Frozen):
+    """The file `purposes.yaml`."""
+
+    entries: ClassVar[tuple[tuple[str, ...], ...]] = (("purposes",),)
+
+    categories: Mapping[CategoryKey, Text]
+    """Every data category that policies may name, with a sentence for people."""
+    purposes: Annotated[Mapping[Key, Purpose], Field(min_length=1, max_length=30)]
+    """The purposes; at most thirty, because an event carries one bit for each that ever was."""
