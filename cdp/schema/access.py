@@ -1,6 +1,17 @@
 """Tables of the access room: sources and their write keys, tokens of people, message accounting."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Integer, LargeBinary, SmallInteger, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from cdp.schema.dictionary import impersonal, metadata
@@ -102,9 +113,9 @@ applied_policy = Table(
 instant_override = Table(
     "instant_override",
     metadata,
-    Column("only", SmallInteger, primary_key=True, info=impersonal()),
+    Column("single", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("instant", DateTime(timezone=True), nullable=False, info=impersonal()),
-    CheckConstraint("only = 1", name="only"),
+    CheckConstraint("single = 1", name="single"),
     schema="access",
     comment="The owner-only test clock of the database; empty in production.",
 )

@@ -9,5 +9,5 @@ MODULES = (access, audit, behavior, consent, destinations, identity, rights, seg
 
 
 def tables() -> list[Table]:
-    """Every declared table, in order of its full name."""
-    return sorted(metadata.tables.values(), key=lambda table: table.fullname)
+    """Every declared table, referenced ones before those that refer to them."""
+    return list(metadata.sorted_tables)

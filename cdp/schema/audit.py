@@ -57,7 +57,14 @@ entry = Table(
 fact = Table(
     "fact",
     metadata,
-    Column("entry_id", BigInteger, ForeignKey("audit.entry.entry_id"), primary_key=True, autoincrement=False, info=impersonal()),
+    Column(
+        "entry_id",
+        BigInteger,
+        ForeignKey("audit.entry.entry_id"),
+        primary_key=True,
+        autoincrement=False,
+        info=impersonal(),
+    ),
     Column("kind", Text, nullable=False, info=impersonal()),
     Column("recorded_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("body", JSONB, nullable=False, info=impersonal()),

@@ -40,12 +40,12 @@ def statements() -> list[str]:
         out.extend(str(CreateIndex(index).compile(dialect=dialect)).strip() for index in ordered)
         if table.comment:
             out.append(str(SetTableComment(table).compile(dialect=dialect)))
-        out.extend(
-            str(SetColumnComment(column).compile(dialect=dialect)) for column in table.columns if column.comment
-        )
+        out.extend(str(SetColumnComment(column).compile(dialect=dialect)) for column in table.columns if column.comment)
     out.extend(_partitions())
     out.extend(_without_statistics())
-    out.append("INSERT INTO identity.generation (only, version, next_sequence) VALUES (1, 1, 1)")
+    # The dialect doubles percent signs for a driver; this script goes to the server as it is.
+    out = [statement.replace("%%", "%") for statement in out]
+    out.append("INSERT INTO identity.generation (single, version, next_sequence) VALUES (1, 1, 1)")
     return out
 
 

@@ -67,7 +67,9 @@ identifier = Table(
         Boolean,
         nullable=False,
         server_default=text("false"),
-        info=personal(erase="delete", retention="identifiers", export="is_shared", category="identifier", via="identifier"),
+        info=personal(
+            erase="delete", retention="identifiers", export="is_shared", category="identifier", via="identifier"
+        ),
     ),
     Column(
         "first_seen_at",
@@ -98,7 +100,9 @@ profile = Table(
         "created_at",
         DateTime(timezone=True),
         nullable=False,
-        info=personal(erase="delete", retention="identifiers", export="created_at", category="identifier", via="profile"),
+        info=personal(
+            erase="delete", retention="identifiers", export="created_at", category="identifier", via="profile"
+        ),
     ),
     Column("merged_into", BigInteger, info=_tie("profile")),
     Column(
@@ -124,7 +128,9 @@ anchor = Table(
         "created_at",
         DateTime(timezone=True),
         nullable=False,
-        info=personal(erase="delete", retention="identifiers", export="created_at", category="identifier", via="anchor"),
+        info=personal(
+            erase="delete", retention="identifiers", export="created_at", category="identifier", via="anchor"
+        ),
     ),
     Column("is_settled", Boolean, nullable=False, info=_tie("anchor")),
     schema="identity",
@@ -136,9 +142,10 @@ anchor_member = Table(
     metadata,
     Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
     Column("identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("position", SmallInteger, nullable=False, info=_tie("anchor")),
     Index(None, "identifier_id", "anchor_id"),
     schema="identity",
-    comment="Which identifiers an anchor holds, dropped ones included.",
+    comment="Which identifiers an anchor holds, dropped ones included; position 0 is the strongest.",
 )
 
 anchor_source = Table(
@@ -175,7 +182,9 @@ link = Table(
         "linked_at",
         DateTime(timezone=True),
         nullable=False,
-        info=personal(erase="delete", retention="identifiers", export="linked_at", category="identifier", via="identifier"),
+        info=personal(
+            erase="delete", retention="identifiers", export="linked_at", category="identifier", via="identifier"
+        ),
     ),
     Index(None, "profile_id", "identifier_id"),
     schema="identity",
@@ -192,7 +201,9 @@ resolution = Table(
         "received_at",
         DateTime(timezone=True),
         nullable=False,
-        info=personal(erase="delete", retention="identifiers", export="received_at", category="identifier", via="anchor"),
+        info=personal(
+            erase="delete", retention="identifiers", export="received_at", category="identifier", via="anchor"
+        ),
     ),
     Column(
         "message_sealed",
@@ -253,7 +264,9 @@ never = Table(
         "created_at",
         DateTime(timezone=True),
         nullable=False,
-        info=personal(erase="delete", retention="identifiers", export="created_at", category="identifier", via="identifier"),
+        info=personal(
+            erase="delete", retention="identifiers", export="created_at", category="identifier", via="identifier"
+        ),
     ),
     CheckConstraint("identifier_id < other_identifier_id", name="ordered"),
     Index(None, "other_identifier_id"),
@@ -264,10 +277,10 @@ never = Table(
 generation = Table(
     "generation",
     metadata,
-    Column("only", SmallInteger, primary_key=True, info=impersonal()),
+    Column("single", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("version", BigInteger, nullable=False, info=impersonal()),
     Column("next_sequence", BigInteger, nullable=False, info=impersonal()),
-    CheckConstraint("only = 1", name="only"),
+    CheckConstraint("single = 1", name="single"),
     schema="identity",
     comment="One row: the version of the mapping (caches compare it) and the next number of the recorded sequence.",
 )

@@ -15,4 +15,4 @@ depends_on = None
 
 def upgrade() -> None:
     script = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    op.get_bind().exec_driver_sql(script.replace("%", "%%"))
+    op.get_bind().connection.driver_connection.execute(script)

@@ -1,0 +1,82 @@
+"""Values of the identity room."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+IdentifierId = NewType("IdentifierId", int)
+AnchorId = NewType("AnchorId", int)
+ProfileId = NewType("ProfileId", int)
+
+
+class Identifier(NamedTuple):
+    """A type and a normalized value pointing at a person."""
+
+    type: str
+    value: str
+
+
+class Ignored(StrEnum):
+    """Why something in an identifier's place is no identifier."""
+
+    BLOCKED = "blocked"
+    MALFORMED = "malformed"
+    TOO_LONG = "too_long"
+    TOO_MANY = "too_many"
+    UNKNOWN_TYPE = "unknown_type"
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What a message says about who it is: its identifiers, strongest first, and what was ignored there.
+
+    `ignored` holds (reason, type) pairs; the type is one of the policy, or `other`.
+    """
+
+    identifiers: tuple[Identifier, ...]
+    ignored: tuple[tuple[Ignored, str], ...] = ()
+
+
+class Rule(StrEnum):
+    """The rule by which a link was made or refused."""
+
+    SAME_MESSAGE = "same_message"
+    UNIQUE = "unique"
+    LIMIT = "limit"
+    NEVER = "never"
+    SHARED = "shared"
+    NO_LINKS = "type_never_links"
+    BOUND = "bound"
+
+
+class Step(NamedTuple):
+    """One application of the rules: the members of an anchor, strongest first, at a place of the recorded sequence."""
+
+    sequence: int
+    anchor_id: int
+    members: tuple[int, ...]
+    at: datetime
+
+
+class Refusal(NamedTuple):
+    """`identifier` was not joined with `other` by `rule`; `detail` names the type whose rule it was."""
+
+    identifier: int
+    other: int
+    rule: Rule
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """One row of the append-only evidence."""
+
+    sequence: int
+    kind: str
+    rule: str
+    identifier_id: int
+    other_identifier_id: int | None
+    profile_id: int
+    other_profile_id: int | None
+    at: datetime

@@ -1,0 +1,213 @@
+"""From the places of a message to normalized identifiers (identity.md, Identifier types). Pure."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import idna
+import phonenumbers
+
+from cdp.identity.model import Identifier, Ignored, Promoted
+from cdp.policy.identifiers import (
+    EXTERNAL_IDS,
+    Blocked,
+    EmailFolding,
+    Identifiers,
+    IdentifierType,
+    Normalizer,
+    Promotion,
+)
+
+_QUOTES = "\"'`“”‘’«»"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PLAIN_EMAIL = re.compile(r"^[a-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
+_DOTLESS_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
+_EMAIL_LENGTH_MAX = 254
+_LOCAL_LENGTH_MAX = 64
+
+
+class Normaliser:
+    """The identifier policy, laid out for reading messages fast."""
+
+    def __init__(self, policy: Identifiers) -> None:
+        self.policy = policy
+        self._types = {each.key: _Type(each, policy) for each in policy.ordered}
+        self._places = [
+            (place, tuple(promotion.place.split(".")), promotion)
+            for place in self._types.values()
+            for promotion in place.type.promote
+            if promotion.place != EXTERNAL_IDS
+        ]
+        self._listed = {key for key, each in self._types.items() if _is_listed(each.type)}
+
+    def promote(self, body: Mapping[str, Any]) -> Promoted:
+        """Every identifier of a message, strongest first, without doubles; `previousId` reads as an anonymous id."""
+        found: dict[Identifier, int] = {}
+        ignored: list[tuple[Ignored, str]] = []
+        for type_, raw in self._raw(body, ignored):
+            self._add(type_, raw, found, ignored)
+        ordered = sorted(found, key=lambda each: found[each])
+        most = self.policy.bounds.identifiers_per_message
+        ignored.extend((Ignored.TOO_MANY, each.type) for each in ordered[most:])
+        return Promoted(tuple(ordered[:most]), tuple(ignored))
+
+    def read(self, type_: str, raw: object) -> Identifier | Ignored:
+        """One identifier given by a person or a file, by the same rules as a message's."""
+        known = self._types.get(type_)
+        return Ignored.UNKNOWN_TYPE if known is None else known.read(raw)
+
+    def _add(
+        self, type_: "_Type", raw: object, found: dict[Identifier, int], ignored: list[tuple[Ignored, str]]
+    ) -> None:
+        outcome = type_.read(raw)
+        if isinstance(outcome, Ignored):
+            ignored.append((outcome, type_.type.key))
+        else:
+            found.setdefault(outcome, type_.type.priority)
+
+    def _raw(self, body: Mapping[str, Any], ignored: list[tuple[Ignored, str]]) -> Iterator[tuple["_Type", object]]:
+        for type_, path, promotion in self._places:
+            raw = _at(body, path)
+            if raw is not None and (not promotion.when or _holds(body, promotion)):
+                yield type_, raw
+        if body.get("type") == "alias":
+            previous, anonymous = body.get("previousId"), self._types.get("anonymous_id")
+            if previous is not None and anonymous is not None and str(previous) != str(body.get("userId")):
+                yield anonymous, previous
+        listed = _at(body, ("context", "externalIds"))
+        if isinstance(listed, list):
+            yield from self._external(listed, ignored)
+
+    def _external(self, listed: list[Any], ignored: list[tuple[Ignored, str]]) -> Iterator[tuple["_Type", object]]:
+        for entry in listed:
+            if not isinstance(entry, dict) or entry.get("collection") != "users" or entry.get("encoding") != "none":
+                continue
+            type_, raw = entry.get("type"), entry.get("id")
+            if not isinstance(type_, str) or raw is None:
+                continue
+            if type_ in self._listed:
+                yield self._types[type_], raw
+            else:
+                ignored.append((Ignored.UNKNOWN_TYPE, "other"))
+
+
+class _Type:
+    """One identifier type with its compiled block list and its normalizer."""
+
+    def __init__(self, type_: IdentifierType, policy: Identifiers) -> None:
+        self.type = type_
+        self.length_max = policy.bounds.value_length_max
+        self.blocked = _blocked(policy.blocked, type_.blocked)
+        self.normal = _normalizer(type_.normalizer, policy)
+        self.read_text = lru_cache(maxsize=20_000)(self._read_text)
+
+    def read(self, raw: object) -> Identifier | Ignored:
+        if isinstance(raw, bool):
+            return Ignored.BLOCKED
+        if isinstance(raw, float) and raw.is_integer():
+            raw = int(raw)
+        if isinstance(raw, int | float):
+            raw = str(raw)
+        if not isinstance(raw, str):
+            return Ignored.MALFORMED
+        if len(raw) > self.length_max:
+            return Ignored.TOO_LONG
+        return self.read_text(raw)
+
+    def _read_text(self, raw: str) -> Identifier | Ignored:
+        text = raw.strip()
+        if self.blocked(text):
+            return Ignored.BLOCKED
+        if _CONTROL.search(text):
+            return Ignored.MALFORMED
+        value = self.normal(text)
+        if value is None:
+            return Ignored.MALFORMED
+        return Ignored.BLOCKED if self.blocked(value) else Identifier(self.type.key, value)
+
+
+def _is_listed(type_: IdentifierType) -> bool:
+    return any(promotion.place == EXTERNAL_IDS for promotion in type_.promote)
+
+
+def _at(body: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    value: object = body
+    for name in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _holds(body: Mapping[str, Any], promotion: Promotion) -> bool:
+    for path, wanted in promotion.when.items():
+        value = _at(body, tuple(path.split(".")))
+        same = (
+            value.casefold() == wanted.casefold()
+            if isinstance(value, str) and isinstance(wanted, str)
+            else value is wanted
+        )
+        if not same:
+            return False
+    return True
+
+
+def _blocked(*lists: Blocked) -> Callable[[str], bool]:
+    values = {value.strip().casefold() for each in lists for value in each.values}
+    patterns = [re.compile(pattern, re.IGNORECASE) for each in lists for pattern in each.patterns]
+
+    def is_blocked(text: str) -> bool:
+        bare = text.strip().strip(_QUOTES).strip()
+        folded = bare.casefold()
+        return not bare or folded in values or any(pattern.search(bare) for pattern in patterns)
+
+    return is_blocked
+
+
+def _normalizer(kind: Normalizer, policy: Identifiers) -> Callable[[str], str | None]:
+    match kind:
+        case Normalizer.EMAIL:
+            return lambda text: normal_email(text, policy.email_folding)
+        case Normalizer.PHONE:
+            return lambda text: normal_phone(text, policy.default_region)
+        case Normalizer.ID:
+            return lambda text: unicodedata.normalize("NFC", text)
+        case Normalizer.ADVERTISING_ID:
+            return str.lower
+
+
+def normal_email(text: str, folding: EmailFolding = EmailFolding.OFF) -> str | None:
+    """Lower case with an IDNA domain, or None when it is no address (RFC 5321 lengths, RFC 5891 domains)."""
+    address = unicodedata.normalize("NFC", text).lower()
+    if not _PLAIN_EMAIL.match(address):
+        local, at, domain = address.rpartition("@")
+        if not at or not local or len(local.encode()) > _LOCAL_LENGTH_MAX or any(each.isspace() for each in local):
+            return None
+        try:
+            address = f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
+        except idna.IDNAError:
+            return None
+        if "." not in address.rpartition("@")[2]:
+            return None
+    if len(address) > _EMAIL_LENGTH_MAX:
+        return None
+    return address if folding is EmailFolding.OFF else _folded(address, folding)
+
+
+def _folded(address: str, folding: EmailFolding) -> str:
+    local, _, domain = address.rpartition("@")
+    local = local.split("+", 1)[0] or local
+    if folding is EmailFolding.PLUS_AND_DOTS and domain in _DOTLESS_DOMAINS:
+        local = local.replace(".", "") or local
+    return f"{local}@{domain}"
+
+
+def normal_phone(text: str, default_region: str | None) -> str | None:
+    """E.164, also of a number that cannot be valid as long as it has that form; None when it has not."""
+    try:
+        number = phonenumbers.parse(text, default_region)
+    except phonenumbers.NumberParseException:
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

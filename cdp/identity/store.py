@@ -1,0 +1,348 @@
+"""SQL of the identity room that every message needs: look up, lock, write.
+
+Whoever changes identifiers, links, verdicts or suppressions holds `lock_exclusive` to the commit, so
+the order of commits is the order of the recorded sequence, and no two writers can deadlock.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from cdp.identity.model import EvidenceRow
+from cdp.kit.db import Transaction
+
+_STATE_LOCK = 7_142_316_002
+
+
+class Generation(NamedTuple):
+    """The version of the mapping and the next number of the recorded sequence."""
+
+    version: int
+    next_sequence: int
+
+
+class KnownIdentifier(NamedTuple):
+    """An identifier as stored, with the profile that owns it, if any."""
+
+    identifier_id: int
+    type: str
+    is_shared: bool
+    profile_id: int | None
+
+
+class KnownAnchor(NamedTuple):
+    """An anchor as stored."""
+
+    anchor_id: int
+    profile_id: int
+    is_settled: bool
+
+
+class KnownProfile(NamedTuple):
+    """A profile as stored."""
+
+    profile_id: int
+    born: int
+    merges: int
+    is_quarantined: bool
+
+
+class KnownLink(NamedTuple):
+    """One owned identifier of a profile."""
+
+    profile_id: int
+    identifier_id: int
+    type: str
+    linked_at: datetime
+
+
+class NewIdentifier(NamedTuple):
+    """A row of identity.identifier; `sealed` holds the value under the identifier's own key."""
+
+    identifier_id: int
+    type: str
+    pseudonym: bytes
+    pseudonym_version: int
+    sealed: bytes
+    first_seen_at: datetime
+    last_seen_on: date
+
+
+class NewAnchor(NamedTuple):
+    """An anchor with its members, strongest first."""
+
+    anchor_id: int
+    members_digest: bytes
+    created_at: datetime
+    is_settled: bool
+    members: tuple[int, ...]
+    profile_id: int
+
+
+class NewResolution(NamedTuple):
+    """A row of the recorded sequence."""
+
+    sequence: int
+    anchor_id: int
+    source_id: int
+    received_at: datetime
+    message_sealed: bytes
+
+
+def lock_exclusive(tx: Transaction) -> Generation:
+    """Become the only writer of identity and consent until the transaction ends; tells the generation."""
+    tx.bulk("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _STATE_LOCK})
+    return generation(tx)
+
+
+def generation(tx: Transaction) -> Generation:
+    """The generation as this transaction sees it."""
+    return Generation(*tx.bulk("SELECT version, next_sequence FROM identity.generation")[0])
+
+
+def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool) -> None:
+    """Move the recorded sequence on, and the version when an existing mapping or verdict changed."""
+    tx.bulk(
+        """
+        UPDATE identity.generation
+        SET version = version + %(changed)s::int,
+            next_sequence = greatest(next_sequence, %(next)s::bigint)
+        """,
+        {"changed": int(changed), "next": next_sequence or 0},
+    )
+
+
+def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, KnownIdentifier]:
+    """What is known of these pseudonyms; unknown ones are absent."""
+    if not pseudonyms:
+        return {}
+    rows = tx.bulk(
+        """
+        SELECT i.pseudonym, i.identifier_id, i.type, i.is_shared, l.profile_id
+        FROM unnest(%(pseudonyms)s::bytea[]) AS asked (pseudonym)
+        JOIN identity.identifier AS i USING (pseudonym)
+        LEFT JOIN identity.link AS l USING (identifier_id)
+        """,
+        {"pseudonyms": list(pseudonyms)},
+    )
+    return {row[0]: KnownIdentifier(*row[1:]) for row in rows}
+
+
+def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, KnownAnchor]:
+    """The anchors of these member digests with the profile each belongs to now."""
+    if not digests:
+        return {}
+    rows = tx.bulk(
+        """
+        SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled
+        FROM unnest(%(digests)s::bytea[]) AS asked (members_digest)
+        JOIN identity.anchor AS a USING (members_digest)
+        JOIN identity.canonical AS c USING (anchor_id)
+        """,
+        {"digests": list(digests)},
+    )
+    return {row[0]: KnownAnchor(*row[1:]) for row in rows}
+
+
+def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile]:
+    """These profiles, retired ones included, with the number of profiles merged into each."""
+    rows = tx.bulk(
+        """
+        SELECT p.profile_id, p.born_sequence, p.is_quarantined,
+               (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id)
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.profile AS p USING (profile_id)
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return [KnownProfile(row[0], row[1], row[3], row[2]) for row in rows]
+
+
+def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
+    """Every identifier that these profiles own."""
+    rows = tx.bulk(
+        """
+        SELECT l.profile_id, l.identifier_id, i.type, l.linked_at
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.link AS l USING (profile_id)
+        JOIN identity.identifier AS i USING (identifier_id)
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return [KnownLink(*row) for row in rows]
+
+
+def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
+    """Per profile, the identifiers that its anchors hold, owned or not: whose noes count for it."""
+    seen: dict[int, set[int]] = {}
+    for profile_id, identifier_id in tx.bulk(
+        """
+        SELECT DISTINCT c.profile_id, m.identifier_id
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.canonical AS c USING (profile_id)
+        JOIN identity.anchor_member AS m USING (anchor_id)
+        """,
+        {"ids": list(profile_ids)},
+    ):
+        seen.setdefault(profile_id, set()).add(identifier_id)
+    return seen
+
+
+def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
+    """Per profile, the sources that asserted any of its anchors."""
+    found: dict[int, set[int]] = {}
+    for profile_id, source_id in tx.bulk(
+        """
+        SELECT DISTINCT c.profile_id, s.source_id
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.canonical AS c USING (profile_id)
+        JOIN identity.anchor_source AS s USING (anchor_id)
+        """,
+        {"ids": list(profile_ids)},
+    ):
+        found.setdefault(profile_id, set()).add(source_id)
+    return found
+
+
+def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, set[int]]:
+    """For these identifiers, those that each must be kept apart from; both directions."""
+    apart: dict[int, set[int]] = {}
+    for one, other in tx.bulk(
+        """
+        SELECT identifier_id, other_identifier_id
+        FROM identity.never
+        WHERE identifier_id = ANY(%(ids)s::bigint[]) OR other_identifier_id = ANY(%(ids)s::bigint[])
+        """,
+        {"ids": list(identifier_ids)},
+    ):
+        apart.setdefault(one, set()).add(other)
+        apart.setdefault(other, set()).add(one)
+    return apart
+
+
+def resolve_retired(tx: Transaction, profile_id: int) -> int | None:
+    """The profile that an id means today: itself, or the one it was merged into; None when unknown."""
+    rows = tx.bulk(
+        "SELECT coalesce(merged_into, profile_id) FROM identity.profile WHERE profile_id = %(id)s", {"id": profile_id}
+    )
+    return rows[0][0] if rows else None
+
+
+def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:
+    """Write identifiers that are not known yet."""
+    if rows:
+        tx.copy(
+            "identity.identifier",
+            ("identifier_id", "type", "pseudonym", "pseudonym_version", "sealed", "first_seen_at", "last_seen_on"),
+            ("int8", "text", "bytea", "int2", "bytea", "timestamptz", "date"),
+            rows,
+        )
+
+
+def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None:
+    """Move `last_seen_on` forward; a row is rewritten at most once a day."""
+    newest: dict[int, date] = {}
+    for identifier_id, day in seen:
+        if identifier_id not in newest or newest[identifier_id] < day:
+            newest[identifier_id] = day
+    if newest:
+        tx.bulk(
+            """
+            UPDATE identity.identifier AS i
+            SET last_seen_on = seen.day
+            FROM unnest(%(ids)s::bigint[], %(days)s::date[]) AS seen (identifier_id, day)
+            WHERE i.identifier_id = seen.identifier_id AND i.last_seen_on < seen.day
+            """,
+            {"ids": list(newest), "days": list(newest.values())},
+        )
+
+
+def insert_anchors(tx: Transaction, rows: Sequence[NewAnchor]) -> None:
+    """Write new anchors with their members and their place in the canonical map."""
+    if not rows:
+        return
+    tx.copy(
+        "identity.anchor",
+        ("anchor_id", "members_digest", "created_at", "is_settled"),
+        ("int8", "bytea", "timestamptz", "bool"),
+        (row[:4] for row in rows),
+    )
+    tx.copy(
+        "identity.anchor_member",
+        ("anchor_id", "identifier_id", "position"),
+        ("int8", "int8", "int2"),
+        ((row.anchor_id, member, position) for row in rows for position, member in enumerate(row.members)),
+    )
+    tx.copy(
+        "identity.canonical",
+        ("anchor_id", "profile_id"),
+        ("int8", "int8"),
+        ((row.anchor_id, row.profile_id) for row in rows),
+    )
+
+
+def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
+    """Remember which source asserted which anchor, once."""
+    if pairs:
+        tx.bulk(
+            """
+            INSERT INTO identity.anchor_source (anchor_id, source_id)
+            SELECT * FROM unnest(%(anchors)s::bigint[], %(sources)s::int[])
+            ON CONFLICT DO NOTHING
+            """,
+            {"anchors": [pair[0] for pair in pairs], "sources": [pair[1] for pair in pairs]},
+        )
+
+
+def insert_resolutions(tx: Transaction, rows: Sequence[NewResolution], policy_fingerprint: bytes) -> None:
+    """Append to the recorded sequence."""
+    if rows:
+        tx.copy(
+            "identity.resolution",
+            ("sequence", "anchor_id", "source_id", "received_at", "message_sealed", "policy_fingerprint"),
+            ("int8", "int8", "int4", "timestamptz", "bytea", "bytea"),
+            ((*row, policy_fingerprint) for row in rows),
+        )
+
+
+def insert_evidence(tx: Transaction, rows: Sequence[EvidenceRow], policy_fingerprint: bytes) -> None:
+    """Append to the evidence."""
+    if rows:
+        tx.copy(
+            "identity.evidence",
+            (
+                "sequence",
+                "kind",
+                "rule",
+                "identifier_id",
+                "other_identifier_id",
+                "profile_id",
+                "other_profile_id",
+                "at",
+                "policy_fingerprint",
+            ),
+            ("int8", "text", "text", "int8", "int8", "int8", "int8", "timestamptz", "bytea"),
+            (
+                (
+                    row.sequence,
+                    row.kind,
+                    row.rule,
+                    row.identifier_id,
+                    row.other_identifier_id,
+                    row.profile_id,
+                    row.other_profile_id,
+                    row.at,
+                    policy_fingerprint,
+                )
+                for row in rows
+            ),
+        )
+
+
+def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: bool = True) -> None:
+    """Set whether these identifiers link people."""
+    if identifier_ids:
+        tx.bulk(
+            "UPDATE identity.identifier SET is_shared = %(is_shared)s WHERE identifier_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(identifier_ids), "is_shared": is_shared},
+        )

@@ -1,0 +1,250 @@
+"""SQL of the identity room for the map itself: applying a partition, the recorded steps, and their closure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from cdp.identity.model import Step
+from cdp.kit.db import Transaction
+
+
+class Placed(NamedTuple):
+    """Where an identifier belongs and since when."""
+
+    identifier_id: int
+    profile_id: int
+    linked_at: datetime
+
+
+class NewProfile(NamedTuple):
+    """A profile that did not exist."""
+
+    profile_id: int
+    born: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Everything that resolution of some identifiers can depend on.
+
+    `steps` are the recorded applications in order, `types` and `shared` speak of their members,
+    `profiles` maps births to existing profile ids, `never` the pairs kept apart.
+    """
+
+    steps: tuple[Step, ...]
+    types: dict[int, str]
+    shared: frozenset[int]
+    profiles: Mapping[int, int]
+    settled: frozenset[int]
+
+
+def closure(
+    tx: Transaction,
+    identifier_ids: Collection[int],
+    *,
+    learned: Collection[int] = (),
+    non_linking: Collection[str] = (),
+    through_shared: bool = False,
+) -> Closure:
+    """The recorded steps whose outcome can hang together with these identifiers'.
+
+    Anchors connect through identifiers that link. Anchors made only of identifiers that do not link
+    (shared, `learned` now, or of a `non_linking` type) connect too, because they fall to their
+    strongest member. With `through_shared`, everything connects: what an undo needs, since it may
+    make a shared identifier whole again.
+    """
+    anchors = [
+        row[0]
+        for row in tx.bulk(
+            """
+            WITH RECURSIVE reach (identifier_id, links) AS (
+                SELECT asked.id, TRUE
+                FROM unnest(%(ids)s::bigint[]) AS asked (id)
+                UNION
+                SELECT other.identifier_id, other.links
+                FROM reach
+                JOIN identity.anchor_member AS here USING (identifier_id)
+                JOIN LATERAL (
+                    SELECT member.identifier_id,
+                           NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                                OR i.type = ANY(%(non_linking)s::text[])) OR %(through_shared)s AS links,
+                           bool_or(NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                                OR i.type = ANY(%(non_linking)s::text[]))) OVER () AS any_links
+                    FROM identity.anchor_member AS member
+                    JOIN identity.identifier AS i USING (identifier_id)
+                    WHERE member.anchor_id = here.anchor_id
+                ) AS other ON (reach.links AND other.links) OR NOT other.any_links
+            )
+            SELECT DISTINCT here.anchor_id
+            FROM reach
+            JOIN identity.anchor_member AS here USING (identifier_id)
+            WHERE reach.links
+               OR NOT EXISTS (
+                    SELECT FROM identity.anchor_member AS member
+                    JOIN identity.identifier AS i USING (identifier_id)
+                    WHERE member.anchor_id = here.anchor_id
+                      AND NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                               OR i.type = ANY(%(non_linking)s::text[])))
+            """,
+            {
+                "ids": list(identifier_ids),
+                "learned": list(learned),
+                "non_linking": list(non_linking),
+                "through_shared": through_shared,
+            },
+        )
+    ]
+    return recorded(tx, anchors)
+
+
+def recorded(tx: Transaction, anchor_ids: Collection[int] | None = None) -> Closure:
+    """The recorded steps of these anchors, or of all; with the types and profiles they speak of."""
+    rows = tx.bulk(
+        """
+        SELECT r.sequence, r.anchor_id, r.received_at, m.identifier_id, i.type, i.is_shared, p.profile_id, a.is_settled
+        FROM identity.resolution AS r
+        JOIN identity.anchor AS a USING (anchor_id)
+        JOIN identity.anchor_member AS m USING (anchor_id)
+        JOIN identity.identifier AS i USING (identifier_id)
+        LEFT JOIN identity.profile AS p ON p.born_sequence = r.sequence
+        WHERE %(all)s OR r.anchor_id = ANY(%(anchors)s::bigint[])
+        ORDER BY r.sequence, m.position
+        """,
+        {"anchors": list(anchor_ids or ()), "all": anchor_ids is None},
+    )
+    members: dict[int, list[int]] = {}
+    heads: dict[int, tuple[int, datetime]] = {}
+    types: dict[int, str] = {}
+    shared: set[int] = set()
+    profiles: dict[int, int] = {}
+    settled: set[int] = set()
+    for sequence, anchor_id, at, identifier_id, type_, is_shared, profile_id, is_settled in rows:
+        members.setdefault(sequence, []).append(identifier_id)
+        heads[sequence] = (anchor_id, at)
+        types[identifier_id] = type_
+        if is_shared:
+            shared.add(identifier_id)
+        if profile_id is not None:
+            profiles[sequence] = profile_id
+        if is_settled:
+            settled.add(anchor_id)
+    steps = tuple(
+        Step(sequence, heads[sequence][0], tuple(ids), heads[sequence][1]) for sequence, ids in members.items()
+    )
+    return Closure(steps, types, frozenset(shared), profiles, frozenset(settled))
+
+
+def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
+    """Write profiles that did not exist."""
+    if rows:
+        tx.copy(
+            "identity.profile",
+            ("profile_id", "born_sequence", "created_at"),
+            ("int8", "int8", "timestamptz"),
+            rows,
+        )
+
+
+def insert_links(tx: Transaction, rows: Sequence[Placed]) -> None:
+    """Write the owners of identifiers that had none."""
+    if rows:
+        tx.copy("identity.link", ("identifier_id", "profile_id", "linked_at"), ("int8", "int8", "timestamptz"), rows)
+
+
+def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:
+    """Let survivors take over everything that the absorbed profiles own; retired ids keep resolving."""
+    if not survivor_of:
+        return
+    pairs = {"old": list(survivor_of), "new": list(survivor_of.values())}
+    tx.bulk(
+        """
+        WITH pair AS (SELECT * FROM unnest(%(old)s::bigint[], %(new)s::bigint[]) AS p (old, new)),
+        moved AS (
+            UPDATE identity.link AS l SET profile_id = pair.new FROM pair WHERE l.profile_id = pair.old
+        ),
+        mapped AS (
+            UPDATE identity.canonical AS c SET profile_id = pair.new FROM pair WHERE c.profile_id = pair.old
+        )
+        UPDATE identity.profile AS p SET merged_into = pair.new
+        FROM pair
+        WHERE p.profile_id = pair.old OR p.merged_into = pair.old
+        """,
+        pairs,
+    )
+
+
+def place(
+    tx: Transaction,
+    *,
+    members: Collection[int],
+    placed: Sequence[Placed],
+    canonical: Mapping[int, int],
+    alive: Collection[int],
+    retired: Mapping[int, int],
+) -> None:
+    """Rewrite the map for a closure: owners of `members` become exactly `placed`, anchors follow `canonical`.
+
+    `alive` profiles stand for themselves; `retired` ones resolve to the profile given.
+    """
+    tx.bulk(
+        """
+        DELETE FROM identity.link AS l
+        WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(placed)s::bigint[])
+        """,
+        {"members": list(members), "placed": [row.identifier_id for row in placed]},
+    )
+    tx.bulk(
+        """
+        INSERT INTO identity.link (identifier_id, profile_id, linked_at)
+        SELECT * FROM unnest(%(ids)s::bigint[], %(profiles)s::bigint[], %(at)s::timestamptz[])
+        ON CONFLICT (identifier_id) DO UPDATE
+        SET profile_id = excluded.profile_id, linked_at = excluded.linked_at
+        WHERE (link.profile_id, link.linked_at) IS DISTINCT FROM (excluded.profile_id, excluded.linked_at)
+        """,
+        {
+            "ids": [row.identifier_id for row in placed],
+            "profiles": [row.profile_id for row in placed],
+            "at": [row.linked_at for row in placed],
+        },
+    )
+    tx.bulk(
+        """
+        UPDATE identity.canonical AS c
+        SET profile_id = target.profile_id
+        FROM unnest(%(anchors)s::bigint[], %(profiles)s::bigint[]) AS target (anchor_id, profile_id)
+        WHERE c.anchor_id = target.anchor_id AND c.profile_id <> target.profile_id
+        """,
+        {"anchors": list(canonical), "profiles": list(canonical.values())},
+    )
+    tx.bulk(
+        """
+        UPDATE identity.profile AS p
+        SET merged_into = target.into_id
+        FROM unnest(%(ids)s::bigint[], %(into)s::bigint[]) AS target (profile_id, into_id)
+        WHERE p.profile_id = target.profile_id AND p.merged_into IS DISTINCT FROM target.into_id
+        """,
+        {
+            "ids": [*alive, *retired],
+            "into": [*(None for _ in alive), *retired.values()],
+        },
+    )
+
+
+def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
+    """Mark profiles that went beyond the bounds; they are listed, and refused for every purpose."""
+    if profile_ids:
+        tx.bulk(
+            "UPDATE identity.profile SET is_quarantined = TRUE WHERE profile_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(profile_ids)},
+        )
+
+
+def unsettle(tx: Transaction, anchor_ids: Collection[int]) -> None:
+    """Let these anchors be judged again by every message that carries them."""
+    if anchor_ids:
+        tx.bulk(
+            "UPDATE identity.anchor SET is_settled = FALSE WHERE anchor_id = ANY(%(ids)s::bigint[]) AND is_settled",
+            {"ids": list(anchor_ids)},
+        )
