@@ -1,0 +1,139 @@
+"""Values of the consent room: what a person said, and what follows from it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, NewType
+
+RecordId = NewType("RecordId", int)
+
+ALWAYS: Final = datetime(1900, 1, 1, tzinfo=UTC)
+"""The `since` of a permission that needs no act and so has no beginning: earlier than any event."""
+
+
+class Act(StrEnum):
+    """What somebody did about a purpose; everything but `grant` is a no."""
+
+    GRANT = "grant"
+    REFUSE = "refuse"
+    WITHDRAW = "withdraw"
+    OBJECT = "object"
+
+    @property
+    def is_no(self) -> bool:
+        return self is not Act.GRANT
+
+
+class Authority(StrEnum):
+    """Who vouches for an act. A no yields only to a grant of equal or higher rank."""
+
+    AUTHENTICATED = "authenticated"
+    OPERATOR = "operator"
+    IMPORTED = "imported"
+    DEVICE = "device"
+    SIGNAL = "signal"
+
+    @property
+    def rank(self) -> int:
+        """3 for an authenticated person down to 0 for a device, which equals a signal."""
+        return _RANKS[self]
+
+
+_RANKS: Final = {
+    Authority.AUTHENTICATED: 3,
+    Authority.OPERATOR: 2,
+    Authority.IMPORTED: 1,
+    Authority.DEVICE: 0,
+    Authority.SIGNAL: 0,
+}
+
+
+class Reason(StrEnum):
+    """Why a verdict is what it is."""
+
+    GRANTED = "granted"
+    NOT_REFUSED = "not_refused"
+    LEGAL_BASIS = "legal_basis"
+
+    NO_GRANT = "no_grant"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    OBJECTED = "objected"
+    OPTED_OUT = "opted_out"
+    RESTRICTED = "restricted"
+    QUARANTINED = "quarantined"
+    TOO_YOUNG = "too_young"
+    AGE_UNKNOWN = "age_unknown"
+    NO_UNIQUE_IDENTIFIER = "no_unique_identifier"
+    NOT_COVERED = "not_covered"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One act in the ledger, about one identifier and one purpose.
+
+    `is_shared` is not in the ledger: the store fills in whether the identifier is shared today, because
+    then its grants count for nobody. `repeated_at` is the last instant at which a signal said the same
+    no again. `is_two_step` marks an opt-in that was asked for and then confirmed separately.
+    """
+
+    record_id: RecordId
+    identifier_id: int
+    purpose: str
+    act: Act
+    authority: Authority
+    jurisdiction: str
+    occurred_at: datetime
+    recorded_at: datetime
+    policy_fingerprint: bytes
+    valid_until: datetime | None = None
+    notice_version: str | None = None
+    notice_hash: bytes | None = None
+    source_id: int | None = None
+    signal: str | None = None
+    signal_hash: bytes | None = None
+    rule: str | None = None
+    is_two_step: bool = False
+    is_shared: bool = False
+    repeated_at: datetime | None = None
+
+    @property
+    def at(self) -> datetime:
+        """The instant from which the act counts: a claimed future is not believed."""
+        return min(self.occurred_at, self.recorded_at)
+
+    @property
+    def last_at(self) -> datetime:
+        """The last instant at which this was said."""
+        return self.at if self.repeated_at is None else max(self.at, self.repeated_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What decides beside the records of a profile.
+
+    `jurisdictions` are those of the configuration of the profile's sources, never of a client's claims;
+    `age` is in whole years.
+    """
+
+    jurisdictions: frozenset[str] = frozenset()
+    has_unique_identifier: bool = False
+    age: int | None = None
+    is_restricted: bool = False
+    is_quarantined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Allowed or refused, why, and by which records.
+
+    `since` is the start of the present unbroken permission, None when refused; `until` is the instant at
+    which it ends by itself, None when it does not.
+    """
+
+    allowed: bool
+    reason: Reason
+    since: datetime | None = None
+    until: datetime | None = None
+    by: tuple[RecordId, ...] = ()
