@@ -1,4 +1,4 @@
-"""Tables of the rights room: requests, suppressions, holds and receipts."""
+"""Tables of the rights room: requests, the steps of an erasure, suppressions, holds, and the place in the replay file."""
 
 from sqlalchemy import (
     BigInteger,
@@ -7,13 +7,13 @@ from sqlalchemy import (
     Date,
     DateTime,
     Index,
+    Integer,
     LargeBinary,
     SmallInteger,
     Table,
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from cdp.schema.dictionary import impersonal, metadata, personal
 
@@ -47,13 +47,15 @@ request = Table(
     Column("started_at", DateTime(timezone=True), info=_kept("started_at")),
     Column("closed_at", DateTime(timezone=True), info=_kept("closed_at")),
     Column("denial_reason", Text, info=_kept("denial_reason")),
+    Column("waiting", Integer, nullable=False, server_default=text("0"), info=impersonal()),
     Column("entry_id", BigInteger, info=_kept(None, "the id of the audit entry, given in the receipt")),
     CheckConstraint(
         "kind IN ('access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit')",
         name="kind",
     ),
     CheckConstraint(
-        "status IN ('received', 'verified', 'in_progress', 'fulfilled', 'denied', 'withdrawn', 'expired')", name="status"
+        "status IN ('received', 'verified', 'in_progress', 'fulfilled', 'denied', 'withdrawn', 'expired')",
+        name="status",
     ),
     CheckConstraint("(status = 'denied') = (denial_reason IS NOT NULL)", name="denial_has_reason"),
     Index(None, "status", "due_at"),
@@ -89,9 +91,11 @@ step = Table(
     Column("position", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("table_name", Text, nullable=False, info=impersonal()),
     Column("verb", Text, nullable=False, info=impersonal()),
+    Column("reason", Text, nullable=False, info=impersonal()),
     Column("rows_touched", BigInteger, nullable=False, server_default=text("0"), info=impersonal()),
     Column("done_at", DateTime(timezone=True), info=impersonal()),
-    CheckConstraint("verb IN ('delete', 'sever', 'shred', 'keep', 'suppress', 'notify', 'repair', 'scrub')", name="verb"),
+    CheckConstraint("verb IN ('delete', 'sever', 'shred', 'keep')", name="verb"),
+    CheckConstraint("rows_touched >= 0", name="rows_touched"),
     schema="rights",
     comment="The plan of an erasure and how far it came: a killed run resumes at the first step that is not done.",
 )
@@ -114,13 +118,28 @@ suppression = Table(
         ),
     ),
     Column("purpose", Text, primary_key=True, server_default=text("''"), info=impersonal()),
-    Column("is_person_level", SmallInteger, nullable=False, info=impersonal()),
+    Column(
+        "request_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        server_default=text("0"),
+        info=personal(
+            erase="delete",
+            retention="requests",
+            export=None,
+            category="request",
+            why_not_exported="a random id; the request itself is exported",
+            via="request",
+        ),
+    ),
     Column("since", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("until", DateTime(timezone=True), info=impersonal()),
     Column("lifted_at", DateTime(timezone=True), info=impersonal()),
+    Index(None, "request_id", postgresql_where=text("request_id <> 0")),
     schema="rights",
-    comment="Standing orders never to process these pseudonyms again (purpose '' means every purpose); "
-    "keyed under the suppression domain, which cannot be joined with the graph.",
+    comment="Standing orders never to process these pseudonyms again (purpose '' means every purpose); keyed under "
+    "the suppression domain, which cannot be joined with the graph. Rows of a request are its barrier until it ends.",
 )
 
 hold = Table(
@@ -149,22 +168,16 @@ hold = Table(
     comment="Columns under a statutory hold, sealed under a hold key and a random id, invisible to segments.",
 )
 
-receipt = Table(
-    "receipt",
-    metadata,
-    Column("request_id", BigInteger, primary_key=True, autoincrement=False, info=impersonal()),
-    Column("body", JSONB, nullable=False, info=impersonal()),
-    Column("entry_id", BigInteger, nullable=False, info=impersonal()),
-    Column("issued_at", DateTime(timezone=True), nullable=False, info=impersonal()),
-    schema="rights",
-    comment="What was done, in canonical JSON without personal data; the proof is computed from the log.",
-)
-
 replay = Table(
     "replay",
     metadata,
-    Column("replay_number", BigInteger, primary_key=True, autoincrement=False, info=impersonal()),
-    Column("written_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("only", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("file_id", LargeBinary, nullable=False, info=impersonal()),
+    Column("number", BigInteger, nullable=False, info=impersonal()),
+    CheckConstraint("only = 1", name="only"),
+    CheckConstraint("octet_length(file_id) = 16", name="file_id"),
+    CheckConstraint("number >= 0", name="number"),
     schema="rights",
-    comment="The last number of the replay file that this database has seen; a database behind its file was restored.",
+    comment="Which replay file belongs to this database, and the last line of it that the database has seen; "
+    "a database behind its file was restored.",
 )

@@ -450,23 +450,17 @@ CREATE INDEX hold_keep_until_idx ON rights.hold (keep_until);
 
 COMMENT ON TABLE rights.hold IS 'Columns under a statutory hold, sealed under a hold key and a random id, invisible to segments.';
 
-CREATE TABLE rights.receipt (
-	request_id BIGINT NOT NULL, 
-	body JSONB NOT NULL, 
-	entry_id BIGINT NOT NULL, 
-	issued_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-	CONSTRAINT receipt_pkey PRIMARY KEY (request_id)
-);
-
-COMMENT ON TABLE rights.receipt IS 'What was done, in canonical JSON without personal data; the proof is computed from the log.';
-
 CREATE TABLE rights.replay (
-	replay_number BIGINT NOT NULL, 
-	written_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-	CONSTRAINT replay_pkey PRIMARY KEY (replay_number)
+	"only" SMALLINT NOT NULL, 
+	file_id BYTEA NOT NULL, 
+	number BIGINT NOT NULL, 
+	CONSTRAINT replay_pkey PRIMARY KEY ("only"), 
+	CONSTRAINT replay_only_check CHECK (only = 1), 
+	CONSTRAINT replay_file_id_check CHECK (octet_length(file_id) = 16), 
+	CONSTRAINT replay_number_check CHECK (number >= 0)
 );
 
-COMMENT ON TABLE rights.replay IS 'The last number of the replay file that this database has seen; a database behind its file was restored.';
+COMMENT ON TABLE rights.replay IS 'Which replay file belongs to this database, and the last line of it that the database has seen; a database behind its file was restored.';
 
 CREATE TABLE rights.request (
 	request_id BIGINT NOT NULL, 
@@ -481,6 +475,7 @@ CREATE TABLE rights.request (
 	started_at TIMESTAMP WITH TIME ZONE, 
 	closed_at TIMESTAMP WITH TIME ZONE, 
 	denial_reason TEXT, 
+	waiting INTEGER DEFAULT 0 NOT NULL, 
 	entry_id BIGINT, 
 	CONSTRAINT request_pkey PRIMARY KEY (request_id), 
 	CONSTRAINT request_kind_check CHECK (kind IN ('access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit')), 
@@ -507,10 +502,12 @@ CREATE TABLE rights.step (
 	position SMALLINT NOT NULL, 
 	table_name TEXT NOT NULL, 
 	verb TEXT NOT NULL, 
+	reason TEXT NOT NULL, 
 	rows_touched BIGINT DEFAULT 0 NOT NULL, 
 	done_at TIMESTAMP WITH TIME ZONE, 
 	CONSTRAINT step_pkey PRIMARY KEY (request_id, position), 
-	CONSTRAINT step_verb_check CHECK (verb IN ('delete', 'sever', 'shred', 'keep', 'suppress', 'notify', 'repair', 'scrub'))
+	CONSTRAINT step_verb_check CHECK (verb IN ('delete', 'sever', 'shred', 'keep')), 
+	CONSTRAINT step_rows_touched_check CHECK (rows_touched >= 0)
 );
 
 COMMENT ON TABLE rights.step IS 'The plan of an erasure and how far it came: a killed run resumes at the first step that is not done.';
@@ -518,14 +515,16 @@ COMMENT ON TABLE rights.step IS 'The plan of an erasure and how far it came: a k
 CREATE TABLE rights.suppression (
 	pseudonym BYTEA NOT NULL, 
 	purpose TEXT DEFAULT '' NOT NULL, 
-	is_person_level SMALLINT NOT NULL, 
+	request_id BIGINT DEFAULT 0 NOT NULL, 
 	since TIMESTAMP WITH TIME ZONE NOT NULL, 
 	until TIMESTAMP WITH TIME ZONE, 
 	lifted_at TIMESTAMP WITH TIME ZONE, 
-	CONSTRAINT suppression_pkey PRIMARY KEY (pseudonym, purpose)
+	CONSTRAINT suppression_pkey PRIMARY KEY (pseudonym, purpose, request_id)
 );
 
-COMMENT ON TABLE rights.suppression IS 'Standing orders never to process these pseudonyms again (purpose '''' means every purpose); keyed under the suppression domain, which cannot be joined with the graph.';
+CREATE INDEX suppression_request_id_idx ON rights.suppression (request_id) WHERE request_id <> 0;
+
+COMMENT ON TABLE rights.suppression IS 'Standing orders never to process these pseudonyms again (purpose '''' means every purpose); keyed under the suppression domain, which cannot be joined with the graph. Rows of a request are its barrier until it ends.';
 
 CREATE TABLE segments.membership_change (
 	profile_id BIGINT NOT NULL, 
