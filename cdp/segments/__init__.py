@@ -1,0 +1,1 @@
+"""Segments: a small language with one purpose each, and two evaluators that must agree."""
