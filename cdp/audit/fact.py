@@ -1,0 +1,275 @@
+"""What an entry of the log may say, and how a leaf commits to it.
+
+Pure. A fact is a flat JSON object of numbers, fixed words, names from policy, random ids of our own records
+and fingerprints of policy. Values of people, their identifiers, pseudonyms and free text have no field to
+stand in. The leaf holds only a commitment: the fact can be erased together with its salt, and then the leaf
+says nothing any more.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from cdp.kit.canonical import canonical_json, instant_text
+from cdp.kit.clock import parse_instant
+from cdp.kit.errors import Fault
+
+SALT_BYTES: Final = 32
+FORMAT: Final = "cdp/entry@v1"
+
+_COMMITMENT_LABEL = b"cdp/audit/commitment/v1\n"
+_COUNT_MAX = 2**53 - 1
+_LISTED_MAX = 500
+
+Rule = Callable[[Any], bool]
+
+
+def commitment(salt: bytes, body: Mapping[str, Any]) -> bytes:
+    """The 32 bytes that stand in the log for a body: SHA-256 over a label, 32 bytes of salt and the canonical JSON."""
+    if len(salt) != SALT_BYTES:
+        raise ValueError("a salt has 32 bytes")
+    return hashlib.sha256(_COMMITMENT_LABEL + salt + canonical_json(dict(body))).digest()
+
+
+def entry_body(fact: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """The body of an entry that states `fact` at `now`.
+
+    Raises the fault `audit_fact_refused` when the fact says something that the log may not hold.
+    """
+    kind = fact.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise _refused("The kind of the fact is not one that the log knows; cdp.audit.fact lists them.")
+    if missing := sorted(KINDS[kind] - fact.keys()):
+        raise _refused(f"A fact of kind {kind} also states {', '.join(missing)}.")
+    for name, value in fact.items():
+        if name not in FIELDS:
+            raise _refused(f"A fact of kind {kind} states a field that the log does not know.")
+        if not FIELDS[name](value):
+            raise _refused(f"The field {name} of a fact of kind {kind} has not the form that cdp.audit.fact states.")
+    return {**fact, "format": FORMAT, "at": instant_text(now)}
+
+
+def _refused(detail: str) -> Fault:
+    return Fault("audit_fact_refused", "The audit log takes only facts that name nobody", detail, status=500)
+
+
+def _words(*words: str) -> Rule:
+    """One of these fixed words."""
+    allowed = frozenset(words)
+    return lambda value: isinstance(value, str) and value in allowed
+
+
+def _record_id(*prefixes: str) -> Rule:
+    """The outward form of a random id of one of our own records; never of a person's."""
+    pattern = re.compile(rf"(?:{'|'.join(prefixes)})_[0-9a-hjkmnp-tv-z]{{13}}")
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+_NAME = re.compile(r"(?!.*[0-9]{6})(?!.*[0-9a-f]{16})[a-z][a-z0-9_.-]{0,62}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _COUNT_MAX
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_name(value: Any) -> bool:
+    """A name given by policy: lower case, no address, no long run of digits or hexadecimal."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_fingerprint(value: Any) -> bool:
+    """SHA-256 of something public, such as the policy folder or the text of a segment."""
+    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
+
+
+def _is_instant(value: Any) -> bool:
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        return False
+    try:
+        parse_instant(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_date(value: Any) -> bool:
+    return isinstance(value, str) and _DATE.fullmatch(value) is not None and _is_instant(value + "T00:00:00Z")
+
+
+def _are(rule: Rule) -> Rule:
+    """A list of values under one rule."""
+    return lambda value: isinstance(value, list) and len(value) <= _LISTED_MAX and all(map(rule, value))
+
+
+def _is_tally(value: Any) -> bool:
+    """Counts by name."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= _LISTED_MAX
+        and all(_is_name(name) and _is_count(count) for name, count in value.items())
+    )
+
+
+def _is_step(value: Any) -> bool:
+    """One line of an erasure as it was carried out: which table, by which verb, how many rows."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"table", "verb", "rows"}
+        and _is_name(value["table"])
+        and _VERB(value["verb"])
+        and _is_count(value["rows"])
+    )
+
+
+_VERB = _words("delete", "sever", "shred", "keep", "suppress", "expire", "scrub", "hold", "repair")
+
+FIELDS: Final[Mapping[str, Rule]] = {
+    "kind": _is_name,
+    # who acted, for what
+    "actor": _words("system", "worker", "operator", "source", "subject", "marketer", "privacy", "auditor", "admin"),
+    "token": _is_count,
+    "source": _is_count,
+    "purpose": _is_name,
+    "purposes": _are(_is_name),
+    "policy": _is_fingerprint,
+    "previous_policy": _is_fingerprint,
+    "rule": _is_name,
+    "reason": _is_name,
+    "count": _is_count,
+    "by_reason": _is_tally,
+    "is_dry_run": _is_flag,
+    "version": _is_count,
+    # consent
+    "record": _record_id("rec", "con"),
+    "act": _words("grant", "refuse", "withdraw", "object"),
+    "authority": _words("authenticated", "device", "signal", "operator", "imported"),
+    "jurisdiction": _is_name,
+    # identity and ingest
+    "profiles": _is_count,
+    "anchors": _is_count,
+    "identifiers": _is_count,
+    "events": _is_count,
+    "traits": _is_count,
+    "messages": _is_count,
+    "states": _is_tally,
+    "import": _record_id("imp"),
+    # requests
+    "request": _record_id("req"),
+    "request_kind": _words(
+        "access", "portability", "erasure", "rectification", "restriction", "objection", "opt_out", "limit_sensitive"
+    ),
+    "regime": _is_name,
+    "status": _words("received", "verified", "in_progress", "fulfilled", "denied", "withdrawn", "expired"),
+    "received_at": _is_instant,
+    "verified_at": _is_instant,
+    "due_at": _is_instant,
+    "extended_to": _is_instant,
+    "fulfilled_at": _is_instant,
+    "is_in_time": _is_flag,
+    "days": _is_count,
+    "steps": _are(_is_step),
+    "keys_shredded": _is_count,
+    "suppressed": _is_count,
+    "suppressed_until": _is_instant,
+    "recipients": _are(_is_name),
+    "recipients_notified": _is_count,
+    "holds": _are(_is_name),
+    "is_scrubbed": _is_flag,
+    "not_scrubbed": _are(_is_name),
+    "epoch": _is_count,
+    "backups_usable_until": _is_instant,
+    # segments, readers, destinations
+    "segment": _is_name,
+    "definition": _is_fingerprint,
+    "read": _words(
+        "profile", "members", "preview", "explain", "consents", "entries", "report", "accounting", "export", "receipt"
+    ),
+    "entered": _is_count,
+    "left": _is_count,
+    "destination": _is_name,
+    "delivery": _record_id("dlv"),
+    # keys, retention, administration, the log itself
+    "key": _words(
+        "master",
+        "epoch",
+        "subject",
+        "graph",
+        "suppression",
+        "reader",
+        "destination",
+        "anchor",
+        "duplicates",
+        "disclosure",
+        "signing",
+        "hold",
+    ),
+    "keys": _is_count,
+    "retention_class": _is_name,
+    "month": _is_date,
+    "rows": _is_count,
+    "tally": _is_tally,
+    "role": _words("marketer", "privacy", "auditor", "admin"),
+    "tree": _is_count,
+    "size": _is_count,
+    "root": _is_fingerprint,
+}
+
+KINDS: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset(required.split())
+    for kind, required in {
+        "consent.recorded": "purpose act authority",
+        "signal.recorded": "purpose act",
+        "consent.cleared": "purpose",
+        "identity.merged": "profiles",
+        "identity.unmerged": "profiles",
+        "identity.quarantined": "profiles",
+        "identity.rebuilt": "profiles",
+        "identity.simulated": "profiles",
+        "ingest.batch": "states",
+        "import.started": "import",
+        "import.finished": "import states",
+        "request.received": "request request_kind regime",
+        "request.verified": "request request_kind",
+        "request.extended": "request due_at",
+        "request.step": "request steps",
+        "request.fulfilled": "request request_kind received_at fulfilled_at",
+        "request.denied": "request request_kind reason",
+        "request.withdrawn": "request request_kind",
+        "request.expired": "request request_kind",
+        "suppression.added": "count",
+        "suppression.lifted": "count",
+        "policy.applied": "policy",
+        "segment.defined": "segment definition purpose",
+        "segment.deleted": "segment",
+        "segment.evaluated": "segment entered left",
+        "data.read": "actor read count",
+        "delivery.handed_over": "destination purpose count",
+        "delivery.refused": "destination purpose count",
+        "delivery.acknowledged": "destination count",
+        "key.created": "key version",
+        "key.rotated": "key version",
+        "key.destroyed": "key version",
+        "sweep.run": "tally",
+        "retention.dropped": "retention_class month rows",
+        "retention.expired": "retention_class rows",
+        "scrub.run": "is_scrubbed",
+        "replay.run": "tally",
+        "source.created": "source",
+        "source.disabled": "source",
+        "token.created": "token role",
+        "token.revoked": "token",
+        "schema.migrated": "version",
+        "log.started": "tree",
+        "log.restored": "tree size",
+        "log.replaced": "tree size root",
+    }.items()
+}

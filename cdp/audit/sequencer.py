@@ -1,0 +1,172 @@
+"""The one sequencer: gives committed leaves their places, grows the tree, and signs its head.
+
+A call costs a constant number of statements and O(log n) hashes beyond the leaves it places. The copy outside the
+database is written first and works as its write-ahead log: what it holds beyond the database is placed here exactly
+as it was signed. When the two contradict each other, a new tree under a new origin begins: never two under one.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from cdp.audit import store, store_tree
+from cdp.audit.checkpoint import Checkpoint, Signer, VerifierKey, sign_checkpoint
+from cdp.audit.merkle import EMPTY_ROOT, leaf_hash
+from cdp.audit.mirror import Head, Mirror
+from cdp.audit.store_tree import SignedHead, Tree
+from cdp.audit.tile import TileId, edge, edge_root, grow
+from cdp.audit.verify import verify_leaves
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+
+_PLACED_MAX: Final = 10_000
+
+
+class Standing(StrEnum):
+    """How the database stood to the copy of the log outside it."""
+
+    EQUAL = "equal"
+    COPY_EXTENDED = "copy_extended"
+    REBUILT = "rebuilt"
+    NEW_ORIGIN = "new_origin"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the sequencer works with: who signs, where the copy lies, and what logs begun here are called."""
+
+    signer: Signer
+    mirror: Mirror
+    name: str
+
+    def vkey(self, origin: str) -> VerifierKey:
+        """The key that verifies checkpoints of this origin."""
+        return VerifierKey(origin, self.signer.public_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """The head after a call, how many leaves it placed, and whether more wait."""
+
+    head: SignedHead
+    placed: int
+    is_more_waiting: bool
+    standing: Standing
+
+
+def log_name(public_key: bytes) -> str:
+    """A name for logs signed by this key that no other store has; their origin is this and the number of the tree."""
+    return f"cdp.internal/audit/{hashlib.sha256(public_key).hexdigest()[:16]}"
+
+
+def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
+    """Place the leaves that wait, and sign the head of the log; at start it also begins or repairs it.
+
+    The transaction holds the sequencer's lock to its end. Faults: `audit_copy_failed`, `audit_copy_broken`,
+    `audit_tree_broken`.
+    """
+    store_tree.lock_sequencer(tx)
+    tree, standing = _reconciled(tx, log, now)
+    waiting = store_tree.waiting_leaves(tx, _PLACED_MAX)
+    if waiting:
+        store_tree.place_leaves(tx, tree.tree_id, tree.size, [leaf.entry_id for leaf in waiting])
+        commitments = [leaf.commitment for leaf in waiting]
+        checkpoint = _grown(tx, tree, commitments)
+        note = sign_checkpoint(checkpoint, log.signer)
+        log.mirror.append(tree.tree_id, tree.size, commitments, note)
+        store_tree.store_head(tx, tree.tree_id, checkpoint, note, now)
+    head = store_tree.signed_head(tx, tree.tree_id)
+    if head is None:
+        raise _broken("Its tree has no checkpoint.")
+    return Sequenced(head, len(waiting), len(waiting) == _PLACED_MAX, standing)
+
+
+def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, Standing]:
+    """The tree to go on with, equal to its copy outside the database."""
+    tree = store_tree.newest_tree(tx)
+    newest_copied = log.mirror.newest_tree()
+    if tree is None or newest_copied > tree.tree_id:
+        return _begin(tx, log, max(newest_copied, tree.tree_id if tree else 0) + 1, now)
+    copied = log.mirror.head(tree.tree_id)
+    copied_size = copied.checkpoint.size if copied else 0
+    if copied_size < tree.size:
+        return _with_copy_extended(tx, log, tree, copied, now)
+    if copied_size == tree.size and _is_same_head(store_tree.signed_head(tx, tree.tree_id), copied):
+        return tree, Standing.EQUAL
+    if copied and copied_size > tree.size and _begins_copy(tx, log.mirror, tree, copied):
+        return _rebuilt(tx, log, tree, copied, now), Standing.REBUILT
+    return _begin(tx, log, tree.tree_id + 1, now)
+
+
+def _is_same_head(head: SignedHead | None, copied: Head | None) -> bool:
+    return (head.root if head else None) == (copied.checkpoint.root if copied else None)
+
+
+def _begin(tx: Transaction, log: Log, tree_id: int, now: datetime) -> tuple[Tree, Standing]:
+    """Begin a tree under an origin never used; its start is its own first or next entry."""
+    store.append(tx, {"kind": "log.started", "tree": tree_id, "actor": "system"}, now)
+    tree = store_tree.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now)
+    return tree, Standing.NEW_ORIGIN
+
+
+def _with_copy_extended(
+    tx: Transaction, log: Log, tree: Tree, copied: Head | None, now: datetime
+) -> tuple[Tree, Standing]:
+    """The database is ahead of a copy that was lost or restored: bring the copy up to it, if it is of this tree."""
+    size = copied.checkpoint.size if copied else 0
+    if copied and _root(tx, tree, size) != copied.checkpoint.root:
+        return _begin(tx, log, tree.tree_id + 1, now)
+    head = store_tree.signed_head(tx, tree.tree_id)
+    if head is None:
+        raise _broken("Its tree has leaves but no checkpoint.")
+    log.mirror.append(tree.tree_id, size, store_tree.commitments(tx, tree.tree_id, size, tree.size), head.note)
+    return tree, Standing.COPY_EXTENDED
+
+
+def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: Head) -> bool:
+    """True when the copy is whole and the tree in the database is its beginning."""
+    begun = Checkpoint(copied.checkpoint.origin, tree.size, _root(tx, tree, tree.size))
+    return (
+        copied.checkpoint.origin == tree.origin
+        and verify_leaves(mirror.entries(tree.tree_id, 0, tree.size), begun) is None
+        and verify_leaves(mirror.entries(tree.tree_id, 0, copied.checkpoint.size), copied.checkpoint) is None
+    )
+
+
+def _rebuilt(tx: Transaction, log: Log, tree: Tree, copied: Head, now: datetime) -> Tree:
+    """The tree with the leaves that only the copy still knew, under the checkpoint that was signed for them."""
+    commitments = list(log.mirror.entries(tree.tree_id, tree.size, copied.checkpoint.size))
+    store_tree.place_copies(tx, tree.tree_id, tree.size, commitments, now)
+    checkpoint = _grown(tx, tree, commitments)
+    if checkpoint.root != copied.checkpoint.root:
+        raise _broken("Its tiles do not give the root that was signed.")
+    store_tree.store_head(tx, tree.tree_id, checkpoint, copied.note, now)
+    store.append(tx, {"kind": "log.restored", "tree": tree.tree_id, "size": checkpoint.size, "actor": "system"}, now)
+    return Tree(tree.tree_id, tree.origin, checkpoint.size)
+
+
+def _grown(tx: Transaction, tree: Tree, commitments: Sequence[bytes]) -> Checkpoint:
+    """Write the tiles of a tree with these entries added, and give its new head."""
+    before: Mapping[TileId, bytes] = store_tree.tiles(tx, tree.tree_id, edge(tree.size))
+    if len(before) != len(edge(tree.size)):
+        raise _broken("Tiles at its edge are missing.")
+    changed = grow(tree.size, before, [leaf_hash(commitment) for commitment in commitments])
+    store_tree.store_tiles(tx, tree.tree_id, changed)
+    size = tree.size + len(commitments)
+    return Checkpoint(tree.origin, size, edge_root(size, {**before, **changed}))
+
+
+def _root(tx: Transaction, tree: Tree, size: int) -> bytes:
+    return store_tree.root_at(tx, tree.tree_id, size) if size else EMPTY_ROOT
+
+
+def _broken(detail: str) -> Fault:
+    return Fault(
+        "audit_tree_broken",
+        "The audit log in the database is damaged",
+        f"{detail} Restore the database from a backup; the copy of the log brings it up to the last checkpoint.",
+        status=500,
+    )

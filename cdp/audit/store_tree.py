@@ -1,0 +1,210 @@
+"""All SQL of the tree: leaves waiting for a place, tiles, checkpoints, and what clients of the log fetch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import insert, select, text, update
+
+from cdp.audit.checkpoint import Checkpoint
+from cdp.audit.merkle import HASH_BYTES, Node, NodeReader, Span, consistency_spans, prove
+from cdp.audit.tile import TILE_WIDTH, TileId, TilePath, entry_bundle, read_nodes
+from cdp.kit.db import Transaction
+from cdp.schema.audit import checkpoint, entry, tree
+
+_LOCK_SEQUENCER: Final = 0x6364705F6C6F6700
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One log: its number, its origin, and how many leaves it has."""
+
+    tree_id: int
+    origin: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A signed checkpoint as it is served."""
+
+    tree_id: int
+    size: int
+    root: bytes
+    note: str
+    signed_at: datetime
+
+
+class Leaf(NamedTuple):
+    """An entry that waits for its place."""
+
+    entry_id: int
+    commitment: bytes
+
+
+def lock_sequencer(tx: Transaction) -> None:
+    """Be the one sequencer until the transaction ends."""
+    tx.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK_SEQUENCER})
+
+
+def newest_tree(tx: Transaction) -> Tree | None:
+    """The tree that grows."""
+    row = tx.one_or_none(select(tree.c.tree_id, tree.c.origin, tree.c.size).order_by(tree.c.tree_id.desc()).limit(1))
+    return None if row is None else Tree(*row)
+
+
+def tree_of(tx: Transaction, entry_id: int) -> Tree | None:
+    """The tree in which an entry was placed."""
+    placed = tree.join(entry, entry.c.tree_id == tree.c.tree_id)
+    columns = (tree.c.tree_id, tree.c.origin, tree.c.size)
+    row = tx.one_or_none(select(*columns).select_from(placed).where(entry.c.entry_id == entry_id))
+    return None if row is None else Tree(*row)
+
+
+def add_tree(tx: Transaction, tree_id: int, origin: str, now: datetime) -> Tree:
+    """Begin a tree."""
+    tx.run(insert(tree).values(tree_id=tree_id, origin=origin, size=0, started_at=now))
+    return Tree(tree_id, origin, 0)
+
+
+def waiting_leaves(tx: Transaction, limit: int) -> list[Leaf]:
+    """Committed entries without a place, in the order of their insertion."""
+    columns = (entry.c.entry_id, entry.c.commitment)
+    waiting = select(*columns).where(entry.c.leaf_index.is_(None)).order_by(entry.c.entry_id).limit(limit)
+    return [Leaf(*row) for row in tx.all(waiting)]
+
+
+def place_leaves(tx: Transaction, tree_id: int, begin: int, entry_ids: Sequence[int]) -> None:
+    """Give entries their places from `begin` on."""
+    tx.bulk(
+        """
+        UPDATE audit.entry
+        SET tree_id = %(tree)s, leaf_index = %(begin)s::bigint + placed.ordinal - 1
+        FROM unnest(%(entries)s::bigint[]) WITH ORDINALITY AS placed (entry_id, ordinal)
+        WHERE entry.entry_id = placed.entry_id
+        """,
+        {"tree": tree_id, "begin": begin, "entries": list(entry_ids)},
+    )
+
+
+def place_copies(tx: Transaction, tree_id: int, begin: int, commitments: Sequence[bytes], now: datetime) -> None:
+    """Place entries known from the copy of the log: those that wait here, and those that the database lost."""
+    tx.bulk(
+        """
+        INSERT INTO audit.entry (commitment, recorded_at, tree_id, leaf_index)
+        SELECT copied.commitment, %(now)s, %(tree)s, %(begin)s::bigint + copied.ordinal - 1
+        FROM unnest(%(commitments)s::bytea[]) WITH ORDINALITY AS copied (commitment, ordinal)
+        ON CONFLICT (commitment) DO UPDATE SET tree_id = EXCLUDED.tree_id, leaf_index = EXCLUDED.leaf_index
+        """,
+        {"tree": tree_id, "begin": begin, "commitments": list(commitments), "now": now},
+    )
+
+
+def commitments(tx: Transaction, tree_id: int, begin: int, end: int) -> list[bytes]:
+    """The entries of a tree from `begin` up to, but without, `end`."""
+    span = entry.c.leaf_index.between(begin, end - 1)
+    placed = select(entry.c.commitment).where(entry.c.tree_id == tree_id, span).order_by(entry.c.leaf_index)
+    return [row[0] for row in tx.all(placed)]
+
+
+def tiles(tx: Transaction, tree_id: int, wanted: Sequence[TileId]) -> dict[TileId, bytes]:
+    """The stored tiles among those wanted."""
+    rows = tx.bulk(
+        """
+        SELECT tile.level, tile.number, tile.hashes
+        FROM audit.tile
+        JOIN unnest(%(levels)s::smallint[], %(numbers)s::bigint[]) AS wanted (level, number) USING (level, number)
+        WHERE tile.tree_id = %(tree)s
+        """,
+        {"tree": tree_id, "levels": [one.level for one in wanted], "numbers": [one.number for one in wanted]},
+    )
+    return {TileId(level, number): hashes for level, number, hashes in rows}
+
+
+def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) -> None:
+    """Write tiles that are new or have grown."""
+    tx.bulk(
+        """
+        INSERT INTO audit.tile (tree_id, level, number, hashes)
+        SELECT %(tree)s, grown.level, grown.number, grown.hashes
+        FROM unnest(%(levels)s::smallint[], %(numbers)s::bigint[], %(hashes)s::bytea[]) AS grown (level, number, hashes)
+        ON CONFLICT (tree_id, level, number) DO UPDATE SET hashes = EXCLUDED.hashes
+        """,
+        {
+            "tree": tree_id,
+            "levels": [one.level for one in changed],
+            "numbers": [one.number for one in changed],
+            "hashes": list(changed.values()),
+        },
+    )
+
+
+def store_head(tx: Transaction, tree_id: int, signed: Checkpoint, note: str, now: datetime) -> None:
+    """Record a signed checkpoint as the head of its tree."""
+    values = {"tree_id": tree_id, "size": signed.size, "root": signed.root, "note": note, "signed_at": now}
+    tx.run(insert(checkpoint).values(**values))
+    tx.run(update(tree).where(tree.c.tree_id == tree_id).values(size=signed.size))
+
+
+def signed_head(tx: Transaction, tree_id: int | None = None) -> SignedHead | None:
+    """The last signed checkpoint, of the tree that grows unless another is named."""
+    columns = (checkpoint.c.tree_id, checkpoint.c.size, checkpoint.c.root, checkpoint.c.note, checkpoint.c.signed_at)
+    heads = select(*columns).order_by(checkpoint.c.tree_id.desc(), checkpoint.c.size.desc()).limit(1)
+    row = tx.one_or_none(heads if tree_id is None else heads.where(checkpoint.c.tree_id == tree_id))
+    return None if row is None else SignedHead(*row)
+
+
+def thin_heads(tx: Transaction, before: datetime) -> int:
+    """Keep of the checkpoints signed before an instant only the last of each day; how many went."""
+    rows = tx.bulk(
+        """
+        WITH gone AS (
+            DELETE FROM audit.checkpoint AS old
+            WHERE old.signed_at < %(before)s AND EXISTS (
+                SELECT FROM audit.checkpoint AS later
+                WHERE later.tree_id = old.tree_id AND later.size > old.size
+                  AND date_trunc('day', later.signed_at) = date_trunc('day', old.signed_at)
+            )
+            RETURNING 1
+        )
+        SELECT count(*) FROM gone
+        """,
+        {"before": before},
+    )
+    return int(rows[0][0])
+
+
+def node_reader(tx: Transaction, tree_id: int) -> NodeReader:
+    """Reads subtree hashes of a tree from its tiles, in one statement for each proof."""
+
+    def read(nodes: Sequence[Node]) -> list[bytes]:
+        return read_nodes(nodes, lambda wanted: tiles(tx, tree_id, wanted))
+
+    return read
+
+
+def root_at(tx: Transaction, tree_id: int, size: int) -> bytes:
+    """The root that a tree had when it had `size` leaves, at least one."""
+    return prove([Span(0, size)], node_reader(tx, tree_id))[0]
+
+
+def consistency_proof(tx: Transaction, tree_id: int, old_size: int, size: int) -> list[bytes]:
+    """Proof that the tree of `old_size` leaves is the beginning of the tree of `size`."""
+    return prove(consistency_spans(old_size, size), node_reader(tx, tree_id))
+
+
+def served_tile(tx: Transaction, path: TilePath) -> bytes | None:
+    """The bytes of a tile or of a bundle of entries under `/audit/log/tile/`; None when the log has not grown so far."""
+    head = signed_head(tx)
+    begin = path.number * TILE_WIDTH
+    if head is None or path.number < 0:
+        return None
+    if path.level is None:
+        found = commitments(tx, head.tree_id, begin, begin + path.width) if begin + path.width <= head.size else []
+        return entry_bundle(found) if len(found) == path.width else None
+    wanted = TileId(path.level, path.number)
+    if (begin + path.width) << (8 * path.level) > head.size:
+        return None
+    hashes = tiles(tx, head.tree_id, [wanted]).get(wanted, b"")[: path.width * HASH_BYTES]
+    return hashes if len(hashes) == path.width * HASH_BYTES else None

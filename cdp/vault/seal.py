@@ -1,0 +1,105 @@
+"""Sealing: authenticated encryption of one value for one place, under one key.
+
+An envelope is one version byte (1: AES-256-GCM), 12 random bytes of nonce, then ciphertext and tag. Table, column
+and row are authenticated with it, so that a sealed value moved to another place does not open there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cdp.kit.errors import Fault
+from cdp.kit.ids import random_bytes
+
+KEY_BYTES: Final = 32
+WRAPPED_BYTES: Final = 1 + 12 + KEY_BYTES + 16
+
+_NONCE_BYTES = 12
+_VERSION = b"\x01"
+_OVERHEAD = len(_VERSION) + _NONCE_BYTES + 16
+
+RowId = int | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A column in which sealed values lie."""
+
+    table: str
+    column: str
+    _prefix: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_prefix", f"{self.table}\0{self.column}\0".encode())
+
+    def at(self, row: RowId) -> bytes:
+        """What is authenticated for the value of this row."""
+        return self._prefix + (b"i" + row.to_bytes(8, "big") if isinstance(row, int) else b"b" + row)
+
+
+def seal_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
+    """Seal (key, row, plaintext) for one place; envelopes come in the same order."""
+    given = list(items)
+    nonces = random_bytes(_NONCE_BYTES * len(given))
+    ciphers: dict[bytes, AESGCM] = {}
+    envelopes = []
+    for at, (key, row, plaintext) in enumerate(given):
+        cipher = ciphers.get(key)
+        if cipher is None:
+            cipher = ciphers[key] = AESGCM(key)
+        nonce = nonces[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
+        envelopes.append(_VERSION + nonce + cipher.encrypt(nonce, plaintext, place.at(row)))
+    return envelopes
+
+
+def open_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
+    """Open (key, row, envelope) of one place; plaintexts come in the same order.
+
+    Raises the fault `seal_broken` for an envelope that was altered, moved, or sealed under another key.
+    """
+    ciphers: dict[bytes, AESGCM] = {}
+    opened = []
+    for key, row, envelope in items:
+        cipher = ciphers.get(key)
+        if cipher is None:
+            cipher = ciphers[key] = AESGCM(key)
+        opened.append(_open(cipher, place.at(row), envelope))
+    return opened
+
+
+class Wrapper:
+    """Wraps keys under one key, each for one name or number."""
+
+    def __init__(self, key: bytes, label: str) -> None:
+        self._cipher = AESGCM(key)
+        self._label = label.encode() + b"\0"
+
+    def wrap_many(self, items: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        """Wrap (context, key)."""
+        given = list(items)
+        nonces = random_bytes(_NONCE_BYTES * len(given))
+        wrapped = []
+        for at, (context, key) in enumerate(given):
+            nonce = nonces[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
+            wrapped.append(_VERSION + nonce + self._cipher.encrypt(nonce, key, self._label + context))
+        return wrapped
+
+    def unwrap_many(self, items: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
+        """Unwrap (context, wrapped). Raises the fault `seal_broken`."""
+        return [_open(self._cipher, self._label + context, wrapped) for context, wrapped in items]
+
+
+def _open(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
+    if envelope[:1] != _VERSION or len(envelope) < _OVERHEAD:
+        raise _broken("The envelope is of a version that this program does not know, or it was cut off.")
+    try:
+        return cipher.decrypt(envelope[1 : 1 + _NONCE_BYTES], envelope[1 + _NONCE_BYTES :], place)
+    except InvalidTag:
+        raise _broken("It was altered, moved to another place, or sealed under another key.") from None
+
+
+def _broken(detail: str) -> Fault:
+    return Fault("seal_broken", "A sealed value does not open", detail, status=500)
