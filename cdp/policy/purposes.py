@@ -54,6 +54,8 @@ class Signals(Frozen):
 
     segment: tuple[Name, ...] = ()
     """Keys of Segment's `context.consent.categoryPreferences` that mean this purpose."""
+    rudderstack: tuple[Name, ...] = ()
+    """Consent ids of RudderStack's `context.consentManagement` that mean this purpose."""
     tcf: tuple[Annotated[int, Field(ge=1, le=11)], ...] = ()
     """IAB TCF purposes, all of which must be consented to."""
     google: tuple[GoogleConsent, ...] = ()
