@@ -1,0 +1,1 @@
+"""The behavior room: events, stated traits, computed traits, and how all of them end."""

@@ -1,0 +1,239 @@
+"""Sort a message by the tracking plan: what lies in plain, what is sealed, what is dropped. Pure.
+
+Only numbers, booleans, instants and terms of a vocabulary are ever plain. Identifiers are not kept here; they live in
+the identity room under keys of their own.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from json import dumps
+from typing import Any, Final
+
+import msgspec
+
+from cdp.behavior.model import Classified, Plain, Term, Terms
+from cdp.behavior.rules import CALL_TYPES, ContextRules, Form, PlanRules, Rule, cut_query, plain_form, sealed_form
+
+_GIVEN_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
+_URLS: Final = frozenset({"url", "referrer"})
+_QUERY: Final = "search"
+"""The name under which browsers report the query string of a page."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Sorter:
+    """Collects what one message leaves in plain and sealed."""
+
+    __slots__ = ("mistyped", "plain", "unknown")
+
+    def __init__(self) -> None:
+        self.plain: dict[str, Plain] = {}
+        self.unknown = 0
+        self.mistyped = 0
+
+    def sort(
+        self, values: Mapping[str, Any], rules: Mapping[str, Rule], seals_unknown: bool, plain: dict[str, Plain]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Put planned plain values into `plain`; return planned sealed values and unknown ones."""
+        sealed: dict[str, Any] = {}
+        unplanned: dict[str, Any] = {}
+        find = rules.get
+        for name, value in values.items():
+            rule = find(name)
+            if rule is None:
+                self.unknown += 1
+                if seals_unknown:
+                    unplanned[name] = value
+            elif rule.form >= Form.NUMBER:
+                if value is None:
+                    continue
+                found = plain_form(rule, value)
+                if found is None:
+                    self.mistyped += 1
+                    sealed[name] = sealed_form(rule, value)
+                else:
+                    plain[name] = found
+            elif rule.form is Form.SEAL:
+                sealed[name] = sealed_form(rule, value)
+        return sealed, unplanned
+
+    def sort_context(
+        self, values: Mapping[str, Any], rules: ContextRules, seals_unknown: bool, path: str
+    ) -> dict[str, Any]:
+        """The sealed part of a context, in its own shape; plain values go to `plain` under their dotted path."""
+        sealed: dict[str, Any] = {}
+        for name, value in values.items():
+            if value is None:
+                continue
+            rule = rules.get(name) if name else None
+            if isinstance(rule, Mapping):
+                if isinstance(value, dict):
+                    below = self.sort_context(value, rule, seals_unknown, f"{path}{name}.")
+                    if below:
+                        sealed[name] = below
+                    continue
+                rule = rule.get("")
+            if rule is None:
+                rule = rules.get("")
+            if isinstance(rule, Rule):
+                self._keep(f"{path}{name}", name, value, rule, sealed)
+                continue
+            self.unknown += 1
+            if seals_unknown:
+                sealed[name] = value
+        return sealed
+
+    def _keep(self, path: str, name: str, value: Any, rule: Rule, sealed: dict[str, Any]) -> None:
+        if rule.form is Form.DROP:
+            return
+        found = plain_form(rule, value) if rule.form >= Form.NUMBER else None
+        if found is not None:
+            self.plain[path] = found
+            return
+        self.mistyped += rule.form is not Form.SEAL
+        sealed[name] = sealed_form(rule, value)
+
+
+def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified:
+    """Sort one message; `body` is the decoded object, of which nothing is trusted to have the right type."""
+    name = body.get("event") if kind == "track" else kind
+    event = rules.events.get(name, rules.unknown_event) if isinstance(name, str) else rules.unknown_event
+    if event.name is None and rules.drops_events:
+        return Classified(None, event.retention_class, event.category, {}, {}, is_dropped=True)
+    sorter = _Sorter()
+    sealed: dict[str, Any] = {"message_id": body.get("messageId")}
+    sealed |= {key: body[key] for key in _GIVEN_TIMES if body.get(key) is not None}
+    if event.name is None:
+        sealed["type"] = kind
+        sealed["event"] = name
+    context = body.get("context")
+    if isinstance(context, dict) and context:
+        kept = sorter.sort_context(_without_traits(context), rules.context, rules.seals_context, "context.")
+        if "page" in kept:
+            kept["page"] = _without_query(kept["page"], rules.context.get("page"))
+        if kept:
+            sealed["context"] = kept
+    _sort_properties(kind, body, event.properties, rules, sorter, sealed)
+    plain_traits: dict[str, Plain] = {}
+    sealed_traits: dict[str, Any] = {}
+    traits = _stated(kind, body, context)
+    if traits:
+        sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain_traits)
+        if unplanned:
+            sealed["traits"] = unplanned
+    return Classified(
+        event.name,
+        event.retention_class,
+        event.category,
+        sorter.plain,
+        sealed,
+        plain_traits,
+        sealed_traits,
+        sorter.unknown,
+        sorter.mistyped,
+    )
+
+
+def terms_of(classified: Iterable[Classified]) -> set[Term]:
+    """Every vocabulary string that must be interned before these are stored."""
+    found: set[Term] = set()
+    for each in classified:
+        found.update(value for value in each.plain.values() if type(value) is Term)
+        found.update(value for value in each.plain_traits.values() if type(value) is Term)
+    return found
+
+
+def settle(classified: Classified, terms: Terms) -> Classified:
+    """The same message with the terms that a full vocabulary refused sealed instead of plain."""
+    if not terms.refused:
+        return classified
+    plain, refused = _split(classified.plain, terms.refused)
+    plain_traits, refused_traits = _split(classified.plain_traits, terms.refused)
+    if not refused and not refused_traits:
+        return classified
+    properties = classified.sealed.get("properties")
+    sealed = classified.sealed
+    if refused:
+        sealed = sealed | {"properties": (properties if isinstance(properties, dict) else {}) | refused}
+    return replace(
+        classified,
+        plain=plain,
+        sealed=sealed,
+        plain_traits=plain_traits,
+        sealed_traits=classified.sealed_traits | refused_traits,
+        mistyped=classified.mistyped + len(refused) + len(refused_traits),
+    )
+
+
+def payload(classified: Classified) -> bytes:
+    """The bytes to seal for the event: UTF-8 JSON of everything that is kept but not plain."""
+    return json_bytes(classified.sealed)
+
+
+def json_bytes(value: Any) -> bytes:
+    """UTF-8 JSON of any decoded JSON value, numbers beyond 64 bits and lone surrogates included."""
+    try:
+        return _encode(value)
+    except (OverflowError, UnicodeEncodeError, ValueError, TypeError):
+        return dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, Any]:
+    """Traits that the message states about the person; those of a group call are the group's."""
+    beside = context.get("traits") if isinstance(context, dict) else None
+    own = body.get("traits") if kind == "identify" else None
+    if isinstance(own, dict):
+        return {**beside, **own} if isinstance(beside, dict) else own
+    return beside if isinstance(beside, dict) else {}
+
+
+def _without_traits(context: dict[str, Any]) -> dict[str, Any]:
+    if "traits" not in context:
+        return context
+    return {name: value for name, value in context.items() if name != "traits"}
+
+
+def _sort_properties(
+    kind: str,
+    body: Mapping[str, Any],
+    planned: Mapping[str, Rule],
+    rules: PlanRules,
+    sorter: _Sorter,
+    sealed: dict[str, Any],
+) -> None:
+    """Sort the properties of a track, page or screen call, and the group's traits of a group call."""
+    if kind in CALL_TYPES:
+        sealed |= {key: body[key] for key in ("name", "category", "groupId") if body.get(key) is not None}
+    properties = body.get("traits" if kind == "group" else "properties")
+    if not properties:
+        return
+    if not isinstance(properties, dict):
+        sorter.unknown += 1
+        if rules.seals_properties:
+            sealed["properties"] = properties
+        return
+    kept, unplanned = sorter.sort(properties, planned, rules.seals_properties, sorter.plain)
+    kept |= unplanned
+    if kind == "page":
+        kept = _without_query(kept, planned)
+    if kept:
+        sealed["properties"] = kept
+
+
+def _without_query(page: Any, planned: "Rule | ContextRules | None") -> Any:
+    """What a browser says about its page without the query string, where the plan does not decide itself."""
+    if not isinstance(page, dict):
+        return page
+    named: Any = planned if isinstance(planned, Mapping) else {}
+    return {
+        name: cut_query(value) if name in _URLS else value
+        for name, value in page.items()
+        if name != _QUERY or name in named
+    }
+
+
+def _split(values: dict[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Any]]:
+    kept = {name: value for name, value in values.items() if value not in refused}
+    gone = {name: value.text for name, value in values.items() if type(value) is Term and value in refused}
+    return kept, gone

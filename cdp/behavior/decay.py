@@ -1,0 +1,71 @@
+"""Forward decay: weights that fade without being rewritten.
+
+After Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay: A Practical Time Decay Model for Streaming Systems"
+(ICDE 2009): an event at t weighs 2^((t - L) / h) against a fixed landmark L, and the sum of such weights is divided by
+2^((now - L) / h) when it is read. Instants are aware datetimes, half-lives days, weights plain doubles.
+"""
+
+from datetime import datetime, timedelta
+from math import ldexp
+from typing import Final
+
+_DAY: Final = timedelta(days=1)
+
+EXPONENT_MAX: Final = 500.0
+"""A landmark moves before a weight exceeds 2^500, so that 2^53 events of 2^53 each still fit a double."""
+EXPONENT_MIN: Final = -1000.0
+"""Below 2^-1000 a weight is nothing."""
+
+
+def half_lives(since: datetime, until: datetime, half_life_days: float) -> float:
+    """How many half-lives lie between two instants; negative when `until` comes first."""
+    return (until - since) / _DAY / half_life_days
+
+
+def power_of_two(exponent: float) -> float:
+    """2^exponent, and exactly 0 where it is nothing (below 2^-1000)."""
+    if exponent < EXPONENT_MIN:
+        return 0.0
+    whole = int(exponent // 1)
+    return ldexp(2.0 ** (exponent - whole), whole)
+
+
+def weight(occurred_at: datetime, now: datetime, half_life_days: float) -> float:
+    """What an event weighs now: 1 when it happens, 1/2 a half-life later."""
+    return power_of_two(-half_lives(occurred_at, now, half_life_days))
+
+
+def forward_weight(occurred_at: datetime, landmark_at: datetime, half_life_days: float) -> float:
+    """What an event weighs against its landmark, for ever."""
+    return power_of_two(half_lives(landmark_at, occurred_at, half_life_days))
+
+
+def value_at(total: float, landmark_at: datetime, now: datetime, half_life_days: float) -> float:
+    """The decayed value now of a sum of forward weights."""
+    return total * power_of_two(-half_lives(landmark_at, now, half_life_days))
+
+
+def rescaled(total: float, old_landmark_at: datetime, new_landmark_at: datetime, half_life_days: float) -> float:
+    """The same sum against another landmark."""
+    return total * power_of_two(-half_lives(old_landmark_at, new_landmark_at, half_life_days))
+
+
+def is_outgrown(landmark_at: datetime, now: datetime, half_life_days: float) -> bool:
+    """True when events of now need a new landmark."""
+    return half_lives(landmark_at, now, half_life_days) > EXPONENT_MAX
+
+
+def landmark_for(now: datetime) -> datetime:
+    """The landmark to begin with: the start of the day."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def threshold(value: float, landmark_at: datetime, now: datetime, half_life_days: float) -> float:
+    """The stored sum at which the decayed value now equals `value`: comparisons need no arithmetic per row.
+
+    Infinite when no double is as large; callers then have an outgrown landmark.
+    """
+    exponent = half_lives(landmark_at, now, half_life_days)
+    if exponent > 1000:
+        return float("inf") if value > 0 else -float("inf") if value < 0 else 0.0
+    return value * power_of_two(exponent)

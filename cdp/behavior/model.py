@@ -1,0 +1,158 @@
+"""Values of the behavior room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, NamedTuple, NewType
+from uuid import UUID
+
+EventId = NewType("EventId", UUID)
+"""A keyed digest of source and message id, as a UUID; the store never sees the message id itself."""
+
+AnchorId = int
+ProfileId = int
+
+NO_NAME = 0
+"""`name_id` of an event that the tracking plan does not name; its name is sealed."""
+
+EVENT_NAMES = "event"
+"""The vocabulary under which names of planned events are interned."""
+
+
+class Term(NamedTuple):
+    """A string of a vocabulary, before it is interned."""
+
+    vocabulary: str
+    text: str
+
+
+Plain = int | float | Term
+"""What may be stored in plain: numbers, booleans, instants (integer microseconds since 1970), terms."""
+
+
+class Terms(NamedTuple):
+    """The answer of interning: ids by term, and the terms that a full vocabulary no longer takes."""
+
+    ids: Mapping[Term, int]
+    refused: frozenset[Term]
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A message sorted by the tracking plan into what lies in plain and what is sealed.
+
+    `name` is the planned event's name, None when the plan does not know it. `sealed` and `sealed_traits` hold JSON
+    values. `is_dropped` tells that the plan drops unknown events, so that nothing of the message may be stored.
+    `unknown` counts properties, traits and context fields that the plan does not name, `mistyped` planned plain
+    values that were sealed because they are not of their type.
+    """
+
+    name: str | None
+    retention_class: str
+    category: str
+    plain: dict[str, Plain]
+    sealed: dict[str, Any]
+    plain_traits: dict[str, Plain] = field(default_factory=dict)
+    sealed_traits: dict[str, Any] = field(default_factory=dict)
+    unknown: int = 0
+    mistyped: int = 0
+    is_dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message ready to be stored: its anchor, purpose bits, sorted content, and sealed bytes.
+
+    `sealed` is the sealed form of `classify.payload(classified)`, `sealed_traits` the sealed form of each entry of
+    `classified.sealed_traits`. `bits` must not be 0.
+    """
+
+    anchor_id: AnchorId
+    event_id: EventId
+    occurred_at: datetime
+    received_at: datetime
+    source_id: int
+    bits: int
+    classified: Classified
+    sealed: bytes
+    sealed_traits: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Occurred:
+    """An event as computed traits see it; `name` is the planned name."""
+
+    anchor_id: AnchorId
+    event_id: EventId
+    occurred_at: datetime
+    bits: int
+    name: str
+    plain: Mapping[str, Plain]
+
+
+@dataclass(frozen=True, slots=True)
+class Landmark:
+    """The fixed instant against which one generation of a decayed trait is weighed."""
+
+    generation: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What one anchor's events of one UTC day add to one computed trait.
+
+    `total` is the sum, decayed forward from the landmark of `generation` where the trait fades. `last_plain` is the
+    property of the last event, None where the trait takes none.
+    """
+
+    anchor_id: AnchorId
+    trait: str
+    day: date
+    generation: int
+    events: int
+    total: float
+    last_at: datetime
+    last_event_id: EventId
+    last_plain: Plain | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatedTrait:
+    """One stated trait of an anchor; exactly one of `plain` and `sealed` is there."""
+
+    anchor_id: AnchorId
+    name: str
+    occurred_at: datetime
+    received_at: datetime
+    event_id: EventId
+    bits: int
+    plain: Plain | None = None
+    sealed: bytes | None = None
+    is_rectified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One stored event as it is exported: `plain` with its terms written out, `sealed` still closed."""
+
+    anchor_id: AnchorId
+    event_id: EventId
+    occurred_at: datetime
+    received_at: datetime
+    retention_class: str
+    source_id: int
+    name: str | None
+    bits: int
+    plain: Mapping[str, Plain]
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """A computed trait that differs from its full recomputation: a bug, or tampering."""
+
+    profile_id: ProfileId
+    trait: str
+    stored: Plain | None
+    recomputed: Plain | None

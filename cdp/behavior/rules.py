@@ -1,0 +1,187 @@
+"""The tracking plan compiled: one rule a property, found by name in one step."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any, Final
+
+from cdp.behavior.model import Plain, Term
+from cdp.kit.clock import parse_instant
+from cdp.policy.model import ContextPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
+from cdp.policy.patterns import compiled
+
+CALL_TYPES: Final = frozenset({"identify", "page", "screen", "group", "alias"})
+"""Calls that are events under their own name; a track call has the name in `event`."""
+
+_NUMBER_MAX: Final = 2**53
+_NUMBER_MIN: Final = 2.0**-53
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Form(IntEnum):
+    """What becomes of a value."""
+
+    DROP = 0
+    SEAL = 1
+    NUMBER = 2
+    BOOLEAN = 3
+    INSTANT = 4
+    TERM = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What becomes of one property; `accepts` decides about the strings of `vocabulary`."""
+
+    form: Form
+    vocabulary: str = ""
+    accepts: Callable[[str], object] = bool
+    without_query: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """The rules of one kind of event; `name` is None for those that the plan does not know."""
+
+    name: str | None
+    retention_class: str
+    category: str
+    properties: Mapping[str, Rule]
+
+
+ContextRules = Mapping[str, "Rule | ContextRules"]
+"""Rules by the parts of the dotted path."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRules:
+    """The whole plan, ready for `classify`."""
+
+    events: Mapping[str, EventRules]
+    unknown_event: EventRules
+    traits: Mapping[str, Rule]
+    context: ContextRules
+    drops_events: bool
+    seals_properties: bool
+    seals_traits: bool
+    seals_context: bool
+    vocabularies: Mapping[str, Vocabulary]
+
+
+def compile_plan(plan: TrackingPlan) -> PlanRules:
+    """Compile a resolved tracking plan; done once a policy."""
+    vocabularies = plan.vocabularies
+    events = {
+        name: EventRules(
+            name,
+            event.retention_class,
+            event.category,
+            {key: _rule(each, vocabularies) for key, each in event.properties.items()},
+        )
+        for name, event in plan.events.items()
+    }
+    return PlanRules(
+        events=events,
+        unknown_event=EventRules(None, plan.unknown_class, plan.unknown_category, {}),
+        traits={name: _rule(each, vocabularies) for name, each in plan.traits.items()},
+        context=_context_rules(plan.context, vocabularies),
+        drops_events=plan.unknown_events is Unknown.DROP,
+        seals_properties=plan.unknown_properties is Unknown.SEAL,
+        seals_traits=plan.unknown_traits is Unknown.SEAL,
+        seals_context=plan.unknown_context is Unknown.SEAL,
+        vocabularies=vocabularies,
+    )
+
+
+def number(value: Any) -> int | float | None:
+    """The value if it is a number that jsonb and a double hold without loss or overflow; booleans are none."""
+    kind = type(value)
+    if kind is int:
+        return value if -_NUMBER_MAX < value < _NUMBER_MAX else None
+    if kind is float:
+        size = abs(value)
+        return value if _NUMBER_MIN < size < _NUMBER_MAX or size == 0.0 else None
+    return None
+
+
+def instant(value: Any) -> int | None:
+    """Microseconds since 1970 if the value is an ISO 8601 text, else None."""
+    if type(value) is not str or len(value) > 40:
+        return None
+    try:
+        micros = (parse_instant(value) - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        return None
+    return micros if abs(micros) < _NUMBER_MAX else None
+
+
+def instant_of(micros: float) -> datetime:
+    """The instant that a plain value stands for."""
+    return _EPOCH + timedelta(microseconds=int(micros))
+
+
+def plain_form(rule: Rule, value: Any) -> Plain | None:
+    """The value as it may lie in plain, None when it is not of the rule's type and must be sealed."""
+    form = rule.form
+    if form is Form.TERM:
+        return Term(rule.vocabulary, value) if type(value) is str and rule.accepts(value) else None
+    if form is Form.NUMBER:
+        return number(value)
+    if form is Form.BOOLEAN:
+        return value if value is True or value is False else None
+    return instant(value)
+
+
+def sealed_form(rule: Rule, value: Any) -> Any:
+    """The value as it is sealed; a URL may lose its query and fragment, where names and addresses hide."""
+    return cut_query(value) if rule.without_query else value
+
+
+def cut_query(value: Any) -> Any:
+    """A URL before its `?` and `#`; anything but a string as it is."""
+    return value.partition("?")[0].partition("#")[0] if isinstance(value, str) else value
+
+
+_FORMS: Final[Mapping[PropertyType, Form]] = {
+    PropertyType.NUMBER: Form.NUMBER,
+    PropertyType.BOOLEAN: Form.BOOLEAN,
+    PropertyType.INSTANT: Form.INSTANT,
+    PropertyType.STRING: Form.TERM,
+}
+
+
+def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> Rule:
+    cuts = isinstance(plan, ContextPlan) and plan.without_query
+    if plan.keep is Keep.DROP:
+        return Rule(Form.DROP)
+    if plan.keep is Keep.SEALED:
+        return Rule(Form.SEAL, without_query=cuts)
+    form = _FORMS[plan.type]
+    if form is not Form.TERM or plan.vocabulary is None:
+        return Rule(form, without_query=cuts)
+    return Rule(form, plan.vocabulary, _accepts(vocabularies[plan.vocabulary]), cuts)
+
+
+def _accepts(vocabulary: Vocabulary) -> Callable[[str], object]:
+    """The vocabulary's own decision, without its look-ups on every value."""
+    if vocabulary.pattern is None or vocabulary.max_length is None:
+        return frozenset(vocabulary.values).__contains__
+    match, longest = compiled(vocabulary.pattern).fullmatch, vocabulary.max_length
+    return lambda value: len(value) <= longest and match(value)
+
+
+def _context_rules(plans: Mapping[str, ContextPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:
+    """A tree of the dotted paths; where a path and one below it are both planned, the longer decides about its own."""
+    tree: dict[str, Any] = {}
+    for path in sorted(plans, key=lambda each: each.count("."), reverse=True):
+        *parents, last = path.split(".")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {})
+        if last in node:
+            node[last][""] = _rule(plans[path], vocabularies)
+        else:
+            node[last] = _rule(plans[path], vocabularies)
+    return tree

@@ -1,0 +1,223 @@
+"""Computed traits, pure: what an event adds to day buckets, what buckets are worth now, and the full recomputation.
+
+The two ways to a value share no arithmetic: buckets hold forward-decayed sums against a landmark, the recomputation
+weighs each event by its age. They agree within 1e-9 relative (docs/adr/0007).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from math import fsum
+from typing import Final
+
+from cdp.behavior.decay import forward_weight, value_at, weight
+from cdp.behavior.model import Bucket, EventId, Landmark, Occurred, Plain, Term
+from cdp.behavior.retention import first_counted_day
+from cdp.policy.model import Policy, Scalar, TraitKind
+
+NO_LANDMARK: Final = 0
+"""The generation of buckets of traits that do not fade."""
+
+_Comparable = tuple[bool, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """A computed trait, compiled. `mask` is the bit of its purpose, `field` the property it takes.
+
+    `window_days` counts whole UTC days, today included: the trait's own window, or as long as its events are kept,
+    whichever is shorter. `definition` changes when stored buckets of the trait must be recomputed.
+    """
+
+    key: str
+    purpose: str
+    mask: int
+    kind: TraitKind
+    event: str
+    field: str | None
+    where: Mapping[str, frozenset[_Comparable]]
+    half_life_days: float | None
+    window_days: int
+    definition: str
+
+    @property
+    def has_total(self) -> bool:
+        """True where the value is the bucket's total, not its number of events."""
+        return self.kind is TraitKind.SUM or self.half_life_days is not None
+
+
+@dataclass(frozen=True, slots=True)
+class TraitPlan:
+    """All computed traits, by key and by the event that feeds them."""
+
+    by_key: Mapping[str, Trait]
+    by_event: Mapping[str, tuple[Trait, ...]]
+
+
+def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
+    """Compile the policy's traits; `masks` gives each purpose its bit as a mask. Done once a policy."""
+    by_key: dict[str, Trait] = {}
+    by_event: dict[str, tuple[Trait, ...]] = {}
+    for key, stated in policy.traits.items():
+        keep_for_days = policy.retention.classes[policy.events.class_of(stated.event)].keep_for_days
+        trait = Trait(
+            key=key,
+            purpose=stated.purpose,
+            mask=masks[stated.purpose],
+            kind=stated.kind,
+            event=stated.event,
+            field=stated.property,
+            where={name: frozenset(map(_comparable, values)) for name, values in stated.where.items()},
+            half_life_days=stated.half_life_days,
+            window_days=min(stated.within_days or keep_for_days, keep_for_days),
+            definition=stated.model_dump_json(exclude={"text", "category", "within_days"}),
+        )
+        by_key[key] = trait
+        by_event[trait.event] = (*by_event.get(trait.event, ()), trait)
+    return TraitPlan(by_key, by_event)
+
+
+def fading(plan: TraitPlan) -> tuple[Trait, ...]:
+    """The traits that need a landmark."""
+    return tuple(trait for trait in plan.by_key.values() if trait.half_life_days is not None)
+
+
+def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, Landmark]) -> list[Bucket]:
+    """What these events add, one bucket an (anchor, trait, day).
+
+    `landmarks` must name every fading trait. The result is to be added to what is stored, never subtracted.
+    """
+    sums: dict[tuple[int, str, date], _Sum] = {}
+    for event in events:
+        for trait in plan.by_event.get(event.name, ()):
+            if not event.bits & trait.mask or not _matches(event.plain, trait):
+                continue
+            place = (event.anchor_id, trait.key, event.occurred_at.date())
+            found = sums.get(place)
+            if found is None:
+                found = sums[place] = _Sum()
+            found.add(event, trait, landmarks)
+    return [
+        Bucket(anchor_id, key, day, _generation(plan.by_key[key], landmarks), *found.parts())
+        for (anchor_id, key, day), found in sums.items()
+    ]
+
+
+def value(trait: Trait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], now: datetime) -> Plain | None:
+    """What the buckets of one profile are worth now: a number for count and sum (of nothing: 0), else None for nothing.
+
+    `landmarks` holds the trait's landmarks by generation; buckets of several generations may lie side by side.
+    """
+    first_day, today = first_counted_day(now, trait.window_days), now.astimezone(UTC).date()
+    counted = [bucket for bucket in buckets if bucket.trait == trait.key and first_day <= bucket.day <= today]
+    if trait.kind is TraitKind.LAST:
+        return last_value(trait, counted)
+    if trait.half_life_days is None:
+        return fsum(bucket.total for bucket in counted) if trait.has_total else sum(bucket.events for bucket in counted)
+    half_life = trait.half_life_days
+    return fsum(value_at(bucket.total, landmarks[bucket.generation].at, now, half_life) for bucket in counted)
+
+
+def last_value(trait: Trait, buckets: Iterable[Bucket]) -> Plain | None:
+    """The property of the latest event, or its instant in microseconds where the trait takes no property."""
+    latest = max(buckets, key=lambda bucket: (bucket.last_at, bucket.last_event_id), default=None)
+    if latest is None:
+        return None
+    return _micros(latest.last_at) if trait.field is None else latest.last_plain
+
+
+def recompute(trait: Trait, events: Iterable[Occurred], now: datetime) -> Plain | None:
+    """The value now, straight from the retained, permitted events of one profile, without buckets and landmarks.
+
+    The caller passes only events at or after the purpose's permitted_since; the bit is asked here.
+    """
+    first_day, today = first_counted_day(now, trait.window_days), now.astimezone(UTC).date()
+    counted = [
+        event
+        for event in events
+        if event.name == trait.event
+        and event.bits & trait.mask
+        and first_day <= event.occurred_at.date() <= today
+        and _matches(event.plain, trait)
+    ]
+    if trait.kind is TraitKind.LAST:
+        latest = max(counted, key=lambda event: (event.occurred_at, event.event_id), default=None)
+        if latest is None:
+            return None
+        return _micros(latest.occurred_at) if trait.field is None else latest.plain[trait.field]
+    if trait.half_life_days is not None:
+        half_life = trait.half_life_days
+        return fsum(_amount(trait, event.plain) * weight(event.occurred_at, now, half_life) for event in counted)
+    return fsum(_amount(trait, event.plain) for event in counted) if trait.has_total else len(counted)
+
+
+def agree(one: Plain | None, other: Plain | None, gross: float = 0.0) -> bool:
+    """True when two values of a trait are the same: exactly, or as doubles within 1e-9 relative.
+
+    `gross` is the sum of magnitudes where amounts of both signs cancel. Decayed values below 2^-100 count as nothing.
+    """
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return abs(one - other) <= max(1e-9 * max(abs(one), abs(other), gross), 2.0**-100)
+    return one == other
+
+
+class _Sum:
+    """The running contents of one bucket."""
+
+    __slots__ = ("events", "last", "last_plain", "total")
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.total = 0.0
+        self.last: tuple[datetime, EventId] | None = None
+        self.last_plain: Plain | None = None
+
+    def add(self, event: Occurred, trait: Trait, landmarks: Mapping[str, Landmark]) -> None:
+        self.events += 1
+        if trait.half_life_days is not None:
+            landmark = landmarks[trait.key]
+            weighs = forward_weight(event.occurred_at, landmark.at, trait.half_life_days)
+            self.total += _amount(trait, event.plain) * weighs
+        elif trait.kind is TraitKind.SUM:
+            self.total += _amount(trait, event.plain)
+        instant = (event.occurred_at, event.event_id)
+        if self.last is None or instant > self.last:
+            self.last = instant
+            if trait.kind is TraitKind.LAST and trait.field is not None:
+                self.last_plain = event.plain[trait.field]
+
+    def parts(self) -> tuple[int, float, datetime, EventId, Plain | None]:
+        assert self.last is not None
+        return self.events, self.total, self.last[0], self.last[1], self.last_plain
+
+
+def _matches(plain: Mapping[str, Plain], trait: Trait) -> bool:
+    """An event counts if it has the trait's property and every property of `where` has one of its values."""
+    if trait.field is not None and trait.field not in plain:
+        return False
+    return all(name in plain and _comparable(plain[name]) in allowed for name, allowed in trait.where.items())
+
+
+def _comparable(given: Scalar | Term) -> _Comparable:
+    """A value as `where` compares it: true is not 1, and a term is its text."""
+    return (isinstance(given, bool), given.text if isinstance(given, Term) else given)
+
+
+def _amount(trait: Trait, plain: Mapping[str, Plain]) -> float:
+    """What one event adds before it fades: 1 for a count, the property for a sum."""
+    if trait.kind is not TraitKind.SUM or trait.field is None:
+        return 1.0
+    amount = plain[trait.field]
+    return 0.0 if isinstance(amount, Term) else float(amount)
+
+
+def _generation(trait: Trait, landmarks: Mapping[str, Landmark]) -> int:
+    return NO_LANDMARK if trait.half_life_days is None else landmarks[trait.key].generation
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _micros(instant: datetime) -> int:
+    delta = instant - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
