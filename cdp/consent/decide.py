@@ -6,15 +6,13 @@ replaying and restoring cannot change what follows from them.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from cdp.consent.model import ALWAYS, Act, Authority, Facts, Reason, Record, RecordId, Verdict
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
 
 GPC: Final = "gpc"
-NO_ASKING: Final = timedelta(days=366)
-"""After an opt-out of sale nobody asks again for twelve months, which are never longer than this."""
 
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -79,10 +77,22 @@ def is_opt_out_of_sale(record: Record, rule: Purpose) -> bool:
     return record.signal == GPC or rule.model.get(record.jurisdiction) is not ConsentModel.OPT_IN
 
 
-def may_ask_from(records: Iterable[Record], rule: Purpose) -> datetime | None:
-    """The instant before which nobody may ask this person to opt in to a sale again; None: no such wait."""
+def may_ask_from(records: Iterable[Record], rule: Purpose, months: int) -> datetime | None:
+    """The instant before which nobody may ask this person to opt in to a sale again; None: no such wait.
+
+    It lies `months` calendar months after the latest opt-out, on the first of the next month where that
+    day does not exist.
+    """
     opt_outs = [each.last_at for each in records if each.purpose == rule.key and is_opt_out_of_sale(each, rule)]
-    return max(opt_outs) + NO_ASKING if opt_outs else None
+    return _months_after(max(opt_outs), months) if opt_outs else None
+
+
+def _months_after(instant: datetime, months: int) -> datetime:
+    years, month = divmod(instant.month - 1 + months, 12)
+    try:
+        return instant.replace(year=instant.year + years, month=month + 1)
+    except ValueError:
+        return instant.replace(year=instant.year + years, month=month + 2, day=1)
 
 
 def _by_legal_basis(rule: Purpose, facts: Facts) -> Verdict:

@@ -1,0 +1,1 @@
+"""Consent signals: what messages and headers say about purposes, read into proposed acts."""

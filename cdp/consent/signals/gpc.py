@@ -1,0 +1,32 @@
+"""Global Privacy Control: the `Sec-GPC` header and the support document."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from cdp.consent.model import Act, Authority
+from cdp.consent.signals.model import GPC, ProposedAct, SignalMap, hash_of
+
+
+def has_gpc(values: Iterable[str]) -> bool:
+    """Whether the request's `Sec-GPC` headers hold the signal.
+
+    One header that is exactly `1` is enough; anything else is as if absent.
+    """
+    return any(value == "1" for value in values)
+
+
+def gpc_acts(mapping: SignalMap) -> list[ProposedAct]:
+    """An opt-out of every sale or sharing, for every identifier of the message; nothing else is touched."""
+    return [
+        ProposedAct(purpose, Act.REFUSE, Authority.SIGNAL, None, GPC, _HASH, "sale_or_sharing")
+        for purpose in mapping.sale
+    ]
+
+
+def support_document(last_update: date) -> dict[str, Any]:
+    """The body of `/.well-known/gpc.json`: the signal is honored, stated on `last_update`."""
+    return {"gpc": True, "lastUpdate": last_update.isoformat()}
+
+
+_HASH = hash_of("1")

@@ -1,0 +1,80 @@
+"""What a signal proposes, before the ledger compares it with what is known."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cdp.consent.model import Act, Authority
+from cdp.policy.model import Policy
+
+GPC: Final = "gpc"
+SEGMENT: Final = "segment"
+RUDDERSTACK: Final = "rudderstack"
+
+MALFORMED: Final = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedAct:
+    """One act that a signal stands for.
+
+    `identifier_types` are the types of the message's identifiers that it applies to, None means all of
+    them. `rule` says by which part of the policy the signal became this act. `signal_hash` is the
+    SHA-256 of the raw signal.
+    """
+
+    purpose: str
+    act: Act
+    authority: Authority
+    identifier_types: frozenset[str] | None
+    signal: str
+    signal_hash: bytes
+    rule: str
+
+    def applies_to(self, identifier_type: str) -> bool:
+        """Whether it is about identifiers of this type."""
+        return self.identifier_types is None or identifier_type in self.identifier_types
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What one message proposes; `malformed` names the signals in it that could not be read."""
+
+    acts: tuple[ProposedAct, ...] = ()
+    malformed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignalMap:
+    """Which purposes each kind of signal speaks of, and under which names; made once per policy."""
+
+    sale: tuple[str, ...]
+    names: Mapping[str, Mapping[str, tuple[str, ...]]]
+    device_types: frozenset[str]
+
+
+def signal_map_of(policy: Policy) -> SignalMap:
+    """The map that a policy gives.
+
+    Purposes that no act can grant or refuse (contract and its like) are left out.
+    """
+    moved_by_acts = [each for each in policy.purposes.values() if not each.needs_unique_identifier]
+    return SignalMap(
+        sale=tuple(each.key for each in moved_by_acts if each.sale_or_sharing),
+        names={
+            SEGMENT: {each.key: each.signals.segment for each in moved_by_acts if each.signals.segment},
+            RUDDERSTACK: {each.key: each.signals.rudderstack for each in moved_by_acts if each.signals.rudderstack},
+        },
+        device_types=frozenset(each.key for each in policy.identifiers.types.values() if each.device),
+    )
+
+
+def hash_of(raw: Any) -> bytes:
+    """SHA-256 of the raw signal in one fixed spelling."""
+    try:
+        spelled = json.dumps(raw, sort_keys=True, separators=(",", ":"))
+    except (RecursionError, TypeError):
+        spelled = MALFORMED
+    return hashlib.sha256(spelled.encode()).digest()

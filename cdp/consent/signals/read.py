@@ -1,0 +1,29 @@
+"""All signals of one message, read into proposed acts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdp.consent.signals.categories import READERS, category_acts
+from cdp.consent.signals.gpc import gpc_acts
+from cdp.consent.signals.model import Proposal, SignalMap
+
+_NOTHING = Proposal()
+
+
+def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping: SignalMap) -> Proposal:
+    """What a message says about purposes.
+
+    `has_gpc` tells that its request carried the GPC header. A browser source speaks with the authority
+    of a device and grants only for device identifiers; a no is about every identifier of the message.
+    """
+    acts = gpc_acts(mapping) if has_gpc else []
+    malformed = []
+    context = body.get("context")
+    for signal, place, answers_of in READERS:
+        answers = answers_of(body)
+        if answers is None or None in answers.values():
+            malformed.append(signal)
+        if answers is None or answers:
+            raw = context.get(place) if isinstance(context, dict) else None
+            acts.extend(category_acts(signal, raw, answers, mapping, is_server=is_server))
+    return Proposal(tuple(acts), tuple(malformed)) if acts or malformed else _NOTHING
