@@ -1,0 +1,184 @@
+"""The life of a request: which step may follow which, and by when. Pure.
+
+    received -> verified -> in_progress -> fulfilled | denied
+    received, verified -> denied | withdrawn; received -> expired
+
+Opt-outs, objections and limits need no verification (California section 7026 (d)) and may start at once.
+"""
+
+import calendar
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from cdp.policy.jurisdictions import Regime, Right, Term
+from cdp.rights.model import Denial, Request, RequestId, Status
+
+_SATURDAY = 5
+
+WITHOUT_VERIFICATION = frozenset({Right.OPT_OUT, Right.LIMIT, Right.OBJECTION})
+
+_NEXT: dict[Status, frozenset[Status]] = {
+    Status.RECEIVED: frozenset({Status.VERIFIED, Status.DENIED, Status.WITHDRAWN, Status.EXPIRED}),
+    Status.VERIFIED: frozenset({Status.IN_PROGRESS, Status.DENIED, Status.WITHDRAWN}),
+    Status.IN_PROGRESS: frozenset({Status.FULFILLED, Status.DENIED}),
+    Status.FULFILLED: frozenset(),
+    Status.DENIED: frozenset(),
+    Status.WITHDRAWN: frozenset(),
+    Status.EXPIRED: frozenset(),
+}
+
+
+class Refusal(StrEnum):
+    """Why a step of a request's life may not be taken."""
+
+    NOT_NEXT = "not_next"
+    NOT_DUE = "not_due"
+    ALREADY_EXTENDED = "already_extended"
+    TOO_LATE = "too_late"
+    NO_EXTENSION = "no_extension"
+    STARTED = "started"
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """By when receipt must be confirmed, where there is such a duty, and by when the answer is due."""
+
+    confirm_by: datetime | None
+    due_at: datetime
+
+
+def deadlines(regime: Regime, kind: Right, received_at: datetime, time_zone: str) -> Deadlines:
+    """The deadlines of a request, counted from receipt; verification stops no clock.
+
+    A deadline keeps the local time of day of the receipt, so that it is never later than the law's own end of day.
+    """
+    term = regime.opt_out if kind in WITHOUT_VERIFICATION else regime.answer
+    zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
+    confirm_by = None if regime.confirm is None else after(received_at, regime.confirm, zone, holidays)
+    return Deadlines(confirm_by, after(received_at, term, zone, holidays))
+
+
+def received(request_id: RequestId, kind: Right, regime: Regime, received_at: datetime, time_zone: str) -> Request:
+    """A new request with its deadlines."""
+    limits = deadlines(regime, kind, received_at, time_zone)
+    return Request(request_id, kind, regime.key, Status.RECEIVED, received_at, limits.confirm_by, limits.due_at)
+
+
+def verify(request: Request, now: datetime) -> Request | Refusal:
+    """The requester is who the identifiers name."""
+    return _moved(request, Status.VERIFIED, verified_at=now)
+
+
+def start(request: Request, now: datetime) -> Request | Refusal:
+    """Begin to carry it out; starting again what is in progress changes nothing."""
+    if request.status is Status.IN_PROGRESS:
+        return request
+    if request.status is Status.RECEIVED and request.kind in WITHOUT_VERIFICATION:
+        return replace(request, status=Status.IN_PROGRESS, started_at=now)
+    return _moved(request, Status.IN_PROGRESS, started_at=now)
+
+
+def fulfill(request: Request, now: datetime) -> Request | Refusal:
+    """It is carried out."""
+    return _moved(request, Status.FULFILLED, closed_at=now)
+
+
+def deny(request: Request, reason: Denial, now: datetime) -> Request | Refusal:
+    """It is refused for a reason. An erasure that began to delete cannot be: that answer would be untrue."""
+    if request.status is Status.IN_PROGRESS and request.kind is Right.ERASURE:
+        return Refusal.STARTED
+    return _moved(request, Status.DENIED, denial_reason=reason, closed_at=now)
+
+
+def withdraw(request: Request, now: datetime) -> Request | Refusal:
+    """The requester takes it back, as long as nothing was done."""
+    return _moved(request, Status.WITHDRAWN, closed_at=now)
+
+
+def expire(request: Request, now: datetime) -> Request | Refusal:
+    """Nobody verified it before its deadline passed."""
+    if request.status is Status.RECEIVED and now <= request.due_at:
+        return Refusal.NOT_DUE
+    return _moved(request, Status.EXPIRED, closed_at=now)
+
+
+def extend(request: Request, regime: Regime, now: datetime, time_zone: str) -> Request | Refusal:
+    """Take the regime's extension: once, and only if told before the first deadline has passed."""
+    if not _NEXT[request.status]:
+        return Refusal.NOT_NEXT
+    if regime.extension is None or request.kind in WITHOUT_VERIFICATION:
+        return Refusal.NO_EXTENSION
+    if request.extended_at is not None:
+        return Refusal.ALREADY_EXTENDED
+    if now > request.due_at:
+        return Refusal.TOO_LATE
+    zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
+    whole = _sum(regime.answer, regime.extension)
+    if whole is not None:
+        due_at = after(request.received_at, whole, zone, holidays)
+    else:
+        due_at = after(request.due_at, regime.extension, zone, holidays)
+    return replace(request, due_at=due_at, extended_at=now)
+
+
+def after(instant: datetime, term: Term, zone: ZoneInfo, holidays: Collection[date]) -> datetime:
+    """The instant a term later, at the same local time of day.
+
+    Months end on the last day where the month is shorter (GDPR Art. 12(3), Regulation 1182/71); business days are
+    neither Saturday, Sunday nor holiday, and the day of receipt is not counted.
+    """
+    local = instant.astimezone(zone)
+    day = local.date()
+    if term.months is not None:
+        end = _months_later(day, term.months)
+    elif term.calendar_days is not None:
+        end = day + timedelta(days=term.calendar_days)
+    else:
+        end = _business_days_later(day, term.business_days or 0, holidays)
+    return datetime.combine(end, local.timetz()).astimezone(instant.tzinfo)
+
+
+def _months_later(day: date, months: int) -> date:
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return date(year, month + 1, min(day.day, last))
+
+
+def _business_days_later(day: date, count: int, holidays: Collection[date]) -> date:
+    while count:
+        day += timedelta(days=1)
+        count -= day.weekday() < _SATURDAY and day not in holidays
+    return day
+
+
+def _sum(one: Term, other: Term) -> Term | None:
+    """Both terms as one where they have a unit in common, so that the month's end is met once."""
+    if one.months is not None and other.months is not None:
+        return Term(months=one.months + other.months)
+    if one.calendar_days is not None and other.calendar_days is not None:
+        return Term(calendar_days=one.calendar_days + other.calendar_days)
+    return None
+
+
+def _moved(
+    request: Request,
+    status: Status,
+    *,
+    verified_at: datetime | None = None,
+    started_at: datetime | None = None,
+    closed_at: datetime | None = None,
+    denial_reason: Denial | None = None,
+) -> Request | Refusal:
+    if status not in _NEXT[request.status]:
+        return Refusal.NOT_NEXT
+    return replace(
+        request,
+        status=status,
+        verified_at=verified_at or request.verified_at,
+        started_at=started_at or request.started_at,
+        closed_at=closed_at,
+        denial_reason=denial_reason,
+    )

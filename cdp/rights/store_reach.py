@@ -1,0 +1,158 @@
+"""SQL of the reach: who owns the verified identifiers, and everything that hangs together with them."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from cdp.kit.db import Transaction
+from cdp.rights.reach import Held, Owned, Surroundings
+
+
+def identifiers_of(tx: Transaction, pseudonyms: Collection[bytes]) -> frozenset[int]:
+    """The identifiers known under these graph pseudonyms."""
+    rows = tx.bulk(
+        "SELECT identifier_id FROM identity.identifier WHERE pseudonym = ANY(%(pseudonyms)s::bytea[])",
+        {"pseudonyms": list(pseudonyms)},
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def surroundings(tx: Transaction, identifier_ids: Collection[int], unique_types: Collection[str]) -> Surroundings:
+    """What `reach` judges: the profiles that own these identifiers, whole, and who else their anchors name."""
+    homes = [
+        row[0]
+        for row in tx.bulk(
+            "SELECT DISTINCT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(identifier_ids)},
+        )
+    ]
+    anchors = _anchors(tx, homes)
+    members = {member for held in anchors.values() for member in held.members}
+    identifiers = _identifiers(tx, homes, members | set(identifier_ids))
+    return Surroundings(
+        identifiers=identifiers,
+        anchors=anchors,
+        crowded=_crowded(tx, homes, identifiers, unique_types),
+        lonely=_lonely(tx, homes, members, list(anchors)),
+    )
+
+
+def retired_into(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int]:
+    """The profiles that were merged into these."""
+    rows = tx.bulk(
+        "SELECT profile_id FROM identity.profile WHERE merged_into = ANY(%(ids)s::bigint[])", {"ids": list(profile_ids)}
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
+    """Let each profile that goes on be born by the earliest recorded step left to it.
+
+    Without this, undoing or recomputing its links later would give it another id. Two profiles that would swap
+    births do so by way of the negative numbers, which no step has.
+    """
+    if not profile_ids:
+        return
+    tx.bulk(
+        """
+        WITH left_over AS (  -- for each profile, the earliest step of the anchors that stay
+            SELECT c.profile_id, min(r.sequence) AS earliest
+            FROM identity.canonical AS c JOIN identity.resolution AS r USING (anchor_id)
+            WHERE c.profile_id = ANY(%(ids)s::bigint[])
+            GROUP BY c.profile_id
+        ), changed AS (
+            SELECT left_over.profile_id, p.born_sequence AS born, left_over.earliest
+            FROM left_over JOIN identity.profile AS p USING (profile_id)
+            WHERE p.born_sequence <> left_over.earliest
+              AND NOT EXISTS (SELECT FROM identity.resolution AS r WHERE r.sequence = p.born_sequence)
+        )
+        UPDATE identity.profile AS p
+        SET born_sequence = CASE WHEN p.profile_id = changed.profile_id THEN -changed.earliest ELSE -changed.born END
+        FROM changed
+        WHERE p.profile_id = changed.profile_id OR p.born_sequence = changed.earliest
+        """,
+        {"ids": list(profile_ids)},
+    )
+    tx.bulk("UPDATE identity.profile SET born_sequence = -born_sequence WHERE born_sequence < 0")
+
+
+def first_seen(tx: Transaction, anchor_ids: Collection[int]) -> datetime | None:
+    """When the first of these anchors was seen."""
+    rows = tx.bulk(
+        "SELECT min(created_at) FROM identity.anchor WHERE anchor_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(anchor_ids)},
+    )
+    found: datetime | None = rows[0][0]
+    return found
+
+
+def _anchors(tx: Transaction, homes: Collection[int]) -> dict[int, Held]:
+    rows = tx.bulk(
+        """
+        SELECT c.anchor_id, c.profile_id, array_agg(m.identifier_id),
+               EXISTS (
+                   SELECT FROM identity.anchor_source AS a JOIN access.source AS s USING (source_id)
+                   WHERE a.anchor_id = c.anchor_id AND s.kind = 'server'
+               )
+        FROM identity.canonical AS c JOIN identity.anchor_member AS m USING (anchor_id)
+        WHERE c.profile_id = ANY(%(homes)s::bigint[])
+        GROUP BY c.anchor_id, c.profile_id
+        """,
+        {"homes": list(homes)},
+    )
+    return {row[0]: Held(row[1], frozenset(row[2]), row[3]) for row in rows}
+
+
+def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, Owned]:
+    rows = tx.bulk(
+        """
+        SELECT i.identifier_id, i.type, l.profile_id, i.is_shared
+        FROM identity.identifier AS i LEFT JOIN identity.link AS l USING (identifier_id)
+        WHERE i.identifier_id = ANY(%(members)s::bigint[])
+           OR i.identifier_id IN (SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(homes)s::bigint[]))
+        """,
+        {"homes": list(homes), "members": list(members)},
+    )
+    return {row[0]: Owned(row[1], row[2], row[3]) for row in rows}
+
+
+def _crowded(
+    tx: Transaction, homes: Collection[int], identifiers: dict[int, Owned], unique_types: Collection[str]
+) -> frozenset[int]:
+    """Profiles in quarantine, and those that own two values of a unique type."""
+    rows = tx.bulk(
+        "SELECT profile_id FROM identity.profile WHERE profile_id = ANY(%(homes)s::bigint[]) AND is_quarantined",
+        {"homes": list(homes)},
+    )
+    crowded = {row[0] for row in rows}
+    seen: set[tuple[int, str]] = set()
+    for owned in identifiers.values():
+        if owned.profile_id is not None and owned.type in unique_types:
+            if (owned.profile_id, owned.type) in seen:
+                crowded.add(owned.profile_id)
+            seen.add((owned.profile_id, owned.type))
+    return frozenset(crowded)
+
+
+def _lonely(
+    tx: Transaction, homes: Collection[int], members: Collection[int], anchor_ids: Collection[int]
+) -> frozenset[int]:
+    """Members that no other anchor holds, whose own profile has no anchors elsewhere, and that never said no."""
+    rows = tx.bulk(
+        """
+        SELECT asked.id
+        FROM unnest(%(members)s::bigint[]) AS asked (id)
+        LEFT JOIN identity.link AS l ON l.identifier_id = asked.id
+        WHERE NOT EXISTS (
+                SELECT FROM identity.anchor_member AS m
+                WHERE m.identifier_id = asked.id AND m.anchor_id <> ALL(%(anchors)s::bigint[])
+              )
+          AND NOT EXISTS (
+                SELECT FROM consent.record AS r WHERE r.identifier_id = asked.id AND r.act <> 'grant'
+              )
+          AND (l.profile_id IS NULL OR l.profile_id = ANY(%(homes)s::bigint[]) OR NOT EXISTS (
+                SELECT FROM identity.canonical AS c WHERE c.profile_id = l.profile_id
+              ))
+        """,
+        {"members": list(members), "homes": list(homes), "anchors": list(anchor_ids)},
+    )
+    return frozenset(row[0] for row in rows)
