@@ -48,6 +48,8 @@ class PropertyPlan(Entry):
     """The vocabulary a plain string must belong to."""
     category: CategoryKey = ""
     """Data category; absent: that of the event."""
+    without_query: bool = False
+    """Cut a URL before its `?` and `#`, where names and e-mail addresses hide."""
     text: Text = ""
     """What it means, for people."""
 
@@ -62,14 +64,9 @@ class PropertyPlan(Entry):
             raise ValueError("a plain string needs a `vocabulary`; without one use `keep: sealed`")
         if self.vocabulary is not None and not plain_string:
             raise ValueError("`vocabulary` belongs to a string that is kept plain")
+        if self.without_query and (self.type is not PropertyType.STRING or self.keep is not Keep.SEALED):
+            raise ValueError("`without_query` cuts a URL: set `type: string` and `keep: sealed`")
         return self
-
-
-class ContextPlan(PropertyPlan):
-    """What becomes of one field of a message's `context`; the key is its dotted path."""
-
-    without_query: bool = False
-    """Cut a URL before its `?` and `#`, where names and e-mail addresses hide."""
 
 
 class EventPlan(Entry):
@@ -121,7 +118,7 @@ class TrackingPlan(Frozen):
     """The events by name."""
     traits: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
     """Traits that identify calls state."""
-    context: Mapping[Name, ContextPlan] = Field(default_factory=dict)
+    context: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
     """Fields of `context` by dotted path."""
 
     def resolved(self) -> "TrackingPlan":

@@ -1,6 +1,6 @@
 """The ground of every policy model: frozen, strict, and deaf to keys it does not know."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,6 +37,9 @@ class Frozen(BaseModel):
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    entries: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Paths of the mappings in a file whose entries are named by their key; `*` is any key."""
 
 
 def hide_key(schema: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pydantic import JsonValue
 
 from cdp.policy.destinations import Destination, Destinations
-from cdp.policy.events import ContextPlan, EventPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown
+from cdp.policy.events import EventPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown
 from cdp.policy.frozen import Frozen
 from cdp.policy.identifiers import (
     EXTERNAL_IDS,
@@ -36,7 +36,6 @@ __all__ = [
     "Bounds",
     "ComputedTrait",
     "ConsentModel",
-    "ContextPlan",
     "Destination",
     "Destinations",
     "EmailFolding",

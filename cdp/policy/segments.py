@@ -1,6 +1,6 @@
 """Segments as files: key, name, purpose and a text; the segment room gives the text its meaning."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
@@ -9,8 +9,6 @@ from cdp.policy.frozen import Frozen, Key, Name, Text
 
 class SegmentText(Frozen):
     """One file `segments/<key>.yaml`."""
-
-    entries: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     key: Key
     """The name of the file without its ending."""

@@ -1,0 +1,131 @@
+"""What the files of a policy must agree on among themselves: names that exist, places that are taken once, hosts allowed.
+
+A pure function of the policy. Each finding names a file and the path inside it; the loader finds the line.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+
+from cdp.policy.check_events import check_events, check_traits
+from cdp.policy.findings import Finding, must_be_category, must_exist
+from cdp.policy.model import Keep, Policy, PropertyType, Purpose
+
+PURPOSES, IDENTIFIERS, RETENTION = "purposes.yaml", "identifiers.yaml", "retention.yaml"
+DESTINATIONS, JURISDICTIONS = "destinations.yaml", "jurisdictions.yaml"
+REGIONS: frozenset[str] = frozenset(phonenumbers.SUPPORTED_REGIONS)
+
+
+def check(policy: Policy) -> Iterator[Finding]:
+    """Everything in which the files disagree."""
+    for purpose in policy.purposes.values():
+        yield from _check_purpose(purpose, policy)
+    yield from _check_identifiers(policy)
+    yield from _check_retention(policy)
+    yield from check_events(policy)
+    yield from check_traits(policy)
+    yield from _check_destinations(policy)
+    yield from _check_jurisdictions(policy)
+    yield from _check_segments(policy)
+
+
+def _check_purpose(purpose: Purpose, policy: Policy) -> Iterator[Finding]:
+    at = ("purposes", purpose.key)
+    for index, category in enumerate(purpose.categories):
+        yield from must_be_category(PURPOSES, (*at, "categories", index), category, policy)
+    declared = policy.jurisdictions.jurisdictions
+    for jurisdiction in purpose.model:
+        yield from must_exist(PURPOSES, (*at, "model", jurisdiction), jurisdiction, declared, "jurisdiction")
+    for jurisdiction in declared if purpose.model else ():
+        if jurisdiction not in purpose.model:
+            remedy = f"add `{jurisdiction}: opt_in` or `{jurisdiction}: opt_out`"
+            yield Finding(PURPOSES, (*at, "model"), f"jurisdiction `{jurisdiction}` has no consent model here", remedy)
+    for index, event in enumerate(purpose.events if purpose.events != "*" else ()):
+        path = (*at, "events", index)
+        yield from must_exist(PURPOSES, path, event, policy.events.events, "event")
+        plan = policy.events.events.get(event)
+        if plan is not None and not purpose.allows(plan.category):
+            remedy = f"add {plan.category} to its categories, or take the event out"
+            yield Finding(
+                PURPOSES, path, f"`{event}` is of category {plan.category}, which this purpose does not allow", remedy
+            )
+    if purpose.minimum_age is not None:
+        age = policy.events.traits.get("age")
+        if age is None or age.keep is not Keep.PLAIN or age.type is not PropertyType.NUMBER:
+            remedy = "declare it under `traits` in events.yaml with type number and keep plain"
+            yield Finding(PURPOSES, (*at, "minimum_age"), "a minimum age needs the stated trait `age`", remedy)
+
+
+def _check_identifiers(policy: Policy) -> Iterator[Finding]:
+    identifiers = policy.identifiers
+    region = identifiers.default_region
+    if region is not None and region not in REGIONS:
+        remedy = "did you mean `GB`?" if region == "UK" else "use an ISO 3166 code such as DE, GB or US"
+        yield Finding(IDENTIFIERS, ("default_region",), f"no telephone numbers exist in region `{region}`", remedy)
+    holders: dict[int, str] = {}
+    places: dict[object, str] = {}
+    for key, each in identifiers.types.items():
+        taken = holders.setdefault(each.priority, key)
+        if taken != key:
+            what = f"priority {each.priority} is already that of `{taken}`"
+            yield Finding(IDENTIFIERS, ("types", key, "priority"), what, f"the next free one is {_free(policy)}")
+        for index, promotion in enumerate(each.promote):
+            if promotion.place.endswith("[]"):
+                continue
+            place = promotion.place, tuple(sorted(promotion.when.items(), key=str))
+            if places.setdefault(place, key) != key:
+                what = f"`{promotion.place}` is already promoted to `{places[place]}` under the same conditions"
+                yield Finding(
+                    IDENTIFIERS, ("types", key, "promote", index), what, "keep one, or tell them apart by `when`"
+                )
+
+
+def _free(policy: Policy) -> int:
+    return max(each.priority for each in policy.identifiers.types.values()) + 1
+
+
+def _check_retention(policy: Policy) -> Iterator[Finding]:
+    for key, each in policy.retention.classes.items():
+        if each.hold is None:
+            continue
+        events = [event for event in policy.events.events.values() if event.retention_class == key]
+        names = {name for event in events for name, plan in event.properties.items() if plan.keep is not Keep.DROP}
+        for index, column in enumerate(each.hold.columns):
+            path = ("classes", key, "hold", "columns", index)
+            yield from must_exist(RETENTION, path, column, names, f"stored property of an event of class `{key}` named")
+
+
+def _check_destinations(policy: Policy) -> Iterator[Finding]:
+    for key, each in policy.destinations.destinations.items():
+        at = ("destinations", key)
+        yield from must_exist(DESTINATIONS, (*at, "purpose"), each.purpose, policy.purposes, "purpose")
+        host = urlsplit(each.url).hostname or ""
+        if host not in policy.destinations.hosts:
+            yield Finding(DESTINATIONS, (*at, "url"), f"the host `{host}` is not allowed", "add it to `hosts`")
+        for index, kind in enumerate(each.identifiers):
+            path = (*at, "identifiers", index)
+            yield from must_exist(DESTINATIONS, path, kind, policy.identifiers.types, "identifier type")
+
+
+def _check_jurisdictions(policy: Policy) -> Iterator[Finding]:
+    for key, each in policy.jurisdictions.jurisdictions.items():
+        path = ("jurisdictions", key, "regime")
+        yield from must_exist(JURISDICTIONS, path, each.regime, policy.jurisdictions.regimes, "regime")
+    zone = policy.jurisdictions.time_zone
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        remedy = "use an IANA name such as UTC or Europe/Berlin"
+        yield Finding(JURISDICTIONS, ("time_zone",), f"there is no time zone `{zone}`", remedy)
+
+
+def _check_segments(policy: Policy) -> Iterator[Finding]:
+    for stem, each in policy.segments.items():
+        file = f"segments/{stem}.yaml"
+        yield from must_exist(file, ("purpose",), each.purpose, policy.purposes, "purpose")
+        if each.key != stem:
+            yield Finding(
+                file, ("key",), f"the key is `{each.key}`, the file is {stem}.yaml", "give both the same name"
+            )

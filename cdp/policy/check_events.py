@@ -1,0 +1,139 @@
+"""Cross checks of the tracking plan and of the computed traits that read it."""
+
+from collections.abc import Iterator, Mapping
+
+from cdp.policy.findings import Finding, must_be_category, must_exist
+from cdp.policy.model import (
+    ComputedTrait,
+    EventPlan,
+    Keep,
+    Policy,
+    PropertyPlan,
+    PropertyType,
+    Purpose,
+    Scalar,
+    TraitKind,
+    Vocabulary,
+)
+from cdp.policy.problems import Path
+
+EVENTS, TRAITS = "events.yaml", "traits.yaml"
+
+
+def check_events(policy: Policy) -> Iterator[Finding]:
+    """Names in the tracking plan that nothing declares, and fields that cannot be what they say."""
+    plan = policy.events
+    yield from must_exist(EVENTS, ("unknown_class",), plan.unknown_class, policy.retention.classes, "retention class")
+    yield from must_be_category(EVENTS, ("unknown_category",), plan.unknown_category, policy)
+    for name, properties in plan.property_sets.items():
+        yield from _check_properties(("property_sets", name), properties, policy)
+    for name, event in plan.events.items():
+        yield from _check_event(name, event, policy)
+    for section, properties in (("traits", plan.traits), ("context", plan.context)):
+        yield from _check_properties((section,), properties, policy)
+        for name, each in properties.items():
+            if not each.category:
+                yield Finding(EVENTS, (section, name), f"`{name}` has no data category", "add `category`")
+
+
+def _check_event(name: str, event: EventPlan, policy: Policy) -> Iterator[Finding]:
+    at = ("events", name)
+    classes, sets = policy.retention.classes, policy.events.property_sets
+    yield from must_exist(EVENTS, (*at, "retention_class"), event.retention_class, classes, "retention class")
+    yield from must_be_category(EVENTS, (*at, "category"), event.category, policy)
+    for index, each in enumerate(event.includes):
+        yield from must_exist(EVENTS, (*at, "includes", index), each, sets, "property set")
+    included = {key: plan for each in event.includes for key, plan in sets.get(each, {}).items()}
+    own = {key: plan for key, plan in event.properties.items() if not _is_same(plan, included.get(key))}
+    yield from _check_properties((*at, "properties"), own, policy)
+
+
+def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:
+    """Whether a property comes from an included set, its category perhaps filled in."""
+    return included is not None and plan.model_copy(update={"category": included.category}) == included
+
+
+def _check_properties(at: Path, properties: Mapping[str, PropertyPlan], policy: Policy) -> Iterator[Finding]:
+    for name, plan in properties.items():
+        if plan.category:
+            yield from must_be_category(EVENTS, (*at, name, "category"), plan.category, policy)
+        if plan.vocabulary is not None:
+            path = (*at, name, "vocabulary")
+            yield from must_exist(EVENTS, path, plan.vocabulary, policy.events.vocabularies, "vocabulary")
+
+
+def check_traits(policy: Policy) -> Iterator[Finding]:
+    """Computed traits that could never hold a value, or would use data that their purpose does not allow."""
+    for key, trait in policy.traits.items():
+        at = ("traits", key)
+        yield from must_exist(TRAITS, (*at, "purpose"), trait.purpose, policy.purposes, "purpose")
+        yield from must_exist(TRAITS, (*at, "event"), trait.event, policy.events.events, "event")
+        yield from must_be_category(TRAITS, (*at, "category"), trait.category, policy)
+        purpose, event = policy.purposes.get(trait.purpose), policy.events.events.get(trait.event)
+        if event is not None:
+            yield from _check_source(at, trait, event, policy)
+            if purpose is not None:
+                yield from _check_purpose(at, trait, event, purpose)
+
+
+def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, purpose: Purpose) -> Iterator[Finding]:
+    """Whether the purpose may use all that the trait reads and says."""
+    if not purpose.covers(event.key):
+        what = f"purpose `{purpose.key}` does not cover the event `{event.key}`"
+        yield Finding(TRAITS, (*at, "event"), what, "list the event in purposes.yaml, or choose another purpose")
+    names = {*trait.where, trait.property or ""}
+    read = {name: plan for name, plan in event.properties.items() if name in names}
+    for path, category in (
+        ((*at, "category"), trait.category),
+        ((*at, "event"), event.category),
+        *(((*at, "property" if name == trait.property else "where"), plan.category) for name, plan in read.items()),
+    ):
+        if not purpose.allows(category):
+            what = f"purpose `{purpose.key}` does not allow data of category {category}"
+            yield Finding(TRAITS, path, what, "allowed: " + ", ".join(purpose.categories))
+
+
+def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, policy: Policy) -> Iterator[Finding]:
+    """Whether the event carries what the trait reads, in plain and of a fitting type."""
+    if trait.property is not None:
+        path = (*at, "property")
+        yield from _check_plain(path, trait.property, event)
+        plan = event.properties.get(trait.property)
+        if plan is not None and trait.kind is TraitKind.SUM and plan.type is not PropertyType.NUMBER:
+            yield Finding(
+                TRAITS, path, f"`{trait.property}` is a {plan.type.value}, and only numbers add up", "use a number"
+            )
+    for name, values in trait.where.items():
+        path = (*at, "where", name)
+        yield from _check_plain(path, name, event)
+        plan = event.properties.get(name)
+        if plan is not None:
+            vocabulary = policy.events.vocabularies.get(plan.vocabulary or "")
+            for index, value in enumerate(values):
+                yield from _check_value((*path, index), value, plan, vocabulary)
+    retained = policy.retention.classes.get(event.retention_class)
+    if retained is not None and trait.within_days is not None and trait.within_days > retained.keep_for_days:
+        what = f"the window is longer than events of class `{retained.key}` are kept ({retained.keep_for_days} days)"
+        yield Finding(TRAITS, (*at, "within_days"), what, f"at most {retained.keep_for_days}")
+
+
+def _check_plain(path: Path, name: str, event: EventPlan) -> Iterator[Finding]:
+    plan = event.properties.get(name)
+    if plan is None:
+        yield from must_exist(TRAITS, path, name, event.properties, f"property of `{event.key}` named")
+    elif plan.keep is not Keep.PLAIN:
+        what = f"`{name}` of `{event.key}` is {plan.keep.value}, so nothing can be computed from it"
+        yield Finding(TRAITS, path, what, "keep it plain in events.yaml, or use another property")
+
+
+def _check_value(path: Path, value: Scalar, plan: PropertyPlan, vocabulary: Vocabulary | None) -> Iterator[Finding]:
+    fits = {
+        PropertyType.BOOLEAN: isinstance(value, bool),
+        PropertyType.NUMBER: isinstance(value, (int, float)) and not isinstance(value, bool),
+        PropertyType.STRING: isinstance(value, str),
+    }
+    if not fits.get(plan.type, False):
+        yield Finding(TRAITS, path, f"`{plan.key}` is a {plan.type.value}", "give values of that type")
+    elif isinstance(value, str) and vocabulary is not None and not vocabulary.accepts(value):
+        what = f"`{value}` is no term of the vocabulary `{vocabulary.key}`, so it is never stored in plain"
+        yield Finding(TRAITS, path, what, "correct it, or widen the vocabulary")

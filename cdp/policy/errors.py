@@ -1,0 +1,158 @@
+"""What Pydantic found, in sentences of the policy: where, what is wrong, what would be right."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+from pydantic_core import ErrorDetails
+
+from cdp.policy.jsonschema import SEGMENT_FILE, schema_at
+from cdp.policy.model import FILES
+from cdp.policy.problems import Path, Place, Problem, choose
+from cdp.policy.source import Source
+
+SECOND_KEY = "`key`"
+"""What the loader calls a `key` that stands inside an entry, whose key is its name."""
+
+_KINDS: Mapping[str, str] = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "is_instance_of": "a mapping",
+    "date_type": "a date such as 2026-12-25",
+    "date_from_datetime_parsing": "a date such as 2026-12-25",
+    "date_parsing": "a date such as 2026-12-25",
+}
+
+_SINGLE = frozenset({"missing", "extra_forbidden", "value_error"})
+"""Errors that stand for themselves; several others at one place are the alternatives of a union."""
+
+
+def problems_of(fault: ValidationError, sources: Mapping[str, Source]) -> Iterator[Problem]:
+    """One problem for each place that a model refused; locations begin with the file, segments under `segments`."""
+    by_place: dict[tuple[str, Path], list[ErrorDetails]] = {}
+    for error in fault.errors(include_url=False):
+        depth = 2 if error["loc"][0] == "segments" else 1
+        file, steps = str(error["loc"][depth - 1]), error["loc"][depth:]
+        error["loc"] = steps
+        if file in sources:
+            by_place.setdefault((file, _path_of(steps, sources[file].content)), []).append(error)
+        else:
+            yield Problem(Place(file), "the file is missing", "every policy has it, if only short")
+    for (file, path), errors in by_place.items():
+        schema = file if file in FILES else SEGMENT_FILE
+        of_alternatives = [error for error in errors if error["type"] not in _SINGLE]
+        for error in errors:
+            if error["type"] in _SINGLE or len(of_alternatives) == 1:
+                yield _problem(error, path, sources[file], schema)
+        if len(of_alternatives) > 1:
+            yield _alternatives(of_alternatives, path, sources[file])
+
+
+def _path_of(steps: Iterable[str | int], content: JsonValue) -> Path:
+    """The part of an error's location that exists in the file; Pydantic appends names of its own for unions and keys."""
+    path: Path = ()
+    for step in steps:
+        found: str | int = "key" if step == SECOND_KEY else step
+        below = _below(content, found)
+        if below is None:
+            break
+        content = below[0]
+        path = (*path, found)
+    return path
+
+
+def _below(content: JsonValue, step: str | int) -> tuple[JsonValue] | None:
+    """What stands one step below, if anything does."""
+    if isinstance(content, dict):
+        return (content[step],) if isinstance(step, str) and step in content else None
+    if isinstance(content, list):
+        return (content[step],) if isinstance(step, int) and step < len(content) else None
+    return None
+
+
+def _problem(error: ErrorDetails, path: Path, source: Source, schema: str) -> Problem:
+    kind = error["type"]
+    name = _shown(path)
+    if kind == "extra_forbidden":
+        known = schema_at(schema, path[:-1]).get("properties", {})
+        if path[-1] == "key":
+            return Problem(
+                source.place(path, of_key=True),
+                f"`key` is not written inside {_shown(path[:-1])}",
+                "the name of the entry is its key",
+            )
+        return Problem(
+            source.place(path, of_key=True), f"unknown key `{path[-1]}`{_within(path)}", choose(str(path[-1]), known)
+        )
+    if kind == "missing":
+        wanted = str(error["loc"][-1])
+        meaning = schema_at(schema, path).get("properties", {}).get(wanted, {}).get("description", "")
+        first = meaning.split(". ")[0].rstrip(".")
+        return Problem(
+            source.place(path),
+            f"`{wanted}` is missing in {name or 'the file'}",
+            f"it says: {first}" if first else "add it",
+        )
+    if error["loc"] and error["loc"][-1] == "[key]":
+        return Problem(source.place(path, of_key=True), f"the name `{path[-1]}` {_must(error)}")
+    if kind == "value_error":
+        return Problem(source.place(path), _sentence(name, str(error["ctx"]["error"])))
+    allowed = schema_at(schema, path).get("enum")
+    if kind in {"enum", "literal_error"} and allowed:
+        return Problem(
+            source.place(path),
+            f"{name} {_must(error)}, is {_value(error)}",
+            choose(str(error["input"]), map(str, allowed)),
+        )
+    return Problem(source.place(path), f"{name} {_must(error)}, is {_value(error)}")
+
+
+def _alternatives(errors: list[ErrorDetails], path: Path, source: Source) -> Problem:
+    musts = list(dict.fromkeys(_must(error).removeprefix("must be ") for error in errors))
+    return Problem(source.place(path), f"{_shown(path)} must be {' or '.join(musts)}, is {_value(errors[0])}")
+
+
+def _sentence(name: str, message: str) -> str:
+    return f"{name}: {message}" if name else message
+
+
+def _must(error: ErrorDetails) -> str:
+    kind: str = error["type"]
+    ctx: Mapping[str, Any] = error.get("ctx", {})
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}"
+    if kind == "string_pattern_mismatch":
+        return f"must match {ctx['pattern']}"
+    return error["msg"].replace("Input should be", "must be").replace("Input should have", "must have")
+
+
+def _value(error: ErrorDetails) -> str:
+    value = error["input"]
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _shown(path: Path) -> str:
+    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    text = "".join(parts).removeprefix(".")
+    return f"`{text}`" if text else ""
+
+
+def _within(path: Path) -> str:
+    return f" in {_shown(path[:-1])}" if len(path) > 1 else ""

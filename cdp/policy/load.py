@@ -1,0 +1,174 @@
+"""From the folder `policies/` to one frozen Policy, or to a fault that lists everything that is wrong with it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+
+from pydantic import Field, JsonValue, ValidationError
+
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.policy.check import check
+from cdp.policy.errors import SECOND_KEY, problems_of
+from cdp.policy.frozen import Frozen
+from cdp.policy.model import (
+    FILES,
+    Destinations,
+    Identifiers,
+    Jurisdictions,
+    Policy,
+    Purposes,
+    Retention,
+    SegmentText,
+    TrackingPlan,
+    Traits,
+)
+from cdp.policy.problems import Place, Problem, choose, fault_of
+from cdp.policy.source import Source, SourceRefused, parse
+
+SEGMENTS = "segments"
+SEGMENTS_MAX = 2000
+
+
+def load_policy(folder: FilePath, *, instead: Mapping[str, FilePath] | None = None) -> Policy:
+    """Read and check a policy folder.
+
+    `instead` names other files for some of its files, for rehearsing a change: `{"identifiers.yaml": path}`.
+    Raises Fault `invalid_policy`, whose detail has one line for each problem with file, line, column, and the remedy.
+    """
+    return _build(_read(folder, instead or {}))
+
+
+def build_policy(documents: Mapping[str, JsonValue]) -> Policy:
+    """The policy that these parsed documents make, by path in the folder; the inverse of `Policy.documents`.
+
+    Raises Fault `invalid_policy` as `load_policy` does, without lines.
+    """
+    return _build({file: Source(file, content) for file, content in documents.items()})
+
+
+def fingerprint_of(documents: Mapping[str, JsonValue]) -> str:
+    """SHA-256, in hex, of the RFC 8785 canonical JSON of the documents: comments and layout do not count."""
+    return sha256(canonical_json(dict(documents))).hex()
+
+
+def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Source]:
+    sources: dict[str, Source] = {}
+    problems: list[Problem] = []
+    if not folder.is_dir():
+        place = Place(str(folder))
+        raise fault_of(
+            [Problem(place, "there is no such folder", "set CDP_POLICIES to the folder that holds purposes.yaml")]
+        )
+    for file, path in _files(folder, problems).items():
+        shown = f"{folder.name}/{file}" if file not in instead else str(instead[file])
+        try:
+            sources[file] = parse(shown, instead.get(file, path).read_bytes())
+        except SourceRefused as refused:
+            problems.append(refused.problem)
+        except OSError as fault:
+            problems.append(
+                Problem(Place(shown), f"the file cannot be read: {fault.strerror}", "let this user read it")
+            )
+    if problems:
+        raise fault_of(problems)
+    return sources
+
+
+def _files(folder: FilePath, problems: list[Problem]) -> Mapping[str, FilePath]:
+    """The files that count, by their path in the folder."""
+    found = {file: folder / file for file in FILES if (folder / file).is_file()}
+    problems.extend(
+        Problem(Place(f"{folder.name}/{file}"), "the file is missing", "every policy has it, if only short")
+        for file in FILES
+        if file not in found
+    )
+    for path in sorted([*folder.glob("*.y*ml"), *(folder / SEGMENTS).glob("*.y*ml")]):
+        name = path.relative_to(folder).as_posix()
+        if path.parent.name == SEGMENTS and path.parent != folder and path.suffix == ".yaml":
+            found[name] = path
+        elif name not in FILES:
+            remedy = f"name it {path.stem}.yaml" if path.suffix != ".yaml" else choose(name, FILES)
+            problems.append(Problem(Place(f"{folder.name}/{name}"), "no policy file has this name", remedy))
+    if len(found) > SEGMENTS_MAX:
+        problems.append(
+            Problem(Place(f"{folder.name}/{SEGMENTS}"), f"there are more than {SEGMENTS_MAX} segments", "end some")
+        )
+    return found
+
+
+class _Folder(Frozen):
+    """All files at once, so that one validation finds the problems of all."""
+
+    purposes: Purposes = Field(alias="purposes.yaml")
+    identifiers: Identifiers = Field(alias="identifiers.yaml")
+    retention: Retention = Field(alias="retention.yaml")
+    events: TrackingPlan = Field(alias="events.yaml")
+    traits: Traits = Field(alias="traits.yaml")
+    destinations: Destinations = Field(alias="destinations.yaml")
+    jurisdictions: Jurisdictions = Field(alias="jurisdictions.yaml")
+    segments: Mapping[str, SegmentText]
+
+
+def _build(sources: Mapping[str, Source]) -> Policy:
+    folder = _validate(sources)
+    documents = {file: source.content for file, source in sources.items()}
+    policy = Policy(
+        categories=folder.purposes.categories,
+        purposes=folder.purposes.purposes,
+        identifiers=folder.identifiers,
+        retention=folder.retention,
+        events=folder.events.resolved(),
+        traits=folder.traits.traits,
+        destinations=folder.destinations,
+        jurisdictions=folder.jurisdictions,
+        segments={FilePath(file).stem: segment for file, segment in folder.segments.items()},
+        documents=documents,
+        fingerprint=fingerprint_of(documents),
+    )
+    problems = [
+        Problem(sources[each.file].place(each.path, of_key=each.of_key), each.what, each.remedy)
+        for each in check(policy)
+    ]
+    if problems:
+        raise fault_of(problems)
+    return policy
+
+
+def _validate(sources: Mapping[str, Source]) -> _Folder:
+    parts = {file: _with_keys(source.content, FILES[file]) for file, source in sources.items() if file in FILES}
+    segments = {file: source.content for file, source in sources.items() if file.startswith(SEGMENTS + "/")}
+    problems = [
+        Problem(Place(file), "no policy file has this name", choose(file, FILES))
+        for file in sources
+        if file not in parts and file not in segments
+    ]
+    try:
+        folder = _Folder.model_validate_json(json.dumps({**parts, SEGMENTS: segments}))
+    except ValidationError as fault:
+        raise fault_of([*problems, *problems_of(fault, sources)]) from None
+    if problems:
+        raise fault_of(problems)
+    return folder
+
+
+def _with_keys(content: JsonValue, model: type[Frozen]) -> JsonValue:
+    """The content with each entry's name copied into its `key`."""
+    for path in model.entries:
+        content = _keyed(content, path)
+    return content
+
+
+def _keyed(content: JsonValue, path: tuple[str, ...]) -> JsonValue:
+    if not isinstance(content, dict):
+        return content
+    if not path:
+        return {name: _named(name, entry) for name, entry in content.items()}
+    first, rest = path[0], path[1:]
+    return {name: _keyed(value, rest) if first in {name, "*"} else value for name, value in content.items()}
+
+
+def _named(name: str, entry: JsonValue) -> JsonValue:
+    """The entry with its name as `key`; a `key` of its own is set aside under a name that its model refuses."""
+    if not isinstance(entry, dict):
+        return entry
+    return {**{SECOND_KEY if inner == "key" else inner: value for inner, value in entry.items()}, "key": name}

@@ -1,0 +1,65 @@
+"""Problems of a policy, and the sentence for each: what is wrong, and what would be right."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from cdp.kit.errors import Fault
+
+Path = tuple[str | int, ...]
+"""Where a value stands inside its file: keys and indexes from the top."""
+
+SHOWN_MAX = 100
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A position in a file; lines and columns count from 1, and 0 means that the text is not at hand."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing that is wrong: where, what, and what would be right."""
+
+    place: Place
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def choose(wrong: str, known: Iterable[str]) -> str:
+    """Name the nearest known word, or all of them if none is near."""
+    words = sorted(known)
+    near = get_close_matches(wrong, words, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean `{near[0]}`?"
+    return "known: " + ", ".join(words) if words else "nothing is known here"
+
+
+def fault_of(problems: Iterable[Problem]) -> Fault:
+    """The fault that lists them all, sorted by file and line."""
+    listed = sorted(set(problems))
+    lines = [str(problem) for problem in listed[:SHOWN_MAX]]
+    if len(listed) > SHOWN_MAX:
+        lines.append(f"and {len(listed) - SHOWN_MAX} more")
+    count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
+    places = [
+        {
+            "file": each.place.file,
+            "line": each.place.line,
+            "column": each.place.column,
+            "what": each.what,
+            "remedy": each.remedy,
+        }
+        for each in listed[:SHOWN_MAX]
+    ]
+    return Fault("invalid_policy", f"The policy has {count}", "\n".join(lines), extra={"problems": places})
