@@ -55,6 +55,10 @@ event = Table(
     Column("plain", JSONB, info=_fact("properties")),
     Column("sealed", LargeBinary, nullable=False, info=_fact("message", erase="shred")),
     CheckConstraint("bits > 0", name="bits"),
+    CheckConstraint(
+        """NOT jsonb_path_exists(plain, '$.* ? (@.type() == "string" || @.type() == "object" || @.type() == "array")')""",
+        name="no_text",
+    ),
     Index(None, "name_id", "occurred_at"),
     schema="behavior",
     comment="One row an event, partitioned by retention class and month of occurred_at; rewritten by nothing. "
@@ -92,13 +96,15 @@ trait = Table(
     Column("occurred_at", DateTime(timezone=True), nullable=False, info=_fact("occurred_at", "traits", "trait")),
     Column("received_at", DateTime(timezone=True), nullable=False, info=_fact("received_at", "traits", "trait")),
     Column("event_id", UUID(as_uuid=False), nullable=False, info=_tie("traits", "trait")),
-    Column("bits", BigInteger, nullable=False, info=_fact("purposes", "traits", "trait")),
+    Column("bits", BigInteger, primary_key=True, autoincrement=False, info=_fact("purposes", "traits", "trait")),
     Column("plain", JSONB, info=_fact("plain", "traits", "trait")),
     Column("sealed", LargeBinary, info=_fact("value", "traits", "trait", erase="shred")),
     Column("is_rectified", Boolean, nullable=False, server_default=text("false"), info=_fact("is_rectified", "traits", "trait")),
     CheckConstraint("(plain IS NULL) <> (sealed IS NULL)", name="one_form"),
+    CheckConstraint("bits > 0", name="bits"),
     schema="behavior",
-    comment="Stated traits per anchor: the latest by (occurred_at, received_at, event_id) wins, a rectified one always.",
+    comment="Stated traits per anchor and purpose bits: the latest by (occurred_at, received_at, event_id) wins, a rectified "
+    "one always. Bits are part of the key, so that a later statement never hides an earlier one from a purpose it lacks.",
 )
 
 bucket = Table(
@@ -107,7 +113,13 @@ bucket = Table(
     Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("event_class", "computed_trait")),
     Column("trait", Text, primary_key=True, info=_fact("trait", "event_class", "computed_trait")),
     Column("day", Date, primary_key=True, info=_fact("day", "event_class", "computed_trait")),
-    Column("generation", SmallInteger, nullable=False, info=_derived("event_class", "computed_trait")),
+    Column(
+        "generation",
+        SmallInteger,
+        primary_key=True,
+        autoincrement=False,
+        info=_derived("event_class", "computed_trait"),
+    ),
     Column("events", BigInteger, nullable=False, info=_fact("events", "event_class", "computed_trait")),
     Column("total", Double, nullable=False, info=_fact("total", "event_class", "computed_trait")),
     Column("last_at", DateTime(timezone=True), nullable=False, info=_fact("last_at", "event_class", "computed_trait")),
@@ -115,7 +127,7 @@ bucket = Table(
     Column("last_plain", JSONB, info=_fact("last", "event_class", "computed_trait")),
     schema="behavior",
     comment="Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. "
-    "Only ever added to or recomputed, never subtracted from.",
+    "Only ever added to or recomputed, never subtracted from. Generation 0 needs no landmark.",
 )
 
 landmark = Table(
@@ -124,6 +136,33 @@ landmark = Table(
     Column("trait", Text, primary_key=True, info=impersonal()),
     Column("generation", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("landmark_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("half_life_days", Double, nullable=False, info=impersonal()),
+    CheckConstraint("half_life_days > 0", name="half_life"),
     schema="behavior",
     comment="The fixed instant L of forward decay, by trait and generation.",
+)
+
+definition = Table(
+    "definition",
+    metadata,
+    Column("trait", Text, primary_key=True, info=impersonal()),
+    Column("definition", Text, nullable=False, info=impersonal()),
+    schema="behavior",
+    comment="By which definition the buckets of a computed trait were made; another one means: recompute.",
+)
+
+severed = Table(
+    "severed",
+    metadata,
+    Column("severed_id", BigInteger, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("retention_class", Text, nullable=False, info=impersonal()),
+    Column("name_id", Integer, nullable=False, info=impersonal()),
+    Column("month", Date, nullable=False, info=impersonal()),
+    Column("plain", JSONB, nullable=False, info=impersonal()),
+    Column("events", BigInteger, nullable=False, info=impersonal()),
+    CheckConstraint("events > 0", name="events"),
+    Index(None, "retention_class", "month"),
+    schema="behavior",
+    comment="What is left of expired events of classes that sever: counts by month and coarsened plain values, "
+    "no person, no instant, no value that fewer than the minimum share.",
 )

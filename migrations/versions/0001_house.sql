@@ -134,10 +134,18 @@ CREATE TABLE behavior.bucket (
 	last_at TIMESTAMP WITH TIME ZONE NOT NULL, 
 	last_event_id UUID NOT NULL, 
 	last_plain JSONB, 
-	CONSTRAINT bucket_pkey PRIMARY KEY (anchor_id, trait, day)
+	CONSTRAINT bucket_pkey PRIMARY KEY (anchor_id, trait, day, generation)
 );
 
-COMMENT ON TABLE behavior.bucket IS 'Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. Only ever added to or recomputed, never subtracted from.';
+COMMENT ON TABLE behavior.bucket IS 'Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. Only ever added to or recomputed, never subtracted from. Generation 0 needs no landmark.';
+
+CREATE TABLE behavior.definition (
+	trait TEXT NOT NULL, 
+	definition TEXT NOT NULL, 
+	CONSTRAINT definition_pkey PRIMARY KEY (trait)
+);
+
+COMMENT ON TABLE behavior.definition IS 'By which definition the buckets of a computed trait were made; another one means: recompute.';
 
 CREATE TABLE behavior.duplicate (
 	event_id UUID NOT NULL, 
@@ -161,7 +169,8 @@ CREATE TABLE behavior.event (
 	plain JSONB, 
 	sealed BYTEA NOT NULL, 
 	CONSTRAINT event_pkey PRIMARY KEY (anchor_id, occurred_at, event_id, retention_class), 
-	CONSTRAINT event_bits_check CHECK (bits > 0)
+	CONSTRAINT event_bits_check CHECK (bits > 0), 
+	CONSTRAINT event_no_text_check CHECK (NOT jsonb_path_exists(plain, '$.* ? (@.type() == "string" || @.type() == "object" || @.type() == "array")'))
 )
  PARTITION BY LIST (retention_class);
 
@@ -173,10 +182,27 @@ CREATE TABLE behavior.landmark (
 	trait TEXT NOT NULL, 
 	generation SMALLINT NOT NULL, 
 	landmark_at TIMESTAMP WITH TIME ZONE NOT NULL, 
-	CONSTRAINT landmark_pkey PRIMARY KEY (trait, generation)
+	half_life_days DOUBLE PRECISION NOT NULL, 
+	CONSTRAINT landmark_pkey PRIMARY KEY (trait, generation), 
+	CONSTRAINT landmark_half_life_check CHECK (half_life_days > 0)
 );
 
 COMMENT ON TABLE behavior.landmark IS 'The fixed instant L of forward decay, by trait and generation.';
+
+CREATE TABLE behavior.severed (
+	severed_id BIGSERIAL NOT NULL, 
+	retention_class TEXT NOT NULL, 
+	name_id INTEGER NOT NULL, 
+	month DATE NOT NULL, 
+	plain JSONB NOT NULL, 
+	events BIGINT NOT NULL, 
+	CONSTRAINT severed_pkey PRIMARY KEY (severed_id), 
+	CONSTRAINT severed_events_check CHECK (events > 0)
+);
+
+CREATE INDEX severed_retention_class_month_idx ON behavior.severed (retention_class, month);
+
+COMMENT ON TABLE behavior.severed IS 'What is left of expired events of classes that sever: counts by month and coarsened plain values, no person, no instant, no value that fewer than the minimum share.';
 
 CREATE TABLE behavior.term (
 	term_id SERIAL NOT NULL, 
@@ -198,11 +224,12 @@ CREATE TABLE behavior.trait (
 	plain JSONB, 
 	sealed BYTEA, 
 	is_rectified BOOLEAN DEFAULT false NOT NULL, 
-	CONSTRAINT trait_pkey PRIMARY KEY (anchor_id, name), 
-	CONSTRAINT trait_one_form_check CHECK ((plain IS NULL) <> (sealed IS NULL))
+	CONSTRAINT trait_pkey PRIMARY KEY (anchor_id, name, bits), 
+	CONSTRAINT trait_one_form_check CHECK ((plain IS NULL) <> (sealed IS NULL)), 
+	CONSTRAINT trait_bits_check CHECK (bits > 0)
 );
 
-COMMENT ON TABLE behavior.trait IS 'Stated traits per anchor: the latest by (occurred_at, received_at, event_id) wins, a rectified one always.';
+COMMENT ON TABLE behavior.trait IS 'Stated traits per anchor and purpose bits: the latest by (occurred_at, received_at, event_id) wins, a rectified one always. Bits are part of the key, so that a later statement never hides an earlier one from a purpose it lacks.';
 
 CREATE TABLE consent.permitted (
 	profile_id BIGINT NOT NULL, 
