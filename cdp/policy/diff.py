@@ -1,0 +1,217 @@
+"""What changes between two policies, in words, with what each change would do.
+
+Pure: it counts nobody. `cdp policy plan` adds the numbers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import JsonValue
+
+from cdp.policy.model import Policy
+
+Steps = tuple[str, ...]
+
+
+class Change(StrEnum):
+    """How something differs."""
+
+    ADDED = "added"
+    ENDED = "ended"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference: where it is, how it reads, and what applying it would do (empty when it has no effect on data)."""
+
+    file: str
+    path: Steps
+    change: Change
+    text: str
+    effect: str = ""
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """A difference before it is put into words; a side that is not there is None."""
+
+    file: str
+    path: Steps
+    change: Change
+    old: JsonValue
+    new: JsonValue
+
+
+def differences(old: Policy, new: Policy) -> tuple[Difference, ...]:
+    """Every difference in meaning, in the order of the files; none if only layout, comments or written-out defaults differ."""
+    before, after = _contents(old), _contents(new)
+    edits = (edit for file in before for edit in _walk(file, (), before[file], after[file]))
+    return tuple(Difference(edit.file, edit.path, edit.change, _words(edit), _effect(edit)) for edit in edits)
+
+
+def _contents(policy: Policy) -> Mapping[str, JsonValue]:
+    """Each file's meaning as JSON; property sets are left out, because every event names all its properties."""
+    dumped = policy.model_dump(
+        mode="json", exclude={"documents": True, "fingerprint": True, "events": {"property_sets"}}
+    )
+    return {
+        "purposes.yaml": {"categories": dumped["categories"], "purposes": dumped["purposes"]},
+        "identifiers.yaml": dumped["identifiers"],
+        "retention.yaml": dumped["retention"],
+        "events.yaml": dumped["events"],
+        "traits.yaml": {"traits": dumped["traits"]},
+        "destinations.yaml": dumped["destinations"],
+        "jurisdictions.yaml": dumped["jurisdictions"],
+        "segments": dumped["segments"],
+    }
+
+
+def _walk(file: str, path: Steps, old: JsonValue, new: JsonValue) -> Iterator[_Edit]:
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for step in dict.fromkeys([*old, *new]):
+            below = (*path, step)
+            if step not in new:
+                yield _Edit(file, below, Change.ENDED, old[step], None)
+            elif step not in old:
+                yield _Edit(file, below, Change.ADDED, None, new[step])
+            else:
+                yield from _walk(file, below, old[step], new[step])
+    elif _is_set(old) and _is_set(new) and isinstance(old, list) and isinstance(new, list):
+        for each in old:
+            if each not in new:
+                yield _Edit(file, (*path, str(each)), Change.ENDED, each, None)
+        for each in new:
+            if each not in old:
+                yield _Edit(file, (*path, str(each)), Change.ADDED, None, each)
+    else:
+        yield _Edit(file, path, Change.CHANGED, old, new)
+
+
+def _is_set(value: JsonValue) -> bool:
+    return isinstance(value, list) and all(isinstance(each, (str, int)) for each in value)
+
+
+def _words(edit: _Edit) -> str:
+    name = " › ".join(edit.path)
+    match edit.change:
+        case Change.ADDED:
+            return f"{name} is new"
+        case Change.ENDED:
+            return f"{name} ends"
+        case Change.CHANGED:
+            return f"{name} changes from {_shown(edit.old)} to {_shown(edit.new)}"
+
+
+def _shown(value: JsonValue) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (dict, list)):
+        return "1 entry" if len(value) == 1 else f"{len(value)} entries"
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _effect(edit: _Edit) -> str:
+    rule = _RULES.get(edit.file)
+    return rule(edit) if rule is not None else ""
+
+
+def _is_shorter(edit: _Edit) -> bool:
+    """Whether a number of days went down; nothing means without end."""
+    if not isinstance(edit.new, int):
+        return False
+    return edit.old is None or (isinstance(edit.old, int) and edit.new < edit.old)
+
+
+def _of_purposes(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("purposes", _), Change.ADDED:
+            return "it starts with nobody eligible"
+        case ("purposes", _), Change.ENDED:
+            return "its projection ends, and events that no other purpose permits are deleted"
+        case ("purposes", _, "model", _), _ if edit.new == "opt_in":
+            return "people there who never granted it are no longer permitted"
+        case ("purposes", _, "model", _), _ if edit.new == "opt_out":
+            return "people there who never refused it become eligible, for events from now on"
+        case ("purposes", _, "validity_days"), _ if _is_shorter(edit):
+            return f"grants older than {edit.new} days end, as if withdrawn"
+        case ("purposes", _, "categories" | "events", _), Change.ENDED:
+            return "events, traits and segments that rest on it no longer count for the purpose"
+        case ("purposes", _, "minimum_age" | "unknown_age"), _:
+            return "the verdict of everybody is decided anew"
+        case ("purposes", _, "legal_basis"), _:
+            return "the verdict of everybody is decided anew; what people were told must be told again"
+        case _:
+            return ""
+
+
+def _of_retention(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("classes", key, "keep_for_days"), _ if _is_shorter(edit):
+            return f"events of {key} older than {edit.new} days are deleted by the next sweep"
+        case ("classes", key), Change.ENDED:
+            return f"stored events of {key} keep their end; new ones need another class"
+        case ("classes", _, "hold", "columns", _), Change.ENDED:
+            return "the held column is deleted by the next sweep"
+        case (kind, "keep_for_days"), _ if _is_shorter(edit):
+            return f"{kind.replace('_', ' ')} older than {edit.new} days are deleted by the next sweep"
+        case _:
+            return ""
+
+
+def _of_events(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("events", _, "retention_class"), _:
+            return "stored events stay in their class until it ends them; new ones go to the other"
+        case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.new == "plain":
+            return "values from now on can be used by segments; stored ones stay sealed"
+        case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.old == "plain":
+            return "segments and computed traits that read it no longer compile"
+        case ("events", _), Change.ENDED:
+            return "messages of this name are treated as unknown events"
+        case _:
+            return ""
+
+
+def _of_identifiers(edit: _Edit) -> str:
+    if edit.path[-1] == "text":
+        return ""
+    return "links already made stay; `cdp identity simulate` shows what the new rules would have made of them"
+
+
+def _of_traits(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("traits", _), Change.ADDED:
+            return "it is computed from the events still retained and permitted for its purpose"
+        case ("traits", _), Change.ENDED:
+            return "its values are deleted"
+        case (*_, "text"), _:
+            return ""
+        case _:
+            return "it is recomputed from the events still retained and permitted for its purpose"
+
+
+def _of_segments(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case (_, "where" | "purpose"), _:
+            return "a new version of the segment is made, and everybody is evaluated again"
+        case (_,), Change.ENDED:
+            return "everybody in it exits"
+        case _:
+            return ""
+
+
+_RULES: Mapping[str, Callable[[_Edit], str]] = {
+    "purposes.yaml": _of_purposes,
+    "retention.yaml": _of_retention,
+    "events.yaml": _of_events,
+    "identifiers.yaml": _of_identifiers,
+    "traits.yaml": _of_traits,
+    "segments": _of_segments,
+}
