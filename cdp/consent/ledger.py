@@ -4,7 +4,7 @@ A signal that says again what stands already is not recorded again. A repeated n
 last instant, so that a grant which happened between the two but arrives late cannot lift it.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,59 +28,61 @@ class Ledger:
     """Records by identifier and purpose; `added` and `repeated` is what the store has yet to write."""
 
     def __init__(self, records: Iterable[Record], next_id: Callable[[], int]) -> None:
-        self._records: dict[int, dict[str, list[Record]]] = {}
+        self._records: dict[tuple[int, str], dict[RecordId, Record]] = {}
+        self._purposes: dict[int, set[str]] = {}
         self._next_id = next_id
-        self._is_new: set[RecordId] = set()
-        self._repeated: set[RecordId] = set()
+        self._added: dict[RecordId, Record] = {}
+        self._repeated: dict[RecordId, Record] = {}
         for each in records:
-            self.add_known(each)
+            self._put(each)
 
-    def add_known(self, record: Record) -> None:
-        """Take in a record that the store holds."""
-        self._records.setdefault(record.identifier_id, {}).setdefault(record.purpose, []).append(record)
-
-    def of(self, identifier_ids: Collection[int]) -> list[Record]:
-        """Every record of these identifiers, those just added included."""
-        return [
-            each
-            for identifier_id in identifier_ids
-            for records in self._records.get(identifier_id, {}).values()
-            for each in records
-        ]
+    def of(self, identifier_id: int) -> list[Record]:
+        """Every record of this identifier, those just kept included."""
+        purposes = self._purposes.get(identifier_id, ())
+        return [each for purpose in purposes for each in self._records[identifier_id, purpose].values()]
 
     @property
     def added(self) -> list[Record]:
-        """The records that are new, as they are to be appended."""
-        return [replace(each, repeated_at=None) for each in self._all() if each.record_id in self._is_new]
+        """The records that are new."""
+        return list(self._added.values())
 
     @property
     def repeated(self) -> list[Record]:
-        """The noes that were said again, with the last instant at which."""
-        return [each for each in self._all() if each.record_id in self._repeated]
+        """The noes that were known and said again, with the last instant at which."""
+        return list(self._repeated.values())
 
-    def hear(self, act: ProposedAct, identifier_id: int, said: Said, rule: Purpose) -> bool:
-        """Take in what a signal says about one identifier; False when it stands already."""
-        known = self._records.setdefault(identifier_id, {}).setdefault(act.purpose, [])
+    def draft(self, act: ProposedAct, identifier_id: int, said: Said, rule: Purpose) -> Record | None:
+        """The record that a signal about one identifier would make, None when it stands already.
+
+        A no that was said before comes back as the same record, said again. Nothing is kept yet.
+        """
+        known = self._records.get((identifier_id, act.purpose), {}).values()
         at = min(said.occurred_at, said.recorded_at)
         before = _standing_at(known, at)
-        is_same = before is not None and _says_the_same(before, act, said)
+        same = before if before is not None and _says_the_same(before, act, said) else None
         if act.act is Act.GRANT:
-            if is_same and before is not None and (before.valid_until is None or at < before.valid_until):
-                return False
-        elif any(at <= each.last_at and _says_the_same(each, act, said) for each in known):
-            return False
-        elif is_same and before is not None:
-            known[known.index(before)] = replace(before, repeated_at=at)
-            self._repeated.add(before.record_id)
-            return False
-        known.append(self._record(act, identifier_id, said, rule))
-        return True
+            is_live = same is not None and (same.valid_until is None or at < same.valid_until)
+            return None if is_live else self._record(act, identifier_id, said, rule)
+        if any(at <= each.last_at and _says_the_same(each, act, said) for each in known):
+            return None
+        return self._record(act, identifier_id, said, rule) if same is None else replace(same, repeated_at=at)
+
+    def keep(self, record: Record) -> None:
+        """Take a draft in."""
+        known = self._records.get((record.identifier_id, record.purpose), {})
+        if record.record_id in self._added or record.record_id not in known:
+            self._added[record.record_id] = record
+        else:
+            self._repeated[record.record_id] = record
+        self._put(record)
+
+    def _put(self, record: Record) -> None:
+        self._purposes.setdefault(record.identifier_id, set()).add(record.purpose)
+        self._records.setdefault((record.identifier_id, record.purpose), {})[record.record_id] = record
 
     def _record(self, act: ProposedAct, identifier_id: int, said: Said, rule: Purpose) -> Record:
-        record_id = RecordId(self._next_id())
-        self._is_new.add(record_id)
         return Record(
-            record_id=record_id,
+            record_id=RecordId(self._next_id()),
             identifier_id=identifier_id,
             purpose=act.purpose,
             act=act.act,
@@ -96,9 +98,6 @@ class Ledger:
             rule=act.rule,
         )
 
-    def _all(self) -> list[Record]:
-        return self.of(self._records)
-
 
 def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
     """When an act of this instant ends: a grant after the purpose's validity, a no never."""
@@ -107,7 +106,7 @@ def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
     return at + timedelta(days=rule.validity_days)
 
 
-def _standing_at(known: list[Record], at: datetime) -> Record | None:
+def _standing_at(known: Iterable[Record], at: datetime) -> Record | None:
     """The last of these to have been said by `at`; at one instant the no."""
     said = [(each.last_at if each.last_at <= at else each.at, each.act.is_no, each) for each in known if each.at <= at]
     return max(said, key=lambda entry: entry[:2])[2] if said else None

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -16,6 +17,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from cdp.schema.dictionary import impersonal, metadata, personal
+
+PRESENT_INSTANT = """
+CREATE FUNCTION consent.present_instant() RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+AS $$ SELECT coalesce((SELECT instant FROM access.instant_override), statement_timestamp()) $$
+"""
+"""The instant by which the database hides permissions that ended: its own, or the owner's test clock, never a setting."""
 
 _OWN_ID = "a random id that means nothing outside this store"
 
@@ -60,12 +68,26 @@ record = Table(
     Column("occurred_at", DateTime(timezone=True), nullable=False, info=_fact("occurred_at")),
     Column("recorded_at", DateTime(timezone=True), nullable=False, info=_fact("recorded_at")),
     Column("valid_until", DateTime(timezone=True), info=_fact("valid_until")),
+    Column("is_two_step", Boolean, nullable=False, server_default=text("false"), info=_fact("is_two_step")),
     CheckConstraint("act IN ('grant', 'refuse', 'withdraw', 'object')", name="act"),
     CheckConstraint("authority IN ('authenticated', 'operator', 'imported', 'device', 'signal')", name="authority"),
     CheckConstraint("valid_until IS NULL OR act = 'grant'", name="only_grants_end"),
+    CheckConstraint("act = 'grant' OR NOT is_two_step", name="only_grants_take_two_steps"),
     Index(None, "identifier_id", "purpose"),
     schema="consent",
     comment="The ledger: one row an act, never updated. Fields follow ISO/IEC TS 27560.",
+)
+
+repetition = Table(
+    "repetition",
+    metadata,
+    Column("record_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("identifier_id", BigInteger, nullable=False, info=_tie("identifier")),
+    Column("repeated_at", DateTime(timezone=True), nullable=False, info=_fact("repeated_at")),
+    Index(None, "identifier_id"),
+    schema="consent",
+    comment="The last instant at which a signal said a recorded no again; the record itself is never updated. "
+    "A signal that repeats a no makes no new record.",
 )
 
 permitted = Table(
@@ -103,9 +125,10 @@ permitted = Table(
         ),
     ),
     Index(None, "purpose", "reader_pseudonym", unique=True),
+    Index("permitted_until_idx", "until", postgresql_where=text("until IS NOT NULL")),
     schema="consent",
     comment="Verdicts in force: one partition per purpose, holding permitted profiles only (the projection). "
-    "Opt-out purposes without any record have since = -infinity.",
+    "A permission that needs no act has since = 1900-01-01, earlier than any event.",
     postgresql_partition_by="LIST (purpose)",
 )
 

@@ -244,7 +244,9 @@ CREATE TABLE consent.permitted (
 
 CREATE UNIQUE INDEX permitted_purpose_reader_pseudonym_idx ON consent.permitted (purpose, reader_pseudonym);
 
-COMMENT ON TABLE consent.permitted IS 'Verdicts in force: one partition per purpose, holding permitted profiles only (the projection). Opt-out purposes without any record have since = -infinity.';
+CREATE INDEX permitted_until_idx ON consent.permitted (until) WHERE until IS NOT NULL;
+
+COMMENT ON TABLE consent.permitted IS 'Verdicts in force: one partition per purpose, holding permitted profiles only (the projection). A permission that needs no act has since = 1900-01-01, earlier than any event.';
 
 CREATE TABLE consent.purpose (
 	purpose TEXT NOT NULL, 
@@ -274,10 +276,12 @@ CREATE TABLE consent.record (
 	occurred_at TIMESTAMP WITH TIME ZONE NOT NULL, 
 	recorded_at TIMESTAMP WITH TIME ZONE NOT NULL, 
 	valid_until TIMESTAMP WITH TIME ZONE, 
+	is_two_step BOOLEAN DEFAULT false NOT NULL, 
 	CONSTRAINT record_pkey PRIMARY KEY (record_id), 
 	CONSTRAINT record_act_check CHECK (act IN ('grant', 'refuse', 'withdraw', 'object')), 
 	CONSTRAINT record_authority_check CHECK (authority IN ('authenticated', 'operator', 'imported', 'device', 'signal')), 
-	CONSTRAINT record_only_grants_end_check CHECK (valid_until IS NULL OR act = 'grant')
+	CONSTRAINT record_only_grants_end_check CHECK (valid_until IS NULL OR act = 'grant'), 
+	CONSTRAINT record_only_grants_take_two_steps_check CHECK (act = 'grant' OR NOT is_two_step)
 );
 
 CREATE INDEX record_identifier_id_purpose_idx ON consent.record (identifier_id, purpose);
@@ -292,6 +296,17 @@ CREATE TABLE consent.refused (
 );
 
 COMMENT ON TABLE consent.refused IS 'Refusals that rest on something recorded; a profile in neither table simply has no record.';
+
+CREATE TABLE consent.repetition (
+	record_id BIGINT NOT NULL, 
+	identifier_id BIGINT NOT NULL, 
+	repeated_at TIMESTAMP WITH TIME ZONE NOT NULL, 
+	CONSTRAINT repetition_pkey PRIMARY KEY (record_id)
+);
+
+CREATE INDEX repetition_identifier_id_idx ON consent.repetition (identifier_id);
+
+COMMENT ON TABLE consent.repetition IS 'The last instant at which a signal said a recorded no again; the record itself is never updated. A signal that repeats a no makes no new record.';
 
 CREATE TABLE consent.withdrawal (
 	withdrawal_id BIGSERIAL NOT NULL, 
@@ -753,6 +768,12 @@ ALTER TABLE rights.request_identifier ALTER COLUMN sealed SET STATISTICS 0;
 ALTER TABLE rights.suppression ALTER COLUMN pseudonym SET STATISTICS 0;
 
 ALTER TABLE vault.subject_key ALTER COLUMN wrapped SET STATISTICS 0;
+
+CREATE FUNCTION consent.present_instant() RETURNS timestamptz
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+AS $$ SELECT coalesce((SELECT instant FROM access.instant_override), statement_timestamp()) $$;
+
+REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC;
 
 INSERT INTO identity.generation (single, version, next_sequence) VALUES (1, 1, 1);
 
