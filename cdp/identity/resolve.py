@@ -75,7 +75,8 @@ class Rules:
 class World:
     """The groups under consideration, and the rules they live by.
 
-    `landing` maps settled anchors to the group they landed on, `became` absorbed groups to their survivor.
+    `landing` maps settled anchors to the group they land on, `landed` those of accepted steps, settled or not, and
+    `became` absorbed groups to their survivor.
     """
 
     rules: Rules
@@ -85,6 +86,7 @@ class World:
     groups: dict[int, Group] = field(default_factory=dict)
     owner: dict[int, int] = field(default_factory=dict)
     landing: dict[int, int] = field(default_factory=dict)
+    landed: dict[int, int] = field(default_factory=dict)
     became: dict[int, int] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
@@ -124,6 +126,7 @@ class World:
             group.members[identifier] = step.at
             self.owner[identifier] = group.born
         group.is_quarantined |= proposal.is_quarantined
+        self.landed[step.anchor_id] = group.born
         if not proposal.depends_on_time:
             self.landing[step.anchor_id] = group.born
         return group

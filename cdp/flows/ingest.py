@@ -1,0 +1,113 @@
+"""The journey of a batch of messages: from the door to the disk, in one transaction.
+
+The order is that of ingest.md: own signals, resolution in memory, suppression, the verdict on the
+resulting profile, and only then links and events. The number of statements does not depend on the
+number of messages.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+
+from cdp.access.model import Outcome, SourceId, State
+from cdp.audit import store as audit_store
+from cdp.behavior import store as behavior_store
+from cdp.behavior.retention import months_needed
+from cdp.consent import store as consent_store
+from cdp.flows.ingest_judge import BatchJudge
+from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, name_people, past_of
+from cdp.flows.ingest_work import Work, lay_out, read_message
+from cdp.flows.ingest_write import Writing, account
+from cdp.flows.message import Invalid, Message
+from cdp.identity import store as identity_store
+from cdp.identity.model import Step
+from cdp.identity.resolve import run
+from cdp.kit.clock import Clock
+from cdp.kit.db import Database, Transaction
+from cdp.policy.model import Policy
+from cdp.vault.strongroom import Vault
+
+
+class Ingest:
+    """Takes batches of messages under one policy. One object serves one process; batches run one at a time."""
+
+    def __init__(self, database: Database, vault: Vault, policy: Policy, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._plan = lay_out(policy)
+        self._clock = clock
+        self._turn = threading.Lock()
+
+    def take(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
+        """Take a batch; the answer tells each message's state, in order, once all of it is on disk.
+
+        Raises the fault `database_unavailable`; then nothing of the batch was stored.
+        """
+        with self._turn:
+            now = self._clock.now()
+            works = self._read(messages)
+            behavior_store.ensure_partitions(
+                self._database,
+                months_needed(
+                    (work.classified.retention_class, work.message.occurred_at)
+                    for work in works.values()
+                    if work.outcome is None
+                ),
+            )
+            with self._database.transaction() as tx:
+                self._judge(tx, list(works.values()))
+                invalid: Counter[tuple[SourceId, str]] = Counter(
+                    (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
+                )
+                account(tx, list(works.values()), invalid, now)
+                outcomes = [
+                    Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else _outcome(works[place])
+                    for place, each in enumerate(messages)
+                ]
+                states = Counter(outcome.state.value for outcome in outcomes)
+                audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
+            return outcomes
+
+    def _read(self, messages: Sequence[Message | Invalid]) -> dict[int, Work]:
+        now = self._clock.now()
+        by_source: dict[SourceId, list[tuple[int, Message]]] = {}
+        for place, each in enumerate(messages):
+            if isinstance(each, Message):
+                by_source.setdefault(each.source.source_id, []).append((place, each))
+        works: dict[int, Work] = {}
+        for source_id, listed in by_source.items():
+            digests = self._vault.message_digests(int(source_id), [message.message_id for _, message in listed])
+            for (place, message), event_id in zip(listed, digests, strict=True):
+                works[place] = read_message(self._plan, message, place, event_id, now)
+        return works
+
+    def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
+        generation = identity_store.lock_exclusive(tx)
+        now = self._clock.now()
+        name_people(tx, self._vault, _open(works), self._plan)
+        find_duplicates(tx, _open(works))
+        works = sorted(_open(works), key=lambda work: (work.message.received_at, work.message.message_id))
+        if not works:
+            return
+        scene = load_scene(tx, self._vault, self._plan, works)
+        for offset, work in enumerate(works):
+            work.sequence = generation.next_sequence + offset
+        steps = [Step(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works]
+        known = load_known(tx, scene, works, consent_store.bits_of(tx))
+        judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
+        done = run(lambda learned: past_of(tx, scene, learned), steps, judge)
+        Writing(tx, self._vault, self._plan, scene, done, judge, works, now).write()
+        identity_store.advance(
+            tx,
+            next_sequence=generation.next_sequence + len(works),
+            changed=bool(done.learned or done.world.became or judge.new_records),
+        )
+
+
+def _open(works: Sequence[Work]) -> list[Work]:
+    return [work for work in works if work.outcome is None]
+
+
+def _outcome(work: Work) -> Outcome:
+    assert work.outcome is not None
+    return work.outcome

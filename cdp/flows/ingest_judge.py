@@ -1,0 +1,252 @@
+"""Judging the messages of a batch one after another: who it is, and what may be done with it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from cdp.access.model import Outcome, SourceKind, State
+from cdp.consent.decide import decide, is_permitted
+from cdp.consent.model import Facts, Reason, Record, RecordId, Verdict
+from cdp.consent.signals.model import ProposedAct
+from cdp.flows.ingest_work import Plan, Work
+from cdp.identity.model import Step
+from cdp.identity.resolve import Proposal, World
+from cdp.kit.ids import new_id
+
+Verdicts = Mapping[str, Verdict]
+
+_LOUDEST_FIRST = (
+    Reason.RESTRICTED,
+    Reason.QUARANTINED,
+    Reason.OBJECTED,
+    Reason.OPTED_OUT,
+    Reason.WITHDRAWN,
+    Reason.REFUSED,
+    Reason.TOO_YOUNG,
+    Reason.AGE_UNKNOWN,
+    Reason.EXPIRED,
+    Reason.NO_UNIQUE_IDENTIFIER,
+    Reason.NO_GRANT,
+)
+_BEFORE_PERMISSION = "before_permission"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store says about the people of a batch, keyed by the birth of their profiles.
+
+    `records` are by identifier. `seen` are identifiers that a profile's anchors hold, owned or not.
+    `standing` are the verdicts in force of profiles whose groups were not loaded.
+    """
+
+    records: Mapping[int, Sequence[Record]]
+    seen: Mapping[int, frozenset[int]]
+    jurisdictions: Mapping[int, frozenset[str]]
+    ages: Mapping[int, int]
+    quarantined: frozenset[int]
+    standing: Mapping[int, Verdicts]
+    bits: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class _Person:
+    """One group's consent state while the batch is judged."""
+
+    seen: frozenset[int]
+    jurisdictions: frozenset[str]
+    verdicts: Verdicts
+
+
+@dataclass(slots=True)
+class BatchJudge:
+    """Gives each work its outcome; refuses what no purpose permits. See `cdp.identity.resolve.Judge`."""
+
+    plan: Plan
+    known: Known
+    works: Mapping[int, Work]
+    now: datetime
+    people: dict[int, _Person] = field(default_factory=dict)
+    records: dict[int, list[Record]] = field(default_factory=dict)
+    new_records: list[Record] = field(default_factory=list)
+    stored: dict[object, bytes] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+
+    def begin(self, _world: World) -> None:
+        """Forget what was judged before."""
+        self.people.clear()
+        self.records = {}
+        self.new_records.clear()
+        self.stored.clear()
+        self.changed.clear()
+
+    def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
+        """Decide one message; True when it may be stored and its links written."""
+        work = self.works[step.sequence]
+        earlier = self.stored.get(work.event_id)
+        if earlier is not None:
+            work.outcome = Outcome(State.DUPLICATE)
+            work.is_other_body = earlier != work.message.body_digest
+            return False
+        acts = self._new_acts(world, work)
+        person = self._person(world, work, proposal, born, acts)
+        bits, reason = self._bits(work, person.verdicts)
+        if not bits:
+            work.outcome = Outcome(State.NOT_PERMITTED, reason)
+            self._refuse(world, [each for each in acts if each.act.is_no])
+            return False
+        work.bits = bits
+        work.outcome = Outcome(State.STORED)
+        if proposal is not None and proposal.shared:
+            return True
+        self.stored[work.event_id] = work.message.body_digest
+        self._add(acts)
+        if proposal is not None or acts:
+            self.people[born] = person
+            self.changed.add(born)
+            if proposal is not None:
+                self.changed.difference_update(proposal.absorbed)
+            parts = (born, *(proposal.absorbed if proposal is not None else ()))
+            self._spread(world, [each for each in acts if world.owner.get(each.identifier_id) not in parts])
+        return True
+
+    def verdicts_of(self, world: World, born: int) -> Verdicts:
+        """The verdicts of a changed group at the end of the batch."""
+        person = self.people[born]
+        if not world.groups[born].is_quarantined:
+            return person.verdicts
+        owned = set(world.groups[born].members)
+        return self._decide(owned, person.seen, [], self._facts(world, (born,), owned, person.jurisdictions))
+
+    def _person(self, world: World, work: Work, proposal: Proposal | None, born: int, acts: list[Record]) -> _Person:
+        """The person that the message would belong to, with the verdicts that its own acts would give."""
+        current = self.people.get(born)
+        if proposal is None and not acts:
+            return current or _Person(frozenset(), frozenset(), self._standing(world, born))
+        parts = (born, *proposal.absorbed) if proposal is not None else (born,)
+        seen = frozenset(work.members)
+        jurisdictions = frozenset({work.message.source.jurisdiction})
+        owned: set[int] = set()
+        for part in parts:
+            known = self.people.get(part)
+            seen |= known.seen if known else self.known.seen.get(part, frozenset())
+            jurisdictions |= known.jurisdictions if known else self.known.jurisdictions.get(part, frozenset())
+            if part in world.groups:
+                owned.update(world.groups[part].members)
+        if proposal is not None:
+            owned.update(proposal.joining)
+        facts = self._facts(world, parts, owned, jurisdictions)
+        return _Person(seen, jurisdictions, self._decide(owned, seen, acts, facts))
+
+    def _facts(self, world: World, parts: Sequence[int], owned: set[int], jurisdictions: frozenset[str]) -> Facts:
+        ages = [self.known.ages[part] for part in parts if part in self.known.ages]
+        return Facts(
+            jurisdictions=jurisdictions,
+            has_unique_identifier=any(world.types[each] in self.plan.rules.unique for each in owned),
+            age=min(ages) if ages else None,
+            is_quarantined=any(
+                part in self.known.quarantined or (part in world.groups and world.groups[part].is_quarantined)
+                for part in parts
+            ),
+        )
+
+    def _decide(self, owned: set[int], seen: frozenset[int], acts: list[Record], facts: Facts) -> Verdicts:
+        """A no on any identifier ever seen with the profile counts, a grant only on one that it owns."""
+        records: list[Record] = []
+        for identifier in owned | seen:
+            told = (*self.known.records.get(identifier, ()), *self.records.get(identifier, ()))
+            records.extend(told if identifier in owned else (replace(each, is_shared=True) for each in told))
+        records.extend(each if each.identifier_id in owned else replace(each, is_shared=True) for each in acts)
+        return {key: decide(records, purpose, facts, self.now) for key, purpose in self.plan.policy.purposes.items()}
+
+    def _standing(self, world: World, born: int) -> Verdicts:
+        """The verdicts of a person nobody touched in this batch."""
+        found = self.known.standing.get(born)
+        if found is not None:
+            return found
+        owned = set(world.groups[born].members) if born in world.groups else set()
+        seen = self.known.seen.get(born, frozenset())
+        facts = self._facts(world, (born,), owned, self.known.jurisdictions.get(born, frozenset()))
+        return self._decide(owned, seen, [], facts)
+
+    def _bits(self, work: Work, verdicts: Verdicts) -> tuple[int, str]:
+        message = work.message
+        purposes = self.plan.purposes_for(work.classified, is_server=message.source.kind is SourceKind.SERVER)
+        bits = 0
+        refused: set[Reason] = set()
+        for purpose in purposes:
+            verdict = verdicts.get(purpose.key)
+            if verdict is None:
+                refused.add(Reason.NO_GRANT)
+            elif is_permitted(verdict, message.occurred_at, message.received_at):
+                bits |= self.known.bits[purpose.key]
+            elif not verdict.allowed:
+                refused.add(verdict.reason)
+        if bits:
+            return bits, ""
+        if not purposes:
+            return 0, Reason.NOT_COVERED.value
+        return 0, next((each.value for each in _LOUDEST_FIRST if each in refused), _BEFORE_PERMISSION)
+
+    def _new_acts(self, world: World, work: Work) -> list[Record]:
+        """The message's own signals as records for each identifier they apply to, unless said already."""
+        acts: list[Record] = []
+        for proposed in work.signals.acts:
+            for identifier in work.members:
+                if proposed.applies_to(world.types[identifier]) and not self._is_said(identifier, proposed):
+                    acts.append(self._record(work, identifier, proposed))
+        return acts
+
+    def _is_said(self, identifier: int, proposed: ProposedAct) -> bool:
+        """Whether the newest record of the same signal for this identifier says the same."""
+        told = [
+            each
+            for each in (*self.known.records.get(identifier, ()), *self.records.get(identifier, ()))
+            if each.purpose == proposed.purpose
+        ]
+        if not told:
+            return False
+        newest = max(told, key=lambda each: (each.at, each.act.is_no))
+        is_live = newest.valid_until is None or newest.valid_until > self.now
+        return is_live and newest.act is proposed.act and newest.authority is proposed.authority
+
+    def _record(self, work: Work, identifier: int, proposed: ProposedAct) -> Record:
+        message = work.message
+        days = self.plan.policy.purposes[proposed.purpose].validity_days
+        ends = None if proposed.act.is_no or days is None else min(message.occurred_at, self.now) + timedelta(days=days)
+        return Record(
+            record_id=RecordId(new_id()),
+            identifier_id=identifier,
+            purpose=proposed.purpose,
+            act=proposed.act,
+            authority=proposed.authority,
+            jurisdiction=message.source.jurisdiction,
+            occurred_at=message.occurred_at,
+            recorded_at=self.now,
+            policy_fingerprint=self.plan.fingerprint,
+            valid_until=ends,
+            source_id=message.source.source_id,
+            signal=proposed.signal,
+            signal_hash=proposed.signal_hash,
+            rule=proposed.rule,
+        )
+
+    def _refuse(self, world: World, noes: list[Record]) -> None:
+        self._add(noes)
+        self._spread(world, noes)
+
+    def _add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self.new_records.append(record)
+            self.records.setdefault(record.identifier_id, []).append(record)
+
+    def _spread(self, world: World, records: list[Record]) -> None:
+        """A no reaches the owner of each identifier, also where the message itself went elsewhere or nowhere."""
+        for born in {world.owner[each.identifier_id] for each in records if each.identifier_id in world.owner}:
+            group = world.groups[born]
+            known = self.people.get(born)
+            seen = known.seen if known else self.known.seen.get(born, frozenset())
+            jurisdictions = known.jurisdictions if known else self.known.jurisdictions.get(born, frozenset())
+            owned = set(group.members)
+            facts = self._facts(world, (born,), owned, jurisdictions)
+            self.people[born] = _Person(seen, jurisdictions, self._decide(owned, seen, [], facts))
+            self.changed.add(born)

@@ -1,0 +1,223 @@
+"""Loading what a batch needs to know, set by set: a constant number of statements whatever its size."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cdp.access import store as access_store
+from cdp.access.model import Outcome, State
+from cdp.behavior import store as behavior_store
+from cdp.consent import store as consent_store
+from cdp.consent.model import Record
+from cdp.flows.ingest_judge import Known
+from cdp.flows.ingest_work import Carried, Plan, Work, members_digest
+from cdp.identity import store, store_map
+from cdp.identity.model import Step
+from cdp.identity.resolve import Group, Past, World
+from cdp.kit.db import Transaction
+from cdp.kit.ids import new_id
+from cdp.rights import store as rights_store
+from cdp.rights.barrier import Stopped
+from cdp.rights.barrier import judge as barrier
+from cdp.vault.pseudonym import GRAPH, SUPPRESSION
+from cdp.vault.strongroom import Vault
+
+
+@dataclass(slots=True)
+class Scene:
+    """Everything that the judging of a batch stands on.
+
+    `ids` gives the identifier id of each graph pseudonym, `is_new` those that the store does not have.
+    `births` and `profile_of` translate between profiles and the births of their groups.
+    """
+
+    plan: Plan
+    ids: dict[bytes, int] = field(default_factory=dict)
+    is_new: dict[int, Carried] = field(default_factory=dict)
+    types: dict[int, str] = field(default_factory=dict)
+    shared: set[int] = field(default_factory=set)
+    never: dict[int, set[int]] = field(default_factory=dict)
+    owner: dict[int, int] = field(default_factory=dict)
+    anchors: dict[bytes, store.KnownAnchor] = field(default_factory=dict)
+    births: dict[int, int] = field(default_factory=dict)
+    profile_of: dict[int, int] = field(default_factory=dict)
+    profiles: dict[int, store.KnownProfile] = field(default_factory=dict)
+    links: dict[int, list[store.KnownLink]] = field(default_factory=dict)
+    closure: store_map.Closure | None = None
+
+
+def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan) -> None:
+    """Put pseudonyms on every identifier of the works, and let suppressions refuse or thin them out."""
+    wanted = list(dict.fromkeys(each for work in works for each in work.identifiers))
+    graph = dict(zip(wanted, vault.pseudonyms(GRAPH, wanted), strict=True))
+    hidden = dict(zip(wanted, vault.pseudonyms(SUPPRESSION, wanted), strict=True))
+    types = plan.policy.identifiers.types
+    carried = {
+        each: Carried(each, graph[each], hidden[each], types[each.type].person_level or types[each.type].unique)
+        for each in wanted
+    }
+    suppressed = rights_store.suppressed(tx, list(hidden.values()), works[0].message.received_at) if works else set()
+    for work in works:
+        mine = tuple(carried[each] for each in work.identifiers)
+        if suppressed:
+            kept = barrier(mine, suppressed)
+            if isinstance(kept, Stopped):
+                work.outcome = Outcome(State.SUPPRESSED, kept.value)
+                continue
+            mine = kept
+        work.carried = mine
+
+
+def find_duplicates(tx: Transaction, works: Iterable[Work]) -> None:
+    """Settle the works whose message is stored already."""
+    asked = {work.event_id: work for work in works}
+    known = behavior_store.known_messages(tx, list(asked))
+    for work in works:
+        digest = known.get(work.event_id)
+        if digest is not None:
+            work.outcome = Outcome(State.DUPLICATE)
+            work.is_other_body = digest != work.message.body_digest
+
+
+def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work]) -> Scene:
+    """Find or name the identifiers and anchors of these works, and load the groups that could change."""
+    scene = Scene(plan)
+    _find_identifiers(tx, vault, scene, works)
+    digests: dict[bytes, int] = {}
+    for work in works:
+        work.members = tuple(scene.ids[each.graph_pseudonym] for each in work.carried)
+        work.digest = members_digest(work.members)
+        digests.setdefault(work.digest, 0)
+    scene.anchors = store.anchors_by_digest(tx, list(digests))
+    for digest in digests:
+        known = scene.anchors.get(digest)
+        digests[digest] = new_id() if known is None else known.anchor_id
+    for work in works:
+        work.anchor_id = digests[work.digest]
+    _load_groups(tx, scene, works)
+    return scene
+
+
+def past_of(tx: Transaction, scene: Scene, learned: frozenset[int]) -> Past:
+    """The world before the batch; once something is learned to be shared, with the closure it touches replayed."""
+    world = World(scene.plan.rules, scene.types, scene.shared | learned, scene.never)
+    touched: Collection[int] = ()
+    steps: tuple[Step, ...] = ()
+    if learned:
+        closure = _extend_closure(tx, scene, learned)
+        steps = closure.steps
+        touched = {member for step in steps for member in step.members}
+    for profile_id, links in scene.links.items():
+        if any(link.identifier_id in touched for link in links):
+            continue
+        known = scene.profiles[profile_id]
+        members = {link.identifier_id: link.linked_at for link in links}
+        world.add(Group(known.born, members, known.merges, known.is_quarantined))
+    for anchor in scene.anchors.values():
+        if anchor.is_settled and not any(step.anchor_id == anchor.anchor_id for step in steps):
+            world.landing[anchor.anchor_id] = scene.births[anchor.profile_id]
+    return Past(world, steps)
+
+
+def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mapping[str, int]) -> Known:
+    """What consent needs: records and sources of the groups at stake, standing verdicts of everybody else."""
+    at_stake = list(scene.links)
+    seen = store.seen_with(tx, at_stake) if at_stake else {}
+    asked = {member for work in works for member in work.members if member not in scene.is_new}
+    asked.update(link.identifier_id for links in scene.links.values() for link in links)
+    for identifiers in seen.values():
+        asked.update(identifiers)
+    records: dict[int, list[Record]] = {}
+    for record in consent_store.records_of(tx, list(asked)) if asked and _has_novelty(scene, works) else ():
+        records.setdefault(record.identifier_id, []).append(record)
+    jurisdictions = _jurisdictions(tx, at_stake)
+    standing = consent_store.verdicts_of(tx, list(scene.profiles), works[0].message.received_at)
+    return Known(
+        records=records,
+        seen={scene.births[each]: frozenset(found) for each, found in seen.items()},
+        jurisdictions={scene.births[each]: found for each, found in jurisdictions.items()},
+        ages={},
+        quarantined=frozenset(each.born for each in scene.profiles.values() if each.is_quarantined),
+        standing={scene.births[each]: standing.get(each, {}) for each in scene.profiles},
+        bits=bits,
+    )
+
+
+def _has_novelty(scene: Scene, works: Sequence[Work]) -> bool:
+    return any(is_novel(scene, work) for work in works)
+
+
+def is_novel(scene: Scene, work: Work) -> bool:
+    """Whether a work's people must be looked at: an anchor not settled yet, or something said about consent."""
+    anchor = scene.anchors.get(work.digest)
+    return anchor is None or not anchor.is_settled or bool(work.signals.acts)
+
+
+def _find_identifiers(tx: Transaction, vault: Vault, scene: Scene, works: Sequence[Work]) -> None:
+    carried = {each.graph_pseudonym: each for work in works for each in work.carried}
+    known = store.identifiers_by_pseudonym(tx, list(carried))
+    for version in vault.versions(GRAPH)[:-1]:
+        missing = [each for pseudonym, each in carried.items() if pseudonym not in known]
+        older = vault.pseudonyms(GRAPH, (each.identifier for each in missing), version=version)
+        found = store.identifiers_by_pseudonym(tx, older)
+        known |= {each.graph_pseudonym: found[old] for each, old in zip(missing, older, strict=True) if old in found}
+    for pseudonym, each in carried.items():
+        stored = known.get(pseudonym)
+        identifier_id = new_id() if stored is None else stored.identifier_id
+        scene.ids[pseudonym] = identifier_id
+        scene.types[identifier_id] = each.identifier.type
+        if stored is None:
+            scene.is_new[identifier_id] = each
+            continue
+        if stored.is_shared:
+            scene.shared.add(identifier_id)
+        if stored.profile_id is not None:
+            scene.owner[identifier_id] = stored.profile_id
+
+
+def _load_groups(tx: Transaction, scene: Scene, works: Sequence[Work]) -> None:
+    novel = [work for work in works if is_novel(scene, work)]
+    at_stake = {scene.owner[member] for work in novel for member in work.members if member in scene.owner}
+    at_stake.update(scene.anchors[work.digest].profile_id for work in novel if work.digest in scene.anchors)
+    everybody = at_stake | {anchor.profile_id for anchor in scene.anchors.values()}
+    for known in store.profiles(tx, list(everybody)) if everybody else ():
+        scene.profiles[known.profile_id] = known
+        scene.births[known.profile_id] = known.born
+        scene.profile_of[known.born] = known.profile_id
+    if not at_stake:
+        return
+    scene.links = {profile_id: [] for profile_id in at_stake}
+    for link in store.links_of(tx, list(at_stake)):
+        scene.links[link.profile_id].append(link)
+        scene.types[link.identifier_id] = link.type
+    scene.never = store.never_pairs(tx, [link.identifier_id for links in scene.links.values() for link in links])
+
+
+def _extend_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> store_map.Closure:
+    """The recorded steps around what was learned, and the groups around the batch that these steps make."""
+    start = {link.identifier_id for links in scene.links.values() for link in links} - scene.shared
+    start.update(each for each in learned if each not in scene.is_new)
+    rules = scene.plan.rules
+    closure = store_map.closure(
+        tx,
+        list(start),
+        learned=list(learned),
+        non_linking=[type_ for type_, links in rules.links.items() if not links],
+    )
+    scene.types.update(closure.types)
+    scene.shared.update(closure.shared)
+    scene.profile_of.update(closure.profiles)
+    scene.births.update({profile_id: born for born, profile_id in closure.profiles.items()})
+    scene.never.update(store.never_pairs(tx, list(closure.types)))
+    scene.closure = closure
+    return closure
+
+
+def _jurisdictions(tx: Transaction, profile_ids: Collection[int]) -> dict[int, frozenset[str]]:
+    if not profile_ids:
+        return {}
+    by_source = {entry.source.source_id: entry.source.jurisdiction for entry in access_store.sources(tx)}
+    sources = store.sources_of(tx, profile_ids)
+    return {
+        profile_id: frozenset(by_source[each] for each in found if each in by_source)
+        for profile_id, found in sources.items()
+    }

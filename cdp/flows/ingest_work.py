@@ -1,0 +1,137 @@
+"""The work of one batch: each message with what is known of it before and after it is judged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from cdp.access.model import Outcome, SourceKind, State
+from cdp.behavior.classify import classify
+from cdp.behavior.model import Classified
+from cdp.behavior.retention import is_expired
+from cdp.behavior.rules import PlanRules, compile_plan
+from cdp.consent.signals.model import Proposal as Signals
+from cdp.consent.signals.model import SignalMap, signal_map_of
+from cdp.consent.signals.read import acts_of
+from cdp.flows.message import Message
+from cdp.identity.model import Identifier, Ignored
+from cdp.identity.normalise import Normaliser
+from cdp.identity.resolve import Rules
+from cdp.kit.canonical import sha256
+from cdp.policy.model import Policy, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An identifier as one message carries it, under both domains."""
+
+    identifier: Identifier
+    graph_pseudonym: bytes
+    suppression_pseudonym: bytes
+    is_person_level: bool
+
+
+@dataclass(slots=True)
+class Work:
+    """One message on its way through the transaction.
+
+    `members` are identifier ids, strongest first; `bits` the purposes it may count for, once permitted.
+    """
+
+    message: Message
+    place: int
+    classified: Classified
+    signals: Signals
+    identifiers: tuple[Identifier, ...]
+    ignored: tuple[tuple[Ignored, str], ...]
+    event_id: UUID
+    carried: tuple[Carried, ...] = ()
+    members: tuple[int, ...] = ()
+    digest: bytes = b""
+    anchor_id: int = 0
+    sequence: int = 0
+    bits: int = 0
+    outcome: Outcome | None = None
+    is_other_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A policy, laid out for ingest."""
+
+    policy: Policy
+    normaliser: Normaliser
+    rules: Rules
+    events: PlanRules
+    signals: SignalMap
+    fingerprint: bytes
+    covering: dict[tuple[str | None, str, bool], tuple[Purpose, ...]] = field(default_factory=dict)
+
+    def purposes_for(self, classified: Classified, *, is_server: bool) -> tuple[Purpose, ...]:
+        """The purposes that could count a message of this name and category from this kind of source."""
+        asked = (classified.name, classified.category, is_server)
+        known = self.covering.get(asked)
+        if known is None:
+            known = self.covering[asked] = tuple(
+                each
+                for each in self.policy.purposes.values()
+                if (each.events == "*" or (classified.name is not None and each.covers(classified.name)))
+                and each.allows(classified.category)
+                and (is_server or not each.needs_unique_identifier)
+            )
+        return known
+
+
+def lay_out(policy: Policy) -> Plan:
+    """Prepare a policy once for many batches."""
+    return Plan(
+        policy=policy,
+        normaliser=Normaliser(policy.identifiers),
+        rules=Rules(policy.identifiers),
+        events=compile_plan(policy.events),
+        signals=signal_map_of(policy),
+        fingerprint=bytes.fromhex(policy.fingerprint),
+    )
+
+
+def read_message(plan: Plan, message: Message, place: int, event_id: UUID, now: datetime) -> Work:
+    """Everything that can be known of a message without the database; its outcome where that settles it."""
+    promoted = plan.normaliser.promote(message.body)
+    classified = classify(message.kind, message.body, plan.events)
+    if promoted.ignored:
+        classified.sealed["as_sent"] = {
+            name: message.body[name] for name in ("userId", "anonymousId", "previousId") if message.body.get(name)
+        }
+    work = Work(
+        message=message,
+        place=place,
+        classified=classified,
+        signals=acts_of(
+            message.body,
+            has_gpc=message.has_gpc,
+            is_server=message.source.kind is SourceKind.SERVER,
+            mapping=plan.signals,
+        ),
+        identifiers=promoted.identifiers,
+        ignored=promoted.ignored,
+        event_id=event_id,
+    )
+    work.outcome = _settled(plan, work, now)
+    return work
+
+
+def _settled(plan: Plan, work: Work, now: datetime) -> Outcome | None:
+    if not work.identifiers:
+        is_blocked = any(reason is Ignored.BLOCKED for reason, _ in work.ignored)
+        return Outcome(State.BLOCKED, "blocked_value") if is_blocked else Outcome(State.INVALID, "no_identifier")
+    if work.classified.is_dropped:
+        return Outcome(State.INVALID, "event_not_planned")
+    keep_for_days = plan.policy.retention.classes[work.classified.retention_class].keep_for_days
+    if is_expired(work.message.occurred_at, keep_for_days, now):
+        return Outcome(State.INVALID, "expired")
+    return None
+
+
+def members_digest(members: Sequence[int]) -> bytes:
+    """What names an interned identifier set: SHA-256 over its random ids in order."""
+    return sha256(b"".join(member.to_bytes(8, "big") for member in sorted(members)))

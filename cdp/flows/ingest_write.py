@@ -1,0 +1,346 @@
+"""Writing what a batch came to: identifiers, keys, anchors, links, evidence, records, verdicts and events."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cdp.access import store_accounting
+from cdp.access.model import SourceId, State
+from cdp.access.records import NoticeKind
+from cdp.audit import store as audit_store
+from cdp.behavior import store as behavior_store
+from cdp.behavior.classify import json_bytes, payload, settle, terms_of
+from cdp.behavior.model import Entry
+from cdp.consent import store as consent_store
+from cdp.flows.ingest_judge import BatchJudge
+from cdp.flows.ingest_load import Scene
+from cdp.flows.ingest_work import Plan, Work
+from cdp.identity import store, store_map
+from cdp.identity.model import EvidenceRow, Ignored, Rule
+from cdp.identity.partition import Partition, partition_of
+from cdp.identity.resolve import Proposal, Run
+from cdp.kit.db import Transaction
+from cdp.kit.ids import new_id
+from cdp.vault.pseudonym import GRAPH, reader
+from cdp.vault.seal import Place
+from cdp.vault.strongroom import Item, Vault
+
+IDENTIFIER_PLACE = Place("identity.identifier", "sealed")
+MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
+EVENT_PLACE = Place("behavior.event", "sealed")
+TRAIT_PLACE = Place("behavior.trait", "sealed")
+MARKETER = reader("marketer")
+
+
+@dataclass(slots=True)
+class Writing:
+    """One batch being written."""
+
+    tx: Transaction
+    vault: Vault
+    plan: Plan
+    scene: Scene
+    run: Run
+    judge: BatchJudge
+    works: Sequence[Work]
+    now: datetime
+    keys: dict[int, bytes] = field(default_factory=dict)
+
+    def write(self) -> None:
+        """Everything, in the order in which later parts need earlier ones."""
+        stored = [work for work in self.works if work.outcome is not None and work.outcome.state is State.STORED]
+        fresh = self._name_profiles()
+        self._write_identifiers(stored)
+        anchors = self._new_anchors(stored)
+        self._load_keys(stored, anchors)
+        self._write_map(fresh)
+        store.insert_anchors(self.tx, anchors)
+        store.note_sources(self.tx, {(work.anchor_id, int(work.message.source.source_id)) for work in stored})
+        self._write_evidence()
+        self._write_consent()
+        self._write_events(stored)
+
+    def profile_at(self, born: int) -> int:
+        """The profile that a birth means at the end of the batch."""
+        return self.scene.profile_of[self.run.world.current(born)]
+
+    def _name_profiles(self) -> list[store_map.NewProfile]:
+        fresh = []
+        for born in self.run.world.groups:
+            if born not in self.scene.profile_of:
+                self.scene.profile_of[born] = new_id()
+                fresh.append(store_map.NewProfile(self.scene.profile_of[born], born, self.now))
+        return fresh
+
+    def _write_identifiers(self, stored: Sequence[Work]) -> None:
+        needed = {member for work in stored for member in work.members}
+        needed.update(record.identifier_id for record in self.judge.new_records)
+        fresh = [(id_, carried) for id_, carried in self.scene.is_new.items() if id_ in needed]
+        self.keys |= self.vault.new_subject_keys(self.tx, [id_ for id_, _ in fresh])
+        sealed = self.vault.seal_many(
+            self.keys, IDENTIFIER_PLACE, (Item(id_, id_, each.identifier.value.encode()) for id_, each in fresh)
+        )
+        version = self.vault.versions(GRAPH)[-1]
+        today = self.now.date()
+        store.insert_identifiers(
+            self.tx,
+            [
+                store.NewIdentifier(id_, each.identifier.type, each.graph_pseudonym, version, envelope, self.now, today)
+                for (id_, each), envelope in zip(fresh, sealed, strict=True)
+            ],
+        )
+        store.touch_identifiers(self.tx, ((each, today) for each in needed if each not in self.scene.is_new))
+
+    def _new_anchors(self, stored: Sequence[Work]) -> list[store.NewAnchor]:
+        landed = {proposal.step.anchor_id: proposal for proposal in self.run.accepted}
+        fresh: dict[int, store.NewAnchor] = {}
+        unsettled = []
+        for work in stored:
+            proposal = landed.get(work.anchor_id)
+            if work.digest in self.scene.anchors:
+                if proposal is not None and proposal.depends_on_time:
+                    unsettled.append(work.anchor_id)
+            elif proposal is not None and work.anchor_id not in fresh:
+                profile_id = self.profile_at(self.run.world.landed[work.anchor_id])
+                fresh[work.anchor_id] = store.NewAnchor(
+                    work.anchor_id, work.digest, self.now, not proposal.depends_on_time, work.members, profile_id
+                )
+        store.unsettle(self.tx, unsettled)
+        return list(fresh.values())
+
+    def _load_keys(self, stored: Sequence[Work], anchors: Sequence[store.NewAnchor]) -> None:
+        made = self.vault.new_subject_keys(self.tx, [anchor.anchor_id for anchor in anchors])
+        self.keys |= made
+        known = {work.anchor_id for work in stored} - made.keys()
+        if known:
+            self.keys |= self.vault.keys_for(self.tx, known)
+
+    def _write_map(self, fresh: Sequence[store_map.NewProfile]) -> None:
+        world = self.run.world
+        store_map.insert_profiles(self.tx, fresh)
+        if self.scene.closure is None:
+            self._write_merges_and_links()
+        else:
+            self._rewrite_map()
+        store_map.quarantine(
+            self.tx, [self.scene.profile_of[born] for born, group in world.groups.items() if group.is_quarantined]
+        )
+        store.mark_shared(self.tx, [each for each in self.run.learned if each in world.shared])
+
+    def _write_merges_and_links(self) -> None:
+        world = self.run.world
+        absorbed = {
+            self.scene.profile_of[born]: self.profile_at(born) for born in world.became if born in self.scene.profile_of
+        }
+        store_map.merge_profiles(self.tx, absorbed)
+        store_map.insert_links(
+            self.tx,
+            [
+                store_map.Placed(each, self.scene.profile_of[group.born], linked_at)
+                for group in world.groups.values()
+                for each, linked_at in group.members.items()
+                if each not in self.scene.owner and each not in self._owned_before
+            ],
+        )
+
+    @property
+    def _owned_before(self) -> set[int]:
+        return {link.identifier_id for links in self.scene.links.values() for link in links}
+
+    def _rewrite_map(self) -> None:
+        """After something turned out to be shared: owners and anchors of the whole closure, as replayed."""
+        write_partition(self.tx, partition_of(self.run, self.scene.profile_of), members=list(self.scene.types))
+
+    def _write_evidence(self) -> None:
+        works = {work.sequence: work for work in self.works if work.sequence}
+        mine = [proposal for proposal in self.run.accepted if proposal.step.sequence in works]
+        told = [works[proposal.step.sequence] for proposal in mine]
+        sealed = self.vault.seal_many(
+            self.keys,
+            MESSAGE_PLACE,
+            (Item(work.anchor_id, work.sequence, work.message.message_id.encode("utf-8", "replace")) for work in told),
+        )
+        store.insert_resolutions(
+            self.tx,
+            [
+                store.NewResolution(
+                    work.sequence,
+                    work.anchor_id,
+                    int(work.message.source.source_id),
+                    work.message.received_at,
+                    envelope,
+                )
+                for work, envelope in zip(told, sealed, strict=True)
+            ],
+            self.plan.fingerprint,
+        )
+        rows = [row for proposal in mine for row in self._evidence(proposal)]
+        rows.extend(self._shared_evidence(mine))
+        store.insert_evidence(self.tx, rows, self.plan.fingerprint)
+        merges = sum(len(proposal.absorbed) for proposal in mine)
+        if merges:
+            audit_store.append(
+                self.tx,
+                {
+                    "kind": "identity.merged",
+                    "actor": "source",
+                    "profiles": merges,
+                    "policy": self.plan.policy.fingerprint,
+                },
+                self.now,
+            )
+
+    def _evidence(self, proposal: Proposal) -> list[EvidenceRow]:
+        step = proposal.step
+        profile_id = self.profile_at(self.run.world.landed[step.anchor_id])
+        rows = [
+            EvidenceRow(
+                step.sequence,
+                "link",
+                Rule.SAME_MESSAGE,
+                each,
+                None if each == proposal.base else proposal.base,
+                profile_id,
+                None,
+                step.at,
+            )
+            for each in proposal.joining
+        ]
+        rows += [
+            EvidenceRow(
+                step.sequence,
+                "merge",
+                Rule.SAME_MESSAGE,
+                proposal.bridges[born],
+                proposal.base,
+                profile_id,
+                self.scene.profile_of.get(born),
+                step.at,
+            )
+            for born in proposal.absorbed
+        ]
+        rows += [
+            EvidenceRow(
+                step.sequence,
+                "quarantine" if each.rule is Rule.BOUND else "refusal",
+                f"{each.rule.value}:{each.detail}",
+                each.identifier,
+                each.other,
+                profile_id,
+                None,
+                step.at,
+            )
+            for each in proposal.refusals
+        ]
+        return rows
+
+    def _shared_evidence(self, mine: Sequence[Proposal]) -> list[EvidenceRow]:
+        rows = []
+        for learned in self.run.learned:
+            proposal = next((each for each in mine if learned in each.step.members), None)
+            if proposal is not None:
+                profile_id = self.profile_at(self.run.world.landed[proposal.step.anchor_id])
+                rows.append(
+                    EvidenceRow(
+                        proposal.step.sequence,
+                        "shared",
+                        Rule.UNIQUE,
+                        learned,
+                        proposal.base,
+                        profile_id,
+                        None,
+                        proposal.step.at,
+                    )
+                )
+        return rows
+
+    def _write_consent(self) -> None:
+        consent_store.append_records(self.tx, self.judge.new_records)
+        world = self.run.world
+        changed = {self.scene.profile_of[born]: self.judge.verdicts_of(world, born) for born in self.judge.changed}
+        if changed:
+            pseudonyms = self.vault.reader_pseudonyms(MARKETER, list(changed))
+            consent_store.put_verdicts(self.tx, changed, dict(zip(changed, pseudonyms, strict=True)), self.now)
+
+    def _write_events(self, stored: Sequence[Work]) -> None:
+        if not stored:
+            return
+        terms = behavior_store.intern_terms(self.tx, terms_of(work.classified for work in stored), self.plan.events)
+        for work in stored:
+            work.classified = settle(work.classified, terms)
+        sealed = self.vault.seal_many(
+            self.keys,
+            EVENT_PLACE,
+            (Item(work.anchor_id, work.event_id.bytes, payload(work.classified)) for work in stored),
+        )
+        traits = self._sealed_traits(stored)
+        entries = [
+            Entry(
+                anchor_id=work.anchor_id,
+                event_id=work.event_id,  # type: ignore[arg-type]
+                occurred_at=work.message.occurred_at,
+                received_at=work.message.received_at,
+                source_id=int(work.message.source.source_id),
+                bits=work.bits,
+                classified=work.classified,
+                sealed=envelope,
+                sealed_traits=traits.get(work.place, {}),
+            )
+            for work, envelope in zip(stored, sealed, strict=True)
+        ]
+        behavior_store.append(self.tx, entries, terms)
+
+    def _sealed_traits(self, stored: Sequence[Work]) -> dict[int, dict[str, bytes]]:
+        asked = [(work, name, value) for work in stored for name, value in work.classified.sealed_traits.items()]
+        envelopes = self.vault.seal_many(
+            self.keys,
+            TRAIT_PLACE,
+            (
+                Item(work.anchor_id, work.anchor_id.to_bytes(8, "big") + name.encode(), json_bytes(value))
+                for work, name, value in asked
+            ),
+        )
+        found: dict[int, dict[str, bytes]] = {}
+        for (work, name, _), envelope in zip(asked, envelopes, strict=True):
+            found.setdefault(work.place, {})[name] = envelope
+        return found
+
+
+def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[int]) -> None:
+    """Make the stored map of these identifiers exactly what a replay came to."""
+    store_map.place(
+        tx,
+        members=members,
+        placed=[store_map.Placed(each, *owner) for each, owner in partition.owners.items()],
+        canonical=partition.canonical,
+        alive=partition.alive,
+        retired=partition.retired,
+    )
+
+
+def account(tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[SourceId, str], int], now: datetime) -> None:
+    """Count what became of every message, and the oddities met."""
+    counts: Counter[tuple[SourceId, State, str]] = Counter()
+    odd: Counter[tuple[SourceId, NoticeKind, str]] = Counter()
+    for (source_id, reason), number in invalid.items():
+        counts[source_id, State.INVALID, reason] += number
+    for work in works:
+        source_id = work.message.source.source_id
+        if work.outcome is not None:
+            counts[source_id, work.outcome.state, work.outcome.reason] += 1
+        if work.is_other_body:
+            odd[source_id, NoticeKind.DUPLICATE_OTHER_BODY, "other"] += 1
+        for reason, type_ in work.ignored:
+            kind = (
+                NoticeKind.UNKNOWN_IDENTIFIER_TYPE if reason is Ignored.UNKNOWN_TYPE else NoticeKind.BLOCKED_IDENTIFIER
+            )
+            odd[source_id, kind, type_] += 1
+        for signal in work.signals.malformed:
+            odd[source_id, NoticeKind.MALFORMED_SIGNAL, signal] += 1
+        if work.classified.name is None:
+            odd[source_id, NoticeKind.UNKNOWN_EVENT, "other"] += 1
+        if work.classified.unknown:
+            odd[source_id, NoticeKind.UNKNOWN_PROPERTY, "other"] += work.classified.unknown
+    store_accounting.add_accounting(tx, store_accounting.hour_of(now), counts)
+    store_accounting.add_notices(tx, store_accounting.hour_of(now), odd)
