@@ -105,10 +105,13 @@ def _anchors(tx: Transaction, homes: Collection[int]) -> dict[int, Held]:
 def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, Owned]:
     rows = tx.bulk(
         """
-        SELECT i.identifier_id, i.type, l.profile_id, i.is_shared
-        FROM identity.identifier AS i LEFT JOIN identity.link AS l USING (identifier_id)
-        WHERE i.identifier_id = ANY(%(members)s::bigint[])
-           OR i.identifier_id IN (SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(homes)s::bigint[]))
+        WITH wanted AS (
+            SELECT unnest(%(members)s::bigint[]) AS identifier_id
+            UNION
+            SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(homes)s::bigint[])
+        )
+        SELECT identifier_id, i.type, l.profile_id, i.is_shared
+        FROM wanted JOIN identity.identifier AS i USING (identifier_id) LEFT JOIN identity.link AS l USING (identifier_id)
         """,
         {"homes": list(homes), "members": list(members)},
     )

@@ -1,0 +1,149 @@
+"""Carrying out an erasure plan: counting what it would touch, and doing it in chunks. The only SQL built at run time.
+
+Statements are SQLAlchemy expressions over the declared tables; ids travel as array parameters. Each ties a row to the
+person through an indexed column, so that no erasure reads a whole table.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from cdp.kit.db import Transaction
+from cdp.rights.model import Scope, Verb
+from cdp.rights.plan import Section, Space, Step, Tie
+from cdp.schema.behavior import event
+from cdp.schema.dictionary import metadata
+
+CHUNK_ROWS_MAX: Final = 10_000
+
+_ROW_KEYS: Final = frozenset({"anchor_id", "identifier_id", "event_id", "profile_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a step, or, when `is_last`, all that are left of it."""
+
+    step: Step
+    condition: ColumnElement[bool]
+    is_last: bool
+
+
+def sizes(tx: Transaction, steps: Sequence[Step], scope: Scope, rows_max: int | None = None) -> dict[int, int]:
+    """How many rows each step is about, by position, counted no further than `rows_max` + 1; one statement.
+
+    Kept tables count as none: what stays of them names nobody.
+    """
+    counted = [step for step in steps if step.verb is not Verb.KEEP]
+    if not counted:
+        return {}
+    queries = []
+    for step in counted:
+        table = metadata.tables[step.table]
+        rows: Select[Any] = select(literal_column("1")).select_from(table).where(_tied(table, step.ties))
+        if rows_max is not None:
+            rows = rows.limit(rows_max + 1)
+        queries.append(select(func.count()).select_from(rows.subquery()).scalar_subquery())
+    found = tx.one_or_none(select(*queries), _params(scope)) or ()
+    return {step.position: 0 for step in steps} | {
+        step.position: int(count) for step, count in zip(counted, found, strict=True)
+    }
+
+
+def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: int) -> Chunk:
+    """The next rows to erase of a step that has `size` left: about `rows_max` of them at most.
+
+    A partitioned table is cut at a value of the next column of its key, which prunes partitions; rows of one value go
+    together. An ordinary table is cut by the places of its rows.
+    """
+    table = metadata.tables[step.table]
+    tied, params = _tied(table, step.ties), _params(scope)
+    if size <= rows_max:
+        return Chunk(step, tied, is_last=True)
+    free = [column for column in table.primary_key.columns if column.name not in {tie.column for tie in step.ties}]
+    if _is_partitioned(table) and free:
+        bound = select(free[0]).where(tied).order_by(free[0]).offset(rows_max - 1).limit(1)
+        return Chunk(step, tied & (free[0] <= tx.scalar(bound, params)), is_last=False)
+    place = table.c[step.ties[0].column] if _is_partitioned(table) else literal_column("ctid")
+    chosen = select(place).select_from(table).where(tied).limit(rows_max)
+    return Chunk(step, place == _any_of(chosen), is_last=False)
+
+
+def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:
+    """Delete or sever the rows of a chunk; how many there were. Doing it again touches nothing."""
+    table = metadata.tables[chunk.step.table]
+    if chunk.step.verb is Verb.SEVER:
+        whole = or_(*(table.c[column].is_not(None) for column in chunk.step.columns))
+        cut = dict.fromkeys(chunk.step.columns)
+        return tx.run(update(table).where(chunk.condition & whole).values(cut), _params(scope))
+    return tx.run(delete(table).where(chunk.condition), _params(scope))
+
+
+def events_in(tx: Transaction, chunk: Chunk, scope: Scope, classes: Collection[str]) -> list[dict[str, Any]]:
+    """The events of a chunk that belong to these retention classes."""
+    query = select(event).where(chunk.condition & event.c.retention_class.in_(sorted(classes)))
+    names = [column.name for column in event.columns]
+    return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
+
+
+def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str, Any]]:
+    """The person's rows of an export section, with the columns that say in which row a sealed value lies."""
+    table = metadata.tables[section.table]
+    shown = {column.column for column in section.columns}
+    wanted = [
+        column for column in table.columns if column.name in shown or column.primary_key or column.name in _ROW_KEYS
+    ]
+    query: Select[Any] = select(*wanted).where(_tied(table, section.ties)).order_by(*table.primary_key.columns)
+    names = [column.name for column in wanted]
+    return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
+
+
+def _is_partitioned(table: Table) -> bool:
+    return table.dialect_options["postgresql"]["partition_by"] is not None
+
+
+def _tied(table: Table, ties: Sequence[Tie]) -> ColumnElement[bool]:
+    return or_(*(_leads(table.c[tie.column], tie.space) for tie in ties))
+
+
+def _leads(column: Column[Any], space: Space) -> ColumnElement[bool]:
+    theirs = any_(_ids(space))
+    if space is Space.EVENT:
+        theirs = _any_of(select(event.c.event_id).where(event.c.anchor_id == any_(_ids(Space.ANCHOR))))
+    leads: ColumnElement[bool] = column == theirs
+    return leads
+
+
+def _any_of(query: Select[Any]) -> Any:
+    """Compare with the rows of a query as one array, fetched first: an index serves each, whatever the estimates."""
+    return any_(func.array(query.correlate(None).scalar_subquery()))
+
+
+def _ids(space: Space) -> Any:
+    return bindparam(space.value, type_=ARRAY(BigInteger))
+
+
+def _params(scope: Scope) -> dict[str, list[int]]:
+    return {
+        Space.IDENTIFIER.value: list(scope.identifiers),
+        Space.ANCHOR.value: list(scope.anchors),
+        Space.PROFILE.value: list(scope.profiles),
+        Space.SUBJECT.value: list(scope.subjects),
+        Space.REQUEST.value: [scope.request_id],
+    }
