@@ -105,7 +105,7 @@ class ReplayFile:
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         is_new = not self.path.exists()
         block = b"".join(canonical_json(entry) + b"\n" for entry in entries)
-        with self.path.open("ab", opener=_private) as file:
+        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
             file.truncate(len(self._whole(0)))
             file.write(block)
             file.flush()
@@ -132,10 +132,6 @@ class ReplayFile:
         except FileNotFoundError:
             return b""
         return content[: content.rfind(b"\n") + 1]
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _shape(line: Line) -> dict[str, Any]:

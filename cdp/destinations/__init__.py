@@ -1,0 +1,1 @@
+"""Destinations: what leaves for whom, written in the transaction that causes it."""
