@@ -142,7 +142,7 @@ def _of_purposes(edit: _Edit) -> str:
         case ("purposes", _, "validity_days"), _ if _is_shorter(edit):
             return f"grants older than {edit.new} days end, as if withdrawn"
         case ("purposes", _, "categories" | "events", _), Change.ENDED:
-            return "events, traits and segments that rest on it no longer count for the purpose"
+            return "what nothing else in the list includes no longer counts for the purpose"
         case ("purposes", _, "minimum_age" | "unknown_age"), _:
             return "the verdict of everybody is decided anew"
         case ("purposes", _, "legal_basis"), _:

@@ -1,13 +1,8 @@
-"""JSON Schemas of the policy files, for editors and for the loader's own hints.
-
-`python -m cdp.policy.jsonschema FOLDER` writes one `<file>.schema.json` each.
-"""
+"""JSON Schemas of the policy files: published below docs/reference/schemas for editors, and read for the loader's hints."""
 
 import json
-import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path as FilePath
 from typing import Any
 
 from cdp.policy.model import FILES, SegmentText
@@ -62,13 +57,3 @@ def _member(schema: Mapping[str, Any], key: str) -> object:
         return schema["properties"][key]
     patterns = list(schema.get("patternProperties", {}).values())
     return patterns[0] if patterns else schema.get("additionalProperties")
-
-
-def _main(folder: FilePath) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in published().items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main(FilePath(sys.argv[1]))
