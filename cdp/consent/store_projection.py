@@ -1,0 +1,124 @@
+"""SQL of the projections: one partition of consent.permitted per purpose, and who may read it.
+
+A marketer's database role reads a partition itself, and of it only the columns that say who under a
+pseudonym, since when, until when, and the traits. Persons without permission are not in it.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from psycopg import sql
+
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+
+MARKETER: Final = "cdp_marketer"
+"""The database role that reads projections; an administrator grants it to logins."""
+
+_BITS: Final = 63
+
+
+def projection_of(purpose: str) -> str:
+    """The name of a purpose's projection in the schema `consent`."""
+    return f"permitted_{purpose}"
+
+
+def prepare(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[str, int]:
+    """Give every purpose its bit and its projection, and drop the permissions of purposes that are no more.
+
+    A purpose keeps its bit for ever. Tells the mask of each purpose; safe to repeat.
+    """
+    known = _bits(tx)
+    added = [purpose for purpose in purposes if purpose not in known]
+    if added:
+        _add(tx, added, max(known.values(), default=-1) + 1, now)
+    _drop_permissions_except(tx, purposes, now)
+    return bits_of(tx)
+
+
+def bits_of(tx: Transaction) -> dict[str, int]:
+    """The mask of every purpose ever declared."""
+    return {purpose: 1 << bit for purpose, bit in _bits(tx).items()}
+
+
+def grant_reading(tx: Transaction) -> bool:
+    """Let the marketer's role read the projections and nothing else; False when there is no such role."""
+    if not tx.bulk("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
+        return False
+    unready = _projections_without_policy(tx)
+    if not unready:
+        return True
+    role = sql.Identifier(MARKETER)
+    tx.bulk(sql.SQL("GRANT USAGE ON SCHEMA consent TO {}").format(role))
+    tx.bulk(sql.SQL("GRANT EXECUTE ON FUNCTION consent.present_instant() TO {}").format(role))
+    for name in unready:
+        table = sql.Identifier("consent", name)
+        tx.bulk(sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role))
+        tx.bulk(sql.SQL("GRANT SELECT (reader_pseudonym, since, until, traits) ON {} TO {}").format(table, role))
+        tx.bulk(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
+        tx.bulk(
+            sql.SQL(
+                "CREATE POLICY unended ON {} FOR SELECT TO {} "
+                "USING (until IS NULL OR until > (SELECT consent.present_instant()))"
+            ).format(table, role)
+        )
+    return True
+
+
+def _bits(tx: Transaction) -> dict[str, int]:
+    return {row[0]: row[1] for row in tx.bulk("SELECT purpose, bit FROM consent.purpose")}
+
+
+def _projections_without_policy(tx: Transaction) -> list[str]:
+    """The projections that the marketer's role cannot read yet."""
+    rows = tx.bulk(
+        """
+        SELECT child.relname::text
+        FROM pg_inherits AS i
+        JOIN pg_class AS child ON child.oid = i.inhrelid
+        WHERE i.inhparent = 'consent.permitted'::regclass
+          AND NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = child.oid AND p.polname = 'unended')
+        ORDER BY child.relname
+        """
+    )
+    return [row[0] for row in rows]
+
+
+def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) -> None:
+    if first_bit + len(purposes) > _BITS:
+        raise Fault(
+            "too_many_purposes",
+            "No bit is left for another purpose",
+            f"An event carries one bit for each purpose that ever was, at most {_BITS}; reuse the key of a former one.",
+            status=422,
+        )
+    tx.bulk(
+        """
+        INSERT INTO consent.purpose (purpose, bit, added_at)
+        SELECT purpose, bit, %(now)s FROM unnest(%(purposes)s::text[], %(bits)s::smallint[]) AS p (purpose, bit)
+        """,
+        {"purposes": purposes, "bits": list(range(first_bit, first_bit + len(purposes))), "now": now},
+    )
+    for purpose in purposes:
+        tx.bulk(
+            sql.SQL("CREATE TABLE {} PARTITION OF consent.permitted FOR VALUES IN ({})").format(
+                sql.Identifier("consent", projection_of(purpose)), sql.Literal(purpose)
+            )
+        )
+
+
+def _drop_permissions_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
+    """A purpose that the policy no longer declares permits nobody."""
+    tx.bulk(
+        """
+        WITH over AS (
+            DELETE FROM consent.permitted WHERE purpose <> ALL(%(purposes)s::text[]) RETURNING profile_id, purpose
+        ), unrefused AS (
+            DELETE FROM consent.refused WHERE purpose <> ALL(%(purposes)s::text[])
+        )
+        INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
+        SELECT profile_id, purpose, %(now)s::timestamptz FROM over
+        """,
+        {"purposes": list(purposes), "now": now},
+    )

@@ -1,0 +1,261 @@
+"""SQL of the verdicts in force: who is permitted, who is refused, and whose permission ended."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from cdp.consent.model import Reason, Verdict
+from cdp.kit.db import Transaction
+
+Verdicts = Mapping[int, Mapping[str, Verdict]]
+"""By profile and purpose."""
+
+_SILENT = (Reason.NO_GRANT, Reason.NO_UNIQUE_IDENTIFIER)
+"""Refusals that rest on nothing recorded: they are the absence of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A permission in force."""
+
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What putting verdicts changed, as pairs of profile and purpose.
+
+    `ended` lost a permission or the earlier part of one: what happened before is to be erased for the
+    purpose. `begun` have a projection row that is new, empty or that took over another profile's.
+    """
+
+    ended: frozenset[tuple[int, str]]
+    begun: frozenset[tuple[int, str]]
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.ended or self.begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A permission that ended and whose traces are still to be erased.
+
+    `since` is the start of the permission that the profile has again meanwhile, None when it has none.
+    """
+
+    withdrawal_id: int
+    profile_id: int
+    purpose: str
+    withdrawn_at: datetime
+    since: datetime | None
+
+
+def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Permission]]:
+    """Per profile, the permissions in force by purpose; profiles without any are absent."""
+    found: dict[int, dict[str, Permission]] = {}
+    if profile_ids:
+        for profile_id, purpose, since, until in tx.bulk(
+            "SELECT profile_id, purpose, since, until FROM consent.permitted WHERE profile_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(profile_ids)},
+        ):
+            found.setdefault(profile_id, {})[purpose] = Permission(since, until)
+    return found
+
+
+def refused_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Reason]]:
+    """Per profile, the refusals that rest on something recorded."""
+    found: dict[int, dict[str, Reason]] = {}
+    if profile_ids:
+        for profile_id, purpose, reason in tx.bulk(
+            "SELECT profile_id, purpose, reason FROM consent.refused WHERE profile_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(profile_ids)},
+        ):
+            found.setdefault(profile_id, {})[purpose] = Reason(reason)
+    return found
+
+
+def put_verdicts(
+    tx: Transaction,
+    verdicts: Verdicts,
+    pseudonyms: Mapping[int, str],
+    now: datetime,
+    *,
+    retired: Mapping[int, int] | None = None,
+) -> Outcome:
+    """Make these the verdicts in force, in three statements whatever their number.
+
+    `pseudonyms` gives the reader pseudonym of every profile that is allowed anything. `retired` maps
+    profiles that were merged away to those that took them over; these must be among the verdicts.
+    A permission that begins later than before empties its projection row.
+    """
+    pairs = [(profile, purpose, verdict) for profile, each in verdicts.items() for purpose, verdict in each.items()]
+    pairs.sort(key=lambda pair: pair[:2])
+    taken_over = dict(retired or {})
+    if not pairs and not taken_over:
+        return Outcome(frozenset(), frozenset())
+    ended = _end(tx, pairs, taken_over, now)
+    begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
+    _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _SILENT])
+    if taken_over:
+        survivors = set(taken_over.values())
+        begun |= {pair[:2] for pair in pairs if pair[0] in survivors and pair[2].allowed}
+    return Outcome(frozenset(ended), frozenset(begun))
+
+
+Pair = tuple[int, str, Verdict]
+
+
+def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], now: datetime) -> set[tuple[int, str]]:
+    """Delete what no longer holds and note the permissions that ended or now begin later."""
+    rows = tx.bulk(
+        """
+        WITH verdict AS (
+            SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[], %(silent)s::bool[])
+                AS v (profile_id, purpose, since, is_silent)
+        ), successor AS (
+            SELECT * FROM unnest(%(retired)s::bigint[], %(survivors)s::bigint[]) AS s (retired_id, profile_id)
+        ), standing AS (
+            SELECT p.profile_id AS stood_for, coalesce(s.profile_id, p.profile_id) AS profile_id, p.purpose, p.since
+            FROM consent.permitted AS p
+            LEFT JOIN successor AS s ON s.retired_id = p.profile_id
+            WHERE p.profile_id = ANY(%(profiles)s::bigint[] || %(retired)s::bigint[])
+        ), lost AS (
+            SELECT standing.*, verdict.since IS NULL OR stood_for <> profile_id AS is_over
+            FROM standing
+            LEFT JOIN verdict USING (profile_id, purpose)
+            WHERE (verdict.profile_id IS NOT NULL OR stood_for <> profile_id)
+              AND (verdict.since IS NULL OR verdict.since > standing.since OR stood_for <> profile_id)
+        ), deleted AS (
+            DELETE FROM consent.permitted AS p
+            USING lost
+            WHERE p.profile_id = lost.stood_for AND p.purpose = lost.purpose AND lost.is_over
+        ), unrefused AS (
+            DELETE FROM consent.refused AS r
+            USING verdict AS v
+            WHERE r.profile_id = v.profile_id AND r.purpose = v.purpose AND v.is_silent
+        ), freed AS (
+            DELETE FROM consent.refused WHERE profile_id = ANY(%(retired)s::bigint[])
+        ), carried AS (
+            UPDATE consent.withdrawal AS w SET profile_id = s.profile_id
+            FROM successor AS s
+            WHERE w.profile_id = s.retired_id
+        )
+        INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
+        SELECT DISTINCT lost.profile_id, lost.purpose, %(now)s::timestamptz
+        FROM lost
+        LEFT JOIN verdict USING (profile_id, purpose)
+        WHERE verdict.since IS NULL OR verdict.since > lost.since
+        RETURNING profile_id, purpose
+        """,
+        {
+            "profiles": [profile for profile, _, _ in pairs],
+            "purposes": [purpose for _, purpose, _ in pairs],
+            "since": [verdict.since for _, _, verdict in pairs],
+            "silent": [verdict.allowed or verdict.reason in _SILENT for _, _, verdict in pairs],
+            "retired": list(retired),
+            "survivors": list(retired.values()),
+            "now": now,
+        },
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -> set[tuple[int, str]]:
+    if not pairs:
+        return set()
+    rows = tx.bulk(
+        """
+        INSERT INTO consent.permitted AS p (profile_id, purpose, since, until, reader_pseudonym)
+        SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[],
+                             %(until)s::timestamptz[], %(pseudonyms)s::text[])
+        ON CONFLICT (profile_id, purpose) DO UPDATE
+        SET since = excluded.since,
+            until = excluded.until,
+            reader_pseudonym = excluded.reader_pseudonym,
+            traits = CASE WHEN excluded.since = p.since THEN p.traits ELSE '{}'::jsonb END
+        WHERE (p.since, p.until, p.reader_pseudonym)
+              IS DISTINCT FROM (excluded.since, excluded.until, excluded.reader_pseudonym)
+        RETURNING p.profile_id, p.purpose
+        """,
+        {
+            "profiles": [profile for profile, _, _ in pairs],
+            "purposes": [purpose for _, purpose, _ in pairs],
+            "since": [verdict.since for _, _, verdict in pairs],
+            "until": [verdict.until for _, _, verdict in pairs],
+            "pseudonyms": [pseudonyms[profile] for profile, _, _ in pairs],
+        },
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+def _refuse(tx: Transaction, pairs: list[Pair]) -> None:
+    if pairs:
+        tx.bulk(
+            """
+            INSERT INTO consent.refused AS r (profile_id, purpose, reason)
+            SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(reasons)s::text[])
+            ON CONFLICT (profile_id, purpose) DO UPDATE SET reason = excluded.reason
+            WHERE r.reason <> excluded.reason
+            """,
+            {
+                "profiles": [profile for profile, _, _ in pairs],
+                "purposes": [purpose for _, purpose, _ in pairs],
+                "reasons": [verdict.reason.value for _, _, verdict in pairs],
+            },
+        )
+
+
+def put_traits(tx: Transaction, traits: Mapping[tuple[int, str], Mapping[str, Any]]) -> None:
+    """Let projection rows hold exactly these traits; a profile that is not permitted has no row to hold any."""
+    if traits:
+        tx.bulk(
+            """
+            UPDATE consent.permitted AS p
+            SET traits = given.traits
+            FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(traits)s::jsonb[])
+                AS given (profile_id, purpose, traits)
+            WHERE p.profile_id = given.profile_id AND p.purpose = given.purpose AND p.traits <> given.traits
+            """,
+            {
+                "profiles": [profile for profile, _ in traits],
+                "purposes": [purpose for _, purpose in traits],
+                "traits": [Jsonb(dict(each)) for each in traits.values()],
+            },
+        )
+
+
+def ended_by(tx: Transaction, now: datetime, limit: int) -> set[int]:
+    """At most `limit` profiles of which a permission ended by itself and whose row still stands."""
+    rows = tx.bulk(
+        "SELECT DISTINCT profile_id FROM consent.permitted WHERE until <= %(now)s LIMIT %(limit)s",
+        {"now": now, "limit": limit},
+    )
+    return {row[0] for row in rows}
+
+
+def withdrawals(tx: Transaction, limit: int) -> list[Withdrawal]:
+    """The oldest permissions that ended and whose traces are still to be erased."""
+    rows = tx.bulk(
+        """
+        SELECT w.withdrawal_id, w.profile_id, w.purpose, w.withdrawn_at, p.since
+        FROM consent.withdrawal AS w
+        LEFT JOIN consent.permitted AS p USING (profile_id, purpose)
+        ORDER BY w.withdrawal_id
+        LIMIT %(limit)s
+        """,
+        {"limit": limit},
+    )
+    return [Withdrawal(*row) for row in rows]
+
+
+def settle(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
+    """Strike withdrawals off: their traces are erased."""
+    if withdrawal_ids:
+        tx.bulk(
+            "DELETE FROM consent.withdrawal WHERE withdrawal_id = ANY(%(ids)s::bigint[])", {"ids": list(withdrawal_ids)}
+        )

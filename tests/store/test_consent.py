@@ -1,0 +1,248 @@
+"""The ledger and the verdicts in force, on PostgreSQL."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cdp.consent import store, store_projection, store_verdicts
+from cdp.consent.model import ALWAYS, Act, Authority, Reason, Record, RecordId, Verdict
+from cdp.kit.db import Database, Transaction
+
+pytestmark = pytest.mark.postgres
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+PURPOSES = ("analytics", "email_marketing")
+PSEUDONYMS = {1: "one", 2: "two", 3: "three"}
+
+
+def day(number: int) -> datetime:
+    return START + timedelta(days=number)
+
+
+def record(number: int, identifier_id: int, act: Act = Act.GRANT, at: int = 1, purpose: str = "analytics") -> Record:
+    return Record(
+        RecordId(number), identifier_id, purpose, act, Authority.DEVICE, "eu", day(at), day(at + 1), b"\x01" * 32
+    )
+
+
+def allowed(since: datetime = ALWAYS, until: datetime | None = None) -> Verdict:
+    return Verdict(True, Reason.GRANTED, since, until, (RecordId(1),))
+
+
+REFUSED = Verdict(False, Reason.WITHDRAWN, by=(RecordId(2),))
+SILENT = Verdict(False, Reason.NO_GRANT)
+
+
+def put(
+    database: Database, verdicts: store_verdicts.Verdicts, at: int = 10, **more: dict[int, int]
+) -> store_verdicts.Outcome:
+    with database.transaction() as tx:
+        return store_verdicts.put_verdicts(tx, verdicts, PSEUDONYMS, day(at), **more)
+
+
+@pytest.fixture
+def prepared(database: Database) -> Database:
+    with database.transaction() as tx:
+        store_projection.prepare(tx, PURPOSES, START)
+    return database
+
+
+def person(
+    tx: Transaction, profile_id: int, owned: list[int], also_seen: list[int] = (), shared: list[int] = ()
+) -> None:
+    """A profile with one anchor that holds what it owns and what it was seen with."""
+    for identifier_id in {*owned, *also_seen, *shared}:
+        tx.bulk(
+            """
+            INSERT INTO identity.identifier
+                (identifier_id, type, pseudonym, pseudonym_version, sealed, is_shared, first_seen_at, last_seen_on)
+            VALUES (%(id)s, 'anonymous_id', %(pseudonym)s, 1, '', %(shared)s, %(now)s, %(now)s::date)
+            ON CONFLICT DO NOTHING
+            """,
+            {
+                "id": identifier_id,
+                "pseudonym": str(identifier_id).encode(),
+                "shared": identifier_id in shared,
+                "now": START,
+            },
+        )
+    for identifier_id in owned:
+        tx.bulk(
+            "INSERT INTO identity.link (identifier_id, profile_id, linked_at) VALUES (%(id)s, %(profile)s, %(now)s)",
+            {"id": identifier_id, "profile": profile_id, "now": START},
+        )
+    tx.bulk(
+        "INSERT INTO identity.canonical (anchor_id, profile_id) VALUES (%(id)s, %(id)s)",
+        {"id": profile_id},
+    )
+    for position, identifier_id in enumerate({*owned, *also_seen, *shared}):
+        tx.bulk(
+            "INSERT INTO identity.anchor_member (anchor_id, identifier_id, position) VALUES (%(anchor)s, %(id)s, %(position)s)",
+            {"anchor": profile_id, "id": identifier_id, "position": position},
+        )
+
+
+class TestTheLedger:
+    def test_gives_back_every_field(self, database: Database) -> None:
+        full = replace(
+            record(1, 7),
+            valid_until=day(300),
+            notice_version="2026-01",
+            notice_hash=b"\x02" * 32,
+            source_id=4,
+            signal="segment",
+            signal_hash=b"\x03" * 32,
+            rule="signals.segment",
+            is_two_step=True,
+        )
+        with database.transaction() as tx:
+            store.append(tx, [full, record(2, 8, Act.OBJECT)])
+            assert store.records_of_identifiers(tx, [7]) == [full]
+            assert store.record_by_id(tx, 2) == record(2, 8, Act.OBJECT)
+            assert store.record_by_id(tx, 3) is None
+
+    def test_remembers_the_last_time_a_no_was_repeated(self, database: Database) -> None:
+        no = record(1, 7, Act.REFUSE)
+        with database.transaction() as tx:
+            store.append(tx, [no])
+            store.repeat(tx, [replace(no, repeated_at=day(5))])
+            store.repeat(tx, [replace(no, repeated_at=day(3))])
+            assert store.records_of_identifiers(tx, [7]) == [replace(no, repeated_at=day(5))]
+
+    def test_refuses_a_no_that_ends(self, database: Database) -> None:
+        with pytest.raises(Exception, match="only_grants_end"), database.transaction() as tx:
+            store.append(tx, [replace(record(1, 7, Act.REFUSE), valid_until=day(9))])
+
+    def test_finds_what_decides_about_a_profile(self, database: Database) -> None:
+        with database.transaction() as tx:
+            person(tx, 1, owned=[11, 12], shared=[50])
+            person(tx, 2, owned=[21], also_seen=[11, 60])
+            store.append(tx, [record(each, each) for each in (11, 12, 21, 50, 60, 99)])
+            found = store.records_of_profiles(tx, [1, 2, 3])
+        assert {each.identifier_id: each.is_shared for each in found[1]} == {11: False, 12: False, 50: True}
+        assert {each.identifier_id: each.is_shared for each in found[2]} == {21: False, 60: True}
+        assert found[3] == []
+
+    def test_finds_the_profiles_about_which_an_identifier_decides(self, database: Database) -> None:
+        with database.transaction() as tx:
+            person(tx, 1, owned=[11], shared=[50])
+            person(tx, 2, owned=[21], also_seen=[11], shared=[50])
+            assert store.profiles_counting(tx, [11]) == {1}
+            assert store.profiles_counting(tx, [50]) == {1, 2}
+            assert store.profiles_counting(tx, [98]) == set()
+
+    def test_tells_what_it_held_at_an_instant(self, database: Database) -> None:
+        with database.transaction() as tx:
+            person(tx, 1, owned=[11])
+            store.append(tx, [record(1, 11, at=1), record(2, 11, Act.WITHDRAW, at=5)])
+            held = store.records_of_profiles(tx, [1], as_of=day(3))
+        assert [each.record_id for each in held[1]] == [1]
+
+
+class TestTheVerdictsInForce:
+    def test_permitted_profiles_have_a_row_and_others_none(self, prepared: Database) -> None:
+        outcome = put(
+            prepared, {1: {"analytics": allowed(day(1), day(90))}, 2: {"analytics": SILENT}, 3: {"analytics": REFUSED}}
+        )
+        assert outcome.begun == {(1, "analytics")}
+        assert outcome.ended == frozenset()
+        with prepared.transaction() as tx:
+            assert store_verdicts.permitted_of(tx, [1, 2, 3]) == {
+                1: {"analytics": store_verdicts.Permission(day(1), day(90))}
+            }
+            assert store_verdicts.refused_of(tx, [1, 2, 3]) == {3: {"analytics": Reason.WITHDRAWN}}
+
+    def test_the_same_again_changes_nothing(self, prepared: Database) -> None:
+        verdicts = {1: {"analytics": allowed(day(1))}, 3: {"analytics": REFUSED}}
+        put(prepared, verdicts)
+        assert not put(prepared, verdicts).has_changes
+
+    def test_a_withdrawal_deletes_the_row_and_is_noted_for_the_worker(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": allowed(day(1)), "email_marketing": allowed(day(1))}})
+        outcome = put(prepared, {1: {"analytics": REFUSED}}, at=20)
+        assert outcome.ended == {(1, "analytics")}
+        with prepared.transaction() as tx:
+            assert set(store_verdicts.permitted_of(tx, [1])[1]) == {"email_marketing"}
+            [noted] = store_verdicts.withdrawals(tx, 10)
+            assert (noted.profile_id, noted.purpose, noted.withdrawn_at, noted.since) == (1, "analytics", day(20), None)
+            store_verdicts.settle(tx, [noted.withdrawal_id])
+            assert store_verdicts.withdrawals(tx, 10) == []
+
+    def test_a_permission_that_begins_later_forgets_what_came_before(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": allowed(day(1))}})
+        with prepared.transaction() as tx:
+            store_verdicts.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
+        outcome = put(prepared, {1: {"analytics": allowed(day(5))}})
+        assert outcome.ended == outcome.begun == {(1, "analytics")}
+        with prepared.transaction() as tx:
+            assert store_verdicts.withdrawals(tx, 10)[0].since == day(5)
+            assert tx.bulk("SELECT traits FROM consent.permitted") == [({},)]
+
+    def test_a_longer_permission_keeps_its_traits(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": allowed(day(1), day(90))}})
+        with prepared.transaction() as tx:
+            store_verdicts.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
+        assert put(prepared, {1: {"analytics": allowed(day(1), day(400))}}).ended == frozenset()
+        with prepared.transaction() as tx:
+            assert tx.bulk("SELECT traits, until FROM consent.permitted") == [({"country": "DE"}, day(400))]
+
+    def test_a_refusal_disappears_when_it_is_lifted(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": REFUSED}, 2: {"analytics": REFUSED}})
+        put(prepared, {1: {"analytics": allowed(day(3))}, 2: {"analytics": SILENT}})
+        with prepared.transaction() as tx:
+            assert store_verdicts.refused_of(tx, [1, 2]) == {}
+
+    @pytest.mark.parametrize(
+        ("merged", "has_ended"),
+        [(allowed(day(1)), False), (allowed(day(4)), True), (REFUSED, True)],
+        ids=["same beginning", "later beginning", "refused"],
+    )
+    def test_a_merge_hands_permissions_over(self, prepared: Database, merged: Verdict, has_ended: bool) -> None:
+        put(prepared, {2: {"analytics": allowed(day(1))}, 1: {"analytics": SILENT, "email_marketing": REFUSED}})
+        outcome = put(prepared, {1: {"analytics": merged}}, retired={2: 1})
+        assert outcome.ended == ({(1, "analytics")} if has_ended else frozenset())
+        assert outcome.begun == ({(1, "analytics")} if merged.allowed else frozenset())
+        with prepared.transaction() as tx:
+            assert 2 not in store_verdicts.permitted_of(tx, [1, 2])
+
+    def test_a_merge_carries_withdrawals_that_are_not_settled(self, prepared: Database) -> None:
+        put(prepared, {2: {"analytics": allowed(day(1))}})
+        put(prepared, {2: {"analytics": REFUSED}})
+        put(prepared, {1: {"analytics": REFUSED}}, retired={2: 1})
+        with prepared.transaction() as tx:
+            assert {each.profile_id for each in store_verdicts.withdrawals(tx, 10)} == {1}
+            assert store_verdicts.refused_of(tx, [1, 2]) == {1: {"analytics": Reason.WITHDRAWN}}
+
+    def test_permissions_that_ended_by_themselves_are_found(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": allowed(day(1), day(30))}, 2: {"analytics": allowed(day(1))}})
+        with prepared.transaction() as tx:
+            assert store_verdicts.ended_by(tx, day(29), 10) == set()
+            assert store_verdicts.ended_by(tx, day(30), 10) == {1}
+
+    def test_statements_do_not_grow_with_profiles(self, prepared: Database) -> None:
+        counts = set()
+        for size in (1, 50):
+            verdicts = {
+                each: {"analytics": allowed(day(1)), "email_marketing": REFUSED}
+                for each in range(size * 100, size * 101)
+            }
+            with prepared.transaction() as tx:
+                store_verdicts.put_verdicts(tx, verdicts, {each: f"p{each}" for each in verdicts}, day(1))
+                counts.add(tx.statements)
+        assert counts == {3}
+
+
+class TestPurposes:
+    def test_bits_are_given_once_and_never_again(self, database: Database) -> None:
+        with database.transaction() as tx:
+            assert store_projection.prepare(tx, ("a", "b"), START) == {"a": 1, "b": 2}
+            assert store_projection.prepare(tx, ("b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+            assert store_projection.prepare(tx, ("a", "b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+
+    def test_a_purpose_that_is_no_more_permits_nobody(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": allowed(day(1))}, 2: {"analytics": REFUSED}})
+        with prepared.transaction() as tx:
+            store_projection.prepare(tx, ("email_marketing",), day(9))
+            assert store_verdicts.permitted_of(tx, [1]) == {}
+            assert [each.purpose for each in store_verdicts.withdrawals(tx, 10)] == ["analytics"]
