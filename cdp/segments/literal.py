@@ -85,6 +85,10 @@ class Day(Node):
 
     value: date
 
+    def __post_init__(self) -> None:
+        if not 1900 <= self.value.year <= 2200:
+            raise ValueError("a date lies between the years 1900 and 2200")
+
 
 Literal = Number | Text | Flag | Day
 

@@ -166,7 +166,7 @@ class ValueParser:
                 return self.make(token.at, Number, Decimal(token.text))
             case Kind.DATE:
                 self.advance()
-                return Day(_date(token), at=token.at)
+                return self.make(token.at, Day, _date(token))
             case Kind.WORD if token.word in ("true", "false"):
                 self.advance()
                 return Flag(token.word == "true", at=token.at)

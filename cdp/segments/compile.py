@@ -1,0 +1,201 @@
+"""From meaning to one SQL statement of named common table expressions over the projection of the purpose.
+
+The author cannot leave out the purpose: every event is joined to the profiles permitted for it, carries its bit, did
+not occur before the permission began, and is still retained. Static checks come first; this file trusts them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, assert_never
+
+from sqlalchemy import CTE, ColumnElement, Select, and_, exists, func, literal, or_, select, true
+from sqlalchemy.dialects import postgresql
+
+from cdp.segments import ast, compile_events
+from cdp.segments.catalogue import Catalogue
+from cdp.segments.compile_scope import Ground, Shared, names_in
+from cdp.segments.compile_values import Boolean, Column, plain, test
+from cdp.segments.interpret import sample_threshold
+
+__all__ = ["Compiled", "Ground", "compile_segment", "names_in", "sql_text"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Statements that answer for one condition, purpose and instant.
+
+    `members` gives profile_id of everyone in. `pseudonyms` gives reader_pseudonym of the first few. `parts` are the
+    conditions joined by the topmost `and`, one at least; `funnel` gives one row: the permitted, then for each part
+    those who satisfy it alone and those who satisfy it and all before it; each as a count and as the XOR of the
+    profile ids, which stands for the set. `verdicts` gives profile_id and the truth of each part, NULL for unknown.
+    """
+
+    parts: tuple[ast.Condition, ...]
+    members: Select[tuple[int]]
+    pseudonyms: Callable[[int], Select[tuple[str]]]
+    funnel: Select[Any]
+    verdicts: Select[Any]
+
+
+def compile_segment(
+    condition: ast.Condition,
+    catalogue: Catalogue,
+    ground: Ground,
+    *,
+    purpose: str,
+    now: datetime,
+    only: Sequence[int] | None = None,
+) -> Compiled:
+    """Compile a checked condition; `only` limits the answer to some profiles."""
+    ids = None if only is None else tuple(only)
+    parts = condition.terms if isinstance(condition, ast.And) else (condition,)
+
+    def scope() -> _Scope:
+        return _Scope(Shared(catalogue, ground, now, ids), purpose)
+
+    found = scope()
+    is_in = found.condition(condition, may_be_null=True)
+    chosen = scope()
+    is_chosen = chosen.condition(condition, may_be_null=True)
+    pseudonym = chosen.people.c.reader_pseudonym
+
+    def pseudonyms(limit: int) -> Select[tuple[str]]:
+        return chosen.statement(pseudonym).where(is_chosen).order_by(pseudonym).limit(limit)
+
+    return Compiled(
+        parts,
+        found.statement(found.people.c.profile_id).where(is_in),
+        pseudonyms,
+        _funnel(scope(), condition, parts),
+        _verdicts(scope(), condition, parts),
+    )
+
+
+def sql_text(statement: Select[Any]) -> str:
+    """The statement with its values written out, for people to read."""
+    dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+class _Scope:
+    """One condition for one purpose: the projection and the frames that hang on it."""
+
+    def __init__(self, shared: Shared, purpose: str) -> None:
+        self.shared = shared
+        self.purpose = purpose
+        self.people = shared.permitted(purpose)
+        self._frames: dict[ast.Events, tuple[tuple[ast.Aggregate, ...], CTE]] = {}
+        self._computed: dict[str, tuple[CTE, Column]] = {}
+
+    def statement(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        """Select from the projection and every frame that the conditions asked for."""
+        source: Any = self.people
+        frames = [frame for _, frame in self._frames.values()] + [frame for frame, _ in self._computed.values()]
+        for frame in frames:
+            source = source.outerjoin(frame, frame.c.profile_id == self.people.c.profile_id)
+        return select(*columns).select_from(source)
+
+    def condition(self, node: ast.Condition, *, may_be_null: bool) -> Boolean:
+        """The condition in SQL; the frames of all its values are gathered first."""
+        self.gather(node)
+        return self.read(node, may_be_null=may_be_null)
+
+    def read(self, node: ast.Condition, *, may_be_null: bool) -> Boolean:
+        match node:
+            case ast.And(terms):
+                return and_(*(self.read(term, may_be_null=may_be_null) for term in terms))
+            case ast.Or(terms):
+                return or_(*(self.read(term, may_be_null=may_be_null) for term in terms))
+            case ast.Not(term):
+                return ~self.read(term, may_be_null=False).self_group()
+            case ast.Did(events):
+                return self._among(compile_events.occurrences(events, self.purpose, self.shared))
+            case ast.Sequence():
+                return self._among(compile_events.followed(node, self.purpose, self.shared))
+            case ast.InSegment(key):
+                return self._among(self._segment(key))
+            case ast.Sample(percent, seed):
+                return self._sampled(sample_threshold(percent), seed)
+            case _:
+                return test(node, self._value(node.value), self.shared, may_be_null=may_be_null)
+
+    def _among(self, found: CTE) -> Boolean:
+        return exists().where(found.c.profile_id == self.people.c.profile_id)
+
+    def _segment(self, key: str) -> CTE:
+        """The members of another segment, under its own purpose."""
+        known = self.shared.segments
+        if key not in known:
+            definition = self.shared.catalogue.segments[key]
+            other = _Scope(self.shared, definition.purpose)
+            is_in = other.condition(definition.condition, may_be_null=True)
+            statement = other.statement(other.people.c.profile_id).where(is_in)
+            known[key] = statement.cte(self.shared.name("segment"))
+        return known[key]
+
+    def _sampled(self, threshold: int, seed: str) -> Boolean:
+        """The hash of a random id: the same in every evaluation, and nothing that a person could choose."""
+        if threshold >= 2**64:
+            return true()
+        text = func.concat(self.people.c.profile_id, ":", seed)
+        bound = func.decode(literal(threshold.to_bytes(8, "big").hex()), "hex")
+        sampled: Boolean = func.sha256(func.convert_to(text, "UTF8")) < bound
+        return sampled
+
+    def gather(self, condition: ast.Condition) -> None:
+        """One frame for each set of events, with all the measures that the condition asks of it."""
+        wanted: dict[ast.Events, dict[ast.Aggregate, None]] = {}
+        for node in ast.walk(condition):
+            if isinstance(node, ast.Aggregate):
+                wanted.setdefault(node.events, {})[node] = None
+            if isinstance(node, ast.Computed) and node.name not in self._computed:
+                trait = self.shared.catalogue.computed(node.name)
+                assert trait is not None
+                self._computed[node.name] = compile_events.computed(node.name, trait, self.purpose, self.shared)
+        for events, values in wanted.items():
+            measures = tuple(values)
+            frame = compile_events.measured(events, measures, self.purpose, self.shared)
+            self._frames[events] = (measures, frame)
+
+    def _value(self, node: ast.Value) -> Column:
+        match node:
+            case ast.Trait(name):
+                plan = self.shared.catalogue.trait(name)
+                assert plan is not None
+                return plain(self.people.c.traits, name, plan)
+            case ast.Computed(name):
+                return self._computed[name][1]
+            case ast.Property():
+                raise ValueError("a property stands only in a filter")
+            case (
+                ast.Count()
+                | ast.Sum()
+                | ast.Average()
+                | ast.Least()
+                | ast.Greatest()
+                | ast.DaysSinceLast()
+                | ast.First()
+                | ast.Last()
+            ):
+                measures, frame = self._frames[node.events]
+                form, of_nothing = compile_events.form_of(node)
+                return Column(frame.c[f"value_{measures.index(node) + 1}"], form, of_nothing=of_nothing)
+            case _:
+                assert_never(node)
+
+
+def _verdicts(scope: _Scope, condition: ast.Condition, parts: tuple[ast.Condition, ...]) -> Select[Any]:
+    scope.gather(condition)
+    truths = [scope.read(part, may_be_null=False).label(f"part_{at}") for at, part in enumerate(parts, 1)]
+    return scope.statement(scope.people.c.profile_id, *truths)
+
+
+def _funnel(scope: _Scope, condition: ast.Condition, parts: tuple[ast.Condition, ...]) -> Select[Any]:
+    verdicts = _verdicts(scope, condition, parts).cte("verdicts")
+    each = [verdicts.c[f"part_{at}"] for at in range(1, len(parts) + 1)]
+    columns: list[ColumnElement[Any]] = [func.count(), func.bit_xor(verdicts.c.profile_id)]
+    for at, truth in enumerate(each, 1):
+        for chosen in (truth, and_(*each[:at])):
+            columns += [func.count().filter(chosen), func.bit_xor(verdicts.c.profile_id).filter(chosen)]
+    return select(*columns).select_from(verdicts)
