@@ -1,0 +1,72 @@
+"""What must not be in any tracked file: leftovers, hosts of registries, paths of one machine, people's data."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import ROOT, service, tracked, written_tests
+
+# Written in parts, so that this file does not find itself.
+LEFTOVERS = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|NotImplemented" r"Error")
+HOSTS = re.compile(r"pypi\.(org|python)|pythonhosted\.|npmjs\.|registry\.yarnpkg|deb\.debian|crates\.io|index\.docker")
+PATHS = re.compile(r"(?<![\w.])/(work|home|Users|root|farm|opt/pypi|opt/wheels)/(?!cdp\b)\w")
+SKIPS = re.compile(
+    r"pytest\.(mark\.)?(skip|skipif|xfail|importorskip)\b|unittest\.mock|from unittest import mock|MagicMock"
+)
+BINARY = {".gz", ".zip", ".png", ".parquet", ".ico", ".jpg"}
+
+
+def texts() -> list[tuple[str, str]]:
+    """Every tracked text by its path from the root."""
+    named = [(file.relative_to(ROOT).as_posix(), file) for file in tracked() if file.suffix not in BINARY]
+    return [(name, file.read_text(errors="replace")) for name, file in named if name != own_name()]
+
+
+def own_name() -> str:
+    return Path(__file__).resolve().relative_to(ROOT).as_posix()
+
+
+def found(pattern: re.Pattern[str], named: list[tuple[str, str]]) -> list[str]:
+    return [
+        f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match.group()}"
+        for name, text in named
+        for match in pattern.finditer(text)
+    ]
+
+
+def test_nothing_is_left_over_in_the_code() -> None:
+    sources = [(source.path, source.text) for source in (*service(), *written_tests()) if source.path != own_name()]
+    assert found(LEFTOVERS, sources) == []
+
+
+def test_no_test_is_skipped_or_mocked() -> None:
+    assert found(SKIPS, [(source.path, source.text) for source in written_tests() if source.path != own_name()]) == []
+
+
+def test_no_registry_host_is_named() -> None:
+    assert found(HOSTS, texts()) == []
+
+
+def test_no_path_of_one_machine_is_named() -> None:
+    assert found(PATHS, texts()) == []
+
+
+def test_every_text_ends_with_a_line_break_and_has_no_carriage_return() -> None:
+    ill = [
+        name for name, text in texts() if text and (not text.endswith("\n") or "\r" in text) and name.endswith(".py")
+    ]
+    assert ill == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (LEFTOVERS, "# TODO later"),
+        (HOSTS, "https://files.pythonhosted.org/x"),
+        (PATHS, "open('/home/ada/x')"),
+        (SKIPS, "@pytest.mark.skip"),
+    ],
+)
+def test_each_pattern_finds_what_it_is_for(pattern: re.Pattern[str], text: str) -> None:
+    assert found(pattern, [("a", text)]) != []
