@@ -55,7 +55,7 @@ class Signals(Frozen):
     segment: tuple[Name, ...] = ()
     """Keys of Segment's `context.consent.categoryPreferences` that mean this purpose."""
     rudderstack: tuple[Name, ...] = ()
-    """Consent ids of RudderStack's `context.consentManagement` that mean this purpose."""
+    """Consent ids of RudderStack's `context.consentManagement` that mean this purpose; absent: those of `segment`."""
     tcf: tuple[Annotated[int, Field(ge=1, le=11)], ...] = ()
     """IAB TCF purposes, all of which must be consented to."""
     google: tuple[GoogleConsent, ...] = ()

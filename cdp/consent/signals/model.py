@@ -65,7 +65,9 @@ def signal_map_of(policy: Policy) -> SignalMap:
         sale=tuple(each.key for each in moved_by_acts if each.sale_or_sharing),
         names={
             SEGMENT: {each.key: each.signals.segment for each in moved_by_acts if each.signals.segment},
-            RUDDERSTACK: {each.key: each.signals.rudderstack for each in moved_by_acts if each.signals.rudderstack},
+            RUDDERSTACK: {
+                each.key: names for each in moved_by_acts if (names := each.signals.rudderstack or each.signals.segment)
+            },
         },
         device_types=frozenset(each.key for each in policy.identifiers.types.values() if each.device),
     )
