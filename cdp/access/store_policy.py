@@ -54,8 +54,8 @@ def override_instant(tx: Transaction, instant: datetime | None) -> None:
         return
     tx.bulk(
         """
-        INSERT INTO access.instant_override ("only", instant) VALUES (1, %(instant)s)
-        ON CONFLICT ("only") DO UPDATE SET instant = EXCLUDED.instant
+        INSERT INTO access.instant_override (single, instant) VALUES (1, %(instant)s)
+        ON CONFLICT (single) DO UPDATE SET instant = EXCLUDED.instant
         """,
         {"instant": instant},
     )

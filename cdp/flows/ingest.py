@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 from cdp.access.model import Outcome, SourceId, State
 from cdp.audit import store as audit_store
-from cdp.behavior import store as behavior_store
+from cdp.behavior.model import EventId
 from cdp.behavior.retention import months_needed
-from cdp.consent import store as consent_store
+from cdp.behavior.store_partitions import ensure_partitions
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, name_people, past_of
 from cdp.flows.ingest_work import Work, lay_out, read_message
-from cdp.flows.ingest_write import Writing, account
+from cdp.flows.ingest_write import Memory, Writing, account
 from cdp.flows.message import Invalid, Message
 from cdp.identity import store as identity_store
 from cdp.identity.model import Step
@@ -36,6 +38,12 @@ class Ingest:
         self._vault = vault
         self._plan = lay_out(policy)
         self._clock = clock
+        with database.transaction() as tx:
+            masks = bits_of(tx)
+        self._memory = Memory(
+            masks=masks,
+            traits=compile_traits(policy, masks),
+        )
         self._turn = threading.Lock()
 
     def take(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
@@ -46,7 +54,7 @@ class Ingest:
         with self._turn:
             now = self._clock.now()
             works = self._read(messages)
-            behavior_store.ensure_partitions(
+            ensure_partitions(
                 self._database,
                 months_needed(
                     (work.classified.retention_class, work.message.occurred_at)
@@ -76,9 +84,9 @@ class Ingest:
                 by_source.setdefault(each.source.source_id, []).append((place, each))
         works: dict[int, Work] = {}
         for source_id, listed in by_source.items():
-            digests = self._vault.message_digests(int(source_id), [message.message_id for _, message in listed])
-            for (place, message), event_id in zip(listed, digests, strict=True):
-                works[place] = read_message(self._plan, message, place, event_id, now)
+            ids = self._vault.message_digests(int(source_id), [message.message_id for _, message in listed])
+            for (place, message), event_id in zip(listed, ids, strict=True):
+                works[place] = read_message(self._plan, message, place, EventId(event_id), now)
         return works
 
     def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
@@ -93,14 +101,14 @@ class Ingest:
         for offset, work in enumerate(works):
             work.sequence = generation.next_sequence + offset
         steps = [Step(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works]
-        known = load_known(tx, scene, works, consent_store.bits_of(tx))
+        known = load_known(tx, scene, works, self._memory.masks)
         judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
         done = run(lambda learned: past_of(tx, scene, learned), steps, judge)
-        Writing(tx, self._vault, self._plan, scene, done, judge, works, now).write()
+        Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory).write()
         identity_store.advance(
             tx,
             next_sequence=generation.next_sequence + len(works),
-            changed=bool(done.learned or done.world.became or judge.new_records),
+            changed=bool(done.learned or done.world.became or judge.ledger.added or judge.ledger.repeated),
         )
 
 

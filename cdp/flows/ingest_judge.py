@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cdp.access.model import Outcome, SourceKind, State
 from cdp.consent.decide import decide, is_permitted
+from cdp.consent.ledger import Ledger, Said
 from cdp.consent.model import Facts, Reason, Record, RecordId, Verdict
-from cdp.consent.signals.model import ProposedAct
 from cdp.flows.ingest_work import Plan, Work
 from cdp.identity.model import Step
 from cdp.identity.resolve import Proposal, World
@@ -35,11 +35,12 @@ _BEFORE_PERMISSION = "before_permission"
 class Known:
     """What the store says about the people of a batch, keyed by the birth of their profiles.
 
-    `records` are by identifier. `seen` are identifiers that a profile's anchors hold, owned or not.
+    `records` are those of every identifier at stake. `seen` are identifiers of a profile's anchors that nobody
+    owns alone.
     `standing` are the verdicts in force of profiles whose groups were not loaded.
     """
 
-    records: Mapping[int, Sequence[Record]]
+    records: Sequence[Record]
     seen: Mapping[int, frozenset[int]]
     jurisdictions: Mapping[int, frozenset[str]]
     ages: Mapping[int, int]
@@ -66,16 +67,14 @@ class BatchJudge:
     works: Mapping[int, Work]
     now: datetime
     people: dict[int, _Person] = field(default_factory=dict)
-    records: dict[int, list[Record]] = field(default_factory=dict)
-    new_records: list[Record] = field(default_factory=list)
+    ledger: Ledger = field(default_factory=lambda: Ledger((), new_id))
     stored: dict[object, bytes] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
 
     def begin(self, _world: World) -> None:
         """Forget what was judged before."""
         self.people.clear()
-        self.records = {}
-        self.new_records.clear()
+        self.ledger = Ledger(self.known.records, new_id)
         self.stored.clear()
         self.changed.clear()
 
@@ -115,7 +114,7 @@ class BatchJudge:
         if not world.groups[born].is_quarantined:
             return person.verdicts
         owned = set(world.groups[born].members)
-        return self._decide(owned, person.seen, [], self._facts(world, (born,), owned, person.jurisdictions))
+        return self._decide(world, owned, person.seen, [], self._facts(world, (born,), owned, person.jurisdictions))
 
     def _person(self, world: World, work: Work, proposal: Proposal | None, born: int, acts: list[Record]) -> _Person:
         """The person that the message would belong to, with the verdicts that its own acts would give."""
@@ -135,7 +134,7 @@ class BatchJudge:
         if proposal is not None:
             owned.update(proposal.joining)
         facts = self._facts(world, parts, owned, jurisdictions)
-        return _Person(seen, jurisdictions, self._decide(owned, seen, acts, facts))
+        return _Person(seen, jurisdictions, self._decide(world, owned, seen, acts, facts))
 
     def _facts(self, world: World, parts: Sequence[int], owned: set[int], jurisdictions: frozenset[str]) -> Facts:
         ages = [self.known.ages[part] for part in parts if part in self.known.ages]
@@ -149,14 +148,20 @@ class BatchJudge:
             ),
         )
 
-    def _decide(self, owned: set[int], seen: frozenset[int], acts: list[Record], facts: Facts) -> Verdicts:
-        """A no on any identifier ever seen with the profile counts, a grant only on one that it owns."""
-        records: list[Record] = []
+    def _decide(
+        self, world: World, owned: set[int], seen: frozenset[int], acts: list[Record], facts: Facts
+    ) -> Verdicts:
+        """The verdicts for what is owned; a no also counts when said about a seen identifier that nobody owns alone."""
+        drafted = {act.record_id: act for act in acts}
+        records: dict[RecordId, Record] = {}
         for identifier in owned | seen:
-            told = (*self.known.records.get(identifier, ()), *self.records.get(identifier, ()))
-            records.extend(told if identifier in owned else (replace(each, is_shared=True) for each in told))
-        records.extend(each if each.identifier_id in owned else replace(each, is_shared=True) for each in acts)
-        return {key: decide(records, purpose, facts, self.now) for key, purpose in self.plan.policy.purposes.items()}
+            if identifier in owned or identifier in world.shared or identifier not in world.owner:
+                told = {each.record_id: each for each in self.ledger.of(identifier)}
+                told |= {key: each for key, each in drafted.items() if each.identifier_id == identifier}
+                is_shared = identifier not in owned or identifier in world.shared
+                records |= {key: replace(each, is_shared=True) for key, each in told.items()} if is_shared else told
+        given = records.values()
+        return {key: decide(given, purpose, facts, self.now) for key, purpose in self.plan.policy.purposes.items()}
 
     def _standing(self, world: World, born: int) -> Verdicts:
         """The verdicts of a person nobody touched in this batch."""
@@ -166,7 +171,7 @@ class BatchJudge:
         owned = set(world.groups[born].members) if born in world.groups else set()
         seen = self.known.seen.get(born, frozenset())
         facts = self._facts(world, (born,), owned, self.known.jurisdictions.get(born, frozenset()))
-        return self._decide(owned, seen, [], facts)
+        return self._decide(world, owned, seen, [], facts)
 
     def _bits(self, work: Work, verdicts: Verdicts) -> tuple[int, str]:
         message = work.message
@@ -188,47 +193,24 @@ class BatchJudge:
         return 0, next((each.value for each in _LOUDEST_FIRST if each in refused), _BEFORE_PERMISSION)
 
     def _new_acts(self, world: World, work: Work) -> list[Record]:
-        """The message's own signals as records for each identifier they apply to, unless said already."""
-        acts: list[Record] = []
-        for proposed in work.signals.acts:
-            for identifier in work.members:
-                if proposed.applies_to(world.types[identifier]) and not self._is_said(identifier, proposed):
-                    acts.append(self._record(work, identifier, proposed))
-        return acts
-
-    def _is_said(self, identifier: int, proposed: ProposedAct) -> bool:
-        """Whether the newest record of the same signal for this identifier says the same."""
-        told = [
-            each
-            for each in (*self.known.records.get(identifier, ()), *self.records.get(identifier, ()))
-            if each.purpose == proposed.purpose
-        ]
-        if not told:
-            return False
-        newest = max(told, key=lambda each: (each.at, each.act.is_no))
-        is_live = newest.valid_until is None or newest.valid_until > self.now
-        return is_live and newest.act is proposed.act and newest.authority is proposed.authority
-
-    def _record(self, work: Work, identifier: int, proposed: ProposedAct) -> Record:
+        """The message's own signals as records for each identifier they apply to, unless they stand already."""
+        if not work.signals.acts:
+            return []
         message = work.message
-        days = self.plan.policy.purposes[proposed.purpose].validity_days
-        ends = None if proposed.act.is_no or days is None else min(message.occurred_at, self.now) + timedelta(days=days)
-        return Record(
-            record_id=RecordId(new_id()),
-            identifier_id=identifier,
-            purpose=proposed.purpose,
-            act=proposed.act,
-            authority=proposed.authority,
+        said = Said(
             jurisdiction=message.source.jurisdiction,
+            source_id=int(message.source.source_id),
             occurred_at=message.occurred_at,
             recorded_at=self.now,
             policy_fingerprint=self.plan.fingerprint,
-            valid_until=ends,
-            source_id=message.source.source_id,
-            signal=proposed.signal,
-            signal_hash=proposed.signal_hash,
-            rule=proposed.rule,
         )
+        drafts = (
+            self.ledger.draft(proposed, identifier, said, self.plan.policy.purposes[proposed.purpose])
+            for proposed in work.signals.acts
+            for identifier in work.members
+            if proposed.applies_to(world.types[identifier])
+        )
+        return [draft for draft in drafts if draft is not None]
 
     def _refuse(self, world: World, noes: list[Record]) -> None:
         self._add(noes)
@@ -236,8 +218,7 @@ class BatchJudge:
 
     def _add(self, records: Iterable[Record]) -> None:
         for record in records:
-            self.new_records.append(record)
-            self.records.setdefault(record.identifier_id, []).append(record)
+            self.ledger.keep(record)
 
     def _spread(self, world: World, records: list[Record]) -> None:
         """A no reaches the owner of each identifier, also where the message itself went elsewhere or nowhere."""
@@ -248,5 +229,5 @@ class BatchJudge:
             jurisdictions = known.jurisdictions if known else self.known.jurisdictions.get(born, frozenset())
             owned = set(group.members)
             facts = self._facts(world, (born,), owned, jurisdictions)
-            self.people[born] = _Person(seen, jurisdictions, self._decide(owned, seen, [], facts))
+            self.people[born] = _Person(seen, jurisdictions, self._decide(world, owned, seen, [], facts))
             self.changed.add(born)

@@ -7,7 +7,8 @@ from cdp.access import store as access_store
 from cdp.access.model import Outcome, State
 from cdp.behavior import store as behavior_store
 from cdp.consent import store as consent_store
-from cdp.consent.model import Record
+from cdp.consent import store_verdicts
+from cdp.consent.model import Reason, Verdict
 from cdp.flows.ingest_judge import Known
 from cdp.flows.ingest_work import Carried, Plan, Work, members_digest
 from cdp.identity import store, store_map
@@ -122,28 +123,34 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
     """What consent needs: records and sources of the groups at stake, standing verdicts of everybody else."""
     at_stake = list(scene.links)
     seen = store.seen_with(tx, at_stake) if at_stake else {}
-    asked = {member for work in works for member in work.members if member not in scene.is_new}
+    asked = {member for work in works if is_novel(scene, work) for member in work.members} - scene.is_new.keys()
     asked.update(link.identifier_id for links in scene.links.values() for link in links)
-    for identifiers in seen.values():
-        asked.update(identifiers)
-    records: dict[int, list[Record]] = {}
-    for record in consent_store.records_of(tx, list(asked)) if asked and _has_novelty(scene, works) else ():
-        records.setdefault(record.identifier_id, []).append(record)
+    asked.update(identifier for found in seen.values() for identifier in found)
     jurisdictions = _jurisdictions(tx, at_stake)
-    standing = consent_store.verdicts_of(tx, list(scene.profiles), works[0].message.received_at)
+    others = [each for each in scene.profiles if each not in scene.links]
     return Known(
-        records=records,
+        records=consent_store.records_of_identifiers(tx, list(asked)),
         seen={scene.births[each]: frozenset(found) for each, found in seen.items()},
         jurisdictions={scene.births[each]: found for each, found in jurisdictions.items()},
         ages={},
         quarantined=frozenset(each.born for each in scene.profiles.values() if each.is_quarantined),
-        standing={scene.births[each]: standing.get(each, {}) for each in scene.profiles},
+        standing={scene.births[each]: found for each, found in _standing(tx, others).items()},
         bits=bits,
     )
 
 
-def _has_novelty(scene: Scene, works: Sequence[Work]) -> bool:
-    return any(is_novel(scene, work) for work in works)
+def _standing(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Verdict]]:
+    """The verdicts in force of these profiles; where no row says anything, nobody said anything."""
+    permitted = store_verdicts.permitted_of(tx, profile_ids)
+    refused = store_verdicts.refused_of(tx, profile_ids)
+    return {
+        profile_id: {
+            key: Verdict(True, Reason.GRANTED, each.since, each.until)
+            for key, each in permitted.get(profile_id, {}).items()
+        }
+        | {key: Verdict(False, reason) for key, reason in refused.get(profile_id, {}).items()}
+        for profile_id in profile_ids
+    }
 
 
 def is_novel(scene: Scene, work: Work) -> bool:
@@ -215,7 +222,7 @@ def _extend_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> s
 def _jurisdictions(tx: Transaction, profile_ids: Collection[int]) -> dict[int, frozenset[str]]:
     if not profile_ids:
         return {}
-    by_source = {entry.source.source_id: entry.source.jurisdiction for entry in access_store.sources(tx)}
+    by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in access_store.sources(tx)}
     sources = store.sources_of(tx, profile_ids)
     return {
         profile_id: frozenset(by_source[each] for each in found if each in by_source)

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from cdp.access.model import Outcome, SourceKind, State
 from cdp.behavior.classify import classify
-from cdp.behavior.model import Classified
+from cdp.behavior.model import Classified, EventId
 from cdp.behavior.retention import is_expired
 from cdp.behavior.rules import PlanRules, compile_plan
 from cdp.consent.signals.model import Proposal as Signals
@@ -44,7 +43,7 @@ class Work:
     signals: Signals
     identifiers: tuple[Identifier, ...]
     ignored: tuple[tuple[Ignored, str], ...]
-    event_id: UUID
+    event_id: EventId
     carried: tuple[Carried, ...] = ()
     members: tuple[int, ...] = ()
     digest: bytes = b""
@@ -94,7 +93,7 @@ def lay_out(policy: Policy) -> Plan:
     )
 
 
-def read_message(plan: Plan, message: Message, place: int, event_id: UUID, now: datetime) -> Work:
+def read_message(plan: Plan, message: Message, place: int, event_id: EventId, now: datetime) -> Work:
     """Everything that can be known of a message without the database; its outcome where that settles it."""
     promoted = plan.normaliser.promote(message.body)
     classified = classify(message.kind, message.body, plan.events)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cdp.access import store_accounting
 from cdp.access.model import SourceId, State
@@ -11,8 +11,11 @@ from cdp.access.records import NoticeKind
 from cdp.audit import store as audit_store
 from cdp.behavior import store as behavior_store
 from cdp.behavior.classify import json_bytes, payload, settle, terms_of
-from cdp.behavior.model import Entry
+from cdp.behavior.model import EVENT_NAMES, Entry, Term
+from cdp.behavior.store_terms import intern_terms
+from cdp.behavior.traits import TraitPlan
 from cdp.consent import store as consent_store
+from cdp.consent import store_verdicts
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import Scene
 from cdp.flows.ingest_work import Plan, Work
@@ -28,9 +31,15 @@ from cdp.vault.strongroom import Item, Vault
 
 IDENTIFIER_PLACE = Place("identity.identifier", "sealed")
 MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
-EVENT_PLACE = Place("behavior.event", "sealed")
-TRAIT_PLACE = Place("behavior.trait", "sealed")
 MARKETER = reader("marketer")
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the process keeps between batches, true for any of them."""
+
+    masks: Mapping[str, int]
+    traits: TraitPlan
 
 
 @dataclass(slots=True)
@@ -45,6 +54,7 @@ class Writing:
     judge: BatchJudge
     works: Sequence[Work]
     now: datetime
+    memory: Memory
     keys: dict[int, bytes] = field(default_factory=dict)
 
     def write(self) -> None:
@@ -75,7 +85,7 @@ class Writing:
 
     def _write_identifiers(self, stored: Sequence[Work]) -> None:
         needed = {member for work in stored for member in work.members}
-        needed.update(record.identifier_id for record in self.judge.new_records)
+        needed.update(record.identifier_id for record in self.judge.ledger.added)
         fresh = [(id_, carried) for id_, carried in self.scene.is_new.items() if id_ in needed]
         self.keys |= self.vault.new_subject_keys(self.tx, [id_ for id_, _ in fresh])
         sealed = self.vault.seal_many(
@@ -106,7 +116,7 @@ class Writing:
                 fresh[work.anchor_id] = store.NewAnchor(
                     work.anchor_id, work.digest, self.now, not proposal.depends_on_time, work.members, profile_id
                 )
-        store.unsettle(self.tx, unsettled)
+        store_map.unsettle(self.tx, unsettled)
         return list(fresh.values())
 
     def _load_keys(self, stored: Sequence[Work], anchors: Sequence[store.NewAnchor]) -> None:
@@ -256,29 +266,42 @@ class Writing:
         return rows
 
     def _write_consent(self) -> None:
-        consent_store.append_records(self.tx, self.judge.new_records)
+        added, repeated = self.judge.ledger.added, self.judge.ledger.repeated
+        consent_store.append(self.tx, added)
+        consent_store.repeat(self.tx, repeated)
         world = self.run.world
         changed = {self.scene.profile_of[born]: self.judge.verdicts_of(world, born) for born in self.judge.changed}
-        if changed:
+        retired = {
+            self.scene.profile_of[born]: self.profile_at(born) for born in world.became if born in self.scene.profile_of
+        }
+        if changed or retired:
             pseudonyms = self.vault.reader_pseudonyms(MARKETER, list(changed))
-            consent_store.put_verdicts(self.tx, changed, dict(zip(changed, pseudonyms, strict=True)), self.now)
+            store_verdicts.put_verdicts(
+                self.tx,
+                changed,
+                {profile_id: each.hex() for profile_id, each in zip(changed, pseudonyms, strict=True)},
+                self.now,
+                retired=retired,
+            )
 
     def _write_events(self, stored: Sequence[Work]) -> None:
         if not stored:
             return
-        terms = behavior_store.intern_terms(self.tx, terms_of(work.classified for work in stored), self.plan.events)
+        fresh = behavior_store.remember_messages(self.tx, [self._remembered(work) for work in stored])
+        stored = [work for work in stored if work.event_id in fresh]
+        terms = intern_terms(self.tx, _terms(stored), self.plan.events)
         for work in stored:
             work.classified = settle(work.classified, terms)
         sealed = self.vault.seal_many(
             self.keys,
-            EVENT_PLACE,
+            behavior_store.EVENT,
             (Item(work.anchor_id, work.event_id.bytes, payload(work.classified)) for work in stored),
         )
         traits = self._sealed_traits(stored)
         entries = [
             Entry(
                 anchor_id=work.anchor_id,
-                event_id=work.event_id,  # type: ignore[arg-type]
+                event_id=work.event_id,
                 occurred_at=work.message.occurred_at,
                 received_at=work.message.received_at,
                 source_id=int(work.message.source.source_id),
@@ -289,15 +312,21 @@ class Writing:
             )
             for work, envelope in zip(stored, sealed, strict=True)
         ]
-        behavior_store.append(self.tx, entries, terms)
+        behavior_store.append(self.tx, entries, terms, self.memory.traits, self.now)
+
+    def _remembered(self, work: Work) -> behavior_store.Remembered:
+        """A message id is kept as long as its event would be, counted from the later of its two times."""
+        keep_for_days = self.plan.policy.retention.classes[work.classified.retention_class].keep_for_days
+        keep_until = (work.message.received_at + timedelta(days=keep_for_days + 1)).date()
+        return behavior_store.Remembered(work.event_id, work.message.body_digest, keep_until)
 
     def _sealed_traits(self, stored: Sequence[Work]) -> dict[int, dict[str, bytes]]:
         asked = [(work, name, value) for work in stored for name, value in work.classified.sealed_traits.items()]
         envelopes = self.vault.seal_many(
             self.keys,
-            TRAIT_PLACE,
+            behavior_store.TRAIT,
             (
-                Item(work.anchor_id, work.anchor_id.to_bytes(8, "big") + name.encode(), json_bytes(value))
+                Item(work.anchor_id, behavior_store.trait_row(work.anchor_id, name), json_bytes(value))
                 for work, name, value in asked
             ),
         )
@@ -305,6 +334,11 @@ class Writing:
         for (work, name, _), envelope in zip(asked, envelopes, strict=True):
             found.setdefault(work.place, {})[name] = envelope
         return found
+
+
+def _terms(works: Sequence[Work]) -> set[Term]:
+    names = {Term(EVENT_NAMES, work.classified.name) for work in works if work.classified.name is not None}
+    return names | terms_of(work.classified for work in works)
 
 
 def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[int]) -> None:

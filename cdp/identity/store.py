@@ -173,7 +173,7 @@ def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
 
 
 def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
-    """Per profile, the identifiers that its anchors hold, owned or not: whose noes count for it."""
+    """Per profile, the identifiers of its anchors that nobody owns alone: shared ones, and ones without a profile."""
     seen: dict[int, set[int]] = {}
     for profile_id, identifier_id in tx.bulk(
         """
@@ -181,6 +181,8 @@ def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[in
         FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
         JOIN identity.canonical AS c USING (profile_id)
         JOIN identity.anchor_member AS m USING (anchor_id)
+        JOIN identity.identifier AS i USING (identifier_id)
+        WHERE i.is_shared OR NOT EXISTS (SELECT FROM identity.link AS l WHERE l.identifier_id = m.identifier_id)
         """,
         {"ids": list(profile_ids)},
     ):

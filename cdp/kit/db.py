@@ -89,10 +89,14 @@ class Transaction:
 
 
 class Database:
-    """A pool of connections to one PostgreSQL database."""
+    """A pool of connections to one PostgreSQL database.
+
+    `statements` is the number of statements of all finished transactions.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 8, application_name: str = "cdp") -> None:
         self.url = url
+        self.statements = 0
         self.engine: Engine = create_engine(
             url,
             pool_size=pool_size,
@@ -113,13 +117,18 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 if read_only:
-                    connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                    connection = connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
                 outer = connection.begin()
+                tx = Transaction(connection)
                 try:
-                    yield Transaction(connection)
+                    yield tx
                 except BaseException:
                     outer.rollback()
                     raise
+                finally:
+                    self.statements += tx.statements
                 outer.commit()
         except (DBAPIError, psycopg.Error) as error:
             fault = _fault_of(error)

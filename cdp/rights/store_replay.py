@@ -28,7 +28,7 @@ def open_replay(tx: Transaction, file: ReplayFile) -> None:
     file.begin(file_id)
     if remembered is None:
         tx.bulk(
-            "INSERT INTO rights.replay (only, file_id, number) VALUES (1, %(file)s, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO rights.replay (single, file_id, number) VALUES (1, %(file)s, 0) ON CONFLICT DO NOTHING",
             {"file": file_id},
         )
 

@@ -171,10 +171,10 @@ hold = Table(
 replay = Table(
     "replay",
     metadata,
-    Column("only", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("single", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("file_id", LargeBinary, nullable=False, info=impersonal()),
     Column("number", BigInteger, nullable=False, info=impersonal()),
-    CheckConstraint("only = 1", name="only"),
+    CheckConstraint("single = 1", name="single"),
     CheckConstraint("octet_length(file_id) = 16", name="file_id"),
     CheckConstraint("number >= 0", name="number"),
     schema="rights",

@@ -1,9 +1,10 @@
 """Tables of the strongroom: wrapped subject keys, the epochs they hang on, and check values of root keys.
 
 No key lies here in the clear, and no epoch key lies here at all. Only `cdp.vault.store` may name these tables.
+`subject_key.epoch_id` has no foreign key: every writer holds the row of its epoch, once per batch and not per key.
 """
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Integer, LargeBinary, Table, Text
 
 from cdp.schema.dictionary import impersonal, metadata, personal
 
@@ -37,7 +38,7 @@ subject_key = Table(
             via="subject",
         ),
     ),
-    Column("epoch_id", Integer, ForeignKey("vault.epoch.epoch_id"), nullable=False, info=impersonal()),
+    Column("epoch_id", Integer, nullable=False, info=impersonal()),
     Column(
         "wrapped",
         LargeBinary,

@@ -493,11 +493,11 @@ CREATE INDEX hold_keep_until_idx ON rights.hold (keep_until);
 COMMENT ON TABLE rights.hold IS 'Columns under a statutory hold, sealed under a hold key and a random id, invisible to segments.';
 
 CREATE TABLE rights.replay (
-	"only" SMALLINT NOT NULL, 
+	single SMALLINT NOT NULL, 
 	file_id BYTEA NOT NULL, 
 	number BIGINT NOT NULL, 
-	CONSTRAINT replay_pkey PRIMARY KEY ("only"), 
-	CONSTRAINT replay_only_check CHECK (only = 1), 
+	CONSTRAINT replay_pkey PRIMARY KEY (single), 
+	CONSTRAINT replay_single_check CHECK (single = 1), 
 	CONSTRAINT replay_file_id_check CHECK (octet_length(file_id) = 16), 
 	CONSTRAINT replay_number_check CHECK (number >= 0)
 );
@@ -622,6 +622,17 @@ CREATE TABLE vault.key_check (
 
 COMMENT ON TABLE vault.key_check IS 'What each root key must answer, so that a missing or wrong one is noticed before anything is written.';
 
+CREATE TABLE vault.subject_key (
+	subject_id BIGINT NOT NULL, 
+	epoch_id INTEGER NOT NULL, 
+	wrapped BYTEA NOT NULL, 
+	CONSTRAINT subject_key_pkey PRIMARY KEY (subject_id), 
+	CONSTRAINT subject_key_subject_id_check CHECK (subject_id > 0), 
+	CONSTRAINT subject_key_wrapped_check CHECK (octet_length(wrapped) = 61)
+);
+
+COMMENT ON TABLE vault.subject_key IS 'One key per anchor and per identifier, wrapped under an epoch key; deleting the row shreds all it sealed.';
+
 CREATE TABLE audit.checkpoint (
 	tree_id SMALLINT NOT NULL, 
 	size BIGINT NOT NULL, 
@@ -683,18 +694,6 @@ CREATE TABLE segments.segment_version (
 );
 
 COMMENT ON TABLE segments.segment_version IS 'Definitions as they were written: never updated.';
-
-CREATE TABLE vault.subject_key (
-	subject_id BIGINT NOT NULL, 
-	epoch_id INTEGER NOT NULL, 
-	wrapped BYTEA NOT NULL, 
-	CONSTRAINT subject_key_pkey PRIMARY KEY (subject_id), 
-	CONSTRAINT subject_key_subject_id_check CHECK (subject_id > 0), 
-	CONSTRAINT subject_key_wrapped_check CHECK (octet_length(wrapped) = 61), 
-	FOREIGN KEY(epoch_id) REFERENCES vault.epoch (epoch_id)
-);
-
-COMMENT ON TABLE vault.subject_key IS 'One key per anchor and per identifier, wrapped under an epoch key; deleting the row shreds all it sealed.';
 
 CREATE TABLE audit.fact (
 	entry_id BIGINT NOT NULL, 

@@ -1,0 +1,92 @@
+"""Helpers to send messages to a house under test and to read back who is who."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from cdp.access.model import Outcome, Source, SourceId, SourceKind
+from cdp.flows.house import House, open_house
+from cdp.flows.ingest import Ingest
+from cdp.flows.ingest_write import IDENTIFIER_PLACE
+from cdp.flows.message import Message
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database
+from cdp.policy.model import Policy
+from cdp.vault.strongroom import Item
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+WEB = Source(SourceId(1), "web", SourceKind.BROWSER, frozenset({"ingest"}), "eu", 512_000)
+SHOP = Source(SourceId(2), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu", 512_000)
+
+
+@dataclass(slots=True)
+class Town:
+    """A house with a door for tests; messages without an id get one from a counter, in order."""
+
+    house: House
+    clock: TestClock
+    ingest: Ingest
+    numbers: Iterable[int] = field(default_factory=lambda: count(1))
+
+    def message(self, body: Mapping[str, Any], *, source: Source = SHOP, has_gpc: bool = False) -> Message:
+        given = dict(body)
+        given.setdefault("messageId", f"m-{next(iter(self.numbers)):06d}")
+        now = self.clock.now()
+        at = given.get("timestamp")
+        return Message(
+            source=source,
+            kind=given.get("type", "track"),
+            message_id=given["messageId"],
+            occurred_at=now if at is None else datetime.fromisoformat(at),
+            received_at=now,
+            body=given,
+            body_digest=sha256(canonical_json(given)),
+            has_gpc=has_gpc,
+        )
+
+    def send(self, *bodies: Mapping[str, Any], source: Source = SHOP, has_gpc: bool = False) -> list[Outcome]:
+        """One batch."""
+        return self.ingest.take([self.message(body, source=source, has_gpc=has_gpc) for body in bodies])
+
+    def send_each(self, bodies: Sequence[Mapping[str, Any]], *, source: Source = SHOP) -> list[Outcome]:
+        """Each message in a batch of its own."""
+        return [self.send(body, source=source)[0] for body in bodies]
+
+    def people(self) -> dict[int, dict[str, set[str]]]:
+        """Every profile that owns anything: its identifiers, opened, by type."""
+        vault = self.house.vault
+        with self.house.database.transaction(read_only=True) as tx:
+            rows = tx.bulk(
+                "SELECT l.profile_id, i.identifier_id, i.type, i.sealed "
+                "FROM identity.link l JOIN identity.identifier i USING (identifier_id)"
+            )
+            keys = vault.keys_for(tx, [row[1] for row in rows])
+            values = vault.open_many(keys, IDENTIFIER_PLACE, [Item(row[1], row[1], row[3]) for row in rows])
+        found: dict[int, dict[str, set[str]]] = {}
+        for (profile_id, _, type_, _), value in zip(rows, values, strict=True):
+            assert value is not None
+            found.setdefault(profile_id, {}).setdefault(type_, set()).add(value.decode())
+        return found
+
+    def partition(self) -> set[frozenset[tuple[str, str]]]:
+        """The people as sets of (type, value)."""
+        return {
+            frozenset((type_, value) for type_, values in each.items() for value in values)
+            for each in self.people().values()
+        }
+
+    def one(self, query: str) -> Any:
+        """The first value of a query."""
+        with self.house.database.transaction(read_only=True) as tx:
+            return tx.bulk(query)[0][0]  # type: ignore[arg-type]
+
+
+def settle(database: Database, policy: Policy, folder: Path, now: datetime = NOON) -> Town:
+    """Open a house with two sources, `web` and `shop`."""
+    clock = TestClock(now)
+    house = open_house(database, policy, clock, keys=folder / "keys")
+    return Town(house, clock, Ingest(database, house.vault, policy, clock))

@@ -1,0 +1,168 @@
+"""What becomes of messages in the ingest journey, on a real database."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import Outcome, State
+from cdp.kit.db import Database
+from tests.flows.people import SHOP, WEB, Town, settle
+from tests.policies import permit_all, shipped
+
+pytestmark = pytest.mark.postgres
+STORED = Outcome(State.STORED)
+
+
+@pytest.fixture
+def town(database: Database, tmp_path: Path) -> Town:
+    return settle(database, permit_all(), tmp_path)
+
+
+def track(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+def test_a_message_makes_a_profile_and_an_event(town: Town) -> None:
+    assert town.send(track(userId="u1", anonymousId="a1")) == [STORED]
+    assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1")})}
+    assert town.one("SELECT count(*) FROM behavior.event") == 1
+    assert town.one("SELECT sum(messages)::int FROM access.accounting WHERE state = 'stored'") == 1
+
+
+def test_the_same_message_counts_once_in_a_batch_and_later(town: Town) -> None:
+    first, other = track(userId="u1", messageId="m"), track(userId="u2", messageId="m")
+    assert [each.state for each in town.send(first, other)] == [State.STORED, State.DUPLICATE]
+    assert [each.state for each in town.send(first)] == [State.DUPLICATE]
+    assert town.partition() == {frozenset({("user_id", "u1")})}
+    assert town.one("SELECT sum(messages)::int FROM access.notice WHERE kind = 'duplicate_other_body'") == 1
+
+
+def test_messages_of_one_batch_build_on_each_other(town: Town) -> None:
+    town.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1", anonymousId="a2"))
+    assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1"), ("anonymous_id", "a2")})}
+    assert town.one("SELECT count(*) FROM identity.profile") == 1
+
+
+def test_profiles_merge_across_batches_and_the_older_survives(town: Town) -> None:
+    town.send(track(anonymousId="a1"))
+    (older,) = town.people()
+    town.send(track(anonymousId="a2"))
+    town.send(track(userId="u1", anonymousId="a2"))
+    town.send(track(userId="u1", anonymousId="a1"))
+    assert set(town.people()) == {older}
+    assert town.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
+    assert town.one("SELECT count(*) FROM identity.profile WHERE merged_into IS NOT NULL") == 1
+    assert town.one("SELECT count(*) FROM consent.permitted") == town.one(
+        "SELECT count(*) FROM consent.permitted WHERE profile_id IN (SELECT profile_id FROM identity.canonical)"
+    )
+
+
+@pytest.mark.parametrize("is_one_batch", [True, False])
+def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(town: Town, is_one_batch: bool) -> None:
+    messages = [
+        track(anonymousId="kiosk"),
+        track(userId="p1", anonymousId="kiosk"),
+        track(anonymousId="kiosk"),
+        track(userId="p2", anonymousId="kiosk"),
+        track(anonymousId="kiosk"),
+    ]
+    outcomes = town.send(*messages) if is_one_batch else town.send_each(messages)
+    assert outcomes == [STORED] * 5
+    alone = {frozenset({("user_id", "p1")}), frozenset({("user_id", "p2")}), frozenset({("anonymous_id", "kiosk")})}
+    assert town.partition() == alone
+    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    assert sorted(
+        row
+        for (row,) in _rows(
+            town,
+            "SELECT count(*)::int FROM behavior.event JOIN identity.canonical USING (anchor_id) GROUP BY profile_id",
+        )
+    ) == [1, 1, 3]
+    assert town.one("SELECT count(*) FROM identity.evidence WHERE kind = 'shared'") == 1
+
+
+def test_placeholders_are_blocked_and_counted(town: Town) -> None:
+    outcomes = town.send(track(userId="null"), track(userId="NULL", anonymousId="a1"), track())
+    assert [each.state for each in outcomes] == [State.BLOCKED, State.STORED, State.INVALID]
+    assert town.partition() == {frozenset({("anonymous_id", "a1")})}
+
+
+def test_what_is_older_than_its_retention_is_refused(town: Town) -> None:
+    assert town.send(track(userId="u1", timestamp="1970-01-01T00:00:00+00:00")) == [Outcome(State.INVALID, "expired")]
+
+
+def test_the_number_of_statements_does_not_grow_with_the_batch(town: Town) -> None:
+    counts = []
+    town.send(track(userId="first"))
+    for size in (10, 200):
+        bodies = [track(userId=f"u{size}-{n}", anonymousId=f"a{size}-{n}") for n in range(size)]
+        town.send(*bodies)
+        before = _statements(town)
+        town.send(*[track(userId=f"u{size}-{n}", anonymousId=f"b{size}-{n}") for n in range(size)])
+        counts.append(_statements(town) - before)
+    assert counts[0] == counts[1] > 0
+
+
+class TestUnderTheShippedPolicies:
+    """Absent is not granted."""
+
+    @pytest.fixture
+    def strict(self, database: Database, tmp_path: Path) -> Town:
+        return settle(database, shipped(), tmp_path)
+
+    def test_without_consent_nothing_is_stored_and_nothing_learned(self, strict: Town) -> None:
+        (outcome,) = strict.send(track(anonymousId="a1"), source=WEB)
+        assert outcome == Outcome(State.NOT_PERMITTED, "no_grant")
+        for table in (
+            "identity.identifier",
+            "identity.anchor",
+            "identity.profile",
+            "behavior.event",
+            "vault.subject_key",
+        ):
+            assert strict.one(f"SELECT count(*) FROM {table}") == 0, table
+
+    def test_a_granting_message_is_stored_for_what_it_grants(self, strict: Town) -> None:
+        assert strict.send(_with_choices(anonymousId="a1", analytics=True), source=WEB) == [STORED]
+        assert strict.send(track(anonymousId="a1"), source=WEB) == [STORED]
+        assert strict.one("SELECT count(DISTINCT bits) FROM behavior.event") == 1
+
+    def test_a_no_is_kept_although_its_message_is_refused(self, strict: Town) -> None:
+        (outcome,) = strict.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
+        assert outcome == Outcome(State.NOT_PERMITTED, "refused")
+        assert strict.one("SELECT count(*) FROM consent.record WHERE act = 'refuse'") == 1
+        assert strict.one("SELECT count(*) FROM identity.profile") == 0
+        strict.send(_with_choices(userId="u1", analytics=True), source=SHOP)
+        (outcome,) = strict.send(track(userId="u1", anonymousId="a1"), source=SHOP)
+        assert outcome == Outcome(State.NOT_PERMITTED, "refused")
+
+    def test_a_refusal_wins_when_two_profiles_merge(self, strict: Town) -> None:
+        strict.send(_with_choices(userId="u1", analytics=True, personalization=True))
+        strict.send(_with_choices(anonymousId="a1", analytics=False, personalization=True), source=WEB)
+        assert strict.send(track(userId="u1", anonymousId="a1")) == [STORED]
+        assert len(strict.people()) == 1
+        assert strict.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+        assert strict.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
+
+    def test_an_order_is_covered_by_the_contract_only_on_a_servers_word(self, strict: Town) -> None:
+        order = {"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"revenue": 10}}
+        assert strict.send(order, source=WEB)[0].state is State.NOT_PERMITTED
+        assert strict.send(order, source=SHOP) == [STORED]
+
+
+def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, **choices: bool) -> dict[str, Any]:
+    ids: Mapping[str, Any] = {
+        key: value for key, value in (("userId", userId), ("anonymousId", anonymousId)) if value is not None
+    }
+    return track(**ids, context={"consent": {"categoryPreferences": choices}})
+
+
+def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
+    with town.house.database.transaction(read_only=True) as tx:
+        return tx.bulk(query)  # type: ignore[arg-type]
+
+
+def _statements(town: Town) -> int:
+    return town.house.database.statements
