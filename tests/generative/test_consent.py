@@ -1,0 +1,194 @@
+"""The verdict as a function of a set: whatever order, repetition or grouping the acts come in."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdp.consent.decide import decide, is_opt_out_of_sale
+from cdp.consent.model import ALWAYS, Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.policy.model import ConsentModel, Purpose
+from tests.spec.consent.acts import INTEREST, day, purpose
+
+RULES = st.sampled_from(
+    [
+        purpose(),
+        purpose(sale_or_sharing=True),
+        purpose(direct_marketing=True),
+        purpose(sale_or_sharing=True, direct_marketing=True),
+        INTEREST,
+    ]
+)
+FACTS = st.builds(Facts, jurisdictions=st.frozensets(st.sampled_from(["eu", "us-ca", "atlantis"])))
+DAYS = st.integers(0, 8)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    act = draw(st.sampled_from(list(Act)))
+    is_grant = act is Act.GRANT
+    at = draw(DAYS)
+    return Record(
+        record_id=RecordId(draw(st.integers(1, 2**40))),
+        identifier_id=draw(st.integers(1, 3)),
+        purpose="analytics",
+        act=act,
+        authority=draw(st.sampled_from(list(Authority))),
+        jurisdiction=draw(st.sampled_from(["eu", "us-ca"])),
+        occurred_at=day(at),
+        recorded_at=day(at + draw(st.integers(-2, 2))),
+        policy_fingerprint=b"",
+        valid_until=day(at + draw(st.integers(0, 6))) if is_grant and draw(st.booleans()) else None,
+        signal=draw(st.sampled_from([None, "gpc"])) if not is_grant else None,
+        is_two_step=is_grant and draw(st.booleans()),
+        is_shared=draw(st.integers(0, 5)) == 0,
+        repeated_at=day(at + draw(st.integers(0, 3))) if not is_grant and draw(st.booleans()) else None,
+    )
+
+
+SETS = st.lists(records(), max_size=7)
+INSTANTS = DAYS.map(lambda number: day(number + 2.5))
+
+
+def is_live(no: Record, told: list[Record], rule: Purpose, now: datetime) -> bool:
+    """Whether a no stands, read slowly from the page: no single live grant lifts it."""
+    said_at = min(no.last_at, now)
+    for yes in told:
+        if yes.act is not Act.GRANT or yes.is_shared or not said_at < yes.at <= now:
+            continue
+        has_ended = yes.valid_until is not None and yes.valid_until <= now
+        if no.act is Act.OBJECT and rule.direct_marketing:
+            is_enough = yes.authority is Authority.AUTHENTICATED and yes.identifier_id == no.identifier_id
+        else:
+            is_enough = yes.authority.rank >= no.authority.rank
+        if is_enough and not has_ended and (yes.is_two_step or not is_opt_out_of_sale(no, rule)):
+            return False
+    return True
+
+
+def slowly(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> bool:
+    """The verdict by the words of the page, without a timeline."""
+    if any(is_live(each, told, rule, now) for each in told if each.act.is_no):
+        return False
+    yes = [each for each in told if each.act is Act.GRANT and not each.is_shared and each.at <= now]
+    has_live = any(each.valid_until is None or now < each.valid_until for each in yes)
+    model = rule.consent_model(facts.jurisdictions.union(each.jurisdiction for each in told))
+    return has_live or (model is ConsentModel.OPT_OUT and not yes)
+
+
+@given(SETS, RULES, FACTS, INSTANTS)
+def test_the_verdict_is_what_the_page_says(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> None:
+    assert decide(told, rule, facts, now).allowed == slowly(told, rule, facts, now)
+
+
+@given(SETS, RULES, FACTS, INSTANTS, st.randoms(use_true_random=False))
+def test_neither_order_nor_repetition_matters(
+    told: list[Record], rule: Purpose, facts: Facts, now: datetime, chance: object
+) -> None:
+    again = [*told, *told[:3]]
+    chance.shuffle(again)  # type: ignore[attr-defined]
+    assert decide(again, rule, facts, now) == decide(told, rule, facts, now)
+
+
+@given(SETS, SETS, SETS, RULES, FACTS, INSTANTS)
+def test_merging_in_any_grouping_gives_one_verdict(
+    one: list[Record], two: list[Record], three: list[Record], rule: Purpose, facts: Facts, now: datetime
+) -> None:
+    left = {*{*one, *two}, *three}
+    right = {*one, *{*three, *two}}
+    assert decide(left, rule, facts, now) == decide(right, rule, facts, now)
+
+
+@given(SETS, SETS, RULES, FACTS, INSTANTS)
+def test_no_consent_resurrects_by_a_merge(
+    one: list[Record], two: list[Record], rule: Purpose, facts: Facts, now: datetime
+) -> None:
+    """A profile with a live no is allowed after a merge only by a grant that lifts this very no."""
+    live = [each for each in one if each.act.is_no and is_live(each, one, rule, now)]
+    merged = [*one, *two]
+    if live and decide(merged, rule, facts, now).allowed:
+        assert all(not is_live(each, merged, rule, now) for each in live)
+        assert any(each.act is Act.GRANT and not each.is_shared for each in two)
+
+
+@given(SETS, SETS, RULES, FACTS, INSTANTS)
+def test_no_consent_resurrects_by_what_is_no_grant(
+    told: list[Record], more: list[Record], rule: Purpose, facts: Facts, now: datetime
+) -> None:
+    noes = [each for each in more if each.act.is_no or each.is_shared]
+    if any(each.act.is_no and is_live(each, told, rule, now) for each in told):
+        assert not decide([*told, *noes], rule, facts, now).allowed
+
+
+@given(SETS, RULES, FACTS, INSTANTS)
+def test_since_and_until_bound_an_unbroken_permission(
+    told: list[Record], rule: Purpose, facts: Facts, now: datetime
+) -> None:
+    """At every instant from `since` to now the acts until then allowed; just before `since` they did not."""
+    verdict = decide(told, rule, facts, now)
+    if not verdict.allowed:
+        assert verdict.since is verdict.until is None
+        return
+    assert verdict.since is not None
+    steps = [day(number / 2) for number in range(-8, 60)]
+    for instant in steps:
+        known = [replace(each, repeated_at=None) for each in told if each.at <= instant]
+        known += [
+            replace(each, occurred_at=each.last_at, recorded_at=each.last_at)
+            for each in told
+            if each.repeated_at is not None and each.last_at <= instant
+        ]
+        names = facts.jurisdictions.union(each.jurisdiction for each in told)
+        then = slowly(known, rule, replace(facts, jurisdictions=names), instant)
+        if verdict.since <= instant <= now:
+            assert then
+        if verdict.since != ALWAYS and instant == verdict.since - (day(0.5) - day(0)):
+            assert not then
+    if verdict.until is not None:
+        assert verdict.until > now
+        assert not decide(told, rule, facts, verdict.until).allowed
+
+
+@given(SETS, RULES, FACTS, INSTANTS, st.integers(1, 3))
+def test_a_withdrawal_refuses_at_once_and_a_later_grant_begins_anew(
+    told: list[Record], rule: Purpose, facts: Facts, now: datetime, on: int
+) -> None:
+    def subject(act: Act, number: int, at: datetime, **more: bool) -> Record:
+        return Record(
+            RecordId(number),
+            on,
+            "analytics",
+            act,
+            Authority.AUTHENTICATED,
+            "eu",
+            at,
+            at,
+            b"",
+            **more,  # type: ignore[arg-type]
+        )
+
+    told = [each for each in told if each.last_at <= now]
+    withdrawn = [*told, subject(Act.WITHDRAW, 2**50, now)]
+    assert not decide(withdrawn, rule, facts, now).allowed
+    later = day(400)
+    objected = {each.identifier_id for each in told if each.act is Act.OBJECT and rule.direct_marketing}
+    again = [
+        replace(subject(Act.GRANT, 2**51 + each, later, is_two_step=True), identifier_id=each)
+        for each in {on, *objected}
+    ]
+    verdict = decide([*withdrawn, *again], rule, facts, later)
+    assert verdict.allowed
+    assert verdict.since == later
+
+
+@given(SETS, RULES, FACTS, INSTANTS)
+@settings(max_examples=50)
+def test_the_records_named_are_among_those_given(
+    told: list[Record], rule: Purpose, facts: Facts, now: datetime
+) -> None:
+    verdict: Verdict = decide(told, rule, facts, now)
+    named = {each.record_id: each for each in told if each.record_id in verdict.by}
+    assert set(verdict.by) <= {each.record_id for each in told}
+    if verdict.allowed:
+        assert all(not each.act.is_no for each in named.values())
