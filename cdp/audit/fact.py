@@ -27,10 +27,15 @@ Rule = Callable[[Any], bool]
 
 
 def commitment(salt: bytes, body: Mapping[str, Any]) -> bytes:
-    """The 32 bytes that stand in the log for a body: SHA-256 over a label, 32 bytes of salt and the canonical JSON."""
+    """The 32 bytes that stand in the log for a body. Raises ValueError for a body that JSON cannot hold."""
+    return commitment_to(salt, canonical_json(dict(body)))
+
+
+def commitment_to(salt: bytes, canonical: bytes) -> bytes:
+    """SHA-256 over a label, 32 bytes of salt and the RFC 8785 bytes of a body."""
     if len(salt) != SALT_BYTES:
         raise ValueError("a salt has 32 bytes")
-    return hashlib.sha256(_COMMITMENT_LABEL + salt + canonical_json(dict(body))).digest()
+    return hashlib.sha256(_COMMITMENT_LABEL + salt + canonical).digest()
 
 
 def entry_body(fact: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cdp.audit.checkpoint import VerifierKey
-from cdp.audit.fact import SALT_BYTES, commitment, entry_body
+from cdp.audit.fact import SALT_BYTES, commitment, commitment_to, entry_body
 from cdp.audit.merkle import inclusion_spans, prove
 from cdp.audit.store_tree import node_reader, signed_head, tree_of
 from cdp.audit.verify import Receipt, receipt_document
@@ -49,29 +49,31 @@ def append_many(tx: Transaction, facts: Sequence[Mapping[str, Any]], now: dateti
     """
     if not facts:
         return []
-    bodies = [entry_body(fact, now) for fact in facts]
+    bodies = [canonical_json(entry_body(fact, now)) for fact in facts]
     block = random_bytes(SALT_BYTES * len(bodies))
     salts = [block[at : at + SALT_BYTES] for at in range(0, len(block), SALT_BYTES)]
     rows = tx.bulk(
         """
-        WITH given AS (
-            SELECT *
-            FROM unnest(%(commitments)s::bytea[], %(kinds)s::text[], %(bodies)s::text[], %(salts)s::bytea[])
-                WITH ORDINALITY AS given (commitment, kind, body, salt, place)
+        WITH given AS MATERIALIZED (
+            SELECT nextval('audit.entry_entry_id_seq') AS entry_id, ordered.*
+            FROM (
+                SELECT *
+                FROM unnest(%(commitments)s::bytea[], %(kinds)s::text[], %(bodies)s::text[], %(salts)s::bytea[])
+                    WITH ORDINALITY AS listed (commitment, kind, body, salt, place)
+                ORDER BY place
+            ) AS ordered
         ), leaf AS (
-            INSERT INTO audit.entry (commitment, recorded_at)
-            SELECT commitment, %(now)s FROM given ORDER BY place
-            RETURNING entry_id, commitment
+            INSERT INTO audit.entry (entry_id, commitment, recorded_at) OVERRIDING SYSTEM VALUE
+            SELECT entry_id, commitment, %(now)s FROM given ORDER BY place
         )
         INSERT INTO audit.fact (entry_id, kind, recorded_at, body, salt)
-        SELECT leaf.entry_id, given.kind, %(now)s, given.body::jsonb, given.salt
-        FROM leaf JOIN given USING (commitment)
+        SELECT entry_id, kind, %(now)s, body::jsonb, salt FROM given ORDER BY place
         RETURNING salt, entry_id
         """,
         {
-            "commitments": [commitment(salt, body) for salt, body in zip(salts, bodies, strict=True)],
-            "kinds": [body["kind"] for body in bodies],
-            "bodies": [canonical_json(body).decode() for body in bodies],
+            "commitments": [commitment_to(salt, body) for salt, body in zip(salts, bodies, strict=True)],
+            "kinds": [fact["kind"] for fact in facts],
+            "bodies": [body.decode() for body in bodies],
             "salts": salts,
             "now": now,
         },

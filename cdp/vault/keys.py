@@ -5,7 +5,6 @@ enter PostgreSQL, not even wrapped: what is destroyed here is gone for every cop
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -66,12 +65,12 @@ class LocalFileProvider:
 
     def load(self, name: str) -> bytes:
         try:
-            text = self._path(name).read_text(encoding="ascii")
+            text = self._path(name).read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             raise _missing(name, self._folder) from None
         try:
             return self._wrapper.unwrap_many([(name.encode(), base64.b64decode(text, validate=True))])[0]
-        except (Fault, binascii.Error):
+        except (Fault, ValueError):
             raise wrong_master_key(f"The key {name} in {self._folder} does not open under it.") from None
 
     def create(self, name: str) -> bytes:
@@ -131,7 +130,7 @@ def open_local_provider(
                 "the database. Whoever has both can read everything; whoever loses it loses everything."
             )
     _refuse_wide(path, "600")
-    return LocalFileProvider(folder, parse_master_key(path.read_text(encoding="ascii"))), notice
+    return LocalFileProvider(folder, parse_master_key(path.read_text(encoding="utf-8", errors="replace"))), notice
 
 
 def parse_master_key(text: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import func, insert, select, text, update
 
 from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
 from cdp.schema.vault import epoch, key_check
 
 _LOCK_KEYS: Final = 0x6364705F6B657973
@@ -57,11 +58,13 @@ def living_epoch(tx: Transaction) -> int | None:
     return None if found is None else int(found)
 
 
-def hold_living_epoch(tx: Transaction) -> int | None:
-    """The living epoch, which cannot be retired until the transaction ends."""
-    living = select(epoch.c.epoch_id).where(epoch.c.retired_at.is_(None)).with_for_update(read=True, key_share=True)
-    rows = tx.all(living)
-    return rows[0][0] if rows else None
+def hold_living_epoch(tx: Transaction) -> int:
+    """The living epoch, held so that it cannot be retired before the transaction ends."""
+    for _ in range(2):  # the first may have waited for a rotation, whose new epoch only a second look sees
+        rows = tx.bulk("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR KEY SHARE")
+        if rows:
+            return int(rows[0][0])
+    raise Fault("epoch_missing", "There is no epoch", "The vault was not opened on this database.", status=500)
 
 
 def add_epoch(tx: Transaction, now: datetime) -> int:
@@ -93,23 +96,10 @@ def count_keys(tx: Transaction, epoch_id: int) -> int:
     return int(rows[0][0])
 
 
-def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> int:
-    """Insert wrapped keys by subject id; 0 instead of their number when the epoch takes no more keys."""
-    rows = tx.bulk(
-        """
-        WITH living AS (  -- held until commit, so that the epoch cannot be retired under our feet
-            SELECT epoch_id FROM vault.epoch WHERE epoch_id = %(epoch)s AND retired_at IS NULL FOR KEY SHARE
-        ), stored AS (
-            INSERT INTO vault.subject_key (subject_id, epoch_id, wrapped)
-            SELECT fresh.subject_id, living.epoch_id, fresh.wrapped
-            FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS fresh (subject_id, wrapped) CROSS JOIN living
-            RETURNING 1
-        )
-        SELECT count(*) FROM stored
-        """,
-        {"epoch": epoch_id, "ids": list(wrapped), "wrapped": list(wrapped.values())},
-    )
-    return int(rows[0][0])
+def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> None:
+    """Insert wrapped keys by subject id, under an epoch that the transaction holds."""
+    rows = ((subject_id, epoch_id, one) for subject_id, one in wrapped.items())
+    tx.copy("vault.subject_key", ("subject_id", "epoch_id", "wrapped"), ("int8", "int4", "bytea"), rows)
 
 
 def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:

@@ -1,0 +1,200 @@
+"""The vault over a real database: opening, subject keys, shredding, pseudonyms."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from cdp.kit.errors import Fault
+from cdp.kit.ids import new_ids
+from cdp.vault.pseudonym import GRAPH, SUPPRESSION, destination, reader
+from cdp.vault.seal import Place
+from cdp.vault.strongroom import Item, Vault, open_vault
+
+pytestmark = pytest.mark.postgres
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+PLACE = Place("identity.identifier", "sealed")
+
+
+def opened(database, home, **settings):
+    with database.transaction() as tx:
+        return open_vault(tx, home / "keys", settings.pop("master_key", None), NOW, **settings)
+
+
+def code_of(call, *args, **kwargs):
+    with pytest.raises(Fault) as caught:
+        call(*args, **kwargs)
+    return caught.value.code
+
+
+@pytest.fixture
+def vault(database, home) -> Vault:
+    return opened(database, home)[0]
+
+
+def test_a_new_database_gets_its_keys_and_a_notice_once(database, home):
+    vault, notice = opened(database, home)
+    again, silence = opened(database, home)
+
+    assert "master.key" in notice
+    assert silence is None
+    assert vault.pseudonym(GRAPH, "email", "a@example.com") == again.pseudonym(GRAPH, "email", "a@example.com")
+    assert vault.signer().public_key == again.signer().public_key
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda keys: (keys / "master.key").unlink(), "master_key_missing"),
+        (lambda keys: (keys / "master.key").write_text("00" * 32), "wrong_master_key"),
+        (lambda keys: (keys / "master.key").write_text("00"), "master_key_malformed"),
+        (lambda keys: (keys / "master.key").chmod(0o644), "key_file_exposed"),
+        (lambda keys: (keys / "epoch.1.wrapped").unlink(), "root_key_missing"),
+        (
+            lambda keys: (keys / "epoch.1.wrapped").write_bytes((keys / "suppression.1.wrapped").read_bytes()),
+            "wrong_master_key",
+        ),
+        (lambda keys: [path.unlink() for path in keys.iterdir()], "master_key_missing"),
+    ],
+)
+def test_missing_or_wrong_keys_beside_a_database_refuse_to_open_and_make_nothing(vault, database, home, change, code):
+    change(home / "keys")
+    before = sorted(path.name for path in (home / "keys").iterdir())
+
+    assert code_of(opened, database, home) == code
+    assert sorted(path.name for path in (home / "keys").iterdir()) == before
+
+
+def test_a_wrong_key_from_outside_is_refused(vault, database, home):
+    assert code_of(opened, database, home, master_key="11" * 32) == "wrong_master_key"
+    for path in (home / "keys").iterdir():
+        path.unlink()
+    assert code_of(opened, database, home, master_key="11" * 32) == "wrong_master_key"
+
+
+def test_the_keys_of_another_database_are_refused(vault, database, home, tmp_path):
+    with database.transaction() as tx:
+        tx.run(text("TRUNCATE vault.key_check, vault.epoch, vault.subject_key"))
+    (home / "keys/master.key").unlink()
+
+    assert code_of(opened, database, home) == "wrong_master_key"  # a new master key does not open the old files
+
+
+def test_new_keys_seal_at_once_and_open_in_another_process(vault, database, home):
+    ids = new_ids(50)
+    with database.transaction() as tx:
+        keys = vault.new_subject_keys(tx, ids)
+        sealed = vault.seal_many(keys, PLACE, [Item(one, one, b"value %d" % at) for at, one in enumerate(ids)])
+
+    other = opened(database, home)[0]
+    with database.transaction() as tx:
+        loaded = other.keys_for(tx, ids)
+        items = [Item(one, one, envelope) for one, envelope in zip(ids, sealed, strict=True)]
+        assert other.open_many(loaded, PLACE, items) == [b"value %d" % at for at in range(50)]
+        assert other.open(tx, PLACE, items[7]) == b"value 7"
+    assert loaded == keys
+
+
+def test_any_number_of_keys_costs_a_constant_number_of_statements_and_none_when_remembered(vault, database, home):
+    ids = new_ids(300)
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, ids)
+        assert tx.statements == 2
+        vault.keys_for(tx, ids)
+        vault.new_subject_keys(tx, [])
+        assert tx.statements == 2
+        vault.forget_all()
+        vault.keys_for(tx, ids)
+        assert tx.statements == 3
+        vault.keys_for(tx, ids)
+        assert tx.statements == 3
+
+
+def test_no_subject_key_lies_in_the_database_in_the_clear(vault, database):
+    ids = new_ids(3)
+    with database.transaction() as tx:
+        keys = vault.new_subject_keys(tx, ids)
+        stored = b"".join(row[0] for row in tx.all(text("SELECT wrapped FROM vault.subject_key")))
+
+    assert len(set(keys.values())) == 3
+    assert not any(key in stored for key in keys.values())
+
+
+def test_a_key_moved_to_another_subject_does_not_open(vault, database):
+    one, other = new_ids(2)
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, [one, other])
+        tx.run(
+            text("UPDATE vault.subject_key SET wrapped = (SELECT wrapped FROM vault.subject_key WHERE subject_id = :one) "
+                 "WHERE subject_id = :other"),
+            {"one": one, "other": other},
+        )  # fmt: skip
+        vault.forget_all()
+        assert code_of(vault.keys_for, tx, [other]) == "seal_broken"
+
+
+def test_a_shredded_subject_can_be_read_and_written_no_more(vault, database, home):
+    gone, stays = new_ids(2)
+    with database.transaction() as tx:
+        keys = vault.new_subject_keys(tx, [gone, stays])
+        sealed = vault.seal_many(keys, PLACE, [Item(one, 1, b"v") for one in (gone, stays)])
+    with database.transaction() as tx:
+        assert vault.shred(tx, [gone, 12345]) == 1
+    vault.forget([gone])
+
+    for reader_of_it in (vault, opened(database, home)[0]):
+        with database.transaction() as tx:
+            found = reader_of_it.keys_for(tx, [gone, stays])
+            assert set(found) == {stays}
+            items = [Item(gone, 1, sealed[0]), Item(stays, 1, sealed[1])]
+            assert reader_of_it.open_many(found, PLACE, items) == [None, b"v"]
+            assert code_of(reader_of_it.seal, tx, PLACE, Item(gone, 1, b"again")) == "subject_key_shredded"
+
+
+def test_pseudonyms_cannot_be_joined_across_domains(vault, database, home):
+    vault = opened(database, home, domains=[reader("auditor"), destination("mailer")])[0]
+    domains = [GRAPH, SUPPRESSION, reader("marketer"), reader("auditor"), destination("mailer")]
+
+    assert len({vault.pseudonym(domain, "email", "a@example.com") for domain in domains}) == 5
+    assert code_of(vault.pseudonym, destination("unknown"), "email", "a@example.com") == "root_key_missing"
+
+
+def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault):
+    identifiers = [
+        ("email", "a@example.com"),
+        ("user_id", "a@example.com"),
+        ("user_id", "\0"),
+        ("user_id", ""),
+        ("user_id", "\ud800"),
+    ]
+
+    found = vault.pseudonyms(GRAPH, identifiers)
+
+    assert found == [vault.pseudonym(GRAPH, kind, value) for kind, value in identifiers]
+    assert len(set(found)) == 5
+    assert {len(one) for one in found} == {32}
+
+
+def test_a_received_hash_finds_the_form_that_was_stored(vault):
+    stored = dict(vault.form_pseudonyms(GRAPH, "phone", "+14155559317"))
+    received = hashlib.sha256(b"4155559317").digest()
+    assert vault.received_form_pseudonyms(GRAPH, "phone", "drop", received) == [("phone.drop", stored["phone.drop"])]
+    assert received not in stored.values()
+
+
+def test_message_digests_depend_on_source_and_message(vault):
+    assert vault.message_digests(1, ["a", "b", "a"])[0] == vault.message_digests(1, ["a", "b", "a"])[2]
+    digests = {*vault.message_digests(1, ["a", "b"]), *vault.message_digests(2, ["a", "b"])}
+    assert len(digests) == 4
+
+
+def test_reader_pseudonyms_are_stable_short_and_apart(vault):
+    ids = new_ids(20)
+
+    pseudonyms = vault.reader_pseudonyms(reader("marketer"), ids)
+
+    assert pseudonyms == vault.reader_pseudonyms(reader("marketer"), ids)
+    assert len(set(pseudonyms)) == 20
+    assert {len(one) for one in pseudonyms} == {16}

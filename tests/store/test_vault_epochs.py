@@ -1,0 +1,228 @@
+"""Epochs and versions of root keys: rotation re-wraps the living, waits for writers, and destroys at the provider."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from cdp.kit.errors import Fault
+from cdp.kit.ids import new_ids
+from cdp.vault.pseudonym import GRAPH
+from cdp.vault.strongroom import Vault, open_vault
+
+pytestmark = pytest.mark.postgres
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def open_again(database, home):
+    def open_again() -> Vault:
+        with database.transaction() as tx:
+            return open_vault(tx, home / "keys", None, NOW)[0]
+
+    return open_again
+
+
+@pytest.fixture
+def vault(open_again) -> Vault:
+    return open_again()
+
+
+def key_files(home):
+    return {path.name for path in (home / "keys").glob("epoch*")}
+
+
+def rewrap_all(database, vault, limit):
+    calls, after = 0, 0
+    while after is not None:
+        with database.transaction() as tx:
+            after = vault.rewrap(tx, after=after, limit=limit)
+        calls += 1
+    return calls
+
+
+def test_rotation_keeps_the_living_and_leaves_the_shredded_without_any_key(vault, database, home, open_again):
+    ids = new_ids(25)
+    with database.transaction() as tx:
+        keys = vault.new_subject_keys(tx, ids)
+    with database.transaction() as tx:
+        vault.shred(tx, ids[:5])
+    with database.transaction() as tx:
+        assert vault.begin_epoch(tx, NOW) == 2
+
+    assert rewrap_all(database, vault, 10) == 3
+    with database.transaction() as tx:
+        vault.mark_epoch_destroyed(tx, 1, NOW)
+    assert key_files(home) == {"epoch.1.wrapped", "epoch.2.wrapped"}  # not before the decision is committed
+    with database.transaction() as tx:
+        assert vault.destroy_marked(tx) == ["epoch/1"]
+        assert vault.destroy_marked(tx) == []
+
+    assert key_files(home) == {"epoch.2.wrapped"}
+    with database.transaction() as tx:
+        assert open_again().keys_for(tx, ids) == {one: keys[one] for one in ids[5:]}
+
+
+def test_a_kill_before_the_key_is_destroyed_is_made_good_at_the_next_start(vault, database, home, open_again):
+    with database.transaction() as tx:
+        vault.begin_epoch(tx, NOW)
+    with database.transaction() as tx:
+        vault.mark_epoch_destroyed(tx, 1, NOW)
+
+    open_again()
+
+    assert key_files(home) == {"epoch.2.wrapped"}
+
+
+def test_an_epoch_in_use_is_not_destroyed(vault, database):
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, new_ids(1))
+        with pytest.raises(Fault, match="epoch_in_use"):
+            vault.mark_epoch_destroyed(tx, 1, NOW)
+        vault.begin_epoch(tx, NOW)
+        with pytest.raises(Fault, match="epoch_in_use"):
+            vault.mark_epoch_destroyed(tx, 1, NOW)
+        vault.rewrap(tx, after=0, limit=10)
+        vault.mark_epoch_destroyed(tx, 1, NOW)
+
+
+def test_another_process_notices_the_new_epoch_by_itself(vault, database, open_again):
+    stale = open_again()
+    with database.transaction() as tx:
+        vault.begin_epoch(tx, NOW)
+
+    ids = new_ids(3)
+    with database.transaction() as tx:
+        keys = stale.new_subject_keys(tx, ids)
+    with database.transaction() as tx:
+        vault.mark_epoch_destroyed(tx, 1, NOW)  # so nothing was hung on the retired one
+        assert vault.keys_for(tx, ids) == keys
+
+
+def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault, database, open_again):
+    rotating = open_again()
+    begun = threading.Event()
+
+    def rotate():
+        with database.transaction() as tx:
+            rotating.begin_epoch(tx, NOW)
+        begun.set()
+
+    ids = new_ids(2)
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, ids)
+        thread = threading.Thread(target=rotate)
+        thread.start()
+        assert not begun.wait(0.5)
+    thread.join(20)
+
+    assert begun.is_set()
+    with database.transaction() as tx:
+        assert rotating.rewrap(tx, after=0, limit=10) == max(ids)
+
+
+def test_a_writer_that_waited_for_a_rotation_hangs_its_keys_on_the_new_epoch(vault, database, open_again):
+    rotating = open_again()
+    ids = new_ids(2)
+    done = threading.Event()
+
+    def write():
+        with database.transaction() as tx:
+            vault.new_subject_keys(tx, ids)
+        done.set()
+
+    with database.transaction() as tx:
+        rotating.begin_epoch(tx, NOW)
+        thread = threading.Thread(target=write)
+        thread.start()
+        assert not done.wait(0.5)
+    thread.join(20)
+
+    assert done.is_set()
+    with database.transaction() as tx:
+        assert rotating.rewrap(tx, after=0, limit=10) is None
+        assert set(rotating.keys_for(tx, ids)) == set(ids)
+
+
+def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open_again):
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, new_ids(2))
+    with database.transaction() as tx:
+        vault.begin_epoch(tx, NOW)
+    rotating = open_again()
+    begun = threading.Event()
+
+    def rotate():
+        with database.transaction() as tx:
+            rotating.begin_epoch(tx, NOW)
+        begun.set()
+
+    with database.transaction() as tx:
+        vault.rewrap(tx, after=0, limit=10)
+        thread = threading.Thread(target=rotate)
+        thread.start()
+        assert not begun.wait(0.5)
+    thread.join(20)
+
+    with database.transaction() as tx:
+        with pytest.raises(Fault, match="epoch_in_use"):
+            rotating.mark_epoch_destroyed(tx, 2, NOW)
+        rotating.mark_epoch_destroyed(tx, 1, NOW)
+
+
+def test_a_rotation_that_is_taken_back_leaves_everything_usable(vault, database, home, open_again):
+    class Stopped(Exception):
+        pass
+
+    def begin_and_stop():
+        with database.transaction() as tx:
+            vault.begin_epoch(tx, NOW)
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        begin_and_stop()
+
+    ids = new_ids(1)
+    with database.transaction() as tx:
+        keys = vault.new_subject_keys(tx, ids)
+    again = open_again()
+    with database.transaction() as tx:
+        assert again.keys_for(tx, ids) == keys
+        assert again.begin_epoch(tx, NOW) == 2
+
+
+def test_versions_of_a_pseudonym_key_live_side_by_side_until_the_old_one_is_destroyed(
+    vault, database, home, open_again
+):
+    before = vault.pseudonym(GRAPH, "email", "a@example.com")
+    with database.transaction() as tx:
+        assert vault.add_version(tx, GRAPH, NOW) == 2
+
+    after = vault.pseudonym(GRAPH, "email", "a@example.com")
+    assert vault.versions(GRAPH) == (1, 2)
+    assert vault.pseudonym(GRAPH, "email", "a@example.com", version=1) == before != after
+
+    with database.transaction() as tx:
+        with pytest.raises(Fault, match="key_in_use"):
+            vault.mark_version_destroyed(tx, GRAPH, 2, NOW)
+        vault.mark_version_destroyed(tx, GRAPH, 1, NOW)
+    again = open_again()
+
+    assert again.versions(GRAPH) == (2,)
+    assert again.pseudonym(GRAPH, "email", "a@example.com") == after
+    assert not (home / "keys/pseudonym.graph.1.wrapped").exists()
+    with pytest.raises(Fault, match="root_key_missing"):
+        again.pseudonym(GRAPH, "email", "a@example.com", version=1)
+    with database.transaction() as tx:
+        assert again.add_version(tx, GRAPH, NOW) == 3  # numbers are never used again
+
+
+def test_other_processes_learn_of_versions_by_refresh(vault, database, open_again):
+    other = open_again()
+    with database.transaction() as tx:
+        vault.add_version(tx, GRAPH, NOW)
+        other.refresh(tx)
+
+    assert other.versions(GRAPH) == (1, 2)
+    assert other.pseudonym(GRAPH, "email", "x") == vault.pseudonym(GRAPH, "email", "x")

@@ -1,0 +1,50 @@
+"""The memory of subject keys is bounded, keeps what was used last, and forgets on demand."""
+
+from threading import Thread
+
+from cdp.vault.cache import KeyCache
+
+
+def test_the_key_used_longest_ago_goes_first():
+    cache = KeyCache(2)
+    cache.remember({1: b"a", 2: b"b"})
+    cache.found([1])
+
+    cache.remember({3: b"c"})
+
+    assert cache.found([1, 2, 3]) == {1: b"a", 3: b"c"}
+    assert len(cache) == 2
+
+
+def test_forgotten_keys_are_gone_and_forgetting_unknown_ones_is_no_error():
+    cache = KeyCache(10)
+    cache.remember({1: b"a", 2: b"b", 3: b"c"})
+
+    cache.forget([2, 99])
+    assert cache.found([1, 2, 3]) == {1: b"a", 3: b"c"}
+
+    cache.forget_all()
+    assert cache.found([1, 2, 3]) == {}
+
+
+def test_several_threads_may_use_it_at_once():
+    cache = KeyCache(50)
+    faults = []
+
+    def use(offset):
+        try:
+            for number in range(3000):
+                cache.remember({number + offset: b"k"})
+                cache.found(range(number, number + 5))
+                cache.forget([number])
+        except Exception as error:
+            faults.append(error)
+
+    threads = [Thread(target=use, args=(offset,)) for offset in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert len(cache) <= 50

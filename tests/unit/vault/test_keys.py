@@ -1,0 +1,136 @@
+"""The local key provider: made once, never made again beside data, refused when exposed, gone when destroyed."""
+
+import base64
+import stat
+
+import pytest
+
+from cdp.kit.errors import Fault
+from cdp.vault.keys import LocalFileProvider, check_value, open_local_provider, parse_master_key
+
+
+def opened(folder, master_key=None, may_create=True):
+    return open_local_provider(folder, master_key, may_create=may_create)[0]
+
+
+def code_of(call, *args, **kwargs):
+    with pytest.raises(Fault) as caught:
+        call(*args, **kwargs)
+    return caught.value.code
+
+
+def test_the_first_start_makes_a_master_key_for_its_owner_alone_and_says_so(tmp_path):
+    folder = tmp_path / "home/keys"
+
+    _, notice = open_local_provider(folder, None, may_create=True)
+
+    assert str(folder / "master.key") in notice
+    assert stat.S_IMODE((folder / "master.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert len(base64.b64decode((folder / "master.key").read_text())) == 32
+
+
+def test_later_starts_use_the_same_key_and_say_nothing(tmp_path):
+    key = opened(tmp_path / "keys").create("epoch/1")
+
+    provider, notice = open_local_provider(tmp_path / "keys", None, may_create=False)
+
+    assert notice is None
+    assert provider.load("epoch/1") == key
+    assert provider.names() == {"epoch/1"}
+
+
+def test_no_key_is_made_beside_data(tmp_path):
+    assert code_of(open_local_provider, tmp_path / "keys", None, may_create=False) == "master_key_missing"
+    assert not (tmp_path / "keys/master.key").exists()
+
+
+@pytest.mark.parametrize(("name", "mode"), [("master.key", 0o640), ("master.key", 0o604), (".", 0o750), (".", 0o701)])
+def test_keys_that_others_may_read_are_refused(tmp_path, name, mode):
+    opened(tmp_path / "keys")
+    (tmp_path / "keys" / name).chmod(mode)
+
+    assert code_of(opened, tmp_path / "keys") == "key_file_exposed"
+
+
+def test_a_key_from_outside_replaces_the_file(tmp_path):
+    outside = bytes(range(32))
+    key = opened(tmp_path / "keys", base64.b64encode(outside).decode()).create("epoch/1")
+
+    assert not (tmp_path / "keys/master.key").exists()
+    assert opened(tmp_path / "keys", outside.hex() + "\n").load("epoch/1") == key
+    assert code_of(opened(tmp_path / "keys", bytes(32).hex()).load, "epoch/1") == "wrong_master_key"
+
+
+@pytest.mark.parametrize("text", ["", "short", "00" * 31, "g" * 64, base64.b64encode(bytes(33)).decode(), "ümlaut"])
+def test_what_is_no_master_key_is_refused_without_repeating_it(text):
+    with pytest.raises(Fault) as caught:
+        parse_master_key(text)
+
+    assert caught.value.code == "master_key_malformed"
+    assert not text or text not in caught.value.detail
+
+
+def test_a_key_is_made_once_even_if_two_processes_make_it(tmp_path):
+    first, second = opened(tmp_path / "keys"), opened(tmp_path / "keys")
+
+    assert first.create("pseudonym/graph/1") == second.create("pseudonym/graph/1") == first.load("pseudonym/graph/1")
+    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == ["master.key", "pseudonym.graph.1.wrapped"]
+
+
+def test_no_key_lies_in_the_clear_beside_the_master_key(tmp_path):
+    provider = opened(tmp_path / "keys")
+    keys = [provider.create(f"epoch/{number}") for number in range(1, 4)]
+    lying = b"".join(path.read_bytes() for path in (tmp_path / "keys").iterdir())
+
+    assert len(set(keys)) == 3
+    assert not any(key in lying or base64.b64encode(key)[:40] in lying or key.hex().encode() in lying for key in keys)
+
+
+def test_a_wrapped_key_under_another_name_does_not_open(tmp_path):
+    provider = opened(tmp_path / "keys")
+    provider.create("epoch/1")
+    (tmp_path / "keys/epoch.1.wrapped").rename(tmp_path / "keys/epoch.2.wrapped")
+
+    assert code_of(provider.load, "epoch/2") == "wrong_master_key"
+
+
+@pytest.mark.parametrize("content", ["", "!!!", "AAAA"])
+def test_a_damaged_key_file_does_not_open(tmp_path, content):
+    provider = opened(tmp_path / "keys")
+    provider.create("epoch/1")
+    (tmp_path / "keys/epoch.1.wrapped").write_text(content)
+
+    assert code_of(provider.load, "epoch/1") == "wrong_master_key"
+
+
+def test_a_destroyed_key_is_gone_for_good_and_destroying_it_again_is_no_error(tmp_path):
+    provider = opened(tmp_path / "keys")
+    provider.create("epoch/1")
+    kept = (tmp_path / "keys/epoch.1.wrapped").open("rb")  # somebody still holds the file
+
+    provider.destroy("epoch/1")
+    provider.destroy("epoch/1")
+
+    assert set(kept.read()) == {0}
+    assert provider.names() == frozenset()
+    assert code_of(provider.load, "epoch/1") == "root_key_missing"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/x", "x/", "X", "a.b", "a//b", "a b"])
+def test_a_name_that_could_leave_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="key name"):
+        opened(tmp_path / "keys").create(name)
+
+
+def test_check_values_tell_keys_and_names_apart_and_are_not_keys():
+    values = {check_value(key, name) for key in (b"a" * 32, b"b" * 32) for name in ("epoch/1", "epoch/2")}
+
+    assert len(values) == 4
+    assert {len(value) for value in values} == {16}
+
+
+def test_the_fingerprint_names_the_master_key(tmp_path):
+    one, same = LocalFileProvider(tmp_path, b"k" * 32), LocalFileProvider(tmp_path, b"k" * 32)
+
+    assert one.fingerprint() == same.fingerprint() != LocalFileProvider(tmp_path, b"l" * 32).fingerprint()
