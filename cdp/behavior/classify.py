@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from cdp.behavior.model import Classified, Plain, Term, Terms
-from cdp.behavior.rules import CALL_TYPES, ContextRules, Form, PlanRules, Rule, cut_query, plain_form, sealed_form
+from cdp.behavior.model import EVENT_NAMES, Classified, Plain, Term, Terms
+from cdp.behavior.rules import ContextRules, Form, PlanRules, Rule, cut_query, plain_form, sealed_form
 
 _GIVEN_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 _URLS: Final = frozenset({"url", "referrer"})
@@ -74,8 +74,8 @@ class _Sorter:
                         sealed[name] = below
                     continue
                 rule = rule.get("")
-            if rule is None:
-                rule = rules.get("")
+            elif rule is None:
+                rule = _inherited(rules.get(""))
             if isinstance(rule, Rule):
                 self._keep(f"{path}{name}", name, value, rule, sealed)
                 continue
@@ -136,9 +136,11 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
 
 
 def terms_of(classified: Iterable[Classified]) -> set[Term]:
-    """Every vocabulary string that must be interned before these are stored."""
+    """Everything that must be interned before these are stored: event names and vocabulary strings."""
     found: set[Term] = set()
     for each in classified:
+        if each.name is not None:
+            found.add(Term(EVENT_NAMES, each.name))
         found.update(value for value in each.plain.values() if type(value) is Term)
         found.update(value for value in each.plain_traits.values() if type(value) is Term)
     return found
@@ -188,6 +190,13 @@ def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, An
     return beside if isinstance(beside, dict) else {}
 
 
+def _inherited(rule: "Rule | ContextRules | None") -> Rule | None:
+    """What a rule for a whole part of the context says about a field below it that has none: never plain."""
+    if not isinstance(rule, Rule) or rule.form is Form.DROP:
+        return rule if isinstance(rule, Rule) else None
+    return Rule(Form.SEAL, without_query=rule.without_query)
+
+
 def _without_traits(context: dict[str, Any]) -> dict[str, Any]:
     if "traits" not in context:
         return context
@@ -202,10 +211,16 @@ def _sort_properties(
     sorter: _Sorter,
     sealed: dict[str, Any],
 ) -> None:
-    """Sort the properties of a track, page or screen call, and the group's traits of a group call."""
-    if kind in CALL_TYPES:
-        sealed |= {key: body[key] for key in ("name", "category", "groupId") if body.get(key) is not None}
+    """Sort the properties of a track, page or screen call, and the group's traits of a group call.
+
+    The name and category of a page stand beside its properties and are sorted as two of them.
+    """
     properties = body.get("traits" if kind == "group" else "properties")
+    if kind in {"page", "screen"} and (properties is None or isinstance(properties, dict)):
+        beside = {key: body[key] for key in ("name", "category") if body.get(key) is not None}
+        properties = beside | (properties or {})
+    if kind == "group" and body.get("groupId") is not None:
+        sealed["groupId"] = body["groupId"]
     if not properties:
         return
     if not isinstance(properties, dict):

@@ -1,6 +1,6 @@
 """The tracking plan compiled: one rule a property, found by name in one step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -8,11 +8,8 @@ from typing import Any, Final
 
 from cdp.behavior.model import Plain, Term
 from cdp.kit.clock import parse_instant
-from cdp.policy.model import ContextPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
+from cdp.policy.model import Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
 from cdp.policy.patterns import compiled
-
-CALL_TYPES: Final = frozenset({"identify", "page", "screen", "group", "alias"})
-"""Calls that are events under their own name; a track call has the name in `event`."""
 
 _NUMBER_MAX: Final = 2**53
 _NUMBER_MIN: Final = 2.0**-53
@@ -153,7 +150,7 @@ _FORMS: Final[Mapping[PropertyType, Form]] = {
 
 
 def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> Rule:
-    cuts = isinstance(plan, ContextPlan) and plan.without_query
+    cuts = plan.without_query
     if plan.keep is Keep.DROP:
         return Rule(Form.DROP)
     if plan.keep is Keep.SEALED:
@@ -172,7 +169,7 @@ def _accepts(vocabulary: Vocabulary) -> Callable[[str], object]:
     return lambda value: len(value) <= longest and match(value)
 
 
-def _context_rules(plans: Mapping[str, ContextPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:
+def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:
     """A tree of the dotted paths; where a path and one below it are both planned, the longer decides about its own."""
     tree: dict[str, Any] = {}
     for path in sorted(plans, key=lambda each: each.count("."), reverse=True):
@@ -185,3 +182,21 @@ def _context_rules(plans: Mapping[str, ContextPlan], vocabularies: Mapping[str, 
         else:
             node[last] = _rule(plans[path], vocabularies)
     return tree
+
+
+def vocabularies_of(rules: PlanRules) -> dict[str, dict[str, str]]:
+    """The vocabulary of each property and context field that holds terms, by event name; '' is for unknown events."""
+    context = dict(_context_vocabularies(rules.context, "context."))
+    found = {
+        name: context | {key: rule.vocabulary for key, rule in event.properties.items() if rule.vocabulary}
+        for name, event in rules.events.items()
+    }
+    return found | {"": context}
+
+
+def _context_vocabularies(rules: ContextRules, path: str) -> Iterator[tuple[str, str]]:
+    for name, rule in rules.items():
+        if isinstance(rule, Mapping):
+            yield from _context_vocabularies(rule, f"{path}{name}.")
+        elif rule.vocabulary:
+            yield (path + name).rstrip("."), rule.vocabulary

@@ -13,7 +13,7 @@ from typing import Final
 from cdp.behavior.decay import forward_weight, value_at, weight
 from cdp.behavior.model import Bucket, EventId, Landmark, Occurred, Plain, Term
 from cdp.behavior.retention import first_counted_day
-from cdp.policy.model import Policy, Scalar, TraitKind
+from cdp.policy.model import ComputedTrait, Policy, Scalar, TraitKind
 
 NO_LANDMARK: Final = 0
 """The generation of buckets of traits that do not fade."""
@@ -26,7 +26,8 @@ class Trait:
     """A computed trait, compiled. `mask` is the bit of its purpose, `field` the property it takes.
 
     `window_days` counts whole UTC days, today included: the trait's own window, or as long as its events are kept,
-    whichever is shorter. `definition` changes when stored buckets of the trait must be recomputed.
+    whichever is shorter. `vocabularies` names those of the properties it reads. `definition` changes when stored
+    buckets of the trait must be recomputed.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Trait:
     event: str
     field: str | None
     where: Mapping[str, frozenset[_Comparable]]
+    vocabularies: Mapping[str, str]
     half_life_days: float | None
     window_days: int
     definition: str
@@ -68,6 +70,7 @@ def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
             event=stated.event,
             field=stated.property,
             where={name: frozenset(map(_comparable, values)) for name, values in stated.where.items()},
+            vocabularies=_vocabularies(policy, stated),
             half_life_days=stated.half_life_days,
             window_days=min(stated.within_days or keep_for_days, keep_for_days),
             definition=stated.model_dump_json(exclude={"text", "category", "within_days"}),
@@ -75,6 +78,12 @@ def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
         by_key[key] = trait
         by_event[trait.event] = (*by_event.get(trait.event, ()), trait)
     return TraitPlan(by_key, by_event)
+
+
+def _vocabularies(policy: Policy, stated: ComputedTrait) -> Mapping[str, str]:
+    names = (*stated.where, *([stated.property] if stated.property is not None else []))
+    plans = {name: policy.property_of(stated.event, name) for name in names}
+    return {name: plan.vocabulary for name, plan in plans.items() if plan is not None and plan.vocabulary is not None}
 
 
 def fading(plan: TraitPlan) -> tuple[Trait, ...]:

@@ -1,0 +1,145 @@
+"""SQL of events: appending them, clearing a purpose from them, and reading a person's own."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from cdp.behavior.model import EVENT_NAMES, NO_NAME, Entry, EventId, Plain, StoredEvent, Term
+from cdp.behavior.store_terms import texts_of
+from cdp.kit.db import Transaction
+
+_COLUMNS: Final = (
+    "anchor_id",
+    "occurred_at",
+    "event_id",
+    "retention_class",
+    "received_at",
+    "source_id",
+    "name_id",
+    "bits",
+    "plain",
+    "sealed",
+)
+_TYPES: Final = ("int8", "timestamptz", "uuid", "text", "timestamptz", "int4", "int4", "int8", "jsonb", "bytea")
+_encode = msgspec.json.Encoder().encode
+
+
+class Cleared(NamedTuple):
+    """What clearing a purpose did: events that had no other purpose are deleted, the rest keep theirs."""
+
+    events_deleted: int
+    events_cleared: int
+
+
+def append_events(tx: Transaction, entries: Sequence[Entry], ids: Mapping[Term, int]) -> None:
+    """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it."""
+    names: dict[str | None, int] = {None: NO_NAME}
+    for entry in entries:
+        name = entry.classified.name
+        if name is not None and name not in names:
+            names[name] = ids[Term(EVENT_NAMES, name)]
+    rows = [
+        (
+            entry.anchor_id,
+            entry.occurred_at,
+            entry.event_id,
+            entry.classified.retention_class,
+            entry.received_at,
+            entry.source_id,
+            names[entry.classified.name],
+            entry.bits,
+            plain_json(entry.classified.plain, ids),
+            entry.sealed,
+        )
+        for entry in entries
+    ]
+    tx.copy("behavior.event", _COLUMNS, _TYPES, rows)
+
+
+def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> Jsonb | None:
+    """The stored form of plain values: terms by their ids; None for nothing."""
+    if not plain:
+        return None
+    return Jsonb({name: ids[value] if type(value) is Term else value for name, value in plain.items()}, _encode)
+
+
+def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> Cleared:
+    """Take a purpose from what occurred before an instant; what is left without any purpose is deleted.
+
+    The caller recomputes the buckets of the same anchors in the same transaction.
+    """
+    params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
+    deleted = tx.bulk(
+        """
+        WITH gone AS (
+            DELETE FROM behavior.event
+            WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s
+              AND bits & %(mask)s::bigint <> 0 AND bits & ~%(mask)s::bigint = 0
+            RETURNING 1
+        ) SELECT count(*) FROM gone
+        """,
+        params,
+    )
+    cleared = tx.bulk(
+        """
+        WITH changed AS (
+            UPDATE behavior.event SET bits = bits & ~%(mask)s::bigint
+            WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s AND bits & %(mask)s::bigint <> 0
+            RETURNING 1
+        ) SELECT count(*) FROM changed
+        """,
+        params,
+    )
+    return Cleared(deleted[0][0], cleared[0][0])
+
+
+def events_of(
+    tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[str, Mapping[str, str]]
+) -> list[StoredEvent]:
+    """All events of these anchors, expired ones too until they are dropped, oldest first.
+
+    `vocabularies` names, by event and property, those that hold terms (`rules.vocabularies_of`).
+    """
+    rows = tx.bulk(
+        """
+        SELECT e.anchor_id, e.event_id, e.occurred_at, e.received_at, e.retention_class, e.source_id, n.term, e.bits,
+               e.plain, e.sealed
+        FROM behavior.event e LEFT JOIN behavior.term n ON n.term_id = e.name_id
+        WHERE e.anchor_id = ANY(%(anchors)s)
+        ORDER BY e.occurred_at, e.event_id
+        """,
+        {"anchors": list(anchor_ids)},
+    )
+    numbers: set[int] = set()
+    for row in rows:
+        numbers |= _term_ids(row[8], vocabularies.get(row[6] or "", {}))
+    texts = texts_of(tx, numbers) if numbers else {}
+    return [
+        StoredEvent(
+            anchor_id=row[0],
+            event_id=EventId(row[1]),
+            occurred_at=row[2],
+            received_at=row[3],
+            retention_class=row[4],
+            source_id=row[5],
+            name=row[6],
+            bits=row[7],
+            plain=revived(row[8], vocabularies.get(row[6] or "", {}), texts),
+            sealed=bytes(row[9]),
+        )
+        for row in rows
+    ]
+
+
+def revived(
+    stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str], texts: Mapping[int, Term]
+) -> dict[str, Plain]:
+    """Stored plain values with their terms written out again."""
+    return {name: texts.get(value, value) if name in vocabularies else value for name, value in (stored or {}).items()}
+
+
+def _term_ids(stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str]) -> set[int]:
+    return {value for name, value in (stored or {}).items() if name in vocabularies and type(value) is int}

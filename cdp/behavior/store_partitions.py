@@ -1,0 +1,72 @@
+"""SQL of event partitions: one table a retention class, within it one a month."""
+
+from collections.abc import Iterable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from psycopg import sql
+
+from cdp.behavior.retention import Month, class_partition, month_partition
+from cdp.kit.db import Database, Transaction
+
+_PARTITIONS_LOCK: Final = 7_142_316_101
+_SCHEMA: Final = "behavior"
+
+_known: WeakKeyDictionary[Database, set[tuple[str, Month]]] = WeakKeyDictionary()
+
+
+def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -> None:
+    """Make the partitions in which (retention class, month) lie, in a short transaction of its own.
+
+    What was made once is remembered for the process, so that usually nothing is asked. Partitions are built beside
+    the table and then attached, which blocks neither readers nor writers.
+    """
+    known = _known.setdefault(database, set())
+    missing = sorted(set(needed) - known)
+    if not missing:
+        return
+    with database.transaction() as tx:
+        tx.bulk("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _PARTITIONS_LOCK})
+        present = _present(tx)
+        for retention_class in sorted({retention_class for retention_class, _ in missing}):
+            if class_partition(retention_class) not in present:
+                _attach_class(tx, retention_class)
+        for retention_class, month in missing:
+            if month_partition(retention_class, month) not in present:
+                _attach_month(tx, retention_class, month)
+    known.update(missing)
+
+
+def _present(tx: Transaction) -> set[str]:
+    """Names of all partitions of behavior.event, classes and months."""
+    rows = tx.bulk(
+        "SELECT c.relname::text FROM pg_partition_tree('behavior.event') t JOIN pg_class c ON c.oid = t.relid"
+    )
+    return {name for (name,) in rows}
+
+
+def _attach_class(tx: Transaction, retention_class: str) -> None:
+    name = class_partition(retention_class)
+    tx.bulk(
+        sql.SQL(
+            "CREATE TABLE {} (LIKE behavior.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS) PARTITION BY RANGE (occurred_at)"
+        ).format(sql.Identifier(_SCHEMA, name))
+    )
+    tx.bulk(
+        sql.SQL("ALTER TABLE behavior.event ATTACH PARTITION {} FOR VALUES IN ({})").format(
+            sql.Identifier(_SCHEMA, name), sql.Literal(retention_class)
+        )
+    )
+
+
+def _attach_month(tx: Transaction, retention_class: str, month: Month) -> None:
+    """The sealed column keeps no statistics: rights.md, Erasure."""
+    parent = sql.Identifier(_SCHEMA, class_partition(retention_class))
+    leaf = sql.Identifier(_SCHEMA, month_partition(retention_class, month))
+    tx.bulk(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(leaf, parent))
+    tx.bulk(sql.SQL("ALTER TABLE {} ALTER COLUMN sealed SET STATISTICS 0").format(leaf))
+    tx.bulk(
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            parent, leaf, sql.Literal(month.start.isoformat()), sql.Literal(month.end.isoformat())
+        )
+    )
