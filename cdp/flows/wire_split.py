@@ -1,0 +1,68 @@
+"""Where the values of a JSON text begin and end, without reading them. Pure.
+
+One message that is no JSON (a NaN from Python, half a surrogate pair, a thousand brackets) must not cost the batch
+around it. A batch that cannot be decoded as a whole is therefore cut by brackets and quotes alone, and its
+messages are read one by one.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},]', re.DOTALL)
+_ENTRY: Final = re.compile(rb'\s*"((?:[^"\\]|\\.)*)"\s*:(.*)\Z', re.DOTALL)
+_TOKENS_MAX: Final = 400_000
+_CLOSES: Final = {b"{": b"}", b"[": b"]"}
+
+
+class Unbalanced(ValueError):
+    """The text is not one JSON object or list: brackets or quotes do not match, or there are too many."""
+
+
+def split_object(text: bytes) -> Mapping[bytes, bytes]:
+    """The values of a JSON object by the bytes of their names; of equal names the last wins.
+
+    Raises Unbalanced when the text is not one object.
+    """
+    found: dict[bytes, bytes] = {}
+    for part in _parts(text, b"{"):
+        entry = _ENTRY.match(part)
+        if entry is None:
+            raise Unbalanced
+        found[entry.group(1)] = entry.group(2).strip()
+    return found
+
+
+def split_list(text: bytes) -> list[bytes]:
+    """The elements of a JSON list. Raises Unbalanced when the text is not one list."""
+    return [part.strip() for part in _parts(text, b"[")]
+
+
+def _parts(text: bytes, opening: bytes) -> Iterator[bytes]:
+    """What stands between the commas of the outermost brackets; nothing for empty brackets."""
+    text = text.strip()
+    if text[:1] != opening:
+        raise Unbalanced
+    open_brackets: list[bytes] = []
+    start = 1
+    for count, token in enumerate(_TOKEN.finditer(text)):
+        symbol = token.group()
+        if count > _TOKENS_MAX or symbol == b'"':
+            raise Unbalanced
+        if symbol in _CLOSES:
+            open_brackets.append(_CLOSES[symbol])
+        elif symbol == b",":
+            if len(open_brackets) == 1:
+                yield text[start : token.start()]
+                start = token.end()
+        elif symbol in (b"}", b"]"):
+            if not open_brackets or open_brackets.pop() != symbol:
+                raise Unbalanced
+            if not open_brackets:
+                if token.end() != len(text):
+                    raise Unbalanced
+                last = text[start : token.start()]
+                if last.strip() or start > 1:
+                    yield last
+                return
+    raise Unbalanced

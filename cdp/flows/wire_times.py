@@ -1,0 +1,55 @@
+"""When a message happened: the time rule of ingest.md. Pure.
+
+`occurred_at = received_at - (sentAt - own time)` takes the error of the sender's clock out, because both given times
+were read from it. Without `sentAt` the own time stands. A future time becomes `received_at`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from cdp.kit.clock import parse_instant
+
+EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
+"""What a time before the calendar becomes; it is before every retention horizon."""
+
+LATEST: Final = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+
+
+def read_instant(value: object) -> datetime | None:
+    """An ISO 8601 text as an instant in UTC, without an offset taken as UTC; None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        return parse_instant(value)
+    except ValueError:
+        return None
+    except OverflowError:
+        return EARLIEST if value.startswith("000") else LATEST
+
+
+def happened_at(body: dict[str, Any], sent_at: datetime | None, received_at: datetime) -> datetime | None:
+    """The `occurred_at` of a message, None when the time it states is not an instant.
+
+    The own time is `timestamp`, or `originalTimestamp` where that is missing. A message with both (RudderStack's
+    servers, forwarded events) states in `timestamp` what is no longer a reading of the sender's clock: it stands as given.
+    """
+    stated = body.get("timestamp")
+    original = body.get("originalTimestamp")
+    if stated and original:
+        instant = read_instant(stated)
+        return None if instant is None else min(instant, received_at)
+    given = stated or original
+    if given is None or given == "":
+        return received_at
+    own = read_instant(given)
+    return None if own is None else occurred_at(own, sent_at, received_at)
+
+
+def occurred_at(own: datetime, sent_at: datetime | None, received_at: datetime) -> datetime:
+    """The time rule for a time read from the sender's clock."""
+    if sent_at is None:
+        return min(own, received_at)
+    try:
+        return min(received_at - (sent_at - own), received_at)
+    except OverflowError:
+        return EARLIEST if own < sent_at else received_at
