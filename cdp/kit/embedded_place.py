@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from cdp.kit.ids import random_bytes
 SOCKET_NAME: Final = ".s.PGSQL.5432"
 # The kernel's limit for a socket's path is 108 bytes on Linux and 104 elsewhere, one for the final NUL.
 _SOCKET_PATH_MAX: Final = 103
+_LOCK_SECONDS: Final = 2.0
 _POINTER: Final = "postgres.location"
 
 
@@ -185,21 +187,25 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock, or raise the fault `home_in_use` with the number of the process that has it."""
+        """Take the lock, or raise the fault `home_in_use` with the number of the process that has it.
+
+        A service that is just ending gets a moment to let go.
+        """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            raise Fault(
-                "home_in_use",
-                "Another cdp uses this folder",
-                f"Process {holder} holds {self._path}. Stop it first, talk to it over HTTP, or set CDP_HOME to another "
-                "folder.",
-                status=500,
-                extra={"pid": holder},
-            ) from error
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _is_locked(descriptor):
+            if time.monotonic() > deadline:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise Fault(
+                    "home_in_use",
+                    "Another cdp uses this folder",
+                    f"Process {holder} holds {self._path}. Stop it first, talk to it over HTTP, or set CDP_HOME to "
+                    "another folder.",
+                    status=500,
+                    extra={"pid": holder},
+                )
+            time.sleep(0.05)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
@@ -209,6 +215,15 @@ class FolderLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Try to take the lock; False when another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def make_socket_folder(place: Place) -> Path:
