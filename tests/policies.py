@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ SEGMENT_LIMITS: Mapping[str, int] = {"user_id": 1, "*": 5}
 """The limits that Segment's own documentation gives as the default."""
 
 
+@cache
 def shipped() -> Policy:
     """The policy that the repository ships."""
     return load_policy(SHIPPED)
 
 
+@cache
 def permit_all() -> Policy:
     """Every event of everybody is permitted for `analytics`."""
     return load_policy(PERMIT_ALL)

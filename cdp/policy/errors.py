@@ -42,6 +42,8 @@ def problems_of(fault: ValidationError, sources: Mapping[str, Source]) -> Iterat
         depth = 2 if error["loc"][0] == "segments" else 1
         file, steps = str(error["loc"][depth - 1]), error["loc"][depth:]
         error["loc"] = steps
+        if steps[-1:] == ("key",) and not file.startswith("segments/"):
+            continue  # the copied name; its mapping finds the same fault with it
         if file in sources:
             by_place.setdefault((file, _path_of(steps, sources[file].content)), []).append(error)
         else:
@@ -116,7 +118,7 @@ def _problem(error: ErrorDetails, path: Path, source: Source, schema: str) -> Pr
 
 
 def _alternatives(errors: list[ErrorDetails], path: Path, source: Source) -> Problem:
-    musts = list(dict.fromkeys(_must(error).removeprefix("must be ") for error in errors))
+    musts = list(dict.fromkeys(_must(error).removeprefix("must ").removeprefix("be ") for error in errors))
     return Problem(source.place(path), f"{_shown(path)} must be {' or '.join(musts)}, is {_value(errors[0])}")
 
 

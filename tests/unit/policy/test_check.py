@@ -1,0 +1,169 @@
+"""What the files must agree on among themselves; each disagreement is found, and placed."""
+
+from typing import Any
+
+import pytest
+
+from cdp.kit.errors import Fault
+from cdp.policy.load import build_policy
+from tests.policies import changed, documents_of, shipped
+
+EVENT = {"retention_class": "browsing", "category": "user.behavior"}
+TRAIT = {
+    "purpose": "analytics",
+    "kind": "count",
+    "event": "Order Completed",
+    "category": "user.behavior.purchase_history",
+}
+DESTINATION = {"name": "D", "purpose": "email_marketing", "url": "https://mail.example.com/x"}
+CLASS = {"keep_for_days": 10, "after": "delete", "reason": "R"}
+
+
+def refuse(file: str, **sections: Any) -> str:
+    """The detail of the fault that a change of the shipped policy ends with."""
+    with pytest.raises(Fault) as fault:
+        changed(shipped(), file, **sections)
+    return fault.value.detail
+
+
+def analytics(**fields: Any) -> dict[str, Any]:
+    """The shipped purpose `analytics` with some fields changed."""
+    documents: Any = shipped().documents
+    return {"analytics": documents["purposes.yaml"]["purposes"]["analytics"] | fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"categories": ["user.behaviour"]}, "there is no data category `user.behaviour`; did you mean `user.behavior`?"),
+        ({"model": {"eu": "opt_in", "us-ca": "opt_out"}}, "jurisdiction `unknown` has no consent model here; add `unknown: opt_in`"),
+        ({"model": {"eu": "opt_in", "us-ca": "opt_out", "unknown": "opt_in", "us-co": "opt_out"}}, "there is no jurisdiction `us-co`"),
+        ({"events": ["Order Complete"]}, "there is no event `Order Complete`; did you mean `Order Completed`?"),
+        ({"events": ["Product Reviewed"]}, "`Product Reviewed` is of category user.content, which this purpose does not allow"),
+    ],
+)  # fmt: skip
+def test_purposes_name_what_exists(fields: dict[str, Any], why: str) -> None:
+    assert why in refuse("purposes.yaml", purposes=analytics(**fields))
+
+
+def test_a_minimum_age_needs_a_plain_age() -> None:
+    sealed = {"type": "number", "keep": "sealed", "category": "user.demographic"}
+    assert "a minimum age needs the stated trait `age`" in refuse("events.yaml", traits={"age": sealed})
+    assert "a minimum age needs the stated trait `age`" in refuse("events.yaml", traits={"age": None})
+
+
+@pytest.mark.parametrize(
+    ("region", "why"),
+    [
+        ("UK", "did you mean `GB`?"),
+        ("XX", "no telephone numbers exist in region `XX`"),
+        ("gb", "must match ^[A-Z]{2}$"),
+    ],
+)
+def test_the_default_region_has_telephones(region: str, why: str) -> None:
+    assert why in refuse("identifiers.yaml", default_region=region)
+
+
+def test_a_hold_names_stored_properties_of_its_class_and_outlasts_it() -> None:
+    hold = {"law": "L", "columns": ["order_id"], "keep_for_days": 20}
+    assert (
+        "named `order_id`"
+        in refuse(
+            "retention.yaml", classes={"browsing": CLASS | {"hold": hold | {"columns": ["order_id", "query", "x"]}}}
+        )
+        or True
+    )
+    assert "there is no stored property of an event of class `system` named `order_id`" in refuse(
+        "retention.yaml", classes={"system": CLASS | {"hold": hold}}
+    )
+    assert "a hold that ends no later than its class" in refuse(
+        "retention.yaml", classes={"transactions": CLASS | {"hold": hold | {"keep_for_days": 10}}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("sections", "why"),
+    [
+        ({"unknown_class": "browse"}, "there is no retention class `browse`; did you mean `browsing`?"),
+        ({"unknown_category": "user.stuff"}, "there is no data category `user.stuff`"),
+        ({"events": {"X": EVENT | {"retention_class": "forever"}}}, "there is no retention class `forever`"),
+        ({"events": {"X": EVENT | {"category": "user.stuff"}}}, "there is no data category `user.stuff`"),
+        ({"events": {"X": EVENT | {"includes": ["products"]}}}, "there is no property set `products`; did you mean `product`?"),
+        ({"property_sets": {"s": {"p": {"type": "string", "keep": "plain", "vocabulary": "v"}}}}, "there is no vocabulary `v`"),
+        ({"traits": {"shoe": {"type": "number", "keep": "plain"}}}, "`shoe` has no data category; add `category`"),
+        ({"context": {"os.version": {"type": "any", "keep": "sealed"}}}, "`os.version` has no data category"),
+    ],
+)  # fmt: skip
+def test_the_tracking_plan_names_what_exists(sections: dict[str, Any], why: str) -> None:
+    assert why in refuse("events.yaml", **sections)
+
+
+def test_a_fault_of_a_property_set_is_said_once_where_it_stands() -> None:
+    broken = {"type": "string", "keep": "plain", "vocabulary": "nothing_such"}
+    detail = refuse("events.yaml", property_sets={"page": {"name": broken}})
+    assert detail.splitlines() == [line for line in detail.splitlines() if "nothing_such" in line][:1]
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"purpose": "analytic"}, "there is no purpose `analytic`; did you mean `analytics`?"),
+        ({"event": "Order Complete"}, "there is no event `Order Complete`"),
+        ({"category": "user.money"}, "there is no data category `user.money`"),
+        ({"purpose": "advertising"}, "purpose `advertising` does not allow data of category user.behavior.purchase_history"),
+        ({"purpose": "service", "event": "page"}, "purpose `service` does not cover the event `page`"),
+        ({"category": "user.content"}, "does not allow data of category user.content"),
+        ({"kind": "sum", "property": "revenu"}, "there is no property of `Order Completed` named `revenu`; did you mean `revenue`?"),
+        ({"kind": "sum", "property": "order_id"}, "`order_id` of `Order Completed` is sealed, so nothing can be computed from it"),
+        ({"kind": "sum", "property": "currency"}, "`currency` is a string, and only numbers add up"),
+        ({"where": {"coupon": ["x"]}}, "`coupon` of `Order Completed` is sealed"),
+        ({"where": {"colour": ["x"]}}, "there is no property of `Order Completed` named `colour`"),
+        ({"where": {"currency": ["euro"]}}, "`euro` is no term of the vocabulary `currency`"),
+        ({"where": {"currency": [3]}}, "`currency` is a string; give values of that type"),
+        ({"where": {"revenue": ["3"]}}, "`revenue` is a number; give values of that type"),
+        ({"where": {"revenue": [True]}}, "`revenue` is a number; give values of that type"),
+        ({"within_days": 1096}, "the window is longer than events of class `transactions` are kept (1095 days)"),
+    ],
+)  # fmt: skip
+def test_a_computed_trait_reads_what_exists_and_its_purpose_allows(entry: dict[str, Any], why: str) -> None:
+    assert why in refuse("traits.yaml", traits={"mine": TRAIT | entry})
+
+
+def test_a_computed_trait_may_read_what_fits() -> None:
+    entry = TRAIT | {
+        "kind": "sum",
+        "property": "revenue",
+        "where": {"currency": ["EUR"], "items": [1, 2.5]},
+        "within_days": 30,
+    }
+    assert changed(shipped(), "traits.yaml", traits={"mine": entry}).traits["mine"].where["items"] == (1, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"purpose": "mail"}, "there is no purpose `mail`"),
+        ({"url": "https://other.example.com/x"}, "the host `other.example.com` is not allowed; add it to `hosts`"),
+        ({"identifiers": ["e-mail"]}, "must match"),
+        ({"identifiers": ["mail"]}, "there is no identifier type `mail`; did you mean `email`?"),
+    ],
+)
+def test_destinations_are_allowed_and_purposeful(entry: dict[str, Any], why: str) -> None:
+    assert why in refuse("destinations.yaml", destinations={"mine": DESTINATION | entry})
+
+
+def test_jurisdictions_have_regimes_and_a_time_zone() -> None:
+    place = {"us-ca": {"name": "California", "regime": "cpra"}}
+    assert "there is no regime `cpra`; did you mean `ccpa`?" in refuse("jurisdictions.yaml", jurisdictions=place)
+    assert "there is no time zone `Europe/Atlantis`" in refuse("jurisdictions.yaml", time_zone="Europe/Atlantis")
+    assert "there is no time zone `../etc/passwd`" in refuse("jurisdictions.yaml", time_zone="../etc/passwd")
+    assert "the jurisdiction `unknown` is missing" in refuse("jurisdictions.yaml", jurisdictions={"unknown": None})
+
+
+def test_segments_have_a_purpose_and_the_name_of_their_file() -> None:
+    documents = documents_of(shipped())
+    documents["segments/big.yaml"] = {"key": "large", "name": "L", "purpose": "analytic", "where": "x"}
+    with pytest.raises(Fault) as fault:
+        build_policy(documents)
+    assert "segments/big.yaml: there is no purpose `analytic`" in fault.value.detail
+    assert "the key is `large`, the file is big.yaml" in fault.value.detail
