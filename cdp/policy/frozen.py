@@ -1,4 +1,4 @@
-"""The ground of every policy model: frozen, strict, and deaf to keys it does not know."""
+"""The ground of every policy model: frozen and strict; a key it does not know is refused."""
 
 from typing import Annotated, Any, ClassVar
 
