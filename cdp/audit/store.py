@@ -15,6 +15,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.ids import random_bytes
 
 _LISTED_MAX: Final = 1_000
+_CHECKED_AT_ONCE: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,18 +148,25 @@ def receipt_file(tx: Transaction, entry_id: int, public_key: bytes) -> dict[str,
 
 def check_facts(tx: Transaction, *, since: datetime | None = None, until: datetime | None = None) -> FactCheck:
     """Hold every stored fact of a period against its leaf, so that figures computed from facts can be believed."""
-    rows = tx.bulk(
-        """
-        SELECT fact.entry_id, fact.body, fact.salt, entry.commitment
-        FROM audit.fact JOIN audit.entry USING (entry_id)
-        WHERE fact.recorded_at >= coalesce(%(since)s::timestamptz, '-infinity')
-          AND fact.recorded_at < coalesce(%(until)s::timestamptz, 'infinity')
-        ORDER BY fact.entry_id
-        """,
-        {"since": since, "until": until},
-    )
-    altered = tuple(entry_id for entry_id, body, salt, leaf in rows if commitment(salt, body) != leaf)
-    return FactCheck(len(rows), altered)
+    checked, after, altered = 0, 0, list[int]()
+    while True:
+        rows = tx.bulk(
+            """
+            SELECT fact.entry_id, fact.body, fact.salt, entry.commitment
+            FROM audit.fact JOIN audit.entry USING (entry_id)
+            WHERE fact.entry_id > %(after)s
+              AND fact.recorded_at >= coalesce(%(since)s::timestamptz, '-infinity')
+              AND fact.recorded_at < coalesce(%(until)s::timestamptz, 'infinity')
+            ORDER BY fact.entry_id
+            LIMIT %(limit)s
+            """,
+            {"after": after, "since": since, "until": until, "limit": _CHECKED_AT_ONCE},
+        )
+        altered += [entry_id for entry_id, body, salt, leaf in rows if commitment(salt, body) != leaf]
+        checked += len(rows)
+        if len(rows) < _CHECKED_AT_ONCE:
+            return FactCheck(checked, tuple(altered))
+        after = rows[-1][0]
 
 
 def erase_salts(tx: Transaction, entry_ids: Sequence[int]) -> int:

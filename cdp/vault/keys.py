@@ -10,8 +10,10 @@ import hmac
 import os
 import re
 import stat
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
@@ -19,6 +21,7 @@ from cdp.vault.seal import KEY_BYTES, Wrapper
 
 MASTER_FILE: Final = "master.key"
 CHECK_BYTES: Final = 16
+PROVIDER_GROUP: Final = "cdp.key_providers"
 
 _SUFFIX = ".wrapped"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)*")
@@ -103,16 +106,16 @@ class LocalFileProvider:
 
 
 def open_local_provider(
-    folder: Path, master_key: str | None, *, may_create: bool
+    folder: Path, master_key: bytes | None, *, may_create: bool
 ) -> tuple[LocalFileProvider, str | None]:
     """The provider of a folder, and a notice to print when a master key was made.
 
-    `master_key` (of CDP_MASTER_KEY, base64 or hexadecimal) replaces the file. `may_create` is false beside a
+    `master_key` (of CDP_MASTER_KEY) replaces the file. `may_create` is false beside a
     database that holds anything: then a missing master key is a fault and none is ever made.
     """
     _prepare_folder(folder)
     if master_key is not None:
-        return LocalFileProvider(folder, parse_master_key(master_key)), None
+        return LocalFileProvider(folder, master_key), None
     path = folder / MASTER_FILE
     notice = None
     if not path.exists():
@@ -124,13 +127,33 @@ def open_local_provider(
                 "Bring the file back from its backup; without it nothing in this database can be opened.",
                 status=500,
             )
-        if _write_new(path, base64.b64encode(random_bytes(KEY_BYTES)) + b"\n"):
+        if _write_new(path, random_bytes(KEY_BYTES).hex().encode() + b"\n"):
             notice = (
                 f"A new master key was made: {path}. Keep a copy of this file in a safe place, apart from backups of "
                 "the database. Whoever has both can read everything; whoever loses it loses everything."
             )
     _refuse_wide(path, "600")
     return LocalFileProvider(folder, parse_master_key(path.read_text(encoding="utf-8", errors="replace"))), notice
+
+
+def open_kms_provider(url: str, folder: Path) -> KeyProvider:
+    """The provider of a key management service, from the installed package that knows its kind of URL.
+
+    The package declares `<scheme> = "module:function"` under the entry point group `cdp.key_providers`; the function
+    takes the URL and a folder of mode 0700 for wrapped keys. Raises the fault `kms_unknown` when none does.
+    """
+    scheme = urlsplit(url).scheme
+    for found in entry_points(group=PROVIDER_GROUP, name=scheme):
+        _prepare_folder(folder)
+        provider: KeyProvider = found.load()(url, folder)
+        return provider
+    raise Fault(
+        "kms_unknown",
+        "No key provider knows this CDP_KMS_URL",
+        f"No installed package provides keys for URLs that begin with {scheme}: (docs/reference/keys.md says how one "
+        "does). Install it, or use a local master key by leaving CDP_KMS_URL unset.",
+        status=500,
+    )
 
 
 def parse_master_key(text: str) -> bytes:

@@ -16,7 +16,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
 from cdp.vault import store
 from cdp.vault.cache import KeyCache
-from cdp.vault.keys import KeyProvider, check_value, open_local_provider, wrong_master_key
+from cdp.vault.keys import KeyProvider, check_value, open_kms_provider, open_local_provider, wrong_master_key
 from cdp.vault.pseudonym import (
     ANCHOR,
     DISCLOSURE,
@@ -49,15 +49,23 @@ class Item(NamedTuple):
 
 
 def open_vault(
-    tx: Transaction, folder: Path, master_key: str | None, now: datetime, *, domains: Iterable[Domain] = ()
+    tx: Transaction,
+    folder: Path,
+    master_key: bytes | None,
+    now: datetime,
+    *,
+    kms_url: str | None = None,
+    domains: Iterable[Domain] = (),
 ) -> tuple["Vault", str | None]:
-    """Open the vault over the local key files, making on an empty database what it needs.
+    """Open the vault over local key files or a KMS, making on an empty database what it needs.
 
     Gives the vault and a notice to print loudly when a master key was made. `domains` are those of policy
     (readers, destinations) beside the ones that always exist. Faults: `master_key_missing`, `wrong_master_key`,
-    `root_key_missing`, `key_file_exposed`, `master_key_malformed`.
+    `root_key_missing`, `key_file_exposed`, `master_key_malformed`, `kms_unknown`.
     """
     store.lock_root_keys(tx)
+    if kms_url is not None:
+        return open_with(tx, open_kms_provider(kms_url, folder), now, domains=domains), None
     provider, notice = open_local_provider(folder, master_key, may_create=not store.key_checks(tx))
     return open_with(tx, provider, now, domains=domains), notice
 

@@ -171,6 +171,17 @@ def test_a_fact_altered_in_the_database_is_found(database):
         assert check_facts(tx, since=NOW + timedelta(days=1)).checked == 0
 
 
+def test_checking_many_facts_goes_on_until_the_last(database):
+    with database.transaction() as tx:
+        ids = append_many(tx, [read(1)] * 5001, NOW)
+        tx.run(
+            text("UPDATE audit.fact SET body = body || '{\"count\": 7}' WHERE entry_id = :entry"), {"entry": ids[-1]}
+        )
+
+        assert check_facts(tx).checked == 5001
+        assert check_facts(tx).altered == (ids[-1],)
+
+
 @pytest.mark.parametrize(
     "statement",
     [

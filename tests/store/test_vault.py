@@ -68,10 +68,10 @@ def test_missing_or_wrong_keys_beside_a_database_refuse_to_open_and_make_nothing
 
 
 def test_a_wrong_key_from_outside_is_refused(vault, database, home):
-    assert code_of(opened, database, home, master_key="11" * 32) == "wrong_master_key"
+    assert code_of(opened, database, home, master_key=b"1" * 32) == "wrong_master_key"
     for path in (home / "keys").iterdir():
         path.unlink()
-    assert code_of(opened, database, home, master_key="11" * 32) == "wrong_master_key"
+    assert code_of(opened, database, home, master_key=b"1" * 32) == "wrong_master_key"
 
 
 def test_the_keys_of_another_database_are_refused(vault, database, home, tmp_path):

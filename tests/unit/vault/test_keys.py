@@ -27,7 +27,7 @@ def test_the_first_start_makes_a_master_key_for_its_owner_alone_and_says_so(tmp_
     assert str(folder / "master.key") in notice
     assert stat.S_IMODE((folder / "master.key").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert len(base64.b64decode((folder / "master.key").read_text())) == 32
+    assert len(bytes.fromhex((folder / "master.key").read_text())) == 32
 
 
 def test_later_starts_use_the_same_key_and_say_nothing(tmp_path):
@@ -55,11 +55,17 @@ def test_keys_that_others_may_read_are_refused(tmp_path, name, mode):
 
 def test_a_key_from_outside_replaces_the_file(tmp_path):
     outside = bytes(range(32))
-    key = opened(tmp_path / "keys", base64.b64encode(outside).decode()).create("epoch/1")
+    key = opened(tmp_path / "keys", outside).create("epoch/1")
 
     assert not (tmp_path / "keys/master.key").exists()
-    assert opened(tmp_path / "keys", outside.hex() + "\n").load("epoch/1") == key
-    assert code_of(opened(tmp_path / "keys", bytes(32).hex()).load, "epoch/1") == "wrong_master_key"
+    assert opened(tmp_path / "keys", outside).load("epoch/1") == key
+    assert code_of(opened(tmp_path / "keys", bytes(32)).load, "epoch/1") == "wrong_master_key"
+
+
+def test_a_master_key_is_read_in_hexadecimal_and_in_base64():
+    key = bytes(range(32))
+
+    assert parse_master_key(key.hex() + "\n") == parse_master_key(base64.b64encode(key).decode()) == key
 
 
 @pytest.mark.parametrize("text", ["", "short", "00" * 31, "g" * 64, base64.b64encode(bytes(33)).decode(), "ümlaut"])

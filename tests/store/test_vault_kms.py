@@ -1,0 +1,86 @@
+"""Any key provider will do: the example of docs/reference/keys.md, installed as a package would install it."""
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cdp.kit.errors import Fault
+from cdp.kit.ids import new_ids
+from cdp.vault.keys import open_kms_provider
+from cdp.vault.strongroom import open_vault
+
+pytestmark = pytest.mark.postgres
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+REFERENCE = Path(__file__).parents[2] / "docs/reference/keys.md"
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The module of the reference page, with the entry point that announces it."""
+    (code,) = re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    (declaration,) = re.findall(r"```ini\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    site = tmp_path / "site"
+    (site / "example_kms-1.0.dist-info").mkdir(parents=True)
+    (site / "example_kms.py").write_text(code)
+    (site / "example_kms-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: example-kms\nVersion: 1.0\n")
+    (site / "example_kms-1.0.dist-info/entry_points.txt").write_text(declaration)
+    monkeypatch.syspath_prepend(str(site))
+    yield
+    sys.modules.pop("example_kms", None)
+
+
+def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(example, database, home, monkeypatch):
+    import example_kms
+
+    asked = []
+    unwrap = example_kms.Service.decrypt
+    monkeypatch.setattr(
+        example_kms.Service, "decrypt", lambda self, *given: asked.append(given) or unwrap(self, *given)
+    )
+    with database.transaction() as tx:
+        vault, notice = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+    with database.transaction() as tx:
+        ids = new_ids(500)
+        keys = vault.new_subject_keys(tx, ids)
+    with database.transaction() as tx:
+        again, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        started = len(asked)
+        assert again.keys_for(tx, ids) == keys
+        again.forget_all()
+        assert again.keys_for(tx, ids) == keys
+
+    assert notice is None
+    assert len(asked) - started <= 1
+    assert not (home / "keys/master.key").exists()
+
+
+def test_the_documented_provider_rotates_and_destroys(example, database, home):
+    with database.transaction() as tx:
+        vault, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        keys = vault.new_subject_keys(tx, [7])
+        vault.begin_epoch(tx, NOW)
+        vault.rewrap(tx, after=0, limit=10)
+        vault.mark_epoch_destroyed(tx, 1, NOW)
+    with database.transaction() as tx:
+        assert vault.destroy_marked(tx) == ["epoch/1"]
+        again, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        assert again.keys_for(tx, [7]) == keys
+
+
+def test_another_key_of_the_service_is_refused_beside_a_database_that_holds_anything(example, database, home):
+    with database.transaction() as tx:
+        open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+    with database.transaction() as tx, pytest.raises(Fault, match="wrong_master_key"):
+        open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/other")
+
+
+def test_a_url_that_no_package_knows_is_refused(tmp_path):
+    with pytest.raises(Fault) as caught:
+        open_kms_provider("nowhere://secret@host/key", tmp_path / "keys")
+
+    assert caught.value.code == "kms_unknown"
+    assert "secret" not in caught.value.detail
