@@ -28,10 +28,12 @@ from sqlalchemy import (
 from cdp.kit.db import Transaction
 from cdp.rights.model import Scope, Verb
 from cdp.rights.plan import Section, Space, Step, Tie
-from cdp.schema.behavior import event
-from cdp.schema.dictionary import metadata
+from cdp.schema.all import tables
 
 CHUNK_ROWS_MAX: Final = 10_000
+
+_TABLES: Final = {table.fullname: table for table in tables()}
+_EVENT: Final = _TABLES["behavior.event"]
 
 _ROW_KEYS: Final = frozenset({"anchor_id", "identifier_id", "event_id", "profile_id"})
 
@@ -55,7 +57,7 @@ def sizes(tx: Transaction, steps: Sequence[Step], scope: Scope, rows_max: int | 
         return {}
     queries = []
     for step in counted:
-        table = metadata.tables[step.table]
+        table = _TABLES[step.table]
         rows: Select[Any] = select(literal_column("1")).select_from(table).where(_tied(table, step.ties))
         if rows_max is not None:
             rows = rows.limit(rows_max + 1)
@@ -72,7 +74,7 @@ def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: i
     A partitioned table is cut at a value of the next column of its key, which prunes partitions; rows of one value go
     together. An ordinary table is cut by the places of its rows.
     """
-    table = metadata.tables[step.table]
+    table = _TABLES[step.table]
     tied, params = _tied(table, step.ties), _params(scope)
     if size <= rows_max:
         return Chunk(step, tied, is_last=True)
@@ -87,7 +89,7 @@ def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: i
 
 def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:
     """Delete or sever the rows of a chunk; how many there were. Doing it again touches nothing."""
-    table = metadata.tables[chunk.step.table]
+    table = _TABLES[chunk.step.table]
     if chunk.step.verb is Verb.SEVER:
         whole = or_(*(table.c[column].is_not(None) for column in chunk.step.columns))
         cut = dict.fromkeys(chunk.step.columns)
@@ -97,14 +99,14 @@ def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:
 
 def events_in(tx: Transaction, chunk: Chunk, scope: Scope, classes: Collection[str]) -> list[dict[str, Any]]:
     """The events of a chunk that belong to these retention classes."""
-    query = select(event).where(chunk.condition & event.c.retention_class.in_(sorted(classes)))
-    names = [column.name for column in event.columns]
+    query = select(_EVENT).where(chunk.condition & _EVENT.c.retention_class.in_(sorted(classes)))
+    names = [column.name for column in _EVENT.columns]
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
 def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str, Any]]:
     """The person's rows of an export section, with the columns that say in which row a sealed value lies."""
-    table = metadata.tables[section.table]
+    table = _TABLES[section.table]
     shown = {column.column for column in section.columns}
     wanted = [
         column for column in table.columns if column.name in shown or column.primary_key or column.name in _ROW_KEYS
@@ -125,7 +127,7 @@ def _tied(table: Table, ties: Sequence[Tie]) -> ColumnElement[bool]:
 def _leads(column: Column[Any], space: Space) -> ColumnElement[bool]:
     theirs = any_(_ids(space))
     if space is Space.EVENT:
-        theirs = _any_of(select(event.c.event_id).where(event.c.anchor_id == any_(_ids(Space.ANCHOR))))
+        theirs = _any_of(select(_EVENT.c.event_id).where(_EVENT.c.anchor_id == any_(_ids(Space.ANCHOR))))
     leads: ColumnElement[bool] = column == theirs
     return leads
 

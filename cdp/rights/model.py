@@ -1,7 +1,7 @@
 """Values of the rights room."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -75,7 +75,7 @@ class Request:
         return self.closed_at is not None and self.closed_at <= self.due_at
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Asked:
     """An identifier that a request names, normalized."""
 
@@ -92,6 +92,17 @@ class StepCount:
     rows: int
     reason: str
     is_done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Columns that a law keeps longer than the person may stay: under a random id and a key of their own."""
+
+    hold_id: int
+    retention_class: str
+    law: str
+    keep_until: date
+    sealed: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,8 @@ class Tie:
 class Step:
     """One step of an erasure: what is done to the rows of one table that the ties lead to.
 
-    `columns` are those cut off by a sever. `is_map` marks the tables from which the reach is read: they are erased
-    last and all at once, so that a run that was killed finds the same person again.
+    `columns` are those cut off by a sever. `is_final` marks the tables from which the reach and the recipients are read:
+    they are erased last and all at once, so that a run that was killed finds the same person again.
     """
 
     position: int
@@ -51,7 +51,7 @@ class Step:
     ties: tuple[Tie, ...]
     columns: tuple[str, ...]
     reason: str
-    is_map: bool
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ _TIES: dict[str, tuple[Tie, ...]] = {
     "request": (Tie("request_id", Space.REQUEST),),
 }
 
-_MAP_SCHEMAS = ("identity", "rights", "vault")
+_FINAL_SCHEMAS = ("destinations", "identity", "rights", "vault")
 
 _WHY = {
     Verb.DELETE: "says something about the person",
@@ -105,7 +105,7 @@ def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[Step, ...]:
     """
     drafts = [draft for table in tables or declared_tables() for draft in _drafts(table)]
     return tuple(
-        Step(position, table, verb, ties, columns, reason, _is_map(table))
+        Step(position, table, verb, ties, columns, reason, _is_final(table))
         for position, (table, verb, ties, columns, reason) in enumerate(sorted(drafts, key=_rank))
     )
 
@@ -207,8 +207,8 @@ def _is_sealed(column: str) -> bool:
     return column == "sealed" or column.endswith("_sealed")
 
 
-def _is_map(table: str) -> bool:
-    return table.partition(".")[0] in _MAP_SCHEMAS
+def _is_final(table: str) -> bool:
+    return table.partition(".")[0] in _FINAL_SCHEMAS
 
 
 def _rank(draft: Draft) -> tuple[int, int, str, Verb]:
@@ -219,7 +219,7 @@ def _rank(draft: Draft) -> tuple[int, int, str, Verb]:
         place = 9
     elif Space.SUBJECT in spaces:
         place = 8
-    elif _is_map(table):
+    elif _is_final(table):
         place = 7
     elif Space.PROFILE in spaces:
         place = 0

@@ -46,16 +46,20 @@ class Surroundings:
 class Reach:
     """What a request is about, what is left over with it, and what waits for a reviewer.
 
-    `profiles` are those of which nothing remains, `left_over` those that go on without the person. `orphans` are
+    `profiles` are those of which nothing remains, `left_over` those that go on without the person. `shared` are verified
+    identifiers that several people carry. `orphans` are
     identifiers that were not reached but that nobody else carries, and of which nothing else is known.
+    `crowded` profiles may hold several people.
     """
 
     identifiers: frozenset[int]
     anchors: frozenset[int]
     profiles: frozenset[int]
     left_over: frozenset[int]
+    shared: frozenset[int] = field(default=frozenset())
     orphans: frozenset[int] = field(default=frozenset())
     waiting: frozenset[int] = field(default=frozenset())
+    crowded: frozenset[int] = field(default=frozenset())
 
 
 def reach(verified: Collection[int], around: Surroundings) -> Reach:
@@ -89,8 +93,10 @@ def reach(verified: Collection[int], around: Surroundings) -> Reach:
         anchors=frozenset(anchors),
         profiles=frozenset(touched - remaining),
         left_over=frozenset(touched & remaining),
+        shared=frozenset(shared),
         orphans=frozenset(orphans),
         waiting=frozenset(waiting),
+        crowded=frozenset(touched & around.crowded),
     )
 
 

@@ -1,14 +1,14 @@
 """SQL of the rights room: requests, the identifiers they name, suppressions and the steps of an erasure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
 from cdp.kit.db import Row, Transaction
 from cdp.policy.jurisdictions import Right
-from cdp.rights.model import Denial, Request, RequestId, Status, StepCount, Verb
+from cdp.rights.model import Denial, Hold, Request, RequestId, Status, StepCount, Verb
 from cdp.schema.rights import request, request_identifier, step
 
 EVERYTHING: Final = ""
@@ -206,6 +206,43 @@ def advance_steps(
             "now": now,
         },
     )
+
+
+def named_and_closed(tx: Transaction, before: datetime, limit: int) -> list[int]:
+    """Requests that ended before an instant and still hold what they named."""
+    rows = tx.bulk(
+        """
+        SELECT DISTINCT r.request_id
+        FROM rights.request AS r JOIN rights.request_identifier USING (request_id)
+        WHERE r.closed_at < %(before)s
+        LIMIT %(limit)s
+        """,
+        {"before": before, "limit": limit},
+    )
+    return [row[0] for row in rows]
+
+
+def add_holds(tx: Transaction, holds: Sequence[Hold]) -> None:
+    """Keep columns under a statutory hold, each row under a key of its own."""
+    tx.copy(
+        "rights.hold",
+        ("hold_id", "retention_class", "law", "keep_until", "sealed"),
+        ("int8", "text", "text", "date", "bytea"),
+        ((each.hold_id, each.retention_class, each.law, each.keep_until, each.sealed) for each in holds),
+    )
+
+
+def end_holds(tx: Transaction, today: date, limit: int) -> list[int]:
+    """Delete holds whose time is over; their ids, for their keys to be shredded."""
+    rows = tx.bulk(
+        """
+        DELETE FROM rights.hold
+        WHERE hold_id IN (SELECT hold_id FROM rights.hold WHERE keep_until < %(today)s LIMIT %(limit)s)
+        RETURNING hold_id
+        """,
+        {"today": today, "limit": limit},
+    )
+    return [row[0] for row in rows]
 
 
 def _values(one: Request) -> dict[str, Any]:

@@ -1,19 +1,9 @@
 """SQL of the reach: who owns the verified identifiers, and everything that hangs together with them."""
 
 from collections.abc import Collection
-from datetime import datetime
 
 from cdp.kit.db import Transaction
 from cdp.rights.reach import Held, Owned, Surroundings
-
-
-def identifiers_of(tx: Transaction, pseudonyms: Collection[bytes]) -> frozenset[int]:
-    """The identifiers known under these graph pseudonyms."""
-    rows = tx.bulk(
-        "SELECT identifier_id FROM identity.identifier WHERE pseudonym = ANY(%(pseudonyms)s::bytea[])",
-        {"pseudonyms": list(pseudonyms)},
-    )
-    return frozenset(row[0] for row in rows)
 
 
 def surroundings(tx: Transaction, identifier_ids: Collection[int], unique_types: Collection[str]) -> Surroundings:
@@ -73,16 +63,6 @@ def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
         {"ids": list(profile_ids)},
     )
     tx.bulk("UPDATE identity.profile SET born_sequence = -born_sequence WHERE born_sequence < 0")
-
-
-def first_seen(tx: Transaction, anchor_ids: Collection[int]) -> datetime | None:
-    """When the first of these anchors was seen."""
-    rows = tx.bulk(
-        "SELECT min(created_at) FROM identity.anchor WHERE anchor_id = ANY(%(ids)s::bigint[])",
-        {"ids": list(anchor_ids)},
-    )
-    found: datetime | None = rows[0][0]
-    return found
 
 
 def _anchors(tx: Transaction, homes: Collection[int]) -> dict[int, Held]:

@@ -1,0 +1,237 @@
+"""The one erasing road: the plan computed from the data dictionary, carried out in chunks, ended by a receipt.
+
+Each chunk is a transaction under the exclusive lock. What tells who the person is goes last, in one transaction with
+the keys, the suppression, the notices and the receipt's fact; so a run that was killed anywhere finds the same person
+again and goes on.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cdp.audit import store as audit_store
+from cdp.consent.store_projection import bits_of
+from cdp.destinations import store as destinations_store
+from cdp.flows.desk import Desk, Person, barrier_of, find_person, unknown_request
+from cdp.flows.hold import classes_held, hold_events
+from cdp.flows.verdicts import refresh_verdicts
+from cdp.identity import store as identity_store
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+from cdp.rights import execute, lifecycle, store, store_reach, store_replay
+from cdp.rights.execute import CHUNK_ROWS_MAX
+from cdp.rights.model import Request, Scope, Status, StepCount, Verb
+from cdp.rights.plan import Step, erasure_plan
+from cdp.rights.receipt import Outcome, fulfillment
+from cdp.rights.replay_file import Erased
+from cdp.vault import store as vault_store
+
+_EVENTS = "behavior.event"
+_HOLDS = "rights.hold"
+_KEYS = "vault.subject_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A request with the steps of its plan: rows that would be touched, or that were.
+
+    `waiting` counts identifiers that only a reviewer can decide about.
+    """
+
+    request: Request
+    steps: tuple[StepCount, ...]
+    waiting: int
+
+
+@dataclass(slots=True)
+class _Work:
+    """One transaction of an erasure."""
+
+    tx: Transaction
+    desk: Desk
+    request: Request
+    person: Person
+    scope: Scope
+    now: datetime
+
+
+def preview(desk: Desk, request_id: int) -> Carried:
+    """The dry run: which tables, how many rows, by which verb, and why. Touches nothing."""
+    with desk.database.transaction(read_only=True) as tx:
+        request = store.read_request(tx, request_id)
+        if request is None:
+            raise unknown_request()
+        done = tuple(store.steps(tx, request_id).values())
+        if request.status is Status.FULFILLED:
+            return Carried(request, done, request.waiting)
+        person = find_person(tx, desk, request)
+        plan = erasure_plan()
+        rows = execute.sizes(tx, plan, person.scope(request_id))
+    steps = tuple(StepCount(step.table, step.verb, rows[step.position], step.reason) for step in plan)
+    return Carried(request, steps, len(person.reach.waiting))
+
+
+def erase(desk: Desk, request_id: int, now: datetime, *, rows_max: int = CHUNK_ROWS_MAX) -> Carried:
+    """Erase the person of a verified request, or go on where an earlier run ended; done again, it changes nothing.
+
+    Faults: `unknown_request`, `request_not_next`.
+    """
+    while True:
+        carried, subjects = _advance(desk, request_id, now, rows_max)
+        if carried.request.status is Status.FULFILLED:
+            desk.vault.forget(subjects)
+            return carried
+
+
+def _advance(desk: Desk, request_id: int, now: datetime, rows_max: int) -> tuple[Carried, frozenset[int]]:
+    """One transaction's worth of an erasure."""
+    plan = erasure_plan()
+    with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
+        request = store.find_request(tx, request_id)
+        if request is None:
+            raise unknown_request()
+        if request.status is Status.FULFILLED:
+            return Carried(request, tuple(store.steps(tx, request_id).values()), request.waiting), frozenset()
+        person = find_person(tx, desk, request)
+        work = _Work(tx, desk, _started(request, now), person, person.scope(request_id), now)
+        if request.status is not Status.IN_PROGRESS:
+            _begin(work, plan)
+        if _erase_chunks(work, plan, rows_max):
+            _finish(work, plan)
+        return Carried(
+            work.request, tuple(store.steps(tx, request_id).values()), work.request.waiting
+        ), work.scope.subjects
+
+
+def _started(request: Request, now: datetime) -> Request:
+    started = lifecycle.start(request, now)
+    if isinstance(started, Request):
+        return started
+    raise Fault(
+        "request_not_next",
+        "The request cannot be carried out",
+        "Only a verified request is carried out; `cdp request show` tells where it stands.",
+        status=409,
+    )
+
+
+def _begin(work: _Work, plan: tuple[Step, ...]) -> None:
+    store.change_request(work.tx, work.request)
+    steps = [(step.position, StepCount(step.table, step.verb, 0, step.reason)) for step in plan]
+    store.add_steps(work.tx, work.request.request_id, steps)
+    barrier = barrier_of(work.tx, work.desk, work.person)
+    store.raise_barrier(work.tx, work.request.request_id, barrier, work.now)
+    identity_store.advance(work.tx, changed=True)
+
+
+def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
+    """Erase up to about `rows_max` rows of what can go before the rest; True when nothing of it is left."""
+    done_before = {position for position, each in store.steps(work.tx, work.request.request_id).items() if each.is_done}
+    open_steps = [step for step in plan if not step.is_final and step.position not in done_before]
+    sizes = execute.sizes(work.tx, open_steps, work.scope, rows_max)
+    left, touched, done = rows_max, dict[int, int](), list[int]()
+    for step in open_steps:
+        if left <= 0:
+            break
+        rows, is_done = _erase_chunk(work, plan, step, sizes[step.position], left, touched)
+        left -= rows
+        if is_done:
+            done.append(step.position)
+    store.advance_steps(work.tx, work.request.request_id, touched, done, work.now)
+    return len(done) == len(open_steps)
+
+
+def _erase_chunk(
+    work: _Work, plan: tuple[Step, ...], step: Step, size: int, left: int, touched: dict[int, int]
+) -> tuple[int, bool]:
+    touched.setdefault(step.position, 0)
+    if not size:
+        return 0, True
+    chunk = execute.next_chunk(work.tx, step, work.scope, size, left)
+    held = classes_held(work.desk)
+    if step.table == _EVENTS and held:
+        events = execute.events_in(work.tx, chunk, work.scope, held)
+        holds = next(each.position for each in plan if each.table == _HOLDS)
+        touched[holds] = touched.get(holds, 0) + hold_events(work.tx, work.desk, events, work.now)
+    rows = execute.erase_chunk(work.tx, chunk, work.scope)
+    touched[step.position] += rows
+    return rows, chunk.is_last
+
+
+def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
+    """The last transaction: the map, the keys, the suppression, the notices, and the fact of it all."""
+    tx, desk, request = work.tx, work.desk, work.request
+    hidden = barrier_of(tx, desk, work.person)
+    until = _suppressed_until(work)
+    notified = destinations_store.notify_erasure(tx, work.scope.profiles, request.outward_id, work.now)
+    touched = {step.position: _erase_final(work, step) for step in plan if step.is_final and step.verb is not Verb.KEEP}
+    keys = next(touched[step.position] for step in plan if step.table == _KEYS)
+    store_reach.rebirth(tx, work.person.reach.left_over)
+    refresh_verdicts(tx, desk.vault, desk.policy, work.person.reach.left_over, work.now)
+    store.suppress(tx, hidden, work.now, until)
+    store.advance_steps(
+        tx,
+        request.request_id,
+        {step.position: 0 for step in plan if step.verb is Verb.KEEP} | touched,
+        [step.position for step in plan if step.is_final],
+        work.now,
+    )
+    erased = Erased(
+        identifiers=tuple(sorted(work.scope.identifiers)),
+        anchors=tuple(sorted(work.scope.anchors)),
+        profiles=tuple(sorted(work.scope.profiles)),
+        pseudonyms=tuple(sorted(hidden)),
+        until=until,
+    )
+    store_replay.append(tx, desk.replay, [erased], work.now)
+    steps = tuple(store.steps(tx, request.request_id).values())
+    outcome = Outcome(
+        steps=steps,
+        identifiers=len(work.scope.identifiers),
+        anchors=len(work.scope.anchors),
+        profiles=len(work.scope.profiles),
+        keys_shredded=keys,
+        suppressed=len(hidden),
+        suppressed_until=until,
+        recipients=notified.recipients,
+        holds=_holds(work, steps),
+        epoch=vault_store.living_epoch(tx) or 0,
+        policy=desk.policy.fingerprint,
+    )
+    _close(work, outcome)
+
+
+def _repair(work: _Work) -> None:
+    """Let profiles that go on without the person stand on what is left: their birth, verdicts, traits."""
+    left_over = work.person.reach.left_over
+    if left_over:
+        store_reach.rebirth(work.tx, left_over)
+        refresh_verdicts(work.tx, work.desk.vault, work.desk.policy, left_over, work.now)
+        project_traits(work.tx, work.desk.policy, bits_of(work.tx), left_over, work.now)
+
+
+def _erase_final(work: _Work, step: Step) -> int:
+    if step.table == _KEYS:
+        return work.desk.vault.shred(work.tx, sorted(work.scope.subjects))
+    chunk = execute.next_chunk(work.tx, step, work.scope, 0, CHUNK_ROWS_MAX)
+    return execute.erase_chunk(work.tx, chunk, work.scope)
+
+
+def _close(work: _Work, outcome: Outcome) -> None:
+    ended = lifecycle.fulfill(replace(work.request, waiting=len(work.person.reach.waiting)), work.now)
+    assert isinstance(ended, Request)
+    entry_id = audit_store.append(work.tx, fulfillment(ended, outcome), work.now)
+    work.request = replace(ended, entry_id=entry_id)
+    store.change_request(work.tx, work.request)
+    identity_store.advance(work.tx, changed=True)
+
+
+def _holds(work: _Work, steps: tuple[StepCount, ...]) -> tuple[str, ...]:
+    """The classes of which a law keeps something, when anything was kept."""
+    is_held = any(each.table == _HOLDS and each.rows for each in steps)
+    return tuple(sorted(classes_held(work.desk))) if is_held else ()
+
+
+def _suppressed_until(work: _Work) -> datetime | None:
+    days = work.desk.policy.retention.suppressions.keep_for_days
+    return None if days is None else work.now + timedelta(days=days)

@@ -1,0 +1,120 @@
+"""An access export: every column that the data dictionary declares exportable, of one person and of nobody else."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from cdp.access import store as access_store
+from cdp.behavior.rules import compile_plan, vocabularies_of
+from cdp.behavior.store_terms import texts_of
+from cdp.consent import store_projection
+from cdp.flows.desk import Desk, find_person, values_by_id
+from cdp.flows.export_rows import Words, numbers_in, shown_rows
+from cdp.kit.canonical import instant_text
+from cdp.kit.db import Transaction
+from cdp.policy.model import Policy
+from cdp.rights import execute, store_export
+from cdp.rights.archive import Archive, archive
+from cdp.rights.model import Request, Scope
+from cdp.rights.plan import Section, export_plan
+
+FORMAT: Final = "cdp/export@v1"
+
+Rows = list[Mapping[str, Any]]
+
+
+def archive_of(tx: Transaction, desk: Desk, request: Request, now: datetime) -> Archive:
+    """The ZIP of a request's export."""
+    return archive(f"{request.outward_id}.zip", document_of(tx, desk, request, now), now)
+
+
+def document_of(tx: Transaction, desk: Desk, request: Request, now: datetime) -> dict[str, Any]:
+    """The export as a JSON object; docs/reference/export.md describes it."""
+    person = find_person(tx, desk, request)
+    scope = person.shown(request.request_id)
+    plan = export_plan()
+    found = {section.table: execute.rows_of(tx, section, scope) for section in plan}
+    words = _words(tx, desk, scope, found)
+    return {
+        "format": FORMAT,
+        "made_at": instant_text(now),
+        "request": {"id": request.outward_id, "kind": request.kind.value, "regime": request.regime},
+        "about": [{"type": each.type, "value": each.value} for each in person.named],
+        "purposes": _purposes(desk.policy),
+        "retention": _retention(desk.policy),
+        "sources": _sources(words, found),
+        "recipients": _recipients(desk.policy, found),
+        "held_but_not_shown": _not_shown(plan, len(person.reach.waiting)),
+        "data": {section.table: shown_rows(words, section, found[section.table]) for section in plan},
+    }
+
+
+def _words(tx: Transaction, desk: Desk, scope: Scope, found: Mapping[str, Rows]) -> Words:
+    """Everything by which numbers and sealed bytes become words."""
+    named = values_by_id(tx, desk, scope.identifiers)
+    return Words(
+        policy=desk.policy,
+        vault=desk.vault,
+        keys=desk.vault.keys_for(tx, scope.subjects),
+        terms=texts_of(tx, numbers_in(found)),
+        vocabularies=vocabularies_of(compile_plan(desk.policy.events)),
+        sources={int(each.source.source_id): each.source.name for each in access_store.sources(tx)},
+        masks=store_projection.bits_of(tx),
+        segments=store_export.segment_texts(tx, {row["key"] for row in found.get("segments.membership_change", ())}),
+        identifiers={id_: {"type": each.type, "value": each.value} for id_, each in named.items()},
+    )
+
+
+def _purposes(policy: Policy) -> Rows:
+    return [
+        {"purpose": each.key, "name": each.name, "text": each.text, "legal_basis": each.legal_basis.value}
+        for each in policy.purposes.values()
+    ]
+
+
+def _retention(policy: Policy) -> Rows:
+    rules = policy.retention
+    classes: Rows = [
+        {"what": f"events of class {each.key}", "keep_for_days": each.keep_for_days, "reason": each.reason}
+        for each in rules.classes.values()
+    ]
+    kinds = {
+        "traits": rules.traits,
+        "identifiers": rules.identifiers,
+        "consent records": rules.consent_records,
+        "requests": rules.requests,
+        "memberships": rules.memberships,
+        "deliveries": rules.deliveries,
+    }
+    return classes + [
+        {"what": what, "keep_for_days": rule.keep_for_days, "reason": rule.reason} for what, rule in kinds.items()
+    ]
+
+
+def _sources(words: Words, found: Mapping[str, Rows]) -> Rows:
+    ids = {row["source_id"] for row in found["identity.anchor_source"]}
+    return [{"source": name} for name in sorted(words.sources[each] for each in ids if each in words.sources)]
+
+
+def _recipients(policy: Policy, found: Mapping[str, Rows]) -> Rows:
+    keys = sorted({row["destination"] for row in found["destinations.outbox"]})
+    known = policy.destinations.destinations
+    return [
+        {"recipient": known[key].name if key in known else key, "text": known[key].text if key in known else ""}
+        for key in keys
+    ]
+
+
+def _not_shown(plan: tuple[Section, ...], waiting: int) -> Rows:
+    """Each column that says something about the person and is not in the data, with the reason."""
+    rows: Rows = [
+        {"what": f"{section.table}.{column}", "reason": reason} for section in plan for column, reason in section.hidden
+    ]
+    if waiting:
+        rows.append(
+            {
+                "what": f"{waiting} more identifiers, and what came with them",
+                "reason": "only a browser linked them with the person; a reviewer decides whether they are the same",
+            }
+        )
+    return rows
