@@ -1,4 +1,4 @@
-"""SQL of the ledger: acts appended, read by identifier or by profile, never updated."""
+"""SQL of the ledger: acts appended and read, never updated."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -58,85 +58,26 @@ def repeat(tx: Transaction, records: Collection[Record]) -> None:
         )
 
 
-def records_of_identifiers(tx: Transaction, identifier_ids: Collection[int]) -> list[Record]:
-    """Every act about these identifiers; whether they are shared is left to the caller."""
+def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datetime | None = None) -> list[Record]:
+    """Every act about these identifiers, or those that the ledger held at `as_of`.
+
+    Whether an identifier is shared is left to the caller.
+    """
     if not identifier_ids:
         return []
     rows = tx.bulk(
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, FALSE, p.repeated_at
+               r.recorded_at, r.valid_until, r.is_two_step, p.repeated_at
         FROM consent.record AS r
         LEFT JOIN consent.repetition AS p USING (record_id)
         WHERE r.identifier_id = ANY(%(ids)s::bigint[])
+          AND (%(as_of)s::timestamptz IS NULL OR r.recorded_at <= %(as_of)s::timestamptz)
         """,
-        {"ids": list(identifier_ids)},
+        {"ids": list(identifier_ids), "as_of": as_of},
     )
     return [_record(row) for row in rows]
-
-
-def records_of_profiles(
-    tx: Transaction, profile_ids: Collection[int], *, as_of: datetime | None = None
-) -> dict[int, list[Record]]:
-    """Per profile, the acts that decide about it: those of its own identifiers, and, marked as shared,
-    those of identifiers that link nobody but stand in one of its anchors.
-
-    With `as_of`, what the ledger held at that instant.
-    """
-    found: dict[int, list[Record]] = {profile_id: [] for profile_id in profile_ids}
-    if not found:
-        return {}
-    rows = tx.bulk(
-        """
-        WITH asked AS (SELECT * FROM unnest(%(ids)s::bigint[]) AS a (profile_id)),
-        -- what a profile owns; and what no profile owns alone, from the messages that made its anchors
-        counted AS (
-            SELECT asked.profile_id, i.identifier_id, i.is_shared
-            FROM asked
-            JOIN identity.link USING (profile_id)
-            JOIN identity.identifier AS i USING (identifier_id)
-            UNION
-            SELECT asked.profile_id, i.identifier_id, TRUE
-            FROM asked
-            JOIN identity.canonical USING (profile_id)
-            JOIN identity.anchor_member USING (anchor_id)
-            JOIN identity.identifier AS i USING (identifier_id)
-            WHERE i.is_shared OR NOT EXISTS (SELECT FROM identity.link AS l WHERE l.identifier_id = i.identifier_id)
-        )
-        SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
-               r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, counted.is_shared, p.repeated_at, counted.profile_id
-        FROM counted
-        JOIN consent.record AS r USING (identifier_id)
-        LEFT JOIN consent.repetition AS p USING (record_id)
-        WHERE %(as_of)s::timestamptz IS NULL OR r.recorded_at <= %(as_of)s::timestamptz
-        """,
-        {"ids": list(found), "as_of": as_of},
-    )
-    for row in rows:
-        found[row[-1]].append(_record(row))
-    return found
-
-
-def profiles_counting(tx: Transaction, identifier_ids: Collection[int]) -> set[int]:
-    """The profiles about which acts on these identifiers decide: see `records_of_profiles`."""
-    if not identifier_ids:
-        return set()
-    rows = tx.bulk(
-        """
-        SELECT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])
-        UNION
-        SELECT c.profile_id
-        FROM identity.identifier AS i
-        JOIN identity.anchor_member USING (identifier_id)
-        JOIN identity.canonical AS c USING (anchor_id)
-        WHERE i.identifier_id = ANY(%(ids)s::bigint[])
-          AND (i.is_shared OR NOT EXISTS (SELECT FROM identity.link AS l WHERE l.identifier_id = i.identifier_id))
-        """,
-        {"ids": list(identifier_ids)},
-    )
-    return {row[0] for row in rows}
 
 
 def record_by_id(tx: Transaction, record_id: int) -> Record | None:
@@ -145,7 +86,7 @@ def record_by_id(tx: Transaction, record_id: int) -> Record | None:
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, FALSE, p.repeated_at
+               r.recorded_at, r.valid_until, r.is_two_step, p.repeated_at
         FROM consent.record AS r
         LEFT JOIN consent.repetition AS p USING (record_id)
         WHERE r.record_id = %(id)s
@@ -184,6 +125,5 @@ def _record(row: Row) -> Record:
         recorded_at=row[14],
         valid_until=row[15],
         is_two_step=row[16],
-        is_shared=row[17],
-        repeated_at=row[18],
+        repeated_at=row[17],
     )

@@ -33,7 +33,7 @@ def prepare(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[s
     added = [purpose for purpose in purposes if purpose not in known]
     if added:
         _add(tx, added, max(known.values(), default=-1) + 1, now)
-    _drop_permissions_except(tx, purposes, now)
+    _empty_projections_except(tx, purposes, now)
     return bits_of(tx)
 
 
@@ -108,7 +108,7 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) ->
         )
 
 
-def _drop_permissions_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
+def _empty_projections_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
     """A purpose that the policy no longer declares permits nobody."""
     tx.bulk(
         """

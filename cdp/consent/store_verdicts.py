@@ -18,8 +18,8 @@ _SILENT = (Reason.NO_GRANT, Reason.NO_UNIQUE_IDENTIFIER)
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
-    """A permission in force."""
+class Permitted:
+    """A verdict in force that allows."""
 
     since: datetime
     until: datetime | None
@@ -55,15 +55,15 @@ class Withdrawal:
     since: datetime | None
 
 
-def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Permission]]:
+def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Permitted]]:
     """Per profile, the permissions in force by purpose; profiles without any are absent."""
-    found: dict[int, dict[str, Permission]] = {}
+    found: dict[int, dict[str, Permitted]] = {}
     if profile_ids:
         for profile_id, purpose, since, until in tx.bulk(
             "SELECT profile_id, purpose, since, until FROM consent.permitted WHERE profile_id = ANY(%(ids)s::bigint[])",
             {"ids": list(profile_ids)},
         ):
-            found.setdefault(profile_id, {})[purpose] = Permission(since, until)
+            found.setdefault(profile_id, {})[purpose] = Permitted(since, until)
     return found
 
 

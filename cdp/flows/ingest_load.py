@@ -129,7 +129,7 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
     jurisdictions = _jurisdictions(tx, at_stake)
     others = [each for each in scene.profiles if each not in scene.links]
     return Known(
-        records=consent_store.records_of_identifiers(tx, list(asked)),
+        records=consent_store.records_of(tx, list(asked)),
         seen={scene.births[each]: frozenset(found) for each, found in seen.items()},
         jurisdictions={scene.births[each]: found for each, found in jurisdictions.items()},
         ages={},

@@ -7,7 +7,7 @@ import pytest
 
 from cdp.consent import store, store_projection, store_verdicts
 from cdp.consent.model import ALWAYS, Act, Authority, Reason, Record, RecordId, Verdict
-from cdp.kit.db import Database, Transaction
+from cdp.kit.db import Database
 
 pytestmark = pytest.mark.postgres
 
@@ -48,41 +48,6 @@ def prepared(database: Database) -> Database:
     return database
 
 
-def person(
-    tx: Transaction, profile_id: int, owned: list[int], also_seen: list[int] = (), shared: list[int] = ()
-) -> None:
-    """A profile with one anchor that holds what it owns and what it was seen with."""
-    for identifier_id in {*owned, *also_seen, *shared}:
-        tx.bulk(
-            """
-            INSERT INTO identity.identifier
-                (identifier_id, type, pseudonym, pseudonym_version, sealed, is_shared, first_seen_at, last_seen_on)
-            VALUES (%(id)s, 'anonymous_id', %(pseudonym)s, 1, '', %(shared)s, %(now)s, %(now)s::date)
-            ON CONFLICT DO NOTHING
-            """,
-            {
-                "id": identifier_id,
-                "pseudonym": str(identifier_id).encode(),
-                "shared": identifier_id in shared,
-                "now": START,
-            },
-        )
-    for identifier_id in owned:
-        tx.bulk(
-            "INSERT INTO identity.link (identifier_id, profile_id, linked_at) VALUES (%(id)s, %(profile)s, %(now)s)",
-            {"id": identifier_id, "profile": profile_id, "now": START},
-        )
-    tx.bulk(
-        "INSERT INTO identity.canonical (anchor_id, profile_id) VALUES (%(id)s, %(id)s)",
-        {"id": profile_id},
-    )
-    for position, identifier_id in enumerate({*owned, *also_seen, *shared}):
-        tx.bulk(
-            "INSERT INTO identity.anchor_member (anchor_id, identifier_id, position) VALUES (%(anchor)s, %(id)s, %(position)s)",
-            {"anchor": profile_id, "id": identifier_id, "position": position},
-        )
-
-
 class TestTheLedger:
     def test_gives_back_every_field(self, database: Database) -> None:
         full = replace(
@@ -98,7 +63,7 @@ class TestTheLedger:
         )
         with database.transaction() as tx:
             store.append(tx, [full, record(2, 8, Act.OBJECT)])
-            assert store.records_of_identifiers(tx, [7]) == [full]
+            assert store.records_of(tx, [7]) == [full]
             assert store.record_by_id(tx, 2) == record(2, 8, Act.OBJECT)
             assert store.record_by_id(tx, 3) is None
 
@@ -108,36 +73,17 @@ class TestTheLedger:
             store.append(tx, [no])
             store.repeat(tx, [replace(no, repeated_at=day(5))])
             store.repeat(tx, [replace(no, repeated_at=day(3))])
-            assert store.records_of_identifiers(tx, [7]) == [replace(no, repeated_at=day(5))]
+            assert store.records_of(tx, [7]) == [replace(no, repeated_at=day(5))]
 
     def test_refuses_a_no_that_ends(self, database: Database) -> None:
         with pytest.raises(Exception, match="only_grants_end"), database.transaction() as tx:
             store.append(tx, [replace(record(1, 7, Act.REFUSE), valid_until=day(9))])
 
-    def test_finds_what_decides_about_a_profile(self, database: Database) -> None:
-        with database.transaction() as tx:
-            person(tx, 1, owned=[11, 12], shared=[50])
-            person(tx, 2, owned=[21], also_seen=[11, 60])
-            store.append(tx, [record(each, each) for each in (11, 12, 21, 50, 60, 99)])
-            found = store.records_of_profiles(tx, [1, 2, 3])
-        assert {each.identifier_id: each.is_shared for each in found[1]} == {11: False, 12: False, 50: True}
-        assert {each.identifier_id: each.is_shared for each in found[2]} == {21: False, 60: True}
-        assert found[3] == []
-
-    def test_finds_the_profiles_about_which_an_identifier_decides(self, database: Database) -> None:
-        with database.transaction() as tx:
-            person(tx, 1, owned=[11], shared=[50])
-            person(tx, 2, owned=[21], also_seen=[11], shared=[50])
-            assert store.profiles_counting(tx, [11]) == {1}
-            assert store.profiles_counting(tx, [50]) == {1, 2}
-            assert store.profiles_counting(tx, [98]) == set()
-
     def test_tells_what_it_held_at_an_instant(self, database: Database) -> None:
         with database.transaction() as tx:
-            person(tx, 1, owned=[11])
             store.append(tx, [record(1, 11, at=1), record(2, 11, Act.WITHDRAW, at=5)])
-            held = store.records_of_profiles(tx, [1], as_of=day(3))
-        assert [each.record_id for each in held[1]] == [1]
+            held = store.records_of(tx, [11], as_of=day(3))
+        assert [each.record_id for each in held] == [1]
 
 
 class TestTheVerdictsInForce:
@@ -149,7 +95,7 @@ class TestTheVerdictsInForce:
         assert outcome.ended == frozenset()
         with prepared.transaction() as tx:
             assert store_verdicts.permitted_of(tx, [1, 2, 3]) == {
-                1: {"analytics": store_verdicts.Permission(day(1), day(90))}
+                1: {"analytics": store_verdicts.Permitted(day(1), day(90))}
             }
             assert store_verdicts.refused_of(tx, [1, 2, 3]) == {3: {"analytics": Reason.WITHDRAWN}}
 

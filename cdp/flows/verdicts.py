@@ -1,0 +1,143 @@
+"""What every change of identity or consent ends with: verdicts in force, projections and computed traits that agree."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from cdp.access import store as access_store
+from cdp.behavior.store_buckets import recompute_buckets
+from cdp.behavior.store_span import ages_of
+from cdp.behavior.store_traits import traits_of
+from cdp.behavior.traits import TraitPlan, compile_traits
+from cdp.consent import store as consent_store
+from cdp.consent import store_verdicts
+from cdp.consent.decide import decide
+from cdp.consent.model import Facts, Verdict
+from cdp.consent.store_projection import bits_of
+from cdp.consent.store_verdicts import Outcome
+from cdp.identity import store as identity_store
+from cdp.kit.db import Transaction
+from cdp.policy.model import Policy
+from cdp.vault.pseudonym import reader
+from cdp.vault.strongroom import Vault
+
+MARKETER = reader("marketer")
+
+
+def current_verdicts(
+    tx: Transaction, policy: Policy, profile_ids: Collection[int], now: datetime, *, as_of: datetime | None = None
+) -> dict[int, dict[str, Verdict]]:
+    """The verdict of each profile for each purpose, decided afresh from the ledger; `as_of` from what it held then."""
+    records = consent_store.records_of_profiles(tx, profile_ids, as_of=as_of)
+    facts = facts_of(tx, policy, profile_ids)
+    instant = now if as_of is None else as_of
+    return {
+        profile_id: {
+            key: decide(records[profile_id], purpose, facts[profile_id], instant)
+            for key, purpose in policy.purposes.items()
+        }
+        for profile_id in profile_ids
+    }
+
+
+def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> dict[int, Facts]:
+    """What decides about these profiles beside their records."""
+    by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in access_store.sources(tx)}
+    sources = identity_store.sources_of(tx, profile_ids)
+    unique = {
+        link.profile_id
+        for link in identity_store.links_of(tx, profile_ids)
+        if link.type in policy.identifiers.unique_types
+    }
+    quarantined = {each.profile_id for each in identity_store.profiles(tx, profile_ids) if each.is_quarantined}
+    ages = ages_of(tx, list(profile_ids)) if asks_for_age(policy) else {}
+    return {
+        profile_id: Facts(
+            jurisdictions=frozenset(
+                by_source[each] for each in sources.get(profile_id, ()) if each in by_source
+            ),
+            has_unique_identifier=profile_id in unique,
+            age=ages.get(profile_id),
+            is_quarantined=profile_id in quarantined,
+        )
+        for profile_id in profile_ids
+    }
+
+
+def asks_for_age(policy: Policy) -> bool:
+    """Whether any purpose has a minimum age."""
+    return any(purpose.minimum_age is not None for purpose in policy.purposes.values())
+
+
+def refresh_verdicts(
+    tx: Transaction,
+    vault: Vault,
+    policy: Policy,
+    profile_ids: Collection[int],
+    now: datetime,
+    *,
+    retired: Mapping[int, int] | None = None,
+) -> Outcome:
+    """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
+    verdicts = current_verdicts(tx, policy, profile_ids, now)
+    return put_in_force(tx, vault, policy, verdicts, now, retired=retired)
+
+
+def put_in_force(
+    tx: Transaction,
+    vault: Vault,
+    policy: Policy,
+    verdicts: Mapping[int, Mapping[str, Verdict]],
+    now: datetime,
+    *,
+    retired: Mapping[int, int] | None = None,
+) -> Outcome:
+    """Make these verdicts the ones in force, and let projections and computed traits follow in the same transaction."""
+    pseudonyms = {
+        profile_id: each.hex()
+        for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
+    }
+    outcome = store_verdicts.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired)
+    if outcome.has_changes:
+        _follow(tx, policy, outcome, now)
+    return outcome
+
+
+def project_traits(
+    tx: Transaction, policy: Policy, masks: Mapping[str, int], profile_ids: Collection[int], now: datetime
+) -> None:
+    """Bring the projections' copies of plain traits up to what is stated now."""
+    expired_at = now - timedelta(days=policy.retention.traits.keep_for_days)
+    allowed = {
+        key: frozenset(
+            name for name, plan in policy.events.traits.items() if purpose.allows(plan.category)
+        )
+        for key, purpose in policy.purposes.items()
+    }
+    stated = traits_of(tx, list(profile_ids), {key: masks[key] for key in allowed}, expired_at)
+    store_verdicts.put_traits(
+        tx,
+        {
+            (profile_id, purpose): {name: value for name, value in traits.items() if name in allowed[purpose]}
+            for (profile_id, purpose), traits in stated.items()
+        },
+    )
+
+
+def _follow(tx: Transaction, policy: Policy, outcome: Outcome, now: datetime) -> None:
+    masks = bits_of(tx)
+    changed = outcome.ended | outcome.begun
+    project_traits(tx, policy, masks, {profile_id for profile_id, _ in changed}, now)
+    _recompute(tx, compile_traits(policy, masks), changed, now)
+
+
+def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], now: datetime) -> None:
+    """Computed traits of a purpose hang on where its permission begins."""
+    purposes = {purpose for _, purpose in pairs}
+    anchors = identity_store.anchors_of(tx, {profile_id for profile_id, _ in pairs})
+    recompute_buckets(
+        tx,
+        plan,
+        [anchor for each in anchors.values() for anchor in each],
+        now,
+        traits=[trait.key for trait in plan.by_key.values() if trait.purpose in purposes],
+    )
