@@ -184,7 +184,12 @@ def computed(key: str, trait: ComputedTrait, purpose: str, shared: Shared) -> tu
     )
     if trait.half_life_days is not None:
         statement = statement.join(
-            landmark, and_(landmark.c.trait == bucket.c.trait, landmark.c.generation == bucket.c.generation)
+            landmark,
+            and_(
+                landmark.c.trait == bucket.c.trait,
+                landmark.c.generation == bucket.c.generation,
+                landmark.c.half_life_days == trait.half_life_days,
+            ),
         )
     frame = statement.cte(shared.name("computed"))
     found = frame.c.value_1

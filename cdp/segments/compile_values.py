@@ -127,9 +127,12 @@ def _compare(
 
 def _one_of(value: ColumnElement[Any], column: Column, literals: tuple[ast.Literal, ...], shared: Shared) -> Boolean:
     texts = [shared.term(column.vocabulary, each.value) for each in literals if isinstance(each, ast.Text)]
-    numbers = [_exact(each.value) for each in literals if isinstance(each, ast.Number)]
-    if texts or numbers:
-        return value.in_(texts or numbers)
+    if texts:
+        return value.in_(texts)
+    numbers = [each.value for each in literals if isinstance(each, ast.Number)]
+    if numbers and not isinstance(column.expression.type, Double):
+        # The driver takes the type of a list from its first element, so it holds decimals only.
+        return value.in_(numbers)
     return or_(*(_compare(value, column, ast.Operator.EQ, each, shared) for each in literals))
 
 

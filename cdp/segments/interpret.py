@@ -47,7 +47,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
+class Permitted:
     """Since when and until when a purpose is permitted; None is without bound."""
 
     since: datetime | None = None
@@ -62,7 +62,7 @@ class Profile:
     """All that a segment may know of a profile; `traits` are those visible to each purpose."""
 
     profile_id: int
-    permitted: Mapping[str, Permission] = field(default_factory=dict)
+    permitted: Mapping[str, Permitted] = field(default_factory=dict)
     traits: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
     events: tuple[Happened, ...] = ()
 
@@ -80,8 +80,8 @@ def members(
 
 def is_in(condition: ast.Condition, profile: Profile, *, purpose: str, catalogue: Catalogue, now: datetime) -> bool:
     """Whether a profile is permitted and the condition true for it."""
-    permission = profile.permitted.get(purpose)
-    if permission is None or not permission.holds(now):
+    standing = profile.permitted.get(purpose)
+    if standing is None or not standing.holds(now):
         return False
     return truth(condition, profile, purpose=purpose, catalogue=catalogue, now=now) is True
 
@@ -273,7 +273,7 @@ class _Reading:
 
     def permitted_events(self, name: str) -> list[Happened]:
         """Events of a name that carry the purpose, since its permission began, and are still retained."""
-        permission = self.profile.permitted.get(self.purpose, Permission())
+        standing = self.profile.permitted.get(self.purpose, Permitted())
         expired = self.now - self.catalogue.keep_for(name)
         return [
             each
@@ -281,7 +281,7 @@ class _Reading:
             if each.name == name
             and self.purpose in each.purposes
             and expired < each.occurred_at <= self.now
-            and (permission.since is None or each.occurred_at >= permission.since)
+            and (standing.since is None or each.occurred_at >= standing.since)
         ]
 
     def is_chosen(self, happened: Happened, where: ast.Condition | None) -> bool:
