@@ -50,7 +50,7 @@ TRAITS: Mapping[str, dict[str, Any]] = {
 def policy_with(traits: Mapping[str, dict[str, Any]] = TRAITS, **classes: dict[str, Any]) -> Policy:
     """The shipped policy with these computed traits only, and retention classes changed."""
     shipped_policy = shipped()
-    gone = {key: None for key in shipped_policy.traits}
+    gone = dict.fromkeys(shipped_policy.traits)
     documents = changed(shipped_policy, "traits.yaml", traits={**gone, **traits})
     if not classes:
         return documents

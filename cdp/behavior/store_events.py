@@ -11,6 +11,8 @@ from cdp.behavior.model import EVENT_NAMES, NO_NAME, Entry, EventId, Plain, Stor
 from cdp.behavior.store_terms import texts_of
 from cdp.kit.db import Transaction
 
+__all__ = ["Cleared", "append_events", "clear_bits", "events_of", "plain_json", "revived", "texts_of"]
+
 _COLUMNS: Final = (
     "anchor_id",
     "occurred_at",

@@ -140,15 +140,7 @@ def recompute(trait: Trait, events: Iterable[Occurred], now: datetime) -> Plain 
 
     The caller passes only events at or after the purpose's permitted_since; the bit is asked here.
     """
-    first_day, today = first_counted_day(now, trait.window_days), now.astimezone(UTC).date()
-    counted = [
-        event
-        for event in events
-        if event.name == trait.event
-        and event.bits & trait.mask
-        and first_day <= event.occurred_at.date() <= today
-        and _matches(event.plain, trait)
-    ]
+    counted = _counted(trait, events, now)
     if trait.kind is TraitKind.LAST:
         latest = max(counted, key=lambda event: (event.occurred_at, event.event_id), default=None)
         if latest is None:
@@ -158,6 +150,15 @@ def recompute(trait: Trait, events: Iterable[Occurred], now: datetime) -> Plain 
         half_life = trait.half_life_days
         return fsum(_amount(trait, event.plain) * weight(event.occurred_at, now, half_life) for event in counted)
     return fsum(_amount(trait, event.plain) for event in counted) if trait.has_total else len(counted)
+
+
+def gross(trait: Trait, events: Iterable[Occurred], now: datetime) -> float:
+    """The sum of magnitudes behind a value: what its rounding errors are relative to."""
+    half_life = trait.half_life_days
+    return fsum(
+        abs(_amount(trait, event.plain)) * (1.0 if half_life is None else weight(event.occurred_at, now, half_life))
+        for event in _counted(trait, events, now)
+    )
 
 
 def agree(one: Plain | None, other: Plain | None, gross: float = 0.0) -> bool:
@@ -198,6 +199,19 @@ class _Sum:
     def parts(self) -> tuple[int, float, datetime, EventId, Plain | None]:
         assert self.last is not None
         return self.events, self.total, self.last[0], self.last[1], self.last_plain
+
+
+def _counted(trait: Trait, events: Iterable[Occurred], now: datetime) -> list[Occurred]:
+    """The events that the trait counts now."""
+    first_day, today = first_counted_day(now, trait.window_days), now.astimezone(UTC).date()
+    return [
+        event
+        for event in events
+        if event.name == trait.event
+        and event.bits & trait.mask
+        and first_day <= event.occurred_at.date() <= today
+        and _matches(event.plain, trait)
+    ]
 
 
 def _matches(plain: Mapping[str, Plain], trait: Trait) -> bool:

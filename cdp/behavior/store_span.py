@@ -1,0 +1,49 @@
+"""SQL that tells how much there is of some profiles, without reading any of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from cdp.kit.db import Transaction
+
+
+class Span(NamedTuple):
+    """How many events are stored, and the instants of the first and the last."""
+
+    events: int
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+def spans_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, Span]:
+    """The span of each profile's stored events; (0, None, None) where there are none."""
+    rows = tx.bulk(
+        """
+        SELECT asked.profile_id, count(e.event_id)::int, min(e.occurred_at), max(e.occurred_at)
+        FROM unnest(%(profiles)s::bigint[]) AS asked (profile_id)
+        LEFT JOIN identity.canonical AS c USING (profile_id)
+        LEFT JOIN behavior.event AS e USING (anchor_id)
+        GROUP BY asked.profile_id
+        """,
+        {"profiles": list(profile_ids)},
+    )
+    return {row[0]: Span(*row[1:]) for row in rows}
+
+
+AGE = "age"
+"""The stated trait that tells a person's age in whole years; the policy's minimum ages are held against it."""
+
+
+def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, int]:
+    """The age that each profile stated last, in years; those that stated none, or in no plain form, are absent."""
+    rows = tx.bulk(
+        """
+        SELECT DISTINCT ON (c.profile_id) c.profile_id, (t.plain #>> '{}')::numeric::int
+        FROM identity.canonical AS c
+        JOIN behavior.trait AS t USING (anchor_id)
+        WHERE c.profile_id = ANY(%(profiles)s::bigint[]) AND t.name = %(age)s AND jsonb_typeof(t.plain) = 'number'
+        ORDER BY c.profile_id, t.is_rectified DESC, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
+        """,
+        {"profiles": list(profile_ids), "age": AGE},
+    )
+    return {row[0]: row[1] for row in rows}
