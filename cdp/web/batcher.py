@@ -81,6 +81,16 @@ class Batcher:
             self._thread = None
         await asyncio.sleep(0)
 
+    @property
+    def waiting_messages(self) -> int:
+        """Messages that are not answered yet."""
+        return self._messages
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of requests that are not answered yet."""
+        return self._bytes
+
     def hold(self, weight: int) -> bool:
         """Take room for bytes that are being read; False, and nothing taken, when there is none."""
         if self._closing or self._messages >= self.limits.waiting_messages_max:

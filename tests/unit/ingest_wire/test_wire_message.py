@@ -247,8 +247,24 @@ json_values = st.recursive(
     max_leaves=12,
 )
 message_keys = st.sampled_from(
-    "type event userId anonymousId previousId groupId messageId timestamp originalTimestamp sentAt context properties "
-    "traits integrations writeKey _metadata".split()
+    [
+        "type",
+        "event",
+        "userId",
+        "anonymousId",
+        "previousId",
+        "groupId",
+        "messageId",
+        "timestamp",
+        "originalTimestamp",
+        "sentAt",
+        "context",
+        "properties",
+        "traits",
+        "integrations",
+        "writeKey",
+        "_metadata",
+    ]
 )
 
 

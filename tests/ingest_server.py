@@ -1,0 +1,122 @@
+"""An ingest door on a free loopback port, in a thread: for clients that need a real server."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from cdp.access.keys import hash_secret
+from cdp.access.model import Outcome, Source, SourceId, SourceKind, State
+from cdp.flows.message import Invalid, Message
+from cdp.kit.clock import Clock, SystemClock
+from cdp.web.batcher import Batcher, Limits
+from cdp.web.ingest import Front, IngestDoor
+from cdp.web.landing import Takes
+from cdp.web.sources import SourceDirectory
+
+
+def a_source(number: int, name: str, kind: SourceKind = SourceKind.BROWSER, bytes_max: int = 500 * 1024) -> Source:
+    return Source(SourceId(number), name, kind, frozenset({"ingest"}), "eu", bytes_max)
+
+
+@dataclass(slots=True)
+class Recorder:
+    """A place where messages land: it keeps them, in the batches in which they came."""
+
+    batches: list[list[Message | Invalid]] = field(default_factory=list)
+    before: Callable[[Sequence[Message | Invalid]], None] = lambda _messages: None
+
+    def take(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
+        self.before(messages)
+        self.batches.append(list(messages))
+        return [
+            Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else Outcome(State.STORED)
+            for each in messages
+        ]
+
+    @property
+    def all(self) -> list[Message | Invalid]:
+        return [each for batch in self.batches for each in batch]
+
+    @property
+    def messages(self) -> list[Message]:
+        return [each for each in self.all if isinstance(each, Message)]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [each.reason for each in self.all if isinstance(each, Invalid)]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A door that is open: its address, and what may be asked about its inside."""
+
+    url: str
+    door: IngestDoor
+    batcher: Batcher
+
+
+@contextmanager
+def open_door(
+    ingest: Takes,
+    directory: SourceDirectory,
+    *,
+    clock: Clock | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Running]:
+    """Serve the door until the block ends; what waits then still lands."""
+    batcher = Batcher(ingest, limits or Limits())
+    door = IngestDoor(batcher, directory, clock or SystemClock())
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        config = uvicorn.Config(
+            Front(door, _Rest(door)),
+            loop="uvloop",
+            http="httptools",
+            log_level="error",
+            access_log=False,
+            lifespan="on",
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the server did not start"
+                threading.Event().wait(0.01)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", door, batcher)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive(), "the server did not stop"
+
+
+def directory_with(**sources: Source) -> SourceDirectory:
+    """A directory of sources by their write keys."""
+    known = {hash_secret(key): source for key, source in sources.items()}
+    return SourceDirectory(lambda: known)
+
+
+class _Rest:
+    """What stands behind the door: the life of the server, and 404."""
+
+    def __init__(self, door: IngestDoor) -> None:
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            async with self._door:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            await asyncio.sleep(0)
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b"behind the door"})
