@@ -1,6 +1,7 @@
 """What every change of identity or consent ends with: verdicts in force, projections and computed traits that agree."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cdp.access import store as access_store
@@ -11,10 +12,11 @@ from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent import store as consent_store
 from cdp.consent import store_verdicts
 from cdp.consent.decide import decide
-from cdp.consent.model import Facts, Verdict
+from cdp.consent.model import Facts, Record, Verdict
 from cdp.consent.store_projection import bits_of
 from cdp.consent.store_verdicts import Outcome
 from cdp.identity import store as identity_store
+from cdp.identity import store_seen
 from cdp.kit.db import Transaction
 from cdp.policy.model import Policy
 from cdp.vault.pseudonym import reader
@@ -27,7 +29,7 @@ def current_verdicts(
     tx: Transaction, policy: Policy, profile_ids: Collection[int], now: datetime, *, as_of: datetime | None = None
 ) -> dict[int, dict[str, Verdict]]:
     """The verdict of each profile for each purpose, decided afresh from the ledger; `as_of` from what it held then."""
-    records = consent_store.records_of_profiles(tx, profile_ids, as_of=as_of)
+    records = deciding_records(tx, profile_ids, as_of=as_of)
     facts = facts_of(tx, policy, profile_ids)
     instant = now if as_of is None else as_of
     return {
@@ -36,6 +38,24 @@ def current_verdicts(
             for key, purpose in policy.purposes.items()
         }
         for profile_id in profile_ids
+    }
+
+
+def deciding_records(
+    tx: Transaction, profile_ids: Collection[int], *, as_of: datetime | None = None
+) -> dict[int, list[Record]]:
+    """The acts that decide about each profile, marked where their identifier is shared."""
+    deciding = store_seen.deciding_identifiers(tx, profile_ids)
+    by_identifier: dict[int, list[Record]] = {}
+    for each in consent_store.records_of(tx, {each for found in deciding.values() for each in found}, as_of=as_of):
+        by_identifier.setdefault(each.identifier_id, []).append(each)
+    return {
+        profile_id: [
+            replace(each, is_shared=True) if is_shared else each
+            for identifier_id, is_shared in found.items()
+            for each in by_identifier.get(identifier_id, ())
+        ]
+        for profile_id, found in deciding.items()
     }
 
 
@@ -52,9 +72,7 @@ def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> d
     ages = ages_of(tx, list(profile_ids)) if asks_for_age(policy) else {}
     return {
         profile_id: Facts(
-            jurisdictions=frozenset(
-                by_source[each] for each in sources.get(profile_id, ()) if each in by_source
-            ),
+            jurisdictions=frozenset(by_source[each] for each in sources.get(profile_id, ()) if each in by_source),
             has_unique_identifier=profile_id in unique,
             age=ages.get(profile_id),
             is_quarantined=profile_id in quarantined,
@@ -79,27 +97,40 @@ def refresh_verdicts(
 ) -> Outcome:
     """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
     verdicts = current_verdicts(tx, policy, profile_ids, now)
-    return put_in_force(tx, vault, policy, verdicts, now, retired=retired)
+    outcome = put_in_force(tx, vault, verdicts, now, retired=retired)
+    follow(tx, policy, outcome.ended | outcome.begun, now)
+    return outcome
+
+
+def settle_map(
+    tx: Transaction,
+    vault: Vault,
+    policy: Policy,
+    profile_ids: Collection[int],
+    now: datetime,
+    *,
+    retired: Mapping[int, int],
+) -> None:
+    """After anchors moved between these profiles: everything derived from who is who, made anew."""
+    outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now), now, retired=retired)
+    everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
+    follow(tx, policy, everything | outcome.ended | outcome.begun, now)
 
 
 def put_in_force(
     tx: Transaction,
     vault: Vault,
-    policy: Policy,
     verdicts: Mapping[int, Mapping[str, Verdict]],
     now: datetime,
     *,
     retired: Mapping[int, int] | None = None,
 ) -> Outcome:
-    """Make these verdicts the ones in force, and let projections and computed traits follow in the same transaction."""
+    """Make these verdicts the ones in force; `follow` must come after, in the same transaction."""
     pseudonyms = {
         profile_id: each.hex()
         for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
     }
-    outcome = store_verdicts.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired)
-    if outcome.has_changes:
-        _follow(tx, policy, outcome, now)
-    return outcome
+    return store_verdicts.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired)
 
 
 def project_traits(
@@ -108,9 +139,7 @@ def project_traits(
     """Bring the projections' copies of plain traits up to what is stated now."""
     expired_at = now - timedelta(days=policy.retention.traits.keep_for_days)
     allowed = {
-        key: frozenset(
-            name for name, plan in policy.events.traits.items() if purpose.allows(plan.category)
-        )
+        key: frozenset(name for name, plan in policy.events.traits.items() if purpose.allows(plan.category))
         for key, purpose in policy.purposes.items()
     }
     stated = traits_of(tx, list(profile_ids), {key: masks[key] for key in allowed}, expired_at)
@@ -123,9 +152,11 @@ def project_traits(
     )
 
 
-def _follow(tx: Transaction, policy: Policy, outcome: Outcome, now: datetime) -> None:
+def follow(tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], now: datetime) -> None:
+    """Let projections and computed traits follow where a (profile, purpose) began, ended or moved."""
+    if not changed:
+        return
     masks = bits_of(tx)
-    changed = outcome.ended | outcome.begun
     project_traits(tx, policy, masks, {profile_id for profile_id, _ in changed}, now)
     _recompute(tx, compile_traits(policy, masks), changed, now)
 
