@@ -106,6 +106,12 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) ->
                 sql.Identifier("consent", projection_of(purpose)), sql.Literal(purpose)
             )
         )
+        # A pseudonym that reached pg_statistic would outlive its row; partitions do not inherit the setting.
+        tx.bulk(
+            sql.SQL("ALTER TABLE {} ALTER COLUMN reader_pseudonym SET STATISTICS 0").format(
+                sql.Identifier("consent", projection_of(purpose))
+            )
+        )
 
 
 def _empty_projections_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
