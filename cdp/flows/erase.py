@@ -13,7 +13,7 @@ from cdp.consent.store_projection import bits_of
 from cdp.destinations import store as destinations_store
 from cdp.flows.desk import Desk, Person, barrier_of, find_person, unknown_request
 from cdp.flows.hold import classes_held, hold_events
-from cdp.flows.verdicts import refresh_verdicts
+from cdp.flows.verdicts import project_traits, refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
