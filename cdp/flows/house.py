@@ -25,7 +25,7 @@ class House:
     notice: str | None = None
 
 
-def open_house(database: Database, policy: Policy, clock: Clock, *, keys: Path, master_key: str | None = None) -> House:
+def open_house(database: Database, policy: Policy, clock: Clock, *, keys: Path, master_key: bytes | None = None) -> House:
     """Open the vault over the key files in `keys` and put the policy in force; the schema must be current.
 
     Raises the vault's faults for a missing or wrong master key, and never makes one beside a database that holds

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cdp.access.model import Outcome, SourceKind, State
+from cdp.behavior.store_span import AGE
 from cdp.consent.decide import decide, is_permitted
 from cdp.consent.ledger import Ledger, Said
 from cdp.consent.model import Facts, Reason, Record, RecordId, Verdict
@@ -70,6 +71,7 @@ class BatchJudge:
     ledger: Ledger = field(default_factory=lambda: Ledger((), new_id))
     stored: dict[object, bytes] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
+    ages: dict[int, int] = field(default_factory=dict)
 
     def begin(self, _world: World) -> None:
         """Forget what was judged before."""
@@ -77,6 +79,7 @@ class BatchJudge:
         self.ledger = Ledger(self.known.records, new_id)
         self.stored.clear()
         self.changed.clear()
+        self.ages.clear()
 
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
@@ -87,6 +90,9 @@ class BatchJudge:
             work.is_other_body = earlier != work.message.body_digest
             return False
         acts = self._new_acts(world, work)
+        age = work.classified.plain_traits.get(AGE)
+        if isinstance(age, int | float):
+            self.ages[born] = int(age)
         person = self._person(world, work, proposal, born, acts)
         bits, reason = self._bits(work, person.verdicts)
         if not bits:
@@ -99,7 +105,7 @@ class BatchJudge:
             return True
         self.stored[work.event_id] = work.message.body_digest
         self._add(acts)
-        if proposal is not None or acts:
+        if proposal is not None or acts or AGE in work.classified.plain_traits:
             self.people[born] = person
             self.changed.add(born)
             if proposal is not None:
@@ -119,7 +125,7 @@ class BatchJudge:
     def _person(self, world: World, work: Work, proposal: Proposal | None, born: int, acts: list[Record]) -> _Person:
         """The person that the message would belong to, with the verdicts that its own acts would give."""
         current = self.people.get(born)
-        if proposal is None and not acts:
+        if proposal is None and not acts and AGE not in work.classified.plain_traits:
             return current or _Person(frozenset(), frozenset(), self._standing(world, born))
         parts = (born, *proposal.absorbed) if proposal is not None else (born,)
         seen = frozenset(work.members)
@@ -137,7 +143,8 @@ class BatchJudge:
         return _Person(seen, jurisdictions, self._decide(world, owned, seen, acts, facts))
 
     def _facts(self, world: World, parts: Sequence[int], owned: set[int], jurisdictions: frozenset[str]) -> Facts:
-        ages = [self.known.ages[part] for part in parts if part in self.known.ages]
+        stated = [self.ages.get(part, self.known.ages.get(part)) for part in parts]
+        ages = [age for age in stated if age is not None]
         return Facts(
             jurisdictions=jurisdictions,
             has_unique_identifier=any(world.types[each] in self.plan.rules.unique for each in owned),

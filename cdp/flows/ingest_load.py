@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from cdp.access import store as access_store
 from cdp.access.model import Outcome, State
 from cdp.behavior import store as behavior_store
+from cdp.behavior.store_span import AGE, ages_of
 from cdp.consent import store as consent_store
 from cdp.consent import store_verdicts
 from cdp.consent.model import Reason, Verdict
 from cdp.flows.ingest_judge import Known
 from cdp.flows.ingest_work import Carried, Plan, Work, members_digest
+from cdp.flows.verdicts import asks_for_age
 from cdp.identity import store, store_map
 from cdp.identity.model import Step
 from cdp.identity.resolve import Group, Past, World
@@ -132,7 +134,10 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
         records=consent_store.records_of(tx, list(asked)),
         seen={scene.births[each]: frozenset(found) for each, found in seen.items()},
         jurisdictions={scene.births[each]: found for each, found in jurisdictions.items()},
-        ages={},
+        ages={
+            scene.births[each]: age
+            for each, age in (ages_of(tx, at_stake) if at_stake and asks_for_age(scene.plan.policy) else {}).items()
+        },
         quarantined=frozenset(each.born for each in scene.profiles.values() if each.is_quarantined),
         standing={scene.births[each]: found for each, found in _standing(tx, others).items()},
         bits=bits,
@@ -154,9 +159,10 @@ def _standing(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[s
 
 
 def is_novel(scene: Scene, work: Work) -> bool:
-    """Whether a work's people must be looked at: an anchor not settled yet, or something said about consent."""
+    """Whether a work's people must be looked at: an anchor not settled yet, or something said that verdicts depend on."""
     anchor = scene.anchors.get(work.digest)
-    return anchor is None or not anchor.is_settled or bool(work.signals.acts)
+    says_something = bool(work.signals.acts) or AGE in work.classified.plain_traits
+    return anchor is None or not anchor.is_settled or says_something
 
 
 def _find_identifiers(tx: Transaction, vault: Vault, scene: Scene, works: Sequence[Work]) -> None:

@@ -15,23 +15,22 @@ from cdp.behavior.model import EVENT_NAMES, Entry, Term
 from cdp.behavior.store_terms import intern_terms
 from cdp.behavior.traits import TraitPlan
 from cdp.consent import store as consent_store
-from cdp.consent import store_verdicts
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import Scene
 from cdp.flows.ingest_work import Plan, Work
-from cdp.identity import store, store_map
+from cdp.flows.verdicts import follow, project_traits, put_in_force, refresh_verdicts, settle_map
+from cdp.identity import store, store_map, store_seen
 from cdp.identity.model import EvidenceRow, Ignored, Rule
 from cdp.identity.partition import Partition, partition_of
 from cdp.identity.resolve import Proposal, Run
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
-from cdp.vault.pseudonym import GRAPH, reader
+from cdp.vault.pseudonym import GRAPH
 from cdp.vault.seal import Place
 from cdp.vault.strongroom import Item, Vault
 
 IDENTIFIER_PLACE = Place("identity.identifier", "sealed")
 MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
-MARKETER = reader("marketer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,9 @@ class Writing:
         store.insert_anchors(self.tx, anchors)
         store.note_sources(self.tx, {(work.anchor_id, int(work.message.source.source_id)) for work in stored})
         self._write_evidence()
-        self._write_consent()
+        changed = self._write_consent(fresh)
         self._write_events(stored)
+        self._follow(stored, changed)
 
     def profile_at(self, born: int) -> int:
         """The profile that a birth means at the end of the batch."""
@@ -265,24 +265,45 @@ class Writing:
                 )
         return rows
 
-    def _write_consent(self) -> None:
+    def _write_consent(self, fresh: Sequence[store_map.NewProfile]) -> set[tuple[int, str]]:
+        """Ledger and verdicts; gives the (profile, purpose) pairs that projections and traits must follow."""
         added, repeated = self.judge.ledger.added, self.judge.ledger.repeated
         consent_store.append(self.tx, added)
         consent_store.repeat(self.tx, repeated)
+        if self.scene.closure is not None:
+            return set()
         world = self.run.world
         changed = {self.scene.profile_of[born]: self.judge.verdicts_of(world, born) for born in self.judge.changed}
         retired = {
             self.scene.profile_of[born]: self.profile_at(born) for born in world.became if born in self.scene.profile_of
         }
-        if changed or retired:
-            pseudonyms = self.vault.reader_pseudonyms(MARKETER, list(changed))
-            store_verdicts.put_verdicts(
-                self.tx,
-                changed,
-                {profile_id: each.hex() for profile_id, each in zip(changed, pseudonyms, strict=True)},
-                self.now,
-                retired=retired,
-            )
+        if not changed and not retired:
+            return set()
+        outcome = put_in_force(self.tx, self.vault, changed, self.now, retired=retired)
+        newborn = {each.profile_id for each in fresh}
+        return {pair for pair in outcome.ended | outcome.begun if pair[0] not in newborn}
+
+    def _follow(self, stored: Sequence[Work], changed: set[tuple[int, str]]) -> None:
+        """Let everything derived follow, now that events and traits are written."""
+        policy = self.plan.policy
+        if self.scene.closure is not None:
+            partition = partition_of(self.run, self.scene.profile_of)
+            settle_map(self.tx, self.vault, policy, partition.alive, self.now, retired=partition.retired)
+        else:
+            follow(self.tx, policy, changed, self.now)
+        told = {each.identifier_id for each in (*self.judge.ledger.added, *self.judge.ledger.repeated)}
+        others = store_seen.profiles_decided_by(self.tx, told) - {
+            self.scene.profile_of[born] for born in self.judge.changed
+        }
+        if others:
+            refresh_verdicts(self.tx, self.vault, policy, others, self.now)
+        stating = {
+            self.profile_at(self.run.world.landed.get(work.anchor_id, self.run.world.landing.get(work.anchor_id, 0)))
+            for work in stored
+            if work.classified.plain_traits
+        }
+        if stating:
+            project_traits(self.tx, policy, self.memory.masks, stating, self.now)
 
     def _write_events(self, stored: Sequence[Work]) -> None:
         if not stored:

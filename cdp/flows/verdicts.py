@@ -164,7 +164,7 @@ def follow(tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]]
 def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], now: datetime) -> None:
     """Computed traits of a purpose hang on where its permission begins."""
     purposes = {purpose for _, purpose in pairs}
-    anchors = identity_store.anchors_of(tx, {profile_id for profile_id, _ in pairs})
+    anchors = store_seen.anchors_of(tx, {profile_id for profile_id, _ in pairs})
     recompute_buckets(
         tx,
         plan,

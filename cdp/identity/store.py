@@ -348,3 +348,131 @@ def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: 
             "UPDATE identity.identifier SET is_shared = %(is_shared)s WHERE identifier_id = ANY(%(ids)s::bigint[])",
             {"ids": list(identifier_ids), "is_shared": is_shared},
         )
+
+
+class SealedIdentifier(NamedTuple):
+    """An identifier with its value as it lies in the store."""
+
+    identifier_id: int
+    type: str
+    sealed: bytes
+    is_shared: bool
+
+
+def sealed_of(tx: Transaction, identifier_ids: Collection[int]) -> list[SealedIdentifier]:
+    """The sealed values of these identifiers."""
+    rows = tx.bulk(
+        """
+        SELECT identifier_id, type, sealed, is_shared
+        FROM identity.identifier
+        WHERE identifier_id = ANY(%(ids)s::bigint[])
+        """,
+        {"ids": list(identifier_ids)},
+    )
+    return [SealedIdentifier(*row) for row in rows]
+
+
+class SealedResolution(NamedTuple):
+    """Where a recorded step came from."""
+
+    sequence: int
+    anchor_id: int
+    source_id: int
+    received_at: datetime
+    message_sealed: bytes
+    policy_fingerprint: bytes
+
+
+def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, SealedResolution]:
+    """The messages behind these steps of the recorded sequence."""
+    rows = tx.bulk(
+        """
+        SELECT sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint
+        FROM identity.resolution
+        WHERE sequence = ANY(%(sequences)s::bigint[])
+        """,
+        {"sequences": list(sequences)},
+    )
+    return {row[0]: SealedResolution(*row) for row in rows}
+
+
+def quarantined(tx: Transaction, limit: int) -> list[tuple[int, int]]:
+    """Profiles beyond the bounds with the number of their identifiers, largest first."""
+    rows = tx.bulk(
+        """
+        SELECT p.profile_id, count(l.identifier_id)::int
+        FROM identity.profile AS p
+        LEFT JOIN identity.link AS l USING (profile_id)
+        WHERE p.is_quarantined AND p.merged_into IS NULL
+        GROUP BY p.profile_id
+        ORDER BY 2 DESC, 1
+        LIMIT %(limit)s
+        """,
+        {"limit": limit},
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def shared(tx: Transaction, limit: int) -> list[tuple[int, str, int]]:
+    """Shared identifiers, with their type and the number of profiles ever seen with each, most first."""
+    rows = tx.bulk(
+        """
+        SELECT i.identifier_id, i.type, count(DISTINCT c.profile_id)::int
+        FROM identity.identifier AS i
+        LEFT JOIN identity.anchor_member AS m USING (identifier_id)
+        LEFT JOIN identity.canonical AS c USING (anchor_id)
+        WHERE i.is_shared
+        GROUP BY i.identifier_id, i.type
+        ORDER BY 3 DESC, 1
+        LIMIT %(limit)s
+        """,
+        {"limit": limit},
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def put_apart(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime) -> None:
+    """Keep these pairs apart from now on."""
+    ordered = [(min(pair), max(pair)) for pair in pairs]
+    tx.bulk(
+        """
+        INSERT INTO identity.never (identifier_id, other_identifier_id, created_at)
+        SELECT one, other, %(now)s FROM unnest(%(ones)s::bigint[], %(others)s::bigint[]) AS pair (one, other)
+        ON CONFLICT DO NOTHING
+        """,
+        {"ones": [pair[0] for pair in ordered], "others": [pair[1] for pair in ordered], "now": now},
+    )
+
+
+def let_together(tx: Transaction, one: int, other: int) -> bool:
+    """Take a `never` back; False when there was none."""
+    rows = tx.bulk(
+        """
+        DELETE FROM identity.never
+        WHERE identifier_id = %(one)s AND other_identifier_id = %(other)s
+        RETURNING 1
+        """,
+        {"one": min(one, other), "other": max(one, other)},
+    )
+    return bool(rows)
+
+
+def owners_of(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, int]:
+    """The profile that owns each of these identifiers; those without one are absent."""
+    rows = tx.bulk(
+        "SELECT identifier_id, profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(identifier_ids)},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def anchor_counts(tx: Transaction, profile_ids: Collection[int]) -> dict[int, int]:
+    """How many anchors each profile has."""
+    rows = tx.bulk(
+        """
+        SELECT profile_id, count(*)::int FROM identity.canonical
+        WHERE profile_id = ANY(%(ids)s::bigint[]) GROUP BY profile_id
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return {row[0]: row[1] for row in rows}

@@ -248,3 +248,33 @@ def unsettle(tx: Transaction, anchor_ids: Collection[int]) -> None:
             "UPDATE identity.anchor SET is_settled = FALSE WHERE anchor_id = ANY(%(ids)s::bigint[]) AND is_settled",
             {"ids": list(anchor_ids)},
         )
+
+
+def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> dict[int, int]:
+    """The profile of every owned identifier, or of those among these."""
+    rows = tx.bulk(
+        """
+        SELECT identifier_id, profile_id FROM identity.link
+        WHERE %(all)s OR identifier_id = ANY(%(ids)s::bigint[])
+        """,
+        {"all": identifier_ids is None, "ids": list(identifier_ids or ())},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def release(tx: Transaction, profile_ids: Collection[int]) -> None:
+    """Let profiles out of quarantine that no longer go beyond any bound."""
+    if profile_ids:
+        tx.bulk(
+            """
+            UPDATE identity.profile SET is_quarantined = FALSE
+            WHERE profile_id = ANY(%(ids)s::bigint[]) AND is_quarantined
+            """,
+            {"ids": list(profile_ids)},
+        )
+
+
+def owned_by(tx: Transaction, profile_id: int) -> list[int]:
+    """The identifiers that a profile owns."""
+    rows = tx.bulk("SELECT identifier_id FROM identity.link WHERE profile_id = %(id)s", {"id": profile_id})
+    return [row[0] for row in rows]

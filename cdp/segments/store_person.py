@@ -1,21 +1,17 @@
-"""SQL that tells which segments some profiles are in."""
+"""SQL of one person's memberships."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
+
+from sqlalchemy import select
 
 from cdp.kit.db import Transaction
+from cdp.schema.segments import membership
 
 
-def memberships_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, list[str]]:
-    """The keys of the segments that each profile is in, in order; profiles in none are absent."""
+def memberships_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[str]]:
+    """The keys of the segments in which these profiles are stored as members."""
     found: dict[int, list[str]] = {}
-    for profile_id, key in tx.bulk(
-        """
-        SELECT profile_id, key
-        FROM segments.membership
-        WHERE profile_id = ANY(%(profiles)s::bigint[])
-        ORDER BY key
-        """,
-        {"profiles": list(profile_ids)},
-    ):
+    asked = select(membership.c.profile_id, membership.c.key).where(membership.c.profile_id.in_(list(profile_ids)))
+    for profile_id, key in tx.all(asked.order_by(membership.c.key)) if profile_ids else ():
         found.setdefault(profile_id, []).append(key)
     return found

@@ -1,0 +1,171 @@
+"""The journey of looking one person up: what is held, and for which purposes. It is logged like every read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from cdp.audit import store as audit_store
+from cdp.behavior import store as behavior_store
+from cdp.behavior.model import StatedTrait, Term
+from cdp.behavior.rules import instant_of
+from cdp.behavior.store_computed import computed_of
+from cdp.behavior.store_span import spans_of
+from cdp.behavior.store_traits import stated_of
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store_projection import bits_of
+from cdp.flows.house import House
+from cdp.flows.people import find_profile, open_identifiers, unknown_profile
+from cdp.flows.verdicts import current_verdicts
+from cdp.identity import store as identity_store
+from cdp.identity import store_map, store_seen
+from cdp.identity.model import Identifier
+from cdp.kit.canonical import instant_text
+from cdp.kit.db import Transaction
+from cdp.kit.ids import decode_id, encode_id
+from cdp.policy.model import PropertyType
+from cdp.segments.store_person import memberships_of
+from cdp.vault.strongroom import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """What is in force for one purpose."""
+
+    allowed: bool
+    reason: str
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldIdentifier:
+    """An identifier of a profile; `value` is None once its key is shredded."""
+
+    type: str
+    value: str | None
+    is_shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One profile in full, as privacy staff see it."""
+
+    profile: str
+    anchors: int
+    identifiers: tuple[HeldIdentifier, ...]
+    traits: Mapping[str, Any]
+    computed_traits: Mapping[str, Any]
+    consents: Mapping[str, Stance]
+    segments: tuple[str, ...]
+    events: int
+    first_seen_at: datetime | None
+    last_seen_at: datetime | None
+    is_quarantined: bool
+
+
+def look_up(house: House, identifier: Identifier, *, actor: str) -> Shown:
+    """The profile of an identifier. Raises the fault `unknown_profile` (404)."""
+    with house.database.transaction() as tx:
+        _, profile_id = find_profile(tx, house.vault, identifier)
+        return _logged(tx, house, profile_id, actor)
+
+
+def look_up_profile(house: House, profile: str, *, actor: str) -> Shown:
+    """The profile that an outward profile id means today, retired ids included."""
+    number = decode_id("prf", profile)
+    with house.database.transaction() as tx:
+        profile_id = None if number is None else identity_store.resolve_retired(tx, number)
+        if profile_id is None:
+            raise unknown_profile()
+        return _logged(tx, house, profile_id, actor)
+
+
+def show(tx: Transaction, house: House, profile_id: int) -> Shown:
+    """One profile, without logging: for journeys that log their own reading."""
+    now = house.clock.now()
+    links = store_map.owned_by(tx, profile_id)
+    opened = open_identifiers(tx, house.vault, links)
+    span = spans_of(tx, [profile_id])[profile_id]
+    (known,) = identity_store.profiles(tx, [profile_id])
+    masks = bits_of(tx)
+    verdicts = current_verdicts(tx, house.policy, [profile_id], now).get(profile_id, {})
+    computed = computed_of(tx, compile_traits(house.policy, masks), [profile_id], now)[profile_id]
+    return Shown(
+        profile=encode_id("prf", profile_id),
+        anchors=identity_store.anchor_counts(tx, [profile_id]).get(profile_id, 0),
+        identifiers=tuple(
+            HeldIdentifier(each.type, each.value, each.is_shared)
+            for each in sorted(opened.values(), key=lambda each: (each.type, each.value or ""))
+        ),
+        traits=_traits(tx, house, profile_id),
+        computed_traits={key: _outward(house, key, value) for key, value in sorted(computed.items())},
+        consents={
+            key: Stance(each.allowed, each.reason.value, each.since, each.until) for key, each in verdicts.items()
+        },
+        segments=tuple(memberships_of(tx, [profile_id]).get(profile_id, ())),
+        events=span.events,
+        first_seen_at=span.first_at,
+        last_seen_at=span.last_at,
+        is_quarantined=known.is_quarantined,
+    )
+
+
+def _logged(tx: Transaction, house: House, profile_id: int, actor: str) -> Shown:
+    shown = show(tx, house, profile_id)
+    audit_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, house.clock.now())
+    return shown
+
+
+def _traits(tx: Transaction, house: House, profile_id: int) -> dict[str, Any]:
+    """Every stated trait, opened; of several statements a rectified one wins, then the latest."""
+    anchors = store_seen.anchors_of(tx, [profile_id]).get(profile_id, [])
+    vocabularies = {
+        name: plan.vocabulary for name, plan in house.policy.events.traits.items() if plan.vocabulary is not None
+    }
+    winners: dict[str, StatedTrait] = {}
+    for stated in stated_of(tx, anchors, vocabularies):
+        held = winners.get(stated.name)
+        if held is None or _rank(held) < _rank(stated):
+            winners[stated.name] = stated
+    sealed = [each for each in winners.values() if each.sealed is not None]
+    keys = house.vault.keys_for(tx, [each.anchor_id for each in sealed])
+    opened = house.vault.open_many(
+        keys,
+        behavior_store.TRAIT,
+        [
+            Item(each.anchor_id, behavior_store.trait_row(each.anchor_id, each.name), each.sealed or b"")
+            for each in sealed
+        ],
+    )
+    values = {
+        each.name: None if raw is None else msgspec.json.decode(raw) for each, raw in zip(sealed, opened, strict=True)
+    }
+    return {
+        name: values[name] if each.sealed is not None else _stated(house, name, each.plain)
+        for name, each in sorted(winners.items())
+    }
+
+
+def _rank(stated: StatedTrait) -> tuple[object, ...]:
+    return (stated.is_rectified, stated.occurred_at, stated.received_at, stated.event_id)
+
+
+def _stated(house: House, name: str, value: object) -> object:
+    plan = house.policy.events.traits.get(name)
+    return _written(value, is_instant=plan is not None and plan.type is PropertyType.INSTANT)
+
+
+def _outward(house: House, key: str, value: object) -> object:
+    trait = house.policy.traits[key]
+    return _written(value, is_instant=house.policy.value_type(trait) is PropertyType.INSTANT)
+
+
+def _written(value: object, *, is_instant: bool) -> object:
+    if isinstance(value, Term):
+        return value.text
+    if is_instant and isinstance(value, int | float) and not isinstance(value, bool):
+        return instant_text(instant_of(value))
+    return value
