@@ -136,7 +136,9 @@ def _invalid(frame: Frame, reason: Reason) -> Invalid:
 
 def _digest(body: dict[str, Any], frame: Frame) -> bytes:
     """SHA-256 of what the sender stated, without what a retry of the same message changes, whatever the key order."""
-    stated = {key: value for key, value in body.items() if key not in _VOLATILE_KEYS}
+    stated = body.copy()
+    for key in _VOLATILE_KEYS:
+        stated.pop(key, None)
     if frame.kind is not None:
         stated["type"] = frame.kind
     return sha256(_encode(stated))
@@ -171,7 +173,8 @@ def _ids(body: dict[str, Any]) -> Reason | None:
     for key in _ID_KEYS:
         if key not in body:
             continue
-        text = _text(body[key])
+        value = body[key]
+        text = value if type(value) is str else _text(value)
         if text is None:
             return Reason.ID_NOT_TEXT
         if "\x00" in text:
