@@ -107,7 +107,7 @@ def install_node_clients() -> None:
     folder.mkdir(exist_ok=True)
     for file in NODE_FILES:
         shutil.copy(file, folder)
-    arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    arguments = ["ci", "--ignore-scripts", "--no-update-notifier", "--no-audit", "--no-fund", "--loglevel=error"]
     if not has_home():
         arguments.append(f"--cache={VENV / 'npm-cache'}")
     must([npm, *arguments], cwd=folder)
