@@ -66,6 +66,38 @@ def grant_reading(tx: Transaction) -> bool:
     return True
 
 
+def end_older_readers(tx: Transaction) -> int | None:
+    """End the sessions of marketers whose snapshot is older than a withdrawal that is not settled yet.
+
+    Tells how many; None when the store's role may neither see nor end them (it needs the roles
+    pg_read_all_stats and pg_signal_backend). To be called within five seconds of a withdrawal's answer.
+    """
+    (row,) = tx.bulk(
+        """
+        SELECT pg_has_role('pg_read_all_stats', 'USAGE') AND pg_has_role('pg_signal_backend', 'USAGE')
+           AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s)
+        """,
+        {"role": MARKETER},
+    )
+    if not row[0]:
+        return None
+    rows = tx.bulk(
+        """
+        -- a snapshot that cannot see the newest withdrawal holds back an older transaction id
+        SELECT pg_terminate_backend(a.pid)
+        FROM pg_stat_activity AS a
+        WHERE a.backend_xmin IS NOT NULL
+          AND a.usename IS NOT NULL
+          AND pg_has_role(a.usesysid, %(role)s, 'MEMBER')
+          AND NOT (SELECT rolsuper FROM pg_roles WHERE oid = a.usesysid)
+          AND a.usesysid <> current_user::regrole
+          AND age(a.backend_xmin) >= (SELECT min(age(w.xmin)) FROM consent.withdrawal AS w)
+        """,
+        {"role": MARKETER},
+    )
+    return len(rows)
+
+
 def _bits(tx: Transaction) -> dict[str, int]:
     return {row[0]: row[1] for row in tx.bulk("SELECT purpose, bit FROM consent.purpose")}
 

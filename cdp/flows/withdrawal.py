@@ -1,0 +1,85 @@
+"""The worker's half of a withdrawal: what was stored for the purpose is erased within a day of the answer.
+
+The answer itself already took the person out of the projection. Here the purpose's bit is taken from
+earlier events and stated traits, what is left without any purpose is deleted, and computed traits follow.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from cdp.audit import store as audit_store
+from cdp.behavior.store_events import clear_bits
+from cdp.behavior.store_traits import clear_trait_bits
+from cdp.consent import store_projection, store_verdicts
+from cdp.consent.store_verdicts import Withdrawal
+from cdp.flows.desk import Desk
+from cdp.flows.verdicts import follow
+from cdp.identity import store as identity_store
+from cdp.identity import store_seen
+from cdp.kit.db import Transaction
+
+_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What one step did: withdrawals settled, events and stated traits deleted, events that lost a purpose."""
+
+    withdrawals: int
+    events_deleted: int
+    events_cleared: int
+    traits_deleted: int
+
+
+def clear_withdrawn(desk: Desk, now: datetime, *, withdrawals_max: int = 200) -> Cleared:
+    """Erase for their purpose what at most `withdrawals_max` withdrawals left behind, oldest first.
+
+    One transaction; a kill leaves it all to the next call. Nothing to do: all counts are 0.
+    """
+    with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
+        due = store_verdicts.withdrawals(tx, withdrawals_max)
+        if not due:
+            return Cleared(0, 0, 0, 0)
+        anchors = store_seen.anchors_of(tx, {each.profile_id for each in due})
+        masks = store_projection.bits_of(tx)
+        deleted = cleared = traits = 0
+        for (purpose, before), each in _grouped(due).items():
+            mine = [anchor for profile_id in each for anchor in anchors.get(profile_id, ())]
+            events = clear_bits(tx, mine, masks[purpose], before)
+            deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
+            traits += clear_trait_bits(tx, mine, masks[purpose], before)
+        follow(tx, desk.policy, {(each.profile_id, each.purpose) for each in due}, now)
+        store_verdicts.settle(tx, [each.withdrawal_id for each in due])
+        _log(tx, due, now)
+        return Cleared(len(due), deleted, cleared, traits)
+
+
+def turn_out_readers(desk: Desk) -> int | None:
+    """End the sessions of marketers that still see somebody who withdrew; how many, None when not allowed to."""
+    with desk.database.transaction() as tx:
+        return store_projection.end_older_readers(tx)
+
+
+def _grouped(due: Iterable[Withdrawal]) -> dict[tuple[str, datetime], set[int]]:
+    """Profiles by purpose and by the instant before which nothing may be left: ever, or until permitted again."""
+    groups: dict[tuple[str, datetime], set[int]] = {}
+    for each in due:
+        groups.setdefault((each.purpose, each.since or _EVER), set()).add(each.profile_id)
+    return groups
+
+
+def _log(tx: Transaction, due: Iterable[Withdrawal], now: datetime) -> None:
+    counts: dict[str, int] = {}
+    for each in due:
+        counts[each.purpose] = counts.get(each.purpose, 0) + 1
+    audit_store.append_many(
+        tx,
+        [
+            {"kind": "consent.cleared", "actor": "worker", "purpose": purpose, "count": count}
+            for purpose, count in sorted(counts.items())
+        ],
+        now,
+    )
