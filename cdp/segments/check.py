@@ -12,8 +12,19 @@ from cdp.policy.model import EventPlan, Keep, PropertyPlan, Purpose
 from cdp.segments import ast
 from cdp.segments.catalogue import Catalogue, Kind, kind_of_literal
 from cdp.segments.model import Rejection
+from cdp.segments.parse import parse
 
 MAX_NODES = 1_000
+
+
+def understand(
+    where: str, catalogue: Catalogue, purpose: str, *, key: str | None = None, now: datetime | None = None
+) -> ast.Condition | tuple[Rejection, ...]:
+    """Read a text and check it: its meaning, or everything that is wrong with it."""
+    condition = parse(where)
+    if isinstance(condition, Rejection):
+        return (condition,)
+    return check(condition, catalogue, purpose, key=key, now=now) or condition
 
 
 def check(

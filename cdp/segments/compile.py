@@ -16,6 +16,7 @@ from cdp.segments import ast, compile_events
 from cdp.segments.catalogue import Catalogue
 from cdp.segments.compile_scope import Ground, Shared, names_in
 from cdp.segments.compile_values import Boolean, Column, plain, test
+from cdp.segments.explain import parts_of
 from cdp.segments.interpret import sample_threshold
 
 __all__ = ["Compiled", "Ground", "compile_segment", "names_in", "sql_text"]
@@ -49,7 +50,7 @@ def compile_segment(
 ) -> Compiled:
     """Compile a checked condition; `only` limits the answer to some profiles."""
     ids = None if only is None else tuple(only)
-    parts = condition.terms if isinstance(condition, ast.And) else (condition,)
+    parts = parts_of(condition)
 
     def scope() -> _Scope:
         return _Scope(Shared(catalogue, ground, now, ids), purpose)
@@ -74,7 +75,7 @@ def compile_segment(
 
 def sql_text(statement: Select[Any]) -> str:
     """The statement with its values written out, for people to read."""
-    dialect = postgresql.dialect(paramstyle="pyformat")  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 

@@ -30,6 +30,17 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """What somebody wants a segment to be; the condition travels beside it."""
+
+    key: SegmentKey
+    name: str
+    purpose: str
+    author: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A definition in force."""
 
@@ -84,7 +95,6 @@ class Preview:
     share: float | None
     conditions: tuple[Step, ...]
     refused_by_reason: Mapping[str, Size]
-    sample: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +119,8 @@ class MemberPage:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What evaluating a segment changed."""
+    """How many profiles an evaluation let in and out."""
 
     key: SegmentKey
-    entered: tuple[int, ...]
-    exited: tuple[int, ...]
+    entered: int
+    exited: int

@@ -1,0 +1,240 @@
+"""SQL of membership: who is in since when, what changed, and what a condition would give."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CTE, Select, bindparam, delete, exists, func, insert, literal, select, text, union_all, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import Executable
+from sqlalchemy.sql.selectable import GenerativeSelect
+from sqlalchemy.types import BigInteger
+
+from cdp.kit.db import Transaction
+from cdp.schema.consent import permitted
+from cdp.schema.segments import membership, membership_change
+from cdp.segments import disclose
+from cdp.segments.catalogue import Catalogue
+from cdp.segments.compile import Compiled
+from cdp.segments.model import Member, MemberPage, Preview, Refresh, Segment, Size, Step
+from cdp.segments.printer import write
+
+LIMIT_MAX = 1_000
+
+_REFUSED = text(
+    """
+    SELECT reason, count(*), bit_xor(profile_id)
+    FROM (
+        SELECT who.profile_id,
+               coalesce(refused.reason, CASE WHEN permitted.until <= :now THEN 'expired' ELSE :silent END) AS reason
+        FROM identity.profile AS who
+        LEFT JOIN consent.permitted AS permitted ON permitted.profile_id = who.profile_id AND permitted.purpose = :purpose
+        LEFT JOIN consent.refused AS refused ON refused.profile_id = who.profile_id AND refused.purpose = :purpose
+        WHERE who.merged_into IS NULL
+          AND (permitted.profile_id IS NULL OR permitted.since > :now OR permitted.until <= :now)
+    ) AS left_out
+    GROUP BY reason
+    ORDER BY reason
+    """
+)
+
+_BEFORE_PERMITTED = text(
+    """
+    WITH stale AS (
+        DELETE FROM segments.membership AS old
+        USING consent.permitted AS permitted
+        WHERE old.key = :key AND permitted.profile_id = old.profile_id AND permitted.purpose = ANY(:purposes)
+          AND old.since < permitted.since
+        RETURNING old.profile_id, old.version
+    )
+    INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at)
+    SELECT DISTINCT profile_id, :key, version, 'exited', CAST(:now AS timestamptz) FROM stale
+    """
+)
+
+
+def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, purpose: str, now: datetime) -> Preview:
+    """What a condition would give: sizes as they may be shown, part by part, and who is refused why."""
+    row = tx.one_or_none(compiled.funnel)
+    assert row is not None
+
+    def shown(at: int) -> Size:
+        return _shown(row[at], row[at + 1], catalogue)
+
+    steps = tuple(Step(write(part), shown(2 + 4 * at), shown(4 + 4 * at)) for at, part in enumerate(compiled.parts))
+    whole, size = shown(0), steps[-1].together
+    return Preview(size, whole, disclose.share(size, whole), steps, _refused_by_reason(tx, catalogue, purpose, now))
+
+
+def sample(tx: Transaction, compiled: Compiled, limit: int) -> tuple[str, ...]:
+    """Pseudonyms of a few who are in; ask only when the size may be shown."""
+    return tuple(row[0] for row in tx.all(compiled.pseudonyms(min(limit, LIMIT_MAX))))
+
+
+def refresh(
+    tx: Transaction,
+    segment: Segment,
+    compiled: Compiled,
+    purposes: Sequence[str],
+    now: datetime,
+    *,
+    only: Sequence[int] | None = None,
+) -> Refresh:
+    """Bring the stored membership of a segment up to date, and note who entered and who left.
+
+    `purposes` are those of the segment and of the segments it asks for. A membership from before the present
+    permission ends first: it rested on what was withdrawn. Hold `store.lock` before. `only` is as compiled.
+    """
+    stale = tx.run(_BEFORE_PERMITTED, {"key": segment.key, "purposes": list(purposes), "now": now})
+    gone, entered = tx.all(_difference(segment, compiled.members, now, only))[0]
+    return Refresh(segment.key, entered, gone + stale)
+
+
+def members(
+    tx: Transaction,
+    segment: Segment,
+    purposes: Sequence[str],
+    catalogue: Catalogue,
+    now: datetime,
+    *,
+    after: str | None,
+    limit: int,
+) -> MemberPage:
+    """A page of members in order of reader pseudonym: those permitted at this instant, whatever is stored.
+
+    Withheld when there are fewer than the minimum.
+    """
+    limit = max(1, min(limit, LIMIT_MAX))
+    standing = _standing(segment, purposes, now)
+    minimum = catalogue.minimum_size
+    enough = select(func.count()).select_from(standing.limit(minimum).subquery())
+    if tx.scalar(enough) < minimum:
+        return MemberPage((), None, f"the segment has fewer than {minimum} members, so none is listed")
+    page = standing if after is None else standing.where(permitted.c.reader_pseudonym > after)
+    rows = tx.all(page.order_by(permitted.c.reader_pseudonym).limit(limit + 1))
+    found = tuple(Member(pseudonym, since) for pseudonym, since in rows[:limit])
+    return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None, None)
+
+
+def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], catalogue: Catalogue, now: datetime) -> Size:
+    """How many members there are, as it may be shown."""
+    standing = _standing(segment, purposes, now).with_only_columns(membership.c.profile_id).subquery()
+    row = tx.one_or_none(select(func.count(), func.bit_xor(standing.c.profile_id)))
+    assert row is not None
+    return _shown(row[0], row[1], catalogue)
+
+
+def profile_under(tx: Transaction, purpose: str, reader_pseudonym: str) -> int | None:
+    """The profile that a reader pseudonym of a purpose stands for; None when nobody permitted has it."""
+    found: int | None = tx.scalar(
+        select(permitted.c.profile_id).where(
+            permitted.c.purpose == purpose, permitted.c.reader_pseudonym == reader_pseudonym
+        )
+    )
+    return found
+
+
+def verdicts(tx: Transaction, compiled: Compiled) -> dict[int, tuple[bool | None, ...]]:
+    """The truth of each part for each permitted profile that the compilation was limited to."""
+    return {row[0]: tuple(row[1:]) for row in tx.all(compiled.verdicts)}
+
+
+def plan_of(tx: Transaction, statement: Select[Any]) -> str:
+    """How PostgreSQL would run a statement, without running it."""
+    return "\n".join(row[0] for row in tx.all(_Explain(statement)))
+
+
+class _Explain(Executable, GenerativeSelect):
+    """EXPLAIN of a statement; it only plans."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(_Explain)
+def _explain(element: _Explain, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"EXPLAIN {compiler.process(element.statement, **kw)}"
+
+
+def _shown(count: int, cell: int | None, catalogue: Catalogue) -> Size:
+    return disclose.size(count, cell, minimum=catalogue.minimum_size, round_to=catalogue.round_to)
+
+
+def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, now: datetime) -> Mapping[str, Size]:
+    """Silence has a reason too: nobody granted, or no unique identifier where one is needed."""
+    found = catalogue.purpose(purpose)
+    silent = "no_unique_identifier" if found is not None and found.needs_unique_identifier else "no_grant"
+    rows = tx.all(_REFUSED, {"now": now, "purpose": purpose, "silent": silent})
+    return {reason: _shown(count, cell, catalogue) for reason, count, cell in rows}
+
+
+def _standing(segment: Segment, purposes: Sequence[str], now: datetime) -> Select[tuple[str, datetime]]:
+    """Stored members who are permitted now for every purpose, and were not let in before that began."""
+    statement = (
+        select(permitted.c.reader_pseudonym, membership.c.since)
+        .join_from(membership, permitted, permitted.c.profile_id == membership.c.profile_id)
+        .where(membership.c.key == segment.key, permitted.c.purpose == segment.purpose, *_holds(permitted, now))
+    )
+    for other in sorted(set(purposes) - {segment.purpose}):
+        also = permitted.alias()
+        is_permitted = exists().where(
+            also.c.profile_id == membership.c.profile_id, also.c.purpose == other, *_holds(also, now)
+        )
+        statement = statement.where(is_permitted)
+    return statement
+
+
+def _holds(table: Any, now: datetime) -> tuple[Any, ...]:
+    ends = table.c.until.is_(None) | (table.c.until > now)
+    return table.c.since <= now, ends, membership.c.since >= table.c.since
+
+
+def _difference(
+    segment: Segment, found_now: Select[tuple[int]], now: datetime, only: Sequence[int] | None
+) -> Select[tuple[int, int]]:
+    """One statement: evaluate, delete who left, insert who entered, renew the version of who stayed, note the changes."""
+    found = found_now.cte("found")
+    is_found = exists().where(found.c.profile_id == membership.c.profile_id)
+    mine = membership.c.key == segment.key
+    left = delete(membership).where(mine, ~is_found)
+    if only is not None:
+        ids = bindparam("concerned", list(only), type_=ARRAY(BigInteger))
+        left = left.where(membership.c.profile_id == ids.any_())
+    gone = left.returning(membership.c.profile_id, membership.c.version).cte("gone")
+    is_member = exists().where(mine, membership.c.profile_id == found.c.profile_id)
+    arriving = select(found.c.profile_id, literal(segment.key), literal(segment.version), literal(now)).where(
+        ~is_member
+    )
+    entered = (
+        insert(membership)
+        .from_select(["profile_id", "key", "version", "since"], arriving)
+        .returning(membership.c.profile_id)
+        .cte("entered")
+    )
+    renewed = (
+        update(membership)
+        .where(mine, is_found, membership.c.version != segment.version)
+        .values(version=segment.version)
+        .returning(membership.c.profile_id)
+        .cte("renewed")
+    )
+    noted = _noted(segment, gone, entered, now)
+    counts = select(
+        select(func.count()).select_from(gone).scalar_subquery(),
+        select(func.count()).select_from(entered).scalar_subquery(),
+    )
+    return counts.add_cte(renewed, noted)
+
+
+def _noted(segment: Segment, gone: CTE, entered: CTE, now: datetime) -> CTE:
+    exits = select(gone.c.profile_id, literal(segment.key), gone.c.version, literal("exited"), literal(now))
+    entries = select(
+        entered.c.profile_id, literal(segment.key), literal(segment.version), literal("entered"), literal(now)
+    )
+    columns = ["profile_id", "key", "version", "change", "changed_at"]
+    changes = insert(membership_change).from_select(columns, union_all(exits, entries))
+    return changes.returning(membership_change.c.change_id).cte("noted")
