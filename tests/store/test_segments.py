@@ -1,0 +1,335 @@
+"""Definitions, membership, previews and explanations on PostgreSQL."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from cdp.consent import store_projection
+from cdp.kit.db import Database, Transaction
+from cdp.segments import ast, store, store_members
+from cdp.segments.catalogue import Catalogue
+from cdp.segments.compile import Compiled, compile_segment, sql_text
+from cdp.segments.explain import purposes_of
+from cdp.segments.interpret import Happened, Permitted, Profile, members
+from cdp.segments.model import Draft, Segment, SegmentKey
+from tests.policies import changed
+from tests.segments_world import NOW, ORDER, OTHER, PURPOSE, VIEW, World, load, meaning, policy
+
+pytestmark = pytest.mark.postgres
+
+MINIMUM = 3
+POLICY = changed(policy(), "jurisdictions.yaml", minimum_disclosure_size=MINIMUM, round_sizes_to=1)
+CATALOGUE = Catalogue(POLICY)
+BUYERS = f'did("{ORDER}", within 30 days)'
+
+
+def ordered(days_ago: float, *purposes: str) -> Happened:
+    at = NOW - timedelta(days=days_ago)
+    bits = frozenset(purposes or (PURPOSE, OTHER))
+    return Happened(ORDER, at, bits, {"revenue": 100}, f"00000000-0000-0000-0000-{int(days_ago * 1000):012d}")
+
+
+def person(number: int, *events: Happened, **permitted: Permitted) -> Profile:
+    return Profile(number, permitted or {PURPOSE: Permitted()}, {PURPOSE: {"age": 20 + number}}, events)
+
+
+def people(*profiles: Profile) -> World:
+    return World(profiles, {profile.profile_id: (profile.profile_id + 1000,) for profile in profiles})
+
+
+CROWD = people(
+    *(person(number, ordered(number)) for number in range(1, 7)),
+    person(7, ordered(60)),
+    person(8),
+    person(9, ordered(1), analytics=Permitted()),
+    person(10, ordered(1, OTHER)),
+)
+
+
+def draft(key: str = "buyers", purpose: str = PURPOSE, name: str = "Buyers") -> Draft:
+    return Draft(SegmentKey(key), name, purpose, "marketer", "who bought")
+
+
+def save(tx: Transaction, where: str, given: Draft | None = None, now: datetime = NOW) -> Segment:
+    return store.save(tx, given or draft(), meaning(where), fingerprint=POLICY.fingerprint, now=now)
+
+
+def compiled(
+    tx: Transaction, where: str, now: datetime = NOW, purpose: str = PURPOSE, only: Sequence[int] | None = None
+) -> Compiled:
+    catalogue = store.catalogue_of(tx, POLICY)
+    condition = meaning(where)
+    ground = store.ground_of(tx, condition, catalogue)
+    return compile_segment(condition, catalogue, ground, purpose=purpose, now=now, only=only)
+
+
+def refresh(
+    tx: Transaction, segment: Segment, now: datetime = NOW, only: Sequence[int] | None = None
+) -> tuple[int, int]:
+    assert store.lock(tx, segment.key)
+    catalogue = store.catalogue_of(tx, POLICY)
+    purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
+    found = store_members.refresh(
+        tx, segment, compiled(tx, segment.where, now, segment.purpose, only), purposes, now, only=only
+    )
+    return found.entered, found.exited
+
+
+def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
+    catalogue = store.catalogue_of(tx, POLICY)
+    purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
+    page = store_members.members(tx, segment, purposes, catalogue, now, after=None, limit=100)
+    return [int(member.reader_pseudonym.removeprefix("reader-")) for member in page.members]
+
+
+def changes(tx: Transaction) -> list[tuple[int, str]]:
+    rows = tx.bulk("SELECT profile_id, change FROM segments.membership_change ORDER BY change_id")
+    return [(profile_id, change) for profile_id, change in rows]
+
+
+@pytest.fixture
+def crowd(database: Database) -> Database:
+    load(database, [CROWD], CATALOGUE)
+    return database
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+
+def test_a_definition_keeps_its_canonical_text_and_meaning(database: Database) -> None:
+    with database.transaction() as tx:
+        saved = save(tx, f'did( "{ORDER}" ,within 30 day )')
+        assert saved.where == BUYERS
+        assert (saved.version, saved.owner, saved.refreshed_at) == (1, "marketer", None)
+        assert store.find(tx, "buyers") == saved
+        assert store.all_segments(tx) == [saved]
+        assert store.catalogue_of(tx, POLICY).segments["buyers"].condition == meaning(BUYERS)
+
+
+def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> None:
+    later = NOW + timedelta(hours=1)
+    with database.transaction() as tx:
+        save(tx, BUYERS)
+        renamed = save(tx, BUYERS, replace(draft(name="People who bought"), author="somebody else"), later)
+        assert (renamed.name, renamed.version, renamed.owner, renamed.created_at) == (
+            "People who bought",
+            1,
+            "marketer",
+            NOW,
+        )
+        assert save(tx, f'did("{ORDER}", within 14 days)', now=later).version == 2
+        assert save(tx, f'did("{ORDER}", within 14 days)', draft(purpose=OTHER), later).version == 3
+        found = store.versions(tx, "buyers")
+        assert [(each.version, each.where, each.purpose) for each in found] == [
+            (3, f'did("{ORDER}", within 14 days)', OTHER),
+            (2, f'did("{ORDER}", within 14 days)', PURPOSE),
+            (1, BUYERS, PURPOSE),
+        ]
+        assert {each.policy_fingerprint for each in found} == {POLICY.fingerprint}
+
+
+def test_dropping_takes_versions_and_members_and_leaves_changes(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        refresh(tx, save(tx, BUYERS))
+        assert store.drop(tx, "buyers")
+        assert not store.drop(tx, "buyers")
+        assert (store.find(tx, "buyers"), store.versions(tx, "buyers"), store.lock(tx, "buyers")) == (None, [], False)
+        assert tx.bulk("SELECT count(*) FROM segments.membership") == [(0,)]
+        assert len(changes(tx)) == 6
+
+
+# --- membership -----------------------------------------------------------------------------------
+
+
+def test_refreshing_lets_in_and_out_and_notes_it_once(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        segment = save(tx, BUYERS)
+        assert refresh(tx, segment) == (6, 0)
+        assert refresh(tx, segment) == (0, 0)
+        assert listed(tx, segment) == [1, 2, 3, 4, 5, 6]
+        later = NOW + timedelta(days=26)
+        assert refresh(tx, segment, later) == (0, 3)
+        assert listed(tx, segment, later) == [1, 2, 3]
+        noted = changes(tx)
+        assert sorted(noted[:6]) == [(number, "entered") for number in range(1, 7)]
+        assert sorted(noted[6:]) == [(4, "exited"), (5, "exited"), (6, "exited")]
+
+
+def test_members_of_a_new_version_keep_their_since(crowd: Database) -> None:
+    later = NOW + timedelta(hours=1)
+    with crowd.transaction() as tx:
+        refresh(tx, save(tx, BUYERS))
+        changed_ = save(tx, f'did("{ORDER}", within 5 days)', now=later)
+        assert refresh(tx, changed_, later) == (0, 2)
+        rows = tx.bulk("SELECT profile_id, version, since FROM segments.membership ORDER BY profile_id")
+        assert rows == [(number, 2, NOW) for number in range(1, 5)]
+
+
+def test_refreshing_some_profiles_leaves_the_others(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        segment = save(tx, BUYERS)
+        refresh(tx, segment)
+        tx.bulk("DELETE FROM behavior.event WHERE anchor_id IN (1001, 1002)")
+        assert refresh(tx, segment, only=[2, 3, 8]) == (0, 1)
+        assert listed(tx, segment) == [1, 3, 4, 5, 6]
+
+
+def test_a_withdrawal_hides_a_member_at_once(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        segment = save(tx, BUYERS)
+        refresh(tx, segment)
+        tx.bulk("DELETE FROM consent.permitted WHERE profile_id = 2")
+        tx.bulk("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 3", {"now": NOW})
+        assert listed(tx, segment) == [1, 4, 5, 6]
+        assert refresh(tx, segment) == (0, 2)
+
+
+def test_a_permission_given_again_does_not_bring_the_member_back(crowd: Database) -> None:
+    """The stored membership rests on what was withdrawn; nothing that happened before the new grant counts."""
+    again = NOW + timedelta(hours=1)
+    later = NOW + timedelta(hours=2)
+    with crowd.transaction() as tx:
+        segment = save(tx, BUYERS)
+        refresh(tx, segment)
+        tx.bulk("UPDATE consent.permitted SET since = %(again)s WHERE profile_id = 2", {"again": again})
+        assert listed(tx, segment, later) == [1, 3, 4, 5, 6]
+        assert refresh(tx, segment, later) == (0, 1)
+        assert refresh(tx, segment, later) == (0, 0)
+        assert changes(tx)[-1] == (2, "exited")
+
+
+def test_a_member_by_another_segment_needs_its_purpose_too(crowd: Database) -> None:
+    """Asking for a segment of another purpose: a withdrawal of either hides the member at once."""
+    with crowd.transaction() as tx:
+        for number in range(1, 7):
+            tx.bulk(
+                "INSERT INTO consent.permitted (profile_id, purpose, since, reader_pseudonym) "
+                "VALUES (%(id)s, 'analytics', '-infinity', %(reader)s)",
+                {"id": number, "reader": f"other-{number}"},
+            )
+        save(tx, BUYERS, draft("analysed", OTHER))
+        segment = save(tx, 'in segment "analysed"', draft("both"))
+        assert refresh(tx, segment) == (6, 0)
+        tx.bulk("DELETE FROM consent.permitted WHERE profile_id = 4 AND purpose = 'analytics'")
+        assert listed(tx, segment) == [1, 2, 3, 5, 6]
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        segment = save(tx, BUYERS)
+        refresh(tx, segment)
+        seen: list[str] = []
+        after: str | None = None
+        for _ in range(10):
+            page = store_members.members(tx, segment, [PURPOSE], CATALOGUE, NOW, after=after, limit=4)
+            seen += [member.reader_pseudonym for member in page.members]
+            after = page.after
+            if after is None:
+                break
+        assert seen == sorted(set(seen))
+        assert len(seen) == 6
+
+
+def test_members_are_withheld_under_the_minimum(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        segment = save(tx, f'did("{ORDER}", within 2 days)')
+        assert refresh(tx, segment)[0] == 1
+        page = store_members.members(tx, segment, [PURPOSE], CATALOGUE, NOW, after=None, limit=10)
+        assert page.members == ()
+        assert page.withheld == "the segment has fewer than 3 members, so none is listed"
+        assert store_members.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW).text == "fewer than 3"
+
+
+def test_an_erased_person_leaves_no_row(crowd: Database) -> None:
+    """Every personal column of the room is deleted with the person: the dictionary says so, the key makes it cheap."""
+    with crowd.transaction() as tx:
+        refresh(tx, save(tx, BUYERS))
+        for table in ("segments.membership", "segments.membership_change"):
+            plan = tx.raw.execute(f"EXPLAIN DELETE FROM {table} WHERE profile_id = 2").fetchall()
+            assert any("profile_id = 2" in row[0] for row in plan)
+
+
+# --- preview and explanation ----------------------------------------------------------------------
+
+
+def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) -> None:
+    where = f'{BUYERS} and trait.age <= 24 and not did("{VIEW}")'
+    with crowd.transaction() as tx:
+        tx.bulk(
+            "INSERT INTO consent.refused (profile_id, purpose, reason) VALUES (9, %(p)s, 'withdrawn')", {"p": PURPOSE}
+        )
+        for number in (20, 21, 22, 23, 24):
+            tx.bulk(
+                "INSERT INTO identity.profile (profile_id, born_sequence, created_at) VALUES (%(id)s, %(id)s, %(now)s)",
+                {"id": number, "now": NOW},
+            )
+        tx.bulk("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
+        found = store_members.preview(tx, compiled(tx, where), CATALOGUE, PURPOSE, NOW)
+    assert [step.text for step in found.conditions] == [BUYERS, "trait.age <= 24", f'not did("{VIEW}")']
+    assert found.permitted.shown in (7, 8, 9)
+    assert found.conditions[0].alone.shown in (5, 6, 7)
+    assert found.size == found.conditions[-1].together
+    assert found.size.shown in (3, 4, 5)
+    assert found.share == round((found.size.shown or 0) / (found.permitted.shown or 1), 4)
+    assert found.refused_by_reason["withdrawn"].text == "fewer than 3"
+    assert found.refused_by_reason["expired"].text == "fewer than 3"
+    assert found.refused_by_reason["no_grant"].shown in (4, 5, 6)
+
+
+def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        one = store_members.preview(tx, compiled(tx, BUYERS), CATALOGUE, PURPOSE, NOW).size
+        other = store_members.preview(
+            tx, compiled(tx, f'count("{ORDER}", within 30 days) >= 1'), CATALOGUE, PURPOSE, NOW
+        ).size
+    assert one == other
+
+
+def test_a_sample_is_of_members(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        assert store_members.sample(tx, compiled(tx, BUYERS), 3) == tuple(
+            f"reader-{number:020d}" for number in (1, 2, 3)
+        )
+
+
+def test_verdicts_of_one_profile(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        statements = compiled(tx, f'{BUYERS} and trait.country = "DE" and trait.age < 20', only=[3, 9])
+        assert store_members.verdicts(tx, statements) == {3: (True, None, False)}
+        assert store_members.profile_under(tx, PURPOSE, f"reader-{3:020d}") == 3
+        assert store_members.profile_under(tx, PURPOSE, f"reader-{9:020d}") is None
+
+
+def test_the_plan_is_shown_and_nothing_is_run(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        plan = store_members.plan_of(tx, compiled(tx, BUYERS).members)
+    assert "permitted_email_marketing" in plan
+    assert "actual" not in plan
+
+
+def test_the_written_out_sql_runs_and_gives_the_members(crowd: Database) -> None:
+    where = f'{BUYERS} and trait.age >= 18 and sample 50% by "50%" and computed.fading_trials < 9'
+    with crowd.transaction() as tx:
+        statements = compiled(tx, where)
+        written = {row[0] for row in tx.raw.execute(sql_text(statements.members))}
+        assert written == {row[0] for row in tx.all(statements.members)}
+    said = members(meaning(where), CROWD.profiles, purpose=PURPOSE, catalogue=CATALOGUE, now=NOW)
+    assert written == said
+
+
+def test_a_purpose_without_bit_has_nobody(database: Database) -> None:
+    """A policy that is not yet applied cannot be asked; one that is, begins empty."""
+    with database.transaction() as tx:
+        store_projection.prepare(tx, list(POLICY.purposes), NOW)
+        assert tx.all(compiled(tx, BUYERS).members) == []
+
+
+def test_ground_knows_other_segments_names(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        save(tx, BUYERS, draft("inner"))
+        condition = meaning('in segment "inner"')
+        assert isinstance(condition, ast.InSegment)
+        ground = store.ground_of(tx, condition, store.catalogue_of(tx, POLICY))
+        assert ("event", ORDER) in ground.terms
