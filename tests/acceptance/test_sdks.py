@@ -1,0 +1,109 @@
+"""Unmodified clients send to a running server, and what they send lands."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cdp.access.model import SourceKind
+from cdp.flows.ingest import Ingest
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database
+from tests.flows.people import Town
+from tests.ingest_house import Door, Outage, open_house_door
+from tests.policies import permit_all, shipped
+
+pytestmark = pytest.mark.postgres
+
+SDK = Path(__file__).resolve().parents[1] / "sdk"
+LEGACY = Path(sys.prefix) / "legacy-sdk"
+NODE = Path(sys.prefix) / "node-sdk" / "node_modules"
+
+WHO_IS_WHO = {
+    frozenset(
+        {("user_id", "u1"), ("email", "ada@example.com"), ("anonymous_id", "anon-1"), ("anonymous_id", "anon-2")}
+    ),
+    frozenset({("user_id", "12345")}),
+}
+
+STATED_AT = datetime.now(UTC).replace(microsecond=123000) - timedelta(days=30)
+
+PYTHON_CLIENTS = ["segment.analytics", "analytics", "rudderstack.analytics"]
+NODE_CLIENTS = ["send_segment.cjs", "send_rudder.cjs"]
+
+
+@pytest.fixture
+def door(database: Database, tmp_path: Path) -> Iterator[Door]:
+    with open_house_door(database, permit_all(), tmp_path, {"wk_sdk": SourceKind.SERVER}) as door:
+        yield door
+
+
+def run(command: Sequence[str | Path], **environment: str) -> None:
+    done = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def send_python(client: str, url: str, key: str = "wk_sdk") -> None:
+    path = str(LEGACY) if client == "analytics" else ""
+    run([sys.executable, SDK / "send.py", client, url, key, STATED_AT.isoformat()], PYTHONPATH=path)
+
+
+def assert_all_landed(door: Door) -> None:
+    assert door.accounted() == {"stored": 7}
+    house = door.house
+    town = Town(house, TestClock(house.clock.now()), Ingest(house.database, house.vault, house.policy, house.clock))
+    assert town.partition() == WHO_IS_WHO
+    with house.database.transaction(read_only=True) as tx:
+        [(revenue, occurred_at)] = tx.bulk(
+            "SELECT plain->>'revenue', occurred_at FROM behavior.event WHERE plain ? 'revenue'"
+        )
+    assert revenue == "19.99"
+    assert abs(occurred_at - STATED_AT) < timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("client", PYTHON_CLIENTS)
+def test_what_a_python_client_sends_lands(door: Door, client: str) -> None:
+    send_python(client, door.url)
+    assert_all_landed(door)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("client", NODE_CLIENTS)
+def test_what_a_node_client_sends_lands(door: Door, client: str) -> None:
+    run(["node", SDK / client, door.url, "wk_sdk", STATED_AT.isoformat()], NODE_PATH=str(NODE))
+    assert_all_landed(door)
+
+
+@pytest.mark.parametrize("client", PYTHON_CLIENTS)
+def test_a_client_that_is_told_the_store_is_away_sends_again(database: Database, tmp_path: Path, client: str) -> None:
+    keys = {"wk_sdk": SourceKind.SERVER}
+    with open_house_door(database, permit_all(), tmp_path, keys, between=lambda ingest: Outage(ingest, 1)) as door:
+        send_python(client, door.url)
+        assert door.running.door.answers[503] == 1
+        assert_all_landed(door)
+
+
+def test_an_unknown_write_key_is_reported_by_the_client(door: Door) -> None:
+    with pytest.raises(AssertionError, match="unknown_write_key"):
+        send_python("segment.analytics", door.url, "wk_unknown")
+    assert door.accounted() == {}
+
+
+def test_under_the_shipped_policies_nothing_lands_without_consent(database: Database, tmp_path: Path) -> None:
+    with open_house_door(database, shipped(), tmp_path, {"wk_sdk": SourceKind.BROWSER}) as door:
+        send_python("segment.analytics", door.url)
+        assert set(door.accounted()) <= {"not_permitted no_grant", "not_permitted not_covered"}
+        assert sum(door.accounted().values()) == 7
+        with database.transaction(read_only=True) as tx:
+            assert tx.bulk("SELECT count(*) FROM behavior.event") == [(0,)]
+            assert tx.bulk("SELECT count(*) FROM identity.profile") == [(0,)]
