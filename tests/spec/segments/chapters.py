@@ -1,0 +1,261 @@
+"""The language by example: what each program says of five people.
+
+`reference.py` makes the manual of it, and the tests hold both evaluators to it.
+"""
+
+from dataclasses import dataclass
+
+from tests.spec.segments.people import ADA, BEN, CEM, DOT
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A program and who is in; `remark` says why that is so."""
+
+    program: str
+    members: tuple[int, ...]
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A program that is refused: what the caret points at (the end, when empty), what is wrong, what would be right."""
+
+    program: str
+    marked: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """One part of the language."""
+
+    title: str
+    text: str
+    examples: tuple[Example, ...] = ()
+    wrong: tuple[Wrong, ...] = ()
+
+
+CHAPTERS: tuple[Chapter, ...] = (
+    Chapter(
+        "Traits",
+        "A stated trait is named `trait.<name>`; one with unusual letters stands in double quotes: "
+        '`trait."shoe size"`. Numbers have an order, strings and `true`/`false` do not. Only fields that the tracking '
+        "plan keeps plain can be named. Strings are compared letter by letter, case included.",
+        (
+            Example("trait.age >= 18", (ADA, DOT), "Cem's age is absent, so the comparison is unknown"),
+            Example("trait.age between 17 and 34", (ADA, BEN), "both ends are included"),
+            Example('trait.country = "DE"', (ADA,), "Eve lives there too, but did not permit e-mail marketing"),
+            Example('trait.country != "DE"', (BEN, CEM), "absent is neither equal nor unequal: Dot is out"),
+            Example('trait.country in ("DE", "FR")', (ADA, BEN)),
+            Example("trait.vip = true", (ADA, DOT)),
+            Example('trait.country starts with "D"', (ADA,)),
+            Example('trait.country contains "R"', (BEN,)),
+        ),
+        (
+            Wrong(
+                'trait.contry = "DE"',
+                "trait.contry",
+                "the trait contry is not in the tracking plan",
+                "did you mean trait.country?",
+            ),
+            Wrong(
+                'trait.email = "ada@example.com"',
+                "trait.email",
+                "the trait email is sealed and cannot be named in a segment",
+                "policies/events.yaml says `keep: plain` for fields that segments may read",
+            ),
+            Wrong(
+                "trait.country = DE",
+                "DE",
+                "`DE` is no value",
+                'strings stand in double quotes: "DE"',
+            ),
+            Wrong('trait.age = "34"', '"34"', "this compares a number with a string", "write a number such as 250"),
+        ),
+    ),
+    Chapter(
+        "Absent values",
+        "A test of an absent value is *unknown*, neither true nor false. `and`, `or` and `not` follow Kleene: `not` of "
+        "unknown is unknown, `and` is false if a side is false, `or` is true if a side is true, and otherwise unknown "
+        "wins. Only those for whom the whole is *true* are in. `exists` asks whether a value is there; `known` asks "
+        "whether it is there and was observed, not estimated.",
+        (
+            Example("not trait.age >= 18", (BEN,), "for Cem it stays unknown"),
+            Example("exists trait.age", (ADA, BEN, DOT)),
+            Example("not exists trait.age", (CEM,)),
+            Example("known trait.vip", (ADA, BEN, DOT)),
+            Example("trait.age < 18 or not exists trait.age", (BEN, CEM)),
+            Example('trait.vip = true or trait.country = "GB"', (ADA, CEM, DOT), "one true side is enough"),
+            Example('not (trait.vip = true and trait.country = "DE")', (BEN, CEM), "one false side is enough"),
+        ),
+    ),
+    Chapter(
+        "Events",
+        "`did` asks whether an event happened, `count` how often; of nothing the count is 0. `where` chooses among the "
+        "events by their properties; an event for which the filter is unknown is not counted. A window is `within` a "
+        "duration, which is (now − duration, now], or `between` two dates, both included, whole days in the policy's "
+        "time zone. Without a window all retained events count. An event counts only if it was permitted for the "
+        "segment's purpose.",
+        (
+            Example('did("Order Completed")', (ADA, BEN, DOT)),
+            Example('not did("Order Completed", within 14 days)', (ADA, CEM)),
+            Example('count("Order Completed", within 150 days) >= 2', (ADA,)),
+            Example('count("Order Completed") = 0', (CEM,), "count of nothing is 0"),
+            Example('count("Order Completed") = 1', (BEN, DOT), "Dot's other order was not permitted for this purpose"),
+            Example('count("Order Completed" where category = "shoes") >= 1', (ADA, BEN)),
+            Example('did("Product Viewed" where category = "shoes" and price > 50, within 2 weeks)', (CEM,)),
+            Example('did("Order Completed", between 2026-02-21 and 2026-02-21)', (ADA,), "the day itself is included"),
+        ),
+        (
+            Wrong(
+                'did("Order Complete")',
+                '"Order Complete"',
+                'the event "Order Complete" is not in policies/events.yaml',
+                "did you mean Order Completed?",
+            ),
+            Wrong(
+                'did("Product Viewed", within 500 days)',
+                "500 days",
+                'the window is longer than "Product Viewed" is kept',
+                "rule: classes.browsing.keep_for_days in policies/retention.yaml is 395",
+            ),
+            Wrong(
+                'count("Order Completed", within 30 dayz) > 1',
+                "dayz",
+                "expected a unit of time, found `dayz`",
+                "did you mean day?",
+            ),
+        ),
+    ),
+    Chapter(
+        "Amounts",
+        '`sum("Event".property)`, `average`, `min` and `max` take a numeric property; events without it are left out. '
+        "The sum of nothing is 0; average, minimum and maximum of nothing are absent.",
+        (
+            Example('sum("Order Completed".revenue, within 365 days) > 250', (ADA,)),
+            Example('sum("Order Completed".revenue) < 50', (BEN, CEM, DOT), "sum of nothing is 0"),
+            Example('average("Order Completed".revenue) >= 100', (ADA,)),
+            Example('not average("Order Completed".revenue) >= 100', (BEN, DOT), "Cem ordered nothing: unknown"),
+            Example('max("Order Completed".revenue) = 150', (ADA,)),
+            Example('min("Order Completed".revenue) <= 40', (BEN, DOT)),
+        ),
+        (
+            Wrong(
+                'sum("Order Completed".currency) > 3',
+                'sum("Order Completed".currency)',
+                "currency is a string, not a number",
+                "only numbers can be added, averaged or ranked",
+            ),
+        ),
+    ),
+    Chapter(
+        "Time",
+        "`first` and `last` give an instant, absent when there is none; `days_since_last` whole days, rounded down. An "
+        "instant is compared with whole days: `<` (or `before`) is before the day begins, `>` (or `after`) after it has "
+        "ended, `=` within it. `within` asks whether it lies in the last so long.",
+        (
+            Example('days_since_last("Order Completed") <= 14', (BEN, DOT)),
+            Example('days_since_last("Order Completed") = 9', (BEN,), "nine and a half days are nine"),
+            Example('first("Order Completed") between 2025-11-01 and 2025-12-31', (ADA,)),
+            Example('last("Order Completed") before 2026-05-01', (ADA,)),
+            Example("trait.createdAt within 30 days", (BEN, CEM)),
+            Example("trait.createdAt after 2026-05-26", (CEM,), "that day itself is not after it"),
+            Example("trait.createdAt >= 2026-05-27", (CEM,)),
+        ),
+    ),
+    Chapter(
+        "What fades",
+        "With `half_life` an event weighs half after that time: 2^(−age / half-life). `count` and `sum` can fade, with "
+        "or without a window. Computed traits, named `computed.<key>`, are defined in `policies/traits.yaml`, each for "
+        "one purpose; those that fade are compared through the stored sum.",
+        (
+            Example('count("Order Completed", half_life 10 days) > 0.9', (DOT,), "one day old: 0.93"),
+            Example('count("Order Completed", half_life 100 days) > 1', (ADA,), "0.25 + 0.5 + 0.62"),
+            Example(
+                'sum("Order Completed".revenue, half_life 10 days) >= 18', (BEN, DOT), "Ben 20.7, Dot 18.7, Ada 0.8"
+            ),
+            Example("computed.orders_count >= 3", (ADA,)),
+            Example("computed.monetary_decayed > 30", (ADA, BEN), "half after 30 days"),
+            Example("computed.last_order_at within 30 days", (BEN, DOT)),
+        ),
+        (
+            Wrong(
+                "computed.page_views_count > 3",
+                "computed.page_views_count",
+                "the computed trait page_views_count serves the purpose analytics, not email_marketing",
+                "for email_marketing there are engagement_score, last_opened_at, last_order_at, monetary, "
+                "monetary_decayed, orders_count",
+            ),
+        ),
+    ),
+    Chapter(
+        "Sequences",
+        "Events one after another, each strictly later than the one before; `within` bounds the time since the step "
+        "before. The last step may be a `not`: it did not happen, and the time for it has passed. A window at the end "
+        "is one for the first step.",
+        (
+            Example('sequence("Product Added", not "Order Completed" within 1 day)', (CEM,), "an abandoned cart"),
+            Example('sequence("Product Added", "Order Completed" within 1 day)', (BEN,)),
+            Example('sequence("Product Viewed", "Product Added", "Order Completed")', (BEN,)),
+            Example('sequence("Product Added", not "Order Completed" within 3 days)', (), "Cem still has a day to go"),
+            Example('sequence("Product Added", not "Order Completed", within 7 days)', (CEM,)),
+        ),
+    ),
+    Chapter(
+        "Other segments",
+        'A segment may ask for another: `in segment "key"`. Its definition is evaluated under its own purpose, so who '
+        "is in must be permitted for both. Circles are refused. In the examples, `buyers` is "
+        '`did("Order Completed")` for `email_marketing`, and `watched_buyers` the same for `analytics`.',
+        (
+            Example('in segment "buyers" and trait.age >= 18', (ADA, DOT)),
+            Example('not in segment "buyers"', (CEM,)),
+            Example('in segment "watched_buyers" and count("Order Completed") = 1', (BEN, DOT)),
+        ),
+        (Wrong('in segment "buyer"', 'in segment "buyer"', 'there is no segment "buyer"', "did you mean buyers?"),),
+    ),
+    Chapter(
+        "Samples and hold-outs",
+        "`sample` takes a fixed share of all profiles by a hash of the profile and the seed: the same people for the "
+        "same seed, at any time and in any segment, so a control group stays a control group.",
+        (
+            Example('sample 100% by "spring-test"', (ADA, BEN, CEM, DOT)),
+            Example('sample 50% by "spring-test"', (BEN, CEM, DOT), "half of many people; of four it may be three"),
+            Example('not sample 50% by "spring-test"', (ADA,), "the hold-out"),
+        ),
+    ),
+    Chapter(
+        "Joining",
+        "`not` binds strongest, then `and`, then `or`; parentheses change that. The canonical form, in which segments "
+        "are kept, writes `not x in (…)` for `x not in (…)`, and `<` and `>` for `before` and `after`.",
+        (
+            Example('trait.vip = true and did("Order Completed", within 7 days) or trait.country = "FR"', (BEN, DOT)),
+            Example('trait.vip = true and (did("Order Completed", within 7 days) or trait.country = "FR")', (DOT,)),
+            Example('trait.country not in ("DE", "FR")', (CEM,)),
+        ),
+        (
+            Wrong(
+                "(trait.age >= 18 or trait.vip = true",
+                "",
+                "expected ), found the end of the text",
+                "close the parenthesis",
+            ),
+            Wrong("trait.age == 18", "==", "== is not part of the language", "write = to compare"),
+        ),
+    ),
+    Chapter(
+        "Not available yet",
+        "`percentile`, `zscore` and `quantile` compare with the consented population. They are part of the language "
+        "and its JSON form, and the checks refuse them until the population is measured.",
+        (),
+        (
+            Wrong(
+                'sum("Order Completed".revenue, half_life 30 days) >= percentile 80',
+                'sum("Order Completed".revenue, half_life 30 days) >= percentile 80',
+                "percentile, zscore and quantile are not available yet",
+                "compare with a number for now, or use a computed trait",
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,67 @@
+"""Five people with a little history, for the examples of the language."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from cdp.segments.interpret import Given, Happened, Permitted, Profile
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+PURPOSE = "email_marketing"
+OTHER = "analytics"
+
+ADA, BEN, CEM, DOT, EVE = 1, 2, 3, 4, 5
+NAMES = {ADA: "Ada", BEN: "Ben", CEM: "Cem", DOT: "Dot", EVE: "Eve"}
+
+
+def _at(days_ago: float) -> datetime:
+    return NOW - timedelta(days=days_ago)
+
+
+def _happened(
+    name: str, days_ago: float, purposes: tuple[str, ...] = (PURPOSE, OTHER), **properties: Given
+) -> Happened:
+    event_id = UUID(bytes=sha256(f"{name} {days_ago}".encode()).digest()[:16])
+    return Happened(name, _at(days_ago), frozenset(purposes), properties, str(event_id))
+
+
+def _ordered(days_ago: float, revenue: float, **more: Given) -> Happened:
+    return _happened("Order Completed", days_ago, revenue=revenue, **more)
+
+
+def _person(profile_id: int, traits: Mapping[str, Given], *events: Happened, **permitted: Permitted) -> Profile:
+    standing = permitted or {PURPOSE: Permitted(), OTHER: Permitted()}
+    return Profile(profile_id, standing, dict.fromkeys(standing, traits), events)
+
+
+PEOPLE = (
+    _person(
+        ADA,
+        {"age": 34, "country": "DE", "vip": True, "createdAt": _at(400)},
+        _ordered(200, 100, category="shoes"),
+        _ordered(100, 150, category="shoes"),
+        _ordered(70, 80, category="hats"),
+    ),
+    _person(
+        BEN,
+        {"age": 17, "country": "FR", "vip": False, "createdAt": _at(20)},
+        _happened("Product Viewed", 12, category="shoes", price=40),
+        _happened("Product Added", 10, category="shoes"),
+        _ordered(9.5, 40, category="shoes"),
+    ),
+    _person(
+        CEM,
+        {"country": "GB", "createdAt": _at(5)},
+        _happened("Product Viewed", 3, category="shoes", price=90),
+        _happened("Product Viewed", 2, category="boots", price=120),
+        _happened("Product Added", 2, category="boots"),
+    ),
+    _person(
+        DOT,
+        {"age": 51, "vip": True},
+        _happened("Order Completed", 20, (OTHER,), revenue=500),
+        _ordered(1, 20, category="hats"),
+    ),
+    _person(EVE, {"age": 40, "country": "DE"}, _ordered(3, 900), analytics=Permitted()),
+)

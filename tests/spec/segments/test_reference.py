@@ -1,0 +1,41 @@
+"""The manual and the published schema are what the code says."""
+
+import json
+
+import jsonschema_rs
+import pytest
+
+from cdp.segments.jsonform import json_schema, to_json
+from tests.segments_world import meaning
+from tests.spec.segments.chapters import CHAPTERS
+from tests.spec.segments.reference import MANUAL, SCHEMA, manual, schema
+
+PROGRAMS = [example.program for chapter in CHAPTERS for example in chapter.examples]
+
+
+def test_the_manual_is_fresh() -> None:
+    assert MANUAL.read_text(encoding="utf-8") == manual(), "run python -m tests.spec.segments.reference"
+
+
+def test_the_published_schema_is_fresh() -> None:
+    assert SCHEMA.read_text(encoding="utf-8") == schema(), "run python -m tests.spec.segments.reference"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_schema_takes_every_example(program: str) -> None:
+    validator = jsonschema_rs.validator_for(json_schema())
+    assert validator.is_valid(json.loads(json.dumps(to_json(meaning(program)))))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"is": "did"},
+        {"is": "did", "events": {"is": "events", "name": "X"}, "more": 1},
+        {"is": "and", "terms": "x"},
+        {"is": "compare", "value": {"is": "trait", "name": "x"}, "operator": "~", "literal": 1},
+    ],
+)
+def test_the_schema_refuses_what_is_no_condition(form: object) -> None:
+    assert not jsonschema_rs.validator_for(json_schema()).is_valid(form)
