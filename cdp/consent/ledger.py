@@ -48,7 +48,7 @@ class Ledger:
 
     @property
     def repeated(self) -> list[Record]:
-        """The noes that were known and said again, with the last instant at which."""
+        """The noes that were said again, new ones among them, with the last instant at which."""
         return list(self._repeated.values())
 
     def draft(self, act: ProposedAct, identifier_id: int, said: Said, rule: Purpose) -> Record | None:
@@ -72,7 +72,7 @@ class Ledger:
         known = self._records.get((record.identifier_id, record.purpose), {})
         if record.record_id in self._added or record.record_id not in known:
             self._added[record.record_id] = record
-        else:
+        if record.repeated_at is not None:
             self._repeated[record.record_id] = record
         self._put(record)
 

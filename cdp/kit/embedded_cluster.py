@@ -81,7 +81,7 @@ def settings_arguments(place: Place) -> list[str]:
     ]
 
 
-def ensure_cluster(place: Place, programs: Path, version: Version) -> None:
+def ensure_cluster(place: Place, programs: Path, version: Version, *, durable: bool) -> None:
     """Make the cluster when there is none; refuse one of another major version.
 
     It is made in another folder and renamed when whole, so that half of one is never taken for good.
@@ -98,7 +98,7 @@ def ensure_cluster(place: Place, programs: Path, version: Version) -> None:
     part.mkdir(mode=0o700)
     place.account.give(part)
     try:
-        _initdb(place, part, programs, version)
+        _initdb(place, part, programs, version, durable=durable)
         passwords = {ADMIN: new_secret("pg"), OWNER: new_secret("pg")}
         _single_user(place, part, programs, "postgres", _role_statements(passwords))
         _single_user(place, part, programs, DATABASE, _database_statements())
@@ -109,7 +109,7 @@ def ensure_cluster(place: Place, programs: Path, version: Version) -> None:
         raise
 
 
-def _initdb(place: Place, folder: Path, programs: Path, version: Version) -> None:
+def _initdb(place: Place, folder: Path, programs: Path, version: Version, *, durable: bool) -> None:
     # Sorted by code point in every place and version: an order that no library's update changes.
     locale = (
         ["--locale=C"] if version == "16" else ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
@@ -125,6 +125,7 @@ def _initdb(place: Place, folder: Path, programs: Path, version: Version) -> Non
         "--auth=reject",
         "--no-instructions",
         *locale,
+        *([] if durable else ["--no-sync"]),
     ]
     with place.open_log() as log:
         code = run(place.account, command, cwd=folder, output=log)
@@ -160,7 +161,7 @@ def _role_statements(passwords: dict[str, str]) -> list[str]:
     return [
         f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER NOCREATEDB CREATEROLE",
         *_password_statements(passwords),
-        f"GRANT pg_checkpoint, pg_signal_backend TO {OWNER}",
+        f"GRANT pg_checkpoint, pg_signal_backend, pg_read_all_stats TO {OWNER}",
         f"CREATE DATABASE {DATABASE} OWNER {OWNER} TEMPLATE template0",
     ]
 

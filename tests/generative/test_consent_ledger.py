@@ -1,0 +1,79 @@
+"""Signals in any order of arrival: a no that stands in order also stands in every other order."""
+
+from itertools import count
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdp.consent.decide import decide
+from cdp.consent.ledger import Ledger, Said
+from cdp.consent.model import Act, Authority, Verdict
+from cdp.consent.signals.model import ProposedAct
+from cdp.policy.model import Purpose
+from tests.spec.consent.acts import ANALYTICS, CALIFORNIA, EU, day, purpose
+
+
+class Heard(NamedTuple):
+    at: int
+    act: Act
+    authority: Authority
+    identifier_id: int
+
+
+HEARD = st.lists(
+    st.builds(
+        Heard,
+        st.integers(0, 6),
+        st.sampled_from([Act.GRANT, Act.REFUSE]),
+        st.sampled_from([Authority.DEVICE, Authority.AUTHENTICATED]),
+        st.integers(1, 2),
+    ),
+    max_size=8,
+)
+RULES = st.sampled_from([ANALYTICS, purpose(sale_or_sharing=True), purpose(validity_days=3)])
+
+
+def verdict_after(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verdict:
+    """The verdict after these signals arrived one after another, all on the last day."""
+    numbers = count(1)
+    ledger = Ledger((), lambda: next(numbers))
+    where = "us-ca" if opt_out else "eu"
+    for each in signals:
+        act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
+        draft = ledger.draft(act, each.identifier_id, Said(where, 1, day(each.at), day(7), b""), rule)
+        if draft is not None:
+            ledger.keep(draft)
+    records = [record for identifier_id in (1, 2) for record in ledger.of(identifier_id)]
+    return decide(records, rule, CALIFORNIA if opt_out else EU, day(7))
+
+
+def verdict_by_all(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verdict:
+    """The verdict had every signal been recorded."""
+    numbers = count(1)
+    records = []
+    for each in signals:
+        act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
+        said = Said("us-ca" if opt_out else "eu", 1, day(each.at), day(7), b"")
+        draft = Ledger((), lambda: next(numbers)).draft(act, each.identifier_id, said, rule)
+        assert draft is not None
+        records.append(draft)
+    return decide(records, rule, CALIFORNIA if opt_out else EU, day(7))
+
+
+@given(HEARD, RULES, st.booleans(), st.randoms(use_true_random=False))
+def test_no_order_of_arrival_allows_what_all_signals_together_refuse(
+    signals: list[Heard], rule: Purpose, opt_out: bool, chance: object
+) -> None:
+    chance.shuffle(signals)  # type: ignore[attr-defined]
+    if verdict_after(signals, rule, opt_out=opt_out).allowed:
+        assert verdict_by_all(signals, rule, opt_out=opt_out).allowed
+
+
+@given(HEARD, st.booleans())
+def test_in_order_of_time_skipping_changes_nothing_for_one_device(signals: list[Heard], opt_out: bool) -> None:
+    """Of several devices the one that goes on saying yes does not speak against the other's no."""
+    ordered = sorted((each._replace(identifier_id=1) for each in signals), key=lambda each: (each.at, each.act.is_no))
+    kept = verdict_after(ordered, ANALYTICS, opt_out=opt_out)
+    every = verdict_by_all(ordered, ANALYTICS, opt_out=opt_out)
+    assert (kept.allowed, kept.since) == (every.allowed, every.since)
