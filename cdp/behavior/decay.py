@@ -13,8 +13,10 @@ _DAY: Final = timedelta(days=1)
 
 EXPONENT_MAX: Final = 500.0
 """A landmark moves before a weight exceeds 2^500, so that 2^53 events of 2^53 each still fit a double."""
-EXPONENT_MIN: Final = -1000.0
+NOTHING_BELOW: Final = -1000.0
 """Below 2^-1000 a weight is nothing."""
+POWER_MAX: Final = 1000.0
+"""No power is taken beyond it; only a clock that was set back by a thousand half-lives would ask for one."""
 
 
 def half_lives(since: datetime, until: datetime, half_life_days: float) -> float:
@@ -23,11 +25,12 @@ def half_lives(since: datetime, until: datetime, half_life_days: float) -> float
 
 
 def power_of_two(exponent: float) -> float:
-    """2^exponent, and exactly 0 where it is nothing (below 2^-1000)."""
-    if exponent < EXPONENT_MIN:
+    """2^exponent, exactly 0 where it is nothing (below 2^-1000), and never more than 2^1000."""
+    if exponent < NOTHING_BELOW:
         return 0.0
-    whole = int(exponent // 1)
-    return ldexp(2.0 ** (exponent - whole), whole)
+    bounded = min(exponent, POWER_MAX)
+    whole = int(bounded // 1)
+    return ldexp(2.0 ** (bounded - whole), whole)
 
 
 def weight(occurred_at: datetime, now: datetime, half_life_days: float) -> float:
@@ -51,8 +54,8 @@ def rescaled(total: float, old_landmark_at: datetime, new_landmark_at: datetime,
 
 
 def is_outgrown(landmark_at: datetime, now: datetime, half_life_days: float) -> bool:
-    """True when events of now need a new landmark."""
-    return half_lives(landmark_at, now, half_life_days) > EXPONENT_MAX
+    """True when events of now need a new landmark: the old one is too far away, on whichever side."""
+    return abs(half_lives(landmark_at, now, half_life_days)) > EXPONENT_MAX
 
 
 def landmark_for(now: datetime) -> datetime:

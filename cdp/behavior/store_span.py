@@ -38,7 +38,7 @@ def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, int]:
     """The age that each profile stated last, in years; those that stated none, or in no plain form, are absent."""
     rows = tx.bulk(
         """
-        SELECT DISTINCT ON (c.profile_id) c.profile_id, (t.plain #>> '{}')::numeric::int
+        SELECT DISTINCT ON (c.profile_id) c.profile_id, greatest(-1, least(1000, (t.plain #>> '{}')::numeric))::int
         FROM identity.canonical AS c
         JOIN behavior.trait AS t USING (anchor_id)
         WHERE c.profile_id = ANY(%(profiles)s::bigint[]) AND t.name = %(age)s AND jsonb_typeof(t.plain) = 'number'

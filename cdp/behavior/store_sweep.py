@@ -64,11 +64,12 @@ def count_events(tx: Transaction, partition: Partition) -> int:
 
 
 def take_events(tx: Transaction, partition: Partition, rows_max: int) -> list[dict[str, Any]]:
-    """Delete up to `rows_max` events of a partition and return them, for a hold."""
+    """Delete up to `rows_max` events of a partition and return them, for a hold; event ids as text."""
     rows = tx.bulk(
         sql.SQL(
-            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %(rows_max)s)) RETURNING {columns}"
-        ).format(table=_table(partition.table), columns=sql.SQL(", ").join(map(sql.Identifier, _EVENT_COLUMNS))),
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %(rows_max)s)) "
+            "RETURNING anchor_id, event_id::text, occurred_at, retention_class, name_id, plain, sealed"
+        ).format(table=_table(partition.table)),
         {"rows_max": rows_max},
     )
     return [dict(zip(_EVENT_COLUMNS, row, strict=True)) for row in rows]

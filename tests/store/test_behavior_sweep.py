@@ -2,6 +2,7 @@
 
 import threading
 from datetime import date, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_taking_events_deletes_what_it_returns(stage: Stage) -> None:
         (partition,) = store_sweep.partitions(tx)
         while rows := store_sweep.take_events(tx, partition, 2):
             assert len(rows) <= 2
-            taken += [row["event_id"].int for row in rows]
+            taken += [UUID(row["event_id"]).int for row in rows]
         assert store_sweep.count_events(tx, partition) == 0
     assert sorted(taken) == [1, 2, 3, 4, 5]
 

@@ -1,0 +1,187 @@
+"""The journey of what has expired: months of events are dropped, statements, buckets and message ids are deleted.
+
+Reads ignore a row from its expiry on; the sweep takes it away within 31 days. Each month and each chunk is a
+transaction of its own, so a killed sweep leaves nothing half done, and the next one goes on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from cdp.audit import store as audit_store
+from cdp.behavior import store_sweep
+from cdp.behavior.model import EVENT_NAMES, Term
+from cdp.behavior.retention import horizon, is_month_over
+from cdp.behavior.store_sweep import Partition
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store_projection import bits_of
+from cdp.flows.desk import Desk
+from cdp.flows.hold import hold_events
+from cdp.flows.verdicts import project_traits
+from cdp.identity import store as identity_store
+from cdp.kit.db import Transaction, is_conflict
+from cdp.policy.model import After, Policy, PropertyType, RetentionClass
+
+CHUNK_ROWS_MAX = 10_000
+
+EVENTS = "behavior.event"
+BUCKETS = "behavior.bucket"
+TRAITS = "behavior.trait"
+MESSAGES = "behavior.duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """One line of a sweep: rows of a table that ended, or would.
+
+    `verb` is `delete` or `sever`; `reason` is the policy's own. `part` names the class and month of events.
+    """
+
+    table: str
+    verb: str
+    rows: int
+    reason: str
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did, or would do.
+
+    `postponed` names months whose table somebody was reading too long; the next sweep takes them. `unruled` names
+    classes that hold events but are no longer in the policy, which says not how long to keep them.
+    """
+
+    lines: tuple[Expired, ...]
+    postponed: tuple[str, ...]
+    unruled: tuple[str, ...]
+    is_dry_run: bool
+
+
+def sweep(desk: Desk, now: datetime, *, dry_run: bool = False, rows_max: int = CHUNK_ROWS_MAX) -> Swept:
+    """End everything whose time is over. A dry run counts the same rows and touches nothing."""
+    with desk.database.transaction(read_only=True) as tx:
+        every = store_sweep.partitions(tx)
+        due = [each for each in every if _is_over(desk.policy, each, now)]
+        counted = [(each, store_sweep.count_events(tx, each)) for each in due]
+        lines = _rows_due(tx, desk, now) if dry_run else []
+    classes = desk.policy.retention.classes
+    unruled = tuple(sorted({each.retention_class for each in every} - classes.keys()))
+    if dry_run:
+        months = [_month_line(desk.policy, partition, rows) for partition, rows in counted]
+        return Swept((*months, *lines), (), unruled, is_dry_run=True)
+    done = {partition: _sweep_month(desk, partition, rows, now, rows_max) for partition, rows in counted}
+    months = [_month_line(desk.policy, partition, rows) for partition, rows in counted if done[partition]]
+    postponed = tuple(_part(partition) for partition in done if not done[partition])
+    return Swept((*months, *_sweep_rows(desk, now, rows_max)), postponed, unruled, is_dry_run=False)
+
+
+def _is_over(policy: Policy, partition: Partition, now: datetime) -> bool:
+    rule = policy.retention.classes.get(partition.retention_class)
+    return rule is not None and is_month_over(partition.month, rule.keep_for_days, now)
+
+
+def _sweep_month(desk: Desk, partition: Partition, rows: int, now: datetime, rows_max: int) -> bool:
+    """Sever and hold what the policy wants of a month, then drop it; False when its table stayed busy."""
+    rule = desk.policy.retention.classes[partition.retention_class]
+    try:
+        with desk.database.transaction() as tx:
+            if rule.after is After.SEVER:
+                share_min = desk.policy.jurisdictions.minimum_disclosure_size
+                store_sweep.sever_events(tx, partition, store_sweep.kept_of(tx, _severed(desk.policy)), share_min)
+            if rule.hold is not None:
+                while events := store_sweep.take_events(tx, partition, rows_max):
+                    hold_events(tx, desk, events, now)
+            store_sweep.drop_partition(tx, partition)
+            fact = {
+                "kind": "retention.dropped",
+                "actor": "system",
+                "retention_class": partition.retention_class,
+                "month": partition.month.start.date().isoformat(),
+                "rows": rows,
+            }
+            audit_store.append(tx, fact, now)
+    except Exception as error:
+        if is_conflict(error):
+            return False
+        raise
+    return True
+
+
+def _sweep_rows(desk: Desk, now: datetime, rows_max: int) -> list[Expired]:
+    """Delete expired rows chunk by chunk, and log how many there were."""
+    chores: list[tuple[str, str, Callable[[Transaction], int]]] = [
+        (TRAITS, desk.policy.retention.traits.reason, lambda tx: _sweep_traits(tx, desk, now, rows_max)),
+        (BUCKETS, _BUCKETS_REASON, lambda tx: _sweep_buckets(tx, desk, now, rows_max)),
+        (MESSAGES, _MESSAGES_REASON, lambda tx: store_sweep.delete_expired_messages(tx, now.date(), rows_max)),
+    ]
+    lines = [Expired(table, "delete", sum(_chunks(desk, chore, rows_max)), reason) for table, reason, chore in chores]
+    tally = {line.table: line.rows for line in lines if line.rows}
+    if tally:
+        with desk.database.transaction() as tx:
+            audit_store.append(tx, {"kind": "sweep.run", "actor": "system", "tally": tally}, now)
+    return lines
+
+
+def _chunks(desk: Desk, chore: Callable[[Transaction], int], rows_max: int) -> Iterator[int]:
+    """The rows of each chunk, a transaction each, until one comes back short."""
+    rows = rows_max
+    while rows >= rows_max:
+        with desk.database.transaction() as tx:
+            rows = chore(tx)
+        yield rows
+
+
+def _sweep_traits(tx: Transaction, desk: Desk, now: datetime, rows_max: int) -> int:
+    """Delete expired statements, and let the projections follow."""
+    identity_store.lock_exclusive(tx)
+    expired_at = horizon(now, desk.policy.retention.traits.keep_for_days)
+    anchors = store_sweep.delete_expired_traits(tx, expired_at, rows_max)
+    if anchors:
+        profiles = store_sweep.profiles_of_anchors(tx, anchors)
+        project_traits(tx, desk.policy, bits_of(tx), profiles, now)
+    return len(anchors)
+
+
+def _sweep_buckets(tx: Transaction, desk: Desk, now: datetime, rows_max: int) -> int:
+    return store_sweep.delete_uncounted_buckets(tx, compile_traits(desk.policy, bits_of(tx)), now, rows_max)
+
+
+def _rows_due(tx: Transaction, desk: Desk, now: datetime) -> list[Expired]:
+    """What `_sweep_rows` would delete."""
+    rule = desk.policy.retention.traits
+    plan = compile_traits(desk.policy, bits_of(tx))
+    traits = store_sweep.count_expired_traits(tx, horizon(now, rule.keep_for_days))
+    buckets = store_sweep.count_uncounted_buckets(tx, plan, now)
+    messages = store_sweep.count_expired_messages(tx, now.date())
+    return [
+        Expired(TRAITS, "delete", traits, rule.reason),
+        Expired(BUCKETS, "delete", buckets, _BUCKETS_REASON),
+        Expired(MESSAGES, "delete", messages, _MESSAGES_REASON),
+    ]
+
+
+def _month_line(policy: Policy, partition: Partition, rows: int) -> Expired:
+    rule: RetentionClass = policy.retention.classes[partition.retention_class]
+    return Expired(EVENTS, rule.after.value, rows, rule.reason, _part(partition))
+
+
+def _part(partition: Partition) -> str:
+    return f"{partition.retention_class} {partition.month.year:04d}-{partition.month.month:02d}"
+
+
+def _severed(policy: Policy) -> dict[Term, dict[str, bool]]:
+    """Properties that severed copies keep: numbers (rounded), booleans and terms of planned events; never instants."""
+    coarse = {PropertyType.NUMBER: True, PropertyType.BOOLEAN: False, PropertyType.STRING: False}
+    return {
+        Term(EVENT_NAMES, name): {
+            key: coarse[each.type]
+            for key, each in plan.properties.items()
+            if each.keep.value == "plain" and each.type in coarse
+        }
+        for name, plan in policy.events.events.items()
+    }
+
+
+_BUCKETS_REASON = "Days that no window of a computed trait counts any more say nothing."
+_MESSAGES_REASON = "Once its event has ended, a message that comes again is refused as expired."

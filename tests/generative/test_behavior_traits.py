@@ -1,0 +1,292 @@
+"""Whatever happens, every computed trait equals its full recomputation from the retained, permitted events.
+
+Random histories: late and simultaneous events, merges and unmerges, withdrawals and new grants, the worker that
+clears bits, sweeps, moved landmarks, transactions that roll back, and time that passes. The truth is kept beside the
+store, in Python, and knows neither buckets nor landmarks.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from cdp.behavior import store_check, store_computed, store_events, store_sweep
+from cdp.behavior.model import Entry, Occurred
+from cdp.behavior.retention import is_expired, is_month_over, months_needed
+from cdp.behavior.store import ensure_partitions
+from cdp.behavior.traits import agree, gross, recompute
+from cdp.kit.db import Database, Transaction
+from tests.behavior_stage import ORDER, Stage, day, policy_with
+
+pytestmark = pytest.mark.postgres
+
+ANCHORS = (1, 2, 3, 4)
+PROFILES = (11, 12, 13)
+PURPOSES = ("email_marketing", "personalization")
+KEEP_FOR_DAYS = {"transactions": 40, "browsing": 20}
+POLICY = policy_with(
+    transactions={"keep_for_days": 40, "hold": None},
+    browsing={"keep_for_days": 20},
+)
+
+
+@dataclass(frozen=True)
+class Happened:
+    """An event: how long ago it occurred when it arrives, on which anchor, with what."""
+
+    anchor_id: int
+    days_ago: float
+    amount: float | None
+    category: str
+    items: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    events: tuple[Happened, ...]
+    rolls_back: bool
+
+
+@dataclass(frozen=True)
+class Move:
+    """A merge or an unmerge: an anchor becomes part of a profile."""
+
+    anchor_id: int
+    profile_id: int
+
+
+@dataclass(frozen=True)
+class Consent:
+    profile_id: int
+    purpose: str
+    is_granted: bool
+
+
+@dataclass(frozen=True)
+class Clear:
+    """The worker clears a purpose from everything that a profile did before now."""
+
+    profile_id: int
+    purpose: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    days: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    moves_landmarks: bool
+
+
+Step = Batch | Move | Consent | Clear | Pass | Sweep
+
+
+@dataclass
+class Truth:
+    """The retained events and who is permitted what, without a database."""
+
+    events: list[Occurred] = field(default_factory=list)
+    profile_of: dict[int, int] = field(default_factory=lambda: dict(zip(ANCHORS, (11, 12, 13, 13), strict=True)))
+    since: dict[tuple[int, str], datetime] = field(default_factory=dict)
+
+    def bits_at(self, stage: Stage, anchor_id: int, occurred_at: datetime) -> int:
+        """The purposes permitted from the event's instant to now."""
+        profile_id = self.profile_of[anchor_id]
+        return stage.bits(*(each for each in PURPOSES if self.since.get((profile_id, each), stage.now) <= occurred_at))
+
+    def anchors(self, profile_id: int) -> list[int]:
+        return [anchor_id for anchor_id, owner in self.profile_of.items() if owner == profile_id]
+
+    def counted(self, profile_id: int, purpose: str) -> list[Occurred]:
+        since = self.since.get((profile_id, purpose))
+        mine = set(self.anchors(profile_id))
+        if since is None:
+            return []
+        return [each for each in self.events if each.anchor_id in mine and each.occurred_at >= since]
+
+    def clear(self, anchor_ids: list[int], mask: int, before: datetime) -> None:
+        self.events = [
+            replace(each, bits=each.bits & ~mask)
+            if each.anchor_id in anchor_ids and each.occurred_at < before
+            else each
+            for each in self.events
+        ]
+
+
+amounts = st.one_of(
+    st.none(),
+    st.floats(min_value=-1000, max_value=1000, allow_subnormal=False).map(lambda value: round(value, 2)),
+    st.integers(min_value=-(10**6), max_value=10**6),
+)
+happened = st.builds(
+    Happened,
+    anchor_id=st.sampled_from(ANCHORS),
+    days_ago=st.one_of(
+        st.just(0.0), st.floats(min_value=0, max_value=50), st.integers(min_value=0, max_value=3).map(float)
+    ),
+    amount=amounts,
+    category=st.sampled_from(["", "Shoes", "Boots", "Hats"]),
+    items=st.integers(min_value=2, max_value=5),
+)
+batches = st.builds(
+    Batch,
+    events=st.lists(happened, min_size=1, max_size=6).map(tuple),
+    rolls_back=st.sampled_from([False] * 4 + [True]),
+)
+steps: st.SearchStrategy[Step] = st.one_of(
+    batches,
+    batches,
+    batches,
+    st.builds(Move, st.sampled_from(ANCHORS), st.sampled_from(PROFILES)),
+    st.builds(Consent, st.sampled_from(PROFILES), st.sampled_from(PURPOSES), st.booleans()),
+    st.builds(Clear, st.sampled_from(PROFILES), st.sampled_from(PURPOSES)),
+    st.builds(Pass, st.one_of(st.floats(min_value=0, max_value=3), st.floats(min_value=0, max_value=200))),
+    st.builds(Sweep, st.booleans()),
+)
+
+
+@pytest.fixture(scope="module")
+def policy_stages() -> dict[str, Stage]:
+    """Stages by database, so that examples share what never changes."""
+    return {}
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(history=st.lists(steps, min_size=3, max_size=16))
+def test_every_computed_trait_equals_its_recomputation(
+    database: Database, policy_stages: dict[str, Stage], history: list[Step]
+) -> None:
+    stage = policy_stages.setdefault(database.url, Stage(database, POLICY))
+    truth = Truth()
+    _begin(stage, truth)
+    for step in history:
+        event(type(step).__name__)
+        _play(stage, truth, step)
+        _compare(stage, truth)
+
+
+def _begin(stage: Stage, truth: Truth) -> None:
+    """An empty store in which everybody has permitted everything, but some later than others."""
+    stage.now = day(60.5)
+    with stage.database.transaction() as tx:
+        tx.bulk("TRUNCATE behavior.event, behavior.bucket, identity.canonical, consent.permitted")
+        for anchor_id, profile_id in truth.profile_of.items():
+            stage.put_anchor(tx, anchor_id, profile_id)
+        for profile_id, since in zip(PROFILES, (day(-100), day(45), day(59)), strict=True):
+            for purpose in PURPOSES:
+                truth.since[profile_id, purpose] = since
+                stage.permit(tx, profile_id, purpose, since)
+
+
+def _play(stage: Stage, truth: Truth, step: Step) -> None:
+    match step:
+        case Batch():
+            _store(stage, truth, step)
+        case Pass():
+            stage.now += timedelta(days=step.days)
+        case Sweep():
+            _sweep(stage, step)
+        case _:
+            with stage.database.transaction() as tx:
+                _decide(tx, stage, truth, step)
+
+
+def _decide(tx: Transaction, stage: Stage, truth: Truth, step: Move | Consent | Clear) -> None:
+    """Change the map, the permissions or the bits, and recompute the anchors concerned in the same transaction."""
+    match step:
+        case Move():
+            truth.profile_of[step.anchor_id] = step.profile_id
+            stage.put_anchor(tx, step.anchor_id, step.profile_id)
+            stage.recompute(tx, [step.anchor_id])
+        case Consent(profile_id, purpose, is_granted):
+            place = (profile_id, purpose)
+            if is_granted and place not in truth.since:
+                truth.since[place] = stage.now
+                stage.permit(tx, profile_id, purpose, stage.now)
+            elif not is_granted and truth.since.pop(place, None) is not None:
+                stage.refuse(tx, profile_id, purpose)
+            stage.recompute(tx, truth.anchors(profile_id))
+        case Clear(profile_id, purpose):
+            anchors, mask = truth.anchors(profile_id), stage.bits(purpose)
+            truth.clear(anchors, mask, stage.now)
+            store_events.clear_bits(tx, anchors, mask, stage.now)
+            stage.recompute(tx, anchors)
+
+
+def _store(stage: Stage, truth: Truth, batch: Batch) -> None:
+    entries = [entry for each in batch.events if (entry := _entry(stage, truth, each)) is not None]
+    if not entries:
+        return
+    if batch.rolls_back:
+        _store_and_fail(stage, entries)
+        return
+    stage.store(entries)
+    truth.events += [
+        Occurred(
+            each.anchor_id,
+            each.event_id,
+            each.occurred_at,
+            each.bits,
+            each.classified.name or "",
+            each.classified.plain,
+        )
+        for each in entries
+    ]
+
+
+def _store_and_fail(stage: Stage, entries: list[Entry]) -> None:
+    """What a rolled back transaction stored, interned and made must leave no trace, also not in memory."""
+    ensure_partitions(
+        stage.database, months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
+    )
+    with pytest.raises(ZeroDivisionError), stage.database.transaction() as tx:
+        _ = stage.append(tx, entries) and 1 / 0
+
+
+def _entry(stage: Stage, truth: Truth, happened: Happened) -> Entry | None:
+    """The message as ingest would store it; None when it has expired or nothing permits it."""
+    at = stage.now - timedelta(days=happened.days_ago)
+    bits = truth.bits_at(stage, happened.anchor_id, at)
+    properties = {"items": happened.items} | ({} if happened.amount is None else {"revenue": happened.amount})
+    if happened.category:
+        entry = stage.view(happened.anchor_id, at, bits, happened.category)
+    else:
+        entry = stage.order(happened.anchor_id, at, bits, **properties)
+    expired = is_expired(at, KEEP_FOR_DAYS[entry.classified.retention_class], stage.now)
+    return None if expired or not bits else entry
+
+
+def _sweep(stage: Stage, step: Sweep) -> None:
+    with stage.database.transaction() as tx:
+        for partition in store_sweep.partitions(tx):
+            if is_month_over(partition.month, KEEP_FOR_DAYS[partition.retention_class], stage.now):
+                tx.bulk(
+                    "DELETE FROM behavior.event WHERE retention_class = %(class)s AND occurred_at < %(end)s",
+                    {"class": partition.retention_class, "end": partition.month.end},
+                )
+        store_sweep.delete_uncounted_buckets(tx, stage.plan, stage.now, 1000)
+        if step.moves_landmarks:
+            store_computed.move_landmarks(tx, stage.plan, 1000)
+
+
+def _compare(stage: Stage, truth: Truth) -> None:
+    with stage.database.transaction() as tx:
+        found = store_computed.computed_of(tx, stage.plan, PROFILES, stage.now)
+        assert store_check.check_computed(tx, stage.plan, PROFILES, stage.now) == []
+    for profile_id in PROFILES:
+        for key, trait in stage.plan.by_key.items():
+            events = truth.counted(profile_id, trait.purpose)
+            again = recompute(trait, events, stage.now)
+            stored = found[profile_id][key]
+            assert agree(stored, again, gross(trait, events, stage.now)), (profile_id, key, stored, again)
+
+
+def test_orders_and_views_have_different_ends() -> None:
+    assert POLICY.events.class_of(ORDER) == "transactions"
+    assert {key: POLICY.retention.classes[key].keep_for_days for key in KEEP_FOR_DAYS} == KEEP_FOR_DAYS
