@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cdp.audit import store as audit_store
-from cdp.consent.store_projection import bits_of
 from cdp.destinations import store as destinations_store
 from cdp.flows.desk import Desk, Person, barrier_of, find_person, unknown_request
 from cdp.flows.hold import classes_held, hold_events
-from cdp.flows.verdicts import project_traits, refresh_verdicts
+from cdp.flows.verdicts import settle_map
 from cdp.identity import store as identity_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
@@ -159,38 +158,24 @@ def _erase_chunk(
 
 
 def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
-    """The last transaction: the map, the keys, the suppression, the notices, and the fact of it all."""
+    """The last transaction: the notices, the map, the keys, the suppression, the replay line, and the fact of it all."""
     tx, desk, request = work.tx, work.desk, work.request
     hidden = barrier_of(tx, desk, work.person)
     until = _suppressed_until(work)
     notified = destinations_store.notify_erasure(tx, work.scope.profiles, request.outward_id, work.now)
-    touched = {step.position: _erase_final(work, step) for step in plan if step.is_final and step.verb is not Verb.KEEP}
-    keys = next(touched[step.position] for step in plan if step.table == _KEYS)
-    store_reach.rebirth(tx, work.person.reach.left_over)
-    refresh_verdicts(tx, desk.vault, desk.policy, work.person.reach.left_over, work.now)
+    final = [step for step in plan if step.is_final]
+    touched = {step.position: _erase_final(work, step) for step in final}
+    store.advance_steps(tx, request.request_id, touched, list(touched), work.now)
+    _repair(work)
     store.suppress(tx, hidden, work.now, until)
-    store.advance_steps(
-        tx,
-        request.request_id,
-        {step.position: 0 for step in plan if step.verb is Verb.KEEP} | touched,
-        [step.position for step in plan if step.is_final],
-        work.now,
-    )
-    erased = Erased(
-        identifiers=tuple(sorted(work.scope.identifiers)),
-        anchors=tuple(sorted(work.scope.anchors)),
-        profiles=tuple(sorted(work.scope.profiles)),
-        pseudonyms=tuple(sorted(hidden)),
-        until=until,
-    )
-    store_replay.append(tx, desk.replay, [erased], work.now)
+    store_replay.append(tx, desk.replay, [_line(work, hidden, until)], work.now)
     steps = tuple(store.steps(tx, request.request_id).values())
     outcome = Outcome(
         steps=steps,
         identifiers=len(work.scope.identifiers),
         anchors=len(work.scope.anchors),
         profiles=len(work.scope.profiles),
-        keys_shredded=keys,
+        keys_shredded=next(each.rows for each in steps if each.table == _KEYS),
         suppressed=len(hidden),
         suppressed_until=until,
         recipients=notified.recipients,
@@ -201,16 +186,27 @@ def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
     _close(work, outcome)
 
 
+def _line(work: _Work, hidden: list[bytes], until: datetime | None) -> Erased:
+    return Erased(
+        identifiers=tuple(sorted(work.scope.identifiers)),
+        anchors=tuple(sorted(work.scope.anchors)),
+        profiles=tuple(sorted(work.scope.profiles)),
+        pseudonyms=tuple(sorted(hidden)),
+        until=until,
+    )
+
+
 def _repair(work: _Work) -> None:
     """Let profiles that go on without the person stand on what is left: their birth, verdicts, traits."""
     left_over = work.person.reach.left_over
     if left_over:
         store_reach.rebirth(work.tx, left_over)
-        refresh_verdicts(work.tx, work.desk.vault, work.desk.policy, left_over, work.now)
-        project_traits(work.tx, work.desk.policy, bits_of(work.tx), left_over, work.now)
+        settle_map(work.tx, work.desk.vault, work.desk.policy, left_over, work.now, retired={})
 
 
 def _erase_final(work: _Work, step: Step) -> int:
+    if step.verb is Verb.KEEP:
+        return 0
     if step.table == _KEYS:
         return work.desk.vault.shred(work.tx, sorted(work.scope.subjects))
     chunk = execute.next_chunk(work.tx, step, work.scope, 0, CHUNK_ROWS_MAX)

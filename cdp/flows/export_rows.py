@@ -24,7 +24,7 @@ from cdp.vault.strongroom import Item, Vault
 Row = Mapping[str, Any]
 
 SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
-    "behavior.event.sealed": lambda row: (row["anchor_id"], row["event_id"].bytes),
+    "behavior.event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
     "behavior.trait.sealed": lambda row: (row["anchor_id"], trait_row(row["anchor_id"], row["name"])),
     "identity.identifier.sealed": lambda row: (row["identifier_id"], row["identifier_id"]),
     "identity.resolution.message_sealed": lambda row: (row["anchor_id"], row["sequence"]),
@@ -125,7 +125,7 @@ def _written(value: Any) -> Any:
     """A value as JSON can hold it."""
     if isinstance(value, datetime):
         return instant_text(value)
-    if isinstance(value, date | UUID):
+    if isinstance(value, date):
         return str(value)
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()

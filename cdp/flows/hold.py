@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -48,7 +49,7 @@ def hold_events(tx: Transaction, desk: Desk, events: Sequence[Row], now: datetim
     words = _words(tx, desk, living)
     keys = desk.vault.keys_for(tx, {row["anchor_id"] for row in living})
     opened = desk.vault.open_many(
-        keys, EVENT, [Item(row["anchor_id"], row["event_id"].bytes, bytes(row["sealed"])) for row in living]
+        keys, EVENT, [Item(row["anchor_id"], UUID(row["event_id"]).bytes, bytes(row["sealed"])) for row in living]
     )
     bodies = [_held(desk, row, words, sealed) for row, sealed in zip(living, opened, strict=True)]
     ids = new_ids(len(bodies))

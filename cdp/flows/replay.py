@@ -15,6 +15,7 @@ from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.flows.desk import Desk
 from cdp.flows.verdicts import refresh_verdicts
 from cdp.identity import store as identity_store
+from cdp.identity import store_seen
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
 from cdp.rights import execute, store, store_replay
@@ -103,7 +104,7 @@ def _repeat_noes(tx: Transaction, desk: Desk, lines: Sequence[Numbered], counts:
     here = [each for each in noes if each.identifier_id in known]
     told = {
         (each.identifier_id, each.purpose, each.act.value, each.authority.value, each.occurred_at)
-        for each in consent_store.records_of_identifiers(tx, list(known))
+        for each in consent_store.records_of(tx, known)
     }
     missing = [
         each
@@ -114,7 +115,7 @@ def _repeat_noes(tx: Transaction, desk: Desk, lines: Sequence[Numbered], counts:
     elsewhere = [(each.pseudonym, each.purpose) for each in noes if each.identifier_id not in known]
     counts["noes"] += len(missing)
     counts["suppressed"] += store.suppress_purposes(tx, elsewhere, now)
-    profiles = consent_store.profiles_counting(tx, known)
+    profiles = store_seen.profiles_decided_by(tx, known)
     if missing and profiles:
         refresh_verdicts(tx, desk.vault, desk.policy, profiles, now)
 

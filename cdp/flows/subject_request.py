@@ -221,8 +221,8 @@ def receipt(desk: Desk, request_id: int) -> dict[str, Any]:
 
 
 def sweep_requests(desk: Desk, now: datetime) -> dict[str, int]:
-    """End what nobody verified in time, and shred what answered access requests still name after the time for fetching."""
-    counts = {"expired": 0, "shredded": 0}
+    """End what nobody verified in time, holds whose time is over, and what answered requests name after their term."""
+    counts = {"expired": 0, "shredded": 0, "holds_ended": 0}
     with desk.database.transaction() as tx:
         for waiting in store.requests(tx, Status.RECEIVED, _LISTED_MAX):
             ended = lifecycle.expire(waiting, now)
@@ -233,6 +233,8 @@ def sweep_requests(desk: Desk, now: datetime) -> dict[str, int]:
         counts["shredded"] = desk.vault.shred(tx, over)
         for request_id in over:
             store.drop_identifiers(tx, request_id)
+        ended_holds = store.end_holds(tx, now.date(), _LISTED_MAX)
+        counts["holds_ended"] = desk.vault.shred(tx, ended_holds)
     return counts
 
 

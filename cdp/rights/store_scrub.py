@@ -73,7 +73,7 @@ def residue_kept(tx: Transaction) -> list[str]:
     return sorted(found)
 
 
-def _outside(database: Database, statements: Sequence[sql.Composable]) -> bool:
+def _outside(database: Database, statements: Sequence[sql.SQL | sql.Composed]) -> bool:
     with database.engine.connect() as connection:
         raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
         assert isinstance(raw, psycopg.Connection)

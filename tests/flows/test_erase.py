@@ -1,0 +1,264 @@
+"""Erasing a person: what goes, what stays, and that a run which was stopped goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import Outcome, State
+from cdp.flows import subject_request
+from cdp.flows.erase import erase
+from cdp.flows.hold import HOLD_PLACE
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.rights.model import Status, Verb
+from cdp.vault.strongroom import Item
+from tests.flows.desks import ADA, BOB, Office, open_office
+from tests.flows.people import SHOP, WEB
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def track(event: str = "Product Viewed", **fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": event, **fields}
+
+
+def order(user_id: str, **fields: Any) -> dict[str, Any]:
+    return track("Order Completed", userId=user_id, properties={"order_id": "o-77", "revenue": 12.5}, **fields)
+
+
+def test_nothing_of_the_person_is_left_and_others_are_untouched(office: Office) -> None:
+    office.town.send(BOB, order("bob"))
+    before = office.counts()
+    office.town.send(ADA, track(userId="ada"), track(userId="ada", anonymousId="ada-phone"))
+    ended = office.erase(("email", "ada@example.com"))
+    assert ended.status is Status.FULFILLED
+    assert office.counts() == before
+    assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+
+
+def test_the_keys_are_shredded(office: Office) -> None:
+    office.town.send(BOB)
+    keys = office.town.one("SELECT count(*) FROM vault.subject_key")
+    office.town.send(ADA)
+    office.erase(("user_id", "ada"))
+    assert office.town.one("SELECT count(*) FROM vault.subject_key") == keys
+
+
+@pytest.mark.parametrize("named", [("email", "ADA@example.com "), ("user_id", "ada"), ("anonymous_id", "ada-phone")])
+def test_any_verified_identifier_reaches_all_that_servers_linked(office: Office, named: tuple[str, str]) -> None:
+    office.town.send(ADA, track(userId="ada", anonymousId="ada-phone"), track(anonymousId="ada-phone"))
+    office.erase(named)
+    assert office.town.people() == {}
+    assert office.town.one("SELECT count(*) FROM behavior.event") == 0
+
+
+def test_a_retry_of_an_old_message_does_not_bring_the_person_back(office: Office) -> None:
+    old = order("ada", anonymousId="ada-phone", messageId="old")
+    office.town.send(ADA, old)
+    office.erase(("user_id", "ada"))
+    outcomes = office.town.send(old, ADA, track(anonymousId="ada-phone"))
+    assert [each.state for each in outcomes] == [State.SUPPRESSED] * 3
+    assert office.town.people() == {}
+
+
+def test_from_verified_on_nothing_is_stored(office: Office) -> None:
+    office.town.send(ADA)
+    request = subject_request.open_request(
+        office.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=office.town.clock.now()
+    )
+    assert office.town.send(order("ada"))[0].state is State.STORED
+    subject_request.verify(office.desk, request.request_id, office.town.clock.now())
+    assert office.town.send(order("ada"))[0] == Outcome(State.SUPPRESSED, "person")
+    linked = {"type": "identify", "userId": "new", "traits": {"email": "ada@example.com"}}
+    assert office.town.send(linked)[0].state is State.SUPPRESSED
+
+
+def test_a_withdrawn_erasure_lowers_the_barrier_and_shreds_what_it_named(office: Office) -> None:
+    office.town.send(ADA)
+    request = office.ask("erasure", ("user_id", "ada"))
+    subject_request.withdraw(office.desk, request.request_id, office.town.clock.now())
+    assert office.town.send(order("ada"))[0].state is State.STORED
+    assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
+    assert office.town.one("SELECT count(*) FROM rights.suppression") == 0
+
+
+def test_a_suppressed_device_is_dropped_beside_others_and_refused_alone(office: Office) -> None:
+    office.town.send(ADA, track(userId="ada", anonymousId="tablet"))
+    office.erase(("user_id", "ada"))
+    assert office.town.send(track(anonymousId="tablet"))[0] == Outcome(State.SUPPRESSED, "device")
+    assert office.town.send(track(userId="bob", anonymousId="tablet"))[0].state is State.STORED
+    assert office.town.partition() == {frozenset({("user_id", "bob")})}
+
+
+def test_an_unknown_person_ends_like_anybody(office: Office) -> None:
+    ended = office.erase(("email", "nobody@example.com"))
+    assert ended.status is Status.FULFILLED
+    assert office.town.send({"type": "identify", "traits": {"email": "nobody@example.com"}, "anonymousId": "x"})[
+        0
+    ].state is (State.SUPPRESSED)
+
+
+def test_the_dry_run_tells_rows_and_touches_nothing(office: Office) -> None:
+    office.town.send(ADA, order("ada"), order("ada", messageId="2"))
+    request = office.ask("erasure", ("user_id", "ada"))
+    before = office.counts()
+    plan = subject_request.run(office.desk, request.request_id, office.town.clock.now(), dry_run=True)
+    rows = {(each.table, each.verb): each.rows for each in plan.steps}
+    assert rows["behavior.event", Verb.DELETE] == 3
+    assert rows["identity.identifier", Verb.DELETE] == 2
+    assert all(each.reason for each in plan.steps)
+    assert office.counts() == before
+    assert plan.request.status is Status.VERIFIED
+
+
+def test_what_the_dry_run_says_is_what_is_done(office: Office) -> None:
+    office.town.send(ADA, order("ada"), track(userId="ada", anonymousId="ada-phone"))
+    request = office.ask("erasure", ("user_id", "ada"))
+    now = office.town.clock.now()
+    planned = subject_request.run(office.desk, request.request_id, now, dry_run=True)
+    done = subject_request.run(office.desk, request.request_id, now)
+    told = {each.table: each.rows for each in done.steps if each.verb is not Verb.KEEP}
+    assert told == {each.table: each.rows for each in planned.steps if each.verb is not Verb.KEEP}
+    assert all(each.is_done for each in done.steps)
+
+
+def test_running_again_changes_nothing(office: Office) -> None:
+    office.town.send(BOB, ADA)
+    request = office.ask("erasure", ("user_id", "ada"))
+    first = subject_request.run(office.desk, request.request_id, office.town.clock.now())
+    before = office.counts()
+    assert subject_request.run(office.desk, request.request_id, office.town.clock.now()) == first
+    assert office.counts() == before
+
+
+@pytest.mark.parametrize("rows_max", [1, 3, 7, 100_000])
+def test_chunks_of_any_size_come_to_the_same(office: Office, rows_max: int) -> None:
+    office.town.send(BOB, order("bob"))
+    before = office.counts()
+    office.town.send(ADA, *[track(userId="ada", messageId=f"m{n}") for n in range(20)])
+    request = office.ask("erasure", ("user_id", "ada"))
+    ended = erase(office.desk, request.request_id, office.town.clock.now(), rows_max=rows_max)
+    assert office.counts() == before
+    assert {each.table: each.rows for each in ended.steps}["behavior.event"] == 21
+
+
+def test_only_a_verified_request_is_carried_out(office: Office) -> None:
+    now = office.town.clock.now()
+    request = subject_request.open_request(
+        office.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=now
+    )
+    with pytest.raises(Fault, match="request_not_next"):
+        subject_request.run(office.desk, request.request_id, now)
+    subject_request.deny(office.desk, request.request_id, "unverified", now)
+    with pytest.raises(Fault, match="request_not_next"):
+        subject_request.run(office.desk, request.request_id, now)
+
+
+def test_the_request_names_nobody_afterwards_and_its_facts_stay(office: Office) -> None:
+    office.town.send(ADA)
+    ended = office.erase(("user_id", "ada"))
+    assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
+    assert office.town.one("SELECT count(*) FROM rights.suppression WHERE request_id <> 0") == 0
+    shown = subject_request.show(office.desk, ended.request_id)
+    assert shown.identifiers == ()
+    assert (shown.request.status, shown.request.kind) == (Status.FULFILLED, "erasure")
+
+
+class TestReach:
+    """rights.md, Erasure 0."""
+
+    def test_what_only_a_browser_linked_waits_for_a_reviewer(self, office: Office) -> None:
+        office.town.send(track(anonymousId="victim"), source=WEB)
+        office.town.send({**ADA, "anonymousId": "victim"}, source=WEB)
+        request = office.ask("erasure", ("email", "ada@example.com"))
+        done = subject_request.run(office.desk, request.request_id, office.town.clock.now())
+        assert done.waiting == 1
+        assert office.town.partition() == {frozenset({("anonymous_id", "victim")})}
+        assert office.town.one("SELECT count(*) FROM behavior.event") == 1
+
+    def test_what_waits_is_shown_to_the_reviewer(self, office: Office) -> None:
+        office.town.send(track(anonymousId="hers"), source=WEB)
+        office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
+        office.town.send(ADA, source=SHOP)
+        request = office.ask("erasure", ("email", "ada@example.com"))
+        shown = subject_request.show(office.desk, request.request_id)
+        assert [(each.type, each.value) for each in shown.waiting] == [("anonymous_id", "hers")]
+
+    def test_a_second_request_that_names_it_takes_the_rest(self, office: Office) -> None:
+        office.town.send(track(anonymousId="hers"), source=WEB)
+        office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
+        office.erase(("email", "ada@example.com"), ("anonymous_id", "hers"), ("user_id", "ada"))
+        assert office.town.people() == {}
+        assert office.town.one("SELECT count(*) FROM behavior.event") == 0
+
+    def test_a_shared_tablet_stays_with_the_others(self, office: Office) -> None:
+        office.town.send(BOB, track(userId="bob", anonymousId="tablet"))
+        office.town.send(ADA, track(userId="ada", anonymousId="tablet"), track(anonymousId="tablet"))
+        office.erase(("user_id", "ada"))
+        assert office.town.partition() == {
+            frozenset({("user_id", "bob"), ("email", "bob@example.com")}),
+            frozenset({("anonymous_id", "tablet")}),
+        }
+        assert office.town.send(track(anonymousId="tablet"))[0].state is State.STORED
+        assert office.town.one("SELECT count(*) FROM behavior.event") == 4
+
+    def test_a_shared_identifier_reaches_only_its_own_profile(self, office: Office) -> None:
+        office.town.send(BOB, track(userId="bob", anonymousId="tablet"))
+        office.town.send(ADA, track(userId="ada", anonymousId="tablet"), track(anonymousId="tablet"))
+        office.erase(("anonymous_id", "tablet"))
+        assert office.town.one("SELECT count(*) FROM behavior.event") == 4
+        people = office.town.partition()
+        assert frozenset({("user_id", "ada"), ("email", "ada@example.com")}) in people
+        assert frozenset({("user_id", "bob"), ("email", "bob@example.com")}) in people
+
+    def test_merged_profiles_go_too(self, office: Office) -> None:
+        office.town.send_each([track(anonymousId="a1"), track(anonymousId="a2")])
+        office.town.send(track(userId="ada", anonymousId="a2"))
+        office.town.send(track(userId="ada", anonymousId="a1"))
+        office.erase(("user_id", "ada"))
+        assert office.town.one("SELECT count(*) FROM identity.profile") == 0
+
+
+class TestHold:
+    """A law keeps some columns of some events: without the person."""
+
+    def test_held_columns_survive_under_their_own_key_and_nothing_else(self, office: Office) -> None:
+        office.town.send(ADA, order("ada"), track(userId="ada"))
+        office.erase(("user_id", "ada"))
+        assert office.town.one("SELECT count(*) FROM rights.hold") == 1
+        assert office.town.one("SELECT retention_class FROM rights.hold") == "transactions"
+        held = _held(office)
+        assert held == {
+            "event": "Order Completed",
+            "occurred_at": held["occurred_at"],
+            "order_id": "o-77",
+            "revenue": 12.5,
+        }
+
+    def test_a_hold_ends_by_itself(self, office: Office) -> None:
+        office.town.send(ADA, order("ada"))
+        office.erase(("user_id", "ada"))
+        office.later(days=2921)
+        assert subject_request.sweep_requests(office.desk, office.town.clock.now())["holds_ended"] == 0
+        office.later(days=2)
+        keys = office.town.one("SELECT count(*) FROM vault.subject_key")
+        assert subject_request.sweep_requests(office.desk, office.town.clock.now())["holds_ended"] == 1
+        assert office.town.one("SELECT count(*) FROM vault.subject_key") == keys - 1
+        assert office.town.one("SELECT count(*) FROM rights.hold") == 0
+
+
+def _held(office: Office) -> dict[str, Any]:
+    with office.desk.database.transaction() as tx:
+        hold_id, sealed = tx.bulk("SELECT hold_id, sealed FROM rights.hold")[0]
+        opened = office.desk.vault.open(tx, HOLD_PLACE, Item(hold_id, hold_id, bytes(sealed)))
+    assert opened is not None
+    found: dict[str, Any] = json.loads(opened)
+    return found

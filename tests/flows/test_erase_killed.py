@@ -1,0 +1,105 @@
+"""An erasure that is killed anywhere goes on where it was: real processes, real `kill -9`."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.flows import subject_request
+from cdp.flows.erase import erase
+from cdp.kit.db import Database
+from cdp.rights.model import Status
+from tests.flows.desks import ADA, BOB, Office, open_office
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+_RUN = """
+import sys
+from datetime import datetime
+from pathlib import Path
+from cdp.flows.desk import desk_of
+from cdp.flows.erase import erase
+from cdp.flows.house import open_house
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database
+from tests.policies import permit_all
+
+url, home, request_id, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), datetime.fromisoformat(sys.argv[4])
+house = open_house(Database(url), permit_all(), TestClock(at), keys=home / "keys")
+print("open", flush=True)
+erase(desk_of(house, home), request_id, at, rows_max=2)
+"""
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def order(number: int) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": "ada",
+        "messageId": f"o{number}",
+        "properties": {"order_id": f"o-{number}", "revenue": number},
+    }
+
+
+def test_killed_at_random_steps_it_ends_as_if_it_had_not_been(office: Office, database_url: str) -> None:
+    office.town.send(BOB)
+    before = office.counts(without=["vault.subject_key"])
+    office.town.send(ADA, *[order(number) for number in range(60)])
+    request = office.ask("erasure", ("user_id", "ada"))
+    now = office.town.clock.now()
+    kills = 0
+    for pause in (0.0, 0.05, 0.12, 0.2, 0.03):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _RUN, database_url, str(office.home), str(request.request_id), now.isoformat()],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONPATH": "."},
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(pause)
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
+            kills += 1
+        child.wait()
+        child.stdout.close()
+    assert kills >= 3
+    done = subject_request.run(office.desk, request.request_id, now)
+    rows = {each.table: each.rows for each in done.steps}
+    assert done.request.status is Status.FULFILLED
+    assert office.counts(without=["vault.subject_key"]) == before
+    assert (rows["behavior.event"], rows["rights.hold"]) == (61, 60)
+    assert office.town.one("SELECT count(*) FROM rights.hold") == 60
+    assert office.town.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
+
+
+@pytest.mark.parametrize(
+    "broken", ["cdp.audit.store.append", "cdp.rights.store_replay.append", "cdp.vault.store.delete_keys"]
+)
+def test_a_fault_in_the_last_transaction_takes_it_back_whole(
+    office: Office, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.town.send(ADA, order(1))
+    request = office.ask("erasure", ("user_id", "ada"))
+    before = office.counts()
+    with monkeypatch.context() as patch:
+
+        def fail(*args: Any, **more: Any) -> None:
+            raise OSError(28, "no space left")
+
+        patch.setattr(broken, fail)
+        with pytest.raises(OSError, match="no space"):
+            erase(office.desk, request.request_id, office.town.clock.now())
+    assert office.counts() == before
+    assert erase(office.desk, request.request_id, office.town.clock.now()).request.status is Status.FULFILLED

@@ -1,0 +1,160 @@
+"""An access export: complete, exclusive, readable, and gone in time."""
+
+import json
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import State
+from cdp.flows import subject_request
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.rights.model import Status
+from cdp.rights.plan import export_plan
+from tests.flows.desks import ADA, BOB, Office, open_office
+from tests.flows.people import WEB
+from tests.policies import changed, permit_all
+
+pytestmark = pytest.mark.postgres
+
+ORDER = {
+    "type": "track",
+    "event": "Order Completed",
+    "userId": "ada",
+    "properties": {"order_id": "o-77", "revenue": 12.5, "currency": "EUR", "gift_note": "For Annabella"},
+}
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def test_it_is_complete_in_words(office: Office) -> None:
+    office.town.send(
+        BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": True}}
+    )
+    data = office.export(("email", "ada@example.com"))
+    assert data["about"] == [{"type": "email", "value": "ada@example.com"}]
+    named = {(each["type"], each["value"]) for each in data["data"]["identity.identifier"]}
+    assert named == {("user_id", "ada"), ("email", "ada@example.com")}
+    events = {each["name"]: each for each in data["data"]["behavior.event"]}
+    bought, unknown = events["Order Completed"], events[None]
+    assert bought["properties"] | bought["message"]["properties"] == ORDER["properties"]
+    assert bought["source"] == "shop"
+    assert bought["purposes"] == ["service", "analytics"]
+    assert bought["expires_at"] > bought["occurred_at"]
+    assert unknown["message"]["event"] == "Sneezed"
+    traits = {each["name"]: each["value"] for each in data["data"]["behavior.trait"]}
+    assert traits["name"] == "Ada Lovelace"
+    assert traits["age"] == 36
+    assert [each["purpose"] for each in data["data"]["consent.permitted"]]
+    assert data["sources"] == [{"source": "shop"}]
+    assert {each["what"] for each in data["retention"]} >= {"events of class transactions", "traits"}
+    assert data["data"]["rights.request"][0]["kind"] == "access"
+
+
+def test_every_exportable_column_of_the_dictionary_is_there(office: Office) -> None:
+    office.town.send(ADA, ORDER)
+    data = office.export(("user_id", "ada"))["data"]
+    assert set(data) == {section.table for section in export_plan()}
+    for section in export_plan():
+        for row in data[section.table]:
+            given = {column.field for column in section.columns} - {"plain"}
+            assert given <= set(row), section.table
+    hidden = {each["what"] for each in office.export(("user_id", "ada"))["held_but_not_shown"]}
+    assert "identity.identifier.pseudonym" in hidden
+
+
+def test_it_holds_nobody_elses_data(office: Office) -> None:
+    office.town.send(BOB, {"type": "track", "event": "Product Viewed", "userId": "bob", "anonymousId": "tablet"})
+    office.town.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "tablet"})
+    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "tablet"})
+    text = json.dumps(office.export(("user_id", "ada")))
+    assert "bob" not in text.lower()
+    assert len(json.loads(text)["data"]["behavior.event"]) == 2
+
+
+def test_what_only_a_browser_linked_is_told_of_and_not_shown(office: Office) -> None:
+    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "victim"}, source=WEB)
+    office.town.send({**ADA, "anonymousId": "victim"}, source=WEB)
+    data = office.export(("email", "ada@example.com"))
+    assert "victim" not in json.dumps(data["data"])
+    assert any("more identifiers" in each["what"] for each in data["held_but_not_shown"])
+
+
+def test_somebody_unknown_gets_an_archive_without_rows(office: Office) -> None:
+    office.town.send(BOB)
+    data = office.export(("user_id", "nobody"))
+    assert {table for table, rows in data["data"].items() if rows} == {"rights.request", "rights.request_identifier"}
+
+
+def test_categories_that_would_do_harm_are_held_but_not_shown(database: Database, tmp_path: Path) -> None:
+    policy = changed(permit_all(), "purposes.yaml", categories={"user.financial": "Accounts at banks"})
+    iban = {"type": "string", "keep": "sealed", "category": "user.financial"}
+    office = open_office(database, changed(policy, "events.yaml", traits={"iban": iban}), tmp_path)
+    office.town.send({**ADA, "traits": {**ADA["traits"], "iban": "DE02120300000000202051"}})  # type: ignore[dict-item]
+    data = office.export(("user_id", "ada"))
+    text = json.dumps(data)
+    assert "DE0212" not in text
+    assert {"held_but_not_shown": "user.financial"} in [each["value"] for each in data["data"]["behavior.trait"]]
+
+
+def test_the_page_can_be_read_and_runs_nothing(office: Office) -> None:
+    office.town.send({**ADA, "traits": {"email": "ada@example.com", "name": "<script>alert(1)</script>"}})
+    request = office.ask("access", ("user_id", "ada"))
+    archive = subject_request.export(office.desk, request.request_id, office.town.clock.now())
+    with zipfile.ZipFile(BytesIO(archive.content)) as file:
+        assert file.namelist() == ["data.json", "page.html"]
+        page = file.read("page.html").decode()
+    assert "ada@example.com" in page
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "ada" not in archive.name
+
+
+class TestWhen:
+    def test_only_after_verification_and_only_of_access_requests(self, office: Office) -> None:
+        now = office.town.clock.now()
+        request = subject_request.open_request(
+            office.desk, kind="access", regime="gdpr", identifiers=[("user_id", "ada")], now=now
+        )
+        erasure = office.ask("erasure", ("user_id", "ada"))
+        for given, code in ((request, "request_not_verified"), (erasure, "not_an_export")):
+            with pytest.raises(Fault) as caught:
+                subject_request.export(office.desk, given.request_id, now)
+            assert caught.value.code == code
+
+    def test_before_and_after_the_answer_until_the_time_is_over(self, office: Office) -> None:
+        office.town.send(ADA)
+        request = office.ask("access", ("user_id", "ada"))
+        before = office.opened(request)
+        answered = subject_request.run(office.desk, request.request_id, office.town.clock.now())
+        assert answered.request.status is Status.FULFILLED
+        assert office.opened(request)["data"]["identity.identifier"] == before["data"]["identity.identifier"]
+        office.later(days=15)
+        with pytest.raises(Fault) as caught:
+            subject_request.export(office.desk, request.request_id, office.town.clock.now())
+        assert (caught.value.code, caught.value.status) == ("export_over", 410)
+        assert subject_request.sweep_requests(office.desk, office.town.clock.now())["shredded"] == 1
+        assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
+
+    def test_each_fetching_is_logged(self, office: Office) -> None:
+        request = office.ask("access", ("user_id", "ada"))
+        office.opened(request)
+        office.opened(request)
+        assert office.town.one("SELECT count(*) FROM audit.fact WHERE body ->> 'read' = 'export'") == 2
+
+    def test_an_access_request_raises_no_barrier(self, office: Office) -> None:
+        office.ask("access", ("user_id", "ada"))
+        assert office.town.send(ADA)[0].state is State.STORED
+
+
+def test_an_erased_person_has_nothing_to_export(office: Office) -> None:
+    office.town.send(ADA, ORDER)
+    office.erase(("user_id", "ada"))
+    rows: dict[str, Any] = office.export(("user_id", "ada"), ("email", "ada@example.com"))["data"]
+    assert {table for table, found in rows.items() if found} == {"rights.request", "rights.request_identifier"}

@@ -1,0 +1,147 @@
+"""A database that was restored is told again who was erased and who said no, before it speaks."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cdp.access.model import State
+from cdp.flows.replay import is_behind, replay
+from cdp.identity import store as identity_store
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.rights import store, store_replay
+from cdp.rights.replay_file import No
+from cdp.vault.pseudonym import SUPPRESSION
+from tests.flows.desks import ADA, BOB, Office, open_office
+from tests.flows.people import NOON
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+class Copy:
+    """A copy of every row of a database, as a backup holds it."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.tables: dict[str, bytes] = {}
+        with office.desk.database.transaction(read_only=True) as tx:
+            for (name,) in tx.bulk(_TABLES):
+                with tx.raw.cursor().copy(f"COPY (SELECT * FROM {name}) TO STDOUT") as stream:
+                    self.tables[name] = b"".join(bytes(block) for block in stream)
+
+    def restore(self) -> None:
+        """Put the rows of the copy back in place of today's."""
+        with self.office.desk.database.transaction() as tx:
+            tx.raw.execute(f"TRUNCATE {', '.join(self.tables)} CASCADE")
+            for name, block in self.tables.items():
+                with tx.raw.cursor().copy(f"COPY {name} FROM STDIN") as stream:
+                    stream.write(block)
+        self.office.desk.vault.forget_all()
+
+
+_TABLES = """
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND n.nspname IN ('identity', 'consent', 'behavior', 'segments', 'rights', 'destinations', 'vault')
+ORDER BY n.nspname, c.relname
+"""
+
+
+def test_an_erasure_is_repeated_after_a_restore(office: Office) -> None:
+    office.town.send(BOB)
+    before = office.counts()
+    office.town.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    copy = Copy(office)
+    office.erase(("user_id", "ada"))
+    assert not is_behind(office.desk)
+    copy.restore()
+    assert is_behind(office.desk)
+    assert office.town.one("SELECT count(*) FROM behavior.event") == 3
+    told = replay(office.desk, office.town.clock.now())
+    assert (told.lines, told.erased) == (1, 1)
+    assert office.counts() == before
+    assert not is_behind(office.desk)
+    assert office.town.send(ADA)[0].state is State.SUPPRESSED
+
+
+def test_replaying_twice_changes_nothing(office: Office) -> None:
+    office.town.send(BOB, ADA)
+    copy = Copy(office)
+    office.erase(("user_id", "ada"))
+    copy.restore()
+    replay(office.desk, office.town.clock.now())
+    before = office.counts()
+    assert replay(office.desk, office.town.clock.now()).lines == 0
+    with office.desk.database.transaction() as tx:
+        tx.bulk("UPDATE rights.replay SET number = 0")
+    assert replay(office.desk, office.town.clock.now()).erased == 0
+    assert office.counts() == before
+
+
+def _say_no(office: Office, value: str) -> None:
+    desk = office.desk
+    with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
+        identifier_id = tx.bulk("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
+        hidden = desk.vault.pseudonym(SUPPRESSION, "user_id", value)
+        no = No(identifier_id, hidden, "analytics", "refuse", "authenticated", "eu", NOON)
+        store_replay.append(tx, desk.replay, [no], NOON)
+
+
+def test_a_no_is_repeated_where_its_identifier_is_known(office: Office) -> None:
+    office.town.send(ADA)
+    _say_no(office, "ada")
+    with office.desk.database.transaction() as tx:
+        tx.bulk("UPDATE rights.replay SET number = 0")
+    told = replay(office.desk, office.town.clock.now())
+    assert (told.noes, told.suppressed) == (1, 0)
+    assert office.town.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
+    assert office.town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+
+
+def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(office: Office) -> None:
+    copy = Copy(office)
+    office.town.send(ADA)
+    _say_no(office, "ada")
+    copy.restore()
+    told = replay(office.desk, office.town.clock.now())
+    assert (told.noes, told.suppressed) == (0, 1)
+    with office.desk.database.transaction() as tx:
+        hidden = office.desk.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+        assert store.suppressed_purposes(tx, [hidden], NOON) == {hidden: frozenset({"analytics"})}
+        assert store.suppressed(tx, [hidden], NOON) == set()
+
+
+def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Office) -> None:
+    office.town.send(ADA)
+
+    class Crash(Exception):
+        pass
+
+    desk = office.desk
+    with pytest.raises(Crash), desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
+        store_replay.append(tx, desk.replay, [No(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON)
+        assert subprocess.run(["grep", "-c", "analytics", desk.replay.path], capture_output=True).stdout == b"1\n"
+        raise Crash
+    assert is_behind(desk)
+    replay(desk, NOON)
+    assert not is_behind(desk)
+    office.erase(("user_id", "ada"))
+    assert [each.number for each in desk.replay.lines_after(0)] == [1, 2]
+
+
+def test_the_file_of_another_database_is_refused(office: Office) -> None:
+    office.erase(("user_id", "ada"))
+    text = office.desk.replay.path.read_text()
+    office.desk.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))
+    with pytest.raises(Fault) as caught:
+        replay(office.desk, NOON)
+    assert caught.value.code == "replay_file_foreign"

@@ -1,0 +1,154 @@
+"""Subject requests: deadlines, ends, faults, receipts, and that no answer tells who exists."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.audit.checkpoint import parse_vkey
+from cdp.audit.verify import Refused, Verified, verify_receipt
+from cdp.flows import subject_request
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.rights.model import Status
+from cdp.vault.sign import is_signed
+from tests.flows.desks import ADA, Office, open_office
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def opened(office: Office, kind: str = "erasure", regime: str = "gdpr") -> Any:
+    return subject_request.open_request(
+        office.desk, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=office.town.clock.now()
+    )
+
+
+def test_deadlines_are_stored_with_the_request(office: Office) -> None:
+    european, californian = opened(office), opened(office, "opt-out", "ccpa")
+    assert european.due_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert californian.due_at == datetime(2026, 6, 22, 12, tzinfo=UTC)
+    assert subject_request.listing(office.desk) == [californian, european]
+    extended = subject_request.extend(office.desk, european.request_id, office.town.clock.now())
+    assert subject_request.listing(office.desk, "received") == [californian, extended]
+    assert extended.due_at == datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+
+def test_what_is_named_lies_sealed(office: Office) -> None:
+    opened(office)
+    assert (
+        office.town.one("SELECT count(*) FROM rights.request_identifier WHERE position('ada'::bytea IN sealed) > 0")
+        == 0
+    )
+    request = subject_request.listing(office.desk)[0]
+    shown = subject_request.show(office.desk, request.request_id)
+    assert [(each.type, each.value) for each in shown.identifiers] == [("user_id", "ada")]
+
+
+def test_known_and_unknown_people_get_the_same_answers(office: Office) -> None:
+    office.town.send(ADA)
+    answers = []
+    for value in ("ada", "nobody"):
+        request = subject_request.open_request(
+            office.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", value)], now=office.town.clock.now()
+        )
+        verified = subject_request.verify(office.desk, request.request_id, office.town.clock.now())
+        ended = subject_request.run(office.desk, request.request_id, office.town.clock.now()).request
+        answers.append([replace(each, request_id=0, entry_id=None) for each in (request, verified, ended)])  # type: ignore[arg-type]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"kind": "vanish"}, "unknown_right"),
+        ({"regime": "atlantis"}, "unknown_regime"),
+        ({"kind": "opt_out"}, "right_not_in_regime"),
+        ({"identifiers": []}, "no_identifier"),
+        ({"identifiers": [("user_id", f"u{n}") for n in range(21)]}, "too_many_identifiers"),
+        ({"identifiers": [("user_id", "null")]}, "invalid_identifier"),
+        ({"identifiers": [("shoe_size", "43")]}, "invalid_identifier"),
+    ],
+)
+def test_what_cannot_be_taken_in_is_refused_without_repeating_it(
+    office: Office, change: dict[str, Any], code: str
+) -> None:
+    asked: dict[str, Any] = {"kind": "erasure", "regime": "gdpr", "identifiers": [("user_id", "ada")]} | change
+    with pytest.raises(Fault) as caught:
+        subject_request.open_request(office.desk, now=office.town.clock.now(), **asked)
+    assert caught.value.code == code
+    assert "43" not in caught.value.detail
+    assert subject_request.listing(office.desk) == []
+
+
+def test_an_unknown_id_is_not_found(office: Office) -> None:
+    for call in (subject_request.verify, subject_request.withdraw, subject_request.run, subject_request.export):
+        with pytest.raises(Fault) as caught:
+            call(office.desk, 12345, office.town.clock.now())
+        assert (caught.value.code, caught.value.status) == ("unknown_request", 404)
+
+
+def test_kinds_without_a_machine_say_so(office: Office) -> None:
+    request = opened(office, "rectification")
+    with pytest.raises(Fault) as caught:
+        subject_request.run(office.desk, request.request_id, office.town.clock.now())
+    assert caught.value.code == "right_not_executable"
+
+
+def test_a_denial_has_a_reason_and_shreds_what_was_named(office: Office) -> None:
+    request = opened(office)
+    with pytest.raises(Fault, match="unknown_denial"):
+        subject_request.deny(office.desk, request.request_id, "mood", office.town.clock.now())
+    denied = subject_request.deny(office.desk, request.request_id, "unverified", office.town.clock.now())
+    assert denied.status is Status.DENIED
+    assert subject_request.show(office.desk, request.request_id).identifiers == ()
+
+
+def test_nobody_verified_in_time_ends_the_request(office: Office) -> None:
+    opened(office)
+    assert subject_request.sweep_requests(office.desk, office.town.clock.now())["expired"] == 0
+    office.later(days=40)
+    assert subject_request.sweep_requests(office.desk, office.town.clock.now())["expired"] == 1
+    assert subject_request.listing(office.desk)[0].status is Status.EXPIRED
+    assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
+
+
+class TestReceipt:
+    def test_a_stranger_verifies_it_offline(self, office: Office) -> None:
+        office.town.send(ADA)
+        ended = office.erase(("user_id", "ada"))
+        with pytest.raises(Fault) as caught:
+            subject_request.receipt(office.desk, ended.request_id)
+        assert caught.value.code == "receipt_not_ready"
+        assert caught.value.retry_after_seconds == 1
+        office.sequence()
+        document = json.loads(json.dumps(subject_request.receipt(office.desk, ended.request_id)))
+        trusted = [parse_vkey(document["vkey"])]
+        verified = verify_receipt(document, trusted, is_signed)
+        assert isinstance(verified, Verified)
+        assert verified.body["request"] == ended.outward_id
+        assert verified.body["kind"] == "request.fulfilled"
+        assert {"table": "identity.identifier", "verb": "delete", "rows": 2} in verified.body["steps"]
+        document["body"]["identifiers"] = 3
+        assert isinstance(verify_receipt(document, trusted, is_signed), Refused)
+
+    def test_it_holds_nothing_of_the_person(self, office: Office) -> None:
+        office.town.send(ADA)
+        ended = office.erase(("user_id", "ada"))
+        office.sequence()
+        text = json.dumps(subject_request.receipt(office.desk, ended.request_id)["body"]).lower()
+        assert "ada" not in text
+        assert "example.com" not in text
+
+    def test_there_is_none_before_the_end(self, office: Office) -> None:
+        request = office.ask("erasure", ("user_id", "ada"))
+        with pytest.raises(Fault, match="request_not_fulfilled"):
+            subject_request.receipt(office.desk, request.request_id)
