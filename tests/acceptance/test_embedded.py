@@ -49,6 +49,11 @@ def service(home: Path) -> Iterator[subprocess.Popen[str]]:
     wait_until(lambda: EmbeddedPostgres(home).attach() is None)
 
 
+def quick(home: Path) -> EmbeddedPostgres:
+    """A server that does not wait for the disk, where the test is about something else."""
+    return EmbeddedPostgres(home, durable=False)
+
+
 def start_service(home: Path) -> subprocess.Popen[str]:
     child = subprocess.Popen(
         [sys.executable, "-c", SERVICE, str(home)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -96,17 +101,17 @@ def is_alive(pid: int) -> bool:
 
 
 def test_what_is_committed_is_there_after_a_stop_and_a_start(home: Path) -> None:
-    with EmbeddedPostgres(home) as server, connect(server.url) as connection:
+    with quick(home) as server, connect(server.url) as connection:
         connection.execute("CREATE SCHEMA s")
         connection.execute("CREATE TABLE s.t AS SELECT 42 AS answer")
         first = server.url
-    with EmbeddedPostgres(home) as server:
+    with quick(home) as server:
         assert server.url == first
         assert ask(server.url, "SELECT answer FROM s.t") == 42
 
 
 def test_the_role_of_the_service_is_no_superuser_and_may_do_what_erasing_needs(home: Path) -> None:
-    with EmbeddedPostgres(home) as server, connect(server.url) as connection:
+    with quick(home) as server, connect(server.url) as connection:
         (row,) = connection.execute(
             "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user"
         )
@@ -119,7 +124,7 @@ def test_the_role_of_the_service_is_no_superuser_and_may_do_what_erasing_needs(h
 
 
 def test_nothing_listens_but_a_private_socket_that_wants_a_password(home: Path) -> None:
-    with EmbeddedPostgres(home) as server:
+    with quick(home) as server:
         assert ask(server.url, "SHOW listen_addresses") == ""
         socket = Path(str(ask(server.admin_url, "SHOW unix_socket_directories")))
         assert stat.S_IMODE(socket.stat().st_mode) == 0o700
@@ -167,7 +172,7 @@ def home_of_all() -> Iterator[str]:
 
 
 def test_a_failing_statement_leaves_no_value_in_the_log(home: Path) -> None:
-    with EmbeddedPostgres(home) as server, connect(server.url) as connection:
+    with quick(home) as server, connect(server.url) as connection:
         connection.execute("CREATE SCHEMA s")
         connection.execute("CREATE TABLE s.t (email text PRIMARY KEY)")
         for statement in ("INSERT INTO s.t VALUES ('ada@example.com')", "SELECT 'ada@example.com'::int"):
@@ -225,7 +230,7 @@ def test_after_a_kill_of_everything_the_database_recovers(home: Path, service: s
 
 
 def test_a_server_that_dies_alone_comes_back(home: Path) -> None:
-    with EmbeddedPostgres(home) as server:
+    with quick(home) as server:
         first = postmaster(home)
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: EmbeddedPostgres(home).attach() is not None and postmaster(home) != first)
@@ -233,7 +238,7 @@ def test_a_server_that_dies_alone_comes_back(home: Path) -> None:
 
 
 def test_a_stale_pid_file_with_the_number_of_a_living_stranger_does_no_harm(home: Path) -> None:
-    with EmbeddedPostgres(home):
+    with quick(home):
         place = find_place(home)
         assert place is not None
         lines = (place.data / "postmaster.pid").read_text().splitlines()
@@ -241,7 +246,7 @@ def test_a_stale_pid_file_with_the_number_of_a_living_stranger_does_no_harm(home
     try:
         lines[0] = str(stranger.pid)
         (place.data / "postmaster.pid").write_text("\n".join(lines) + "\n")
-        with EmbeddedPostgres(home) as server:
+        with quick(home) as server:
             assert ask(server.url, "SELECT 1") == 1
         assert stranger.poll() is None
     finally:
@@ -250,13 +255,13 @@ def test_a_stale_pid_file_with_the_number_of_a_living_stranger_does_no_harm(home
 
 
 def test_data_of_another_version_is_refused_and_left_alone(home: Path) -> None:
-    with EmbeddedPostgres(home, version="16"):
+    with EmbeddedPostgres(home, version="16", durable=False):
         pass
     with pytest.raises(Fault) as raised:
         EmbeddedPostgres(home, version="18").start()
     assert raised.value.code == "database_version"
     assert "16" in raised.value.detail
-    with EmbeddedPostgres(home, version="16") as server:
+    with EmbeddedPostgres(home, version="16", durable=False) as server:
         assert str(ask(server.url, "SHOW server_version")).startswith("16.")
 
 
@@ -272,17 +277,17 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, {resource.RLIM_INFINITY}))
     assert place is not None
     assert not place.data.exists()
     assert not (place.base / "data.part").exists()
-    with EmbeddedPostgres(home) as server:
+    with quick(home) as server:
         assert ask(server.url, "SELECT 1") == 1
 
 
 def test_lost_passwords_are_made_anew(home: Path) -> None:
-    with EmbeddedPostgres(home) as server:
+    with quick(home) as server:
         first = server.url
     place = find_place(home)
     assert place is not None
     place.passwords.unlink()
-    with EmbeddedPostgres(home) as server:
+    with quick(home) as server:
         assert server.url != first
         assert ask(server.url, "SELECT current_user::text") == "cdp"
         assert ask(server.admin_url, "SELECT current_user::text") == "cdp_admin"
@@ -294,7 +299,7 @@ def test_a_long_home_gets_a_private_socket_elsewhere_that_goes_with_the_server(h
         for folder in (*reversed(deep.parents), deep):
             if home in (folder, *folder.parents):
                 folder.mkdir(mode=0o711)
-    with EmbeddedPostgres(deep) as server:
+    with quick(deep) as server:
         socket = Path(str(ask(server.admin_url, "SHOW unix_socket_directories")))
         assert deep not in socket.parents
         assert stat.S_IMODE(socket.stat().st_mode) == 0o700
@@ -306,7 +311,7 @@ def test_secrets_of_the_service_do_not_reach_the_servers_environment(
 ) -> None:
     monkeypatch.setenv("CDP_MASTER_KEY", "5ec2e7" * 10)
     monkeypatch.setenv("PGDATA", "/nonexistent")
-    with EmbeddedPostgres(home):
+    with quick(home):
         environment = Path(f"/proc/{postmaster(home)}/environ")
         assert not environment.exists() or b"5ec2e7" not in environment.read_bytes()
 
@@ -315,7 +320,7 @@ if os.geteuid() == 0:
     # What only root meets: the server must run as somebody else, who may not reach root's folders.
 
     def test_root_runs_the_server_as_somebody_else(home: Path) -> None:
-        with EmbeddedPostgres(home):
+        with quick(home):
             place = find_place(home)
             assert place is not None
             assert Path(f"/proc/{postmaster(home)}").stat().st_uid == place.account.uid != 0
@@ -325,7 +330,7 @@ if os.geteuid() == 0:
     def test_a_home_behind_a_private_folder_keeps_its_data_elsewhere_and_no_folder_is_widened(home: Path) -> None:
         home.mkdir()
         home.chmod(0o700)
-        with EmbeddedPostgres(home) as server:
+        with quick(home) as server:
             with connect(server.url) as connection:
                 connection.execute("CREATE SCHEMA s")
             place = find_place(home)
@@ -333,7 +338,7 @@ if os.geteuid() == 0:
             assert home not in place.base.parents
             assert stat.S_IMODE(home.stat().st_mode) == 0o700
         try:
-            with EmbeddedPostgres(home) as server:
+            with quick(home) as server:
                 assert ask(server.url, "SELECT count(*) FROM pg_namespace WHERE nspname = 's'") == 1
         finally:
             subprocess.run(["rm", "-r", str(place.base)], check=True)
@@ -342,7 +347,7 @@ if os.geteuid() == 0:
         assert raised.value.code == "database_lost"
 
     def test_another_user_cannot_use_the_socket(home: Path) -> None:
-        with EmbeddedPostgres(home) as server:
+        with quick(home) as server:
             folder = str(ask(server.admin_url, "SHOW unix_socket_directories"))
             other = subprocess.run(
                 ["ls", folder], user=65534, group=65534, extra_groups=[], capture_output=True, text=True
