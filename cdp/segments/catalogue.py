@@ -15,10 +15,10 @@ from cdp.segments import ast
 class Kind(StrEnum):
     """The type of a value, as messages name it."""
 
-    NUMBER = "number"
-    BOOLEAN = "true or false"
-    INSTANT = "instant"
-    TEXT = "string"
+    NUMBER = "a number"
+    BOOLEAN = "a truth value"
+    INSTANT = "an instant"
+    TEXT = "a string"
 
 
 @dataclass(frozen=True, slots=True)

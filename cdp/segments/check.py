@@ -123,9 +123,7 @@ class _Checks:
         yield from refused
         kind = self.catalogue.kind_of(ast.Property(name), event.key)
         if not refused and wanted is not None and kind is not wanted:
-            yield Rejection(
-                node.at, f"{name} is a {kind}, not a {wanted}", "only numbers can be added, averaged or ranked"
-            )
+            yield Rejection(node.at, f"{name} is {kind}, not {wanted}", "only numbers can be added, averaged or ranked")
 
     def field(self, node: ast.Node, plan: PropertyPlan | None, what: str, hint: str) -> Iterator[Rejection]:
         """A stated field must exist, lie in plain, and be of a category that the purpose allows."""
@@ -179,7 +177,7 @@ class _Checks:
             case ast.Compare(value, operator, literal):
                 yield from self.same_kind(literal, kind)
                 if kind in (Kind.TEXT, Kind.BOOLEAN) and operator not in (ast.Operator.EQ, ast.Operator.NE):
-                    yield Rejection(node.at, f"a {kind} has no order", "compare it with = or !=")
+                    yield Rejection(node.at, f"{kind} has no order", "compare it with = or !=")
                 yield from self.terms(value, name, [literal])
             case ast.OneOf(value, literals):
                 for literal in literals:
@@ -189,11 +187,11 @@ class _Checks:
                 yield from self.same_kind(low, kind)
             case ast.Contains() | ast.StartsWith():
                 if kind is not Kind.TEXT:
-                    yield Rejection(node.at, f"this is a {kind}, not a string", "contains and starts with ask strings")
+                    yield Rejection(node.at, f"this is {kind}, not a string", "contains and starts with ask strings")
             case ast.Recent():
                 if kind is not Kind.INSTANT:
                     yield Rejection(
-                        node.at, f"this is a {kind}, not an instant", "within a duration can be an instant only"
+                        node.at, f"this is {kind}, not an instant", "within a duration can be an instant only"
                     )
             case _:
                 assert_never(node)
@@ -201,7 +199,7 @@ class _Checks:
     def same_kind(self, literal: ast.Literal, kind: Kind) -> Iterator[Rejection]:
         given = kind_of_literal(literal)
         if given is not kind:
-            yield Rejection(literal.at, f"this compares a {kind} with a {given}", f"write {_EXAMPLES[kind]}")
+            yield Rejection(literal.at, f"this compares {kind} with {given}", f"write {_EXAMPLES[kind]}")
 
     def terms(self, value: ast.Value, event: str | None, literals: Iterable[ast.Literal]) -> Iterator[Rejection]:
         """A string that its vocabulary does not take could never be found."""

@@ -42,7 +42,7 @@ class Rejected(Exception):
 
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?![\w-])", re.ASCII)
-_NUMBER = re.compile(r"-?\d+(\.\d+)?(?!\w)", re.ASCII)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(?![\w-])", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STRING = re.compile(r'"((?:[^"\\\n]|\\["\\])*)"')
 _SYMBOLS = ("<=", ">=", "!=", "=", "<", ">", "(", ")", ",", ".", "%")

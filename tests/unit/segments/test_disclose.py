@@ -1,0 +1,86 @@
+"""Sizes: never small, never exact, always the same for the same people; and Kleene's tables."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdp.segments.disclose import noise, share, size
+from cdp.segments.kleene import all_of, any_of, negate
+from cdp.segments.model import Size
+
+CELLS = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.integers(0, 99), CELLS | st.none())
+def test_small_numbers_are_not_shown(count: int, cell: int | None) -> None:
+    assert size(count, cell, minimum=100, round_to=10) == Size(None, "fewer than 100")
+
+
+@given(st.integers(100, 10**9), CELLS)
+def test_shown_numbers_are_near_and_round(count: int, cell: int) -> None:
+    found = size(count, cell, minimum=100, round_to=10)
+    assert found.shown is not None
+    assert found.shown >= 100
+    assert found.shown % 10 == 0
+    assert abs(found.shown - count) <= 15
+    assert found.text == f"{found.shown:,}"
+    assert found == size(count, cell, minimum=100, round_to=10)
+
+
+def test_one_person_more_is_not_seen() -> None:
+    """Sets that differ by one person differ by noise: often not at all, sometimes the wrong way round."""
+    steps = set()
+    for person in range(1, 400):
+        cell = person * 0x9E3779B97F4A7C15 % 2**63
+        one = size(1000, cell, minimum=100, round_to=10).shown or 0
+        other = size(1001, cell ^ 0x5DEECE66D1234567, minimum=100, round_to=10).shown or 0
+        steps.add(other - one)
+    assert {-10, 0, 10} <= steps
+
+
+def test_noise_has_no_favorite() -> None:
+    drawn = [noise(cell * 7_919, 10) for cell in range(4000)]
+    assert set(drawn) == set(range(-10, 11))
+    assert abs(sum(drawn) / len(drawn)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "expected"),
+    [
+        (Size(250, "250"), Size(1000, "1,000"), 0.25),
+        (Size(None, "fewer than 100"), Size(1000, "1,000"), None),
+        (Size(110, "110"), Size(None, "fewer than 100"), None),
+        (Size(1010, "1,010"), Size(1000, "1,000"), 1.0),
+    ],
+)
+def test_a_share_says_no_more_than_its_numbers(part: Size, whole: Size, expected: float | None) -> None:
+    assert share(part, whole) == expected
+
+
+VALUES = (True, False, None)
+AND = {
+    (True, True): True,
+    (True, False): False,
+    (True, None): None,
+    (False, False): False,
+    (False, None): False,
+    (None, None): None,
+}
+OR = {
+    (True, True): True,
+    (True, False): True,
+    (True, None): True,
+    (False, False): False,
+    (False, None): None,
+    (None, None): None,
+}
+
+
+@pytest.mark.parametrize(("one", "other"), list(product(VALUES, VALUES)))
+def test_kleene(one: bool | None, other: bool | None) -> None:
+    pair = (one, other) if (one, other) in AND else (other, one)
+    assert all_of((one, other)) is AND[pair]
+    assert any_of((one, other)) is OR[pair]
+    assert negate(all_of((one, other))) is any_of((negate(one), negate(other)))
