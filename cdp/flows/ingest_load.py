@@ -102,13 +102,12 @@ def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work])
 
 def past_of(tx: Transaction, scene: Scene, learned: frozenset[int]) -> Past:
     """The world before the batch; once something is learned to be shared, with the closure it touches replayed."""
-    world = World(scene.plan.rules, scene.types, scene.shared | learned, scene.never)
     touched: Collection[int] = ()
     steps: tuple[Step, ...] = ()
     if learned:
-        closure = _extend_closure(tx, scene, learned)
-        steps = closure.steps
+        steps = _extend_closure(tx, scene, learned).steps
         touched = {member for step in steps for member in step.members}
+    world = World(scene.plan.rules, scene.types, scene.shared | learned, scene.never)
     for profile_id, links in scene.links.items():
         if any(link.identifier_id in touched for link in links):
             continue

@@ -132,7 +132,7 @@ class Writing:
         if self.scene.closure is None:
             self._write_merges_and_links()
         else:
-            self._rewrite_map()
+            self._rewrite_map(self.scene.closure)
         store_map.quarantine(
             self.tx, [self.scene.profile_of[born] for born, group in world.groups.items() if group.is_quarantined]
         )
@@ -140,6 +140,7 @@ class Writing:
 
     def _write_merges_and_links(self) -> None:
         world = self.run.world
+        owned_before = {link.identifier_id for links in self.scene.links.values() for link in links}
         absorbed = {
             self.scene.profile_of[born]: self.profile_at(born) for born in world.became if born in self.scene.profile_of
         }
@@ -150,17 +151,15 @@ class Writing:
                 store_map.Placed(each, self.scene.profile_of[group.born], linked_at)
                 for group in world.groups.values()
                 for each, linked_at in group.members.items()
-                if each not in self.scene.owner and each not in self._owned_before
+                if each not in self.scene.owner and each not in owned_before
             ],
         )
 
-    @property
-    def _owned_before(self) -> set[int]:
-        return {link.identifier_id for links in self.scene.links.values() for link in links}
-
-    def _rewrite_map(self) -> None:
+    def _rewrite_map(self, closure: store_map.Closure) -> None:
         """After something turned out to be shared: owners and anchors of the whole closure, as replayed."""
-        write_partition(self.tx, partition_of(self.run, self.scene.profile_of), members=list(self.scene.types))
+        write_partition(
+            self.tx, partition_of(self.run, self.scene.profile_of), members=list(closure.types.keys() - closure.shared)
+        )
 
     def _write_evidence(self) -> None:
         works = {work.sequence: work for work in self.works if work.sequence}

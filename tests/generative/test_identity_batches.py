@@ -1,0 +1,165 @@
+"""Batches, retries and shared identifiers: the stored map equals the sequential model, however messages were grouped."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from cdp.flows.ingest_work import lay_out
+from cdp.identity import store_map
+from cdp.identity.model import Step
+from cdp.identity.resolve import Rules, replay
+from cdp.kit.db import Database
+from cdp.policy.model import Policy
+from tests.flows.people import NOON, Town, settle
+from tests.policies import changed, permit_all, segment_unify
+
+pytestmark = pytest.mark.postgres
+
+PLACES = {"userId": "u", "anonymousId": "a", "email": "e", "device": "d", "household": "h"}
+
+
+@st.composite
+def message(draw: st.DrawFn) -> dict[str, Any]:
+    """A message with some identifiers out of a small town, so that they collide."""
+    body: dict[str, Any] = {"type": "track", "event": "Product Viewed"}
+    traits: dict[str, str] = {}
+    if draw(st.booleans()):
+        body["userId"] = f"u{draw(st.integers(1, 4))}"
+    if draw(st.integers(0, 9)) < 7 or "userId" not in body:
+        body["anonymousId"] = f"a{draw(st.integers(1, 5))}"
+    if draw(st.integers(0, 9)) < 4:
+        traits["email"] = f"p{draw(st.integers(1, 5))}@example.com"
+    if draw(st.integers(0, 9)) < 2:
+        traits["household_id"] = f"h{draw(st.integers(1, 2))}"
+    context: dict[str, Any] = {}
+    if traits:
+        context["traits"] = traits
+    if draw(st.integers(0, 9)) < 3:
+        context["device"] = {"id": f"d{draw(st.integers(1, 3))}", "type": "ios"}
+    if context:
+        body["context"] = context
+    return body
+
+
+@st.composite
+def history(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
+    """Messages, and where the batches end; some messages come twice."""
+    messages = draw(st.lists(message(), min_size=1, max_size=14))
+    for at, body in enumerate(messages):
+        body["messageId"] = f"m-{at:03d}"
+    repeated = draw(st.lists(st.sampled_from(messages), max_size=3))
+    cuts = sorted(draw(st.sets(st.integers(1, len(messages) + len(repeated)), max_size=5)))
+    return [*messages, *repeated], cuts
+
+
+def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozenset[tuple[str, str]]]:
+    """The sequential model, message by message, over names instead of stored ids."""
+    plan = lay_out(policy)
+    numbers: dict[tuple[str, str], int] = {}
+    steps, anchors, seen = [], {}, set()
+    for body in messages:
+        if body["messageId"] in seen:
+            continue
+        seen.add(body["messageId"])
+        members = tuple(
+            numbers.setdefault(tuple(each), len(numbers) + 1) for each in plan.normaliser.promote(body).identifiers
+        )
+        anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
+        steps.append(Step(len(steps) + 1, anchor, members, NOON))
+    names = {number: name for name, number in numbers.items()}
+    run = replay(Rules(policy.identifiers), {number: name[0] for name, number in numbers.items()}, steps)
+    return {frozenset(names[each] for each in group.members) for group in run.world.groups.values()}
+
+
+POLICIES = {
+    "shared": permit_all(),
+    "first_owner": segment_unify(),
+    "tight": changed(
+        permit_all(),
+        "identifiers.yaml",
+        types={
+            "email": {
+                **permit_all().documents["identifiers.yaml"]["types"]["email"],  # type: ignore[index,call-overload,dict-item]
+                "limit": {"count": 1},
+            }
+        },
+        bounds={"identifiers_per_profile": 6, "merges_per_profile": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(story=history())
+def test_the_stored_map_equals_the_sequential_model(
+    name: str, story: tuple[list[dict[str, Any]], list[int]], database: Database, tmp_path: Path
+) -> None:
+    policy = POLICIES[name]
+    messages, cuts = story
+    empty(database)
+    town = settle(database, policy, tmp_path)
+    for start, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
+        if messages[start:end]:
+            town.send(*messages[start:end])
+    assert town.partition() == model_of(policy, messages)
+    check_map(town)
+
+
+def empty(database: Database) -> None:
+    """Take every person out, and keep the schema."""
+    with database.transaction() as tx:
+        tables = [
+            row[0]
+            for row in tx.bulk(
+                "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
+                "WHERE schemaname IN ('identity', 'behavior', 'consent', 'segments', 'access') "
+                "AND tablename NOT IN ('generation', 'purpose', 'applied_policy')",
+                {},
+            )
+        ]
+        tx.bulk("TRUNCATE " + ", ".join(tables) + " CASCADE")  # type: ignore[arg-type]
+        tx.bulk("DELETE FROM vault.subject_key")
+
+
+def check_map(town: Town) -> None:
+    """Nothing half done: every anchor, link and verdict hangs on a living profile, and a replay gives the same map."""
+    for query in BROKEN:
+        assert town.one(query) == 0, query
+    with town.house.database.transaction(read_only=True) as tx:
+        recorded = store_map.recorded(tx)
+        owners = store_map.owners(tx)
+        canonical = dict(tx.bulk("SELECT anchor_id, profile_id FROM identity.canonical"))
+    run = replay(Rules(town.house.policy.identifiers), recorded.types, recorded.steps)
+    world = run.world
+    assert world.shared == recorded.shared
+    assert {each: recorded.profiles[born] for each, born in world.owner.items()} == owners
+    landed = {anchor: recorded.profiles[world.current(born)] for anchor, born in world.landed.items()}
+    assert landed == canonical
+
+
+BROKEN = (
+    """SELECT count(*) FROM identity.canonical c LEFT JOIN identity.profile p USING (profile_id)
+       WHERE p.profile_id IS NULL OR p.merged_into IS NOT NULL""",
+    """SELECT count(*) FROM identity.link l LEFT JOIN identity.profile p USING (profile_id)
+       WHERE p.profile_id IS NULL OR p.merged_into IS NOT NULL""",
+    """SELECT count(*) FROM identity.anchor a LEFT JOIN identity.canonical c USING (anchor_id)
+       WHERE c.anchor_id IS NULL""",
+    """SELECT count(*) FROM consent.permitted p LEFT JOIN identity.profile f USING (profile_id)
+       WHERE f.profile_id IS NULL OR f.merged_into IS NOT NULL""",
+    """SELECT count(*) FROM identity.profile p JOIN identity.profile q ON q.profile_id = p.merged_into
+       WHERE q.merged_into IS NOT NULL""",
+    """SELECT count(*) FROM behavior.event e LEFT JOIN identity.canonical c USING (anchor_id)
+       WHERE c.anchor_id IS NULL""",
+    """SELECT count(*) FROM identity.identifier i
+       WHERE NOT EXISTS (SELECT FROM vault.subject_key k WHERE k.subject_id = i.identifier_id)""",
+)
+"""Counts of what must never be there."""
