@@ -25,15 +25,23 @@ class House:
     notice: str | None = None
 
 
-def open_house(database: Database, policy: Policy, clock: Clock, *, keys: Path, master_key: bytes | None = None) -> House:
-    """Open the vault over the key files in `keys` and put the policy in force; the schema must be current.
+def open_house(
+    database: Database,
+    policy: Policy,
+    clock: Clock,
+    *,
+    keys: Path,
+    master_key: bytes | None = None,
+    kms_url: str | None = None,
+) -> House:
+    """Open the vault over the key files in `keys`, or a KMS, and put the policy in force; the schema must be current.
 
     Raises the vault's faults for a missing or wrong master key, and never makes one beside a database that holds
     anything.
     """
     with database.transaction() as tx:
         now = clock.now()
-        vault, notice = open_vault(tx, keys, master_key, now)
+        vault, notice = open_vault(tx, keys, master_key, now, kms_url=kms_url)
         put_in_force(tx, policy, now)
     return House(database, vault, policy, clock, notice)
 

@@ -101,7 +101,7 @@ def show(tx: Transaction, house: House, profile_id: int) -> Shown:
             for each in sorted(opened.values(), key=lambda each: (each.type, each.value or ""))
         ),
         traits=_traits(tx, house, profile_id),
-        computed_traits={key: _outward(house, key, value) for key, value in sorted(computed.items())},
+        computed_traits={key: outward(house, key, value) for key, value in sorted(computed.items())},
         consents={
             key: Stance(each.allowed, each.reason.value, each.since, each.until) for key, each in verdicts.items()
         },
@@ -155,15 +155,17 @@ def _rank(stated: StatedTrait) -> tuple[object, ...]:
 
 def _stated(house: House, name: str, value: object) -> object:
     plan = house.policy.events.traits.get(name)
-    return _written(value, is_instant=plan is not None and plan.type is PropertyType.INSTANT)
+    return written(value, is_instant=plan is not None and plan.type is PropertyType.INSTANT)
 
 
-def _outward(house: House, key: str, value: object) -> object:
+def outward(house: House, key: str, value: object) -> object:
+    """The value of a computed trait as answers write it."""
     trait = house.policy.traits[key]
-    return _written(value, is_instant=house.policy.value_type(trait) is PropertyType.INSTANT)
+    return written(value, is_instant=house.policy.value_type(trait) is PropertyType.INSTANT)
 
 
-def _written(value: object, *, is_instant: bool) -> object:
+def written(value: object, *, is_instant: bool) -> object:
+    """A plain value as answers write it: terms as text, instants in RFC 3339."""
     if isinstance(value, Term):
         return value.text
     if is_instant and isinstance(value, int | float) and not isinstance(value, bool):

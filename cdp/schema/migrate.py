@@ -44,6 +44,12 @@ def migrate(url: str) -> list[str]:
         return pending
 
 
+def needs_migration(url: str) -> bool:
+    """True when `migrate` would change this database, or refuse it."""
+    with _connected(url) as connection:
+        return not is_current(connection)
+
+
 def is_current(connection: Connection) -> bool:
     """True when nothing is left to apply."""
     return current_revision(connection) == ScriptDirectory(str(_FOLDER)).get_current_head()

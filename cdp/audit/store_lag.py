@@ -1,0 +1,34 @@
+"""SQL of figures about the log: what waits for its place, and how many entries of which kind there are."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+
+from cdp.kit.db import Transaction
+from cdp.schema.audit import entry, fact
+
+
+class Backlog(NamedTuple):
+    """Leaves without a place; `since` is the oldest one's instant, None when none waits."""
+
+    leaves: int
+    since: datetime | None
+
+
+def backlog(tx: Transaction) -> Backlog:
+    """What the sequencer has not placed yet."""
+    waiting = select(func.count(), func.min(entry.c.recorded_at)).where(entry.c.leaf_index.is_(None))
+    row = tx.one_or_none(waiting)
+    assert row is not None
+    return Backlog(*row)
+
+
+def counts_by_kind(tx: Transaction, *, since: datetime | None = None, until: datetime | None = None) -> dict[str, int]:
+    """How many entries of each kind were recorded in [since, until), of those whose facts are not erased."""
+    counted = select(fact.c.kind, func.count()).group_by(fact.c.kind).order_by(fact.c.kind)
+    if since is not None:
+        counted = counted.where(fact.c.recorded_at >= since)
+    if until is not None:
+        counted = counted.where(fact.c.recorded_at < until)
+    return {row[0]: row[1] for row in tx.all(counted)}

@@ -1,0 +1,119 @@
+"""Routes for auditors: entries of the log, and a report."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, StringConstraints
+
+from cdp.access.model import Role
+from cdp.flows import auditing
+from cdp.web.api.shapes import Instant
+from cdp.web.auth import Caller, allow
+from cdp.web.deps import AtDesk, Now, problems
+
+router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
+
+IsAuditor = Annotated[Caller, Depends(allow(Role.AUDITOR))]
+EntryKind = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.[a-z_]+$", max_length=60)]
+
+
+class EntryShown(BaseModel):
+    """One entry; `index` is its place in the log, null until it is signed."""
+
+    entry: int
+    index: int | None
+    kind: str
+    recorded_at: datetime
+    body: dict[str, Any]
+
+
+class EntryList(BaseModel):
+    """Entries, newest first; give `next` as `before` to go on."""
+
+    entries: list[EntryShown]
+    next: int | None
+
+
+class RequestFiguresShown(BaseModel):
+    """Subject requests received in the period."""
+
+    received: dict[str, int]
+    by_status: dict[str, int]
+    in_time: int
+    late: int
+    open_overdue: int
+    median_days: float | None
+
+
+class ReportShown(BaseModel):
+    """Figures of a period. `altered` lists entries whose fact no longer matches its leaf: there must be none."""
+
+    since: datetime | None
+    until: datetime | None
+    entries: dict[str, int]
+    facts_checked: int
+    altered: list[int]
+    requests: RequestFiguresShown
+    policies: list[dict[str, str]]
+    tree_size: int
+    waiting: int
+    checkpoint: str | None
+    vkey: str | None
+
+
+@router.get("/entries", responses=problems(), operation_id="list_entries")
+def entries(
+    desk: AtDesk,
+    now: Now,
+    caller: IsAuditor,
+    kind: Annotated[list[EntryKind] | None, Query(max_length=50)] = None,
+    from_: Annotated[Instant | None, Query(alias="from")] = None,
+    to: Annotated[Instant | None, Query()] = None,
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> EntryList:
+    """What was done: consent acts, requests, policies, reads, sweeps. Nobody is named in it."""
+    found = auditing.read_entries(
+        desk, now, kinds=kind or (), since=from_, until=to, before=before, limit=limit, actor=caller.actor
+    )
+    shown = [
+        EntryShown(
+            entry=each.entry_id, index=each.index, kind=each.kind, recorded_at=each.recorded_at, body=dict(each.body)
+        )
+        for each in found
+    ]
+    return EntryList(entries=shown, next=found[-1].entry_id if len(found) == limit else None)
+
+
+@router.get("/report", responses=problems(), operation_id="audit_report")
+def report(
+    desk: AtDesk,
+    now: Now,
+    caller: IsAuditor,
+    from_: Annotated[Instant | None, Query(alias="from")] = None,
+    to: Annotated[Instant | None, Query()] = None,
+) -> ReportShown:
+    """Figures recomputed from facts that were held against the log, and the checkpoint that vouches for them."""
+    told = auditing.report(desk, now, since=from_, until=to, actor=caller.actor)
+    figures = told.requests
+    return ReportShown(
+        since=told.since,
+        until=told.until,
+        entries=dict(told.entries),
+        facts_checked=told.facts_checked,
+        altered=list(told.altered),
+        requests=RequestFiguresShown(
+            received=dict(figures.received),
+            by_status=dict(figures.by_status),
+            in_time=figures.in_time,
+            late=figures.late,
+            open_overdue=figures.open_overdue,
+            median_days=figures.median_days,
+        ),
+        policies=[dict(each) for each in told.policies],
+        tree_size=told.tree_size,
+        waiting=told.waiting,
+        checkpoint=told.checkpoint,
+        vkey=told.vkey,
+    )

@@ -1,0 +1,234 @@
+"""Routes of subject requests: open, verify, carry out, end, and fetch what came of it."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Response, status
+from pydantic import BaseModel, Field, StrictBool, StringConstraints
+
+from cdp.access.model import Role
+from cdp.flows import subject_request
+from cdp.flows.desk import unknown_request
+from cdp.kit.ids import decode_id
+from cdp.rights.model import Request, StepCount
+from cdp.web.api.shapes import Given, IdentifierGiven
+from cdp.web.auth import Caller, allow
+from cdp.web.deps import AtDesk, Now, problems
+
+router = APIRouter(prefix="/api/v1/subject-requests", tags=["subject requests"])
+
+IsPrivacy = Annotated[Caller, Depends(allow(Role.PRIVACY))]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[A-Za-z][A-Za-z_-]*$")]
+Status = Literal["received", "verified", "in_progress", "fulfilled", "denied", "withdrawn", "expired"]
+RequestKey = Annotated[str, Path(description="As `id` of the request: req_ and 13 letters or digits.", max_length=100)]
+
+
+class RequestGiven(Given):
+    """A right exercised by somebody who is named by one to twenty identifiers."""
+
+    kind: Name = Field(examples=["erasure"])
+    regime: Name = Field(examples=["gdpr"])
+    identifiers: list[IdentifierGiven] = Field(min_length=1, max_length=20)
+
+
+class RequestShown(BaseModel):
+    """Where a request stands, and until when it must be answered."""
+
+    id: str
+    kind: str
+    regime: str
+    status: Status
+    received_at: datetime
+    confirm_by: datetime | None
+    due_at: datetime
+    extended_at: datetime | None
+    verified_at: datetime | None
+    started_at: datetime | None
+    closed_at: datetime | None
+    denial_reason: str | None
+    waiting: int
+
+
+class StepShown(BaseModel):
+    """One line of the plan: what is done to which table, why, and to how many rows."""
+
+    table: str
+    verb: str
+    rows: int
+    reason: str
+    is_done: bool
+
+
+class AskedShown(BaseModel):
+    """An identifier, normalized."""
+
+    type: str
+    value: str
+
+
+class RequestDetail(RequestShown):
+    """A request with what it names until its end, its steps, and the identifiers that wait for a reviewer."""
+
+    identifiers: list[AskedShown]
+    steps: list[StepShown]
+    waiting_identifiers: list[AskedShown]
+
+
+class RequestList(BaseModel):
+    """Requests in the order in which they are due."""
+
+    requests: list[RequestShown]
+
+
+class RunGiven(Given):
+    """Whether only to say what would be done."""
+
+    dry_run: StrictBool = False
+
+
+class CarriedShown(BaseModel):
+    """The request with the steps of its plan as they were, or would be, carried out."""
+
+    request: RequestShown
+    steps: list[StepShown]
+    waiting: int
+
+
+class DenyGiven(Given):
+    """Why the request is denied."""
+
+    reason: Literal["unverified", "unfounded", "excessive", "exempt", "others_rights"]
+
+
+class NothingGiven(Given):
+    """No fields."""
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="open_request")
+def open_request(given: RequestGiven, desk: AtDesk, now: Now, _caller: IsPrivacy) -> RequestShown:
+    """Take a request in and set its deadlines. The answer does not tell whether somebody exists."""
+    pairs = [each.pair() for each in given.identifiers]
+    request = subject_request.open_request(desk, kind=given.kind, regime=given.regime, identifiers=pairs, now=now)
+    return request_shown(request)
+
+
+@router.get("", responses=problems(), operation_id="list_requests")
+def listing(
+    desk: AtDesk,
+    _caller: IsPrivacy,
+    status: Annotated[Status | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> RequestList:
+    """Requests of one status, or all, the most urgent first."""
+    found = subject_request.listing(desk, status, limit)
+    return RequestList(requests=[request_shown(each) for each in found])
+
+
+@router.get("/{request_id}", responses=problems(404), operation_id="show_request")
+def show(request_id: RequestKey, desk: AtDesk, _caller: IsPrivacy) -> RequestDetail:
+    """One request in full."""
+    found = subject_request.show(desk, _number(request_id))
+    return RequestDetail(
+        **request_shown(found.request).model_dump(),
+        identifiers=[AskedShown(type=each.type, value=each.value) for each in found.identifiers],
+        steps=[_step(each) for each in found.steps],
+        waiting_identifiers=[AskedShown(type=each.type, value=each.value) for each in found.waiting],
+    )
+
+
+@router.post("/{request_id}/verify", responses=problems(404, 409), operation_id="verify_request")
+def verify(
+    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+) -> RequestShown:
+    """The requester is who the identifiers name. For an erasure the barrier stands from here on."""
+    return request_shown(subject_request.verify(desk, _number(request_id), now))
+
+
+@router.post("/{request_id}/run", responses=problems(404, 409), operation_id="run_request")
+def run(
+    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, given: RunGiven | None = None
+) -> CarriedShown:
+    """Carry a verified request out, or say with `dry_run` what would be done."""
+    done = subject_request.run(desk, _number(request_id), now, dry_run=given is not None and given.dry_run)
+    return CarriedShown(
+        request=request_shown(done.request), steps=[_step(each) for each in done.steps], waiting=done.waiting
+    )
+
+
+@router.post("/{request_id}/extend", responses=problems(404, 409), operation_id="extend_request")
+def extend(
+    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+) -> RequestShown:
+    """Take the regime's one extension of the deadline."""
+    return request_shown(subject_request.extend(desk, _number(request_id), now))
+
+
+@router.post("/{request_id}/deny", responses=problems(404, 409), operation_id="deny_request")
+def deny(request_id: RequestKey, given: DenyGiven, desk: AtDesk, now: Now, _caller: IsPrivacy) -> RequestShown:
+    """Refuse a request for a reason."""
+    return request_shown(subject_request.deny(desk, _number(request_id), given.reason, now))
+
+
+@router.post("/{request_id}/withdraw", responses=problems(404, 409), operation_id="withdraw_request")
+def withdraw(
+    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+) -> RequestShown:
+    """The subject takes the request back."""
+    return request_shown(subject_request.withdraw(desk, _number(request_id), now))
+
+
+@router.get(
+    "/{request_id}/export",
+    responses={
+        200: {"description": "A ZIP with data.json and a readable page", "content": {"application/zip": {}}},
+        **problems(404, 409, 410),
+    },
+    response_class=Response,
+    operation_id="export_request",
+)
+def export(request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy) -> Response:
+    """The archive of an access or portability request. Every fetching is logged."""
+    archive = subject_request.export(desk, _number(request_id), now)
+    return Response(
+        archive.content,
+        media_type="application/zip",
+        headers={"Content-Disposition": f'attachment; filename="{archive.name}"'},
+    )
+
+
+@router.get("/{request_id}/receipt", responses=problems(404, 409), operation_id="receipt_of_request")
+def receipt(request_id: RequestKey, desk: AtDesk, _caller: IsPrivacy) -> dict[str, Any]:
+    """The receipt of a fulfilled request: `cdp audit verify` checks it offline."""
+    return subject_request.receipt(desk, _number(request_id))
+
+
+def request_shown(request: Request) -> RequestShown:
+    """A request as answers show it."""
+    return RequestShown(
+        id=request.outward_id,
+        kind=request.kind.value,
+        regime=request.regime,
+        status=request.status.value,
+        received_at=request.received_at,
+        confirm_by=request.confirm_by,
+        due_at=request.due_at,
+        extended_at=request.extended_at,
+        verified_at=request.verified_at,
+        started_at=request.started_at,
+        closed_at=request.closed_at,
+        denial_reason=None if request.denial_reason is None else request.denial_reason.value,
+        waiting=request.waiting,
+    )
+
+
+def _step(each: StepCount) -> StepShown:
+    return StepShown(
+        table=each.table, verb=each.verb.value, rows=each.rows, reason=each.reason, is_done=each.is_done
+    )
+
+
+def _number(text: str) -> int:
+    number = decode_id("req", text)
+    if number is None:
+        raise unknown_request()
+    return number

@@ -1,0 +1,117 @@
+"""The application: every door of the house under one address.
+
+Ingest paths go past the framework; everything else passes the gate. `create_app` opens no port and starts no worker.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+from starlette.types import ASGIApp
+
+from cdp.flows.ingest import Ingest
+from cdp.flows.opening import Current, Rooms
+from cdp.web import audit_log, errors, health, metrics
+from cdp.web.api import access, audit, consents, profiles, requests
+from cdp.web.batcher import Batcher, Limits
+from cdp.web.errors import Problem
+from cdp.web.gate import Gate
+from cdp.web.health import Pulse
+from cdp.web.ingest import Front, IngestDoor
+from cdp.web.metrics import Figures, HouseCollector, Timed
+from cdp.web.sources import directory_of
+
+TITLE: Final = "cdp"
+VERSION: Final = "0.1.0"
+DESCRIPTION: Final = (
+    "A customer data platform with consent, retention and erasure in its data model. Messages come in at the paths of "
+    "the Segment spec (`/v1/batch` and the others; not described here). Everything else takes a bearer token with a "
+    "role. Identifiers travel in bodies, never in URLs. Every answer that is no success is a problem document."
+)
+
+
+def create_app(
+    current: Current, *, is_working: Callable[[], bool] = lambda: True, limits: Limits | None = None
+) -> ASGIApp:
+    """The application over open rooms; `is_working` tells readiness whether the worker turns."""
+    figures = Figures()
+    rooms = current.rooms
+    batcher = Batcher(Timed(_ingest(rooms), figures), limits or Limits())
+    current.tell(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
+    door = IngestDoor(batcher, directory_of(rooms.database), rooms.house.clock)
+    figures.registry.register(HouseCollector(current, batcher, figures))
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        async with door:
+            yield
+
+    app = describe(life)
+    app.state.current = current
+    app.state.figures = figures
+    app.state.pulse = Pulse(is_working)
+    return Front(door, Gate(app, lambda: current.rooms.house, figures.note_request))
+
+
+def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+    """The framework's part: every documented route, without the rooms behind them."""
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=life,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    errors.install(app)
+    for router in (
+        health.router,
+        profiles.router,
+        consents.router,
+        requests.router,
+        access.router,
+        audit.router,
+        audit_log.router,
+        metrics.router,
+    ):
+        app.include_router(router)
+    app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
+    return app
+
+
+def openapi_of(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document, with problem documents as the only shape of what is no success."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        _, definitions = models_json_schema(
+            [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
+        )
+        schemas |= definitions["$defs"]
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def route_names(app: FastAPI) -> list[tuple[str, str]]:
+    """(method, path) of every documented route."""
+    return sorted(
+        (method, route.path)
+        for route in app.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods or ()
+    )
+
+
+def _ingest(rooms: Rooms) -> Ingest:
+    house = rooms.house
+    return Ingest(house.database, house.vault, house.policy, house.clock)
+
+

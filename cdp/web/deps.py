@@ -1,0 +1,61 @@
+"""What every route asks of the application: the house, the desk, the present instant."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+
+from cdp.flows.desk import Desk
+from cdp.flows.house import House
+from cdp.flows.opening import Current, Rooms
+from cdp.web.errors import PROBLEM_TYPE
+
+PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
+_ALWAYS: Final = (400, 401, 403, 413, 422, 500, 503)
+_MEANINGS: Final = {
+    400: "The request cannot be read",
+    401: "No token, or none that works",
+    403: "The token's role may not do this",
+    404: "There is no such thing",
+    409: "Not possible in the present state",
+    410: "It is over",
+    413: "The body is too large",
+    422: "A value is not allowed; the problem names the field and what would be right",
+    500: "A fault of the service, with the id of an incident",
+    503: "The database cannot take work right now; Retry-After says when to ask again",
+}
+
+
+def rooms(request: Request) -> Rooms:
+    """The rooms as they are now."""
+    current: Current = request.app.state.current
+    return current.rooms
+
+
+def house(request: Request) -> House:
+    """The house as it is now."""
+    return rooms(request).house
+
+
+def desk(request: Request) -> Desk:
+    """The rights desk as it is now."""
+    return rooms(request).desk
+
+
+def present(request: Request) -> datetime:
+    """The present instant."""
+    return rooms(request).house.clock.now()
+
+
+InRooms = Annotated[Rooms, Depends(rooms)]
+InHouse = Annotated[House, Depends(house)]
+AtDesk = Annotated[Desk, Depends(desk)]
+Now = Annotated[datetime, Depends(present)]
+
+
+def problems(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The documented answers of a route that are no success: those of every route, and `more`."""
+    return {
+        status: {"description": _MEANINGS[status], "content": {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}}}
+        for status in sorted({*_ALWAYS, *more})
+    }

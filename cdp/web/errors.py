@@ -1,0 +1,148 @@
+"""Problem documents (RFC 9457): every answer that is no success, in one shape, without a value of a person."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from cdp.kit.errors import Fault
+from cdp.kit.ids import encode_id, new_id
+
+PROBLEM_TYPE: Final = "application/problem+json"
+_FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
+_LISTED_MAX: Final = 10
+# Messages of the validator that would repeat what was sent.
+_REPEATING: Final = frozenset({"union_tag_invalid", "value_error", "assertion_error"})
+_log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """What is wrong and what would be right; `code` is stable. `position`, `message` and `hint` point into a segment's text."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["about:blank"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(examples=["unknown_profile"])
+
+
+class ProblemResponse(Response):
+    """A problem document as an answer."""
+
+    media_type = PROBLEM_TYPE
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        document = {
+            **(extra or {}),
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": detail or title,
+            "code": code,
+        }
+        super().__init__(json.dumps(document, ensure_ascii=False, default=str).encode(), status, headers=dict(headers or {}))
+
+
+def problem_of(fault: Fault) -> ProblemResponse:
+    """The answer to a fault. A fault of ours is logged by its code; what it says is for operators and stays with them."""
+    headers = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
+    if fault.status == 500:
+        return internal_error(fault)
+    return ProblemResponse(fault.status, fault.code, fault.title, fault.detail, extra=fault.extra, headers=headers)
+
+
+def internal_error(error: BaseException) -> ProblemResponse:
+    """500 with an incident id under which the log tells where it happened."""
+    incident = new_id()
+    _log.error("request_failed", exc_info=error, extra={"record_id": encode_id("inc", incident)})
+    return ProblemResponse(
+        500,
+        "internal_error",
+        "Something went wrong here",
+        "Nothing of this request was stored unless an earlier answer said so. The log tells more under the incident's id.",
+        extra={"incident": encode_id("inc", incident)},
+    )
+
+
+def unauthorized(detail: str) -> ProblemResponse:
+    """401: no token, or none that works."""
+    return ProblemResponse(
+        401, "unauthorized", "A token is needed", detail, headers={"WWW-Authenticate": 'Bearer realm="cdp"'}
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let every fault, refusal of the framework and failed validation leave as a problem document."""
+
+    @app.exception_handler(Fault)
+    async def _fault(_request: Request, fault: Fault) -> Response:
+        return problem_of(fault)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+        return invalid_request(error.errors())
+
+    @app.exception_handler(HTTPException)
+    async def _refused(_request: Request, error: HTTPException) -> Response:
+        return _of_status(error)
+
+
+def invalid_request(errors: Sequence[Any]) -> ProblemResponse:
+    """422 (400 for what is no JSON at all), naming the fields and what would be right, never what was sent."""
+    if any(each["type"] == "json_invalid" for each in errors):
+        return ProblemResponse(400, "invalid_json", "The body is no JSON", "Send one JSON object in UTF-8.")
+    told = [{"where": _where(each), "message": _message(each)} for each in errors[:_LISTED_MAX]]
+    detail = "; ".join(f"{each['where']}: {each['message']}" for each in told)
+    return ProblemResponse(422, "invalid_request", "The request is not as documented", detail, extra={"errors": told})
+
+
+def _where(error: Mapping[str, Any]) -> str:
+    """The place of a problem, by names that could be ours; what somebody made up stays unnamed."""
+    return ".".join(
+        str(part) if isinstance(part, int) or _FIELD.fullmatch(str(part)) else "…" for part in error["loc"]
+    )
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        return "there is no such field"
+    if error["type"] in _REPEATING:
+        return "the value is not allowed here"
+    text = str(error["msg"])
+    return text[:1].lower() + text[1:]
+
+
+def _of_status(error: HTTPException) -> ProblemResponse:
+    code, title, detail = _TITLES.get(error.status_code, ("", "", ""))
+    if not code:
+        phrase = HTTPStatus(error.status_code).phrase
+        code, title, detail = phrase.lower().replace(" ", "_").replace("-", "_"), phrase, phrase
+    return ProblemResponse(error.status_code, code, title, detail, headers=error.headers)
+
+
+_TITLES: Final = {
+    400: ("invalid_body", "The body cannot be read", "Send one JSON object in UTF-8."),
+    404: ("unknown_path", "There is no such path", "GET /openapi.json lists every path."),
+    405: ("method_not_allowed", "This path takes another method", "GET /openapi.json lists the methods of every path."),
+    408: ("request_timeout", "The body did not arrive in time", "Send the request again."),
+    413: ("body_too_large", "The body is too large", "A request has at most one megabyte."),
+}
