@@ -86,11 +86,13 @@ def put_verdicts(
     now: datetime,
     *,
     retired: Mapping[int, int] | None = None,
+    newborn: Collection[int] = (),
 ) -> Outcome:
     """Make these the verdicts in force, in three statements whatever their number.
 
     `pseudonyms` gives the reader pseudonym of every profile that is allowed anything. `retired` maps
     profiles that were merged away to those that took them over; these must be among the verdicts.
+    Of the `newborn` nothing stands yet, so nothing is looked for that could end.
     A permission that begins later than before empties its projection row.
     """
     pairs = [(profile, purpose, verdict) for profile, each in verdicts.items() for purpose, verdict in each.items()]
@@ -98,7 +100,7 @@ def put_verdicts(
     taken_over = dict(retired or {})
     if not pairs and not taken_over:
         return Outcome(frozenset(), frozenset())
-    ended = _end(tx, pairs, taken_over, now)
+    ended = _end(tx, [pair for pair in pairs if pair[0] not in newborn], taken_over, now)
     begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
     _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _SILENT])
     if taken_over:
@@ -112,6 +114,8 @@ Pair = tuple[int, str, Verdict]
 
 def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], now: datetime) -> set[tuple[int, str]]:
     """Delete what no longer holds and note the permissions that ended or now begin later."""
+    if not pairs and not retired:
+        return set()
     rows = tx.bulk(
         """
         WITH verdict AS (

@@ -178,6 +178,13 @@ class TestTheVerdictsInForce:
                 counts.add(tx.statements)
         assert counts == {3}
 
+    def test_of_newborn_profiles_nothing_is_looked_for(self, prepared: Database) -> None:
+        with prepared.transaction() as tx:
+            outcome = store_verdicts.put_verdicts(tx, {1: {"analytics": allowed()}}, PSEUDONYMS, day(1), newborn={1})
+            assert tx.statements == 1
+            assert (outcome.begun, outcome.ended) == ({(1, "analytics")}, frozenset())
+            assert set(store_verdicts.permitted_of(tx, [1])[1]) == {"analytics"}
+
 
 class TestPurposes:
     def test_bits_are_given_once_and_never_again(self, database: Database) -> None:
