@@ -10,13 +10,13 @@ from typing import Any
 from cdp.access.model import Outcome, Source, SourceId, SourceKind
 from cdp.flows.house import House, open_house
 from cdp.flows.ingest import Ingest
-from cdp.flows.ingest_write import IDENTIFIER_PLACE
 from cdp.flows.message import Message
+from cdp.flows.people import open_identifiers
+from cdp.identity.store_map import owners
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from cdp.vault.strongroom import Item
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WEB = Source(SourceId(1), "web", SourceKind.BROWSER, frozenset({"ingest"}), "eu", 512_000)
@@ -57,20 +57,8 @@ class Town:
         return [self.send(body, source=source)[0] for body in bodies]
 
     def people(self) -> dict[int, dict[str, set[str]]]:
-        """Every profile that owns anything: its identifiers, opened, by type."""
-        vault = self.house.vault
-        with self.house.database.transaction(read_only=True) as tx:
-            rows = tx.bulk(
-                "SELECT l.profile_id, i.identifier_id, i.type, i.sealed "
-                "FROM identity.link l JOIN identity.identifier i USING (identifier_id)"
-            )
-            keys = vault.keys_for(tx, [row[1] for row in rows])
-            values = vault.open_many(keys, IDENTIFIER_PLACE, [Item(row[1], row[1], row[3]) for row in rows])
-        found: dict[int, dict[str, set[str]]] = {}
-        for (profile_id, _, type_, _), value in zip(rows, values, strict=True):
-            assert value is not None
-            found.setdefault(profile_id, {}).setdefault(type_, set()).add(value.decode())
-        return found
+        """See `people_of`."""
+        return people_of(self.house)
 
     def partition(self) -> set[frozenset[tuple[str, str]]]:
         """The people as sets of (type, value)."""
@@ -83,6 +71,18 @@ class Town:
         """The first value of a query."""
         with self.house.database.transaction(read_only=True) as tx:
             return tx.bulk(query)[0][0]  # type: ignore[arg-type]
+
+
+def people_of(house: House) -> dict[int, dict[str, set[str]]]:
+    """Every profile that owns anything: its identifiers, opened, by type."""
+    with house.database.transaction(read_only=True) as tx:
+        opened = open_identifiers(tx, house.vault, list(owners(tx)))
+        found: dict[int, dict[str, set[str]]] = {}
+        for identifier_id, profile_id in owners(tx).items():
+            each = opened[identifier_id]
+            assert each.value is not None
+            found.setdefault(profile_id, {}).setdefault(each.type, set()).add(each.value)
+    return found
 
 
 def settle(database: Database, policy: Policy, folder: Path, now: datetime = NOON) -> Town:

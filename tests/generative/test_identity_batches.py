@@ -114,16 +114,16 @@ def test_the_stored_map_equals_the_sequential_model(
     check_map(town)
 
 
-def empty(database: Database) -> None:
-    """Take every person out, and keep the schema."""
+def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
+    """Take every person out; the schema, the policy and the tables of `keep` stay."""
     with database.transaction() as tx:
         tables = [
             row[0]
             for row in tx.bulk(
                 "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
                 "WHERE schemaname IN ('identity', 'behavior', 'consent', 'segments', 'access') "
-                "AND tablename NOT IN ('generation', 'purpose', 'applied_policy')",
-                {},
+                "AND tablename <> ALL(%(kept)s)",
+                {"kept": ["generation", "purpose", "applied_policy", *keep]},
             )
         ]
         tx.bulk("TRUNCATE " + ", ".join(tables) + " CASCADE")  # type: ignore[arg-type]
