@@ -1,0 +1,168 @@
+"""`kill -9` under load: what was answered with 200 is there once, and no request is there by half."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cdp.flows.house import open_house
+from cdp.kit.clock import SystemClock
+from cdp.kit.db import Database
+from cdp.kit.embedded import EmbeddedPostgres
+from cdp.kit.embedded_place import find_place
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+ROOT = Path(__file__).resolve().parents[2]
+SENDERS = 4
+MESSAGES = 10
+LOAD_SECONDS = 2.0
+
+Landed = dict[str, int]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home that the server's account can reach, also when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="cdp-test-") as folder:
+        if os.geteuid() == 0:
+            Path(folder).chmod(0o711)
+        yield Path(folder) / "home"
+
+
+@contextmanager
+def service(home: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.ingest_service", str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://"), "the service did not start"
+        yield process, url
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(60)
+
+
+def batch(name: str) -> dict[str, Any]:
+    """Messages of a few people who are seen together on some devices, so that profiles merge under load."""
+    number = sum(name.encode())
+    return {
+        "batch": [
+            {
+                "type": "track",
+                "event": "Product Viewed",
+                "messageId": f"{name}-{index}",
+                "userId": f"user-{(number + index) % 40}",
+                "anonymousId": f"device-{(number * 7 + index) % 90}",
+                "properties": {"price": index},
+            }
+            for index in range(MESSAGES)
+        ]
+    }
+
+
+def load(url: str, round_: str, stop: threading.Event) -> tuple[set[str], set[str]]:
+    """Send batches from several connections until told; the names sent, and those answered with 200."""
+    sent: set[str] = set()
+    acknowledged: set[str] = set()
+
+    def send(sender: int) -> None:
+        with httpx.Client(base_url=url, headers={"x-write-key": "wk"}, timeout=30) as client:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                name = f"{round_}-{sender}-{number}"
+                sent.add(name)
+                try:
+                    answer = client.post("/v1/batch", json=batch(name))
+                except httpx.HTTPError:
+                    return
+                assert answer.status_code in (200, 503)
+                if answer.status_code == 200:
+                    acknowledged.add(name)
+
+    with ThreadPoolExecutor(SENDERS) as pool:
+        for done in [pool.submit(send, sender) for sender in range(SENDERS)]:
+            done.result()
+    return sent, acknowledged
+
+
+def kill_under_load(home: Path, round_: str, *, with_postgres: bool) -> tuple[set[str], set[str]]:
+    stop = threading.Event()
+    with service(home) as (process, url), ThreadPoolExecutor(1) as pool:
+        running = pool.submit(load, url, round_, stop)
+        time.sleep(LOAD_SECONDS)
+        if with_postgres:
+            place = find_place(home)
+            assert place is not None
+            os.kill(int((place.data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+        process.kill()
+        stop.set()
+        return running.result()
+
+
+def landed(home: Path, names: set[str]) -> tuple[Landed, dict[str, int]]:
+    """How many messages of each request are stored, and the store's counts that must agree with that."""
+    url = EmbeddedPostgres(home).attach()
+    assert url is not None
+    database = Database(url)
+    house = open_house(database, permit_all(), SystemClock(), keys=home / "keys")
+    with database.transaction(read_only=True) as tx:
+        source_id = tx.bulk("SELECT source_id FROM access.source")[0][0]
+        stored = {str(row[0]) for row in tx.bulk("SELECT event_id FROM behavior.event")}
+        counts = tx.bulk(
+            """
+            SELECT (SELECT count(*) FROM behavior.event),
+                   (SELECT count(*) FROM behavior.duplicate),
+                   (SELECT coalesce(sum(messages), 0)::bigint FROM access.accounting WHERE state = 'stored'),
+                   (SELECT count(*) FROM behavior.event e LEFT JOIN identity.canonical c USING (anchor_id)
+                    WHERE c.profile_id IS NULL)
+            """
+        )[0]
+    found = {}
+    for name in names:
+        ids = house.vault.message_digests(source_id, [f"{name}-{index}" for index in range(MESSAGES)])
+        found[name] = sum(str(each) in stored for each in ids)
+    database.close()
+    return found, dict(zip(("events", "remembered", "accounted", "homeless"), counts, strict=True))
+
+
+@pytest.mark.parametrize("with_postgres", [False, True], ids=["the service", "the service and its PostgreSQL"])
+def test_what_was_answered_is_there_once_after_a_kill(home: Path, *, with_postgres: bool) -> None:
+    sent: set[str] = set()
+    acknowledged: set[str] = set()
+    for round_ in ("first", "second"):
+        new_sent, new_acknowledged = kill_under_load(home, round_, with_postgres=with_postgres)
+        assert len(new_acknowledged) > 3, "the kill must come under load"
+        sent |= new_sent
+        acknowledged |= new_acknowledged
+
+    with service(home) as (_, url):
+        found, counts = landed(home, sent)
+        assert {name: found[name] for name in acknowledged} == dict.fromkeys(acknowledged, MESSAGES)
+        assert set(found.values()) <= {0, MESSAGES}, "a request is there whole or not at all"
+        events = sum(found.values())
+        assert (counts["events"], counts["remembered"], counts["accounted"]) == (events, events, events)
+        assert counts["homeless"] == 0
+
+        with httpx.Client(base_url=url, headers={"x-write-key": "wk"}, timeout=30) as client:
+            for name in sorted(sent):
+                assert client.post("/v1/batch", json=batch(name)).status_code == 200
+        found, counts = landed(home, sent)
+        assert found == dict.fromkeys(sent, MESSAGES), "clients that send again lose nothing and double nothing"
+        assert counts["events"] == len(sent) * MESSAGES
