@@ -31,7 +31,9 @@ def _tie(retention: str, category: str = "event") -> dict[str, object]:
     )
 
 
-def _fact(export: str, retention: str = "event_class", category: str = "event", erase: str = "delete") -> dict[str, object]:
+def _fact(
+    export: str, retention: str = "event_class", category: str = "event", erase: str = "delete"
+) -> dict[str, object]:
     return personal(erase=erase, retention=retention, export=export, category=category, via="anchor")
 
 
@@ -99,7 +101,13 @@ trait = Table(
     Column("bits", BigInteger, primary_key=True, autoincrement=False, info=_fact("purposes", "traits", "trait")),
     Column("plain", JSONB, info=_fact("plain", "traits", "trait")),
     Column("sealed", LargeBinary, info=_fact("value", "traits", "trait", erase="shred")),
-    Column("is_rectified", Boolean, nullable=False, server_default=text("false"), info=_fact("is_rectified", "traits", "trait")),
+    Column(
+        "is_rectified",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        info=_fact("is_rectified", "traits", "trait"),
+    ),
     CheckConstraint("(plain IS NULL) <> (sealed IS NULL)", name="one_form"),
     CheckConstraint("bits > 0", name="bits"),
     schema="behavior",
@@ -145,10 +153,11 @@ landmark = Table(
 definition = Table(
     "definition",
     metadata,
-    Column("trait", Text, primary_key=True, info=impersonal()),
+    Column("subject", Text, primary_key=True, info=impersonal()),
     Column("definition", Text, nullable=False, info=impersonal()),
     schema="behavior",
-    comment="By which definition the buckets of a computed trait were made; another one means: recompute.",
+    comment="What the stored rows were made by: `trait KEY` names a computed trait's definition, `class KEY` a retention "
+    "class's days. Another one in the policy means: make buckets anew, remember message ids longer.",
 )
 
 severed = Table(

@@ -140,12 +140,12 @@ CREATE TABLE behavior.bucket (
 COMMENT ON TABLE behavior.bucket IS 'Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. Only ever added to or recomputed, never subtracted from. Generation 0 needs no landmark.';
 
 CREATE TABLE behavior.definition (
-	trait TEXT NOT NULL, 
+	subject TEXT NOT NULL, 
 	definition TEXT NOT NULL, 
-	CONSTRAINT definition_pkey PRIMARY KEY (trait)
+	CONSTRAINT definition_pkey PRIMARY KEY (subject)
 );
 
-COMMENT ON TABLE behavior.definition IS 'By which definition the buckets of a computed trait were made; another one means: recompute.';
+COMMENT ON TABLE behavior.definition IS 'What the stored rows were made by: `trait KEY` names a computed trait''s definition, `class KEY` a retention class''s days. Another one in the policy means: make buckets anew, remember message ids longer.';
 
 CREATE TABLE behavior.duplicate (
 	event_id UUID NOT NULL, 
