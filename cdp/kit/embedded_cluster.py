@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from cdp.kit.embedded_place import Place, write_passwords, write_readable
-from cdp.kit.embedded_programs import Version, run
+from cdp.kit.embedded_programs import Version, require_name, run
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_secret
 
@@ -93,6 +93,7 @@ def ensure_cluster(place: Place, programs: Path, version: Version, *, durable: b
             _single_user(place, place.data, programs, "postgres", _password_statements(passwords))
             write_passwords(place, passwords)
         return
+    require_name(place.account)
     part = place.base / "data.part"
     _clear(part)
     part.mkdir(mode=0o700)

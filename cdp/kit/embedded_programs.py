@@ -80,6 +80,21 @@ def unprivileged_account() -> Account:
     return account_of(65534)
 
 
+def require_name(account: Account) -> None:
+    """PostgreSQL's programs look their account up by number; a container's arbitrary number has no entry."""
+    try:
+        pwd.getpwuid(account.uid)
+    except KeyError:
+        raise Fault(
+            "account_without_name",
+            "The database's account has no name",
+            f"User number {account.uid} is not in /etc/passwd, and PostgreSQL makes no database for a user without a "
+            "name. Run as a user that is (the image has number 10001), add an entry, or set CDP_DATABASE_URL to a server "
+            "of your own.",
+            status=500,
+        ) from None
+
+
 def child_environment() -> dict[str, str]:
     """An environment without our settings and secrets, and without a stranger's PG variables."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
