@@ -746,6 +746,8 @@ ALTER TABLE behavior.event ALTER COLUMN sealed SET STATISTICS 0;
 
 ALTER TABLE behavior.trait ALTER COLUMN sealed SET STATISTICS 0;
 
+ALTER TABLE consent.permitted ALTER COLUMN reader_pseudonym SET STATISTICS 0;
+
 ALTER TABLE consent.record ALTER COLUMN notice_hash SET STATISTICS 0;
 
 ALTER TABLE consent.record ALTER COLUMN signal_hash SET STATISTICS 0;
