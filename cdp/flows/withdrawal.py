@@ -43,6 +43,8 @@ def clear_withdrawn(desk: Desk, now: datetime, *, withdrawals_max: int = 200) ->
         due = store_verdicts.withdrawals(tx, withdrawals_max)
         if not due:
             return Cleared(0, 0, 0, 0)
+        # Under the lock no withdrawal can come between this and the settling, which ends the trace it goes by.
+        store_projection.end_older_readers(tx)
         anchors = store_seen.anchors_of(tx, {each.profile_id for each in due})
         masks = store_projection.bits_of(tx)
         deleted = cleared = traits = 0

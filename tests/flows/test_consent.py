@@ -275,6 +275,18 @@ class TestWithdrawal:
         assert rows(office, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
         assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).withdrawals == 0
 
+    def test_a_kill_in_the_middle_leaves_it_to_the_next_step(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.stored(office)
+        tell(office, "withdraw", identifier=("user_id", "ada"))
+        with monkeypatch.context() as patched:
+            patched.setattr(withdrawal, "follow", lambda *_: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+        assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(3,)]
+        assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).events_deleted == 2
+
     def test_granting_again_brings_nothing_back(self, office: Office) -> None:
         self.stored(office)
         tell(office, "withdraw", identifier=("user_id", "ada"))
