@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
+from psycopg.errors import DivisionByZero
 
 from cdp.access.model import Outcome, Source, SourceId, SourceKind, State
 from cdp.consent.model import Reason
@@ -69,6 +70,12 @@ def said(**categories: bool) -> dict[str, Any]:
 def rows(office: Office, query: str) -> list[tuple[Any, ...]]:
     with office.desk.database.transaction(read_only=True) as tx:
         return tx.bulk(query)  # type: ignore[arg-type]
+
+
+def change(office: Office, *statements: LiteralString) -> None:
+    with office.desk.database.transaction() as tx:
+        for statement in statements:
+            tx.bulk(statement)
 
 
 class TestRecording:
@@ -275,16 +282,18 @@ class TestWithdrawal:
         assert rows(office, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
         assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).withdrawals == 0
 
-    def test_a_kill_in_the_middle_leaves_it_to_the_next_step(
-        self, office: Office, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, office: Office) -> None:
         self.stored(office)
         tell(office, "withdraw", identifier=("user_id", "ada"))
-        with monkeypatch.context() as patched:
-            patched.setattr(withdrawal, "follow", lambda *_: 1 // 0)
-            with pytest.raises(ZeroDivisionError):
-                withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+        change(
+            office,
+            "CREATE FUNCTION consent.fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE division_by_zero; END'",
+            "CREATE TRIGGER fail BEFORE DELETE ON consent.withdrawal EXECUTE FUNCTION consent.fail()",
+        )
+        with pytest.raises(DivisionByZero):
+            withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
         assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(3,)]
+        change(office, "DROP TRIGGER fail ON consent.withdrawal")
         assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).events_deleted == 2
 
     def test_granting_again_brings_nothing_back(self, office: Office) -> None:
