@@ -170,7 +170,7 @@ FIELDS: Final[Mapping[str, Rule]] = {
     # requests
     "request": _record_id("req"),
     "request_kind": _words(
-        "access", "portability", "erasure", "rectification", "restriction", "objection", "opt_out", "limit_sensitive"
+        "access", "portability", "erasure", "rectification", "restriction", "objection", "opt_out", "limit"
     ),
     "regime": _is_name,
     "status": _words("received", "verified", "in_progress", "fulfilled", "denied", "withdrawn", "expired"),

@@ -251,6 +251,7 @@ evidence = Table(
     Index(None, "identifier_id"),
     Index(None, "other_identifier_id", postgresql_where=text("other_identifier_id IS NOT NULL")),
     Index(None, "profile_id"),
+    Index(None, "other_profile_id", postgresql_where=text("other_profile_id IS NOT NULL")),
     schema="identity",
     comment="Append-only evidence of links, merges and refusals; `rule` is the rule's name in the policy.",
 )

@@ -399,6 +399,8 @@ CREATE INDEX evidence_identifier_id_idx ON identity.evidence (identifier_id);
 
 CREATE INDEX evidence_other_identifier_id_idx ON identity.evidence (other_identifier_id) WHERE other_identifier_id IS NOT NULL;
 
+CREATE INDEX evidence_other_profile_id_idx ON identity.evidence (other_profile_id) WHERE other_profile_id IS NOT NULL;
+
 CREATE INDEX evidence_profile_id_idx ON identity.evidence (profile_id);
 
 COMMENT ON TABLE identity.evidence IS 'Append-only evidence of links, merges and refusals; `rule` is the rule''s name in the policy.';
