@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    DateTime,
     Select,
     Table,
     any_,
@@ -105,13 +106,14 @@ def events_in(tx: Transaction, chunk: Chunk, scope: Scope, classes: Collection[s
 
 
 def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str, Any]]:
-    """The person's rows of an export section, with the columns that say in which row a sealed value lies."""
+    """The person's rows of an export section in order of time, with the columns that say in which row a sealed value lies."""
     table = _TABLES[section.table]
     shown = {column.column for column in section.columns}
     wanted = [
         column for column in table.columns if column.name in shown or column.primary_key or column.name in _ROW_KEYS
     ]
-    query: Select[Any] = select(*wanted).where(_tied(table, section.ties)).order_by(*table.primary_key.columns)
+    instants = [column for column in table.columns if isinstance(column.type, DateTime)]
+    query = select(*wanted).where(_tied(table, section.ties)).order_by(*instants, *table.primary_key.columns)
     names = [column.name for column in wanted]
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
@@ -147,5 +149,5 @@ def _params(scope: Scope) -> dict[str, list[int]]:
         Space.ANCHOR.value: list(scope.anchors),
         Space.PROFILE.value: list(scope.profiles),
         Space.SUBJECT.value: list(scope.subjects),
-        Space.REQUEST.value: [scope.request_id],
+        Space.REQUEST.value: [scope.request_id] if scope.request_id else [],  # 0 marks standing suppressions
     }

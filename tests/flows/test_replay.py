@@ -119,18 +119,25 @@ def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(office: Off
         assert store.suppressed(tx, [hidden], NOON) == set()
 
 
-def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Office) -> None:
-    office.town.send(ADA)
+class _Crash(Exception):
+    """The process ends here."""
 
-    class Crash(Exception):
-        pass
 
+def _write_and_crash(office: Office) -> None:
     desk = office.desk
-    with pytest.raises(Crash), desk.database.transaction() as tx:
+    with desk.database.transaction() as tx:
         identity_store.lock_exclusive(tx)
         store_replay.append(tx, desk.replay, [No(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON)
         assert subprocess.run(["grep", "-c", "analytics", desk.replay.path], capture_output=True).stdout == b"1\n"
-        raise Crash
+        raise _Crash
+
+
+def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Office) -> None:
+    office.town.send(ADA)
+
+    desk = office.desk
+    with pytest.raises(_Crash):
+        _write_and_crash(office)
     assert is_behind(desk)
     replay(desk, NOON)
     assert not is_behind(desk)

@@ -1,0 +1,109 @@
+"""The scrub: after it no byte of the person's identifiers, pseudonyms or keys is left in the server's files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdp.flows.scrub import scrub
+from cdp.kit.db import Database
+from cdp.kit.embedded import EmbeddedPostgres
+from cdp.rights.store_scrub import telling_tables
+from cdp.vault.pseudonym import SUPPRESSION
+from tests.flows.desks import BOB, Office, open_office
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+WORDS = ("zoe.quintessential@example.com", "zoe-quintessential-77", "Zoë Quintessential", "handset-quintessential")
+ZOE = [
+    {"type": "identify", "userId": WORDS[1], "traits": {"email": WORDS[0], "name": WORDS[2]}, "anonymousId": WORDS[3]},
+    {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": WORDS[1],
+        "properties": {"order_id": WORDS[1], "revenue": 5},
+    },
+]
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def secrets_of(office: Office) -> dict[str, bytes]:
+    """Everything that must not be found again: words, pseudonyms of each domain, wrapped keys."""
+    found = {f"word {number}": word.encode() for number, word in enumerate(WORDS)}
+    with office.desk.database.transaction(read_only=True) as tx:
+        found |= {
+            f"graph {n}": bytes(row[0]) for n, row in enumerate(tx.bulk("SELECT pseudonym FROM identity.identifier"))
+        }
+        found |= {f"key {n}": bytes(row[0]) for n, row in enumerate(tx.bulk("SELECT wrapped FROM vault.subject_key"))}
+        found |= {
+            f"reader {n}": row[0].encode()
+            for n, row in enumerate(tx.bulk("SELECT DISTINCT reader_pseudonym FROM consent.permitted"))
+        }
+    return found
+
+
+def files_of(server: EmbeddedPostgres) -> Iterator[Path]:
+    """Every file of the server: heap, indexes, statistics, write-ahead log, server log."""
+    assert server._place is not None
+    folder = server._place.data.parent
+    return (path for path in folder.rglob("*") if path.is_file() and "postgresql.conf" not in path.name)
+
+
+def residue(server: EmbeddedPostgres, secrets: dict[str, bytes]) -> set[str]:
+    """The names of the secrets of which some file holds the bytes, with the kind of the file."""
+    found = set()
+    for path in files_of(server):
+        content = path.read_bytes()
+        place = "log" if "pg_wal" in path.parts else "data" if "base" in path.parts else path.name
+        found |= {f"{name} in {place}" for name, secret in secrets.items() if secret in content}
+    return found
+
+
+def test_no_byte_is_left(office: Office, server: EmbeddedPostgres) -> None:
+    office.town.send(*ZOE)
+    secrets = secrets_of(office)
+    office.town.send(BOB)
+    with office.desk.database.transaction() as tx:
+        tx.bulk("ANALYZE")
+    plain = {each for each in residue(server, secrets) if each.startswith("word")}
+    assert plain == set(), "a value was written in plain"
+    request = office.ask("access", ("user_id", WORDS[1]))
+    office.opened(request)
+    office.erase(("user_id", WORDS[1]))
+    assert any(each.startswith("graph") for each in residue(server, secrets)), "the search finds nothing at all"
+    done = scrub(office.desk.database, office.town.clock.now())
+    assert done.not_scrubbed == ()
+    assert set(done.tables) == set(telling_tables())
+    assert residue(server, secrets) == set()
+    hidden = office.desk.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
+    assert office.town.one("SELECT count(*) FROM rights.suppression") >= 3
+    assert any(name.startswith("hidden") for name in residue(server, {"hidden": hidden}))
+
+
+def test_what_this_role_may_not_do_is_listed(office: Office, server: EmbeddedPostgres) -> None:
+    with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
+        tx.bulk("REVOKE pg_checkpoint FROM cdp")
+    try:
+        done = scrub(office.desk.database, office.town.clock.now())
+    finally:
+        with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
+            tx.bulk("GRANT pg_checkpoint TO cdp")
+    assert done.not_scrubbed == ("checkpoint",)
+    assert (
+        office.town.one("SELECT body -> 'not_scrubbed' ->> 0 FROM audit.fact WHERE kind = 'scrub.run'") == "checkpoint"
+    )
+
+
+def test_an_older_snapshot_is_reported(office: Office) -> None:
+    with office.desk.database.transaction(read_only=True) as tx:
+        tx.bulk("SELECT 1")
+        assert "older_snapshot" in scrub(office.desk.database, office.town.clock.now()).not_scrubbed
+
+
+def test_the_tables_are_computed_from_the_dictionary() -> None:
+    assert set(telling_tables()) >= {"identity.identifier", "vault.subject_key", "consent.permitted"}

@@ -1,0 +1,72 @@
+"""The replay file: what is written is read, what was cut off by a crash does no harm."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cdp.kit.errors import Fault
+from cdp.rights.replay_file import Erased, No, ReplayFile
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+LINES = [
+    Erased((1, 2**62), (3,), (4,), (b"\x01" * 32,), None),
+    No(7, b"\x02" * 32, "analytics", "refuse", "signal", "eu", NOW),
+    Erased((), (), (), (), NOW),
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> ReplayFile:
+    file = ReplayFile(tmp_path / "home" / "replay.jsonl")
+    file.begin(b"f" * 16)
+    return file
+
+
+def test_it_reads_what_it_wrote_with_numbers_and_times(file: ReplayFile) -> None:
+    file.write(LINES[:2], 1, NOW)
+    file.write(LINES[2:], 3, NOW)
+    read = list(file.lines_after(0))
+    assert [each.line for each in read] == LINES
+    assert [each.number for each in read] == [1, 2, 3]
+    assert {each.at for each in read} == {NOW}
+    assert [each.number for each in file.lines_after(2)] == [3]
+    assert file.last_number() == 3
+
+
+def test_only_its_owner_can_read_it(file: ReplayFile) -> None:
+    assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_says_which_file_it_is_and_keeps_saying_so(file: ReplayFile) -> None:
+    file.begin(b"g" * 16)
+    assert file.file_id() == b"f" * 16
+    assert ReplayFile(file.path.with_name("none")).file_id() is None
+    assert ReplayFile(file.path.with_name("none")).last_number() == 0
+
+
+def test_a_line_that_was_cut_off_is_passed_over_and_written_over(file: ReplayFile) -> None:
+    file.write(LINES[:1], 1, NOW)
+    with file.path.open("ab") as stream:
+        stream.write(b'{"n": 2, "kind": "no", "identif')
+    again = ReplayFile(file.path)
+    assert again.last_number() == 1
+    again.write(LINES[1:2], 2, NOW)
+    assert [each.line for each in again.lines_after(0)] == LINES[:2]
+
+
+def test_two_writers_see_each_others_numbers(file: ReplayFile) -> None:
+    other = ReplayFile(file.path)
+    file.write(LINES[:1], 1, NOW)
+    assert other.last_number() == 1
+    other.write(LINES[1:2], 2, NOW)
+    assert file.last_number() == 2
+
+
+@pytest.mark.parametrize("line", ["no json", "[]", '{"n": 2, "kind": "erased"}', '{"n": 2, "at": "x", "kind": "no"}'])
+def test_a_strangers_line_is_a_fault(file: ReplayFile, line: str) -> None:
+    with file.path.open("a") as stream:
+        stream.write(line + "\n")
+    with pytest.raises(Fault) as caught:
+        list(file.lines_after(0))
+    assert caught.value.code == "replay_file_damaged"
