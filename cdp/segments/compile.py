@@ -86,7 +86,7 @@ class _Scope:
         self.shared = shared
         self.purpose = purpose
         self.people = shared.permitted(purpose)
-        self._frames: dict[ast.Events, tuple[tuple[ast.Aggregate, ...], CTE]] = {}
+        self._frames: dict[str, tuple[tuple[compile_events.Measured, ...], CTE]] = {}
         self._computed: dict[str, tuple[CTE, Column]] = {}
 
     def statement(self, *columns: ColumnElement[Any]) -> Select[Any]:
@@ -111,6 +111,9 @@ class _Scope:
             case ast.Not(term):
                 return ~self.read(term, may_be_null=False).self_group()
             case ast.Did(events):
+                if events.name in self._frames:
+                    often = self._measured(node)
+                    return often.expression > 0 if may_be_null else often.settled > 0
                 return self._among(compile_events.occurrences(events, self.purpose, self.shared))
             case ast.Sequence():
                 return self._among(compile_events.followed(node, self.purpose, self.shared))
@@ -145,19 +148,26 @@ class _Scope:
         return sampled
 
     def gather(self, condition: ast.Condition) -> None:
-        """One frame for each set of events, with all the measures that the condition asks of it."""
-        wanted: dict[ast.Events, dict[ast.Aggregate, None]] = {}
+        """One frame for each event name of which a value is asked, with all that the condition asks of it.
+
+        A name of which is only asked whether it happened needs no frame.
+        """
+        wanted: dict[str, dict[compile_events.Measured, None]] = {}
         for node in ast.walk(condition):
-            if isinstance(node, ast.Aggregate):
-                wanted.setdefault(node.events, {})[node] = None
+            if isinstance(node, ast.Aggregate | ast.Did):
+                wanted.setdefault(node.events.name, {})[node] = None
             if isinstance(node, ast.Computed) and node.name not in self._computed:
                 trait = self.shared.catalogue.computed(node.name)
                 assert trait is not None
                 self._computed[node.name] = compile_events.computed(node.name, trait, self.purpose, self.shared)
-        for events, values in wanted.items():
-            measures = tuple(values)
-            frame = compile_events.measured(events, measures, self.purpose, self.shared)
-            self._frames[events] = (measures, frame)
+        for name, values in wanted.items():
+            if not all(isinstance(value, ast.Did) for value in values):
+                measures = tuple(values)
+                self._frames[name] = (measures, compile_events.measured(measures, self.purpose, self.shared))
+
+    def _measured(self, node: compile_events.Measured) -> Column:
+        measures, frame = self._frames[node.events.name]
+        return compile_events.column_of(node, frame.c[f"value_{measures.index(node) + 1}"])
 
     def _value(self, node: ast.Value) -> Column:
         match node:
@@ -179,9 +189,7 @@ class _Scope:
                 | ast.First()
                 | ast.Last()
             ):
-                measures, frame = self._frames[node.events]
-                form, of_nothing = compile_events.form_of(node)
-                return Column(frame.c[f"value_{measures.index(node) + 1}"], form, of_nothing=of_nothing)
+                return self._measured(node)
             case _:
                 assert_never(node)
 

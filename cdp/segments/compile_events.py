@@ -1,9 +1,10 @@
 """Events and computed traits in SQL: one common table expression for each set of events, all its measures at once."""
 
+from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Double, Numeric, Select, and_, case, cast, exists, func, literal, select
+from sqlalchemy import CTE, ColumnElement, Double, Numeric, Select, and_, case, cast, exists, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import Date
 
@@ -11,12 +12,15 @@ from cdp.policy.model import ComputedTrait, PropertyPlan, TraitKind
 from cdp.schema import behavior, identity
 from cdp.segments import ast
 from cdp.segments.compile_scope import EVENT_NAMES, Shared
-from cdp.segments.compile_values import Boolean, Column, Form, plain, test
+from cdp.segments.compile_values import Boolean, Column, Form, amount, plain, test
 
 event = behavior.event.alias("event")
 bucket = behavior.bucket.alias("bucket")
 landmark = behavior.landmark.alias("landmark")
 canonical = identity.canonical.alias("canonical")
+
+Measured = ast.Aggregate | ast.Did
+"""What is read from the events of one name, side by side."""
 
 _MOST_HALVINGS = 1000
 _NOTHING_BELOW = 200
@@ -42,9 +46,13 @@ def chosen(events: ast.Events, where: ast.Condition, shared: Shared) -> Boolean:
             return test(where, plain(event.c.plain, where.value.name, plan), shared, may_be_null=False)
 
 
-def happened(events: ast.Events, purpose: str, shared: Shared, window: ast.Window | None = None) -> Select[Any]:
-    """The events of permitted profiles: right name and purpose, retained, in the window, not before the permission."""
-    begins, ends = shared.bounds(window or events.window, events.name)
+def happened(names: tuple[ast.Events, ...], purpose: str, shared: Shared) -> Select[Any]:
+    """The events of permitted profiles that lie in any of these sets of one event name.
+
+    Right name and purpose, retained, in the window, and not before the permission began.
+    """
+    bounds = [shared.bounds(each.window, each.name) for each in names]
+    name = names[0].name
     people = shared.permitted(purpose)
     statement = (
         select()
@@ -52,70 +60,104 @@ def happened(events: ast.Events, purpose: str, shared: Shared, window: ast.Windo
         .join(canonical, canonical.c.anchor_id == event.c.anchor_id)
         .join(people, people.c.profile_id == canonical.c.profile_id)
         .where(
-            event.c.retention_class == shared.catalogue.policy.events.class_of(events.name),
-            event.c.name_id == shared.term(EVENT_NAMES, events.name),
-            event.c.occurred_at > begins,
-            event.c.occurred_at <= ends,
+            event.c.retention_class == shared.catalogue.policy.events.class_of(name),
+            event.c.name_id == shared.term(EVENT_NAMES, name),
+            event.c.occurred_at > min(begins for begins, _ in bounds),
+            event.c.occurred_at <= max(ends for _, ends in bounds),
             event.c.bits.op("&")(shared.ground.masks[purpose]) != 0,
             event.c.occurred_at >= people.c.since,
         )
     )
-    return statement if events.where is None else statement.where(chosen(events, events.where, shared))
+    filters = [each.where for each in names if each.where is not None]
+    if len(filters) < len(names):
+        return statement
+    return statement.where(or_(*(chosen(names[0], where, shared) for where in dict.fromkeys(filters))))
 
 
-def occurrences(events: ast.Events, purpose: str, shared: Shared, window: ast.Window | None = None) -> CTE:
+def occurrences(events: ast.Events, purpose: str, shared: Shared) -> CTE:
     """Who and when, one row an event."""
-    statement = happened(events, purpose, shared, window).add_columns(canonical.c.profile_id, event.c.occurred_at)
+    statement = happened((events,), purpose, shared).add_columns(canonical.c.profile_id, event.c.occurred_at)
     return statement.cte(shared.name("happened")).prefix_with("NOT MATERIALIZED")
 
 
-def measured(events: ast.Events, values: tuple[ast.Aggregate, ...], purpose: str, shared: Shared) -> CTE:
-    """One row a profile with each of the values, in their order, as columns `value_1`, `value_2`, …"""
-    columns = [measure(value, shared).label(f"value_{at}") for at, value in enumerate(values, 1)]
-    statement = happened(events, purpose, shared).add_columns(canonical.c.profile_id, *columns)
+def measured(values: tuple[Measured, ...], purpose: str, shared: Shared) -> CTE:
+    """One row a profile with each of the values of one event name, in their order: `value_1`, `value_2`, …
+
+    The events are read once, whatever their windows and filters.
+    """
+    sets = tuple(dict.fromkeys(value.events for value in values))
+    columns = [
+        measure(value, _apart(value.events, sets, shared), shared).label(f"value_{at}")
+        for at, value in enumerate(values, 1)
+    ]
+    statement = happened(sets, purpose, shared).add_columns(canonical.c.profile_id, *columns)
     return statement.group_by(canonical.c.profile_id).cte(shared.name("events"))
 
 
-def measure(value: ast.Aggregate, shared: Shared) -> ColumnElement[Any]:
-    """The aggregate itself."""
+def _apart(events: ast.Events, sets: tuple[ast.Events, ...], shared: Shared) -> tuple[Boolean, ...]:
+    """What tells the events of one set from those of the others that are read with it."""
+    mine = shared.bounds(events.window, events.name)
+    bounds = [shared.bounds(each.window, each.name) for each in sets]
+    apart: list[Boolean] = []
+    if mine[0] > min(begins for begins, _ in bounds):
+        apart.append(event.c.occurred_at > mine[0])
+    if mine[1] < max(ends for _, ends in bounds):
+        apart.append(event.c.occurred_at <= mine[1])
+    if events.where is not None and any(each.where != events.where for each in sets):
+        apart.append(chosen(events, events.where, shared))
+    return tuple(apart)
+
+
+def measure(value: Measured, apart: tuple[Boolean, ...], shared: Shared) -> ColumnElement[Any]:
+    """The aggregate itself, over the events that are told apart."""
+
+    def over(aggregate: Any) -> ColumnElement[Any]:
+        found: ColumnElement[Any] = aggregate.filter(*apart) if apart else aggregate
+        return found
+
     match value:
+        case ast.Did():
+            return over(func.count())
         case ast.Count(_, half_life):
-            return func.count() if half_life is None else func.sum(_weight(half_life.seconds, shared))
+            return over(func.count() if half_life is None else func.sum(_weight(half_life.seconds, shared)))
         case ast.DaysSinceLast():
-            age = func.extract("epoch", shared.present - func.max(event.c.occurred_at))
+            age = func.extract("epoch", shared.present - over(func.max(event.c.occurred_at)))
             return func.floor(age / 86_400, type_=Numeric())
         case ast.First():
-            return func.min(event.c.occurred_at)
+            return over(func.min(event.c.occurred_at))
         case ast.Last():
-            return func.max(event.c.occurred_at)
+            return over(func.max(event.c.occurred_at))
         case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
-            return _measure_of(value, shared)
+            return over(_measure_of(value, shared))
 
 
-def form_of(value: ast.Aggregate) -> tuple[Form, int | None]:
+def column_of(value: Measured, expression: ColumnElement[Any]) -> Column:
     """How the value lies in SQL, and what it is of nothing."""
     match value:
-        case ast.Count() | ast.Sum():
-            return Form.NUMBER, 0
+        case ast.Count(_, half_life) | ast.Sum(half_life=half_life):
+            return Column(expression, Form.NUMBER if half_life is None else Form.DOUBLE, of_nothing=0)
+        case ast.Did():
+            return Column(expression, Form.NUMBER, of_nothing=0)
         case ast.Average() | ast.Least() | ast.Greatest() | ast.DaysSinceLast():
-            return Form.NUMBER, None
+            return Column(expression, Form.NUMBER)
         case ast.First() | ast.Last():
-            return Form.INSTANT, None
+            return Column(expression, Form.INSTANT)
 
 
-def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared: Shared) -> ColumnElement[Any]:
-    amount = plain(event.c.plain, value.property, _plan(shared, value.events.name, value.property)).expression
+def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared: Shared) -> Any:
+    plan = _plan(shared, value.events.name, value.property)
+    number = amount(plain(event.c.plain, value.property, plan).expression)
     match value:
         case ast.Sum(half_life=half_life):
             if half_life is None:
-                return func.sum(amount, type_=Numeric())
-            return func.sum(cast(amount, Double) * _weight(half_life.seconds, shared))
+                return func.sum(number, type_=Numeric())
+            return func.sum(cast(number, Double) * _weight(half_life.seconds, shared))
         case ast.Average():
-            return func.avg(amount, type_=Numeric())
+            return func.avg(number, type_=Numeric())
         case ast.Least():
-            return func.min(amount)
+            return func.min(number)
         case ast.Greatest():
-            return func.max(amount)
+            return func.max(number)
 
 
 def _weight(half_life_seconds: int, shared: Shared) -> ColumnElement[Any]:
@@ -140,7 +182,8 @@ def _plan(shared: Shared, event_name: str, name: str) -> PropertyPlan:
 
 def followed(sequence: ast.Sequence, purpose: str, shared: Shared) -> CTE:
     """The profiles whose events come one after another as the sequence says."""
-    reached = occurrences(sequence.steps[0].events, purpose, shared, sequence.window)
+    first = replace(sequence.steps[0].events, window=sequence.window)
+    reached = occurrences(first, purpose, shared)
     for step in sequence.steps[1:]:
         reached = _next(reached, step, purpose, shared)
     return select(reached.c.profile_id).distinct().cte(shared.name("sequence"))
@@ -195,13 +238,10 @@ def computed(key: str, trait: ComputedTrait, purpose: str, shared: Shared) -> tu
     found = frame.c.value_1
     plan = shared.catalogue.computed_plan(trait)
     if plan is not None:
-        lifted = select(frame.c.profile_id, func.jsonb_build_object("value", found).label("plain")).cte(
-            shared.name("computed")
-        )
-        return lifted, plain(lifted.c.plain, "value", plan)
+        return frame, Column(found, Form.PLAIN, plan.vocabulary or "")
     if trait.kind is TraitKind.LAST:
         return frame, Column(found, Form.INSTANT)
-    return frame, Column(found, Form.NUMBER, of_nothing=0)
+    return frame, Column(found, Form.NUMBER if trait.half_life_days is None else Form.DOUBLE, of_nothing=0)
 
 
 def _bucket_value(trait: ComputedTrait, shared: Shared) -> ColumnElement[Any]:

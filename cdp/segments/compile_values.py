@@ -1,19 +1,24 @@
-"""Values and tests in SQL. NULL is unknown, so SQL's own logic is Kleene's."""
+"""Values and tests in SQL. NULL is unknown, so SQL's own logic is Kleene's.
+
+Fields kept plain are compared as jsonb, without a cast: no stored value can make a statement fail, and it is fast.
+"""
 
 import operator as op
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Numeric, and_, case, cast, func, literal, not_, or_, select, true
+from sqlalchemy import ColumnElement, Numeric, and_, case, cast, func, literal, or_, select, true
 from sqlalchemy.dialects.postgresql import JSONB
 
-from cdp.policy.model import PropertyPlan, PropertyType
+from cdp.policy.model import PropertyPlan
 from cdp.schema import behavior
 from cdp.segments import ast
 from cdp.segments.compile_scope import Shared, micros
+from cdp.segments.printer import number as written
 
 Boolean = ColumnElement[bool]
 
@@ -24,10 +29,10 @@ class Form(StrEnum):
     """How a value lies in SQL."""
 
     NUMBER = "number"
-    BOOLEAN = "boolean"
-    TERM = "term"
-    MICROS = "micros"
+    DOUBLE = "double"
     INSTANT = "instant"
+    PLAIN = "plain"
+    """A jsonb scalar: number, boolean, term id, or microseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,17 @@ class Column:
         """The value with nothing turned into what nothing means."""
         return self.expression if self.of_nothing is None else func.coalesce(self.expression, self.of_nothing)
 
+    def bound(self, value: Decimal | bool | int | datetime) -> Any:
+        """What the value is compared with, as it lies itself."""
+        match self.form:
+            case Form.PLAIN:
+                return cast(literal(_json(value)), JSONB)
+            case Form.DOUBLE:
+                assert isinstance(value, Decimal)
+                return float(value)
+            case Form.NUMBER | Form.INSTANT:
+                return value
+
 
 _RELATIONS: Mapping[ast.Operator, Callable[[Any, Any], Any]] = {
     ast.Operator.EQ: op.eq,
@@ -59,13 +75,13 @@ _RELATIONS: Mapping[ast.Operator, Callable[[Any, Any], Any]] = {
 
 
 def plain(source: ColumnElement[Any], name: str, plan: PropertyPlan) -> Column:
-    """A field of a jsonb column; a value of another type than the plan's counts as absent."""
-    found = source.op("->", return_type=JSONB())(name)
-    kind = func.jsonb_typeof(found)
-    if plan.type is PropertyType.BOOLEAN:
-        return Column(case((kind == "boolean", found == cast(literal("true"), JSONB))), Form.BOOLEAN)
-    form = {PropertyType.INSTANT: Form.MICROS, PropertyType.STRING: Form.TERM}.get(plan.type, Form.NUMBER)
-    return Column(case((kind == "number", cast(found, Numeric))), form, plan.vocabulary or "")
+    """A field of a jsonb column."""
+    return Column(source.op("->", return_type=JSONB())(name), Form.PLAIN, plan.vocabulary or "")
+
+
+def amount(found: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A jsonb scalar as an exact number; one of another type counts as absent."""
+    return case((func.jsonb_typeof(found) == "number", cast(found, Numeric)))
 
 
 def test(node: ast.Test, column: Column, shared: Shared, *, may_be_null: bool) -> Boolean:
@@ -88,7 +104,7 @@ def test(node: ast.Test, column: Column, shared: Shared, *, may_be_null: bool) -
             return and_(above, _compare(value, column, ast.Operator.LE, high, shared))
         case ast.Recent(_, duration):
             begins = shared.now - timedelta(seconds=duration.seconds)
-            return and_(value > _instant(begins, column), value <= _instant(shared.now, column))
+            return and_(value > column.bound(begins), value <= column.bound(shared.now))
         case ast.Contains(_, text):
             return _among(value, column, func.strpos(term.c.term, text) > 0)
         case ast.StartsWith(_, text):
@@ -114,63 +130,62 @@ def _compare(
     value: ColumnElement[Any], column: Column, operator: ast.Operator, bound: ast.Literal, shared: Shared
 ) -> Boolean:
     match bound:
-        case ast.Number(number):
-            is_double = isinstance(column.expression.type, Double)
-            return _relate(value, operator, float(number) if is_double else _exact(number))
-        case ast.Flag(flag):
-            return _relate(value, operator, literal(flag))
-        case ast.Text(text):
-            return _relate(value, operator, shared.term(column.vocabulary, text))
         case ast.Day(day):
             return _compare_day(value, column, operator, day, shared)
+        case ast.Number() | ast.Flag() | ast.Text():
+            related: Boolean = _RELATIONS[operator](value, column.bound(_scalar(bound, column, shared)))
+            is_open = column.form is Form.PLAIN and operator in (ast.Operator.GT, ast.Operator.GE)
+            return and_(related, value < _ABOVE_NUMBERS) if is_open else related
+
+
+_ABOVE_NUMBERS = cast(literal("false"), JSONB)
+"""In the order of jsonb booleans come after all numbers: a boolean from before a change of type is no great number."""
 
 
 def _one_of(value: ColumnElement[Any], column: Column, literals: tuple[ast.Literal, ...], shared: Shared) -> Boolean:
-    texts = [shared.term(column.vocabulary, each.value) for each in literals if isinstance(each, ast.Text)]
-    if texts:
-        return value.in_(texts)
-    numbers = [each.value for each in literals if isinstance(each, ast.Number)]
-    if numbers and not isinstance(column.expression.type, Double):
-        # The driver takes the type of a list from its first element, so it holds decimals only.
-        return value.in_(numbers)
-    return or_(*(_compare(value, column, ast.Operator.EQ, each, shared) for each in literals))
+    if isinstance(literals[0], ast.Day) or column.form is Form.DOUBLE:
+        return or_(*(_compare(value, column, ast.Operator.EQ, each, shared) for each in literals))
+    scalars = [_scalar(each, column, shared) for each in literals if not isinstance(each, ast.Day)]
+    return value.in_([column.bound(each) for each in scalars])
+
+
+def _scalar(bound: ast.Number | ast.Flag | ast.Text, column: Column, shared: Shared) -> Decimal | bool | int:
+    return shared.term(column.vocabulary, bound.value) if isinstance(bound, ast.Text) else bound.value
 
 
 def _compare_day(
     value: ColumnElement[Any], column: Column, operator: ast.Operator, day: date, shared: Shared
 ) -> Boolean:
-    begins = _instant(shared.catalogue.start_of(day), column)
-    ends = _instant(shared.catalogue.end_of(day), column)
+    begins = column.bound(shared.catalogue.start_of(day))
+    ends = column.bound(shared.catalogue.end_of(day))
+    is_before: Boolean = value < begins
+    is_begun: Boolean = value >= begins
+    is_over: Boolean = value >= ends
+    is_not_over: Boolean = value < ends
     match operator:
         case ast.Operator.LT:
-            return value < begins
+            return is_before
         case ast.Operator.GE:
-            return value >= begins
+            return is_begun
         case ast.Operator.GT:
-            return value >= ends
+            return is_over
         case ast.Operator.LE:
-            return value < ends
+            return is_not_over
         case ast.Operator.EQ:
-            return and_(value >= begins, value < ends)
+            return and_(is_begun, is_not_over)
         case ast.Operator.NE:
-            return not_(and_(value >= begins, value < ends))
+            return or_(is_before, is_over)
 
 
-def _relate(value: ColumnElement[Any], operator: ast.Operator, bound: object) -> Boolean:
-    related: Boolean = _RELATIONS[operator](value, bound)
-    return related
-
-
-def _exact(number: Any) -> Any:
-    """Whole numbers as integers: comparing numeric with integer is exact, and counts stay integers."""
-    return int(number) if number == number.to_integral_value() else number
-
-
-def _instant(instant: datetime, column: Column) -> datetime | int:
-    return micros(instant) if column.form is Form.MICROS else instant
+def _json(value: Decimal | bool | int | datetime) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return str(micros(value))
+    return written(value) if isinstance(value, Decimal) else str(value)
 
 
 def _among(value: ColumnElement[Any], column: Column, chosen: ColumnElement[Any]) -> Boolean:
     """Whether the term is one of those chosen; unknown when absent, even if none is chosen."""
-    ids = select(term.c.term_id).where(term.c.vocabulary == column.vocabulary, chosen)
+    ids = select(func.to_jsonb(term.c.term_id, type_=JSONB())).where(term.c.vocabulary == column.vocabulary, chosen)
     return case((value.is_not(None), value.in_(ids)))
