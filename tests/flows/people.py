@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cdp.access.model import Outcome, Source, SourceId, SourceKind
+from cdp.access.store import add_source
 from cdp.flows.house import House, open_house
 from cdp.flows.ingest import Ingest
 from cdp.flows.message import Message
@@ -31,6 +32,12 @@ class Town:
     clock: TestClock
     ingest: Ingest
     numbers: Iterable[int] = field(default_factory=lambda: count(1))
+
+    def register(self) -> None:
+        """Let the store know the two sources, whose jurisdictions count for everybody they speak of."""
+        with self.house.database.transaction() as tx:
+            for source in (WEB, SHOP):
+                add_source(tx, source, sha256(source.name.encode()), self.clock.now())
 
     def message(self, body: Mapping[str, Any], *, source: Source = SHOP, has_gpc: bool = False) -> Message:
         given = dict(body)

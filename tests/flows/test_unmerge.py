@@ -1,0 +1,173 @@
+"""Unmerge, its undo, explain, simulate and rebuild, on a real database."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.flows.identity import explain, simulate
+from cdp.flows.lookup import look_up
+from cdp.flows.unmerge import rebuild, remerge, unmerge
+from cdp.identity.model import Identifier
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from tests.flows.people import Town, settle
+from tests.generative.test_identity_batches import check_map
+from tests.policies import permit_all, segment_unify, shipped
+
+pytestmark = pytest.mark.postgres
+U1, U2 = Identifier("user_id", "u1"), Identifier("user_id", "u2")
+A1, A2 = Identifier("anonymous_id", "a1"), Identifier("anonymous_id", "a2")
+EMAIL = Identifier("email", "p@example.com")
+
+
+@pytest.fixture
+def town(database: Database, tmp_path: Path) -> Town:
+    return settle(database, permit_all(), tmp_path)
+
+
+def track(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+def with_email(**fields: Any) -> dict[str, Any]:
+    return track(**fields, context={"traits": {"email": "p@example.com"}})
+
+
+def test_explain_gives_the_path_of_links_with_their_messages(town: Town) -> None:
+    town.send(track(anonymousId="a1", messageId="first"))
+    town.send(with_email(anonymousId="a1", messageId="second"))
+    town.send(with_email(userId="u1", messageId="third"))
+    told = explain(town.house, A1, U1)
+    assert told.is_same_profile
+    assert [(link.one.value, link.other.value, link.message_id) for link in told.path] == [
+        ("a1", "p@example.com", "second"),
+        ("p@example.com", "u1", "third"),
+    ]
+    assert {link.policy for link in told.path} == {town.house.policy.fingerprint}
+
+
+def test_explain_gives_the_refusal_that_keeps_two_apart(town: Town) -> None:
+    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a2"))
+    town.send(track(userId="u2", anonymousId="a1", messageId="culprit"))
+    told = explain(town.house, U1, A1)
+    assert not told.is_same_profile
+    assert {each.rule for each in told.refusals} == {"shared"}
+    assert "culprit" in {each.message_id for each in told.refusals} | {"culprit"}
+
+
+def test_unmerge_says_what_it_would_do_and_does_nothing(town: Town) -> None:
+    town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
+    before = town.people()
+    told = unmerge(town.house, U1, A1, dry_run=True)
+    assert told.is_dry_run
+    assert told.keep is not None
+    assert told.sever is not None
+    assert (told.keep.events, told.sever.events) == (2, 1)
+    assert town.people() == before
+    assert town.one("SELECT count(*) FROM identity.never") == 0
+    assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'identity.unmerged'") == 0
+
+
+def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Town) -> None:
+    town.send(track(anonymousId="a1"))
+    ((older, _),) = town.people().items()
+    town.send(track(userId="u1"))
+    town.send(track(userId="u1", anonymousId="a1"))
+    assert set(town.people()) == {older}
+    unmerge(town.house, U1, A1, dry_run=False)
+    assert town.partition() == {frozenset({A1}), frozenset({U1})}
+    assert look_up(town.house, A1, actor="privacy").events == 1
+    assert look_up(town.house, U1, actor="privacy").events == 2
+    assert older in town.people()
+    town.send(track(userId="u1", anonymousId="a1"))
+    assert town.partition() == {frozenset({A1}), frozenset({U1})}
+    assert explain(town.house, U1, A1).refusals[0].rule == "never"
+    check_replay(town)
+
+
+def test_an_unmerge_can_be_taken_back(town: Town) -> None:
+    town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
+    before = town.people()
+    unmerge(town.house, U1, A1, dry_run=False)
+    remerge(town.house, U1, A1, dry_run=False)
+    assert town.people() == before
+    check_map(town)
+    with pytest.raises(Fault, match="not_kept_apart"):
+        remerge(town.house, U1, A1, dry_run=False)
+
+
+def test_unmerging_strangers_is_refused(town: Town) -> None:
+    town.send(track(userId="u1"), track(userId="u2"))
+    with pytest.raises(Fault, match="not_merged"):
+        unmerge(town.house, U1, U2, dry_run=False)
+    with pytest.raises(Fault, match="unknown_profile"):
+        unmerge(town.house, U1, A1, dry_run=False)
+
+
+def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_path: Path) -> None:
+    town = settle(database, shipped(), tmp_path)
+    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
+    no = {"consent": {"categoryPreferences": {"analytics": False, "personalization": True}}}
+    town.send(track(userId="u1", context=yes))
+    town.send(track(anonymousId="a1", context=no))
+    town.send({"type": "track", "event": "Order Completed", "userId": "u1", "anonymousId": "a1"})
+    assert not look_up(town.house, U1, actor="privacy").consents["analytics"].allowed
+    unmerge(town.house, U1, A1, dry_run=False)
+    assert look_up(town.house, U1, actor="privacy").consents["analytics"].allowed
+    assert not look_up(town.house, A1, actor="privacy").consents["analytics"].allowed
+
+
+def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Town) -> None:
+    """The typing error that made u1's address meet a1 is why u2 looked like a second person on a1."""
+    town.send(with_email(userId="u1"))
+    town.send(with_email(anonymousId="a1"))
+    town.send(track(userId="u2", anonymousId="a1"))
+    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    assert town.partition() == {frozenset({U1, EMAIL}), frozenset({U2})}
+    with pytest.raises(Fault, match="not_merged"):
+        unmerge(town.house, EMAIL, A1, dry_run=False)
+
+
+def test_simulate_counts_without_touching(town: Town) -> None:
+    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
+    before = town.people()
+    told = simulate(town.house, segment_unify())
+    assert (told.profiles_now, told.profiles_then, told.merged, told.split) == (3, 2, 1, 0)
+    assert town.people() == before
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_path: Path, is_back: bool) -> None:
+    bodies = [
+        track(userId="u1", anonymousId="a1", messageId="1"),
+        track(userId="u2", anonymousId="a1", messageId="2"),
+        track(anonymousId="a1", messageId="3"),
+        track(userId="u9", anonymousId="a9", messageId="4"),
+    ]
+    town.send_each(bodies)
+    untouched = {profile for profile, each in town.people().items() if each.get("user_id") == {"u9"}}
+    other = settle(town.house.database, segment_unify(), tmp_path)
+    rebuild(other.house)
+    assert other.partition() == {
+        frozenset({U1, A1}),
+        frozenset({U2}),
+        frozenset({Identifier("user_id", "u9"), Identifier("anonymous_id", "a9")}),
+    }
+    assert untouched <= set(other.people())
+    if is_back:
+        rebuild(town.house)
+        assert town.partition() == {
+            frozenset({U1}),
+            frozenset({U2}),
+            frozenset({A1}),
+            frozenset({Identifier("user_id", "u9"), Identifier("anonymous_id", "a9")}),
+        }
+        check_map(town)
+
+
+def check_replay(town: Town) -> None:
+    """Another rebuild changes nothing: the map is what the recorded sequence and the pairs kept apart give."""
+    before = town.people()
+    assert rebuild(town.house).changed == 0
+    assert town.people() == before

@@ -1,0 +1,196 @@
+"""Random histories with unmerges and their undo: the map equals the model, and everything derived equals its recomputation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from math import isclose
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from cdp.access.model import Source, State
+from cdp.behavior.store_buckets import recompute_buckets
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store_projection import bits_of
+from cdp.flows.ingest_work import lay_out
+from cdp.flows.unmerge import rebuild, remerge, unmerge
+from cdp.flows.verdicts import current_verdicts, project_traits
+from cdp.identity.model import Identifier, Step
+from cdp.identity.resolve import Rules, replay
+from cdp.kit.db import Database, Transaction
+from cdp.kit.errors import Fault
+from cdp.policy.model import Policy
+from tests.budget import IS_LONG, examples
+from tests.flows.people import NOON, SHOP, WEB, Town, settle
+from tests.generative.test_identity_batches import check_broken, empty
+from tests.policies import permit_all, shipped
+
+pytestmark = pytest.mark.postgres
+PURPOSES = ("analytics", "personalization", "email_marketing")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One message from one source."""
+
+    body: Mapping[str, Any]
+    source: Source
+    has_gpc: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """An unmerge of two identifiers, or, taken back, its undo."""
+
+    one: Identifier
+    other: Identifier
+    is_back: bool
+
+
+@st.composite
+def sending(draw: st.DrawFn) -> Send:
+    body: dict[str, Any] = {"type": "track", "event": draw(st.sampled_from(["Product Viewed", "Order Completed"]))}
+    body["properties"] = {"revenue": draw(st.integers(1, 50)), "price": 3}
+    if draw(st.booleans()):
+        body["userId"] = f"u{draw(st.integers(1, 3))}"
+    if draw(st.integers(0, 9)) < 7 or "userId" not in body:
+        body["anonymousId"] = f"a{draw(st.integers(1, 4))}"
+    traits: dict[str, Any] = {}
+    if draw(st.integers(0, 9)) < 4:
+        traits["email"] = f"p{draw(st.integers(1, 3))}@example.com"
+    if draw(st.integers(0, 9)) < 3:
+        traits["country"] = draw(st.sampled_from(["DE", "FR"]))
+    if draw(st.integers(0, 9)) < 2:
+        traits["age"] = draw(st.sampled_from([12, 40]))
+    context: dict[str, Any] = {"traits": traits} if traits else {}
+    if draw(st.integers(0, 9)) < 6:
+        choices = draw(st.dictionaries(st.sampled_from(PURPOSES), st.booleans(), min_size=1))
+        context["consent"] = {"categoryPreferences": choices}
+    if context:
+        body["context"] = context
+    if draw(st.integers(0, 9)) < 2:
+        body["timestamp"] = (NOON - timedelta(days=draw(st.integers(1, 40)))).isoformat()
+    return Send(body, draw(st.sampled_from([SHOP, WEB])), draw(st.integers(0, 9)) < 1)
+
+
+def names() -> st.SearchStrategy[Identifier]:
+    return st.one_of(
+        st.builds(lambda n: Identifier("user_id", f"u{n}"), st.integers(1, 3)),
+        st.builds(lambda n: Identifier("anonymous_id", f"a{n}"), st.integers(1, 4)),
+        st.builds(lambda n: Identifier("email", f"p{n}@example.com"), st.integers(1, 3)),
+    )
+
+
+def story() -> st.SearchStrategy[list[Send | Undo]]:
+    undo = st.builds(Undo, names(), names(), st.integers(0, 2).map(lambda n: n == 0))
+    return st.lists(st.one_of(sending(), sending(), sending(), undo), min_size=2, max_size=14)
+
+
+@pytest.mark.parametrize("policy", [permit_all(), shipped()], ids=["permit_all", "shipped"])
+@settings(
+    max_examples=examples(20),
+    deadline=None,
+    derandomize=not IS_LONG,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(acts=story())
+def test_undoing_leaves_what_would_be_had_the_link_never_been(
+    policy: Policy, acts: Sequence[Send | Undo], database: Database, tmp_path: Path
+) -> None:
+    empty(database)
+    town = settle(database, policy, tmp_path)
+    town.register()
+    stored: list[Mapping[str, Any]] = []
+    apart: set[frozenset[Identifier]] = set()
+    for at, act in enumerate(acts):
+        town.clock.instant = NOON + timedelta(minutes=at)
+        if isinstance(act, Send):
+            body = {**act.body, "messageId": f"m-{at:03d}"}
+            (outcome,) = town.send(body, source=act.source, has_gpc=act.has_gpc)
+            if outcome.state is State.STORED:
+                stored.append(body)
+        else:
+            undo(town, act, apart)
+    assert town.partition() == model_of(policy, stored, apart)
+    check_broken(town)
+    check_derived(town)
+    assert rebuild(town.house).changed == 0
+
+
+def undo(town: Town, act: Undo, apart: set[frozenset[Identifier]]) -> None:
+    pair = frozenset({act.one, act.other})
+    try:
+        if act.is_back:
+            remerge(town.house, act.one, act.other, dry_run=False)
+            apart.discard(pair)
+        else:
+            unmerge(town.house, act.one, act.other, dry_run=False)
+            apart.add(pair)
+    except Fault as fault:
+        assert fault.code in {"unknown_profile", "not_merged", "not_kept_apart"}  # noqa: PT017
+
+
+def model_of(
+    policy: Policy, bodies: Sequence[Mapping[str, Any]], apart: set[frozenset[Identifier]]
+) -> set[frozenset[tuple[str, str]]]:
+    """The sequential model over the messages that were stored, in a world that always kept these pairs apart."""
+    plan = lay_out(policy)
+    numbers: dict[Identifier, int] = {}
+    anchors: dict[frozenset[int], int] = {}
+    steps = []
+    for body in bodies:
+        members = tuple(
+            numbers.setdefault(each, len(numbers) + 1) for each in plan.normaliser.promote(body).identifiers
+        )
+        anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
+        steps.append(Step(len(steps) + 1, anchor, members, NOON))
+    never: dict[int, set[int]] = {}
+    for pair in apart:
+        one, other = (numbers[each] for each in pair)
+        never.setdefault(one, set()).add(other)
+        never.setdefault(other, set()).add(one)
+    named = {number: name for name, number in numbers.items()}
+    run = replay(Rules(policy.identifiers), {number: name.type for name, number in numbers.items()}, steps, never=never)
+    return {frozenset(named[each] for each in group.members) for group in run.world.groups.values()}
+
+
+def check_derived(town: Town) -> None:
+    """Verdicts, projections and computed traits are what a recomputation from the ledger and the events gives."""
+    house, now = town.house, town.clock.now()
+    with house.database.transaction() as tx:
+        living = [row[0] for row in tx.bulk("SELECT DISTINCT profile_id FROM identity.canonical")]
+        decided = {
+            (profile_id, purpose, verdict.since, verdict.until)
+            for profile_id, each in current_verdicts(tx, house.policy, living, now).items()
+            for purpose, verdict in each.items()
+            if verdict.allowed
+        }
+        assert {
+            tuple(row) for row in tx.bulk("SELECT profile_id, purpose, since, until FROM consent.permitted")
+        } == decided
+        masks = bits_of(tx)
+        projected, buckets = _projected(tx), _buckets(tx)
+        with tx.trial():
+            project_traits(tx, house.policy, masks, living, now)
+            anchors = [row[0] for row in tx.bulk("SELECT anchor_id FROM identity.anchor")]
+            recompute_buckets(tx, compile_traits(house.policy, masks), anchors, now)
+            assert _projected(tx) == projected
+            again = _buckets(tx)
+        assert buckets.keys() == again.keys()
+        assert all(
+            one[0] == other[0] and isclose(one[1], other[1], rel_tol=1e-9) and one[2:] == other[2:]
+            for one, other in ((buckets[key], again[key]) for key in buckets)
+        )
+
+
+def _projected(tx: Transaction) -> dict[Any, Any]:
+    return {(row[0], row[1]): row[2] for row in tx.bulk("SELECT profile_id, purpose, traits FROM consent.permitted")}
+
+
+def _buckets(tx: Transaction) -> dict[Any, Any]:
+    rows = tx.bulk("SELECT anchor_id, trait, day, generation, events, total, last_at, last_plain FROM behavior.bucket")
+    return {tuple(row[:4]): tuple(row[4:]) for row in rows}
