@@ -19,6 +19,8 @@ from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.consent import end_grants, recompute_everybody
 from cdp.flows.opening import Current, sequence_all
+from cdp.flows.retention import sweep
+from cdp.flows.scrub import is_scrub_due, scrub
 from cdp.flows.subject_request import sweep_requests
 from cdp.flows.withdrawal import clear_withdrawn, turn_out_readers
 from cdp.identity import store as identity_store
@@ -70,9 +72,9 @@ class Worker:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def wait(self) -> None:
-        """Sleep until somebody stops the worker."""
-        self._stopping.wait()
+    def wait(self, seconds: float) -> None:
+        """Sleep, or less when somebody stops the worker meanwhile."""
+        self._stopping.wait(seconds)
 
     @property
     def is_alive(self) -> bool:
@@ -114,6 +116,8 @@ def worker_of(current: Current) -> Worker:
             Task("policy", 2, lambda: _follow_policy(current)),
             Task("consent-expiry", 5, lambda: _end_grants(current)),
             Task("withdrawals", 5, lambda: _clear_withdrawn(current)),
+            Task("retention", 3600, lambda: _sweep(current)),
+            Task("scrub", 3600, lambda: _scrub(current)),
             Task("requests", 600, lambda: _sweep_requests(current)),
             Task("accounting", 900, lambda: _compact(current)),
             Task("landmarks", 3600, lambda: _move_landmarks(current)),
@@ -161,6 +165,22 @@ def _clear_withdrawn(current: Current) -> None:
     turn_out_readers(rooms.desk)
     while (cleared := clear_withdrawn(rooms.desk, rooms.house.clock.now())).withdrawals:
         _log.info("withdrawals_cleared", extra={"count": cleared.withdrawals, "events": cleared.events_deleted})
+
+
+def _sweep(current: Current) -> None:
+    rooms = current.rooms
+    swept = sweep(rooms.desk, rooms.house.clock.now())
+    rows = sum(line.rows for line in swept.lines)
+    if rows or swept.postponed:
+        _log.info("retention_swept", extra={"rows": rows, "pending": len(swept.postponed)})
+
+
+def _scrub(current: Current) -> None:
+    rooms = current.rooms
+    now = rooms.house.clock.now()
+    if is_scrub_due(rooms.desk, now):
+        scrubbed = scrub(rooms.database, now)
+        _log.info("scrubbed", extra={"count": len(scrubbed.tables), "pending": len(scrubbed.not_scrubbed)})
 
 
 def _sweep_requests(current: Current) -> None:

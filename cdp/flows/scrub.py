@@ -1,9 +1,10 @@
 """The scrub: after erasures, let no byte of a person's pseudonyms and keys remain on disk."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cdp.audit import store as audit_store
+from cdp.flows.desk import Desk
 from cdp.kit.db import Database
 from cdp.rights import store_scrub
 
@@ -39,3 +40,13 @@ def scrub(database: Database, now: datetime) -> Scrubbed:
         }
         audit_store.append(tx, fact, now)
     return Scrubbed(tuple(done), tuple(left))
+
+
+def is_scrub_due(desk: Desk, now: datetime) -> bool:
+    """Whether half of the time within which an erasure must be scrubbed has passed since the oldest that is not."""
+    with desk.database.transaction(read_only=True) as tx:
+        last = audit_store.entries(tx, kinds=["scrub.run"], limit=1)
+        since = last[0].recorded_at if last else None
+        erasures = audit_store.entries(tx, kinds=["request.fulfilled"], since=since, limit=1_000)
+    oldest = [each.recorded_at for each in erasures if each.body.get("request_kind") == "erasure"][-1:]
+    return bool(oldest) and now - oldest[0] >= timedelta(days=desk.policy.retention.scrub_within_days) / 2

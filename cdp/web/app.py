@@ -92,9 +92,7 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        _, definitions = models_json_schema(
-            [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
-        )
+        _, definitions = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
         schemas |= definitions["$defs"]
         app.openapi_schema = document
     return app.openapi_schema
@@ -113,5 +111,3 @@ def route_names(app: FastAPI) -> list[tuple[str, str]]:
 def _ingest(rooms: Rooms) -> Ingest:
     house = rooms.house
     return Ingest(house.database, house.vault, house.policy, house.clock)
-
-

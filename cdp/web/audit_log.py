@@ -46,4 +46,6 @@ def tile(
     house: InHouse,
 ) -> Response:
     """A tile of hashes, or a bundle of entries."""
-    return Response(auditing.public_tile(house.database, path), media_type="application/octet-stream", headers=_FOR_EVER)
+    return Response(
+        auditing.public_tile(house.database, path), media_type="application/octet-stream", headers=_FOR_EVER
+    )

@@ -24,7 +24,9 @@ CALLER: Final = "caller"
 _SECRET_MAX: Final = 200
 # Only for the OpenAPI document: the gate has already read the header.
 bearer = HTTPBearer(auto_error=False, description="A token from `cdp token create`.", scheme_name="token")
-write_key = HTTPBasic(auto_error=False, description="A write key with the scope `consent` as user name.", scheme_name="write_key")
+write_key = HTTPBasic(
+    auto_error=False, description="A write key with the scope `consent` as user name.", scheme_name="write_key"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ class ProblemResponse(Response):
             "detail": detail or title,
             "code": code,
         }
-        super().__init__(json.dumps(document, ensure_ascii=False, default=str).encode(), status, headers=dict(headers or {}))
+        super().__init__(
+            json.dumps(document, ensure_ascii=False, default=str).encode(), status, headers=dict(headers or {})
+        )
 
 
 def problem_of(fault: Fault) -> ProblemResponse:
@@ -117,9 +119,7 @@ def invalid_request(errors: Sequence[Any]) -> ProblemResponse:
 
 def _where(error: Mapping[str, Any]) -> str:
     """The place of a problem, by names that could be ours; what somebody made up stays unnamed."""
-    return ".".join(
-        str(part) if isinstance(part, int) or _FIELD.fullmatch(str(part)) else "…" for part in error["loc"]
-    )
+    return ".".join(str(part) if isinstance(part, int) or _FIELD.fullmatch(str(part)) else "…" for part in error["loc"])
 
 
 def _message(error: Mapping[str, Any]) -> str:

@@ -57,9 +57,7 @@ class ConsentsShown(BaseModel):
     may_ask_from: dict[str, datetime]
 
 
-@router.post(
-    "/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent"
-)
+@router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
 def record(
     given: ConsentGiven, desk: AtDesk, now: Now, caller: Annotated[Caller, Depends(allow_consent)]
 ) -> RecordedShown:

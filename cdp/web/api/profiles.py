@@ -210,5 +210,3 @@ def _edge(each: ExplainedLink | ExplainedRefusal) -> dict[str, Any]:
 
 def _named(each: identity.Named) -> dict[str, str | None]:
     return {"type": each.type, "value": each.value}
-
-

@@ -222,9 +222,7 @@ def request_shown(request: Request) -> RequestShown:
 
 
 def _step(each: StepCount) -> StepShown:
-    return StepShown(
-        table=each.table, verb=each.verb.value, rows=each.rows, reason=each.reason, is_done=each.is_done
-    )
+    return StepShown(table=each.table, verb=each.verb.value, rows=each.rows, reason=each.reason, is_done=each.is_done)
 
 
 def _number(text: str) -> int:

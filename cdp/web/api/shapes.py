@@ -100,5 +100,3 @@ def stances(verdicts: Mapping[str, Any]) -> dict[str, StanceShown]:
         key: StanceShown(allowed=each.allowed, reason=str(each.reason), since=each.since, until=each.until)
         for key, each in verdicts.items()
     }
-
-

@@ -1,0 +1,1 @@
+"""Commands: they translate, then call one flow."""

@@ -1,0 +1,80 @@
+"""Commands about the policy folder."""
+
+from pathlib import Path
+
+import click
+
+from cdp.cli.frame import command, opened, settings
+from cdp.cli.screen import Screen
+from cdp.flows.policy import apply_policy
+from cdp.policy.diff import Difference, differences
+from cdp.policy.load import load_policy
+from cdp.policy.model import Policy
+
+_folder = click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.group()
+def policy() -> None:
+    """The policy folder: purposes, identifiers, retention, events, traits, destinations, jurisdictions, segments."""
+
+
+@policy.command("check")
+@_folder
+@command("cdp policy check", "cdp policy check ./policies --json")
+def check(folder: Path | None, screen: Screen) -> None:
+    """Read the policy files, and list everything that is wrong with file, line and remedy. Exit code 2 if anything is."""
+    found = _load(folder)
+    screen.tell({"fingerprint": found.fingerprint, "purposes": list(found.purposes), "problems": []})
+    screen.line(f"The policy is in order. Its fingerprint is {found.fingerprint}.")
+
+
+@policy.command("plan")
+@_folder
+@command("cdp policy plan")
+def plan(folder: Path | None, screen: Screen) -> None:
+    """Tell what applying the folder would change, against the policy in force."""
+    found = _load(folder)
+    with opened() as rooms:
+        changes = differences(rooms.house.policy, found)
+        in_force = rooms.house.policy.fingerprint
+    screen.tell({"in_force": in_force, "fingerprint": found.fingerprint, "differences": changes})
+    _print(screen, changes)
+    if changes:
+        screen.line("Next: cdp policy apply")
+
+
+@policy.command("apply")
+@_folder
+@command("cdp policy apply", "cdp policy apply /etc/cdp/policies")
+def apply(folder: Path | None, screen: Screen) -> None:
+    """Put the folder in force. Every verdict is decided anew first; a running service follows within seconds.
+
+    A service applies the folder in its CDP_POLICIES whenever it starts.
+    """
+    found = _load(folder)
+    with opened() as rooms:
+        done = apply_policy(rooms.house, found)
+    screen.tell(
+        {
+            "fingerprint": found.fingerprint,
+            "is_new": done.is_new,
+            "profiles": done.profiles,
+            "differences": done.differences,
+        }
+    )
+    _print(screen, done.differences)
+    if done.is_new:
+        screen.line(f"In force now: {found.fingerprint}. {done.profiles:,} profiles were decided about anew.")
+
+
+def _load(folder: Path | None) -> Policy:
+    return load_policy(folder or settings().policies)
+
+
+def _print(screen: Screen, changes: tuple[Difference, ...]) -> None:
+    screen.table(
+        ["file", "what", "change", "effect"],
+        [(each.file, ".".join(each.path), each.change.value, each.effect or each.text) for each in changes],
+        empty="Nothing differs from the policy in force.",
+    )

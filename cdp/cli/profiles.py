@@ -1,0 +1,117 @@
+"""Commands about people. They show personal data: that is their purpose, and every reading is logged."""
+
+import json
+
+import click
+
+from cdp.cli.frame import PAIR, command, identifier_of, opened
+from cdp.cli.screen import Screen
+from cdp.flows import identity, lookup, unmerge
+from cdp.flows.lookup import Shown
+
+
+@click.group()
+def profile() -> None:
+    """People: what is held about one, why two identifiers are one, and how to part them."""
+
+
+@profile.command("show")
+@click.argument("identifier", type=PAIR)
+@command("cdp profile show email:ada@example.com", "cdp profile show user_id:u-17 --json")
+def show(identifier: tuple[str, str], screen: Screen) -> None:
+    """Show everything that is held about one person."""
+    with opened() as rooms:
+        shown = lookup.look_up(rooms.house, identifier_of(rooms, identifier), actor="operator")
+    screen.tell(shown)
+    print_profile(screen, shown)
+
+
+@profile.command("explain")
+@click.argument("one", type=PAIR)
+@click.argument("other", type=PAIR)
+@command("cdp profile explain email:ada@example.com anonymous_id:9f2c")
+def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> None:
+    """Tell why two identifiers are one person, link by link, or what keeps them apart."""
+    with opened() as rooms:
+        told = identity.explain(rooms.house, identifier_of(rooms, one), identifier_of(rooms, other))
+    screen.tell(told)
+    if told.is_same_profile:
+        screen.heading("One person, by these links:")
+    elif told.refusals:
+        screen.heading("Two people. This keeps them apart:")
+    else:
+        screen.heading("Two people: no message ever named both, directly or through others.")
+    for link in told.path:
+        screen.line(f"{named(link.one)}  --  {named(link.other)}")
+        screen.line(
+            f"    {link.rule}, by message {link.message_id or '(erased)'} of {link.at:%Y-%m-%d %H:%M:%S}, policy {link.policy[:12]}"
+        )
+    for refusal in told.refusals:
+        screen.line(f"{named(refusal.one)}  x  {named(refusal.other)}")
+        screen.line(
+            f"    {refusal.rule}: {refusal.detail} ({refusal.at:%Y-%m-%d %H:%M:%S}, policy {refusal.policy[:12]})"
+        )
+
+
+@profile.command("unmerge")
+@click.argument("keep", type=PAIR)
+@click.option("--from", "severed", required=True, type=PAIR, help="The identifier that is another person's.")
+@click.option("--dry-run", is_flag=True, help="Only tell what each side would hold.")
+@click.option("--undo", is_flag=True, help="Take an earlier unmerge of these two back.")
+@command(
+    "cdp profile unmerge email:ada@example.com --from email:bob@example.com --dry-run",
+    "cdp profile unmerge email:ada@example.com --from email:bob@example.com",
+    "cdp profile unmerge email:ada@example.com --from email:bob@example.com --undo",
+)
+def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, undo: bool, screen: Screen) -> None:
+    """Make it so that two identifiers were never linked, and keep them apart from now on."""
+    with opened() as rooms:
+        journey = unmerge.remerge if undo else unmerge.unmerge
+        done = journey(
+            rooms.house, identifier_of(rooms, keep), identifier_of(rooms, severed), dry_run=dry_run, actor="operator"
+        )
+    screen.tell(done)
+    screen.heading("This would hold afterwards:" if dry_run else "Done. This holds now:")
+    for title, side in (("First", done.keep), ("Second", done.sever)):
+        screen.line()
+        screen.heading(title)
+        if side is None:
+            screen.line("The identifier belongs to nobody: no message named it alone.")
+        else:
+            print_profile(screen, side)
+    if done.other_profiles:
+        screen.line(f"{done.other_profiles} more profiles change with them.")
+
+
+def print_profile(screen: Screen, shown: Shown) -> None:
+    """One profile for people."""
+    screen.facts(
+        [
+            ("profile", shown.profile),
+            ("events", shown.events),
+            ("first seen", shown.first_seen_at),
+            ("last seen", shown.last_seen_at),
+            ("segments", ", ".join(shown.segments) or "-"),
+            *([("quarantine", "yes: a reviewer must decide")] if shown.is_quarantined else []),
+        ]
+    )
+    screen.table(
+        ["identifier", "value", "shared"],
+        [(each.type, each.value or "(erased)", each.is_shared) for each in shown.identifiers],
+    )
+    values = {**shown.traits, **{f"computed.{key}": each for key, each in shown.computed_traits.items()}}
+    if values:
+        screen.table(["trait", "value"], [(key, _short(value)) for key, value in values.items()])
+    screen.table(
+        ["purpose", "allowed", "reason", "since", "until"],
+        [(key, each.allowed, each.reason, each.since, each.until) for key, each in shown.consents.items()],
+    )
+
+
+def named(each: identity.Named) -> str:
+    """An identifier for people."""
+    return f"{each.type}:{each.value if each.value is not None else '(erased)'}"
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,244 @@
+"""Commands about subject requests."""
+
+import json
+import time
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cdp.cli.frame import PAIR, command, opened
+from cdp.cli.screen import Screen, complain
+from cdp.flows import subject_request
+from cdp.flows.desk import unknown_request
+from cdp.flows.opening import Rooms, sequence_all
+from cdp.kit.embedded_place import write_private
+from cdp.kit.errors import Fault
+from cdp.kit.ids import decode_id
+from cdp.rights.model import Denial, Request, Status, StepCount
+
+_SIGNED_WITHIN_SECONDS: Final = 10.0
+
+
+@click.group()
+def request() -> None:
+    """Subject requests: access, portability, erasure and the others, with their deadlines."""
+
+
+@request.command("open")
+@click.argument("kind")
+@click.argument("identifiers", type=PAIR, nargs=-1, required=True)
+@click.option("--regime", default="gdpr", show_default=True, help="A regime of policies/jurisdictions.yaml.")
+@command(
+    "cdp request open access email:ada@example.com",
+    "cdp request open erasure email:ada@example.com phone:+4915112345678 --regime gdpr",
+)
+def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, screen: Screen) -> None:
+    """Take a request in and set its deadlines.
+
+    KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. The answer does not
+    tell whether somebody exists.
+    """
+    with opened() as rooms:
+        made = subject_request.open_request(
+            rooms.desk, kind=kind, regime=regime, identifiers=identifiers, now=rooms.house.clock.now()
+        )
+    _print(screen, made)
+    screen.line(f"Next: cdp request verify {made.outward_id}")
+
+
+@request.command("list")
+@click.option("--status", type=click.Choice([each.value for each in Status]), help="Only those.")
+@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
+@command("cdp request list", "cdp request list --status verified --json")
+def list_(status: str | None, limit: int, screen: Screen) -> None:
+    """List requests, the most urgent first."""
+    with opened() as rooms:
+        found = subject_request.listing(rooms.desk, status, limit)
+    screen.tell([_document(each) for each in found])
+    screen.table(
+        ["request", "kind", "regime", "status", "received", "due"],
+        [
+            (each.outward_id, each.kind.value, each.regime, each.status.value, each.received_at, each.due_at)
+            for each in found
+        ],
+        empty="No requests.",
+    )
+
+
+@request.command("show")
+@click.argument("number", metavar="ID")
+@command("cdp request show req_0004zc8e6w1rk")
+def show(number: str, screen: Screen) -> None:
+    """Show one request: what it names until its end, its steps, and what waits for a reviewer."""
+    with opened() as rooms:
+        found = subject_request.show(rooms.desk, _number(number))
+    screen.tell(
+        {
+            **_document(found.request),
+            "identifiers": found.identifiers,
+            "steps": found.steps,
+            "waiting_identifiers": found.waiting,
+        }
+    )
+    _facts(screen, found.request)
+    if found.identifiers:
+        screen.table(["names", "value"], [(each.type, each.value) for each in found.identifiers])
+    _steps(screen, found.steps)
+    if found.waiting:
+        screen.heading("These identifiers wait for a reviewer: only a browser linked them with the person.")
+        screen.table(["identifier", "value"], [(each.type, each.value) for each in found.waiting])
+
+
+@request.command("verify")
+@click.argument("number", metavar="ID")
+@command("cdp request verify req_0004zc8e6w1rk")
+def verify(number: str, screen: Screen) -> None:
+    """State that the requester is who the identifiers name. For an erasure nothing about them is stored from now on."""
+    with opened() as rooms:
+        done = subject_request.verify(rooms.desk, _number(number), rooms.house.clock.now())
+    _print(screen, done)
+    screen.line(f"Next: cdp request run {done.outward_id} --dry-run")
+
+
+@request.command("run")
+@click.argument("number", metavar="ID")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done: which tables, how many rows, why.")
+@command("cdp request run req_0004zc8e6w1rk --dry-run", "cdp request run req_0004zc8e6w1rk")
+def run(number: str, dry_run: bool, screen: Screen) -> None:
+    """Carry a verified request out. Killed anywhere, it goes on when it is run again."""
+    with opened() as rooms:
+        done = subject_request.run(rooms.desk, _number(number), rooms.house.clock.now(), dry_run=dry_run)
+    screen.tell({"request": _document(done.request), "steps": done.steps, "waiting": done.waiting})
+    if done.steps:
+        screen.heading("This would be done:" if dry_run else "This was done:")
+        _steps(screen, done.steps)
+    if done.waiting:
+        screen.line(f"{done.waiting} identifiers wait for a reviewer: cdp request show {done.request.outward_id}")
+    if not dry_run:
+        kind = "receipt" if done.request.kind.value == "erasure" else "export"
+        screen.line(f"Fulfilled. Next: cdp request {kind} {done.request.outward_id} --out FILE")
+
+
+@request.command("extend")
+@click.argument("number", metavar="ID")
+@command("cdp request extend req_0004zc8e6w1rk")
+def extend(number: str, screen: Screen) -> None:
+    """Take the regime's one extension of the deadline."""
+    with opened() as rooms:
+        _print(screen, subject_request.extend(rooms.desk, _number(number), rooms.house.clock.now()))
+
+
+@request.command("deny")
+@click.argument("number", metavar="ID")
+@click.option("--reason", required=True, type=click.Choice([each.value for each in Denial]))
+@command("cdp request deny req_0004zc8e6w1rk --reason unverified")
+def deny(number: str, reason: str, screen: Screen) -> None:
+    """Refuse a request for a reason, which the subject is told."""
+    with opened() as rooms:
+        _print(screen, subject_request.deny(rooms.desk, _number(number), reason, rooms.house.clock.now()))
+
+
+@request.command("withdraw")
+@click.argument("number", metavar="ID")
+@command("cdp request withdraw req_0004zc8e6w1rk")
+def withdraw(number: str, screen: Screen) -> None:
+    """Note that the subject took the request back."""
+    with opened() as rooms:
+        _print(screen, subject_request.withdraw(rooms.desk, _number(number), rooms.house.clock.now()))
+
+
+@request.command("export")
+@click.argument("number", metavar="ID")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.zip")
+@command("cdp request export req_0004zc8e6w1rk --out ada.zip")
+def export(number: str, out: Path, screen: Screen) -> None:
+    """Write the archive of an access or portability request: JSON, and a page for people. Every fetching is logged."""
+    with opened() as rooms:
+        archive = subject_request.export(rooms.desk, _number(number), rooms.house.clock.now())
+    write_private(out, archive.content)
+    screen.tell({"file": str(out), "bytes": len(archive.content)})
+    screen.line(
+        f"{out}: {len(archive.content):,} bytes, readable by you alone. Open page.html in it, or read data.json."
+    )
+
+
+@request.command("receipt")
+@click.argument("number", metavar="ID")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.json")
+@command("cdp request receipt req_0004zc8e6w1rk --out receipt.json", "cdp audit verify receipt.json")
+def receipt(number: str, out: Path, screen: Screen) -> None:
+    """Write the receipt of a fulfilled request, which anybody verifies offline."""
+    with opened() as rooms:
+        document = _receipt(rooms, _number(number))
+    content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_private(out, content.encode())
+    screen.tell({"file": str(out)})
+    screen.line(f"{out}. Next: cdp audit verify {out}")
+
+
+def _receipt(rooms: Rooms, number: int) -> dict[str, object]:
+    """The receipt; a log that is just being signed is waited for, or signed here when no service runs."""
+    if not rooms.is_shared:
+        sequence_all(rooms)
+    deadline = time.monotonic() + _SIGNED_WITHIN_SECONDS
+    while True:
+        try:
+            return subject_request.receipt(rooms.desk, number)
+        except Fault as fault:
+            if fault.code != "receipt_not_ready" or time.monotonic() > deadline:
+                raise
+        complain("Waiting for the log to be signed…")
+        time.sleep(0.5)
+
+
+def _print(screen: Screen, done: Request) -> None:
+    screen.tell(_document(done))
+    _facts(screen, done)
+
+
+def _facts(screen: Screen, shown: Request) -> None:
+    screen.facts(
+        [
+            ("request", shown.outward_id),
+            ("kind", f"{shown.kind.value} under {shown.regime}"),
+            ("status", shown.status.value + (f": {shown.denial_reason.value}" if shown.denial_reason else "")),
+            ("received", shown.received_at),
+            *([("confirm by", shown.confirm_by)] if shown.confirm_by is not None else []),
+            ("due", shown.due_at),
+            *([("closed", shown.closed_at)] if shown.closed_at is not None else []),
+        ]
+    )
+
+
+def _steps(screen: Screen, steps: tuple[StepCount, ...]) -> None:
+    if steps:
+        screen.table(
+            ["table", "what", "rows", "why"],
+            [(each.table, each.verb.value, each.rows, each.reason) for each in steps if each.rows],
+            empty="No row.",
+        )
+
+
+def _document(shown: Request) -> dict[str, object]:
+    return {
+        "id": shown.outward_id,
+        "kind": shown.kind,
+        "regime": shown.regime,
+        "status": shown.status,
+        "received_at": shown.received_at,
+        "confirm_by": shown.confirm_by,
+        "due_at": shown.due_at,
+        "extended_at": shown.extended_at,
+        "verified_at": shown.verified_at,
+        "closed_at": shown.closed_at,
+        "denial_reason": shown.denial_reason,
+        "waiting": shown.waiting,
+    }
+
+
+def _number(text: str) -> int:
+    number = decode_id("req", text)
+    if number is None:
+        raise unknown_request()
+    return number

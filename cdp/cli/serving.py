@@ -1,0 +1,65 @@
+"""Commands that run: the service, the worker, the migration."""
+
+import dataclasses
+import os
+
+import click
+
+from cdp.cli.frame import command, settings
+from cdp.cli.screen import Screen, is_terminal
+from cdp.kit.logs import start_logging
+
+
+@click.command()
+@click.option("--host", help="The address to listen on. Default: CDP_HOST, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 for any free one. Default: CDP_PORT, or 8000.")
+@command("cdp serve", "cdp serve --port 9000", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp serve --host 0.0.0.0")
+def serve(host: str | None, port: int | None, screen: Screen) -> None:
+    """Run API, pages and worker until Ctrl-C.
+
+    Without CDP_DATABASE_URL the database is embedded in CDP_HOME and started with it. The first start makes the keys and
+    an admin token, and says where they lie.
+    """
+    from cdp.serve import serve as serve_until_told
+
+    config = settings()
+    config = dataclasses.replace(config, host=host or config.host, port=config.port if port is None else port)
+    start_logging(config.log_level, style="console" if is_terminal() else "json")
+    serve_until_told(config, lambda text: _say(screen, text))
+
+
+@click.command()
+@command("CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp worker")
+def worker(screen: Screen) -> None:
+    """Run the worker alone, beside services that run on the same database of yours.
+
+    It signs the audit log, clears withdrawals, ends grants and sweeps what has expired. `cdp serve` has one of its own.
+    """
+    from cdp.serve import work
+
+    config = settings()
+    start_logging(config.log_level, style="console" if is_terminal() else "json")
+    work(config, lambda text: _say(screen, text))
+
+
+@click.command()
+@command("cdp migrate", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp migrate")
+def migrate(screen: Screen) -> None:
+    """Bring the database's schema up to date: forward only, one migrator at a time.
+
+    `cdp serve` does it at every start.
+    """
+    from cdp.flows.opening import reached
+    from cdp.schema.migrate import migrate as migrate_database
+
+    config = settings()
+    start_logging((os.environ.get("CDP_LOG_LEVEL") and config.log_level) or "error", style="console")
+    with reached(config) as url:
+        applied = migrate_database(url)
+    screen.tell({"applied": applied})
+    screen.line(f"Applied {', '.join(applied)}." if applied else "The schema is current: nothing to do.")
+
+
+def _say(screen: Screen, text: str) -> None:
+    screen.line(text)
+    screen.tell({"said": text})

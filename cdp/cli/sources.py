@@ -1,0 +1,119 @@
+"""Commands about sources."""
+
+import click
+
+from cdp.access.model import SourceKind
+from cdp.cli.frame import command, opened
+from cdp.cli.screen import Screen
+from cdp.flows import access
+
+
+@click.group()
+def source() -> None:
+    """Sources: who may send messages, and what they can vouch for."""
+
+
+@source.command("create")
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice([each.value for each in SourceKind]),
+    default="browser",
+    show_default=True,
+    help="A browser's write key is public, so it vouches for a device only; a server's is not.",
+)
+@click.option("--jurisdiction", default="unknown", show_default=True, help="Whose rules hold; unknown: the strictest.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(access.SCOPES),
+    default=[access.INGEST],
+    show_default=True,
+    help="What the write key may do; give it again for more.",
+)
+@click.option(
+    "--request-bytes-max",
+    type=click.IntRange(32 * 1024, access.REQUEST_BYTES_MAX),
+    default=access.REQUEST_BYTES_DEFAULT,
+    show_default=True,
+    help="The largest request, decompressed. RudderStack's SDKs send up to 4 MB.",
+)
+@command(
+    "cdp source create web-shop --jurisdiction eu",
+    "cdp source create backend --kind server --scope ingest --scope consent",
+)
+def create(
+    name: str, kind: str, jurisdiction: str, scopes: tuple[str, ...], request_bytes_max: int, screen: Screen
+) -> None:
+    """Create a source and print its write key, which is shown this once."""
+    with opened() as rooms:
+        made = access.create_source(
+            rooms.house,
+            name,
+            kind=SourceKind(kind),
+            jurisdiction=jurisdiction,
+            scopes=scopes,
+            request_bytes_max=request_bytes_max,
+        )
+    source = made.entry.source
+    screen.tell(
+        {
+            "id": int(source.source_id),
+            "name": source.name,
+            "kind": source.kind.value,
+            "jurisdiction": source.jurisdiction,
+            "scopes": sorted(source.scopes),
+            "write_key": made.write_key,
+        }
+    )
+    screen.facts([("source", source.name), ("kind", source.kind.value), ("write key", made.write_key)])
+    screen.line("The write key is kept only as a hash: note it now.")
+
+
+@source.command("list")
+@command("cdp source list", "cdp source list --json")
+def list_(screen: Screen) -> None:
+    """List every source, disabled ones included; write keys are not shown."""
+    with opened() as rooms:
+        found = access.list_sources(rooms.house)
+    screen.tell(
+        [
+            {
+                "id": int(each.source.source_id),
+                "name": each.source.name,
+                "kind": each.source.kind.value,
+                "jurisdiction": each.source.jurisdiction,
+                "scopes": sorted(each.source.scopes),
+                "created_at": each.created_at,
+                "disabled_at": each.disabled_at,
+            }
+            for each in found
+        ]
+    )
+    screen.table(
+        ["name", "kind", "jurisdiction", "scopes", "created", "disabled"],
+        [
+            (
+                each.source.name,
+                each.source.kind.value,
+                each.source.jurisdiction,
+                ", ".join(sorted(each.source.scopes)),
+                each.created_at,
+                each.disabled_at,
+            )
+            for each in found
+        ],
+        empty="No source yet: cdp source create NAME",
+    )
+
+
+@source.command("disable")
+@click.argument("name")
+@command("cdp source disable web-shop")
+def disable(name: str, screen: Screen) -> None:
+    """Stop the write key of a source, for good."""
+    with opened() as rooms:
+        access.disable_source(rooms.house, name)
+    screen.tell({"disabled": name})
+    screen.line("Its write key no longer works.")

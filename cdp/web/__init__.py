@@ -1,0 +1,1 @@
+"""The HTTP door: ingest for SDKs, the API for staff, pages and the public log."""
