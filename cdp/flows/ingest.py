@@ -7,7 +7,7 @@ number of messages.
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cdp.access.model import Outcome, SourceId, State
 from cdp.audit import store as audit_store
@@ -19,7 +19,7 @@ from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, name_people, past_of
 from cdp.flows.ingest_work import Work, lay_out, read_message
-from cdp.flows.ingest_write import Memory, Writing, account
+from cdp.flows.ingest_write import Memory, Writing, account, noes_of
 from cdp.flows.message import Invalid, Message
 from cdp.identity import store as identity_store
 from cdp.identity.model import Step
@@ -27,17 +27,27 @@ from cdp.identity.resolve import run
 from cdp.kit.clock import Clock
 from cdp.kit.db import Database, Transaction
 from cdp.policy.model import Policy
+from cdp.rights import store_replay
+from cdp.rights.replay_file import ReplayFile
 from cdp.vault.strongroom import Vault
+
+Also = Callable[[Transaction, Sequence[Outcome]], None]
 
 
 class Ingest:
-    """Takes batches of messages under one policy. One object serves one process; batches run one at a time."""
+    """Takes batches of messages under one policy. One object serves one process; batches run one at a time.
 
-    def __init__(self, database: Database, vault: Vault, policy: Policy, clock: Clock) -> None:
+    Noes that signals express are written to `replay` before the commit, so that a restore cannot lose them.
+    """
+
+    def __init__(
+        self, database: Database, vault: Vault, policy: Policy, clock: Clock, replay: ReplayFile | None = None
+    ) -> None:
         self._database = database
         self._vault = vault
         self._plan = lay_out(policy)
         self._clock = clock
+        self._replay = replay
         with database.transaction() as tx:
             masks = bits_of(tx)
         self._memory = Memory(
@@ -46,10 +56,11 @@ class Ingest:
         )
         self._turn = threading.Lock()
 
-    def take(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
+    def take(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
         """Take a batch; the answer tells each message's state, in order, once all of it is on disk.
 
-        Raises the fault `database_unavailable`; then nothing of the batch was stored.
+        `also` is done in the same transaction, once the states are known. Raises the fault `database_unavailable`; then
+        nothing of the batch was stored.
         """
         with self._turn:
             now = self._clock.now()
@@ -74,6 +85,8 @@ class Ingest:
                 ]
                 states = Counter(outcome.state.value for outcome in outcomes)
                 audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
+                if also is not None:
+                    also(tx, outcomes)
             return outcomes
 
     def _read(self, messages: Sequence[Message | Invalid]) -> dict[int, Work]:
@@ -105,6 +118,8 @@ class Ingest:
         judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
         done = run(lambda learned: past_of(tx, scene, learned), steps, judge)
         Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory).write()
+        if self._replay is not None:
+            store_replay.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
         identity_store.advance(
             tx,
             next_sequence=generation.next_sequence + len(works),

@@ -15,6 +15,7 @@ from cdp.behavior.model import EVENT_NAMES, Entry, Term
 from cdp.behavior.store_terms import intern_terms
 from cdp.behavior.traits import TraitPlan
 from cdp.consent import store as consent_store
+from cdp.consent.model import Record
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import Scene
 from cdp.flows.ingest_work import Plan, Work
@@ -25,6 +26,7 @@ from cdp.identity.partition import Partition, partition_of
 from cdp.identity.resolve import Proposal, Run
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
+from cdp.rights.replay_file import No
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.seal import Place
 from cdp.vault.strongroom import Item, Vault
@@ -398,3 +400,27 @@ def account(tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[Sourc
             odd[source_id, NoticeKind.UNKNOWN_PROPERTY, "other"] += work.classified.unknown
     store_accounting.add_accounting(tx, store_accounting.hour_of(now), counts)
     store_accounting.add_notices(tx, store_accounting.hour_of(now), odd)
+
+
+def noes_of(added: Sequence[Record], works: Sequence[Work]) -> list[No]:
+    """The noes among new records, as the replay file keeps them."""
+    noes = [record for record in added if record.act.is_no]
+    if not noes:
+        return []
+    hidden = {
+        member: each.suppression_pseudonym
+        for work in works
+        for member, each in zip(work.members, work.carried, strict=True)
+    }
+    return [
+        No(
+            identifier_id=record.identifier_id,
+            pseudonym=hidden[record.identifier_id],
+            purpose=record.purpose,
+            act=record.act.value,
+            authority=record.authority.value,
+            jurisdiction=record.jurisdiction,
+            occurred_at=record.occurred_at,
+        )
+        for record in noes
+    ]

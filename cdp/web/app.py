@@ -110,4 +110,4 @@ def route_names(app: FastAPI) -> list[tuple[str, str]]:
 
 def _ingest(rooms: Rooms) -> Ingest:
     house = rooms.house
-    return Ingest(house.database, house.vault, house.policy, house.clock)
+    return Ingest(house.database, house.vault, house.policy, house.clock, rooms.desk.replay)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from cdp.access.model import Outcome, State
+from cdp.flows.ingest import Ingest
 from cdp.kit.db import Database
+from cdp.rights.replay_file import No, ReplayFile
 from tests.flows.people import SHOP, WEB, Town, settle
 from tests.policies import permit_all, shipped
 
@@ -152,7 +154,7 @@ class TestUnderTheShippedPolicies:
         assert strict.send(order, source=SHOP) == [STORED]
 
 
-def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, **choices: bool) -> dict[str, Any]:
+def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, **choices: bool) -> dict[str, Any]:  # noqa: N803 - the wire's names
     ids: Mapping[str, Any] = {
         key: value for key, value in (("userId", userId), ("anonymousId", anonymousId)) if value is not None
     }
@@ -166,3 +168,13 @@ def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
 
 def _statements(town: Town) -> int:
     return town.house.database.statements
+
+
+def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
+    town = settle(database, shipped(), tmp_path)
+    replay = ReplayFile(tmp_path / "replay.jsonl")
+    town.ingest = Ingest(database, town.house.vault, town.house.policy, town.clock, replay)
+    town.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
+    (written,) = [numbered.line for numbered in replay.lines_after(0)]
+    assert isinstance(written, No)
+    assert (written.purpose, written.act) == ("analytics", "refuse")
