@@ -8,7 +8,7 @@ import pytest
 
 from cdp.consent import store_projection
 from cdp.kit.db import Database, Transaction
-from cdp.segments import ast, store, store_members
+from cdp.segments import ast, store, store_members, store_person
 from cdp.segments.catalogue import Catalogue
 from cdp.segments.compile import Compiled, compile_segment, sql_text
 from cdp.segments.explain import purposes_of
@@ -333,3 +333,11 @@ def test_ground_knows_other_segments_names(crowd: Database) -> None:
         assert isinstance(condition, ast.InSegment)
         ground = store.ground_of(tx, condition, store.catalogue_of(tx, POLICY))
         assert ("event", ORDER) in ground.terms
+
+
+def test_changes_expire_in_portions(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        refresh(tx, save(tx, BUYERS))
+        assert store_person.memberships_of(tx, [1, 7]) == {1: ["buyers"]}
+        assert store_person.expire_changes(tx, NOW, 100) == 0
+        assert [store_person.expire_changes(tx, NOW + timedelta(days=1), 4) for _ in range(3)] == [4, 2, 0]
