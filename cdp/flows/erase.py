@@ -124,12 +124,14 @@ def _begin(work: _Work, plan: tuple[Step, ...]) -> None:
 
 
 def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
-    """Erase up to about `rows_max` rows of what can go before the rest; True when nothing of it is left."""
-    done_before = {position for position, each in store.steps(work.tx, work.request.request_id).items() if each.is_done}
-    open_steps = [step for step in plan if not step.is_final and step.position not in done_before]
-    sizes = execute.sizes(work.tx, open_steps, work.scope, rows_max)
+    """Erase up to about `rows_max` rows of what can go before the rest; True when nothing of it is left.
+
+    A step that was done counts again: something may have been derived from what was still there.
+    """
+    first_steps = [step for step in plan if not step.is_final]
+    sizes = execute.sizes(work.tx, first_steps, work.scope, rows_max)
     left, touched, done = rows_max, dict[int, int](), list[int]()
-    for step in open_steps:
+    for step in first_steps:
         if left <= 0:
             break
         rows, is_done = _erase_chunk(work, plan, step, sizes[step.position], left, touched)
@@ -137,7 +139,7 @@ def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
         if is_done:
             done.append(step.position)
     store.advance_steps(work.tx, work.request.request_id, touched, done, work.now)
-    return len(done) == len(open_steps)
+    return len(done) == len(first_steps)
 
 
 def _erase_chunk(

@@ -90,9 +90,12 @@ _TIES: dict[str, tuple[Tie, ...]] = {
 _FINAL_SCHEMAS = ("destinations", "identity", "rights", "vault")
 
 _WHY = {
-    Verb.DELETE: "says something about the person",
-    Verb.SEVER: "the row stays without the person",
-    Verb.SHRED: "what the keys seal can be opened by nobody any more",
+    Space.PROFILE: "belongs to a profile of the person",
+    Space.EVENT: "remembers a message of the person",
+    Space.ANCHOR: "hangs on an anchor of the person",
+    Space.IDENTIFIER: "hangs on an identifier of the person",
+    Space.REQUEST: "was needed while the request ran",
+    Space.SUBJECT: "opens what was sealed for the person",
 }
 
 Column = tuple[str, Declaration]
@@ -173,7 +176,7 @@ def _drafts(table: Table) -> list[Draft]:
         if not ties:
             raise ValueError(f"{name} has something to erase, but nothing leads to a person: declare its via path")
         severed = tuple(column for column, _ in gone) if verb is Verb.SEVER else ()
-        drafts.append((name, verb, ties, severed, _WHY[verb]))
+        drafts.append((name, verb, ties, severed, "; ".join(sorted({_WHY[tie.space] for tie in ties}))))
     return drafts
 
 

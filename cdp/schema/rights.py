@@ -66,7 +66,13 @@ request = Table(
 request_identifier = Table(
     "request_identifier",
     metadata,
-    Column("request_id", BigInteger, primary_key=True, autoincrement=False, info=_kept("id")),
+    Column(
+        "request_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info=personal(erase="delete", retention="requests", export="id", category="request", via="request"),
+    ),
     Column("position", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column(
         "type",
