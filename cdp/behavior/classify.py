@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from cdp.behavior.model import EVENT_NAMES, Classified, Plain, Term, Terms
-from cdp.behavior.rules import ContextRules, Form, PlanRules, Rule, cut_query, plain_form, sealed_form
+from cdp.behavior.rules import ContextRules, PlanRules, Rule, cut_query
 
 _GIVEN_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 _URLS: Final = frozenset({"url", "referrer"})
@@ -45,17 +45,8 @@ class _Sorter:
                 self.unknown += 1
                 if seals_unknown:
                     unplanned[name] = value
-            elif rule.form >= Form.NUMBER:
-                if value is None:
-                    continue
-                found = plain_form(rule, value)
-                if found is None:
-                    self.mistyped += 1
-                    sealed[name] = sealed_form(rule, value)
-                else:
-                    plain[name] = found
-            elif rule.form is Form.SEAL:
-                sealed[name] = sealed_form(rule, value)
+            elif value is not None and not rule.is_dropped:
+                self._keep(name, name, value, rule, plain, sealed)
         return sealed, unplanned
 
     def sort_context(
@@ -67,7 +58,7 @@ class _Sorter:
             if value is None:
                 continue
             rule = rules.get(name) if name else None
-            if isinstance(rule, Mapping):
+            if type(rule) is dict:
                 if isinstance(value, dict):
                     below = self.sort_context(value, rule, seals_unknown, f"{path}{name}.")
                     if below:
@@ -76,23 +67,26 @@ class _Sorter:
                 rule = rule.get("")
             elif rule is None:
                 rule = _inherited(rules.get(""))
-            if isinstance(rule, Rule):
-                self._keep(f"{path}{name}", name, value, rule, sealed)
+            if type(rule) is Rule:
+                if not rule.is_dropped:
+                    self._keep(path + name, name, value, rule, self.plain, sealed)
                 continue
             self.unknown += 1
             if seals_unknown:
                 sealed[name] = value
         return sealed
 
-    def _keep(self, path: str, name: str, value: Any, rule: Rule, sealed: dict[str, Any]) -> None:
-        if rule.form is Form.DROP:
-            return
-        found = plain_form(rule, value) if rule.form >= Form.NUMBER else None
-        if found is not None:
-            self.plain[path] = found
-            return
-        self.mistyped += rule.form is not Form.SEAL
-        sealed[name] = sealed_form(rule, value)
+    def _keep(
+        self, key: str, name: str, value: Any, rule: Rule, plain: dict[str, Plain], sealed: dict[str, Any]
+    ) -> None:
+        """Put one value into `plain` under `key` if it is of its planned type, else into `sealed` under `name`."""
+        if rule.convert is not None:
+            found = rule.convert(value)
+            if found is not None:
+                plain[key] = found
+                return
+            self.mistyped += 1
+        sealed[name] = cut_query(value) if rule.without_query else value
 
 
 def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified:
@@ -109,7 +103,7 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
         sealed["event"] = name
     context = body.get("context")
     if isinstance(context, dict) and context:
-        kept = sorter.sort_context(_without_traits(context), rules.context, rules.seals_context, "context.")
+        kept = sorter.sort_context(context, rules.context, rules.seals_context, "context.")
         if "page" in kept:
             kept["page"] = _without_query(kept["page"], rules.context.get("page"))
         if kept:
@@ -141,8 +135,12 @@ def terms_of(classified: Iterable[Classified]) -> set[Term]:
     for each in classified:
         if each.name is not None:
             found.add(Term(EVENT_NAMES, each.name))
-        found.update(value for value in each.plain.values() if type(value) is Term)
-        found.update(value for value in each.plain_traits.values() if type(value) is Term)
+        for value in each.plain.values():
+            if type(value) is Term:
+                found.add(value)
+        for value in each.plain_traits.values():
+            if type(value) is Term:
+                found.add(value)
     return found
 
 
@@ -192,15 +190,9 @@ def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, An
 
 def _inherited(rule: "Rule | ContextRules | None") -> Rule | None:
     """What a rule for a whole part of the context says about a field below it that has none: never plain."""
-    if not isinstance(rule, Rule) or rule.form is Form.DROP:
+    if not isinstance(rule, Rule) or rule.is_dropped:
         return rule if isinstance(rule, Rule) else None
-    return Rule(Form.SEAL, without_query=rule.without_query)
-
-
-def _without_traits(context: dict[str, Any]) -> dict[str, Any]:
-    if "traits" not in context:
-        return context
-    return {name: value for name, value in context.items() if name != "traits"}
+    return Rule(without_query=rule.without_query)
 
 
 def _sort_properties(
@@ -236,11 +228,11 @@ def _sort_properties(
         sealed["properties"] = kept
 
 
-def _without_query(page: Any, planned: "Rule | ContextRules | None") -> Any:
+def _without_query(page: Any, planned: object) -> Any:
     """What a browser says about its page without the query string, where the plan does not decide itself."""
     if not isinstance(page, dict):
         return page
-    named: Any = planned if isinstance(planned, Mapping) else {}
+    named = planned if isinstance(planned, Mapping) else {}
     return {
         name: cut_query(value) if name in _URLS else value
         for name, value in page.items()

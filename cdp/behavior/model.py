@@ -78,8 +78,7 @@ class Entry:
     sealed_traits: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Occurred:
+class Occurred(NamedTuple):
     """An event as computed traits see it; `name` is the planned name."""
 
     anchor_id: AnchorId
@@ -98,8 +97,7 @@ class Landmark:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """What one anchor's events of one UTC day add to one computed trait.
 
     `total` is the sum, decayed forward from the landmark of `generation` where the trait fades. `last_plain` is the

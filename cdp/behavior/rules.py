@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from typing import Any, Final
 
 from cdp.behavior.model import Plain, Term
@@ -17,25 +16,18 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class Form(IntEnum):
-    """What becomes of a value."""
-
-    DROP = 0
-    SEAL = 1
-    NUMBER = 2
-    BOOLEAN = 3
-    INSTANT = 4
-    TERM = 5
+Convert = Callable[[Any], Plain | None]
+"""Gives a value as it may lie in plain, None when it is not of the planned type and must be sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What becomes of one property; `accepts` decides about the strings of `vocabulary`."""
+    """What becomes of one property: converted to plain, sealed when there is no `convert`, or dropped."""
 
-    form: Form
-    vocabulary: str = ""
-    accepts: Callable[[str], object] = bool
+    convert: Convert | None = None
+    is_dropped: bool = False
     without_query: bool = False
+    vocabulary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +40,8 @@ class EventRules:
     properties: Mapping[str, Rule]
 
 
-ContextRules = Mapping[str, "Rule | ContextRules"]
-"""Rules by the parts of the dotted path."""
+ContextRules = dict[str, "Rule | ContextRules"]
+"""Rules by the parts of the dotted path; under '' that of a whole part. Traits in the context are no part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +111,9 @@ def instant_of(micros: float) -> datetime:
     return _EPOCH + timedelta(microseconds=int(micros))
 
 
-def plain_form(rule: Rule, value: Any) -> Plain | None:
-    """The value as it may lie in plain, None when it is not of the rule's type and must be sealed."""
-    form = rule.form
-    if form is Form.TERM:
-        return Term(rule.vocabulary, value) if type(value) is str and rule.accepts(value) else None
-    if form is Form.NUMBER:
-        return number(value)
-    if form is Form.BOOLEAN:
-        return value if value is True or value is False else None
-    return instant(value)
-
-
-def sealed_form(rule: Rule, value: Any) -> Any:
-    """The value as it is sealed; a URL may lose its query and fragment, where names and addresses hide."""
-    return cut_query(value) if rule.without_query else value
+def boolean(value: Any) -> bool | None:
+    """The value if it is a boolean."""
+    return value if value is True or value is False else None
 
 
 def cut_query(value: Any) -> Any:
@@ -141,39 +121,40 @@ def cut_query(value: Any) -> Any:
     return value.partition("?")[0].partition("#")[0] if isinstance(value, str) else value
 
 
-_FORMS: Final[Mapping[PropertyType, Form]] = {
-    PropertyType.NUMBER: Form.NUMBER,
-    PropertyType.BOOLEAN: Form.BOOLEAN,
-    PropertyType.INSTANT: Form.INSTANT,
-    PropertyType.STRING: Form.TERM,
+_CONVERT: Final[Mapping[PropertyType, Convert]] = {
+    PropertyType.NUMBER: number,
+    PropertyType.BOOLEAN: boolean,
+    PropertyType.INSTANT: instant,
 }
 
 
 def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> Rule:
-    cuts = plan.without_query
     if plan.keep is Keep.DROP:
-        return Rule(Form.DROP)
+        return Rule(is_dropped=True)
     if plan.keep is Keep.SEALED:
-        return Rule(Form.SEAL, without_query=cuts)
-    form = _FORMS[plan.type]
-    if form is not Form.TERM or plan.vocabulary is None:
-        return Rule(form, without_query=cuts)
-    return Rule(form, plan.vocabulary, _accepts(vocabularies[plan.vocabulary]), cuts)
+        return Rule(without_query=plan.without_query)
+    if plan.vocabulary is None:
+        return Rule(_CONVERT[plan.type])
+    return Rule(_term_of(vocabularies[plan.vocabulary]), vocabulary=plan.vocabulary)
 
 
-def _accepts(vocabulary: Vocabulary) -> Callable[[str], object]:
+def _term_of(vocabulary: Vocabulary) -> Convert:
     """The vocabulary's own decision, without its look-ups on every value."""
+    key = vocabulary.key
     if vocabulary.pattern is None or vocabulary.max_length is None:
-        return frozenset(vocabulary.values).__contains__
+        terms = {value: Term(key, value) for value in vocabulary.values}
+        return lambda value: terms.get(value) if type(value) is str else None
     match, longest = compiled(vocabulary.pattern).fullmatch, vocabulary.max_length
-    return lambda value: len(value) <= longest and match(value)
+    return lambda value: Term(key, value) if type(value) is str and len(value) <= longest and match(value) else None
 
 
 def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:
     """A tree of the dotted paths; where a path and one below it are both planned, the longer decides about its own."""
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = {"traits": Rule(is_dropped=True)}
     for path in sorted(plans, key=lambda each: each.count("."), reverse=True):
         *parents, last = path.split(".")
+        if (parents or [last])[0] == "traits":
+            continue
         node = tree
         for part in parents:
             node = node.setdefault(part, {})
@@ -196,7 +177,7 @@ def vocabularies_of(rules: PlanRules) -> dict[str, dict[str, str]]:
 
 def _context_vocabularies(rules: ContextRules, path: str) -> Iterator[tuple[str, str]]:
     for name, rule in rules.items():
-        if isinstance(rule, Mapping):
+        if isinstance(rule, dict):
             yield from _context_vocabularies(rule, f"{path}{name}.")
         elif rule.vocabulary:
             yield (path + name).rstrip("."), rule.vocabulary

@@ -15,6 +15,7 @@ from cdp.behavior.store_partitions import ensure_partitions
 from cdp.behavior.store_terms import intern_terms
 from cdp.behavior.store_traits import merge_traits
 from cdp.behavior.traits import TraitPlan, fold
+from cdp.kit import arrays
 from cdp.kit.db import Transaction
 from cdp.vault.seal import Place
 
@@ -54,7 +55,7 @@ def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventI
     rows = tx.bulk(
         "SELECT d.event_id, d.body_digest FROM unnest(%(ids)s::uuid[]) AS asked(event_id) "
         "JOIN behavior.duplicate d USING (event_id)",
-        {"ids": list(event_ids)},
+        {"ids": arrays.uuids(event_ids)},
     )
     return {event_id: bytes(digest) for event_id, digest in rows}
 
@@ -66,9 +67,9 @@ def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventI
         "SELECT * FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[], %(until)s::date[]) "
         "ON CONFLICT DO NOTHING RETURNING event_id",
         {
-            "ids": [row.event_id for row in rows],
-            "digests": [row.body_digest for row in rows],
-            "until": [row.keep_until for row in rows],
+            "ids": arrays.uuids([row.event_id for row in rows]),
+            "digests": arrays.blobs([row.body_digest for row in rows]),
+            "until": arrays.days([row.keep_until for row in rows]),
         },
     )
     return {row[0] for row in found}

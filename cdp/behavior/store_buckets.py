@@ -9,6 +9,7 @@ from cdp.behavior.model import EVENT_NAMES, Bucket, Landmark, Term
 from cdp.behavior.store_landmarks import current_landmarks
 from cdp.behavior.store_terms import find_terms, plain_text
 from cdp.behavior.traits import NO_LANDMARK, Trait, TraitPlan
+from cdp.kit import arrays
 from cdp.kit.db import Transaction
 from cdp.policy.model import TraitKind
 
@@ -26,7 +27,7 @@ def merge_buckets(tx: Transaction, buckets: Sequence[Bucket], ids: Mapping[Term,
         INSERT INTO behavior.bucket AS known
                (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
         SELECT anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain::jsonb
-        FROM unnest(%(anchors)s::bigint[], %(traits)s::text[], %(days)s::date[], %(generations)s::smallint[],
+        FROM unnest(%(anchors)s::bigint[], %(traits)s::text[], %(days)s::date[], %(generations)s::int[],
                     %(events)s::bigint[], %(totals)s::float8[], %(last_at)s::timestamptz[],
                     %(last_event_ids)s::uuid[], %(last_plain)s::text[])
              AS given(anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
@@ -42,15 +43,15 @@ def merge_buckets(tx: Transaction, buckets: Sequence[Bucket], ids: Mapping[Term,
                 THEN known.last_plain ELSE excluded.last_plain END
         """,
         {
-            "anchors": [row.anchor_id for row in rows],
-            "traits": [row.trait for row in rows],
-            "days": [row.day for row in rows],
-            "generations": [row.generation for row in rows],
-            "events": [row.events for row in rows],
-            "totals": [row.total for row in rows],
-            "last_at": [row.last_at for row in rows],
-            "last_event_ids": [row.last_event_id for row in rows],
-            "last_plain": [plain_text(row.last_plain, ids) for row in rows],
+            "anchors": arrays.bigints([row.anchor_id for row in rows]),
+            "traits": arrays.texts([row.trait for row in rows]),
+            "days": arrays.days([row.day for row in rows]),
+            "generations": arrays.integers([row.generation for row in rows]),
+            "events": arrays.bigints([row.events for row in rows]),
+            "totals": arrays.doubles([row.total for row in rows]),
+            "last_at": arrays.instants([row.last_at for row in rows]),
+            "last_event_ids": arrays.uuids([row.last_event_id for row in rows]),
+            "last_plain": arrays.texts([plain_text(row.last_plain, ids) for row in rows]),
         },
     )
 

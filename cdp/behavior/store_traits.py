@@ -6,6 +6,7 @@ from typing import Any
 
 from cdp.behavior.model import EventId, StatedTrait, Term
 from cdp.behavior.store_terms import plain_text, texts_of
+from cdp.kit import arrays
 from cdp.kit.db import Transaction
 
 InForce = dict[tuple[int, str], dict[str, Any]]
@@ -39,15 +40,15 @@ def merge_traits(tx: Transaction, traits: Sequence[StatedTrait], ids: Mapping[Te
             > (known.is_rectified, known.occurred_at, known.received_at, known.event_id)
         """,
         {
-            "anchors": [row.anchor_id for row in rows],
-            "names": [row.name for row in rows],
-            "bits": [row.bits for row in rows],
-            "occurred": [row.occurred_at for row in rows],
-            "received": [row.received_at for row in rows],
-            "events": [row.event_id for row in rows],
-            "plain": [plain_text(row.plain, ids) for row in rows],
-            "sealed": [row.sealed for row in rows],
-            "rectified": [row.is_rectified for row in rows],
+            "anchors": arrays.bigints([row.anchor_id for row in rows]),
+            "names": arrays.texts([row.name for row in rows]),
+            "bits": arrays.bigints([row.bits for row in rows]),
+            "occurred": arrays.instants([row.occurred_at for row in rows]),
+            "received": arrays.instants([row.received_at for row in rows]),
+            "events": arrays.uuids([row.event_id for row in rows]),
+            "plain": arrays.texts([plain_text(row.plain, ids) for row in rows]),
+            "sealed": arrays.blobs([row.sealed for row in rows]),
+            "rectified": arrays.booleans([row.is_rectified for row in rows]),
         },
     )
 

@@ -11,7 +11,7 @@ from math import fsum
 from typing import Final
 
 from cdp.behavior.decay import forward_weight, value_at, weight
-from cdp.behavior.model import Bucket, EventId, Landmark, Occurred, Plain, Term
+from cdp.behavior.model import Bucket, Landmark, Occurred, Plain, Term
 from cdp.behavior.retention import first_counted_day
 from cdp.policy.model import ComputedTrait, Policy, Scalar, TraitKind
 
@@ -98,18 +98,16 @@ def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, La
     """
     sums: dict[tuple[int, str, date], _Sum] = {}
     for event in events:
+        day = event.occurred_at.date()
         for trait in plan.by_event.get(event.name, ()):
             if not event.bits & trait.mask or not _matches(event.plain, trait):
                 continue
-            place = (event.anchor_id, trait.key, event.occurred_at.date())
+            place = (event.anchor_id, trait.key, day)
             found = sums.get(place)
             if found is None:
-                found = sums[place] = _Sum()
+                found = sums[place] = _Sum(event)
             found.add(event, trait, landmarks)
-    return [
-        Bucket(anchor_id, key, day, _generation(plan.by_key[key], landmarks), *found.parts())
-        for (anchor_id, key, day), found in sums.items()
-    ]
+    return [found.bucket(place, plan.by_key[place[1]], landmarks) for place, found in sums.items()]
 
 
 def value(trait: Trait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], now: datetime) -> Plain | None:
@@ -172,33 +170,44 @@ def agree(one: Plain | None, other: Plain | None, gross: float = 0.0) -> bool:
 
 
 class _Sum:
-    """The running contents of one bucket."""
+    """The running contents of one bucket; it begins with its first event, not yet added."""
 
-    __slots__ = ("events", "last", "last_plain", "total")
+    __slots__ = ("events", "last_at", "last_event_id", "last_plain", "total")
 
-    def __init__(self) -> None:
+    def __init__(self, event: Occurred) -> None:
         self.events = 0
         self.total = 0.0
-        self.last: tuple[datetime, EventId] | None = None
+        self.last_at = event.occurred_at
+        self.last_event_id = event.event_id
         self.last_plain: Plain | None = None
 
     def add(self, event: Occurred, trait: Trait, landmarks: Mapping[str, Landmark]) -> None:
         self.events += 1
         if trait.half_life_days is not None:
-            landmark = landmarks[trait.key]
-            weighs = forward_weight(event.occurred_at, landmark.at, trait.half_life_days)
+            weighs = forward_weight(event.occurred_at, landmarks[trait.key].at, trait.half_life_days)
             self.total += _amount(trait, event.plain) * weighs
         elif trait.kind is TraitKind.SUM:
             self.total += _amount(trait, event.plain)
-        instant = (event.occurred_at, event.event_id)
-        if self.last is None or instant > self.last:
-            self.last = instant
+        if (event.occurred_at, event.event_id) >= (self.last_at, self.last_event_id):
+            self.last_at = event.occurred_at
+            self.last_event_id = event.event_id
             if trait.kind is TraitKind.LAST and trait.field is not None:
                 self.last_plain = event.plain[trait.field]
 
-    def parts(self) -> tuple[int, float, datetime, EventId, Plain | None]:
-        assert self.last is not None
-        return self.events, self.total, self.last[0], self.last[1], self.last_plain
+    def bucket(self, place: tuple[int, str, date], trait: Trait, landmarks: Mapping[str, Landmark]) -> Bucket:
+        anchor_id, key, day = place
+        generation = NO_LANDMARK if trait.half_life_days is None else landmarks[key].generation
+        return Bucket(
+            anchor_id,
+            key,
+            day,
+            generation,
+            self.events,
+            self.total,
+            self.last_at,
+            self.last_event_id,
+            self.last_plain,
+        )
 
 
 def _counted(trait: Trait, events: Iterable[Occurred], now: datetime) -> list[Occurred]:
@@ -218,7 +227,9 @@ def _matches(plain: Mapping[str, Plain], trait: Trait) -> bool:
     """An event counts if it has the trait's property and every property of `where` has one of its values."""
     if trait.field is not None and trait.field not in plain:
         return False
-    return all(name in plain and _comparable(plain[name]) in allowed for name, allowed in trait.where.items())
+    return not trait.where or all(
+        name in plain and _comparable(plain[name]) in allowed for name, allowed in trait.where.items()
+    )
 
 
 def _comparable(given: Scalar | Term) -> _Comparable:
@@ -232,10 +243,6 @@ def _amount(trait: Trait, plain: Mapping[str, Plain]) -> float:
         return 1.0
     amount = plain[trait.field]
     return 0.0 if isinstance(amount, Term) else float(amount)
-
-
-def _generation(trait: Trait, landmarks: Mapping[str, Landmark]) -> int:
-    return NO_LANDMARK if trait.half_life_days is None else landmarks[trait.key].generation
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

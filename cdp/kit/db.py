@@ -10,9 +10,12 @@ from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from cdp.kit.arrays import ARRAY_TYPES, Packed
 from cdp.kit.errors import Fault
 
 Row = tuple[Any, ...]
@@ -20,6 +23,23 @@ Row = tuple[Any, ...]
 _RETRY_AFTER_SECONDS = 2
 _UNAVAILABLE_STATES = ("08", "53", "57", "58")
 _CONFLICT_STATES = ("40001", "40P01", "55P03")
+
+
+class _PackedDumper(Dumper):
+    """Hands a packed array to the server as it is."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: Packed) -> bytes:
+        return bytes(obj)
+
+
+def _register_packed() -> None:
+    for kind, array_oid in ARRAY_TYPES.items():
+        psycopg.adapters.register_dumper(kind, type(kind.__name__, (_PackedDumper,), {"oid": array_oid}))
+
+
+_register_packed()
 
 
 class Transaction:
@@ -86,6 +106,15 @@ class Transaction:
         """A part that may fail and be taken back without losing the transaction."""
         with self.connection.begin_nested():
             yield
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """A part that is looked at and then taken back: for dry runs that must tell the exact truth."""
+        nested = self.connection.begin_nested()
+        try:
+            yield
+        finally:
+            nested.rollback()
 
 
 class Database:

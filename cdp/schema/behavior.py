@@ -111,6 +111,7 @@ trait = Table(
     CheckConstraint("(plain IS NULL) <> (sealed IS NULL)", name="one_form"),
     CheckConstraint("bits > 0", name="bits"),
     schema="behavior",
+    postgresql_with={"fillfactor": 70},
     comment="Stated traits per anchor and purpose bits: the latest by (occurred_at, received_at, event_id) wins, a rectified "
     "one always. Bits are part of the key, so that a later statement never hides an earlier one from a purpose it lacks.",
 )
@@ -134,6 +135,7 @@ bucket = Table(
     Column("last_event_id", UUID(as_uuid=False), nullable=False, info=_derived("event_class", "computed_trait")),
     Column("last_plain", JSONB, info=_fact("last", "event_class", "computed_trait")),
     schema="behavior",
+    postgresql_with={"fillfactor": 70},
     comment="Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. "
     "Only ever added to or recomputed, never subtracted from. Generation 0 needs no landmark.",
 )

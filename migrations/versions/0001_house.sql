@@ -135,7 +135,8 @@ CREATE TABLE behavior.bucket (
 	last_event_id UUID NOT NULL, 
 	last_plain JSONB, 
 	CONSTRAINT bucket_pkey PRIMARY KEY (anchor_id, trait, day, generation)
-);
+)
+ WITH (fillfactor = 70);
 
 COMMENT ON TABLE behavior.bucket IS 'Computed traits per anchor and day of occurred_at; `total` is a plain or forward-decayed sum. Only ever added to or recomputed, never subtracted from. Generation 0 needs no landmark.';
 
@@ -227,7 +228,8 @@ CREATE TABLE behavior.trait (
 	CONSTRAINT trait_pkey PRIMARY KEY (anchor_id, name, bits), 
 	CONSTRAINT trait_one_form_check CHECK ((plain IS NULL) <> (sealed IS NULL)), 
 	CONSTRAINT trait_bits_check CHECK (bits > 0)
-);
+)
+ WITH (fillfactor = 70);
 
 COMMENT ON TABLE behavior.trait IS 'Stated traits per anchor and purpose bits: the latest by (occurred_at, received_at, event_id) wins, a rectified one always. Bits are part of the key, so that a later statement never hides an earlier one from a purpose it lacks.';
 

@@ -5,7 +5,7 @@ clears bits, sweeps, moved landmarks, transactions that roll back, and time that
 store, in Python, and knows neither buckets nor landmarks.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import pytest
@@ -110,7 +110,7 @@ class Truth:
 
     def clear(self, anchor_ids: list[int], mask: int, before: datetime) -> None:
         self.events = [
-            replace(each, bits=each.bits & ~mask)
+            each._replace(bits=each.bits & ~mask)
             if each.anchor_id in anchor_ids and each.occurred_at < before
             else each
             for each in self.events
