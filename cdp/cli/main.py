@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from keyword import iskeyword
 from typing import Final, NamedTuple
 
 import click
@@ -23,9 +24,11 @@ COMMANDS: Final = {
     "migrate": Entry("serving", "Bring the database's schema up to date"),
     "source": Entry("sources", "Create and list sources: who may send messages"),
     "token": Entry("tokens", "Create and list tokens: who may ask, in which role"),
+    "import": Entry("imports", "Bring in CSV or JSON Lines, resumable"),
     "profile": Entry("profiles", "Show a person, explain a link, take a merge back"),
     "identity": Entry("identity", "Rehearse changed identifier rules, and apply them to history"),
     "consent": Entry("consents", "Record a consent act, show what a person decided"),
+    "segment": Entry("segments", "Segments: list, check, preview, members, explain"),
     "request": Entry("requests", "Subject requests: open, verify, carry out, export, receipt"),
     "retention": Entry("retention", "End what has expired"),
     "policy": Entry("policies", "Check the policy folder, compare and apply it"),
@@ -49,7 +52,8 @@ class Commands(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        found: click.Command = getattr(import_module(f"cdp.cli.{entry.module}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        found: click.Command = getattr(import_module(f"cdp.cli.{entry.module}"), name)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -48,6 +48,7 @@ class Ingest:
         self._plan = lay_out(policy)
         self._clock = clock
         self._replay = replay
+        self._version = -1
         with database.transaction() as tx:
             masks = bits_of(tx)
         self._memory = Memory(
@@ -104,6 +105,7 @@ class Ingest:
 
     def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
         generation = identity_store.lock_exclusive(tx)
+        self._catch_up(tx, generation.version)
         now = self._clock.now()
         name_people(tx, self._vault, _open(works), self._plan)
         find_duplicates(tx, _open(works))
@@ -120,11 +122,15 @@ class Ingest:
         Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory).write()
         if self._replay is not None:
             store_replay.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
-        identity_store.advance(
-            tx,
-            next_sequence=generation.next_sequence + len(works),
-            changed=bool(done.learned or done.world.became or judge.ledger.added or judge.ledger.repeated),
-        )
+        changed = bool(done.learned or done.world.became or judge.ledger.added or judge.ledger.repeated)
+        identity_store.advance(tx, next_sequence=generation.next_sequence + len(works), changed=changed)
+
+    def _catch_up(self, tx: Transaction, version: int) -> None:
+        """Another process may have rotated or shredded keys since this one looked."""
+        if version != self._version:
+            self._vault.refresh(tx)
+            self._vault.forget_all()
+            self._version = version
 
 
 def _open(works: Sequence[Work]) -> list[Work]:

@@ -1,7 +1,7 @@
 """The work of one batch: each message with what is known of it before and after it is judged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cdp.access.model import Outcome, SourceKind, State
@@ -101,16 +101,17 @@ def read_message(plan: Plan, message: Message, place: int, event_id: EventId, no
         classified.sealed["as_sent"] = {
             name: message.body[name] for name in ("userId", "anonymousId", "previousId") if message.body.get(name)
         }
+    signals = acts_of(
+        message.body,
+        has_gpc=message.has_gpc,
+        is_server=message.source.kind is SourceKind.SERVER,
+        mapping=plan.signals,
+    )
     work = Work(
         message=message,
         place=place,
         classified=classified,
-        signals=acts_of(
-            message.body,
-            has_gpc=message.has_gpc,
-            is_server=message.source.kind is SourceKind.SERVER,
-            mapping=plan.signals,
-        ),
+        signals=replace(signals, acts=(*signals.acts, *message.acts)) if message.acts else signals,
         identifiers=promoted.identifiers,
         ignored=promoted.ignored,
         event_id=event_id,

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from cdp.access.model import Source
+from cdp.consent.signals.model import ProposedAct
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Message:
 
     `kind` is identify, track, page, screen, group or alias. `body` is the decoded object with the
     batch's `context` and `integrations` merged in; ids are strings or absent. `occurred_at` follows
-    the time rule of ingest.md. `has_gpc` tells that the request carried `Sec-GPC: 1`.
+    the time rule of ingest.md. `has_gpc` tells that the request carried `Sec-GPC: 1`. `acts` are consents that the
+    door itself states beside what the body says, as an import does for columns of its file.
     """
 
     source: Source
@@ -24,6 +26,7 @@ class Message:
     body: dict[str, Any]
     body_digest: bytes
     has_gpc: bool = False
+    acts: tuple[ProposedAct, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

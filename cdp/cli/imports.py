@@ -1,0 +1,115 @@
+"""The command that brings files in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cdp.cli.frame import command, opened, settings
+from cdp.cli.screen import Screen
+from cdp.flows.import_mapping import load_mapping
+from cdp.flows.import_row import EXPLANATIONS
+from cdp.flows.imports import Imported, import_file, try_file
+from cdp.flows.imports import Progress as Reached
+from cdp.policy.load import load_policy
+
+_STATES = {
+    "stored": "stored",
+    "duplicate": "stored before, counted once",
+    "not_permitted": "no consent and no contract covers them",
+    "suppressed": "their person was erased",
+    "invalid": "could not be taken, for the reasons below",
+    "blocked": "only identifiers that name nobody",
+}
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--mapping",
+    "mapping_file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Which column becomes what: a YAML file.",
+)
+@click.option("--source", "source_name", help="A source made with `cdp source create`. Default: one named import.")
+@click.option("--resume", is_flag=True, help="Go on after the last row that an interrupted import landed.")
+@click.option("--dry-run", is_flag=True, help="Only read and map every row; nothing is written.")
+@command(
+    "cdp import orders.csv.gz --mapping mapping.yaml --dry-run",
+    "cdp import orders.csv.gz --mapping mapping.yaml --source backend",
+    "cdp import orders.csv.gz --mapping mapping.yaml --source backend --resume",
+)
+def import_(
+    file: Path, mapping_file: Path, source_name: str | None, resume: bool, dry_run: bool, screen: Screen
+) -> None:
+    """Import CSV or JSON Lines, plain or gzip, through the same checks as every message.
+
+    Rows that cannot be read are counted and named; the rest land. Progress is kept in the transaction of each chunk,
+    so an import that was killed goes on with --resume, and no row counts twice.
+    """
+    mapping = load_mapping(mapping_file)
+    if dry_run:
+        config = settings()
+        with _bar(screen) as watch:
+            done = try_file(load_policy(config.policies), file, mapping, config.clock().now(), watch=watch)
+    else:
+        with opened() as rooms, _bar(screen) as watch:
+            done = import_file(rooms.house, file, mapping, source_name=source_name, resume=resume, watch=watch)
+    screen.tell(done)
+    _print(screen, done)
+
+
+def _print(screen: Screen, done: Imported) -> None:
+    if done.is_dry_run:
+        valid = done.tally.states.get("stored", 0)
+        screen.heading(f"{done.rows:,} rows read, {valid:,} of them messages. Nothing was written.")
+    else:
+        again = f", the first {done.resumed_after:,} of them before" if done.resumed_after else ""
+        screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
+        screen.table(
+            ["state", "rows", "meaning"],
+            [(state, count, _STATES[state]) for state, count in done.tally.states.items()],
+            empty="The file has no rows.",
+        )
+    failed = {name: count for name, count in done.tally.reasons.items() if name.startswith("invalid")}
+    if failed:
+        screen.line()
+        screen.table(
+            ["invalid rows", "why", "which"],
+            [(count, _why(name), _numbers(done.tally.rows[name], count)) for name, count in failed.items()],
+        )
+
+
+def _why(name: str) -> str:
+    reason = name.partition(": ")[2]
+    return EXPLANATIONS.get(reason, reason.replace("_", " "))
+
+
+def _numbers(listed: list[int], count: int) -> str:
+    more = ", ..." if count > len(listed) else ""
+    return ", ".join(map(str, listed)) + more
+
+
+@contextmanager
+def _bar(screen: Screen) -> Iterator[Callable[[Reached], None]]:
+    """A bar on standard error; it shows rows, and moves with the bytes read."""
+    bar = Progress(
+        TextColumn("importing"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %  {task.fields[rows]} rows"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=screen.is_json,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("importing", total=None, rows="0")
+
+        def watch(reached: Reached) -> None:
+            bar.update(task, total=reached.bytes_all, completed=reached.bytes_read, rows=f"{reached.rows:,}")
+
+        yield watch

@@ -1,0 +1,229 @@
+"""The mapping of an import: which column of a file becomes which part of a message.
+
+A mapping is a YAML file, read as strictly as a policy: an unknown key, a wrong type or an impossible combination is
+refused with its line. Nothing is guessed from the data.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, to_json
+
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.errors import Fault
+from cdp.policy.frozen import Frozen, Key, TypeKey
+from cdp.policy.problems import Path as Steps
+from cdp.policy.problems import Place, Problem, choose
+from cdp.policy.source import Source, SourceRefused, parse
+
+Scalar = str | int | float | bool
+FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_FIELD: Final = re.compile(r"\{([^{}]+)\}")
+_TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
+_PLACES: Final = ("column", "value", "template")
+
+
+def _column(given: Any) -> Any:
+    return {"column": given} if isinstance(given, str) else given
+
+
+def _fixed(given: Any) -> Any:
+    return {"value": given} if isinstance(given, str) else given
+
+
+class Value(Frozen):
+    """Where a value comes from: a column, a fixed value, or a text with columns in braces."""
+
+    column: str | None = Field(default=None, min_length=1)
+    """The name of a column; in JSON Lines a path with dots such as `user.email`."""
+    value: Scalar | None = None
+    """The same for every row."""
+    template: str | None = Field(default=None, min_length=1)
+    """Text with columns in braces, such as `order-{invoice}`; absent when one of them is."""
+    type: Literal["text", "number", "integer", "boolean", "instant", "json"] = "text"
+    """How the text of a cell is read."""
+    map: dict[str, Scalar] | None = None
+    """Another value for each text; a text that is not listed makes the row invalid, unless `otherwise` is given."""
+    otherwise: Scalar | None = None
+    """What a text becomes that `map` does not list."""
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        given = [name for name in _PLACES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(_PLACES)}; {' and '.join(given) or 'none'} stands here")
+        if self.otherwise is not None and self.map is None:
+            raise ValueError("`otherwise` has a meaning only beside `map`")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        if self.template is not None:
+            return tuple(_FIELD.findall(self.template))
+        return () if self.column is None else (self.column,)
+
+
+FromColumn = Annotated[Value, BeforeValidator(_column)]
+FromText = Annotated[Value, BeforeValidator(_fixed)]
+
+
+class When(Frozen):
+    """The instant of a row."""
+
+    column: str = Field(min_length=1)
+    """The column that holds it."""
+    format: str = "iso8601"
+    """`iso8601`, `unix_seconds`, `unix_milliseconds`, or a pattern such as `%d.%m.%Y %H:%M`."""
+    zone: str = "UTC"
+    """The IANA time zone of a text that names none, such as `Europe/London`."""
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        try:
+            ZoneInfo(self.zone)
+        except (KeyError, OSError, ValueError):
+            raise ValueError(f"`{self.zone}` is no IANA time zone, such as Europe/London") from None
+        if self.format not in ("iso8601", "unix_seconds", "unix_milliseconds") and "%" not in self.format:
+            raise ValueError("`format` is iso8601, unix_seconds, unix_milliseconds or a pattern with %")
+        return self
+
+
+class ConsentColumn(Frozen):
+    """A column that says yes or no to a purpose; an empty cell says nothing."""
+
+    column: str = Field(min_length=1)
+    """The column that holds the answer."""
+    grant: tuple[str, ...] = Field(default=("yes", "true", "1"), min_length=1)
+    """Texts that mean yes, whatever their case."""
+    refuse: tuple[str, ...] = Field(default=("no", "false", "0"), min_length=1)
+    """Texts that mean no; any other text makes the row invalid."""
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        both = {each.casefold() for each in self.grant} & {each.casefold() for each in self.refuse}
+        if both:
+            raise ValueError(f"`{min(both)}` stands for yes and for no")
+        return self
+
+
+class Mapping(Frozen):
+    """How each row of a file becomes one message."""
+
+    format: Literal["csv", "jsonl"] | None = None
+    """`csv` or `jsonl`; by default what the name of the file says. Either may be compressed with gzip."""
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    """What separates the cells of a CSV file."""
+    encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
+    """How the file writes its letters."""
+    decimal: Literal[".", ","] = "."
+    """What separates the fraction of a number."""
+    absent: tuple[str, ...] = ("",)
+    """Texts that mean: there is no value."""
+    type: FromText = Value(value="track")
+    """The type of the message, fixed or from a column: identify, track, page, screen, group or alias."""
+    event: FromText | None = None
+    """The name of the event of a track message, fixed or from a column."""
+    message_id: FromColumn | None = None
+    """What makes a row the same message again; by default the file and the number of the row."""
+    timestamp: When | None = None
+    """When it happened; by default now."""
+    identifiers: dict[TypeKey, FromColumn] = Field(min_length=1)
+    """Who it happened to: identifier types of the policy, from columns."""
+    previous_id: FromColumn | None = None
+    """The earlier identifier of an alias message."""
+    group_id: FromColumn | None = None
+    """The group of a group message."""
+    properties: dict[str, FromColumn] = Field(default_factory=dict)
+    """What happened: properties of the event, from columns."""
+    traits: dict[str, FromColumn] = Field(default_factory=dict)
+    """What is stated about the person."""
+    consents: dict[Key, ConsentColumn] = Field(default_factory=dict)
+    """Purposes of the policy to which columns say yes or no, with the authority `imported`."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        kinds = [self.type.value] if self.type.value is not None else list((self.type.map or {}).values())
+        wrong = next((each for each in kinds if each not in _TYPES), None)
+        if wrong is not None:
+            raise ValueError(f"`{wrong}` is no type of message; one of {', '.join(_TYPES)}")
+        if "track" in kinds and self.event is None:
+            raise ValueError("`event` is missing: a track message needs the name of its event")
+        return self
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Every column that it reads."""
+        named = [self.type, self.event, self.message_id, self.previous_id, self.group_id]
+        named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values()]
+        direct = [each.column for each in (self.timestamp, *self.consents.values()) if each is not None]
+        return frozenset(column for each in named if each is not None for column in each.columns) | frozenset(direct)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over what the mapping says, whatever the layout of its file."""
+        return sha256(canonical_json(self.model_dump(mode="json")))
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read a mapping file; raises the fault `invalid_mapping` with every problem and its line."""
+    try:
+        source = parse(path.name, path.read_bytes())
+    except OSError as error:
+        raise Fault("unreadable_mapping", "The mapping cannot be read", f"{path}: {error.strerror}.") from None
+    except SourceRefused as refused:
+        raise _fault([refused.problem]) from None
+    try:
+        return Mapping.model_validate_json(to_json(source.content))
+    except ValidationError as error:
+        raise _fault(_problems(error, source)) from None
+
+
+def _fault(problems: list[Problem]) -> Fault:
+    listed = sorted(set(problems))
+    count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
+    return Fault("invalid_mapping", f"The mapping has {count}", "\n".join(map(str, listed)))
+
+
+def _problems(error: ValidationError, source: Source) -> list[Problem]:
+    by_place: dict[Place, list[tuple[Steps, ErrorDetails]]] = {}
+    for each in error.errors(include_url=False):
+        path = tuple(_existing(each["loc"], source.content))
+        place = source.place(path, of_key=each["type"] == "extra_forbidden")
+        by_place.setdefault(place, []).append((path, each))
+    return [_problem(place, *found[0]) for place, found in by_place.items()]
+
+
+def _problem(place: Place, path: Steps, error: ErrorDetails) -> Problem:
+    name = ".".join(map(str, path)) or "the mapping"
+    if error["type"] == "extra_forbidden":
+        return Problem(place, f"unknown key `{path[-1]}`", choose(str(path[-1]), _keys(path)))
+    if error["type"] == "missing":
+        return Problem(place, f"`{error['loc'][-1]}` is missing in {name}", "add it")
+    message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    return Problem(place, f"{name}: {message}")
+
+
+def _keys(path: Steps) -> list[str]:
+    """The keys that would be right beside the last step of a path."""
+    if len(path) == 1:
+        return list(Mapping.model_fields)
+    if path[0] == "timestamp":
+        return list(When.model_fields)
+    return list(ConsentColumn.model_fields if path[0] == "consents" else Value.model_fields)
+
+
+def _existing(steps: tuple[int | str, ...], content: Any) -> Iterator[int | str]:
+    """The steps of an error that are in the file; Pydantic adds names of its own for unions and keys."""
+    for step in steps:
+        if (isinstance(content, dict) and isinstance(step, str) and step in content) or (
+            isinstance(content, list) and isinstance(step, int) and step < len(content)
+        ):
+            content = content[step]
+        else:
+            return
+        yield step
