@@ -17,6 +17,7 @@ from cdp.audit.store_tree import thin_heads
 from cdp.behavior.store_computed import move_landmarks
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
+from cdp.flows import segments
 from cdp.flows.consent import end_grants, recompute_everybody
 from cdp.flows.opening import Current, sequence_all
 from cdp.flows.retention import sweep
@@ -28,6 +29,7 @@ from cdp.kit.errors import Fault
 
 _SILENT_SECONDS_MAX: Final = 60.0
 _ROWS_MAX: Final = 20_000
+_SEGMENTS_SECONDS_MAX: Final = 600.0
 _log = logging.getLogger(__name__)
 
 
@@ -116,6 +118,7 @@ def worker_of(current: Current) -> Worker:
             Task("policy", 2, lambda: _follow_policy(current)),
             Task("consent-expiry", 5, lambda: _end_grants(current)),
             Task("withdrawals", 5, lambda: _clear_withdrawn(current)),
+            Task("segments", 15, _SegmentWatch(current).turn),
             Task("retention", 3600, lambda: _sweep(current)),
             Task("scrub", 3600, lambda: _scrub(current)),
             Task("requests", 600, lambda: _sweep_requests(current)),
@@ -140,6 +143,29 @@ class _KeyWatch:
         if version != self._version:
             self._version = version
             house.vault.forget_all()
+
+
+class _SegmentWatch:
+    """Refreshes every segment when something came or changed since the last time, and every ten minutes: time moves people."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+        self._seen: tuple[int, int] | None = None
+        self._at = float("-inf")
+
+    def turn(self) -> None:
+        house = self._current.rooms.house
+        with house.database.transaction(read_only=True) as tx:
+            generation = identity_store.generation(tx)
+        seen = (generation.version, generation.next_sequence)
+        if seen == self._seen and time.monotonic() - self._at < _SEGMENTS_SECONDS_MAX:
+            return
+        for segment in segments.every(house):
+            try:
+                segments.refresh(house, segment.key)
+            except Fault as fault:
+                _log.warning("segment_not_refreshed", extra={"segment": segment.key, "code": fault.code})
+        self._seen, self._at = seen, time.monotonic()
 
 
 def _sign(current: Current) -> None:

@@ -17,7 +17,7 @@ import click
 from cdp.cli.screen import Screen, complain, is_terminal
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
-from cdp.kit.logs import start_logging
+from cdp.kit.logs import describe, start_logging
 
 if TYPE_CHECKING:
     from cdp.flows.opening import Rooms
@@ -84,12 +84,19 @@ def settings() -> Config:
 @contextmanager
 def opened() -> Iterator["Rooms"]:
     """The rooms, for one command; logs are quiet unless CDP_LOG_LEVEL says otherwise."""
+    from cdp.flows.opening import visit
+
     config = settings()
-    start_logging((os.environ.get("CDP_LOG_LEVEL") and config.log_level) or "error", style="console")
+    quiet_logging(config)
     with visit(config) as rooms:
         if rooms.house.notice is not None:
             complain(f"!! {rooms.house.notice}")
         yield rooms
+
+
+def quiet_logging(config: Config) -> None:
+    """Log only what went wrong, unless CDP_LOG_LEVEL asks for more."""
+    start_logging(config.log_level if os.environ.get("CDP_LOG_LEVEL") else "error", style="console")
 
 
 def identifier_of(rooms: "Rooms", pair: tuple[str, str]) -> "Identifier":
@@ -118,7 +125,18 @@ def run(group: click.Command, arguments: list[str]) -> NoReturn:
     except Fault as fault:
         show_fault(fault, is_json="--json" in arguments)
         code = code_of(fault)
+    except Exception as error:  # noqa: BLE001 - a traceback could quote somebody's data
+        show_unexpected(error)
+        code = FAILED
     sys.exit(code)
+
+
+def show_unexpected(error: Exception) -> None:
+    """Tell where something broke that should not, without what it was about."""
+    told = describe(error)
+    complain(f"internal_error: Something went wrong inside cdp ({told['error']}).")
+    for place in told["where"] if isinstance(told["where"], list) else ():
+        complain(f"  {place}")
 
 
 def code_of(fault: Fault) -> int:

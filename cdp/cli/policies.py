@@ -7,6 +7,7 @@ import click
 from cdp.cli.frame import command, opened, settings
 from cdp.cli.screen import Screen
 from cdp.flows.policy import apply_policy
+from cdp.flows.segments import conditions_of
 from cdp.policy.diff import Difference, differences
 from cdp.policy.load import load_policy
 from cdp.policy.model import Policy
@@ -69,7 +70,9 @@ def apply(folder: Path | None, screen: Screen) -> None:
 
 
 def _load(folder: Path | None) -> Policy:
-    return load_policy(folder or settings().policies)
+    policy = load_policy(folder or settings().policies)
+    conditions_of(policy)
+    return policy
 
 
 def _print(screen: Screen, changes: tuple[Difference, ...]) -> None:

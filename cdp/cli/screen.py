@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from cdp.kit.canonical import instant_text
+
+_WIDTH: Final = 160
 
 Cell = str | int | float | bool | datetime | None
 
@@ -23,7 +25,7 @@ class Screen:
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
-        self._console = Console(soft_wrap=True, highlight=False)
+        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
 
     def tell(self, value: Any) -> None:
         """The whole answer, for machines."""
@@ -33,7 +35,7 @@ class Screen:
     def line(self, text: str = "") -> None:
         """One line for people; it may hold values, so it is never read as markup."""
         if not self.is_json:
-            self._console.print(escape(text))
+            self._console.print(escape(text), soft_wrap=True)
 
     def heading(self, text: str) -> None:
         """A line that stands out."""

@@ -1,11 +1,10 @@
 """Commands that run: the service, the worker, the migration."""
 
 import dataclasses
-import os
 
 import click
 
-from cdp.cli.frame import command, settings
+from cdp.cli.frame import command, quiet_logging, settings
 from cdp.cli.screen import Screen, is_terminal
 from cdp.kit.logs import start_logging
 
@@ -53,7 +52,7 @@ def migrate(screen: Screen) -> None:
     from cdp.schema.migrate import migrate as migrate_database
 
     config = settings()
-    start_logging((os.environ.get("CDP_LOG_LEVEL") and config.log_level) or "error", style="console")
+    quiet_logging(config)
     with reached(config) as url:
         applied = migrate_database(url)
     screen.tell({"applied": applied})

@@ -17,6 +17,7 @@ from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name
 from cdp.flows.desk import Desk, desk_of
 from cdp.flows.house import House, open_house
+from cdp.flows.policy import apply_policy
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.kit.embedded import EmbeddedPostgres
@@ -58,7 +59,9 @@ def move_in(config: Config) -> Iterator[Rooms]:
         with _connected(url) as database:
             with database.transaction() as tx:
                 store_policy.override_instant(tx, config.fixed_now)
-            yield rooms_of(config, database, policy)
+            rooms = rooms_of(config, database, policy_in_force(database) or policy)
+            applied = apply_policy(rooms.house, policy)
+            yield replace(rooms, house=applied.house, desk=replace(rooms.desk, policy=policy))
 
 
 @contextmanager
@@ -128,10 +131,24 @@ class Current:
 
 
 def policy_in_force(database: Database) -> Policy | None:
-    """The policy that was applied last, None before the first."""
+    """The policy that was applied last, None before the first.
+
+    Raises the fault `policy_outdated` when this version of the program cannot read it any more.
+    """
     with database.transaction(read_only=True) as tx:
         latest = store_policy.latest_policy(tx)
-    return None if latest is None else build_policy(latest.content)
+    if latest is None:
+        return None
+    try:
+        return build_policy(latest.content)
+    except Fault as fault:
+        raise Fault(
+            "policy_outdated",
+            "The policy in force was made for another version",
+            f"This version of cdp cannot read it:\n{fault.detail}\nApply the folder with the version that wrote it first, "
+            "in the form that both can read.",
+            status=500,
+        ) from fault
 
 
 def sequence_all(rooms: Rooms) -> int:

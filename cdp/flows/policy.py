@@ -7,6 +7,7 @@ from typing import Final
 from pydantic import JsonValue
 
 from cdp.consent import store_projection
+from cdp.flows import segments
 from cdp.flows.consent import recompute_everybody
 from cdp.flows.house import House, put_in_force
 from cdp.identity import store as identity_store
@@ -29,11 +30,16 @@ class Applied:
 
 
 def apply_policy(house: House, policy: Policy) -> Applied:
-    """Put a policy in force: every verdict is decided under it before it is the one in force.
+    """Put a policy in force: every verdict is decided under it before it is the one in force, and its segments with it.
 
-    Safe to repeat; a kill leaves the old policy in force and the next call does the whole work.
+    Safe to repeat; a kill leaves the old policy in force and the next call does the whole work. Faults:
+    `segment_rejected` for a segment of the folder that the policy itself does not allow.
     """
+    segments.conditions_of(policy)
     if policy.fingerprint == house.policy.fingerprint:
+        with house.database.transaction() as tx:
+            identity_store.lock_exclusive(tx)
+            segments.adopt(tx, policy, house.clock.now())
         return Applied(house, is_new=False, profiles=0, differences=())
     changes = differences(house.policy, policy)
     with house.database.transaction() as tx:
@@ -42,6 +48,7 @@ def apply_policy(house: House, policy: Policy) -> Applied:
     profiles = recompute_everybody(house.database, house.vault, policy, house.clock.now())
     with house.database.transaction() as tx:
         put_in_force(tx, policy, house.clock.now())
+        segments.adopt(tx, policy, house.clock.now())
     return Applied(replace(house, policy=policy), is_new=True, profiles=profiles, differences=changes)
 
 
@@ -53,5 +60,8 @@ def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:
         raise Fault(fault.code, fault.title, fault.detail, status=422, extra=fault.extra) from None
     except (ValueError, RecursionError):
         raise Fault(
-            "invalid_policy", "The rules are no policy", "They hold a number or a nesting that JSON cannot hold.", status=422
+            "invalid_policy",
+            "The rules are no policy",
+            "They hold a number or a nesting that JSON cannot hold.",
+            status=422,
         ) from None
