@@ -75,7 +75,7 @@ class Ingest:
                 ),
             )
             with self._database.transaction() as tx:
-                self._judge(tx, list(works.values()))
+                version = self._judge(tx, list(works.values()))
                 invalid: Counter[tuple[SourceId, str]] = Counter(
                     (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
                 )
@@ -88,6 +88,7 @@ class Ingest:
                 audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
                 if also is not None:
                     also(tx, outcomes)
+            self._version = version
             return outcomes
 
     def _read(self, messages: Sequence[Message | Invalid]) -> dict[int, Work]:
@@ -103,7 +104,8 @@ class Ingest:
                 works[place] = read_message(self._plan, message, place, EventId(event_id), now)
         return works
 
-    def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
+    def _judge(self, tx: Transaction, works: Sequence[Work]) -> int:
+        """Settle and write the works; gives the version of the mapping that this transaction leaves behind."""
         generation = identity_store.lock_exclusive(tx)
         self._catch_up(tx, generation.version)
         now = self._clock.now()
@@ -111,7 +113,7 @@ class Ingest:
         find_duplicates(tx, _open(works))
         works = sorted(_open(works), key=lambda work: (work.message.received_at, work.message.message_id))
         if not works:
-            return
+            return generation.version
         scene = load_scene(tx, self._vault, self._plan, works)
         for offset, work in enumerate(works):
             work.sequence = generation.next_sequence + offset
@@ -124,13 +126,13 @@ class Ingest:
             store_replay.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
         changed = bool(done.learned or done.world.became or judge.ledger.added or judge.ledger.repeated)
         identity_store.advance(tx, next_sequence=generation.next_sequence + len(works), changed=changed)
+        return generation.version + changed
 
     def _catch_up(self, tx: Transaction, version: int) -> None:
         """Another process may have rotated or shredded keys since this one looked."""
         if version != self._version:
             self._vault.refresh(tx)
             self._vault.forget_all()
-            self._version = version
 
 
 def _open(works: Sequence[Work]) -> list[Work]:

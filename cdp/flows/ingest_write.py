@@ -19,6 +19,7 @@ from cdp.consent.model import Record
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import Scene
 from cdp.flows.ingest_work import Plan, Work
+from cdp.flows.people import IDENTIFIER_PLACE
 from cdp.flows.verdicts import follow, project_traits, put_in_force, refresh_verdicts, settle_map
 from cdp.identity import store, store_map, store_seen
 from cdp.identity.model import EvidenceRow, Ignored, Rule
@@ -31,7 +32,6 @@ from cdp.vault.pseudonym import GRAPH
 from cdp.vault.seal import Place
 from cdp.vault.strongroom import Item, Vault
 
-IDENTIFIER_PLACE = Place("identity.identifier", "sealed")
 MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
 
 

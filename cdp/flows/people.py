@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from cdp.flows.ingest_write import IDENTIFIER_PLACE
 from cdp.identity import store
 from cdp.identity.model import Identifier, Ignored
 from cdp.identity.normalise import Normaliser
@@ -11,7 +10,10 @@ from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.vault.pseudonym import GRAPH
+from cdp.vault.seal import Place
 from cdp.vault.strongroom import Item, Vault
+
+IDENTIFIER_PLACE = Place("identity.identifier", "sealed")
 
 
 class Opened(NamedTuple):
@@ -43,7 +45,11 @@ def read_identifier(policy: Policy, type_: str, value: str) -> Identifier:
 def find_identifiers(
     tx: Transaction, vault: Vault, identifiers: Sequence[Identifier]
 ) -> dict[Identifier, store.KnownIdentifier]:
-    """What is known of these identifiers, under whichever living pseudonym key they lie."""
+    """What is known of these identifiers, under whichever living pseudonym key they lie.
+
+    Another process may have rotated the keys meanwhile, so the vault looks first which ones live.
+    """
+    vault.refresh(tx)
     found: dict[Identifier, store.KnownIdentifier] = {}
     for version in reversed(vault.versions(GRAPH)):
         missing = [each for each in identifiers if each not in found]

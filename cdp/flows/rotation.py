@@ -1,0 +1,166 @@
+"""Journeys of keys: rotating the graph's pseudonyms, and moving to a new epoch so that the old one can be destroyed.
+
+Both run beside live traffic in small transactions and can be repeated after a kill: what is left to do
+is read from the store, never from memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cdp.audit import store as audit_store
+from cdp.flows.house import House
+from cdp.flows.people import IDENTIFIER_PLACE
+from cdp.identity import store, store_rekey
+from cdp.kit.errors import Fault
+from cdp.vault.pseudonym import GRAPH
+from cdp.vault.strongroom import Item
+
+Progress = Callable[[int, int], None]
+
+CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation did: the version in force, and how many identifiers or keys moved to it."""
+
+    version: int
+    moved: int
+    destroyed: tuple[str, ...]
+
+
+def rotate_pseudonyms(
+    house: House, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
+) -> Rotated:
+    """Give every identifier a pseudonym under a new graph key, then destroy the old key.
+
+    Between the two, messages and look-ups try both keys. A killed rotation is finished by the next one:
+    it goes on with the newest version instead of beginning another.
+    """
+    version = _begin_version(house, actor)
+    with house.database.transaction(read_only=True) as tx:
+        total = store_rekey.count_older(tx, version)
+    moved = 0
+    while True:
+        done = _rekey_chunk(house, version, chunk)
+        if not done:
+            break
+        moved += done
+        if progress is not None:
+            progress(moved, max(total, moved))
+    return Rotated(version, moved, _end_older_versions(house, version, actor))
+
+
+def rotate_epoch(
+    house: House, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
+) -> Rotated:
+    """Begin a new epoch and hang every living subject key on it; the old epoch stays until `destroy_epoch`."""
+    with house.database.transaction() as tx:
+        store.lock_exclusive(tx)
+        epoch = house.vault.begin_epoch(tx, house.clock.now())
+        audit_store.append(
+            tx, {"kind": "key.created", "actor": actor, "key": "epoch", "version": epoch}, house.clock.now()
+        )
+        store.advance(tx, changed=True)
+    after: int | None = 0
+    moved = 0
+    while after is not None:
+        with house.database.transaction() as tx:
+            after = house.vault.rewrap(tx, after=after, limit=chunk)
+        if after is not None:
+            moved += chunk
+            if progress is not None:
+                progress(moved, moved)
+    return Rotated(epoch, moved, ())
+
+
+def destroy_epochs(house: House, *, actor: str = "admin") -> Rotated:
+    """Destroy every retired epoch that no living key hangs on: from then on no backup of its time can be opened.
+
+    Raises the fault `no_retired_epoch` (409) when there is nothing to destroy.
+    """
+    with house.database.transaction() as tx:
+        store.lock_exclusive(tx)
+        retired = house.vault.retired_epochs(tx)
+        if not retired:
+            raise Fault(
+                "no_retired_epoch",
+                "There is no retired epoch",
+                "Begin a new epoch with `cdp keys rotate --epoch` first; then the old one can be destroyed.",
+                status=409,
+            )
+        now = house.clock.now()
+        for epoch in retired:
+            house.vault.mark_epoch_destroyed(tx, epoch, now)
+            audit_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "epoch", "version": epoch}, now)
+        store.advance(tx, changed=True)
+    return Rotated(retired[-1], 0, _carry_out(house))
+
+
+def _begin_version(house: House, actor: str) -> int:
+    """A new version, or the newest where an earlier rotation was killed with identifiers still under older ones."""
+    with house.database.transaction() as tx:
+        store.lock_exclusive(tx)
+        house.vault.refresh(tx)
+        versions = house.vault.versions(GRAPH)
+        if len(versions) > 1:
+            return versions[-1]
+        version = house.vault.add_version(tx, GRAPH, house.clock.now())
+        audit_store.append(
+            tx, {"kind": "key.created", "actor": actor, "key": "graph", "version": version}, house.clock.now()
+        )
+        store.advance(tx, changed=True)
+        return version
+
+
+def _rekey_chunk(house: House, version: int, chunk: int) -> int:
+    vault = house.vault
+    with house.database.transaction() as tx:
+        store.lock_exclusive(tx)
+        rows = store_rekey.older(tx, version, chunk)
+        if not rows:
+            return 0
+        keys = vault.keys_for(tx, [row.identifier_id for row in rows])
+        items = [Item(row.identifier_id, row.identifier_id, row.sealed) for row in rows]
+        values = vault.open_many(keys, IDENTIFIER_PLACE, items)
+        known = [(row, value.decode()) for row, value in zip(rows, values, strict=True) if value is not None]
+        pseudonyms = vault.pseudonyms(GRAPH, ((row.type, value) for row, value in known), version=version)
+        store_rekey.put_pseudonyms(
+            tx, {row.identifier_id: each for (row, _), each in zip(known, pseudonyms, strict=True)}, version
+        )
+        if len(known) < len(rows):
+            raise _unreadable(len(rows) - len(known))
+        return len(rows)
+
+
+def _end_older_versions(house: House, version: int, actor: str) -> tuple[str, ...]:
+    with house.database.transaction() as tx:
+        store.lock_exclusive(tx)
+        if store_rekey.count_older(tx, version):
+            raise _unreadable(store_rekey.count_older(tx, version))
+        now = house.clock.now()
+        for older in house.vault.versions(GRAPH):
+            if older < version:
+                house.vault.mark_version_destroyed(tx, GRAPH, older, now)
+                audit_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "graph", "version": older}, now)
+        audit_store.append(tx, {"kind": "key.rotated", "actor": actor, "key": "graph", "version": version}, now)
+        store.advance(tx, changed=True)
+    return _carry_out(house)
+
+
+def _carry_out(house: House) -> tuple[str, ...]:
+    """Destroy at the provider what is committed to be gone; the next start repeats it after a kill."""
+    with house.database.transaction() as tx:
+        destroyed = house.vault.destroy_marked(tx)
+        house.vault.refresh(tx)
+    return tuple(destroyed)
+
+
+def _unreadable(count: int) -> Fault:
+    return Fault(
+        "identifiers_unreadable",
+        "Some identifiers cannot be opened",
+        f"{count} identifiers have no key, so they cannot be given a new pseudonym; the old key stays. "
+        "Finish the erasures that are under way, then rotate again.",
+        status=409,
+    )

@@ -1,0 +1,137 @@
+"""Rotating the pseudonym key and the epoch, beside live traffic."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.flows.ingest import Ingest
+from cdp.flows.lookup import look_up
+from cdp.flows.rotation import destroy_epochs, rotate_epoch, rotate_pseudonyms
+from cdp.identity.model import Identifier
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from tests.flows.people import NOON, Town, settle
+from tests.flows.test_identity_races import crowd
+from tests.generative.test_identity_batches import check_map
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def town(database: Database, tmp_path: Path) -> Town:
+    return settle(database, permit_all(), tmp_path)
+
+
+def track(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+def names_of_keys(tmp_path: Path) -> set[str]:
+    return {path.name for path in (tmp_path / "keys").iterdir()}
+
+
+def test_every_pseudonym_changes_and_the_old_key_is_gone(town: Town, tmp_path: Path) -> None:
+    town.send(*crowd(1, 30))
+    before = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
+    people = town.people()
+    rotated = rotate_pseudonyms(town.house, chunk=7)
+    after = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
+    assert rotated.moved == len(before)
+    assert not before & after
+    assert rotated.destroyed == ("pseudonym/graph/1",)
+    assert not [name for name in names_of_keys(tmp_path) if "graph.1" in name]
+    assert town.people() == people
+    town.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(1, 30)])
+    assert {each for each, _ in _flat(town)} == {each for each, _ in _flat_of(people)}
+    check_map(town)
+
+
+def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, database_url: str, tmp_path: Path) -> None:
+    town.send(*crowd(2, 120))
+    shared = frozenset(name for group in town.partition() for name in group)
+    wrong: list[str] = []
+    finished = threading.Event()
+
+    def write() -> None:
+        """Another process: its own connections, its own vault."""
+        other = settle(Database(database_url), town.house.policy, tmp_path)
+        ingest = Ingest(other.house.database, other.house.vault, other.house.policy, TestClock(NOON))
+        number = 0
+        while not finished.is_set():
+            bodies = [{**body, "messageId": f"w{number}-{body['messageId']}"} for body in crowd(2, 120)[:20]]
+            ingest.take([town.message(body) for body in bodies])
+            for type_, value in list(shared)[:5]:
+                try:
+                    look_up(other.house, Identifier(type_, value), actor="privacy")
+                except Fault as fault:
+                    wrong.append(fault.code)
+            number += 1
+        other.house.database.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            rotate_pseudonyms(town.house, chunk=5)
+    finally:
+        finished.set()
+        writer.join()
+    assert not wrong
+    assert not [name for name in shared if name not in {each for group in town.partition() for each in group}]
+    assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
+    check_map(town)
+
+
+def test_a_killed_rotation_is_finished_by_the_next(town: Town) -> None:
+    town.send(*crowd(3, 20))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(_done: int, _total: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        rotate_pseudonyms(town.house, chunk=4, progress=kill)
+    assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 2
+    town.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(3, 20)])
+    assert town.one("SELECT count(*) FROM identity.identifier") == len(_flat(town)) + town.one(
+        "SELECT count(*) FROM identity.identifier i LEFT JOIN identity.link l USING (identifier_id) "
+        "WHERE l.identifier_id IS NULL"
+    )
+    rotated = rotate_pseudonyms(town.house, chunk=4)
+    assert rotated.version == 2
+    assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
+
+
+def test_an_epoch_ends_when_no_living_key_hangs_on_it(town: Town, tmp_path: Path) -> None:
+    town.send(track(userId="u1"))
+    with pytest.raises(Fault, match="no_retired_epoch"):
+        destroy_epochs(town.house)
+    rotate_epoch(town.house)
+    assert destroy_epochs(town.house).destroyed == ("epoch/1",)
+    assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
+    town.house.vault.forget_all()
+    assert town.people().popitem()[1] == {"user_id": {"u1"}}
+
+
+def _flat(town: Town) -> set[tuple[tuple[str, str], int]]:
+    return _flat_of(town.people())
+
+
+def _flat_of(people: dict[int, dict[str, set[str]]]) -> set[tuple[tuple[str, str], int]]:
+    return {
+        ((type_, value), profile)
+        for profile, each in people.items()
+        for type_, values in each.items()
+        for value in values
+    }
+
+
+def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
+    with town.house.database.transaction(read_only=True) as tx:
+        return tx.bulk(query)  # type: ignore[arg-type]
