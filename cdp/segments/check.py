@@ -15,6 +15,7 @@ from cdp.segments.model import Rejection
 from cdp.segments.parse import parse
 
 MAX_NODES = 1_000
+MAX_SEGMENTS = 30
 
 
 def understand(
@@ -58,11 +59,20 @@ def suggestion(name: str, known: Iterable[str], before: str = "") -> str:
 class _Checks:
     """The rules, with what they are asked about. `event` is the one whose filter is being read."""
 
-    def __init__(self, catalogue: Catalogue, purpose: Purpose, key: str | None, now: datetime | None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        purpose: Purpose,
+        key: str | None,
+        now: datetime | None,
+        *,
+        is_inner: bool = False,
+    ) -> None:
         self.catalogue = catalogue
         self.purpose = purpose
         self.key = key
         self.now = now
+        self.is_inner = is_inner
 
     def condition(self, node: ast.Condition, event: EventPlan | None) -> Iterator[Rejection]:
         match node:
@@ -76,7 +86,7 @@ class _Checks:
             case ast.Sequence():
                 yield from self.sequence(node)
             case ast.InSegment(key):
-                yield from self.segment(node, key)
+                yield from () if self.is_inner else self.segment(node, key)
             case ast.Sample():
                 return
             case ast.Percentile() | ast.ZScore() | ast.Quantile():
@@ -273,12 +283,30 @@ class _Checks:
     def segment(self, node: ast.InSegment, key: str) -> Iterator[Rejection]:
         if key == self.key:
             yield Rejection(node.at, "a segment cannot contain itself", "leave it out")
-        elif key not in self.catalogue.segments:
+            return
+        if key not in self.catalogue.segments:
             yield Rejection(node.at, f'there is no segment "{key}"', suggestion(key, self.catalogue.segments))
-        elif self.key is not None and self.key in reachable(key, self.catalogue):
-            yield Rejection(
-                node.at, f'"{key}" itself asks for "{self.key}": a circle', "define one of them without the other"
-            )
+            return
+        others = reachable(key, self.catalogue)
+        if key in others or (self.key is not None and self.key in others):
+            hint = "define one of them without the other"
+            yield Rejection(node.at, f'"{key}" itself asks for "{self.key or key}": a circle', hint)
+        elif len(others) > MAX_SEGMENTS:
+            yield Rejection(node.at, f'"{key}" asks for too many segments', f"at most {MAX_SEGMENTS}, all together")
+        else:
+            yield from self.fitness(node, {key, *others})
+
+    def fitness(self, node: ast.InSegment, keys: Iterable[str]) -> Iterator[Rejection]:
+        """The policy may have changed since the other segments were defined."""
+        for key in sorted(keys):
+            definition = self.catalogue.segments.get(key)
+            purpose = self.catalogue.purpose(definition.purpose) if definition is not None else None
+            if definition is None or purpose is None:
+                yield Rejection(node.at, f'the segment "{key}" cannot be asked any more', "define it anew")
+                continue
+            others = _Checks(self.catalogue, purpose, key, None, is_inner=True)
+            for found in list(others.condition(definition.condition, None))[:1]:
+                yield Rejection(node.at, f'the segment "{key}" does not fit the policy any more', found.message)
 
 
 def reachable(key: str, catalogue: Catalogue) -> frozenset[str]:

@@ -106,6 +106,41 @@ def test_circles_are_refused_also_through_others() -> None:
     assert refusals('in segment "both"', key="somebody_else") == []
 
 
+def test_another_segment_must_still_fit_the_policy() -> None:
+    found = Catalogue(
+        policy(),
+        {
+            "old": Definition(PURPOSE, meaning('did("Gone")')),
+            "older": Definition(PURPOSE, meaning('in segment "old"')),
+            "dangling": Definition(PURPOSE, meaning('in segment "dropped"')),
+            "orphan": Definition("pleasure", meaning("trait.age > 1")),
+            "left": Definition(PURPOSE, meaning('in segment "right"')),
+            "right": Definition(PURPOSE, meaning('in segment "left"')),
+        },
+    )
+
+    def said(key: str) -> list[str]:
+        return [f"{each.message} | {each.hint}" for each in check(meaning(f'in segment "{key}"'), found, PURPOSE)]
+
+    outdated = 'the segment "old" does not fit the policy any more | the event "Gone" is not in policies/events.yaml'
+    assert said("old") == [outdated]
+    assert said("older") == [outdated]
+    assert said("dangling") == ['the segment "dropped" cannot be asked any more | define it anew']
+    assert said("orphan") == ['the segment "orphan" cannot be asked any more | define it anew']
+    assert check(meaning('in segment "right"'), found, PURPOSE, key="left")
+    assert said("right") == ['"right" itself asks for "right": a circle | define one of them without the other']
+
+
+def test_segments_of_segments_have_an_end() -> None:
+    chain = {f"s{at}": Definition(PURPOSE, meaning(f'in segment "s{at + 1}"')) for at in range(40)}
+    chain["s40"] = Definition(PURPOSE, meaning("trait.age > 1"))
+    found = Catalogue(policy(), chain)
+    assert [each.message for each in check(meaning('in segment "s0"'), found, PURPOSE)] == [
+        '"s0" asks for too many segments'
+    ]
+    assert check(meaning('in segment "s20"'), found, PURPOSE) == ()
+
+
 def test_a_condition_has_an_end() -> None:
     part = " or ".join("trait.age = 1" for _ in range(199))
     text = " and ".join(f"({part})" for _ in range(2))
