@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 a fault, or a check that found something wrong; 2 the comm
 """
 
 import functools
+import inspect
 import json
 import os
 import sys
@@ -70,7 +71,7 @@ def command(*examples: str) -> Callable[[Callable[P, R]], Callable[..., R]]:
             return function(*args, screen=Screen(is_json=is_json), **values)  # type: ignore[arg-type]
 
         listed = "\n".join(f"  {example}" for example in examples)
-        run.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n\b\nExamples:\n{listed}\n"
+        run.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExamples:\n{listed}\n"
         return click.option("--json", "is_json", is_flag=True, help="Print the answer as JSON.")(run)
 
     return wrap

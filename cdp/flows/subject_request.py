@@ -308,11 +308,11 @@ def _read(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[Asked]
 def _accepted(outcome: Request | Refusal) -> Request:
     if isinstance(outcome, Request):
         return outcome
-    title, detail = _REFUSALS[outcome]
+    title, detail = REFUSALS[outcome]
     raise Fault(f"request_{outcome.value}", title, detail, status=409)
 
 
-_REFUSALS = {
+REFUSALS: Final = {
     Refusal.NOT_NEXT: (
         "The request is not at this step",
         "`cdp request show` tells where it stands and what can follow.",

@@ -132,14 +132,14 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 def _of_status(error: HTTPException) -> ProblemResponse:
-    code, title, detail = _TITLES.get(error.status_code, ("", "", ""))
+    code, title, detail = TITLES.get(error.status_code, ("", "", ""))
     if not code:
         phrase = HTTPStatus(error.status_code).phrase
         code, title, detail = phrase.lower().replace(" ", "_").replace("-", "_"), phrase, phrase
     return ProblemResponse(error.status_code, code, title, detail, headers=error.headers)
 
 
-_TITLES: Final = {
+TITLES: Final = {
     400: ("invalid_body", "The body cannot be read", "Send one JSON object in UTF-8."),
     404: ("unknown_path", "There is no such path", "GET /openapi.json lists every path."),
     405: ("method_not_allowed", "This path takes another method", "GET /openapi.json lists the methods of every path."),
