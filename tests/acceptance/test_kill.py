@@ -108,12 +108,16 @@ def kill_under_load(home: Path, round_: str, *, with_postgres: bool) -> tuple[se
         running = pool.submit(load, url, round_, stop)
         time.sleep(LOAD_SECONDS)
         if with_postgres:
-            place = find_place(home)
-            assert place is not None
-            os.kill(int((place.data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+            kill_postgres(home)
         process.kill()
         stop.set()
         return running.result()
+
+
+def kill_postgres(home: Path) -> None:
+    place = find_place(home)
+    assert place is not None
+    os.kill(int((place.data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
 
 
 def landed(home: Path, names: set[str]) -> tuple[Landed, dict[str, int]]:
@@ -166,3 +170,37 @@ def test_what_was_answered_is_there_once_after_a_kill(home: Path, *, with_postgr
         found, counts = landed(home, sent)
         assert found == dict.fromkeys(sent, MESSAGES), "clients that send again lose nothing and double nothing"
         assert counts["events"] == len(sent) * MESSAGES
+
+
+def test_a_database_that_is_killed_comes_back_and_nothing_is_lost_or_doubled(home: Path) -> None:
+    """The service lives on: clients are told to wait, and what they send again lands once."""
+    statuses: set[int] = set()
+
+    def post_until_stored(client: httpx.Client, name: str) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            answer = client.post("/v1/batch", json=batch(name))
+            statuses.add(answer.status_code)
+            if answer.status_code == 200:
+                return
+            assert answer.json()["code"] in ("database_unavailable", "overloaded")
+            assert int(answer.headers["retry-after"]) >= 1
+            time.sleep(0.2)
+        raise AssertionError("the database did not come back")
+
+    with (
+        service(home) as (_, url),
+        httpx.Client(base_url=url, headers={"x-write-key": "wk"}, timeout=60) as client,
+    ):
+        names: list[str] = []
+        after = 0
+        while after < 10 and len(names) < 3_000:
+            if len(names) == 5:
+                kill_postgres(home)
+            names.append(f"batch-{len(names)}")
+            post_until_stored(client, names[-1])
+            after += 503 in statuses
+        found, counts = landed(home, set(names))
+        assert statuses == {200, 503}
+        assert found == dict.fromkeys(names, MESSAGES)
+        assert counts["events"] == counts["accounted"] == len(names) * MESSAGES
