@@ -34,12 +34,16 @@ class Normaliser:
     def __init__(self, policy: Identifiers) -> None:
         self.policy = policy
         self._types = {each.key: _Type(each, policy) for each in policy.ordered}
-        self._places = [
-            (place, tuple(promotion.place.split(".")), promotion)
-            for place in self._types.values()
-            for promotion in place.type.promote
-            if promotion.place != EXTERNAL_IDS
+        places = [
+            _Leaf(order, type_, promotion)
+            for order, (type_, promotion) in enumerate(
+                (type_, promotion)
+                for type_ in self._types.values()
+                for promotion in type_.type.promote
+                if promotion.place != EXTERNAL_IDS
+            )
         ]
+        self._tree = _tree({tuple(leaf.promotion.place.split(".")): [] for leaf in places}, places)
         self._listed = {key for key, each in self._types.items() if _is_listed(each.type)}
 
     def promote(self, body: Mapping[str, Any]) -> Promoted:

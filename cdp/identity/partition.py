@@ -39,7 +39,7 @@ def partition_of(run: Run, profile_of: Mapping[int, int]) -> Partition:
             for group in world.groups.values()
             for each, linked_at in group.members.items()
         },
-        canonical={anchor: profile_at(born) for anchor, born in world.landed.items()},
+        canonical={anchor: profile_at(born) for anchor, born in world.landed.items() if anchor > 0},
         alive=frozenset(profile_of[born] for born in world.groups),
         retired=retired,
         quarantined=frozenset(profile_of[born] for born, group in world.groups.items() if group.is_quarantined),

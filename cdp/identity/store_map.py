@@ -55,36 +55,45 @@ def closure(
     strongest member. With `through_shared`, everything connects: what an undo needs, since it may
     make a shared identifier whole again.
     """
-    anchors = [
+    steps = [
         row[0]
         for row in tx.bulk(
             """
-            WITH RECURSIVE reach (identifier_id, links) AS (
+            WITH RECURSIVE
+            -- the members of anchors, and of table edges under the negative of their sequence
+            member AS NOT MATERIALIZED (
+                SELECT anchor_id AS step, identifier_id FROM identity.anchor_member
+                UNION ALL
+                SELECT -sequence, identifier_id FROM identity.edge
+                UNION ALL
+                SELECT -sequence, other_identifier_id FROM identity.edge
+            ),
+            reach (identifier_id, links) AS (
                 SELECT asked.id, TRUE
                 FROM unnest(%(ids)s::bigint[]) AS asked (id)
                 UNION
                 SELECT other.identifier_id, other.links
                 FROM reach
-                JOIN identity.anchor_member AS here USING (identifier_id)
+                JOIN member AS here USING (identifier_id)
                 JOIN LATERAL (
-                    SELECT member.identifier_id,
+                    SELECT there.identifier_id,
                            NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
                                 OR i.type = ANY(%(non_linking)s::text[])) OR %(through_shared)s AS links,
                            bool_or(NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
                                 OR i.type = ANY(%(non_linking)s::text[]))) OVER () AS any_links
-                    FROM identity.anchor_member AS member
+                    FROM member AS there
                     JOIN identity.identifier AS i USING (identifier_id)
-                    WHERE member.anchor_id = here.anchor_id
+                    WHERE there.step = here.step
                 ) AS other ON (reach.links AND other.links) OR NOT other.any_links
             )
-            SELECT DISTINCT here.anchor_id
+            SELECT DISTINCT here.step
             FROM reach
-            JOIN identity.anchor_member AS here USING (identifier_id)
+            JOIN member AS here USING (identifier_id)
             WHERE reach.links
                OR NOT EXISTS (
-                    SELECT FROM identity.anchor_member AS member
+                    SELECT FROM member AS there
                     JOIN identity.identifier AS i USING (identifier_id)
-                    WHERE member.anchor_id = here.anchor_id
+                    WHERE there.step = here.step
                       AND NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
                                OR i.type = ANY(%(non_linking)s::text[])))
             """,
@@ -96,23 +105,37 @@ def closure(
             },
         )
     ]
-    return recorded(tx, anchors)
+    return recorded(tx, steps)
 
 
-def recorded(tx: Transaction, anchor_ids: Collection[int] | None = None) -> Closure:
-    """The recorded steps of these anchors, or of all; with the types and profiles they speak of."""
+def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
+    """The recorded steps of these anchors and edges, or all there are; with the types and profiles they speak of.
+
+    An edge of a link table is named by the negative of its sequence, and its step has that as its anchor.
+    """
     rows = tx.bulk(
         """
-        SELECT r.sequence, r.anchor_id, r.received_at, m.identifier_id, i.type, i.is_shared, p.profile_id, a.is_settled
+        SELECT r.sequence, r.anchor_id, r.received_at, m.identifier_id, i.type, i.is_shared, p.profile_id, a.is_settled, m.position
         FROM identity.resolution AS r
         JOIN identity.anchor AS a USING (anchor_id)
         JOIN identity.anchor_member AS m USING (anchor_id)
         JOIN identity.identifier AS i USING (identifier_id)
         LEFT JOIN identity.profile AS p ON p.born_sequence = r.sequence
         WHERE %(all)s OR r.anchor_id = ANY(%(anchors)s::bigint[])
-        ORDER BY r.sequence, m.position
+        UNION ALL
+        SELECT e.sequence, -e.sequence, e.received_at, i.identifier_id, i.type, i.is_shared, p.profile_id, TRUE,
+               (i.identifier_id = e.other_identifier_id)::int
+        FROM identity.edge AS e
+        JOIN identity.identifier AS i ON i.identifier_id IN (e.identifier_id, e.other_identifier_id)
+        LEFT JOIN identity.profile AS p ON p.born_sequence = e.sequence
+        WHERE %(all)s OR e.sequence = ANY(%(edges)s::bigint[])
+        ORDER BY 1, 9
         """,
-        {"anchors": list(anchor_ids or ()), "all": anchor_ids is None},
+        {
+            "anchors": [step for step in steps or () if step > 0],
+            "edges": [-step for step in steps or () if step < 0],
+            "all": steps is None,
+        },
     )
     members: dict[int, list[int]] = {}
     heads: dict[int, tuple[int, datetime]] = {}
@@ -120,7 +143,7 @@ def recorded(tx: Transaction, anchor_ids: Collection[int] | None = None) -> Clos
     shared: set[int] = set()
     profiles: dict[int, int] = {}
     settled: set[int] = set()
-    for sequence, anchor_id, at, identifier_id, type_, is_shared, profile_id, is_settled in rows:
+    for sequence, anchor_id, at, identifier_id, type_, is_shared, profile_id, is_settled, _ in rows:
         members.setdefault(sequence, []).append(identifier_id)
         heads[sequence] = (anchor_id, at)
         types[identifier_id] = type_
@@ -130,10 +153,10 @@ def recorded(tx: Transaction, anchor_ids: Collection[int] | None = None) -> Clos
             profiles[sequence] = profile_id
         if is_settled:
             settled.add(anchor_id)
-    steps = tuple(
+    found = tuple(
         Step(sequence, heads[sequence][0], tuple(ids), heads[sequence][1]) for sequence, ids in members.items()
     )
-    return Closure(steps, types, frozenset(shared), profiles, frozenset(settled))
+    return Closure(found, types, frozenset(shared), profiles, frozenset(settled))
 
 
 def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:

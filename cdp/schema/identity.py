@@ -217,6 +217,35 @@ resolution = Table(
     comment="The recorded sequence: every application of the rules, in the order in which it took effect.",
 )
 
+edge = Table(
+    "edge",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("identifier_id", BigInteger, nullable=False, info=_tie("identifier")),
+    Column("other_identifier_id", BigInteger, nullable=False, info=_tie("identifier")),
+    Column(
+        "source_id",
+        Integer,
+        nullable=False,
+        info=personal(
+            erase="delete", retention="identifiers", export="source", category="identifier", via="identifier"
+        ),
+    ),
+    Column(
+        "received_at",
+        DateTime(timezone=True),
+        nullable=False,
+        info=personal(
+            erase="delete", retention="identifiers", export="received_at", category="identifier", via="identifier"
+        ),
+    ),
+    Index("edge_step_idx", text("(-sequence)")),
+    Index(None, "identifier_id"),
+    Index(None, "other_identifier_id"),
+    schema="identity",
+    comment="Recorded steps that came from a link table instead of a message: two identifiers, no anchor.",
+)
+
 evidence = Table(
     "evidence",
     metadata,

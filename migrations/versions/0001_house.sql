@@ -382,6 +382,23 @@ CREATE INDEX canonical_profile_id_anchor_id_idx ON identity.canonical (profile_i
 
 COMMENT ON TABLE identity.canonical IS 'The canonical map: which anchors make one profile today.';
 
+CREATE TABLE identity.edge (
+	sequence BIGINT NOT NULL, 
+	identifier_id BIGINT NOT NULL, 
+	other_identifier_id BIGINT NOT NULL, 
+	source_id INTEGER NOT NULL, 
+	received_at TIMESTAMP WITH TIME ZONE NOT NULL, 
+	CONSTRAINT edge_pkey PRIMARY KEY (sequence)
+);
+
+CREATE INDEX edge_identifier_id_idx ON identity.edge (identifier_id);
+
+CREATE INDEX edge_other_identifier_id_idx ON identity.edge (other_identifier_id);
+
+CREATE INDEX edge_step_idx ON identity.edge ((-sequence));
+
+COMMENT ON TABLE identity.edge IS 'Recorded steps that came from a link table instead of a message: two identifiers, no anchor.';
+
 CREATE TABLE identity.evidence (
 	evidence_id BIGSERIAL NOT NULL, 
 	sequence BIGINT NOT NULL, 
