@@ -40,6 +40,7 @@ SINGLE_PATHS: Final = {
     for path in (kind, kind[0])
 }
 BATCH_PATHS: Final = frozenset({"/v1/batch", "/v1/b", "/v1/batch/b", "/batch", "/b", "/beacon/v1/batch"})
+INGEST_SCOPE: Final = "ingest"
 METRICS_PATH: Final = "/v1/m"
 CONFIG_PATH: Final = "/sourceConfig"
 _OTHER_PATHS: Final = BATCH_PATHS | {CONFIG_PATH}
@@ -54,6 +55,7 @@ _NO_KEY: Final = Refused(
     "write_key_missing",
     "Name the write key of a source: as the user name of Basic authorization, in the body or in the query.",
 )
+_NO_SCOPE: Final = Refused("scope_missing", "The source of this write key may not ingest.")
 _NO_METHOD: Final = Refused("method_not_allowed", "This path takes another method.")
 _NO_PATH: Final = Refused("unknown_path", "There is no such path; messages go to /v1/batch or to /v1/ and their type.")
 _FAILED: Final = Refused("internal_error", "The request could not be handled. Nothing of it was stored.")
@@ -138,6 +140,8 @@ class IngestDoor:
             source = await self._sources.find(head.write_key)
             if source is None:
                 return (401, _UNKNOWN_KEY)
+            if INGEST_SCOPE not in source.scopes:
+                return (403, _NO_SCOPE)
         bytes_max = REQUEST_BYTES_DEFAULT if source is None else source.request_bytes_max
         if head.content_length > bytes_max:
             return (400, too_large(bytes_max))
@@ -163,6 +167,8 @@ class IngestDoor:
         named = await self._source_of(head, source, envelope)
         if isinstance(named, Refused):
             return (400 if named is WRITE_KEYS_DISAGREE else 401, named)
+        if INGEST_SCOPE not in named.scopes:
+            return (403, _NO_SCOPE)
         key = head.write_key or envelope.write_key or ""
         messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc)
         outcomes = await self._batcher.take(messages, len(body))

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def recorder() -> Recorder:
 
 @pytest.fixture(scope="module")
 def running(recorder: Recorder) -> Iterator[Running]:
-    directory = directory_with(wk_web=a_source(1, "web"), wk_app=a_source(2, "app"))
+    only_consent = replace(a_source(3, "consent"), scopes=frozenset({"consent"}))
+    directory = directory_with(wk_web=a_source(1, "web"), wk_app=a_source(2, "app"), wk_consent=only_consent)
     with open_door(recorder, directory, clock=TestClock(NOW)) as running:
         yield running
 
@@ -187,6 +189,14 @@ def test_without_a_known_write_key_the_answer_is_401(
     answer = client.post("/v1/track", json=body, headers=headers)
     assert_refused(answer, 401, code)
     assert "www-authenticate" in answer.headers
+    assert recorder.all == []
+
+
+@pytest.mark.parametrize("is_in_body", [False, True])
+def test_a_source_without_the_scope_may_not_ingest(client: httpx.Client, recorder: Recorder, is_in_body: bool) -> None:
+    body = {**GOOD, "writeKey": "wk_consent"} if is_in_body else GOOD
+    headers = {} if is_in_body else basic("wk_consent")
+    assert_refused(client.post("/v1/track", json=body, headers=headers), 403, "scope_missing")
     assert recorder.all == []
 
 

@@ -1,0 +1,101 @@
+"""The OpenAPI document is exact: whatever a client makes of it is answered as it says, and never with 500."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from cdp.web.app import describe, openapi_of
+from cdp.web.errors import PROBLEM_TYPE
+from tests.api.doors import Doors
+from tests.api.test_roles import PUBLIC, TABLE
+
+ROLE_OF = {(method, path): sorted(roles)[-1] for method, path, _, roles in TABLE}
+EXAMPLES = 8
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    ignored_auth,
+]
+
+
+SCHEMA = schemathesis.openapi.from_dict(openapi_of(describe()))
+OPERATIONS = {f"{each.ok().method.upper()} {each.ok().path}": each.ok() for each in SCHEMA.get_all_operations()}
+
+
+@pytest.fixture(scope="module")
+def lived_in(doors: Doors) -> Doors:
+    """Doors behind which somebody is, so that answers are not all empty."""
+    doors.settle("ada@example.com", "ada", country="DE")
+    doors.sign()
+    return doors
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_service_answers_as_the_document_says(lived_in: Doors, name: str, mode: GenerationMode) -> None:
+    operation = OPERATIONS[name]
+    headers = {}
+    if operation.path not in PUBLIC:
+        role = ROLE_OF[operation.method.upper(), operation.path]
+        headers["Authorization"] = f"Bearer {lived_in.tokens[role]}"
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def holds(case: Any) -> None:
+        case.call_and_validate(base_url=lived_in.url, headers=headers, checks=CHECKS, timeout=30)
+
+    holds()
+
+
+def test_every_refusal_is_documented_as_a_problem() -> None:
+    document = openapi_of(describe())
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400 and path != "/readyz":
+                    assert list(answer["content"]) == [PROBLEM_TYPE], (method, path, status)
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    assert set(document["components"]["schemas"]["Problem"]["required"]) == {
+        "type",
+        "title",
+        "status",
+        "detail",
+        "code",
+    }
+
+
+def test_no_identifier_can_travel_in_a_url() -> None:
+    document = openapi_of(describe())
+    names = {
+        parameter["name"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", ())
+    }
+    assert names == {
+        "request_id", "status", "limit", "name", "token_id", "source", "from", "to", "kind", "before", "path", "key",
+        "cursor",
+    }  # fmt: skip

@@ -1,0 +1,123 @@
+"""Who may do what, for every route there is: the table of the interface, and nothing else."""
+
+import re
+from typing import Any
+
+import pytest
+
+from cdp.web.app import describe, openapi_of
+from tests.api.doors import ADA, Doors
+
+ROLES = ("marketer", "privacy", "auditor", "admin")
+REQUEST = "req_0000000000001"
+
+# method, path, body, roles that may. Everything else under the gate is 403 for a working token.
+TABLE: list[tuple[str, str, Any, set[str]]] = [
+    ("POST", "/api/v1/profiles/lookup", {"identifier": ADA}, {"privacy", "admin"}),
+    ("POST", "/api/v1/profiles/lookup", {"profile": "0" * 32}, {"marketer", "privacy", "admin"}),
+    ("POST", "/api/v1/profiles/explain", {"a": ADA, "b": ADA}, {"privacy"}),
+    ("POST", "/api/v1/profiles/unmerge", {"keep": ADA, "sever": ADA, "dry_run": True}, {"privacy"}),
+    ("POST", "/api/v1/identity/simulate", {"rules": {}}, {"admin"}),
+    ("POST", "/api/v1/consents", {"identifier": ADA, "purpose": "analytics", "act": "refuse"}, {"privacy"}),
+    ("POST", "/api/v1/consents/lookup", {"identifier": ADA}, {"privacy", "auditor"}),
+    ("GET", "/api/v1/segments", None, {"marketer"}),
+    ("POST", "/api/v1/segments", {"key": "x", "name": "x", "purpose": "analytics", "where": "?"}, {"marketer"}),
+    ("POST", "/api/v1/segments/preview", {"purpose": "analytics", "where": "?"}, {"marketer"}),
+    ("GET", "/api/v1/segments/{key}", None, {"marketer"}),
+    ("PUT", "/api/v1/segments/{key}", {"name": "x", "purpose": "analytics", "where": "?"}, {"marketer"}),
+    ("DELETE", "/api/v1/segments/{key}", None, {"marketer"}),
+    ("GET", "/api/v1/segments/{key}/members", None, {"marketer"}),
+    ("POST", "/api/v1/segments/{key}/explain", {}, {"marketer", "auditor", "privacy"}),
+    ("POST", "/api/v1/segments/{key}/explain", {"identifier": ADA}, {"auditor", "privacy"}),
+    ("POST", "/api/v1/subject-requests", {"kind": "access", "regime": "?", "identifiers": [ADA]}, {"privacy"}),
+    ("GET", "/api/v1/subject-requests", None, {"privacy"}),
+    ("GET", "/api/v1/subject-requests/{request_id}", None, {"privacy"}),
+    *[
+        ("POST", f"/api/v1/subject-requests/{{request_id}}/{verb}", body, {"privacy"})
+        for verb, body in (
+            ("verify", None), ("run", None), ("extend", None), ("withdraw", None), ("deny", {"reason": "exempt"}),
+        )
+    ],
+    ("GET", "/api/v1/subject-requests/{request_id}/export", None, {"privacy"}),
+    ("GET", "/api/v1/subject-requests/{request_id}/receipt", None, {"privacy"}),
+    ("GET", "/api/v1/ingest/accounting", None, {"admin", "auditor"}),
+    ("GET", "/api/v1/audit/entries", None, {"auditor"}),
+    ("GET", "/api/v1/audit/report", None, {"auditor"}),
+    ("GET", "/api/v1/sources", None, {"admin"}),
+    ("POST", "/api/v1/sources", {"name": "?"}, {"admin"}),
+    ("POST", "/api/v1/sources/{name}/disable", None, {"admin"}),
+    ("GET", "/api/v1/tokens", None, {"admin"}),
+    ("POST", "/api/v1/tokens", {"name": "?"}, {"admin"}),
+    ("POST", "/api/v1/tokens/{token_id}/revoke", None, {"admin"}),
+    ("GET", "/metrics", None, {"admin"}),
+]  # fmt: skip
+PUBLIC = {
+    "/healthz", "/readyz", "/.well-known/gpc.json", "/audit/log/checkpoint", "/audit/log/key", "/audit/log/tile/{path}",
+}  # fmt: skip
+NAMES = {"key": "no_such_segment", "request_id": REQUEST, "name": "nobody", "token_id": "2147483647"}
+
+
+def filled(path: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: NAMES[found[1]], path)
+
+
+@pytest.mark.parametrize(("method", "path", "body", "allowed"), TABLE, ids=lambda value: str(value)[:60])
+def test_each_route_opens_for_its_roles_only(
+    doors: Doors, method: str, path: str, body: Any, allowed: set[str]
+) -> None:
+    passed = set()
+    for role in ROLES:
+        answer = doors.call(role, method, filled(path), body)
+        if answer.status_code == 403:
+            assert answer.json()["code"] == "not_permitted"
+        else:
+            assert answer.status_code not in (401, 405, 500), answer.text
+            passed.add(role)
+    assert passed == allowed
+    nobody = doors.call(None, method, filled(path), body)
+    assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthorized")
+
+
+def test_the_table_holds_every_route() -> None:
+    document = openapi_of(describe())
+    routes = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+    guarded = {(method, path) for method, path in routes if path not in PUBLIC}
+    assert guarded == {(method, path) for method, path, _, _ in TABLE}
+
+
+@pytest.mark.parametrize(
+    "shown", ["Bearer nonsense", "Bearer", "Basic bm9ib2R5Og==", "nonsense", "Bearer " + "x" * 9_000]
+)
+def test_what_is_no_token_is_told_nothing_but_that(doors: Doors, shown: str) -> None:
+    for path in ("/api/v1/profiles/lookup", "/api/v1/no-such-path", "/metrics"):
+        answer = doors.client.get(path, headers={"Authorization": shown})
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_write_key_is_no_token_and_a_token_no_write_key(doors: Doors) -> None:
+    with_key = doors.client.get("/api/v1/sources", auth=(doors.write_key, ""))
+    assert (with_key.status_code, with_key.json()["code"]) == (403, "not_permitted")
+    as_bearer = doors.client.get("/api/v1/sources", headers={"Authorization": f"Bearer {doors.write_key}"})
+    assert as_bearer.status_code == 401
+    sent = doors.client.post("/v1/track", auth=(doors.tokens["admin"], ""), json={"event": "x", "userId": "u"})
+    assert (sent.status_code, sent.json()["code"]) == (401, "unknown_write_key")
+
+
+def test_no_role_learns_from_another_roles_route_whether_somebody_exists(doors: Doors) -> None:
+    doors.settle("eve@example.com", "eve")
+    known, unknown = (
+        doors.call("marketer", "POST", "/api/v1/profiles/lookup", {"identifier": {"type": "email", "value": value}})
+        for value in ("eve@example.com", "nobody@example.com")
+    )
+    assert known.status_code == unknown.status_code == 403
+    assert known.content == unknown.content
+
+
+def test_a_revoked_token_stops_at_once(doors: Doors) -> None:
+    made = doors.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
+    header = {"Authorization": f"Bearer {made['token']}"}
+    assert doors.client.get("/api/v1/audit/entries", headers=header).status_code == 200
+    assert doors.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke").status_code == 204
+    assert doors.client.get("/api/v1/audit/entries", headers=header).status_code == 401
+    assert doors.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke").status_code == 404

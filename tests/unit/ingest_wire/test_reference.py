@@ -1,0 +1,44 @@
+"""The reference of the door names what the code can say, and nothing else."""
+
+import re
+from pathlib import Path
+
+from cdp.flows.wire_message import EXPLANATIONS
+from cdp.web.ingest import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
+
+ROOT = Path(__file__).resolve().parents[3]
+REFERENCE = (ROOT / "docs" / "reference" / "ingest.md").read_text()
+OF_THE_FLOW = {"expired", "no_identifier", "event_not_planned"}
+OF_FAULTS = {"overloaded", "database_unavailable", "database_busy", "ingest_failed"}
+
+
+def section(title: str) -> str:
+    return REFERENCE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_every_reason_stands_there_with_its_sentence() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("States"), re.MULTILINE))
+    assert set(rows) == {str(reason) for reason in EXPLANATIONS} | OF_THE_FLOW
+    assert {reason: rows[reason] for reason in EXPLANATIONS} == {
+        str(reason): text for reason, text in EXPLANATIONS.items()
+    }
+
+
+def test_every_code_of_an_answer_stands_there() -> None:
+    sources = [*(ROOT / "cdp" / "flows").glob("wire*.py"), *(ROOT / "cdp" / "web").glob("ingest*.py")]
+    codes = {code for file in sources for code in re.findall(r'Refused\(\s*"(\w+)"', file.read_text())}
+    faults = {
+        code
+        for name in ("batcher.py", "landing.py")
+        for code in re.findall(r'ault\(\s*"(\w+)"', (ROOT / "cdp" / "web" / name).read_text())
+    }
+    assert codes
+    assert faults <= OF_FAULTS
+    assert (
+        set(re.findall(r"`([a-z]\w+)`", section("Answers"))) - {"success", "code", "message", "detail"}
+        == codes | OF_FAULTS
+    )
+
+
+def test_every_path_stands_there() -> None:
+    assert {*SINGLE_PATHS, *BATCH_PATHS, METRICS_PATH} <= set(re.findall(r"/[\w/]+", section("Paths")))
