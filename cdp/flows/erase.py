@@ -156,7 +156,7 @@ def _erase_chunk(
         touched[holds] = touched.get(holds, 0) + hold_events(work.tx, work.desk, events, work.now)
     rows = execute.erase_chunk(work.tx, chunk, work.scope)
     touched[step.position] += rows
-    return rows, chunk.is_last
+    return rows, chunk.is_last or not rows
 
 
 def _finish(work: _Work, plan: tuple[Step, ...]) -> None:

@@ -107,6 +107,7 @@ def deny(desk: Desk, request_id: int, reason: str, now: datetime) -> Request:
             f"Give one of {', '.join(sorted(Denial))}.",
         )
     with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
         request = _accepted(lifecycle.deny(_found(tx, request_id), Denial(reason), now))
         _end(tx, desk, request, event_fact(request, "request.denied") | {"reason": reason}, now)
     return request
@@ -115,6 +116,7 @@ def deny(desk: Desk, request_id: int, reason: str, now: datetime) -> Request:
 def withdraw(desk: Desk, request_id: int, now: datetime) -> Request:
     """The subject takes the request back; its barrier falls."""
     with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
         request = _accepted(lifecycle.withdraw(_found(tx, request_id), now))
         _end(tx, desk, request, event_fact(request, "request.withdrawn"), now)
     return request
@@ -224,6 +226,7 @@ def sweep_requests(desk: Desk, now: datetime) -> dict[str, int]:
     """End what nobody verified in time, holds whose time is over, and what answered requests name after their term."""
     counts = {"expired": 0, "shredded": 0, "holds_ended": 0}
     with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
         for waiting in store.requests(tx, Status.RECEIVED, _LISTED_MAX):
             ended = lifecycle.expire(waiting, now)
             if isinstance(ended, Request):

@@ -51,11 +51,12 @@ class Chunk:
 def sizes(tx: Transaction, steps: Sequence[Step], scope: Scope, rows_max: int | None = None) -> dict[int, int]:
     """How many rows each step is about, by position, counted no further than `rows_max` + 1; one statement.
 
-    Kept tables count as none: what stays of them names nobody.
+    Kept tables count as none: what stays of them names nobody. With `rows_max`, the memory of message ids is not counted
+    but taken to be as long as the events that it remembers.
     """
-    counted = [step for step in steps if step.verb is not Verb.KEEP]
+    counted = [step for step in steps if step.verb is not Verb.KEEP and (rows_max is None or not _is_memory(step))]
     if not counted:
-        return {}
+        return dict.fromkeys((step.position for step in steps), 0)
     queries = []
     for step in counted:
         table = _TABLES[step.table]
@@ -64,9 +65,9 @@ def sizes(tx: Transaction, steps: Sequence[Step], scope: Scope, rows_max: int | 
             rows = rows.limit(rows_max + 1)
         queries.append(select(func.count()).select_from(rows.subquery()).scalar_subquery())
     found = tx.one_or_none(select(*queries), _params(scope)) or ()
-    return {step.position: 0 for step in steps} | {
-        step.position: int(count) for step, count in zip(counted, found, strict=True)
-    }
+    by_step = {step.position: int(count) for step, count in zip(counted, found, strict=True)}
+    events = sum(by_step.get(step.position, 0) for step in steps if step.table == _EVENT.fullname)
+    return {step.position: by_step.get(step.position, events if _is_memory(step) else 0) for step in steps}
 
 
 def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: int) -> Chunk:
@@ -116,6 +117,10 @@ def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str
     query = select(*wanted).where(_tied(table, section.ties)).order_by(*instants, *table.primary_key.columns)
     names = [column.name for column in wanted]
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
+
+
+def _is_memory(step: Step) -> bool:
+    return any(tie.space is Space.EVENT for tie in step.ties)
 
 
 def _is_partitioned(table: Table) -> bool:

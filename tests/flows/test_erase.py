@@ -1,6 +1,7 @@
 """Erasing a person: what goes, what stays, and that a run which was stopped goes on."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,41 @@ def test_the_request_names_nobody_afterwards_and_its_facts_stay(office: Office) 
     shown = subject_request.show(office.desk, ended.request_id)
     assert shown.identifiers == ()
     assert (shown.request.status, shown.request.kind) == (Status.FULFILLED, "erasure")
+
+
+def test_whoever_received_the_person_is_told(office: Office) -> None:
+    office.town.send(ADA)
+    with office.desk.database.transaction() as tx:
+        for destination, attempts in (("newsletter", 2), ("never_sent", 0)):
+            tx.bulk(
+                "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, "
+                "due_at, attempts) SELECT %(to)s, 'membership', profile_id, 'theirs', '{}', %(now)s, %(now)s, %(attempts)s "
+                "FROM identity.profile",
+                {"to": destination, "attempts": attempts, "now": office.town.clock.now()},
+            )
+    ended = office.erase(("user_id", "ada"))
+    with office.desk.database.transaction() as tx:
+        rows = tx.bulk(
+            "SELECT destination, kind, profile_id, recipient_pseudonym, body ->> 'request' FROM destinations.outbox"
+        )
+    assert rows == [("newsletter", "erasure", None, b"theirs", ended.outward_id)]
+    body = office.town.one("SELECT body FROM audit.fact WHERE kind = 'request.fulfilled'")
+    assert (body["recipients"], body["recipients_notified"]) == (["newsletter"], 1)
+
+
+def test_two_runs_at_once_erase_once_while_messages_come_in(office: Office) -> None:
+    office.town.send(BOB)
+    before = office.counts()
+    office.town.send(ADA, *[track(userId="ada", messageId=f"m{n}") for n in range(30)])
+    request = office.ask("erasure", ("user_id", "ada"))
+    now = office.town.clock.now()
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(erase, office.desk, request.request_id, now, rows_max=5) for _ in range(2)]
+        flood = pool.submit(office.town.send_each, [track(userId="ada", messageId=f"late{n}") for n in range(10)])
+        assert {each.state for each in flood.result()} == {State.SUPPRESSED}
+        assert {each.result().request.status for each in runs} == {Status.FULFILLED}
+    assert office.counts() == before
+    assert office.town.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
 
 
 class TestReach:

@@ -1,0 +1,212 @@
+"""Erasing a person with many events in a large store, beside plain DELETEs of the same rows, on one PostgreSQL.
+
+    python -m benchmarks.erase --stored 2000000 --people 10 --events 1000
+
+The store is filled by the server itself; the people come in through the ingest journey, with consent. Half of them are erased as a
+request (plan, barrier, keys, suppression, replay file, receipt's fact; every commit waits for the disk), half by hand, in
+turns: once only their events, once every row of theirs by ids that are known beforehand. The table shows medians.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from cdp.access.model import Source, SourceId, SourceKind
+from cdp.behavior.retention import month_of
+from cdp.behavior.store_partitions import ensure_partitions
+from cdp.flows import subject_request
+from cdp.flows.desk import Desk, desk_of
+from cdp.flows.house import open_house
+from cdp.flows.ingest import Ingest
+from cdp.flows.message import Message
+from cdp.identity import store as identity_store
+from cdp.identity.model import Identifier
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database
+from cdp.kit.embedded import EmbeddedPostgres
+from cdp.policy.load import load_policy
+from cdp.schema.migrate import migrate
+from cdp.vault.pseudonym import GRAPH
+from cdp.vault.strongroom import Vault
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DAYS = 380
+SHOP = Source(SourceId(1), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu", 512_000)
+
+BY_HAND = (
+    "DELETE FROM behavior.duplicate WHERE event_id IN (SELECT event_id FROM behavior.event WHERE anchor_id = ANY(%(anchors)s))",
+    "DELETE FROM behavior.event WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM behavior.bucket WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM consent.permitted WHERE profile_id = ANY(%(profiles)s)",
+    "DELETE FROM consent.record WHERE identifier_id = ANY(%(identifiers)s)",
+    "DELETE FROM identity.evidence WHERE identifier_id = ANY(%(identifiers)s)",
+    "DELETE FROM identity.resolution WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM identity.anchor_source WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM identity.anchor_member WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM identity.anchor WHERE anchor_id = ANY(%(anchors)s)",
+    "DELETE FROM identity.link WHERE identifier_id = ANY(%(identifiers)s)",
+    "DELETE FROM identity.identifier WHERE identifier_id = ANY(%(identifiers)s)",
+    "DELETE FROM identity.profile WHERE profile_id = ANY(%(profiles)s)",
+    "DELETE FROM vault.subject_key WHERE subject_id = ANY(%(anchors)s) OR subject_id = ANY(%(identifiers)s)",
+)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--stored", type=int, default=1_000_000, help="events of others")
+    arguments.add_argument("--people", type=int, default=9, help="people to erase, a third of them each way")
+    arguments.add_argument("--events", type=int, default=1_000, help="events of each")
+    given = arguments.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="cdp-bench-"))
+    folder.chmod(0o711)
+    server = EmbeddedPostgres(folder / "home", version="18")
+    try:
+        server.start()
+        url = server.url_for("cdp", "cdp")
+        migrate(url)
+        measure(Database(url), folder, given.stored, given.people, given.events)
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+def measure(database: Database, folder: Path, stored: int, people: int, events: int) -> None:
+    """Fill the store and erase people in three ways, in turns."""
+    policy = load_policy(Path("policies"))
+    clock = TestClock(NOW)
+    house = open_house(database, policy, clock, keys=folder / "keys")
+    desk = desk_of(house, folder)
+    ingest = Ingest(database, house.vault, policy, clock)
+    fill(database, stored)
+    signal = policy.purposes["analytics"].signals.segment[0]
+    for number in range(people):
+        arrive(ingest, f"person-{number}", events, signal)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE"))
+        connection.execute(text("CHECKPOINT"))
+    spent: dict[str, list[float]] = {"as a request": [], "every row by hand": [], "events by hand": []}
+    ways = list(spent)
+    for number in range(people):
+        way, name = ways[number % 3], f"person-{number}"
+        spent[way].append(
+            erase(desk, name)
+            if number % 3 == 0
+            else delete(database, house.vault, name, BY_HAND if number % 3 == 1 else BY_HAND[1:2])
+        )
+    print(f"{stored:,} events of others, {people} people with {events:,} events each; medians, PostgreSQL 18, durable")
+    base = statistics.median(spent["every row by hand"])
+    print(f"{'way':<22} {'median':>9} {'worst':>9} {'ratio':>6}")
+    for way, each in spent.items():
+        print(
+            f"{way:<22} {statistics.median(each):>6.0f} ms {max(each):>6.0f} ms {statistics.median(each) / base:>6.2f}"
+        )
+
+
+def fill(database: Database, stored: int) -> None:
+    """Events of others, with their message ids, spread over the days."""
+    days = [NOW - timedelta(days=day) for day in range(0, DAYS + 31, 5)]
+    ensure_partitions(database, {("browsing", month_of(day)) for day in days})
+    with database.transaction() as tx:
+        tx.run(
+            text(
+                "INSERT INTO access.source VALUES (1, 'shop', 'server', '\\x00', '{ingest}', 'eu', 512000, :now, NULL)"
+            ),
+            {"now": NOW},
+        )
+        tx.run(text("INSERT INTO behavior.term (vocabulary, term) VALUES ('event', 'Product Viewed')"))
+        tx.run(
+            text(
+                """
+                INSERT INTO behavior.event
+                SELECT 1 + (random() * :people)::bigint, at, gen_random_uuid(), 'browsing', at, 1, 1, 2,
+                       jsonb_build_object('price', round((random() * 200)::numeric, 2)), decode(repeat(md5(random()::text), 8), 'hex')
+                FROM (SELECT :now - random() * make_interval(days => :days) AS at FROM generate_series(1, :stored)) AS given
+                """
+            ),
+            {"people": stored // 50, "now": NOW, "days": DAYS, "stored": stored},
+        )
+        tx.run(text("INSERT INTO behavior.duplicate SELECT event_id, '\\x00', '2027-01-01' FROM behavior.event"))
+
+
+def arrive(ingest: Ingest, name: str, events: int, signal: str) -> None:
+    """One person comes in: an identification with consent, then events on two devices."""
+    consent = {"context": {"consent": {"categoryPreferences": {signal: True}}}}
+    bodies: list[dict[str, Any]] = [
+        {"type": "identify", "userId": name, "traits": {"email": f"{name}@example.com", "name": name}, **consent}
+    ]
+    for number in range(events - 1):
+        event = "Order Completed" if number % 20 == 0 else "Product Viewed"
+        properties = {
+            "order_id": f"{name}-{number}",
+            "revenue": number / 4,
+            "price": number / 8,
+            "sku": f"SKU-{number % 500}",
+        }
+        bodies.append(
+            {
+                "type": "track",
+                "event": event,
+                "userId": name,
+                "anonymousId": f"{name}-{number % 2}",
+                "properties": properties,
+            }
+        )
+    for at in range(0, len(bodies), 500):
+        ingest.take([message(body, f"{name}/{at + place}") for place, body in enumerate(bodies[at : at + 500])])
+
+
+def message(body: Mapping[str, Any], message_id: str) -> Message:
+    given = {**body, "messageId": message_id}
+    return Message(SHOP, given["type"], message_id, NOW, NOW, given, sha256(canonical_json(given)))
+
+
+def erase(desk: Desk, name: str) -> float:
+    """Milliseconds from `run` to its answer; receipt and verification of the request come before."""
+    request = subject_request.open_request(
+        desk, kind="erasure", regime="gdpr", identifiers=[("user_id", name)], now=NOW
+    )
+    subject_request.verify(desk, request.request_id, NOW)
+    begun = time.perf_counter()
+    subject_request.run(desk, request.request_id, NOW)
+    return (time.perf_counter() - begun) * 1000
+
+
+def delete(database: Database, vault: Vault, name: str, statements: Sequence[str]) -> float:
+    """Milliseconds of hand-written DELETEs in one transaction; the ids are looked up before the clock starts."""
+    with database.transaction(read_only=True) as tx:
+        pseudonym = vault.pseudonyms(GRAPH, [Identifier("user_id", name)])[0]
+        known = identity_store.identifiers_by_pseudonym(tx, [pseudonym])[pseudonym]
+        profiles = [known.profile_id]
+        anchors = [
+            row[0]
+            for row in tx.bulk(
+                "SELECT anchor_id FROM identity.canonical WHERE profile_id = ANY(%(p)s::bigint[])", {"p": profiles}
+            )
+        ]
+        identifiers = [
+            row[0]
+            for row in tx.bulk(
+                "SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(p)s::bigint[])", {"p": profiles}
+            )
+        ]
+    ids = {"anchors": anchors, "identifiers": identifiers, "profiles": profiles}
+    begun = time.perf_counter()
+    with database.transaction() as tx:
+        for statement in statements:
+            tx.bulk(statement, ids)  # type: ignore[arg-type]
+    return (time.perf_counter() - begun) * 1000
+
+
+if __name__ == "__main__":
+    main()
