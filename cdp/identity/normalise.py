@@ -2,8 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import idna
@@ -34,16 +35,7 @@ class Normaliser:
     def __init__(self, policy: Identifiers) -> None:
         self.policy = policy
         self._types = {each.key: _Type(each, policy) for each in policy.ordered}
-        places = [
-            _Leaf(order, type_, promotion)
-            for order, (type_, promotion) in enumerate(
-                (type_, promotion)
-                for type_ in self._types.values()
-                for promotion in type_.type.promote
-                if promotion.place != EXTERNAL_IDS
-            )
-        ]
-        self._tree = _tree({tuple(leaf.promotion.place.split(".")): [] for leaf in places}, places)
+        self._tree = _tree(self._types.values())
         self._listed = {key for key, each in self._types.items() if _is_listed(each.type)}
 
     def promote(self, body: Mapping[str, Any]) -> Promoted:
@@ -51,8 +43,12 @@ class Normaliser:
         found: dict[Identifier, int] = {}
         ignored: list[tuple[Ignored, str]] = []
         for type_, raw in self._raw(body, ignored):
-            self._add(type_, raw, found, ignored)
-        ordered = sorted(found, key=lambda each: found[each])
+            outcome = type_.read(raw)
+            if isinstance(outcome, Identifier):
+                found.setdefault(outcome, type_.type.priority)
+            else:
+                ignored.append((outcome, type_.type.key))
+        ordered = sorted(found, key=found.__getitem__)
         most = self.policy.bounds.identifiers_per_message
         ignored.extend((Ignored.TOO_MANY, each.type) for each in ordered[most:])
         return Promoted(tuple(ordered[:most]), tuple(ignored))
@@ -62,27 +58,20 @@ class Normaliser:
         known = self._types.get(type_)
         return Ignored.UNKNOWN_TYPE if known is None else known.read(raw)
 
-    def _add(
-        self, type_: "_Type", raw: object, found: dict[Identifier, int], ignored: list[tuple[Ignored, str]]
-    ) -> None:
-        outcome = type_.read(raw)
-        if isinstance(outcome, Ignored):
-            ignored.append((outcome, type_.type.key))
-        else:
-            found.setdefault(outcome, type_.type.priority)
-
-    def _raw(self, body: Mapping[str, Any], ignored: list[tuple[Ignored, str]]) -> Iterator[tuple["_Type", object]]:
-        for type_, path, promotion in self._places:
-            raw = _at(body, path)
-            if raw is not None and (not promotion.when or _holds(body, promotion)):
-                yield type_, raw
+    def _raw(self, body: Mapping[str, Any], ignored: list[tuple[Ignored, str]]) -> list[tuple["_Type", object]]:
+        hits: list[tuple[int, _Type, object]] = []
+        self._tree.gather(body, body, hits)
+        hits.sort(key=itemgetter(0))
+        found = [hit[1:] for hit in hits]
         if body.get("type") == "alias":
             previous, anonymous = body.get("previousId"), self._types.get("anonymous_id")
             if previous is not None and anonymous is not None and str(previous) != str(body.get("userId")):
-                yield anonymous, previous
-        listed = _at(body, ("context", "externalIds"))
+                found.append((anonymous, previous))
+        context = body.get("context")
+        listed = context.get("externalIds") if isinstance(context, dict) else None
         if isinstance(listed, list):
-            yield from self._external(listed, ignored)
+            found.extend(self._external(listed, ignored))
+        return found
 
     def _external(self, listed: list[Any], ignored: list[tuple[Ignored, str]]) -> Iterator[tuple["_Type", object]]:
         for entry in listed:
@@ -108,17 +97,16 @@ class _Type:
         self.read_text = lru_cache(maxsize=20_000)(self._read_text)
 
     def read(self, raw: object) -> Identifier | Ignored:
-        if isinstance(raw, bool):
-            return Ignored.BLOCKED
-        if isinstance(raw, float) and raw.is_integer():
-            raw = int(raw)
-        if isinstance(raw, int | float):
-            raw = str(raw)
-        if not isinstance(raw, str):
-            return Ignored.MALFORMED
-        if len(raw) > self.length_max:
-            return Ignored.TOO_LONG
-        return self.read_text(raw)
+        if type(raw) is not str:
+            if isinstance(raw, bool):
+                return Ignored.BLOCKED
+            if isinstance(raw, float) and raw.is_integer():
+                raw = int(raw)
+            if isinstance(raw, int | float):
+                raw = str(raw)
+            if not isinstance(raw, str):
+                return Ignored.MALFORMED
+        return Ignored.TOO_LONG if len(raw) > self.length_max else self.read_text(raw)
 
     def _read_text(self, raw: str) -> Identifier | Ignored:
         text = raw.strip()
@@ -129,7 +117,46 @@ class _Type:
         value = self.normal(text)
         if value is None:
             return Ignored.MALFORMED
-        return Ignored.BLOCKED if self.blocked(value) else Identifier(self.type.key, value)
+        if value != text and self.blocked(value):
+            return Ignored.BLOCKED
+        return Identifier(self.type.key, value)
+
+
+class _Node:
+    """A part of a message in which identifiers may stand: places by name, each with the parts below it.
+
+    Walked beside a message, it meets only what the message has.
+    """
+
+    def __init__(self) -> None:
+        self.leaves: list[tuple[int, _Type, Promotion]] = []
+        self.below: dict[str, _Node] = {}
+
+    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], hits: list[tuple[int, _Type, object]]) -> None:
+        """Add (order in policy, type, value) of everything that stands in a promoted place of this part."""
+        for name, node in self.below.items():
+            value = part.get(name)
+            if value is None:
+                continue
+            for order, type_, promotion in node.leaves:
+                if not promotion.when or _holds(body, promotion):
+                    hits.append((order, type_, value))
+            if node.below and isinstance(value, dict):
+                node.gather(value, body, hits)
+
+
+def _tree(types: Iterable[_Type]) -> _Node:
+    root = _Node()
+    order = 0
+    for type_ in types:
+        for promotion in type_.type.promote:
+            if promotion.place != EXTERNAL_IDS:
+                node = root
+                for name in promotion.place.split("."):
+                    node = node.below.setdefault(name, _Node())
+                node.leaves.append((order, type_, promotion))
+                order += 1
+    return root
 
 
 def _is_listed(type_: IdentifierType) -> bool:

@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 _HEADER: Final = struct.Struct(">iiIii").pack
+_WORD: Final = struct.Struct(">q").pack
 _NULL: Final = b"\xff\xff\xff\xff"
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(2000, 1, 1).toordinal()
@@ -74,9 +75,9 @@ ARRAY_TYPES: Final = {kind: array_oid for kind, (_, array_oid) in _ELEMENTS.item
 """What the database's driver is told: the object id of the array type of each packed form."""
 
 
-def bigints(values: Sequence[int]) -> Packed:
+def bigints(values: Sequence[int | None]) -> Packed:
     """A bigint[]."""
-    return _fixed(_Bigints, "iq", 8, values)
+    return _words(_Bigints, values)
 
 
 def integers(values: Sequence[int]) -> Packed:
@@ -89,13 +90,16 @@ def doubles(values: Sequence[float]) -> Packed:
     return _fixed(_Doubles, "id", 8, values)
 
 
-def instants(values: Sequence[datetime]) -> Packed:
+def instants(values: Sequence[datetime | None]) -> Packed:
     """A timestamptz[] of aware datetimes."""
-    micros = []
+    micros: list[int | None] = []
     for value in values:
-        delta = value - _EPOCH
-        micros.append((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
-    return _fixed(_Instants, "iq", 8, micros)
+        if value is None:
+            micros.append(None)
+        else:
+            delta = value - _EPOCH
+            micros.append((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds)
+    return _words(_Instants, micros)
 
 
 def days(values: Sequence[date]) -> Packed:
@@ -121,6 +125,14 @@ def blobs(values: Sequence[bytes | None]) -> Packed:
 def booleans(values: Sequence[bool]) -> Packed:
     """A bool[]."""
     return _variable(_Booleans, [b"\x01" if value else b"\x00" for value in values])
+
+
+def _words(kind: type[Packed], values: Sequence[int | None]) -> Packed:
+    """Elements of eight bytes, or NULL."""
+    whole = [value for value in values if value is not None]
+    if len(whole) == len(values):
+        return _fixed(kind, "iq", 8, whole)
+    return _variable(kind, [None if value is None else _WORD(value) for value in values])
 
 
 def _fixed(kind: type[Packed], form: str, size: int, values: Sequence[float]) -> Packed:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from cdp.kit.arrays import ARRAY_TYPES, Packed
 from cdp.kit.errors import Fault
+from cdp.kit.packing import packed
 
 Row = tuple[Any, ...]
 
@@ -81,13 +82,13 @@ class Transaction:
         return self.connection.execute(statement, params or {}).scalar()
 
     def bulk(self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None) -> list[Row]:
-        """Run static set-based SQL with `%(name)s` parameters; arrays travel in binary.
+        """Run static set-based SQL with `%(name)s` parameters; lists travel packed (`cdp.kit.packing`).
 
         Returns the rows when the statement gives any, otherwise an empty list.
         """
         self.statements += 1
         with self.raw.cursor(binary=True) as cursor:
-            cursor.execute(query, params)
+            cursor.execute(query, None if params is None else packed(params))
             return cursor.fetchall() if cursor.description is not None else []
 
     def copy(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

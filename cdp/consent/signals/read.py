@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cdp.consent.signals.categories import READERS, category_acts
+from cdp.consent.signals.categories import PREFERENCE_EVENT, READERS, category_acts
 from cdp.consent.signals.gpc import gpc_acts
 from cdp.consent.signals.model import Proposal, SignalMap
 
@@ -16,9 +16,11 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
     `has_gpc` tells that its request carried the GPC header. A browser source speaks with the authority
     of a device and grants only for device identifiers; a no is about every identifier of the message.
     """
+    context = body.get("context")
+    if not has_gpc and body.get("event") != PREFERENCE_EVENT and not _may_speak(context):
+        return _NOTHING
     acts = gpc_acts(mapping) if has_gpc else []
     malformed = []
-    context = body.get("context")
     for signal, place, answers_of in READERS:
         answers = answers_of(body)
         if answers is None or None in answers.values():
@@ -27,3 +29,8 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
             raw = context.get(place) if isinstance(context, dict) else None
             acts.extend(category_acts(signal, raw, answers, mapping, is_server=is_server))
     return Proposal(tuple(acts), tuple(malformed)) if acts or malformed else _NOTHING
+
+
+def _may_speak(context: Any) -> bool:
+    """Whether a context has a place in which consent is told; most have none."""
+    return isinstance(context, dict) and any(place in context for _, place, _ in READERS)
