@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from cdp.kit.db import Database
@@ -20,6 +21,21 @@ from cdp.kit.embedded import EmbeddedPostgres
 from cdp.schema.migrate import migrate
 
 _numbers = itertools.count(1)
+# Folders whose tests say something about PostgreSQL itself: CI runs them on both versions.
+_ON_BOTH_VERSIONS = ("store", "flows", "migrations")
+
+# The same examples in every run, so that a red run means a change; `make test-long` looks further and elsewhere.
+settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True)
+settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on both versions of PostgreSQL by the folder it stands in."""
+    root = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(root).parts[0] in _ON_BOTH_VERSIONS:
+            item.add_marker(pytest.mark.postgres)
 
 
 @pytest.fixture
