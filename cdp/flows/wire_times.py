@@ -4,6 +4,7 @@
 were read from it. Without `sentAt` the own time stands. A future time becomes `received_at`.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -53,3 +54,12 @@ def occurred_at(own: datetime, sent_at: datetime | None, received_at: datetime) 
         return min(received_at - (sent_at - own), received_at)
     except OverflowError:
         return EARLIEST if own < sent_at else received_at
+
+
+def is_from_the_future(body: Mapping[str, Any], received_at: datetime) -> bool:
+    """Whether a message states a time after its sending, or after its arrival: one that was clamped to `received_at`."""
+    stated, original = body.get("timestamp"), body.get("originalTimestamp")
+    own = read_instant(stated or original)
+    is_corrected = not (stated and original)
+    sent_at = read_instant(body.get("sentAt")) if is_corrected else None
+    return own is not None and own > (sent_at or received_at)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.flows.wire_times import EARLIEST, LATEST, happened_at, occurred_at, read_instant
+from cdp.flows.wire_times import EARLIEST, LATEST, happened_at, is_from_the_future, occurred_at, read_instant
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 instants = st.datetimes(timezones=st.just(UTC))
@@ -73,6 +73,24 @@ def test_anything_else_is_no_instant(value: object) -> None:
 )
 def test_when_a_message_happened(body: dict[str, Any], sent_at: datetime | None, expected: datetime | None) -> None:
     assert happened_at(body, sent_at, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "is_future"),
+    [
+        ({}, False),
+        ({"timestamp": "soon"}, False),
+        ({"timestamp": "2026-03-01T12:00:00Z"}, False),
+        ({"timestamp": "2026-03-01T12:00:01Z"}, True),
+        ({"originalTimestamp": "2270-01-01"}, True),
+        ({"timestamp": "2026-03-01T12:00:01Z", "sentAt": "2026-03-01T12:00:02Z"}, False),
+        ({"timestamp": "2026-03-01T11:00:01Z", "sentAt": "2026-03-01T11:00:00Z"}, True),
+        ({"timestamp": "2026-03-01T11:00:01Z", "originalTimestamp": "x", "sentAt": "2026-03-01T11:00:00Z"}, False),
+    ],
+)
+def test_a_time_that_was_clamped_is_told(body: dict[str, Any], is_future: bool) -> None:
+    assert is_from_the_future(body, NOW) is is_future
+    assert (happened_at(body, read_instant(body.get("sentAt")), NOW) == NOW) or not is_future
 
 
 @given(instants, st.none() | instants, instants)
