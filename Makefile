@@ -55,12 +55,13 @@ test-long: ## Run every test, with many more generated examples and the long one
 	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: check
-check: ## Check style, types and the walls between floors and rooms
+check: ## Check style, types, the walls between floors and rooms, and that the reference is fresh
 	$(SETUP) dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; echo "make format mends that" >&2; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/cdp docs --check
 
 .PHONY: format
 format: ## Format the code and mend what can be mended
@@ -68,10 +69,16 @@ format: ## Format the code and mend what can be mended
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+.PHONY: docs
+docs: ## Write the generated pages of docs/reference anew
+	$(SETUP) dev
+	@$(BIN)/cdp docs
+
 .PHONY: bench
 bench: ## Measure ingest, segments and erasure, each beside its baseline
 	$(SETUP) dev
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@set -e; for name in ingest segment erase; do \
+		echo; echo "== benchmarks/$$name.py"; $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
 
 .PHONY: lock
 lock: ## Make the lock files anew from the requirements-*.in files
