@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cdp.access import store_policy
 from cdp.flows.house import House
 from cdp.flows.ingest_write import MESSAGE_PLACE
 from cdp.flows.people import find_identifiers, open_identifiers, unknown_profile
-from cdp.identity import store, store_map
+from cdp.identity import store, store_edges, store_map
 from cdp.identity.explain import path_between, refusals_between
 from cdp.identity.model import Identifier
 from cdp.identity.partition import Difference, difference
@@ -180,9 +181,18 @@ class _Messages:
             keys, MESSAGE_PLACE, [Item(row.anchor_id, row.sequence, row.message_sealed) for row in rows]
         )
         self._ids = {row.sequence: value for row, value in zip(rows, opened, strict=True)}
+        self._edges = store_edges.edges_of(tx, set(sequences) - self._rows.keys())
+        self._policies = store_policy.policies(tx) if self._edges else []
 
     def of(self, sequence: int) -> tuple[str | None, datetime, str]:
-        """Message id, instant and policy fingerprint of one step."""
+        """Message id, instant and policy fingerprint of one step; a row of a link table has no message."""
+        if sequence in self._edges:
+            _, at = self._edges[sequence]
+            return (
+                None,
+                at,
+                next((each.fingerprint.hex() for each in reversed(self._policies) if each.applied_at <= at), ""),
+            )
         row = self._rows[sequence]
         message_id = self._ids[sequence]
         return (

@@ -4,7 +4,7 @@ All three replay recorded steps and write the map that the replay gives, so what
 what a world without the link, or with the other rules, would hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -112,9 +112,7 @@ def rebuild(house: House, *, actor: str = "operator") -> Rebuilt:
 def _replayed(tx: Transaction, house: House, one: int, other: int, *, kind: str, actor: str, dry_run: bool) -> Unmerged:
     now = house.clock.now()
     generation = store.generation(tx)
-    closure = store_map.closure(tx, [one, other], through_shared=True)
-    run = _replay(tx, house.policy, closure)
-    touched = _write(tx, house, run, closure, now, before=store_map.owners(tx, list(closure.types)))
+    touched = replay_around(tx, house, [one, other], now)
     owners = store.owners_of(tx, [one, other])
     here, there = owners.get(one), owners.get(other)
     held = here or there
@@ -139,6 +137,16 @@ def _replayed(tx: Transaction, house: House, one: int, other: int, *, kind: str,
         sever=None if there is None else show(tx, house, there),
         other_profiles=len(touched - {here, there}),
     )
+
+
+def replay_around(tx: Transaction, house: House, identifier_ids: Sequence[int], now: datetime) -> set[int]:
+    """Make the map of everything that hangs together with these identifiers what its recorded steps give.
+
+    The caller holds the exclusive lock and advances the generation. Gives the living profiles concerned.
+    """
+    closure = store_map.closure(tx, identifier_ids, through_shared=True)
+    run = _replay(tx, house.policy, closure)
+    return _write(tx, house, run, closure, now, before=store_map.owners(tx, list(closure.types)))
 
 
 def _replay(tx: Transaction, policy: Policy, closure: store_map.Closure) -> Run:
