@@ -1,4 +1,4 @@
-"""The journey of what has expired: months of events are dropped, statements, buckets and message ids are deleted.
+"""The journey of what has expired: months of events are dropped, other rows are deleted in chunks.
 
 Reads ignore a row from its expiry on; the sweep takes it away within 31 days. Each month and each chunk is a
 transaction of its own, so a killed sweep leaves nothing half done, and the next one goes on.
@@ -7,20 +7,25 @@ transaction of its own, so a killed sweep leaves nothing half done, and the next
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from cdp.audit import store as audit_store
+from cdp.audit import store_sweep as audit_sweep
 from cdp.behavior import store_sweep
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.retention import horizon, is_month_over
 from cdp.behavior.store_sweep import Partition
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
+from cdp.destinations import store_sweep as destinations_sweep
 from cdp.flows.desk import Desk
 from cdp.flows.hold import hold_events
 from cdp.flows.verdicts import project_traits
 from cdp.identity import store as identity_store
 from cdp.kit.db import Transaction, is_conflict
-from cdp.policy.model import After, Policy, PropertyType, RetentionClass
+from cdp.policy.model import After, KeepRule, Policy, PropertyType, RetentionClass
+from cdp.rights import store_sweep as rights_sweep
+from cdp.segments import store_sweep as segments_sweep
 
 CHUNK_ROWS_MAX = 10_000
 
@@ -28,6 +33,10 @@ EVENTS = "behavior.event"
 BUCKETS = "behavior.bucket"
 TRAITS = "behavior.trait"
 MESSAGES = "behavior.duplicate"
+CHANGES = "segments.membership_change"
+DELIVERIES = "destinations.outbox"
+REQUESTS = "rights.request"
+FACTS = "audit.fact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,16 @@ class Expired:
     rows: int
     reason: str
     part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chore:
+    """Rows of one table that end by age: how many are due, and taking up to so many of them away."""
+
+    table: str
+    reason: str
+    due: Callable[[Transaction], int]
+    take: Callable[[Transaction, int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +129,10 @@ def _sweep_month(desk: Desk, partition: Partition, rows: int, now: datetime, row
 
 def _sweep_rows(desk: Desk, now: datetime, rows_max: int) -> list[Expired]:
     """Delete expired rows chunk by chunk, and log how many there were."""
-    chores: list[tuple[str, str, Callable[[Transaction], int]]] = [
-        (TRAITS, desk.policy.retention.traits.reason, lambda tx: _sweep_traits(tx, desk, now, rows_max)),
-        (BUCKETS, _BUCKETS_REASON, lambda tx: _sweep_buckets(tx, desk, now, rows_max)),
-        (MESSAGES, _MESSAGES_REASON, lambda tx: store_sweep.delete_expired_messages(tx, now.date(), rows_max)),
+    lines = [
+        Expired(chore.table, "delete", sum(_chunks(desk, chore, rows_max)), chore.reason)
+        for chore in _chores(desk, now)
     ]
-    lines = [Expired(table, "delete", sum(_chunks(desk, chore, rows_max)), reason) for table, reason, chore in chores]
     tally = {line.table: line.rows for line in lines if line.rows}
     if tally:
         with desk.database.transaction() as tx:
@@ -123,19 +140,67 @@ def _sweep_rows(desk: Desk, now: datetime, rows_max: int) -> list[Expired]:
     return lines
 
 
-def _chunks(desk: Desk, chore: Callable[[Transaction], int], rows_max: int) -> Iterator[int]:
+def _rows_due(tx: Transaction, desk: Desk, now: datetime) -> list[Expired]:
+    """What `_sweep_rows` would delete."""
+    return [Expired(chore.table, "delete", chore.due(tx), chore.reason) for chore in _chores(desk, now)]
+
+
+def _chunks(desk: Desk, chore: _Chore, rows_max: int) -> Iterator[int]:
     """The rows of each chunk, a transaction each, until one comes back short."""
     rows = rows_max
     while rows >= rows_max:
         with desk.database.transaction() as tx:
-            rows = chore(tx)
+            rows = chore.take(tx, rows_max)
         yield rows
 
 
-def _sweep_traits(tx: Transaction, desk: Desk, now: datetime, rows_max: int) -> int:
+def _chores(desk: Desk, now: datetime) -> list[_Chore]:
+    """Everything but events that ends by age."""
+    policy, today = desk.policy, now.date()
+    rules = policy.retention
+
+    def aged(
+        table: str,
+        rule: KeepRule,
+        due: Callable[[Transaction, datetime], int],
+        take: Callable[[Transaction, datetime, int], int],
+    ) -> _Chore:
+        expired_at = horizon(now, rule.keep_for_days)
+        return _Chore(
+            table, rule.reason, lambda tx: due(tx, expired_at), lambda tx, rows_max: take(tx, expired_at, rows_max)
+        )
+
+    return [
+        aged(TRAITS, rules.traits, store_sweep.count_expired_traits, partial(_take_traits, desk, now)),
+        _Chore(
+            BUCKETS,
+            _BUCKETS_REASON,
+            lambda tx: store_sweep.count_uncounted_buckets(tx, compile_traits(policy, bits_of(tx)), now),
+            lambda tx, rows_max: store_sweep.delete_uncounted_buckets(
+                tx, compile_traits(policy, bits_of(tx)), now, rows_max
+            ),
+        ),
+        _Chore(
+            MESSAGES,
+            _MESSAGES_REASON,
+            lambda tx: store_sweep.count_expired_messages(tx, today),
+            lambda tx, rows_max: store_sweep.delete_expired_messages(tx, today, rows_max),
+        ),
+        aged(CHANGES, rules.memberships, segments_sweep.count_expired_changes, segments_sweep.delete_expired_changes),
+        aged(
+            DELIVERIES,
+            rules.deliveries,
+            destinations_sweep.count_expired_deliveries,
+            destinations_sweep.delete_expired_deliveries,
+        ),
+        aged(REQUESTS, rules.requests, rights_sweep.count_expired_requests, partial(_take_requests, desk)),
+        aged(FACTS, rules.audit_salts, audit_sweep.count_expired_facts, audit_sweep.delete_expired_facts),
+    ]
+
+
+def _take_traits(desk: Desk, now: datetime, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
     """Delete expired statements, and let the projections follow."""
     identity_store.lock_exclusive(tx)
-    expired_at = horizon(now, desk.policy.retention.traits.keep_for_days)
     anchors = store_sweep.delete_expired_traits(tx, expired_at, rows_max)
     if anchors:
         profiles = store_sweep.profiles_of_anchors(tx, anchors)
@@ -143,22 +208,11 @@ def _sweep_traits(tx: Transaction, desk: Desk, now: datetime, rows_max: int) -> 
     return len(anchors)
 
 
-def _sweep_buckets(tx: Transaction, desk: Desk, now: datetime, rows_max: int) -> int:
-    return store_sweep.delete_uncounted_buckets(tx, compile_traits(desk.policy, bits_of(tx)), now, rows_max)
-
-
-def _rows_due(tx: Transaction, desk: Desk, now: datetime) -> list[Expired]:
-    """What `_sweep_rows` would delete."""
-    rule = desk.policy.retention.traits
-    plan = compile_traits(desk.policy, bits_of(tx))
-    traits = store_sweep.count_expired_traits(tx, horizon(now, rule.keep_for_days))
-    buckets = store_sweep.count_uncounted_buckets(tx, plan, now)
-    messages = store_sweep.count_expired_messages(tx, now.date())
-    return [
-        Expired(TRAITS, "delete", traits, rule.reason),
-        Expired(BUCKETS, "delete", buckets, _BUCKETS_REASON),
-        Expired(MESSAGES, "delete", messages, _MESSAGES_REASON),
-    ]
+def _take_requests(desk: Desk, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
+    """Delete old requests with the key that sealed what they named."""
+    requests = rights_sweep.delete_expired_requests(tx, expired_at, rows_max)
+    desk.vault.shred(tx, requests)
+    return len(requests)
 
 
 def _month_line(policy: Policy, partition: Partition, rows: int) -> Expired:

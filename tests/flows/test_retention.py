@@ -256,3 +256,61 @@ def test_severing_counts_what_enough_people_share(database: Database, tmp_path: 
         left = tx.bulk("SELECT month, plain ->> 'revenue', events FROM behavior.severed")
     assert left == [(datetime(2026, 6, 1).date(), "10", 3)]
     assert events(office) == 0
+
+
+def test_old_changes_of_membership_end(office: Office) -> None:
+    with office.desk.database.transaction() as tx:
+        tx.bulk(
+            "INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at) "
+            "SELECT 1, 'vip', 1, 'entered', %(now)s::timestamptz + make_interval(days => n) FROM generate_series(0, 3) n",
+            {"now": NOON},
+        )
+    office.later(days=396)
+    assert rows(run(office, dry_run=True)) == rows(run(office, rows_max=1)) == {"segments.membership_change": 2}
+    assert office.town.one("SELECT count(*) FROM segments.membership_change") == 2
+
+
+def test_old_deliveries_end(office: Office) -> None:
+    with office.desk.database.transaction() as tx:
+        tx.bulk(
+            "INSERT INTO destinations.outbox (destination, kind, body, created_at, due_at) "
+            "SELECT 'mail', 'member', '{}', at, at FROM unnest(%(at)s::timestamptz[]) at",
+            {"at": [NOON, NOON + timedelta(days=2)]},
+        )
+    office.later(days=1095)
+    assert rows(run(office, dry_run=True)) == rows(run(office, rows_max=1)) == {"destinations.outbox": 1}
+    assert office.town.one("SELECT count(*) FROM destinations.outbox") == 1
+
+
+def test_old_requests_end_and_suppressions_stay(office: Office) -> None:
+    office.town.send(ADA)
+    office.erase(("user_id", "ada"))
+    suppressions = office.town.one("SELECT count(*) FROM rights.suppression")
+    assert suppressions > 0
+    office.later(days=730)
+    assert "rights.request" not in rows(run(office))
+    office.later(days=2)
+    assert rows(run(office, dry_run=True))["rights.request"] == rows(run(office))["rights.request"] == 1
+    for table in ("request", "step", "request_identifier"):
+        assert office.town.one(f"SELECT count(*) FROM rights.{table}") == 0
+    assert office.town.one("SELECT count(*) FROM rights.suppression") == suppressions
+
+
+def test_open_requests_never_end_by_age(office: Office) -> None:
+    office.town.send(ADA)
+    office.ask("erasure", ("user_id", "ada"))
+    office.later(days=2000)
+    run(office)
+    assert office.town.one("SELECT count(*) FROM rights.request") == 1
+
+
+def test_old_salts_end_and_leaves_stay(office: Office) -> None:
+    office.town.send(ADA)
+    office.sequence()
+    leaves = office.town.one("SELECT count(*) FROM audit.entry")
+    facts = office.town.one("SELECT count(*) FROM audit.fact")
+    office.later(days=1828)
+    assert rows(run(office, dry_run=True))["audit.fact"] == facts
+    assert rows(run(office))["audit.fact"] >= facts
+    assert office.town.one("SELECT min(recorded_at) FROM audit.fact") == office.town.clock.now()
+    assert office.town.one("SELECT count(*) FROM audit.entry") >= leaves
