@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from cdp.audit import store as audit_store
@@ -50,28 +51,19 @@ def replay(desk: Desk, now: datetime) -> Replayed:
     Faults: `replay_file_foreign`, `replay_file_damaged`.
     """
     counts: Counter[str] = Counter()
-    while True:
+    with desk.database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
+        store_replay.open_replay(tx, desk.replay)
+        waiting = desk.replay.lines_after(store_replay.followed(tx))
+    while lines := list(islice(waiting, _LINES_MAX)):
         with desk.database.transaction() as tx:
             identity_store.lock_exclusive(tx)
-            store_replay.open_replay(tx, desk.replay)
-            lines = _next(tx, desk)
-            if not lines:
-                break
             _tell(tx, desk, lines, counts, now)
             store_replay.follow(tx, lines[-1].number)
             identity_store.advance(tx, changed=True)
             audit_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
         desk.vault.forget_all()
     return Replayed(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
-
-
-def _next(tx: Transaction, desk: Desk) -> list[Numbered]:
-    lines = []
-    for line in desk.replay.lines_after(store_replay.followed(tx)):
-        lines.append(line)
-        if len(lines) == _LINES_MAX:
-            break
-    return lines
 
 
 def _tell(tx: Transaction, desk: Desk, lines: Sequence[Numbered], counts: Counter[str], now: datetime) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.clock import parse_instant
@@ -21,6 +21,8 @@ from cdp.kit.errors import Fault
 
 FORMAT: Final = "cdp/replay@v1"
 FILE_ID_BYTES: Final = 16
+
+_BLOCK_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,17 @@ class ReplayFile:
 
     def file_id(self) -> bytes | None:
         """The random id in the first line, None while there is no file."""
-        for entry in self._entries(0):
-            if entry.get("format") != FORMAT:
-                raise _damaged(self.path)
-            return bytes.fromhex(entry["file"])
-        return None
+        try:
+            with self.path.open("rb") as file:
+                first = file.readline()
+        except FileNotFoundError:
+            return None
+        if not first.endswith(b"\n"):
+            return None
+        entry = _parsed(first, self.path)
+        if entry.get("format") != FORMAT:
+            raise _damaged(self.path)
+        return bytes.fromhex(entry["file"])
 
     def begin(self, file_id: bytes) -> None:
         """Make the file, when there is none, and let it say which one it is."""
@@ -91,37 +99,32 @@ class ReplayFile:
 
     def lines_after(self, number: int) -> Iterator[Numbered]:
         """The lines with a higher number, as they were written."""
-        for entry in self._entries(0):
+        for entry in self._entries():
             if entry.get("n", 0) > number:
                 yield _read(entry, self.path)
 
     def last_number(self) -> int:
-        """The highest number in the file, 0 when it has none."""
-        for entry in self._entries(self._read_bytes):
-            self._last_number = max(self._last_number, entry.get("n", 0))
-        self._read_bytes = len(self._whole(0))
+        """The highest number in the file, 0 when it has none; reads only what was added since it was last asked."""
+        added = self._whole(self._read_bytes)
+        for text in added.splitlines():
+            self._last_number = max(self._last_number, _parsed(text, self.path).get("n", 0))
+        self._read_bytes += len(added)
         return self._last_number
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         is_new = not self.path.exists()
         block = b"".join(canonical_json(entry) + b"\n" for entry in entries)
-        with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-            file.truncate(len(self._whole(0)))
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            file.seek(_whole_bytes(file))
+            file.truncate()
             file.write(block)
             file.flush()
             os.fsync(file.fileno())
         if is_new:
             _sync_folder(self.path.parent)
 
-    def _entries(self, offset: int) -> Iterator[dict[str, Any]]:
-        for text in self._whole(offset).splitlines():
-            try:
-                entry = json.loads(text)
-            except ValueError:
-                raise _damaged(self.path) from None
-            if not isinstance(entry, dict):
-                raise _damaged(self.path)
-            yield entry
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        return (_parsed(text, self.path) for text in self._whole(0).splitlines())
 
     def _whole(self, offset: int) -> bytes:
         """The file from an offset, without a last line that lacks its end: that was never answered for."""
@@ -132,6 +135,29 @@ class ReplayFile:
         except FileNotFoundError:
             return b""
         return content[: content.rfind(b"\n") + 1]
+
+
+def _whole_bytes(file: IO[bytes]) -> int:
+    """The length of a file up to the end of its last whole line; looks at its end only."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - _BLOCK_BYTES)
+        file.seek(begin)
+        found = file.read(end - begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0
+
+
+def _parsed(text: bytes, path: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        raise _damaged(path) from None
+    if not isinstance(entry, dict):
+        raise _damaged(path)
+    return entry
 
 
 def _shape(line: Line) -> dict[str, Any]:
