@@ -61,14 +61,3 @@ def is_outgrown(landmark_at: datetime, now: datetime, half_life_days: float) -> 
 def landmark_for(now: datetime) -> datetime:
     """The landmark to begin with: the start of the day."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def threshold(value: float, landmark_at: datetime, now: datetime, half_life_days: float) -> float:
-    """The stored sum at which the decayed value now equals `value`: comparisons need no arithmetic per row.
-
-    Infinite when no double is as large; callers then have an outgrown landmark.
-    """
-    exponent = half_lives(landmark_at, now, half_life_days)
-    if exponent > 1000:
-        return float("inf") if value > 0 else -float("inf") if value < 0 else 0.0
-    return value * power_of_two(exponent)

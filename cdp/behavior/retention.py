@@ -56,7 +56,7 @@ def horizon(now: datetime, keep_for_days: int) -> datetime:
 
 def is_expired(occurred_at: datetime, keep_for_days: int, now: datetime) -> bool:
     """True when an event of a class with this keep_for_days is no longer read, and a new one is refused."""
-    return occurred_at <= horizon(now, keep_for_days)
+    return expires_at(occurred_at, keep_for_days) <= now
 
 
 def first_counted_day(now: datetime, window_days: int) -> date:

@@ -64,18 +64,6 @@ def test_powers_of_two_are_exact_enough(exponent: float) -> None:
     assert math.log2(decay.power_of_two(exponent)) == pytest.approx(exponent, abs=1e-9)
 
 
-@given(value=st.floats(min_value=-1e6, max_value=1e6), landmark=st.floats(min_value=0, max_value=400))
-def test_a_threshold_compares_stored_sums(value: float, landmark: float) -> None:
-    stored = decay.threshold(value, ago(landmark), NOW, 30)
-    assert decay.value_at(stored, ago(landmark), NOW, 30) == pytest.approx(value, rel=1e-9, abs=1e-100)
-
-
-def test_a_threshold_beyond_doubles_is_infinite() -> None:
-    assert decay.threshold(1, ago(11), NOW, 0.01) == math.inf
-    assert decay.threshold(-1, ago(11), NOW, 0.01) == -math.inf
-    assert decay.threshold(0, ago(11), NOW, 0.01) == 0
-
-
 def test_a_clock_that_was_set_back_raises_nothing() -> None:
     assert decay.is_outgrown(NOW + timedelta(days=501), NOW, 1)
     assert decay.value_at(0.0, NOW + timedelta(days=5000), NOW, 1) == 0
