@@ -63,6 +63,7 @@ def test_gzip_is_recognized_without_its_header() -> None:
 @pytest.mark.parametrize(
     "sent",
     [b"{}", gzip.compress(b"some content")[:-4], b"\x1f\x8b", gzip.compress(b"x") + b"rest", zlib.compress(b"x")],
+    ids=["plain", "cut short", "header only", "more after the end", "zlib"],
 )
 def test_what_is_not_gzip_or_cut_short_is_refused(sent: bytes) -> None:
     assert read([sent]) == "malformed_gzip"
