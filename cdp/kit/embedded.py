@@ -90,7 +90,9 @@ class EmbeddedPostgres:
         if self._place is None or self._socket is None:
             raise Fault("database_not_started", "The embedded database is not running", "Start it first.", status=500)
         password = quote(self._place.read_passwords()[role], safe="")
-        return f"postgresql+psycopg://{role}:{password}@/{database}?host={quote(str(self._socket), safe='/')}"
+        host = quote(str(self._socket), safe="/")
+        # The password is proven and never sent, whoever listens on the socket.
+        return f"postgresql+psycopg://{role}:{password}@/{database}?host={host}&require_auth=scram-sha-256"
 
     def start(self) -> str:
         """Start the server, making its database first when there is none, and return `url`."""
