@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from cdp.segments import ast, compile_events
 from cdp.segments.catalogue import Catalogue
 from cdp.segments.compile_scope import Ground, Shared, names_in
-from cdp.segments.compile_values import Boolean, Column, plain, test
+from cdp.segments.compile_values import Boolean, Column, holds_for, plain, test
 from cdp.segments.explain import parts_of
 from cdp.segments.interpret import sample_threshold
 
@@ -55,8 +55,6 @@ def compile_segment(
     def scope() -> _Scope:
         return _Scope(Shared(catalogue, ground, now, ids), purpose)
 
-    found = scope()
-    is_in = found.condition(condition, may_be_null=True)
     chosen = scope()
     is_chosen = chosen.condition(condition, may_be_null=True)
     pseudonym = chosen.people.c.reader_pseudonym
@@ -66,7 +64,7 @@ def compile_segment(
 
     return Compiled(
         parts,
-        found.statement(found.people.c.profile_id).where(is_in),
+        scope().members(condition),
         pseudonyms,
         _funnel(scope(), condition, parts),
         _verdicts(scope(), condition, parts),
@@ -89,17 +87,25 @@ class _Scope:
         self._frames: dict[str, tuple[tuple[compile_events.Measured, ...], CTE]] = {}
         self._computed: dict[str, tuple[CTE, Column]] = {}
 
+        self._source: CTE = self.people
+
+    def members(self, condition: ast.Condition) -> Select[tuple[int]]:
+        """The ids of those for whom the condition is true."""
+        is_in = self.condition(condition, may_be_null=True, source=_source_for(condition))
+        return self.statement(self._source.c.profile_id).where(is_in)
+
     def statement(self, *columns: ColumnElement[Any]) -> Select[Any]:
-        """Select from the projection and every frame that the conditions asked for."""
-        source: Any = self.people
+        """Select from the source and every frame that the conditions asked for."""
+        joined: Any = self._source
         frames = [frame for _, frame in self._frames.values()] + [frame for frame, _ in self._computed.values()]
         for frame in frames:
-            source = source.outerjoin(frame, frame.c.profile_id == self.people.c.profile_id)
-        return select(*columns).select_from(source)
+            if frame is not self._source:
+                joined = joined.outerjoin(frame, frame.c.profile_id == self._source.c.profile_id)
+        return select(*columns).select_from(joined)
 
-    def condition(self, node: ast.Condition, *, may_be_null: bool) -> Boolean:
+    def condition(self, node: ast.Condition, *, may_be_null: bool, source: str | None = None) -> Boolean:
         """The condition in SQL; the frames of all its values are gathered first."""
-        self.gather(node)
+        self.gather(node, source)
         return self.read(node, may_be_null=may_be_null)
 
     def read(self, node: ast.Condition, *, may_be_null: bool) -> Boolean:
@@ -125,7 +131,7 @@ class _Scope:
                 return test(node, self._value(node.value), self.shared, may_be_null=may_be_null)
 
     def _among(self, found: CTE) -> Boolean:
-        return exists().where(found.c.profile_id == self.people.c.profile_id)
+        return exists().where(found.c.profile_id == self._source.c.profile_id)
 
     def _segment(self, key: str) -> CTE:
         """The members of another segment, under its own purpose."""
@@ -133,24 +139,23 @@ class _Scope:
         if key not in known:
             definition = self.shared.catalogue.segments[key]
             other = _Scope(self.shared, definition.purpose)
-            is_in = other.condition(definition.condition, may_be_null=True)
-            statement = other.statement(other.people.c.profile_id).where(is_in)
-            known[key] = statement.cte(self.shared.name("segment"))
+            known[key] = other.members(definition.condition).cte(self.shared.name("segment"))
         return known[key]
 
     def _sampled(self, threshold: int, seed: str) -> Boolean:
         """The hash of a random id: the same in every evaluation, and nothing that a person could choose."""
         if threshold >= 2**64:
             return true()
-        text = func.concat(self.people.c.profile_id, ":", seed)
+        text = func.concat(self._source.c.profile_id, ":", seed)
         bound = func.decode(literal(threshold.to_bytes(8, "big").hex()), "hex")
         sampled: Boolean = func.sha256(func.convert_to(text, "UTF8")) < bound
         return sampled
 
-    def gather(self, condition: ast.Condition) -> None:
+    def gather(self, condition: ast.Condition, source: str | None = None) -> None:
         """One frame for each event name of which a value is asked, with all that the condition asks of it.
 
-        A name of which is only asked whether it happened needs no frame.
+        A name of which is only asked whether it happened needs no frame. `source` names the event without which nobody
+        is in: its frame, which holds permitted profiles only, takes the place of the projection.
         """
         wanted: dict[str, dict[compile_events.Measured, None]] = {}
         for node in ast.walk(condition):
@@ -162,8 +167,10 @@ class _Scope:
                 self._computed[node.name] = compile_events.computed(node.name, trait, self.purpose, self.shared)
         for name, values in wanted.items():
             if not all(isinstance(value, ast.Did) for value in values):
-                measures = tuple(values)
-                self._frames[name] = (measures, compile_events.measured(measures, self.purpose, self.shared))
+                measures, is_source = tuple(values), name == source
+                frame = compile_events.measured(measures, self.purpose, self.shared, is_source=is_source)
+                self._frames[name] = (measures, frame)
+                self._source = frame if is_source else self._source
 
     def _measured(self, node: compile_events.Measured) -> Column:
         measures, frame = self._frames[node.events.name]
@@ -192,6 +199,32 @@ class _Scope:
                 return self._measured(node)
             case _:
                 assert_never(node)
+
+
+def _source_for(condition: ast.Condition) -> str | None:
+    """An event whose frame alone can answer: nobody without it is in, and nothing of the projection is asked."""
+    if any(isinstance(node, ast.Trait) for node in ast.walk(condition)):
+        return None
+    return min(_required(condition), default=None)
+
+
+def _required(condition: ast.Condition) -> frozenset[str]:
+    """The events of which a value is asked and without which the condition cannot be true."""
+    match condition:
+        case ast.And(terms):
+            return frozenset().union(*map(_required, terms))
+        case ast.Or(terms):
+            first, *others = map(_required, terms)
+            return first.intersection(*others)
+        case ast.Not() | ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
+            return frozenset()
+        case _:
+            value = condition.value
+            if not isinstance(value, ast.Aggregate):
+                return frozenset()
+            is_zero = isinstance(value, ast.Count | ast.Sum)
+            can_be_zero = is_zero and (isinstance(condition, ast.Exists | ast.Known) or holds_for(condition, 0))
+            return frozenset() if can_be_zero else frozenset({value.events.name})
 
 
 def _verdicts(scope: _Scope, condition: ast.Condition, parts: tuple[ast.Condition, ...]) -> Select[Any]:

@@ -92,7 +92,7 @@ def test(node: ast.Test, column: Column, shared: Shared, *, may_be_null: bool) -
     """
     if isinstance(node, ast.Exists | ast.Known):
         return true() if column.of_nothing is not None else column.expression.is_not(None)
-    strict = may_be_null and column.of_nothing is not None and not _holds_for(node, column.of_nothing)
+    strict = may_be_null and column.of_nothing is not None and not holds_for(node, column.of_nothing)
     value = column.expression if strict else column.settled
     match node:
         case ast.Compare(_, operator, bound):
@@ -113,7 +113,7 @@ def test(node: ast.Test, column: Column, shared: Shared, *, may_be_null: bool) -
             raise ValueError("percentile, zscore and quantile are refused by the checks")
 
 
-def _holds_for(node: ast.Test, number: int) -> bool:
+def holds_for(node: ast.Test, number: int) -> bool:
     """Whether a test of numbers is true for this number."""
     match node:
         case ast.Compare(_, operator, ast.Number(bound)):
