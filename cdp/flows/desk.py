@@ -1,9 +1,10 @@
 """The rights desk: what every journey of a subject request needs, and the questions all of them ask."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cdp.behavior.rules import compile_plan, vocabularies_of
 from cdp.flows.house import House
 from cdp.flows.people import find_identifiers, open_identifiers
 from cdp.identity.model import Identifier
@@ -24,17 +25,21 @@ REPLAY_FILE = "replay.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One per process. `replay` is the replay file of CDP_HOME."""
+    """One per process. `replay` is the replay file of CDP_HOME; `vocabularies` names, by event and property, those that
+    hold terms.
+    """
 
     database: Database
     vault: Vault
     policy: Policy
     replay: ReplayFile
+    vocabularies: Mapping[str, Mapping[str, str]]
 
 
 def desk_of(house: House, home: Path) -> Desk:
     """The desk of a house whose home folder is `home`."""
-    return Desk(house.database, house.vault, house.policy, ReplayFile(home / REPLAY_FILE))
+    vocabularies = vocabularies_of(compile_plan(house.policy.events))
+    return Desk(house.database, house.vault, house.policy, ReplayFile(home / REPLAY_FILE), vocabularies)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,14 @@ class Carried:
 
 @dataclass(slots=True)
 class _Work:
-    """One transaction of an erasure."""
+    """One transaction of an erasure; `hidden` are the pseudonyms to suppress."""
 
     tx: Transaction
     desk: Desk
     request: Request
     person: Person
     scope: Scope
+    hidden: list[bytes]
     now: datetime
 
 
@@ -92,7 +93,8 @@ def _advance(desk: Desk, request_id: int, now: datetime, rows_max: int) -> tuple
         if request.status is Status.FULFILLED:
             return Carried(request, tuple(store.steps(tx, request_id).values()), request.waiting), frozenset()
         person = find_person(tx, desk, request)
-        work = _Work(tx, desk, _started(request, now), person, person.scope(request_id), now)
+        hidden = barrier_of(tx, desk, person)
+        work = _Work(tx, desk, _started(request, now), person, person.scope(request_id), hidden, now)
         if request.status is not Status.IN_PROGRESS:
             _begin(work, plan)
         if _erase_chunks(work, plan, rows_max):
@@ -118,8 +120,7 @@ def _begin(work: _Work, plan: tuple[Step, ...]) -> None:
     store.change_request(work.tx, work.request)
     steps = [(step.position, StepCount(step.table, step.verb, 0, step.reason)) for step in plan]
     store.add_steps(work.tx, work.request.request_id, steps)
-    barrier = barrier_of(work.tx, work.desk, work.person)
-    store.raise_barrier(work.tx, work.request.request_id, barrier, work.now)
+    store.raise_barrier(work.tx, work.request.request_id, work.hidden, work.now)
     identity_store.advance(work.tx, changed=True)
 
 
@@ -162,15 +163,14 @@ def _erase_chunk(
 def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
     """The last transaction: the notices, the map, the keys, the suppression, the replay line, and the fact of it all."""
     tx, desk, request = work.tx, work.desk, work.request
-    hidden = barrier_of(tx, desk, work.person)
     until = _suppressed_until(work)
     notified = destinations_store.notify_erasure(tx, work.scope.profiles, request.outward_id, work.now)
     final = [step for step in plan if step.is_final]
     touched = {step.position: _erase_final(work, step) for step in final}
     store.advance_steps(tx, request.request_id, touched, list(touched), work.now)
     _repair(work)
-    store.suppress(tx, hidden, work.now, until)
-    store_replay.append(tx, desk.replay, [_line(work, hidden, until)], work.now)
+    store.suppress(tx, work.hidden, work.now, until)
+    store_replay.append(tx, desk.replay, [_line(work, until)], work.now)
     steps = tuple(store.steps(tx, request.request_id).values())
     outcome = Outcome(
         steps=steps,
@@ -178,7 +178,7 @@ def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
         anchors=len(work.scope.anchors),
         profiles=len(work.scope.profiles),
         keys_shredded=next(each.rows for each in steps if each.table == _KEYS),
-        suppressed=len(hidden),
+        suppressed=len(work.hidden),
         suppressed_until=until,
         recipients=notified.recipients,
         holds=_holds(work, steps),
@@ -188,12 +188,12 @@ def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
     _close(work, outcome)
 
 
-def _line(work: _Work, hidden: list[bytes], until: datetime | None) -> Erased:
+def _line(work: _Work, until: datetime | None) -> Erased:
     return Erased(
         identifiers=tuple(sorted(work.scope.identifiers)),
         anchors=tuple(sorted(work.scope.anchors)),
         profiles=tuple(sorted(work.scope.profiles)),
-        pseudonyms=tuple(sorted(hidden)),
+        pseudonyms=tuple(sorted(work.hidden)),
         until=until,
     )
 

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from cdp.access import store as access_store
-from cdp.behavior.rules import compile_plan, vocabularies_of
 from cdp.behavior.store_terms import texts_of
 from cdp.consent import store_projection
 from cdp.flows.desk import Desk, find_person, values_by_id
@@ -57,7 +56,7 @@ def _words(tx: Transaction, desk: Desk, scope: Scope, found: Mapping[str, Rows])
         vault=desk.vault,
         keys=desk.vault.keys_for(tx, scope.subjects),
         terms=texts_of(tx, numbers_in(found)),
-        vocabularies=vocabularies_of(compile_plan(desk.policy.events)),
+        vocabularies=desk.vocabularies,
         sources={int(each.source.source_id): each.source.name for each in access_store.sources(tx)},
         masks=store_projection.bits_of(tx),
         segments=store_export.segment_texts(tx, {row["key"] for row in found.get("segments.membership_change", ())}),

@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 
 from cdp.behavior.model import NO_NAME, Term
-from cdp.behavior.rules import compile_plan, vocabularies_of
 from cdp.behavior.store import EVENT
 from cdp.behavior.store_events import revived
 from cdp.behavior.store_terms import texts_of
@@ -89,7 +88,7 @@ def _words(tx: Transaction, desk: Desk, rows: Sequence[Row]) -> _Words:
     numbers = {row["name_id"] for row in rows} - {NO_NAME}
     for row in rows:
         numbers.update(value for value in (row["plain"] or {}).values() if type(value) is int and 0 < value < 2**31)
-    return _Words(texts_of(tx, numbers), vocabularies_of(compile_plan(desk.policy.events)))
+    return _Words(texts_of(tx, numbers), desk.vocabularies)
 
 
 def _keep_until(desk: Desk, row: Row) -> datetime:
