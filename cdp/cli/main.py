@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 
 COMMANDS: Final = {
     "serve": Entry("serving", "Run API, pages and worker; the embedded database with them"),
+    "demo": Entry("demo", "Replay real orders, then walk from consent to a provable erasure"),
     "worker": Entry("serving", "Run the worker alone, beside services on a database of yours"),
     "migrate": Entry("serving", "Bring the database's schema up to date"),
     "source": Entry("sources", "Create and list sources: who may send messages"),

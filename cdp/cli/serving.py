@@ -12,19 +12,32 @@ from cdp.kit.logs import start_logging
 @click.command()
 @click.option("--host", help="The address to listen on. Default: CDP_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 for any free one. Default: CDP_PORT, or 8000.")
+@click.option("--no-demo", is_flag=True, help="Do not show the demonstration at the first start.")
 @command("cdp serve", "cdp serve --port 9000", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp serve --host 0.0.0.0")
-def serve(host: str | None, port: int | None, screen: Screen) -> None:
+def serve(host: str | None, port: int | None, no_demo: bool, screen: Screen) -> None:
     """Run API, pages and worker until Ctrl-C.
 
     Without CDP_DATABASE_URL the database is embedded in CDP_HOME and started with it. The first start makes the keys and
-    an admin token, and says where they lie.
+    an admin token, and says where they lie; into an empty embedded database it then replays a demonstration.
     """
+    from cdp.demo.first import run_first_demo
+    from cdp.flows.access import list_sources
+    from cdp.serve import Started
     from cdp.serve import serve as serve_until_told
 
     config = settings()
     config = dataclasses.replace(config, host=host or config.host, port=config.port if port is None else port)
     start_logging(config.log_level, style="console" if is_terminal() else "json")
-    serve_until_told(config, lambda text: _say(screen, text))
+
+    def show_first(started: Started) -> None:
+        run_first_demo(config, started.url, is_empty=not list_sources(started.current.rooms.house))
+
+    shows_demo = not no_demo and not screen.is_json and config.database_url is None
+    serve_until_told(
+        config,
+        lambda text: _say(screen, text),
+        on_start=show_first if shows_demo else None,
+    )
 
 
 @click.command()

@@ -1,0 +1,176 @@
+"""What is sent: the calls of an SDK, in the three acts in which a shop would make them. Pure.
+
+Every message has an id made of what it is about, so sending it twice counts it once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from cdp.demo.orders import Calendar, Order
+from cdp.demo.people import TABLET, Person, chance, sharers
+
+Sender = Literal["shop", "web"]
+"""The shop's server, which knows who is logged in; the browser, which anybody can imitate."""
+
+_PRODUCTS: Final = (
+    ("LANTERN-101", "Candles and Lanterns", 4.95),
+    ("MUG-204", "Mugs", 2.95),
+    ("CARD-310", "Cards", 0.85),
+    ("TIN-417", "Tins and Boxes", 3.25),
+    ("BAG-522", "Bags", 1.95),
+    ("BUNTING-609", "Party", 4.65),
+    ("CLOCK-733", "Clocks", 8.50),
+    ("APRON-845", "Kitchen", 5.45),
+)
+_VISITS_AN_ORDER: Final = 0.5
+_PUTS_IN_CART: Final = 0.4
+_LETTERS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an SDK: `kind` is its method, the rest its arguments. `about` keeps a person's calls in order."""
+
+    sender: Sender
+    about: str
+    kind: Literal["track", "page"]
+    name: str
+    message_id: str
+    at: datetime
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+def joining(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
+    """Act one: people visit, answer the consent question or do not, and join."""
+    for person in people:
+        yield _view(person, person.phone, person.joined_at - timedelta(minutes=5), calendar, "first", asks=True)
+        if person.choices:
+            yield Call(
+                sender="shop",
+                about=person.customer,
+                kind="page",
+                name="Joined",
+                message_id=f"joined-{person.customer}",
+                at=calendar.at(person.joined_at),
+                user_id=person.user_id,
+                anonymous_id=person.phone,
+                properties={"category": "Account"},
+                context=_known(person, person.orders[0]) | _answers(person.choices),
+            )
+
+
+def shopping(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
+    """Act two: orders, with the browsing around them, one login on a second device, and letters to those who want them."""
+    for person in people:
+        for order in person.orders:
+            yield from _around(person, order, calendar)
+        second = person.orders[-1]
+        if person.choices:
+            at = second.local_at - timedelta(minutes=20)
+            yield _view(person, person.laptop, at, calendar, "second", asks=True)
+            yield _login(person, person.laptop, at + timedelta(minutes=2), calendar)
+        if person.choices.get("email_marketing"):
+            yield from _letters(person, calendar)
+
+
+def sharing(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
+    """Act three: two people log in on one tablet, which from then on belongs to neither."""
+    pair = sharers(people)
+    last = max(each.orders[-1].local_at for each in pair)
+    for minutes, person in enumerate(pair):
+        yield _login(person, TABLET, last + timedelta(hours=1, minutes=minutes), calendar, about=TABLET)
+
+
+def _around(person: Person, order: Order, calendar: Calendar) -> Iterator[Call]:
+    if chance(order.invoice, "visit") < _VISITS_AN_ORDER:
+        at = order.local_at - timedelta(minutes=10)
+        yield _view(person, person.phone, at, calendar, order.invoice)
+        if chance(order.invoice, "cart") < _PUTS_IN_CART:
+            yield _view(person, person.phone, at + timedelta(minutes=3), calendar, f"{order.invoice}-cart", puts=True)
+    properties = {
+        "order_id": order.invoice,
+        "revenue": order.amount,
+        "currency": "GBP",
+        "lines": order.lines,
+        "items": order.items,
+    }
+    yield Call(
+        sender="shop",
+        about=person.customer,
+        kind="track",
+        name="Order Completed",
+        message_id=f"order-{order.invoice}",
+        at=calendar.at(order.local_at),
+        user_id=person.user_id,
+        properties=properties | ({"country": order.country} if order.country else {}),
+        context=_known(person, order),
+    )
+
+
+def _view(
+    person: Person,
+    device: str,
+    local: datetime,
+    calendar: Calendar,
+    mark: str,
+    *,
+    asks: bool = False,
+    puts: bool = False,
+) -> Call:
+    """A product looked at, or put into the cart, by a browser that does not say whose it is."""
+    sku, category, price = _PRODUCTS[int(chance(f"{person.customer}{mark}", "product") * len(_PRODUCTS))]
+    return Call(
+        sender="web",
+        about=person.customer,
+        kind="track",
+        name="Product Added" if puts else "Product Viewed",
+        message_id=f"view-{person.customer}-{mark}",
+        at=calendar.at(local),
+        anonymous_id=device,
+        properties={"sku": sku, "category": category, "price": price, "currency": "GBP"},
+        context=_answers(person.choices) if asks and person.choices else {},
+    )
+
+
+def _login(person: Person, device: str, local: datetime, calendar: Calendar, about: str | None = None) -> Call:
+    return Call(
+        sender="shop",
+        about=about or person.customer,
+        kind="page",
+        name="Logged in",
+        message_id=f"login-{person.customer}-{device}",
+        at=calendar.at(local),
+        user_id=person.user_id,
+        anonymous_id=device,
+        properties={"category": "Account"},
+    )
+
+
+def _letters(person: Person, calendar: Calendar) -> Iterator[Call]:
+    if chance(person.customer, "letters") < _LETTERS:
+        yield Call(
+            sender="shop",
+            about=person.customer,
+            kind="track",
+            name="Email Link Clicked",
+            message_id=f"clicked-{person.customer}",
+            at=calendar.at(person.orders[0].local_at + timedelta(hours=3)),
+            user_id=person.user_id,
+            properties={"campaign_name": "welcome", "channel": "email"},
+        )
+
+
+def _known(person: Person, order: Order) -> dict[str, Any]:
+    """What the shop knows of somebody who orders: where to write, and the country."""
+    traits = {"email": person.email} | ({"country": order.country} if order.country else {})
+    return {"traits": traits}
+
+
+def _answers(choices: Mapping[str, bool]) -> dict[str, Any]:
+    """The answers of a consent banner, where Segment's SDKs put them."""
+    return {"consent": {"categoryPreferences": dict(choices)}}

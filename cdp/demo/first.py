@@ -1,0 +1,49 @@
+"""The demonstration at the first start of a service."""
+
+import logging
+import socket
+import subprocess
+import sys
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+from cdp.demo.notes import read_notes
+from cdp.kit.config import Config
+
+_LOOK_SECONDS: Final = 0.5
+
+
+def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
+    """Show the demonstration, in a process of its own so that it does not slow the service; return when it is over.
+
+    Does nothing when it was seen to its end, or in a store that is not empty and did not begin with it. It ends with the
+    service. Meanwhile the service logs only what goes wrong, so that the two do not talk at once.
+    """
+    notes = read_notes(config.home)
+    if notes.is_erased if notes is not None else not is_empty:
+        return
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.WARNING)
+    try:
+        process = subprocess.Popen([sys.executable, "-m", "cdp", "demo", "--url", url])  # noqa: S603 - this program
+        while process.poll() is None:
+            time.sleep(_LOOK_SECONDS)
+            if not _answers(url):
+                process.terminate()
+                process.wait()
+    finally:
+        root.setLevel(level)
+
+
+def _answers(url: str) -> bool:
+    """Whether somebody still listens there."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_LOOK_SECONDS):
+            return True
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,112 @@
+"""The invented half of the demonstration: e-mail addresses, devices, and what each customer decided.
+
+Nothing is random: every choice is a hash of the customer's number, so each run invents the same people.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from cdp.demo.orders import LAST_ORDER_AT, Order
+from cdp.kit.canonical import sha256
+
+SEED: Final = "online-retail-1"
+EMAIL_MARKETING: Final = "email_marketing"
+CHOICES: Final[Mapping[str, float]] = {
+    "analytics": 0.80,
+    "personalization": 0.65,
+    EMAIL_MARKETING: 0.70,
+    "advertising": 0.30,
+}
+"""What share of those who answer the consent question say yes, by purpose."""
+
+SILENT: Final = 0.12
+"""What share never answers: no banner, no account page. Absent is not granted."""
+
+WITHDRAWN: Final = 0.06
+"""What share of those who wanted letters does not want them any more."""
+
+TABLET: Final = "tablet-in-the-kitchen"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer with everything invented about her, and her real orders.
+
+    `choices` is empty for those who never answered. `withdrew_at` is when she took her consent to letters back.
+    """
+
+    customer: str
+    orders: tuple[Order, ...]
+    joined_at: datetime
+    choices: Mapping[str, bool]
+    withdrew_at: datetime | None
+
+    @property
+    def user_id(self) -> str:
+        return f"C{self.customer}"
+
+    @property
+    def email(self) -> str:
+        return f"c{self.customer}@example.com"
+
+    @property
+    def phone(self) -> str:
+        """The device on which she joined."""
+        return f"phone-{self.customer}"
+
+    @property
+    def laptop(self) -> str:
+        """The device on which she logged in later."""
+        return f"laptop-{self.customer}"
+
+    @property
+    def wants_letters(self) -> bool:
+        """Whether consent to e-mail marketing is in force at the end."""
+        return self.choices.get(EMAIL_MARKETING, False) and self.withdrew_at is None
+
+
+def invent(orders: Iterable[Order]) -> list[Person]:
+    """Everybody who ordered, by number."""
+    by_customer: dict[str, list[Order]] = {}
+    for order in orders:
+        by_customer.setdefault(order.customer, []).append(order)
+    return [_person(customer, tuple(mine)) for customer, mine in sorted(by_customer.items())]
+
+
+def chance(customer: str, question: str) -> float:
+    """A number in [0, 1) that depends on nothing but its arguments."""
+    return int.from_bytes(sha256(f"{SEED}:{customer}:{question}".encode())[:8], "big") / 2**64
+
+
+def sharers(people: Sequence[Person]) -> tuple[Person, Person]:
+    """The two who log in on one tablet: the first two at home in Britain who want letters and order often."""
+    often = [each for each in people if each.wants_letters and len(each.orders) >= 5 and each.orders[0].country == "GB"]
+    return often[0], often[1]
+
+
+def lapsing(person: Person, now_local: datetime) -> bool:
+    """What policies/segments/lapsing_high_value.yaml asks, recomputed by hand; without consent, which is another question."""
+    year = [order for order in person.orders if order.local_at > now_local - timedelta(days=365)]
+    recent = [order for order in year if order.local_at > now_local - timedelta(days=60)]
+    return len(year) >= 3 and sum(order.amount for order in year) > 1000 and not recent
+
+
+def heroine(people: Sequence[Person], now_local: datetime) -> Person:
+    """The one whose data are exported and erased: the lapsing customer who wants letters and ordered most often."""
+    shared = sharers(people)
+    wanted = [each for each in people if each.wants_letters and each not in shared and lapsing(each, now_local)]
+    return max(wanted, key=lambda each: (len(each.orders), each.customer))
+
+
+def _person(customer: str, orders: tuple[Order, ...]) -> Person:
+    first = orders[0].local_at
+    choices: dict[str, bool] = {}
+    if chance(customer, "answers") >= SILENT:
+        choices = {purpose: chance(customer, purpose) < share for purpose, share in CHOICES.items()}
+    withdrew_at = None
+    if choices.get(EMAIL_MARKETING) and chance(customer, "withdraws") < WITHDRAWN:
+        late = LAST_ORDER_AT - timedelta(days=1 + int(chance(customer, "when") * 40))
+        withdrew_at = max(late, first + timedelta(hours=2))
+    return Person(customer, orders, first - timedelta(minutes=30), choices, withdrew_at)

@@ -1,0 +1,82 @@
+"""Where the demonstration speaks: short paragraphs, aligned tables, and the commands to do it oneself."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+_INDENT: Final = 3
+_WIDTH_MAX: Final = 100
+
+Row = Sequence[str | int | float | None]
+
+
+class Stage:
+    """Prints to one console; a stage made without one is silent, for tests and for --json."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(quiet=True)
+        self._width = min(self._console.width, _WIDTH_MAX)
+
+    def title(self, text: str) -> None:
+        """The name of what follows."""
+        self._console.print()
+        self._console.print(f"[bold]{escape(text)}[/bold]")
+
+    def say(self, text: str) -> None:
+        """A sentence or two, wrapped."""
+        self._print(escape(text))
+
+    def note(self, text: str) -> None:
+        """A remark that matters less."""
+        self._print(f"[dim]{escape(text)}[/dim]")
+
+    def commands(self, *lines: str) -> None:
+        """How to do it oneself; never wrapped, so that it can be copied."""
+        for line in lines:
+            self._console.print(f"{' ' * _INDENT}[cyan]$ {escape(line)}[/cyan]", soft_wrap=True, highlight=False)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Rows under headings; numbers to the right."""
+        table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
+        for position, column in enumerate(columns):
+            is_number = bool(rows) and all(isinstance(row[position], int | float | None) for row in rows)
+            table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(_text(cell)) for cell in row))
+        self._console.print(Padding(table, (0, 0, 0, _INDENT)), width=self._width, highlight=False)
+
+    @contextmanager
+    def bar(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar that is told how many of `total` are done; gone when it is over."""
+        bar = Progress(
+            TextColumn(" " * (_INDENT - 1) + "{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task(name, total=total)
+            yield lambda done: bar.update(task, completed=done)
+
+    def _print(self, text: str) -> None:
+        self._console.print(Padding(text, (0, 0, 0, _INDENT)), width=self._width, highlight=False)
+
+
+def _text(cell: str | float | None) -> str:
+    match cell:
+        case None:
+            return ""
+        case int():
+            return f"{cell:,}"
+        case float():
+            return f"{cell:,.2f}"
+        case _:
+            return cell

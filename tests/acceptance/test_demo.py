@@ -1,0 +1,228 @@
+"""The whole demonstration on the real orders with their true dates: what it claims is counted again, by hand."""
+
+import csv
+import gzip
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from io import StringIO
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from cdp.cli.main import cdp
+from cdp.demo.ask import Service
+from cdp.demo.orders import data_file
+from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance
+from cdp.demo.run import Play, prepare, run_demo, send_all, walk
+from cdp.demo.stage import Stage
+from cdp.flows import segments
+from cdp.flows.opening import Rooms, visit
+from cdp.flows.people import open_identifiers
+from cdp.kit.config import Config, read_config
+from cdp.kit.errors import Fault
+from tests.policies import ROOT
+
+pytestmark = pytest.mark.postgres
+
+NOW = "2011-12-12T04:00:00Z"
+LOCAL_NOW = datetime(2011, 12, 12, 4)
+READY_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@dataclass
+class Shop:
+    """A service with a stopped clock, and how to look behind it."""
+
+    config: Config
+    url: str
+    environment: dict[str, str]
+
+    @contextmanager
+    def rooms(self) -> Iterator[Rooms]:
+        with visit(self.config) as rooms:
+            yield rooms
+
+    def one(self, query: str) -> object:
+        with self.rooms() as rooms, rooms.database.transaction(read_only=True) as tx:
+            return tx.bulk(query)[0][0]  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def shop(home: Path) -> Iterator[Shop]:
+    port = free_port()
+    settings = {
+        "CDP_HOME": str(home),
+        "CDP_PORT": str(port),
+        "CDP_POLICIES": str(ROOT / "policies"),
+        "CDP_NOW": NOW,
+        "CDP_ALLOW_TEST_CLOCK": "1",
+        "CDP_LOG_LEVEL": "error",
+    }
+    environment = {**os.environ, **settings}
+    url = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cdp", "serve", "--no-demo"],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        while not is_ready(url):
+            assert process.poll() is None, "the service ended"
+            assert time.monotonic() < deadline, "the service did not start"
+            time.sleep(0.2)
+        yield Shop(read_config(settings), url, environment)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def lapsing_by_hand() -> set[str]:
+    """Who the segment must hold, from the file and the seeded answers, without any code of the demonstration's tour."""
+    orders: dict[str, list[tuple[datetime, float]]] = {}
+    with gzip.open(data_file(), "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            at = datetime.fromisoformat(row["ts"])
+            orders.setdefault(row["customer_id"], []).append((at, float(row["amount"])))
+    found = set()
+    for customer, mine in orders.items():
+        answered = chance(customer, "answers") >= SILENT
+        said_yes = chance(customer, "email_marketing") < CHOICES["email_marketing"]
+        withdrew = chance(customer, "withdraws") < WITHDRAWN
+        year = [(at, amount) for at, amount in mine if at > LOCAL_NOW - timedelta(days=365)]
+        is_lapsing = (
+            len(year) >= 3
+            and sum(amount for _, amount in year) > 1000
+            and all(at <= LOCAL_NOW - timedelta(days=60) for at, _ in year)
+        )
+        if answered and said_yes and not withdrew and is_lapsing:
+            found.add(f"C{customer}")
+    return found
+
+
+def members(rooms: Rooms) -> set[str]:
+    """The user ids of the people who are in the segment now."""
+    segments.refresh(rooms.house, "lapsing_high_value")
+    with rooms.database.transaction(read_only=True) as tx:
+        owned = tx.bulk(
+            "SELECT l.identifier_id FROM segments.membership m JOIN segments.segment s USING (segment_id) "
+            "JOIN identity.link l USING (profile_id) WHERE s.key = 'lapsing_high_value'"
+        )
+        opened = open_identifiers(tx, rooms.house.vault, [row[0] for row in owned])
+    return {str(each.value) for each in opened.values() if each.type == "user_id"}
+
+
+def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
+    with shop.rooms() as rooms, rooms.database.transaction(read_only=True) as tx:
+        orders = tx.bulk(
+            "SELECT count(*)::int, round(sum((plain->>'revenue')::numeric), 2)::text, min(occurred_at), max(occurred_at) "
+            "FROM behavior.event WHERE retention_class = 'transactions'"
+        )
+        [(count, revenue, first, last)] = orders
+        assert (count, revenue) == (18_532, "8911407.90")
+        assert abs(first - datetime.fromisoformat("2010-12-01T08:26:00Z")) < timedelta(minutes=10)
+        assert abs(last - datetime.fromisoformat("2011-12-09T12:50:00Z")) < timedelta(minutes=10)
+        assert tx.bulk(
+            "SELECT count(DISTINCT l.profile_id)::int FROM identity.link l JOIN identity.identifier i USING (identifier_id) "
+            "WHERE i.type = 'user_id'"
+        ) == [(4_338,)]
+        [(shared,)] = tx.bulk("SELECT count(*)::int FROM identity.identifier WHERE is_shared")
+        assert shared == 1
+    told = play.service.post(
+        "privacy",
+        "/api/v1/profiles/explain",
+        {"a": {"type": "user_id", "value": "C12749"}, "b": {"type": "user_id", "value": "C12823"}},
+    )
+    assert told["same_profile"] is False
+    with shop.rooms() as rooms:
+        found = members(rooms)
+    assert found == lapsing_by_hand()
+    assert len(found) > 100
+    return found
+
+
+def test_the_demonstration_shows_what_it_claims(shop: Shop) -> None:
+    output = StringIO()
+    console = Console(file=output, width=100)
+    token = (shop.config.home / "admin.token").read_text().strip()
+    with closing(Service(shop.url, {"admin": token})) as service:
+        play = send_all(prepare(shop.config, service, Stage(console), anyway=False))
+        lapsing = check_what_was_sent(shop, play)
+        walk(shop.config, play, is_serving=True)
+
+    text = output.getvalue()
+    assert "18,532 orders are stored" in text
+    assert "4,338 profiles" in text
+    assert "would be wrong" not in text
+    erased = next(line.split()[1] for line in text.splitlines() if line.startswith("4  "))
+    assert erased in lapsing
+    with gzip.open(data_file(), "rt", newline="") as file:
+        hers = [float(row["amount"]) for row in csv.DictReader(file) if f"C{row['customer_id']}" == erased]
+    left = shop.one("SELECT round(sum((plain->>'revenue')::numeric), 2) FROM behavior.event")
+    assert float(str(left)) == round(8_911_407.90 - sum(hers), 2)
+    assert f"{len(hers)} refused as suppressed" in text
+    with shop.rooms() as rooms:
+        assert members(rooms) == lapsing - {erased}
+
+    receipt = shop.config.home / "demo" / "receipt.json"
+    assert erased not in receipt.read_text()
+    assert erased[1:] not in receipt.read_text()
+    verified = CliRunner().invoke(cdp, ["audit", "verify", str(receipt)])
+    assert verified.exit_code == 0, verified.output
+    assert "Verified." in verified.output
+    check_second_run(shop)
+
+
+def check_second_run(shop: Shop) -> None:
+    """Running it again sends nothing, erases nobody, and shows the receipt of the first run."""
+    events = shop.one("SELECT count(*) FROM behavior.event")
+    requests = shop.one("SELECT count(*) FROM rights.request")
+    output = StringIO()
+    run_demo(shop.config, shop.url, Console(file=output, width=100))
+    assert "Everything was sent in an earlier run" in output.getvalue()
+    assert "would be wrong" not in output.getvalue()
+    assert shop.one("SELECT count(*) FROM behavior.event") == events
+    assert shop.one("SELECT count(*) FROM rights.request") == requests
+
+
+def test_the_demonstration_leaves_a_store_in_use_alone(shop: Shop) -> None:
+    token = (shop.config.home / "admin.token").read_text().strip()
+    with closing(Service(shop.url, {"admin": token})) as service:
+        service.post("admin", "/api/v1/sources", {"name": "ours"})
+    with pytest.raises(Fault, match="not_empty"):
+        run_demo(shop.config, shop.url, None)
+
+
+def test_without_a_service_it_says_how_to_start_one(tmp_path: Path) -> None:
+    config = replace(read_config({}), home=tmp_path)
+    with pytest.raises(Fault, match="no_admin_token"):
+        run_demo(config, "http://127.0.0.1:9", None)
+    (tmp_path / "admin.token").write_text("cdp_x\n")
+    with pytest.raises(Fault, match="no_service"):
+        run_demo(config, "http://127.0.0.1:9", None)
