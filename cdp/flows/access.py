@@ -91,7 +91,9 @@ def create_source(
         raise Fault("unknown_scope", "There is no such scope", f"Give one or more of {', '.join(SCOPES)}.", status=422)
     if jurisdiction not in house.policy.jurisdictions.jurisdictions and jurisdiction != UNKNOWN:
         known = ", ".join([*house.policy.jurisdictions.jurisdictions, UNKNOWN])
-        raise Fault("unknown_jurisdiction", "There is no such jurisdiction", f"The policy declares {known}.", status=422)
+        raise Fault(
+            "unknown_jurisdiction", "There is no such jurisdiction", f"The policy declares {known}.", status=422
+        )
     now = house.clock.now()
     write_key = new_write_key()
     draft = Source(SourceId(0), name, kind, frozenset(scopes), jurisdiction, request_bytes_max)

@@ -133,7 +133,9 @@ def public_tile(database: Database, path: str) -> bytes:
 
 
 def _not_there() -> Fault:
-    return Fault("unknown_tile", "The log has no such tile", "It has not grown so far, or the path is none.", status=404)
+    return Fault(
+        "unknown_tile", "The log has no such tile", "It has not grown so far, or the path is none.", status=404
+    )
 
 
 def _figures(tx: Transaction, since: datetime | None, until: datetime | None, now: datetime) -> RequestFigures:

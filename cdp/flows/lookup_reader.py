@@ -83,4 +83,3 @@ def _traits(tx: Transaction, house: House, rows: Sequence[ReaderRow]) -> dict[st
         else written(value, is_instant=plans[name].type is PropertyType.INSTANT)
         for name, value in sorted(values.items())
     }
-

@@ -103,6 +103,10 @@ def install(app: FastAPI) -> None:
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
         return invalid_request(error.errors())
 
+    @app.exception_handler(Exception)
+    async def _broken(_request: Request, error: Exception) -> Response:
+        return internal_error(error)
+
     @app.exception_handler(HTTPException)
     async def _refused(_request: Request, error: HTTPException) -> Response:
         return _of_status(error)

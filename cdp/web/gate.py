@@ -61,9 +61,8 @@ class Gate:
             else:
                 await self._app(scope, _bounded(receive), answer.send)
         except Exception as error:  # noqa: BLE001 - whatever happens, the answer is a problem document
-            problem = internal_error(error)
-            if not answer.status:
-                await problem(scope, receive, answer.send)
+            if not answer.status:  # else the framework has told it, and raises it again
+                await internal_error(error)(scope, receive, answer.send)
         finally:
             self._note(scope, answer.status, time.monotonic() - started_at)
 

@@ -47,10 +47,10 @@ class Doors:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    def get(self, role: str | None, path: str, status: int = 200, **query: Any) -> Any:
+    def get(self, role: str | None, path: str, expected: int = 200, **query: Any) -> Any:
         """The answer to a question; the status must be the one expected."""
         answer = self.call(role, "GET", path, params=query)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == expected, answer.text
         return answer.json()
 
     def send(self, *messages: Mapping[str, Any], key: str | None = None) -> None:
@@ -67,10 +67,8 @@ class Doors:
     def settle(self, email: str, name: str, **traits: Any) -> None:
         """Somebody who consents to everything, identifies with a user id and orders once."""
         self.grant(email, "analytics", "personalization", "email_marketing")
-        self.send(
-            {"type": "identify", "userId": name, "traits": {"email": email, **traits}},
-            {"type": "track", "userId": name, "event": "Order Completed", "properties": {"revenue": 30}},
-        )
+        self.send({"type": "identify", "userId": name, "traits": {"email": email, **traits}})
+        self.send({"type": "track", "userId": name, "event": "Order Completed", "properties": {"revenue": 30}})
 
     def sign(self) -> None:
         """What the worker does several times a second."""
@@ -105,7 +103,14 @@ def running(app: Any) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", lifespan="on", log_level="error", access_log=False, log_config=None
+            app,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_level="error",
+            log_config=None,
+            access_log=False,
+            server_header=False,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,0 +1,154 @@
+"""Segments through the API: defined, previewed, read by pseudonym, explained; small numbers stay unsaid."""
+
+from typing import Any
+
+import pytest
+
+from cdp.flows import segments
+from tests.api.doors import Doors
+
+PATH = "/api/v1/segments"
+BUYERS = {"name": "Buyers", "purpose": "email_marketing", "where": 'did("Order Completed",within 30 days)'}
+CROWD = 120
+
+
+@pytest.fixture(scope="module", autouse=True)
+def crowd(doors: Doors) -> None:
+    """More than the minimum who bought and may be written to, one who did not buy, one who may not."""
+    bodies: list[dict[str, Any]] = []
+    for number in range(CROWD):
+        said = {"userId": f"p{number}", "context": consent(True)}
+        bodies.append({**said, "type": "identify", "traits": {"email": f"p{number}@example.com"}})
+        bodies.append({**said, "type": "track", "event": "Order Completed", "properties": {"revenue": 9}})
+    for at in range(0, len(bodies), 200):
+        doors.send(*bodies[at : at + 200])
+    doors.settle("bob@example.com", "bob")
+    doors.send(
+        {"type": "identify", "userId": "cy", "context": consent(True)},
+        {"type": "track", "userId": "dee", "event": "Order Completed", "context": consent(False)},
+    )
+    doors.post("marketer", PATH, {"key": "buyers", **BUYERS}, 201)
+
+
+def consent(is_granted: bool) -> dict[str, Any]:
+    return {"consent": {"categoryPreferences": {"email_marketing": is_granted}}}
+
+
+def test_a_definition_is_kept_in_canonical_form_with_its_versions(doors: Doors) -> None:
+    shown = doors.get("marketer", f"{PATH}/buyers")
+    assert shown["where"] == 'did("Order Completed", within 30 days)'
+    assert (shown["version"], shown["owner"]) == (1, "marketer")
+    assert shown["refreshed_at"] is not None
+    same = doors.call("marketer", "PUT", f"{PATH}/buyers", BUYERS | {"name": "Recent buyers"}).json()
+    assert (same["version"], same["name"]) == (1, "Recent buyers")
+    other = doors.call("marketer", "PUT", f"{PATH}/buyers", BUYERS | {"where": 'count("Order Completed") >= 1'}).json()
+    assert other["version"] == 2
+    assert doors.post("marketer", PATH, {"key": "buyers", **BUYERS}, 409)["code"] == "segment_exists"
+
+
+@pytest.mark.parametrize(
+    ("change", "position", "hint"),
+    [
+        ({"where": 'count("Order Complted") >= 3'}, 6, "Order Completed"),
+        ({"where": "trait.country = "}, 16, ""),
+        ({"where": 'count("Order Completed", within 3000 days) >= 3'}, 32, "keep_for_days"),
+        ({"where": 'in segment "no_such"'}, 0, ""),
+        ({"where": 'trait.email = "a"'}, 0, "keep: plain"),
+    ],
+)
+def test_a_rejected_text_points_at_the_character(
+    doors: Doors, change: dict[str, str], position: int, hint: str
+) -> None:
+    problem = doors.post("marketer", PATH, {"key": "wrong", **BUYERS, **change}, 422)
+    assert (problem["code"], problem["position"]) == ("segment_rejected", position)
+    assert problem["message"]
+    assert hint in problem["hint"]
+    assert doors.get("marketer", f"{PATH}/wrong", 404)["code"] == "unknown_segment"
+
+
+def test_an_unknown_purpose_is_told(doors: Doors) -> None:
+    problem = doors.post("marketer", PATH, {"key": "wrong", **BUYERS, "purpose": "no_such"}, 422)
+    assert problem["code"] == "unknown_purpose"
+
+
+def test_a_preview_says_sizes_as_they_may_be_shown_and_who_is_left_out(doors: Doors) -> None:
+    body = {"purpose": "email_marketing", "where": 'did("Order Completed") and trait.country = "DE"'}
+    shown = doors.post("marketer", f"{PATH}/preview", body)
+    assert (shown["size"], shown["size_text"]) == (None, "fewer than 100")
+    assert [each["text"] for each in shown["conditions"]] == ['did("Order Completed")', 'trait.country = "DE"']
+    assert 100 <= shown["conditions"][0]["alone"]["size"] <= CROWD + 20
+    assert shown["sample"] == []
+    assert shown["refused_by_reason"]
+    everyone = doors.post("marketer", f"{PATH}/preview", body | {"where": 'did("Order Completed")'})
+    assert everyone["size"] % 10 == 0
+    assert len(everyone["sample"]) == 10
+
+
+def test_members_are_read_by_pseudonym_page_by_page(doors: Doors) -> None:
+    first = doors.get("marketer", f"{PATH}/buyers/members", limit=70)
+    assert first["withheld"] is None
+    second = doors.get("marketer", f"{PATH}/buyers/members", limit=70, cursor=first["next"])
+    found = [each["profile"] for each in first["members"] + second["members"]]
+    assert len(found) == len(set(found)) == CROWD + 1
+    assert second["next"] is None
+    assert all(len(each) == 32 for each in found)
+    logged = doors.get("auditor", "/api/v1/audit/entries", kind="data.read", limit=2)["entries"]
+    assert [(each["body"]["segment"], each["body"]["count"]) for each in logged] == [("buyers", 51), ("buyers", 70)]
+
+
+def test_few_members_are_withheld(doors: Doors) -> None:
+    doors.post("marketer", PATH, {"key": "few", **BUYERS, "where": 'trait.country = "DE"'}, 201)
+    page = doors.get("marketer", f"{PATH}/few/members")
+    assert (page["members"], page["size"]) == ([], None)
+    assert "fewer than 100" in page["withheld"]
+
+
+def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: Doors) -> None:
+    before = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
+    identifier = {"type": "user_id", "value": "p7"}
+    doors.post(
+        "privacy",
+        "/api/v1/consents",
+        {"identifier": identifier, "purpose": "email_marketing", "act": "withdraw", "authority": "authenticated"},
+        201,
+    )
+    after = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
+    assert len(after) == len(before) - 1
+    assert segments.refresh(doors.rooms.house, "buyers").exited <= 1
+
+
+def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: Doors) -> None:
+    asked = {"identifier": {"type": "user_id", "value": "p3"}}
+    told = doors.post("auditor", f"{PATH}/buyers/explain", asked)
+    assert told["profile"]["is_in"] is True
+    assert told["profile"]["conditions"] == [{"condition": 'count("Order Completed") >= 1', "is_true": True}]
+    known = doors.post("privacy", "/api/v1/consents/lookup", asked)["records"]
+    assert told["profile"]["records"]
+    assert set(told["profile"]["records"]) <= {each["record"] for each in known}
+    assert {"name": '"Order Completed"', "category": "user.behavior.purchase_history"} in told["fields_read"]
+    out = doors.post(
+        "privacy", f"{PATH}/buyers/explain", {"identifier": {"type": "email", "value": "nobody@example.com"}}, 404
+    )
+    assert out["code"] == "unknown_profile"
+
+
+def test_a_marketer_explains_by_pseudonym_or_the_segment_alone(doors: Doors) -> None:
+    member = doors.get("marketer", f"{PATH}/buyers/members", limit=1)["members"][0]["profile"]
+    assert doors.post("marketer", f"{PATH}/buyers/explain", {"profile": member})["profile"]["is_in"] is True
+    alone = doors.post("marketer", f"{PATH}/buyers/explain", None)
+    assert alone["profile"] is None
+    assert "SELECT" in alone["sql"]
+    assert doors.post("marketer", f"{PATH}/buyers/explain", {"profile": "0" * 32}, 404)["code"] == "unknown_profile"
+
+
+def test_a_segment_that_others_ask_for_stays(doors: Doors) -> None:
+    doors.post("marketer", PATH, {"key": "both", **BUYERS, "where": 'in segment "few" and in segment "buyers"'}, 201)
+    assert doors.call("marketer", "DELETE", f"{PATH}/few").json()["code"] == "segment_in_use"
+    assert doors.call("marketer", "DELETE", f"{PATH}/both").status_code == 204
+    assert doors.call("marketer", "DELETE", f"{PATH}/few").status_code == 204
+    assert doors.get("marketer", f"{PATH}/few", 404)["code"] == "unknown_segment"
+
+
+def test_the_segments_of_the_policy_folder_are_in_force(doors: Doors) -> None:
+    keys = {each["key"]: each["owner"] for each in doors.get("marketer", PATH)["segments"]}
+    assert keys["lapsing_high_value"] == "policy"
