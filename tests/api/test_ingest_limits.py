@@ -130,6 +130,7 @@ def test_one_bad_message_never_fails_its_batch(client: httpx.Client, recorder: R
         ({"userId": "u1", "name": "a" * 33_000}, "message_too_large"),
         ({"userId": ["u1"]}, "id_not_text"),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_a_single_invalid_message_is_accounted_for_and_its_sender_told(
     client: httpx.Client, recorder: Recorder, body: dict[str, Any], code: str

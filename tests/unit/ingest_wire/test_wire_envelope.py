@@ -75,6 +75,7 @@ def test_a_byte_order_mark_is_skipped() -> None:
         (b'{"batch": [], "integrations": [1]}', "shared_not_an_object"),
         (batch(context={"x": "a" * SHARED_BYTES_MAX}), "shared_not_an_object"),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_a_request_without_anything_to_take_is_refused(body: bytes, code: str) -> None:
     assert code_of(read_batch(body)) == code
@@ -91,6 +92,7 @@ def test_a_request_without_anything_to_take_is_refused(body: bytes, code: str) -
         (b"null", "not_an_object"),
         (b'{"writeKey": 5}', "write_key_not_text"),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_a_single_request_without_a_message_is_refused(body: bytes, code: str) -> None:
     assert code_of(read_single(body, "page")) == code
@@ -123,6 +125,7 @@ def test_an_empty_write_key_is_absent(absent: object) -> None:
         (b"7", Reason.NOT_AN_OBJECT),
         (b"null", Reason.NOT_AN_OBJECT),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_one_message_that_is_poison_does_not_spoil_its_batch(poison: bytes, reason: Reason) -> None:
     good = json.dumps({**GOOD, "name": 'a "b" \\ , ] } [ { '}).encode()

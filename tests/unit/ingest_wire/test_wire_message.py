@@ -142,6 +142,7 @@ def test_what_cannot_be_understood_is_invalid_with_a_reason(body: object, reason
         ),
         (b"", Reason.MALFORMED_JSON),
     ],
+    ids=lambda value: repr(value)[:40],
 )
 def test_poison_is_invalid_with_a_reason(text: bytes, reason: Reason) -> None:
     assert reason_of(text) == reason
