@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from cdp.kit.db import Transaction
 
@@ -34,11 +35,23 @@ AGE = "age"
 """The stated trait that tells a person's age in whole years; the policy's minimum ages are held against it."""
 
 
-def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, int]:
-    """The age that each profile stated last, in years; those that stated none, or in no plain form, are absent."""
+class StatedAge(NamedTuple):
+    """An age in years with the rank of its statement: of several, the highest is in force."""
+
+    is_rectified: bool
+    occurred_at: datetime
+    received_at: datetime
+    event_id: UUID
+    years: int
+
+
+def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, StatedAge]:
+    """The age that is in force for each profile; those that stated none, or in no plain form, are absent."""
     rows = tx.bulk(
         """
-        SELECT DISTINCT ON (c.profile_id) c.profile_id, greatest(-1, least(1000, (t.plain #>> '{}')::numeric))::int
+        SELECT DISTINCT ON (c.profile_id)
+               c.profile_id, t.is_rectified, t.occurred_at, t.received_at, t.event_id, 
+               floor(greatest(-1, least(1000, (t.plain #>> '{}')::numeric)))::int
         FROM identity.canonical AS c
         JOIN behavior.trait AS t USING (anchor_id)
         WHERE c.profile_id = ANY(%(profiles)s::bigint[]) AND t.name = %(age)s AND jsonb_typeof(t.plain) = 'number'
@@ -46,4 +59,4 @@ def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, int]:
         """,
         {"profiles": list(profile_ids), "age": AGE},
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: StatedAge(*row[1:]) for row in rows}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cdp.access.model import Outcome, SourceKind, State
-from cdp.behavior.store_span import AGE
+from cdp.behavior.store_span import AGE, StatedAge
 from cdp.consent.decide import decide, is_permitted
 from cdp.consent.ledger import Ledger, Said
 from cdp.consent.model import Facts, Reason, Record, RecordId, Verdict
@@ -44,7 +44,7 @@ class Known:
     records: Sequence[Record]
     seen: Mapping[int, frozenset[int]]
     jurisdictions: Mapping[int, frozenset[str]]
-    ages: Mapping[int, int]
+    ages: Mapping[int, StatedAge]
     quarantined: frozenset[int]
     standing: Mapping[int, Verdicts]
     bits: Mapping[str, int]
@@ -71,7 +71,7 @@ class BatchJudge:
     ledger: Ledger = field(default_factory=lambda: Ledger((), new_id))
     stored: dict[object, bytes] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
-    ages: dict[int, int] = field(default_factory=dict)
+    ages: dict[int, StatedAge] = field(default_factory=dict)
 
     def begin(self, _world: World) -> None:
         """Forget what was judged before."""
@@ -90,12 +90,12 @@ class BatchJudge:
             work.is_other_body = earlier != work.message.body_digest
             return False
         acts = self._new_acts(world, work)
-        age = work.classified.plain_traits.get(AGE)
-        if isinstance(age, int | float):
-            self.ages[born] = int(age)
+        before = self.ages.get(born)
+        self._hear_age(work, proposal, born)
         person = self._person(world, work, proposal, born, acts)
         bits, reason = self._bits(work, person.verdicts)
         if not bits:
+            self._forget_age(born, before)
             work.outcome = Outcome(State.NOT_PERMITTED, reason)
             self._refuse(world, [each for each in acts if each.act.is_no])
             return False
@@ -143,17 +143,36 @@ class BatchJudge:
         return _Person(seen, jurisdictions, self._decide(world, owned, seen, acts, facts))
 
     def _facts(self, world: World, parts: Sequence[int], owned: set[int], jurisdictions: frozenset[str]) -> Facts:
-        stated = [self.ages.get(part, self.known.ages.get(part)) for part in parts]
-        ages = [age for age in stated if age is not None]
+        ages = self._ages(parts)
         return Facts(
             jurisdictions=jurisdictions,
             has_unique_identifier=any(world.types[each] in self.plan.rules.unique for each in owned),
-            age=min(ages) if ages else None,
+            age=max(ages).years if ages else None,
             is_quarantined=any(
                 part in self.known.quarantined or (part in world.groups and world.groups[part].is_quarantined)
                 for part in parts
             ),
         )
+
+    def _hear_age(self, work: Work, proposal: Proposal | None, born: int) -> None:
+        """The age in force for the group that the message would land on, its own statement included."""
+        ages = self._ages((born, *(proposal.absorbed if proposal is not None else ())))
+        age = work.classified.plain_traits.get(AGE)
+        if isinstance(age, int | float):
+            message = work.message
+            ages.append(StatedAge(False, message.occurred_at, message.received_at, work.event_id, int(max(-1, min(1000, age)))))
+        if ages:
+            self.ages[born] = max(ages)
+
+    def _forget_age(self, born: int, before: StatedAge | None) -> None:
+        """A refused message teaches nothing."""
+        self.ages.pop(born, None)
+        if before is not None:
+            self.ages[born] = before
+
+    def _ages(self, parts: Sequence[int]) -> list[StatedAge]:
+        stated = (self.ages.get(part, self.known.ages.get(part)) for part in parts)
+        return [each for each in stated if each is not None]
 
     def _decide(
         self, world: World, owned: set[int], seen: frozenset[int], acts: list[Record], facts: Facts

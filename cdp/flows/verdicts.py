@@ -74,7 +74,7 @@ def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> d
         profile_id: Facts(
             jurisdictions=frozenset(by_source[each] for each in sources.get(profile_id, ()) if each in by_source),
             has_unique_identifier=profile_id in unique,
-            age=ages.get(profile_id),
+            age=ages[profile_id].years if profile_id in ages else None,
             is_quarantined=profile_id in quarantined,
         )
         for profile_id in profile_ids
