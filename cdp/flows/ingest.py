@@ -8,6 +8,8 @@ number of messages.
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
 
 from cdp.access.model import Outcome, SourceId, State
 from cdp.audit import store as audit_store
@@ -23,13 +25,17 @@ from cdp.flows.ingest_write import Memory, Writing, account, noes_of
 from cdp.flows.message import Invalid, Message
 from cdp.identity import store as identity_store
 from cdp.identity.model import Step
-from cdp.identity.resolve import run
+from cdp.identity.resolve import Tangled, run
 from cdp.kit.clock import Clock
+from cdp.kit.collector import collector_paused
 from cdp.kit.db import Database, Transaction
 from cdp.policy.model import Policy
 from cdp.rights import store_replay
 from cdp.rights.replay_file import ReplayFile
 from cdp.vault.strongroom import Vault
+
+_RESTARTS_MAX: Final = 16
+_BITE: Final = 50
 
 Also = Callable[[Transaction, Sequence[Outcome]], None]
 
@@ -63,7 +69,7 @@ class Ingest:
         `also` is done in the same transaction, once the states are known. Raises the fault `database_unavailable`; then
         nothing of the batch was stored.
         """
-        with self._turn:
+        with self._turn, collector_paused():
             now = self._clock.now()
             works = self._read(messages)
             ensure_partitions(
@@ -112,21 +118,44 @@ class Ingest:
         name_people(tx, self._vault, _open(works), self._plan)
         find_duplicates(tx, _open(works))
         works = sorted(_open(works), key=lambda work: (work.message.received_at, work.message.message_id))
-        if not works:
-            return generation.version
+        changed = self._take(tx, works, generation.next_sequence, now, restarts_max=_RESTARTS_MAX) if works else False
+        return generation.version + changed
+
+    def _take(
+        self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime, *, restarts_max: int
+    ) -> bool:
+        """Resolve, judge and write works in order; tells whether an existing mapping or verdict changed.
+
+        Where more identifiers turn out to be shared than restarts are worth, the works are taken in smaller bites
+        of the same transaction, which ends in the same map.
+        """
         scene = load_scene(tx, self._vault, self._plan, works)
         for offset, work in enumerate(works):
-            work.sequence = generation.next_sequence + offset
+            work.sequence = first_sequence + offset
         steps = [Step(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works]
         known = load_known(tx, scene, works, self._memory.masks)
         judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
-        done = run(lambda learned: past_of(tx, scene, learned), steps, judge)
+        try:
+            done = run(lambda learned: past_of(tx, scene, known, learned), steps, judge, restarts_max=restarts_max)
+        except Tangled:
+            return self._take_bites(tx, works, first_sequence, now)
         Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory).write()
         if self._replay is not None:
             store_replay.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
         changed = bool(done.learned or done.world.became or judge.ledger.added or judge.ledger.repeated)
-        identity_store.advance(tx, next_sequence=generation.next_sequence + len(works), changed=changed)
-        return generation.version + changed
+        identity_store.advance(tx, next_sequence=first_sequence + len(works), changed=changed)
+        return changed
+
+    def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> bool:
+        for work in works:
+            work.outcome = None
+        for start in range(0, len(works), _BITE):
+            bite = works[start : start + _BITE]
+            find_duplicates(tx, bite)
+            left = _open(bite)
+            if left:
+                self._take(tx, left, first_sequence + start, now, restarts_max=_BITE)
+        return True
 
     def _catch_up(self, tx: Transaction, version: int) -> None:
         """Another process may have rotated or shredded keys since this one looked."""

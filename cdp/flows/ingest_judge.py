@@ -41,7 +41,7 @@ class Known:
     `standing` are the verdicts in force of profiles whose groups were not loaded.
     """
 
-    records: Sequence[Record]
+    records: list[Record]
     seen: Mapping[int, frozenset[int]]
     jurisdictions: Mapping[int, frozenset[str]]
     ages: Mapping[int, StatedAge]
@@ -160,7 +160,9 @@ class BatchJudge:
         age = work.classified.plain_traits.get(AGE)
         if isinstance(age, int | float):
             message = work.message
-            ages.append(StatedAge(False, message.occurred_at, message.received_at, work.event_id, int(max(-1, min(1000, age)))))
+            ages.append(
+                StatedAge(False, message.occurred_at, message.received_at, work.event_id, int(max(-1, min(1000, age))))
+            )
         if ages:
             self.ages[born] = max(ages)
 

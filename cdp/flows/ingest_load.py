@@ -30,7 +30,8 @@ class Scene:
     """Everything that the judging of a batch stands on.
 
     `ids` gives the identifier id of each graph pseudonym, `is_new` those that the store does not have.
-    `births` and `profile_of` translate between profiles and the births of their groups.
+    `births` and `profile_of` translate between profiles and the births of their groups. `asked` are the identifiers
+    whose consent records were read.
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Scene:
     profiles: dict[int, store.KnownProfile] = field(default_factory=dict)
     links: dict[int, list[store.KnownLink]] = field(default_factory=dict)
     closure: store_map.Closure | None = None
+    asked: frozenset[int] = frozenset()
 
 
 def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan) -> None:
@@ -100,22 +102,29 @@ def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work])
     return scene
 
 
-def past_of(tx: Transaction, scene: Scene, learned: frozenset[int]) -> Past:
-    """The world before the batch; once something is learned to be shared, with the closure it touches replayed."""
+def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]) -> Past:
+    """The world before the batch; once something is learned to be shared, with the closure it touches replayed.
+
+    The closure is loaded at the first thing learned and serves for all that follow: it starts from everybody at stake.
+    """
     touched: Collection[int] = ()
     steps: tuple[Step, ...] = ()
     if learned:
-        steps = _extend_closure(tx, scene, learned).steps
+        if scene.closure is None:
+            scene.closure = _load_closure(tx, scene, learned)
+            known.records.extend(consent_store.records_of(tx, scene.closure.types.keys() - scene.asked))
+        steps = scene.closure.steps
         touched = {member for step in steps for member in step.members}
+    replayed = {step.anchor_id for step in steps}
     world = World(scene.plan.rules, scene.types, scene.shared | learned, scene.never)
     for profile_id, links in scene.links.items():
         if any(link.identifier_id in touched for link in links):
             continue
-        known = scene.profiles[profile_id]
+        profile = scene.profiles[profile_id]
         members = {link.identifier_id: link.linked_at for link in links}
-        world.add(Group(known.born, members, known.merges, known.is_quarantined))
+        world.add(Group(profile.born, members, profile.merges, profile.is_quarantined))
     for anchor in scene.anchors.values():
-        if anchor.is_settled and not any(step.anchor_id == anchor.anchor_id for step in steps):
+        if anchor.is_settled and anchor.anchor_id not in replayed:
             world.landing[anchor.anchor_id] = scene.births[anchor.profile_id]
     return Past(world, steps)
 
@@ -127,6 +136,7 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
     asked = {member for work in works if is_novel(scene, work) for member in work.members} - scene.is_new.keys()
     asked.update(link.identifier_id for links in scene.links.values() for link in links)
     asked.update(identifier for found in seen.values() for identifier in found)
+    scene.asked = frozenset(asked)
     jurisdictions = _jurisdictions(tx, at_stake)
     others = [each for each in scene.profiles if each not in scene.links]
     return Known(
@@ -204,15 +214,16 @@ def _load_groups(tx: Transaction, scene: Scene, works: Sequence[Work]) -> None:
     scene.never = store.never_pairs(tx, [link.identifier_id for links in scene.links.values() for link in links])
 
 
-def _extend_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> store_map.Closure:
-    """The recorded steps around what was learned, and the groups around the batch that these steps make."""
-    start = {link.identifier_id for links in scene.links.values() for link in links} - scene.shared
-    start.update(each for each in learned if each not in scene.is_new)
+def _load_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> store_map.Closure:
+    """The recorded steps around everybody at stake, wide enough for any weak identifier of theirs to become shared."""
     rules = scene.plan.rules
+    start = {link.identifier_id for links in scene.links.values() for link in links}
+    start.update(each for each in (*scene.ids.values(), *learned) if each not in scene.is_new)
+    start -= scene.shared
     closure = store_map.closure(
         tx,
         list(start),
-        learned=list(learned),
+        learned=[each for each in start if scene.types[each] in rules.can_be_shared],
         non_linking=[type_ for type_, links in rules.links.items() if not links],
     )
     scene.types.update(closure.types)
@@ -220,7 +231,6 @@ def _extend_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> s
     scene.profile_of.update(closure.profiles)
     scene.births.update({profile_id: born for born, profile_id in closure.profiles.items()})
     scene.never.update(store.never_pairs(tx, list(closure.types)))
-    scene.closure = closure
     return closure
 
 

@@ -316,15 +316,26 @@ class Run:
     learned: frozenset[int]
 
 
-def run(past: Callable[[frozenset[int]], Past], steps: Sequence[Step], judge: Judge | None = None) -> Run:
+class Tangled(Exception):
+    """Too many identifiers turned out to be shared for one run."""
+
+
+def run(
+    past: Callable[[frozenset[int]], Past],
+    steps: Sequence[Step],
+    judge: Judge | None = None,
+    *,
+    restarts_max: int = 1_000_000,
+) -> Run:
     """Take recorded steps, then new ones in order; start again whenever a step proves an identifier to be shared.
 
     `past` is called with the identifiers learned so far and must give a fresh world each time. A new
     step's anchor that has a landing in the world is settled and not judged by the rules again.
-    Ends, because each restart learns at least one identifier more.
+    Ends, because each restart learns at least one identifier more. Raises `Tangled` after `restarts_max` of them:
+    every restart goes through all steps again, so many discoveries are cheaper in smaller batches.
     """
     learned: frozenset[int] = frozenset()
-    while True:
+    for _ in range(restarts_max + 1):
         world, recorded = past(learned)
         if judge is not None:
             judge.begin(world)
@@ -333,6 +344,7 @@ def run(past: Callable[[frozenset[int]], Past], steps: Sequence[Step], judge: Ju
         if not found:
             return Run(world, accepted, learned)
         learned |= found
+    raise Tangled
 
 
 def _take_recorded(world: World, steps: Sequence[Step], accepted: list[Proposal]) -> frozenset[int]:

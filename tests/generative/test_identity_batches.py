@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -170,3 +171,28 @@ BROKEN = (
        WHERE NOT EXISTS (SELECT FROM vault.subject_key k WHERE k.subject_id = i.identifier_id)""",
 )
 """Counts of what must never be there."""
+
+
+def test_a_tangle_of_shared_identifiers_is_taken_in_bites_and_ends_in_the_same_map(
+    database: Database, tmp_path: Path
+) -> None:
+    """Two in three messages put another person on a known browser, as somebody with a public write key could."""
+    policy = POLICIES["shared"]
+    town = settle(database, policy, tmp_path)
+    random = Random(1)
+    messages = [
+        {
+            "type": "track",
+            "event": "Product Viewed",
+            "messageId": f"m-{at:04d}",
+            "userId": f"u{random.randrange(60)}",
+            "anonymousId": f"a{random.randrange(60)}",
+        }
+        for at in range(240)
+    ]
+    before = database.statements
+    town.send(*messages)
+    assert database.statements - before < 400
+    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") > 16
+    assert town.partition() == model_of(policy, messages)
+    check_map(town)
