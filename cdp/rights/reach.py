@@ -21,7 +21,9 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An anchor of the surroundings: its profile today, its members, and whether a server source asserted it."""
+    """An anchor of the surroundings, or an edge of a link table: its profile today, its members, and whether a server
+    source asserted it.
+    """
 
     profile_id: int
     members: frozenset[int]
@@ -30,7 +32,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """All identifiers and anchors of the profiles that own the verified identifiers.
+    """All identifiers, anchors and table edges of the profiles that own the verified identifiers.
 
     `crowded` profiles hold, or may hold, several people. `lonely` identifiers are in no other anchor than those given,
     no profile but those given has anything to do with them, and they never said no.
@@ -40,6 +42,7 @@ class Surroundings:
     anchors: Mapping[int, Held]
     crowded: frozenset[int] = frozenset()
     lonely: frozenset[int] = frozenset()
+    edges: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def reach(verified: Collection[int], around: Surroundings) -> Reach:
 def _expand(seeds: AbstractSet[int], around: Surroundings) -> set[int]:
     """The identifiers that vouched anchors connect with the seeds, profile by profile."""
     by_member: dict[int, list[Held]] = {}
-    for held in around.anchors.values():
+    for held in (*around.anchors.values(), *around.edges):
         if held.is_vouched and held.profile_id not in around.crowded:
             for member in held.members:
                 by_member.setdefault(member, []).append(held)

@@ -23,6 +23,7 @@ def surroundings(tx: Transaction, identifier_ids: Collection[int], unique_types:
         anchors=anchors,
         crowded=_crowded(tx, homes, identifiers, unique_types),
         lonely=_lonely(tx, homes, members, list(anchors)),
+        edges=_edges(tx, homes),
     )
 
 
@@ -44,16 +45,21 @@ def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
         return
     tx.bulk(
         """
-        WITH left_over AS (  -- for each profile, the earliest step of the anchors that stay
-            SELECT c.profile_id, min(r.sequence) AS earliest
+        WITH step AS (  -- the recorded steps that stay, of anchors and of link tables
+            SELECT c.profile_id, r.sequence
             FROM identity.canonical AS c JOIN identity.resolution AS r USING (anchor_id)
             WHERE c.profile_id = ANY(%(ids)s::bigint[])
-            GROUP BY c.profile_id
+            UNION ALL
+            SELECT l.profile_id, e.sequence
+            FROM identity.link AS l JOIN identity.edge AS e USING (identifier_id)
+            WHERE l.profile_id = ANY(%(ids)s::bigint[])
+        ), left_over AS (
+            SELECT profile_id, min(sequence) AS earliest FROM step GROUP BY profile_id
         ), changed AS (
             SELECT left_over.profile_id, p.born_sequence AS born, left_over.earliest
             FROM left_over JOIN identity.profile AS p USING (profile_id)
             WHERE p.born_sequence <> left_over.earliest
-              AND NOT EXISTS (SELECT FROM identity.resolution AS r WHERE r.sequence = p.born_sequence)
+              AND NOT EXISTS (SELECT FROM step WHERE step.sequence = p.born_sequence)
         )
         UPDATE identity.profile AS p
         SET born_sequence = CASE WHEN p.profile_id = changed.profile_id THEN -changed.earliest ELSE -changed.born END
@@ -80,6 +86,21 @@ def _anchors(tx: Transaction, homes: Collection[int]) -> dict[int, Held]:
         {"homes": list(homes)},
     )
     return {row[0]: Held(row[1], frozenset(row[2]), row[3]) for row in rows}
+
+
+def _edges(tx: Transaction, homes: Collection[int]) -> tuple[Held, ...]:
+    rows = tx.bulk(
+        """
+        SELECT l.profile_id, e.identifier_id, e.other_identifier_id, bool_or(s.kind = 'server')
+        FROM identity.link AS l
+        JOIN identity.edge AS e USING (identifier_id)
+        JOIN access.source AS s USING (source_id)
+        WHERE l.profile_id = ANY(%(homes)s::bigint[])
+        GROUP BY l.profile_id, e.identifier_id, e.other_identifier_id
+        """,
+        {"homes": list(homes)},
+    )
+    return tuple(Held(row[0], frozenset(row[1:3]), row[3]) for row in rows)
 
 
 def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, Owned]:
@@ -128,6 +149,9 @@ def _lonely(
         WHERE NOT EXISTS (
                 SELECT FROM identity.anchor_member AS m
                 WHERE m.identifier_id = asked.id AND m.anchor_id <> ALL(%(anchors)s::bigint[])
+              )
+          AND NOT EXISTS (
+                SELECT FROM identity.edge AS e WHERE e.identifier_id = asked.id OR e.other_identifier_id = asked.id
               )
           AND NOT EXISTS (
                 SELECT FROM consent.record AS r WHERE r.identifier_id = asked.id AND r.act <> 'grant'

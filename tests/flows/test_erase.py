@@ -228,6 +228,18 @@ class TestReach:
         shown = subject_request.show(office.desk, request.request_id)
         assert [(each.type, each.value) for each in shown.waiting] == [("anonymous_id", "hers")]
 
+    def test_a_profile_that_goes_on_keeps_its_id_and_stands_on_what_is_left(self, office: Office) -> None:
+        grant = {"context": {"consent": {"categoryPreferences": {"advertising": True}}}}
+        office.town.send({**ADA, "anonymousId": "hers", **grant}, source=WEB)
+        office.town.send(track(anonymousId="hers"), source=WEB)
+        (profile,) = office.town.people()
+        traits = "SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'"
+        assert "36" in office.town.one(traits)
+        office.erase(("email", "ada@example.com"), ("user_id", "ada"))
+        assert set(office.town.people()) == {profile}
+        assert office.town.one(traits) == "{}"
+        assert office.town.one("SELECT p.born_sequence = r.sequence FROM identity.profile p, identity.resolution r")
+
     def test_a_second_request_that_names_it_takes_the_rest(self, office: Office) -> None:
         office.town.send(track(anonymousId="hers"), source=WEB)
         office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)

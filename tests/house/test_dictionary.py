@@ -137,6 +137,16 @@ def fill(tx: Transaction, who: Scope) -> None:
         ),
         ("consent.repetition", {"record_id": 77, "identifier_id": identifier, "repeated_at": NOON}),
         ("consent.withdrawal", {"profile_id": profile, "purpose": purpose, "withdrawn_at": NOON}),
+        (
+            "identity.edge",
+            {
+                "sequence": 9_999,
+                "identifier_id": identifier,
+                "other_identifier_id": max(who.identifiers),
+                "source_id": 2,
+                "received_at": NOON,
+            },
+        ),
         ("identity.never", {"identifier_id": 1, "other_identifier_id": identifier, "created_at": NOON}),
     ]
     for table, values in rows:

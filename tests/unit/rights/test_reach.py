@@ -1,6 +1,7 @@
 """How far a request reaches, in small worlds: letters are identifiers, numbers anchors, profiles are hundreds."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,13 @@ def test_a_browsers_word_is_not_followed_but_its_anchor_goes() -> None:
 def test_one_vouched_assertion_is_enough() -> None:
     found = reach([1], world({1: 100, 2: 100}, {10: (100, {1, 2}, False), 11: (100, {1, 2}, True)}))
     assert found.identifiers == {1, 2}
+
+
+def test_a_link_table_of_a_server_source_joins_like_its_messages() -> None:
+    around = world({1: 100, 2: 100, 3: 100, 4: 100}, {10: (100, {1}, True), 12: (100, {2}, False)})
+    edges = (Held(100, frozenset({1, 2}), is_vouched=True), Held(100, frozenset({2, 3}), is_vouched=False))
+    found = reach([1], replace(around, edges=edges))
+    assert (found.identifiers, found.anchors, found.waiting) == ({1, 2}, {10, 12}, {3, 4})
 
 
 def test_a_refused_link_is_no_link() -> None:
