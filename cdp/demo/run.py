@@ -154,7 +154,7 @@ def send_all(play: Play) -> Play:
         play = _withdraw(play)
     seconds = time.monotonic() - started_at
     play.stage.note(
-        f"{count:,} messages sent in {seconds:.0f} seconds by segment-analytics-python, in batches of 100 from twelve clients."
+        f"{count:,} messages sent in {seconds:.0f} seconds by segment-analytics-python, in batches of 100 from ten clients."
     )
     return play
 

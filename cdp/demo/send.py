@@ -11,7 +11,7 @@ from segment.analytics.client import Client
 from cdp.demo.calls import Call, Sender
 from cdp.kit.errors import Fault
 
-CLIENTS: Final[Mapping[Sender, int]] = {"shop": 8, "web": 4}
+CLIENTS: Final[Mapping[Sender, int]] = {"shop": 7, "web": 3}
 _QUEUE_MAX: Final = 2_000
 _RETRIES: Final = 8
 _PAUSE_SECONDS: Final = 0.02

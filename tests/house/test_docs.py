@@ -1,0 +1,118 @@
+"""Documents say what is: their commands exist, their links lead somewhere, their code can be read."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from cdp.cli.main import cdp
+from cdp.flows.import_mapping import load_mapping
+from cdp.flows.imports import check_mapping
+from cdp.flows.segments import check_alone
+from tests.policies import ROOT, shipped
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").startswith("<!-- Written by")]
+IDS = [str(page.relative_to(ROOT)) for page in WRITTEN]
+
+_COMMAND = re.compile(r"^(?:    +)?(?:\$ )?(cdp [a-z].*)$")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str) -> Iterator[str]:
+    """Lines that are commands: indented, fenced, or after a prompt."""
+    is_fenced = False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            is_fenced = not is_fenced
+            continue
+        found = _COMMAND.match(line.rstrip())
+        if found and (is_fenced or line.startswith("    ")):
+            yield found.group(1)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [body for name, body in _BLOCK.findall(text) if name == language]
+
+
+def check_command(line: str) -> None:
+    """Every word up to the first argument is a command, and every option is one of its options."""
+    words = shlex.split(line, comments=True)[1:]
+    words = words[: next((at for at, word in enumerate(words) if word in ("|", ">", "&&", ";")), len(words))]
+    command: click.Command = cdp
+    context = click.Context(cdp, info_name="cdp")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"there is no command `{words[0]}` in: {line}"
+        command, words = found, words[1:]
+        context = click.Context(command, parent=context)
+    assert not isinstance(command, click.Group) or not words or words == ["--help"], f"not a whole command: {line}"
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in known | {"--help", "--version"}, f"no option {word} in: {line}"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=IDS)
+def test_every_command_in_a_page_exists(page: Path) -> None:
+    for line in commands(page.read_text(encoding="utf-8")):
+        check_command(line)
+
+
+def test_the_front_page_shows_commands() -> None:
+    assert len(list(commands((ROOT / "README.md").read_text(encoding="utf-8")))) >= 10
+
+
+@pytest.mark.parametrize("line", ["cdp profil show a:b", "cdp profile show --jsn a:b", "cdp request"])
+def test_a_command_that_does_not_exist_is_found(line: str) -> None:
+    with pytest.raises(AssertionError):
+        check_command(line + " x" if line == "cdp request" else line)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    for target in _LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" not in target and not target.startswith(("#", "mailto:")):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target} is not there"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=IDS)
+def test_every_make_target_in_a_page_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = re.findall(r"(?:^(?:    )?|`)make ([a-z][a-z0-9-]*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=IDS)
+def test_every_python_block_can_be_read(page: Path) -> None:
+    for body in blocks(page.read_text(encoding="utf-8"), "python"):
+        ast.parse(body)
+
+
+def test_the_mapping_of_the_page_about_imports_is_one(tmp_path: Path) -> None:
+    [body] = blocks((ROOT / "docs" / "how-to" / "import-a-file.md").read_text(encoding="utf-8"), "yaml")
+    path = tmp_path / "mapping.yaml"
+    path.write_text(body, encoding="utf-8")
+    check_mapping(load_mapping(path), shipped())
+
+
+def test_the_questions_of_the_page_for_marketers_can_be_asked() -> None:
+    text = (ROOT / "docs" / "how-to" / "query-as-a-marketer.md").read_text(encoding="utf-8")
+    asked = [line for body in blocks(text, "") for line in body.splitlines() if not line.startswith(("curl", "  "))]
+    asked += re.findall(r"--where '([^']*)'", text)
+    assert len(asked) >= 6
+    for where in asked:
+        check_alone(shipped(), where, "email_marketing")
+
+
+def test_every_decision_is_listed_and_short() -> None:
+    folder = ROOT / "docs" / "adr"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    for page in folder.glob("[0-9]*.md"):
+        assert f"({page.name})" in listed, f"{page.name} is not in docs/adr/README.md"
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 60, page.name
