@@ -18,6 +18,7 @@ from cdp.behavior.store_computed import move_landmarks
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows import segments
+from cdp.flows.computed import check_sample, follow_definitions
 from cdp.flows.consent import end_grants, recompute_everybody
 from cdp.flows.opening import Current, sequence_all
 from cdp.flows.retention import sweep
@@ -26,6 +27,7 @@ from cdp.flows.subject_request import sweep_requests
 from cdp.flows.withdrawal import clear_withdrawn, turn_out_readers
 from cdp.identity import store as identity_store
 from cdp.kit.errors import Fault
+from cdp.kit.ids import new_id
 
 _SILENT_SECONDS_MAX: Final = 60.0
 _ROWS_MAX: Final = 20_000
@@ -124,6 +126,7 @@ def worker_of(current: Current) -> Worker:
             Task("requests", 600, lambda: _sweep_requests(current)),
             Task("accounting", 900, lambda: _compact(current)),
             Task("landmarks", 3600, lambda: _move_landmarks(current)),
+            Task("computed-traits", 600, lambda: _check_computed(current)),
             Task("checkpoints", 86_400, lambda: _thin_checkpoints(current)),
         ]
     )
@@ -177,6 +180,7 @@ def _follow_policy(current: Current) -> None:
         house = current.rooms.house
         # Whoever came between the two policies was decided about under the old one.
         recompute_everybody(house.database, house.vault, house.policy, house.clock.now())
+        follow_definitions(house.database, house.policy, house.clock.now())
         _log.info("policy_followed", extra={"policy": house.policy.fingerprint[:12]})
 
 
@@ -227,6 +231,12 @@ def _move_landmarks(current: Current) -> None:
     while moved >= _ROWS_MAX:
         with house.database.transaction() as tx:
             moved = move_landmarks(tx, compile_traits(house.policy, bits_of(tx)), _ROWS_MAX)
+
+
+def _check_computed(current: Current) -> None:
+    """Hold a random sample of computed traits to their recomputation; `check_sample` logs and mends what differs."""
+    house = current.rooms.house
+    check_sample(house.database, house.policy, house.clock.now(), new_id())
 
 
 def _thin_checkpoints(current: Current) -> None:

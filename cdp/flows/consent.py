@@ -18,8 +18,7 @@ from cdp.consent.ledger import valid_until
 from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
 from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
 from cdp.flows.desk import Desk
-from cdp.flows.ingest_write import IDENTIFIER_PLACE
-from cdp.flows.people import find_identifiers, read_identifier
+from cdp.flows.people import IDENTIFIER_PLACE, find_identifiers, read_identifier
 from cdp.flows.verdicts import current_verdicts, deciding_records, refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.identity import store_seen

@@ -29,7 +29,7 @@ _LOUDEST_FIRST = (
     Reason.NO_UNIQUE_IDENTIFIER,
     Reason.NO_GRANT,
 )
-_BEFORE_PERMISSION = "before_permission"
+_TOO_EARLY = "before_permitted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class BatchJudge:
         person = self._person(world, work, proposal, born, acts)
         bits, reason = self._bits(work, person.verdicts)
         if not bits:
-            self._forget_age(born, before)
+            self._unhear_age(born, before)
             work.outcome = Outcome(State.NOT_PERMITTED, reason)
             self._refuse(world, [each for each in acts if each.act.is_no])
             return False
@@ -166,7 +166,7 @@ class BatchJudge:
         if ages:
             self.ages[born] = max(ages)
 
-    def _forget_age(self, born: int, before: StatedAge | None) -> None:
+    def _unhear_age(self, born: int, before: StatedAge | None) -> None:
         """A refused message teaches nothing."""
         self.ages.pop(born, None)
         if before is not None:
@@ -218,7 +218,7 @@ class BatchJudge:
             return bits, ""
         if not purposes:
             return 0, Reason.NOT_COVERED.value
-        return 0, next((each.value for each in _LOUDEST_FIRST if each in refused), _BEFORE_PERMISSION)
+        return 0, next((each.value for each in _LOUDEST_FIRST if each in refused), _TOO_EARLY)
 
     def _new_acts(self, world: World, work: Work) -> list[Record]:
         """The message's own signals as records for each identifier they apply to, unless they stand already."""

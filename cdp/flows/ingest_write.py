@@ -1,9 +1,9 @@
 """Writing what a batch came to: identifiers, keys, anchors, links, evidence, records, verdicts and events."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from cdp.access import store_accounting
 from cdp.access.model import SourceId, State
@@ -21,6 +21,7 @@ from cdp.flows.ingest_load import Scene
 from cdp.flows.ingest_work import Plan, Work
 from cdp.flows.people import IDENTIFIER_PLACE
 from cdp.flows.verdicts import follow, project_traits, put_in_force, refresh_verdicts, settle_map
+from cdp.flows.wire_times import is_from_the_future
 from cdp.identity import store, store_map, store_seen
 from cdp.identity.model import EvidenceRow, Ignored, Rule
 from cdp.identity.partition import Partition, partition_of
@@ -33,14 +34,29 @@ from cdp.vault.seal import Place
 from cdp.vault.strongroom import Item, Vault
 
 MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
+_REMEMBERED_MAX = 400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the process keeps between batches, true for any of them."""
+    """What the process keeps between batches, true for any of them.
+
+    `sourced` are (anchor, source) pairs that are stored; `seen_on` is a day on which identifiers are stored as seen.
+    Neither is ever taken back: an id that is erased never comes again.
+    """
 
     masks: Mapping[str, int]
     traits: TraitPlan
+    sourced: set[tuple[int, int]] = field(default_factory=set)
+    seen_on: dict[int, date] = field(default_factory=dict)
+
+    def keep(self, sourced: Collection[tuple[int, int]], seen: Collection[int], day: date) -> None:
+        """Remember what a committed batch stored."""
+        if len(self.sourced) + len(self.seen_on) > _REMEMBERED_MAX:
+            self.sourced.clear()
+            self.seen_on.clear()
+        self.sourced.update(sourced)
+        self.seen_on.update(dict.fromkeys(seen, day))
 
 
 @dataclass(slots=True)
@@ -62,12 +78,13 @@ class Writing:
         """Everything, in the order in which later parts need earlier ones."""
         stored = [work for work in self.works if work.outcome is not None and work.outcome.state is State.STORED]
         fresh = self._name_profiles()
-        self._write_identifiers(stored)
+        needed = {member for work in stored for member in work.members}
+        needed.update(record.identifier_id for record in self.judge.ledger.added)
         anchors = self._new_anchors(stored)
-        self._load_keys(stored, anchors)
-        self._write_map(fresh)
-        store.insert_anchors(self.tx, anchors)
-        store.note_sources(self.tx, {(work.anchor_id, int(work.message.source.source_id)) for work in stored})
+        new_ids = [each for each in self.scene.is_new if each in needed]
+        self._load_keys(stored, [*new_ids, *(anchor.anchor_id for anchor in anchors)])
+        self._write_map(self._new_identifiers(new_ids), fresh, anchors)
+        self._write_seen(stored, needed)
         self._write_evidence()
         changed = self._write_consent(fresh)
         self._write_events(stored)
@@ -85,24 +102,26 @@ class Writing:
                 fresh.append(store_map.NewProfile(self.scene.profile_of[born], born, self.now))
         return fresh
 
-    def _write_identifiers(self, stored: Sequence[Work]) -> None:
-        needed = {member for work in stored for member in work.members}
-        needed.update(record.identifier_id for record in self.judge.ledger.added)
-        fresh = [(id_, carried) for id_, carried in self.scene.is_new.items() if id_ in needed]
-        self.keys |= self.vault.new_subject_keys(self.tx, [id_ for id_, _ in fresh])
+    def _new_identifiers(self, ids: Sequence[int]) -> list[store.NewIdentifier]:
+        fresh = [(id_, self.scene.is_new[id_]) for id_ in ids]
         sealed = self.vault.seal_many(
             self.keys, IDENTIFIER_PLACE, (Item(id_, id_, each.identifier.value.encode()) for id_, each in fresh)
         )
         version = self.vault.versions(GRAPH)[-1]
         today = self.now.date()
-        store.insert_identifiers(
-            self.tx,
-            [
-                store.NewIdentifier(id_, each.identifier.type, each.graph_pseudonym, version, envelope, self.now, today)
-                for (id_, each), envelope in zip(fresh, sealed, strict=True)
-            ],
-        )
-        store.touch_identifiers(self.tx, ((each, today) for each in needed if each not in self.scene.is_new))
+        return [
+            store.NewIdentifier(id_, each.identifier.type, each.graph_pseudonym, version, envelope, self.now, today)
+            for (id_, each), envelope in zip(fresh, sealed, strict=True)
+        ]
+
+    def _write_seen(self, stored: Sequence[Work], needed: Collection[int]) -> None:
+        """Who was seen today and from where, as far as this process does not know it to be stored."""
+        today = self.now.date()
+        sourced = {(work.anchor_id, int(work.message.source.source_id)) for work in stored} - self.memory.sourced
+        store.note_sources(self.tx, sourced)
+        unseen = [each for each in needed if self.memory.seen_on.get(each) != today]
+        store.touch_identifiers(self.tx, ((each, today) for each in unseen if each not in self.scene.is_new))
+        self.tx.after_commit(lambda: self.memory.keep(sourced, unseen, today))
 
     def _new_anchors(self, stored: Sequence[Work]) -> list[store.NewAnchor]:
         landed = {proposal.step.anchor_id: proposal for proposal in self.run.accepted}
@@ -121,18 +140,23 @@ class Writing:
         store_map.unsettle(self.tx, unsettled)
         return list(fresh.values())
 
-    def _load_keys(self, stored: Sequence[Work], anchors: Sequence[store.NewAnchor]) -> None:
-        made = self.vault.new_subject_keys(self.tx, [anchor.anchor_id for anchor in anchors])
-        self.keys |= made
-        known = {work.anchor_id for work in stored} - made.keys()
+    def _load_keys(self, stored: Sequence[Work], new_ids: Sequence[int]) -> None:
+        self.keys |= self.vault.new_subject_keys(self.tx, new_ids)
+        known = {work.anchor_id for work in stored} - self.keys.keys()
         if known:
             self.keys |= self.vault.keys_for(self.tx, known)
 
-    def _write_map(self, fresh: Sequence[store_map.NewProfile]) -> None:
+    def _write_map(
+        self,
+        identifiers: Sequence[store.NewIdentifier],
+        fresh: Sequence[store_map.NewProfile],
+        anchors: Sequence[store.NewAnchor],
+    ) -> None:
         world = self.run.world
-        store_map.insert_profiles(self.tx, fresh)
+        links = self._new_links() if self.scene.closure is None else ()
+        store_map.insert_people(self.tx, identifiers, fresh, links, anchors)
         if self.scene.closure is None:
-            self._write_merges_and_links()
+            self._write_merges()
         else:
             self._rewrite_map(self.scene.closure)
         store_map.quarantine(
@@ -140,22 +164,23 @@ class Writing:
         )
         store.mark_shared(self.tx, [each for each in self.run.learned if each in world.shared])
 
-    def _write_merges_and_links(self) -> None:
-        world = self.run.world
-        owned_before = {link.identifier_id for links in self.scene.links.values() for link in links}
+    def _write_merges(self) -> None:
         absorbed = {
-            self.scene.profile_of[born]: self.profile_at(born) for born in world.became if born in self.scene.profile_of
+            self.scene.profile_of[born]: self.profile_at(born)
+            for born in self.run.world.became
+            if born in self.scene.profile_of
         }
         store_map.merge_profiles(self.tx, absorbed)
-        store_map.insert_links(
-            self.tx,
-            [
-                store_map.Placed(each, self.scene.profile_of[group.born], linked_at)
-                for group in world.groups.values()
-                for each, linked_at in group.members.items()
-                if each not in self.scene.owner and each not in owned_before
-            ],
-        )
+
+    def _new_links(self) -> list[store_map.Placed]:
+        """Owners of what nobody owned, already with those who survive the batch."""
+        owned_before = {link.identifier_id for links in self.scene.links.values() for link in links}
+        return [
+            store_map.Placed(each, self.scene.profile_of[group.born], linked_at)
+            for group in self.run.world.groups.values()
+            for each, linked_at in group.members.items()
+            if each not in self.scene.owner and each not in owned_before
+        ]
 
     def _rewrite_map(self, closure: store_map.Closure) -> None:
         """After something turned out to be shared: owners and anchors of the whole closure, as replayed."""
@@ -280,8 +305,8 @@ class Writing:
         }
         if not changed and not retired:
             return set()
-        outcome = put_in_force(self.tx, self.vault, changed, self.now, retired=retired)
         newborn = {each.profile_id for each in fresh}
+        outcome = put_in_force(self.tx, self.vault, changed, self.now, retired=retired, newborn=newborn)
         return {pair for pair in outcome.ended | outcome.begun if pair[0] not in newborn}
 
     def _follow(self, stored: Sequence[Work], changed: set[tuple[int, str]]) -> None:
@@ -309,7 +334,7 @@ class Writing:
     def _write_events(self, stored: Sequence[Work]) -> None:
         if not stored:
             return
-        fresh = behavior_store.remember_messages(self.tx, [self._remembered(work) for work in stored])
+        fresh = behavior_store.remember_messages(self.tx, self._remembered(stored))
         stored = [work for work in stored if work.event_id in fresh]
         terms = intern_terms(self.tx, _terms(stored), self.plan.events)
         for work in stored:
@@ -336,11 +361,18 @@ class Writing:
         ]
         behavior_store.append(self.tx, entries, terms, self.memory.traits, self.now)
 
-    def _remembered(self, work: Work) -> behavior_store.Remembered:
+    def _remembered(self, stored: Sequence[Work]) -> list[behavior_store.Remembered]:
         """A message id is kept as long as its event would be, counted from the later of its two times."""
-        keep_for_days = self.plan.policy.retention.classes[work.classified.retention_class].keep_for_days
-        keep_until = (work.message.received_at + timedelta(days=keep_for_days + 1)).date()
-        return behavior_store.Remembered(work.event_id, work.message.body_digest, keep_until)
+        classes = self.plan.policy.retention.classes
+        until: dict[tuple[str, datetime], date] = {}
+        rows = []
+        for work in stored:
+            kept = (work.classified.retention_class, work.message.received_at)
+            day = until.get(kept)
+            if day is None:
+                day = until[kept] = (kept[1] + timedelta(days=classes[kept[0]].keep_for_days + 1)).date()
+            rows.append(behavior_store.Remembered(work.event_id, work.message.body_digest, day))
+        return rows
 
     def _sealed_traits(self, stored: Sequence[Work]) -> dict[int, dict[str, bytes]]:
         asked = [(work, name, value) for work in stored for name, value in work.classified.sealed_traits.items()]
@@ -385,6 +417,8 @@ def account(tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[Sourc
         source_id = work.message.source.source_id
         if work.outcome is not None:
             counts[source_id, work.outcome.state, work.outcome.reason] += 1
+        if is_from_the_future(work.message.body, work.message.received_at):
+            odd[source_id, NoticeKind.FUTURE_TIME, "other"] += 1
         if work.is_other_body:
             odd[source_id, NoticeKind.DUPLICATE_OTHER_BODY, "other"] += 1
         for reason, type_ in work.ignored:

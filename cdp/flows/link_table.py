@@ -1,7 +1,8 @@
 """The journey of a link table: many pairs of identifiers, resolved at once.
 
 Where no rule can break, whole connected components become profiles set by set; the others go through
-the sequential rules. Both end where stepping through the rows one by one would end.
+the sequential rules. Both end where stepping through the rows one by one would end. A row that was taken
+before, in this table or an earlier one, is not taken again.
 """
 
 from collections import Counter
@@ -33,15 +34,29 @@ from cdp.vault.strongroom import Item
 Row = tuple[str, object, str, object]
 """Type and value of one identifier, type and value of the other."""
 Progress = Callable[[str, int, int], None]
+"""Called with the work under way, how much of it is done, and how much there is (0: not known)."""
+
+ROWS_NAMED_MAX = 20
+"""How many row numbers are kept for each reason."""
+
+NO_IDENTIFIER = "no_identifier"
+SELF_LINK = "self_link"
 
 _CHUNK = 50_000
+Edge = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """What a link table came to. `states` counts its rows; `plain` and `bounded` its components."""
+    """What a link table came to.
+
+    `states` counts its rows, `reasons` those that were not taken, `rows` gives the first numbers of what could not
+    be read; `plain` and `bounded` count components, by the road that they took.
+    """
 
     states: Mapping[str, int]
+    reasons: Mapping[str, int]
+    rows: Mapping[str, Sequence[int]]
     identifiers: int
     profiles: int
     plain: int
@@ -49,11 +64,13 @@ class Linked:
 
 
 @dataclass(slots=True)
-class _Table:
-    """The rows as dense numbers, and what the store knows of them."""
+class Table:
+    """The rows as dense numbers, and what the store knows of them; `repeats` are rows that came before in it."""
 
     identifiers: list[Identifier] = field(default_factory=list)
-    edges: list[tuple[int, int]] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+    repeats: list[Edge] = field(default_factory=list)
+    named: dict[str, list[int]] = field(default_factory=dict)
     states: Counter[tuple[State, str]] = field(default_factory=Counter)
     types: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -63,16 +80,36 @@ class _Table:
     profiles: dict[int, store.KnownProfile] = field(default_factory=dict)
     held: dict[int, dict[int, str]] = field(default_factory=dict)
 
+    def refuse(self, position: int, reason: str) -> None:
+        """Count a row that is no link."""
+        self.states[State.INVALID, reason] += 1
+        named = self.named.setdefault(f"{State.INVALID.value}: {reason}", [])
+        if len(named) < ROWS_NAMED_MAX:
+            named.append(position)
+
+    def by_state(self) -> dict[str, int]:
+        """How many rows ended in each state."""
+        counts: dict[str, int] = {}
+        for (state, _), number in self.states.items():
+            counts[state.value] = counts.get(state.value, 0) + number
+        return counts
+
 
 def import_links(
-    house: House, source: Source, rows: Iterable[Row], *, actor: str = "operator", progress: Progress | None = None
+    house: House,
+    source: Source,
+    rows: Iterable[Row | str],
+    *,
+    actor: str = "operator",
+    progress: Progress | None = None,
 ) -> Linked:
     """Take a whole link table in one transaction: all of it is recorded and resolved, or nothing.
 
-    A row whose people no purpose permits is counted and not stored, like a message.
+    A row that is a text is one that could not be read, and the text is the reason. A row whose people no purpose
+    permits is counted and not stored, like a message; a row that was taken before is a duplicate.
     """
     tell = progress or (lambda _what, _done, _total: None)
-    table = _read(house, rows, tell)
+    table = read_rows(Normaliser(house.policy.identifiers), rows)
     with house.database.transaction() as tx:
         generation = store.lock_exclusive(tx)
         now = house.clock.now()
@@ -80,51 +117,63 @@ def import_links(
         _look_up(tx, house, table, tell)
         rules = Rules(house.policy.identifiers)
         found = components(len(table.identifiers), table.edges)
-        tell("components", len(found), len(found))
+        tell("joining", len(found), len(found))
         verdicts = _verdicts(tx, house, source, table, found, now)
         taken = [
             each for each, verdict in zip(found, verdicts, strict=True) if any(v.allowed for v in verdict.values())
         ]
-        _account(tx, table, source, found, taken, now)
+        _count_rows(tx, table, source, taken, now)
         _name(tx, house, table, taken, now, tell)
-        _record(tx, table, source, taken, generation.next_sequence, rules, now)
+        tell("recording", 0, len(table.edges))
+        _record(tx, house, table, source, taken, generation.next_sequence, now)
+        tell("recording", len(table.edges), len(table.edges))
         by_component = dict(zip((each.first_edge for each in found), verdicts, strict=True))
         plain = [each for each in taken if _is_plain(table, each, rules)]
         profiles = _make_profiles(tx, house, table, plain, by_component, generation.next_sequence, now)
         is_done = {each.first_edge for each in plain}
         bounded = [each for each in taken if each.first_edge not in is_done]
         if bounded:
+            tell("by the rules", 0, len(bounded))
             start = [table.ids[node] for each in bounded for node in each.members]
             profiles += len(replay_around(tx, house, start, now))
-        store.advance(tx, next_sequence=generation.next_sequence + len(table.edges), changed=True)
-        states = {
-            state.value: sum(n for (each, _), n in table.states.items() if each is state) for state, _ in table.states
-        }
+        store.advance(tx, next_sequence=generation.next_sequence + len(table.edges), changed=bool(taken))
+        states = table.by_state()
         audit_store.append(tx, {"kind": "ingest.batch", "actor": actor, "states": states}, now)
-        return Linked(states, sum(len(each.members) for each in taken), profiles, len(plain), len(bounded))
+        return Linked(
+            states,
+            {f"{state.value}: {reason}": count for (state, reason), count in table.states.items() if reason},
+            table.named,
+            sum(len(each.members) for each in taken),
+            profiles,
+            len(plain),
+            len(bounded),
+        )
 
 
-def _read(house: House, rows: Iterable[Row], tell: Progress) -> _Table:
-    """Normalize every row; a row with a side that is no identifier, or with two equal sides, is invalid."""
-    normaliser = Normaliser(house.policy.identifiers)
-    table = _Table()
+def read_rows(normaliser: Normaliser, rows: Iterable[Row | str]) -> Table:
+    """Normalize every row; one with a side that is no identifier, or with two equal sides, is invalid."""
+    table = Table()
     numbers: dict[Identifier, int] = {}
-    for position, (one_type, one, other_type, other) in enumerate(rows):
-        first, second = normaliser.read(one_type, one), normaliser.read(other_type, other)
+    seen: set[Edge] = set()
+    for position, row in enumerate(rows, 1):
+        if isinstance(row, str):
+            table.refuse(position, row)
+            continue
+        first, second = normaliser.read(row[0], row[1]), normaliser.read(row[2], row[3])
         if not isinstance(first, Identifier) or not isinstance(second, Identifier):
-            table.states[State.INVALID, "no_identifier"] += 1
+            table.refuse(position, NO_IDENTIFIER)
         elif first == second:
-            table.states[State.INVALID, "self_link"] += 1
+            table.refuse(position, SELF_LINK)
         else:
-            table.edges.append((numbers.setdefault(first, len(numbers)), numbers.setdefault(second, len(numbers))))
-        if position % _CHUNK == 0:
-            tell("rows", position, 0)
+            edge = (numbers.setdefault(first, len(numbers)), numbers.setdefault(second, len(numbers)))
+            (table.repeats if edge in seen else table.edges).append(edge)
+            seen.add(edge)
     table.identifiers = list(numbers)
     table.types = [each.type for each in numbers]
     return table
 
 
-def _suppress(tx: Transaction, house: House, table: _Table, now: datetime) -> None:
+def _suppress(tx: Transaction, house: House, table: Table, now: datetime) -> None:
     """A row that names a suppressed identifier teaches nothing."""
     hidden = house.vault.pseudonyms(SUPPRESSION, table.identifiers)
     refused: set[int] = set()
@@ -133,12 +182,13 @@ def _suppress(tx: Transaction, house: House, table: _Table, now: datetime) -> No
         suppressed = rights_store.suppressed(tx, chunk, now)
         refused.update(start + at for at, each in enumerate(chunk) if each in suppressed)
     if refused:
-        kept = [edge for edge in table.edges if not refused.intersection(edge)]
-        table.states[State.SUPPRESSED, "link"] += len(table.edges) - len(kept)
-        table.edges = kept
+        before = len(table.edges) + len(table.repeats)
+        table.edges = [edge for edge in table.edges if refused.isdisjoint(edge)]
+        table.repeats = [edge for edge in table.repeats if refused.isdisjoint(edge)]
+        table.states[State.SUPPRESSED, "link"] += before - len(table.edges) - len(table.repeats)
 
 
-def _look_up(tx: Transaction, house: House, table: _Table, tell: Progress) -> None:
+def _look_up(tx: Transaction, house: House, table: Table, tell: Progress) -> None:
     vault = house.vault
     vault.refresh(tx)
     table.pseudonyms = vault.pseudonyms(GRAPH, table.identifiers)
@@ -153,6 +203,7 @@ def _look_up(tx: Transaction, house: House, table: _Table, tell: Progress) -> No
     table.ids = [
         table.known[at].identifier_id if at in table.known else next(fresh) for at in range(len(table.identifiers))
     ]
+    _drop_recorded(tx, house, table)
     owners = {each.profile_id for each in table.known.values() if each.profile_id is not None}
     table.profiles = {each.profile_id: each for each in store.profiles(tx, owners)}
     for link in store.links_of(tx, owners):
@@ -162,12 +213,40 @@ def _look_up(tx: Transaction, house: House, table: _Table, tell: Progress) -> No
     table.is_apart = set(store.never_pairs(tx, everybody)) if everybody else set()
 
 
-def _owners(table: _Table, component: Component) -> set[int]:
+def _drop_recorded(tx: Transaction, house: House, table: Table) -> None:
+    """A row that an earlier table had is a duplicate: it was judged then, and judging it again changes nothing."""
+    strength = _strength(house, table)
+    known = table.known
+    asked = [edge for edge in table.edges if edge[0] in known and edge[1] in known]
+    for start in range(0, len(asked), _CHUNK):
+        chunk = {_as_ids(table, strength, edge): edge for edge in asked[start : start + _CHUNK]}
+        recorded = {chunk[pair] for pair in store_edges.recorded(tx, list(chunk))}
+        if recorded:
+            table.states[State.DUPLICATE, ""] += len(recorded)
+            table.states[State.DUPLICATE, ""] += sum(1 for edge in table.repeats if edge in recorded)
+            table.edges = [edge for edge in table.edges if edge not in recorded]
+            table.repeats = [edge for edge in table.repeats if edge not in recorded]
+
+
+def _strength(house: House, table: Table) -> list[int]:
+    rules = Rules(house.policy.identifiers)
+    by_type = {type_: rules.priority(type_) for type_ in set(table.types)}
+    return [by_type[type_] for type_ in table.types]
+
+
+def _as_ids(table: Table, strength: Sequence[int], edge: Edge) -> Edge:
+    """The edge as it is recorded: the stronger identifier first."""
+    one, other = edge
+    ids = table.ids
+    return (ids[one], ids[other]) if strength[one] <= strength[other] else (ids[other], ids[one])
+
+
+def _owners(table: Table, component: Component) -> set[int]:
     known = (table.known.get(node) for node in component.members)
     return {each.profile_id for each in known if each is not None and each.profile_id is not None}
 
 
-def _is_plain(table: _Table, component: Component, rules: Rules) -> bool:
+def _is_plain(table: Table, component: Component, rules: Rules) -> bool:
     owners = _owners(table, component)
     for node in component.members:
         known = table.known.get(node)
@@ -182,7 +261,7 @@ def _is_plain(table: _Table, component: Component, rules: Rules) -> bool:
 
 
 def _verdicts(
-    tx: Transaction, house: House, source: Source, table: _Table, found: Sequence[Component], now: datetime
+    tx: Transaction, house: House, source: Source, table: Table, found: Sequence[Component], now: datetime
 ) -> list[Mapping[str, Verdict]]:
     """What each component may be processed for, were it one person; strangers with equal facts are decided once."""
     unique = house.policy.identifiers.unique_types
@@ -218,26 +297,38 @@ def _verdicts(
     return verdicts
 
 
-def _account(
+def _count_rows(
     tx: Transaction,
-    table: _Table,
+    table: Table,
     source: Source,
-    found: Sequence[Component],
     taken: Sequence[Component],
     now: datetime,
 ) -> None:
+    is_taken = _members(table, taken)
     stored = sum(each.edges for each in taken)
-    refused = sum(each.edges for each in found) - stored
-    if stored:
-        table.states[State.STORED, ""] += stored
-    if refused:
-        table.states[State.NOT_PERMITTED, "no_grant"] += refused
+    doubled = sum(is_taken[one] for one, _ in table.repeats)
+    for state, reason, number in (
+        (State.STORED, "", stored),
+        (State.DUPLICATE, "", doubled),
+        (State.NOT_PERMITTED, "no_grant", len(table.edges) - stored + len(table.repeats) - doubled),
+    ):
+        if number:
+            table.states[state, reason] += number
     counts = {(source.source_id, state, reason): number for (state, reason), number in table.states.items()}
     add_accounting(tx, hour_of(now), counts)
 
 
+def _members(table: Table, taken: Sequence[Component]) -> bytearray:
+    """1 for every identifier of these components."""
+    marks = bytearray(len(table.identifiers))
+    for component in taken:
+        for node in component.members:
+            marks[node] = 1
+    return marks
+
+
 def _name(
-    tx: Transaction, house: House, table: _Table, taken: Sequence[Component], now: datetime, tell: Progress
+    tx: Transaction, house: House, table: Table, taken: Sequence[Component], now: datetime, tell: Progress
 ) -> None:
     """Keys and rows for the identifiers that are new."""
     fresh = [node for component in taken for node in component.members if node not in table.known]
@@ -261,39 +352,31 @@ def _name(
 
 def _record(
     tx: Transaction,
-    table: _Table,
+    house: House,
+    table: Table,
     source: Source,
     taken: Sequence[Component],
     first_sequence: int,
-    rules: Rules,
     now: datetime,
 ) -> None:
     """The rows as steps of the recorded sequence, in their order."""
-    kept = bytearray(len(table.identifiers))
-    for component in taken:
-        for node in component.members:
-            kept[node] = 1
-    strength = {type_: rules.priority(type_) for type_ in set(table.types)}
-    types, ids = table.types, table.ids
+    kept = _members(table, taken)
+    strength = _strength(house, table)
+    source_id = int(source.source_id)
     store_edges.insert_edges(
         tx,
-        [
-            store_edges.NewEdge(
-                first_sequence + position,
-                *((ids[one], ids[other]) if strength[types[one]] <= strength[types[other]] else (ids[other], ids[one])),
-                int(source.source_id),
-                now,
-            )
-            for position, (one, other) in enumerate(table.edges)
-            if kept[one]
-        ],
+        (
+            (first_sequence + position, *_as_ids(table, strength, edge), source_id, now)
+            for position, edge in enumerate(table.edges)
+            if kept[edge[0]]
+        ),
     )
 
 
 def _make_profiles(
     tx: Transaction,
     house: House,
-    table: _Table,
+    table: Table,
     plain: Sequence[Component],
     verdicts: Mapping[int, Mapping[str, Verdict]],
     first_sequence: int,

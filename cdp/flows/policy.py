@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from cdp.consent import store_projection
 from cdp.flows import segments
+from cdp.flows.computed import follow_definitions
 from cdp.flows.consent import recompute_everybody
 from cdp.flows.house import House, put_in_force
 from cdp.identity import store as identity_store
@@ -40,6 +41,7 @@ def apply_policy(house: House, policy: Policy) -> Applied:
         with house.database.transaction() as tx:
             identity_store.lock_exclusive(tx)
             segments.adopt(tx, policy, house.clock.now())
+        follow_definitions(house.database, policy, house.clock.now())
         return Applied(house, is_new=False, profiles=0, differences=())
     changes = differences(house.policy, policy)
     with house.database.transaction() as tx:
@@ -49,6 +51,7 @@ def apply_policy(house: House, policy: Policy) -> Applied:
     with house.database.transaction() as tx:
         put_in_force(tx, policy, house.clock.now())
         segments.adopt(tx, policy, house.clock.now())
+    follow_definitions(house.database, policy, house.clock.now())
     return Applied(replace(house, policy=policy), is_new=True, profiles=profiles, differences=changes)
 
 

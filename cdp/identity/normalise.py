@@ -59,10 +59,10 @@ class Normaliser:
         return Ignored.UNKNOWN_TYPE if known is None else known.read(raw)
 
     def _raw(self, body: Mapping[str, Any], ignored: list[tuple[Ignored, str]]) -> list[tuple["_Type", object]]:
-        hits: list[tuple[int, _Type, object]] = []
-        self._tree.gather(body, body, hits)
-        hits.sort(key=itemgetter(0))
-        found = [hit[1:] for hit in hits]
+        reached: list[tuple[int, _Type, object]] = []
+        self._tree.gather(body, body, reached)
+        reached.sort(key=itemgetter(0))
+        found = [node[1:] for node in reached]
         if body.get("type") == "alias":
             previous, anonymous = body.get("previousId"), self._types.get("anonymous_id")
             if previous is not None and anonymous is not None and str(previous) != str(body.get("userId")):
@@ -132,7 +132,7 @@ class _Node:
         self.leaves: list[tuple[int, _Type, Promotion]] = []
         self.below: dict[str, _Node] = {}
 
-    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], hits: list[tuple[int, _Type, object]]) -> None:
+    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], reached: list[tuple[int, _Type, object]]) -> None:
         """Add (order in policy, type, value) of everything that stands in a promoted place of this part."""
         for name, node in self.below.items():
             value = part.get(name)
@@ -140,9 +140,9 @@ class _Node:
                 continue
             for order, type_, promotion in node.leaves:
                 if not promotion.when or _holds(body, promotion):
-                    hits.append((order, type_, value))
+                    reached.append((order, type_, value))
             if node.below and isinstance(value, dict):
-                node.gather(value, body, hits)
+                node.gather(value, body, reached)
 
 
 def _tree(types: Iterable[_Type]) -> _Node:
