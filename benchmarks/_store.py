@@ -12,8 +12,8 @@ CREATE TEMP TABLE stranger ON COMMIT DROP AS
            (random() * 9e18)::bigint AS anchor, (random() * 9e18)::bigint AS profile
     FROM generate_series(1, :people) AS n;
 INSERT INTO identity.identifier (identifier_id, type, pseudonym, pseudonym_version, sealed, first_seen_at, last_seen_on)
-    SELECT one, 'user_id', sha256(('u' || one)::bytea), 1, '', now(), current_date FROM stranger
-    UNION ALL SELECT other, 'anonymous_id', sha256(('a' || other)::bytea), 1, '', now(), current_date FROM stranger;
+    SELECT one, 'user_id', sha256(('u' || one)::bytea), 1, ''::bytea, now(), current_date FROM stranger
+    UNION ALL SELECT other, 'anonymous_id', sha256(('a' || other)::bytea), 1, ''::bytea, now(), current_date FROM stranger;
 INSERT INTO identity.profile (profile_id, born_sequence, created_at) SELECT profile, -profile, now() FROM stranger;
 INSERT INTO identity.link (identifier_id, profile_id, linked_at)
     SELECT one, profile, now() FROM stranger UNION ALL SELECT other, profile, now() FROM stranger;

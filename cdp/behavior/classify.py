@@ -5,7 +5,6 @@ the identity room under keys of their own.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from json import dumps
 from typing import Any, Final
 
@@ -156,12 +155,11 @@ def settle(classified: Classified, terms: Terms) -> Classified:
     sealed = classified.sealed
     if refused:
         sealed = sealed | {"properties": (properties if isinstance(properties, dict) else {}) | refused}
-    return replace(
-        classified,
+    return classified._replace(
         plain=plain,
         sealed=sealed,
         plain_traits=plain_traits,
-        sealed_traits=classified.sealed_traits | refused_traits,
+        sealed_traits={**classified.sealed_traits, **refused_traits},
         mistyped=classified.mistyped + len(refused) + len(refused_traits),
     )
 
@@ -240,7 +238,7 @@ def _without_query(page: Any, planned: object) -> Any:
     }
 
 
-def _split(values: dict[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Any]]:
+def _split(values: Mapping[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Any]]:
     kept = {name: value for name, value in values.items() if value not in refused}
     gone = {name: value.text for name, value in values.items() if type(value) is Term and value in refused}
     return kept, gone

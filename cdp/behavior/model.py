@@ -1,9 +1,10 @@
 """Values of the behavior room."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple, NewType
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, NewType
 from uuid import UUID
 
 EventId = NewType("EventId", UUID)
@@ -17,6 +18,9 @@ NO_NAME = 0
 
 EVENT_NAMES = "event"
 """The vocabulary under which names of planned events are interned."""
+
+
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Term(NamedTuple):
@@ -37,8 +41,7 @@ class Terms(NamedTuple):
     refused: frozenset[Term]
 
 
-@dataclass(frozen=True, slots=True)
-class Classified:
+class Classified(NamedTuple):
     """A message sorted by the tracking plan into what lies in plain and what is sealed.
 
     `name` is the planned event's name, None when the plan does not know it. `sealed` and `sealed_traits` hold JSON
@@ -52,15 +55,14 @@ class Classified:
     category: str
     plain: dict[str, Plain]
     sealed: dict[str, Any]
-    plain_traits: dict[str, Plain] = field(default_factory=dict)
-    sealed_traits: dict[str, Any] = field(default_factory=dict)
+    plain_traits: Mapping[str, Plain] = _NONE
+    sealed_traits: Mapping[str, Any] = _NONE
     unknown: int = 0
     mistyped: int = 0
     is_dropped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One message ready to be stored: its anchor, purpose bits, sorted content, and sealed bytes.
 
     `sealed` is the sealed form of `classify.payload(classified)`, `sealed_traits` the sealed form of each entry of
@@ -75,7 +77,7 @@ class Entry:
     bits: int
     classified: Classified
     sealed: bytes
-    sealed_traits: Mapping[str, bytes] = field(default_factory=dict)
+    sealed_traits: Mapping[str, bytes] = _NONE
 
 
 class Occurred(NamedTuple):

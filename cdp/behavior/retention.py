@@ -95,4 +95,8 @@ def month_partition(retention_class: str, month: Month) -> str:
 
 def months_needed(events: Iterable[tuple[str, datetime]]) -> set[tuple[str, Month]]:
     """The (retention class, month) pairs in which events of (retention class, occurred_at) lie."""
-    return {(retention_class, month_of(occurred_at)) for retention_class, occurred_at in events}
+    found = set()
+    for retention_class, occurred_at in events:
+        utc = occurred_at if occurred_at.tzinfo is UTC else occurred_at.astimezone(UTC)
+        found.add((retention_class, utc.year, utc.month))
+    return {(retention_class, Month(year, month)) for retention_class, year, month in found}

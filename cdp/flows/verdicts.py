@@ -124,13 +124,17 @@ def put_in_force(
     now: datetime,
     *,
     retired: Mapping[int, int] | None = None,
+    newborn: Collection[int] = (),
 ) -> Outcome:
-    """Make these verdicts the ones in force; `follow` must come after, in the same transaction."""
+    """Make these verdicts the ones in force; `follow` must come after, in the same transaction.
+
+    Of the `newborn` nothing stands yet.
+    """
     pseudonyms = {
         profile_id: each.hex()
         for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
     }
-    return store_verdicts.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired)
+    return store_verdicts.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired, newborn=newborn)
 
 
 def project_traits(

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from cdp.identity.model import Step
+from cdp.identity.store import NewAnchor, NewIdentifier
 from cdp.kit.db import Transaction
 
 
@@ -174,6 +175,68 @@ def insert_links(tx: Transaction, rows: Sequence[Placed]) -> None:
     """Write the owners of identifiers that had none."""
     if rows:
         tx.copy("identity.link", ("identifier_id", "profile_id", "linked_at"), ("int8", "int8", "timestamptz"), rows)
+
+
+def insert_people(
+    tx: Transaction,
+    identifiers: Sequence[NewIdentifier],
+    profiles: Sequence[NewProfile],
+    links: Sequence[Placed],
+    anchors: Sequence[NewAnchor],
+) -> None:
+    """Write everything that is new about who is who, in one statement: what the single inserts do, table by table."""
+    if not (identifiers or profiles or links or anchors):
+        return
+    members = [(row.anchor_id, member, position) for row in anchors for position, member in enumerate(row.members)]
+    tx.bulk(
+        """
+        WITH new_identifiers AS (
+            INSERT INTO identity.identifier
+                (identifier_id, type, pseudonym, pseudonym_version, sealed, first_seen_at, last_seen_on)
+            SELECT * FROM unnest(%(i_ids)s::bigint[], %(i_types)s::text[], %(i_pseudonyms)s::bytea[],
+                                 %(i_versions)s::smallint[], %(i_sealed)s::bytea[], %(i_first)s::timestamptz[],
+                                 %(i_last)s::date[])
+        ), new_profiles AS (
+            INSERT INTO identity.profile (profile_id, born_sequence, created_at)
+            SELECT * FROM unnest(%(p_ids)s::bigint[], %(p_born)s::bigint[], %(p_at)s::timestamptz[])
+        ), new_links AS (
+            INSERT INTO identity.link (identifier_id, profile_id, linked_at)
+            SELECT * FROM unnest(%(l_ids)s::bigint[], %(l_profiles)s::bigint[], %(l_at)s::timestamptz[])
+        ), new_anchors AS (
+            INSERT INTO identity.anchor (anchor_id, members_digest, created_at, is_settled)
+            SELECT * FROM unnest(%(a_ids)s::bigint[], %(a_digests)s::bytea[], %(a_at)s::timestamptz[],
+                                 %(a_settled)s::bool[])
+        ), new_members AS (
+            INSERT INTO identity.anchor_member (anchor_id, identifier_id, position)
+            SELECT * FROM unnest(%(m_anchors)s::bigint[], %(m_ids)s::bigint[], %(m_positions)s::smallint[])
+        )
+        INSERT INTO identity.canonical (anchor_id, profile_id)
+        SELECT * FROM unnest(%(a_ids)s::bigint[], %(a_profiles)s::bigint[])
+        """,
+        {
+            "i_ids": [row.identifier_id for row in identifiers],
+            "i_types": [row.type for row in identifiers],
+            "i_pseudonyms": [row.pseudonym for row in identifiers],
+            "i_versions": [row.pseudonym_version for row in identifiers],
+            "i_sealed": [row.sealed for row in identifiers],
+            "i_first": [row.first_seen_at for row in identifiers],
+            "i_last": [row.last_seen_on for row in identifiers],
+            "p_ids": [row.profile_id for row in profiles],
+            "p_born": [row.born for row in profiles],
+            "p_at": [row.created_at for row in profiles],
+            "l_ids": [row.identifier_id for row in links],
+            "l_profiles": [row.profile_id for row in links],
+            "l_at": [row.linked_at for row in links],
+            "a_ids": [row.anchor_id for row in anchors],
+            "a_digests": [row.members_digest for row in anchors],
+            "a_at": [row.created_at for row in anchors],
+            "a_settled": [row.is_settled for row in anchors],
+            "a_profiles": [row.profile_id for row in anchors],
+            "m_anchors": [row[0] for row in members],
+            "m_ids": [row[1] for row in members],
+            "m_positions": [row[2] for row in members],
+        },
+    )
 
 
 def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:

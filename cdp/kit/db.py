@@ -4,7 +4,7 @@ Stores receive a `Transaction`. Small statements are SQLAlchemy Core; set-based 
 with array parameters (`bulk`); mass writes are binary COPY (`copy`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
@@ -52,6 +52,7 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.statements = 0
+        self._afterwards: list[Callable[[], None]] = []
 
     @property
     def raw(self) -> "psycopg.Connection[Row]":
@@ -101,6 +102,15 @@ class Transaction:
             stream.set_types(list(types))
             for row in rows:
                 stream.write_row(row)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have something done once the transaction is on disk, such as remembering what it wrote; never before."""
+        self._afterwards.append(call)
+
+    def committed(self) -> None:
+        """To be called once the transaction is on disk."""
+        for call in self._afterwards:
+            call()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -160,6 +170,7 @@ class Database:
                 finally:
                     self.statements += tx.statements
                 outer.commit()
+                tx.committed()
         except (DBAPIError, psycopg.Error) as error:
             fault = _fault_of(error)
             if fault is None:
