@@ -47,7 +47,7 @@ test: ## Run the tests (about ten minutes on two cores); ARGS="tests/unit -k nam
 .PHONY: test-16
 test-16: ## Run the tests of the stores and flows on PostgreSQL 16
 	$(SETUP) dev
-	@CDP_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 --dist worksteal -m "postgres and not long" $(ARGS)
+	@CDP_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 --dist worksteal -m "postgres and not long" --ignore=tests/acceptance $(ARGS)
 
 .PHONY: test-long
 test-long: ## Run every test, with many more generated examples and the long ones

@@ -39,11 +39,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """An empty CDP_HOME."""
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
+def home() -> Iterator[Path]:
+    """An empty CDP_HOME with a short path.
+
+    Root's is passable, so that the account of an embedded server reaches its data in it and nothing stays elsewhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="cdp-test-", ignore_cleanup_errors=True) as folder:
+        if os.geteuid() == 0:
+            Path(folder).chmod(0o711)
+        home = Path(folder) / "home"
+        home.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+        yield home
 
 
 @pytest.fixture(scope="session")

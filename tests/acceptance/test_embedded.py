@@ -30,15 +30,6 @@ time.sleep(600)
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    """A home that the server's account can reach, also when root runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="cdp-test-") as folder:
-        if os.geteuid() == 0:
-            Path(folder).chmod(0o711)
-        yield Path(folder) / "home"
-
-
-@pytest.fixture
 def service(home: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that runs a server in this home."""
     child = start_service(home)
@@ -298,7 +289,7 @@ def test_a_long_home_gets_a_private_socket_elsewhere_that_goes_with_the_server(h
     if os.geteuid() == 0:
         for folder in (*reversed(deep.parents), deep):
             if home in (folder, *folder.parents):
-                folder.mkdir(mode=0o711)
+                folder.mkdir(mode=0o711, exist_ok=True)
     with quick(deep) as server:
         socket = Path(str(ask(server.admin_url, "SHOW unix_socket_directories")))
         assert deep not in socket.parents
@@ -328,7 +319,6 @@ if os.geteuid() == 0:
             assert place.passwords.stat().st_uid == 0
 
     def test_a_home_behind_a_private_folder_keeps_its_data_elsewhere_and_no_folder_is_widened(home: Path) -> None:
-        home.mkdir()
         home.chmod(0o700)
         with quick(home) as server:
             with connect(server.url) as connection:
