@@ -27,8 +27,7 @@ class Ignored(StrEnum):
     UNKNOWN_TYPE = "unknown_type"
 
 
-@dataclass(frozen=True, slots=True)
-class Promoted:
+class Promoted(NamedTuple):
     """What a message says about who it is: its identifiers, strongest first, and what was ignored there.
 
     `ignored` holds (reason, type) pairs; the type is one of the policy, or `other`.

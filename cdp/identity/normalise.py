@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -27,6 +27,9 @@ _PLAIN_EMAIL = re.compile(r"^[a-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@([a-z0-9]([a-z0-9
 _DOTLESS_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
 _EMAIL_LENGTH_MAX = 254
 _LOCAL_LENGTH_MAX = 64
+_RANKS = 1_000_000
+_BESIDE = 1_000
+"""Room for the finds of one type: its places in the order of policy, then what stands beside them."""
 
 
 class Normaliser:
@@ -40,48 +43,49 @@ class Normaliser:
 
     def promote(self, body: Mapping[str, Any]) -> Promoted:
         """Every identifier of a message, strongest first, without doubles; `previousId` reads as an anonymous id."""
-        found: dict[Identifier, int] = {}
+        hits: list[_Hit] = []
         ignored: list[tuple[Ignored, str]] = []
-        for type_, raw in self._raw(body, ignored):
+        self._tree.gather(body, body, hits)
+        self._beside(body, hits, ignored)
+        hits.sort(key=itemgetter(0))
+        found: dict[Identifier, None] = {}
+        for _, type_, raw in hits:
             outcome = type_.read(raw)
             if isinstance(outcome, Identifier):
-                found.setdefault(outcome, type_.type.priority)
+                found[outcome] = None
             else:
                 ignored.append((outcome, type_.type.key))
-        ordered = sorted(found, key=found.__getitem__)
+        ordered = tuple(found)
         most = self.policy.bounds.identifiers_per_message
-        ignored.extend((Ignored.TOO_MANY, each.type) for each in ordered[most:])
-        return Promoted(tuple(ordered[:most]), tuple(ignored))
+        if len(ordered) > most:
+            ignored.extend((Ignored.TOO_MANY, each.type) for each in ordered[most:])
+            ordered = ordered[:most]
+        return Promoted(ordered, tuple(ignored))
 
     def read(self, type_: str, raw: object) -> Identifier | Ignored:
         """One identifier given by a person or a file, by the same rules as a message's."""
         known = self._types.get(type_)
         return Ignored.UNKNOWN_TYPE if known is None else known.read(raw)
 
-    def _raw(self, body: Mapping[str, Any], ignored: list[tuple[Ignored, str]]) -> list[tuple["_Type", object]]:
-        reached: list[tuple[int, _Type, object]] = []
-        self._tree.gather(body, body, reached)
-        reached.sort(key=itemgetter(0))
-        found = [node[1:] for node in reached]
+    def _beside(self, body: Mapping[str, Any], hits: list["_Hit"], ignored: list[tuple[Ignored, str]]) -> None:
+        """What stands in no place of one type: the former id of an alias, and the ids that name their type."""
         if body.get("type") == "alias":
             previous, anonymous = body.get("previousId"), self._types.get("anonymous_id")
             if previous is not None and anonymous is not None and str(previous) != str(body.get("userId")):
-                found.append((anonymous, previous))
+                hits.append((anonymous.rank + _BESIDE, anonymous, previous))
         context = body.get("context")
         listed = context.get("externalIds") if isinstance(context, dict) else None
-        if isinstance(listed, list):
-            found.extend(self._external(listed, ignored))
-        return found
-
-    def _external(self, listed: list[Any], ignored: list[tuple[Ignored, str]]) -> Iterator[tuple["_Type", object]]:
-        for entry in listed:
+        if not isinstance(listed, list):
+            return
+        for at, entry in enumerate(listed, start=1):
             if not isinstance(entry, dict) or entry.get("collection") != "users" or entry.get("encoding") != "none":
                 continue
             type_, raw = entry.get("type"), entry.get("id")
             if not isinstance(type_, str) or raw is None:
                 continue
             if type_ in self._listed:
-                yield self._types[type_], raw
+                known = self._types[type_]
+                hits.append((known.rank + _BESIDE + at, known, raw))
             else:
                 ignored.append((Ignored.UNKNOWN_TYPE, "other"))
 
@@ -91,6 +95,7 @@ class _Type:
 
     def __init__(self, type_: IdentifierType, policy: Identifiers) -> None:
         self.type = type_
+        self.rank = type_.priority * _RANKS
         self.length_max = policy.bounds.value_length_max
         self.blocked = _blocked(policy.blocked, type_.blocked)
         self.normal = _normalizer(type_.normalizer, policy)
@@ -122,6 +127,10 @@ class _Type:
         return Identifier(self.type.key, value)
 
 
+_Hit = tuple[int, _Type, object]
+"""Something found in a message: its rank, strongest first, its type, and what it says."""
+
+
 class _Node:
     """A part of a message in which identifiers may stand: places by name, each with the parts below it.
 
@@ -130,32 +139,38 @@ class _Node:
 
     def __init__(self) -> None:
         self.leaves: list[tuple[int, _Type, Promotion]] = []
-        self.below: dict[str, _Node] = {}
+        self.below: list[tuple[str, _Node]] = []
 
-    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], reached: list[tuple[int, _Type, object]]) -> None:
-        """Add (order in policy, type, value) of everything that stands in a promoted place of this part."""
-        for name, node in self.below.items():
+    def at(self, name: str) -> "_Node":
+        """The part of this name, made where it is missing."""
+        found = next((node for known, node in self.below if known == name), None)
+        if found is None:
+            found = _Node()
+            self.below.append((name, found))
+        return found
+
+    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], hits: list[_Hit]) -> None:
+        """Add everything that stands in a promoted place of this part."""
+        for name, node in self.below:
             value = part.get(name)
             if value is None:
                 continue
-            for order, type_, promotion in node.leaves:
+            for rank, type_, promotion in node.leaves:
                 if not promotion.when or _holds(body, promotion):
-                    reached.append((order, type_, value))
+                    hits.append((rank, type_, value))
             if node.below and isinstance(value, dict):
-                node.gather(value, body, reached)
+                node.gather(value, body, hits)
 
 
 def _tree(types: Iterable[_Type]) -> _Node:
     root = _Node()
-    order = 0
     for type_ in types:
-        for promotion in type_.type.promote:
+        for at, promotion in enumerate(type_.type.promote):
             if promotion.place != EXTERNAL_IDS:
                 node = root
                 for name in promotion.place.split("."):
-                    node = node.below.setdefault(name, _Node())
-                node.leaves.append((order, type_, promotion))
-                order += 1
+                    node = node.at(name)
+                node.leaves.append((type_.rank + at, type_, promotion))
     return root
 
 
