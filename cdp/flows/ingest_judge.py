@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from cdp.access.model import Outcome, SourceKind, State
 from cdp.behavior.store_span import AGE, StatedAge
 from cdp.consent.decide import decide, is_permitted
 from cdp.consent.ledger import Ledger, Said
-from cdp.consent.model import Facts, Reason, Record, RecordId, Verdict
+from cdp.consent.model import Act, Authority, Facts, Reason, Record, RecordId, Verdict
+from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest_work import Plan, Work
 from cdp.identity.model import Step
 from cdp.identity.resolve import Proposal, World
@@ -29,7 +31,12 @@ _LOUDEST_FIRST = (
     Reason.NO_UNIQUE_IDENTIFIER,
     Reason.NO_GRANT,
 )
+KEPT = "kept_by_pseudonym"
 _TOO_EARLY = "before_permitted"
+_STORED: Final = Outcome(State.STORED)
+_DUPLICATE: Final = Outcome(State.DUPLICATE)
+_NOBODY: Final[frozenset[int]] = frozenset()
+_NOWHERE: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class BatchJudge:
         work = self.works[step.sequence]
         earlier = self.stored.get(work.event_id)
         if earlier is not None:
-            work.outcome = Outcome(State.DUPLICATE)
+            work.outcome = _DUPLICATE
             work.is_other_body = earlier != work.message.body_digest
             return False
         acts = self._new_acts(world, work)
@@ -100,7 +107,7 @@ class BatchJudge:
             self._refuse(world, [each for each in acts if each.act.is_no])
             return False
         work.bits = bits
-        work.outcome = Outcome(State.STORED)
+        work.outcome = _STORED
         if proposal is not None and proposal.shared:
             return True
         self.stored[work.event_id] = work.message.body_digest
@@ -126,7 +133,7 @@ class BatchJudge:
         """The person that the message would belong to, with the verdicts that its own acts would give."""
         current = self.people.get(born)
         if proposal is None and not acts and AGE not in work.classified.plain_traits:
-            return current or _Person(frozenset(), frozenset(), self._standing(world, born))
+            return current or _Person(_NOBODY, _NOWHERE, self._standing(world, born))
         parts = (born, *proposal.absorbed) if proposal is not None else (born,)
         seen = frozenset(work.members)
         jurisdictions = frozenset({work.message.source.jurisdiction})
@@ -156,6 +163,8 @@ class BatchJudge:
 
     def _hear_age(self, work: Work, proposal: Proposal | None, born: int) -> None:
         """The age in force for the group that the message would land on, its own statement included."""
+        if AGE not in work.classified.plain_traits and (proposal is None or not proposal.absorbed):
+            return
         ages = self._ages((born, *(proposal.absorbed if proposal is not None else ())))
         age = work.classified.plain_traits.get(AGE)
         if isinstance(age, int | float):
@@ -210,10 +219,10 @@ class BatchJudge:
             verdict = verdicts.get(purpose.key)
             if verdict is None:
                 refused.add(Reason.NO_GRANT)
-            elif is_permitted(verdict, message.occurred_at, message.received_at):
-                bits |= self.known.bits[purpose.key]
             elif not verdict.allowed:
                 refused.add(verdict.reason)
+            elif is_permitted(verdict, message.occurred_at, message.received_at):
+                bits |= self.known.bits[purpose.key]
         if bits:
             return bits, ""
         if not purposes:
@@ -221,8 +230,17 @@ class BatchJudge:
         return 0, next((each.value for each in _LOUDEST_FIRST if each in refused), _TOO_EARLY)
 
     def _new_acts(self, world: World, work: Work) -> list[Record]:
-        """The message's own signals as records for each identifier they apply to, unless they stand already."""
-        if not work.signals.acts:
+        """The message's own signals as records for each identifier they apply to, unless they stand already.
+
+        With them come noes that were kept by pseudonym alone: the ledger takes them in when their identifier appears.
+        """
+        kept = [
+            (identifier, _kept_no(purpose))
+            for identifier, each in zip(work.members, work.carried, strict=True)
+            for purpose in each.refused_purposes
+            if not any(record.purpose == purpose and record.act.is_no for record in self.ledger.of(identifier))
+        ]
+        if not work.signals.acts and not kept:
             return []
         message = work.message
         said = Said(
@@ -232,11 +250,15 @@ class BatchJudge:
             recorded_at=self.now,
             policy_fingerprint=self.plan.fingerprint,
         )
-        drafts = (
-            self.ledger.draft(proposed, identifier, said, self.plan.policy.purposes[proposed.purpose])
-            for proposed in work.signals.acts
+        proposed = [
+            (identifier, act)
+            for act in work.signals.acts
             for identifier in work.members
-            if proposed.applies_to(world.types[identifier])
+            if act.applies_to(world.types[identifier])
+        ]
+        drafts = (
+            self.ledger.draft(act, identifier, said, self.plan.policy.purposes[act.purpose])
+            for identifier, act in (*proposed, *kept)
         )
         return [draft for draft in drafts if draft is not None]
 
@@ -259,3 +281,8 @@ class BatchJudge:
             facts = self._facts(world, (born,), owned, jurisdictions)
             self.people[born] = _Person(seen, jurisdictions, self._decide(world, owned, seen, [], facts))
             self.changed.add(born)
+
+
+def _kept_no(purpose: str) -> ProposedAct:
+    """A no of which only its pseudonym and purpose are left; it is taken at its strongest."""
+    return ProposedAct(purpose, Act.REFUSE, Authority.AUTHENTICATED, None, KEPT, hash_of(purpose), KEPT)

@@ -56,11 +56,19 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
     graph = dict(zip(wanted, vault.pseudonyms(GRAPH, wanted), strict=True))
     hidden = dict(zip(wanted, vault.pseudonyms(SUPPRESSION, wanted), strict=True))
     types = plan.policy.identifiers.types
+    now = works[0].message.received_at if works else None
+    orders = rights_store.suppressed_purposes(tx, list(hidden.values()), now) if now is not None else {}
+    suppressed = {pseudonym for pseudonym, purposes in orders.items() if rights_store.EVERYTHING in purposes}
     carried = {
-        each: Carried(each, graph[each], hidden[each], types[each.type].person_level or types[each.type].unique)
+        each: Carried(
+            each,
+            graph[each],
+            hidden[each],
+            types[each.type].person_level or types[each.type].unique,
+            orders.get(hidden[each], frozenset()) & plan.policy.purposes.keys(),
+        )
         for each in wanted
     }
-    suppressed = rights_store.suppressed(tx, list(hidden.values()), works[0].message.received_at) if works else set()
     for work in works:
         mine = tuple(carried[each] for each in work.identifiers)
         if suppressed:
@@ -87,11 +95,12 @@ def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work])
     """Find or name the identifiers and anchors of these works, and load the groups that could change."""
     scene = Scene(plan)
     _find_identifiers(tx, vault, scene, works)
-    digests: dict[bytes, int] = {}
+    named: dict[tuple[int, ...], bytes] = {}
     for work in works:
-        work.members = tuple(scene.ids[each.graph_pseudonym] for each in work.carried)
-        work.digest = members_digest(work.members)
-        digests.setdefault(work.digest, 0)
+        work.members = members = tuple([scene.ids[each.graph_pseudonym] for each in work.carried])
+        digest = named.get(members)
+        work.digest = named[members] = members_digest(members) if digest is None else digest
+    digests = dict.fromkeys(named.values(), 0)
     scene.anchors = store.anchors_by_digest(tx, list(digests))
     for digest in digests:
         known = scene.anchors.get(digest)
@@ -171,6 +180,7 @@ def is_novel(scene: Scene, work: Work) -> bool:
     """Whether a work's people must be looked at: an anchor not settled yet, or something said that verdicts depend on."""
     anchor = scene.anchors.get(work.digest)
     says_something = bool(work.signals.acts) or AGE in work.classified.plain_traits
+    says_something |= any(each.refused_purposes for each in work.carried)
     return anchor is None or not anchor.is_settled or says_something
 
 

@@ -22,12 +22,16 @@ from cdp.policy.model import Policy, Purpose
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """An identifier as one message carries it, under both domains."""
+    """An identifier as one message carries it, under both domains.
+
+    `refused_purposes` are noes that were kept by pseudonym alone, from before this store knew the identifier.
+    """
 
     identifier: Identifier
     graph_pseudonym: bytes
     suppression_pseudonym: bytes
     is_person_level: bool
+    refused_purposes: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -134,4 +138,4 @@ def _settled(plan: Plan, work: Work, now: datetime) -> Outcome | None:
 
 def members_digest(members: Sequence[int]) -> bytes:
     """What names an interned identifier set: SHA-256 over its random ids in order."""
-    return sha256(b"".join(member.to_bytes(8, "big") for member in sorted(members)))
+    return sha256(b"".join([member.to_bytes(8, "big") for member in sorted(members)]))

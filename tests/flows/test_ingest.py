@@ -10,7 +10,9 @@ from cdp.access.model import Outcome, State
 from cdp.flows.ingest import Ingest
 from cdp.kit.db import Database
 from cdp.rights.replay_file import No, ReplayFile
-from tests.flows.people import SHOP, WEB, Town, settle
+from cdp.rights.store import suppress_purposes
+from cdp.vault.pseudonym import SUPPRESSION
+from tests.flows.people import NOON, SHOP, WEB, Town, settle
 from tests.policies import permit_all, shipped
 
 pytestmark = pytest.mark.postgres
@@ -178,3 +180,16 @@ def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database
     (written,) = [numbered.line for numbered in replay.lines_after(0)]
     assert isinstance(written, No)
     assert (written.purpose, written.act) == ("analytics", "refuse")
+
+
+def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(database: Database, tmp_path: Path) -> None:
+    town = settle(database, shipped(), tmp_path)
+    (hidden,) = town.house.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
+    with database.transaction() as tx:
+        suppress_purposes(tx, [(hidden, "analytics")], NOON)
+    (outcome,) = town.send(_with_choices(anonymousId="a1", analytics=True), source=WEB)
+    assert outcome == Outcome(State.NOT_PERMITTED, "refused")
+    town.send(_with_choices(anonymousId="a1", personalization=True), source=WEB)
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+    assert town.one("SELECT count(*) FROM consent.record WHERE act = 'refuse'") == 1
