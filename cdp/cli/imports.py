@@ -10,10 +10,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cdp.cli.frame import command, opened, settings
 from cdp.cli.screen import Screen
-from cdp.flows.import_mapping import load_mapping
+from cdp.flows.import_links import ImportedLinks, import_link_file, try_link_file
+from cdp.flows.import_mapping import Mapping, load_mapping
 from cdp.flows.import_row import EXPLANATIONS
-from cdp.flows.imports import Imported, import_file, try_file
+from cdp.flows.imports import Imported, Tally, import_file, try_file
 from cdp.flows.imports import Progress as Reached
+from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 
 _STATES = {
@@ -50,8 +52,14 @@ def import_(
 
     Rows that cannot be read are counted and named; the rest land. Progress is kept in the transaction of each chunk,
     so an import that was killed goes on with --resume, and no row counts twice.
+
+    A mapping with `links` imports a link table instead: rows that only say that two identifiers are one person's. It
+    lands whole or not at all, so there is nothing to resume; a row that was taken before changes nothing.
     """
     mapping = load_mapping(mapping_file)
+    if mapping.links is not None:
+        _import_links(file, mapping, source_name, resume=resume, dry_run=dry_run, screen=screen)
+        return
     if dry_run:
         config = settings()
         with _bar(screen) as watch:
@@ -75,12 +83,54 @@ def _print(screen: Screen, done: Imported) -> None:
             [(state, count, _STATES[state]) for state, count in done.tally.states.items()],
             empty="The file has no rows.",
         )
-    failed = {name: count for name, count in done.tally.reasons.items() if name.startswith("invalid")}
+    _print_invalid(screen, done.tally)
+
+
+def _import_links(
+    file: Path, mapping: Mapping, source_name: str | None, *, resume: bool, dry_run: bool, screen: Screen
+) -> None:
+    if resume:
+        raise Fault(
+            "nothing_to_resume",
+            "There is nothing to resume",
+            "A link table lands whole or not at all. Leave --resume out; rows that have landed before change nothing.",
+            status=409,
+        )
+    if dry_run:
+        with _steps(screen) as watch:
+            done = try_link_file(load_policy(settings().policies), file, mapping, watch=watch)
+    else:
+        with opened() as rooms, _steps(screen) as watch:
+            done = import_link_file(rooms.house, file, mapping, source_name=source_name, watch=watch)
+    screen.tell(done)
+    _print_links(screen, done)
+
+
+def _print_links(screen: Screen, done: ImportedLinks) -> None:
+    named = f"{done.identifiers:,} identifiers in {done.groups:,} groups that hang together"
+    if done.is_dry_run:
+        links = done.tally.states.get("stored", 0)
+        screen.heading(f"{done.rows:,} rows read, {links:,} of them links: {named}. Nothing was written.")
+    else:
+        screen.heading(f"{done.rows:,} rows imported into the source {done.source}.")
+        screen.table(
+            ["state", "rows", "meaning"],
+            [(state, count, _STATES[state]) for state, count in done.tally.states.items()],
+            empty="The file has no rows.",
+        )
+        screen.line(f"New links name {named}; these belong to {done.profiles:,} profiles now.")
+        if done.by_rules:
+            screen.line(f"{done.by_rules:,} groups went row by row, because a rule of the policy could break in them.")
+    _print_invalid(screen, done.tally)
+
+
+def _print_invalid(screen: Screen, tally: Tally) -> None:
+    failed = {name: count for name, count in tally.reasons.items() if name.startswith("invalid")}
     if failed:
         screen.line()
         screen.table(
             ["invalid rows", "why", "which"],
-            [(count, _why(name), _numbers(done.tally.rows[name], count)) for name, count in failed.items()],
+            [(count, _why(name), _numbers(tally.rows[name], count)) for name, count in failed.items()],
         )
 
 
@@ -92,6 +142,26 @@ def _why(name: str) -> str:
 def _numbers(listed: list[int], count: int) -> str:
     more = ", ..." if count > len(listed) else ""
     return ", ".join(map(str, listed)) + more
+
+
+@contextmanager
+def _steps(screen: Screen) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error that names the work under way; each kind of work begins it anew."""
+    bar = Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        console=Console(stderr=True),
+        disable=screen.is_json,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("reading", total=None)
+
+        def watch(what: str, done: int, whole: int) -> None:
+            bar.update(task, description=what, total=whole or None, completed=done)
+
+        yield watch
 
 
 @contextmanager

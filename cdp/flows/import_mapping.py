@@ -24,6 +24,7 @@ Scalar = str | int | float | bool
 FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _FIELD: Final = re.compile(r"\{([^{}]+)\}")
 _TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
+_OF_FILES: Final = frozenset({"format", "delimiter", "encoding", "decimal", "absent", "links"})
 _PLACES: Final = ("column", "value", "template")
 
 
@@ -111,8 +112,17 @@ class ConsentColumn(Frozen):
         return self
 
 
+class Side(Frozen):
+    """One side of a link: an identifier type, and the column with its value."""
+
+    type: TypeKey
+    """An identifier type of the policy; both sides may be of one type."""
+    column: str = Field(min_length=1)
+    """The column that holds the value."""
+
+
 class Mapping(Frozen):
-    """How each row of a file becomes one message."""
+    """How each row of a file becomes one message, or one link between two identifiers."""
 
     format: Literal["csv", "jsonl"] | None = None
     """`csv` or `jsonl`; by default what the name of the file says. Either may be compressed with gzip."""
@@ -132,7 +142,9 @@ class Mapping(Frozen):
     """What makes a row the same message again; by default the file and the number of the row."""
     timestamp: When | None = None
     """When it happened; by default now."""
-    identifiers: dict[TypeKey, FromColumn] = Field(min_length=1)
+    links: tuple[Side, ...] | None = None
+    """The two sides of each row of a link table: rows that say only that two identifiers are one person's."""
+    identifiers: dict[TypeKey, FromColumn] = Field(default_factory=dict)
     """Who it happened to: identifier types of the policy, from columns."""
     previous_id: FromColumn | None = None
     """The earlier identifier of an alias message."""
@@ -147,6 +159,10 @@ class Mapping(Frozen):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        if self.links is not None:
+            return self._is_link_table(self.links)
+        if not self.identifiers:
+            raise ValueError("`identifiers` is missing: name at least one identifier type and its column")
         kinds = [self.type.value] if self.type.value is not None else list((self.type.map or {}).values())
         wrong = next((each for each in kinds if each not in _TYPES), None)
         if wrong is not None:
@@ -155,9 +171,21 @@ class Mapping(Frozen):
             raise ValueError("`event` is missing: a track message needs the name of its event")
         return self
 
+    def _is_link_table(self, sides: tuple[Side, ...]) -> Self:
+        if len(sides) != 2:
+            raise ValueError(f"`links` needs exactly two sides, each with `type` and `column`; it has {len(sides)}")
+        if sides[0] == sides[1]:
+            raise ValueError("both sides of `links` are the same column: no row could link anything")
+        more = sorted(self.model_fields_set - _OF_FILES)
+        if more:
+            raise ValueError(f"`{more[0]}` has no meaning beside `links`: a link is no message, so leave it out")
+        return self
+
     @property
     def columns(self) -> frozenset[str]:
         """Every column that it reads."""
+        if self.links is not None:
+            return frozenset(each.column for each in self.links)
         named = [self.type, self.event, self.message_id, self.previous_id, self.group_id]
         named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values()]
         direct = [each.column for each in (self.timestamp, *self.consents.values()) if each is not None]
@@ -212,8 +240,8 @@ def _keys(path: Steps) -> list[str]:
     """The keys that would be right beside the last step of a path."""
     if len(path) == 1:
         return list(Mapping.model_fields)
-    if path[0] == "timestamp":
-        return list(When.model_fields)
+    if path[0] in ("timestamp", "links"):
+        return list((When if path[0] == "timestamp" else Side).model_fields)
     return list(ConsentColumn.model_fields if path[0] == "consents" else Value.model_fields)
 
 

@@ -63,6 +63,8 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     RowReason.MESSAGE_ID_MISSING: "a column of the message id is empty",
     "expired": "older than their retention class keeps them (policies/retention.yaml)",
     "id_missing": "no identifier in the row",
+    "no_identifier": "a side that is empty, or names nobody",
+    "self_link": "both sides are the same identifier",
     "timestamp_malformed": "a time that is no instant",
 }
 
@@ -192,10 +194,7 @@ class _Rows:
 
     def _cell(self, column: str | None, fields: Fields) -> Any:
         assert column is not None
-        found = fields.get(column)
-        if found is None and "." in column and column not in fields:
-            found = _within(fields, column)
-        return None if isinstance(found, str) and found.strip() in self._absent else found
+        return cell_of(fields, column, self._absent)
 
     def _typed(self, type_: str, raw: Any) -> Any:
         match type_:
@@ -255,6 +254,14 @@ class _Rows:
                 ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), "import.column")
             )
         return tuple(acts)
+
+
+def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:
+    """What stands in a column of a row, in JSON Lines under a path; None for a text that means: no value."""
+    found = fields.get(column)
+    if found is None and "." in column and column not in fields:
+        found = _within(fields, column)
+    return None if isinstance(found, str) and found.strip() in absent else found
 
 
 def is_too_large(fields: Mapping[str, Any]) -> bool:

@@ -112,7 +112,7 @@ def import_file(
     """
     check_mapping(mapping, house.policy)
     file = look_at(path, mapping)
-    source = _source(house, source_name)
+    source = source_of(house, source_name)
     job = _begin(house, source, file, mapping, resume=resume)
     run = _Run(house, file, job, row_reader(mapping, source, file.digest), source)
     with rows_of(file, mapping) as (rows, tell):
@@ -251,7 +251,7 @@ class _Run:
         return Imported(name, self._source.name, self.job.rows_done, resumed_after, tally)
 
 
-def _source(house: House, name: str | None) -> Source:
+def source_of(house: House, name: str | None) -> Source:
     """The source to import into; the default one is made when it is first needed."""
     with house.database.transaction(read_only=True) as tx:
         found = store.source_named(tx, name or SOURCE)

@@ -191,14 +191,25 @@ def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[in
 
 
 def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
-    """Per profile, the sources that asserted any of its anchors."""
+    """Per profile, the sources that asserted any of its anchors, or a link of a table to any of its identifiers."""
     found: dict[int, set[int]] = {}
     for profile_id, source_id in tx.bulk(
         """
+        WITH asked AS (SELECT DISTINCT profile_id FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
         SELECT DISTINCT c.profile_id, s.source_id
-        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        FROM asked
         JOIN identity.canonical AS c USING (profile_id)
         JOIN identity.anchor_source AS s USING (anchor_id)
+        UNION
+        SELECT l.profile_id, e.source_id
+        FROM asked
+        JOIN identity.link AS l USING (profile_id)
+        JOIN identity.edge AS e USING (identifier_id)
+        UNION
+        SELECT l.profile_id, e.source_id
+        FROM asked
+        JOIN identity.link AS l USING (profile_id)
+        JOIN identity.edge AS e ON e.other_identifier_id = l.identifier_id
         """,
         {"ids": list(profile_ids)},
     ):
