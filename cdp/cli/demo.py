@@ -19,12 +19,12 @@ def demo(url: str | None, anyway: bool, screen: Screen) -> None:
     18,532 orders of 4,338 customers are sent over HTTP; people, devices and consents around them are invented, the same
     in every run. It takes a minute or two, can be stopped anywhere and run again, and counts nothing twice.
     """
-    from cdp.demo.run import run_demo, running_service
+    from cdp.demo.run import reachable, run_demo
 
     config = settings()
     quiet_logging(config)
     console = Console(quiet=screen.is_json)
-    with running_service(config, url, console) as (found, goes_on):
+    with reachable(config, url, console) as (found, goes_on):
         notes = run_demo(config, found, console, anyway=anyway, is_serving=goes_on)
     screen.tell(
         {name: value for name, value in dataclasses.asdict(notes).items() if name not in ("write_keys", "tokens")}

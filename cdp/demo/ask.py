@@ -12,7 +12,7 @@ from cdp.kit.errors import Fault
 _SECONDS: Final = 60.0
 
 
-class Service:
+class Api:
     """The API of a running service. `tokens` are by role; each call says in which role it asks."""
 
     def __init__(self, url: str, tokens: Mapping[str, str]) -> None:

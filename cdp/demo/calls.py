@@ -52,10 +52,10 @@ def joining(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
         if person.choices:
             yield Call(
                 sender="shop",
-                about=person.customer,
+                about=person.buyer,
                 kind="page",
                 name="Joined",
-                message_id=f"joined-{person.customer}",
+                message_id=f"joined-{person.buyer}",
                 at=calendar.at(person.joined_at),
                 user_id=person.user_id,
                 anonymous_id=person.phone,
@@ -101,7 +101,7 @@ def _around(person: Person, order: Order, calendar: Calendar) -> Iterator[Call]:
     }
     yield Call(
         sender="shop",
-        about=person.customer,
+        about=person.buyer,
         kind="track",
         name="Order Completed",
         message_id=f"order-{order.invoice}",
@@ -123,13 +123,13 @@ def _view(
     puts: bool = False,
 ) -> Call:
     """A product looked at, or put into the cart, by a browser that does not say whose it is."""
-    sku, category, price = _PRODUCTS[int(chance(f"{person.customer}{mark}", "product") * len(_PRODUCTS))]
+    sku, category, price = _PRODUCTS[int(chance(f"{person.buyer}{mark}", "product") * len(_PRODUCTS))]
     return Call(
         sender="web",
-        about=person.customer,
+        about=person.buyer,
         kind="track",
         name="Product Added" if puts else "Product Viewed",
-        message_id=f"view-{person.customer}-{mark}",
+        message_id=f"view-{person.buyer}-{mark}",
         at=calendar.at(local),
         anonymous_id=device,
         properties={"sku": sku, "category": category, "price": price, "currency": "GBP"},
@@ -140,10 +140,10 @@ def _view(
 def _login(person: Person, device: str, local: datetime, calendar: Calendar, about: str | None = None) -> Call:
     return Call(
         sender="shop",
-        about=about or person.customer,
+        about=about or person.buyer,
         kind="page",
         name="Logged in",
-        message_id=f"login-{person.customer}-{device}",
+        message_id=f"login-{person.buyer}-{device}",
         at=calendar.at(local),
         user_id=person.user_id,
         anonymous_id=device,
@@ -152,13 +152,13 @@ def _login(person: Person, device: str, local: datetime, calendar: Calendar, abo
 
 
 def _letters(person: Person, calendar: Calendar) -> Iterator[Call]:
-    if chance(person.customer, "letters") < _LETTERS:
+    if chance(person.buyer, "letters") < _LETTERS:
         yield Call(
             sender="shop",
-            about=person.customer,
+            about=person.buyer,
             kind="track",
             name="Email Link Clicked",
-            message_id=f"clicked-{person.customer}",
+            message_id=f"clicked-{person.buyer}",
             at=calendar.at(person.orders[0].local_at + timedelta(hours=3)),
             user_id=person.user_id,
             properties={"campaign_name": "welcome", "channel": "email"},

@@ -34,7 +34,7 @@ COUNTRIES: Final[Mapping[str, str]] = {
 class Order:
     """One real order; `local_at` is the time on the clocks of London."""
 
-    customer: str
+    buyer: str
     invoice: str
     local_at: datetime
     amount: float
@@ -71,7 +71,7 @@ def read_orders(path: Path | None = None) -> list[Order]:
     with gzip.open(found, "rt", encoding="utf-8", newline="") as file:
         return [
             Order(
-                customer=row["customer_id"],
+                buyer=row["customer_id"],
                 invoice=row["invoice"],
                 local_at=datetime.fromisoformat(row["ts"]),
                 amount=float(row["amount"]),

@@ -37,7 +37,7 @@ class Person:
     `choices` is empty for those who never answered. `withdrew_at` is when she took her consent to letters back.
     """
 
-    customer: str
+    buyer: str
     orders: tuple[Order, ...]
     joined_at: datetime
     choices: Mapping[str, bool]
@@ -45,21 +45,21 @@ class Person:
 
     @property
     def user_id(self) -> str:
-        return f"C{self.customer}"
+        return f"C{self.buyer}"
 
     @property
     def email(self) -> str:
-        return f"c{self.customer}@example.com"
+        return f"c{self.buyer}@example.com"
 
     @property
     def phone(self) -> str:
         """The device on which she joined."""
-        return f"phone-{self.customer}"
+        return f"phone-{self.buyer}"
 
     @property
     def laptop(self) -> str:
         """The device on which she logged in later."""
-        return f"laptop-{self.customer}"
+        return f"laptop-{self.buyer}"
 
     @property
     def wants_letters(self) -> bool:
@@ -69,15 +69,15 @@ class Person:
 
 def invent(orders: Iterable[Order]) -> list[Person]:
     """Everybody who ordered, by number."""
-    by_customer: dict[str, list[Order]] = {}
+    by_buyer: dict[str, list[Order]] = {}
     for order in orders:
-        by_customer.setdefault(order.customer, []).append(order)
-    return [_person(customer, tuple(mine)) for customer, mine in sorted(by_customer.items())]
+        by_buyer.setdefault(order.buyer, []).append(order)
+    return [_person(buyer, tuple(mine)) for buyer, mine in sorted(by_buyer.items())]
 
 
-def chance(customer: str, question: str) -> float:
+def chance(buyer: str, question: str) -> float:
     """A number in [0, 1) that depends on nothing but its arguments."""
-    return int.from_bytes(sha256(f"{SEED}:{customer}:{question}".encode())[:8], "big") / 2**64
+    return int.from_bytes(sha256(f"{SEED}:{buyer}:{question}".encode())[:8], "big") / 2**64
 
 
 def sharers(people: Sequence[Person]) -> tuple[Person, Person]:
@@ -97,16 +97,16 @@ def heroine(people: Sequence[Person], now_local: datetime) -> Person:
     """The one whose data are exported and erased: the lapsing customer who wants letters and ordered most often."""
     shared = sharers(people)
     wanted = [each for each in people if each.wants_letters and each not in shared and lapsing(each, now_local)]
-    return max(wanted, key=lambda each: (len(each.orders), each.customer))
+    return max(wanted, key=lambda each: (len(each.orders), each.buyer))
 
 
-def _person(customer: str, orders: tuple[Order, ...]) -> Person:
+def _person(buyer: str, orders: tuple[Order, ...]) -> Person:
     first = orders[0].local_at
     choices: dict[str, bool] = {}
-    if chance(customer, "answers") >= SILENT:
-        choices = {purpose: chance(customer, purpose) < share for purpose, share in CHOICES.items()}
+    if chance(buyer, "answers") >= SILENT:
+        choices = {purpose: chance(buyer, purpose) < share for purpose, share in CHOICES.items()}
     withdrew_at = None
-    if choices.get(EMAIL_MARKETING) and chance(customer, "withdraws") < WITHDRAWN:
-        late = LAST_ORDER_AT - timedelta(days=1 + int(chance(customer, "when") * 40))
+    if choices.get(EMAIL_MARKETING) and chance(buyer, "withdraws") < WITHDRAWN:
+        late = LAST_ORDER_AT - timedelta(days=1 + int(chance(buyer, "when") * 40))
         withdrew_at = max(late, first + timedelta(hours=2))
-    return Person(customer, orders, first - timedelta(minutes=30), choices, withdrew_at)
+    return Person(buyer, orders, first - timedelta(minutes=30), choices, withdrew_at)

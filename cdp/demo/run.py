@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.console import Console
 
-from cdp.demo.ask import Service
+from cdp.demo.ask import Api
 from cdp.demo.calls import Call, Sender, joining, sharing, shopping
 from cdp.demo.notes import Notes, new_notes, read_notes
 from cdp.demo.orders import LONDON, Calendar, ending_last_week, read_orders
@@ -42,7 +42,7 @@ ACTS: Final[tuple[Act, ...]] = (
 class Play:
     """Everything that a run needs: the service, the people, the calendar, and where to speak."""
 
-    service: Service
+    api: Api
     people: Sequence[Person]
     calendar: Calendar
     notes: Notes
@@ -56,19 +56,19 @@ def run_demo(
 
     Faults: `no_service`, `demo_data_missing`, `not_empty` when the store holds other sources, `demo_not_sent`.
     """
-    with closing(Service(url, {"admin": _admin_token(config.home)})) as service:
-        play = send_all(prepare(config, service, Stage(console), anyway=anyway))
+    with closing(Api(url, {"admin": _admin_token(config.home)})) as api:
+        play = send_all(prepare(config, api, Stage(console), anyway=anyway))
         return walk(config, play, is_serving=is_serving)
 
 
 def walk(config: Config, play: Play, *, is_serving: bool) -> Notes:
     """Show what became of what was sent."""
-    shown_at = _service_now(config).astimezone(LONDON).replace(tzinfo=None) - timedelta(weeks=play.calendar.weeks)
-    return tour(Visit(play.service, play.people, play.notes, play.stage, shown_at, play.calendar, Senders, is_serving))
+    shown_at = _present(config).astimezone(LONDON).replace(tzinfo=None) - timedelta(weeks=play.calendar.weeks)
+    return tour(Visit(play.api, play.people, play.notes, play.stage, shown_at, play.calendar, Senders, is_serving))
 
 
 @contextmanager
-def running_service(config: Config, url: str | None, console: Console) -> Iterator[tuple[str, bool]]:
+def reachable(config: Config, url: str | None, console: Console) -> Iterator[tuple[str, bool]]:
     """The URL of a service, and whether it goes on: the one that runs, or one that is started for as long as this lasts."""
     found = url or f"http://{config.host}:{config.port}"
     if url is not None or _answers(found):
@@ -95,25 +95,25 @@ def _await(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 def _answers(url: str) -> bool:
-    with closing(Service(url, {})) as service:
-        return service.is_ready()
+    with closing(Api(url, {})) as api:
+        return api.is_ready()
 
 
-def prepare(config: Config, service: Service, stage: Stage, *, anyway: bool) -> Play:
+def prepare(config: Config, api: Api, stage: Stage, *, anyway: bool) -> Play:
     """Sources and tokens of the demonstration's own, made once; people and dates, the same in every run."""
     stage.title("cdp in three minutes: a year of a real shop, and what each person agreed to")
     notes = read_notes(config.home)
     if notes is None:
         if not anyway:
-            _check_empty(service)
+            _check_empty(api)
         notes = new_notes(config.home).noted(
-            weeks=ending_last_week(_service_now(config)).weeks,
-            write_keys={each: _new_source(service, name, each) for each, name in SOURCES.items()},
-            tokens={role: _new_token(service, role) for role in ROLES},
+            weeks=ending_last_week(_present(config)).weeks,
+            write_keys={each: _new_source(api, name, each) for each, name in SOURCES.items()},
+            tokens={role: _new_token(api, role) for role in ROLES},
         )
-    service.tokens |= notes.tokens
+    api.tokens |= notes.tokens
     people = invent(read_orders())
-    calendar = Calendar(notes.weeks, slip=SystemClock().now() - _service_now(config))
+    calendar = Calendar(notes.weeks, slip=SystemClock().now() - _present(config))
     stage.say(
         "Real: 18,532 orders of 4,338 customers of a British gift shop (UCI Online Retail, CC BY 4.0), worth "
         "£8,911,407.90. Their dates are moved by whole weeks, so that the last order is last week's."
@@ -122,11 +122,11 @@ def prepare(config: Config, service: Service, stage: Stage, *, anyway: bool) -> 
         "Invented, the same in every run: e-mail addresses, two devices each, what they looked at, and what they "
         "answered when asked for consent."
     )
-    return Play(service, people, calendar, notes, stage)
+    return Play(api, people, calendar, notes, stage)
 
 
-def _check_empty(service: Service) -> None:
-    if service.get("admin", "/api/v1/sources")["sources"]:
+def _check_empty(api: Api) -> None:
+    if api.get("admin", "/api/v1/sources")["sources"]:
         raise Fault(
             "not_empty",
             "This store is in use: it has sources",
@@ -145,7 +145,7 @@ def send_all(play: Play) -> Play:
     started_at = time.monotonic()
     count = 0
     keys: dict[Sender, str] = {"shop": play.notes.write_keys["shop"], "web": play.notes.write_keys["web"]}
-    with Senders(play.service.url, keys) as senders:
+    with Senders(play.api.url, keys) as senders:
         for key, name, calls_of in waiting:
             calls = list(calls_of(play.people, play.calendar))
             with play.stage.bar(name, len(calls)) as watch:
@@ -169,12 +169,12 @@ def _withdraw(play: Play) -> Play:
         for count, each in enumerate(leaving, start=1):
             assert each.withdrew_at is not None
             at = calendar.at(each.withdrew_at)
-            play.service.withdraw(play.notes.write_keys["shop"], each.email, EMAIL_MARKETING, at)
+            play.api.withdraw(play.notes.write_keys["shop"], each.email, EMAIL_MARKETING, at)
             watch(count)
     return replace(play, notes=play.notes.noted(acts=(*play.notes.acts, WITHDRAWALS)))
 
 
-def _service_now(config: Config) -> datetime:
+def _present(config: Config) -> datetime:
     return config.clock().now()
 
 
@@ -191,7 +191,7 @@ def _admin_token(home: Path) -> str:
         ) from None
 
 
-def _new_source(service: Service, name: str, key: str) -> str:
+def _new_source(api: Api, name: str, key: str) -> str:
     is_shop = key == "shop"
     body = {
         "name": name,
@@ -199,8 +199,8 @@ def _new_source(service: Service, name: str, key: str) -> str:
         "jurisdiction": "eu",
         "scopes": ["ingest", "consent"] if is_shop else ["ingest"],
     }
-    return str(service.post("admin", "/api/v1/sources", body)["write_key"])
+    return str(api.post("admin", "/api/v1/sources", body)["write_key"])
 
 
-def _new_token(service: Service, role: str) -> str:
-    return str(service.post("admin", "/api/v1/tokens", {"name": f"demo {role}", "role": role})["token"])
+def _new_token(api: Api, role: str) -> str:
+    return str(api.post("admin", "/api/v1/tokens", {"name": f"demo {role}", "role": role})["token"])

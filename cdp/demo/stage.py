@@ -45,7 +45,7 @@ class Stage:
         """Rows under headings; numbers to the right."""
         table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
         for position, column in enumerate(columns):
-            is_number = bool(rows) and all(isinstance(row[position], int | float | None) for row in rows)
+            is_number = bool(rows) and all(_is_number(row[position]) for row in rows)
             table.add_column(column, justify="right" if is_number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(escape(_text(cell)) for cell in row))
@@ -68,6 +68,11 @@ class Stage:
 
     def _print(self, text: str) -> None:
         self._console.print(Padding(text, (0, 0, 0, _INDENT)), width=self._width, highlight=False)
+
+
+def _is_number(cell: str | float | None) -> bool:
+    """Whether a cell stands to the right; sizes are numbers that were made text, or "fewer than 100"."""
+    return not isinstance(cell, str) or cell.replace(",", "").isdigit() or cell.startswith("fewer than")
 
 
 def _text(cell: str | float | None) -> str:

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from cdp.audit.checkpoint import parse_vkey
 from cdp.audit.verify import Refused, verify_receipt
-from cdp.demo.ask import Service
+from cdp.demo.ask import Api
 from cdp.demo.calls import shopping
 from cdp.demo.notes import Notes
 from cdp.demo.orders import Calendar
-from cdp.demo.people import Person, heroine, sharers
+from cdp.demo.people import TABLET, Person, heroine, sharers
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
 from cdp.kit.embedded_place import write_private
@@ -50,7 +50,7 @@ _WORDS: Final = {
 class Visit:
     """Where the tour stands: the service, the people as invented, the notes, and the present on the shop's calendar."""
 
-    service: Service
+    api: Api
     people: Sequence[Person]
     notes: Notes
     stage: Stage
@@ -80,7 +80,7 @@ def tour(visit: Visit) -> Notes:
 
 def _accounting(visit: Visit) -> None:
     stage = visit.stage
-    found = visit.service.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
+    found = visit.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
     by_source: dict[str, Counter[str]] = {}
     for each in found["counts"]:
         if each["source"].startswith("demo-"):
@@ -101,17 +101,17 @@ def _accounting(visit: Visit) -> None:
     )
     stage.commands(
         f'curl -H "Authorization: Bearer $(cat {visit.notes.folder.parent}/admin.token)" '
-        f"{visit.service.url}/api/v1/ingest/accounting"
+        f"{visit.api.url}/api/v1/ingest/accounting"
     )
 
 
 def _profiles(visit: Visit) -> None:
     stage, person = visit.stage, visit.person
-    profiles = visit.service.metric("cdp_profiles")
+    profiles = visit.api.metric("cdp_profiles")
     stage.title("2  Devices and logins become people, carefully")
     stage.say(f"{profiles:,} profiles. A login on a second device joined it to its owner.")
     one, other = sharers(visit.people)
-    told = visit.service.post(
+    told = visit.api.post(
         "privacy",
         "/api/v1/profiles/explain",
         {"a": _named("user_id", one.user_id), "b": _named("user_id", other.user_id)},
@@ -121,12 +121,12 @@ def _profiles(visit: Visit) -> None:
         f"{one.user_id} and {other.user_id} logged in on one tablet: {verdict}. The tablet is marked as shared and "
         "links nobody."
     )
-    stage.commands(f"cdp profile explain user_id:{one.user_id} user_id:{other.user_id}")
+    stage.commands(f"cdp profile explain user_id:{one.user_id} anonymous_id:{TABLET}")
     shown = None if visit.notes.is_erased else _lookup(visit, person)
     if shown is not None:
         stage.say(f"{person.user_id}, whom we shall follow from here:")
         stage.table(["", ""], _facts(shown))
-        stage.commands(f"cdp profile show user_id:{person.user_id}")
+        stage.commands(f"cdp profile show user_id:{one.user_id}")
 
 
 def _facts(shown: dict[str, Any]) -> list[tuple[str, str]]:
@@ -145,7 +145,7 @@ def _facts(shown: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _segment(visit: Visit) -> None:
     stage = visit.stage
-    segment = visit.service.get("marketer", f"/api/v1/segments/{SEGMENT}")
+    segment = visit.api.get("marketer", f"/api/v1/segments/{SEGMENT}")
     found = _preview(visit, segment)
     stage.title("3  A segment counts only people who agreed to its purpose")
     stage.say(f"{segment['name']}, for the purpose `{segment['purpose']}`. How many are left after each condition:")
@@ -172,7 +172,7 @@ def _segment(visit: Visit) -> None:
 
 def _preview(visit: Visit, segment: dict[str, Any]) -> dict[str, Any]:
     body = {"purpose": segment["purpose"], "where": segment["where"]}
-    found: dict[str, Any] = visit.service.post("marketer", "/api/v1/segments/preview", body)
+    found: dict[str, Any] = visit.api.post("marketer", "/api/v1/segments/preview", body)
     return found
 
 
@@ -188,7 +188,7 @@ def _export(visit: Visit) -> Visit:
         visit = replace(visit, notes=visit.notes.noted(access=request))
     assert visit.notes.access is not None
     _carry_out(visit, visit.notes.access)
-    content = visit.service.content("privacy", f"/api/v1/subject-requests/{visit.notes.access}/export")
+    content = visit.api.content("privacy", f"/api/v1/subject-requests/{visit.notes.access}/export")
     write_private(path, content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         document = json.loads(archive.read("data.json"))
@@ -197,7 +197,7 @@ def _export(visit: Visit) -> Visit:
     stage.table(["", ""], [(rows[table], _readable(table)) for table in _THINGS if table in rows])
     stage.say(f"{path} holds a page for her to read and JSON for machines.")
     stage.commands(
-        f"cdp request open access user_id:{person.user_id}",
+        f"cdp request open access user_id:{sharers(visit.people)[0].user_id}",
         "cdp request verify ID",
         "cdp request run ID",
         "cdp request export ID --out her.zip",
@@ -206,7 +206,7 @@ def _export(visit: Visit) -> Visit:
 
 
 def _erasure(visit: Visit) -> Visit:
-    stage, person = visit.stage, visit.person
+    stage = visit.stage
     stage.title("5  She asks to be erased")
     if visit.notes.erasure is None:
         visit = replace(visit, notes=visit.notes.noted(erasure=_open(visit, "erasure")))
@@ -214,14 +214,14 @@ def _erasure(visit: Visit) -> Visit:
     assert request_id is not None
     if not visit.notes.is_erased:
         _carry_out(visit, request_id)
-    receipt = visit.service.receipt(request_id)
+    receipt = visit.api.receipt(request_id)
     _keep_receipt(visit, receipt)
     steps = [step for step in receipt["body"].get("steps", ()) if step["rows"]]
     stage.say("The plan is computed from the data dictionary, in which every column says what happens to it:")
     stage.table(["", "rows", "of what"], _told(steps))
     stage.say(f"{len(steps)} steps in all; the receipt lists each.")
     stage.commands(
-        f"cdp request open erasure user_id:{person.user_id}",
+        f"cdp request open erasure user_id:{sharers(visit.people)[1].user_id}",
         "cdp request verify ID",
         "cdp request run ID --dry-run",
         "cdp request run ID",
@@ -236,7 +236,7 @@ def _afterwards(visit: Visit) -> None:
     keys = {"shop": visit.notes.write_keys["shop"], "web": visit.notes.write_keys["web"]}
     again = [call for call in shopping([person], visit.calendar) if call.name == "Order Completed"]
     before = _suppressed(visit)
-    with visit.senders(visit.service.url, keys, {"shop": 1, "web": 1}) as senders:
+    with visit.senders(visit.api.url, keys, {"shop": 1, "web": 1}) as senders:
         sent = senders.send(again)
     refused = _suppressed(visit) - before
     gone = _lookup(visit, person) is None
@@ -270,7 +270,7 @@ def _where_to_look(visit: Visit) -> None:
     stage = visit.stage
     stage.title("That was it")
     stage.say(
-        f"The service answers at {visit.service.url}. To go on:"
+        f"The service answers at {visit.api.url}. To go on:"
         if visit.is_serving
         else "`cdp serve` starts the service that this ended with. To go on:"
     )
@@ -287,15 +287,15 @@ def _where_to_look(visit: Visit) -> None:
 
 def _open(visit: Visit, kind: str) -> str:
     body = {"kind": kind, "regime": "gdpr", "identifiers": [_named("user_id", visit.person.user_id)]}
-    return str(visit.service.post("privacy", "/api/v1/subject-requests", body)["id"])
+    return str(visit.api.post("privacy", "/api/v1/subject-requests", body)["id"])
 
 
 def _carry_out(visit: Visit, request_id: str) -> None:
     """Verify and run, from wherever an earlier run stopped."""
     path = f"/api/v1/subject-requests/{request_id}"
-    if visit.service.get("privacy", path)["status"] == "received":
-        visit.service.post("privacy", f"{path}/verify", {})
-    visit.service.post("privacy", f"{path}/run", {})
+    if visit.api.get("privacy", path)["status"] == "received":
+        visit.api.post("privacy", f"{path}/verify", {})
+    visit.api.post("privacy", f"{path}/run", {})
 
 
 def _keep_receipt(visit: Visit, receipt: dict[str, Any]) -> None:
@@ -304,13 +304,13 @@ def _keep_receipt(visit: Visit, receipt: dict[str, Any]) -> None:
 
 
 def _suppressed(visit: Visit) -> int:
-    found = visit.service.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
+    found = visit.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
     return int(found["by_state"].get("suppressed", 0))
 
 
 def _lookup(visit: Visit, person: Person) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = visit.service.post(
+        found: dict[str, Any] = visit.api.post(
             "privacy", "/api/v1/profiles/lookup", {"identifier": _named("user_id", person.user_id)}
         )
     except Fault as fault:

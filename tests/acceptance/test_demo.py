@@ -3,6 +3,7 @@
 import csv
 import gzip
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from cdp.cli.main import cdp
-from cdp.demo.ask import Service
+from cdp.demo.ask import Api
 from cdp.demo.orders import data_file
 from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance
 from cdp.demo.run import Play, prepare, run_demo, send_all, walk
@@ -111,10 +112,10 @@ def lapsing_by_hand() -> set[str]:
             at = datetime.fromisoformat(row["ts"])
             orders.setdefault(row["customer_id"], []).append((at, float(row["amount"])))
     found = set()
-    for customer, mine in orders.items():
-        answered = chance(customer, "answers") >= SILENT
-        said_yes = chance(customer, "email_marketing") < CHOICES["email_marketing"]
-        withdrew = chance(customer, "withdraws") < WITHDRAWN
+    for buyer, mine in orders.items():
+        answered = chance(buyer, "answers") >= SILENT
+        said_yes = chance(buyer, "email_marketing") < CHOICES["email_marketing"]
+        withdrew = chance(buyer, "withdraws") < WITHDRAWN
         year = [(at, amount) for at, amount in mine if at > LOCAL_NOW - timedelta(days=365)]
         is_lapsing = (
             len(year) >= 3
@@ -122,7 +123,7 @@ def lapsing_by_hand() -> set[str]:
             and all(at <= LOCAL_NOW - timedelta(days=60) for at, _ in year)
         )
         if answered and said_yes and not withdrew and is_lapsing:
-            found.add(f"C{customer}")
+            found.add(f"C{buyer}")
     return found
 
 
@@ -131,8 +132,8 @@ def members(rooms: Rooms) -> set[str]:
     segments.refresh(rooms.house, "lapsing_high_value")
     with rooms.database.transaction(read_only=True) as tx:
         owned = tx.bulk(
-            "SELECT l.identifier_id FROM segments.membership m JOIN segments.segment s USING (segment_id) "
-            "JOIN identity.link l USING (profile_id) WHERE s.key = 'lapsing_high_value'"
+            "SELECT l.identifier_id FROM segments.membership m JOIN identity.link l USING (profile_id) "
+            "WHERE m.key = 'lapsing_high_value'"
         )
         opened = open_identifiers(tx, rooms.house.vault, [row[0] for row in owned])
     return {str(each.value) for each in opened.values() if each.type == "user_id"}
@@ -154,7 +155,7 @@ def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
         ) == [(4_338,)]
         [(shared,)] = tx.bulk("SELECT count(*)::int FROM identity.identifier WHERE is_shared")
         assert shared == 1
-    told = play.service.post(
+    told = play.api.post(
         "privacy",
         "/api/v1/profiles/explain",
         {"a": {"type": "user_id", "value": "C12749"}, "b": {"type": "user_id", "value": "C12823"}},
@@ -171,12 +172,13 @@ def test_the_demonstration_shows_what_it_claims(shop: Shop) -> None:
     output = StringIO()
     console = Console(file=output, width=100)
     token = (shop.config.home / "admin.token").read_text().strip()
-    with closing(Service(shop.url, {"admin": token})) as service:
-        play = send_all(prepare(shop.config, service, Stage(console), anyway=False))
+    with closing(Api(shop.url, {"admin": token})) as api:
+        play = send_all(prepare(shop.config, api, Stage(console), anyway=False))
         lapsing = check_what_was_sent(shop, play)
         walk(shop.config, play, is_serving=True)
 
     text = output.getvalue()
+    check_front_page(shop, text)
     assert "18,532 orders are stored" in text
     assert "4,338 profiles" in text
     assert "would be wrong" not in text
@@ -199,6 +201,21 @@ def test_the_demonstration_shows_what_it_claims(shop: Shop) -> None:
     check_second_run(shop)
 
 
+def check_front_page(shop: Shop, text: str) -> None:
+    """What README.md shows is what happens, up to numbers, which move with the dates."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0]
+    seen = plain(text.replace(str(shop.config.home), "var").replace(shop.url, "http://127.0.0.1:8000"))
+    lines = [plain(line) for line in shown.splitlines() if line.strip()]
+    assert len(lines) > 50
+    assert [line for line in lines if line not in seen] == []
+
+
+def plain(text: str) -> str:
+    """Without layout, numbers, and whom it is about."""
+    return re.sub(r"[0-9a-f]{16}|\d[\d,.]*", "#", " ".join(text.split()))
+
+
 def check_second_run(shop: Shop) -> None:
     """Running it again sends nothing, erases nobody, and shows the receipt of the first run."""
     events = shop.one("SELECT count(*) FROM behavior.event")
@@ -213,8 +230,8 @@ def check_second_run(shop: Shop) -> None:
 
 def test_the_demonstration_leaves_a_store_in_use_alone(shop: Shop) -> None:
     token = (shop.config.home / "admin.token").read_text().strip()
-    with closing(Service(shop.url, {"admin": token})) as service:
-        service.post("admin", "/api/v1/sources", {"name": "ours"})
+    with closing(Api(shop.url, {"admin": token})) as api:
+        api.post("admin", "/api/v1/sources", {"name": "ours"})
     with pytest.raises(Fault, match="not_empty"):
         run_demo(shop.config, shop.url, None)
 

@@ -46,7 +46,7 @@ def test_consent_is_given_withheld_and_taken_back() -> None:
 
 
 def test_nobody_who_did_not_answer_is_known_to_the_browser_or_logs_in() -> None:
-    silent = {each.customer for each in PEOPLE if not each.choices}
+    silent = {each.buyer for each in PEOPLE if not each.choices}
     for call in calls():
         if call.about in silent:
             assert "consent" not in call.context

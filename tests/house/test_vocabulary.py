@@ -74,6 +74,7 @@ FOREIGN = [
     ("cdp/flows/wire*.py", "integration", "integrations of the wire format"),
     ("cdp/flows/ingest*.py", "account", "the verb: to count every message"),
     ("cdp/cli/*.py", "user", "userId of the wire format"),
+    ("cdp/demo/*.py", "user", "userId of the wire format"),
 ]
 
 
