@@ -178,8 +178,8 @@ def _told_to_stop() -> Iterator[list[int]]:
     try:
         yield heard
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @contextmanager

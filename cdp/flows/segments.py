@@ -113,14 +113,14 @@ def drop(house: House, key: str, *, actor: str) -> None:
     with house.database.transaction() as tx:
         identity_store.lock_exclusive(tx)
         _found(tx, key)
-        users = sorted(
+        others = sorted(
             other
             for other, definition in store.catalogue_of(tx, house.policy).segments.items()
             if any(isinstance(node, ast.InSegment) and node.key == key for node in ast.walk(definition.condition))
         )
-        if users:
+        if others:
             raise Fault(
-                "segment_in_use", "Other segments ask for this one", f"Change {', '.join(users)} first.", status=409
+                "segment_in_use", "Other segments ask for this one", f"Change {', '.join(others)} first.", status=409
             )
         store.drop(tx, key)
         audit_store.append(tx, {"kind": "segment.deleted", "actor": actor, "segment": key}, house.clock.now())

@@ -1,0 +1,137 @@
+"""`cdp` as a person runs it: in a process of its own, with a home of its own."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from cdp.cli.frame import run
+from cdp.cli.main import cdp
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def expected(self, code: int) -> Self:
+        assert self.code == code, f"{self.code}\n{self.stdout}\n{self.stderr}"
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """A home, and the settings under which commands run in it; `identity` runs them as somebody else."""
+
+    home: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("CDP_")}
+        ours = {"CDP_HOME": str(self.home), "CDP_POLICIES": str(ROOT / "policies"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**kept, **ours, **self.settings}
+
+    def spawn(self, *arguments: str, code: int = 0) -> Done:
+        """Run a command in a process of its own; the exit code must be the one expected."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cdp", *arguments],
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **self.identity,
+        )
+        return Done(done.returncode, done.stdout, done.stderr).expected(code)
+
+    def run(self, *arguments: str, code: int = 0) -> Done:
+        """Run a command in this process, which spares a second of loading; otherwise as `spawn`."""
+        out, err = io.StringIO(), io.StringIO()
+        before, log = dict(os.environ), logging.getLogger()
+        handlers, level = log.handlers[:], log.level
+        os.environ.clear()
+        os.environ.update(self.environment())
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                run(cdp, list(arguments))
+        except SystemExit as end:
+            ended = end.code
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            log.handlers[:], log.level = handlers, level
+        return Done(int(ended or 0), out.getvalue(), err.getvalue()).expected(code)
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """What a command answers to a machine."""
+        return json.loads(self.run(*arguments, "--json", code=code).stdout)
+
+    @contextmanager
+    def serving(self) -> Iterator["Service"]:
+        """`cdp serve` on a free port, until the block ends."""
+        log = self.home.parent / f"{self.home.name}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "cdp", "serve", "--port", "0", "--no-demo"],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=output,
+                stderr=output,
+                **self.identity,
+            )
+        service = Service(process, log, log.stat().st_size)
+        try:
+            service.await_ready()
+            yield service
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(60)
+
+
+@dataclass(slots=True)
+class Service:
+    """A running `cdp serve`; `said` is what it printed since it was started."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    offset: int
+    url: str = ""
+
+    @property
+    def said(self) -> str:
+        return self.log.read_bytes()[self.offset :].decode()
+
+    def await_ready(self) -> None:
+        deadline = time.monotonic() + 90
+        while not self.url:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            for line in self.said.splitlines():
+                if line.startswith("cdp is ready at "):
+                    self.url = line.removeprefix("cdp is ready at ")
+            time.sleep(0.05)
+
+
+@contextmanager
+def a_home() -> Iterator[Path]:
+    """A home that does not exist yet, in a folder that the server's account can pass, also when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="cdp-test-") as folder:
+        if os.geteuid() == 0:
+            Path(folder).chmod(0o711)
+        yield Path(folder) / "home"

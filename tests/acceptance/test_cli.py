@@ -1,0 +1,192 @@
+"""Every command as a person types it: what it prints, what it gives to machines, and how it ends."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.commands import Shell, a_home
+
+
+@pytest.fixture(scope="module")
+def shell() -> Iterator[Shell]:
+    """A home beside a running service, in which Ada consents and orders, and Bob does neither."""
+    with a_home() as home:
+        shell = Shell(home)
+        with shell.serving() as service:
+            key = shell.json("source", "create", "shop", "--kind", "server", "--jurisdiction", "eu")["write_key"]
+            for purpose in ("analytics", "email_marketing"):
+                shell.run(
+                    "consent",
+                    "record",
+                    "email:ada@example.com",
+                    "--purpose",
+                    purpose,
+                    "--act",
+                    "grant",
+                    "--jurisdiction",
+                    "eu",
+                )
+            for body in (
+                {"type": "identify", "userId": "ada", "traits": {"email": "ada@example.com", "country": "DE"}},
+                {"type": "track", "userId": "ada", "event": "Order Completed", "properties": {"revenue": 30}},
+            ):
+                assert httpx.post(f"{service.url}/v1/batch", auth=(key, ""), json={"batch": [body]}).status_code == 200
+            yield shell
+
+
+def test_a_person_is_shown_and_her_links_explained(shell: Shell) -> None:
+    shown = shell.run("profile", "show", "email:Ada@Example.com").stdout
+    for piece in ("ada@example.com", "user_id", "country", "DE", "email_marketing", "granted"):
+        assert piece in shown
+    told = shell.run("profile", "explain", "email:ada@example.com", "user_id:ada").stdout
+    assert told.startswith("One person")
+    assert shell.json("profile", "explain", "email:ada@example.com", "user_id:ada")["is_same_profile"] is True
+
+
+def test_an_unmerge_is_rehearsed(shell: Shell) -> None:
+    command = ["profile", "unmerge", "user_id:ada", "--from", "email:ada@example.com", "--dry-run"]
+    assert shell.json(*command)["is_dry_run"] is True
+    assert "would hold" in shell.run(*command).stdout
+    assert shell.json("profile", "explain", "email:ada@example.com", "user_id:ada")["is_same_profile"] is True
+
+
+def test_rules_are_simulated_and_rebuilt(shell: Shell) -> None:
+    told = shell.json("identity", "simulate", "--rules", "policies/identifiers.yaml")
+    assert (told["merged"], told["split"], told["profiles_now"]) == (0, 0, 1)
+    assert shell.json("identity", "rebuild")["changed"] == 0
+
+
+def test_consents_are_shown_now_and_then(shell: Shell) -> None:
+    now = shell.json("consent", "show", "email:ada@example.com")
+    assert now["verdicts"]["analytics"]["allowed"] is True
+    assert len(now["records"]) == 2
+    then = shell.json("consent", "show", "email:ada@example.com", "--as-of", "2026-01-01")
+    assert (then["records"], then["verdicts"]["analytics"]["allowed"]) == ([], False)
+    assert "analytics" in shell.run("consent", "show", "email:ada@example.com").stdout
+
+
+def test_segments_are_listed_previewed_and_explained(shell: Shell) -> None:
+    assert "loyal_buyers" in shell.run("segment", "list").stdout
+    where = 'did("Order Completed", within 7 days)'
+    preview = shell.json("segment", "preview", "--purpose", "email_marketing", "--where", where)
+    assert preview["size_text"] == "fewer than 100"
+    assert "fewer than 100" in shell.run("segment", "preview", "loyal_buyers").stdout
+    assert shell.json("segment", "members", "new_buyers")["withheld"]
+    told = shell.json("segment", "explain", "new_buyers", "user_id:ada")
+    assert told["standing"]["is_in"] is True
+    assert "In." in shell.run("segment", "explain", "new_buyers", "email:ada@example.com").stdout
+
+
+def test_a_segment_file_is_checked_at_the_character(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text('key: mine\nname: Mine\npurpose: email_marketing\nwhere: did("Order Complted")\n')
+    wrong = shell.run("segment", "check", str(file), code=2)
+    assert "did you mean Order Completed?" in wrong.stderr
+    assert '1 | did("Order Complted")' in wrong.stderr
+    file.write_text(file.read_text().replace("Complted", "Completed"))
+    assert 'did("Order Completed")' in shell.run("segment", "check", str(file)).stdout
+
+
+def test_an_export_is_written_for_its_reader_alone(shell: Shell, tmp_path: Path) -> None:
+    request = shell.json("request", "open", "access", "email:ada@example.com")["id"]
+    refused = shell.run("request", "export", request, "--out", str(tmp_path / "early.zip"), code=3)
+    assert "request_not_verified" in refused.stderr
+    shell.run("request", "verify", request)
+    shell.run("request", "run", request)
+    out = tmp_path / "ada.zip"
+    shell.run("request", "export", request, "--out", str(out))
+    assert out.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(out) as archive:
+        assert b"ada@example.com" in archive.read("data.json")
+
+
+def test_an_erasure_ends_with_a_receipt_that_is_verified_offline(shell: Shell, tmp_path: Path) -> None:
+    shell.run("consent", "record", "email:eve@example.com", "--purpose", "analytics", "--act", "grant")
+    request = shell.json("request", "open", "erasure", "email:eve@example.com")["id"]
+    assert request in shell.run("request", "list", "--status", "received").stdout
+    shell.run("request", "verify", request)
+    plan = shell.run("request", "run", request, "--dry-run").stdout
+    assert "consent.record" in plan
+    assert "vault.subject_key" in plan
+    shell.run("request", "run", request)
+    assert shell.json("request", "show", request)["status"] == "fulfilled"
+    receipt = tmp_path / "receipt.json"
+    shell.run("request", "receipt", request, "--out", str(receipt))
+
+    # Nothing but the file and a key: another home, no policies, no service.
+    stranger = Shell(tmp_path / "nowhere", {"CDP_POLICIES": str(tmp_path)})
+    key = json.loads(receipt.read_text())["vkey"]
+    verified = stranger.json("audit", "verify", str(receipt), "--key", key)
+    assert (verified["verified"], verified["body"]["request"]) == (True, request)
+    assert "key came with the file" in stranger.run("audit", "verify", str(receipt)).stderr
+    altered = json.loads(receipt.read_text())
+    altered["body"]["suppressed"] = 0
+    receipt.write_text(json.dumps(altered))
+    assert stranger.json("audit", "verify", str(receipt), "--key", key, code=1)["broken"] == "not_included"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_consent_receipt_is_verified_offline(shell: Shell, tmp_path: Path) -> None:
+    made = shell.json("consent", "record", "email:fay@example.com", "--purpose", "analytics", "--act", "refuse")
+    file = tmp_path / "consent.json"
+    file.write_text(json.dumps(made["receipt"]))
+    key = shell.json("audit", "check-log")["vkey"]
+    assert shell.json("audit", "verify", str(file), "--key", key)["verified"] is True
+    file.write_text(json.dumps(made["receipt"] | {"record_id": "con_0"}))
+    assert shell.json("audit", "verify", str(file), "--key", key, code=1)["broken"] == "wrong_signature"
+    assert "key_missing" in shell.run("audit", "verify", str(file), code=2).stderr
+
+
+def test_the_log_is_checked_against_a_remembered_checkpoint(shell: Shell, tmp_path: Path) -> None:
+    copies = sorted((shell.home / "audit").glob("*/checkpoint"))
+    remembered = tmp_path / "checkpoint.txt"
+    remembered.write_text(copies[-1].read_text())
+    shell.run("source", "create", "another")
+    found = shell.json("audit", "check-log", "--from", str(remembered))
+    assert found["is_sound"] is True
+    assert "remembered" in " ".join(each["what"] for each in found["findings"])
+    lines = remembered.read_text().split("\n")
+    remembered.write_text("\n".join([lines[0], str(int(lines[1]) - 1), *lines[2:]]))
+    wrong = shell.run("audit", "check-log", "--from", str(remembered), code=1)
+    assert "WRONG" in wrong.stdout
+
+
+def test_upkeep_says_what_it_did(shell: Shell) -> None:
+    assert shell.json("retention", "sweep", "--dry-run")["is_dry_run"] is True
+    assert "Nothing has expired" in shell.run("retention", "sweep").stdout
+    assert shell.json("scrub")["tables"]
+    assert "has seen everything" in shell.run("replay").stdout
+    assert shell.json("audit", "report")["altered"] == []
+    assert "Nothing differs" in shell.run("policy", "plan").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["profile", "show", "email:nobody@example.com"], 3, "unknown_profile"),
+        (["profile", "show", "email:nonsense"], 2, "invalid_identifier"),
+        (["profile", "show", "nonsense"], 2, "TYPE:VALUE"),
+        (["segment", "members", "no_such"], 3, "unknown_segment"),
+        (["segment", "preview"], 2, "Give a KEY"),
+        (["request", "show", "req_nonsense"], 3, "unknown_request"),
+        (["request", "open", "teleportation", "email:ada@example.com"], 2, "unknown_right"),
+        (["source", "create", "shop"], 3, "source_exists"),
+        (["token", "create", "ada"], 2, "--role"),
+        (["no-such-command"], 2, "No such command"),
+        (["policy", "check", "tests"], 2, "invalid_policy"),
+    ],
+)
+def test_what_goes_wrong_is_told_and_counted(shell: Shell, arguments: list[str], code: int, word: str) -> None:
+    done = shell.run(*arguments, code=code)
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_fault_is_json_for_machines(shell: Shell) -> None:
+    done = shell.run("segment", "members", "no_such", "--json", code=3)
+    assert json.loads(done.stderr)["code"] == "unknown_segment"
