@@ -20,7 +20,7 @@ from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_judge import BatchJudge
 from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, name_people, past_of
-from cdp.flows.ingest_work import Work, lay_out, read_message
+from cdp.flows.ingest_work import Work, is_heard, lay_out, read_message
 from cdp.flows.ingest_write import Memory, Writing, account, noes_of
 from cdp.flows.message import Invalid, Message
 from cdp.identity import store as identity_store
@@ -85,12 +85,11 @@ class Ingest:
                 invalid: Counter[tuple[SourceId, str]] = Counter(
                     (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
                 )
-                account(tx, list(works.values()), invalid, now)
+                states = account(tx, list(works.values()), invalid, now)
                 outcomes = [
                     Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else _outcome(works[place])
                     for place, each in enumerate(messages)
                 ]
-                states = Counter(outcome.state.value for outcome in outcomes)
                 audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
                 if also is not None:
                     also(tx, outcomes)
@@ -115,9 +114,10 @@ class Ingest:
         generation = identity_store.lock_exclusive(tx)
         self._catch_up(tx, generation.version)
         now = self._clock.now()
-        name_people(tx, self._vault, _open(works), self._plan)
-        find_duplicates(tx, _open(works))
-        works = sorted(_open(works), key=lambda work: (work.message.received_at, work.message.message_id))
+        heard = [work for work in works if is_heard(work)]
+        name_people(tx, self._vault, heard, self._plan)
+        find_duplicates(tx, heard)
+        works = sorted(_carrying(heard), key=lambda work: (work.message.received_at, work.message.message_id))
         changed = self._take(tx, works, generation.next_sequence, now, restarts_max=_RESTARTS_MAX) if works else False
         return generation.version + changed
 
@@ -132,6 +132,7 @@ class Ingest:
         scene = load_scene(tx, self._vault, self._plan, works)
         for offset, work in enumerate(works):
             work.sequence = first_sequence + offset
+            work.settled = work.outcome
         steps = [Step(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works]
         known = load_known(tx, scene, works, self._memory.masks)
         judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
@@ -148,11 +149,11 @@ class Ingest:
 
     def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> bool:
         for work in works:
-            work.outcome = None
+            work.outcome = work.settled
         for start in range(0, len(works), _BITE):
             bite = works[start : start + _BITE]
             find_duplicates(tx, bite)
-            left = _open(bite)
+            left = _carrying(bite)
             if left:
                 self._take(tx, left, first_sequence + start, now, restarts_max=_BITE)
         return True
@@ -164,8 +165,9 @@ class Ingest:
             self._vault.forget_all()
 
 
-def _open(works: Sequence[Work]) -> list[Work]:
-    return [work for work in works if work.outcome is None]
+def _carrying(works: Sequence[Work]) -> list[Work]:
+    """The works that are heard and name somebody who is not suppressed."""
+    return [work for work in works if work.carried and is_heard(work)]
 
 
 def _outcome(work: Work) -> Outcome:

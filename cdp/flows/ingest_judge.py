@@ -91,12 +91,14 @@ class BatchJudge:
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
-        earlier = self.stored.get(work.event_id)
-        if earlier is not None:
-            work.outcome = _DUPLICATE
-            work.is_other_body = earlier != work.message.body_digest
-            return False
         acts = self._new_acts(world, work)
+        earlier = self.stored.get(work.event_id)
+        if earlier is not None and work.settled is None:
+            work.outcome = Outcome(State.DUPLICATE)
+            work.is_other_body = earlier != work.message.body_digest
+        if earlier is not None or work.settled is not None:
+            self._refuse(world, [each for each in acts if each.act.is_no])
+            return False
         before = self.ages.get(born)
         self._hear_age(work, proposal, born)
         person = self._person(world, work, proposal, born, acts)
@@ -112,7 +114,7 @@ class BatchJudge:
             return True
         self.stored[work.event_id] = work.message.body_digest
         self._add(acts)
-        if proposal is not None or acts or AGE in work.classified.plain_traits:
+        if proposal is not None or work.is_novel:
             self.people[born] = person
             self.changed.add(born)
             if proposal is not None:
@@ -132,7 +134,7 @@ class BatchJudge:
     def _person(self, world: World, work: Work, proposal: Proposal | None, born: int, acts: list[Record]) -> _Person:
         """The person that the message would belong to, with the verdicts that its own acts would give."""
         current = self.people.get(born)
-        if proposal is None and not acts and AGE not in work.classified.plain_traits:
+        if proposal is None and not work.is_novel:
             return current or _Person(_NOBODY, _NOWHERE, self._standing(world, born))
         parts = (born, *proposal.absorbed) if proposal is not None else (born,)
         seen = frozenset(work.members)

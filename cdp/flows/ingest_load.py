@@ -81,7 +81,8 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
 
 
 def find_duplicates(tx: Transaction, works: Iterable[Work]) -> None:
-    """Settle the works whose message is stored already."""
+    """Settle the open works whose message is stored already."""
+    works = [work for work in works if work.outcome is None]
     asked = {work.event_id: work for work in works}
     known = behavior_store.known_messages(tx, list(asked))
     for work in works:
@@ -107,6 +108,7 @@ def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work])
         digests[digest] = new_id() if known is None else known.anchor_id
     for work in works:
         work.anchor_id = digests[work.digest]
+        work.is_novel = _is_novel(scene, work)
     _load_groups(tx, scene, works)
     return scene
 
@@ -142,7 +144,7 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
     """What consent needs: records and sources of the groups at stake, standing verdicts of everybody else."""
     at_stake = list(scene.links)
     seen = store.seen_with(tx, at_stake) if at_stake else {}
-    asked = {member for work in works if is_novel(scene, work) for member in work.members} - scene.is_new.keys()
+    asked = {member for work in works if work.is_novel for member in work.members} - scene.is_new.keys()
     asked.update(link.identifier_id for links in scene.links.values() for link in links)
     asked.update(identifier for found in seen.values() for identifier in found)
     scene.asked = frozenset(asked)
@@ -176,12 +178,14 @@ def _standing(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[s
     }
 
 
-def is_novel(scene: Scene, work: Work) -> bool:
+def _is_novel(scene: Scene, work: Work) -> bool:
     """Whether a work's people must be looked at: an anchor not settled yet, or something said that verdicts depend on."""
     anchor = scene.anchors.get(work.digest)
     says_something = bool(work.signals.acts) or AGE in work.classified.plain_traits
     says_something |= any(each.refused_purposes for each in work.carried)
-    return anchor is None or not anchor.is_settled or says_something
+    if anchor is None or not anchor.is_settled or says_something:
+        return True
+    return int(work.message.source.source_id) not in anchor.sources
 
 
 def _find_identifiers(tx: Transaction, vault: Vault, scene: Scene, works: Sequence[Work]) -> None:
@@ -207,7 +211,7 @@ def _find_identifiers(tx: Transaction, vault: Vault, scene: Scene, works: Sequen
 
 
 def _load_groups(tx: Transaction, scene: Scene, works: Sequence[Work]) -> None:
-    novel = [work for work in works if is_novel(scene, work)]
+    novel = [work for work in works if work.is_novel]
     at_stake = {scene.owner[member] for work in novel for member in work.members if member in scene.owner}
     at_stake.update(scene.anchors[work.digest].profile_id for work in novel if work.digest in scene.anchors)
     everybody = at_stake | {anchor.profile_id for anchor in scene.anchors.values()}

@@ -38,7 +38,8 @@ class Carried:
 class Work:
     """One message on its way through the transaction.
 
-    `members` are identifier ids, strongest first; `bits` the purposes it may count for, once permitted.
+    `settled` is an outcome that was clear before anybody looked at its people; what such a message says against a
+    purpose counts all the same. `is_novel` tells that its people must be looked at. `members` are identifier ids, strongest first; `bits` the purposes it may count for, once permitted.
     """
 
     message: Message
@@ -55,6 +56,8 @@ class Work:
     sequence: int = 0
     bits: int = 0
     outcome: Outcome | None = None
+    settled: Outcome | None = None
+    is_novel: bool = False
     is_other_body: bool = False
 
 
@@ -134,6 +137,14 @@ def _settled(plan: Plan, work: Work, now: datetime) -> Outcome | None:
     if is_expired(work.message.occurred_at, keep_for_days, now):
         return Outcome(State.INVALID, "expired")
     return None
+
+
+def is_heard(work: Work) -> bool:
+    """Whether a work is judged: it has no outcome yet, or one that leaves a no to be kept."""
+    if work.outcome is None:
+        return True
+    says_no = any(act.act.is_no for act in work.signals.acts)
+    return says_no and bool(work.identifiers) and work.outcome.state is not State.SUPPRESSED
 
 
 def members_digest(members: Sequence[int]) -> bytes:

@@ -31,11 +31,12 @@ class KnownIdentifier(NamedTuple):
 
 
 class KnownAnchor(NamedTuple):
-    """An anchor as stored."""
+    """An anchor as stored, with the sources that asserted it."""
 
     anchor_id: int
     profile_id: int
     is_settled: bool
+    sources: frozenset[int]
 
 
 class KnownProfile(NamedTuple):
@@ -134,14 +135,15 @@ def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes
         return {}
     rows = tx.bulk(
         """
-        SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled
+        SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled,
+               ARRAY(SELECT s.source_id FROM identity.anchor_source AS s WHERE s.anchor_id = a.anchor_id)
         FROM unnest(%(digests)s::bytea[]) AS asked (members_digest)
         JOIN identity.anchor AS a USING (members_digest)
         JOIN identity.canonical AS c USING (anchor_id)
         """,
         {"digests": list(digests)},
     )
-    return {row[0]: KnownAnchor(*row[1:]) for row in rows}
+    return {row[0]: KnownAnchor(row[1], row[2], row[3], frozenset(row[4])) for row in rows}
 
 
 def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile]:

@@ -1,12 +1,14 @@
 """What becomes of messages in the ingest journey, on a real database."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdp.access.model import Outcome, State
+from cdp.access.store import add_source
 from cdp.flows.ingest import Ingest
 from cdp.kit.db import Database
 from cdp.rights.replay_file import No, ReplayFile
@@ -193,3 +195,52 @@ def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(databas
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
     assert town.one("SELECT count(*) FROM consent.record WHERE act = 'refuse'") == 1
+
+
+CALIFORNIA = replace(WEB, jurisdiction="us-ca")
+
+
+def page(**fields: Any) -> dict[str, Any]:
+    return {"type": "page", "name": "Home", "anonymousId": "a1", **fields}
+
+
+class TestNoIsNeverLost:
+    """A no counts whatever becomes of its message, and the strictest jurisdiction whoever speaks next."""
+
+    @pytest.fixture
+    def coast(self, database: Database, tmp_path: Path) -> Town:
+        """Where silence permits advertising."""
+        town = settle(database, shipped(), tmp_path)
+        with database.transaction() as tx:
+            add_source(tx, CALIFORNIA, b"web", NOON)
+            add_source(tx, SHOP, b"shop", NOON)
+        town.send(page(messageId="first"), source=CALIFORNIA)
+        assert "advertising" in self.permitted(town)
+        return town
+
+    def permitted(self, town: Town) -> set[str]:
+        return {row[0] for row in _rows(town, "SELECT purpose FROM consent.permitted")}
+
+    @pytest.mark.parametrize(
+        "body",
+        [page(timestamp="2010-01-01T00:00:00+00:00"), page(messageId="first"), page(messageId="first", name="Other")],
+        ids=["expired", "duplicate", "other body"],
+    )
+    def test_in_a_message_that_is_not_stored(self, coast: Town, body: dict[str, Any]) -> None:
+        (outcome,) = coast.send(body, source=CALIFORNIA, has_gpc=True)
+        assert outcome.state in {State.INVALID, State.DUPLICATE}
+        assert "advertising" not in self.permitted(coast)
+        assert coast.one("SELECT count(*) FROM behavior.event") == 1
+
+    def test_in_the_second_copy_within_a_batch(self, coast: Town) -> None:
+        plain, refusing = page(messageId="m"), page(messageId="m")
+        messages = [
+            coast.message(plain, source=CALIFORNIA),
+            coast.message(refusing, source=CALIFORNIA, has_gpc=True),
+        ]
+        assert [each.state for each in coast.ingest.take(messages)] == [State.STORED, State.DUPLICATE]
+        assert "advertising" not in self.permitted(coast)
+
+    def test_a_stricter_source_on_a_known_anchor_is_decided_about(self, coast: Town) -> None:
+        (outcome,) = coast.send(page(), source=SHOP)
+        assert outcome == Outcome(State.NOT_PERMITTED, "no_grant")
