@@ -46,11 +46,13 @@ def seal_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list
     nonces = random_bytes(_NONCE_BYTES * len(given))
     ciphers: dict[bytes, AESGCM] = {}
     envelopes = []
-    for at, (key, row, plaintext) in enumerate(given):
+    end = 0
+    for key, row, plaintext in given:
         cipher = ciphers.get(key)
         if cipher is None:
             cipher = ciphers[key] = AESGCM(key)
-        nonce = nonces[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
+        begin, end = end, end + _NONCE_BYTES
+        nonce = nonces[begin:end]
         envelopes.append(_VERSION + nonce + cipher.encrypt(nonce, plaintext, place.at(row)))
     return envelopes
 

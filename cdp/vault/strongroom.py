@@ -251,7 +251,7 @@ class Vault:
 
     def seal_many(self, keys: Mapping[int, bytes], place: Place, items: Iterable[Item]) -> list[bytes]:
         """Seal values of one column under keys at hand (of `new_subject_keys` and `keys_for`), in order."""
-        return seal_many(place, ((keys[item.subject_id], item.row, item.value) for item in items))
+        return seal_many(place, [(keys[subject_id], row, value) for subject_id, row, value in items])
 
     def open_many(self, keys: Mapping[int, bytes], place: Place, items: Sequence[Item]) -> list[bytes | None]:
         """Open envelopes of one column, in order; None where the subject's key is shredded."""
