@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -23,9 +25,13 @@ from rich.console import Console
 
 from cdp.cli.main import cdp
 from cdp.demo.ask import Api
-from cdp.demo.orders import data_file
-from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance
+from cdp.demo.calls import joining
+from cdp.demo.first import run_first_demo
+from cdp.demo.notes import new_notes
+from cdp.demo.orders import Calendar, data_file, read_orders
+from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance, invent
 from cdp.demo.run import Play, prepare, run_demo, send_all, walk
+from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
 from cdp.flows import segments
 from cdp.flows.opening import Rooms, visit
@@ -234,6 +240,25 @@ def test_the_demonstration_leaves_a_store_in_use_alone(shop: Shop) -> None:
         api.post("admin", "/api/v1/sources", {"name": "ours"})
     with pytest.raises(Fault, match="not_empty"):
         run_demo(shop.config, shop.url, None)
+    wrong = Senders(shop.url, {"shop": "wk_wrong", "web": "wk_wrong"}, {"shop": 1, "web": 1})
+    with wrong, pytest.raises(Fault, match="demo_not_sent") as refused:
+        wrong.send(islice(joining(invent(read_orders()), Calendar()), 3))
+    assert "unknown_write_key" in refused.value.detail
+
+
+def test_at_later_starts_nothing_is_shown(tmp_path: Path) -> None:
+    config = replace(read_config({}), home=tmp_path)
+    run_first_demo(config, "no address", is_empty=False)
+    new_notes(tmp_path).noted(is_erased=True)
+    run_first_demo(config, "no address", is_empty=True)
+
+
+def test_the_demonstration_at_the_first_start_ends_with_its_service(tmp_path: Path) -> None:
+    config = replace(read_config({}), home=tmp_path)
+    begun, level = time.monotonic(), logging.getLogger().level
+    run_first_demo(config, f"http://127.0.0.1:{free_port()}", is_empty=True)
+    assert time.monotonic() - begun < 20
+    assert logging.getLogger().level == level
 
 
 def test_without_a_service_it_says_how_to_start_one(tmp_path: Path) -> None:
