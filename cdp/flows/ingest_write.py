@@ -11,7 +11,7 @@ from cdp.access.records import NoticeKind
 from cdp.audit import store as audit_store
 from cdp.behavior import store as behavior_store
 from cdp.behavior.classify import json_bytes, payload, settle, terms_of
-from cdp.behavior.model import EVENT_NAMES, Entry, Term
+from cdp.behavior.model import Entry
 from cdp.behavior.store_terms import intern_terms
 from cdp.behavior.traits import TraitPlan
 from cdp.consent import store as consent_store
@@ -336,7 +336,7 @@ class Writing:
             return
         fresh = behavior_store.remember_messages(self.tx, self._remembered(stored))
         stored = [work for work in stored if work.event_id in fresh]
-        terms = intern_terms(self.tx, _terms(stored), self.plan.events)
+        terms = intern_terms(self.tx, terms_of(work.classified for work in stored), self.plan.events)
         for work in stored:
             work.classified = settle(work.classified, terms)
         sealed = self.vault.seal_many(
@@ -390,11 +390,6 @@ class Writing:
         return found
 
 
-def _terms(works: Sequence[Work]) -> set[Term]:
-    names = {Term(EVENT_NAMES, work.classified.name) for work in works if work.classified.name is not None}
-    return names | terms_of(work.classified for work in works)
-
-
 def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[int]) -> None:
     """Make the stored map of these identifiers exactly what a replay came to."""
     store_map.place(
@@ -407,8 +402,10 @@ def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[
     )
 
 
-def account(tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[SourceId, str], int], now: datetime) -> None:
-    """Count what became of every message, and the oddities met."""
+def account(
+    tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[SourceId, str], int], now: datetime
+) -> Counter[str]:
+    """Count what became of every message, and the oddities met; gives the number of messages by state."""
     counts: Counter[tuple[SourceId, State, str]] = Counter()
     odd: Counter[tuple[SourceId, NoticeKind, str]] = Counter()
     for (source_id, reason), number in invalid.items():
@@ -417,7 +414,8 @@ def account(tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[Sourc
         source_id = work.message.source.source_id
         if work.outcome is not None:
             counts[source_id, work.outcome.state, work.outcome.reason] += 1
-        if is_from_the_future(work.message.body, work.message.received_at):
+        message = work.message
+        if message.occurred_at >= message.received_at and is_from_the_future(message.body, message.received_at):
             odd[source_id, NoticeKind.FUTURE_TIME, "other"] += 1
         if work.is_other_body:
             odd[source_id, NoticeKind.DUPLICATE_OTHER_BODY, "other"] += 1
@@ -434,6 +432,10 @@ def account(tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[Sourc
             odd[source_id, NoticeKind.UNKNOWN_PROPERTY, "other"] += work.classified.unknown
     store_accounting.add_accounting(tx, store_accounting.hour_of(now), counts)
     store_accounting.add_notices(tx, store_accounting.hour_of(now), odd)
+    states: Counter[str] = Counter()
+    for (_, state, _), number in counts.items():
+        states[state.value] += number
+    return states
 
 
 def noes_of(added: Sequence[Record], works: Sequence[Work]) -> list[No]:
