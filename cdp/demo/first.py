@@ -1,9 +1,11 @@
 """The demonstration at the first start of a service."""
 
 import logging
+import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +14,7 @@ from cdp.demo.notes import read_notes
 from cdp.kit.config import Config
 
 _LOOK_SECONDS: Final = 0.5
+_INTERRUPTED: Final = 130
 
 
 def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
@@ -27,7 +30,8 @@ def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
     level = root.level
     root.setLevel(logging.WARNING)
     try:
-        process = subprocess.Popen([sys.executable, "-m", "cdp", "demo", "--url", url])  # noqa: S603 - this program
+        command = [sys.executable, "-m", "cdp", "demo", "--url", url, "--until-input-ends"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - this program itself
         while process.poll() is None:
             time.sleep(_LOOK_SECONDS)
             if not _answers(url):
@@ -35,6 +39,16 @@ def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
                 process.wait()
     finally:
         root.setLevel(level)
+
+
+def end_with_input() -> None:
+    """End this process when its standard input does: then whoever started it is gone, however it went."""
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(_INTERRUPTED)
+
+    threading.Thread(target=watch, name="cdp-demo-watch", daemon=True).start()
 
 
 def _answers(url: str) -> bool:
