@@ -124,9 +124,11 @@ class Current:
         if policy is None or policy.fingerprint == self.rooms.house.policy.fingerprint:
             return False
         house = replace(self.rooms.house, policy=policy)
-        self.rooms = replace(self.rooms, house=house, desk=replace(self.rooms.desk, policy=policy))
+        changed = replace(self.rooms, house=house, desk=replace(self.rooms.desk, policy=policy))
         for follower in self._followers:
-            follower(self.rooms)
+            follower(changed)
+        # Last, so that a follower that fails is told again the next time.
+        self.rooms = changed
         return True
 
 

@@ -33,7 +33,7 @@ def signed(service: Service) -> int:
     return int(httpx.get(f"{service.url}/audit/log/checkpoint").text.split("\n")[1])
 
 
-def eventually(question: object, seconds: float = 20) -> None:
+def eventually(question: object, seconds: float = 60) -> None:
     """Ask until it holds."""
     deadline = time.monotonic() + seconds
     while not question():  # type: ignore[operator]
