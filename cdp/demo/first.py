@@ -45,7 +45,9 @@ def end_with_input() -> None:
     """End this process when its standard input does: then whoever started it is gone, however it went."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin: its lock, held by a waiting thread, would break the end of the process.
+        while os.read(0, 4096):
+            pass
         os._exit(_INTERRUPTED)
 
     threading.Thread(target=watch, name="cdp-demo-watch", daemon=True).start()

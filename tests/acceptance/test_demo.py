@@ -261,6 +261,23 @@ def test_the_demonstration_at_the_first_start_ends_with_its_service(tmp_path: Pa
     assert logging.getLogger().level == level
 
 
+WATCHED = """
+import sys, time
+from cdp.demo.first import end_with_input
+end_with_input()
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(("lasts", "code"), [(0.2, 0), (60, 130)])
+def test_what_a_first_start_began_ends_with_its_input_and_by_itself(lasts: float, code: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", WATCHED, str(lasts)], stdin=subprocess.PIPE, cwd=ROOT)
+    assert process.stdin is not None
+    if code:
+        process.stdin.close()
+    assert process.wait(20) == code
+
+
 def test_without_a_service_it_says_how_to_start_one(tmp_path: Path) -> None:
     config = replace(read_config({}), home=tmp_path)
     with pytest.raises(Fault, match="no_admin_token"):
