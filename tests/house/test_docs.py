@@ -10,7 +10,7 @@ import click
 import pytest
 
 from cdp.cli.main import cdp
-from cdp.flows.import_mapping import load_mapping
+from cdp.flows.import_mapping import Mapping, load_mapping
 from cdp.flows.imports import check_mapping
 from cdp.flows.segments import check_alone
 from tests.policies import ROOT, shipped
@@ -19,21 +19,21 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ex
 WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").startswith("<!-- Written by")]
 IDS = [str(page.relative_to(ROOT)) for page in WRITTEN]
 
-_COMMAND = re.compile(r"^(?:    +)?(?:\$ )?(cdp [a-z].*)$")
+_COMMAND = re.compile(r"^ *(\$ )?(cdp [a-z].*)$")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> Iterator[str]:
-    """Lines that are commands: indented, fenced, or after a prompt."""
-    is_fenced = False
+    """Lines that are commands: indented by four, in a block of code, or after a prompt; of a transcript only those."""
+    block = None
     for line in text.splitlines():
         if line.startswith("```"):
-            is_fenced = not is_fenced
+            block = line[3:] if block is None else None
             continue
         found = _COMMAND.match(line.rstrip())
-        if found and (is_fenced or line.startswith("    ")):
-            yield found.group(1)
+        if found and (found.group(1) or block == "" or (block is None and line.startswith("    "))):
+            yield found.group(2)
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -99,6 +99,17 @@ def test_the_mapping_of_the_page_about_imports_is_one(tmp_path: Path) -> None:
     path = tmp_path / "mapping.yaml"
     path.write_text(body, encoding="utf-8")
     check_mapping(load_mapping(path), shipped())
+
+
+def test_the_page_about_imports_names_every_key_of_a_mapping() -> None:
+    text = (ROOT / "docs" / "how-to" / "import-a-file.md").read_text(encoding="utf-8")
+    assert [key for key in Mapping.model_fields if f"`{key}`" not in text] == []
+
+
+def test_the_index_leads_to_every_page_for_people() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    pages = [page for folder in ("tutorial", "how-to", "explanation") for page in (ROOT / "docs" / folder).glob("*.md")]
+    assert [page.name for page in pages if f"/{page.name})" not in text] == []
 
 
 def test_the_questions_of_the_page_for_marketers_can_be_asked() -> None:
