@@ -30,6 +30,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
 
 _SILENT_SECONDS_MAX: Final = 60.0
+_PAUSE_SECONDS_MAX: Final = 5.0
 _ROWS_MAX: Final = 20_000
 _SEGMENTS_SECONDS_MAX: Final = 600.0
 _log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Task:
     name: str
     every_seconds: float
     turn: Callable[[], None]
+    is_vital: bool = False
+    """Whether the service is not ready when this was silent for a minute."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,17 @@ class _Beat:
 
     at: float = field(default_factory=time.monotonic)
     failures: int = 0
+    failures_in_row: int = 0
+
+    def fail(self) -> None:
+        """Count a turn that ended badly."""
+        self.failures += 1
+        self.failures_in_row += 1
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long to leave a task alone that fails again and again; bounded, so that it is soon back."""
+        return min(_PAUSE_SECONDS_MAX, 0.1 * 2.0 ** min(self.failures_in_row, 10)) if self.failures_in_row else 0.0
 
 
 class Worker:
@@ -82,10 +96,11 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether every task still turns, and none that should turn every second was silent for a minute."""
+        """Whether every task still turns, and no vital one was silent for a minute."""
         now = time.monotonic()
+        vital = [task for task in self._tasks if task.is_vital]
         return all(thread.is_alive() for thread in self._threads) and all(
-            now - self._beats[task.name].at < max(_SILENT_SECONDS_MAX, 3 * task.every_seconds) for task in self._tasks
+            now - self._beats[task.name].at < _SILENT_SECONDS_MAX for task in vital
         )
 
     @property
@@ -100,24 +115,24 @@ class Worker:
             try:
                 task.turn()
             except Fault as fault:
-                beat.failures += 1
                 _log.warning("task_failed", extra={"task": task.name, "code": fault.code})
+                beat.fail()
             except Exception:  # noqa: BLE001 - whatever one turn meets, the next one is tried
-                beat.failures += 1
                 _log.exception("task_failed", extra={"task": task.name})
+                beat.fail()
             else:
-                beat.at = time.monotonic()
+                beat.at, beat.failures_in_row = time.monotonic(), 0
             spent = time.monotonic() - started_at
-            self._stopping.wait(max(0.05, task.every_seconds - spent))
+            self._stopping.wait(max(0.05, task.every_seconds - spent, beat.pause_seconds))
 
 
 def worker_of(current: Current) -> Worker:
     """The worker of a house, with every task there is."""
     return Worker(
         [
-            Task("audit-log", 0.3, lambda: _sign(current)),
-            Task("keys", 0.5, _KeyWatch(current).turn),
-            Task("policy", 2, lambda: _follow_policy(current)),
+            Task("audit-log", 0.3, lambda: _sign(current), is_vital=True),
+            Task("keys", 0.5, _KeyWatch(current).turn, is_vital=True),
+            Task("policy", 2, lambda: _follow_policy(current), is_vital=True),
             Task("consent-expiry", 5, lambda: _end_grants(current)),
             Task("withdrawals", 5, lambda: _clear_withdrawn(current)),
             Task("segments", 15, _SegmentWatch(current).turn),

@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from cdp.kit.errors import Fault
 from cdp.worker import Task, Worker
 
@@ -41,6 +43,22 @@ def test_a_fault_and_a_failure_end_one_turn_and_are_counted() -> None:
     assert done.wait(10)
     assert worker.failures == {"one": 2}
     worker.stop()
+
+
+def test_a_vital_task_that_fails_for_a_minute_makes_the_worker_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdp.worker._SILENT_SECONDS_MAX", 0.2)
+
+    def fail() -> None:
+        raise Fault("away", "Away", status=503)
+
+    vital, other = Worker([Task("one", 0.01, fail, is_vital=True)]), Worker([Task("one", 0.01, fail)])
+    for worker in (vital, other):
+        worker.start()
+    time.sleep(0.5)
+    assert (vital.is_alive, other.is_alive) == (False, True)
+    assert vital.failures["one"] < 10, "it is left alone for longer each time"
+    for worker in (vital, other):
+        worker.stop()
 
 
 def test_one_task_that_hangs_does_not_keep_the_others_from_turning() -> None:
