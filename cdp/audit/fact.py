@@ -196,7 +196,17 @@ FIELDS: Final[Mapping[str, Rule]] = {
     "segment": _is_name,
     "definition": _is_fingerprint,
     "read": _words(
-        "profile", "members", "preview", "explain", "consents", "entries", "report", "accounting", "export", "receipt"
+        "profile",
+        "members",
+        "preview",
+        "explain",
+        "consents",
+        "entries",
+        "report",
+        "accounting",
+        "export",
+        "receipt",
+        "identifiers",
     ),
     "entered": _is_count,
     "left": _is_count,

@@ -50,7 +50,7 @@ def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, StatedAge]
     rows = tx.bulk(
         """
         SELECT DISTINCT ON (c.profile_id)
-               c.profile_id, t.is_rectified, t.occurred_at, t.received_at, t.event_id, 
+               c.profile_id, t.is_rectified, t.occurred_at, t.received_at, t.event_id,
                floor(greatest(-1, least(1000, (t.plain #>> '{}')::numeric)))::int
         FROM identity.canonical AS c
         JOIN behavior.trait AS t USING (anchor_id)

@@ -1,9 +1,10 @@
-"""Commands about the identifier rules."""
+"""Commands about the map of who is who, and the rules behind it."""
 
 from pathlib import Path
 
 import click
 
+from cdp.cli import identity_lists
 from cdp.cli.frame import command, opened, settings
 from cdp.cli.screen import Screen
 from cdp.flows import identity as journeys
@@ -13,7 +14,11 @@ from cdp.policy.load import load_policy
 
 @click.group()
 def identity() -> None:
-    """The identifier rules: rehearse a change, and apply it to history."""
+    """Who is who: what is shared or in quarantine; rehearse changed rules, and apply them to history."""
+
+
+identity.add_command(identity_lists.shared)
+identity.add_command(identity_lists.quarantined)
 
 
 @identity.command("simulate")
@@ -27,7 +32,7 @@ def simulate(rules: Path | None, screen: Screen) -> None:
     """Tell what changed rules would merge, split and quarantine, from the recorded links. Nothing is changed."""
     changed = load_policy(settings().policies, instead={"identifiers.yaml": rules} if rules is not None else {})
     with opened() as rooms:
-        told = journeys.simulate(rooms.house, changed)
+        told = journeys.simulate(rooms.house, changed, actor="operator")
     screen.tell(told)
     screen.facts(
         [

@@ -5,6 +5,7 @@ import json
 import click
 
 from cdp.cli.frame import PAIR, command, identifier_of, opened
+from cdp.cli.links import path_told, refusals_told
 from cdp.cli.screen import Screen
 from cdp.flows import identity, lookup, unmerge
 from cdp.flows.lookup import Shown
@@ -33,24 +34,16 @@ def show(identifier: tuple[str, str], screen: Screen) -> None:
 def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> None:
     """Tell why two identifiers are one person, link by link, or what keeps them apart."""
     with opened() as rooms:
-        told = identity.explain(rooms.house, identifier_of(rooms, one), identifier_of(rooms, other))
+        told = identity.explain(rooms.house, identifier_of(rooms, one), identifier_of(rooms, other), actor="operator")
     screen.tell(told)
     if told.is_same_profile:
-        screen.heading("One person, by these links:")
+        screen.heading(f"One person, by {_count(len(told.path), 'link')}:")
     elif told.refusals:
         screen.heading("Two people. This keeps them apart:")
     else:
         screen.heading("Two people: no message ever named both, directly or through others.")
-    for link in told.path:
-        screen.line(f"{named(link.one)}  --  {named(link.other)}")
-        screen.line(
-            f"    {link.rule}, by message {link.message_id or '(erased)'} of {link.at:%Y-%m-%d %H:%M:%S}, policy {link.policy[:12]}"
-        )
-    for refusal in told.refusals:
-        screen.line(f"{named(refusal.one)}  x  {named(refusal.other)}")
-        screen.line(
-            f"    {refusal.rule}: {refusal.detail} ({refusal.at:%Y-%m-%d %H:%M:%S}, policy {refusal.policy[:12]})"
-        )
+    for line in (*path_told(told.path), *refusals_told(told.refusals)):
+        screen.line(line)
 
 
 @profile.command("unmerge")
@@ -108,9 +101,8 @@ def print_profile(screen: Screen, shown: Shown) -> None:
     )
 
 
-def named(each: identity.Named) -> str:
-    """An identifier for people."""
-    return f"{each.type}:{each.value if each.value is not None else '(erased)'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _short(value: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cdp.access import store_policy
+from cdp.audit import store as audit_store
 from cdp.flows.house import House
 from cdp.flows.ingest_write import MESSAGE_PLACE
 from cdp.flows.people import find_identifiers, open_identifiers, unknown_profile
@@ -77,9 +78,12 @@ class Simulated:
     examples: tuple[Mapping[str, object], ...]
 
 
-def explain(house: House, one: Identifier, other: Identifier) -> Explanation:
-    """Why two identifiers are one person, or why not. Raises the fault `unknown_profile` when either is unknown."""
-    with house.database.transaction(read_only=True) as tx:
+def explain(house: House, one: Identifier, other: Identifier, *, actor: str = "privacy") -> Explanation:
+    """Why two identifiers are one person, or why not. Raises the fault `unknown_profile` when either is unknown.
+
+    It opens identifiers, so it is logged as a reading.
+    """
+    with house.database.transaction() as tx:
         first, second = both(tx, house, one, other)
         closure = store_map.closure(tx, [first, second], non_linking=non_linking(house.policy))
         run = replay(
@@ -97,6 +101,9 @@ def explain(house: House, one: Identifier, other: Identifier) -> Explanation:
             house,
             [each for edge in path or () for each in (edge.one, edge.other)]
             + [each for one_kept in kept for each in (one_kept.refusal.identifier, one_kept.refusal.other)],
+        )
+        audit_store.append(
+            tx, {"kind": "data.read", "actor": actor, "read": "explain", "count": len(names)}, house.clock.now()
         )
         return Explanation(
             is_same_profile=path is not None,
@@ -117,8 +124,8 @@ def explain(house: House, one: Identifier, other: Identifier) -> Explanation:
         )
 
 
-def simulate(house: House, changed: Policy) -> Simulated:
-    """Replay the recorded links under other identifier rules, in a transaction that can only read.
+def simulate(house: House, changed: Policy, *, actor: str = "admin") -> Simulated:
+    """Replay the recorded links under other identifier rules, in a transaction that can only read; log it in another.
 
     Normalizers and blocked values work before the keyed hash and are not replayed: they count for messages to come.
     """
@@ -129,7 +136,7 @@ def simulate(house: House, changed: Policy) -> Simulated:
         then = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
         before = [frozenset(group.members) for group in now.world.groups.values()]
         found = difference(before, then)
-        return Simulated(
+        simulated = Simulated(
             steps=len(recorded.steps),
             profiles_now=len(now.world.groups),
             profiles_then=len(then.world.groups),
@@ -138,6 +145,10 @@ def simulate(house: House, changed: Policy) -> Simulated:
             quarantined=len(found.quarantined),
             examples=tuple(_examples(found, now, recorded)),
         )
+    with house.database.transaction() as tx:
+        fact = {"kind": "identity.simulated", "actor": actor, "profiles": simulated.profiles_then}
+        audit_store.append(tx, fact | {"policy": changed.fingerprint}, house.clock.now())
+    return simulated
 
 
 def both(tx: Transaction, house: House, one: Identifier, other: Identifier) -> tuple[int, int]:

@@ -248,9 +248,9 @@ def _keys(path: Steps) -> list[str]:
 def _existing(steps: tuple[int | str, ...], content: Any) -> Iterator[int | str]:
     """The steps of an error that are in the file; Pydantic adds names of its own for unions and keys."""
     for step in steps:
-        if (isinstance(content, dict) and isinstance(step, str) and step in content) or (
-            isinstance(content, list) and isinstance(step, int) and step < len(content)
-        ):
+        if isinstance(content, dict) and isinstance(step, str) and step in content:  # noqa: SIM114 - each narrows its own
+            content = content[step]
+        elif isinstance(content, list) and isinstance(step, int) and step < len(content):
             content = content[step]
         else:
             return

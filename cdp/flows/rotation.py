@@ -29,6 +29,40 @@ class Rotated:
     destroyed: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a rotation or a destruction would do now: the version afterwards, what moves, what is destroyed."""
+
+    version: int
+    to_move: int
+    to_destroy: tuple[str, ...]
+
+
+def foresee_pseudonyms(house: House) -> Foreseen:
+    """What `rotate_pseudonyms` would do now."""
+    with house.database.transaction(read_only=True) as tx:
+        house.vault.refresh(tx)
+        versions = house.vault.versions(GRAPH)
+        version = versions[-1] if len(versions) > 1 else versions[-1] + 1
+        older = tuple(f"{GRAPH}/{each}" for each in versions if each < version)
+        return Foreseen(version, store_rekey.count_older(tx, version), older)
+
+
+def foresee_epoch(house: House) -> Foreseen:
+    """What `rotate_epoch` would do now; it destroys nothing."""
+    with house.database.transaction() as tx:
+        keys = house.vault.count_keys(tx)
+        return Foreseen(max(keys) + 1, sum(keys.values()), ())
+
+
+def foresee_destruction(house: House) -> Foreseen:
+    """What `destroy_epochs` would do now; keys that still hang on a retired epoch stand in its way."""
+    with house.database.transaction() as tx:
+        keys = house.vault.count_keys(tx)
+        *retired, living = keys
+        return Foreseen(living, sum(keys[each] for each in retired), tuple(f"epoch/{each}" for each in retired))
+
+
 def rotate_pseudonyms(
     house: House, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
 ) -> Rotated:

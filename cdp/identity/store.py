@@ -409,41 +409,6 @@ def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, Sealed
     return {row[0]: SealedResolution(*row) for row in rows}
 
 
-def quarantined(tx: Transaction, limit: int) -> list[tuple[int, int]]:
-    """Profiles beyond the bounds with the number of their identifiers, largest first."""
-    rows = tx.bulk(
-        """
-        SELECT p.profile_id, count(l.identifier_id)::int
-        FROM identity.profile AS p
-        LEFT JOIN identity.link AS l USING (profile_id)
-        WHERE p.is_quarantined AND p.merged_into IS NULL
-        GROUP BY p.profile_id
-        ORDER BY 2 DESC, 1
-        LIMIT %(limit)s
-        """,
-        {"limit": limit},
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
-def shared(tx: Transaction, limit: int) -> list[tuple[int, str, int]]:
-    """Shared identifiers, with their type and the number of profiles ever seen with each, most first."""
-    rows = tx.bulk(
-        """
-        SELECT i.identifier_id, i.type, count(DISTINCT c.profile_id)::int
-        FROM identity.identifier AS i
-        LEFT JOIN identity.anchor_member AS m USING (identifier_id)
-        LEFT JOIN identity.canonical AS c USING (anchor_id)
-        WHERE i.is_shared
-        GROUP BY i.identifier_id, i.type
-        ORDER BY 3 DESC, 1
-        LIMIT %(limit)s
-        """,
-        {"limit": limit},
-    )
-    return [(row[0], row[1], row[2]) for row in rows]
-
-
 def put_apart(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime) -> None:
     """Keep these pairs apart from now on."""
     ordered = [(min(pair), max(pair)) for pair in pairs]

@@ -122,7 +122,7 @@ class IdentifierType(Entry):
     blocked: Blocked = Blocked()
     """Values blocked for this type beside those blocked for all."""
     promote: tuple[Promotion, ...] = ()
-    """Where messages carry it; `previousId` of an alias is read as the types of the profile it names."""
+    """Where messages carry it; `previousId` of an alias is always read as an `anonymous_id`."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:

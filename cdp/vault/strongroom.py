@@ -314,6 +314,13 @@ class Vault:
         """Epochs that can be destroyed once no key hangs on them."""
         return store.retired_epochs(tx)
 
+    def count_keys(self, tx: Transaction) -> dict[int, int]:
+        """How many subject keys hang on the living epoch, which comes last, and on each retired one."""
+        return {
+            epoch_id: store.count_keys(tx, epoch_id)
+            for epoch_id in (*store.retired_epochs(tx), store.hold_living_epoch(tx))
+        }
+
     # --- signatures ---
 
     def signer(self, stem: str = AUDIT_SIGNING) -> Signer:

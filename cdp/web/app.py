@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from cdp.flows.ingest import Ingest
 from cdp.flows.opening import Current, Rooms
 from cdp.web import audit_log, errors, health, metrics
-from cdp.web.api import access, audit, consents, profiles, requests, segments
+from cdp.web.api import access, audit, consents, identity, profiles, requests, segments
 from cdp.web.batcher import Batcher, Limits
 from cdp.web.errors import Problem
 from cdp.web.gate import Gate
@@ -73,6 +73,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
     for router in (
         health.router,
         profiles.router,
+        identity.router,
         consents.router,
         segments.router,
         requests.router,

@@ -18,6 +18,8 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/api/v1/profiles/explain", {"a": ADA, "b": ADA}, {"privacy"}),
     ("POST", "/api/v1/profiles/unmerge", {"keep": ADA, "sever": ADA, "dry_run": True}, {"privacy"}),
     ("POST", "/api/v1/identity/simulate", {"rules": {}}, {"admin"}),
+    ("GET", "/api/v1/identity/shared", None, {"privacy", "admin"}),
+    ("GET", "/api/v1/identity/quarantined", None, {"privacy", "admin"}),
     ("POST", "/api/v1/consents", {"identifier": ADA, "purpose": "analytics", "act": "refuse"}, {"privacy"}),
     ("POST", "/api/v1/consents/lookup", {"identifier": ADA}, {"privacy", "auditor"}),
     ("GET", "/api/v1/segments", None, {"marketer"}),

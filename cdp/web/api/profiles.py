@@ -124,13 +124,14 @@ def look_up(
 
 @router.post("/profiles/explain", responses=problems(404), operation_id="explain_profile")
 def explain(
-    given: PairGiven, house: InHouse, _caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
+    given: PairGiven, house: InHouse, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
 ) -> ExplanationShown:
     """Why two identifiers are one person, or why not."""
     told = identity.explain(
         house,
         people.read_identifier(house.policy, *given.a.pair()),
         people.read_identifier(house.policy, *given.b.pair()),
+        actor=caller.actor,
     )
     return ExplanationShown(
         same_profile=told.is_same_profile,
@@ -162,10 +163,10 @@ def unmerge_(
 
 @router.post("/identity/simulate", responses=problems(), operation_id="simulate_identity")
 def simulate(
-    given: SimulateGiven, house: InHouse, _caller: Annotated[Caller, Depends(allow(Role.ADMIN))]
+    given: SimulateGiven, house: InHouse, caller: Annotated[Caller, Depends(allow(Role.ADMIN))]
 ) -> SimulatedShown:
     """What changed identifier rules would merge, split and quarantine; nothing is changed."""
-    told = identity.simulate(house, with_rules(house.policy, given.rules))
+    told = identity.simulate(house, with_rules(house.policy, given.rules), actor=caller.actor)
     return SimulatedShown(
         steps=told.steps,
         profiles_now=told.profiles_now,

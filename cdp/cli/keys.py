@@ -1,0 +1,91 @@
+"""Commands about keys: new versions, and the end of old ones."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from cdp.cli.frame import command, opened
+from cdp.cli.screen import Screen
+from cdp.flows import rotation
+
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+
+
+@click.group()
+def keys() -> None:
+    """Keys: rotate them beside live traffic, and destroy what is no longer needed."""
+
+
+@keys.command("rotate")
+@click.option("--epoch", is_flag=True, help="Begin a new epoch for the keys that seal, instead of new pseudonyms.")
+@DRY_RUN
+@command("cdp keys rotate --dry-run", "cdp keys rotate", "cdp keys rotate --epoch")
+def rotate(epoch: bool, dry_run: bool, screen: Screen) -> None:
+    """Give every identifier a pseudonym under a new key, then destroy the old key.
+
+    With --epoch, hang every living key on a new epoch instead; `cdp keys destroy-epoch` then ends the old one. Both go
+    in small steps beside live traffic, and a rotation that was killed is finished by the next one.
+    """
+    what = "keys" if epoch else "identifiers"
+    with opened() as rooms:
+        if dry_run:
+            seen = rotation.foresee_epoch(rooms.house) if epoch else rotation.foresee_pseudonyms(rooms.house)
+            screen.tell(seen)
+            screen.line(
+                f"{seen.to_move:,} {what} would move to version {seen.version}.{_destroyed(seen.to_destroy, 'would be')}"
+            )
+            return
+        with _bar(screen, what) as progress:
+            journey = rotation.rotate_epoch if epoch else rotation.rotate_pseudonyms
+            done = journey(rooms.house, actor="operator", progress=progress)
+    screen.tell(done)
+    screen.line(f"{done.moved:,} {what} moved to version {done.version}.{_destroyed(done.destroyed, 'is')}")
+    if epoch:
+        screen.line("The old epoch's key still opens backups of its time. End it: cdp keys destroy-epoch")
+
+
+@keys.command("destroy-epoch")
+@DRY_RUN
+@command("cdp keys destroy-epoch --dry-run", "cdp keys destroy-epoch")
+def destroy_epoch(dry_run: bool, screen: Screen) -> None:
+    """Destroy the keys of retired epochs: from then on no backup of their time can be opened by anybody.
+
+    Living people lose nothing: their keys hang on the new epoch since `cdp keys rotate --epoch`.
+    """
+    with opened() as rooms:
+        if dry_run:
+            seen = rotation.foresee_destruction(rooms.house)
+            screen.tell(seen)
+            screen.line(
+                f"Would destroy {', '.join(seen.to_destroy)}." if seen.to_destroy else "There is no retired epoch."
+            )
+            if seen.to_move:
+                screen.line(
+                    f"{seen.to_move:,} living keys still hang on it: run `cdp keys rotate --epoch` again first."
+                )
+            return
+        done = rotation.destroy_epochs(rooms.house, actor="operator")
+    screen.tell(done)
+    screen.line(f"Destroyed: {', '.join(done.destroyed)}. Backups made before cannot be opened any more.")
+
+
+def _destroyed(names: tuple[str, ...], verb: str) -> str:
+    return f" {', '.join(names)} {verb} destroyed." if names else ""
+
+
+@contextmanager
+def _bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None]]:
+    bar = Progress(
+        TextColumn("moving " + what),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        console=Console(stderr=True),
+        disable=screen.is_json,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("moving", total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)

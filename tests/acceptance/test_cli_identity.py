@@ -1,0 +1,125 @@
+"""Commands about who is who, as a person reads them: links, refusals, lists, link tables and keys."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.kit.db import Database
+from tests.acceptance.commands import Shell
+from tests.flows.people import Town, settle
+from tests.policies import PERMIT_ALL, changed, permit_all
+
+pytestmark = pytest.mark.postgres
+
+BOUNDED = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 3})
+
+
+def track(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+@pytest.fixture
+def town(database: Database, tmp_path: Path) -> Town:
+    town = settle(database, permit_all(), tmp_path)
+    town.register()
+    return town
+
+
+@pytest.fixture
+def shell(town: Town, database_url: str, tmp_path: Path) -> Shell:
+    """Commands on the database and the keys of the town, without a server of their own."""
+    return Shell(tmp_path, {"CDP_DATABASE_URL": database_url, "CDP_POLICIES": str(PERMIT_ALL)})
+
+
+def test_a_path_of_links_reads_from_one_end_to_the_other(town: Town, shell: Shell) -> None:
+    town.send(track(anonymousId="a1", messageId="first", context={"traits": {"email": "p@example.com"}}))
+    town.send(track(userId="u1", messageId="second", context={"traits": {"email": "p@example.com"}}))
+    told = shell.run("profile", "explain", "anonymous_id:a1", "user_id:u1").stdout
+    assert told.splitlines() == [
+        "One person, by 2 links:",
+        "  anonymous_id:a1",
+        "    |  message first of 2026-06-01 12:00:00 UTC named both",
+        f"    |  rule same_message, policy {permit_all().fingerprint[:12]}",
+        "  email:p@example.com",
+        "    |  message second of 2026-06-01 12:00:00 UTC named both",
+        f"    |  rule same_message, policy {permit_all().fingerprint[:12]}",
+        "  user_id:u1",
+    ]
+    assert len(shell.json("profile", "explain", "anonymous_id:a1", "user_id:u1")["path"]) == 2
+
+
+def test_a_refusal_is_told_in_words_and_once(town: Town, shell: Shell) -> None:
+    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1", messageId="culprit"))
+    town.send(track(userId="u2", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
+    told = shell.run("profile", "explain", "user_id:u2", "anonymous_id:a1").stdout
+    assert told.startswith("Two people. This keeps them apart:")
+    assert told.count("anonymous_id:a1 is shared") == 1
+    assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in told
+
+
+def test_an_unmerge_tells_the_command_that_takes_it_back(town: Town, shell: Shell) -> None:
+    town.send(track(userId="u1", anonymousId="a1"))
+    shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1")
+    told = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
+    (undo,) = (line.partition("To take it back: cdp ")[2] for line in told.splitlines() if "--undo" in line)
+    shell.run(*undo.split())
+    assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
+
+
+def test_shared_identifiers_are_listed_with_their_people(town: Town, shell: Shell) -> None:
+    assert "No identifier is shared." in shell.run("identity", "shared").stdout
+    town.send(*[track(userId=f"u{n}", anonymousId="kiosk") for n in range(3)])
+    town.send(*[track(userId=f"u{n}", anonymousId="tablet") for n in range(2)], track(anonymousId="tablet"))
+    told = shell.json("identity", "shared")
+    assert (told["total"], told["by_type"]) == (2, {"anonymous_id": 2})
+    assert [(each["value"], each["people"]) for each in told["identifiers"]] == [("kiosk", 3), ("tablet", 2)]
+    assert "and 1 more" in shell.run("identity", "shared", "--limit", "1").stdout
+    assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'data.read'") >= 2
+
+
+def test_profiles_in_quarantine_are_listed_with_the_bound(town: Town, shell: Shell, tmp_path: Path) -> None:
+    assert "No profile is in quarantine." in shell.run("identity", "quarantined").stdout
+    bounded = settle(town.house.database, BOUNDED, tmp_path)
+    for number in range(5):
+        bounded.send(track(userId="u1", anonymousId=f"a{number}", messageId=f"q{number}"))
+    told = shell.json("identity", "quarantined")
+    (listed,) = told["profiles"]
+    assert (told["total"], listed["identifiers"]) == (1, 3)
+    (bound,) = listed["bounds"]
+    assert (bound["bound"], bound["refusals"]) == ("identifiers_per_profile", 1)
+    assert listed["profile"] in shell.run("identity", "quarantined").stdout
+
+
+def test_a_link_table_is_tried_imported_and_tried_again(town: Town, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "links.csv").write_text("customer,device\nu1,a1\nu1,a2\n,a3\n")
+    (tmp_path / "map.yaml").write_text(
+        "links: [{type: user_id, column: customer}, {type: anonymous_id, column: device}]"
+    )
+    command = ["import", str(tmp_path / "links.csv"), "--mapping", str(tmp_path / "map.yaml")]
+    assert "3 identifiers in 1 groups" in shell.run(*command, "--dry-run").stdout
+    assert town.one("SELECT count(*) FROM identity.edge") == 0
+    told = shell.run(*command).stdout
+    assert "a side that is empty, or names nobody" in told
+    assert shell.json(*command)["tally"]["states"] == {"duplicate": 2, "invalid": 1}
+    assert "whole or not at all" in shell.run(*command, "--resume", code=3).stderr
+
+
+def test_keys_are_rotated_and_the_old_epoch_destroyed(town: Town, shell: Shell) -> None:
+    town.send(track(userId="u1", anonymousId="a1"))
+    assert shell.json("keys", "rotate", "--dry-run") == {
+        "version": 2,
+        "to_move": 2,
+        "to_destroy": ["pseudonym/graph/1"],
+    }
+    assert town.one("SELECT max(pseudonym_version) FROM identity.identifier") == 1
+    assert "2 identifiers moved to version 2. pseudonym/graph/1 is destroyed." in shell.run("keys", "rotate").stdout
+    assert "There is no retired epoch." in shell.run("keys", "destroy-epoch", "--dry-run").stdout
+    assert "no_retired_epoch" in shell.run("keys", "destroy-epoch", code=3).stderr
+    foreseen = shell.json("keys", "rotate", "--epoch", "--dry-run")
+    assert foreseen["to_move"] == town.one("SELECT count(*) FROM vault.subject_key")
+    shell.run("keys", "rotate", "--epoch")
+    assert shell.json("keys", "destroy-epoch", "--dry-run")["to_destroy"] == ["epoch/1"]
+    assert shell.json("keys", "destroy-epoch")["destroyed"] == ["epoch/1"]
+    shown = shell.json("profile", "show", "user_id:u1")
+    assert {each["value"] for each in shown["identifiers"]} == {"u1", "a1"}
