@@ -7,6 +7,7 @@ permission of a folder that was there before is ever widened.
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from cdp.kit.ids import random_bytes
 SOCKET_NAME: Final = ".s.PGSQL.5432"
 # The kernel's limit for a socket's path is 108 bytes on Linux and 104 elsewhere, one for the final NUL.
 _SOCKET_PATH_MAX: Final = 103
+_log = logging.getLogger(__name__)
 _LOCK_SECONDS: Final = 2.0
 _POINTER: Final = "postgres.location"
 
@@ -129,6 +131,7 @@ def _make_base(base: Path, account: Account) -> bool:
 def _place_elsewhere(home: Path, account: Account) -> Place:
     pointer = home / _POINTER
     if not pointer.exists():
+        _warn_of_orphans(home)
         base = make_state_folder() / f"server-{random_bytes(8).hex()}"
         base.mkdir(mode=0o711)
         write_private(base / "home", str(home).encode())
@@ -147,6 +150,13 @@ def _place_elsewhere(home: Path, account: Account) -> Place:
             status=500,
         )
     return Place(base, account)
+
+
+def _warn_of_orphans(home: Path) -> None:
+    """Name the databases of an earlier life of this home, whose pointer was deleted with it; deleting them is for people."""
+    for note in sorted(make_state_folder().glob("server-*/home")):
+        if note.read_text() == str(home):
+            _log.warning("embedded_database_orphaned", extra={"folder": str(note.parent)})
 
 
 def write_private(path: Path, content: bytes) -> None:

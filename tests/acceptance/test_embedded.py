@@ -318,7 +318,9 @@ if os.geteuid() == 0:
             assert place.data.stat().st_uid == place.account.uid
             assert place.passwords.stat().st_uid == 0
 
-    def test_a_home_behind_a_private_folder_keeps_its_data_elsewhere_and_no_folder_is_widened(home: Path) -> None:
+    def test_a_home_behind_a_private_folder_keeps_its_data_elsewhere_and_no_folder_is_widened(
+        home: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         home.chmod(0o700)
         with quick(home) as server:
             with connect(server.url) as connection:
@@ -330,6 +332,15 @@ if os.geteuid() == 0:
         try:
             with quick(home) as server:
                 assert ask(server.url, "SELECT count(*) FROM pg_namespace WHERE nspname = 's'") == 1
+            pointer = (home / "postgres.location").read_text()
+            (home / "postgres.location").unlink()
+            with caplog.at_level("WARNING"), quick(home):
+                new = find_place(home)
+                assert new is not None
+                assert new.base != place.base
+            assert [vars(record)["folder"] for record in caplog.records] == [str(place.base)]
+            subprocess.run(["rm", "-r", str(new.base)], check=True)
+            (home / "postgres.location").write_text(pointer)
         finally:
             subprocess.run(["rm", "-r", str(place.base)], check=True)
         with pytest.raises(Fault) as raised:
