@@ -40,8 +40,6 @@ from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
 from tests.policies import ROOT
 
-pytestmark = pytest.mark.postgres
-
 NOW = "2011-12-12T04:00:00Z"
 LOCAL_NOW = datetime(2011, 12, 12, 4)
 READY_SECONDS = 90

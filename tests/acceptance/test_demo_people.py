@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cdp.demo.calls import Call, joining, sharing, shopping
-from cdp.demo.orders import LAST_ORDER_AT, LONDON, Calendar, ending_last_week, read_orders
+from cdp.demo.orders import COUNTRIES, LAST_ORDER_AT, LONDON, Calendar, ending_last_week, read_orders
 from cdp.demo.people import Person, heroine, invent, lapsing, sharers
+from cdp.flows.import_mapping import load_mapping
+from tests.policies import ROOT
 
 ORDERS = read_orders()
 PEOPLE = invent(ORDERS)
@@ -23,6 +25,11 @@ def test_the_orders_are_all_there() -> None:
     assert (len(ORDERS), len(PEOPLE)) == (18_532, 4_338)
     assert round(sum(order.amount for order in ORDERS), 2) == 8_911_407.90
     assert max(order.local_at for order in ORDERS) == LAST_ORDER_AT
+
+
+def test_the_mapping_of_the_example_means_the_same_countries() -> None:
+    rule = load_mapping(ROOT / "examples" / "online_retail" / "mapping.yaml").properties["country"]
+    assert rule.map == COUNTRIES
 
 
 def test_what_is_sent_is_the_same_in_every_run_and_every_message_has_an_id_of_its_own() -> None:
