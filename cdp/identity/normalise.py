@@ -43,13 +43,13 @@ class Normaliser:
 
     def promote(self, body: Mapping[str, Any]) -> Promoted:
         """Every identifier of a message, strongest first, without doubles; `previousId` reads as an anonymous id."""
-        hits: list[_Hit] = []
+        reached: list[_Found] = []
         ignored: list[tuple[Ignored, str]] = []
-        self._tree.gather(body, body, hits)
-        self._beside(body, hits, ignored)
-        hits.sort(key=itemgetter(0))
+        self._tree.gather(body, body, reached)
+        self._beside(body, reached, ignored)
+        reached.sort(key=itemgetter(0))
         found: dict[Identifier, None] = {}
-        for _, type_, raw in hits:
+        for _, type_, raw in reached:
             outcome = type_.read(raw)
             if isinstance(outcome, Identifier):
                 found[outcome] = None
@@ -67,12 +67,12 @@ class Normaliser:
         known = self._types.get(type_)
         return Ignored.UNKNOWN_TYPE if known is None else known.read(raw)
 
-    def _beside(self, body: Mapping[str, Any], hits: list["_Hit"], ignored: list[tuple[Ignored, str]]) -> None:
+    def _beside(self, body: Mapping[str, Any], reached: list["_Found"], ignored: list[tuple[Ignored, str]]) -> None:
         """What stands in no place of one type: the former id of an alias, and the ids that name their type."""
         if body.get("type") == "alias":
             previous, anonymous = body.get("previousId"), self._types.get("anonymous_id")
             if previous is not None and anonymous is not None and str(previous) != str(body.get("userId")):
-                hits.append((anonymous.rank + _BESIDE, anonymous, previous))
+                reached.append((anonymous.rank + _BESIDE, anonymous, previous))
         context = body.get("context")
         listed = context.get("externalIds") if isinstance(context, dict) else None
         if not isinstance(listed, list):
@@ -85,7 +85,7 @@ class Normaliser:
                 continue
             if type_ in self._listed:
                 known = self._types[type_]
-                hits.append((known.rank + _BESIDE + at, known, raw))
+                reached.append((known.rank + _BESIDE + at, known, raw))
             else:
                 ignored.append((Ignored.UNKNOWN_TYPE, "other"))
 
@@ -127,7 +127,7 @@ class _Type:
         return Identifier(self.type.key, value)
 
 
-_Hit = tuple[int, _Type, object]
+_Found = tuple[int, _Type, object]
 """Something found in a message: its rank, strongest first, its type, and what it says."""
 
 
@@ -149,7 +149,7 @@ class _Node:
             self.below.append((name, found))
         return found
 
-    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], hits: list[_Hit]) -> None:
+    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], reached: list[_Found]) -> None:
         """Add everything that stands in a promoted place of this part."""
         for name, node in self.below:
             value = part.get(name)
@@ -157,9 +157,9 @@ class _Node:
                 continue
             for rank, type_, promotion in node.leaves:
                 if not promotion.when or _holds(body, promotion):
-                    hits.append((rank, type_, value))
+                    reached.append((rank, type_, value))
             if node.below and isinstance(value, dict):
-                node.gather(value, body, hits)
+                node.gather(value, body, reached)
 
 
 def _tree(types: Iterable[_Type]) -> _Node:
