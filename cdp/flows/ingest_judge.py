@@ -120,7 +120,8 @@ class BatchJudge:
             if proposal is not None:
                 self.changed.difference_update(proposal.absorbed)
             parts = (born, *(proposal.absorbed if proposal is not None else ()))
-            self._spread(world, [each for each in acts if world.owner.get(each.identifier_id) not in parts])
+            joining = set(proposal.joining) - world.shared if proposal is not None else set()
+            self._spread(world, [each for each in acts if each.identifier_id not in joining], beside=parts)
         return True
 
     def verdicts_of(self, world: World, born: int) -> Verdicts:
@@ -272,17 +273,30 @@ class BatchJudge:
         for record in records:
             self.ledger.keep(record)
 
-    def _spread(self, world: World, records: list[Record]) -> None:
-        """A no reaches the owner of each identifier, also where the message itself went elsewhere or nowhere."""
-        for born in {world.owner[each.identifier_id] for each in records if each.identifier_id in world.owner}:
-            group = world.groups[born]
-            known = self.people.get(born)
-            seen = known.seen if known else self.known.seen.get(born, frozenset())
-            jurisdictions = known.jurisdictions if known else self.known.jurisdictions.get(born, frozenset())
-            owned = set(group.members)
-            facts = self._facts(world, (born,), owned, jurisdictions)
-            self.people[born] = _Person(seen, jurisdictions, self._decide(world, owned, seen, [], facts))
-            self.changed.add(born)
+    def _spread(self, world: World, records: list[Record], *, beside: Sequence[int] = ()) -> None:
+        """A no reaches the owner of each identifier, also where the message itself went elsewhere or nowhere.
+
+        Said about an identifier that nobody owns alone it reaches everybody seen with that one. Those `beside` know already.
+        """
+        told = {each.identifier_id for each in records}
+        loose = {each for each in told if each in world.shared or each not in world.owner}
+        concerned = {world.owner[each] for each in told if each in world.owner}
+        if loose:
+            concerned.update(born for born, person in self.people.items() if not loose.isdisjoint(person.seen))
+            concerned.update(
+                born for born, seen in self.known.seen.items() if born not in self.people and not loose.isdisjoint(seen)
+            )
+        for born in concerned.difference(beside).intersection(world.groups):
+            self._decide_again(world, born)
+
+    def _decide_again(self, world: World, born: int) -> None:
+        known = self.people.get(born)
+        seen = known.seen if known else self.known.seen.get(born, frozenset())
+        jurisdictions = known.jurisdictions if known else self.known.jurisdictions.get(born, frozenset())
+        owned = set(world.groups[born].members)
+        facts = self._facts(world, (born,), owned, jurisdictions)
+        self.people[born] = _Person(seen, jurisdictions, self._decide(world, owned, seen, [], facts))
+        self.changed.add(born)
 
 
 def _kept_no(purpose: str) -> ProposedAct:
