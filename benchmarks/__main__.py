@@ -1,8 +1,8 @@
 """All benchmarks one after another; their tables also go to `benchmarks/results.md`.
 
-    make bench                              # or: python -m benchmarks
-    make bench ARGS="ingest erase"          # some of them
-    python -m benchmarks.ingest --help      # one of them, with its options
+make bench                              # or: python -m benchmarks
+make bench ARGS="ingest erase"          # some of them
+python -m benchmarks.ingest --help      # one of them, with its options
 """
 
 import subprocess
