@@ -23,7 +23,12 @@ _OWN_ID = "a random id that means nothing outside this store"
 
 def _tie() -> dict[str, object]:
     return personal(
-        erase="delete", retention="memberships", export=None, category="segment", why_not_exported=_OWN_ID, via="profile"
+        erase="delete",
+        retention="memberships",
+        export=None,
+        category="segment",
+        why_not_exported=_OWN_ID,
+        via="profile",
     )
 
 
