@@ -77,8 +77,7 @@ docs: ## Write the generated pages of docs/reference anew
 .PHONY: bench
 bench: ## Measure ingest, segments and erasure, each beside its baseline
 	$(SETUP) dev
-	@set -e; for name in ingest segment erase; do \
-		echo; echo "== benchmarks/$$name.py"; $(BIN)/python -m "benchmarks.$$name" $(ARGS); done
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: lock
 lock: ## Make the lock files anew from the requirements-*.in files
