@@ -14,10 +14,11 @@ from cdp.flows.ingest_judge import Known
 from cdp.flows.ingest_work import Carried, Plan, Work, members_digest
 from cdp.flows.verdicts import asks_for_age
 from cdp.identity import store, store_map
-from cdp.identity.model import Step
+from cdp.identity.model import Identifier, Ignored, Step
 from cdp.identity.resolve import Group, Past, World
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
+from cdp.policy.identifiers import Normalizer
 from cdp.rights import store as rights_store
 from cdp.rights.barrier import Stopped
 from cdp.rights.barrier import judge as barrier
@@ -54,7 +55,9 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
     """Put pseudonyms on every identifier of the works, and let suppressions refuse or thin them out."""
     wanted = list(dict.fromkeys(each for work in works for each in work.identifiers))
     graph = dict(zip(wanted, vault.pseudonyms(GRAPH, wanted), strict=True))
-    hidden = dict(zip(wanted, vault.pseudonyms(SUPPRESSION, wanted), strict=True))
+    other_names = {work.place: names for work in works if (names := _other_names(plan, work))}
+    asked = list(dict.fromkeys([*wanted, *(each for names in other_names.values() for each in names)]))
+    hidden = dict(zip(asked, vault.pseudonyms(SUPPRESSION, asked), strict=True))
     types = plan.policy.identifiers.types
     now = works[0].message.received_at if works else None
     orders = rights_store.suppressed_purposes(tx, list(hidden.values()), now) if now is not None else {}
@@ -72,12 +75,29 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
     for work in works:
         mine = tuple(carried[each] for each in work.identifiers)
         if suppressed:
-            kept = barrier(mine, suppressed)
+            is_named = any(hidden[each] in suppressed for each in other_names.get(work.place, ()))
+            kept = Stopped.PERSON if is_named else barrier(mine, suppressed)
             if isinstance(kept, Stopped):
                 work.outcome = Outcome(State.SUPPRESSED, kept.value)
                 continue
             mine = kept
         work.carried = mine
+
+
+def _other_names(plan: Plan, work: Work) -> list[Identifier]:
+    """Persons whom a message may name under another type than the one it is read as.
+
+    An alias may give a customer number as the previous id, and many send an e-mail address as an id.
+    """
+    types = plan.policy.identifiers.types
+    read = plan.normaliser.read
+    found: list[Identifier | Ignored] = []
+    if work.message.kind == "alias":
+        found.extend(read(each, work.message.body.get("previousId")) for each in plan.policy.identifiers.unique_types)
+    for each in work.identifiers:
+        if "@" in each.value and types[each.type].normalizer is not Normalizer.EMAIL:
+            found.extend(read(key, each.value) for key, type_ in types.items() if type_.normalizer is Normalizer.EMAIL)
+    return [each for each in found if isinstance(each, Identifier)]
 
 
 def find_duplicates(tx: Transaction, works: Iterable[Work]) -> None:
