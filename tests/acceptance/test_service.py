@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cdp.kit.embedded_place import find_place
 from tests.acceptance.commands import Service, Shell, a_home
 
 ADA = {"type": "email", "value": "ada@example.com"}
@@ -92,6 +93,28 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
     found = json.loads(shell.spawn("audit", "check-log", "--json").stdout)
     assert found["is_sound"] is True
     assert found["size"] > size
+
+
+def test_a_database_that_dies_is_told_with_503_and_comes_back(shell: Shell) -> None:
+    with shell.serving() as service:
+        key = shell.json("source", "create", "shop", "--kind", "server")["write_key"]
+        privacy = shell.json("token", "create", "ada", "--role", "privacy")["token"]
+
+        def states() -> tuple[int, int, int]:
+            sent = httpx.post(f"{service.url}/v1/track", auth=(key, ""), json={"event": "x", "userId": "u"}, timeout=30)
+            read = asked(service, privacy, "/api/v1/subject-requests")
+            for answer in (sent, read):
+                assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
+            return sent.status_code, read.status_code, httpx.get(f"{service.url}/readyz", timeout=30).status_code
+
+        assert states() == (200, 200, 200)
+        place = find_place(shell.home)
+        assert place is not None
+        os.kill(int((place.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        seen = set()
+        eventually(lambda: seen.add(states()) or (503, 503, 503) in seen)
+        eventually(lambda: states() == (200, 200, 200))
+        assert all(set(each) <= {200, 503} for each in seen)
 
 
 def test_a_policy_applied_by_a_command_is_followed_by_the_running_service(shell: Shell, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.api.doors import Doors
 from tests.api.test_roles import PUBLIC, TABLE
 
 ROLE_OF = {(method, path): sorted(roles)[-1] for method, path, _, roles in TABLE}
-EXAMPLES = 6
+EXAMPLES = 5
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
