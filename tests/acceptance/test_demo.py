@@ -151,8 +151,9 @@ def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
         )
         [(count, revenue, first, last)] = orders
         assert (count, revenue) == (18_532, "8911407.90")
-        assert abs(first - datetime.fromisoformat("2010-12-01T08:26:00Z")) < timedelta(minutes=10)
-        assert abs(last - datetime.fromisoformat("2011-12-09T12:50:00Z")) < timedelta(minutes=10)
+        # The service's clock stands still while the sender's goes on, so dates slip by as long as sending takes.
+        assert abs(first - datetime.fromisoformat("2010-12-01T08:26:00Z")) < timedelta(minutes=25)
+        assert abs(last - datetime.fromisoformat("2011-12-09T12:50:00Z")) < timedelta(minutes=25)
         assert tx.bulk(
             "SELECT count(DISTINCT l.profile_id)::int FROM identity.link l JOIN identity.identifier i USING (identifier_id) "
             "WHERE i.type = 'user_id'"
