@@ -16,11 +16,13 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
+import uvloop
 
 from cdp.access.model import Role
 from cdp.flows import access
 from cdp.flows.opening import Current, Rooms, move_in, sequence_all
 from cdp.flows.replay import is_behind, replay
+from cdp.kit.collector import keep_what_is_there
 from cdp.kit.config import Config
 from cdp.kit.embedded_place import write_private
 from cdp.kit.errors import Fault
@@ -118,8 +120,8 @@ def _answer(
 ) -> None:
     server = _Server(
         uvicorn.Config(
-            create_app(current, is_working=lambda: worker.is_alive),
-            loop="uvloop",
+            create_app(current, is_working=lambda: worker.is_alive, failures=lambda: worker.failures),
+            loop="none",
             http="httptools",
             lifespan="on",
             log_config=None,
@@ -138,6 +140,7 @@ def _answer(
             await asyncio.sleep(0.02)
         telling = None
         if server.started:
+            keep_what_is_there()
             say(f"cdp is ready at {started.url}")
             _log.info("started", extra={"port": int(started.url.rpartition(":")[2]), "pid": os.getpid()})
             telling = asyncio.create_task(asyncio.to_thread(on_start, started)) if on_start is not None else None
@@ -145,7 +148,8 @@ def _answer(
         if telling is not None:
             await telling
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
 
 
 class _Server(uvicorn.Server):

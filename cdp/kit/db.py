@@ -53,6 +53,7 @@ class Transaction:
         self.connection = connection
         self.statements = 0
         self._afterwards: list[Callable[[], None]] = []
+        self._cursor: psycopg.Cursor[Row] | None = None
 
     @property
     def raw(self) -> "psycopg.Connection[Row]":
@@ -88,9 +89,11 @@ class Transaction:
         Returns the rows when the statement gives any, otherwise an empty list.
         """
         self.statements += 1
-        with self.raw.cursor(binary=True) as cursor:
-            cursor.execute(query, None if params is None else packed(params))
-            return cursor.fetchall() if cursor.description is not None else []
+        cursor = self._cursor
+        if cursor is None:  # one for all, because it remembers how types are packed
+            cursor = self._cursor = self.raw.cursor(binary=True)
+        cursor.execute(query, None if params is None else packed(params))
+        return cursor.fetchall() if cursor.description is not None else []
 
     def copy(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Append rows with binary COPY; `table` is `schema.name`, `types` are PostgreSQL type names."""
