@@ -3,7 +3,7 @@
 Ingest paths go past the framework; everything else passes the gate. `create_app` opens no port and starts no worker.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -35,15 +35,19 @@ DESCRIPTION: Final = (
 
 
 def create_app(
-    current: Current, *, is_working: Callable[[], bool] = lambda: True, limits: Limits | None = None
+    current: Current,
+    *,
+    is_working: Callable[[], bool] = lambda: True,
+    failures: Callable[[], Mapping[str, int]] = dict,
+    limits: Limits | None = None,
 ) -> ASGIApp:
-    """The application over open rooms; `is_working` tells readiness whether the worker turns."""
+    """The application over open rooms; `is_working` tells whether the worker turns, `failures` which task failed how often."""
     figures = Figures()
     rooms = current.rooms
     batcher = Batcher(Timed(_ingest(rooms), figures), limits or Limits())
     current.tell(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
     door = IngestDoor(batcher, directory_of(rooms.database), rooms.house.clock)
-    figures.registry.register(HouseCollector(current, batcher, figures))
+    figures.registry.register(HouseCollector(current, batcher, figures, lambda: door.answers, failures))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

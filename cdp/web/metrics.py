@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -74,8 +74,17 @@ class Timed:
 class HouseCollector(Collector):
     """Reads what only the database and the batcher know, when somebody scrapes."""
 
-    def __init__(self, current: Current, batcher: Batcher, figures: Figures) -> None:
+    def __init__(
+        self,
+        current: Current,
+        batcher: Batcher,
+        figures: Figures,
+        answers: Callable[[], Mapping[int, int]],
+        failures: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._current = current
+        self._answers = answers
+        self._failures = failures
         self._batcher = batcher
         self._figures = figures
         self._map: MapCounts | None = None
@@ -93,6 +102,18 @@ class HouseCollector(Collector):
         for (state, reason), count in sorted(self._figures.messages.items()):
             messages.add_metric([state, reason], count)
         yield messages
+        answers = CounterMetricFamily(
+            "cdp_ingest_answers", "Answers of the ingest door by HTTP status, since the start", labels=["status"]
+        )
+        for status, count in sorted(self._answers().items()):
+            answers.add_metric([str(status)], count)
+        yield answers
+        failures = CounterMetricFamily(
+            "cdp_task_failures", "Failed turns of the worker's tasks, since the start", labels=["task"]
+        )
+        for task, count in sorted(self._failures().items()):
+            failures.add_metric([task], count)
+        yield failures
         yield GaugeMetricFamily(
             "cdp_waiting_messages", "Messages that are not answered yet", self._batcher.waiting_messages
         )

@@ -149,6 +149,7 @@ def test_metrics_count_messages_by_state_and_name_nobody(doors: Doors) -> None:
     assert any('state="invalid"' in name for name in figures)
     assert float(figures["cdp_ingest_transaction_seconds_count"]) >= 3
     assert figures["cdp_waiting_messages"] == "0.0"
+    assert float(figures['cdp_ingest_answers_total{status="200"}']) >= 3
     assert float(figures["cdp_profiles"]) >= 1
     assert float(figures["cdp_audit_waiting_leaves"]) > 0
     doors.sign()
