@@ -75,7 +75,7 @@ docs: ## Write the generated pages of docs/reference anew
 	@$(BIN)/cdp docs
 
 .PHONY: bench
-bench: ## Measure ingest, segments and erasure, each beside its baseline
+bench: ## Measure ingest, identity, segments and erasure, each beside its baseline
 	$(SETUP) dev
 	@$(BIN)/python -m benchmarks $(ARGS)
 

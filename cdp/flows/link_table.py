@@ -110,6 +110,7 @@ def import_links(
     """
     tell = progress or (lambda _what, _done, _total: None)
     table = read_rows(Normaliser(house.policy.identifiers), rows)
+    tell("reading", 1, 1)
     with house.database.transaction() as tx:
         generation = store.lock_exclusive(tx)
         now = house.clock.now()
@@ -129,7 +130,7 @@ def import_links(
         tell("recording", len(table.edges), len(table.edges))
         by_component = dict(zip((each.first_edge for each in found), verdicts, strict=True))
         plain = [each for each in taken if _is_plain(table, each, rules)]
-        profiles = _make_profiles(tx, house, table, plain, by_component, generation.next_sequence, now)
+        profiles = _make_profiles(tx, house, table, plain, by_component, generation.next_sequence, now, tell)
         is_done = {each.first_edge for each in plain}
         bounded = [each for each in taken if each.first_edge not in is_done]
         if bounded:
@@ -198,7 +199,7 @@ def _look_up(tx: Transaction, house: House, table: Table, tell: Progress) -> Non
             chunk = named[start : start + _CHUNK]
             known = store.identifiers_by_pseudonym(tx, chunk)
             table.known.update({start + at: known[each] for at, each in enumerate(chunk) if each in known})
-            tell("identifiers", start + len(chunk), len(named))
+            tell("looking up", start + len(chunk), len(named))
     fresh = iter(new_ids(len(table.identifiers)))
     table.ids = [
         table.known[at].identifier_id if at in table.known else next(fresh) for at in range(len(table.identifiers))
@@ -242,6 +243,8 @@ def _as_ids(table: Table, strength: Sequence[int], edge: Edge) -> Edge:
 
 
 def _owners(table: Table, component: Component) -> set[int]:
+    if not table.known:
+        return set()
     known = (table.known.get(node) for node in component.members)
     return {each.profile_id for each in known if each is not None and each.profile_id is not None}
 
@@ -347,7 +350,7 @@ def _name(
                 for node, envelope in zip(chunk, sealed, strict=True)
             ],
         )
-        tell("named", start + len(chunk), len(fresh))
+        tell("naming", start + len(chunk), len(fresh))
 
 
 def _record(
@@ -381,6 +384,7 @@ def _make_profiles(
     verdicts: Mapping[int, Mapping[str, Verdict]],
     first_sequence: int,
     now: datetime,
+    tell: Progress,
 ) -> int:
     """Each plain component becomes one profile: the oldest that it touches, or a new one born by its first edge."""
     profile_ids = iter(new_ids(len(plain)))
@@ -406,7 +410,9 @@ def _make_profiles(
     store_map.insert_profiles(tx, fresh)
     store_map.merge_profiles(tx, retired)
     store_map.insert_links(tx, placed)
-    put_in_force(tx, house.vault, newborn, now)
+    tell("profiles", len(plain), len(plain))
+    put_in_force(tx, house.vault, newborn, now, newborn=newborn.keys())
+    tell("verdicts", len(plain), len(plain))
     if touched:
         settle_map(tx, house.vault, house.policy, touched, now, retired=retired)
     return len(plain)

@@ -1,0 +1,175 @@
+"""Who is who: its share of ingest, against the size of batches; a link table beside scipy; the latency of an unmerge.
+
+    python -m benchmarks.resolve                     # some minutes
+    python -m benchmarks.resolve --full              # one million edges
+
+The share of resolution is what a profiler gives to finding, deciding and writing who is who. The link table is imported into a
+durable PostgreSQL: values are hashed and sealed, every row is recorded, people get verdicts. scipy's connected components start
+from numbered edges in memory and write nothing, so the ratio says what naming, keeping and deciding cost, not what graphs cost.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from benchmarks._phases import phases
+from benchmarks._shop import Shop, understood
+from benchmarks._stage import PERMIT_ALL, Stage, Stopwatch, backend_pid, machine, median, stage, table
+from cdp.access.model import Source, SourceKind, State
+from cdp.flows.access import create_source
+from cdp.flows.house import House, open_house
+from cdp.flows.ingest import Ingest
+from cdp.flows.link_table import Row, import_links
+from cdp.flows.opening import KEYS
+from cdp.flows.unmerge import unmerge
+from cdp.identity.model import Identifier
+from cdp.kit.clock import SystemClock
+from cdp.kit.db import Database
+from cdp.policy.load import load_policy
+
+_BATCHES = (100, 1_000, 10_000)
+_PARTS = ("find identifiers", "resolve and judge", "write: map", "write: evidence")
+_GOAL = 10
+
+
+def main() -> None:
+    given = _arguments().parse_args()
+    with stage() as place:
+        database = Database(place.url)
+        print(table(("machine", ""), list(machine(database).items())), end="\n\n")
+        house, source = _opened(place, database)
+        print(_batches(house, source, given.messages, given.rounds, given.seed), end="\n\n")
+        print(_unmerges(house, source, given.people, given.events), end="\n\n")
+        database.close()
+    with stage() as place:
+        database = Database(place.url)
+        house, source = _opened(place, database)
+        print(_links(house, source, 1_000_000 if given.full else given.edges, given.seed))
+        database.close()
+
+
+def _opened(place: Stage, database: Database) -> tuple[House, Source]:
+    house = open_house(database, load_policy(PERMIT_ALL), SystemClock(), keys=place.home / KEYS)
+    return house, create_source(house, "bench", kind=SourceKind.SERVER, jurisdiction="eu").entry.source
+
+
+def _batches(house: House, source: Source, messages: int, rounds: int, seed: int) -> str:
+    """Time per message at each size of batches, in turns."""
+    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    shop = Shop(5_000, seed=seed)
+    ingest.take(understood(list(shop.everybody()), source))
+    pid = backend_pid(house.database)
+    wall: dict[int, list[float]] = {size: [] for size in _BATCHES}
+    processor: dict[int, list[float]] = {size: [] for size in _BATCHES}
+    for _ in range(rounds):
+        for size in _BATCHES:
+            sent = understood(shop.calls(messages), source)
+            watch = Stopwatch(pid)
+            for at in range(0, len(sent), size):
+                outcomes = ingest.take(sent[at : at + size])
+                assert all(each.state is State.STORED for each in outcomes)
+            spent = watch.read()
+            wall[size].append(spent.wall / messages * 1e6)
+            processor[size].append(spent.processor / messages * 1e6)
+    rows = []
+    for size in _BATCHES:
+        sent = understood(shop.calls(max(size, 1_000)), source)
+        shares = phases(
+            lambda given, size=size: [ingest.take(given[at : at + size]) for at in range(0, len(given), size)], sent
+        )
+        share = sum(part for told, part in shares if told.startswith(_PARTS))
+        whole = median(processor[size])
+        rows.append((f"{size:,}", f"{median(wall[size]):.0f}", f"{whole:.0f}", f"{share:.0%}", f"{share * whole:.0f}"))
+    heads = ("batch", "µs a message", "of a processor", "resolution's share", "µs of resolution")
+    return f"{messages:,} messages a round, {rounds} rounds\n\n{table(heads, rows)}"
+
+
+def _unmerges(house: House, source: Source, people: int, events: int) -> str:
+    """A user id and a device that came together in the middle of their events, parted again."""
+    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    rehearsed, done = [], []
+    for number in range(people):
+        name, device = f"merged-{number}", f"merged-device-{number}"
+        calls = Shop(1, seed=10_000 + number).calls(events)
+        for at, call in enumerate(calls):
+            call |= {"userId": name, "anonymousId": device, "messageId": f"{name}-{at}"}
+            if at != events // 2:
+                del call["userId" if at % 2 else "anonymousId"]
+        for at in range(0, events, 500):
+            outcomes = ingest.take(understood(calls[at : at + 500], source))
+            assert all(each.state is State.STORED for each in outcomes)
+        pair = Identifier("user_id", name), Identifier("anonymous_id", device)
+        for is_dry_run, spent in ((True, rehearsed), (False, done)):
+            begun = time.perf_counter()
+            answer = unmerge(house, *pair, dry_run=is_dry_run)
+            spent.append((time.perf_counter() - begun) * 1e3)
+            assert answer.keep is not None
+            assert answer.sever is not None
+    rows = [
+        (told, f"{median(spent):.0f}", f"{max(spent):.0f}")
+        for told, spent in (("unmerge --dry-run", rehearsed), ("unmerge", done))
+    ]
+    return f"{people} people of {events:,} events each\n\n{table(('', 'median ms', 'worst ms'), rows)}"
+
+
+def _links(house: House, source: Source, count: int, seed: int) -> str:
+    """People with up to five devices each, no rule in the way."""
+    random = Random(seed)
+    drawn = [(random.randrange(count // 2), random.randrange(5)) for _ in range(count)]
+    rows: list[Row] = [("user_id", f"u{one}", "anonymous_id", f"a{one}-{other}") for one, other in drawn]
+    spent: dict[str, float] = {}
+    watch = Stopwatch(backend_pid(house.database))
+    last = time.perf_counter()
+
+    def tell(what: str, _done: int, _whole: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        spent[what] = spent.get(what, 0.0) + now - last
+        last = now
+
+    linked = import_links(house, source, rows, progress=tell)
+    tell("commit", 1, 1)
+    ours = watch.read()
+    begun = time.perf_counter()
+    groups = _scipy(drawn, count)
+    theirs = time.perf_counter() - begun
+    assert groups == linked.profiles
+    parts = [(what, f"{seconds:.1f}", f"{seconds / ours.wall:.0%}") for what, seconds in spent.items()]
+    told = (
+        f"{count:,} edges, {linked.identifiers:,} identifiers, {linked.profiles:,} people: {ours.wall:.1f} s on the wall, "
+        f"{ours.here:.1f} s of a processor here and {ours.database:.1f} s in the database. scipy's connected components of the "
+        f"same edges: {theirs:.2f} s. Ratio {ours.wall / theirs:,.0f} on the wall (goal {_GOAL})."
+    )
+    return f"{told}\n\n{table(('part', 'seconds', 'share'), parts)}"
+
+
+def _scipy(drawn: Sequence[tuple[int, int]], count: int) -> int:
+    """How many components with an edge there are."""
+    pairs = np.array(drawn)
+    people = pairs[:, 0]
+    devices = count // 2 + people * 5 + pairs[:, 1]
+    size = count // 2 * 6
+    graph = coo_matrix((np.ones(len(pairs), dtype=np.int8), (people, devices)), shape=(size, size))
+    _, labels = connected_components(graph, directed=False)
+    return len(np.unique(labels[people]))
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="one million edges")
+    parser.add_argument("--edges", type=int, default=200_000)
+    parser.add_argument("--messages", type=int, default=10_000, help="a round, at each size of batches")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--people", type=int, default=5, help="how many are merged and parted")
+    parser.add_argument("--events", type=int, default=1_000, help="of each of them")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
