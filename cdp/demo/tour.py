@@ -277,6 +277,7 @@ def _where_to_look(visit: Visit) -> None:
     stage.table(
         ["", ""],
         [
+            ("try the commands above", "in another shell, after `. .venv/bin/activate`"),
             ("send from your own code", "docs/how-to/use-an-sdk.md"),
             ("do all of this by hand", "docs/tutorial/first-hour.md"),
             ("how it is built", "docs/explanation/architecture.md"),
