@@ -169,14 +169,20 @@ def check_facts(tx: Transaction, *, since: datetime | None = None, until: dateti
         after = rows[-1][0]
 
 
-def erase_salts(tx: Transaction, entry_ids: Sequence[int]) -> int:
-    """Erase facts with their salts: their leaves say nothing from then on. How many there were."""
+def erase_salts(tx: Transaction, records: Sequence[str]) -> int:
+    """Erase facts about these records with their salts: their leaves say nothing from then on. How many there were."""
+    if not records:
+        return 0
     rows = tx.bulk(
         """
-        WITH gone AS (DELETE FROM audit.fact WHERE entry_id = ANY(%(entries)s::bigint[]) RETURNING 1)
+        WITH gone AS (
+            DELETE FROM audit.fact
+            WHERE kind = 'consent.recorded' AND body ->> 'record' = ANY(%(records)s::text[])
+            RETURNING 1
+        )
         SELECT count(*) FROM gone
         """,
-        {"entries": list(entry_ids)},
+        {"records": list(records)},
     )
     return int(rows[0][0])
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cdp.audit import store as audit_store
+from cdp.consent import store as consent_store
+from cdp.consent.receipt import outward_id
 from cdp.destinations import store as destinations_store
 from cdp.flows.desk import Desk, Person, barrier_of, find_person, unknown_request
 from cdp.flows.hold import classes_held, hold_events
@@ -121,7 +123,14 @@ def _begin(work: _Work, plan: tuple[Step, ...]) -> None:
     steps = [(step.position, StepCount(step.table, step.verb, 0, step.reason)) for step in plan]
     store.add_steps(work.tx, work.request.request_id, steps)
     store.raise_barrier(work.tx, work.request.request_id, work.hidden, work.now)
+    erase_salts(work.tx, work.scope)
     identity_store.advance(work.tx, changed=True)
+
+
+def erase_salts(tx: Transaction, scope: Scope) -> int:
+    """Let the log's leaves about the person's consent records say nothing any more, before the records go; how many."""
+    records = consent_store.records_of(tx, scope.identifiers)
+    return audit_store.erase_salts(tx, [outward_id(each) for each in records])
 
 
 def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:

@@ -14,6 +14,7 @@ from cdp.audit import store as audit_store
 from cdp.consent import store as consent_store
 from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.flows.desk import Desk
+from cdp.flows.erase import erase_salts
 from cdp.flows.verdicts import refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.identity import store_seen
@@ -78,7 +79,7 @@ def _tell(tx: Transaction, desk: Desk, lines: Sequence[Numbered], counts: Counte
 def _erase(tx: Transaction, desk: Desk, line: Erased) -> bool:
     """Erase by random ids; True when anything of the person was there again."""
     scope = Scope(0, frozenset(line.identifiers), frozenset(line.anchors), frozenset(line.profiles))
-    rows = 0
+    rows = erase_salts(tx, scope)
     for step in erasure_plan():
         if step.verb is Verb.KEEP:
             continue

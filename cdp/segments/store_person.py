@@ -1,7 +1,6 @@
 """SQL of one person's memberships."""
 
 from collections.abc import Collection
-from datetime import datetime
 
 from sqlalchemy import select
 
@@ -15,25 +14,4 @@ def memberships_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, l
     asked = select(membership.c.profile_id, membership.c.key).where(membership.c.profile_id.in_(list(profile_ids)))
     for profile_id, key in tx.all(asked.order_by(membership.c.key)) if profile_ids else ():
         found.setdefault(profile_id, []).append(key)
-    return found
-
-
-def expire_changes(tx: Transaction, before: datetime, rows_max: int) -> int:
-    """Delete membership changes from before an instant, at most so many at once; tells how many there were."""
-    rows = tx.bulk(
-        """
-        WITH old AS (
-            SELECT profile_id, change_id FROM segments.membership_change
-            WHERE changed_at < %(before)s
-            LIMIT %(rows_max)s
-        ), gone AS (
-            DELETE FROM segments.membership_change AS change USING old
-            WHERE change.profile_id = old.profile_id AND change.change_id = old.change_id
-            RETURNING 1
-        )
-        SELECT count(*) FROM gone
-        """,
-        {"before": before, "rows_max": rows_max},
-    )
-    found: int = rows[0][0]
     return found

@@ -20,6 +20,7 @@ from cdp.audit.store import (
 from cdp.audit.store_tree import newest_tree
 from cdp.audit.verify import Verified, verify_receipt
 from cdp.kit.errors import Fault
+from cdp.kit.ids import encode_id
 from cdp.vault.sign import Signer, is_signed
 
 pytestmark = pytest.mark.postgres
@@ -132,13 +133,18 @@ def test_a_proof_takes_a_constant_number_of_statements(database, log):
         assert tx.statements == 3
 
 
+def granted(record_id):
+    fact = {"kind": "consent.recorded", "actor": "privacy", "purpose": "analytics", "act": "grant"}
+    return fact | {"authority": "operator", "record": encode_id("con", record_id)}
+
+
 def test_an_erased_fact_leaves_its_leaf_and_other_proofs_untouched(database, log):
     with database.transaction() as tx:
-        gone, stays = append_many(tx, [read(1), read(2)], NOW)
+        gone, stays = append_many(tx, [granted(5), granted(6)], NOW)
     with database.transaction() as tx:
         before = sequence(tx, log, NOW).head
     with database.transaction() as tx:
-        assert erase_salts(tx, [gone, 999_999]) == 1
+        assert erase_salts(tx, [encode_id("con", 5), encode_id("con", 7)]) == 1
 
     with database.transaction() as tx:
         assert receipt(tx, gone) is None

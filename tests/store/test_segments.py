@@ -335,9 +335,7 @@ def test_ground_knows_other_segments_names(crowd: Database) -> None:
         assert ("event", ORDER) in ground.terms
 
 
-def test_changes_expire_in_portions(crowd: Database) -> None:
+def test_memberships_by_person(crowd: Database) -> None:
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
         assert store_person.memberships_of(tx, [1, 7]) == {1: ["buyers"]}
-        assert store_person.expire_changes(tx, NOW, 100) == 0
-        assert [store_person.expire_changes(tx, NOW + timedelta(days=1), 4) for _ in range(3)] == [4, 2, 0]
