@@ -197,23 +197,15 @@ class Writing:
             MESSAGE_PLACE,
             (Item(work.anchor_id, work.sequence, work.message.message_id.encode("utf-8", "replace")) for work in told),
         )
-        store.insert_resolutions(
-            self.tx,
-            [
-                store.NewResolution(
-                    work.sequence,
-                    work.anchor_id,
-                    int(work.message.source.source_id),
-                    work.message.received_at,
-                    envelope,
-                )
-                for work, envelope in zip(told, sealed, strict=True)
-            ],
-            self.plan.fingerprint,
-        )
+        steps = [
+            store.NewResolution(
+                work.sequence, work.anchor_id, int(work.message.source.source_id), work.message.received_at, envelope
+            )
+            for work, envelope in zip(told, sealed, strict=True)
+        ]
         rows = [row for proposal in mine for row in self._evidence(proposal)]
         rows.extend(self._shared_evidence(mine))
-        store.insert_evidence(self.tx, rows, self.plan.fingerprint)
+        store.record(self.tx, steps, rows, self.plan.fingerprint)
         merges = sum(len(proposal.absorbed) for proposal in mine)
         if merges:
             audit_store.append(

@@ -309,15 +309,46 @@ def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
         )
 
 
-def insert_resolutions(tx: Transaction, rows: Sequence[NewResolution], policy_fingerprint: bytes) -> None:
-    """Append to the recorded sequence."""
-    if rows:
-        tx.copy(
-            "identity.resolution",
-            ("sequence", "anchor_id", "source_id", "received_at", "message_sealed", "policy_fingerprint"),
-            ("int8", "int8", "int4", "timestamptz", "bytea", "bytea"),
-            ((*row, policy_fingerprint) for row in rows),
+def record(
+    tx: Transaction, steps: Sequence[NewResolution], evidence: Sequence[EvidenceRow], policy_fingerprint: bytes
+) -> None:
+    """Append to the recorded sequence and to its evidence, in one statement."""
+    if not steps and not evidence:
+        return
+    tx.bulk(
+        """
+        WITH recorded AS (
+            INSERT INTO identity.resolution
+                (sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint)
+            SELECT step.*, %(policy)s::bytea
+            FROM unnest(%(s_sequences)s::bigint[], %(s_anchors)s::bigint[], %(s_sources)s::int[],
+                        %(s_at)s::timestamptz[], %(s_sealed)s::bytea[]) AS step
         )
+        INSERT INTO identity.evidence
+            (sequence, kind, rule, identifier_id, other_identifier_id, profile_id, other_profile_id, at,
+             policy_fingerprint)
+        SELECT row.*, %(policy)s::bytea
+        FROM unnest(%(sequences)s::bigint[], %(kinds)s::text[], %(rules)s::text[], %(ids)s::bigint[],
+                    %(others)s::bigint[], %(profiles)s::bigint[], %(other_profiles)s::bigint[],
+                    %(at)s::timestamptz[]) AS row
+        """,
+        {
+            "policy": policy_fingerprint,
+            "s_sequences": [step.sequence for step in steps],
+            "s_anchors": [step.anchor_id for step in steps],
+            "s_sources": [step.source_id for step in steps],
+            "s_at": [step.received_at for step in steps],
+            "s_sealed": [step.message_sealed for step in steps],
+            "sequences": [row.sequence for row in evidence],
+            "kinds": [row.kind for row in evidence],
+            "rules": [str(row.rule) for row in evidence],
+            "ids": [row.identifier_id for row in evidence],
+            "others": [row.other_identifier_id for row in evidence],
+            "profiles": [row.profile_id for row in evidence],
+            "other_profiles": [row.other_profile_id for row in evidence],
+            "at": [row.at for row in evidence],
+        },
+    )
 
 
 def insert_evidence(tx: Transaction, rows: Sequence[EvidenceRow], policy_fingerprint: bytes) -> None:

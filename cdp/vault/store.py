@@ -98,8 +98,13 @@ def count_keys(tx: Transaction, epoch_id: int) -> int:
 
 def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> None:
     """Insert wrapped keys by subject id, under an epoch that the transaction holds."""
-    rows = ((subject_id, epoch_id, one) for subject_id, one in wrapped.items())
-    tx.copy("vault.subject_key", ("subject_id", "epoch_id", "wrapped"), ("int8", "int4", "bytea"), rows)
+    tx.bulk(
+        """
+        INSERT INTO vault.subject_key (subject_id, epoch_id, wrapped)
+        SELECT id, %(epoch)s, wrapped FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS made (id, wrapped)
+        """,
+        {"epoch": epoch_id, "ids": list(wrapped), "wrapped": list(wrapped.values())},
+    )
 
 
 def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:
