@@ -92,10 +92,15 @@ def put_verdicts(
 
     `pseudonyms` gives the reader pseudonym of every profile that is allowed anything. `retired` maps
     profiles that were merged away to those that took them over; these must be among the verdicts.
-    Of the `newborn` nothing stands yet, so nothing is looked for that could end.
+    Of the `newborn` nothing stands yet, so nothing is looked for that could end, nor is anything to do for silence.
     A permission that begins later than before empties its projection row.
     """
-    pairs = [(profile, purpose, verdict) for profile, each in verdicts.items() for purpose, verdict in each.items()]
+    pairs = [
+        (profile, purpose, verdict)
+        for profile, each in verdicts.items()
+        for purpose, verdict in each.items()
+        if verdict.allowed or verdict.reason not in _SILENT or profile not in newborn
+    ]
     pairs.sort(key=lambda pair: pair[:2])
     taken_over = dict(retired or {})
     if not pairs and not taken_over:

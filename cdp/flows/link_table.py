@@ -411,8 +411,11 @@ def _make_profiles(
     store_map.merge_profiles(tx, retired)
     store_map.insert_links(tx, placed)
     tell("profiles", len(plain), len(plain))
-    put_in_force(tx, house.vault, newborn, now, newborn=newborn.keys())
-    tell("verdicts", len(plain), len(plain))
+    ids = list(newborn)
+    for start in range(0, len(ids), _CHUNK):
+        some = {profile_id: newborn[profile_id] for profile_id in ids[start : start + _CHUNK]}
+        put_in_force(tx, house.vault, some, now, newborn=some.keys())
+        tell("verdicts", start + len(some), len(ids))
     if touched:
         settle_map(tx, house.vault, house.policy, touched, now, retired=retired)
     return len(plain)

@@ -49,13 +49,15 @@ def message(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def history(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
-    """Messages, and where the batches end; some messages come twice."""
+    """Messages, and where the batches end; some messages come again later, in the same batch or another."""
     messages = draw(st.lists(message(), min_size=1, max_size=14))
     for at, body in enumerate(messages):
         body["messageId"] = f"m-{at:03d}"
-    repeated = draw(st.lists(st.sampled_from(messages), max_size=3))
-    cuts = sorted(draw(st.sets(st.integers(1, len(messages) + len(repeated)), max_size=5)))
-    return [*messages, *repeated], cuts
+    sent = list(messages)
+    for body in draw(st.lists(st.sampled_from(messages), max_size=3)):
+        sent.insert(draw(st.integers(sent.index(body) + 1, len(sent))), body)
+    cuts = sorted(draw(st.sets(st.integers(1, len(sent)), max_size=5)))
+    return sent, cuts
 
 
 def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozenset[tuple[str, str]]]:
