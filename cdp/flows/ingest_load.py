@@ -58,7 +58,7 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
     other_names = {work.place: names for work in works if (names := _other_names(plan, work))}
     asked = list(dict.fromkeys([*wanted, *(each for names in other_names.values() for each in names)]))
     hidden = dict(zip(asked, vault.pseudonyms(SUPPRESSION, asked), strict=True))
-    types = plan.policy.identifiers.types
+    personal = {key for key, each in plan.policy.identifiers.types.items() if each.person_level or each.unique}
     now = works[0].message.received_at if works else None
     orders = rights_store.suppressed_purposes(tx, list(hidden.values()), now) if now is not None else {}
     suppressed = {pseudonym for pseudonym, purposes in orders.items() if rights_store.EVERYTHING in purposes}
@@ -67,13 +67,13 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
             each,
             graph[each],
             hidden[each],
-            types[each.type].person_level or types[each.type].unique,
-            orders.get(hidden[each], frozenset()) & plan.policy.purposes.keys(),
+            each.type in personal,
+            orders[hidden[each]] & plan.policy.purposes.keys() if hidden[each] in orders else frozenset(),
         )
         for each in wanted
     }
     for work in works:
-        mine = tuple(carried[each] for each in work.identifiers)
+        mine = tuple([carried[each] for each in work.identifiers])
         if suppressed:
             is_named = any(hidden[each] in suppressed for each in other_names.get(work.place, ()))
             kept = Stopped.PERSON if is_named else barrier(mine, suppressed)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from cdp.access.model import Outcome, SourceKind, State
 from cdp.behavior.classify import classify
@@ -20,8 +21,7 @@ from cdp.kit.canonical import sha256
 from cdp.policy.model import Policy, Purpose
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """An identifier as one message carries it, under both domains.
 
     `refused_purposes` are noes that were kept by pseudonym alone, from before this store knew the identifier.
