@@ -147,7 +147,7 @@ def plan_of(tx: Transaction, statement: Select[Any]) -> str:
 
 
 class _Explain(Executable, GenerativeSelect):
-    """EXPLAIN of a statement; it only plans."""
+    """EXPLAIN of a statement; it only plans, and keeps to itself how many rows are expected: small groups among them."""
 
     inherit_cache = False
 
@@ -157,7 +157,7 @@ class _Explain(Executable, GenerativeSelect):
 
 @compiles(_Explain)
 def _explain(element: _Explain, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"EXPLAIN {compiler.process(element.statement, **kw)}"
+    return f"EXPLAIN (COSTS OFF) {compiler.process(element.statement, **kw)}"
 
 
 def _shown(count: int, cell: int | None, catalogue: Catalogue) -> Size:
