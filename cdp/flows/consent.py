@@ -319,6 +319,7 @@ def _no(kept: Record, hidden: bytes) -> No:
         authority=kept.authority.value,
         jurisdiction=kept.jurisdiction,
         occurred_at=kept.at,
+        signal=kept.signal or "",
     )
 
 

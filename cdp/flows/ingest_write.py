@@ -449,6 +449,7 @@ def noes_of(added: Sequence[Record], works: Sequence[Work]) -> list[No]:
             authority=record.authority.value,
             jurisdiction=record.jurisdiction,
             occurred_at=record.occurred_at,
+            signal=record.signal or "",
         )
         for record in noes
     ]

@@ -124,4 +124,5 @@ def _record(desk: Desk, line: No, now: datetime) -> Record:
         occurred_at=line.occurred_at,
         recorded_at=now,
         policy_fingerprint=bytes.fromhex(desk.policy.fingerprint),
+        signal=line.signal or None,
     )

@@ -38,7 +38,10 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class No:
-    """A refusal, withdrawal or objection: by which identifier, for which purpose, on whose authority, when."""
+    """A refusal, withdrawal or objection: by which identifier, for which purpose, on whose authority, when.
+
+    `signal` is what it was said by, where that decides what may lift it; empty otherwise.
+    """
 
     identifier_id: int
     pseudonym: bytes
@@ -47,6 +50,7 @@ class No:
     authority: str
     jurisdiction: str
     occurred_at: datetime
+    signal: str = ""
 
 
 Line = Erased | No
@@ -204,6 +208,7 @@ def _no(entry: dict[str, Any]) -> No:
         authority=entry["authority"],
         jurisdiction=entry["jurisdiction"],
         occurred_at=parse_instant(entry["occurred_at"]),
+        signal=entry.get("signal", ""),
     )
 
 

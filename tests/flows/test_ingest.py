@@ -181,7 +181,7 @@ def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database
     town.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
     (written,) = [numbered.line for numbered in replay.lines_after(0)]
     assert isinstance(written, No)
-    assert (written.purpose, written.act) == ("analytics", "refuse")
+    assert (written.purpose, written.act, written.signal) == ("analytics", "refuse", "segment")
 
 
 def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(database: Database, tmp_path: Path) -> None:
