@@ -107,7 +107,8 @@ def _import_links(
 
 
 def _print_links(screen: Screen, done: ImportedLinks) -> None:
-    named = f"{done.identifiers:,} identifiers in {done.groups:,} groups that hang together"
+    groups = "1 group that hangs" if done.groups == 1 else f"{done.groups:,} groups that hang"
+    named = f"{done.identifiers:,} identifiers in {groups} together"
     if done.is_dry_run:
         links = done.tally.states.get("stored", 0)
         screen.heading(f"{done.rows:,} rows read, {links:,} of them links: {named}. Nothing was written.")
@@ -118,9 +119,13 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
             [(state, count, _STATES[state]) for state, count in done.tally.states.items()],
             empty="The file has no rows.",
         )
-        screen.line(f"New links name {named}; these belong to {done.profiles:,} profiles now.")
+        if done.groups:
+            profiles = "1 profile" if done.profiles == 1 else f"{done.profiles:,} profiles"
+            screen.line(f"New links name {named}, which are {profiles} now.")
         if done.by_rules:
-            screen.line(f"{done.by_rules:,} groups went row by row, because a rule of the policy could break in them.")
+            screen.line(
+                f"Of these groups {done.by_rules:,} went row by row, because a rule of the policy could break there."
+            )
     _print_invalid(screen, done.tally)
 
 

@@ -97,10 +97,11 @@ def test_a_link_table_is_tried_imported_and_tried_again(town: Town, shell: Shell
         "links: [{type: user_id, column: customer}, {type: anonymous_id, column: device}]"
     )
     command = ["import", str(tmp_path / "links.csv"), "--mapping", str(tmp_path / "map.yaml")]
-    assert "3 identifiers in 1 groups" in shell.run(*command, "--dry-run").stdout
+    assert "3 identifiers in 1 group that hangs together" in shell.run(*command, "--dry-run").stdout
     assert town.one("SELECT count(*) FROM identity.edge") == 0
     told = shell.run(*command).stdout
     assert "a side that is empty, or names nobody" in told
+    assert "which are 1 profile now." in told
     assert shell.json(*command)["tally"]["states"] == {"duplicate": 2, "invalid": 1}
     assert "whole or not at all" in shell.run(*command, "--resume", code=3).stderr
 
