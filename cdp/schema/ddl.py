@@ -12,8 +12,6 @@ from cdp.schema.dictionary import SCHEMAS, declaration_of
 
 DUPLICATE_PARTITIONS = 8
 
-_MARKETER_COLUMNS = "reader_pseudonym, since, until, traits"
-
 _ROLES = """
 DO $$
 BEGIN
@@ -75,11 +73,6 @@ def _without_statistics() -> list[str]:
             if declared is not None and declared.is_personal and is_telling:
                 out.append(f"ALTER TABLE {table.fullname} ALTER COLUMN {column.name} SET STATISTICS 0")
     return out
-
-
-def marketer_grant() -> str:
-    """The columns of a projection that the marketer's database role may read."""
-    return _MARKETER_COLUMNS
 
 
 if __name__ == "__main__":
