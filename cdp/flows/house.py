@@ -40,6 +40,8 @@ def open_house(
     anything.
     """
     with database.transaction() as tx:
+        # Everybody takes the lock of identity before that of the root keys, so that a start cannot deadlock a rotation.
+        identity_store.lock_exclusive(tx)
         now = clock.now()
         vault, notice = open_vault(tx, keys, master_key, now, kms_url=kms_url)
         put_in_force(tx, policy, now)
