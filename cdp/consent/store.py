@@ -80,22 +80,6 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
     return [_record(row) for row in rows]
 
 
-def record_by_id(tx: Transaction, record_id: int) -> Record | None:
-    """One act, None when the ledger does not hold it."""
-    rows = tx.bulk(
-        """
-        SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
-               r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, p.repeated_at
-        FROM consent.record AS r
-        LEFT JOIN consent.repetition AS p USING (record_id)
-        WHERE r.record_id = %(id)s
-        """,
-        {"id": record_id},
-    )
-    return _record(rows[0]) if rows else None
-
-
 def in_order(records: Iterable[Record]) -> list[Record]:
     """Acts as a person reads them: by the instant at which they count, at one instant the no last."""
     return sorted(records, key=lambda each: (each.at, each.act.is_no, each.record_id))

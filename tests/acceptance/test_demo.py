@@ -245,11 +245,12 @@ def test_the_demonstration_leaves_a_store_in_use_alone(shop: Shop) -> None:
     assert "unknown_write_key" in refused.value.detail
 
 
-def test_at_later_starts_nothing_is_shown(tmp_path: Path) -> None:
+def test_at_later_starts_nothing_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = replace(read_config({}), home=tmp_path)
     run_first_demo(config, "no address", is_empty=False)
     new_notes(tmp_path).noted(is_erased=True)
     run_first_demo(config, "no address", is_empty=True)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_demonstration_at_the_first_start_ends_with_its_service(tmp_path: Path) -> None:
