@@ -289,8 +289,8 @@ def _identifier_id(tx: Transaction, desk: Desk, identifier: Identifier, now: dat
     keys = desk.vault.new_subject_keys(tx, [identifier_id])
     item = Item(identifier_id, identifier_id, identifier.value.encode())
     (sealed,) = desk.vault.seal_many(keys, IDENTIFIER_PLACE, [item])
-    pseudonym = desk.vault.pseudonym(GRAPH, identifier.type, identifier.value)
-    version = desk.vault.versions(GRAPH)[-1]
+    version = desk.vault.living(tx, GRAPH)[-1]
+    pseudonym = desk.vault.pseudonym(GRAPH, identifier.type, identifier.value, version=version)
     row = identity_store.NewIdentifier(identifier_id, identifier.type, pseudonym, version, sealed, now, now.date())
     identity_store.insert_identifiers(tx, [row])
     return identifier_id

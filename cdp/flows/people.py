@@ -47,16 +47,33 @@ def find_identifiers(
 ) -> dict[Identifier, store.KnownIdentifier]:
     """What is known of these identifiers, under whichever living pseudonym key they lie.
 
-    Another process may have rotated the keys meanwhile, so the vault looks first which ones live.
+    A rotation, here or in another process, may move them from key to key meanwhile. So one statement asks under all
+    living keys, and asks again where other keys live after it than before.
     """
-    vault.refresh(tx)
-    found: dict[Identifier, store.KnownIdentifier] = {}
-    for version in reversed(vault.versions(GRAPH)):
-        missing = [each for each in identifiers if each not in found]
-        pseudonyms = vault.pseudonyms(GRAPH, missing, version=version)
-        known = store.identifiers_by_pseudonym(tx, pseudonyms)
-        found |= {each: known[one] for each, one in zip(missing, pseudonyms, strict=True) if one in known}
-    return found
+    versions = vault.living(tx, GRAPH)
+    while True:
+        failure: Fault | None = None
+        found: dict[Identifier, store.KnownIdentifier] = {}
+        try:
+            found = _find_under(tx, vault, identifiers, versions)
+        except Fault as fault:  # the key may have been destroyed just now
+            failure = fault
+        before, versions = versions, vault.living(tx, GRAPH)
+        if versions == before:
+            if failure is not None:
+                raise failure
+            return found
+
+
+def _find_under(
+    tx: Transaction, vault: Vault, identifiers: Sequence[Identifier], versions: Sequence[int]
+) -> dict[Identifier, store.KnownIdentifier]:
+    named = {
+        pseudonym: each
+        for version in versions
+        for each, pseudonym in zip(identifiers, vault.pseudonyms(GRAPH, identifiers, version=version), strict=True)
+    }
+    return {named[pseudonym]: known for pseudonym, known in store.identifiers_by_pseudonym(tx, list(named)).items()}
 
 
 def find_profile(tx: Transaction, vault: Vault, identifier: Identifier) -> tuple[store.KnownIdentifier, int]:

@@ -41,8 +41,7 @@ class Foreseen:
 def foresee_pseudonyms(house: House) -> Foreseen:
     """What `rotate_pseudonyms` would do now."""
     with house.database.transaction(read_only=True) as tx:
-        house.vault.refresh(tx)
-        versions = house.vault.versions(GRAPH)
+        versions = house.vault.living(tx, GRAPH)
         version = versions[-1] if len(versions) > 1 else versions[-1] + 1
         older = tuple(f"{GRAPH}/{each}" for each in versions if each < version)
         return Foreseen(version, store_rekey.count_older(tx, version), older)

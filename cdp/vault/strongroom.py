@@ -5,6 +5,7 @@ that holds anything. Keys of shredded subjects must be dropped from memory too: 
 `forget_all` whenever another process may have shredded (the version counter of the identity room tells).
 """
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -109,21 +110,32 @@ class Vault:
         self._hashes: dict[str, KeyedHash] = {}
         self._wrappers: dict[int, Wrapper] = {}
         self._versions: dict[str, tuple[int, ...]] = {}
+        self._refreshing = threading.Lock()
 
     # --- root keys ---
 
     def refresh(self, tx: Transaction) -> None:
-        """Learn which root keys live, and drop from memory those that are to be gone."""
-        versions: dict[str, list[int]] = {}
-        for check in store.key_checks(tx):
-            if check.name == _MASTER:
-                continue
-            if check.is_destroyed:
-                self._forget_root_key(check.name)
-                continue
-            stem, _, version = check.name.rpartition("/")
-            versions.setdefault(stem, []).append(int(version))
-        self._versions = {stem: tuple(sorted(found)) for stem, found in versions.items()}
+        """Learn which root keys live, and drop from memory those that are to be gone.
+
+        One thread at a time reads and remembers, so that none puts an older state over a newer one. For the same
+        reason this is not for reading transactions, which look at an old snapshot: `living` is.
+        """
+        with self._refreshing:
+            versions: dict[str, list[int]] = {}
+            for check in store.key_checks(tx):
+                if check.name == _MASTER:
+                    continue
+                if check.is_destroyed:
+                    self._forget_root_key(check.name)
+                    continue
+                stem, _, version = check.name.rpartition("/")
+                versions.setdefault(stem, []).append(int(version))
+            self._versions = {stem: tuple(sorted(found)) for stem, found in versions.items()}
+
+    def living(self, tx: Transaction, stem: str) -> tuple[int, ...]:
+        """The living versions of a root key as this transaction sees them, oldest first."""
+        names = (check.name.rpartition("/") for check in store.key_checks(tx) if not check.is_destroyed)
+        return tuple(sorted(int(version) for found, _, version in names if found == stem))
 
     def ensure(self, tx: Transaction, stem: str, now: datetime) -> None:
         """Make the first version of a root key where there is none yet."""

@@ -1,6 +1,7 @@
 """Rotating the pseudonym key and the epoch, beside live traffic."""
 
 import threading
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,15 @@ import pytest
 
 from cdp.flows.ingest import Ingest
 from cdp.flows.lookup import look_up
+from cdp.flows.people import find_identifiers, find_profile
 from cdp.flows.rotation import destroy_epochs, rotate_epoch, rotate_pseudonyms
 from cdp.identity.model import Identifier
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.vault.keys import KeyProvider, open_local_provider
+from cdp.vault.pseudonym import GRAPH, Domain
+from cdp.vault.strongroom import Vault
 from tests.flows.people import NOON, Town, settle
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
@@ -48,6 +53,62 @@ def test_every_pseudonym_changes_and_the_old_key_is_gone(town: Town, tmp_path: P
     town.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(1, 30)])
     assert {each for each, _ in _flat(town)} == {each for each, _ in _flat_of(people)}
     check_map(town)
+
+
+class Interrupted(Vault):
+    """A vault in whose look-ups something happens after some of the times that it named identifiers."""
+
+    def __init__(self, provider: KeyProvider, on: Collection[int], happens: Callable[[], object]) -> None:
+        super().__init__(provider)
+        self._on, self._happens = on, happens
+        self._calls = 0
+
+    def pseudonyms(
+        self, domain: Domain, identifiers: Iterable[tuple[str, str]], *, version: int | None = None
+    ) -> list[bytes]:
+        found = super().pseudonyms(domain, identifiers, version=version)
+        self._calls += 1
+        if self._calls in self._on:
+            self._happens()
+        return found
+
+
+def keys_of(tmp_path: Path) -> KeyProvider:
+    return open_local_provider(tmp_path / "keys", None, may_create=False)[0]
+
+
+@pytest.mark.parametrize("rotations", [1, 2, 5])
+def test_a_look_up_survives_whole_rotations_between_its_steps(
+    town: Town, database_url: str, tmp_path: Path, rotations: int
+) -> None:
+    town.send(*crowd(1, 10))
+    ((name, *_), *_) = town.partition()
+    other = settle(Database(database_url), town.house.policy, tmp_path)
+    vault = Interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.house))
+    with town.house.database.transaction() as tx:
+        find_profile(tx, vault, Identifier(*name))
+        assert vault.living(tx, GRAPH) == (rotations + 1,)
+    other.house.database.close()
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
+    town: Town, database_url: str, tmp_path: Path, call: int
+) -> None:
+    town.send(*crowd(1, 10))
+    names = [Identifier(*name) for group in town.partition() for name in group]
+    other = settle(Database(database_url), town.house.policy, tmp_path)
+
+    def kill(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rotate_pseudonyms(other.house, chunk=1, progress=kill)
+    vault = Interrupted(keys_of(tmp_path), {call}, lambda: rotate_pseudonyms(other.house, chunk=1))
+    with town.house.database.transaction() as tx:
+        assert vault.living(tx, GRAPH) == (1, 2)
+        assert find_identifiers(tx, vault, names).keys() == set(names)
+    other.house.database.close()
 
 
 def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, database_url: str, tmp_path: Path) -> None:
