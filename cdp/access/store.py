@@ -86,9 +86,13 @@ def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
 
 
 def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: bytes) -> bool:
-    """Give a source another write key, the old one stops at once; False when there is no such source."""
+    """Give a source another write key, the old one stops at once; False when there is no such working source."""
     rows = tx.bulk(
-        "UPDATE access.source SET write_key_hash = %(hash)s WHERE source_id = %(source)s RETURNING source_id",
+        """
+        UPDATE access.source SET write_key_hash = %(hash)s
+        WHERE source_id = %(source)s AND disabled_at IS NULL
+        RETURNING source_id
+        """,
         {"source": source_id, "hash": write_key_hash},
     )
     return bool(rows)

@@ -279,6 +279,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "scrub.run": "is_scrubbed",
         "replay.run": "tally",
         "source.created": "source",
+        "source.key_replaced": "source",
         "source.disabled": "source",
         "token.created": "token role",
         "token.revoked": "token",

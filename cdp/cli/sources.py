@@ -108,6 +108,18 @@ def list_(screen: Screen) -> None:
     )
 
 
+@source.command("rotate")
+@click.argument("name")
+@command("cdp source rotate backend")
+def rotate(name: str, screen: Screen) -> None:
+    """Give a source another write key and print it this once; the old one stops within seconds."""
+    with opened() as rooms:
+        write_key = access.replace_write_key(rooms.house, name)
+    screen.tell({"name": name, "write_key": write_key})
+    screen.facts([("source", name), ("write key", write_key)])
+    screen.line("The write key is kept only as a hash: note it now. The old one stops within seconds.")
+
+
 @source.command("disable")
 @click.argument("name")
 @command("cdp source disable web-shop")

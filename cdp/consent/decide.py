@@ -4,7 +4,7 @@ Nothing here depends on the order or the number of times in which records are gi
 replaying and restoring cannot change what follows from them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -54,15 +54,6 @@ def is_permitted(verdict: Verdict, occurred_at: datetime, received_at: datetime)
         and verdict.since is not None
         and verdict.since <= occurred_at
         and (verdict.until is None or received_at < verdict.until)
-    )
-
-
-def permitted_bits(
-    verdicts: Mapping[str, Verdict], bits: Mapping[str, int], occurred_at: datetime, received_at: datetime
-) -> int:
-    """The purposes permitted from `occurred_at` to `received_at`, as the sum of their `bits` (masks by purpose)."""
-    return sum(
-        bits[purpose] for purpose, verdict in verdicts.items() if is_permitted(verdict, occurred_at, received_at)
     )
 
 

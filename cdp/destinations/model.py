@@ -1,14 +1,6 @@
 """Values of the destinations room."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-
-
-class DeliveryKind(StrEnum):
-    """What a delivery tells its recipient."""
-
-    MEMBERSHIP = "membership"
-    ERASURE = "erasure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,19 @@ def list_sources(house: House) -> list[SourceEntry]:
         return store.sources(tx)
 
 
+def replace_write_key(house: House, name: str, *, actor: str = "operator") -> str:
+    """Give a source another write key and return it; the old one stops. Raises the fault `unknown_source` (404)."""
+    now = house.clock.now()
+    write_key = new_write_key()
+    with house.database.transaction() as tx:
+        source = store.source_named(tx, name)
+        if source is None or not store.replace_write_key(tx, source.source_id, hash_secret(write_key)):
+            raise unknown_source()
+        fact = {"kind": "source.key_replaced", "actor": actor, "source": int(source.source_id)}
+        audit_store.append(tx, fact, now)
+    return write_key
+
+
 def disable_source(house: House, name: str, *, actor: str = "operator") -> None:
     """Stop the write key of a source. Raises the fault `unknown_source` (404)."""
     now = house.clock.now()

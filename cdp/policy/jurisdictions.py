@@ -100,10 +100,5 @@ class Jurisdictions(Frozen):
             )
         return self
 
-    def regime_of(self, jurisdiction: str) -> Regime:
-        """The regime of a jurisdiction; an undeclared one counts as unknown."""
-        found = self.jurisdictions.get(jurisdiction, self.jurisdictions[UNKNOWN])
-        return self.regimes[found.regime]
-
 
 UNKNOWN = "unknown"

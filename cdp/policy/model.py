@@ -1,7 +1,6 @@
 """The policy: everything that `policies/` says, as one frozen value with one fingerprint."""
 
 from collections.abc import Mapping
-from functools import cached_property
 
 from pydantic import JsonValue
 
@@ -112,22 +111,6 @@ class Policy(Frozen):
     """The parsed content of each file, by its path in the folder: what the fingerprint is taken of."""
     fingerprint: str
     """SHA-256, in hex, of the RFC 8785 canonical JSON of `documents`."""
-
-    def purposes_covering(self, event: str) -> tuple[Purpose, ...]:
-        """The purposes for which an event of this name could count, were it permitted: event and category both fit."""
-        return self._known_covering.get(event, self._covering_unknown)
-
-    @cached_property
-    def _known_covering(self) -> Mapping[str, tuple[Purpose, ...]]:
-        return {
-            name: tuple(each for each in self.purposes.values() if each.covers(name) and each.allows(plan.category))
-            for name, plan in self.events.events.items()
-        }
-
-    @cached_property
-    def _covering_unknown(self) -> tuple[Purpose, ...]:
-        category = self.events.unknown_category
-        return tuple(each for each in self.purposes.values() if each.events == "*" and each.allows(category))
 
     def property_of(self, event: str, name: str) -> PropertyPlan | None:
         """The plan of one property of one event; None when either is unknown."""

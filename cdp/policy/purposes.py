@@ -121,11 +121,6 @@ class Purpose(Entry):
         """Whether only people known by a unique identifier, named by a server source, are covered."""
         return self.legal_basis in LISTED
 
-    @property
-    def can_be_objected_to(self) -> bool:
-        """Whether an objection (Art. 21) ends it: only legitimate interests and direct marketing."""
-        return self.legal_basis is LegalBasis.LEGITIMATE_INTERESTS or self.direct_marketing
-
     def covers(self, event: str) -> bool:
         """Whether the purpose covers an event of this name."""
         return self.events == "*" or event in self.events

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
@@ -102,16 +101,6 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
         schemas |= definitions["$defs"]
         app.openapi_schema = document
     return app.openapi_schema
-
-
-def route_names(app: FastAPI) -> list[tuple[str, str]]:
-    """(method, path) of every documented route."""
-    return sorted(
-        (method, route.path)
-        for route in app.routes
-        if isinstance(route, APIRoute) and route.include_in_schema
-        for method in route.methods or ()
-    )
 
 
 def _ingest(rooms: Rooms) -> Ingest:

@@ -145,7 +145,8 @@ def test_the_log_is_checked_against_a_remembered_checkpoint(shell: Shell, tmp_pa
     copies = sorted((shell.home / "audit").glob("*/checkpoint"))
     remembered = tmp_path / "checkpoint.txt"
     remembered.write_text(copies[-1].read_text())
-    shell.run("source", "create", "another")
+    first = shell.json("source", "create", "another")["write_key"]
+    assert shell.json("source", "rotate", "another")["write_key"] not in ("", first)
     found = shell.json("audit", "check-log", "--from", str(remembered))
     assert found["is_sound"] is True
     assert "remembered" in " ".join(each["what"] for each in found["findings"])

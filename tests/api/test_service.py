@@ -175,7 +175,11 @@ def test_a_source_is_created_used_and_stopped(doors: Doors) -> None:
     doors.send({"type": "page", "anonymousId": "d1"}, key=made["write_key"])
     assert doors.post("admin", "/api/v1/sources", {"name": "web shop"}, 409)["code"] == "source_exists"
     assert made["write_key"] not in doors.call("admin", "GET", "/api/v1/sources").text
+    renewed = doors.post("admin", "/api/v1/sources/web shop/rotate", None, 200)["write_key"]
+    assert renewed != made["write_key"]
+    doors.send({"type": "page", "anonymousId": "d1"}, key=renewed)
     assert doors.call("admin", "POST", "/api/v1/sources/web shop/disable").status_code == 204
+    assert doors.call("admin", "POST", "/api/v1/sources/web shop/rotate").status_code == 404
     assert doors.call("admin", "POST", "/api/v1/sources/web shop/disable").status_code == 404
     assert (
         doors.post("admin", "/api/v1/sources", {"name": "x", "jurisdiction": "mars"}, 422)["code"]

@@ -58,6 +58,13 @@ class SourceList(BaseModel):
     sources: list[SourceShown]
 
 
+class WriteKeyShown(BaseModel):
+    """The new write key of a source."""
+
+    name: str
+    write_key: str
+
+
 class TokenGiven(Given):
     """Whose token, and what it allows."""
 
@@ -135,6 +142,12 @@ def create_source(given: SourceGiven, house: InHouse, caller: IsAdmin) -> NewSou
         actor=caller.actor,
     )
     return NewSourceShown(**_source(made.entry), write_key=made.write_key)
+
+
+@router.post("/sources/{name}/rotate", responses=problems(404), operation_id="rotate_write_key")
+def rotate_write_key(name: Annotated[Name, Path()], house: InHouse, caller: IsAdmin) -> WriteKeyShown:
+    """Give a source another write key, which is in this answer and nowhere else; the old one stops within seconds."""
+    return WriteKeyShown(name=name, write_key=access.replace_write_key(house, name, actor=caller.actor))
 
 
 @router.post("/sources/{name}/disable", responses=problems(404), operation_id="disable_source", status_code=204)

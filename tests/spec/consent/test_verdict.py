@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from cdp.consent.decide import covers, is_permitted, may_ask_from, permitted_bits
+from cdp.consent.decide import covers, is_permitted, may_ask_from
 from cdp.consent.model import ALWAYS, Facts, Reason, Record, Verdict
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
 from tests.spec.consent.acts import (
@@ -14,7 +14,6 @@ from tests.spec.consent.acts import (
     EU,
     INTEREST,
     MARKETING,
-    NOW,
     SALE,
     act,
     day,
@@ -293,18 +292,13 @@ class TestPersonsAndTheirState:
         assert verdict(grant(1), rule=rule, facts=facts) == Verdict(False, reason)
 
 
-class TestBits:
+class TestPeriods:
     def test_permitted_at_every_instant_from_occurred_to_received(self) -> None:
         found = Verdict(True, Reason.GRANTED, since=day(5), until=day(10))
         assert is_permitted(found, day(5), day(9))
         assert not is_permitted(found, day(4), day(9))
         assert not is_permitted(found, day(5), day(10))
         assert not is_permitted(Verdict(False, Reason.REFUSED), day(5), day(9))
-
-    def test_bits_are_the_sum_of_the_permitted_masks(self) -> None:
-        allowed = Verdict(True, Reason.GRANTED, since=day(1))
-        verdicts = {"a": allowed, "b": Verdict(False, Reason.REFUSED), "c": allowed}
-        assert permitted_bits(verdicts, {"a": 1, "b": 2, "c": 4}, day(2), NOW) == 5
 
 
 def test_a_new_purpose_starts_with_nobody_eligible() -> None:

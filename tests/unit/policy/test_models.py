@@ -82,14 +82,10 @@ def test_other_bases_than_consent_cover_what_they_list_and_end_only_by_a_no() ->
     assert contract.covers("Order Completed")
     assert not contract.covers("page")
     assert contract.needs_unique_identifier
-    assert not contract.can_be_objected_to
     assert contract.consent_model(["eu"]) is ConsentModel.OPT_OUT
     interests = purpose(legal_basis=LegalBasis.LEGITIMATE_INTERESTS, model={}, assessment="LIA-1")
     assert interests.covers("anything")
-    assert interests.can_be_objected_to
     assert not interests.needs_unique_identifier
-    assert purpose(direct_marketing=True).can_be_objected_to
-    assert not purpose().can_be_objected_to
 
 
 @pytest.mark.parametrize(
@@ -247,10 +243,6 @@ def test_unknown_events_are_of_the_unknown_class_and_category() -> None:
     assert policy.events.class_of("never heard of") == "browsing"
     assert policy.events.category_of("never heard of") == "user.behavior"
     assert policy.events.class_of("Order Completed") == "transactions"
-    assert [each.key for each in policy.purposes_covering("never heard of")] == [
-        "analytics", "personalization", "email_marketing",
-    ]  # fmt: skip
-    assert "advertising" not in [each.key for each in policy.purposes_covering("Order Completed")]
 
 
 def test_includes_are_written_out_and_an_own_property_wins() -> None:
