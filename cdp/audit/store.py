@@ -10,7 +10,7 @@ from cdp.audit.fact import SALT_BYTES, commitment, commitment_to, entry_body
 from cdp.audit.merkle import inclusion_spans, prove
 from cdp.audit.store_tree import node_reader, signed_head, tree_of
 from cdp.audit.verify import Receipt, receipt_document
-from cdp.kit.canonical import canonical_json
+from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.db import Transaction
 from cdp.kit.ids import random_bytes
 
@@ -147,12 +147,15 @@ def receipt_file(tx: Transaction, entry_id: int, public_key: bytes) -> dict[str,
 
 
 def check_facts(tx: Transaction, *, since: datetime | None = None, until: datetime | None = None) -> FactCheck:
-    """Hold every stored fact of a period against its leaf, so that figures computed from facts can be believed."""
+    """Hold every stored fact of a period against its leaf, so that figures computed from facts can be believed.
+
+    The kind and the instant by which facts are found must be those that the leaf commits to.
+    """
     checked, after, altered = 0, 0, list[int]()
     while True:
         rows = tx.bulk(
             """
-            SELECT fact.entry_id, fact.body, fact.salt, entry.commitment
+            SELECT fact.entry_id, fact.body, fact.salt, entry.commitment, fact.kind, fact.recorded_at, entry.recorded_at
             FROM audit.fact JOIN audit.entry USING (entry_id)
             WHERE fact.entry_id > %(after)s
               AND fact.recorded_at >= coalesce(%(since)s::timestamptz, '-infinity')
@@ -162,11 +165,18 @@ def check_facts(tx: Transaction, *, since: datetime | None = None, until: dateti
             """,
             {"after": after, "since": since, "until": until, "limit": _CHECKED_AT_ONCE},
         )
-        altered += [entry_id for entry_id, body, salt, leaf in rows if commitment(salt, body) != leaf]
+        altered += [row[0] for row in rows if not _is_as_logged(*row[1:])]
         checked += len(rows)
         if len(rows) < _CHECKED_AT_ONCE:
             return FactCheck(checked, tuple(altered))
         after = rows[-1][0]
+
+
+def _is_as_logged(
+    body: Mapping[str, Any], salt: bytes, leaf: bytes, kind: str, recorded_at: datetime, placed_at: datetime
+) -> bool:
+    told = (body.get("kind"), body.get("at"), body.get("at"))
+    return commitment(salt, body) == leaf and told == (kind, instant_text(recorded_at), instant_text(placed_at))
 
 
 def erase_salts(tx: Transaction, records: Sequence[str]) -> int:

@@ -1,19 +1,22 @@
-"""The journey of checking the log: its leaves against its signed head, its facts against its leaves, its copy, its past."""
+"""The journey of checking the log: leaves, tiles and signed heads of every tree, facts against leaves, the copy, the past."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
-from cdp.audit import store, store_tree
+from cdp.audit import store, store_check, store_tree
 from cdp.audit.checkpoint import Checkpoint, Malformed, parse_checkpoint, parse_note
 from cdp.audit.sequencer import Log
-from cdp.audit.store_tree import SignedHead
+from cdp.audit.store_check import TreeCheck
+from cdp.audit.store_tree import SignedHead, Tree
 from cdp.audit.verify import Refused, verify_growth, verify_leaves, verify_note
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.vault.sign import is_signed
 
 _CHUNK_ENTRIES: Final = 10_000
+_NAMED_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +48,91 @@ def check_log(database: Database, log: Log, remembered: str | None = None) -> Lo
         head = store_tree.signed_head(tx)
         if head is None:
             raise Fault("log_empty", "The log has no checkpoint yet", "Nothing was signed so far.", status=404)
-        checkpoint = verify_note(head.note, [log.vkey(_origin(head))], is_signed)
-        if isinstance(checkpoint, Refused):
-            return LogCheck(
-                _origin(head), head.size, log.vkey(_origin(head)).text(), (_finding("signature", checkpoint),)
-            )
-        findings = [
-            Finding("the signature under the checkpoint"),
-            _finding(
-                f"{checkpoint.size:,} leaves against the signed root", verify_leaves(_leaves(tx, head), checkpoint)
-            ),
-            _facts(tx),
-            _copy(log, head),
-        ]
+        findings: list[Finding] = []
+        for tree in store_check.trees(tx):
+            findings += _tree(tx, log, tree, is_newest=tree.tree_id == head.tree_id)
+        findings.append(_facts(tx))
         if remembered is not None:
-            findings.append(_past(tx, log, head, checkpoint, remembered))
-    return LogCheck(checkpoint.origin, checkpoint.size, log.vkey(checkpoint.origin).text(), tuple(findings))
+            findings.append(_past(tx, log, remembered))
+    origin = _origin(head)
+    return LogCheck(origin, head.size, log.vkey(origin).text(), tuple(findings))
+
+
+def _tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[Finding]:
+    """What is to be said of one tree; those that do not grow any more are checked as the one that does."""
+    heads = store_check.heads(tx, tree.tree_id)
+    name = "" if is_newest else f" of the former log {tree.origin}"
+    signed = Finding(f"{len(heads):,} signed checkpoints{name}", _unsigned(log, tree, heads))
+    if not heads:
+        return [signed]
+    found = store_check.check_tree(tx, tree.tree_id, heads)
+    last = heads[-1]
+    return [
+        signed,
+        Finding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
+        Finding(f"the tiles{name} that others are served", _wrong_tiles(found)),
+        Finding(f"the copy{name} outside the database", _in_words(lambda: _wrong_copy(tx, log, tree, last))),
+    ]
+
+
+def _unsigned(log: Log, tree: Tree, heads: list[SignedHead]) -> str | None:
+    """What is wrong with the signatures of a tree's heads, or with what is stored beside them."""
+    if not heads:
+        return "It has none."
+    for head in heads:
+        checkpoint = verify_note(head.note, [log.vkey(tree.origin)], is_signed)
+        if isinstance(checkpoint, Refused):
+            return f"At {head.size:,} leaves: {checkpoint.detail}"
+        if (checkpoint.origin, checkpoint.size, checkpoint.root) != (tree.origin, head.size, head.root):
+            return f"At {head.size:,} leaves: what is stored beside the note is not what was signed."
+    return None
+
+
+def _wrong_leaves(tree: Tree, found: TreeCheck, last: SignedHead) -> str | None:
+    if found.leaves != last.size:
+        return f"Leaves were taken away: only {found.leaves:,} are there in a row."
+    if found.wrong_roots:
+        sizes = ", ".join(f"{size:,}" for size in found.wrong_roots[:_NAMED_MAX])
+        return f"The leaves do not give the root that was signed at {sizes} leaves."
+    if found.beyond or tree.size != last.size:
+        return f"{found.beyond:,} leaves have a place that no checkpoint covers, or the tree says another size."
+    return None
+
+
+def _wrong_tiles(found: TreeCheck) -> str | None:
+    if found.wrong_tiles:
+        named = ", ".join(f"{each.level}/{each.number}" for each in found.wrong_tiles[:_NAMED_MAX])
+        return f"{len(found.wrong_tiles)} are missing or not what the leaves give: {named}."
+    if found.tiles_left_over:
+        return f"{found.tiles_left_over} belong to no leaf."
+    return None
+
+
+def _wrong_copy(tx: Transaction, log: Log, tree: Tree, head: SignedHead) -> str | None:
+    copied = log.mirror.head(tree.tree_id)
+    if copied is None or copied.checkpoint.size < head.size:
+        return "It ends before the database does; the next signature brings it up to date."
+    signed = verify_note(copied.note, [log.vkey(tree.origin)], is_signed)
+    if isinstance(signed, Refused):
+        return signed.detail
+    entries = log.mirror.entries(tree.tree_id, 0, signed.size)
+    refused = verify_leaves(entries, signed)
+    if refused is not None:
+        return refused.detail
+    both = zip_longest(_leaves(tx, head), log.mirror.entries(tree.tree_id, 0, head.size))
+    return None if all(stored == kept for stored, kept in both) else "It holds other leaves than the database."
+
+
+def _in_words(check: Callable[[], str | None]) -> str | None:
+    """What a check found; a copy that cannot even be read is wrong as well."""
+    try:
+        return check()
+    except Fault as fault:
+        return fault.detail
 
 
 def _origin(head: SignedHead) -> str:
     return head.note.partition("\n")[0]
-
-
-def _finding(what: str, refused: Refused | None) -> Finding:
-    return Finding(what, None if refused is None else refused.detail)
 
 
 def _leaves(tx: Transaction, head: SignedHead) -> Iterator[bytes]:
@@ -81,21 +145,12 @@ def _facts(tx: Transaction) -> Finding:
     what = f"{checked.checked:,} facts against their leaves"
     if not checked.altered:
         return Finding(what)
-    return Finding(
-        what, f"{len(checked.altered)} facts were altered after they were logged: entries {checked.altered[:10]}"
-    )
+    named = ", ".join(map(str, checked.altered[:_NAMED_MAX]))
+    return Finding(what, f"{len(checked.altered)} facts were altered after they were logged: entries {named}.")
 
 
-def _copy(log: Log, head: SignedHead) -> Finding:
-    what = "the copy outside the database"
-    copied = log.mirror.head(head.tree_id)
-    if copied is None or copied.checkpoint.size < head.size:
-        return Finding(what, "It ends before the database does; the next signature brings it up to date.")
-    entries = log.mirror.entries(head.tree_id, 0, copied.checkpoint.size)
-    return _finding(what, verify_leaves(entries, copied.checkpoint))
-
-
-def _past(tx: Transaction, log: Log, head: SignedHead, now: Checkpoint, remembered: str) -> Finding:
+def _past(tx: Transaction, log: Log, remembered: str) -> Finding:
+    """Whether the log begins with the remembered checkpoint; one of a former log is held against that log."""
     what = "the remembered checkpoint"
     try:
         old = parse_checkpoint(parse_note(remembered).text)
@@ -105,10 +160,16 @@ def _past(tx: Transaction, log: Log, head: SignedHead, now: Checkpoint, remember
         ) from None
     signed = verify_note(remembered, [log.vkey(old.origin)], is_signed)
     if isinstance(signed, Refused):
-        return _finding(what, signed)
-    if old.origin != now.origin or old.size > now.size:
-        return _finding(what, verify_growth(old, now, ()))
-    if old.size == 0:
-        return Finding(what)
-    proof = store_tree.consistency_proof(tx, head.tree_id, old.size, now.size)
-    return _finding(what, verify_growth(old, now, proof))
+        return Finding(what, signed.detail)
+    tree = next((each for each in store_check.trees(tx) if each.origin == old.origin), None)
+    head = store_tree.signed_head(tx) if tree is None else store_tree.signed_head(tx, tree.tree_id)
+    if head is None:
+        return Finding(what, "Its log has no checkpoint here.")
+    now = Checkpoint(_origin(head), head.size, head.root)
+    is_comparable = old.origin == now.origin and 0 < old.size <= now.size
+    try:
+        proof = store_tree.consistency_proof(tx, head.tree_id, old.size, now.size) if is_comparable else []
+    except KeyError:
+        return Finding(what, "Tiles are missing, so that nothing proves it to be the beginning of this log.")
+    refused = verify_growth(old, now, proof)
+    return Finding(what, None if refused is None else refused.detail)

@@ -14,6 +14,7 @@ from cdp.audit.store import Entry
 from cdp.audit.store_lag import backlog, counts_by_kind
 from cdp.audit.store_tree import newest_tree, served_tile, signed_head
 from cdp.audit.tile import parse_tile_path
+from cdp.flows.audit_requests import differing
 from cdp.flows.desk import Desk
 from cdp.flows.house import House
 from cdp.kit.canonical import instant_text
@@ -39,7 +40,11 @@ class RequestFigures:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the log says about a period. `altered` are entries whose fact does not match its leaf any more: there must be none."""
+    """What the log says about a period.
+
+    `altered` are entries whose fact does not match its leaf any more, `differing` the requests whose stored state is
+    not what the facts tell: there must be none of either.
+    """
 
     since: datetime | None
     until: datetime | None
@@ -47,6 +52,7 @@ class Report:
     facts_checked: int
     altered: tuple[int, ...]
     requests: RequestFigures
+    differing: tuple[str, ...]
     policies: tuple[Mapping[str, str], ...]
     tree_size: int
     waiting: int
@@ -92,6 +98,7 @@ def report(desk: Desk, now: datetime, *, since: datetime | None, until: datetime
             facts_checked=check.checked,
             altered=check.altered,
             requests=_figures(tx, since, until, now),
+            differing=differing(tx, desk.policy.retention.requests, now),
             policies=_policies(tx),
             tree_size=0 if head is None else head.size,
             waiting=waiting.leaves,

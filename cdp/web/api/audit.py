@@ -47,7 +47,8 @@ class RequestFiguresShown(BaseModel):
 
 
 class ReportShown(BaseModel):
-    """Figures of a period. `altered` lists entries whose fact no longer matches its leaf: there must be none."""
+    """Figures of a period. `altered` lists entries whose fact no longer matches its leaf, `differing` requests that are
+    stored otherwise than the log tells: there must be none."""
 
     since: datetime | None
     until: datetime | None
@@ -55,6 +56,7 @@ class ReportShown(BaseModel):
     facts_checked: int
     altered: list[int]
     requests: RequestFiguresShown
+    differing: list[str]
     policies: list[dict[str, str]]
     tree_size: int
     waiting: int
@@ -111,6 +113,7 @@ def report(
             open_overdue=figures.open_overdue,
             median_days=figures.median_days,
         ),
+        differing=list(told.differing),
         policies=[dict(each) for each in told.policies],
         tree_size=told.tree_size,
         waiting=told.waiting,
