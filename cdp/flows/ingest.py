@@ -70,31 +70,35 @@ class Ingest:
         nothing of the batch was stored.
         """
         with self._turn, collector_paused():
-            now = self._clock.now()
-            works = self._read(messages)
-            ensure_partitions(
-                self._database,
-                months_needed(
-                    (work.classified.retention_class, work.message.occurred_at)
-                    for work in works.values()
-                    if work.outcome is None
-                ),
+            return self._landed(messages, also)
+
+    def _landed(self, messages: Sequence[Message | Invalid], also: Also | None) -> list[Outcome]:
+        """Read, judge and write. What that makes is gone when this returns, before anything collects garbage again."""
+        now = self._clock.now()
+        works = self._read(messages)
+        ensure_partitions(
+            self._database,
+            months_needed(
+                (work.classified.retention_class, work.message.occurred_at)
+                for work in works.values()
+                if work.outcome is None
+            ),
+        )
+        with self._database.transaction() as tx:
+            version = self._judge(tx, list(works.values()))
+            invalid: Counter[tuple[SourceId, str]] = Counter(
+                (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
             )
-            with self._database.transaction() as tx:
-                version = self._judge(tx, list(works.values()))
-                invalid: Counter[tuple[SourceId, str]] = Counter(
-                    (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
-                )
-                states = account(tx, list(works.values()), invalid, now)
-                outcomes = [
-                    Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else _outcome(works[place])
-                    for place, each in enumerate(messages)
-                ]
-                audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
-                if also is not None:
-                    also(tx, outcomes)
-            self._version = version
-            return outcomes
+            states = account(tx, list(works.values()), invalid, now)
+            outcomes = [
+                Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else _outcome(works[place])
+                for place, each in enumerate(messages)
+            ]
+            audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
+            if also is not None:
+                also(tx, outcomes)
+        self._version = version
+        return outcomes
 
     def _read(self, messages: Sequence[Message | Invalid]) -> dict[int, Work]:
         now = self._clock.now()

@@ -112,7 +112,8 @@ class Transaction:
 
     def committed(self) -> None:
         """To be called once the transaction is on disk."""
-        for call in self._afterwards:
+        calls, self._afterwards = self._afterwards, []  # they hold what holds this, and only a collection would end that
+        for call in calls:
             call()
 
     @contextmanager
