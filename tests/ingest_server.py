@@ -18,6 +18,7 @@ from cdp.web.batcher import Batcher, Limits
 from cdp.web.ingest import Front, IngestDoor
 from cdp.web.landing import Takes
 from cdp.web.sources import SourceDirectory
+from tests.waits import PATIENCE_SECONDS, until
 
 
 def a_source(number: int, name: str, kind: SourceKind = SourceKind.BROWSER, bytes_max: int = 500 * 1024) -> Source:
@@ -59,6 +60,7 @@ class Running:
     url: str
     door: IngestDoor
     batcher: Batcher
+    is_closing: Callable[[], bool]
 
 
 @contextmanager
@@ -87,13 +89,13 @@ def open_door(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            while not server.started:
-                assert thread.is_alive(), "the server did not start"
-                threading.Event().wait(0.01)
-            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", door, batcher)
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the server did not start"
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield Running(url, door, batcher, lambda: server.should_exit)
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive(), "the server did not stop"
 
 

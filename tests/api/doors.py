@@ -19,6 +19,7 @@ from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.web.app import create_app
+from tests.waits import PATIENCE_SECONDS, until
 
 ADA = {"type": "email", "value": "ada@example.com"}
 
@@ -93,7 +94,7 @@ def open_doors(database: Database, home: Path, policy: Policy) -> Iterator[Doors
         ).write_key
         for kind in (SourceKind.SERVER, SourceKind.BROWSER)
     ]
-    with running(create_app(Current(rooms))) as url, httpx.Client(base_url=url, timeout=30) as client:
+    with running(create_app(Current(rooms))) as url, httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
         yield Doors(url, client, rooms, tokens, *keys)
 
 
@@ -116,11 +117,10 @@ def running(app: Any) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            while not server.started:
-                assert thread.is_alive(), "the server did not start"
-                threading.Event().wait(0.01)
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the server did not start"
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE_SECONDS)
             assert not thread.is_alive(), "the server did not stop"

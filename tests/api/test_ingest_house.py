@@ -19,6 +19,7 @@ from cdp.kit.db import Database
 from cdp.vault.strongroom import Item
 from tests.ingest_house import Door, open_house_door
 from tests.policies import permit_all, shipped
+from tests.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -34,7 +35,7 @@ def door(database: Database, tmp_path: Path) -> Iterator[Door]:
 
 @pytest.fixture
 def client(door: Door) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=60) as client:
+    with httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -85,7 +86,7 @@ def test_all_given_times_are_kept(door: Door, client: httpx.Client) -> None:
 
 def test_copies_that_arrive_at_once_count_once(door: Door) -> None:
     def post(_number: int) -> int:
-        with httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}) as client:
+        with httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client:
             return client.post("/v1/track", json=track(messageId="m")).status_code
 
     with ThreadPoolExecutor(8) as pool:
@@ -110,12 +111,13 @@ def test_ids_of_different_sources_are_different_messages(door: Door, client: htt
 
 def test_duplicates_are_known_after_a_restart(database: Database, tmp_path: Path) -> None:
     clock = TestClock(NOW)
-    with open_house_door(database, permit_all(), tmp_path, KEYS, clock=clock) as door, httpx.Client() as client:
-        client.post(f"{door.url}/v1/track", json=track(messageId="m"), headers={"x-write-key": "wk"})
-    with open_house_door(database, permit_all(), tmp_path, {"wk3": SourceKind.SERVER}, clock=clock) as door:
-        with httpx.Client(headers={"x-write-key": "wk"}) as client:
-            client.post(f"{door.url}/v1/track", json=track(messageId="m"))
-        assert door.accounted() == {"stored": 1, "duplicate": 1}
+    for keys in (KEYS, {"wk3": SourceKind.SERVER}):
+        with (
+            open_house_door(database, permit_all(), tmp_path, keys, clock=clock) as door,
+            httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
+        ):
+            send(client, track(messageId="m"))
+    assert door.accounted() == {"stored": 1, "duplicate": 1}
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -169,7 +171,7 @@ def test_a_client_cannot_grant_itself_anything(database: Database, tmp_path: Pat
     claims = {"consent": {"analytics": True}, "permitted": True, "bits": 63, "suppressed": False, "jurisdiction": "us"}
     with (
         open_house_door(database, shipped(), tmp_path, {"wk": SourceKind.BROWSER}) as door,
-        httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}) as client,
+        httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
     ):
         send(
             client,
@@ -241,7 +243,7 @@ def test_nothing_a_client_sends_is_poison(database: Database, tmp_path: Path, se
     chance = random.Random(seed)
     with (
         open_house_door(database, policy(), tmp_path, KEYS, clock=TestClock(NOW)) as door,
-        httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=60) as client,
+        httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
     ):
         sent = 0
         for _ in range(6):

@@ -15,6 +15,7 @@ import pytest
 from cdp.flows.message import Message
 from cdp.kit.clock import TestClock
 from tests.ingest_server import Recorder, Running, a_source, directory_with, open_door
+from tests.waits import PATIENCE_SECONDS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUCCESS = {"success": True}
@@ -38,7 +39,7 @@ def running(recorder: Recorder) -> Iterator[Running]:
 @pytest.fixture
 def client(running: Running, recorder: Recorder) -> Iterator[httpx.Client]:
     recorder.batches.clear()
-    with httpx.Client(base_url=running.url) as client:
+    with httpx.Client(base_url=running.url, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 

@@ -20,6 +20,7 @@ from cdp.web.app import describe, openapi_of
 from cdp.web.errors import PROBLEM_TYPE
 from tests.api.doors import Doors
 from tests.api.test_roles import PUBLIC, TABLE
+from tests.waits import PATIENCE_SECONDS
 
 ROLE_OF = {(method, path): sorted(roles)[-1] for method, path, _, roles in TABLE}
 EXAMPLES = 5
@@ -74,7 +75,7 @@ def test_the_service_answers_as_the_document_says(lived_in: Doors, name: str, mo
         suppress_health_check=list(HealthCheck),
     )
     def holds(case: Any) -> None:
-        case.call_and_validate(base_url=lived_in.url, headers=headers, checks=CHECKS, timeout=30)
+        case.call_and_validate(base_url=lived_in.url, headers=headers, checks=CHECKS, timeout=PATIENCE_SECONDS)
 
     holds()
 

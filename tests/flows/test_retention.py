@@ -20,6 +20,7 @@ from cdp.vault.strongroom import Item
 from tests.flows.desks import ADA, Office, open_office
 from tests.flows.people import NOON
 from tests.policies import changed, permit_all
+from tests.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -188,11 +189,11 @@ def test_a_busy_month_is_postponed(office: Office) -> None:
         with office.desk.database.transaction() as tx:
             tx.bulk("SELECT count(*) FROM behavior.event")
             reading.set()
-            done.wait(30)
+            done.wait(PATIENCE_SECONDS)
 
     reader = threading.Thread(target=read)
     reader.start()
-    reading.wait(10)
+    assert reading.wait(PATIENCE_SECONDS)
     try:
         swept = run(office)
     finally:

@@ -12,6 +12,7 @@ from cdp.behavior.retention import Month, month_of
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from tests.behavior_stage import ORDER, VIEW, Stage, day, policy_with
+from tests.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -65,7 +66,7 @@ def test_making_a_partition_waits_for_no_writer(stage: Stage) -> None:
             target=store.ensure_partitions, args=(stage.database, {("transactions", Month(2025, 5))}), daemon=True
         )
         done.start()
-        done.join(timeout=10)
+        done.join(PATIENCE_SECONDS)
         assert not done.is_alive()
 
 

@@ -9,6 +9,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.strongroom import Vault, open_vault
+from tests.waits import PATIENCE_SECONDS, until_blocked
 
 pytestmark = pytest.mark.postgres
 
@@ -114,8 +115,9 @@ def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault
         vault.new_subject_keys(tx, ids)
         thread = threading.Thread(target=rotate)
         thread.start()
-        assert not begun.wait(0.5)
-    thread.join(20)
+        until_blocked(database)
+        assert not begun.is_set()
+    thread.join(PATIENCE_SECONDS)
 
     assert begun.is_set()
     with database.transaction() as tx:
@@ -136,8 +138,9 @@ def test_a_writer_that_waited_for_a_rotation_hangs_its_keys_on_the_new_epoch(vau
         rotating.begin_epoch(tx, NOW)
         thread = threading.Thread(target=write)
         thread.start()
-        assert not done.wait(0.5)
-    thread.join(20)
+        until_blocked(database)
+        assert not done.is_set()
+    thread.join(PATIENCE_SECONDS)
 
     assert done.is_set()
     with database.transaction() as tx:
@@ -162,8 +165,9 @@ def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open
         vault.rewrap(tx, after=0, limit=10)
         thread = threading.Thread(target=rotate)
         thread.start()
-        assert not begun.wait(0.5)
-    thread.join(20)
+        until_blocked(database)
+        assert not begun.is_set()
+    thread.join(PATIENCE_SECONDS)
 
     with database.transaction() as tx:
         with pytest.raises(Fault, match="epoch_in_use"):
