@@ -11,6 +11,7 @@ from cdp.flows.desk import Desk, find_person, values_by_id
 from cdp.flows.export_rows import Words, numbers_in, shown_rows
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
+from cdp.policy.jurisdictions import Right
 from cdp.policy.model import Policy
 from cdp.rights import execute, store_export
 from cdp.rights.archive import Archive, archive
@@ -18,6 +19,16 @@ from cdp.rights.model import Request, Scope
 from cdp.rights.plan import Section, export_plan
 
 FORMAT: Final = "cdp/export@v1"
+RIGHTS: Final[Mapping[Right, str]] = {
+    Right.ACCESS: "To see what is held about you: this archive.",
+    Right.PORTABILITY: "To take it elsewhere: the file for machines in this archive.",
+    Right.ERASURE: "To have it erased, and to get a receipt that anybody can check.",
+    Right.RECTIFICATION: "To have corrected what is wrong.",
+    Right.RESTRICTION: "To have it kept but not used while a question is open.",
+    Right.OBJECTION: "To object to a use that rests on our interests, and always to advertising.",
+    Right.OPT_OUT: "To stop that it is sold or shared.",
+    Right.LIMIT: "To limit what sensitive data is used for.",
+}
 
 Rows = list[Mapping[str, Any]]
 
@@ -43,6 +54,8 @@ def document_of(tx: Transaction, desk: Desk, request: Request, now: datetime) ->
         "retention": _retention(desk.policy),
         "sources": _sources(words, found),
         "recipients": _recipients(desk.policy, found),
+        "your_rights": _rights(desk.policy, request.regime),
+        "complain_to": _authority(desk.policy, request.regime),
         "held_but_not_shown": _not_shown(plan, len(person.reach.waiting)),
         "data": {section.table: shown_rows(words, section, found[section.table]) for section in plan},
     }
@@ -69,6 +82,18 @@ def _purposes(policy: Policy) -> Rows:
         {"purpose": each.key, "name": each.name, "text": each.text, "legal_basis": each.legal_basis.value}
         for each in policy.purposes.values()
     ]
+
+
+def _rights(policy: Policy, regime: str) -> Rows:
+    """What the regime of the request lets a person ask for (GDPR Art. 15(1)(e) and (f), CCPA § 7024)."""
+    found = policy.jurisdictions.regimes.get(regime)
+    return [{"right": each.value, "text": RIGHTS[each]} for each in (found.rights if found else Right)]
+
+
+def _authority(policy: Policy, regime: str) -> str:
+    """Where the person may complain; empty when the regime has left the policy since the request came in."""
+    found = policy.jurisdictions.regimes.get(regime)
+    return found.authority if found else ""
 
 
 def _retention(policy: Policy) -> Rows:

@@ -14,6 +14,7 @@ from cdp.behavior.store import trait_row
 from cdp.behavior.store_events import revived
 from cdp.flows.desk import named_row
 from cdp.kit.canonical import instant_text
+from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
 from cdp.policy.model import Policy
 from cdp.rights.plan import Section
@@ -175,6 +176,8 @@ def _finished(words: Words, section: Section, row: Row, values: dict[str, Any]) 
         return values | {"value": shown["plain"] if row["plain"] is not None else shown["value"]}
     if row.get("identifier_id") in words.identifiers and section.table != "identity.identifier":
         values = {"identifier": dict(words.identifiers[row["identifier_id"]])} | values
+    if "request_id" in row:
+        values["id"] = encode_id("req", row["request_id"])
     if section.table.startswith("segments."):
         values["because"] = words.segments.get((row["key"], row["version"]))
     return values

@@ -1,6 +1,8 @@
 """An access export: complete, exclusive, readable, and gone in time."""
 
+import html
 import json
+import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -114,6 +116,29 @@ def test_the_page_can_be_read_and_runs_nothing(office: Office) -> None:
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert "ada" not in archive.name
+
+
+def words_in(value: Any) -> list[str]:
+    """Every scalar below a value, as text."""
+    if isinstance(value, dict):
+        return [word for inner in value.values() for word in words_in(inner)]
+    if isinstance(value, list):
+        return [word for inner in value for word in words_in(inner)]
+    return [] if value is None or isinstance(value, bool) or str(value) == "" else [str(value)]
+
+
+def test_the_page_holds_all_that_the_file_for_machines_holds(office: Office) -> None:
+    office.town.send(BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": 3}})
+    request = office.ask("access", ("user_id", "ada"))
+    archive = subject_request.export(office.desk, request.request_id, office.town.clock.now())
+    with zipfile.ZipFile(BytesIO(archive.content)) as file:
+        page, data = html.unescape(file.read("page.html").decode()), json.loads(file.read("data.json"))
+    shown = [word for word in words_in(data) if not re.match(r"\d{4}-\d\d-\d\dT", word) and word != data["format"]]
+    missing = {word for word in shown if word not in page and word.replace("_", " ") not in page}
+    assert missing == set()
+    assert {each["right"] for each in data["your_rights"]} >= {"erasure", "rectification", "restriction", "objection"}
+    assert data["complain_to"] in page
+    assert data["data"]["rights.request"][0]["id"] == data["request"]["id"]
 
 
 class TestWhen:
