@@ -17,7 +17,7 @@ from cdp.audit.store_tree import thin_heads
 from cdp.behavior.store_computed import move_landmarks
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
-from cdp.flows import segments
+from cdp.flows import memberships, segments
 from cdp.flows.computed import check_sample, follow_definitions
 from cdp.flows.consent import end_grants, recompute_everybody
 from cdp.flows.opening import Current, sequence_all
@@ -33,6 +33,7 @@ _SILENT_SECONDS_MAX: Final = 60.0
 _PAUSE_SECONDS_MAX: Final = 5.0
 _ROWS_MAX: Final = 20_000
 _SEGMENTS_SECONDS_MAX: Final = 600.0
+_PAUSE_FACTOR: Final = 4.0
 _log = logging.getLogger(__name__)
 
 
@@ -135,6 +136,7 @@ def worker_of(current: Current) -> Worker:
             Task("policy", 2, lambda: _follow_policy(current), is_vital=True),
             Task("consent-expiry", 5, lambda: _end_grants(current)),
             Task("withdrawals", 5, lambda: _clear_withdrawn(current)),
+            Task("memberships", 0.1, lambda: _follow_marks(current)),
             Task("segments", 15, _SegmentWatch(current).turn),
             Task("retention", 3600, lambda: _sweep(current)),
             Task("scrub", 3600, lambda: _scrub(current)),
@@ -164,14 +166,22 @@ class _KeyWatch:
 
 
 class _SegmentWatch:
-    """Refreshes every segment when something came or changed since the last time, and every ten minutes: time moves people."""
+    """Refreshes every segment when something came or changed since the last time, and every ten minutes: time moves people.
+
+    What ingest and consents touch is followed at once; this look at everybody finds the rest, and pauses four times as
+    long as it took.
+    """
 
     def __init__(self, current: Current) -> None:
         self._current = current
         self._seen: tuple[int, int] | None = None
         self._at = float("-inf")
+        self._rests_until = float("-inf")
 
     def turn(self) -> None:
+        began_at = time.monotonic()
+        if began_at < self._rests_until:
+            return
         house = self._current.rooms.house
         with house.database.transaction(read_only=True) as tx:
             generation = identity_store.generation(tx)
@@ -180,10 +190,17 @@ class _SegmentWatch:
             return
         for segment in segments.every(house):
             try:
-                segments.refresh(house, segment.key)
+                memberships.refresh(house, segment.key)
             except Fault as fault:
                 _log.warning("segment_not_refreshed", extra={"segment": segment.key, "code": fault.code})
         self._seen, self._at = seen, time.monotonic()
+        self._rests_until = self._at + _PAUSE_FACTOR * (self._at - began_at)
+
+
+def _follow_marks(current: Current) -> None:
+    house = current.rooms.house
+    while memberships.refresh_stale(house) >= memberships.STALE_MAX:
+        pass
 
 
 def _sign(current: Current) -> None:

@@ -6,6 +6,7 @@ import click
 
 from cdp.cli.frame import PAIR, command, identifier_of, opened, settings
 from cdp.cli.screen import Screen
+from cdp.flows import memberships
 from cdp.flows import segments as journeys
 from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
@@ -110,7 +111,7 @@ def preview(key: str | None, where: str | None, purpose: str | None, screen: Scr
 def members(key: str, limit: int, cursor: str | None, screen: Screen) -> None:
     """List who is in, by the marketer's pseudonyms. Withheld when there are too few; every reading is logged."""
     with opened() as rooms:
-        journeys.refresh(rooms.house, key)
+        memberships.refresh(rooms.house, key)
         page, size = journeys.members(rooms.house, key, after=cursor, limit=limit, actor="operator")
     screen.tell(
         {

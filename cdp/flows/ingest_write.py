@@ -1,7 +1,7 @@
 """Writing what a batch came to: identifiers, keys, anchors, links, evidence, records, verdicts and events."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -29,6 +29,7 @@ from cdp.identity.resolve import Proposal, Run
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
 from cdp.rights.replay_file import No
+from cdp.segments import store_stale
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.seal import Place
 from cdp.vault.strongroom import Item, Vault
@@ -89,10 +90,27 @@ class Writing:
         changed = self._write_consent(fresh)
         self._write_events(stored)
         self._follow(stored, changed)
+        store_stale.mark(self.tx, self._touched(stored))
+
+    def _touched(self, stored: Sequence[Work]) -> Iterator[tuple[int, str | None]]:
+        """The profiles whose memberships this batch can change, each with what came: an event by name, or anything."""
+        for born in (*self.judge.changed, *self.run.world.became):
+            yield self.profile_at(born), None
+            if born in self.scene.profile_of:
+                yield self.scene.profile_of[born], None
+        for work in stored:
+            if work.classified.plain_traits:
+                yield self._profile_of(work), None
+            elif work.classified.name is not None:
+                yield self._profile_of(work), work.classified.name
 
     def profile_at(self, born: int) -> int:
         """The profile that a birth means at the end of the batch."""
         return self.scene.profile_of[self.run.world.current(born)]
+
+    def _profile_of(self, work: Work) -> int:
+        world = self.run.world
+        return self.profile_at(world.landed.get(work.anchor_id, world.landing.get(work.anchor_id, 0)))
 
     def _name_profiles(self) -> list[store_map.NewProfile]:
         fresh = []
@@ -315,11 +333,7 @@ class Writing:
         }
         if others:
             refresh_verdicts(self.tx, self.vault, policy, others, self.now)
-        stating = {
-            self.profile_at(self.run.world.landed.get(work.anchor_id, self.run.world.landing.get(work.anchor_id, 0)))
-            for work in stored
-            if work.classified.plain_traits
-        }
+        stating = {self._profile_of(work) for work in stored if work.classified.plain_traits}
         if stating:
             project_traits(self.tx, policy, self.memory.masks, stating, self.now)
 

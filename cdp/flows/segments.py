@@ -1,4 +1,4 @@
-"""The journeys of segments: define, preview, refresh, read members, explain. Every reading of people is logged.
+"""The journeys of segments: define, preview, read members, explain. Every reading of people is logged.
 
 A text that is refused becomes the fault `segment_rejected` (422), which points at the character.
 """
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cdp.audit import store as audit_store
 from cdp.flows.house import House
+from cdp.flows.memberships import in_force, refresh_in, unknown_segment
 from cdp.flows.people import find_profile, unknown_profile
 from cdp.flows.verdicts import current_verdicts
 from cdp.identity import store as identity_store
@@ -24,7 +25,7 @@ from cdp.segments.catalogue import Catalogue, Definition
 from cdp.segments.check import check
 from cdp.segments.compile import Compiled, compile_segment, sql_text
 from cdp.segments.explain import Explanation, Standing, fields_of, purposes_of, standing
-from cdp.segments.model import Draft, MemberPage, Preview, Refresh, Rejection, Segment, SegmentKey, Size
+from cdp.segments.model import Draft, MemberPage, Preview, Rejection, Segment, SegmentKey, Size
 from cdp.segments.parse import parse
 from cdp.segments.printer import write
 
@@ -64,7 +65,7 @@ def define(house: House, draft: Draft, where: str, *, is_new: bool, actor: str) 
         catalogue = store.catalogue_of(tx, house.policy)
         condition = _checked(where, catalogue, draft.purpose, now, key=draft.key)
         saved = _save(tx, house.policy, draft, condition, now, actor)
-        _refresh(tx, house, saved, now)
+        refresh_in(tx, house, saved, now)
         found = store.find(tx, draft.key)
         assert found is not None
         return found
@@ -105,14 +106,14 @@ def every(house: House) -> list[Segment]:
 def find(house: House, key: str) -> Segment:
     """One segment in force. Raises the fault `unknown_segment` (404)."""
     with house.database.transaction(read_only=True) as tx:
-        return _found(tx, key)
+        return in_force(tx, key)
 
 
 def drop(house: House, key: str, *, actor: str) -> None:
     """Delete a segment with its memberships. Faults: `unknown_segment`, `segment_in_use` (409)."""
     with house.database.transaction() as tx:
         identity_store.lock_exclusive(tx)
-        _found(tx, key)
+        in_force(tx, key)
         others = sorted(
             other
             for other, definition in store.catalogue_of(tx, house.policy).segments.items()
@@ -155,7 +156,7 @@ def members(house: House, key: str, *, after: str | None, limit: int, actor: str
     """A page of members by marketer's pseudonym, and the size as it may be shown. Raises `unknown_segment`."""
     now = house.clock.now()
     with house.database.transaction() as tx:
-        segment = _found(tx, key)
+        segment = in_force(tx, key)
         catalogue = store.catalogue_of(tx, house.policy)
         purposes = _purposes(segment, catalogue)
         page = store_members.members(tx, segment, purposes, catalogue, now, after=after, limit=limit)
@@ -171,7 +172,7 @@ def explain(
     """What a segment asks; with a person, why that person is in or out. Faults: `unknown_segment`, `unknown_profile`."""
     now = house.clock.now()
     with house.database.transaction() as tx:
-        segment = _found(tx, key)
+        segment = in_force(tx, key)
         catalogue = store.catalogue_of(tx, house.policy)
         condition = _definition(segment, catalogue)
         compiled = _compiled(tx, condition, catalogue, segment.purpose, now)
@@ -196,40 +197,6 @@ def explain(
         return Explained(segment, told, stands, verdict.reason.value, records)
 
 
-def refresh(house: House, key: str) -> Refresh:
-    """Bring the stored membership of a segment up to date. Raises the fault `unknown_segment`."""
-    now = house.clock.now()
-    with house.database.transaction() as tx:
-        # An erasure must not run between the evaluation and the commit: it would leave a membership behind.
-        identity_store.lock_exclusive(tx)
-        return _refresh(tx, house, _found(tx, key), now)
-
-
-def unknown_segment() -> Fault:
-    """There is no segment under that key."""
-    return Fault("unknown_segment", "There is no such segment", "`cdp segment list` shows all.", status=404)
-
-
-def _refresh(tx: Transaction, house: House, segment: Segment, now: datetime) -> Refresh:
-    store.lock(tx, segment.key)
-    catalogue = store.catalogue_of(tx, house.policy)
-    condition = _definition(segment, catalogue)
-    if check(condition, catalogue, segment.purpose, key=segment.key):
-        raise Fault(
-            "segment_outdated",
-            "The segment does not fit the policy any more",
-            "The policy changed since it was defined. `cdp segment check` tells what is wrong with its text.",
-            status=409,
-        )
-    compiled = _compiled(tx, condition, catalogue, segment.purpose, now)
-    done = store_members.refresh(tx, segment, compiled, _purposes(segment, catalogue), now)
-    store.mark_refreshed(tx, [segment.key], now)
-    if done.entered or done.exited:
-        fact = {"kind": "segment.evaluated", "actor": "worker", "segment": segment.key, "version": segment.version}
-        audit_store.append(tx, fact | {"entered": done.entered, "left": done.exited}, now)
-    return done
-
-
 def _save(
     tx: Transaction, policy: Policy, draft: Draft, condition: ast.Condition, now: datetime, actor: str
 ) -> Segment:
@@ -248,13 +215,6 @@ def _log_definition(tx: Transaction, saved: Segment, actor: str, now: datetime) 
         "definition": sha256(saved.where.encode()).hex(),
     }
     audit_store.append(tx, fact, now)
-
-
-def _found(tx: Transaction, key: str) -> Segment:
-    segment = store.find(tx, key)
-    if segment is None:
-        raise unknown_segment()
-    return segment
 
 
 def _definition(segment: Segment, catalogue: Catalogue) -> ast.Condition:

@@ -19,6 +19,7 @@ from cdp.identity import store as identity_store
 from cdp.identity import store_seen
 from cdp.kit.db import Transaction
 from cdp.policy.model import Policy
+from cdp.segments import store_stale
 from cdp.vault.pseudonym import reader
 from cdp.vault.strongroom import Vault
 
@@ -98,7 +99,9 @@ def refresh_verdicts(
     """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
     verdicts = current_verdicts(tx, policy, profile_ids, now)
     outcome = put_in_force(tx, vault, verdicts, now, retired=retired)
-    follow(tx, policy, outcome.ended | outcome.begun, now)
+    changed = outcome.ended | outcome.begun
+    follow(tx, policy, changed, now)
+    store_stale.mark(tx, ((profile_id, None) for profile_id in {*(retired or ()), *(each for each, _ in changed)}))
     return outcome
 
 
@@ -115,6 +118,7 @@ def settle_map(
     outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now), now, retired=retired)
     everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
     follow(tx, policy, everything | outcome.ended | outcome.begun, now)
+    store_stale.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))
 
 
 def put_in_force(

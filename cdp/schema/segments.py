@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from cdp.schema.dictionary import impersonal, metadata, personal
 
 _OWN_ID = "a random id that means nothing outside this store"
+_MOMENTARY = "bookkeeping about the exported events, gone within moments"
 
 
 def _tie() -> dict[str, object]:
@@ -34,6 +35,17 @@ def _tie() -> dict[str, object]:
 
 def _fact(export: str) -> dict[str, object]:
     return personal(erase="delete", retention="memberships", export=export, category="segment", via="profile")
+
+
+def _mark() -> dict[str, object]:
+    return personal(
+        erase="delete",
+        retention="memberships",
+        export=None,
+        category="segment",
+        why_not_exported=_MOMENTARY,
+        via="profile",
+    )
 
 
 segment = Table(
@@ -96,4 +108,15 @@ membership_change = Table(
     Index(None, "key", "changed_at"),
     schema="segments",
     comment="Append-only: each entering and leaving, in the transaction that found it.",
+)
+
+stale = Table(
+    "stale",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_mark()),
+    Column("stale_id", BigInteger, Identity(always=True), primary_key=True, info=_mark()),
+    Column("event", Text, info=_mark()),
+    schema="segments",
+    comment="Profiles whose memberships are to be looked at again, for at most moments: after an event of this name, or, "
+    "without one, after anything. Marked in the transaction that changed something, deleted in the one that looked.",
 )

@@ -97,6 +97,11 @@ def names_in(condition: ast.Condition, catalogue: Catalogue) -> frozenset[tuple[
     return frozenset(_names(condition, catalogue, set()))
 
 
+def events_in(condition: ast.Condition, catalogue: Catalogue) -> frozenset[str]:
+    """The names of the events whose coming can change the answer, other segments' included."""
+    return frozenset(name for vocabulary, name in names_in(condition, catalogue) if vocabulary == EVENT_NAMES)
+
+
 def _names(condition: ast.Condition, catalogue: Catalogue, seen: set[str]) -> Iterator[tuple[str, str]]:
     for node in ast.walk(condition):
         match node:

@@ -4,7 +4,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, Select, bindparam, delete, exists, func, insert, literal, select, text, union_all, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -37,20 +51,6 @@ _REFUSED = text(
     ) AS left_out
     GROUP BY reason
     ORDER BY reason
-    """
-)
-
-_BEFORE_PERMITTED = text(
-    """
-    WITH stale AS (
-        DELETE FROM segments.membership AS old
-        USING consent.permitted AS permitted
-        WHERE old.key = :key AND permitted.profile_id = old.profile_id AND permitted.purpose = ANY(:purposes)
-          AND old.since < permitted.since
-        RETURNING old.profile_id, old.version
-    )
-    INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at)
-    SELECT DISTINCT profile_id, :key, version, 'exited', CAST(:now AS timestamptz) FROM stale
     """
 )
 
@@ -87,9 +87,31 @@ def refresh(
     `purposes` are those of the segment and of the segments it asks for. A membership from before the present
     permission ends first: it rested on what was withdrawn. Hold `store.lock` before. `only` is as compiled.
     """
-    stale = tx.run(_BEFORE_PERMITTED, {"key": segment.key, "purposes": list(purposes), "now": now})
+    outlived = tx.scalar(_end_outlived(segment, purposes, now, only))
     gone, entered = tx.all(_difference(segment, compiled.members, now, only))[0]
-    return Refresh(segment.key, entered, gone + stale)
+    return Refresh(segment.key, entered, gone + outlived)
+
+
+def changing(
+    tx: Transaction,
+    segment: Segment,
+    compiled: Compiled,
+    purposes: Sequence[str],
+    *,
+    only: Sequence[int] | None = None,
+) -> list[int]:
+    """The profiles, in order, that a refresh would let in or out or give another version; touches nothing.
+
+    `only` is as compiled.
+    """
+    found = compiled.members.cte("found")
+    mine = (membership.c.key == segment.key, *_among(only))
+    is_found = exists().where(found.c.profile_id == membership.c.profile_id)
+    is_renewed = membership.c.version != segment.version
+    moving = select(membership.c.profile_id).where(*mine, ~is_found | is_renewed | _is_outlived(purposes))
+    is_member = exists().where(*mine, membership.c.profile_id == found.c.profile_id)
+    arriving = select(found.c.profile_id).where(~is_member)
+    return sorted(row[0] for row in tx.all(union_all(moving, arriving)))
 
 
 def members(
@@ -193,6 +215,32 @@ def _holds(table: Any, now: datetime) -> tuple[Any, ...]:
     return table.c.since <= now, ends, membership.c.since >= table.c.since
 
 
+def _among(only: Sequence[int] | None) -> tuple[ColumnElement[bool], ...]:
+    if only is None:
+        return ()
+    return (membership.c.profile_id == bindparam("concerned", list(only), type_=ARRAY(BigInteger), unique=True).any_(),)
+
+
+def _is_outlived(purposes: Sequence[str]) -> ColumnElement[bool]:
+    return exists().where(
+        permitted.c.profile_id == membership.c.profile_id,
+        permitted.c.purpose.in_(list(purposes)),
+        permitted.c.since > membership.c.since,
+    )
+
+
+def _end_outlived(
+    segment: Segment, purposes: Sequence[str], now: datetime, only: Sequence[int] | None
+) -> Select[tuple[int]]:
+    """One statement: let those out whose membership is older than the present permission, and note it."""
+    old = delete(membership).where(membership.c.key == segment.key, _is_outlived(purposes), *_among(only))
+    gone = old.returning(membership.c.profile_id, membership.c.version).cte("outlived")
+    exits = select(gone.c.profile_id, literal(segment.key), gone.c.version, literal("exited"), literal(now))
+    columns = ["profile_id", "key", "version", "change", "changed_at"]
+    noted = insert(membership_change).from_select(columns, exits).returning(membership_change.c.change_id).cte("noted")
+    return select(select(func.count()).select_from(gone).scalar_subquery()).add_cte(noted)
+
+
 def _difference(
     segment: Segment, found_now: Select[tuple[int]], now: datetime, only: Sequence[int] | None
 ) -> Select[tuple[int, int]]:
@@ -200,10 +248,7 @@ def _difference(
     found = found_now.cte("found")
     is_found = exists().where(found.c.profile_id == membership.c.profile_id)
     mine = membership.c.key == segment.key
-    left = delete(membership).where(mine, ~is_found)
-    if only is not None:
-        ids = bindparam("concerned", list(only), type_=ARRAY(BigInteger))
-        left = left.where(membership.c.profile_id == ids.any_())
+    left = delete(membership).where(mine, ~is_found, *_among(only))
     gone = left.returning(membership.c.profile_id, membership.c.version).cte("gone")
     is_member = exists().where(mine, membership.c.profile_id == found.c.profile_id)
     arriving = select(found.c.profile_id, literal(segment.key), literal(segment.version), literal(now)).where(

@@ -620,6 +620,15 @@ CREATE TABLE segments.segment (
 
 COMMENT ON TABLE segments.segment IS 'Segments by key, each with one purpose; `version` names the definition in force.';
 
+CREATE TABLE segments.stale (
+	profile_id BIGINT NOT NULL, 
+	stale_id BIGINT GENERATED ALWAYS AS IDENTITY, 
+	event TEXT, 
+	CONSTRAINT stale_pkey PRIMARY KEY (profile_id, stale_id)
+);
+
+COMMENT ON TABLE segments.stale IS 'Profiles whose memberships are to be looked at again, for at most moments: after an event of this name, or, without one, after anything. Marked in the transaction that changed something, deleted in the one that looked.';
+
 CREATE TABLE vault.epoch (
 	epoch_id INTEGER NOT NULL, 
 	created_at TIMESTAMP WITH TIME ZONE NOT NULL, 

@@ -33,7 +33,7 @@ from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance, invent
 from cdp.demo.run import Play, prepare, run_demo, send_all, walk
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
-from cdp.flows import segments
+from cdp.flows import memberships
 from cdp.flows.opening import Rooms, visit
 from cdp.flows.people import open_identifiers
 from cdp.kit.config import Config, read_config
@@ -133,7 +133,7 @@ def lapsing_by_hand() -> set[str]:
 
 def members(rooms: Rooms) -> set[str]:
     """The user ids of the people who are in the segment now."""
-    segments.refresh(rooms.house, "lapsing_high_value")
+    memberships.refresh(rooms.house, "lapsing_high_value")
     with rooms.database.transaction(read_only=True) as tx:
         owned = tx.bulk(
             "SELECT l.identifier_id FROM segments.membership m JOIN identity.link l USING (profile_id) "

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cdp.flows import segments
+from cdp.flows import memberships
 from tests.api.doors import Doors
 
 PATH = "/api/v1/segments"
@@ -114,7 +114,7 @@ def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: Doors) -> 
     )
     after = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
     assert len(after) == len(before) - 1
-    assert segments.refresh(doors.rooms.house, "buyers").exited <= 1
+    assert memberships.refresh(doors.rooms.house, "buyers").exited <= 1
 
 
 def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: Doors) -> None:

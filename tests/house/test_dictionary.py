@@ -100,6 +100,7 @@ def fill(tx: Transaction, who: Scope) -> None:
             "segments.membership_change",
             {"profile_id": profile, "key": "s", "version": 1, "change": "entered", "changed_at": NOON},
         ),
+        ("segments.stale", {"profile_id": profile, "event": "Order Completed"}),
         (
             "destinations.outbox",
             {

@@ -1,0 +1,61 @@
+"""SQL of the marks that let memberships follow what happens: whom to look at again, and after which event."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cdp.kit.db import Transaction
+
+MARKS_MAX: Final = 10_000
+"""More than this at once, such as an import, is left to the next look at everybody."""
+
+_TURN: Final = 7_142_316_003
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """One mark; `event` is the name of what came, None where anything may have changed."""
+
+    profile_id: int
+    stale_id: int
+    event: str | None
+
+
+def mark(tx: Transaction, touched: Iterable[tuple[int, str | None]]) -> None:
+    """Mark profiles, each with the name of an event that came or with None, unless there is no segment; one statement."""
+    pairs = set(touched)
+    wholly = {profile_id for profile_id, event in pairs if event is None}
+    rows = [pair for pair in pairs if pair[1] is None or pair[0] not in wholly]
+    if rows and len(rows) <= MARKS_MAX:
+        tx.bulk(
+            """
+            INSERT INTO segments.stale (profile_id, event)
+            SELECT * FROM unnest(%(profiles)s::bigint[], %(events)s::text[])
+            WHERE EXISTS (SELECT FROM segments.segment)
+            """,
+            {"profiles": [profile_id for profile_id, _ in rows], "events": [event for _, event in rows]},
+        )
+
+
+def claim(tx: Transaction) -> bool:
+    """Become the only one who looks at marks until the transaction ends; False when somebody else does."""
+    return bool(tx.bulk("SELECT pg_try_advisory_xact_lock(%(turn)s)", {"turn": _TURN})[0][0])
+
+
+def marks(tx: Transaction, limit: int) -> list[Stale]:
+    """At most `limit` marks of committed changes."""
+    rows = tx.bulk("SELECT profile_id, stale_id, event FROM segments.stale LIMIT %(limit)s", {"limit": limit})
+    return [Stale(*row) for row in rows]
+
+
+def clear(tx: Transaction, seen: Sequence[Stale]) -> None:
+    """Delete marks that were looked at."""
+    if seen:
+        tx.bulk(
+            """
+            DELETE FROM segments.stale AS s
+            USING unnest(%(profiles)s::bigint[], %(ids)s::bigint[]) AS seen (profile_id, stale_id)
+            WHERE s.profile_id = seen.profile_id AND s.stale_id = seen.stale_id
+            """,
+            {"profiles": [each.profile_id for each in seen], "ids": [each.stale_id for each in seen]},
+        )

@@ -1,0 +1,309 @@
+"""Memberships follow what happens: events, traits, consents, merges, unmerges and erasures, seen to once whoever looks."""
+
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from cdp.flows import memberships, segments
+from cdp.flows.consent import Told, record
+from cdp.flows.house import House, open_house
+from cdp.flows.ingest import Ingest
+from cdp.flows.unmerge import unmerge
+from cdp.identity.model import Identifier
+from cdp.kit.db import Database
+from cdp.segments import store_stale
+from cdp.segments.model import Draft, SegmentKey
+from tests.flows.desks import Office, open_office
+from tests.flows.people import Town
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+PURPOSE = "analytics"
+ORDER, VIEW = "Order Completed", "Product Viewed"
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def define(house: House, key: str, where: str, purpose: str = PURPOSE) -> None:
+    segments.define(house, Draft(SegmentKey(key), key, purpose, "marketer"), where, is_new=True, actor="marketer")
+
+
+def order(user: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": ORDER, "userId": user, "properties": {"revenue": 10}, **fields}
+
+
+def view(user: str) -> dict[str, Any]:
+    return {"type": "track", "event": VIEW, "userId": user}
+
+
+def members(town: Town, key: str = "buyers") -> int:
+    return int(town.one(f"SELECT count(*) FROM segments.membership WHERE key = '{key}'"))
+
+
+def changes(town: Town, key: str = "buyers") -> list[tuple[int, str]]:
+    with town.house.database.transaction(read_only=True) as tx:
+        return tx.bulk(
+            "SELECT profile_id, change FROM segments.membership_change WHERE key = %(key)s ORDER BY change_id",
+            {"key": key},
+        )
+
+
+def marks(town: Town) -> list[str | None]:
+    with town.house.database.transaction(read_only=True) as tx:
+        return [row[0] for row in tx.bulk("SELECT event FROM segments.stale ORDER BY event NULLS FIRST")]
+
+
+def follow(town: Town) -> int:
+    return memberships.refresh_stale(town.house)
+
+
+def test_an_event_lets_in_whom_it_concerns(office: Office) -> None:
+    town = office.town
+    define(town.house, "buyers", f'count("{ORDER}") >= 2')
+    town.send(order("ada"), order("bob"))
+    follow(town)
+    assert members(town) == 0
+    town.send(order("ada"))
+    assert (marks(town), follow(town)) == ([ORDER], 1)
+    assert (members(town), marks(town)) == (1, [])
+    assert [change for _, change in changes(town)] == ["entered"]
+    assert follow(town) == 0
+
+
+def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(office: Office) -> None:
+    town = office.town
+    define(town.house, "buyers", f'did("{ORDER}")')
+    define(town.house, "no_viewers", f'not did("{VIEW}")')
+    town.send(order("ada"))
+    follow(town)
+    assert (members(town), members(town, "no_viewers")) == (1, 1)
+    with town.house.database.transaction() as tx:
+        tx.bulk("DELETE FROM behavior.event")
+    town.send(view("ada"))
+    assert marks(town) == [VIEW]
+    follow(town)
+    assert (members(town), members(town, "no_viewers")) == (1, 0)
+    memberships.refresh(town.house, "buyers")
+    assert members(town) == 0
+
+
+def test_without_a_segment_nobody_is_marked(office: Office) -> None:
+    office.town.send(order("ada"))
+    assert marks(office.town) == []
+
+
+def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: Office) -> None:
+    town = office.town
+    define(town.house, "old", "trait.age >= 40")
+    define(town.house, "buyers", f'in segment "old" and did("{ORDER}")')
+    town.send(order("ada"))
+    follow(town)
+    assert members(town) == 0
+    town.send({"type": "identify", "userId": "ada", "traits": {"age": 45}})
+    follow(town)
+    assert (members(town, "old"), members(town)) == (1, 1)
+    town.clock.instant += timedelta(minutes=1)
+    town.send({"type": "identify", "userId": "ada", "traits": {"age": 39}})
+    follow(town)
+    assert [change for _, change in changes(town)] == ["entered", "exited"]
+
+
+def test_consents_are_followed_at_once(office: Office) -> None:
+    """What was sold before the new grant does not bring the member back."""
+    town = office.town
+    define(town.house, "buyers", f'did("{ORDER}")', "email_marketing")
+
+    def act(kind: str) -> None:
+        town.clock.instant += timedelta(minutes=1)
+        told = Told(("user_id", "ada"), "email_marketing", kind, "authenticated")
+        record(office.desk, told, town.clock.now())
+        follow(town)
+
+    act("grant")
+    town.send(order("ada"))
+    follow(town)
+    act("withdraw")
+    assert [change for _, change in changes(town)] == ["entered", "exited"]
+    act("grant")
+    assert members(town) == 0
+    town.clock.instant += timedelta(minutes=1)
+    town.send(order("ada"))
+    follow(town)
+    assert [change for _, change in changes(town)] == ["entered", "exited", "entered"]
+
+
+def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: Office) -> None:
+    town = office.town
+    define(town.house, "buyers", f'count("{ORDER}") >= 2')
+    town.send(order("ada"))
+    town.send({"type": "track", "event": ORDER, "anonymousId": "phone", "properties": {"revenue": 1}})
+    follow(town)
+    assert members(town) == 0
+    town.send({"type": "identify", "userId": "ada", "anonymousId": "phone"})
+    follow(town)
+    assert members(town) == 1
+    unmerge(town.house, Identifier("user_id", "ada"), Identifier("anonymous_id", "phone"), dry_run=False)
+    follow(town)
+    assert members(town) == 0
+
+
+def test_an_erasure_leaves_no_mark_and_no_membership(office: Office) -> None:
+    town = office.town
+    define(town.house, "buyers", f'did("{ORDER}")')
+    town.send(order("ada"))
+    assert marks(town) == [None]
+    office.erase(("user_id", "ada"))
+    assert (marks(town), follow(town), members(town), changes(town)) == ([], 0, 0, [])
+
+
+def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(office: Office) -> None:
+    town = office.town
+    define(town.house, "buyers", f'did("{ORDER}")')
+    town.send(order("ada"))
+    follow(town)
+    with town.house.database.transaction() as tx:
+        store_stale.mark(tx, ((number, None) for number in range(store_stale.MARKS_MAX + 1)))
+    assert marks(town) == []
+
+
+def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(office: Office) -> None:
+    town = office.town
+    define(town.house, "buyers", f'did("{ORDER}")')
+    define(town.house, "other", f'did("{ORDER}")')
+    with town.house.database.transaction() as tx:
+        tx.bulk(
+            "UPDATE segments.segment_version SET where_json = jsonb_set(where_json, '{within}', %(wrong)s::jsonb) WHERE key = 'other'",
+            {"wrong": '{"days": 99999}'},
+        )
+    town.send(order("ada"))
+    assert follow(town) == 1
+    assert members(town) == 1
+
+
+# --- several at once, and killed ones ---------------------------------------------------------------
+
+
+_FOLLOW = """
+import sys
+from pathlib import Path
+from cdp.flows.house import open_house
+from cdp.flows import memberships
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database
+from tests.flows.people import NOON
+from tests.policies import permit_all
+
+house = open_house(Database(sys.argv[1]), permit_all(), TestClock(NOON), keys=Path(sys.argv[2]) / "keys")
+print("open", flush=True)
+while True:
+    memberships.refresh_stale(house, marks_max=3)
+"""
+
+
+def crowd(seed: int, count: int) -> list[dict[str, Any]]:
+    """People who buy, look, state their age, and turn out to be the same."""
+    random = Random(seed)
+    bodies: list[dict[str, Any]] = []
+    for _ in range(count):
+        user, phone = f"u{random.randrange(30)}", f"p{random.randrange(30)}"
+        bodies.append(
+            random.choice(
+                [
+                    order(user),
+                    view(user),
+                    {"type": "track", "event": ORDER, "anonymousId": phone, "properties": {"revenue": 5}},
+                    {"type": "identify", "userId": user, "traits": {"age": random.randrange(20, 60)}},
+                    {"type": "identify", "userId": user, "anonymousId": phone},
+                ]
+            )
+        )
+    return bodies
+
+
+TEXTS = {
+    "buyers": f'count("{ORDER}") >= 2',
+    "old": "trait.age >= 40",
+    "lookers": f'did("{VIEW}") and not did("{ORDER}")',
+    "both": 'in segment "old" and in segment "buyers"',
+}
+
+
+def agree(town: Town) -> None:
+    """What was followed is what a look at everybody finds, and each change happened to somebody for whom it was one."""
+    for key in TEXTS:
+        found = memberships.refresh(town.house, key)
+        assert (found.entered, found.exited) == (0, 0), key
+        state: dict[int, str] = {}
+        for profile_id, change in changes(town, key):
+            assert state.get(profile_id, "exited") != change, key
+            state[profile_id] = change
+        assert members(town, key) == sum(change == "entered" for change in state.values())
+
+
+def test_two_services_follow_the_same_marks_once(office: Office, database_url: str) -> None:
+    town = office.town
+    for key, where in TEXTS.items():
+        define(town.house, key, where)
+    is_over = False
+
+    def serve(seed: int) -> None:
+        database = Database(database_url)
+        house = open_house(database, town.house.policy, town.clock, keys=office.home / "keys")
+        ingest = Ingest(database, house.vault, house.policy, town.clock)
+        bodies = crowd(seed, 120)
+        for start in range(0, len(bodies), 10):
+            ingest.take([town.message(body) for body in bodies[start : start + 10]])
+            memberships.refresh_stale(house, marks_max=7)
+        database.close()
+
+    def look() -> None:
+        while not is_over:
+            for key in TEXTS:
+                memberships.refresh(town.house, key)
+
+    with ThreadPoolExecutor(3) as threads:
+        looking = threads.submit(look)
+        for each in [threads.submit(serve, seed) for seed in (1, 2)]:
+            each.result()
+        is_over = True
+        looking.result()
+    while follow(town):
+        pass
+    assert min(members(town, key) for key in TEXTS) > 0
+    agree(town)
+
+
+def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: Office, database_url: str) -> None:
+    town = office.town
+    for key, where in TEXTS.items():
+        define(town.house, key, where)
+    for round_ in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _FOLLOW, database_url, str(office.home)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONPATH": "."},
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        for body in crowd(round_, 12):
+            town.send(body)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        town.send(*crowd(round_ + 10, 40))
+    while follow(town) or marks(town):
+        pass
+    agree(town)
