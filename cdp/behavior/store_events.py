@@ -1,6 +1,6 @@
 """SQL of events: appending them, clearing a purpose from them, and reading a person's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +11,7 @@ from cdp.behavior.model import EVENT_NAMES, NO_NAME, Entry, EventId, Plain, Stor
 from cdp.behavior.store_terms import texts_of
 from cdp.kit.db import Transaction
 
-__all__ = ["Cleared", "append_events", "clear_bits", "events_of", "plain_json", "revived", "texts_of"]
+__all__ = ["Cleared", "append_events", "clear_bits", "events_of", "plain_json", "revived", "texts_of", "uncovered"]
 
 _COLUMNS: Final = (
     "anchor_id",
@@ -96,6 +96,36 @@ def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: da
         params,
     )
     return Cleared(deleted[0][0], cleared[0][0])
+
+
+def uncovered(tx: Transaction, profile_ids: Collection[int], masks: Mapping[str, int]) -> set[tuple[int, str]]:
+    """Of these profiles, those that hold events or traits for a purpose from before it was permitted, or without that.
+
+    After anchors moved from profile to profile: what came by another person's consent is not covered by one's own.
+    """
+    rows = tx.bulk(
+        """
+        WITH purpose AS (
+            SELECT * FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m (purpose, mask)
+        ), asked AS (
+            SELECT c.profile_id, c.anchor_id
+            FROM unnest(%(profiles)s::bigint[]) AS a (profile_id)
+            JOIN identity.canonical AS c USING (profile_id)
+        ), held AS (
+            SELECT a.profile_id, e.bits, e.occurred_at FROM asked AS a JOIN behavior.event AS e USING (anchor_id)
+            UNION ALL
+            SELECT a.profile_id, t.bits, t.occurred_at FROM asked AS a JOIN behavior.trait AS t USING (anchor_id)
+        )
+        SELECT h.profile_id, m.purpose
+        FROM held AS h
+        JOIN purpose AS m ON h.bits & m.mask <> 0
+        LEFT JOIN consent.permitted AS p ON p.profile_id = h.profile_id AND p.purpose = m.purpose
+        GROUP BY h.profile_id, m.purpose, p.since
+        HAVING p.since IS NULL OR min(h.occurred_at) < p.since
+        """,
+        {"profiles": list(profile_ids), "purposes": list(masks), "masks": list(masks.values())},
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 def events_of(

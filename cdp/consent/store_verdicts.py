@@ -262,6 +262,23 @@ def withdrawals(tx: Transaction, limit: int) -> list[Withdrawal]:
     return [Withdrawal(*row) for row in rows]
 
 
+def note_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: datetime) -> None:
+    """Note that these profiles hold, for these purposes, what their present permission does not cover."""
+    if pairs:
+        tx.bulk(
+            """
+            INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
+            SELECT given.profile_id, given.purpose, %(now)s::timestamptz
+            FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[]) AS given (profile_id, purpose)
+            WHERE NOT EXISTS (
+                SELECT FROM consent.withdrawal AS w
+                WHERE w.profile_id = given.profile_id AND w.purpose = given.purpose
+            )
+            """,
+            {"profiles": [pair[0] for pair in pairs], "purposes": [pair[1] for pair in pairs], "now": now},
+        )
+
+
 def settle(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
     """Strike withdrawals off: their traces are erased."""
     if withdrawal_ids:

@@ -79,6 +79,7 @@ class BatchJudge:
     stored: dict[object, bytes] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     ages: dict[int, StatedAge] = field(default_factory=dict)
+    barred: dict[int, Outcome | None] = field(default_factory=dict)
 
     def begin(self, _world: World) -> None:
         """Forget what was judged before."""
@@ -88,6 +89,10 @@ class BatchJudge:
         self.changed.clear()
         self.ages.clear()
 
+    def bar(self, sequences: Iterable[int]) -> None:
+        """Refuse these works from now on for the reasons for which they were refused last."""
+        self.barred |= {each: self.works[each].outcome for each in sequences}
+
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
@@ -96,7 +101,9 @@ class BatchJudge:
         if earlier is not None and work.settled is None:
             work.outcome = Outcome(State.DUPLICATE)
             work.is_other_body = earlier != work.message.body_digest
-        if earlier is not None or work.settled is not None:
+        elif step.sequence in self.barred:
+            work.outcome = self.barred[step.sequence]
+        if earlier is not None or work.settled is not None or step.sequence in self.barred:
             self._refuse(world, [each for each in acts if each.act.is_no])
             return False
         before = self.ages.get(born)
@@ -237,6 +244,8 @@ class BatchJudge:
 
         With them come noes that were kept by pseudonym alone: the ledger takes them in when their identifier appears.
         """
+        if work.familiar is not None:
+            return []
         kept = [
             (identifier, _kept_no(purpose))
             for identifier, each in zip(work.members, work.carried, strict=True)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from cdp.access import store as access_store
 from cdp.access.model import Outcome, State
 from cdp.behavior import store as behavior_store
-from cdp.behavior.store_span import AGE, ages_of
+from cdp.behavior.store_span import ages_of
 from cdp.consent import store as consent_store
 from cdp.consent import store_verdicts
 from cdp.consent.model import Reason, Verdict
 from cdp.flows.ingest_judge import Known
-from cdp.flows.ingest_work import Carried, Plan, Work, members_digest
+from cdp.flows.ingest_familiar import Met
+from cdp.flows.ingest_work import Carried, Familiar, Plan, Work, members_digest
 from cdp.flows.verdicts import asks_for_age
 from cdp.identity import store, store_map
 from cdp.identity.model import Identifier, Ignored, Step
@@ -31,8 +32,8 @@ class Scene:
     """Everything that the judging of a batch stands on.
 
     `ids` gives the identifier id of each graph pseudonym, `is_new` those that the store does not have.
-    `births` and `profile_of` translate between profiles and the births of their groups. `asked` are the identifiers
-    whose consent records were read.
+    `births` and `profile_of` translate between profiles and the births of their groups. `familiars` are those whom
+    nobody needs to ask about, by anchor. `asked` are the identifiers whose consent records were read.
     """
 
     plan: Plan
@@ -45,6 +46,7 @@ class Scene:
     anchors: dict[bytes, store.KnownAnchor] = field(default_factory=dict)
     births: dict[int, int] = field(default_factory=dict)
     profile_of: dict[int, int] = field(default_factory=dict)
+    familiars: dict[int, Familiar] = field(default_factory=dict)
     profiles: dict[int, store.KnownProfile] = field(default_factory=dict)
     links: dict[int, list[store.KnownLink]] = field(default_factory=dict)
     closure: store_map.Closure | None = None
@@ -53,6 +55,8 @@ class Scene:
 
 def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan) -> None:
     """Put pseudonyms on every identifier of the works, and let suppressions refuse or thin them out."""
+    if not works:
+        return
     wanted = list(dict.fromkeys(each for work in works for each in work.identifiers))
     graph = dict(zip(wanted, vault.pseudonyms(GRAPH, wanted), strict=True))
     other_names = {work.place: names for work in works if (names := _other_names(plan, work))}
@@ -73,6 +77,7 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
         for each in wanted
     }
     for work in works:
+        work.has_other_names = work.place in other_names
         mine = tuple([carried[each] for each in work.identifiers])
         if suppressed:
             is_named = any(hidden[each] in suppressed for each in other_names.get(work.place, ()))
@@ -115,9 +120,10 @@ def find_duplicates(tx: Transaction, works: Iterable[Work]) -> None:
 def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work]) -> Scene:
     """Find or name the identifiers and anchors of these works, and load the groups that could change."""
     scene = Scene(plan)
-    _find_identifiers(tx, vault, scene, works)
+    strangers = [work for work in works if work.familiar is None]
+    _find_identifiers(tx, vault, scene, strangers)
     named: dict[tuple[int, ...], bytes] = {}
-    for work in works:
+    for work in strangers:
         work.members = members = tuple([scene.ids[each.graph_pseudonym] for each in work.carried])
         digest = named.get(members)
         work.digest = named[members] = members_digest(members) if digest is None else digest
@@ -126,11 +132,40 @@ def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work])
     for digest in digests:
         known = scene.anchors.get(digest)
         digests[digest] = new_id() if known is None else known.anchor_id
-    for work in works:
+    for work in strangers:
         work.anchor_id = digests[work.digest]
         work.is_novel = _is_novel(scene, work)
-    _load_groups(tx, scene, works)
+    _load_groups(tx, scene, strangers)
+    for work in works:
+        if work.familiar is not None:
+            _recognize(scene, work, work.familiar)
     return scene
+
+
+def _recognize(scene: Scene, work: Work, familiar: Familiar) -> None:
+    """Let a message land where those before it did; what the store told about its profile just now comes first."""
+    anchor, profile = familiar.anchor, familiar.profile
+    work.members, work.digest, work.anchor_id = familiar.members, familiar.digest, anchor.anchor_id
+    if anchor.anchor_id not in scene.familiars:
+        scene.familiars[anchor.anchor_id] = familiar
+        scene.anchors[familiar.digest] = anchor
+        scene.births[profile.profile_id] = profile.born
+        scene.profile_of[profile.born] = profile.profile_id
+        scene.profiles.setdefault(profile.profile_id, profile)
+
+
+def met_in(scene: Scene, known: Known, works: Sequence[Work]) -> list[Met]:
+    """Whom the process may recognize next time: people with a settled anchor about whom nothing was at stake."""
+    found: dict[tuple[Identifier, ...], Met] = {}
+    for work in works:
+        if work.familiar is not None or work.is_novel or work.has_other_names or work.identifiers in found:
+            continue
+        anchor = scene.anchors[work.digest]
+        profile = scene.profiles[anchor.profile_id]
+        verdicts = known.standing.get(profile.born)
+        if verdicts is not None and len(work.carried) == len(work.identifiers):
+            found[work.identifiers] = Met(work, anchor, profile, verdicts)
+    return list(found.values())
 
 
 def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]) -> Past:
@@ -140,7 +175,7 @@ def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]
     """
     touched: Collection[int] = ()
     steps: tuple[Step, ...] = ()
-    if learned:
+    if learned or scene.closure is not None:
         if scene.closure is None:
             scene.closure = _load_closure(tx, scene, learned)
             known.records.extend(consent_store.records_of(tx, scene.closure.types.keys() - scene.asked))
@@ -169,7 +204,8 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
     asked.update(identifier for found in seen.values() for identifier in found)
     scene.asked = frozenset(asked)
     jurisdictions = _jurisdictions(tx, at_stake)
-    others = [each for each in scene.profiles if each not in scene.links]
+    met = {each.profile.profile_id: each.verdicts for each in scene.familiars.values()}
+    others = [each for each in scene.profiles if each not in scene.links and each not in met]
     return Known(
         records=consent_store.records_of(tx, list(asked)),
         seen={scene.births[each]: frozenset(found) for each, found in seen.items()},
@@ -179,7 +215,11 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
             for each, age in (ages_of(tx, at_stake) if at_stake and asks_for_age(scene.plan.policy) else {}).items()
         },
         quarantined=frozenset(each.born for each in scene.profiles.values() if each.is_quarantined),
-        standing={scene.births[each]: found for each, found in _standing(tx, others).items()},
+        standing={
+            scene.births[each]: found
+            for each, found in (met | _standing(tx, others)).items()
+            if each not in scene.links
+        },
         bits=bits,
     )
 
@@ -201,8 +241,7 @@ def _standing(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[s
 def _is_novel(scene: Scene, work: Work) -> bool:
     """Whether a work's people must be looked at: an anchor not settled yet, or something said that verdicts depend on."""
     anchor = scene.anchors.get(work.digest)
-    says_something = bool(work.signals.acts) or AGE in work.classified.plain_traits
-    says_something |= any(each.refused_purposes for each in work.carried)
+    says_something = work.says_something or any(each.refused_purposes for each in work.carried)
     if anchor is None or not anchor.is_settled or says_something:
         return True
     return int(work.message.source.source_id) not in anchor.sources

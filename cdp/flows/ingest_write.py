@@ -15,8 +15,9 @@ from cdp.behavior.model import Entry
 from cdp.behavior.store_terms import intern_terms
 from cdp.behavior.traits import TraitPlan
 from cdp.consent import store as consent_store
+from cdp.consent import store_verdicts
 from cdp.consent.model import Record
-from cdp.flows.ingest_judge import BatchJudge
+from cdp.flows.ingest_judge import BatchJudge, Verdicts
 from cdp.flows.ingest_load import Scene
 from cdp.flows.ingest_work import Plan, Work
 from cdp.flows.people import IDENTIFIER_PLACE
@@ -62,7 +63,7 @@ class Memory:
 
 @dataclass(slots=True)
 class Writing:
-    """One batch being written."""
+    """One batch being written. `touched` are profiles that it changed beside those at stake."""
 
     tx: Transaction
     vault: Vault
@@ -74,6 +75,7 @@ class Writing:
     now: datetime
     memory: Memory
     keys: dict[int, bytes] = field(default_factory=dict)
+    touched: set[int] = field(default_factory=set)
 
     def write(self) -> None:
         """Everything, in the order in which later parts need earlier ones."""
@@ -87,7 +89,7 @@ class Writing:
         self._write_map(self._new_identifiers(new_ids), fresh, anchors)
         self._write_seen(stored, needed)
         self._write_evidence()
-        changed = self._write_consent(fresh)
+        changed = self._write_consent(stored, fresh)
         self._write_events(stored)
         self._follow(stored, changed)
         store_stale.mark(self.tx, self._touched(stored))
@@ -301,7 +303,7 @@ class Writing:
                 )
         return rows
 
-    def _write_consent(self, fresh: Sequence[store_map.NewProfile]) -> set[tuple[int, str]]:
+    def _write_consent(self, stored: Sequence[Work], fresh: Sequence[store_map.NewProfile]) -> set[tuple[int, str]]:
         """Ledger and verdicts; gives the (profile, purpose) pairs that projections and traits must follow."""
         added, repeated = self.judge.ledger.added, self.judge.ledger.repeated
         consent_store.append(self.tx, added)
@@ -317,7 +319,20 @@ class Writing:
             return set()
         newborn = {each.profile_id for each in fresh}
         outcome = put_in_force(self.tx, self.vault, changed, self.now, retired=retired, newborn=newborn)
-        return {pair for pair in outcome.ended | outcome.begun if pair[0] not in newborn}
+        overtaken = self._overtaken(stored, changed)
+        store_verdicts.note_withdrawals(self.tx, overtaken, self.now)
+        return overtaken.union(pair for pair in outcome.ended | outcome.begun if pair[0] not in newborn)
+
+    def _overtaken(self, stored: Sequence[Work], verdicts: Mapping[int, Verdicts]) -> set[tuple[int, str]]:
+        """The pairs for which a message of this batch was stored by a permission that a later one took back."""
+        return {
+            (profile_id, purpose)
+            for work in stored
+            if (profile_id := self._profile_of(work)) in verdicts
+            for purpose, verdict in verdicts[profile_id].items()
+            if work.bits & self.memory.masks[purpose]
+            and (verdict.since is None or work.message.occurred_at < verdict.since)
+        }
 
     def _follow(self, stored: Sequence[Work], changed: set[tuple[int, str]]) -> None:
         """Let everything derived follow, now that events and traits are written."""
@@ -332,6 +347,7 @@ class Writing:
             self.scene.profile_of[born] for born in self.judge.changed
         }
         if others:
+            self.touched |= others
             refresh_verdicts(self.tx, self.vault, policy, others, self.now)
         stating = {self._profile_of(work) for work in stored if work.classified.plain_traits}
         if stating:
@@ -452,6 +468,7 @@ def noes_of(added: Sequence[Record], works: Sequence[Work]) -> list[No]:
     hidden = {
         member: each.suppression_pseudonym
         for work in works
+        if work.familiar is None
         for member, each in zip(work.members, work.carried, strict=True)
     }
     return [

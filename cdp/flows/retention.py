@@ -20,7 +20,7 @@ from cdp.consent.store_projection import bits_of
 from cdp.destinations import store_sweep as destinations_sweep
 from cdp.flows.desk import Desk
 from cdp.flows.hold import hold_events
-from cdp.flows.verdicts import project_traits
+from cdp.flows.verdicts import asks_for_age, project_traits, refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.kit.db import Transaction, is_conflict
 from cdp.policy.model import After, KeepRule, Policy, PropertyType, RetentionClass
@@ -199,12 +199,14 @@ def _chores(desk: Desk, now: datetime) -> list[_Chore]:
 
 
 def _take_traits(desk: Desk, now: datetime, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
-    """Delete expired statements, and let the projections follow."""
+    """Delete expired statements, and let the projections follow, and the verdicts that rest on an age."""
     identity_store.lock_exclusive(tx)
     anchors = store_sweep.delete_expired_traits(tx, expired_at, rows_max)
     if anchors:
         profiles = store_sweep.profiles_of_anchors(tx, anchors)
         project_traits(tx, desk.policy, bits_of(tx), profiles, now)
+        if asks_for_age(desk.policy) and refresh_verdicts(tx, desk.vault, desk.policy, profiles, now).has_changes:
+            identity_store.advance(tx, changed=True)
     return len(anchors)
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from cdp.access import store as access_store
 from cdp.behavior.store_buckets import recompute_buckets
+from cdp.behavior.store_events import uncovered
 from cdp.behavior.store_span import ages_of
 from cdp.behavior.store_traits import traits_of
 from cdp.behavior.traits import TraitPlan, compile_traits
@@ -114,8 +115,12 @@ def settle_map(
     *,
     retired: Mapping[int, int],
 ) -> None:
-    """After anchors moved between these profiles: everything derived from who is who, made anew."""
+    """After anchors moved between these profiles: everything derived from who is who, made anew.
+
+    What a profile holds by the consent of somebody it is parted from now counts no more, and the worker erases it.
+    """
     outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now), now, retired=retired)
+    store_verdicts.note_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
     everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
     follow(tx, policy, everything | outcome.ended | outcome.begun, now)
     store_stale.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))

@@ -4,7 +4,7 @@ The answer itself already took the person out of the projection. Here the purpos
 earlier events and stated traits, what is left without any purpose is deleted, and computed traits follow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -15,7 +15,7 @@ from cdp.behavior.store_traits import clear_trait_bits
 from cdp.consent import store_projection, store_verdicts
 from cdp.consent.store_verdicts import Withdrawal
 from cdp.flows.desk import Desk
-from cdp.flows.verdicts import follow
+from cdp.flows.verdicts import asks_for_age, follow, refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.identity import store_seen
 from cdp.kit.db import Transaction
@@ -55,8 +55,16 @@ def clear_withdrawn(desk: Desk, now: datetime, *, withdrawals_max: int = 200) ->
             traits += clear_trait_bits(tx, mine, masks[purpose], before)
         follow(tx, desk.policy, {(each.profile_id, each.purpose) for each in due}, now)
         store_verdicts.settle(tx, [each.withdrawal_id for each in due])
+        if traits and asks_for_age(desk.policy):
+            _forget_ages(tx, desk, {each.profile_id for each in due} & anchors.keys(), now)
         _log(tx, due, now)
         return Cleared(len(due), deleted, cleared, traits)
+
+
+def _forget_ages(tx: Transaction, desk: Desk, profile_ids: Collection[int], now: datetime) -> None:
+    """An age may be among the traits that went, and verdicts rest on it."""
+    if refresh_verdicts(tx, desk.vault, desk.policy, profile_ids, now).has_changes:
+        identity_store.advance(tx, changed=True)
 
 
 def turn_out_readers(desk: Desk) -> int | None:

@@ -6,7 +6,7 @@ shared changes the past as well; `run` therefore starts again with that knowledg
 is learned, so that batches, retries and replays all end in the same partition.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -289,10 +289,14 @@ class _Union:
 class Judge(Protocol):
     """Decides whether what a step would do may happen; called for every step of a batch, in order.
 
-    `begin` is called at each (re)start, when everything judged before is void.
+    `begin` is called at each (re)start, when everything judged before is void. What was barred stays so.
     """
 
     def begin(self, world: World) -> None: ...
+
+    def bar(self, sequences: Collection[int]) -> None:
+        """From now on these steps are refused, as they were at last: each would be refused for what it teaches."""
+        ...
 
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """`proposal` is None where the step's anchor is settled and lands on the known group `born`;
@@ -331,33 +335,42 @@ def run(
 
     `past` is called with the identifiers learned so far and must give a fresh world each time. A new
     step's anchor that has a landing in the world is settled and not judged by the rules again.
-    Ends, because each restart learns at least one identifier more. Raises `Tangled` after `restarts_max` of them:
-    every restart goes through all steps again, so many discoveries are cheaper in smaller batches.
+    A step that is refused knowing what it teaches is barred, and taught nothing: all starts again without it.
+    Ends, because each restart learns at least one identifier more or bars one more step. Raises `Tangled` after
+    `restarts_max` of them: every restart goes through all steps again, so many discoveries are cheaper in smaller
+    batches.
     """
-    learned: frozenset[int] = frozenset()
+    learned: dict[int, Step] = {}
     for _ in range(restarts_max + 1):
-        world, recorded = past(learned)
+        world, recorded = past(frozenset(learned))
         if judge is not None:
             judge.begin(world)
         accepted: list[Proposal] = []
         found = _take_recorded(world, recorded, accepted) or _take_new(world, steps, judge, accepted)
-        if not found:
-            return Run(world, accepted, learned)
-        learned |= found
+        if found is not None:
+            learned |= dict.fromkeys(found.shared, found.step)
+            continue
+        taught_by = {each.step.anchor_id for each in accepted}
+        refused = {step.sequence for step in learned.values() if step.anchor_id not in taught_by}
+        if judge is None or not refused:
+            return Run(world, accepted, frozenset(learned))
+        judge.bar(refused)
+        learned = {}
     raise Tangled
 
 
-def _take_recorded(world: World, steps: Sequence[Step], accepted: list[Proposal]) -> frozenset[int]:
+def _take_recorded(world: World, steps: Sequence[Step], accepted: list[Proposal]) -> Proposal | None:
+    """Take them all; or stop at the first that proves an identifier to be shared, and give that."""
     for step in steps:
         proposal = world.propose(step)
         if proposal.shared:
-            return proposal.shared
+            return proposal
         world.accept(proposal)
         accepted.append(proposal)
-    return frozenset()
+    return None
 
 
-def _take_new(world: World, steps: Sequence[Step], judge: Judge | None, accepted: list[Proposal]) -> frozenset[int]:
+def _take_new(world: World, steps: Sequence[Step], judge: Judge | None, accepted: list[Proposal]) -> Proposal | None:
     for step in steps:
         known = world.landing.get(step.anchor_id)
         if known is not None:
@@ -369,10 +382,10 @@ def _take_new(world: World, steps: Sequence[Step], judge: Judge | None, accepted
         if judge is not None and not judge.judge(world, step, proposal, born):
             continue
         if proposal.shared:
-            return proposal.shared
+            return proposal
         world.accept(proposal)
         accepted.append(proposal)
-    return frozenset()
+    return None
 
 
 def replay(

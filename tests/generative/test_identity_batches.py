@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cdp.flows.ingest_work import lay_out
-from cdp.identity import store_map
+from cdp.identity import store, store_map
 from cdp.identity.model import Step
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database
@@ -136,13 +136,14 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
 
 
 def check_map(town: Town) -> None:
-    """Nothing is half done, and a replay of the recorded sequence gives the stored map."""
+    """Nothing is half done, and a replay of the recorded sequence, with what is kept apart, gives the stored map."""
     check_broken(town)
     with town.house.database.transaction(read_only=True) as tx:
         recorded = store_map.recorded(tx)
         owners = store_map.owners(tx)
+        never = store.never_pairs(tx, list(recorded.types))
         canonical = dict(tx.bulk("SELECT anchor_id, profile_id FROM identity.canonical"))
-    run = replay(Rules(town.house.policy.identifiers), recorded.types, recorded.steps)
+    run = replay(Rules(town.house.policy.identifiers), recorded.types, recorded.steps, never=never)
     world = run.world
     assert world.shared == recorded.shared
     assert {each: recorded.profiles[born] for each, born in world.owner.items()} == owners

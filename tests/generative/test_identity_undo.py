@@ -15,6 +15,8 @@ from cdp.access.model import Source, State
 from cdp.behavior.store_buckets import recompute_buckets
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
+from cdp.flows import withdrawal
+from cdp.flows.desk import desk_of
 from cdp.flows.ingest_work import lay_out
 from cdp.flows.unmerge import rebuild, remerge, unmerge
 from cdp.flows.verdicts import current_verdicts, project_traits
@@ -24,8 +26,9 @@ from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from tests.budget import IS_LONG, examples
+from tests.flows.desks import Office
 from tests.flows.people import NOON, SHOP, WEB, Town, settle
-from tests.generative.test_identity_batches import check_broken, empty
+from tests.generative.test_identity_batches import check_map, empty
 from tests.policies import permit_all, shipped
 
 pytestmark = pytest.mark.postgres
@@ -116,8 +119,9 @@ def test_undoing_leaves_what_would_be_had_the_link_never_been(
         else:
             undo(town, act, apart)
     assert town.partition() == model_of(policy, stored, apart)
-    check_broken(town)
+    check_map(town)
     check_derived(town)
+    check_covered(Office(town, desk_of(town.house, tmp_path), tmp_path))
     assert rebuild(town.house).changed == 0
 
 
@@ -185,6 +189,33 @@ def check_derived(town: Town) -> None:
             one[0] == other[0] and isclose(one[1], other[1], rel_tol=1e-9) and one[2:] == other[2:]
             for one, other in ((buckets[key], again[key]) for key in buckets)
         )
+
+
+def check_covered(office: Office) -> None:
+    """Once the worker went through, every event and trait counts for a purpose only where its profile permits that."""
+    town = office.town
+    while withdrawal.clear_withdrawn(office.desk, town.clock.now()).withdrawals:
+        continue
+    with town.house.database.transaction(read_only=True) as tx:
+        masks = bits_of(tx)
+        permitted = {
+            (row[0], masks[row[1]]): row[2]
+            for row in tx.bulk("SELECT profile_id, purpose, since FROM consent.permitted")
+        }
+        held = [
+            *tx.bulk(
+                "SELECT profile_id, bits, occurred_at FROM behavior.event JOIN identity.canonical USING (anchor_id)"
+            ),
+            *tx.bulk(
+                "SELECT profile_id, bits, occurred_at FROM behavior.trait JOIN identity.canonical USING (anchor_id)"
+            ),
+        ]
+    never = NOON + timedelta(days=9999)
+    for profile_id, bits, at in held:
+        assert bits
+        for mask in masks.values():
+            assert not bits & mask or permitted.get((profile_id, mask), never) <= at
+    check_derived(town)
 
 
 def _projected(tx: Transaction) -> dict[Any, Any]:

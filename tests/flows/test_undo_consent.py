@@ -1,0 +1,125 @@
+"""What an unmerge means for consent, and what a refused message may not teach."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import Outcome, State
+from cdp.flows import consent, withdrawal
+from cdp.flows.consent import Told
+from cdp.flows.unmerge import unmerge
+from cdp.identity.model import Identifier
+from cdp.kit.db import Database
+from tests.flows.desks import Office, open_office
+from tests.flows.people import SHOP, WEB
+from tests.generative.test_identity_batches import check_map
+from tests.generative.test_identity_undo import check_covered, check_derived
+from tests.policies import shipped
+
+pytestmark = pytest.mark.postgres
+U1, U2, A1 = ("user_id", "u1"), ("user_id", "u2"), ("anonymous_id", "a1")
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, shipped(), tmp_path)
+
+
+def view(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+def say(office: Office, identifier: tuple[str, str], act: str, purpose: str = "analytics") -> None:
+    office.later(minutes=1)
+    told = Told(identifier, purpose, act, authority="authenticated", jurisdiction="eu")
+    consent.record(office.desk, told, office.town.clock.now())
+    office.later(minutes=1)
+
+
+def clear(office: Office) -> withdrawal.Cleared:
+    return withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+
+
+def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(office: Office) -> None:
+    town = office.town
+    say(office, U1, "grant")
+    town.send(view(userId="u1"), view(userId="u1", anonymousId="a1"))
+    age = {"context": {"traits": {"age": 40}}}
+    assert town.send(view(anonymousId="a1", **age))[0].state is State.STORED
+    unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False)
+    assert (clear(office).events_deleted, clear(office).withdrawals) == (1, 0)
+    assert town.one("SELECT count(*) FROM behavior.event") == 2
+    assert town.one("SELECT count(*) FROM behavior.trait") == 0
+    check_covered(office)
+
+
+def test_what_both_sides_permit_is_kept(office: Office) -> None:
+    town = office.town
+    say(office, U1, "grant")
+    say(office, A1, "grant")
+    town.send(view(userId="u1", anonymousId="a1"))
+    town.send(view(anonymousId="a1"))
+    unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False)
+    assert clear(office).withdrawals == 0
+    assert town.one("SELECT count(*) FROM behavior.event") == 2
+
+
+def test_a_withdrawal_that_was_waiting_finds_the_events_on_either_side(office: Office) -> None:
+    town = office.town
+    say(office, A1, "grant")
+    town.send(view(userId="u1", anonymousId="a1"), view(userId="u1"), view(anonymousId="a1"))
+    say(office, A1, "withdraw")
+    unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False)
+    clear(office)
+    assert town.one("SELECT count(*) FROM behavior.event") == 0
+    check_covered(office)
+
+
+def test_a_message_that_is_refused_for_what_it_would_teach_teaches_nothing(office: Office) -> None:
+    """Only if the device is shared does its no count for u2; but then the message is refused, and proves nothing."""
+    town = office.town
+    say(office, U1, "grant")
+    say(office, U2, "grant")
+    town.send(view(userId="u1", anonymousId="a1"))
+    no = {"context": {"consent": {"categoryPreferences": {"analytics": False}}}}
+    assert town.send(view(anonymousId="a1", **no), source=WEB)[0].state is State.NOT_PERMITTED
+    office.later(minutes=1)
+    assert town.send(view(userId="u2", anonymousId="a1"), view(userId="u2"), source=SHOP) == [
+        Outcome(State.NOT_PERMITTED, "refused"),
+        Outcome(State.STORED, ""),
+    ]
+    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 0
+    assert town.partition() == {frozenset({U1, A1}), frozenset({U2})}
+    check_map(town)
+    check_derived(town)
+
+
+def test_a_forgotten_age_is_forgotten_in_the_verdicts_too(office: Office) -> None:
+    town = office.town
+    say(office, U1, "grant")
+    say(office, U1, "grant", "email_marketing")
+    town.send(view(userId="u1", context={"traits": {"age": 12}}))
+    assert town.one("SELECT reason FROM consent.refused WHERE purpose = 'email_marketing'") == "too_young"
+    say(office, U1, "withdraw")
+    clear(office)
+    assert town.one("SELECT count(*) FROM consent.refused WHERE purpose = 'email_marketing'") == 0
+    check_derived(town)
+
+
+def test_a_permission_that_ends_within_the_batch_that_began_it_leaves_nothing(office: Office) -> None:
+    town = office.town
+    yes = {"context": {"consent": {"categoryPreferences": {"analytics": True}}}}
+    no = {"context": {"consent": {"categoryPreferences": {"analytics": False}}}}
+    states = [
+        each.state
+        for each in town.send(
+            view(anonymousId="a1", messageId="1", **yes),
+            view(anonymousId="a2", messageId="2", **yes),
+            view(anonymousId="a2", messageId="3", **no),
+        )
+    ]
+    assert states == [State.STORED, State.STORED, State.NOT_PERMITTED]
+    check_derived(town)
+    assert clear(office).events_deleted == 1
+    check_covered(office)
