@@ -2,7 +2,8 @@
 
 A number under the minimum is "fewer than" it. Others are rounded, with noise drawn from the set of people itself (its
 cell key, the XOR of their random ids): the same people always give the same answer, so asking again teaches nothing,
-and two questions that differ by one person differ by noise, not by one.
+and two questions that differ by one person differ by noise, not by one. Whether a number is shown at all is decided with
+the same noise: otherwise a group padded to one below the minimum would tell by its showing that one more person joined it.
 """
 
 from hashlib import sha256
@@ -11,10 +12,14 @@ from cdp.segments.model import Size
 
 
 def size(count: int, cell: int | None, *, minimum: int, round_to: int) -> Size:
-    """The number as it may be shown; `cell` is the XOR of the ids of the people counted, None for nobody."""
-    if count < minimum:
+    """The number as it may be shown; `cell` is the XOR of the ids of the people counted, None for nobody.
+
+    Never one under the minimum; one just above it is sometimes taken to be under it.
+    """
+    blurred = count + noise(cell or 0, round_to)
+    if min(count, blurred) < minimum:
         return Size(None, f"fewer than {minimum}")
-    shown = max(round((count + noise(cell or 0, round_to)) / round_to) * round_to, minimum)
+    shown = max(round(blurred / round_to) * round_to, minimum)
     return Size(shown, f"{shown:,}")
 
 

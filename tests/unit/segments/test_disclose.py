@@ -1,6 +1,10 @@
 """Sizes: never small, never exact, always the same for the same people; and Kleene's tables."""
 
+from collections import Counter
+from functools import reduce
+from hashlib import sha256
 from itertools import product
+from operator import xor
 
 import pytest
 from hypothesis import given
@@ -18,7 +22,7 @@ def test_small_numbers_are_not_shown(count: int, cell: int | None) -> None:
     assert size(count, cell, minimum=100, round_to=10) == Size(None, "fewer than 100")
 
 
-@given(st.integers(100, 10**9), CELLS)
+@given(st.integers(111, 10**9), CELLS)
 def test_shown_numbers_are_near_and_round(count: int, cell: int) -> None:
     found = size(count, cell, minimum=100, round_to=10)
     assert found.shown is not None
@@ -38,6 +42,31 @@ def test_one_person_more_is_not_seen() -> None:
         other = size(1001, cell ^ 0x5DEECE66D1234567, minimum=100, round_to=10).shown or 0
         steps.add(other - one)
     assert {-10, 0, 10} <= steps
+
+
+def test_the_minimum_is_no_scale_on_which_one_person_is_weighed() -> None:
+    """A marketer pads a group until it is not shown yet, and adds whoever has the secret: it must not tell."""
+    ids = [int.from_bytes(sha256(b"%d" % number).digest()[:8], "big") >> 1 for number in range(4000)]
+    is_shown = Counter()
+    for start in range(0, 3000, 10):
+        people = ids[start : start + 100]
+        cell = reduce(xor, people)
+        assert size(99, cell ^ people[0], minimum=100, round_to=10).shown is None
+        is_shown[size(100, cell, minimum=100, round_to=10).shown is not None] += 1
+        assert size(110, reduce(xor, ids[start : start + 110]), minimum=100, round_to=10).shown is not None
+    assert min(is_shown.values()) > 90
+
+
+def test_a_growing_group_does_not_begin_to_show_at_the_minimum() -> None:
+    """Sampling more and more of a population does not find the step from 99 to 100."""
+    ids = [int.from_bytes(sha256(b"%d" % number).digest()[:8], "big") >> 1 for number in range(120)]
+    begins = set()
+    for turn in range(60):
+        people = ids[turn:] + ids[:turn]
+        sizes = [size(count, reduce(xor, people[:count]), minimum=100, round_to=10).shown for count in range(90, 120)]
+        assert not any(sizes[:10])
+        begins.add(next(90 + at for at, shown in enumerate(sizes) if shown is not None))
+    assert len(begins) >= 4
 
 
 def test_noise_has_no_favorite() -> None:
