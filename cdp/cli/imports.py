@@ -15,17 +15,9 @@ from cdp.flows.import_mapping import Mapping, load_mapping
 from cdp.flows.import_row import EXPLANATIONS
 from cdp.flows.imports import Imported, Tally, import_file, try_file
 from cdp.flows.imports import Progress as Reached
+from cdp.flows.meanings import STATES
 from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
-
-_STATES = {
-    "stored": "stored",
-    "duplicate": "stored before, counted once",
-    "not_permitted": "no consent and no contract covers them",
-    "suppressed": "their person was erased",
-    "invalid": "could not be taken, for the reasons below",
-    "blocked": "only identifiers that name nobody",
-}
 
 
 @click.command("import")
@@ -80,7 +72,7 @@ def _print(screen: Screen, done: Imported) -> None:
         screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
-            [(state, count, _STATES[state]) for state, count in done.tally.states.items()],
+            [(state, count, STATES[state]) for state, count in done.tally.states.items()],
             empty="The file has no rows.",
         )
     _print_invalid(screen, done.tally)
@@ -116,7 +108,7 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
         screen.heading(f"{done.rows:,} rows imported into the source {done.source}.")
         screen.table(
             ["state", "rows", "meaning"],
-            [(state, count, _STATES[state]) for state, count in done.tally.states.items()],
+            [(state, count, STATES[state]) for state, count in done.tally.states.items()],
             empty="The file has no rows.",
         )
         if done.groups:

@@ -17,6 +17,8 @@ from cdp.flows.opening import Current, Rooms
 from cdp.web import audit_log, errors, health, metrics
 from cdp.web.api import access, audit, consents, identity, profiles, requests, segments
 from cdp.web.batcher import Batcher, Limits
+from cdp.web.console.doors import add_pages
+from cdp.web.console.page import refuse
 from cdp.web.errors import Problem
 from cdp.web.gate import Gate
 from cdp.web.health import Pulse
@@ -72,7 +74,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    errors.install(app)
+    errors.install(app, refuse)
     for router in (
         health.router,
         profiles.router,
@@ -86,6 +88,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         metrics.router,
     ):
         app.include_router(router)
+    add_pages(app)
     app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
     return app
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -64,6 +64,10 @@ class ProblemResponse(Response):
         )
 
 
+Tell = Callable[[Request, ProblemResponse], Response]
+"""How a problem is told to whoever sent this request."""
+
+
 def problem_of(fault: Fault) -> ProblemResponse:
     """The answer to a fault. A fault of ours is logged by its code; what it says is for operators and stays with them."""
     headers = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
@@ -92,24 +96,24 @@ def unauthorized(detail: str) -> ProblemResponse:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Let every fault, refusal of the framework and failed validation leave as a problem document."""
+def install(app: FastAPI, tell: Tell) -> None:
+    """Let every fault, refusal of the framework and failed validation leave as a problem document, or as `tell` tells it."""
 
     @app.exception_handler(Fault)
-    async def _fault(_request: Request, fault: Fault) -> Response:
-        return problem_of(fault)
+    async def _fault(request: Request, fault: Fault) -> Response:
+        return tell(request, problem_of(fault))
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_request: Request, error: RequestValidationError) -> Response:
-        return invalid_request(error.errors())
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        return tell(request, invalid_request(error.errors()))
 
     @app.exception_handler(Exception)
-    async def _broken(_request: Request, error: Exception) -> Response:
-        return internal_error(error)
+    async def _broken(request: Request, error: Exception) -> Response:
+        return tell(request, internal_error(error))
 
     @app.exception_handler(HTTPException)
-    async def _refused(_request: Request, error: HTTPException) -> Response:
-        return _of_status(error)
+    async def _refused(request: Request, error: HTTPException) -> Response:
+        return tell(request, _of_status(error))
 
 
 def invalid_request(errors: Sequence[Any]) -> ProblemResponse:

@@ -33,9 +33,11 @@ INDEX: Final = """<!doctype html>
 <dl>
 <dt>Send messages</dt>
 <dd>Point any Segment or RudderStack SDK at this address. <code>cdp source create web</code> gives a write key.</dd>
+<dt>Look</dt>
+<dd><a href="/console">The console</a>: messages, segments, people, requests and the audit log, by role.</dd>
 <dt>Ask</dt>
 <dd><a href="/openapi.json">/openapi.json</a> describes every route under <code>/api/v1</code>.
-<code>cdp token create ada --role privacy</code> gives a token.</dd>
+<code>cdp token create ada --role privacy</code> gives a token, for the console too.</dd>
 <dt>Check</dt>
 <dd><a href="/audit/log/checkpoint">The signed checkpoint</a> and <a href="/audit/log/key">the key</a> of the audit log.</dd>
 <dt>Watch</dt>

@@ -1,0 +1,60 @@
+"""What states and reasons of messages mean, in sentences for whoever reads the accounting."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from cdp.access.model import State
+from cdp.consent.model import Reason as Refusal
+from cdp.flows.import_row import EXPLANATIONS as ROWS
+from cdp.flows.wire_message import EXPLANATIONS as MESSAGES
+
+STATES: Final[Mapping[str, str]] = {
+    State.STORED: "kept for the purposes that were permitted",
+    State.DUPLICATE: "stored before, counted once",
+    State.NOT_PERMITTED: "no consent and no contract covers them",
+    State.SUPPRESSED: "their person was erased",
+    State.INVALID: "could not be taken, for the reasons below",
+    State.BLOCKED: "only identifiers that name nobody",
+}
+
+_REFUSALS: Final[Mapping[str, str]] = {
+    Refusal.NO_GRANT: "The person never said yes to any purpose that would cover it.",
+    Refusal.EXPIRED: "The yes that covered it is over.",
+    Refusal.REFUSED: "The person said no.",
+    Refusal.WITHDRAWN: "The person took the yes back.",
+    Refusal.OBJECTED: "The person objected.",
+    Refusal.OPTED_OUT: "The person, or her browser, opted out.",
+    Refusal.RESTRICTED: "Processing is restricted at the person's request.",
+    Refusal.QUARANTINED: "The profile is in quarantine: `cdp identity quarantined` lists them.",
+    Refusal.TOO_YOUNG: "The person is younger than the purpose allows.",
+    Refusal.AGE_UNKNOWN: "The age is not known, and the purpose asks for one.",
+    Refusal.NO_UNIQUE_IDENTIFIER: "A contract needs somebody who is named, by a user id for instance.",
+    Refusal.NOT_COVERED: "The contract does not cover this event.",
+}
+
+_OTHERS: Final[Mapping[tuple[str, str], str]] = {
+    (State.STORED, ""): "Some purpose was permitted, or a contract covers it.",
+    (State.DUPLICATE, ""): "A message with the same id was stored before.",
+    (
+        State.BLOCKED,
+        "blocked_value",
+    ): "All its identifiers are values such as `null` or `anonymous`, which name nobody.",
+    (State.INVALID, "expired"): "It happened longer ago than its events are kept (policies/retention.yaml).",
+    (State.INVALID, "no_identifier"): "None of its identifiers is of a known type and well formed.",
+    (
+        State.INVALID,
+        "event_not_planned",
+    ): "The tracking plan drops events that it does not name (policies/events.yaml).",
+}
+
+
+def meaning_of(state: str, reason: str) -> str:
+    """A sentence for a state and its reason."""
+    found = _OTHERS.get((state, reason))
+    if found is None and state == State.NOT_PERMITTED:
+        found = _REFUSALS.get(reason)
+    if found is None and state == State.INVALID:
+        found = MESSAGES.get(reason) or ROWS.get(reason)
+    if found is None and state == State.SUPPRESSED:
+        found = "Somebody who was erased is named in it, or somebody whose erasure is under way."
+    return found or reason.replace("_", " ") or STATES.get(state, state)

@@ -1,0 +1,36 @@
+"""The auditor's page: whether the log is whole, its figures, and its entries."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from cdp.access.model import Role
+from cdp.audit.fact import KINDS
+from cdp.web.api import audit as routes
+from cdp.web.console.page import page
+from cdp.web.console.session import HOME, Visitor, for_roles
+from cdp.web.deps import AtDesk, Now
+
+router = APIRouter(prefix=f"{HOME}/log", include_in_schema=False)
+
+_SHOWN = 50
+
+
+@router.get("")
+def log(
+    desk: AtDesk,
+    now: Now,
+    visitor: Annotated[Visitor, Depends(for_roles(Role.AUDITOR))],
+    kind: Annotated[str, Query(max_length=60)] = "",
+    before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+) -> Response:
+    """Figures recomputed from facts that were held against the log, and the newest entries."""
+    wanted = [kind] if kind in KINDS else None
+    return page(
+        "log",
+        visitor,
+        report=routes.report(desk, now, visitor.caller),
+        found=routes.entries(desk, now, visitor.caller, kind=wanted, before=before, limit=_SHOWN),
+        kinds=sorted(KINDS),
+        kind=kind,
+    )

@@ -1,0 +1,359 @@
+"""The console as a browser without scripts uses it: links and forms are read from the pages and followed."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+
+from cdp.access.model import Role
+from cdp.web.console.page import MENU
+from tests.api.doors import Doors
+from tests.waits import until
+
+PASSWORD_COOKIE = "cdp_console"
+
+
+@dataclass
+class Form:
+    action: str
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    names: set[str] = field(default_factory=set)
+    labeled: set[str] = field(default_factory=set)
+
+
+class Reader(HTMLParser):
+    """What a page holds: forms with their prefilled fields, links, headings, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+        self.links: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._is_in_label = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        if tag == "form":
+            self.forms.append(Form(values.get("action") or ""))
+        if tag == "a":
+            self.links.append(values["href"] or "")
+        if tag == "label":
+            self._is_in_label += 1
+        name = values.get("name")
+        if tag in ("input", "select", "textarea") and self.forms and name:
+            if self._is_in_label or values.get("type") == "hidden":
+                self.forms[-1].labeled.add(name)
+            self.forms[-1].names.add(name)
+            if values.get("type") != "checkbox":
+                self.forms[-1].fields.append((name, values.get("value") or ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "label":
+            self._is_in_label -= 1
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+class Browser:
+    """One visitor: a cookie jar, and the last page."""
+
+    def __init__(self, doors: Doors) -> None:
+        self.client = httpx.Client(base_url=doors.url, timeout=60, follow_redirects=True)
+        self.page = Reader("")
+        self.answer = httpx.Response(200)
+
+    def open(self, path: str, expected: int = 200, **query: Any) -> Reader:
+        return self._read(self.client.get(path, params=query), expected)
+
+    def send(self, action: str, expected: int = 200, **values: Any) -> Reader:
+        """Fill the form of the present page that goes to `action`, and send it."""
+        form = next(each for each in self.page.forms if each.action == action)
+        filled: dict[str, Any] = {}
+        for name, value in form.fields:
+            filled.setdefault(name, []).append(value)
+        filled |= {name: value if isinstance(value, list) else [value] for name, value in values.items()}
+        return self._read(self.client.post(action.partition("#")[0], data=filled), expected)
+
+    def _read(self, answer: httpx.Response, expected: int) -> Reader:
+        assert answer.status_code == expected, answer.text
+        self.answer = answer
+        self.page = Reader(answer.text)
+        return self.page
+
+
+@pytest.fixture
+def browsers(doors: Doors) -> Iterator[dict[Role, Browser]]:
+    """A browser for each role, signed in."""
+    found = {}
+    for role in Role:
+        browser = found[role] = Browser(doors)
+        browser.open("/console", 401)
+        browser.send("/console/enter", token=doors.tokens[role.value])
+    yield found
+    for browser in found.values():
+        browser.client.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _lived_in(doors: Doors) -> None:
+    doors.settle("ada@example.com", "ada", country="DE")
+    doors.send({"type": "track", "userId": "stranger", "event": "Product Viewed", "properties": {"sku": "MUG-204"}})
+    doors.send({"type": "track", "userId": "x", "event": "Order Completed", "timestamp": "1990-01-01T00:00:00Z"})
+    doors.sign()
+
+
+def test_nobody_sees_a_page_without_a_token(doors: Doors) -> None:
+    browser = Browser(doors)
+    for address, *_ in MENU:
+        page = browser.open(address, 401)
+        assert "Come in" in page.words
+        assert [form.action for form in page.forms] == ["/console/enter"]
+    page = browser.send("/console/enter", 401, token="cdp_nonsense")
+    assert "does not work" in page.words
+    assert not browser.client.cookies
+    page = browser.send("/console/enter", 401, token="")
+    assert not browser.client.cookies
+
+
+def test_a_write_key_opens_no_page(doors: Doors) -> None:
+    browser = Browser(doors)
+    browser.open("/console", 401)
+    browser.send("/console/enter", 401, token=doors.write_key)
+    assert browser.client.get("/console/messages", auth=(doors.write_key, "")).status_code == 401
+
+
+def test_the_cookie_is_for_these_pages_only_and_not_for_scripts(doors: Doors) -> None:
+    answer = httpx.post(f"{doors.url}/console/enter", data={"token": doors.tokens["auditor"]})
+    shown = answer.headers["set-cookie"].lower()
+    assert answer.status_code == 303
+    for part in ("httponly", "samesite=strict", "path=/console", "max-age=28800"):
+        assert part in shown
+    behind_tls = httpx.post(
+        f"{doors.url}/console/enter",
+        data={"token": doors.tokens["auditor"]},
+        headers={"X-Forwarded-Proto": "https"},
+    )
+    assert "secure" in behind_tls.headers["set-cookie"].lower()
+
+
+def test_each_role_sees_its_pages_and_no_other(browsers: dict[Role, Browser]) -> None:
+    for role, browser in browsers.items():
+        index = browser.open("/console")
+        for address, _name, _what, roles in MENU:
+            assert (address in index.links) == (role in roles)
+            page = browser.open(address, 200 if role in roles else 403)
+            assert (f"you came as {role.value}" in page.words) == (role not in roles)
+            assert "/console" in page.links, "a refusal keeps the way back"
+
+
+def test_a_page_is_kept_by_nobody_and_runs_nothing(browsers: dict[Role, Browser]) -> None:
+    for role, browser in browsers.items():
+        for address, _name, _what, roles in MENU:
+            if role not in roles:
+                continue
+            page = browser.open(address)
+            assert browser.answer.headers["cache-control"] == "no-store"
+            assert "default-src 'none'" in browser.answer.headers["content-security-policy"]
+            tags = [tag for tag, _ in page.tags]
+            assert "script" not in tags
+            assert not any(
+                "style" in values or any(name.startswith("on") for name in values) for _, values in page.tags
+            )
+            assert tags.count("h1") == 1
+            for form in page.forms:
+                assert form.labeled == form.names, f"{address}: a field without a label"
+
+
+def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], doors: Doors) -> None:
+    page = browsers[Role.AUDITOR].open("/console/messages")
+    told = doors.get("auditor", "/api/v1/ingest/accounting")
+    assert f"{told['received']:,} received =" in page.words
+    for state, count in told["by_state"].items():
+        assert f"{count:,} {state.replace('_', ' ')}" in page.words
+    assert "It happened longer ago than its events are kept" in page.words
+    assert "The person never said yes" in page.words
+    one = browsers[Role.AUDITOR].open("/console/messages", source="browser")
+    assert "No message came in these days." in one.words
+    browsers[Role.AUDITOR].open("/console/messages", 404, source="nobody")
+    for day in ("yesterday", "9999-12-31", "0001-01-01"):
+        browsers[Role.AUDITOR].open("/console/messages", 422, **{"from": day})
+        browsers[Role.AUDITOR].open("/console/messages", 422, to=day)
+
+
+def test_a_marketer_tries_a_text_keeps_it_and_reads_it(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.MARKETER]
+    browser.open("/console/segments")
+    wrong = browser.send(
+        "/console/segments/try#try",
+        422,
+        purpose="email_marketing",
+        where='trait.country = "DE"\r\nand did("Order Complete")',
+    )
+    assert "did you mean Order Completed?" in wrong.words
+    assert "2 |" in wrong.words, "the mistake is on the second line"
+    page = browser.send("/console/segments/try#try", purpose="email_marketing", where='did("Order Completed")')
+    assert "fewer than 100 of fewer than 100 people" in page.words
+    page = browser.send("/console/segments/keep", key="buyers", name="Buyers <b>bold</b>")
+    assert "Buyers <b>bold</b>" in page.words, "a name is text and nothing else"
+    assert 'did("Order Completed")' in page.words
+    assert "/console/segments/buyers/members" in page.links
+    members = browser.open("/console/segments/buyers/members")
+    assert "fewer than 100 people" in members.words
+    browser.open("/console/segments/no_such_one", 404)
+    browser.open("/console/segments")
+    browser.send("/console/segments/try#try", purpose="email_marketing", where='did("Order Completed")')
+    browser.send("/console/segments/keep", 409, key="buyers", name="Again")
+
+
+def test_privacy_staff_look_somebody_up(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.PRIVACY]
+    browser.open("/console/people")
+    page = browser.send("/console/people", type="email", value=" ADA@example.com ")
+    assert "ada@example.com" in page.words
+    assert "email_marketing" in page.words, "every act of consent is listed"
+    assert "ada" not in str(browser.answer.url)
+    browser.open("/console/people")
+    page = browser.send(
+        "/console/people/explain", a_type="email", a_value="ada@example.com", b_type="user_id", b_value="ada"
+    )
+    assert "One person" in page.words
+    assert "named together" in page.words
+    browser.open("/console/people")
+    page = browser.send("/console/people", 404, type="email", value="nobody@example.com")
+    assert "There is no profile" in page.words
+    browser.open("/console/people")
+    browser.send("/console/people", 422, type="email", value=" ")
+
+
+def test_an_administrator_sees_no_consents_and_a_marketer_no_identifiers(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.ADMIN]
+    browser.open("/console/people")
+    page = browser.send("/console/people", type="email", value="ada@example.com")
+    assert "Every act of consent" not in page.words
+    marketer = browsers[Role.MARKETER]
+    page = marketer.open("/console/people")
+    assert "email" not in [value for form in page.forms for _, value in form.fields]
+    marketer.send("/console/people", 403, profile="", type="email", value="ada@example.com")
+
+
+def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser], doors: Doors) -> None:
+    doors.settle("grace@example.com", "grace")
+    browser = browsers[Role.PRIVACY]
+    browser.open("/console/requests")
+    page = browser.send(
+        "/console/requests",
+        right="gdpr:erasure",
+        type=["email", "user_id", "email"],
+        value=["grace@example.com", "grace", ""],
+    )
+    assert "Erasure under gdpr: received" in page.words
+    address = browser.answer.url.path
+    assert "grace@example.com" in page.words
+    browser.send(f"{address}/verify")
+    page = browser.send(f"{address}/plan")
+    assert "What would be done; nothing has been" in page.words
+    browser.open(address)
+    page = browser.send(f"{address}/run", 422)
+    assert "Nothing was erased" in page.words
+    assert doors.call("privacy", "POST", "/api/v1/profiles/lookup", _named("grace@example.com")).status_code == 200
+    browser.open(address)
+    page = browser.send(f"{address}/run", sure="yes")
+    assert "Erasure under gdpr: fulfilled" in page.words
+    assert "grace@example.com" not in page.words
+    assert doors.call("privacy", "POST", "/api/v1/profiles/lookup", _named("grace@example.com")).status_code == 404
+    doors.sign()
+    until(lambda: browser.client.get(f"{address}/receipt").status_code == 200)
+    receipt = browser.client.get(f"{address}/receipt")
+    assert receipt.headers["content-disposition"].startswith("attachment")
+    assert json.loads(receipt.text) == doors.get(
+        "privacy", f"/api/v1/subject-requests/{address.split('/')[-1]}/receipt"
+    )
+
+
+def test_an_archive_is_downloaded_and_a_request_denied(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.PRIVACY]
+    browser.open("/console/requests")
+    browser.send("/console/requests", right="gdpr:access", type=["email"] * 3, value=["ada@example.com", "", ""])
+    address = browser.answer.url.path
+    browser.send(f"{address}/verify")
+    archive = browser.client.get(f"{address}/export")
+    assert archive.content[:2] == b"PK"
+    page = browser.send(f"{address}/run")
+    assert "Access under gdpr: fulfilled" in page.words
+    browser.open("/console/requests")
+    browser.send("/console/requests", right="gdpr:erasure", type=["email"] * 3, value=["ada@example.com", "", ""])
+    page = browser.send(f"{browser.answer.url.path}/deny", reason="unverified")
+    assert "denied" in page.words
+    page = browser.open("/console/requests", status="denied")
+    assert "denied" in page.words
+
+
+def test_the_auditor_reads_figures_and_entries(browsers: dict[Role, Browser], doors: Doors) -> None:
+    doors.sign()
+    browser = browsers[Role.AUDITOR]
+    page = browser.open("/console/log")
+    assert "all match" in page.words
+    assert "data.read" in page.words
+    page = browser.open("/console/log", kind="consent.recorded")
+    assert "email_marketing" in page.words
+    page = browser.open("/console/log", kind="consent.recorded", before=1)
+    assert "Entries, newest first" in page.words
+
+
+def test_a_form_that_was_not_made_for_the_visitor_does_nothing(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.PRIVACY]
+    for form in ("", "0" * 64, "ü"):
+        answer = browser.client.post(
+            "/console/requests",
+            data={"form": form, "right": "gdpr:access", "type": "email", "value": "ada@example.com"},
+        )
+        assert (answer.status_code, "That form was not made here" in answer.text) == (403, True)
+
+
+def test_leaving_forgets_the_token_and_a_revoked_one_stops_at_once(browsers: dict[Role, Browser], doors: Doors) -> None:
+    browser = browsers[Role.AUDITOR]
+    browser.open("/console")
+    browser.send("/console/leave")
+    assert PASSWORD_COOKIE not in browser.client.cookies
+    browser.open("/console", 401)
+    made = doors.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
+    browser.send("/console/enter", token=made["token"])
+    browser.open("/console/log")
+    doors.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke")
+    browser.open("/console/log", 401)
+
+
+def test_what_a_visitor_sends_is_shown_as_text(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.MARKETER]
+    browser.open("/console/segments")
+    page = browser.send(
+        "/console/segments/try#try", 422, purpose="email_marketing", where="</textarea><script>alert(1)</script>"
+    )
+    assert "script" not in [tag for tag, _ in page.tags]
+
+
+def test_an_unknown_page_is_told_as_a_page(browsers: dict[Role, Browser]) -> None:
+    page = browsers[Role.ADMIN].open("/console/nothing", 404)
+    assert "There is no such path" in page.words
+    assert browsers[Role.ADMIN].client.get("/consoles").headers["content-type"] == "application/problem+json"
+
+
+def test_the_front_page_leads_to_the_console(doors: Doors) -> None:
+    browser = Browser(doors)
+    assert "/console" in browser.open("/").links
+
+
+def _named(email: str) -> dict[str, Any]:
+    return {"identifier": {"type": "email", "value": email}}
