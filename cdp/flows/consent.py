@@ -18,6 +18,7 @@ from cdp.consent.ledger import valid_until
 from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
 from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
 from cdp.flows.desk import Desk
+from cdp.flows.instant import at_one_instant
 from cdp.flows.people import IDENTIFIER_PLACE, find_identifiers, read_identifier
 from cdp.flows.verdicts import current_verdicts, deciding_records, refresh_verdicts
 from cdp.identity import store as identity_store
@@ -120,7 +121,8 @@ def look_up(
     """
     asked = read_identifier(desk.policy, *identifier)
     instant = now if as_of is None else as_of
-    with desk.database.transaction() as tx:
+
+    def read(tx: Transaction) -> Consents:
         known = find_identifiers(tx, desk.vault, [asked]).get(asked)
         if known is not None and known.profile_id is not None:
             records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
@@ -130,11 +132,13 @@ def look_up(
             verdicts = {key: decide(records, rule, Facts(), instant) for key, rule in desk.policy.purposes.items()}
         types = _types(tx, records)
         audit_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
-    return Consents(
-        records=tuple(record_document(each, types[each.identifier_id]) for each in consent_store.in_order(records)),
-        verdicts=verdicts,
-        may_ask_from=_may_ask_from(desk.policy, records),
-    )
+        return Consents(
+            records=tuple(record_document(each, types[each.identifier_id]) for each in consent_store.in_order(records)),
+            verdicts=verdicts,
+            may_ask_from=_may_ask_from(desk.policy, records),
+        )
+
+    return at_one_instant(desk.database, read)
 
 
 def end_grants(desk: Desk, now: datetime, *, profiles_max: int = 500) -> int:

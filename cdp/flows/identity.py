@@ -5,16 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cdp.access import store_policy
+from cdp.access import store as access_store
 from cdp.audit import store as audit_store
 from cdp.flows.house import House
 from cdp.flows.ingest_write import MESSAGE_PLACE
+from cdp.flows.instant import at_one_instant
 from cdp.flows.people import find_identifiers, open_identifiers, unknown_profile
 from cdp.identity import store, store_edges, store_map
 from cdp.identity.explain import path_between, refusals_between
 from cdp.identity.model import Identifier
 from cdp.identity.partition import Difference, difference
-from cdp.identity.resolve import Rules, Run, replay
+from cdp.identity.resolve import Rules, replay
+from cdp.identity.store_counts import map_counts
 from cdp.kit.db import Transaction
 from cdp.kit.ids import encode_id
 from cdp.policy.model import Policy
@@ -32,8 +34,17 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class TableRow:
+    """The row of a link table: its number, the source, and the import of the file; None where it came without a file."""
+
+    source: str
+    import_job: str | None
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedLink:
-    """One link of a path: the message that made it, when, and under which policy."""
+    """One link of a path: the message or the row that made it, when, and under which policy."""
 
     one: Named
     other: Named
@@ -41,6 +52,7 @@ class ExplainedLink:
     message_id: str | None
     at: datetime
     policy: str
+    row: TableRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,7 @@ class ExplainedRefusal:
     message_id: str | None
     at: datetime
     policy: str
+    row: TableRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +80,22 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What changed rules would do to the recorded links."""
+    """What changed rules would do to the map as it is stored, if the recorded links were made again under them.
+
+    `merged` are profiles to be that hold identifiers of several, `split` profiles of today that come apart.
+    `refused` counts by rule the identifiers that messages would leave out then, each message for itself.
+    """
 
     steps: int
     profiles_now: int
     profiles_then: int
     merged: int
     split: int
+    quarantined_now: int
     quarantined: int
+    shared_now: int
+    shared_then: int
+    refused: Mapping[str, int]
     examples: tuple[Mapping[str, object], ...]
 
 
@@ -83,7 +104,8 @@ def explain(house: House, one: Identifier, other: Identifier, *, actor: str = "p
 
     It opens identifiers, so it is logged as a reading.
     """
-    with house.database.transaction() as tx:
+
+    def read(tx: Transaction) -> Explanation:
         first, second = both(tx, house, one, other)
         closure = store_map.closure(tx, [first, second], non_linking=non_linking(house.policy))
         run = replay(
@@ -123,28 +145,36 @@ def explain(house: House, one: Identifier, other: Identifier, *, actor: str = "p
             ),
         )
 
+    return at_one_instant(house.database, read)
+
 
 def simulate(house: House, changed: Policy, *, actor: str = "admin") -> Simulated:
-    """Replay the recorded links under other identifier rules, in a transaction that can only read; log it in another.
+    """Replay the recorded links under other identifier rules and compare with the map as it is stored.
+
+    It reads in a transaction that can only read, and is logged in another.
 
     Normalizers and blocked values work before the keyed hash and are not replayed: they count for messages to come.
     """
     with house.database.transaction(read_only=True) as tx:
         recorded = store_map.recorded(tx)
+        home = store_map.owners(tx)
+        counts = map_counts(tx)
         never = store.never_pairs(tx, list(recorded.types))
-        now = replay(Rules(house.policy.identifiers), recorded.types, recorded.steps, never=never)
-        then = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
-        before = [frozenset(group.members) for group in now.world.groups.values()]
-        found = difference(before, then)
-        simulated = Simulated(
-            steps=len(recorded.steps),
-            profiles_now=len(now.world.groups),
-            profiles_then=len(then.world.groups),
-            merged=len(found.merged),
-            split=len(found.split),
-            quarantined=len(found.quarantined),
-            examples=tuple(_examples(found, now, recorded)),
-        )
+    then = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
+    found = difference(_groups(home), then)
+    simulated = Simulated(
+        steps=len(recorded.steps),
+        profiles_now=counts.profiles,
+        profiles_then=len(then.world.groups),
+        merged=len(found.merged),
+        split=len(found.split),
+        quarantined_now=counts.quarantined,
+        quarantined=len(found.quarantined),
+        shared_now=counts.shared,
+        shared_then=len(then.world.shared),
+        refused=Counter(refusal.rule.value for each in then.accepted for refusal in each.refusals),
+        examples=tuple(_examples(found, home, recorded)),
+    )
     with house.database.transaction() as tx:
         fact = {"kind": "identity.simulated", "actor": actor, "profiles": simulated.profiles_then}
         audit_store.append(tx, fact | {"policy": changed.fingerprint}, house.clock.now())
@@ -164,11 +194,21 @@ def non_linking(policy: Policy) -> list[str]:
     return [each.key for each in policy.identifiers.types.values() if not each.merges]
 
 
-def _examples(found: Difference, now: Run, recorded: store_map.Closure) -> Iterable[Mapping[str, object]]:
-    home = {each: group.born for group in now.world.groups.values() for each in group.members}
+def _groups(home: Mapping[int, int]) -> list[frozenset[int]]:
+    """The identifiers of each profile, from the profile of each identifier."""
+    groups: dict[int, set[int]] = {}
+    for identifier, profile_id in home.items():
+        groups.setdefault(profile_id, set()).add(identifier)
+    return [frozenset(each) for each in groups.values()]
+
+
+def _examples(
+    found: Difference, home: Mapping[int, int], recorded: store_map.Closure
+) -> Iterable[Mapping[str, object]]:
+    """Some groups of each kind, the largest first: the profiles of today behind them, and what they hold, by type."""
     for kind, groups in (("merged", found.merged), ("split", found.split), ("quarantined", found.quarantined)):
-        for group in groups[:_EXAMPLES]:
-            profiles = sorted({recorded.profiles[home[each]] for each in group if each in home})
+        for group in sorted(groups, key=len, reverse=True)[:_EXAMPLES]:
+            profiles = sorted({home[each] for each in group if each in home})
             yield {
                 "change": kind,
                 "profiles": [encode_id("prf", each) for each in profiles],
@@ -182,7 +222,7 @@ def _names(tx: Transaction, house: House, identifier_ids: Sequence[int]) -> dict
 
 
 class _Messages:
-    """The messages behind some recorded steps, with their ids opened."""
+    """The messages and the rows of link tables behind some recorded steps, with their ids opened."""
 
     def __init__(self, tx: Transaction, house: House, sequences: Sequence[int]) -> None:
         self._rows = store.resolutions(tx, set(sequences))
@@ -193,21 +233,25 @@ class _Messages:
         )
         self._ids = {row.sequence: value for row, value in zip(rows, opened, strict=True)}
         self._edges = store_edges.edges_of(tx, set(sequences) - self._rows.keys())
-        self._policies = store_policy.policies(tx) if self._edges else []
+        self._sources = (
+            {int(each.source.source_id): each.source.name for each in access_store.sources(tx)} if self._edges else {}
+        )
 
-    def of(self, sequence: int) -> tuple[str | None, datetime, str]:
-        """Message id, instant and policy fingerprint of one step; a row of a link table has no message."""
-        if sequence in self._edges:
-            _, at = self._edges[sequence]
-            return (
-                None,
-                at,
-                next((each.fingerprint.hex() for each in reversed(self._policies) if each.applied_at <= at), ""),
+    def of(self, sequence: int) -> tuple[str | None, datetime, str, TableRow | None]:
+        """Message id, instant, policy fingerprint and row of one step: it came by a message or by a link table."""
+        edge = self._edges.get(sequence)
+        if edge is not None:
+            row = TableRow(
+                self._sources.get(edge.source_id, ""),
+                None if edge.import_job_id is None else encode_id("imp", edge.import_job_id),
+                edge.row,
             )
-        row = self._rows[sequence]
+            return None, edge.received_at, (edge.policy_fingerprint or b"").hex(), row
+        step = self._rows[sequence]
         message_id = self._ids[sequence]
         return (
             None if message_id is None else message_id.decode("utf-8", "replace"),
-            row.received_at,
-            row.policy_fingerprint.hex(),
+            step.received_at,
+            step.policy_fingerprint.hex(),
+            None,
         )

@@ -9,8 +9,10 @@ from datetime import datetime
 
 from cdp.audit import store as audit_store
 from cdp.flows.house import House
+from cdp.flows.instant import at_one_instant
 from cdp.flows.people import open_identifiers
 from cdp.identity import store_lists
+from cdp.kit.db import Transaction
 from cdp.kit.ids import encode_id
 
 
@@ -62,7 +64,8 @@ class QuarantineList:
 
 def list_shared(house: House, *, limit: int, actor: str) -> SharedList:
     """Shared identifiers, those of most people first."""
-    with house.database.transaction() as tx:
+
+    def read(tx: Transaction) -> SharedList:
         by_type = store_lists.count_shared(tx)
         rows = store_lists.shared(tx, limit)
         opened = open_identifiers(tx, house.vault, [row.identifier_id for row in rows])
@@ -73,6 +76,8 @@ def list_shared(house: House, *, limit: int, actor: str) -> SharedList:
             by_type=by_type,
             identifiers=tuple(Shared(row.type, opened[row.identifier_id].value, row.people, row.since) for row in rows),
         )
+
+    return at_one_instant(house.database, read)
 
 
 def list_quarantined(house: House, *, limit: int) -> QuarantineList:

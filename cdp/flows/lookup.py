@@ -17,6 +17,7 @@ from cdp.behavior.store_traits import stated_of
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.house import House
+from cdp.flows.instant import at_one_instant
 from cdp.flows.people import find_profile, open_identifiers, unknown_profile
 from cdp.flows.verdicts import current_verdicts
 from cdp.identity import store as identity_store
@@ -68,19 +69,25 @@ class Shown:
 
 def look_up(house: House, identifier: Identifier, *, actor: str) -> Shown:
     """The profile of an identifier. Raises the fault `unknown_profile` (404)."""
-    with house.database.transaction() as tx:
+
+    def read(tx: Transaction) -> Shown:
         _, profile_id = find_profile(tx, house.vault, identifier)
         return _logged(tx, house, profile_id, actor)
+
+    return at_one_instant(house.database, read)
 
 
 def look_up_profile(house: House, profile: str, *, actor: str) -> Shown:
     """The profile that an outward profile id means today, retired ids included."""
     number = decode_id("prf", profile)
-    with house.database.transaction() as tx:
+
+    def read(tx: Transaction) -> Shown:
         profile_id = None if number is None else identity_store.resolve_retired(tx, number)
         if profile_id is None:
             raise unknown_profile()
         return _logged(tx, house, profile_id, actor)
+
+    return at_one_instant(house.database, read)
 
 
 def show(tx: Transaction, house: House, profile_id: int) -> Shown:

@@ -13,6 +13,7 @@ from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.consent.store_reader import ReaderRow, rows_under
 from cdp.flows.house import House
+from cdp.flows.instant import at_one_instant
 from cdp.flows.lookup import outward, written
 from cdp.flows.people import unknown_profile
 from cdp.kit.db import Transaction
@@ -45,13 +46,15 @@ class Seen:
 def look_up_pseudonym(house: House, profile: str, *, actor: str) -> Seen:
     """The profile under a reader pseudonym. Raises `unknown_profile` (404), also when no purpose is permitted."""
     now = house.clock.now()
-    with house.database.transaction() as tx:
+
+    def read(tx: Transaction) -> Seen:
         rows = rows_under(tx, profile, list(house.policy.purposes), now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
-        seen = _seen(tx, house, profile, rows, now)
         audit_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, now)
-    return seen
+        return _seen(tx, house, profile, rows, now)
+
+    return at_one_instant(house.database, read)
 
 
 def _seen(tx: Transaction, house: House, profile: str, rows: Sequence[ReaderRow], now: datetime) -> Seen:

@@ -12,6 +12,7 @@ from cdp.audit import store as audit_store
 from cdp.flows.desk import NAMED_PLACE, Desk, barrier_of, find_person, named_by, named_row, unknown_request, values_of
 from cdp.flows.erase import Carried, erase, preview
 from cdp.flows.export import archive_of
+from cdp.flows.instant import at_one_instant
 from cdp.flows.people import read_identifier
 from cdp.identity import store as identity_store
 from cdp.kit.canonical import instant_text
@@ -151,7 +152,8 @@ def export(desk: Desk, request_id: int, now: datetime) -> Archive:
 
     Faults: `unknown_request`, `not_an_export`, `request_not_verified`, `export_over`.
     """
-    with desk.database.transaction() as tx:
+
+    def read(tx: Transaction) -> Archive:
         request = _found(tx, request_id)
         if request.kind not in _EXPORTS:
             raise Fault(
@@ -174,18 +176,23 @@ def export(desk: Desk, request_id: int, now: datetime) -> Archive:
         archive = archive_of(tx, desk, request, now)
         fact = {"kind": "data.read", "actor": "privacy", "read": "export", "count": 1, "request": request.outward_id}
         audit_store.append(tx, fact, now)
-    return archive
+        return archive
+
+    return at_one_instant(desk.database, read)
 
 
 def show(desk: Desk, request_id: int) -> Shown:
     """One request with what it names, its steps, and the identifiers that wait for a reviewer."""
-    with desk.database.transaction(read_only=True) as tx:
+
+    def read(tx: Transaction) -> Shown:
         request = _read_request(tx, request_id)
         done = tuple(store.steps(tx, request_id).values())
         if request.status in ENDED or request.verified_at is None:
             return Shown(request, named_by(tx, desk, request_id), done, ())
         person = find_person(tx, desk, request)
         return Shown(request, person.named, done, tuple(values_of(tx, desk, person.reach.waiting)))
+
+    return at_one_instant(desk.database, read)
 
 
 def listing(desk: Desk, status: str | None = None, limit: int = 100) -> list[Request]:

@@ -22,8 +22,10 @@ from cdp.kit.packing import packed
 Row = tuple[Any, ...]
 
 _RETRY_AFTER_SECONDS = 2
-_UNAVAILABLE_STATES = ("08", "53", "57", "58")
-_CONFLICT_STATES = ("40001", "40P01", "55P03")
+_UNAVAILABLE_STATES = ("08", "53", "57", "58", "25P03", "25P04")
+_LOCK_TIMEOUT = "55P03"
+_CONFLICT_STATES = ("40001", "40P01", _LOCK_TIMEOUT)
+_LOCK_SECONDS = 30.0
 
 
 class _PackedDumper(Dumper):
@@ -112,7 +114,10 @@ class Transaction:
 
     def committed(self) -> None:
         """To be called once the transaction is on disk."""
-        calls, self._afterwards = self._afterwards, []  # they hold what holds this, and only a collection would end that
+        calls, self._afterwards = (
+            self._afterwards,
+            [],
+        )  # they hold what holds this, and only a collection would end that
         for call in calls:
             call()
 
@@ -138,7 +143,9 @@ class Database:
     `statements` is the number of statements of all finished transactions.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 8, application_name: str = "cdp") -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 8, application_name: str = "cdp", lock_seconds: float = _LOCK_SECONDS
+    ) -> None:
         self.url = url
         self.statements = 0
         self.engine: Engine = create_engine(
@@ -149,14 +156,15 @@ class Database:
             pool_timeout=10,
             connect_args={"application_name": application_name, "connect_timeout": 5},
         )
-        event.listen(self.engine, "connect", _prepare_session)
+        event.listen(self.engine, "connect", lambda connection, _: _prepare_session(connection, lock_seconds))
 
     @contextmanager
-    def transaction(self, *, read_only: bool = False) -> Iterator[Transaction]:
+    def transaction(self, *, read_only: bool = False, one_instant: bool = False) -> Iterator[Transaction]:
         """Open a transaction; commit when the block ends well, roll back otherwise.
 
-        A reading transaction sees one snapshot throughout. An unreachable, restarting or full
-        database becomes the fault `database_unavailable` (503, with Retry-After).
+        A reading transaction sees one instant throughout; so does one that writes, such as the log of its reading, if
+        asked to. An unreachable, restarting or full database becomes the fault `database_unavailable`, a lost race and
+        a lock that stays taken `database_busy` (both 503, with Retry-After).
         """
         try:
             with self.engine.connect() as connection:
@@ -164,6 +172,8 @@ class Database:
                     connection = connection.execution_options(
                         isolation_level="REPEATABLE READ", postgresql_readonly=True
                     )
+                elif one_instant:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 outer = connection.begin()
                 tx = Transaction(connection)
                 try:
@@ -199,16 +209,23 @@ def is_conflict(error: BaseException) -> bool:
     return _sqlstate(error) in _CONFLICT_STATES
 
 
-def _prepare_session(connection: "psycopg.Connection[Row]", _record: object) -> None:
+def has_waited(error: BaseException) -> bool:
+    """True for the conflict that took its time: a lock that stayed taken for as long as anybody waits for one."""
+    return _sqlstate(error) == _LOCK_TIMEOUT
+
+
+def _prepare_session(connection: "psycopg.Connection[Row]", lock_seconds: float) -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SET timezone = 'UTC'")
-        cursor.execute("SET lock_timeout = '30s'")
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{lock_seconds * 1000:.0f}ms",))
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
     connection.autocommit = False
 
 
 def _sqlstate(error: BaseException) -> str | None:
+    if isinstance(error, Fault):
+        return None if error.__cause__ is None else _sqlstate(error.__cause__)
     original = error.orig if isinstance(error, DBAPIError) else error
     return getattr(original, "sqlstate", None)
 
@@ -216,7 +233,16 @@ def _sqlstate(error: BaseException) -> str | None:
 def _fault_of(error: DBAPIError | psycopg.Error) -> Fault | None:
     state = _sqlstate(error)
     is_lost = isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
-    if (state is None and is_lost) or (state is not None and state[:2] in _UNAVAILABLE_STATES):
+    if state in _CONFLICT_STATES:
+        return Fault(
+            "database_busy",
+            "The database is busy",
+            f"PostgreSQL answered {state}: somebody else holds what this needs, such as a long import. Nothing of this "
+            "request was stored. Try again shortly.",
+            status=503,
+            retry_after_seconds=_RETRY_AFTER_SECONDS,
+        )
+    if (state is None and is_lost) or (state is not None and state.startswith(_UNAVAILABLE_STATES)):
         return Fault(
             "database_unavailable",
             "The database cannot take work right now",

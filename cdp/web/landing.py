@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from cdp.access.model import Outcome
 from cdp.flows.message import Invalid, Message
 from cdp.flows.wire_json import Reason
-from cdp.kit.db import is_conflict
+from cdp.kit.db import has_waited, is_conflict
 from cdp.kit.errors import Fault
 
 _TRIES: Final = 3
@@ -24,7 +24,8 @@ def land(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome |
     """What became of each message, in the order given.
 
     A message that the flow cannot process is accounted as invalid and the others land. Where a fault stands, nothing
-    of that message was stored; a fault ends the work, so that a broken database is not asked for every message.
+    of that message was stored; a fault ends the work, so that a broken database is not asked for every message. A lost
+    race is run again at once; whoever waited for a lock in vain is sent away, for others wait behind it.
     """
     try:
         return _taken(ingest, messages)
@@ -42,17 +43,17 @@ def land(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome |
 
 
 def _taken(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
-    for _ in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             outcomes = ingest.take(messages)
         except Exception as error:
-            if not is_conflict(error):
+            if not left or not is_conflict(error) or has_waited(error):
                 raise
         else:
             if len(outcomes) != len(messages):
                 raise ValueError("the flow must give one outcome a message")
             return [*outcomes]
-    raise _fault("database_busy", "The database is busy", 2)
+    raise AssertionError("the last try returns or raises")
 
 
 def _given_up(ingest: Takes, message: Message | Invalid) -> Outcome | Fault:

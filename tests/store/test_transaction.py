@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from cdp.kit.db import Database, Transaction
+from cdp.kit.db import Database, Transaction, has_waited, is_conflict
+from cdp.kit.errors import Fault
+from tests.waits import until
 
 pytestmark = pytest.mark.postgres
 
@@ -41,3 +43,64 @@ def test_lists_that_follow_each_other_may_be_of_other_kinds(database: Database) 
 def _fail_after(tx: Transaction, call: Callable[[], None]) -> None:
     tx.after_commit(call)
     raise ZeroDivisionError
+
+
+def test_one_instant_is_seen_throughout_and_may_be_written_in(database: Database) -> None:
+    count = text("SELECT count(*) FROM behavior.term WHERE vocabulary = 'test'")
+    add = "INSERT INTO behavior.term (vocabulary, term) VALUES ('test', %(term)s)"
+    with database.transaction(one_instant=True) as tx:
+        assert tx.scalar(count) == 0
+        with database.transaction() as other:
+            other.bulk(add, {"term": "theirs"})
+        assert tx.scalar(count) == 0
+        tx.bulk(add, {"term": "ours"})
+    with database.transaction() as tx:
+        assert tx.scalar(count) == 2
+
+
+def test_a_lock_that_stays_taken_is_told_and_was_waited_for(database: Database) -> None:
+    impatient = Database(database.url, lock_seconds=0.1)
+    with database.transaction() as tx:
+        tx.bulk("SELECT pg_advisory_xact_lock(7)")
+        with pytest.raises(Fault, match="database_busy") as raised, impatient.transaction() as other:
+            other.bulk("SELECT pg_advisory_xact_lock(7)")
+    impatient.close()
+    assert (raised.value.status, raised.value.retry_after_seconds) == (503, 2)
+    assert is_conflict(raised.value)
+    assert has_waited(raised.value)
+
+
+def test_a_lost_race_is_told_and_worth_another_try(database: Database) -> None:
+    touch = "UPDATE behavior.term SET term = term || 'x' WHERE vocabulary = 'test'"
+    with database.transaction() as tx:
+        tx.bulk("INSERT INTO behavior.term (vocabulary, term) VALUES ('test', 'a')")
+
+    def lose() -> None:
+        with database.transaction(one_instant=True) as tx:
+            tx.bulk("SELECT count(*) FROM behavior.term")
+            with database.transaction() as other:
+                other.bulk(touch)
+            tx.bulk(touch)
+
+    with pytest.raises(Fault, match="database_busy") as raised:
+        lose()
+    assert is_conflict(raised.value)
+    assert not has_waited(raised.value)
+
+
+def test_a_session_that_the_server_ended_is_told(database: Database) -> None:
+    def sleep() -> None:
+        with database.transaction() as tx:
+            pid = tx.bulk("SELECT pg_backend_pid()")[0][0]
+            tx.bulk("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
+            until(lambda: not _lives(database, pid))
+            tx.bulk("SELECT 1")
+
+    with pytest.raises(Fault, match="database_unavailable") as raised:
+        sleep()
+    assert raised.value.status == 503
+
+
+def _lives(database: Database, pid: int) -> bool:
+    with database.transaction(read_only=True) as tx:
+        return bool(tx.bulk("SELECT count(*) FROM pg_stat_activity WHERE pid = %(pid)s", {"pid": pid})[0][0])

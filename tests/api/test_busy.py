@@ -1,0 +1,73 @@
+"""While something long holds what everybody needs, clients are told to come again; nobody is told that we broke."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cdp.identity.store import lock_exclusive
+from cdp.kit.db import Database
+from tests.api.doors import ADA, Doors, open_doors
+from tests.policies import shipped
+
+
+@pytest.fixture
+def doors(database_url: str, tmp_path: Path) -> Iterator[Doors]:
+    """Doors that wait for a lock for a moment only."""
+    database = Database(database_url, lock_seconds=0.2)
+    try:
+        with open_doors(database, tmp_path, shipped()) as doors:
+            yield doors
+    finally:
+        database.close()
+
+
+@contextmanager
+def import_of_hours(database_url: str) -> Iterator[None]:
+    """Another process that holds the lock of identity and consent until the block ends."""
+    other = Database(database_url)
+    try:
+        with other.transaction() as tx:
+            lock_exclusive(tx)
+            yield
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "body"),
+    [
+        ("privacy", "/api/v1/consents", {"identifier": ADA, "purpose": "analytics", "act": "refuse"}),
+        ("privacy", "/api/v1/profiles/unmerge", {"keep": ADA, "sever": {"type": "user_id", "value": "ada"}}),
+        ("privacy", "/api/v1/subject-requests/{request}/verify", None),
+        (
+            "marketer",
+            "/api/v1/segments",
+            {"key": "k", "name": "K", "purpose": "analytics", "where": 'did("Order Completed")'},
+        ),
+    ],
+)
+def test_staff_are_told_to_try_again(doors: Doors, database_url: str, role: str, path: str, body: object) -> None:
+    doors.settle("ada@example.com", "ada")
+    asked = {"kind": "access", "regime": "gdpr", "identifiers": [ADA]}
+    request = doors.post("privacy", "/api/v1/subject-requests", asked, 201)["id"]
+    path = path.replace("{request}", request)
+    with import_of_hours(database_url):
+        answer = doors.call(role, "POST", path, body)
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_busy"), answer.text
+        assert int(answer.headers["retry-after"]) > 0
+        shown = doors.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA})
+        assert shown["identifiers"]
+    assert doors.call(role, "POST", path, body).status_code in (200, 201, 204)
+
+
+def test_clients_are_told_to_send_again_after_one_wait(doors: Doors, database_url: str) -> None:
+    message = {"type": "track", "userId": "ada", "event": "Order Completed", "messageId": "m"}
+    with import_of_hours(database_url):
+        answer = doors.client.post("/v1/batch", auth=(doors.write_key, ""), json={"batch": [message]})
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
+        assert int(answer.headers["retry-after"]) > 0
+    doors.send(message)
+    told = doors.get("auditor", "/api/v1/ingest/accounting")
+    assert told["received"] == 1
