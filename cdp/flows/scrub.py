@@ -1,12 +1,16 @@
 """The scrub: after erasures, let no byte of a person's pseudonyms and keys remain on disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from cdp.audit import store as audit_store
 from cdp.flows.desk import Desk
 from cdp.kit.db import Database
 from cdp.rights import store_scrub
+
+OLDER_SNAPSHOT: Final = "older_snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +24,15 @@ class Scrubbed:
 def scrub(database: Database, now: datetime) -> Scrubbed:
     """Rewrite the tables that hold pseudonyms and keys, renew the write-ahead log, and note it in the audit log.
 
-    Takes seconds; each table is locked while it is written. Run it within `scrub_within_days` of an erasure.
+    Takes seconds; each table is locked while it is written. Run it within `scrub_within_days` of an erasure. A session
+    that began before and goes on may keep what was deleted in the rewritten tables: then `older_snapshot` is told.
     """
     done, left = [], []
+    with database.transaction() as tx:
+        begun = store_scrub.horizon(tx)
+    with database.transaction() as tx:
+        if store_scrub.sees_older(tx, begun):
+            left.append(OLDER_SNAPSHOT)
     for table in store_scrub.telling_tables():
         if store_scrub.rewrite(database, table):
             done.append(table)
@@ -43,10 +53,18 @@ def scrub(database: Database, now: datetime) -> Scrubbed:
 
 
 def is_scrub_due(desk: Desk, now: datetime) -> bool:
-    """Whether half of the time within which an erasure must be scrubbed has passed since the oldest that is not."""
+    """Whether half of the time within which an erasure must be scrubbed has passed since the oldest that is not.
+
+    A scrub that had to leave a table, or rows that somebody still saw, is repeated; what this server never allows is not
+    waited for.
+    """
     with desk.database.transaction(read_only=True) as tx:
-        last = audit_store.entries(tx, kinds=["scrub.run"], limit=1)
-        since = last[0].recorded_at if last else None
+        runs = audit_store.entries(tx, kinds=["scrub.run"], limit=1_000)
+        since = next((each.recorded_at for each in runs if not _left_for_later(each.body.get("not_scrubbed", ()))), None)
         erasures = audit_store.entries(tx, kinds=["request.fulfilled"], since=since, limit=1_000)
     oldest = [each.recorded_at for each in erasures if each.body.get("request_kind") == "erasure"][-1:]
     return bool(oldest) and now - oldest[0] >= timedelta(days=desk.policy.retention.scrub_within_days) / 2
+
+
+def _left_for_later(words: Sequence[str]) -> bool:
+    return any(word == OLDER_SNAPSHOT or "." in word for word in words)

@@ -29,6 +29,19 @@ _SETTINGS: Final = {
 """What each setting must be, and what cannot be scrubbed where it is not."""
 
 
+_LOCK_TIMEOUT: Final = "3s"
+_PATIENCE_TENTHS: Final = 50
+
+# A running transaction holds deleted rows back by the oldest number it may not see as ended, and by its own.
+_OLDER: Final = """
+    SELECT EXISTS (
+        SELECT FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND datname = current_database()
+          AND greatest(age(backend_xmin), age(backend_xid)) > age((%(begun)s::text)::xid8::xid)
+    )
+"""
+
+
 def telling_tables() -> list[str]:
     """The tables that hold pseudonyms or keys of people, computed from the data dictionary."""
     return [
@@ -41,8 +54,28 @@ def telling_tables() -> list[str]:
     ]
 
 
+def horizon(tx: Transaction) -> int:
+    """A transaction number: whatever was deleted before this call was deleted by a smaller one."""
+    return int(tx.bulk("SELECT (pg_current_xact_id()::text)::bigint")[0][0])
+
+
+def sees_older(tx: Transaction, begun: int) -> bool:
+    """Whether some other session still sees, or may see, rows that were deleted before `horizon` gave this number.
+
+    While one does, a rewritten table keeps them. Waits a little for those that are about to end.
+    """
+    for _ in range(_PATIENCE_TENTHS):
+        if not tx.bulk(_OLDER, {"begun": str(begun)})[0][0]:
+            return False
+        tx.bulk("SELECT pg_sleep(0.1), pg_stat_clear_snapshot()")
+    return True
+
+
 def rewrite(database: Database, table: str) -> bool:
-    """Write a table and its indexes anew without what was deleted; False where this role may not."""
+    """Write a table and its indexes anew without what was deleted; False where this role may not, or others read it.
+
+    It waits for readers no longer than three seconds, because whoever comes after waits behind it.
+    """
     name = sql.Identifier(*table.split("."))
     return _outside(database, [sql.SQL("VACUUM (FULL, ANALYZE) {}").format(name)])
 
@@ -61,13 +94,8 @@ def residue_kept(tx: Transaction) -> list[str]:
     """Where this server keeps bytes that no scrub of ours reaches, as words of the audit log."""
     rows = tx.all(text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"), {"names": list(_SETTINGS)})
     found = {word for name, setting in rows for right, word in [_SETTINGS[name]] if setting != right}
-    if tx.scalar(
-        text(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() "
-            "AND datname = current_database())"
-        )
-    ):
-        found.add("older_snapshot")
+    if not tx.scalar(text("SELECT pg_has_role('pg_read_all_stats', 'USAGE')")):
+        found.add("unseen_snapshots")
     if tx.scalar(text("SELECT EXISTS (SELECT FROM pg_replication_slots)")):
         found.add("replication_slot")
     return sorted(found)
@@ -77,9 +105,14 @@ def _outside(database: Database, statements: Sequence[sql.SQL | sql.Composed]) -
     with database.engine.connect() as connection:
         raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
         assert isinstance(raw, psycopg.Connection)
+        usual = raw.execute("SELECT current_setting('lock_timeout')").fetchone()
+        assert usual is not None
+        raw.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
         try:
             for statement in statements:
                 raw.execute(statement)
-        except psycopg.errors.InsufficientPrivilege:
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable):
             return False
+        finally:
+            raw.execute("SELECT set_config('lock_timeout', %s, false)", usual)
     return True

@@ -1,11 +1,14 @@
 """The scrub: after it no byte of the person's identifiers, pseudonyms or keys is left in the server's files."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from cdp.flows.scrub import scrub
+from cdp.access.model import State
+from cdp.flows.scrub import is_scrub_due, scrub
 from cdp.kit.db import Database
 from cdp.kit.embedded import EmbeddedPostgres
 from cdp.rights.store_scrub import telling_tables
@@ -99,10 +102,68 @@ def test_what_this_role_may_not_do_is_listed(office: Office, server: EmbeddedPos
     )
 
 
-def test_an_older_snapshot_is_reported(office: Office) -> None:
+def test_a_snapshot_that_still_sees_the_person_is_reported(office: Office, server: EmbeddedPostgres) -> None:
+    office.town.send(*ZOE)
+    secrets = secrets_of(office)
     with office.desk.database.transaction(read_only=True) as tx:
         tx.bulk("SELECT 1")
+        office.erase(("user_id", WORDS[1]))
+        assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
+        assert residue(server, secrets), "there was no reason to report it"
+    assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ()
+    assert residue(server, secrets) == set()
+
+
+def test_a_writer_between_two_statements_is_an_older_snapshot_too(office: Office) -> None:
+    with office.desk.database.transaction() as tx:
+        tx.bulk("SELECT pg_current_xact_id()")
         assert "older_snapshot" in scrub(office.desk.database, office.town.clock.now()).not_scrubbed
+
+
+def test_a_busy_service_is_no_older_snapshot(office: Office) -> None:
+    """Others come and go all the time: only who was there before, and stays, holds deleted rows back."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            with office.desk.database.transaction() as tx:
+                tx.bulk("SELECT pg_current_xact_id(), pg_sleep(0.02)")
+
+    with ThreadPoolExecutor(3) as pool:
+        busy = [pool.submit(work) for _ in range(3)]
+        try:
+            assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ()
+        finally:
+            done.set()
+        for each in busy:
+            each.result()
+
+
+def test_a_reader_that_stays_delays_nobody_and_is_told(office: Office) -> None:
+    """A marketer's open transaction must not make the scrub, and everybody behind it, wait."""
+    with office.desk.database.transaction() as tx:
+        tx.bulk("SELECT count(*) FROM consent.permitted")
+        assert "consent.permitted" in scrub(office.desk.database, office.town.clock.now()).not_scrubbed
+        assert office.town.send(BOB)[0].state is State.STORED
+    with office.desk.database.transaction() as tx:
+        assert tx.bulk("SHOW lock_timeout") == [("30s",)]
+
+
+def test_it_is_due_until_all_of_it_is_done(office: Office) -> None:
+    assert not is_scrub_due(office.desk, office.town.clock.now())
+    office.town.send(*ZOE)
+    with office.desk.database.transaction(read_only=True) as tx:
+        tx.bulk("SELECT 1")
+        office.erase(("user_id", WORDS[1]))
+        assert not is_scrub_due(office.desk, office.town.clock.now())
+        office.later(days=office.desk.policy.retention.scrub_within_days / 2)
+        assert is_scrub_due(office.desk, office.town.clock.now())
+        assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
+    office.later(hours=1)
+    assert is_scrub_due(office.desk, office.town.clock.now())
+    scrub(office.desk.database, office.town.clock.now())
+    office.later(hours=1)
+    assert not is_scrub_due(office.desk, office.town.clock.now())
 
 
 def test_the_tables_are_computed_from_the_dictionary() -> None:
