@@ -18,8 +18,9 @@ from cdp.behavior.retention import months_needed
 from cdp.behavior.store_partitions import ensure_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
+from cdp.flows.ingest_familiar import Familiars
 from cdp.flows.ingest_judge import BatchJudge
-from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, name_people, past_of
+from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, met_in, name_people, past_of
 from cdp.flows.ingest_work import Work, is_heard, lay_out, read_message
 from cdp.flows.ingest_write import Memory, Writing, account, noes_of
 from cdp.flows.message import Invalid, Message
@@ -54,7 +55,7 @@ class Ingest:
         self._plan = lay_out(policy)
         self._clock = clock
         self._replay = replay
-        self._version = -1
+        self._familiars = Familiars()
         with database.transaction() as tx:
             masks = bits_of(tx)
         self._memory = Memory(
@@ -85,7 +86,7 @@ class Ingest:
             ),
         )
         with self._database.transaction() as tx:
-            version = self._judge(tx, list(works.values()))
+            self._judge(tx, list(works.values()))
             invalid: Counter[tuple[SourceId, str]] = Counter(
                 (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
             )
@@ -97,7 +98,6 @@ class Ingest:
             audit_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
             if also is not None:
                 also(tx, outcomes)
-        self._version = version
         return outcomes
 
     def _read(self, messages: Sequence[Message | Invalid]) -> dict[int, Work]:
@@ -113,22 +113,25 @@ class Ingest:
                 works[place] = read_message(self._plan, message, place, EventId(event_id), now)
         return works
 
-    def _judge(self, tx: Transaction, works: Sequence[Work]) -> int:
-        """Settle and write the works; gives the version of the mapping that this transaction leaves behind."""
+    def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
+        """Settle and write the works."""
         generation = identity_store.lock_exclusive(tx)
-        self._catch_up(tx, generation.version)
+        if self._familiars.begin(generation.version):
+            self._distrust(tx)
         now = self._clock.now()
         heard = [work for work in works if is_heard(work)]
-        name_people(tx, self._vault, heard, self._plan)
+        for work in heard:
+            work.familiar = self._familiars.find(work)
+        name_people(tx, self._vault, [work for work in heard if work.familiar is None], self._plan)
         find_duplicates(tx, heard)
         works = sorted(_carrying(heard), key=lambda work: (work.message.received_at, work.message.message_id))
-        changed = self._take(tx, works, generation.next_sequence, now, restarts_max=_RESTARTS_MAX) if works else False
-        return generation.version + changed
+        if works:
+            self._take(tx, works, generation.next_sequence, now, restarts_max=_RESTARTS_MAX)
 
     def _take(
         self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime, *, restarts_max: int
-    ) -> bool:
-        """Resolve, judge and write works in order; tells whether an existing mapping or verdict changed.
+    ) -> None:
+        """Resolve, judge and write works in order.
 
         Where more identifiers turn out to be shared than restarts are worth, the works are taken in smaller bites
         of the same transaction, which ends in the same map.
@@ -143,35 +146,43 @@ class Ingest:
         try:
             done = run(lambda learned: past_of(tx, scene, known, learned), steps, judge, restarts_max=restarts_max)
         except Tangled:
-            return self._take_bites(tx, works, first_sequence, now)
-        Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory).write()
+            self._take_bites(tx, works, first_sequence, now)
+            return
+        writing = Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory)
+        writing.write()
         if self._replay is not None:
             store_replay.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
-        changed = bool(done.learned or done.world.became or judge.ledger.added or judge.ledger.repeated)
-        identity_store.advance(tx, next_sequence=first_sequence + len(works), changed=changed)
-        return changed
+        advanced = identity_store.advance(tx, next_sequence=first_sequence + len(works))
+        touched = None if scene.closure is not None else writing.touched | scene.links.keys()
+        met = met_in(scene, known, works)
+        tx.after_commit(lambda: self._familiars.end(advanced, touched, met))
 
-    def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> bool:
+    def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> None:
+        """What a bite changes, the next one must read: nobody is familiar here, nor later by what is read meanwhile."""
         for work in works:
             work.outcome = work.settled
+        strangers = [work for work in works if work.familiar is not None]
+        for work in strangers:
+            work.familiar = None
+        name_people(tx, self._vault, strangers, self._plan)
         for start in range(0, len(works), _BITE):
             bite = works[start : start + _BITE]
             find_duplicates(tx, bite)
             left = _carrying(bite)
             if left:
                 self._take(tx, left, first_sequence + start, now, restarts_max=_BITE)
-        return True
+        tx.after_commit(self._familiars.drop_all)
 
-    def _catch_up(self, tx: Transaction, version: int) -> None:
-        """Another process may have rotated or shredded keys since this one looked."""
-        if version != self._version:
-            self._vault.refresh(tx)
-            self._vault.forget_all()
+    def _distrust(self, tx: Transaction) -> None:
+        """Another process may have erased somebody, or rotated or shredded keys, since this one looked."""
+        self._plan.normaliser.drop_read()
+        self._vault.refresh(tx)
+        self._vault.forget_all()
 
 
 def _carrying(works: Sequence[Work]) -> list[Work]:
     """The works that are heard and name somebody who is not suppressed."""
-    return [work for work in works if work.carried and is_heard(work)]
+    return [work for work in works if (work.carried or work.familiar is not None) and is_heard(work)]
 
 
 def _outcome(work: Work) -> Outcome:

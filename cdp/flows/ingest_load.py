@@ -10,8 +10,8 @@ from cdp.behavior.store_span import ages_of
 from cdp.consent import store as consent_store
 from cdp.consent import store_verdicts
 from cdp.consent.model import Reason, Verdict
-from cdp.flows.ingest_judge import Known
 from cdp.flows.ingest_familiar import Met
+from cdp.flows.ingest_judge import Known
 from cdp.flows.ingest_work import Carried, Familiar, Plan, Work, members_digest
 from cdp.flows.verdicts import asks_for_age
 from cdp.identity import store, store_map
@@ -292,6 +292,8 @@ def _load_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> sto
     rules = scene.plan.rules
     start = {link.identifier_id for links in scene.links.values() for link in links}
     start.update(each for each in (*scene.ids.values(), *learned) if each not in scene.is_new)
+    _ask_about_familiars(tx, scene)
+    start.update(member for each in scene.familiars.values() for member in each.members)
     start -= scene.shared
     closure = store_map.closure(
         tx,
@@ -305,6 +307,15 @@ def _load_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> sto
     scene.births.update({profile_id: born for born, profile_id in closure.profiles.items()})
     scene.never.update(store.never_pairs(tx, list(closure.types)))
     return closure
+
+
+def _ask_about_familiars(tx: Transaction, scene: Scene) -> None:
+    """What only a closure needs to know of people who were recognized."""
+    members = {member for each in scene.familiars.values() for member in each.members}
+    for identifier in store.sealed_of(tx, members) if members else ():
+        scene.types[identifier.identifier_id] = identifier.type
+        if identifier.is_shared:
+            scene.shared.add(identifier.identifier_id)
 
 
 def _jurisdictions(tx: Transaction, profile_ids: Collection[int]) -> dict[int, frozenset[str]]:

@@ -1,6 +1,6 @@
 """The work of one batch: each message with what is known of it before and after it is judged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -10,6 +10,8 @@ from cdp.behavior.classify import classify
 from cdp.behavior.model import Classified, EventId
 from cdp.behavior.retention import is_expired
 from cdp.behavior.rules import PlanRules, compile_plan
+from cdp.behavior.store_span import AGE
+from cdp.consent.model import Verdict
 from cdp.consent.signals.model import Proposal as Signals
 from cdp.consent.signals.model import SignalMap, signal_map_of
 from cdp.consent.signals.read import acts_of
@@ -17,6 +19,7 @@ from cdp.flows.message import Message
 from cdp.identity.model import Identifier, Ignored
 from cdp.identity.normalise import Normaliser
 from cdp.identity.resolve import Rules
+from cdp.identity.store import KnownAnchor, KnownProfile
 from cdp.kit.canonical import sha256
 from cdp.policy.model import Policy, Purpose
 
@@ -34,12 +37,29 @@ class Carried(NamedTuple):
     refused_purposes: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Familiar:
+    """Somebody whose anchor is settled and whom no suppression names: where messages of these identifiers land.
+
+    `met` is the batch that read it, `verdicts` those in force then, with their instants.
+    """
+
+    members: tuple[int, ...]
+    digest: bytes
+    anchor: KnownAnchor
+    profile: KnownProfile
+    verdicts: Mapping[str, Verdict]
+    met: int
+
+
 @dataclass(slots=True)
 class Work:
     """One message on its way through the transaction.
 
     `settled` is an outcome that was clear before anybody looked at its people; what such a message says against a
-    purpose counts all the same. `is_novel` tells that its people must be looked at. `members` are identifier ids, strongest first; `bits` the purposes it may count for, once permitted.
+    purpose counts all the same. `is_novel` tells that its people must be looked at, `familiar` what is known of them
+    without asking the store. `has_other_names` tells that it may name persons under other types, too. `members` are
+    identifier ids, strongest first; `bits` the purposes it may count for, once permitted.
     """
 
     message: Message
@@ -59,6 +79,13 @@ class Work:
     settled: Outcome | None = None
     is_novel: bool = False
     is_other_body: bool = False
+    has_other_names: bool = False
+    familiar: Familiar | None = None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it says anything on which verdicts depend, beside who it is."""
+        return bool(self.signals.acts) or AGE in self.classified.plain_traits
 
 
 @dataclass(frozen=True, slots=True)

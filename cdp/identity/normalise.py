@@ -62,6 +62,11 @@ class Normaliser:
             ordered = ordered[:most]
         return Promoted(ordered, tuple(ignored))
 
+    def drop_read(self) -> None:
+        """Keep no value that was read before in memory."""
+        for each in self._types.values():
+            each.read_text.cache_clear()
+
     def read(self, type_: str, raw: object) -> Identifier | Ignored:
         """One identifier given by a person or a file, by the same rules as a message's."""
         known = self._types.get(type_)

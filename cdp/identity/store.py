@@ -21,6 +21,13 @@ class Generation(NamedTuple):
     next_sequence: int
 
 
+class Advanced(NamedTuple):
+    """The version that a transaction leaves behind, and whether the store moved it on for what the transaction changed."""
+
+    version: int
+    is_moved: bool
+
+
 class KnownIdentifier(NamedTuple):
     """An identifier as stored, with the profile that owns it, if any."""
 
@@ -101,16 +108,22 @@ def generation(tx: Transaction) -> Generation:
     return Generation(*tx.bulk("SELECT version, next_sequence FROM identity.generation")[0])
 
 
-def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool) -> None:
-    """Move the recorded sequence on, and the version when an existing mapping or verdict changed."""
-    tx.bulk(
+def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool = False) -> Advanced:
+    """Move the recorded sequence on; and the version where something `changed` that the store does not watch itself.
+
+    The store watches mappings, verdicts and suppressions (`cdp.schema.version`).
+    """
+    rows = tx.bulk(
         """
         UPDATE identity.generation
         SET version = version + %(changed)s::int,
             next_sequence = greatest(next_sequence, %(next)s::bigint)
+        RETURNING version,
+                  coalesce(current_setting('cdp.advanced_by', true), '') = pg_current_xact_id()::text
         """,
         {"changed": int(changed), "next": next_sequence or 0},
     )
+    return Advanced(*rows[0])
 
 
 def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, KnownIdentifier]:
@@ -270,30 +283,6 @@ def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None
             """,
             {"ids": list(newest), "days": list(newest.values())},
         )
-
-
-def insert_anchors(tx: Transaction, rows: Sequence[NewAnchor]) -> None:
-    """Write new anchors with their members and their place in the canonical map."""
-    if not rows:
-        return
-    tx.copy(
-        "identity.anchor",
-        ("anchor_id", "members_digest", "created_at", "is_settled"),
-        ("int8", "bytea", "timestamptz", "bool"),
-        (row[:4] for row in rows),
-    )
-    tx.copy(
-        "identity.anchor_member",
-        ("anchor_id", "identifier_id", "position"),
-        ("int8", "int8", "int2"),
-        ((row.anchor_id, member, position) for row in rows for position, member in enumerate(row.members)),
-    )
-    tx.copy(
-        "identity.canonical",
-        ("anchor_id", "profile_id"),
-        ("int8", "int8"),
-        ((row.anchor_id, row.profile_id) for row in rows),
-    )
 
 
 def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:

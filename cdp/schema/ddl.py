@@ -9,6 +9,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTab
 from cdp.schema.all import tables
 from cdp.schema.consent import PRESENT_INSTANT
 from cdp.schema.dictionary import SCHEMAS, declaration_of
+from cdp.schema.version import watches
 
 DUPLICATE_PARTITIONS = 8
 
@@ -43,6 +44,7 @@ def statements() -> list[str]:
     out.extend(_partitions())
     out.extend(_without_statistics())
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
+    out.extend(watches())
     # The dialect doubles percent signs for a driver; this script goes to the server as it is.
     out = [statement.replace("%%", "%") for statement in out]
     out.append("INSERT INTO identity.generation (single, version, next_sequence) VALUES (1, 1, 1)")

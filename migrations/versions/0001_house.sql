@@ -806,6 +806,82 @@ AS $$ SELECT coalesce((SELECT instant FROM access.instant_override), statement_t
 
 REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC;
 
+CREATE FUNCTION identity.advance_version() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_setting('cdp.advanced_by', true) IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text THEN
+        UPDATE identity.generation SET version = version + 1;
+        PERFORM pg_catalog.set_config('cdp.advanced_by', pg_catalog.pg_current_xact_id()::text, true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION identity.advance_version_for_known() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_setting('cdp.advanced_by', true) IS DISTINCT FROM pg_catalog.pg_current_xact_id()::text AND EXISTS (
+        SELECT FROM fresh
+        WHERE NOT EXISTS (
+            SELECT FROM identity.profile AS p
+            WHERE p.profile_id = fresh.profile_id AND p.xmin = pg_catalog.pg_current_xact_id()::xid
+        )
+    ) THEN
+        UPDATE identity.generation SET version = version + 1;
+        PERFORM pg_catalog.set_config('cdp.advanced_by', pg_catalog.pg_current_xact_id()::text, true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.identifier FOR EACH ROW WHEN (OLD.is_shared IS DISTINCT FROM NEW.is_shared) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.identifier FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.anchor FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.anchor FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.anchor_member FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.anchor_member FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.anchor_source FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.anchor_source FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.canonical FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.canonical FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.link FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.link FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON identity.profile FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON identity.profile FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON consent.permitted FOR EACH ROW WHEN ((OLD.since, OLD.until) IS DISTINCT FROM (NEW.since, NEW.until)) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON consent.permitted FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON consent.refused FOR EACH ROW WHEN (OLD.reason IS DISTINCT FROM NEW.reason) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON consent.refused FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_update AFTER UPDATE ON rights.suppression FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_delete AFTER DELETE ON rights.suppression FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_insert AFTER INSERT ON rights.suppression FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_insert AFTER INSERT ON consent.permitted REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version_for_known();
+
+CREATE TRIGGER version_after_insert AFTER INSERT ON consent.refused REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version_for_known();
+
 INSERT INTO identity.generation (single, version, next_sequence) VALUES (1, 1, 1);
 
 DO $$
