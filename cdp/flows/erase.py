@@ -5,6 +5,7 @@ the keys, the suppression, the notices and the receipt's fact; so a run that was
 again and goes on.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -177,7 +178,7 @@ def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
     final = [step for step in plan if step.is_final]
     touched = {step.position: _erase_final(work, step) for step in final}
     store.advance_steps(tx, request.request_id, touched, list(touched), work.now)
-    _repair(work)
+    repair(tx, desk, work.person.reach.left_over, work.now)
     store.suppress(tx, work.hidden, work.now, until)
     store_replay.append(tx, desk.replay, [_line(work, until)], work.now)
     steps = tuple(store.steps(tx, request.request_id).values())
@@ -204,15 +205,15 @@ def _line(work: _Work, until: datetime | None) -> Erased:
         profiles=tuple(sorted(work.scope.profiles)),
         pseudonyms=tuple(sorted(work.hidden)),
         until=until,
+        request_id=work.request.request_id,
     )
 
 
-def _repair(work: _Work) -> None:
+def repair(tx: Transaction, desk: Desk, left_over: Collection[int], now: datetime) -> None:
     """Let profiles that go on without the person stand on what is left: their birth, verdicts, traits."""
-    left_over = work.person.reach.left_over
     if left_over:
-        store_reach.rebirth(work.tx, left_over)
-        settle_map(work.tx, work.desk.vault, work.desk.policy, left_over, work.now, retired={})
+        store_reach.rebirth(tx, left_over)
+        settle_map(tx, desk.vault, desk.policy, left_over, now, retired={})
 
 
 def _erase_final(work: _Work, step: Step) -> int:

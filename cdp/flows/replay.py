@@ -4,7 +4,7 @@ It runs before any door opens. Doing it again changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -14,20 +14,21 @@ from cdp.audit import store as audit_store
 from cdp.consent import store as consent_store
 from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.flows.desk import Desk
-from cdp.flows.erase import erase_salts
+from cdp.flows.erase import erase, erase_salts, repair
 from cdp.flows.verdicts import refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.identity import store_seen
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
-from cdp.rights import execute, store, store_replay
-from cdp.rights.model import Scope, Verb
+from cdp.rights import execute, store, store_reach, store_replay
+from cdp.rights.model import Scope, Status, Verb
 from cdp.rights.plan import erasure_plan
 from cdp.rights.replay_file import Erased, No, Numbered
 
 _LINES_MAX: Final = 500
 _ROWS_MAX: Final = 10**12
 _KEYS: Final = "vault.subject_key"
+_UNENDED: Final = frozenset({Status.VERIFIED, Status.IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,19 @@ def is_behind(desk: Desk) -> bool:
 def replay(desk: Desk, now: datetime) -> Replayed:
     """Tell the database everything in the replay file that it has not seen, in order.
 
-    Faults: `replay_file_foreign`, `replay_file_damaged`.
+    An erasure whose request waits here to be carried out goes the usual road first, with its notices and its receipt: it
+    was killed before its last commit, or the copy was made while it ran. Faults: `replay_file_foreign`, `replay_file_damaged`.
     """
     counts: Counter[str] = Counter()
     with desk.database.transaction() as tx:
         identity_store.lock_exclusive(tx)
         store_replay.open_replay(tx, desk.replay)
-        waiting = desk.replay.lines_after(store_replay.followed(tx))
+        seen = store_replay.followed(tx)
+        interrupted = _interrupted(tx, desk.replay.lines_after(seen))
+    for request_id in interrupted:
+        erase(desk, request_id, now)
+        counts["erased"] += 1
+    waiting = desk.replay.lines_after(seen)
     while lines := list(islice(waiting, _LINES_MAX)):
         with desk.database.transaction() as tx:
             identity_store.lock_exclusive(tx)
@@ -67,18 +74,39 @@ def replay(desk: Desk, now: datetime) -> Replayed:
     return Replayed(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
 
 
+def _interrupted(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
+    """The requests of these lines that are verified, or begun, and not at their end."""
+    named = dict.fromkeys(each.line.request_id for each in lines if isinstance(each.line, Erased))
+    found = [store.read_request(tx, each) for each in named if each]
+    return [each.request_id for each in found if each is not None and each.status in _UNENDED]
+
+
 def _tell(tx: Transaction, desk: Desk, lines: Sequence[Numbered], counts: Counter[str], now: datetime) -> None:
     counts["lines"] += len(lines)
     erased = [each.line for each in lines if isinstance(each.line, Erased)]
     for line in erased:
-        counts["erased"] += _erase(tx, desk, line)
+        counts["erased"] += _erase(tx, desk, line, now)
         store.suppress(tx, line.pseudonyms, now, line.until)
     _repeat_noes(tx, desk, [each for each in lines if isinstance(each.line, No)], counts, now)
 
 
-def _erase(tx: Transaction, desk: Desk, line: Erased) -> bool:
-    """Erase by random ids; True when anything of the person was there again."""
-    scope = Scope(0, frozenset(line.identifiers), frozenset(line.anchors), frozenset(line.profiles))
+def _erase(tx: Transaction, desk: Desk, line: Erased, now: datetime) -> bool:
+    """Erase by random ids; True when anything of the person was there again.
+
+    Profiles that go on without the person forget what they had of her: her traits in the projections, her verdicts.
+    """
+    homes = store_reach.homes_of(tx, line.anchors, line.identifiers)
+    rows = _erase_rows(
+        tx, desk, Scope(0, frozenset(line.identifiers), frozenset(line.anchors), frozenset(line.profiles))
+    )
+    left_over = homes - set(line.profiles)
+    empty = store_reach.empty_among(tx, left_over)
+    rows += _erase_rows(tx, desk, Scope(0, frozenset(), frozenset(), empty)) if empty else 0
+    repair(tx, desk, left_over - empty, now)
+    return rows > 0
+
+
+def _erase_rows(tx: Transaction, desk: Desk, scope: Scope) -> int:
     rows = erase_salts(tx, scope)
     for step in erasure_plan():
         if step.verb is Verb.KEEP:
@@ -87,7 +115,7 @@ def _erase(tx: Transaction, desk: Desk, line: Erased) -> bool:
             rows += desk.vault.shred(tx, sorted(scope.subjects))
         else:
             rows += execute.erase_chunk(tx, execute.next_chunk(tx, step, scope, 0, _ROWS_MAX), scope)
-    return rows > 0
+    return rows
 
 
 def _repeat_noes(tx: Transaction, desk: Desk, lines: Sequence[Numbered], counts: Counter[str], now: datetime) -> None:

@@ -27,13 +27,14 @@ _BLOCK_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """A person who was erased, as random ids, with the suppression that stands since."""
+    """A person who was erased, as random ids, with the suppression that stands since, and the request that asked for it."""
 
     identifiers: tuple[int, ...]
     anchors: tuple[int, ...]
     profiles: tuple[int, ...]
     pseudonyms: tuple[bytes, ...]
     until: datetime | None
+    request_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class ReplayFile:
         self.path = path
         self._read_bytes = 0
         self._last_number = 0
+        self._unsettled: tuple[int, int] | None = None
 
     def file_id(self) -> bytes | None:
         """The random id in the first line, None while there is no file."""
@@ -114,6 +116,22 @@ class ReplayFile:
             self._last_number = max(self._last_number, _parsed(text, self.path).get("n", 0))
         self._read_bytes += len(added)
         return self._last_number
+
+    def await_commit(self, seen: int, written: int) -> None:
+        """Remember what was written here, up to a number, for a database that had seen everything up to another."""
+        begins = self._unsettled[0] if self._unsettled is not None else seen
+        self._unsettled = (begins, written)
+
+    def settle(self) -> None:
+        """What was written here is committed."""
+        self._unsettled = None
+
+    def is_unsettled(self, seen: int, written: int) -> bool:
+        """Whether all lines after `seen` are lines of this process whose transaction never ended well.
+
+        They repeat what was asked for and will be asked for again; the database lacks nothing that anybody was told.
+        """
+        return self._unsettled is not None and seen >= self._unsettled[0] and written == self._unsettled[1]
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         is_new = not self.path.exists()
@@ -196,6 +214,7 @@ def _erased(entry: dict[str, Any]) -> Erased:
         profiles=tuple(map(int, entry["profiles"])),
         pseudonyms=tuple(map(bytes.fromhex, entry["pseudonyms"])),
         until=None if entry["until"] is None else parse_instant(entry["until"]),
+        request_id=int(entry.get("request_id", 0)),
     )
 
 

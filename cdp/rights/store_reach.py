@@ -35,6 +35,32 @@ def retired_into(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int
     return frozenset(row[0] for row in rows)
 
 
+def homes_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Collection[int]) -> frozenset[int]:
+    """The profiles that hold any of these anchors, or own any of these identifiers."""
+    rows = tx.bulk(
+        """
+        SELECT profile_id FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s::bigint[])
+        UNION
+        SELECT profile_id FROM identity.link WHERE identifier_id = ANY(%(identifiers)s::bigint[])
+        """,
+        {"anchors": list(anchor_ids), "identifiers": list(identifier_ids)},
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def empty_among(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int]:
+    """Those of the profiles that hold no anchor and own no identifier."""
+    rows = tx.bulk(
+        """
+        SELECT asked.id FROM unnest(%(ids)s::bigint[]) AS asked (id)
+        WHERE NOT EXISTS (SELECT FROM identity.canonical AS c WHERE c.profile_id = asked.id)
+          AND NOT EXISTS (SELECT FROM identity.link AS l WHERE l.profile_id = asked.id)
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return frozenset(row[0] for row in rows)
+
+
 def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
     """Let each profile that goes on be born by the earliest recorded step left to it.
 

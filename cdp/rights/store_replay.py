@@ -35,17 +35,26 @@ def open_replay(tx: Transaction, file: ReplayFile) -> None:
 
 def is_behind(tx: Transaction, file: ReplayFile) -> bool:
     """Whether the file knows of something that this database has not seen: it was restored from a copy."""
-    return _place(tx)[1] < file.last_number()
+    return _is_behind(_place(tx)[1], file)
 
 
 def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], now: datetime) -> None:
-    """Write lines to the file, on disk before the caller's commit; the caller holds the exclusive lock."""
+    """Write lines to the file, on disk before the caller's commit; the caller holds the exclusive lock.
+
+    A database that is behind its file stays behind: it has not been told what others wrote.
+    """
     if not lines:
         return
     open_replay(tx, file)
-    first = max(_place(tx)[1], file.last_number()) + 1
+    seen = _place(tx)[1]
+    is_behind_now = _is_behind(seen, file)
+    first = max(seen, file.last_number()) + 1
+    last = first + len(lines) - 1
     file.write(lines, first, now)
-    follow(tx, first + len(lines) - 1)
+    if not is_behind_now:
+        file.await_commit(seen, last)
+        tx.after_commit(file.settle)
+        follow(tx, last)
 
 
 def follow(tx: Transaction, number: int) -> None:
@@ -56,6 +65,11 @@ def follow(tx: Transaction, number: int) -> None:
 def followed(tx: Transaction) -> int:
     """The last number of the file that this database has seen."""
     return _place(tx)[1]
+
+
+def _is_behind(seen: int, file: ReplayFile) -> bool:
+    written = file.last_number()
+    return seen < written and not file.is_unsettled(seen, written)
 
 
 def _place(tx: Transaction) -> tuple[bytes | None, int]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from cdp.access.model import State
+from cdp.flows import subject_request
+from cdp.flows.desk import desk_of
 from cdp.flows.replay import is_behind, replay
 from cdp.identity import store as identity_store
 from cdp.kit.db import Database
@@ -14,7 +16,7 @@ from cdp.rights import store, store_replay
 from cdp.rights.replay_file import No
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.flows.desks import ADA, BOB, Office, open_office
-from tests.flows.people import NOON
+from tests.flows.people import NOON, WEB
 from tests.policies import permit_all
 
 pytestmark = pytest.mark.postgres
@@ -135,14 +137,71 @@ def _write_and_crash(office: Office) -> None:
 def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Office) -> None:
     office.town.send(ADA)
 
-    desk = office.desk
     with pytest.raises(_Crash):
         _write_and_crash(office)
+    assert not is_behind(office.desk)  # it knows its own line
+    desk = desk_of(office.town.house, office.home)
     assert is_behind(desk)
     replay(desk, NOON)
     assert not is_behind(desk)
     office.erase(("user_id", "ada"))
     assert [each.number for each in desk.replay.lines_after(0)] == [1, 2]
+
+
+def test_who_goes_on_without_the_person_forgets_her_after_a_restore(office: Office) -> None:
+    """A device that only a browser linked keeps the profile; the copy brought her traits back into its projection."""
+    office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
+    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    copy = Copy(office)
+    office.erase(("email", "ada@example.com"), ("user_id", "ada"))
+    before = office.counts()
+    copy.restore()
+    traits = "SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'"
+    assert "36" in office.town.one(traits)
+    replay(office.desk, office.town.clock.now())
+    assert office.town.one(traits) == "{}"
+    assert office.counts() == before
+    assert office.town.partition() == {frozenset({("anonymous_id", "hers")})}
+
+
+def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(office: Office) -> None:
+    office.town.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"})
+    assert len(office.town.people()) == 2
+    copy = Copy(office)
+    office.town.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    office.erase(("user_id", "ada"))
+    copy.restore()
+    replay(office.desk, office.town.clock.now())
+    assert office.town.one("SELECT count(*) FROM identity.profile") == 0
+    assert office.town.one("SELECT count(*) FROM consent.permitted") == 0
+
+
+def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(office: Office) -> None:
+    office.town.send(ADA)
+    request = office.ask("erasure", ("user_id", "ada"))
+    copy = Copy(office)
+    subject_request.run(office.desk, request.request_id, office.town.clock.now())
+    copy.restore()
+    desk = desk_of(office.town.house, office.home)
+    assert replay(desk, office.town.clock.now()).erased == 1
+    assert subject_request.show(desk, request.request_id).request.status == "fulfilled"
+    assert office.town.people() == {}
+    assert not is_behind(desk)
+
+
+def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: Office) -> None:
+    """A command beside a restored database must not make it believe that it was told everything."""
+    office.town.send(ADA, BOB)
+    copy = Copy(office)
+    office.erase(("user_id", "ada"))
+    copy.restore()
+    desk = desk_of(office.town.house, office.home)
+    _say_no(office, "bob")
+    assert is_behind(desk)
+    assert replay(desk, office.town.clock.now()).erased == 1
+    assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+    assert not is_behind(desk)
 
 
 def test_the_file_of_another_database_is_refused(office: Office) -> None:

@@ -1,0 +1,192 @@
+"""An erasure that dies at any statement, at its commit, or right after it: the next run, or the next start, ends it.
+
+Each transaction of the erasure is begun again and again and dies one statement later each time, until it commits. In
+between the service goes on, or it starts anew and replays; whoever received the person must be told once it is over.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import State
+from cdp.flows.desk import Desk, desk_of
+from cdp.flows.erase import erase
+from cdp.flows.replay import is_behind, replay
+from cdp.kit import db
+from cdp.kit.db import Database, Transaction
+from cdp.rights.model import Status
+from tests.flows.desks import ADA, BOB, Office, open_office
+from tests.flows.people import WEB
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+CALLS = ("run", "all", "one_or_none", "scalar", "bulk", "copy")
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+@contextmanager
+def dying_at(statement: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process dies before the statement with this number, counted over its next transactions, commits included."""
+    left = [statement]
+
+    def counted(original: Any) -> Any:
+        def call(self: Any, *args: Any, **more: Any) -> Any:
+            if left[0] <= 0:
+                raise Died
+            left[0] -= 1
+            return original(self, *args, **more)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(Transaction, name, counted(getattr(Transaction, name)))
+        patch.setattr(db.Transaction, "committed", counted(db.Transaction.committed))
+        yield
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return open_office(database, permit_all(), tmp_path)
+
+
+def order(number: int) -> dict[str, Any]:
+    properties = {"order_id": f"o-{number}", "revenue": number}
+    return {
+        "type": "track",
+        "event": "Order Completed",
+        "userId": "ada",
+        "messageId": f"o{number}",
+        "properties": properties,
+    }
+
+
+def settle(office: Office) -> dict[str, int]:
+    """Bob stays; Ada was sent to a recipient, and shares a profile with a device that only a browser linked."""
+    office.town.send(BOB)
+    before = office.counts(without=["vault.subject_key", "destinations.outbox"])
+    office.town.send(ADA, *[order(number) for number in range(6)])
+    with office.desk.database.transaction() as tx:
+        tx.bulk(
+            "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, due_at, "
+            "attempts) SELECT 'newsletter', 'membership', profile_id, 'theirs', '{}', %(now)s, %(now)s, 2 "
+            "FROM identity.link JOIN identity.identifier USING (identifier_id) WHERE type = 'email' "
+            "AND profile_id <> (SELECT min(profile_id) FROM identity.profile WHERE born_sequence = 1)",
+            {"now": office.town.clock.now()},
+        )
+    return before
+
+
+def anew(office: Office) -> Desk:
+    """The desk of a process that has just started: it remembers nothing, and replays before any door opens."""
+    desk = desk_of(office.town.house, office.home)
+    desk.vault.forget_all()
+    if is_behind(desk):
+        replay(desk, office.town.clock.now())
+    return desk
+
+
+def finished(office: Office, before: dict[str, int]) -> None:
+    """Everything is as it must be after one erasure, however often it began."""
+    assert office.counts(without=["vault.subject_key", "destinations.outbox"]) == before
+    one = office.town.one
+    assert one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
+    assert one("SELECT body ->> 'recipients' FROM audit.fact WHERE kind = 'request.fulfilled'") == '["newsletter"]'
+    assert one("SELECT count(*) FROM destinations.outbox WHERE kind = 'erasure'") == 1
+    assert one("SELECT count(*) FROM destinations.outbox WHERE profile_id IS NOT NULL") == 0
+    assert one("SELECT count(*) FROM rights.hold") == 6
+    assert one("SELECT count(*) FROM rights.suppression WHERE request_id <> 0") == 0
+    assert one("SELECT count(*) FROM vault.subject_key AS k WHERE NOT EXISTS (SELECT FROM rights.hold WHERE hold_id = "
+               "subject_id) AND NOT EXISTS (SELECT FROM identity.identifier WHERE identifier_id = subject_id) AND NOT "
+               "EXISTS (SELECT FROM identity.anchor WHERE anchor_id = subject_id)") == 0  # fmt: skip
+    assert office.town.send(order(1), ADA)[0].state is State.SUPPRESSED
+    assert not is_behind(desk_of(office.town.house, office.home))
+    assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+
+
+@pytest.mark.parametrize("starts_anew", [False, True], ids=["the service goes on", "the service starts anew"])
+@pytest.mark.parametrize("rows_max", [3, 10_000], ids=["in chunks", "at once"])
+def test_it_dies_at_every_statement(
+    office: Office, starts_anew: bool, rows_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = settle(office)
+    request = office.ask("erasure", ("user_id", "ada"))
+    now, desk, deaths = office.town.clock.now(), office.desk, 0
+    for statement in range(1, 1_000):
+        try:
+            with dying_at(statement, monkeypatch):
+                done = erase(desk, request.request_id, now, rows_max=rows_max)
+        except Died:
+            deaths += 1
+        else:
+            break
+        assert office.town.send(order(1))[0].state is State.SUPPRESSED
+        if starts_anew:
+            desk = anew(office)
+    assert done.request.status is Status.FULFILLED
+    assert deaths > 20
+    finished(office, before)
+
+
+def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file knows of the erasure, the database does not: the recipients must be told all the same."""
+    before = settle(office)
+    request = office.ask("erasure", ("user_id", "ada"))
+    with monkeypatch.context() as patch:
+
+        def die(*args: Any, **more: Any) -> None:
+            raise Died
+
+        patch.setattr("cdp.audit.store.append", die)
+        with pytest.raises(Died):
+            erase(office.desk, request.request_id, office.town.clock.now())
+    assert office.town.people() != {}
+    assert not is_behind(office.desk), "the process itself knows that it only has to try again"
+    assert is_behind(desk_of(office.town.house, office.home))
+    anew(office)
+    finished(office, before)
+
+
+def test_a_service_that_goes_on_is_ready_and_catches_up(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    settle(office)
+    request = office.ask("erasure", ("user_id", "ada"))
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+
+            def fail(*args: Any, **more: Any) -> None:
+                raise OSError(28, "no space left")
+
+            patch.setattr("cdp.audit.store.append", fail)
+            with pytest.raises(OSError, match="no space"):
+                erase(office.desk, request.request_id, office.town.clock.now())
+        assert not is_behind(office.desk)
+    office.erase(("anonymous_id", "somebody-else"))
+    erase(office.desk, request.request_id, office.town.clock.now())
+    assert not is_behind(desk_of(office.town.house, office.home))
+
+
+def test_an_unverified_link_of_a_browser_outlives_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where a profile goes on without the person: it is put right by whichever run comes last."""
+    office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
+    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    request = office.ask("erasure", ("email", "ada@example.com"), ("user_id", "ada"))
+    desk = office.desk
+    for statement in range(1, 1_000):
+        try:
+            with dying_at(statement, monkeypatch):
+                erase(desk, request.request_id, office.town.clock.now())
+        except Died:
+            desk = anew(office)
+        else:
+            break
+    assert office.town.partition() == {frozenset({("anonymous_id", "hers")})}
+    assert office.town.one("SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'") == "{}"
