@@ -55,6 +55,11 @@ class Withdrawal:
     since: datetime | None
 
 
+def stands_in_a_row(verdict: Verdict) -> bool:
+    """Whether a verdict in force has a row of its own; the others are what silence gives."""
+    return verdict.allowed or verdict.reason not in _SILENT
+
+
 def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Permitted]]:
     """Per profile, the permissions in force by purpose; profiles without any are absent."""
     found: dict[int, dict[str, Permitted]] = {}

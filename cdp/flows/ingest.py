@@ -20,7 +20,8 @@ from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_familiar import Familiars
 from cdp.flows.ingest_judge import BatchJudge
-from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, met_in, name_people, past_of
+from cdp.flows.ingest_load import find_duplicates, load_known, load_scene, name_people, past_of
+from cdp.flows.ingest_meet import met_in
 from cdp.flows.ingest_work import Work, is_heard, lay_out, read_message
 from cdp.flows.ingest_write import Memory, Writing, account, noes_of
 from cdp.flows.message import Invalid, Message
@@ -44,7 +45,8 @@ Also = Callable[[Transaction, Sequence[Outcome]], None]
 class Ingest:
     """Takes batches of messages under one policy. One object serves one process; batches run one at a time.
 
-    Noes that signals express are written to `replay` before the commit, so that a restore cannot lose them.
+    Noes that signals express are written to `replay` before the commit, so that a restore cannot lose them. `familiars`
+    are the people whom it recognizes without asking the store.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class Ingest:
         self._plan = lay_out(policy)
         self._clock = clock
         self._replay = replay
-        self._familiars = Familiars()
+        self.familiars = Familiars()
         with database.transaction() as tx:
             masks = bits_of(tx)
         self._memory = Memory(
@@ -116,12 +118,12 @@ class Ingest:
     def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
         """Settle and write the works."""
         generation = identity_store.lock_exclusive(tx)
-        if self._familiars.begin(generation.version):
+        if self.familiars.begin(generation.version):
             self._distrust(tx)
         now = self._clock.now()
         heard = [work for work in works if is_heard(work)]
         for work in heard:
-            work.familiar = self._familiars.find(work)
+            work.familiar = self.familiars.find(work)
         name_people(tx, self._vault, [work for work in heard if work.familiar is None], self._plan)
         find_duplicates(tx, heard)
         works = sorted(_carrying(heard), key=lambda work: (work.message.received_at, work.message.message_id))
@@ -153,9 +155,11 @@ class Ingest:
         if self._replay is not None:
             store_replay.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
         advanced = identity_store.advance(tx, next_sequence=first_sequence + len(works))
-        touched = None if scene.closure is not None else writing.touched | scene.links.keys()
-        met = met_in(scene, known, works)
-        tx.after_commit(lambda: self._familiars.end(advanced, touched, met))
+        if scene.closure is not None:
+            tx.after_commit(lambda: self.familiars.end(advanced, None, ()))
+            return
+        touched, met = writing.touched | scene.links.keys(), met_in(scene, known, done, judge, works)
+        tx.after_commit(lambda: self.familiars.end(advanced, touched, met))
 
     def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> None:
         """What a bite changes, the next one must read: nobody is familiar here, nor later by what is read meanwhile."""
@@ -171,7 +175,7 @@ class Ingest:
             left = _carrying(bite)
             if left:
                 self._take(tx, left, first_sequence + start, now, restarts_max=_BITE)
-        tx.after_commit(self._familiars.drop_all)
+        tx.after_commit(self.familiars.drop_all)
 
     def _distrust(self, tx: Transaction) -> None:
         """Another process may have erased somebody, or rotated or shredded keys, since this one looked."""

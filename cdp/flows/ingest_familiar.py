@@ -41,6 +41,8 @@ class Familiars:
         self._changed: dict[int, int] = {}
         self._version = _NEVER
         self._batch = 0
+        self.recognized = 0
+        """How many messages were recognized since the start."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -67,7 +69,10 @@ class Familiars:
             return None
         if int(work.message.source.source_id) not in found.anchor.sources:
             return None
-        return found if self._changed.get(found.profile.profile_id, 0) < found.met else None
+        if self._changed.get(found.profile.profile_id, 0) >= found.met:
+            return None
+        self.recognized += 1
+        return found
 
     def end(self, advanced: Advanced, touched: Collection[int] | None, met: Sequence[Met]) -> None:
         """The batch is on disk. If it moved the version itself, nothing read before holds for the profiles touched.

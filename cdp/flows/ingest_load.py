@@ -10,7 +10,6 @@ from cdp.behavior.store_span import ages_of
 from cdp.consent import store as consent_store
 from cdp.consent import store_verdicts
 from cdp.consent.model import Reason, Verdict
-from cdp.flows.ingest_familiar import Met
 from cdp.flows.ingest_judge import Known
 from cdp.flows.ingest_work import Carried, Familiar, Plan, Work, members_digest
 from cdp.flows.verdicts import asks_for_age
@@ -152,20 +151,6 @@ def _recognize(scene: Scene, work: Work, familiar: Familiar) -> None:
         scene.births[profile.profile_id] = profile.born
         scene.profile_of[profile.born] = profile.profile_id
         scene.profiles.setdefault(profile.profile_id, profile)
-
-
-def met_in(scene: Scene, known: Known, works: Sequence[Work]) -> list[Met]:
-    """Whom the process may recognize next time: people with a settled anchor about whom nothing was at stake."""
-    found: dict[tuple[Identifier, ...], Met] = {}
-    for work in works:
-        if work.familiar is not None or work.is_novel or work.has_other_names or work.identifiers in found:
-            continue
-        anchor = scene.anchors[work.digest]
-        profile = scene.profiles[anchor.profile_id]
-        verdicts = known.standing.get(profile.born)
-        if verdicts is not None and len(work.carried) == len(work.identifiers):
-            found[work.identifiers] = Met(work, anchor, profile, verdicts)
-    return list(found.values())
 
 
 def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]) -> Past:
