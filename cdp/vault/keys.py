@@ -71,7 +71,7 @@ class LocalFileProvider:
             text = self._path(name).read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             raise _missing(name, self._folder) from None
-        if not text.strip("\0"):  # wiped; its name goes next
+        if text and not text.strip("\0"):  # wiped; its name goes next
             raise _missing(name, self._folder)
         try:
             return self._wrapper.unwrap_many([(name.encode(), base64.b64decode(text, validate=True))])[0]
