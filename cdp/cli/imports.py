@@ -16,7 +16,6 @@ from cdp.flows.import_row import EXPLANATIONS
 from cdp.flows.imports import Imported, Tally, import_file, try_file
 from cdp.flows.imports import Progress as Reached
 from cdp.flows.meanings import STATES
-from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 
 
@@ -46,7 +45,7 @@ def import_(
     so an import that was killed goes on with --resume, and no row counts twice.
 
     A mapping with `links` imports a link table instead: rows that only say that two identifiers are one person's. It
-    lands whole or not at all, so there is nothing to resume; a row that was taken before changes nothing.
+    lands part by part, each as whole groups of what hangs together; a row that was taken before changes nothing.
     """
     mapping = load_mapping(mapping_file)
     if mapping.links is not None:
@@ -81,19 +80,12 @@ def _print(screen: Screen, done: Imported) -> None:
 def _import_links(
     file: Path, mapping: Mapping, source_name: str | None, *, resume: bool, dry_run: bool, screen: Screen
 ) -> None:
-    if resume:
-        raise Fault(
-            "nothing_to_resume",
-            "There is nothing to resume",
-            "A link table lands whole or not at all. Leave --resume out; rows that have landed before change nothing.",
-            status=409,
-        )
     if dry_run:
         with _steps(screen) as watch:
             done = try_link_file(load_policy(settings().policies), file, mapping, watch=watch)
     else:
         with opened() as rooms, _steps(screen) as watch:
-            done = import_link_file(rooms.house, file, mapping, source_name=source_name, watch=watch)
+            done = import_link_file(rooms.house, file, mapping, source_name=source_name, resume=resume, watch=watch)
     screen.tell(done)
     _print_links(screen, done)
 
@@ -105,7 +97,8 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
         links = done.tally.states.get("stored", 0)
         screen.heading(f"{done.rows:,} rows read, {links:,} of them links: {named}. Nothing was written.")
     else:
-        screen.heading(f"{done.rows:,} rows imported into the source {done.source}.")
+        again = f", the first {done.resumed_after:,} links of them before" if done.resumed_after else ""
+        screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
             [(state, count, STATES[state]) for state, count in done.tally.states.items()],

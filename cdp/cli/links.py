@@ -1,7 +1,6 @@
 """Links and refusals in words: why two identifiers are one person, or what keeps them apart. Pure."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 
 from cdp.flows.identity import ExplainedLink, ExplainedRefusal, Named
 
@@ -11,7 +10,7 @@ def path_told(path: Sequence[ExplainedLink]) -> Iterator[str]:
     for at, link in enumerate(path):
         if at == 0:
             yield f"  {named(link.one)}"
-        yield f"    |  {_occasion(link.message_id, link.at)} named both"
+        yield f"    |  {_occasion(link)} named both"
         yield f"    |  rule {link.rule}, policy {link.policy[:12]}"
         yield f"  {named(link.other)}"
 
@@ -25,7 +24,7 @@ def refusals_told(refusals: Sequence[ExplainedRefusal]) -> Iterator[str]:
         first = found[0]
         yield f"  {one}  and  {other}"
         yield f"    {_words(one, other, rule, detail)}"
-        yield f"    Met by {_occasion(first.message_id, first.at)}{_again(len(found) - 1)}."
+        yield f"    Met by {_occasion(first)}{_again(len(found) - 1)}."
         yield f"    rule {rule}, policy {first.policy[:12]}"
 
 
@@ -50,9 +49,13 @@ def _words(one: str, other: str, rule: str, detail: str) -> str:
             return f"The person had reached the bound {detail}; the profile is in quarantine until a reviewer decides."
 
 
-def _occasion(message_id: str | None, at: datetime) -> str:
-    what = "a link table, or a message since erased," if message_id is None else f"message {message_id}"
-    return f"{what} of {at:%Y-%m-%d %H:%M:%S} UTC"
+def _occasion(each: ExplainedLink | ExplainedRefusal) -> str:
+    if each.row is not None:
+        origin = f"link table {each.row.import_job}" if each.row.import_job else "a link table"
+        what = f"row {each.row.row:,} of {origin} from {each.row.source or 'a source that is gone'},"
+    else:
+        what = "a message since erased," if each.message_id is None else f"message {each.message_id}"
+    return f"{what} of {each.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _again(more: int) -> str:

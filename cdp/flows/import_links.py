@@ -1,37 +1,54 @@
-"""The journey of a file of links: every row a pair of identifiers, taken as one link table, whole or not at all."""
+"""The journey of a file of links: every row a pair of identifiers, taken as one link table, part by part.
 
+In the transaction of each part the job notes how far it came, so an import that was killed goes on after the last part
+that landed. Two processes that import the same file cannot both move the job on.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping as Counts
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from cdp.access import store_import
+from cdp.access.model import Source, State
+from cdp.access.store_import import ImportJob
+from cdp.audit import store as audit_store
 from cdp.flows.house import House
 from cdp.flows.import_mapping import Mapping, Side
-from cdp.flows.import_read import look_at, rows_of
+from cdp.flows.import_read import File, look_at, rows_of
 from cdp.flows.import_row import Row, cell_of
-from cdp.flows.imports import SOURCE, Tally, source_of
-from cdp.flows.link_table import Row as Pair
-from cdp.flows.link_table import import_links, read_rows
-from cdp.identity.components import components
+from cdp.flows.imports import SOURCE, Tally, begin_job, import_elsewhere, source_of
+from cdp.flows.link_rows import Row as Pair
+from cdp.flows.link_rows import read_rows
+from cdp.flows.link_table import PART_ROWS, Landed, Linked, import_links
 from cdp.identity.normalise import Normaliser
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.kit.ids import encode_id
+from cdp.policy.identifiers import Identifiers
 from cdp.policy.model import Policy
 from cdp.policy.problems import choose
 
 READING: Final = "reading"
 _TELL_EVERY: Final = 10_000
+_COUNTED: Final = ("identifiers", "profiles", "plain", "bounded")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedLinks:
-    """What a file of links came to.
+    """What a file of links came to, over all runs that it took; `resumed_after` is how many links landed in earlier ones.
 
     `groups` counts what hangs together in the file: `by_rules` of them were stepped through because a rule could
     break. `profiles` are those that the groups belong to now; None in a dry run, which does not ask the store.
     """
 
+    job: str | None
     source: str
     rows: int
+    resumed_after: int
     tally: Tally
     identifiers: int
     groups: int
@@ -50,29 +67,131 @@ def import_link_file(
     mapping: Mapping,
     *,
     source_name: str | None = None,
+    resume: bool = False,
+    part_rows: int = PART_ROWS,
     watch: Watch = lambda _what, _done, _all: None,
 ) -> ImportedLinks:
-    """Import a file of links in one transaction. A row that was taken before is a duplicate and changes nothing.
+    """Import a file of links part by part. A row that was taken before is a duplicate and changes nothing.
 
-    Faults: those of the file and of the mapping, `unknown_source`.
+    Faults: those of the file and of the mapping, `unknown_source`, `import_unfinished` and `nothing_to_resume` about an
+    earlier run, `import_interrupted` when the database went away (resumable), `import_elsewhere`.
     """
     sides = check_sides(mapping, house.policy)
     file = look_at(path, mapping)
     source = source_of(house, source_name)
-    with rows_of(file, mapping) as (rows, tell):
-        pairs = _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size))
-        linked = import_links(house, source, pairs, progress=watch)
+    job = begin_job(house, source, file.digest, _digest(mapping, house.policy.identifiers), resume=resume)
+    run = _Run(house, job)
+    try:
+        linked = _linked(house, source, file, mapping, sides, run, part_rows, watch)
+    except Fault as fault:
+        raise run.interrupted(fault) from fault
+    done = run.done
     return ImportedLinks(
+        job=encode_id("imp", job.import_job_id),
         source=source.name,
-        rows=sum(linked.states.values()),
-        tally=Tally(
-            dict(linked.states), dict(linked.reasons), {name: list(each) for name, each in linked.rows.items()}
-        ),
-        identifiers=linked.identifiers,
-        groups=linked.plain + linked.bounded,
-        by_rules=linked.bounded,
-        profiles=linked.profiles,
+        rows=sum(done["states"].values()),
+        resumed_after=job.rows_done,
+        tally=Tally(done["states"], done["reasons"], {name: list(each) for name, each in linked.rows.items()}),
+        identifiers=done["identifiers"],
+        groups=done["plain"] + done["bounded"],
+        by_rules=done["bounded"],
+        profiles=done["profiles"],
     )
+
+
+def _linked(
+    house: House,
+    source: Source,
+    file: File,
+    mapping: Mapping,
+    sides: tuple[Side, Side],
+    run: "_Run",
+    part_rows: int,
+    watch: Watch,
+) -> Linked:
+    with rows_of(file, mapping) as (rows, tell):
+        return import_links(
+            house,
+            source,
+            _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
+            part_rows=part_rows,
+            job=run,
+            progress=watch,
+        )
+
+
+class _Run:
+    """One run of an import: what became of the rows until now, over earlier runs too, written with each part."""
+
+    def __init__(self, house: House, job: ImportJob) -> None:
+        self._house = house
+        self.job = job
+
+    @property
+    def import_job_id(self) -> int:
+        """Which import it is."""
+        return self.job.import_job_id
+
+    @property
+    def edges_done(self) -> int:
+        """How many links landed until now."""
+        return self.job.rows_done
+
+    @property
+    def done(self) -> dict[str, Any]:
+        """What became of the rows until now."""
+        return dict.fromkeys(_COUNTED, 0) | self.job.tally
+
+    def note(self, tx: Transaction, edges_done: int, landed: Landed) -> None:
+        """Move the job on with a part, in its transaction. Raises `import_elsewhere`."""
+        counts = {name: self.done[name] + getattr(landed, name) for name in _COUNTED}
+        moved = replace(self.job, rows_done=edges_done, tally=self._with(landed.states) | counts)
+        if not store_import.advance_import_job(tx, self.job, moved):
+            raise import_elsewhere()
+        tx.after_commit(lambda: self._moved(moved))
+
+    def finish(self, tx: Transaction, invalid: Counts[tuple[State, str], int]) -> None:
+        """Every row of the file has its state."""
+        moved = replace(self.job, tally=self._with(invalid))
+        if not store_import.advance_import_job(tx, self.job, moved):
+            raise import_elsewhere()
+        now = self._house.clock.now()
+        store_import.finish_import_job(tx, self.job.import_job_id, now)
+        name = encode_id("imp", self.job.import_job_id)
+        fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": moved.tally["states"]}
+        audit_store.append(tx, fact, now)
+        tx.after_commit(lambda: self._moved(moved))
+
+    def interrupted(self, fault: Fault) -> Fault:
+        """How to go on, where the store went away."""
+        if fault.status < 500:
+            return fault
+        return Fault(
+            "import_interrupted",
+            "The import was interrupted",
+            f"{fault.detail or fault.title} {self.job.rows_done:,} links have landed, and nothing of the others. "
+            "Run the same command again with --resume.",
+            status=503,
+            retry_after_seconds=fault.retry_after_seconds,
+        )
+
+    def _moved(self, moved: ImportJob) -> None:
+        self.job = moved
+
+    def _with(self, ended: Counts[tuple[State, str], int]) -> dict[str, Any]:
+        """The tally with more rows."""
+        done = self.done
+        states, reasons = Counter[str](done["states"]), Counter[str](done["reasons"])
+        for (state, reason), count in ended.items():
+            states[state.value] += count
+            if reason:
+                reasons[f"{state.value}: {reason}"] += count
+        return done | {"states": dict(states), "reasons": dict(reasons)}
+
+
+def _digest(mapping: Mapping, identifiers: Identifiers) -> bytes:
+    """Of what decides how a file falls into parts: the mapping, and how identifiers are read and ordered."""
+    return sha256(mapping.digest + canonical_json(identifiers.model_dump(mode="json")))
 
 
 def try_link_file(
@@ -86,17 +205,17 @@ def try_link_file(
             Normaliser(policy.identifiers),
             _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
         )
-    states = {"stored": len(table.edges), "duplicate": len(table.repeats), **table.by_state()}
+    groups = table.groups()
+    counts = {"stored": len(table.ones), "duplicate": table.repeats.total(), "invalid": table.invalid.total()}
+    states = {state: count for state, count in counts.items() if count}
     return ImportedLinks(
+        job=None,
         source=SOURCE,
         rows=sum(states.values()),
-        tally=Tally(
-            {state: count for state, count in states.items() if count},
-            {f"{state.value}: {reason}": count for (state, reason), count in table.states.items()},
-            table.named,
-        ),
-        identifiers=len(table.identifiers),
-        groups=len(components(len(table.identifiers), table.edges)),
+        resumed_after=0,
+        tally=Tally(states, {f"invalid: {reason}": count for reason, count in table.invalid.items()}, table.named),
+        identifiers=sum(len(each.members) for each in groups),
+        groups=len(groups),
         by_rules=None,
         profiles=None,
         is_dry_run=True,

@@ -113,7 +113,7 @@ def import_file(
     check_mapping(mapping, house.policy)
     file = look_at(path, mapping)
     source = source_of(house, source_name)
-    job = _begin(house, source, file, mapping, resume=resume)
+    job = begin_job(house, source, file.digest, mapping.digest, resume=resume)
     run = _Run(house, file, job, row_reader(mapping, source, file.digest), source)
     with rows_of(file, mapping) as (rows, tell):
         for chunk in _chunks(islice(rows, job.rows_done, None), chunk_rows):
@@ -211,12 +211,7 @@ class _Run:
             tally = _tally_of(self.job).plus(numbers, outcomes).document()
             moved = replace(self.job, rows_done=self.job.rows_done + len(chunk), byte_offset=bytes_read, tally=tally)
             if not store_import.advance_import_job(tx, self.job, moved):
-                raise Fault(
-                    "import_elsewhere",
-                    "Another process imports this file",
-                    "It moved on meanwhile; nothing of this chunk was taken twice. Let it finish.",
-                    status=409,
-                )
+                raise import_elsewhere()
 
         for left in reversed(range(_TRIES)):
             try:
@@ -267,11 +262,21 @@ def source_of(house: House, name: str | None) -> Source:
     return create_source(house, SOURCE, kind=SourceKind.SERVER).entry.source
 
 
-def _begin(house: House, source: Source, file: File, mapping: Mapping, *, resume: bool) -> ImportJob:
-    """The job to work on: the unfinished one, or a new one."""
+def import_elsewhere() -> Fault:
+    """Somebody else moved the job on."""
+    return Fault(
+        "import_elsewhere",
+        "Another process imports this file",
+        "It moved on meanwhile; nothing of this chunk was taken twice. Let it finish.",
+        status=409,
+    )
+
+
+def begin_job(house: House, source: Source, file_digest: bytes, mapping_digest: bytes, *, resume: bool) -> ImportJob:
+    """The job to work on: the unfinished one, or a new one. Faults: `import_unfinished`, `nothing_to_resume`."""
     now = house.clock.now()
     with house.database.transaction() as tx:
-        latest = store_import.latest_import_job(tx, source.source_id, file.digest, mapping.digest)
+        latest = store_import.latest_import_job(tx, source.source_id, file_digest, mapping_digest)
         is_open = latest is not None and latest.finished_at is None
         if latest is not None and is_open:
             if resume:
@@ -288,8 +293,8 @@ def _begin(house: House, source: Source, file: File, mapping: Mapping, *, resume
         job = ImportJob(
             import_job_id=new_id(),
             source_id=source.source_id,
-            file_digest=file.digest,
-            mapping_digest=mapping.digest,
+            file_digest=file_digest,
+            mapping_digest=mapping_digest,
             rows_done=0,
             byte_offset=0,
             tally=Tally().document(),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from cdp.audit import store as audit_store
 from cdp.flows.house import House
@@ -36,6 +37,15 @@ class Unmerged:
     keep: Shown | None
     sever: Shown | None
     other_profiles: int
+
+
+class Redone(NamedTuple):
+    """A replay that was written: the living profiles concerned, the run, the profile of each birth, what it found shared."""
+
+    touched: set[int]
+    run: Run
+    profile_of: Mapping[int, int]
+    shared: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,7 @@ def rebuild(house: House, *, actor: str = "operator") -> Rebuilt:
         recorded = store_map.recorded(tx)
         before = store_map.owners(tx)
         run = _replay(tx, house.policy, recorded)
-        touched = _write(tx, house, run, recorded, house.clock.now(), before=before)
+        touched = _write(tx, house, run, recorded, house.clock.now(), before=before).touched
         store.advance(tx, next_sequence=generation.next_sequence, changed=True)
         after = store_map.owners(tx)
         changed = {before[each] for each in before if after.get(each) != before[each]}
@@ -112,7 +122,7 @@ def rebuild(house: House, *, actor: str = "operator") -> Rebuilt:
 def _replayed(tx: Transaction, house: House, one: int, other: int, *, kind: str, actor: str, dry_run: bool) -> Unmerged:
     now = house.clock.now()
     generation = store.generation(tx)
-    touched = replay_around(tx, house, [one, other], now)
+    touched = replay_around(tx, house, [one, other], now).touched
     owners = store.owners_of(tx, [one, other])
     here, there = owners.get(one), owners.get(other)
     held = here or there
@@ -139,10 +149,10 @@ def _replayed(tx: Transaction, house: House, one: int, other: int, *, kind: str,
     )
 
 
-def replay_around(tx: Transaction, house: House, identifier_ids: Sequence[int], now: datetime) -> set[int]:
+def replay_around(tx: Transaction, house: House, identifier_ids: Sequence[int], now: datetime) -> Redone:
     """Make the map of everything that hangs together with these identifiers what its recorded steps give.
 
-    The caller holds the exclusive lock and advances the generation. Gives the living profiles concerned.
+    The caller holds the exclusive lock and advances the generation.
     """
     closure = store_map.closure(tx, identifier_ids, through_shared=True)
     run = _replay(tx, house.policy, closure)
@@ -163,8 +173,8 @@ def _write(
     now: datetime,
     *,
     before: Mapping[int, int],
-) -> set[int]:
-    """Write the map of a replay and everything that follows from it; gives the living profiles of the closure."""
+) -> Redone:
+    """Write the map of a replay and everything that follows from it."""
     profile_of = _named(run, closure, before)
     fresh = [
         store_map.NewProfile(profile_of[born], born, now) for born in run.world.groups if born not in closure.profiles
@@ -178,7 +188,7 @@ def _write(
     store_map.quarantine(tx, list(partition.quarantined))
     store_map.release(tx, list(partition.alive - partition.quarantined))
     settle_map(tx, house.vault, house.policy, partition.alive, now, retired=partition.retired)
-    return set(partition.alive)
+    return Redone(set(partition.alive), run, profile_of, frozenset(run.world.shared - closure.shared))
 
 
 def _named(run: Run, closure: store_map.Closure, before: Mapping[int, int]) -> dict[int, int]:

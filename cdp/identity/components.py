@@ -6,79 +6,83 @@ without being stepped through; everything else is left to the sequential rules o
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cdp.identity.resolve import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
-    """Some identifiers (as dense numbers) joined by edges; `first_edge` is the position of the earliest one."""
+class Component(NamedTuple):
+    """Some nodes joined by edges: the nodes as they are met along the edges, and the positions of the edges in order."""
 
-    members: tuple[int, ...]
-    first_edge: int
-    edges: int
+    members: Sequence[int]
+    edges: Sequence[int]
 
 
-def components(nodes: int, edges: Sequence[tuple[int, int]]) -> list[Component]:
+def components(
+    nodes: int, ones: Sequence[int], others: Sequence[int], bonds: Iterable[tuple[int, int]] = ()
+) -> list[Component]:
     """The connected components of nodes 0..nodes-1 that any edge touches, ordered by their first edge.
 
-    Union by size with path halving: near-linear in the number of edges.
+    An edge joins `ones[i]` and `others[i]`; `bonds` join nodes beside the edges. Union by index with path halving.
     """
     parent = list(range(nodes))
-    size = [1] * nodes
-    for one, other in edges:
+    for one, other in bonds:
+        _unite(parent, one, other)
+    for one, other in zip(ones, others, strict=True):  # `_unite`, written out: this loop is what a large table costs
         while parent[one] != one:
-            parent[one] = parent[parent[one]]
-            one = parent[one]
+            parent[one] = one = parent[parent[one]]
         while parent[other] != other:
-            parent[other] = parent[parent[other]]
-            other = parent[other]
-        if one != other:
-            if size[one] < size[other]:
-                one, other = other, one
+            parent[other] = other = parent[parent[other]]
+        if one < other:
             parent[other] = one
-            size[one] += size[other]
-    return _gathered(parent, edges)
+        elif other < one:
+            parent[one] = other
+    for node, above in enumerate(parent):  # whoever is above has a smaller number, so its own root is known by now
+        parent[node] = parent[above]
+    return _gathered(parent, ones, others)
 
 
-def _gathered(parent: list[int], edges: Sequence[tuple[int, int]]) -> list[Component]:
-    first: dict[int, int] = {}
+def _unite(parent: list[int], one: int, other: int) -> None:
+    while parent[one] != one:
+        parent[one] = one = parent[parent[one]]
+    while parent[other] != other:
+        parent[other] = other = parent[parent[other]]
+    parent[max(one, other)] = min(one, other)
+
+
+def _gathered(root: Sequence[int], ones: Sequence[int], others: Sequence[int]) -> list[Component]:
     members: dict[int, list[int]] = {}
-    count: Counter[int] = Counter()
-    touched = bytearray(len(parent))
-    for position, edge in enumerate(edges):
-        root = edge[0]
-        while parent[root] != root:
-            parent[root] = parent[parent[root]]
-            root = parent[root]
-        first.setdefault(root, position)
-        count[root] += 1
-        for node in edge:
-            if not touched[node]:
-                touched[node] = 1
-                members.setdefault(root, []).append(node)
-    return [Component(tuple(members[root]), position, count[root]) for root, position in first.items()]
+    edges: dict[int, list[int]] = {}
+    is_fresh = bytearray(b"\1") * len(root)
+    for position, one in enumerate(ones):
+        at = root[one]
+        mine = members.get(at)
+        if mine is None:
+            mine = members[at] = []
+            edges[at] = []
+        edges[at].append(position)
+        if is_fresh[one]:
+            is_fresh[one] = 0
+            mine.append(one)
+        other = others[position]
+        if is_fresh[other]:
+            is_fresh[other] = 0
+            mine.append(other)
+    return [Component(mine, edges[at]) for at, mine in members.items()]
 
 
-def is_plain(
-    component: Component, types: Sequence[str], owned: Iterable[Mapping[int, str]], merges: int, rules: Rules
-) -> bool:
-    """Whether no rule can break while the component becomes one person, in whatever order.
+def is_plain(types: Iterable[str], edges: int, owned: Sequence[Mapping[int, str]], merges: int, rules: Rules) -> bool:
+    """Whether no rule can break while a component becomes one person, in whatever order.
 
-    `types` are the types of the nodes; `owned` gives, per existing profile that the component touches, its
-    identifiers (any keys) with their types; `merges` is how often those profiles merged before. Cautious:
-    a window counts as none, and every edge counts as a merge.
+    `types` are the types of its members and `edges` the number of its edges; `owned` gives, per existing profile that
+    it touches, the identifiers (any keys) beside the members with their types; `merges` is how often those profiles
+    merged before. Cautious: a window counts as none, and every edge counts as a merge.
     """
     bounds = rules.policy.bounds
-    held = list(owned)
-    counts = Counter(types[node] for node in component.members)
-    for each in held:
+    counts = Counter(types)
+    for each in owned:
         counts.update(each.values())
-    if (
-        counts.total() > bounds.identifiers_per_profile
-        or merges + component.edges + len(held) > bounds.merges_per_profile
-    ):
+    if counts.total() > bounds.identifiers_per_profile or merges + edges + len(owned) > bounds.merges_per_profile:
         return False
     return all(
         rules.links.get(type_, False) and number <= (1 if type_ in rules.unique else rules.count.get(type_, 0))

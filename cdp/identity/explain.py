@@ -56,9 +56,10 @@ def refusals_between(run: Run, one: int, other: int) -> tuple[Kept, ...]:
 def _edges(proposals: Sequence[Proposal]) -> Iterator[Edge]:
     for proposal in proposals:
         refused = {refusal.identifier for refusal in proposal.refusals}
+        rule = Rule.LINK_TABLE if proposal.step.anchor_id < 0 else Rule.SAME_MESSAGE
         for member in proposal.step.members:
             if member != proposal.base and member not in refused:
-                yield Edge(proposal.base, member, Rule.SAME_MESSAGE, proposal.step.sequence)
+                yield Edge(proposal.base, member, rule, proposal.step.sequence)
 
 
 def _refusals(proposals: Sequence[Proposal]) -> Iterator[Kept]:

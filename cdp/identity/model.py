@@ -41,6 +41,7 @@ class Rule(StrEnum):
     """The rule by which a link was made or refused."""
 
     SAME_MESSAGE = "same_message"
+    LINK_TABLE = "link_table"
     UNIQUE = "unique"
     LIMIT = "limit"
     NEVER = "never"

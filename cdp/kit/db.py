@@ -100,13 +100,16 @@ class Transaction:
     def copy(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Append rows with binary COPY; `table` is `schema.name`, `types` are PostgreSQL type names."""
         self.statements += 1
-        target = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
-            sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
-        )
-        with self.raw.cursor() as cursor, cursor.copy(target) as stream:
+        with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:
             stream.set_types(list(types))
             for row in rows:
                 stream.write_row(row)
+
+    def copy_bytes(self, table: str, columns: Sequence[str], data: bytes) -> None:
+        """Append what is packed already in the form of binary COPY, head and end included (`cdp.kit.copying`)."""
+        self.statements += 1
+        with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:
+            stream.write(data)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have something done once the transaction is on disk, such as remembering what it wrote; never before."""
@@ -212,6 +215,12 @@ def is_conflict(error: BaseException) -> bool:
 def has_waited(error: BaseException) -> bool:
     """True for the conflict that took its time: a lock that stayed taken for as long as anybody waits for one."""
     return _sqlstate(error) == _LOCK_TIMEOUT
+
+
+def _copying(table: str, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
 
 
 def _prepare_session(connection: "psycopg.Connection[Row]", lock_seconds: float) -> None:

@@ -59,6 +59,11 @@ def suppressed_purposes(tx: Transaction, pseudonyms: Collection[bytes], now: dat
     return {row[0]: frozenset(row[1]) for row in rows}
 
 
+def has_suppressions(tx: Transaction) -> bool:
+    """Whether anybody is suppressed at all: where nobody is, nobody needs to be asked about."""
+    return bool(tx.bulk("SELECT EXISTS (SELECT FROM rights.suppression)")[0][0])
+
+
 def raise_barrier(tx: Transaction, request_id: int, pseudonyms: Collection[bytes], now: datetime) -> None:
     """Suppress pseudonyms for as long as this request runs."""
     _suppress(tx, request_id, pseudonyms, now, None)

@@ -239,11 +239,30 @@ edge = Table(
             erase="delete", retention="identifiers", export="received_at", category="identifier", via="identifier"
         ),
     ),
+    Column(
+        "import_job_id",
+        BigInteger,
+        info=personal(
+            erase="delete",
+            retention="identifiers",
+            export=None,
+            category="identifier",
+            why_not_exported="a number of the import of a file, which is not about anybody",
+            via="identifier",
+        ),
+    ),
+    Column(
+        "row_number",
+        Integer,
+        nullable=False,
+        info=personal(erase="delete", retention="identifiers", export="row", category="identifier", via="identifier"),
+    ),
     Index("edge_step_idx", text("(-sequence)")),
     Index(None, "identifier_id"),
     Index(None, "other_identifier_id"),
     schema="identity",
-    comment="Recorded steps that came from a link table instead of a message: two identifiers, no anchor.",
+    comment="Recorded steps that came from a link table instead of a message: two identifiers, no anchor. `row_number` is the "
+    "row of the table, `import_job_id` the import of its file.",
 )
 
 evidence = Table(

@@ -4,7 +4,7 @@ An envelope is one version byte (1: AES-256-GCM), 12 random bytes of nonce, then
 and row are authenticated with it, so that a sealed value moved to another place does not open there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,6 +54,20 @@ def seal_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list
         begin, end = end, end + _NONCE_BYTES
         nonce = nonces[begin:end]
         envelopes.append(_VERSION + nonce + cipher.encrypt(nonce, plaintext, place.at(row)))
+    return envelopes
+
+
+def seal_each(place: Place, keys: Sequence[bytes], rows: Sequence[int], plaintexts: Iterable[bytes]) -> list[bytes]:
+    """Seal many values of one place, each under a key of its own: what `seal_many` gives, with less work for each."""
+    nonces = random_bytes(_NONCE_BYTES * len(keys))
+    before = place.at(0)[:-8]
+    envelopes = []
+    end = 0
+    for key, row, plaintext in zip(keys, rows, plaintexts, strict=True):
+        begin, end = end, end + _NONCE_BYTES
+        nonce = nonces[begin:end]
+        sealed = AESGCM(key).encrypt(nonce, plaintext, before + row.to_bytes(8, "big"))
+        envelopes.append(_VERSION + nonce + sealed)
     return envelopes
 
 

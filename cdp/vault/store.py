@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import func, insert, select, text, update
 
+from cdp.kit.copying import always_integer, bigints, copy_packed, octets
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.schema.vault import epoch, key_check
-
-_LOCK_KEYS: Final = 0x6364705F6B657973
+from cdp.vault.seal import WRAPPED_BYTES
 
 
 class WrappedKey(NamedTuple):
@@ -31,7 +31,7 @@ class KeyCheck(NamedTuple):
 
 def lock_root_keys(tx: Transaction) -> None:
     """Hold the making and destroying of root keys until the transaction ends."""
-    tx.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK_KEYS})
+    tx.run(text("LOCK TABLE vault.key_check IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def key_checks(tx: Transaction) -> list[KeyCheck]:
@@ -104,6 +104,17 @@ def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> No
         SELECT id, %(epoch)s, wrapped FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS made (id, wrapped)
         """,
         {"epoch": epoch_id, "ids": list(wrapped), "wrapped": list(wrapped.values())},
+    )
+
+
+def copy_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], wrapped: Sequence[bytes]) -> None:
+    """Insert many wrapped keys, those of the smallest ids first at best, under an epoch that the transaction holds."""
+    copy_packed(
+        tx,
+        "vault.subject_key",
+        ("subject_id", "epoch_id", "wrapped"),
+        len(ids),
+        (bigints(ids), always_integer(epoch_id), octets(wrapped, WRAPPED_BYTES)),
     )
 
 

@@ -31,7 +31,7 @@ from cdp.vault.pseudonym import (
     names_of_forms,
     reader,
 )
-from cdp.vault.seal import KEY_BYTES, Place, RowId, Wrapper, open_many, seal_many
+from cdp.vault.seal import KEY_BYTES, Place, RowId, Wrapper, open_many, seal_each, seal_many
 from cdp.vault.sign import Signer
 
 AUDIT_SIGNING: Final = "sign/audit"
@@ -47,6 +47,24 @@ class Item(NamedTuple):
     subject_id: int
     row: RowId
     value: bytes
+
+
+class FreshKeys(NamedTuple):
+    """Keys of new subjects that the store does not have yet, each bare and wrapped under an epoch, side by side."""
+
+    epoch_id: int
+    ids: Sequence[int]
+    keys: Sequence[bytes]
+    wrapped: Sequence[bytes]
+
+    def only(self, places: Sequence[int]) -> "FreshKeys":
+        """Those at some places."""
+        return FreshKeys(
+            self.epoch_id,
+            [self.ids[at] for at in places],
+            [self.keys[at] for at in places],
+            [self.wrapped[at] for at in places],
+        )
 
 
 def open_vault(
@@ -218,9 +236,9 @@ class Vault:
         values = (prefix + message_id.encode("utf-8", "surrogatepass") for message_id in message_ids)
         return [UUID(bytes=full[:16]) for full in self.digests(DUPLICATES, "message", values)]
 
-    def digests(self, domain: Domain, kind: str, values: Iterable[bytes]) -> list[bytes]:
+    def digests(self, domain: Domain, kind: str, values: Iterable[bytes], *, version: int | None = None) -> list[bytes]:
         """32-byte keyed hashes of any bytes, in order; `kind` keeps uses of one domain apart."""
-        return self._hash(domain, None).of_many(kind, values)
+        return self._hash(domain, version).of_many(kind, values)
 
     # --- subject keys ---
 
@@ -234,6 +252,26 @@ class Vault:
         store.add_keys(tx, epoch_id, self._wrapped(epoch_id, keys))
         self._cache.remember(keys)
         return keys
+
+    def living_epoch(self, tx: Transaction) -> int:
+        """The epoch under which to wrap keys made ahead; another one may live when they are stored."""
+        return store.living_epoch(tx) or 0
+
+    def make_subject_keys(self, epoch_id: int, ids: Sequence[int]) -> FreshKeys:
+        """Make a key for each new subject without the store; they count once `put_subject_keys` stored them."""
+        block = random_bytes(KEY_BYTES * len(ids))
+        keys = [block[at : at + KEY_BYTES] for at in range(0, len(block), KEY_BYTES)]
+        contexts = [subject_id.to_bytes(8, "big") for subject_id in ids]
+        wrapped = self._wrapper(epoch_id).wrap_many(zip(contexts, keys, strict=True))
+        return FreshKeys(epoch_id, ids, keys, wrapped)
+
+    def put_subject_keys(self, tx: Transaction, fresh: FreshKeys) -> None:
+        """Store keys that were made ahead, wrapped anew if another epoch lives by now. Two statements."""
+        epoch_id = store.hold_living_epoch(tx)
+        wrapped = fresh.wrapped
+        if epoch_id != fresh.epoch_id:
+            wrapped = list(self._wrapped(epoch_id, dict(zip(fresh.ids, fresh.keys, strict=True))).values())
+        store.copy_keys(tx, epoch_id, fresh.ids, wrapped)
 
     def keys_for(self, tx: Transaction, ids: Iterable[int]) -> dict[int, bytes]:
         """The keys of these subjects; a shredded subject is not among them. At most one statement."""
@@ -264,6 +302,10 @@ class Vault:
     def seal_many(self, keys: Mapping[int, bytes], place: Place, items: Iterable[Item]) -> list[bytes]:
         """Seal values of one column under keys at hand (of `new_subject_keys` and `keys_for`), in order."""
         return seal_many(place, [(keys[subject_id], row, value) for subject_id, row, value in items])
+
+    def seal_each(self, place: Place, fresh: FreshKeys, values: Iterable[bytes]) -> list[bytes]:
+        """Seal one value for each new subject, whose row has the subject's id."""
+        return seal_each(place, fresh.keys, fresh.ids, values)
 
     def open_many(self, keys: Mapping[int, bytes], place: Place, items: Sequence[Item]) -> list[bytes | None]:
         """Open envelopes of one column, in order; None where the subject's key is shredded."""

@@ -388,6 +388,8 @@ CREATE TABLE identity.edge (
 	other_identifier_id BIGINT NOT NULL, 
 	source_id INTEGER NOT NULL, 
 	received_at TIMESTAMP WITH TIME ZONE NOT NULL, 
+	import_job_id BIGINT, 
+	row_number INTEGER NOT NULL, 
 	CONSTRAINT edge_pkey PRIMARY KEY (sequence)
 );
 
@@ -397,7 +399,7 @@ CREATE INDEX edge_other_identifier_id_idx ON identity.edge (other_identifier_id)
 
 CREATE INDEX edge_step_idx ON identity.edge ((-sequence));
 
-COMMENT ON TABLE identity.edge IS 'Recorded steps that came from a link table instead of a message: two identifiers, no anchor.';
+COMMENT ON TABLE identity.edge IS 'Recorded steps that came from a link table instead of a message: two identifiers, no anchor. `row_number` is the row of the table, `import_job_id` the import of its file.';
 
 CREATE TABLE identity.evidence (
 	evidence_id BIGSERIAL NOT NULL, 

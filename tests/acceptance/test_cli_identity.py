@@ -103,7 +103,7 @@ def test_a_link_table_is_tried_imported_and_tried_again(town: Town, shell: Shell
     assert "a side that is empty, or names nobody" in told
     assert "which are 1 profile now." in told
     assert shell.json(*command)["tally"]["states"] == {"duplicate": 2, "invalid": 1}
-    assert "whole or not at all" in shell.run(*command, "--resume", code=3).stderr
+    assert "Its import is finished" in shell.run(*command, "--resume", code=3).stderr
 
 
 def test_keys_are_rotated_and_the_old_epoch_destroyed(town: Town, shell: Shell) -> None:

@@ -121,9 +121,20 @@ def test_components_agree_with_a_walk() -> None:
         for one, other in edges:
             joined = {one, other}.union(*(each for each in groups if each & {one, other}))
             groups = [each for each in groups if not each & joined] + [joined]
-        found = components(nodes, edges)
-        assert {frozenset(each.members) for each in found} == set(map(frozenset, groups))
-        assert sum(each.edges for each in found) == len(edges)
+        bonds = [(random.randrange(nodes), random.randrange(nodes)) for _ in range(random.randint(0, 3))]
+        for bond in bonds:
+            joined = set(bond).union(*(each for each in groups if each & set(bond)))
+            groups = [each for each in groups if not each & joined] + [joined]
+        touched = {node for edge in edges for node in edge}
+        found = components(nodes, [one for one, _ in edges], [other for _, other in edges], bonds)
+        assert {frozenset(each.members) for each in found} == {
+            frozenset(each & touched) for each in groups if each & touched
+        }
+        assert [each.edges[0] for each in found] == sorted(each.edges[0] for each in found)
+        assert sorted(at for each in found for at in each.edges) == list(range(len(edges)))
+        for each in found:
+            assert list(each.edges) == sorted(each.edges)
+            assert {node for at in each.edges for node in edges[at]} == set(each.members)
 
 
 def track(**fields: Any) -> dict[str, Any]:

@@ -146,6 +146,8 @@ def fill(tx: Transaction, who: Scope) -> None:
                 "other_identifier_id": max(who.identifiers),
                 "source_id": 2,
                 "received_at": NOON,
+                "import_job_id": 5,
+                "row_number": 7,
             },
         ),
         ("identity.never", {"identifier_id": 1, "other_identifier_id": identifier, "created_at": NOON}),

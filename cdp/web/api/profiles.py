@@ -48,8 +48,16 @@ class UnmergeGiven(Given):
     undo: StrictBool = False
 
 
+class RowShown(BaseModel):
+    """A row of a link table: its number, the source, and the import of its file."""
+
+    source: str
+    import_: str | None = Field(alias="import")
+    row: int
+
+
 class LinkShown(BaseModel):
-    """One link of a path: the message that made it, the rule, and the policy in force then."""
+    """One link of a path: the message or the row that made it, the rule, and the policy in force then."""
 
     from_: IdentifierShown = Field(alias="from")
     to: IdentifierShown
@@ -57,6 +65,7 @@ class LinkShown(BaseModel):
     message_id: str | None
     at: datetime
     policy: str
+    row: RowShown | None
 
 
 class RefusalShown(LinkShown):
@@ -206,6 +215,9 @@ def _edge(each: ExplainedLink | ExplainedRefusal) -> dict[str, Any]:
         "message_id": each.message_id,
         "at": each.at,
         "policy": each.policy,
+        "row": None
+        if each.row is None
+        else {"source": each.row.source, "import": each.row.import_job, "row": each.row.row},
     }
 
 
