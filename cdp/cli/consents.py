@@ -9,6 +9,7 @@ from cdp.cli.frame import PAIR, command, opened
 from cdp.cli.screen import Screen
 from cdp.consent.model import Act, Authority
 from cdp.flows import consent as journeys
+from cdp.flows.meanings import beginning
 from cdp.kit.clock import parse_instant
 
 
@@ -105,5 +106,8 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
     screen.line()
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
-        [(key, each.allowed, each.reason.value, each.since, each.until) for key, each in found.verdicts.items()],
+        [
+            (key, each.allowed, each.reason.value, beginning(each.since), each.until)
+            for key, each in found.verdicts.items()
+        ],
     )

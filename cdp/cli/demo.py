@@ -1,12 +1,14 @@
 """The command that shows everything on real orders."""
 
 import dataclasses
+import sys
 
 import click
 from rich.console import Console
 
 from cdp.cli.frame import command, quiet_logging, settings
 from cdp.cli.screen import Screen
+from cdp.kit.paper import paper_or_terminal
 
 
 @click.command()
@@ -27,7 +29,7 @@ def demo(url: str | None, anyway: bool, until_input_ends: bool, screen: Screen) 
         end_with_input()
     config = settings()
     quiet_logging(config)
-    console = Console(quiet=screen.is_json)
+    console = Console(file=paper_or_terminal(sys.stdout), quiet=screen.is_json)
     with reachable(config, url, console) as (found, goes_on):
         notes = run_demo(config, found, console, anyway=anyway, is_serving=goes_on)
     screen.tell(

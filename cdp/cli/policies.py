@@ -35,6 +35,10 @@ def check(folder: Path | None, screen: Screen) -> None:
 @command("cdp policy plan")
 def plan(folder: Path | None, screen: Screen) -> None:
     """Tell what applying the folder would change, against the policy in force."""
+    _plan(folder, screen)
+
+
+def _plan(folder: Path | None, screen: Screen) -> None:
     found = _load(folder)
     with opened() as rooms:
         changes = differences(rooms.house.policy, found)
@@ -47,12 +51,16 @@ def plan(folder: Path | None, screen: Screen) -> None:
 
 @policy.command("apply")
 @_folder
-@command("cdp policy apply", "cdp policy apply /etc/cdp/policies")
-def apply(folder: Path | None, screen: Screen) -> None:
+@click.option("--dry-run", is_flag=True, help="Only tell what would change, as `cdp policy plan` does.")
+@command("cdp policy apply --dry-run", "cdp policy apply", "cdp policy apply /etc/cdp/policies")
+def apply(folder: Path | None, dry_run: bool, screen: Screen) -> None:
     """Put the folder in force. Every verdict is decided anew first; a running service follows within seconds.
 
     A service applies the folder in its CDP_POLICIES whenever it starts.
     """
+    if dry_run:
+        _plan(folder, screen)
+        return
     found = _load(folder)
     with opened() as rooms:
         done = apply_policy(rooms.house, found)

@@ -156,7 +156,7 @@ def export(number: str, out: Path, screen: Screen) -> None:
     """Write the archive of an access or portability request: JSON, and a page for people. Every fetching is logged."""
     with opened() as rooms:
         archive = subject_request.export(rooms.desk, _number(number), rooms.house.clock.now())
-    write_private(out, archive.content)
+    _write(out, archive.content)
     screen.tell({"file": str(out), "bytes": len(archive.content)})
     screen.line(
         f"{out}: {len(archive.content):,} bytes, readable by you alone. Open page.html in it, or read data.json."
@@ -172,9 +172,21 @@ def receipt(number: str, out: Path, screen: Screen) -> None:
     with opened() as rooms:
         document = _receipt(rooms, _number(number))
     content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    write_private(out, content.encode())
+    _write(out, content.encode())
     screen.tell({"file": str(out)})
     screen.line(f"{out}. Next: cdp audit verify {out}")
+
+
+def _write(out: Path, content: bytes) -> None:
+    try:
+        write_private(out, content)
+    except OSError as error:
+        raise Fault(
+            "not_writable",
+            "The file cannot be written",
+            f"{out}: {error.strerror}. Give a file in a folder that exists and that you may write to.",
+            status=422,
+        ) from error
 
 
 def _receipt(rooms: Rooms, number: int) -> dict[str, object]:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cdp.kit.canonical import instant_text
+from cdp.kit.paper import paper_or_terminal
 
 _WIDTH: Final = 160
 
@@ -25,7 +26,8 @@ class Screen:
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
-        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+        width = None if sys.stdout.isatty() else _WIDTH
+        self._console = Console(file=paper_or_terminal(sys.stdout), highlight=False, width=width)
 
     def tell(self, value: Any) -> None:
         """The whole answer, for machines."""
@@ -83,6 +85,11 @@ def cell_text(cell: Cell) -> str:
             return f"{cell:,}"
         case _:
             return str(cell)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural but for one."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def plain(value: Any) -> Any:

@@ -1,11 +1,16 @@
 """Commands about sources."""
 
+from collections import Counter
+from datetime import datetime, timedelta
+
 import click
 
 from cdp.access.model import SourceKind
+from cdp.cli.consents import INSTANT
 from cdp.cli.frame import command, opened
 from cdp.cli.screen import Screen
 from cdp.flows import access
+from cdp.flows.meanings import ODDITIES, meaning_of
 
 
 @click.group()
@@ -106,6 +111,47 @@ def list_(screen: Screen) -> None:
         ],
         empty="No source yet: cdp source create NAME",
     )
+
+
+@source.command("accounting")
+@click.argument("name", required=False)
+@click.option("--from", "since", type=INSTANT, help="Begin of the period. Default: a day before its end.")
+@click.option("--to", "until", type=INSTANT, help="End of the period. Default: now.")
+@command("cdp source accounting", "cdp source accounting web-shop --from 2026-01-01 --to 2026-02-01 --json")
+def accounting(name: str | None, since: datetime | None, until: datetime | None, screen: Screen) -> None:
+    """Tell what became of every message: each ends in one state, and the states add up to what was received.
+
+    Hours count that begin in the period. Every look is logged.
+    """
+    with opened() as rooms:
+        until = until or rooms.house.clock.now() + timedelta(hours=1)
+        found = access.count_messages(rooms.house, since or until - timedelta(days=1), until, name, actor="operator")
+    screen.tell(found)
+    total = " + ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in sorted(found.by_state.items()))
+    screen.heading(f"{found.received:,} received" + (f" = {total}" if total else "."))
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for each in found.counts:
+        counts[each.source, each.state, each.reason] += each.messages
+    if counts:
+        screen.table(
+            ["source", "state", "messages", "why"],
+            [
+                (source, state.replace("_", " "), count, meaning_of(state, reason))
+                for (source, state, reason), count in sorted(counts.items(), key=lambda each: (each[0][0], -each[1]))
+            ],
+        )
+    odd: Counter[tuple[str, str, str]] = Counter()
+    for seen in found.oddities:
+        odd[seen.source, seen.kind, seen.subject] += seen.messages
+    if odd:
+        screen.line()
+        screen.table(
+            ["source", "of", "messages", "oddity"],
+            [
+                (source, subject, count, ODDITIES.get(kind, kind))
+                for (source, kind, subject), count in odd.most_common()
+            ],
+        )
 
 
 @source.command("rotate")

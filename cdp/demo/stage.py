@@ -53,7 +53,11 @@ class Stage:
 
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar that is told how many of `total` are done; gone when it is over."""
+        """A bar that is told how many of `total` are done; gone when it is over. In a file or pipe, a line instead."""
+        if not self._console.is_terminal:
+            self.note(f"Now: {name}.")
+            yield lambda _done: None
+            return
         bar = Progress(
             TextColumn(" " * (_INDENT - 1) + "{task.description}"),
             BarColumn(bar_width=30),

@@ -448,6 +448,8 @@ def account(
             odd[source_id, kind, type_] += 1
         for signal in work.signals.malformed:
             odd[source_id, NoticeKind.MALFORMED_SIGNAL, signal] += 1
+        for signal in work.signals.unknown:
+            odd[source_id, NoticeKind.UNKNOWN_PURPOSE, signal] += 1
         if work.classified.name is None:
             odd[source_id, NoticeKind.UNKNOWN_EVENT, "other"] += 1
         if work.classified.unknown:

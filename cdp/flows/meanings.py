@@ -1,9 +1,13 @@
-"""What states and reasons of messages mean, in sentences for whoever reads the accounting."""
+"""What people read in place of codes and raw values: the meaning of states and reasons, and a value as text."""
 
+import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from cdp.access.model import State
+from cdp.access.records import NoticeKind
+from cdp.consent.model import ALWAYS
 from cdp.consent.model import Reason as Refusal
 from cdp.flows.import_row import EXPLANATIONS as ROWS
 from cdp.flows.wire_message import EXPLANATIONS as MESSAGES
@@ -47,6 +51,17 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ): "The tracking plan drops events that it does not name (policies/events.yaml).",
 }
 
+ODDITIES: Final[Mapping[str, str]] = {
+    NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "identifiers of a type that policies/identifiers.yaml does not name; they link nobody",
+    NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` in the place of an identifier; left out",
+    NoticeKind.DUPLICATE_OTHER_BODY: "the same message id with another content; the first one counts",
+    NoticeKind.UNKNOWN_PURPOSE: "answers about a purpose that policies/purposes.yaml does not name; not recorded",
+    NoticeKind.UNKNOWN_EVENT: "events that policies/events.yaml does not name; sealed as a whole",
+    NoticeKind.UNKNOWN_PROPERTY: "properties that policies/events.yaml does not name; sealed or dropped, never plain",
+    NoticeKind.FUTURE_TIME: "times in the future; taken as the time of arrival",
+    NoticeKind.MALFORMED_SIGNAL: "signals of consent that cannot be read; taken as a no",
+}
+
 
 def meaning_of(state: str, reason: str) -> str:
     """A sentence for a state and its reason."""
@@ -58,3 +73,25 @@ def meaning_of(state: str, reason: str) -> str:
     if found is None and state == State.SUPPRESSED:
         found = "Somebody who was erased is named in it, or somebody whose erasure is under way."
     return found or reason.replace("_", " ") or STATES.get(state, state)
+
+
+def beginning(since: datetime | None) -> datetime | None:
+    """When a permission began; None for one that needs no act and was always there."""
+    return None if since == ALWAYS else since
+
+
+def value_text(value: object) -> str:
+    """A trait's or a fact's value as people read it; `-` where there is none."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:,.4g}" if 0 < abs(value) < 1 else f"{value:,.2f}".removesuffix(".00")
+        case int():
+            return f"{value:,}"
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=str)

@@ -133,6 +133,8 @@ def _where(error: Mapping[str, Any]) -> str:
 def _message(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         return "there is no such field"
+    if error["type"].startswith(("datetime", "timezone")):
+        return "give an instant with its zone, such as 2026-01-31T12:00:00Z"
     if error["type"] in _REPEATING:
         return "the value is not allowed here"
     text = str(error["msg"])

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.acceptance.commands import Shell, a_home
+from tests.waits import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,38 @@ def shell() -> Iterator[Shell]:
                 {"type": "identify", "userId": "ada", "traits": {"email": "ada@example.com", "country": "DE"}},
                 {"type": "track", "userId": "ada", "event": "Order Completed", "properties": {"revenue": 30}},
             ):
-                assert httpx.post(f"{service.url}/v1/batch", auth=(key, ""), json={"batch": [body]}).status_code == 200
+                batch = {"batch": [body]}
+                sent = httpx.post(f"{service.url}/v1/batch", auth=(key, ""), json=batch, timeout=PATIENCE_SECONDS)
+                assert sent.status_code == 200
             yield shell
+
+
+def test_messages_are_accounted_for(shell: Shell) -> None:
+    told = shell.json("source", "accounting")
+    assert told["received"] == sum(told["by_state"].values()) == 2
+    shown = shell.run("source", "accounting", "shop").stdout
+    assert shown.startswith("2 received = 2 stored")
+    assert "Some purpose was permitted" in shown
+    assert shell.run("source", "accounting", "nobody", code=3).stderr.startswith("unknown_source")
+    assert shell.run("source", "accounting", "--to", "2020-01-01").stdout == "0 received.\n"
+
+
+def test_a_policy_is_rehearsed_before_it_is_applied(shell: Shell) -> None:
+    assert shell.run("policy", "apply", "--dry-run").stdout == shell.run("policy", "plan").stdout
+
+
+def test_a_file_that_cannot_be_written_is_told(shell: Shell) -> None:
+    opened = shell.json("request", "open", "access", "email:ada@example.com")
+    shell.run("request", "verify", opened["id"])
+    failed = shell.run("request", "export", opened["id"], "--out", "/no/such/folder/ada.zip", code=2)
+    assert failed.stderr.startswith("not_writable")
+    assert "in a folder that exists" in failed.stderr
+    shell.run("request", "deny", opened["id"], "--reason", "exempt")
+
+
+def test_lines_end_where_their_text_ends(shell: Shell) -> None:
+    for command in (["profile", "show", "user_id:ada"], ["segment", "list"], ["source", "list"]):
+        assert [line for line in shell.run(*command).stdout.splitlines() if line != line.rstrip()] == []
 
 
 def test_a_person_is_shown_and_her_links_explained(shell: Shell) -> None:
@@ -64,7 +95,7 @@ def test_consents_are_shown_now_and_then(shell: Shell) -> None:
     now = shell.json("consent", "show", "email:ada@example.com")
     assert now["verdicts"]["analytics"]["allowed"] is True
     assert len(now["records"]) == 2
-    then = shell.json("consent", "show", "email:ada@example.com", "--as-of", "2026-01-01")
+    then = shell.json("consent", "show", "email:ada@example.com", "--as-of", "2000-01-01")
     assert (then["records"], then["verdicts"]["analytics"]["allowed"]) == ([], False)
     assert "analytics" in shell.run("consent", "show", "email:ada@example.com").stdout
 

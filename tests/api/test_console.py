@@ -111,6 +111,8 @@ def _lived_in(doors: Doors) -> None:
     doors.settle("ada@example.com", "ada", country="DE")
     doors.send({"type": "track", "userId": "stranger", "event": "Product Viewed", "properties": {"sku": "MUG-204"}})
     doors.send({"type": "track", "userId": "x", "event": "Order Completed", "timestamp": "1990-01-01T00:00:00Z"})
+    answers = {"consent": {"categoryPreferences": {"astrology": True}}}
+    doors.send({"type": "track", "userId": "y", "event": "Product Viewed", "context": answers})
     doors.sign()
 
 
@@ -184,6 +186,7 @@ def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], doors: Doors
         assert f"{count:,} {state.replace('_', ' ')}" in page.words
     assert "It happened longer ago than its events are kept" in page.words
     assert "The person never said yes" in page.words
+    assert "answers about a purpose that policies/purposes.yaml does not name" in page.words
     one = browsers[Role.AUDITOR].open("/console/messages", source="browser")
     assert "No message came in these days." in one.words
     browsers[Role.AUDITOR].open("/console/messages", 404, source="nobody")

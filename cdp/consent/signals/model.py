@@ -40,18 +40,24 @@ class ProposedAct:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What one message proposes; `malformed` names the signals in it that could not be read."""
+    """What one message proposes; `malformed` names the signals in it that could not be read, `unknown` those with a name
+    that no purpose of the policy has."""
 
     acts: tuple[ProposedAct, ...] = ()
     malformed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SignalMap:
-    """Which purposes each kind of signal speaks of, and under which names; made once per policy."""
+    """Which purposes each kind of signal speaks of, and under which names; made once per policy.
+
+    `known` are all names of a signal, also those of purposes that no act moves.
+    """
 
     sale: tuple[str, ...]
     names: Mapping[str, Mapping[str, tuple[str, ...]]]
+    known: Mapping[str, frozenset[str]]
     device_types: frozenset[str]
 
 
@@ -60,7 +66,8 @@ def signal_map_of(policy: Policy) -> SignalMap:
 
     Purposes that no act can grant or refuse (contract and its like) are left out.
     """
-    moved_by_acts = [each for each in policy.purposes.values() if not each.needs_unique_identifier]
+    every = policy.purposes.values()
+    moved_by_acts = [each for each in every if not each.needs_unique_identifier]
     return SignalMap(
         sale=tuple(each.key for each in moved_by_acts if each.sale_or_sharing),
         names={
@@ -68,6 +75,10 @@ def signal_map_of(policy: Policy) -> SignalMap:
             RUDDERSTACK: {
                 each.key: names for each in moved_by_acts if (names := each.signals.rudderstack or each.signals.segment)
             },
+        },
+        known={
+            SEGMENT: frozenset(name for each in every for name in each.signals.segment),
+            RUDDERSTACK: frozenset(name for each in every for name in each.signals.rudderstack or each.signals.segment),
         },
         device_types=frozenset(each.key for each in policy.identifiers.types.values() if each.device),
     )

@@ -20,15 +20,17 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
     if not has_gpc and body.get("event") != PREFERENCE_EVENT and not _may_speak(context):
         return _NOTHING
     acts = gpc_acts(mapping) if has_gpc else []
-    malformed = []
+    malformed, unknown = [], []
     for signal, place, answers_of in READERS:
         answers = answers_of(body)
         if answers is None or None in answers.values():
             malformed.append(signal)
+        if answers and not mapping.known[signal].issuperset(answers):
+            unknown.append(signal)
         if answers is None or answers:
             raw = context.get(place) if isinstance(context, dict) else None
             acts.extend(category_acts(signal, raw, answers, mapping, is_server=is_server))
-    return Proposal(tuple(acts), tuple(malformed)) if acts or malformed else _NOTHING
+    return Proposal(tuple(acts), tuple(malformed), tuple(unknown)) if acts or malformed or unknown else _NOTHING
 
 
 def _may_speak(context: Any) -> bool:

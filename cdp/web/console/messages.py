@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from cdp.access.model import Role, State
 from cdp.flows import access
 from cdp.flows.access import Accounting
-from cdp.flows.meanings import STATES, meaning_of
+from cdp.flows.meanings import ODDITIES, STATES, meaning_of
 from cdp.kit.errors import Fault
 from cdp.web.console.page import page
 from cdp.web.console.session import HOME, Visitor, for_roles
@@ -90,8 +90,8 @@ def _reasons(found: Accounting) -> list[tuple[str, str, str, int]]:
     return [(state, reason, meaning_of(state, reason), count) for (state, reason), count in counts.most_common()]
 
 
-def _oddities(found: Accounting) -> list[tuple[str, str, int]]:
+def _oddities(found: Accounting) -> list[tuple[str, str, str, int]]:
     counts: Counter[tuple[str, str]] = Counter()
     for each in found.oddities:
         counts[each.kind, each.subject] += each.messages
-    return [(kind, subject, count) for (kind, subject), count in counts.most_common()]
+    return [(kind, subject, ODDITIES.get(kind, ""), count) for (kind, subject), count in counts.most_common()]

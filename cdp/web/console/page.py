@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cdp.access.model import Role
+from cdp.flows.meanings import value_text
 from cdp.web.console.session import HOME, Visitor
 from cdp.web.errors import ProblemResponse
 
@@ -37,27 +38,10 @@ def _words(value: str) -> str:
     return value.replace("_", " ")
 
 
-def _plain(value: object) -> str:
-    """A trait's or a fact's value as people read it."""
-    match value:
-        case None:
-            return "–"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
-        case int():
-            return _number(value)
-        case str():
-            return value
-        case _:
-            return json.dumps(value, ensure_ascii=False, default=str)
-
-
 _PAGES: Final = Environment(
     loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_PAGES.filters |= {"number": _number, "instant": _instant, "words": _words, "plain": _plain}
+_PAGES.filters |= {"number": _number, "instant": _instant, "words": _words, "plain": value_text}
 
 STYLE: Final = (_FOLDER / "console.css").read_text(encoding="utf-8")
 

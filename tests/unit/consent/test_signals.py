@@ -56,6 +56,26 @@ class TestGpc:
         assert support_document(date(2026, 1, 31)) == {"gpc": True, "lastUpdate": "2026-01-31"}
 
 
+class TestUnknownNames:
+    @pytest.mark.parametrize(
+        ("body", "signals"),
+        [
+            (segment({"analytics": True}), ()),
+            (segment({"analytics": True, "astrology": True}), ("segment",)),
+            (segment({"astrology": None}), ("segment",)),
+            (segment({}), ()),
+            (rudderstack(allowedConsentIds=["astrology"]), ("rudderstack",)),
+            (rudderstack(deniedConsentIds=["analytics", "astrology"]), ("rudderstack",)),
+        ],
+    )
+    def test_a_name_that_no_purpose_has_is_noticed_and_says_nothing(
+        self, body: dict[str, Any], signals: tuple[str, ...]
+    ) -> None:
+        found = read(body)
+        assert found.unknown == signals
+        assert set(acts(found)) <= {"analytics"}
+
+
 class TestSegment:
     def test_each_category_speaks_of_the_purposes_that_name_it(self) -> None:
         found = read(segment({"Analytics": True, "Advertising": False, "Weather": True}))
@@ -92,7 +112,8 @@ class TestSegment:
         ],
     )
     def test_what_is_not_said_is_neither_granted_nor_refused(self, body: dict[str, Any]) -> None:
-        assert read(body) == Proposal()
+        found = read(body)
+        assert (found.acts, found.malformed) == ((), ())
 
     @pytest.mark.parametrize(
         "body",
