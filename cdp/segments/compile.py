@@ -4,9 +4,10 @@ The author cannot leave out the purpose: every event is joined to the profiles p
 not occur before the permission began, and is still retained. Static checks come first; this file trusts them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, assert_never
 
 from sqlalchemy import CTE, ColumnElement, Select, and_, exists, func, literal, or_, select, true
@@ -24,19 +25,47 @@ __all__ = ["Compiled", "Ground", "compile_segment", "names_in", "sql_text"]
 
 @dataclass(frozen=True)
 class Compiled:
-    """Statements that answer for one condition, purpose and instant.
+    """Statements that answer for one condition, purpose and instant; each is made when it is asked for."""
 
-    `members` gives profile_id of everyone in. `pseudonyms` gives reader_pseudonym of the first few. `parts` are the
-    conditions joined by the topmost `and`, one at least; `funnel` gives one row: the permitted, then for each part
-    those who satisfy it alone and those who satisfy it and all before it; each as a count and as the XOR of the
-    profile ids, which stands for the set. `verdicts` gives profile_id and the truth of each part, NULL for unknown.
-    """
+    condition: ast.Condition
+    purpose: str
+    catalogue: Catalogue
+    ground: Ground
+    now: datetime
+    only: tuple[int, ...] | None
 
-    parts: tuple[ast.Condition, ...]
-    members: Select[tuple[int]]
-    pseudonyms: Callable[[int], Select[tuple[str]]]
-    funnel: Select[Any]
-    verdicts: Select[Any]
+    @property
+    def parts(self) -> tuple[ast.Condition, ...]:
+        """The conditions joined by the topmost `and`, one at least."""
+        return parts_of(self.condition)
+
+    @cached_property
+    def members(self) -> Select[tuple[int]]:
+        """The profile_id of everyone in."""
+        return self._scope().members(self.condition)
+
+    @cached_property
+    def funnel(self) -> Select[Any]:
+        """One row: the permitted, then for each part those who satisfy it alone and those who satisfy it and all before it.
+
+        Each is a count and the XOR of the profile ids, which stands for the set.
+        """
+        return _funnel(self._scope(), self.condition, self.parts)
+
+    @cached_property
+    def verdicts(self) -> Select[Any]:
+        """The profile_id and the truth of each part, NULL for unknown."""
+        return _verdicts(self._scope(), self.condition, self.parts)
+
+    def pseudonyms(self, limit: int) -> Select[tuple[str]]:
+        """The reader_pseudonym of the first few who are in."""
+        scope = self._scope()
+        is_in = scope.condition(self.condition, may_be_null=True)
+        pseudonym = scope.people.c.reader_pseudonym
+        return scope.statement(pseudonym).where(is_in).order_by(pseudonym).limit(limit)
+
+    def _scope(self) -> "_Scope":
+        return _Scope(Shared(self.catalogue, self.ground, self.now, self.only), self.purpose)
 
 
 def compile_segment(
@@ -49,26 +78,7 @@ def compile_segment(
     only: Sequence[int] | None = None,
 ) -> Compiled:
     """Compile a checked condition; `only` limits the answer to some profiles."""
-    ids = None if only is None else tuple(only)
-    parts = parts_of(condition)
-
-    def scope() -> _Scope:
-        return _Scope(Shared(catalogue, ground, now, ids), purpose)
-
-    chosen = scope()
-    is_chosen = chosen.condition(condition, may_be_null=True)
-    pseudonym = chosen.people.c.reader_pseudonym
-
-    def pseudonyms(limit: int) -> Select[tuple[str]]:
-        return chosen.statement(pseudonym).where(is_chosen).order_by(pseudonym).limit(limit)
-
-    return Compiled(
-        parts,
-        scope().members(condition),
-        pseudonyms,
-        _funnel(scope(), condition, parts),
-        _verdicts(scope(), condition, parts),
-    )
+    return Compiled(condition, purpose, catalogue, ground, now, None if only is None else tuple(only))
 
 
 def sql_text(statement: Select[Any]) -> str:
