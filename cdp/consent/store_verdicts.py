@@ -252,17 +252,18 @@ def ended_by(tx: Transaction, now: datetime, limit: int) -> set[int]:
     return {row[0] for row in rows}
 
 
-def withdrawals(tx: Transaction, limit: int) -> list[Withdrawal]:
-    """The oldest permissions that ended and whose traces are still to be erased."""
+def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None = None) -> list[Withdrawal]:
+    """The oldest permissions that ended and whose traces are still to be erased, of everybody or of these profiles."""
     rows = tx.bulk(
         """
         SELECT w.withdrawal_id, w.profile_id, w.purpose, w.withdrawn_at, p.since
         FROM consent.withdrawal AS w
         LEFT JOIN consent.permitted AS p USING (profile_id, purpose)
+        WHERE %(all)s OR w.profile_id = ANY(%(profiles)s::bigint[])
         ORDER BY w.withdrawal_id
         LIMIT %(limit)s
         """,
-        {"limit": limit},
+        {"limit": limit, "all": profile_ids is None, "profiles": list(profile_ids or ())},
     )
     return [Withdrawal(*row) for row in rows]
 

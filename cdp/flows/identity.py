@@ -161,10 +161,11 @@ def simulate(house: House, changed: Policy, *, actor: str = "admin") -> Simulate
         counts = map_counts(tx)
         never = store.never_pairs(tx, list(recorded.types))
     then = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
-    found = difference(_groups(home), then)
+    before = groups_of(home)
+    found = difference(before.values(), then)
     simulated = Simulated(
         steps=len(recorded.steps),
-        profiles_now=counts.profiles,
+        profiles_now=len(before),
         profiles_then=len(then.world.groups),
         merged=len(found.merged),
         split=len(found.split),
@@ -194,12 +195,12 @@ def non_linking(policy: Policy) -> list[str]:
     return [each.key for each in policy.identifiers.types.values() if not each.merges]
 
 
-def _groups(home: Mapping[int, int]) -> list[frozenset[int]]:
+def groups_of(home: Mapping[int, int]) -> dict[int, frozenset[int]]:
     """The identifiers of each profile, from the profile of each identifier."""
     groups: dict[int, set[int]] = {}
     for identifier, profile_id in home.items():
         groups.setdefault(profile_id, set()).add(identifier)
-    return [frozenset(each) for each in groups.values()]
+    return {profile_id: frozenset(each) for profile_id, each in groups.items()}
 
 
 def _examples(

@@ -6,7 +6,7 @@ ingest waits only for what changes.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -87,6 +87,19 @@ def refresh_in(
         fact = {"kind": "segment.evaluated", "actor": "worker", "segment": segment.key, "version": segment.version}
         audit_store.append(tx, fact | {"entered": done.entered, "left": done.exited}, now)
     return done
+
+
+def follow_profiles(tx: Transaction, house: House, profile_ids: Collection[int], now: datetime) -> None:
+    """Let every segment follow what changed about these profiles; the caller holds the lock to the commit.
+
+    A segment that does not fit the policy any more stays as it is.
+    """
+    for segment in store.all_segments(tx):
+        try:
+            with tx.savepoint():
+                refresh_in(tx, house, segment, now, only=sorted(profile_ids))
+        except Fault:
+            continue
 
 
 def in_force(tx: Transaction, key: str) -> Segment:

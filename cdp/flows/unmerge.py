@@ -4,18 +4,21 @@ All three replay recorded steps and write the map that the replay gives, so what
 what a world without the link, or with the other rules, would hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from cdp.audit import store as audit_store
+from cdp.consent import store_projection
+from cdp.flows import memberships
 from cdp.flows.house import House
-from cdp.flows.identity import both
+from cdp.flows.identity import both, groups_of
 from cdp.flows.ingest_write import write_partition
 from cdp.flows.lookup import Shown, show
 from cdp.flows.verdicts import settle_map
+from cdp.flows.withdrawal import clear_of
 from cdp.identity import store, store_map
 from cdp.identity.model import EvidenceRow, Identifier, Rule
 from cdp.identity.partition import partition_of
@@ -28,33 +31,41 @@ from cdp.policy.model import Policy
 
 @dataclass(frozen=True, slots=True)
 class Unmerged:
-    """What an unmerge does, or would do: the two sides, and how many further profiles change with them.
+    """What an unmerge or its undo does, or would do: who the two were before, the two sides, and what else changes.
 
-    A side is None when its identifier belongs to nobody: no message named it without naming the other.
+    A side is None when its identifier belongs to nobody: no message named it without naming the other. `erased_events`
+    were stored by a consent that does not cover them any more.
     """
 
     is_dry_run: bool
+    before: tuple[Shown, ...]
     keep: Shown | None
     sever: Shown | None
     other_profiles: int
+    erased_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild came to: steps replayed, profiles before, those of them whose identifiers changed, and profiles now."""
+
+    steps: int
+    before: int
+    changed: int
+    profiles: int
 
 
 class Redone(NamedTuple):
-    """A replay that was written: the living profiles concerned, the run, the profile of each birth, what it found shared."""
+    """A replay that was written: the living profiles concerned, the run, the profile of each birth, what it found shared.
+
+    `before` are the owners of the identifiers concerned until then.
+    """
 
     touched: set[int]
     run: Run
     profile_of: Mapping[int, int]
     shared: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild came to: steps replayed, profiles whose identifiers changed, and profiles now."""
-
-    steps: int
-    changed: int
-    profiles: int
+    before: Mapping[int, int]
 
 
 def unmerge(house: House, keep: Identifier, sever: Identifier, *, dry_run: bool, actor: str = "privacy") -> Unmerged:
@@ -63,9 +74,8 @@ def unmerge(house: House, keep: Identifier, sever: Identifier, *, dry_run: bool,
     Afterwards everything equals a world in which no message had joined them. With `dry_run` it is done and
     taken back, and the answer says what each side would hold. Faults: `unknown_profile`, `not_merged` (409).
     """
-    with house.database.transaction() as tx:
-        store.lock_exclusive(tx)
-        one, other = both(tx, house, keep, sever)
+
+    def part(tx: Transaction, one: int, other: int) -> None:
         owners = store.owners_of(tx, [one, other])
         if one == other or owners.get(one) is None or owners.get(one) != owners.get(other):
             raise Fault(
@@ -74,25 +84,24 @@ def unmerge(house: House, keep: Identifier, sever: Identifier, *, dry_run: bool,
                 "They belong to different profiles already. `cdp profile explain` tells what keeps them apart.",
                 status=409,
             )
-        with tx.trial() if dry_run else nullcontext():
-            store.put_apart(tx, [(one, other)], house.clock.now())
-            return _replayed(tx, house, one, other, kind="unmerge", actor=actor, dry_run=dry_run)
+        store.put_apart(tx, [(one, other)], house.clock.now())
+
+    return _Change(house, "unmerge", part, actor, dry_run).make(keep, sever)
 
 
 def remerge(house: House, keep: Identifier, severed: Identifier, *, dry_run: bool, actor: str = "privacy") -> Unmerged:
     """Take an unmerge back: the recorded messages may join the two again. Faults: `unknown_profile`, `not_kept_apart`."""
-    with house.database.transaction() as tx:
-        store.lock_exclusive(tx)
-        one, other = both(tx, house, keep, severed)
-        with tx.trial() if dry_run else nullcontext():
-            if not store.let_together(tx, one, other):
-                raise Fault(
-                    "not_kept_apart",
-                    "Nothing keeps these identifiers apart",
-                    "There is no unmerge of these two identifiers to take back.",
-                    status=409,
-                )
-            return _replayed(tx, house, one, other, kind="allow_again", actor=actor, dry_run=dry_run)
+
+    def join(tx: Transaction, one: int, other: int) -> None:
+        if not store.let_together(tx, one, other):
+            raise Fault(
+                "not_kept_apart",
+                "Nothing keeps these identifiers apart",
+                "There is no unmerge of these two identifiers to take back.",
+                status=409,
+            )
+
+    return _Change(house, "allow_again", join, actor, dry_run).make(keep, severed)
 
 
 def rebuild(house: House, *, actor: str = "operator") -> Rebuilt:
@@ -104,11 +113,12 @@ def rebuild(house: House, *, actor: str = "operator") -> Rebuilt:
         generation = store.lock_exclusive(tx)
         recorded = store_map.recorded(tx)
         before = store_map.owners(tx)
+        groups = groups_of(before)
         run = _replay(tx, house.policy, recorded)
         touched = _write(tx, house, run, recorded, house.clock.now(), before=before).touched
         store.advance(tx, next_sequence=generation.next_sequence, changed=True)
-        after = store_map.owners(tx)
-        changed = {before[each] for each in before if after.get(each) != before[each]}
+        after = groups_of(store_map.owners(tx))
+        changed = {profile_id for profile_id, held in groups.items() if after.get(profile_id) != held}
         fact = {
             "kind": "identity.rebuilt",
             "actor": actor,
@@ -116,37 +126,74 @@ def rebuild(house: House, *, actor: str = "operator") -> Rebuilt:
             "policy": house.policy.fingerprint,
         }
         audit_store.append(tx, fact, house.clock.now())
-        return Rebuilt(len(recorded.steps), len(changed), len(touched))
+        return Rebuilt(len(recorded.steps), len(groups), len(changed), len(touched))
 
 
-def _replayed(tx: Transaction, house: House, one: int, other: int, *, kind: str, actor: str, dry_run: bool) -> Unmerged:
-    now = house.clock.now()
-    generation = store.generation(tx)
-    touched = replay_around(tx, house, [one, other], now).touched
-    owners = store.owners_of(tx, [one, other])
-    here, there = owners.get(one), owners.get(other)
-    held = here or there
-    assert held is not None
-    store.insert_evidence(
-        tx,
-        [
-            EvidenceRow(generation.next_sequence, each, Rule.NEVER, one, other, held, there, now)
-            for each in ((kind, "never") if kind == "unmerge" else (kind,))
-        ],
-        bytes.fromhex(house.policy.fingerprint),
-    )
-    store.advance(tx, next_sequence=generation.next_sequence + 1, changed=True)
-    audit_store.append(
-        tx,
-        {"kind": "identity.unmerged", "actor": actor, "profiles": len(touched), "rule": kind, "is_dry_run": dry_run},
-        now,
-    )
-    return Unmerged(
-        is_dry_run=dry_run,
-        keep=None if here is None else show(tx, house, here),
-        sever=None if there is None else show(tx, house, there),
-        other_profiles=len(touched - {here, there}),
-    )
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """An unmerge or its undo on its way: what is to become of the pair, and then of everything that follows from it."""
+
+    house: House
+    kind: str
+    decide: Callable[[Transaction, int, int], None]
+    actor: str
+    is_dry_run: bool
+
+    def make(self, keep: Identifier, sever: Identifier) -> Unmerged:
+        """Do it. What a consent covers no more is erased once the change is on disk, so that no older reader keeps it."""
+        with self.house.database.transaction() as tx:
+            store.lock_exclusive(tx)
+            pair = both(tx, self.house, keep, sever)
+            before = tuple(show(tx, self.house, each) for each in sorted(set(store.owners_of(tx, pair).values())))
+            with tx.trial() if self.is_dry_run else nullcontext():
+                self.decide(tx, *pair)
+                changed = self._replay(tx, pair)
+                if self.is_dry_run:
+                    return self._told(tx, pair, before, changed)
+        with self.house.database.transaction() as tx:
+            store.lock_exclusive(tx)
+            store_projection.end_older_readers(tx)
+            return self._told(tx, pair, before, changed)
+
+    def _replay(self, tx: Transaction, pair: tuple[int, int]) -> set[int]:
+        """Write the map that the recorded steps give now; gives the profiles that hold something else than before."""
+        now = self.house.clock.now()
+        generation = store.generation(tx)
+        redone = replay_around(tx, self.house, pair, now)
+        owners = store.owners_of(tx, pair)
+        here, there = owners.get(pair[0]), owners.get(pair[1])
+        held = here or there
+        assert held is not None
+        store.insert_evidence(
+            tx,
+            [
+                EvidenceRow(generation.next_sequence, each, Rule.NEVER, *pair, held, there, now)
+                for each in ((self.kind, "never") if self.kind == "unmerge" else (self.kind,))
+            ],
+            bytes.fromhex(self.house.policy.fingerprint),
+        )
+        store.advance(tx, next_sequence=generation.next_sequence + 1, changed=True)
+        fact = {"kind": "identity.unmerged", "actor": self.actor, "profiles": len(redone.touched), "rule": self.kind}
+        audit_store.append(tx, fact | {"is_dry_run": self.is_dry_run}, now)
+        was, now_is = groups_of(redone.before), groups_of(store_map.owners(tx, list(redone.run.world.types)))
+        return {each for each in was.keys() | now_is.keys() if was.get(each) != now_is.get(each)}
+
+    def _told(
+        self, tx: Transaction, pair: tuple[int, int], before: tuple[Shown, ...], changed: Collection[int]
+    ) -> Unmerged:
+        now = self.house.clock.now()
+        cleared = clear_of(tx, self.house.vault, self.house.policy, changed, now)
+        memberships.follow_profiles(tx, self.house, changed, now)
+        owners = store.owners_of(tx, pair)
+        sides = [owners.get(each) for each in pair]
+        return Unmerged(
+            is_dry_run=self.is_dry_run,
+            before=before,
+            keep=None if sides[0] is None else show(tx, self.house, sides[0]),
+            sever=None if sides[1] is None else show(tx, self.house, sides[1]),
+            other_profiles=len(store_map.owning(tx, changed) - set(sides)),
+            erased_events=cleared.events_deleted,
+        )
 
 
 def replay_around(tx: Transaction, house: House, identifier_ids: Sequence[int], now: datetime) -> Redone:
@@ -188,7 +235,7 @@ def _write(
     store_map.quarantine(tx, list(partition.quarantined))
     store_map.release(tx, list(partition.alive - partition.quarantined))
     settle_map(tx, house.vault, house.policy, partition.alive, now, retired=partition.retired)
-    return Redone(set(partition.alive), run, profile_of, frozenset(run.world.shared - closure.shared))
+    return Redone(set(partition.alive), run, profile_of, frozenset(run.world.shared - closure.shared), before)
 
 
 def _named(run: Run, closure: store_map.Closure, before: Mapping[int, int]) -> dict[int, int]:

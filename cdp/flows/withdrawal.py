@@ -4,7 +4,7 @@ The answer itself already took the person out of the projection. Here the purpos
 earlier events and stated traits, what is left without any purpose is deleted, and computed traits follow.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -19,8 +19,11 @@ from cdp.flows.verdicts import asks_for_age, follow, refresh_verdicts
 from cdp.identity import store as identity_store
 from cdp.identity import store_seen
 from cdp.kit.db import Transaction
+from cdp.policy.model import Policy
+from cdp.vault.strongroom import Vault
 
 _EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_OF_FEW: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +44,36 @@ def clear_withdrawn(desk: Desk, now: datetime, *, withdrawals_max: int = 200) ->
     with desk.database.transaction() as tx:
         identity_store.lock_exclusive(tx)
         due = store_verdicts.withdrawals(tx, withdrawals_max)
-        if not due:
-            return Cleared(0, 0, 0, 0)
-        # Under the lock no withdrawal can come between this and the settling, which ends the trace it goes by.
-        store_projection.end_older_readers(tx)
-        anchors = store_seen.anchors_of(tx, {each.profile_id for each in due})
-        masks = store_projection.bits_of(tx)
-        deleted = cleared = traits = 0
-        for (purpose, before), each in _grouped(due).items():
-            mine = [anchor for profile_id in each for anchor in anchors.get(profile_id, ())]
-            events = clear_bits(tx, mine, masks[purpose], before)
-            deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
-            traits += clear_trait_bits(tx, mine, masks[purpose], before)
-        follow(tx, desk.policy, {(each.profile_id, each.purpose) for each in due}, now)
-        store_verdicts.settle(tx, [each.withdrawal_id for each in due])
-        if traits and asks_for_age(desk.policy):
-            _forget_ages(tx, desk, {each.profile_id for each in due} & anchors.keys(), now)
-        _log(tx, due, now)
-        return Cleared(len(due), deleted, cleared, traits)
+        if due:
+            # Under the lock no withdrawal can come between this and the settling, which ends the trace it goes by.
+            store_projection.end_older_readers(tx)
+        return _clear(tx, desk.vault, desk.policy, due, now)
 
 
-def _forget_ages(tx: Transaction, desk: Desk, profile_ids: Collection[int], now: datetime) -> None:
-    """An age may be among the traits that went, and verdicts rest on it."""
-    if refresh_verdicts(tx, desk.vault, desk.policy, profile_ids, now).has_changes:
+def clear_of(tx: Transaction, vault: Vault, policy: Policy, profile_ids: Collection[int], now: datetime) -> Cleared:
+    """The same at once for these profiles; the caller holds the exclusive lock, and has ended older readers if it is meant."""
+    return _clear(tx, vault, policy, store_verdicts.withdrawals(tx, _OF_FEW, profile_ids), now)
+
+
+def _clear(tx: Transaction, vault: Vault, policy: Policy, due: Sequence[Withdrawal], now: datetime) -> Cleared:
+    if not due:
+        return Cleared(0, 0, 0, 0)
+    anchors = store_seen.anchors_of(tx, {each.profile_id for each in due})
+    masks = store_projection.bits_of(tx)
+    deleted = cleared = traits = 0
+    for (purpose, before), each in _grouped(due).items():
+        mine = [anchor for profile_id in each for anchor in anchors.get(profile_id, ())]
+        events = clear_bits(tx, mine, masks[purpose], before)
+        deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
+        traits += clear_trait_bits(tx, mine, masks[purpose], before)
+    follow(tx, policy, {(each.profile_id, each.purpose) for each in due}, now)
+    store_verdicts.settle(tx, [each.withdrawal_id for each in due])
+    living = {each.profile_id for each in due} & anchors.keys()
+    # An age may be among the traits that went, and verdicts rest on it.
+    if traits and asks_for_age(policy) and refresh_verdicts(tx, vault, policy, living, now).has_changes:
         identity_store.advance(tx, changed=True)
+    _log(tx, due, now)
+    return Cleared(len(due), deleted, cleared, traits)
 
 
 def turn_out_readers(desk: Desk) -> int | None:

@@ -364,3 +364,12 @@ def owned_by(tx: Transaction, profile_id: int) -> list[int]:
     """The identifiers that a profile owns."""
     rows = tx.bulk("SELECT identifier_id FROM identity.link WHERE profile_id = %(id)s", {"id": profile_id})
     return [row[0] for row in rows]
+
+
+def owning(tx: Transaction, profile_ids: Collection[int]) -> set[int]:
+    """Those of these profiles that own any identifier."""
+    rows = tx.bulk(
+        "SELECT DISTINCT profile_id FROM identity.link WHERE profile_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(profile_ids)},
+    )
+    return {row[0] for row in rows}

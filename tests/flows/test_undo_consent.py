@@ -47,10 +47,22 @@ def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(o
     town.send(view(userId="u1"), view(userId="u1", anonymousId="a1"))
     age = {"context": {"traits": {"age": 40}}}
     assert town.send(view(anonymousId="a1", **age))[0].state is State.STORED
-    unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False)
-    assert (clear(office).events_deleted, clear(office).withdrawals) == (1, 0)
+    assert unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=True).erased_events == 1
+    assert town.one("SELECT count(*) FROM behavior.event") == 3
+    assert unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False).erased_events == 1
     assert town.one("SELECT count(*) FROM behavior.event") == 2
     assert town.one("SELECT count(*) FROM behavior.trait") == 0
+    check_covered(office)
+
+
+def test_what_a_shared_device_did_by_the_consent_of_one_goes_once_it_is_known(office: Office) -> None:
+    town = office.town
+    say(office, U1, "grant")
+    say(office, U2, "grant")
+    town.send(view(userId="u1", anonymousId="a1"), view(anonymousId="a1"))
+    assert town.send(view(userId="u2", anonymousId="a1"))[0].state is State.STORED
+    assert town.partition() == {frozenset({U1}), frozenset({U2}), frozenset({A1})}
+    assert clear(office).events_deleted == 1
     check_covered(office)
 
 

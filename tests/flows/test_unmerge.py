@@ -1,17 +1,22 @@
 """Unmerge, its undo, explain, simulate and rebuild, on a real database."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cdp.flows import memberships, segments
 from cdp.flows.identity import explain, simulate
 from cdp.flows.lookup import look_up
 from cdp.flows.unmerge import rebuild, remerge, unmerge
+from cdp.identity import store_map
 from cdp.identity.model import Identifier
-from cdp.kit.db import Database
+from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
-from tests.flows.people import Town, settle
+from cdp.segments.model import Draft, SegmentKey
+from tests.flows.desks import open_office
+from tests.flows.people import WEB, Town, settle
 from tests.generative.test_identity_batches import check_map
 from tests.policies import permit_all, segment_unify, shipped
 
@@ -28,6 +33,10 @@ def town(database: Database, tmp_path: Path) -> Town:
 
 def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
+
+
+def order(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Order Completed", **fields}
 
 
 def with_email(**fields: Any) -> dict[str, Any]:
@@ -67,6 +76,43 @@ def test_unmerge_says_what_it_would_do_and_does_nothing(town: Town) -> None:
     assert town.people() == before
     assert town.one("SELECT count(*) FROM identity.never") == 0
     assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'identity.unmerged'") == 0
+
+
+def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_path: Path) -> None:
+    """Identifiers, events, traits, computed traits, consents and segments of each side, as they are afterwards."""
+    office = open_office(database, shipped(), tmp_path)
+    town = office.town
+    segments.define(
+        town.house,
+        Draft(SegmentKey("buyers"), "Buyers", "service", "marketer"),
+        'did("Order Completed", within 30 days)',
+        is_new=True,
+        actor="marketer",
+    )
+    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
+    town.send(track(anonymousId="a1", properties={"price": 3}, context=yes), source=WEB)
+    town.send(order(userId="u1", context={"traits": {"country": "DE"}}), order(userId="u1", anonymousId="a1"))
+    town.send(track(userId="u1"))
+    memberships.refresh(town.house, "buyers")
+    before = look_up(town.house, U1, actor="privacy")
+    assert (before.segments, before.events) == (("buyers",), 4)
+    told = unmerge(town.house, U1, A1, dry_run=True)
+    assert told.before == (before,)
+    assert look_up(town.house, U1, actor="privacy") == before
+    done = unmerge(town.house, U1, A1, dry_run=False)
+    for foreseen, side, events, kept in ((told.keep, done.keep, 2, ("buyers",)), (told.sever, done.sever, 1, ())):
+        assert foreseen is not None
+        assert side is not None
+        assert replace(foreseen, profile=side.profile) == side
+        assert (side.events, side.segments) == (events, kept)
+    assert (told.erased_events, done.erased_events, told.other_profiles) == (1, 1, 0)
+    assert done.keep is not None
+    assert done.sever is not None
+    assert (done.keep.consents["analytics"].allowed, done.sever.consents["analytics"].allowed) == (False, True)
+    assert (done.keep.computed_traits["service_orders_count"], done.sever.computed_traits["orders_count"]) == (2, 0)
+    assert done.sever.traits == {}
+    assert look_up(town.house, A1, actor="privacy") == done.sever
+    assert town.one("SELECT count(*) FROM consent.withdrawal") == 0
 
 
 def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Town) -> None:
@@ -131,10 +177,52 @@ def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Town
 
 def test_simulate_counts_without_touching(town: Town) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
-    before = town.people()
+    before = contents(town)
     told = simulate(town.house, segment_unify())
     assert (told.profiles_now, told.profiles_then, told.merged, told.split) == (3, 2, 1, 0)
-    assert town.people() == before
+    assert (told.shared_now, told.shared_then, told.quarantined_now, told.quarantined) == (1, 0, 0, 0)
+    assert told.refused == {"unique": 1}
+    (example,) = told.examples
+    assert (example["change"], example["identifiers"]) == ("merged", {"user_id": 1, "anonymous_id": 1})
+    assert len(set(example["profiles"])) == 2  # type: ignore[arg-type]
+    assert contents(town) == before
+
+
+def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(town: Town, tmp_path: Path) -> None:
+    """A policy is applied at once to what comes; the map follows when it is rebuilt, and till then differs."""
+    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
+    unified = settle(town.house.database, segment_unify(), tmp_path)
+    assert simulate(unified.house, segment_unify()).merged == 1
+    done = rebuild(unified.house)
+    assert (done.before, done.profiles, done.changed) == (3, 2, 2)
+    assert simulate(unified.house, segment_unify()).merged == 0
+
+
+def test_simulate_reads_in_a_transaction_that_cannot_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.send(track(userId="u1", anonymousId="a1"))
+    seen = []
+    replayed = store_map.recorded
+
+    def recorded(tx: Transaction) -> store_map.Closure:
+        seen.append(tx.bulk("SHOW transaction_read_only")[0][0])
+        return replayed(tx)
+
+    monkeypatch.setattr(store_map, "recorded", recorded)
+    simulate(town.house, segment_unify())
+    assert seen == ["on"]
+
+
+def contents(town: Town) -> dict[str, int]:
+    """A hash of every row of every table, the log's and its sequences left out."""
+    with town.house.database.transaction(read_only=True) as tx:
+        tables = tx.bulk(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'audit') ORDER BY 1"
+        )
+        return {
+            name: tx.bulk(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {name} AS t")[0][0]  # type: ignore[arg-type]
+            for (name,) in tables
+        }
 
 
 @pytest.mark.parametrize("is_back", [False, True])

@@ -83,12 +83,17 @@ class ExplanationShown(BaseModel):
 
 
 class UnmergedShown(BaseModel):
-    """What each side holds afterwards; null for an identifier that then belongs to nobody."""
+    """Who the two were before, and what each side holds afterwards; null for an identifier that then belongs to nobody.
+
+    `erased_events` were stored by a consent that does not cover them any more.
+    """
 
     dry_run: bool
+    before: list[ProfileShown]
     keep: ProfileShown | None
     sever: ProfileShown | None
     other_profiles: int
+    erased_events: int
 
 
 class SimulateGiven(Given):
@@ -98,14 +103,18 @@ class SimulateGiven(Given):
 
 
 class SimulatedShown(BaseModel):
-    """What the rules would do to the recorded links."""
+    """What the rules would do to the recorded links; `refused` counts, by rule, identifiers that messages would leave out."""
 
     steps: int
     profiles_now: int
     profiles_then: int
     merged: int
     split: int
+    quarantined_now: int
     quarantined: int
+    shared_now: int
+    shared_then: int
+    refused: dict[str, int]
     examples: list[dict[str, Any]]
 
 
@@ -164,9 +173,11 @@ def unmerge_(
     )
     return UnmergedShown(
         dry_run=done.is_dry_run,
+        before=[profile_shown(each) for each in done.before],
         keep=None if done.keep is None else profile_shown(done.keep),
         sever=None if done.sever is None else profile_shown(done.sever),
         other_profiles=done.other_profiles,
+        erased_events=done.erased_events,
     )
 
 
@@ -182,7 +193,11 @@ def simulate(
         profiles_then=told.profiles_then,
         merged=told.merged,
         split=told.split,
+        quarantined_now=told.quarantined_now,
         quarantined=told.quarantined,
+        shared_now=told.shared_now,
+        shared_then=told.shared_then,
+        refused=dict(told.refused),
         examples=[dict(each) for each in told.examples],
     )
 
