@@ -71,6 +71,10 @@ def watches() -> list[str]:
             f"CREATE TRIGGER version_after_delete AFTER DELETE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION identity.advance_version()"
         )
+        out.append(
+            f"CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON {table} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version()"
+        )
     out += [
         f"CREATE TRIGGER version_after_insert AFTER INSERT ON {table} "
         "FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version()"

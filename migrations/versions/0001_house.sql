@@ -842,41 +842,61 @@ CREATE TRIGGER version_after_update AFTER UPDATE ON identity.identifier FOR EACH
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.identifier FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
 
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.identifier FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
+
 CREATE TRIGGER version_after_update AFTER UPDATE ON identity.anchor FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.anchor FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.anchor FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_update AFTER UPDATE ON identity.anchor_member FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.anchor_member FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
 
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.anchor_member FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
+
 CREATE TRIGGER version_after_update AFTER UPDATE ON identity.anchor_source FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.anchor_source FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.anchor_source FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_update AFTER UPDATE ON identity.canonical FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.canonical FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
 
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.canonical FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
+
 CREATE TRIGGER version_after_update AFTER UPDATE ON identity.link FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.link FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.link FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_update AFTER UPDATE ON identity.profile FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON identity.profile FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
 
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON identity.profile FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
+
 CREATE TRIGGER version_after_update AFTER UPDATE ON consent.permitted FOR EACH ROW WHEN ((OLD.since, OLD.until) IS DISTINCT FROM (NEW.since, NEW.until)) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON consent.permitted FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON consent.permitted FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_update AFTER UPDATE ON consent.refused FOR EACH ROW WHEN (OLD.reason IS DISTINCT FROM NEW.reason) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON consent.refused FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
 
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON consent.refused FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
+
 CREATE TRIGGER version_after_update AFTER UPDATE ON rights.suppression FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_delete AFTER DELETE ON rights.suppression FOR EACH ROW EXECUTE FUNCTION identity.advance_version();
+
+CREATE TRIGGER version_after_truncate AFTER TRUNCATE ON rights.suppression FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
 
 CREATE TRIGGER version_after_insert AFTER INSERT ON rights.suppression FOR EACH STATEMENT EXECUTE FUNCTION identity.advance_version();
 
