@@ -4,20 +4,25 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
+
+import httpx
 
 from cdp.cli.frame import run
 from cdp.cli.main import cdp
+from cdp.kit.embedded_place import find_place
+from tests.waits import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]
+_READY: Final = "cdp is ready at "
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Shell:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             **self.identity,
         )
         return Done(done.returncode, done.stdout, done.stderr).expected(code)
@@ -101,7 +106,7 @@ class Shell:
         finally:
             if process.poll() is None:
                 process.terminate()
-            process.wait(60)
+            process.wait(PATIENCE_SECONDS)
 
 
 @dataclass(slots=True)
@@ -118,14 +123,17 @@ class Service:
         return self.log.read_bytes()[self.offset :].decode()
 
     def await_ready(self) -> None:
-        deadline = time.monotonic() + 90
-        while not self.url:
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
-            for line in self.said.splitlines():
-                if line.startswith("cdp is ready at "):
-                    self.url = line.removeprefix("cdp is ready at ")
-            time.sleep(0.05)
+        until(lambda: self._address() or self.process.poll() is not None, "the service says where it answers")
+        self.url = self._address()
+        assert self.url, self.said
+
+    def _address(self) -> str:
+        lines = [line for line in self.said.split("\n")[:-1] if line.startswith(_READY)]
+        return lines[0].removeprefix(_READY) if lines else ""
+
+    def asked(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The answer to a request, however long it takes."""
+        return httpx.request(method, self.url + path, timeout=PATIENCE_SECONDS, **more)
 
 
 @contextmanager
@@ -135,3 +143,17 @@ def a_home() -> Iterator[Path]:
         if os.geteuid() == 0:
             Path(folder).chmod(0o711)
         yield Path(folder) / "home"
+
+
+@contextmanager
+def outage(home: Path) -> Iterator[None]:
+    """The embedded database of a home is killed with `kill -9`, and cannot come back until the block ends."""
+    place = find_place(home)
+    assert place is not None
+    version, hidden = place.data / "PG_VERSION", place.data / "PG_VERSION.hidden"
+    version.rename(hidden)
+    try:
+        os.kill(int((place.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        yield
+    finally:
+        hidden.rename(version)

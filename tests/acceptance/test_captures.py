@@ -19,6 +19,7 @@ from cdp.kit.db import Database
 from cdp.vault.strongroom import Item
 from tests.ingest_house import Door, open_house_door
 from tests.policies import changed, permit_all, shipped
+from tests.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -50,7 +51,7 @@ def body_of(request: Request) -> bytes:
 
 
 def replay(door: Door, requests: list[Request]) -> list[httpx.Response]:
-    with httpx.Client(base_url=door.url) as client:
+    with httpx.Client(base_url=door.url, timeout=PATIENCE_SECONDS) as client:
         return [
             client.request(
                 request["method"],

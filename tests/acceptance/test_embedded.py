@@ -7,8 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -17,6 +16,7 @@ import pytest
 from cdp.kit.embedded import EmbeddedPostgres
 from cdp.kit.embedded_place import find_place
 from cdp.kit.errors import Fault
+from tests.waits import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = """
@@ -25,7 +25,7 @@ from pathlib import Path
 from cdp.kit.embedded import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start(), flush=True)
-time.sleep(600)
+time.sleep(3600)
 """
 
 
@@ -37,7 +37,7 @@ def service(home: Path) -> Iterator[subprocess.Popen[str]]:
     if child.poll() is None:
         child.kill()
     child.communicate()
-    wait_until(lambda: EmbeddedPostgres(home).attach() is None)
+    until(lambda: EmbeddedPostgres(home).attach() is None)
 
 
 def quick(home: Path) -> EmbeddedPostgres:
@@ -54,15 +54,8 @@ def start_service(home: Path) -> subprocess.Popen[str]:
     return child
 
 
-def wait_until(is_true: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
-
-
 def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True, connect_timeout=5)
+    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True, connect_timeout=int(PATIENCE_SECONDS))
 
 
 def ask(url: str, query: str) -> object:
@@ -187,7 +180,7 @@ def test_a_second_service_on_the_same_home_is_told_who_has_it(home: Path, servic
 def test_sigterm_stops_the_server_cleanly(home: Path, service: subprocess.Popen[str]) -> None:
     pid = postmaster(home)
     service.terminate()
-    assert service.wait(30) == 128 + signal.SIGTERM
+    assert service.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
     assert not is_alive(pid)
     assert server_log(home).rstrip().endswith("database system is shut down")
 
@@ -224,8 +217,8 @@ def test_a_server_that_dies_alone_comes_back(home: Path) -> None:
     with quick(home) as server:
         first = postmaster(home)
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: EmbeddedPostgres(home).attach() is not None and postmaster(home) != first)
-        wait_until(lambda: ask(server.url, "SELECT 1") == 1)
+        until(lambda: EmbeddedPostgres(home).attach() is not None and postmaster(home) != first)
+        assert ask(server.url, "SELECT 1") == 1
 
 
 def test_a_stale_pid_file_with_the_number_of_a_living_stranger_does_no_harm(home: Path) -> None:
@@ -233,7 +226,7 @@ def test_a_stale_pid_file_with_the_number_of_a_living_stranger_does_no_harm(home
         place = find_place(home)
         assert place is not None
         lines = (place.data / "postmaster.pid").read_text().splitlines()
-    stranger = subprocess.Popen(["sleep", "60"])
+    stranger = subprocess.Popen(["sleep", "3600"])
     try:
         lines[0] = str(stranger.pid)
         (place.data / "postmaster.pid").write_text("\n".join(lines) + "\n")

@@ -22,6 +22,7 @@ from tests.flows.people import people_of
 from tests.generative.test_identity_batches import empty
 from tests.ingest_house import Door, open_house_door
 from tests.policies import permit_all, segment_unify
+from tests.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -47,7 +48,7 @@ def open_world(database: Database, policy: Policy, folder: Path) -> Iterator[tup
 
 
 def send(door: Door, clock: TestClock, steps: Sequence[Mapping[str, Any]]) -> None:
-    with httpx.Client(base_url=door.url, auth=("WK", "")) as client:
+    with httpx.Client(base_url=door.url, auth=("WK", ""), timeout=PATIENCE_SECONDS) as client:
         for step in steps:
             body = {name: value for name, value in step.items() if not name.startswith("_")}
             if "_received_at" in step:

@@ -5,15 +5,14 @@ import os
 import signal
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from cdp.kit.embedded_place import find_place
-from tests.acceptance.commands import Service, Shell, a_home
+from tests.acceptance.commands import ROOT, Service, Shell, a_home, outage
+from tests.waits import PATIENCE_SECONDS, until
 
 ADA = {"type": "email", "value": "ada@example.com"}
 
@@ -26,20 +25,12 @@ def shell() -> Iterator[Shell]:
 
 def asked(service: Service, token: str, path: str, body: object = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.request("GET" if body is None else "POST", service.url + path, headers=headers, json=body, timeout=30)
+    return service.asked("GET" if body is None else "POST", path, headers=headers, json=body)
 
 
 def signed(service: Service) -> int:
     """How many entries of the log are signed."""
-    return int(httpx.get(f"{service.url}/audit/log/checkpoint").text.split("\n")[1])
-
-
-def eventually(question: object, seconds: float = 60) -> None:
-    """Ask until it holds."""
-    deadline = time.monotonic() + seconds
-    while not question():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    return int(service.asked("GET", "/audit/log/checkpoint").text.split("\n")[1])
 
 
 def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(shell: Shell) -> None:
@@ -48,7 +39,7 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
         assert "master.key" in service.said
         assert str(token_file) in service.said
         assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-        assert httpx.get(f"{service.url}/readyz").json()["status"] == "ready"
+        assert service.asked("GET", "/readyz").json()["status"] == "ready"
         admin = token_file.read_text().strip()
         assert admin not in service.said
         assert asked(service, admin, "/api/v1/sources").json() == {"sources": []}
@@ -58,15 +49,12 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
         key = shell.json("source", "create", "shop", "--kind", "server", "--scope", "ingest", "--scope", "consent")
         privacy = shell.json("token", "create", "ada", "--role", "privacy")["token"]
         shell.run("consent", "record", "email:ada@example.com", "--purpose", "analytics", "--act", "grant")
-        sent = httpx.post(
-            f"{service.url}/v1/identify",
-            auth=(key["write_key"], ""),
-            json={"userId": "ada", "traits": {"email": "ada@example.com"}},
-        )
+        body = {"userId": "ada", "traits": {"email": "ada@example.com"}}
+        sent = service.asked("POST", "/v1/identify", auth=(key["write_key"], ""), json=body)
         assert (sent.status_code, sent.json()) == (200, {"success": True})
         shown = asked(service, privacy, "/api/v1/profiles/lookup", {"identifier": ADA})
         assert shown.json()["profile"] == shell.json("profile", "show", "email:ada@example.com")["profile"]
-        eventually(lambda: signed(service) > size)
+        until(lambda: signed(service) > size)
 
         # Nobody else uses the home, or the port.
         second = shell.spawn("serve", "--port", "0", "--no-demo", code=1)
@@ -76,7 +64,7 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
         assert "address_not_usable" in taken.stderr
 
         service.process.send_signal(signal.SIGKILL)
-        service.process.wait(30)
+        service.process.wait(PATIENCE_SECONDS)
 
     with shell.serving() as again:
         assert "admin token lies" not in again.said
@@ -84,7 +72,7 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
         shown = asked(again, privacy, "/api/v1/profiles/lookup", {"identifier": ADA})
         assert [each["value"] for each in shown.json()["identifiers"]] == ["ada@example.com", "ada"]
         again.process.terminate()
-        assert again.process.wait(60) == 0
+        assert again.process.wait(PATIENCE_SECONDS) == 0
     assert not (shell.home / "postgres" / "data" / "postmaster.pid").exists()
     assert "ada@example.com" not in again.log.read_text()
 
@@ -101,19 +89,17 @@ def test_a_database_that_dies_is_told_with_503_and_comes_back(shell: Shell) -> N
         privacy = shell.json("token", "create", "ada", "--role", "privacy")["token"]
 
         def states() -> tuple[int, int, int]:
-            sent = httpx.post(f"{service.url}/v1/track", auth=(key, ""), json={"event": "x", "userId": "u"}, timeout=30)
+            sent = service.asked("POST", "/v1/track", auth=(key, ""), json={"event": "x", "userId": "u"})
             read = asked(service, privacy, "/api/v1/subject-requests")
             for answer in (sent, read):
                 assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
-            return sent.status_code, read.status_code, httpx.get(f"{service.url}/readyz", timeout=30).status_code
+            return sent.status_code, read.status_code, service.asked("GET", "/readyz").status_code
 
         assert states() == (200, 200, 200)
-        place = find_place(shell.home)
-        assert place is not None
-        os.kill(int((place.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         seen = set()
-        eventually(lambda: seen.add(states()) or (503, 503, 503) in seen)
-        eventually(lambda: states() == (200, 200, 200))
+        with outage(shell.home):
+            until(lambda: seen.add(states()) or (503, 503, 503) in seen)
+        until(lambda: seen.add(states()) or states() == (200, 200, 200))
         assert all(set(each) <= {200, 503} for each in seen)
 
 
@@ -123,20 +109,20 @@ def test_a_policy_applied_by_a_command_is_followed_by_the_running_service(shell:
         key = shell.json("source", "create", "shop", "--kind", "server", "--jurisdiction", "eu")["write_key"]
         message = {"userId": "bob", "event": "Product Viewed", "properties": {"price": 1}}
         asked_for = {"identifier": {"type": "user_id", "value": "bob"}}
-        httpx.post(f"{service.url}/v1/track", auth=(key, ""), json=message)
+        service.asked("POST", "/v1/track", auth=(key, ""), json=message)
         assert asked(service, privacy, "/api/v1/profiles/lookup", asked_for).status_code == 404
 
         folder = tmp_path / "policies"
-        copied(Path("tests/data/policies/permit_all"), Path("policies"), folder)
+        copied(ROOT / "tests/data/policies/permit_all", ROOT / "policies", folder)
         changes = shell.json("policy", "plan", str(folder))["differences"]
         assert any(each["file"] == "purposes.yaml" for each in changes)
         assert shell.json("policy", "apply", str(folder))["is_new"] is True
 
         def is_permitted() -> bool:
-            httpx.post(f"{service.url}/v1/track", auth=(key, ""), json=message)
+            service.asked("POST", "/v1/track", auth=(key, ""), json=message)
             return asked(service, privacy, "/api/v1/profiles/lookup", asked_for).status_code == 200
 
-        eventually(is_permitted)
+        until(is_permitted)
         assert shell.json("policy", "apply", str(folder))["is_new"] is False
 
 
@@ -168,7 +154,7 @@ def test_the_service_runs_as_a_user_without_rights(request: pytest.FixtureReques
         if shell_cannot_read(shell):
             return
         with shell.serving() as service:
-            assert httpx.get(f"{service.url}/readyz").status_code == 200
+            assert service.asked("GET", "/readyz").status_code == 200
             assert (shell.home / "admin.token").stat().st_uid == 65534
             assert json.loads(shell.spawn("source", "list", "--json").stdout) == []
 

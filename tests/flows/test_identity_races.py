@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,16 +25,17 @@ from cdp.policy.load import load_policy
 from tests.flows.people import NOON, Town, settle
 from tests.generative.test_identity_batches import check_broken, check_map
 from tests.policies import PERMIT_ALL, permit_all
+from tests.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 WRITERS = 4
 
 
-def crowd(seed: int, count: int) -> list[dict[str, Any]]:
+def crowd(seed: int, size: int) -> list[dict[str, Any]]:
     """Messages that keep naming the same people, so that every writer merges what the others touch."""
     random = Random(seed)
     bodies = []
-    for number in range(count):
+    for number in range(size):
         body: dict[str, Any] = {"type": "track", "event": "Product Viewed", "messageId": f"{seed}-{number:04d}"}
         if random.random() < 0.4:
             body["userId"] = f"u{random.randrange(12)}"
@@ -131,6 +133,7 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
         time.sleep(pause)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        until_gone(database, "killed")
         check_broken(town)
         assert town.one("SELECT count(*) FROM behavior.event") == town.one("SELECT count(*) FROM behavior.duplicate")
     town.send(*crowd(99, 20))
@@ -138,10 +141,11 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
 
 
 def _write_until_killed(url: str, keys: str) -> None:
-    town = settle(Database(url), load_policy(PERMIT_ALL), Path(keys).parent)
-    print("writing", flush=True)
-    for seed in range(1000):
-        town.send(*crowd(1000 + seed, 25))
+    town = settle(Database(url, application_name="killed"), load_policy(PERMIT_ALL), Path(keys).parent)
+    for number in count():
+        town.send(*crowd(1000 + number, 25))
+        if number == 0:
+            print("writing", flush=True)
 
 
 if __name__ == "__main__":

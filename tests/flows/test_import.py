@@ -1,10 +1,8 @@
 """Importing a file: every row once, whatever happens in between."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from tests.flows.people import NOON, Town, settle
 from tests.policies import ROOT, shipped
+from tests.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 
@@ -221,7 +220,7 @@ def test_a_dry_run_writes_nothing(town: Town, tmp_path: Path) -> None:
 
 
 KILLED = """
-import sys
+import os, signal, sys, threading
 from datetime import datetime
 from pathlib import Path
 from cdp.flows.house import open_house
@@ -232,8 +231,13 @@ from cdp.kit.db import Database
 from cdp.policy.load import load_policy
 url, folder, now, policies = sys.argv[1:]
 folder = Path(folder)
-house = open_house(Database(url), load_policy(Path(policies)), TestClock(parse_instant(now)), keys=folder / "keys")
-watch = lambda progress: print(progress.rows, flush=True)
+house = open_house(Database(url, application_name="killed"), load_policy(Path(policies)), TestClock(parse_instant(now)), keys=folder / "keys")
+
+def watch(progress):
+    # die a moment after the five hundredth row
+    if progress.rows == 500:
+        threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
 import_file(house, folder / "orders.csv", load_mapping(folder / "mapping.yaml"), chunk_rows=50, watch=watch)
 """
 
@@ -241,13 +245,8 @@ import_file(house, folder / "orders.csv", load_mapping(folder / "mapping.yaml"),
 def test_an_import_that_was_killed_lands_every_row_once(town: Town, database_url: str, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(3_000))
     command = [sys.executable, "-c", KILLED, database_url, str(tmp_path), NOON.isoformat(), str(ROOT / "policies")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ})
-    assert process.stdout is not None
-    while int(process.stdout.readline() or "9999999") < 500:
-        pass
-    time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+    until_gone(town.house.database, "killed")
     done = import_file(town.house, file, mapping, resume=True, chunk_rows=imports.CHUNK_ROWS)
     assert 500 <= done.resumed_after < 3_000
     assert done.tally.states == {"stored": 3_000}
