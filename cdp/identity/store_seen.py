@@ -71,9 +71,20 @@ def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[
 
 
 def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
-    """Up to `limit` living profiles with ids beyond `after`, in order."""
+    """Up to `limit` living profiles with ids beyond `after`, in order; also those that a link table alone made."""
     rows = tx.bulk(
-        "SELECT DISTINCT profile_id FROM identity.canonical WHERE profile_id > %(after)s ORDER BY profile_id LIMIT %(limit)s",
+        """
+        SELECT profile_id
+        FROM (
+            (SELECT DISTINCT profile_id FROM identity.canonical WHERE profile_id > %(after)s
+             ORDER BY profile_id LIMIT %(limit)s)
+            UNION
+            (SELECT DISTINCT profile_id FROM identity.link WHERE profile_id > %(after)s
+             ORDER BY profile_id LIMIT %(limit)s)
+        ) AS living
+        ORDER BY profile_id
+        LIMIT %(limit)s
+        """,
         {"after": after, "limit": limit},
     )
     return [row[0] for row in rows]

@@ -11,13 +11,14 @@ from cdp.flows.access import create_source
 from cdp.flows.identity import explain
 from cdp.flows.import_links import import_link_file, try_link_file
 from cdp.flows.import_mapping import load_mapping
+from cdp.flows.policy import apply_policy
 from cdp.flows.verdicts import facts_of
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from tests.flows.people import Town, settle
 from tests.generative.test_identity_batches import check_map
-from tests.policies import permit_all, shipped
+from tests.policies import changed, permit_all, shipped
 
 pytestmark = pytest.mark.postgres
 
@@ -144,3 +145,12 @@ def test_a_type_or_a_column_that_is_not_there_is_named(town: Town, tmp_path: Pat
     assert "did you mean `email`?" in (raised.value.detail or "")
     with pytest.raises(Fault, match="unknown_column"):
         import_link_file(town.house, *given(tmp_path, "a,b\n1,2\n"))
+
+
+def test_another_policy_decides_about_people_of_a_table_too(town: Town, tmp_path: Path) -> None:
+    """Nobody of them has sent a message yet."""
+    import_link_file(town.house, *given(tmp_path, "customer,device\nu1,a1\nu2,a2\n"))
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 2
+    asks = {**permit_all().documents["purposes.yaml"]["purposes"]["personalization"], "name": "Everything"}  # type: ignore[index,call-overload,dict-item]
+    apply_policy(town.house, changed(permit_all(), "purposes.yaml", purposes={"analytics": asks}))
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
