@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import insert, select, text, update
 
@@ -12,8 +12,6 @@ from cdp.audit.merkle import HASH_BYTES, Node, NodeReader, Span, consistency_spa
 from cdp.audit.tile import TILE_WIDTH, TileId, TilePath, entry_bundle, read_nodes
 from cdp.kit.db import Transaction
 from cdp.schema.audit import checkpoint, entry, tree
-
-_LOCK_SEQUENCER: Final = 0x6364705F6C6F6700
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ class Leaf(NamedTuple):
 
 
 def lock_sequencer(tx: Transaction) -> None:
-    """Be the one sequencer until the transaction ends."""
-    tx.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK_SEQUENCER})
+    """Be the one sequencer until the transaction ends; readers of the log go on."""
+    tx.run(text("LOCK TABLE audit.tree IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def newest_tree(tx: Transaction) -> Tree | None:

@@ -9,7 +9,6 @@ from psycopg import sql
 from cdp.behavior.retention import Month, class_partition, month_partition
 from cdp.kit.db import Database, Transaction
 
-_PARTITIONS_LOCK: Final = 7_142_316_101
 _SCHEMA: Final = "behavior"
 
 _known: WeakKeyDictionary[Database, set[tuple[str, Month]]] = WeakKeyDictionary()
@@ -26,7 +25,7 @@ def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -
     if not missing:
         return
     with database.transaction() as tx:
-        tx.bulk("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _PARTITIONS_LOCK})
+        tx.bulk("LOCK TABLE ONLY behavior.event IN SHARE UPDATE EXCLUSIVE MODE")  # one maker of partitions at a time
         present = _present(tx)
         for retention_class in sorted({retention_class for retention_class, _ in missing}):
             if class_partition(retention_class) not in present:

@@ -11,8 +11,6 @@ from typing import NamedTuple
 from cdp.identity.model import EvidenceRow
 from cdp.kit.db import Transaction
 
-_STATE_LOCK = 7_142_316_002
-
 
 class Generation(NamedTuple):
     """The version of the mapping and the next number of the recorded sequence."""
@@ -98,9 +96,11 @@ class NewResolution(NamedTuple):
 
 
 def lock_exclusive(tx: Transaction) -> Generation:
-    """Become the only writer of identity and consent until the transaction ends; tells the generation."""
-    tx.bulk("SELECT pg_advisory_xact_lock(%(key)s)", {"key": _STATE_LOCK})
-    return generation(tx)
+    """Become the only writer of identity and consent until the transaction ends; tells the generation.
+
+    A row is locked, not a number: any login of the database may take an advisory lock, and would stop all ingest.
+    """
+    return Generation(*tx.bulk("SELECT version, next_sequence FROM identity.generation FOR UPDATE")[0])
 
 
 def generation(tx: Transaction) -> Generation:

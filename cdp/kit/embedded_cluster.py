@@ -171,6 +171,10 @@ def _database_statements() -> list[str]:
     return [
         f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+        # Places where any login could keep people beyond their withdrawal: large objects, and notes in the server's log.
+        "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC",
+        "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+        f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}",
         f"GRANT EXECUTE ON FUNCTION pg_switch_wal() TO {OWNER}",
         f"GRANT EXECUTE ON FUNCTION pg_stat_force_next_flush() TO {OWNER}",
     ]

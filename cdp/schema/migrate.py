@@ -24,7 +24,7 @@ def migrate(url: str) -> list[str]:
     Raises Fault when the server is older than PostgreSQL 15, or the database is ahead of this code.
     """
     with _connected(url) as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        _become_the_only_migrator(connection)
         _require_server(connection)
         before = current_revision(connection)
         script = ScriptDirectory(str(_FOLDER))
@@ -42,6 +42,14 @@ def migrate(url: str) -> list[str]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         return pending
+
+
+def _become_the_only_migrator(connection: Connection) -> None:
+    """Lock what only the owner can lock, as soon as it is there: any login may hold an advisory lock and stop us."""
+    if connection.execute(text("SELECT to_regclass('public.schema_version') IS NULL")).scalar_one():
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    else:
+        connection.execute(text("LOCK TABLE public.schema_version IN EXCLUSIVE MODE"))
 
 
 def needs_migration(url: str) -> bool:

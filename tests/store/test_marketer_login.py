@@ -1,0 +1,184 @@
+"""A marketer's database login in the hands of somebody who means harm: what it may not see, hold up, keep or write.
+
+`consent.md` tells an administrator what to run; the statements of that page are run here before the attacks.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from cdp.access.model import State
+from cdp.consent import store_projection
+from cdp.kit.db import Database
+from cdp.kit.embedded import EmbeddedPostgres
+from tests.flows.desks import ADA, BOB, Office, open_office
+from tests.house.source import ROOT
+from tests.policies import permit_all
+
+pytestmark = pytest.mark.postgres
+
+PASSWORD = "only-for-this-test"
+LOGIN = "marla"
+Login = psycopg.Connection[tuple[Any, ...]]
+
+
+def statements_of_the_page(database: str) -> list[str]:
+    """What the reference tells an administrator to run for a marketer's login."""
+    page = (ROOT / "docs/reference/consent.md").read_text()
+    (block,) = re.findall(r"```sql\n(-- for a marketer.*?)```", page, re.DOTALL)
+    text = re.sub(r"--.*", "", block).replace("your_login", LOGIN).replace("your_database", database)
+    text = text.replace("owner_of_cdp", "cdp")
+    return [statement.strip() for statement in text.split(";") if statement.strip()]
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    office = open_office(database, permit_all(), tmp_path)
+    office.town.send(ADA, BOB)
+    with database.transaction() as tx:
+        assert store_projection.grant_reading(tx)
+    return office
+
+
+@pytest.fixture
+def marketer(office: Office, server: EmbeddedPostgres) -> Iterator[Login]:
+    name = office.desk.database.engine.url.database
+    assert name is not None
+    admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {LOGIN}")  # type: ignore[arg-type]
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(LOGIN), PASSWORD))
+        for statement in statements_of_the_page(name):
+            connection.execute(statement)  # type: ignore[arg-type]
+    parts = psycopg.conninfo.conninfo_to_dict(admin) | {"user": LOGIN, "password": PASSWORD}
+    try:
+        with psycopg.connect(**parts, autocommit=True) as marketer:  # type: ignore[arg-type]
+            yield marketer
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"DROP OWNED BY {LOGIN}")  # type: ignore[arg-type]
+            connection.execute(f"DROP ROLE {LOGIN}")  # type: ignore[arg-type]
+
+
+FORBIDDEN: tuple[LiteralString, ...] = (
+    # the files and programs of the server
+    "SELECT pg_read_file('postgresql.conf')",
+    "SELECT pg_ls_dir('.')",
+    "SELECT pg_stat_file('PG_VERSION')",
+    "SELECT lo_import('/etc/passwd')",
+    "COPY consent.permitted_analytics TO PROGRAM 'cat'",
+    "COPY (SELECT 1) TO '/tmp/out'",
+    "SELECT pg_current_logfile()",
+    # other roles and their settings
+    "SET ROLE cdp",
+    "SET SESSION AUTHORIZATION cdp",
+    "SELECT set_config('role', 'cdp', false)",
+    "SET log_statement = 'all'",
+    "SET log_min_error_statement = 'error'",
+    "SET session_replication_role = 'replica'",
+    "ALTER ROLE cdp_marketer SET row_security = off",
+    "SELECT passwd FROM pg_shadow",
+    "SELECT * FROM pg_statistic",
+    # other tables, by name, by plan, by lock, by function
+    "SELECT count(*) FROM identity.identifier",
+    "EXPLAIN SELECT * FROM consent.refused",
+    "EXPLAIN (ANALYZE) SELECT profile_id FROM consent.permitted_analytics",
+    "LOCK TABLE identity.generation IN ACCESS SHARE MODE",
+    "LOCK TABLE consent.permitted_analytics IN EXCLUSIVE MODE",
+    "SELECT identity.advance_version()",
+    "SELECT query_to_xml('SELECT * FROM vault.subject_key', true, true, '')",
+    "SELECT nextval('audit.entry_entry_id_seq')",
+    "SELECT pg_get_serial_sequence('audit.entry', 'entry_id')",
+    # places to keep people in beyond their withdrawal
+    "CREATE TABLE public.mine AS SELECT * FROM generate_series(1, 2)",
+    "CREATE TEMP TABLE mine AS SELECT reader_pseudonym FROM consent.permitted_analytics",
+    "CREATE SCHEMA mine",
+    "CREATE VIEW consent.mine AS SELECT 1",
+    "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "SELECT lo_from_bytea(0, convert_to((SELECT min(reader_pseudonym) FROM consent.permitted_analytics), 'UTF8'))",
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "DO $$ BEGIN RAISE LOG '%', (SELECT min(reader_pseudonym) FROM consent.permitted_analytics); END $$",
+    # others' sessions
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'cdp' LIMIT 1",
+    "SELECT pg_switch_wal()",
+    "CHECKPOINT",
+    "SELECT pg_create_physical_replication_slot('mine')",
+)
+
+
+def test_it_may_do_none_of_this(marketer: Login) -> None:
+    assert {query: said for query in FORBIDDEN if (said := attempt(marketer, query)) != "InsufficientPrivilege"} == {}
+
+
+def attempt(marketer: Login, query: LiteralString) -> str:
+    """What kind of error it meets, or that it met none."""
+    try:
+        with marketer.transaction():
+            marketer.execute(query)
+    except errors.Error as error:
+        return type(error).__name__
+    return "done"
+
+
+def test_row_security_cannot_be_looked_around(office: Office, marketer: Login) -> None:
+    """A permission that has ended is not told by a function that sees rows before the policy does, nor by an error."""
+    with office.desk.database.transaction() as tx:
+        tx.bulk("UPDATE consent.permitted SET until = '2020-01-01', traits = '{\"ended\": 1}'")
+        tx.bulk("ANALYZE consent.permitted_analytics")
+    marketer.execute("SET row_security = on")
+    assert marketer.execute("SELECT count(*) FROM consent.permitted_analytics").fetchall() == [(0,)]
+    leaky = "SELECT 1 FROM consent.permitted_analytics WHERE (1 / (length(reader_pseudonym) - length(reader_pseudonym))) = 1"
+    assert marketer.execute(leaky).fetchall() == []
+    assert marketer.execute("SELECT * FROM pg_stats WHERE schemaname = 'consent'").fetchall() == []
+    marketer.execute("SET row_security = off")
+    with pytest.raises(errors.InsufficientPrivilege):
+        marketer.execute("SELECT reader_pseudonym FROM consent.permitted_analytics")
+
+
+def test_it_does_not_see_what_others_run(office: Office, marketer: Login) -> None:
+    with office.desk.database.transaction() as tx:
+        tx.bulk("SELECT count(*) FROM identity.identifier")
+        seen = marketer.execute("SELECT DISTINCT query FROM pg_stat_activity WHERE usename <> current_user").fetchall()
+    assert {row[0] for row in seen} <= {"<insufficient privilege>", ""}
+
+
+def test_what_it_holds_holds_up_no_message(office: Office, marketer: Login) -> None:
+    """Any login may take any advisory lock, so none of ours is one; and an open reading transaction is waited for by nobody."""
+    marketer.execute("SELECT pg_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", [[*range(50), *OLD_KEYS]])
+    marketer.execute("BEGIN")
+    marketer.execute("SELECT count(*) FROM consent.permitted_analytics")
+    with office.desk.database.transaction() as tx:
+        tx.bulk("SET LOCAL lock_timeout = '10s'")
+    assert office.town.send({**ADA, "messageId": "while-held"})[0].state is State.STORED
+    assert office.erase(("user_id", "ada")).status == "fulfilled"
+    office.sequence()
+    marketer.execute("ROLLBACK")
+
+
+OLD_KEYS = (7_142_316_001, 7_142_316_002, 7_142_316_101, 0x6364705F6C6F6700, 0x6364705F6B657973)
+
+
+def test_nothing_of_the_service_takes_an_advisory_lock_once_the_schema_is_there(office: Office) -> None:
+    """Otherwise a login that knows its number, which is public, stops the service for good."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "cdp").rglob("*.py")
+        if "pg_advisory" in path.read_text(encoding="utf-8")
+    }
+    assert found == {"cdp/schema/migrate.py"}
+
+
+def test_its_failing_statements_write_no_pseudonym_into_the_log(marketer: Login, server: EmbeddedPostgres) -> None:
+    (pseudonym,) = marketer.execute("SELECT min(reader_pseudonym) FROM consent.permitted_analytics").fetchone() or ("",)
+    with pytest.raises(errors.InvalidTextRepresentation):
+        marketer.execute("SELECT reader_pseudonym::int FROM consent.permitted_analytics")
+    place = server._place
+    assert place is not None
+    assert len(pseudonym) > 8
+    assert pseudonym.encode() not in place.log.read_bytes()
