@@ -141,14 +141,25 @@ def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
     """
     first_steps = [step for step in plan if not step.is_final]
     sizes = execute.sizes(work.tx, first_steps, work.scope, rows_max)
-    left, touched, done = rows_max, dict[int, int](), list[int]()
+    left, touched, done, whole = rows_max, dict[int, int](), list[int](), list[Step]()
     for step in first_steps:
+        size = sizes[step.position]
+        if size <= left:
+            whole.append(step)
+            left -= size
+            continue
         if left <= 0:
             break
-        rows, is_done = _erase_chunk(work, plan, step, sizes[step.position], left, touched)
+        rows, is_done = _erase_chunk(work, plan, step, size, left, touched)
         left -= rows
-        if is_done:
-            done.append(step.position)
+        if not is_done:
+            break
+        done.append(step.position)
+    full = [step for step in whole if sizes[step.position]]
+    for step in full:
+        _hold(work, plan, execute.next_chunk(work.tx, step, work.scope, 0, rows_max), touched)
+    touched |= dict.fromkeys((step.position for step in whole), 0) | execute.erase_whole(work.tx, full, work.scope)
+    done += [step.position for step in whole]
     store.advance_steps(work.tx, work.request.request_id, touched, done, work.now)
     return len(done) == len(first_steps)
 
@@ -156,18 +167,19 @@ def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
 def _erase_chunk(
     work: _Work, plan: tuple[Step, ...], step: Step, size: int, left: int, touched: dict[int, int]
 ) -> tuple[int, bool]:
-    touched.setdefault(step.position, 0)
-    if not size:
-        return 0, True
     chunk = execute.next_chunk(work.tx, step, work.scope, size, left)
+    _hold(work, plan, chunk, touched)
+    rows = touched[step.position] = execute.erase_chunk(work.tx, chunk, work.scope)
+    return rows, not rows
+
+
+def _hold(work: _Work, plan: tuple[Step, ...], chunk: execute.Chunk, touched: dict[int, int]) -> None:
+    """Seal anew what a law keeps of the events of a chunk, before they go."""
     held = classes_held(work.desk)
-    if step.table == _EVENTS and held:
+    if chunk.step.table == _EVENTS and held:
         events = execute.events_in(work.tx, chunk, work.scope, held)
         holds = next(each.position for each in plan if each.table == _HOLDS)
         touched[holds] = touched.get(holds, 0) + hold_events(work.tx, work.desk, events, work.now)
-    rows = execute.erase_chunk(work.tx, chunk, work.scope)
-    touched[step.position] += rows
-    return rows, chunk.is_last or not rows
 
 
 def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
@@ -176,7 +188,7 @@ def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
     until = _suppressed_until(work)
     notified = destinations_store.notify_erasure(tx, work.scope.profiles, request.outward_id, work.now)
     final = [step for step in plan if step.is_final]
-    touched = {step.position: _erase_final(work, step) for step in final}
+    touched = _erase_final(work, final)
     store.advance_steps(tx, request.request_id, touched, list(touched), work.now)
     repair(tx, desk, work.person.reach.left_over, work.now)
     store.suppress(tx, work.hidden, work.now, until)
@@ -216,13 +228,14 @@ def repair(tx: Transaction, desk: Desk, left_over: Collection[int], now: datetim
         settle_map(tx, desk.vault, desk.policy, left_over, now, retired={})
 
 
-def _erase_final(work: _Work, step: Step) -> int:
-    if step.verb is Verb.KEEP:
-        return 0
-    if step.table == _KEYS:
-        return work.desk.vault.shred(work.tx, sorted(work.scope.subjects))
-    chunk = execute.next_chunk(work.tx, step, work.scope, 0, CHUNK_ROWS_MAX)
-    return execute.erase_chunk(work.tx, chunk, work.scope)
+def _erase_final(work: _Work, final: list[Step]) -> dict[int, int]:
+    """Everything that tells who the person is, then the keys; how many rows, by position."""
+    rest = [step for step in final if step.verb is not Verb.KEEP and step.table != _KEYS]
+    touched = dict.fromkeys((step.position for step in final), 0) | execute.erase_whole(work.tx, rest, work.scope)
+    for step in final:
+        if step.table == _KEYS and step.verb is not Verb.KEEP:
+            touched[step.position] = work.desk.vault.shred(work.tx, sorted(work.scope.subjects))
+    return touched
 
 
 def _close(work: _Work, outcome: Outcome) -> None:

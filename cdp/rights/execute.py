@@ -14,8 +14,10 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Delete,
     Select,
     Table,
+    Update,
     any_,
     bindparam,
     delete,
@@ -91,12 +93,24 @@ def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: i
 
 def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:
     """Delete or sever the rows of a chunk; how many there were. Doing it again touches nothing."""
-    table = _TABLES[chunk.step.table]
-    if chunk.step.verb is Verb.SEVER:
-        whole = or_(*(table.c[column].is_not(None) for column in chunk.step.columns))
-        cut = dict.fromkeys(chunk.step.columns)
-        return tx.run(update(table).where(chunk.condition & whole).values(cut), _params(scope))
-    return tx.run(delete(table).where(chunk.condition), _params(scope))
+    return tx.run(_erasing(chunk.step, chunk.condition), _params(scope))
+
+
+def erase_whole(tx: Transaction, steps: Sequence[Step], scope: Scope) -> dict[int, int]:
+    """Delete or sever every row of these steps in one statement; how many there were, by position.
+
+    All of it sees the rows as they were before, so what leads from one table to another still leads there.
+    """
+    if not steps:
+        return {}
+    gone = {
+        step.position: _erasing(step, _tied(_TABLES[step.table], step.ties))
+        .returning(literal_column("1").label("row"))
+        .cte(f"step_{step.position}")
+        for step in steps
+    }
+    counts = select(*(select(func.count()).select_from(each).scalar_subquery() for each in gone.values()))
+    return dict(zip(gone, tx.all(counts, _params(scope))[0], strict=True))
 
 
 def events_in(tx: Transaction, chunk: Chunk, scope: Scope, classes: Collection[str]) -> list[dict[str, Any]]:
@@ -119,6 +133,15 @@ def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
+def _erasing(step: Step, condition: ColumnElement[bool]) -> Delete | Update:
+    """Delete the rows, or cut off the columns that lead to the person where they still do."""
+    table = _TABLES[step.table]
+    if step.verb is Verb.SEVER:
+        whole = or_(*(table.c[column].is_not(None) for column in step.columns))
+        return update(table).where(condition & whole).values(dict.fromkeys(step.columns))
+    return delete(table).where(condition)
+
+
 def _is_memory(step: Step) -> bool:
     return any(tie.space is Space.EVENT for tie in step.ties)
 
@@ -132,10 +155,11 @@ def _tied(table: Table, ties: Sequence[Tie]) -> ColumnElement[bool]:
 
 
 def _leads(column: Column[Any], space: Space) -> ColumnElement[bool]:
-    theirs = any_(_ids(space))
     if space is Space.EVENT:
-        theirs = _any_of(select(_EVENT.c.event_id).where(_EVENT.c.anchor_id == any_(_ids(Space.ANCHOR))))
-    leads: ColumnElement[bool] = column == theirs
+        # Fetched first and then looked up one by one, each in the one partition that can hold it.
+        events = select(_EVENT.c.event_id).where(_EVENT.c.anchor_id == any_(_ids(Space.ANCHOR)))
+        return column.in_(select(func.unnest(func.array(events.correlate(None).scalar_subquery()))))
+    leads: ColumnElement[bool] = column == any_(_ids(space))
     return leads
 
 
