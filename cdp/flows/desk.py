@@ -13,7 +13,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.rights import store, store_reach
 from cdp.rights.model import Asked, Request, Scope
-from cdp.rights.reach import Reach, reach
+from cdp.rights.reach import Reach, Surroundings, reach
 from cdp.rights.replay_file import ReplayFile
 from cdp.vault.pseudonym import SUPPRESSION
 from cdp.vault.seal import Place
@@ -82,8 +82,19 @@ def find_person(tx: Transaction, desk: Desk, request: Request) -> Person:
     verified = frozenset(each.identifier_id for each in known.values())
     around = store_reach.surroundings(tx, verified, desk.policy.identifiers.unique_types)
     found = reach(verified, around)
+    named_otherwise = _named_otherwise(desk.policy, around, found.waiting)
     retired = store_reach.retired_into(tx, found.profiles)
-    return Person(named, replace(found, profiles=found.profiles | retired))
+    return Person(named, replace(found, profiles=found.profiles | retired, crowded=found.crowded | named_otherwise))
+
+
+def _named_otherwise(policy: Policy, around: Surroundings, waiting: Collection[int]) -> frozenset[int]:
+    """The profiles in which somebody is named by an address or a number that was not verified: perhaps another person.
+
+    Anybody can let a browser say that a device carries somebody else's address.
+    """
+    personal = {key for key, each in policy.identifiers.types.items() if each.person_level or each.unique}
+    owners = (around.identifiers[one] for one in waiting)
+    return frozenset(each.profile_id for each in owners if each.profile_id is not None and each.type in personal)
 
 
 def values_by_id(tx: Transaction, desk: Desk, identifier_ids: Collection[int]) -> dict[int, Asked]:

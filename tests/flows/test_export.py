@@ -183,3 +183,35 @@ def test_an_erased_person_has_nothing_to_export(office: Office) -> None:
     office.erase(("user_id", "ada"))
     rows: dict[str, Any] = office.export(("user_id", "ada"), ("email", "ada@example.com"))["data"]
     assert {table for table, found in rows.items() if found} == {"rights.request", "rights.request_identifier"}
+
+
+def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(office: Office) -> None:
+    """A stranger lets a page say that a device carries the victim's address, and asks for the data of that device."""
+    grant = {"context": {"consent": {"categoryPreferences": {"advertising": True, "email_marketing": True}}}}
+    victim = {"type": "identify", "anonymousId": "victims-phone", "traits": {"email": "victim@example.com"}, **grant}
+    office.town.send(victim, source=WEB)
+    office.town.send(
+        {"type": "identify", "anonymousId": "strangers-phone", "traits": {"email": "victim@example.com"}}, source=WEB
+    )
+    assert len(office.town.people()) == 1, "the stranger's device joined the victim's profile"
+    with office.desk.database.transaction() as tx:
+        tx.bulk(
+            "INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at) "
+            "SELECT profile_id, 'lapsing', 1, 'entered', now() FROM identity.profile WHERE merged_into IS NULL"
+        )
+    given = office.export(("anonymous_id", "strangers-phone"))
+    shown = {table for table, rows in given["data"].items() if rows and not table.startswith("rights.")}
+    assert not {table for table in shown if table.startswith(("consent.", "segments."))}
+    assert "victims-phone" not in json.dumps(given)
+    assert len(given["data"]["behavior.event"]) == 1, (
+        "only what that device itself sent, with the address that it claimed"
+    )
+    assert {each["value"] for each in given["data"]["identity.identifier"]} == {"strangers-phone"}
+    assert any("more identifiers" in each["what"] for each in given["held_but_not_shown"])
+
+
+def test_whoever_verified_the_address_gets_what_belongs_to_the_profile(office: Office) -> None:
+    """A device that only a browser linked waits for a reviewer; it takes nothing from the person who has the address."""
+    office.town.send({**ADA, "anonymousId": "her-phone"}, source=WEB)
+    data = office.export(("email", "ada@example.com"), ("user_id", "ada"))["data"]
+    assert data["consent.permitted"]
