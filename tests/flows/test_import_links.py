@@ -1,15 +1,20 @@
-"""Importing a file of links: whole or not at all, and the same file again changes nothing."""
+"""Importing a file of links: part by part, resumable, and the same file again changes nothing."""
 
 import gzip
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdp.access.model import SourceKind
+from cdp.cli.links import path_told
 from cdp.flows.access import create_source
-from cdp.flows.identity import explain
-from cdp.flows.import_links import import_link_file, try_link_file
+from cdp.flows.identity import TableRow, explain
+from cdp.flows.import_links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.import_mapping import load_mapping
 from cdp.flows.policy import apply_policy
 from cdp.flows.verdicts import facts_of
@@ -19,6 +24,7 @@ from cdp.kit.errors import Fault
 from tests.flows.people import Town, settle
 from tests.generative.test_identity_batches import check_map
 from tests.policies import changed, permit_all, shipped
+from tests.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 
@@ -40,7 +46,14 @@ def given(folder: Path, text: str, *, mapping: str = DEVICES, name: str = "links
 
 def contents(town: Town) -> list[Any]:
     """Everything that an import of links writes, but the log and the accounting."""
-    tables = ("identity.identifier", "identity.profile", "identity.link", "identity.edge", "consent.permitted")
+    tables = (
+        "identity.identifier",
+        "identity.profile",
+        "identity.link",
+        "identity.edge",
+        "identity.evidence",
+        "consent.permitted",
+    )
     with town.house.database.transaction(read_only=True) as tx:
         return [sorted(map(repr, tx.bulk(f"SELECT * FROM {table}"))) for table in tables]  # type: ignore[arg-type]
 
@@ -85,10 +98,13 @@ def test_both_sides_may_be_of_one_type_and_paths_of_json_lines(town: Town, tmp_p
 
 
 def test_a_link_of_a_file_is_explained_without_a_message(town: Town, tmp_path: Path) -> None:
-    import_link_file(town.house, *given(tmp_path, "customer,device\nu1,a1\n"))
+    done = import_link_file(town.house, *given(tmp_path, "customer,device\nu1,a1\n"))
     told = explain(town.house, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"))
     (link,) = told.path
-    assert (link.message_id, link.policy) == (None, town.house.policy.fingerprint)
+    assert (link.rule, link.message_id, link.policy) == ("link_table", None, town.house.policy.fingerprint)
+    assert link.row == TableRow("import", done.job, 1)
+    (line,) = (each for each in path_told(told.path) if "named both" in each)
+    assert f"row 1 of link table {done.job} from import, of 2026-06-01 12:00:00 UTC named both" in line
 
 
 def test_a_dry_run_counts_and_writes_nothing(town: Town, tmp_path: Path) -> None:
@@ -154,3 +170,119 @@ def test_another_policy_decides_about_people_of_a_table_too(town: Town, tmp_path
     asks = {**permit_all().documents["purposes.yaml"]["purposes"]["personalization"], "name": "Everything"}  # type: ignore[index,call-overload,dict-item]
     apply_policy(town.house, changed(permit_all(), "purposes.yaml", purposes={"analytics": asks}))
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+
+
+TABLE = """customer,device
+u1,a1
+u1,a2
+u2,a3
+u2,a3
+,a4
+u3,a1
+u4,a5
+u5,a6
+u5,a6
+u4,a7
+"""
+
+
+class Stopped(Exception):
+    """What stops an import between two parts."""
+
+
+def stopped_after(parts: int) -> Any:
+    left = [parts]
+
+    def watch(what: str, _done: int, _all: int) -> None:
+        if what == "linking":
+            left[0] -= 1
+            if not left[0]:
+                raise Stopped
+
+    return watch
+
+
+def accounted(town: Town) -> dict[str, int]:
+    with town.house.database.transaction(read_only=True) as tx:
+        return dict(tx.bulk("SELECT state, sum(messages)::int FROM access.accounting GROUP BY 1"))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_an_import_that_was_stopped_goes_on_after_its_last_part(parts: int, town: Town, tmp_path: Path) -> None:
+    file = given(tmp_path, TABLE)
+    with pytest.raises(Stopped):
+        import_link_file(town.house, *file, part_rows=1, watch=stopped_after(parts))
+    check_map(town)
+    landed = town.one("SELECT count(*) FROM identity.edge")
+    assert 0 < landed < 7
+    with pytest.raises(Fault, match="import_unfinished"):
+        import_link_file(town.house, *file, part_rows=1)
+    done = import_link_file(town.house, *file, resume=True)
+    assert done.resumed_after == landed
+    check_whole(town, done)
+    with pytest.raises(Fault, match="nothing_to_resume"):
+        import_link_file(town.house, *file, resume=True)
+
+
+def check_whole(town: Town, done: ImportedLinks) -> None:
+    """All of `TABLE` landed once, in however many runs."""
+    assert done.tally.states == {"stored": 7, "duplicate": 2, "invalid": 1} == accounted(town)
+    assert done.tally.rows == {"invalid: no_identifier": [5]}
+    assert (done.rows, done.identifiers, done.groups) == (10, 11, 4)
+    assert town.partition() >= {
+        frozenset({("user_id", "u2"), ("anonymous_id", "a3")}),
+        frozenset({("user_id", "u4"), ("anonymous_id", "a5"), ("anonymous_id", "a7")}),
+        frozenset({("user_id", "u5"), ("anonymous_id", "a6")}),
+    }
+    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    check_map(town)
+
+
+_RUN = """
+import os, signal, sys
+from pathlib import Path
+from cdp.flows.house import open_house
+from cdp.flows.import_links import import_link_file
+from cdp.flows.import_mapping import load_mapping
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database, Transaction
+from tests.flows.people import NOON
+from tests.policies import permit_all
+
+url, home, left, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
+house = open_house(Database(url, application_name="killed"), permit_all(), TestClock(NOON), keys=home / "keys")
+
+def fatal(step):
+    def counted(*given, **more):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(*given, **more)
+    return counted
+
+for name in ("bulk", "copy", "copy_bytes", "committed"):
+    setattr(Transaction, name, fatal(getattr(Transaction, name)))
+import_link_file(house, home / "links.csv", load_mapping(home / "mapping.yaml"), resume=resume, part_rows=1)
+"""
+
+
+def test_an_import_that_is_killed_anywhere_leaves_whole_parts_and_goes_on(
+    town: Town, database_url: str, tmp_path: Path
+) -> None:
+    file = given(tmp_path, TABLE)
+    root = Path(__file__).parents[2]
+    resume = ""
+    landed = [0]
+    for steps in (30, 45, 60):
+        command = [sys.executable, "-c", _RUN, database_url, str(tmp_path), str(steps), resume]
+        child = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
+        assert child.returncode == -signal.SIGKILL, "it was over before"
+        until_gone(town.house.database, "killed")
+        check_map(town)
+        landed.append(town.one("SELECT count(*) FROM identity.edge"))
+        assert town.one("SELECT coalesce(max(rows_done), 0) FROM access.import_job") == landed[-1]
+        resume = "resume"
+    assert landed == sorted(landed)
+    assert 0 < landed[-1] < 7
+    check_whole(town, import_link_file(town.house, *file, resume=True))

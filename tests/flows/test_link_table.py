@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdp.flows.identity import explain
+from cdp.flows.desk import desk_of
+from cdp.flows.identity import TableRow, explain
 from cdp.flows.ingest_work import lay_out
 from cdp.flows.link_table import Row, import_links
 from cdp.flows.unmerge import unmerge
@@ -15,9 +16,10 @@ from cdp.identity.model import Identifier, Step
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from tests.flows.desks import Office
 from tests.flows.people import NOON, SHOP, WEB, Town, settle
 from tests.generative.test_identity_batches import check_broken, check_map
-from tests.policies import permit_all, segment_unify, shipped
+from tests.policies import changed, permit_all, segment_unify, shipped
 
 pytestmark = pytest.mark.postgres
 
@@ -139,3 +141,124 @@ def test_components_agree_with_a_walk() -> None:
 
 def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
+
+
+def test_groups_that_meet_in_one_profile_are_judged_together(town: Town) -> None:
+    """Each group alone would fit into the five addresses that a person may have; both do not."""
+    known = [("user_id", "u1", "email", f"p{at}@example.com") for at in range(3)]
+    import_links(town.house, SHOP, known)
+    rows: list[Row] = [
+        ("email", "p0@example.com", "email", "q0@example.com"),
+        ("email", "p1@example.com", "email", "q1@example.com"),
+        ("email", "q0@example.com", "email", "q2@example.com"),
+        ("email", "q1@example.com", "email", "q3@example.com"),
+    ]
+    linked = import_links(town.house, SHOP, rows)
+    assert (linked.plain, linked.bounded) == (0, 1)
+    assert town.one("SELECT count(*) FROM identity.evidence WHERE kind = 'refusal' AND rule = 'limit:email'") == 1
+    (person,) = (each for each in town.people().values() if "user_id" in each)
+    assert len(person["email"]) == 5
+    check_map(town)
+
+
+def test_profiles_that_a_table_joins_twice_over_become_one(town: Town) -> None:
+    for number in range(3):
+        town.send(track(anonymousId=f"a{number}"))
+    rows: list[Row] = [
+        ("anonymous_id", "a0", "email", "p0@example.com"),
+        ("email", "p0@example.com", "anonymous_id", "a2"),
+        ("anonymous_id", "a1", "email", "p1@example.com"),
+        ("email", "p1@example.com", "anonymous_id", "a2"),
+    ]
+    oldest = min(town.people(), key=lambda each: born(town, each))
+    import_links(town.house, SHOP, rows)
+    assert list(town.people()) == [oldest]
+    merges = told(town, "merge")
+    assert [(row, rule) for row, rule, *_ in merges] == [(2, "link_table"), (4, "link_table")]
+    retired = {other for *_, other in merges}
+    assert len(retired) == 2
+    assert oldest not in retired
+    assert {town.one(f"SELECT merged_into FROM identity.profile WHERE profile_id = {each}") for each in retired} == {
+        oldest
+    }
+    check_map(town)
+
+
+def test_every_row_leaves_evidence_also_where_it_was_refused(town: Town) -> None:
+    town.register()
+    rows: list[Row] = [
+        ("user_id", "u1", "anonymous_id", "tablet"),
+        ("user_id", "u2", "anonymous_id", "tablet"),
+        ("user_id", "u3", "email", "p@example.com"),
+        ("email", "p@example.com", "user_id", "u3"),
+    ]
+    import_links(town.house, SHOP, rows)
+    assert [(row, rule) for row, rule, *_ in told(town, "link")] == [(3, "link_table")]
+    assert [(row, rule) for row, rule, *_ in told(town, "refusal")] == [
+        (1, "shared:anonymous_id"),
+        (2, "shared:anonymous_id"),
+    ]
+    assert [rule for _, rule, *_ in told(town, "shared")] == ["unique"]
+    assert town.one("SELECT count(DISTINCT policy_fingerprint) FROM identity.evidence") == 1
+    shown = explain(town.house, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
+    (refusal,) = shown.refusals
+    assert refusal.row == TableRow("shop", None, 1)
+    assert refusal.policy == town.house.policy.fingerprint
+
+
+def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Database, tmp_path: Path) -> None:
+    policy = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 4})
+    town = settle(database, policy, tmp_path)
+    import_links(town.house, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
+    assert [(row, rule) for row, rule, *_ in told(town, "quarantine")] == [
+        (4, "bound:identifiers_per_profile"),
+        (5, "bound:identifiers_per_profile"),
+    ]
+    assert town.one("SELECT count(*) FROM identity.profile WHERE is_quarantined") == 1
+    check_map(town)
+
+
+@pytest.mark.parametrize("part_rows", [1, 3, 1_000])
+def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town: Town) -> None:
+    def statements(stem: str, groups: int) -> int:
+        before = town.house.database.statements
+        rows: list[Row] = [("user_id", f"{stem}{at}", "anonymous_id", f"{stem}-{at}") for at in range(groups)]
+        import_links(town.house, SHOP, rows, part_rows=part_rows)
+        return town.house.database.statements - before
+
+    nothing, one, three = (statements(stem, parts * part_rows) for stem, parts in (("u", 0), ("v", 1), ("w", 3)))
+    assert three - nothing == 3 * (one - nothing)
+    assert one - nothing < 40
+
+
+def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: Town, tmp_path: Path) -> None:
+    office = Office(town, desk_of(town.house, tmp_path), tmp_path)
+    town.register()
+    town.send(track(userId="u1"))
+    office.erase(("user_id", "u1"))
+    rows: list[Row] = [
+        ("user_id", "u1", "anonymous_id", "a1"),
+        ("user_id", "u1", "anonymous_id", "a1"),
+        ("anonymous_id", "a1", "email", "p@example.com"),
+    ]
+    assert import_links(town.house, SHOP, rows).states == {"suppressed": 2, "stored": 1}
+    assert town.partition() == {frozenset({("anonymous_id", "a1"), ("email", "p@example.com")})}
+    check_map(town)
+
+
+def born(town: Town, profile_id: int) -> int:
+    return int(town.one(f"SELECT born_sequence FROM identity.profile WHERE profile_id = {profile_id}"))
+
+
+def told(town: Town, kind: str) -> list[tuple[Any, ...]]:
+    """Row, rule, profile and other profile of the evidence that link tables left."""
+    with town.house.database.transaction(read_only=True) as tx:
+        return tx.bulk(
+            """
+            SELECT e.row_number, v.rule, v.profile_id, v.other_profile_id
+            FROM identity.evidence AS v JOIN identity.edge AS e USING (sequence)
+            WHERE v.kind = %(kind)s
+            ORDER BY e.row_number
+            """,
+            {"kind": kind},
+        )
