@@ -116,6 +116,7 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], document: M
     yield ""
     yield operation.get("description", operation.get("summary", ""))
     yield ""
+    yield f"- for: {_who(operation)}"
     for parameter in operation.get("parameters", ()):
         told = parameter.get("description", parameter["schema"].get("description", ""))
         need = "" if parameter.get("required") else ", optional"
@@ -135,6 +136,16 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], document: M
     if answers:
         yield f"- problems: {', '.join(answers)}"
     yield ""
+
+
+def _who(operation: Mapping[str, Any]) -> str:
+    """Who may ask, as the document names them beside its security schemes."""
+    told = []
+    for each in operation.get("security", ()):
+        told += each.get("token", ())
+        if "write_key" in each:
+            told.append("a source with the scope `consent`")
+    return ", ".join(told) or "everybody"
 
 
 def _shape(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:

@@ -96,13 +96,10 @@ def _accounting(visit: Visit) -> None:
     )
     stage.say(
         f"All {sum(len(each.orders) for each in visit.people):,} orders are stored: a contract covers them (purpose "
-        "`service`), whatever was said about marketing. Visits of people who never answered the consent question were "
-        "counted and then dropped, and the devices they used were not learned."
+        "`service`), whatever was said about marketing. Visits, logins and clicks of people who had not agreed were "
+        "counted and then dropped; devices of people who never answered were not even learned."
     )
-    stage.commands(
-        f'curl -H "Authorization: Bearer $(cat {visit.notes.folder.parent}/admin.token)" '
-        f"{visit.api.url}/api/v1/ingest/accounting"
-    )
+    stage.commands("cdp source accounting")
 
 
 def _profiles(visit: Visit) -> None:
@@ -278,6 +275,10 @@ def _where_to_look(visit: Visit) -> None:
         ["", ""],
         [
             ("try the commands above", "in another shell, after `. .venv/bin/activate`"),
+            (
+                "look at it in a browser",
+                f"{visit.api.url}/console with the token in {visit.notes.folder.parent / 'admin.token'}",
+            ),
             ("send from your own code", "docs/how-to/use-an-sdk.md"),
             ("do all of this by hand", "docs/tutorial/first-hour.md"),
             ("how it is built", "docs/explanation/architecture.md"),

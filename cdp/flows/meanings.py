@@ -10,7 +10,7 @@ from cdp.access.records import NoticeKind
 from cdp.consent.model import ALWAYS
 from cdp.consent.model import Reason as Refusal
 from cdp.flows.import_row import EXPLANATIONS as ROWS
-from cdp.flows.wire_message import EXPLANATIONS as MESSAGES
+from cdp.flows.wire_message import EXPLANATIONS, OF_THE_FLOW
 
 STATES: Final[Mapping[str, str]] = {
     State.STORED: "kept for the purposes that were permitted",
@@ -43,8 +43,6 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
         State.BLOCKED,
         "blocked_value",
     ): "All its identifiers are values such as `null` or `anonymous`, which name nobody.",
-    (State.INVALID, "expired"): "It happened longer ago than its events are kept (policies/retention.yaml).",
-    (State.INVALID, "no_identifier"): "None of its identifiers is of a known type and well formed.",
     (
         State.INVALID,
         "event_not_planned",
@@ -69,7 +67,7 @@ def meaning_of(state: str, reason: str) -> str:
     if found is None and state == State.NOT_PERMITTED:
         found = _REFUSALS.get(reason)
     if found is None and state == State.INVALID:
-        found = MESSAGES.get(reason) or ROWS.get(reason)
+        found = EXPLANATIONS.get(reason) or OF_THE_FLOW.get(reason) or ROWS.get(reason)
     if found is None and state == State.SUPPRESSED:
         found = "Somebody who was erased is named in it, or somebody whose erasure is under way."
     return found or reason.replace("_", " ") or STATES.get(state, state)

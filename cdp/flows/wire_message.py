@@ -48,11 +48,17 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     Reason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be instants as ISO 8601 has them.",
     Reason.UNPROCESSABLE: "The message could not be stored; messages beside it were.",
 }
+OF_THE_FLOW: Final[Mapping[str, str]] = {
+    "expired": "The message happened before its retention class reaches back.",
+    "no_identifier": "No identifier of the message is of a known type and well formed.",
+    "event_not_planned": "The tracking plan drops events that it does not name.",
+}
+"""Reasons with which the flow refuses as invalid what the door could read."""
 
 
 def explain(reason: str) -> str:
     """A sentence for the reason of an invalid message, for whoever sent it."""
-    return EXPLANATIONS.get(reason, "The message cannot be taken; the code says why.")
+    return EXPLANATIONS.get(reason) or OF_THE_FLOW.get(reason, "The message cannot be taken; the code says why.")
 
 
 @dataclass(frozen=True, slots=True)

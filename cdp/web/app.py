@@ -102,6 +102,9 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         _, definitions = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
         schemas |= definitions["$defs"]
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["summary"] = operation["description"].partition(".")[0].partition(":")[0]
         app.openapi_schema = document
     return app.openapi_schema
 

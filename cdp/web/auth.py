@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBasic, HTTPBearer
 
 from cdp.access.keys import hash_secret
@@ -59,9 +59,13 @@ def identify(house: House, authorization: str | None) -> Caller | None:
 
 
 def allow(*roles: Role) -> Callable[[Request], Caller]:
-    """A dependency that lets only these roles pass; others get the fault `not_permitted` (403)."""
+    """A dependency that lets only these roles pass; others get the fault `not_permitted` (403).
 
-    def check(request: Request, _shown: Annotated[object, Depends(bearer)] = None) -> Caller:
+    The OpenAPI document names the roles where OpenAPI has them: beside the security scheme.
+    """
+    shown = Security(bearer, scopes=[role.value for role in roles])
+
+    def check(request: Request, _shown: object = shown) -> Caller:
         caller = _caller(request)
         if caller.role not in roles:
             raise _not_permitted(roles)
@@ -72,7 +76,7 @@ def allow(*roles: Role) -> Callable[[Request], Caller]:
 
 def allow_consent(
     request: Request,
-    _token: Annotated[object, Depends(bearer)] = None,
+    _token: Annotated[object, Security(bearer, scopes=[Role.PRIVACY.value])] = None,
     _key: Annotated[object, Depends(write_key)] = None,
 ) -> Caller:
     """Privacy staff, or a source whose write key has the scope `consent`."""

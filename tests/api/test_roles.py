@@ -92,6 +92,17 @@ def test_the_table_holds_every_route() -> None:
     assert guarded == {(method, path) for method, path, _, _ in TABLE}
 
 
+def test_the_document_names_who_may_ask_and_says_what_for() -> None:
+    document = openapi_of(describe())
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            named = {role for each in operation.get("security", ()) for role in each.get("token", ())}
+            may = {role for verb, place, _, roles in TABLE if (verb, place) == (method.upper(), path) for role in roles}
+            assert named == may, (method, path)
+            assert operation["description"].startswith(operation["summary"])
+            assert len(operation["summary"]) > 10
+
+
 @pytest.mark.parametrize(
     "shown", ["Bearer nonsense", "Bearer", "Basic bm9ib2R5Og==", "nonsense", "Bearer " + "x" * 9_000]
 )

@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
-from cdp.flows.wire_message import EXPLANATIONS
+from cdp.access.records import NoticeKind
+from cdp.flows.meanings import ODDITIES
+from cdp.flows.wire_message import EXPLANATIONS, OF_THE_FLOW
 from cdp.web.ingest import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs" / "reference" / "ingest.md").read_text()
-OF_THE_FLOW = {"expired", "no_identifier", "event_not_planned"}
 OF_FAULTS = {"overloaded", "database_unavailable", "database_busy", "ingest_failed"}
 
 
@@ -18,10 +19,13 @@ def section(title: str) -> str:
 
 def test_every_reason_stands_there_with_its_sentence() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("States"), re.MULTILINE))
-    assert set(rows) == {str(reason) for reason in EXPLANATIONS} | OF_THE_FLOW
-    assert {reason: rows[reason] for reason in EXPLANATIONS} == {
-        str(reason): text for reason, text in EXPLANATIONS.items()
-    }
+    assert rows == {str(reason): text for reason, text in {**EXPLANATIONS, **OF_THE_FLOW}.items()}
+
+
+def test_every_oddity_stands_there_with_its_sentence() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("Oddities"), re.MULTILINE))
+    assert rows == {str(kind): text for kind, text in ODDITIES.items()}
+    assert set(ODDITIES) == set(NoticeKind)
 
 
 def test_every_code_of_an_answer_stands_there() -> None:
