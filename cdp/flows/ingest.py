@@ -126,7 +126,7 @@ class Ingest:
             work.familiar = self.familiars.find(work)
         name_people(tx, self._vault, [work for work in heard if work.familiar is None], self._plan)
         find_duplicates(tx, heard)
-        works = sorted(_carrying(heard), key=lambda work: (work.message.received_at, work.message.message_id))
+        works = sorted(_carrying(heard), key=_turn)
         if works:
             self._take(tx, works, generation.next_sequence, now, restarts_max=_RESTARTS_MAX)
 
@@ -182,6 +182,14 @@ class Ingest:
         self._plan.normaliser.drop_read()
         self._vault.refresh(tx)
         self._vault.forget_all()
+
+
+def _turn(work: Work) -> tuple[datetime, bool, str]:
+    """The place in the recorded sequence: of those that arrived together, who speaks of consent is heard first.
+
+    So a message need not hope that its id comes after that of the grant which came with it.
+    """
+    return work.message.received_at, not work.signals.acts, work.message.message_id
 
 
 def _carrying(works: Sequence[Work]) -> list[Work]:

@@ -1,0 +1,70 @@
+"""In which order the messages of one batch are taken."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import State
+from cdp.kit.db import Database
+from tests.flows.people import WEB, settle
+from tests.generative.test_identity_batches import check_map
+from tests.policies import permit_all, shipped
+
+pytestmark = pytest.mark.postgres
+
+
+def view(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_consent_counts_for_what_came_with_it_whatever_its_id(
+    order: tuple[int, ...], database: Database, tmp_path: Path
+) -> None:
+    town = settle(database, shipped(), tmp_path)
+    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
+    bodies = [
+        view(anonymousId="a1", messageId="a"),
+        {
+            "type": "track",
+            "event": "Segment Consent Preference Updated",
+            "anonymousId": "a1",
+            "messageId": "b",
+            "context": yes,
+        },
+        view(anonymousId="a1", messageId="c"),
+    ]
+    outcomes = town.send(*(bodies[place] for place in order), source=WEB)
+    assert {each.state for each in outcomes} == {State.STORED}
+    recorded = town.one("SELECT count(DISTINCT anchor_id) FROM identity.resolution WHERE sequence = 1")
+    assert recorded == 1
+    check_map(town)
+
+
+def test_messages_of_one_batch_take_their_turns_by_arrival_then_by_id(database: Database, tmp_path: Path) -> None:
+    """The one with the smaller id is heard first, so its customer keeps the address that only one may have."""
+    town = settle(database, permit_all(), tmp_path)
+    mail = {"traits": {"email": "p@example.com"}}
+    town.send(view(userId="u2", messageId="2", context=mail), view(userId="u1", messageId="1", context=mail))
+    first = town.one("SELECT profile_id FROM identity.profile WHERE born_sequence = 1")
+    assert town.people()[first] == {"user_id": {"u1"}}
+    check_map(town)
+
+
+@pytest.mark.parametrize("purpose", ["analytics", "personalization", "email_marketing", "advertising"])
+def test_the_message_that_brings_a_yes_is_kept_for_what_it_permits(
+    purpose: str, database: Database, tmp_path: Path
+) -> None:
+    town = settle(database, shipped(), tmp_path)
+    choices = dict.fromkeys(["analytics", "personalization", "email_marketing", "advertising"], False) | {purpose: True}
+    body = {
+        "type": "track",
+        "event": "Segment Consent Preference Updated",
+        "anonymousId": "a1",
+        "context": {"consent": {"categoryPreferences": choices}},
+    }
+    assert town.send(body, source=WEB)[0].state is State.STORED
+    assert town.one("SELECT string_agg(purpose, ' ') FROM consent.permitted") == purpose
+    assert town.one("SELECT count(*) FROM consent.refused") == 3
