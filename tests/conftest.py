@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from cdp.kit.db import Database
@@ -23,19 +23,34 @@ from cdp.schema.migrate import migrate
 _numbers = itertools.count(1)
 # Folders whose tests say something about PostgreSQL itself: CI runs them on both versions.
 _ON_BOTH_VERSIONS = ("store", "flows", "migrations")
+_HAS_NODE = all(shutil.which(program) is not None for program in ("node", "npm"))
 
 # The same examples in every run, so that a red run means a change; `make test-long` looks further and elsewhere.
-settings.register_profile("quick", max_examples=60, deadline=None, derandomize=True)
-settings.register_profile("long", max_examples=2000, deadline=None, print_blob=True)
+# How long an example takes says something about the machine only.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _PATIENT, max_examples=60, derandomize=True)
+settings.register_profile("long", _PATIENT, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+# All that the tests and the clients they start talk to is on this machine, whatever proxy leads out of it.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on both versions of PostgreSQL by the folder it stands in."""
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what runs on both versions of PostgreSQL by the folder it stands in; leave out what Node would have to run."""
     root = Path(__file__).parent
     for item in items:
         if item.path.relative_to(root).parts[0] in _ON_BOTH_VERSIONS:
             item.add_marker(pytest.mark.postgres)
+    if not _HAS_NODE:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("node") is not None])
+        items[:] = [item for item in items if item.get_closest_marker("node") is None]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it where a machine does not run everything."""
+    if not _HAS_NODE:
+        terminalreporter.write_line("Tests with Node clients did not run: they need node and npm.")
 
 
 @pytest.fixture
@@ -48,7 +63,8 @@ def home() -> Iterator[Path]:
         if os.geteuid() == 0:
             Path(folder).chmod(0o711)
         home = Path(folder) / "home"
-        home.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700)
+        home.mkdir()
+        home.chmod(0o711 if os.geteuid() == 0 else 0o700)  # whatever the umask takes away
         yield home
 
 
@@ -67,7 +83,7 @@ def server() -> Iterator[EmbeddedPostgres]:
         yield server
     finally:
         server.stop()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

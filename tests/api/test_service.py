@@ -207,7 +207,9 @@ def test_a_report_recomputes_figures_and_finds_an_altered_fact(doors: Doors) -> 
     assert told["altered"] == []
     assert told["facts_checked"] == sum(told["entries"].values())
     assert told["policies"][0]["policy"] == doors.rooms.house.policy.fingerprint
-    alter = "UPDATE audit.fact SET body = jsonb_set(body, '{role}', to_jsonb(%(role)s::text)) WHERE entry_id = %(entry)s"
+    alter = (
+        "UPDATE audit.fact SET body = jsonb_set(body, '{role}', to_jsonb(%(role)s::text)) WHERE entry_id = %(entry)s"
+    )
     with doors.rooms.database.transaction() as tx:
         ((entry, role),) = tx.bulk(
             "SELECT entry_id, body ->> 'role' FROM audit.fact WHERE kind = 'token.created' ORDER BY entry_id LIMIT 1"

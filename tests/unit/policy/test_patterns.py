@@ -159,7 +159,11 @@ def test_matching_an_accepted_pattern_never_takes_long(pattern: str) -> None:
         check_pattern(pattern, 6)
     except PatternRefused:
         assume(False)
-    started = time.process_time()
-    for character in "ab7 -":
-        re.fullmatch(pattern, character * 63 + "!")
-    assert time.process_time() - started < 0.25
+
+    def is_quick() -> bool:
+        started = time.process_time()
+        for character in "ab7 -":
+            re.fullmatch(pattern, character * 63 + "!")
+        return time.process_time() - started < 0.25
+
+    assert any(is_quick() for _ in range(5)), "once, the collector or another thread may have taken the time"
