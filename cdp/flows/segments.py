@@ -4,7 +4,7 @@ A text that is refused becomes the fault `segment_rejected` (422), which points 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from cdp.segments.explain import Explanation, Standing, fields_of, purposes_of, 
 from cdp.segments.model import Draft, MemberPage, Preview, Rejection, Segment, SegmentKey, Size
 from cdp.segments.parse import parse
 from cdp.segments.printer import write
+from cdp.vault.pseudonym import DISCLOSURE
 
 SAMPLE_MAX: Final = 10
 POLICY: Final = "policy"
@@ -145,7 +146,7 @@ def preview(house: House, where: str, purpose: str, *, actor: str) -> Previewed:
         catalogue = store.catalogue_of(tx, house.policy)
         condition = _checked(where, catalogue, purpose, now)
         compiled = _compiled(tx, condition, catalogue, purpose, now)
-        shown = store_members.preview(tx, compiled, catalogue, purpose, now)
+        shown = store_members.preview(tx, compiled, _disclosing(house, catalogue), purpose, now)
         sample = () if shown.size.shown is None else store_members.sample(tx, compiled, SAMPLE_MAX)
         fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
         audit_store.append(tx, fact, now)
@@ -159,8 +160,8 @@ def members(house: House, key: str, *, after: str | None, limit: int, actor: str
         segment = in_force(tx, key)
         catalogue = store.catalogue_of(tx, house.policy)
         purposes = _purposes(segment, catalogue)
-        page = store_members.members(tx, segment, purposes, catalogue, now, after=after, limit=limit)
-        size = store_members.size_of(tx, segment, purposes, catalogue, now)
+        size = store_members.size_of(tx, segment, purposes, _disclosing(house, catalogue), now)
+        page = store_members.members(tx, segment, purposes, size, now, after=after, limit=limit)
         fact = {"kind": "data.read", "actor": actor, "read": "members", "count": len(page.members)}
         audit_store.append(tx, fact | {"segment": key, "purpose": segment.purpose}, now)
     return page, size
@@ -195,6 +196,11 @@ def explain(
         audit_store.append(tx, fact, now)
         records = tuple(encode_id("con", each) for each in verdict.by)
         return Explained(segment, told, stands, verdict.reason.value, records)
+
+
+def _disclosing(house: House, catalogue: Catalogue) -> Catalogue:
+    """The catalogue with the key by which shown sizes are blurred."""
+    return replace(catalogue, disclosure_key=house.vault.digests(DISCLOSURE, "segment size", [b""])[0])
 
 
 def _save(

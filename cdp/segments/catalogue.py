@@ -31,10 +31,14 @@ class Definition:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The policy as the language sees it, beside the definitions of segments in force."""
+    """The policy as the language sees it, beside the definitions of segments in force.
+
+    `disclosure_key` decides, with the members, by how much a shown size is off.
+    """
 
     policy: Policy
     segments: Mapping[str, Definition] = field(default_factory=dict)
+    disclosure_key: bytes = field(default=b"", repr=False)
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -118,7 +118,7 @@ def members(
     tx: Transaction,
     segment: Segment,
     purposes: Sequence[str],
-    catalogue: Catalogue,
+    size: Size,
     now: datetime,
     *,
     after: str | None,
@@ -126,14 +126,12 @@ def members(
 ) -> MemberPage:
     """A page of members in order of reader pseudonym: those permitted at this instant, whatever is stored.
 
-    Withheld when there are fewer than the minimum.
+    Withheld where the size, of `size_of`, is not shown.
     """
+    if size.shown is None:
+        return MemberPage((), None, f"the segment has {size.text} members, so none is listed")
     limit = max(1, min(limit, LIMIT_MAX))
     standing = _standing(segment, purposes, now)
-    minimum = catalogue.minimum_size
-    enough = select(func.count()).select_from(standing.limit(minimum).subquery())
-    if tx.scalar(enough) < minimum:
-        return MemberPage((), None, f"the segment has fewer than {minimum} members, so none is listed")
     page = standing if after is None else standing.where(permitted.c.reader_pseudonym > after)
     rows = tx.all(page.order_by(permitted.c.reader_pseudonym).limit(limit + 1))
     found = tuple(Member(pseudonym, since) for pseudonym, since in rows[:limit])
@@ -183,7 +181,9 @@ def _explain(element: _Explain, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 def _shown(count: int, cell: int | None, catalogue: Catalogue) -> Size:
-    return disclose.size(count, cell, minimum=catalogue.minimum_size, round_to=catalogue.round_to)
+    return disclose.size(
+        count, cell, minimum=catalogue.minimum_size, round_to=catalogue.round_to, key=catalogue.disclosure_key
+    )
 
 
 def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, now: datetime) -> Mapping[str, Size]:

@@ -13,7 +13,7 @@ from cdp.segments.catalogue import Catalogue
 from cdp.segments.compile import Compiled, compile_segment, sql_text
 from cdp.segments.explain import purposes_of
 from cdp.segments.interpret import Happened, Permitted, Profile, members
-from cdp.segments.model import Draft, Segment, SegmentKey
+from cdp.segments.model import Draft, Segment, SegmentKey, Size
 from tests.policies import changed
 from tests.segments_world import NOW, ORDER, OTHER, PURPOSE, VIEW, World, load, meaning, policy
 
@@ -77,10 +77,14 @@ def refresh(
     return found.entered, found.exited
 
 
+SHOWN = Size(100, "100")
+"""A size that is large enough to list who is in."""
+
+
 def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
     catalogue = store.catalogue_of(tx, POLICY)
     purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
-    page = store_members.members(tx, segment, purposes, catalogue, now, after=None, limit=100)
+    page = store_members.members(tx, segment, purposes, SHOWN, now, after=None, limit=100)
     return [int(member.reader_pseudonym.removeprefix("reader-")) for member in page.members]
 
 
@@ -223,7 +227,8 @@ def test_pages_follow_each_other_without_gap_or_repeat(crowd: Database) -> None:
         seen: list[str] = []
         after: str | None = None
         for _ in range(10):
-            page = store_members.members(tx, segment, [PURPOSE], CATALOGUE, NOW, after=after, limit=4)
+            size = store_members.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
+            page = store_members.members(tx, segment, [PURPOSE], size, NOW, after=after, limit=4)
             seen += [member.reader_pseudonym for member in page.members]
             after = page.after
             if after is None:
@@ -236,10 +241,11 @@ def test_members_are_withheld_under_the_minimum(crowd: Database) -> None:
     with crowd.transaction() as tx:
         segment = save(tx, f'did("{ORDER}", within 2 days)')
         assert refresh(tx, segment)[0] == 1
-        page = store_members.members(tx, segment, [PURPOSE], CATALOGUE, NOW, after=None, limit=10)
+        size = store_members.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
+        assert size.text == "fewer than 3"
+        page = store_members.members(tx, segment, [PURPOSE], size, NOW, after=None, limit=10)
         assert page.members == ()
         assert page.withheld == "the segment has fewer than 3 members, so none is listed"
-        assert store_members.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW).text == "fewer than 3"
 
 
 def test_an_erased_person_leaves_no_row(crowd: Database) -> None:

@@ -69,6 +69,12 @@ def test_a_growing_group_does_not_begin_to_show_at_the_minimum() -> None:
     assert len(begins) >= 4
 
 
+def test_who_knows_the_members_but_not_the_key_cannot_take_the_noise_away() -> None:
+    drawn = [(noise(cell, 10, b"one"), noise(cell, 10, b"other")) for cell in range(400)]
+    assert [one for one, _ in drawn] == [noise(cell, 10, b"one") for cell in range(400)]
+    assert sum(one == other for one, other in drawn) < 60
+
+
 def test_noise_has_no_favorite() -> None:
     drawn = [noise(cell * 7_919, 10) for cell in range(4000)]
     assert set(drawn) == set(range(-10, 11))
