@@ -315,11 +315,12 @@ def _held(office: Office) -> dict[str, Any]:
 def test_an_erasure_takes_as_many_statements_for_many_rows_as_for_few(office: Office) -> None:
     office.town.send(ADA, *[order("ada") for _ in range(3)])
     office.town.send(BOB, *[order("bob") for _ in range(60)], *[track(userId="bob") for _ in range(60)])
+    office.town.send(order("first"))
     sent = []
-    for name in ("ada", "bob"):
+    for name in ("first", "ada", "bob"):  # the first one makes the replay file
         request = office.ask("erasure", ("user_id", name))
         before = office.desk.database.statements
         erase(office.desk, request.request_id, office.town.clock.now())
         sent.append(office.desk.database.statements - before)
-    assert sent[0] == sent[1]
+    assert sent[1] == sent[2]
     assert office.town.one("SELECT count(*) FROM behavior.event") == 0
