@@ -265,8 +265,7 @@ class BatchJudge:
         proposed = [
             (identifier, act)
             for act in work.signals.acts
-            for identifier in work.members
-            if act.applies_to(world.types[identifier])
+            for identifier in act.among([(each, world.types[each]) for each in work.members])
         ]
         drafts = (
             self.ledger.draft(act, identifier, said, self.plan.policy.purposes[act.purpose])

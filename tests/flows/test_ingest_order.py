@@ -68,3 +68,22 @@ def test_the_message_that_brings_a_yes_is_kept_for_what_it_permits(
     assert town.send(body, source=WEB)[0].state is State.STORED
     assert town.one("SELECT string_agg(purpose, ' ') FROM consent.permitted") == purpose
     assert town.one("SELECT count(*) FROM consent.refused") == 3
+
+
+def test_a_browser_grants_for_its_own_device_alone(database: Database, tmp_path: Path) -> None:
+    """Anybody may send with a public write key, and name somebody else's device beside the own."""
+    town = settle(database, shipped(), tmp_path)
+    context = {
+        "consent": {"categoryPreferences": {"analytics": True, "advertising": False}},
+        "externalIds": [{"id": "somebodys-phone", "type": "ios.id", "collection": "users", "encoding": "none"}],
+    }
+    assert town.send(view(anonymousId="a1", context=context), source=WEB)[0].state is State.STORED
+    with town.house.database.transaction(read_only=True) as tx:
+        said = tx.bulk(
+            "SELECT type, act, purpose FROM consent.record JOIN identity.identifier USING (identifier_id) ORDER BY 1, 2"
+        )
+    assert said == [
+        ("anonymous_id", "grant", "analytics"),
+        ("anonymous_id", "refuse", "advertising"),
+        ("ios.id", "refuse", "advertising"),
+    ]

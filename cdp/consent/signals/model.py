@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,8 +20,8 @@ MALFORMED: Final = "malformed"
 class ProposedAct:
     """One act that a signal stands for.
 
-    `identifier_types` are the types of the message's identifiers that it applies to, None means all of
-    them. `rule` says by which part of the policy the signal became this act. `signal_hash` is the
+    `identifier_types` are the types of the one identifier of the message that it applies to, None means all
+    identifiers. `rule` says by which part of the policy the signal became this act. `signal_hash` is the
     SHA-256 of the raw signal.
     """
 
@@ -33,9 +33,14 @@ class ProposedAct:
     signal_hash: bytes
     rule: str
 
-    def applies_to(self, identifier_type: str) -> bool:
-        """Whether it is about identifiers of this type."""
-        return self.identifier_types is None or identifier_type in self.identifier_types
+    def among(self, members: Sequence[tuple[int, str]]) -> list[int]:
+        """Those of a message's identifiers, given with their types and strongest first, that it is about.
+
+        Where it is for some types alone it is about one: a device speaks for itself, whatever else its message names.
+        """
+        if self.identifier_types is None:
+            return [identifier for identifier, _ in members]
+        return [identifier for identifier, type_ in members if type_ in self.identifier_types][:1]
 
 
 @dataclass(frozen=True, slots=True)
