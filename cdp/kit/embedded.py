@@ -64,6 +64,8 @@ class EmbeddedPostgres:
         self._socket: Path | None = None
         self._programs: Path | None = None
         self._is_stopping = threading.Event()
+        self._swapping = threading.Lock()
+        self._keeper: threading.Thread | None = None
         self._owner_pid = 0
 
     def __enter__(self) -> Self:
@@ -118,7 +120,8 @@ class EmbeddedPostgres:
             raise
         atexit.register(self.stop)
         _turn_sigterm_into_exit()
-        threading.Thread(target=self._keep_running, name="embedded-postgres", daemon=True).start()
+        self._keeper = threading.Thread(target=self._keep_running, name="embedded-postgres", daemon=True)
+        self._keeper.start()
         return self.url
 
     def attach(self) -> str | None:
@@ -134,9 +137,12 @@ class EmbeddedPostgres:
         """Stop cleanly: open transactions roll back, what was committed is on disk."""
         if self._child is None or self._owner_pid != os.getpid():
             return
-        self._is_stopping.set()
-        child, self._child = self._child, None
+        with self._swapping:
+            self._is_stopping.set()
+            child, self._child = self._child, None
         _end(child)
+        if self._keeper is not None:  # it may just be bringing the server back, and ends what it started
+            self._keeper.join()
         if self._place is not None:
             drop_socket_folder(self._place)
         if self._lock is not None:
@@ -179,10 +185,12 @@ class EmbeddedPostgres:
             except (Fault, OSError):
                 pause = min(pause * 2, 30.0)
                 continue
-            if self._is_stopping.is_set():
-                _end(restarted)
-                return
-            self._child, pause = restarted, 1.0
+            with self._swapping:
+                if not self._is_stopping.is_set():
+                    self._child, pause = restarted, 1.0
+                    continue
+            _end(restarted)
+            return
 
 
 class _Status:

@@ -68,7 +68,8 @@ def make_home(home: Path) -> Path:
     """
     home = home.absolute()
     try:
-        home.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(home, 0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
         raise Fault(
             "home_not_usable",
@@ -85,6 +86,18 @@ def make_home(home: Path) -> Path:
             status=500,
         )
     return home
+
+
+def make_folder(folder: Path, mode: int) -> bool:
+    """Make a folder of exactly this mode, whatever the umask takes away; False, changing nothing, where there is one."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    folder.chmod(mode)
+    return True
 
 
 def find_place(home: Path) -> Place | None:
@@ -115,8 +128,7 @@ def make_place(home: Path) -> Place:
 
 def _make_base(base: Path, account: Account) -> bool:
     """Make a folder the account can pass through; False, leaving nothing, when it cannot be reached."""
-    is_new = not base.exists()
-    base.mkdir(mode=0o711, exist_ok=True)
+    is_new = make_folder(base, 0o711)
     probe = Path(tempfile.mkdtemp(prefix=".probe-", dir=base))
     try:
         account.give(probe)
@@ -133,7 +145,7 @@ def _place_elsewhere(home: Path, account: Account) -> Place:
     if not pointer.exists():
         _warn_of_orphans(home)
         base = make_state_folder() / f"server-{random_bytes(8).hex()}"
-        base.mkdir(mode=0o711)
+        make_folder(base, 0o711)
         write_private(base / "home", str(home).encode())
         try:
             with pointer.open("x") as file:

@@ -194,6 +194,7 @@ def _copied_programs(wheel: Path, version: Version) -> Path:
         libraries = wheel.with_name(_WHEEL + ".libs")
         if libraries.exists():
             shutil.copytree(libraries, parts / libraries.name)
+        _let_all_read(parts)
         try:
             parts.rename(target)
         except OSError:
@@ -203,9 +204,19 @@ def _copied_programs(wheel: Path, version: Version) -> Path:
     return target / _WHEEL / folder
 
 
+def _let_all_read(folder: Path) -> None:
+    """Programs of a release are no secret, also where a strict umask installed them for one user only."""
+    for each in folder.rglob("*"):
+        if not each.is_symlink():
+            mode = each.stat().st_mode
+            each.chmod(0o755 if each.is_dir() or mode & 0o100 else 0o644)
+
+
 def make_state_folder() -> Path:
     """The machine-wide folder for what root's server may not keep in a private home."""
-    STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if not STATE.exists():
+        STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        STATE.chmod(0o711)
     status = STATE.lstat()
     if status.st_uid != 0 or status.st_mode & 0o022 or not STATE.is_dir() or STATE.is_symlink():
         raise Fault(

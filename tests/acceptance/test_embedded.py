@@ -282,7 +282,8 @@ def test_a_long_home_gets_a_private_socket_elsewhere_that_goes_with_the_server(h
     if os.geteuid() == 0:
         for folder in (*reversed(deep.parents), deep):
             if home in (folder, *folder.parents):
-                folder.mkdir(mode=0o711, exist_ok=True)
+                folder.mkdir(exist_ok=True)
+                folder.chmod(0o711)
     with quick(deep) as server:
         socket = Path(str(ask(server.admin_url, "SHOW unix_socket_directories")))
         assert deep not in socket.parents
@@ -339,6 +340,16 @@ if os.geteuid() == 0:
         with pytest.raises(Fault) as raised:
             EmbeddedPostgres(home).start()
         assert raised.value.code == "database_lost"
+
+    def test_a_strict_umask_does_not_keep_the_servers_account_out(home: Path) -> None:
+        before = os.umask(0o077)
+        try:
+            with quick(home / "new"):
+                place = find_place(home / "new")
+                assert place is not None
+                assert home in place.base.parents
+        finally:
+            os.umask(before)
 
     def test_another_user_cannot_use_the_socket(home: Path) -> None:
         with quick(home) as server:

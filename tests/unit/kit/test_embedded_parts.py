@@ -46,7 +46,8 @@ def test_a_new_home_is_closed_to_the_eyes_of_others(tmp_path: Path) -> None:
 
 
 def test_a_home_that_was_there_keeps_its_permissions(tmp_path: Path) -> None:
-    (tmp_path / "home").mkdir(mode=0o750)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home").chmod(0o750)
     make_home(tmp_path / "home")
     assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o750
 
