@@ -3,20 +3,16 @@
     python -m benchmarks.resolve                     # some minutes
     python -m benchmarks.resolve --full              # one million edges
 
-The share of resolution is what a profiler gives to finding, deciding and writing who is who. The link table is imported into a
-durable PostgreSQL: values are hashed and sealed, every row is recorded, people get verdicts. scipy's connected components start
-from numbered edges in memory and write nothing, so the ratio says what naming, keeping and deciding cost, not what graphs cost.
+The share of resolution is what a profiler gives to finding, deciding and writing who is who. The link table is taken from texts
+in memory into an empty, durable PostgreSQL: identifiers are normalized, hashed and sealed under keys of their own, every row is
+recorded with its evidence, people get profiles and verdicts. scipy writes nothing; it is measured from numbers in arrays, from
+numbered pairs, and from the same texts.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
-from random import Random
 
-import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-
+from benchmarks._links import Import, beside_ingest, compared, draw, rows_of
 from benchmarks._phases import phases
 from benchmarks._shop import Shop, understood
 from benchmarks._stage import PERMIT_ALL, Stage, Stopwatch, backend_pid, machine, median, stage, table
@@ -24,7 +20,6 @@ from cdp.access.model import Source, SourceKind, State
 from cdp.flows.access import create_source
 from cdp.flows.house import House, open_house
 from cdp.flows.ingest import Ingest
-from cdp.flows.link_table import Row, import_links
 from cdp.flows.opening import KEYS
 from cdp.flows.unmerge import unmerge
 from cdp.identity.model import Identifier
@@ -34,7 +29,6 @@ from cdp.policy.load import load_policy
 
 _BATCHES = (100, 1_000, 10_000)
 _PARTS = ("find identifiers", "resolve and judge", "write: map", "write: evidence")
-_GOAL = 10
 
 
 def main() -> None:
@@ -46,10 +40,17 @@ def main() -> None:
         print(_batches(house, source, given.messages, given.rounds, given.seed), end="\n\n")
         print(_unmerges(house, source, given.people, given.events), end="\n\n")
         database.close()
+    drawn = draw(1_000_000 if given.full else given.edges, given.seed)
+    imports = []
+    for _ in range(given.rounds):
+        with stage() as place:
+            database = Database(place.url)
+            imports.append(Import(*_opened(place, database), rows_of(drawn)))
+            database.close()
+    print(compared(imports, drawn), end="\n\n")
     with stage() as place:
         database = Database(place.url)
-        house, source = _opened(place, database)
-        print(_links(house, source, 1_000_000 if given.full else given.edges, given.seed))
+        print(beside_ingest(*_opened(place, database), rows_of(draw(min(len(drawn), 200_000), given.seed))))
         database.close()
 
 
@@ -115,48 +116,6 @@ def _unmerges(house: House, source: Source, people: int, events: int) -> str:
         for told, spent in (("unmerge --dry-run", rehearsed), ("unmerge", done))
     ]
     return f"{people} people of {events:,} events each\n\n{table(('', 'median ms', 'worst ms'), rows)}"
-
-
-def _links(house: House, source: Source, count: int, seed: int) -> str:
-    """People with up to five devices each, no rule in the way."""
-    random = Random(seed)
-    drawn = [(random.randrange(count // 2), random.randrange(5)) for _ in range(count)]
-    rows: list[Row] = [("user_id", f"u{one}", "anonymous_id", f"a{one}-{other}") for one, other in drawn]
-    spent: dict[str, float] = {}
-    watch = Stopwatch(backend_pid(house.database))
-    last = time.perf_counter()
-
-    def tell(what: str, _done: int, _whole: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        spent[what] = spent.get(what, 0.0) + now - last
-        last = now
-
-    linked = import_links(house, source, rows, progress=tell)
-    tell("commit", 1, 1)
-    ours = watch.read()
-    begun = time.perf_counter()
-    groups = _scipy(drawn, count)
-    theirs = time.perf_counter() - begun
-    assert groups == linked.profiles
-    parts = [(what, f"{seconds:.1f}", f"{seconds / ours.wall:.0%}") for what, seconds in spent.items()]
-    told = (
-        f"{count:,} edges, {linked.identifiers:,} identifiers, {linked.profiles:,} people: {ours.wall:.1f} s on the wall, "
-        f"{ours.here:.1f} s of a processor here and {ours.database:.1f} s in the database. scipy's connected components of the "
-        f"same edges: {theirs:.2f} s. Ratio {ours.wall / theirs:,.0f} on the wall (goal {_GOAL})."
-    )
-    return f"{told}\n\n{table(('part', 'seconds', 'share'), parts)}"
-
-
-def _scipy(drawn: Sequence[tuple[int, int]], count: int) -> int:
-    """How many components with an edge there are."""
-    pairs = np.array(drawn)
-    people = pairs[:, 0]
-    devices = count // 2 + people * 5 + pairs[:, 1]
-    size = count // 2 * 6
-    graph = coo_matrix((np.ones(len(pairs), dtype=np.int8), (people, devices)), shape=(size, size))
-    _, labels = connected_components(graph, directed=False)
-    return len(np.unique(labels[people]))
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from cdp.kit.db import Transaction
 class SharedRow(NamedTuple):
     """A shared identifier; `people` are the profiles seen with it, its own one not counted.
 
-    `since` is the instant at which a message proved it, None where a replay or a link table did.
+    `since` is the instant at which a message or a link table proved it, None where a replay did.
     """
 
     identifier_id: int
@@ -101,7 +101,7 @@ def quarantined(tx: Transaction, limit: int) -> list[QuarantinedRow]:
 
 
 def reached(tx: Transaction, profile_ids: Collection[int]) -> list[Reached]:
-    """The bounds that messages met at these profiles."""
+    """The bounds that messages and link tables met at these profiles."""
     rows = tx.bulk(
         """
         SELECT profile_id, rule, count(*)::int, min(at)

@@ -1,0 +1,183 @@
+"""A link table beside scipy: what it takes to number the identifiers, and what naming, keeping and deciding cost on top."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from random import Random
+from threading import Event, Thread
+from typing import Any, Final
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from benchmarks._shop import Shop, understood
+from benchmarks._stage import Stopwatch, median, table
+from cdp.access.model import Source, State
+from cdp.flows.house import House
+from cdp.flows.ingest import Ingest
+from cdp.flows.link_table import PART_ROWS, Linked, Row, import_links
+
+Pair = tuple[int, int]
+Work = Callable[[Sequence[Pair]], Callable[[], int]]
+"""Gets ready with what memory holds beforehand, and gives what is measured; that tells the number of people."""
+
+_MUST: Final = 30
+_GOAL: Final = 10
+_MESSAGE_EVERY: Final = 0.05
+_KEPT: Final = (
+    "identity.identifier",
+    "vault.subject_key",
+    "identity.edge",
+    "identity.evidence",
+    "identity.profile",
+    "identity.link",
+    "consent.permitted",
+)
+
+
+def draw(count: int, seed: int) -> list[Pair]:
+    """People with up to five devices each, no rule in the way; some pairs come again."""
+    random = Random(seed)
+    return [(random.randrange(count // 2), random.randrange(5)) for _ in range(count)]
+
+
+def rows_of(drawn: Sequence[Pair]) -> list[Row]:
+    """The pairs as a file has them: two texts."""
+    return [("user_id", f"u{one}", "anonymous_id", f"a{one}-{other}") for one, other in drawn]
+
+
+class Import:
+    """One import into an empty store: where its time went, and how long the longest part kept others out."""
+
+    def __init__(self, house: House, source: Source, rows: Sequence[Row]) -> None:
+        watches = _watches(house)
+        self.phases: dict[str, float] = {}
+        self.longest_part = 0.0
+        self._last = time.perf_counter()
+        self.linked: Linked = import_links(house, source, rows, progress=self._tell)
+        spent = [each.read() for each in watches]
+        self.wall, self.here = spent[0].wall, spent[0].here
+        self.database = sum(each.database for each in spent)
+        with house.database.transaction(read_only=True) as tx:
+            self.kept = sum(tx.bulk(f"SELECT count(*) FROM {name}")[0][0] for name in _KEPT)  # type: ignore[arg-type]
+
+    def _tell(self, what: str, _done: int, _whole: int) -> None:
+        now = time.perf_counter()
+        spent = now - self._last
+        self._last = now
+        if what == "linking":
+            self.longest_part = max(self.longest_part, spent)
+        self.phases[what] = self.phases.get(what, 0.0) + spent
+
+
+def _watches(house: House) -> list[Stopwatch]:
+    """Of both connections that an import uses: one writes, the other looks ahead."""
+    with ExitStack() as stack:
+        opened = [stack.enter_context(house.database.transaction()) for _ in range(2)]
+        pids = [tx.raw.info.backend_pid for tx in opened]
+    return [Stopwatch(pid) for pid in pids]
+
+
+def compared(runs: Sequence[Import], drawn: Sequence[Pair]) -> str:
+    """What the imports came to, beside scipy from three starting points, in medians."""
+    first = runs[0].linked
+    wall = median([each.wall for each in runs])
+    processor = median([each.here + each.database for each in runs])
+    rounds = max(3, len(runs))
+    baselines = [
+        ("the graph alone: numbers in arrays, in memory", _median_of(_from_arrays, drawn, rounds, first.profiles)),
+        ("numbered pairs in memory", _median_of(_from_pairs, drawn, rounds, first.profiles)),
+        ("the same rows: identifiers are numbered first", _median_of(_from_rows, drawn, rounds, first.profiles)),
+    ]
+    told = (
+        f"{len(drawn):,} rows, {sum(first.states.values()):,} accounted, {first.identifiers:,} identifiers, "
+        f"{first.profiles:,} people; {runs[0].kept:,} table rows durable in PostgreSQL. Median of {len(runs)}: {wall:.1f} s on the "
+        f"wall, {median([each.here for each in runs]):.1f} s of a processor here and "
+        f"{median([each.database for each in runs]):.1f} s in the database. The longest of the parts of {PART_ROWS:,} rows, "
+        f"for which others waited, took {max(each.longest_part for each in runs):.1f} s."
+    )
+    heads = ("scipy's connected components from", "seconds", "wall ÷ it", "processor ÷ it", "must", "goal")
+    rows = [
+        (name, f"{spent:.2f}", f"{wall / spent:,.0f}", f"{processor / spent:,.0f}", str(_MUST), str(_GOAL))
+        for name, spent in baselines
+    ]
+    parts = [
+        (what, f"{median([each.phases[what] for each in runs]):.1f}", f"{runs[0].phases[what] / runs[0].wall:.0%}")
+        for what in runs[0].phases
+    ]
+    return f"{told}\n\n{table(heads, rows)}\n\n{table(('part', 'seconds', 'share'), parts)}"
+
+
+def beside_ingest(house: House, source: Source, rows: Sequence[Row]) -> str:
+    """How long single messages wait while a table is taken."""
+    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    is_over = Event()
+    waits: list[float] = []
+
+    def send() -> None:
+        for call in iter(lambda: next(calls), None):
+            begun = time.perf_counter()
+            (outcome,) = ingest.take(understood([call], source))
+            assert outcome.state is State.STORED
+            waits.append((time.perf_counter() - begun) * 1e3)
+            if is_over.wait(_MESSAGE_EVERY):
+                break
+
+    calls = iter(Shop(500, seed=7).calls(100_000))
+    sender = Thread(target=send)
+    sender.start()
+    try:
+        import_links(house, source, rows)
+    finally:
+        is_over.set()
+        sender.join()
+    waits.sort()
+    return (
+        f"While {len(rows):,} rows were taken, {len(waits):,} single messages were stored one after another: half of them "
+        f"within {median(waits):.0f} ms, all within {waits[-1]:,.0f} ms."
+    )
+
+
+def _median_of(work: Work, drawn: Sequence[Pair], rounds: int, people: int) -> float:
+    run = work(drawn)
+    spent = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        found = run()
+        spent.append(time.perf_counter() - begun)
+        assert found == people
+    return median(spent)
+
+
+def _from_arrays(drawn: Sequence[Pair]) -> Callable[[], int]:
+    pairs = np.array(drawn)
+    count = len(drawn)
+    people, devices = pairs[:, 0], count // 2 + pairs[:, 0] * 5 + pairs[:, 1]
+    return lambda: _components(people, devices, count // 2 * 6)
+
+
+def _from_pairs(drawn: Sequence[Pair]) -> Callable[[], int]:
+    def run() -> int:
+        return _from_arrays(drawn)()
+
+    return run
+
+
+def _from_rows(drawn: Sequence[Pair]) -> Callable[[], int]:
+    rows = rows_of(drawn)
+
+    def run() -> int:
+        numbers: dict[tuple[str, object], int] = {}
+        ones = [numbers.setdefault(row[:2], len(numbers)) for row in rows]
+        others = [numbers.setdefault(row[2:], len(numbers)) for row in rows]
+        return _components(np.array(ones), np.array(others), len(numbers))
+
+    return run
+
+
+def _components(ones: "np.ndarray[Any, Any]", others: "np.ndarray[Any, Any]", size: int) -> int:
+    """How many components with an edge there are."""
+    graph = coo_matrix((np.ones(len(ones), dtype=np.int8), (ones, others)), shape=(size, size))
+    _, labels = connected_components(graph, directed=False)
+    return len(np.unique(labels[ones]))
