@@ -44,7 +44,11 @@ class _Sorter:
                 self.unknown += 1
                 if seals_unknown:
                     unplanned[name] = value
-            elif value is not None and not rule.is_dropped:
+            elif value is None or rule.is_dropped:
+                continue
+            elif rule.convert is None:
+                sealed[name] = cut_query(value) if rule.without_query else value
+            else:
                 self._keep(name, name, value, rule, plain, sealed)
         return sealed, unplanned
 
@@ -67,8 +71,10 @@ class _Sorter:
             elif rule is None:
                 rule = _inherited(rules.get(""))
             if type(rule) is Rule:
-                if not rule.is_dropped:
+                if rule.convert is not None:
                     self._keep(path + name, name, value, rule, self.plain, sealed)
+                elif not rule.is_dropped:
+                    sealed[name] = cut_query(value) if rule.without_query else value
                 continue
             self.unknown += 1
             if seals_unknown:
@@ -96,7 +102,9 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
         return Classified(None, event.retention_class, event.category, {}, {}, is_dropped=True)
     sorter = _Sorter()
     sealed: dict[str, Any] = {"message_id": body.get("messageId")}
-    sealed |= {key: body[key] for key in _GIVEN_TIMES if body.get(key) is not None}
+    for key in _GIVEN_TIMES:
+        if body.get(key) is not None:
+            sealed[key] = body[key]
     if event.name is None:
         sealed["type"] = kind
         sealed["event"] = name

@@ -10,6 +10,7 @@ from cdp.kit.clock import parse_instant
 from cdp.policy.model import Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
 from cdp.policy.patterns import compiled
 
+_TERMS_REMEMBERED: Final = 10_000
 _NUMBER_MAX: Final = 2**53
 _NUMBER_MIN: Final = 2.0**-53
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -145,7 +146,20 @@ def _term_of(vocabulary: Vocabulary) -> Convert:
         terms = {value: Term(key, value) for value in vocabulary.values}
         return lambda value: terms.get(value) if type(value) is str else None
     match, longest = compiled(vocabulary.pattern).fullmatch, vocabulary.max_length
-    return lambda value: Term(key, value) if type(value) is str and len(value) <= longest and match(value) else None
+    known: dict[str, Term] = {}
+
+    def term_of(value: Any) -> Term | None:
+        """Only what the vocabulary takes is remembered: anything else may tell something about a person."""
+        if type(value) is not str or len(value) > longest:
+            return None
+        found = known.get(value)
+        if found is None and match(value):
+            if len(known) >= _TERMS_REMEMBERED:
+                known.clear()
+            found = known[value] = Term(key, value)
+        return found
+
+    return term_of
 
 
 def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:

@@ -62,17 +62,26 @@ def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventI
 
 def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventId]:
     """Remember stored messages; returns the ids that were new, so that of two at once only one counts."""
-    found = tx.bulk(
-        "INSERT INTO behavior.duplicate (event_id, body_digest, keep_until) "
-        "SELECT * FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[], %(until)s::date[]) "
-        "ON CONFLICT DO NOTHING RETURNING event_id",
+    known = tx.bulk(
+        """
+        WITH given AS (
+            SELECT * FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[], %(until)s::date[])
+                AS g (event_id, body_digest, keep_until)
+        ), kept AS (
+            INSERT INTO behavior.duplicate (event_id, body_digest, keep_until)
+            SELECT * FROM given
+            ON CONFLICT DO NOTHING
+            RETURNING event_id
+        )
+        SELECT event_id FROM given WHERE event_id NOT IN (SELECT event_id FROM kept)
+        """,
         {
             "ids": arrays.uuids([row.event_id for row in rows]),
             "digests": arrays.blobs([row.body_digest for row in rows]),
             "until": arrays.days([row.keep_until for row in rows]),
         },
     )
-    return {row[0] for row in found}
+    return {row.event_id for row in rows}.difference(EventId(row[0]) for row in known)
 
 
 def append(tx: Transaction, entries: Sequence[Entry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
@@ -83,7 +92,9 @@ def append(tx: Transaction, entries: Sequence[Entry], terms: Terms, plan: TraitP
     if not entries:
         return
     append_events(tx, entries, terms.ids)
-    merge_traits(tx, _stated(entries), terms.ids)
+    stated = _stated(entries)
+    if stated:
+        merge_traits(tx, stated, terms.ids)
     occurred = [_occurred(entry) for entry in entries if entry.classified.name in plan.by_event]
     if occurred:
         merge_buckets(tx, fold(occurred, plan, current_landmarks(tx, plan, now)), terms.ids)

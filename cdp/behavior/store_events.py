@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from psycopg.types.json import Jsonb
 
 from cdp.behavior.model import EVENT_NAMES, NO_NAME, Entry, EventId, Plain, StoredEvent, Term
 from cdp.behavior.store_terms import texts_of
+from cdp.kit.copying import Field, bigints, copy_pieces, instants, integers, octets, pack_rows
 from cdp.kit.db import Transaction
 
 __all__ = ["Cleared", "append_events", "clear_bits", "events_of", "plain_json", "revived", "texts_of", "uncovered"]
@@ -25,7 +25,7 @@ _COLUMNS: Final = (
     "plain",
     "sealed",
 )
-_TYPES: Final = ("int8", "timestamptz", "uuid", "text", "timestamptz", "int4", "int4", "int8", "jsonb", "bytea")
+_ENTRIES_AT_ONCE: Final = 256
 _encode = msgspec.json.Encoder().encode
 
 
@@ -37,35 +37,47 @@ class Cleared(NamedTuple):
 
 
 def append_events(tx: Transaction, entries: Sequence[Entry], ids: Mapping[Term, int]) -> None:
-    """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it."""
+    """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it.
+
+    Entries are packed while the server stores those before them.
+    """
     names: dict[str | None, int] = {None: NO_NAME}
     for entry in entries:
         name = entry.classified.name
         if name is not None and name not in names:
             names[name] = ids[Term(EVENT_NAMES, name)]
-    rows = [
+    copy_pieces(
+        tx,
+        "behavior.event",
+        _COLUMNS,
         (
-            entry.anchor_id,
-            entry.occurred_at,
-            entry.event_id,
-            entry.classified.retention_class,
-            entry.received_at,
-            entry.source_id,
-            names[entry.classified.name],
-            entry.bits,
-            plain_json(entry.classified.plain, ids),
-            entry.sealed,
-        )
-        for entry in entries
+            pack_rows(len(some), _fields(some, names, ids))
+            for some in (entries[at : at + _ENTRIES_AT_ONCE] for at in range(0, len(entries), _ENTRIES_AT_ONCE))
+        ),
+    )
+
+
+def _fields(entries: Sequence[Entry], names: Mapping[str | None, int], ids: Mapping[Term, int]) -> list[Field]:
+    """The columns of these entries, in the order of `_COLUMNS`."""
+    return [
+        bigints([entry.anchor_id for entry in entries]),
+        instants([entry.occurred_at for entry in entries]),
+        octets([entry.event_id.bytes for entry in entries], 16),
+        octets([entry.classified.retention_class.encode() for entry in entries]),
+        instants([entry.received_at for entry in entries]),
+        integers([entry.source_id for entry in entries]),
+        integers([names[entry.classified.name] for entry in entries]),
+        bigints([entry.bits for entry in entries]),
+        octets([plain_json(entry.classified.plain, ids) for entry in entries]),
+        octets([entry.sealed for entry in entries]),
     ]
-    tx.copy("behavior.event", _COLUMNS, _TYPES, rows)
 
 
-def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> Jsonb | None:
-    """The stored form of plain values: terms by their ids; None for nothing."""
+def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> bytes | None:
+    """The binary form of a jsonb of plain values: terms by their ids; None for nothing."""
     if not plain:
         return None
-    return Jsonb({name: ids[value] if type(value) is Term else value for name, value in plain.items()}, _encode)
+    return b"\x01" + _encode({name: ids[value] if type(value) is Term else value for name, value in plain.items()})
 
 
 def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> Cleared:

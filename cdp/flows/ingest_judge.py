@@ -96,6 +96,10 @@ class BatchJudge:
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
+        if work.familiar is not None and proposal is None and not (born in self.people or step.sequence in self.barred):
+            standing = self.known.standing.get(born)
+            if standing is not None:
+                return self._judge_familiar(work, standing)
         acts = self._new_acts(world, work)
         earlier = self.stored.get(work.event_id)
         if earlier is not None and work.settled is None:
@@ -129,6 +133,23 @@ class BatchJudge:
             parts = (born, *(proposal.absorbed if proposal is not None else ()))
             joining = set(proposal.joining) - world.shared if proposal is not None else set()
             self._spread(world, [each for each in acts if each.identifier_id not in joining], beside=parts)
+        return True
+
+    def _judge_familiar(self, work: Work, standing: Verdicts) -> bool:
+        """The same for somebody recognized whom nothing in this batch touched: by the verdicts that stand."""
+        if work.settled is not None:
+            return False
+        earlier = self.stored.get(work.event_id)
+        if earlier is not None:
+            work.outcome = _DUPLICATE
+            work.is_other_body = earlier != work.message.body_digest
+            return False
+        work.bits, reason = self._bits(work, standing)
+        if not work.bits:
+            work.outcome = Outcome(State.NOT_PERMITTED, reason)
+            return False
+        work.outcome = _STORED
+        self.stored[work.event_id] = work.message.body_digest
         return True
 
     def verdicts_of(self, world: World, born: int) -> Verdicts:

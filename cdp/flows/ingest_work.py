@@ -98,6 +98,7 @@ class Plan:
     events: PlanRules
     signals: SignalMap
     fingerprint: bytes
+    keep_for_days: Mapping[str, int]
     covering: dict[tuple[str | None, str, bool], tuple[Purpose, ...]] = field(default_factory=dict)
 
     def purposes_for(self, classified: Classified, *, is_server: bool) -> tuple[Purpose, ...]:
@@ -124,6 +125,7 @@ def lay_out(policy: Policy) -> Plan:
         events=compile_plan(policy.events),
         signals=signal_map_of(policy),
         fingerprint=bytes.fromhex(policy.fingerprint),
+        keep_for_days={key: each.keep_for_days for key, each in policy.retention.classes.items()},
     )
 
 
@@ -160,8 +162,7 @@ def _settled(plan: Plan, work: Work, now: datetime) -> Outcome | None:
         return Outcome(State.BLOCKED, "blocked_value") if is_blocked else Outcome(State.INVALID, "no_identifier")
     if work.classified.is_dropped:
         return Outcome(State.INVALID, "event_not_planned")
-    keep_for_days = plan.policy.retention.classes[work.classified.retention_class].keep_for_days
-    if is_expired(work.message.occurred_at, keep_for_days, now):
+    if is_expired(work.message.occurred_at, plan.keep_for_days[work.classified.retention_class], now):
         return Outcome(State.INVALID, "expired")
     return None
 

@@ -144,19 +144,15 @@ class _Node:
 
     def __init__(self) -> None:
         self.leaves: list[tuple[int, _Type, Promotion]] = []
-        self.below: list[tuple[str, _Node]] = []
+        self.below: dict[str, _Node] = {}
 
     def at(self, name: str) -> "_Node":
         """The part of this name, made where it is missing."""
-        found = next((node for known, node in self.below if known == name), None)
-        if found is None:
-            found = _Node()
-            self.below.append((name, found))
-        return found
+        return self.below.setdefault(name, _Node())
 
     def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], reached: list[_Found]) -> None:
         """Add everything that stands in a promoted place of this part."""
-        for name, node in self.below:
+        for name, node in self.below.items():
             value = part.get(name)
             if value is None:
                 continue

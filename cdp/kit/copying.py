@@ -1,7 +1,7 @@
 """Rows for binary COPY, packed by hand: several times faster than handing them over value by value.
 
 A field is one column of all rows. Rows are packed at once and sent in one piece, so they should be some ten thousand
-at a time, not millions. No value may be NULL: leave such a column out.
+at a time, not millions. Only octets may be NULL (None); leave other columns out where nothing is known.
 """
 
 import struct
@@ -15,6 +15,7 @@ from cdp.kit.db import Transaction
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
+_NULL: Final = -1
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(2000, 1, 1).toordinal()
 _BLOCK_ROWS: Final = 512
@@ -50,8 +51,7 @@ def always_smallint(value: int) -> Field:
 
 def always_instant(value: datetime) -> Field:
     """A timestamptz column that is the same in every row; `value` is aware."""
-    delta = value - _EPOCH
-    return bigints(repeat((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds))
+    return bigints(repeat(_micros(value)))
 
 
 def always_day(value: date) -> Field:
@@ -69,15 +69,25 @@ def always_octets(value: bytes) -> Field:
     return octets(repeat(value), len(value))
 
 
-def octets(values: Iterable[bytes], size: int | None = None) -> Field:
-    """A text or bytea column; `size` where all values have it, which is faster."""
+def instants(values: Iterable[datetime]) -> Field:
+    """A timestamptz column of aware datetimes."""
+    return bigints(map(_micros, values))
+
+
+def octets(values: Iterable[bytes | None], size: int | None = None) -> Field:
+    """A column of bytes as they are, such as text, bytea or uuid; `size` where all values have it, which is faster."""
     return Field(f"{size}s", size, values)
 
 
 def copy_packed(tx: Transaction, table: str, columns: Sequence[str], count: int, fields: Sequence[Field]) -> None:
     """Append `count` rows with one binary COPY, none when there are none; `table` is `schema.name`."""
     if count:
-        tx.copy_bytes(table, columns, _SIGNATURE + pack_rows(count, fields) + _END)
+        tx.copy_bytes(table, columns, (_SIGNATURE + pack_rows(count, fields) + _END,))
+
+
+def copy_pieces(tx: Transaction, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
+    """Append rows of `pack_rows` with one binary COPY; each piece is made while the server takes the one before."""
+    tx.copy_bytes(table, columns, chain((_SIGNATURE,), pieces, (_END,)))
 
 
 def pack_rows(count: int, fields: Sequence[Field]) -> bytes:
@@ -88,15 +98,21 @@ def pack_rows(count: int, fields: Sequence[Field]) -> bytes:
         if field.size is not None:
             runs[-1].append(field)
             continue
-        values = cast("list[bytes]", list(islice(field.values, count)))
-        lengths = b"".join(_packed("i", [list(map(len, values))], count))
-        pieces += [_by_row(count, runs[-1]), _cut(lengths, 4), values]
+        values = cast("list[bytes | None]", list(islice(field.values, count)))
+        lengths = b"".join(_packed("i", [[_NULL if value is None else len(value) for value in values]], count))
+        pieces += [_by_row(count, runs[-1]), _cut(lengths, 4), [value or b"" for value in values]]
         runs.append([])
     if not pieces:
         return b"".join(_blocks(count, runs[0])[1])
     if runs[-1]:
         pieces.append(_by_row(count, runs[-1]))
     return b"".join(chain.from_iterable(zip(*pieces, strict=True)))
+
+
+def _micros(value: datetime) -> int:
+    """Microseconds since 2000, as PostgreSQL counts them."""
+    delta = value - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 def _by_row(count: int, run: Sequence[Field]) -> list[bytes]:

@@ -48,11 +48,13 @@ _register_packed()
 class Transaction:
     """One open transaction; it ends with the block that opened it.
 
-    `statements` counts what was sent to the server, so that a test can hold a batch to a constant.
+    `statements` counts what was sent to the server, so that a test can hold a batch to a constant. With
+    `one_instant` all of them see what was there at the first, which may be gone by now.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, one_instant: bool = False) -> None:
         self.connection = connection
+        self.one_instant = one_instant
         self.statements = 0
         self._afterwards: list[Callable[[], None]] = []
         self._cursor: psycopg.Cursor[Row] | None = None
@@ -105,11 +107,12 @@ class Transaction:
             for row in rows:
                 stream.write_row(row)
 
-    def copy_bytes(self, table: str, columns: Sequence[str], data: bytes) -> None:
+    def copy_bytes(self, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
         """Append what is packed already in the form of binary COPY, head and end included (`cdp.kit.copying`)."""
         self.statements += 1
         with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:
-            stream.write(data)
+            for piece in pieces:
+                stream.write(piece)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have something done once the transaction is on disk, such as remembering what it wrote; never before."""
@@ -117,10 +120,8 @@ class Transaction:
 
     def committed(self) -> None:
         """To be called once the transaction is on disk."""
-        calls, self._afterwards = (
-            self._afterwards,
-            [],
-        )  # they hold what holds this, and only a collection would end that
+        # What is to be done holds this transaction: left in place, only a collection of garbage would end both.
+        calls, self._afterwards = self._afterwards, []
         for call in calls:
             call()
 
@@ -178,7 +179,7 @@ class Database:
                 elif one_instant:
                     connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 outer = connection.begin()
-                tx = Transaction(connection)
+                tx = Transaction(connection, one_instant=read_only or one_instant)
                 try:
                     yield tx
                 except BaseException:

@@ -293,11 +293,11 @@ def test_what_this_process_changes_itself_counts_at_once(two: Two) -> None:
     assert two.here.send(choose(ADA, analytics=True), choose({"userId": "bob"}, analytics=True)) == [STORED] * 2
     two.meet(track(**ADA))
     two.meet(track(userId="bob"))
-    outcomes = two.here.send(
-        track(**ADA, messageId="1-before"),
-        {**choose({"userId": "ada"}, analytics=False), "messageId": "2-no"},
-        track(**ADA, messageId="3-after"),
-    )
+    messages = []
+    for body in (track(**ADA), choose({"userId": "ada"}, analytics=False), track(**ADA)):
+        messages.append(two.here.message(body))
+        two.there.later(seconds=1)
+    outcomes = two.here.ingest.take(messages)
     assert outcomes == [STORED, refused("refused"), refused("refused")]
     assert two.again(track(**ADA)) == refused("refused")
     before = two.here.ingest.familiars.recognized
