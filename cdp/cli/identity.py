@@ -6,7 +6,8 @@ import click
 
 from cdp.cli import identity_lists
 from cdp.cli.frame import command, opened, settings
-from cdp.cli.screen import Screen
+from cdp.cli.rehearsal import changes_told, examples_told
+from cdp.cli.screen import Screen, counted
 from cdp.flows import identity as journeys
 from cdp.flows import unmerge
 from cdp.policy.load import load_policy
@@ -34,18 +35,25 @@ def simulate(rules: Path | None, screen: Screen) -> None:
     with opened() as rooms:
         told = journeys.simulate(rooms.house, changed, actor="operator")
     screen.tell(told)
-    screen.facts(
+    asked = f"The rules of {rules or settings().policies / 'identifiers.yaml'}"
+    screen.heading(f"{asked}, over {counted(told.steps, 'recorded step')}. Nothing was changed.")
+    screen.table(
+        ["", "now", "then"],
         [
-            ("recorded steps", told.steps),
-            ("profiles now", told.profiles_now),
-            ("profiles then", told.profiles_then),
-            ("merged", told.merged),
-            ("split", told.split),
-            ("quarantined", told.quarantined),
-        ]
+            ("profiles", told.profiles_now, told.profiles_then),
+            ("in quarantine", told.quarantined_now, told.quarantined),
+            ("shared identifiers", told.shared_now, told.shared_then),
+        ],
     )
-    for example in told.examples:
-        screen.line(", ".join(f"{name}: {value}" for name, value in example.items()))
+    for line in changes_told(told):
+        screen.line(line)
+    if told.examples:
+        screen.line()
+        screen.table(
+            ["change", "profiles of today", "identifiers"],
+            [(each.change, ", ".join(each.profiles) or "(new)", each.identifiers) for each in examples_told(told)],
+        )
+        screen.line("The largest of each kind. `cdp profile show profile:ID` shows one.")
 
 
 @identity.command("rebuild")
@@ -53,9 +61,15 @@ def simulate(rules: Path | None, screen: Screen) -> None:
 def rebuild(screen: Screen) -> None:
     """Apply the rules in force to the whole history, in one transaction.
 
-    The result equals a fresh ingest under these rules; profiles that do not change keep their ids.
+    The result equals a fresh ingest under these rules; profiles that do not change keep their ids. Ingest waits
+    meanwhile. `cdp identity simulate` says beforehand what it would come to.
     """
     with opened() as rooms:
         done = unmerge.rebuild(rooms.house)
+        policy = rooms.house.policy.fingerprint
     screen.tell(done)
-    screen.line(f"{done.steps:,} steps replayed; {done.changed:,} profiles changed; there are {done.profiles:,} now.")
+    screen.heading(f"{counted(done.steps, 'recorded step')} replayed under policy {policy[:12]}.")
+    screen.line(
+        f"{counted(done.before, 'profile')} before, {done.profiles:,} now. "
+        f"{done.before - done.changed:,} kept their identifiers and their ids, {done.changed:,} changed."
+    )

@@ -1,14 +1,14 @@
 """Commands about people. They show personal data: that is their purpose, and every reading is logged."""
 
-import json
-
 import click
 
 from cdp.cli.frame import PAIR, command, identifier_of, opened
 from cdp.cli.links import path_told, refusals_told
 from cdp.cli.screen import Screen
+from cdp.cli.sides import print_sides
 from cdp.flows import identity, lookup, unmerge
 from cdp.flows.lookup import Shown
+from cdp.flows.meanings import beginning, value_text
 
 
 @click.group()
@@ -18,11 +18,18 @@ def profile() -> None:
 
 @profile.command("show")
 @click.argument("identifier", type=PAIR)
-@command("cdp profile show email:ada@example.com", "cdp profile show user_id:u-17 --json")
+@command(
+    "cdp profile show email:ada@example.com",
+    "cdp profile show user_id:u-17 --json",
+    "cdp profile show profile:prf_3cq9t67vbsjpq",
+)
 def show(identifier: tuple[str, str], screen: Screen) -> None:
-    """Show everything that is held about one person."""
+    """Show everything that is held about one person, by an identifier or by the profile's id, retired ones included."""
     with opened() as rooms:
-        shown = lookup.look_up(rooms.house, identifier_of(rooms, identifier), actor="operator")
+        if identifier[0] == "profile":
+            shown = lookup.look_up_profile(rooms.house, identifier[1], actor="operator")
+        else:
+            shown = lookup.look_up(rooms.house, identifier_of(rooms, identifier), actor="operator")
     screen.tell(shown)
     print_profile(screen, shown)
 
@@ -64,16 +71,18 @@ def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, und
             rooms.house, identifier_of(rooms, keep), identifier_of(rooms, severed), dry_run=dry_run, actor="operator"
         )
     screen.tell(done)
-    screen.heading("This would hold afterwards:" if dry_run else "Done. This holds now:")
-    for title, side in (("First", done.keep), ("Second", done.sever)):
-        screen.line()
-        screen.heading(title)
-        if side is None:
-            screen.line("The identifier belongs to nobody: no message named it alone.")
-        else:
-            print_profile(screen, side)
-    if done.other_profiles:
-        screen.line(f"{done.other_profiles} more profiles change with them.")
+    names = ":".join(keep), ":".join(severed)
+    if dry_run:
+        screen.heading(
+            f"Nothing was changed. This is what {'taking the unmerge back' if undo else 'an unmerge'} would leave:"
+        )
+    elif undo:
+        screen.heading("Done: the recorded messages may join them again.")
+    else:
+        screen.heading("Done: they are two, and are kept apart from now on.")
+    print_sides(screen, done, names)
+    if not (dry_run or undo):
+        screen.line(f"To take it back: cdp profile unmerge {names[0]} --from {names[1]} --undo")
 
 
 def print_profile(screen: Screen, shown: Shown) -> None:
@@ -88,22 +97,21 @@ def print_profile(screen: Screen, shown: Shown) -> None:
             *([("quarantine", "yes: a reviewer must decide")] if shown.is_quarantined else []),
         ]
     )
+    screen.line()
     screen.table(
         ["identifier", "value", "shared"],
         [(each.type, each.value or "(erased)", each.is_shared) for each in shown.identifiers],
     )
     values = {**shown.traits, **{f"computed.{key}": each for key, each in shown.computed_traits.items()}}
     if values:
-        screen.table(["trait", "value"], [(key, _short(value)) for key, value in values.items()])
+        screen.line()
+        screen.table(["trait", "value"], [(key, value_text(value)) for key, value in values.items()])
+    screen.line()
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
-        [(key, each.allowed, each.reason, each.since, each.until) for key, each in shown.consents.items()],
+        [(key, each.allowed, each.reason, beginning(each.since), each.until) for key, each in shown.consents.items()],
     )
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -81,7 +81,7 @@ def test_a_person_is_shown_and_her_links_explained(shell: Shell) -> None:
 def test_an_unmerge_is_rehearsed(shell: Shell) -> None:
     command = ["profile", "unmerge", "user_id:ada", "--from", "email:ada@example.com", "--dry-run"]
     assert shell.json(*command)["is_dry_run"] is True
-    assert "would hold" in shell.run(*command).stdout
+    assert "what an unmerge would leave" in shell.run(*command).stdout
     assert shell.json("profile", "explain", "email:ada@example.com", "user_id:ada")["is_same_profile"] is True
 
 

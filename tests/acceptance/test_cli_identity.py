@@ -8,7 +8,7 @@ import pytest
 from cdp.kit.db import Database
 from tests.acceptance.commands import Shell
 from tests.flows.people import Town, settle
-from tests.policies import PERMIT_ALL, changed, permit_all
+from tests.policies import PERMIT_ALL, changed, permit_all, segment_unify, written
 
 pytestmark = pytest.mark.postgres
 
@@ -65,6 +65,40 @@ def test_an_unmerge_tells_the_command_that_takes_it_back(town: Town, shell: Shel
     (undo,) = (line.partition("To take it back: cdp ")[2] for line in told.splitlines() if "--undo" in line)
     shell.run(*undo.split())
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
+
+
+def test_an_unmerge_is_shown_side_by_side(town: Town, shell: Shell) -> None:
+    town.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1"))
+    command = ["profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1"]
+    told = shell.run(*command, "--dry-run").stdout.splitlines()
+    assert told[0] == "Nothing was changed. This is what an unmerge would leave:"
+    assert told[1].split() == ["before", "user_id:u1", "anonymous_id:a1"]
+    (events,) = (line.split() for line in told if line.startswith("events"))
+    assert events == ["events", "3", "2", "1"]
+    assert "a new one" in told[2]
+    assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
+    done = shell.run(*command).stdout
+    assert done.startswith("Done: they are two, and are kept apart from now on.")
+    assert "a new one" not in done
+    back = shell.run(*command, "--undo").stdout.splitlines()
+    assert back[1].split() == ["before", "(1)", "before", "(2)", "both"]
+
+
+def test_changed_rules_are_rehearsed_in_words(town: Town, shell: Shell, tmp_path: Path) -> None:
+    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
+    rules = written(segment_unify(), tmp_path / "unified") / "identifiers.yaml"
+    told = shell.run("identity", "simulate", "--rules", str(rules)).stdout.splitlines()
+    assert told[0] == f"The rules of {rules}, over 3 recorded steps. Nothing was changed."
+    assert [line.split() for line in told[2:5]] == [
+        ["profiles", "3", "2"],
+        ["in", "quarantine", "0", "0"],
+        ["shared", "identifiers", "1", "0"],
+    ]
+    assert "1 profile would hold identifiers of several of today." in told
+    (profile,) = {line.split()[1].rstrip(",") for line in told if line.startswith("merged")}
+    assert profile in shell.run("profile", "show", f"profile:{profile}").stdout
+    done = shell.run("identity", "rebuild").stdout
+    assert "3 profiles before, 3 now. 3 kept their identifiers and their ids, 0 changed." in done
 
 
 def test_shared_identifiers_are_listed_with_their_people(town: Town, shell: Shell) -> None:
