@@ -15,6 +15,7 @@ class KeyCache:
         self._keys: OrderedDict[int, bytes] = OrderedDict()
         self._keys_max = keys_max
         self._lock = Lock()
+        self._forgotten = 0
 
     def found(self, ids: Iterable[int]) -> dict[int, bytes]:
         """The remembered keys among `ids`."""
@@ -27,9 +28,19 @@ class KeyCache:
                     hits[subject_id] = key
         return hits
 
-    def remember(self, keys: Mapping[int, bytes]) -> None:
-        """Add keys, dropping those used longest ago when there are too many."""
+    @property
+    def forgotten(self) -> int:
+        """How often something was to be forgotten: to be asked before keys are loaded, and told when they are remembered."""
+        return self._forgotten
+
+    def remember(self, keys: Mapping[int, bytes], *, since: int | None = None) -> None:
+        """Add keys, dropping those used longest ago when there are too many.
+
+        Those that were loaded while some were forgotten may be among these, so none of them is added.
+        """
         with self._lock:
+            if since is not None and since != self._forgotten:
+                return
             self._keys.update(keys)
             while len(self._keys) > self._keys_max:
                 self._keys.popitem(last=False)
@@ -37,12 +48,14 @@ class KeyCache:
     def forget(self, ids: Iterable[int]) -> None:
         """Drop the keys of these subjects."""
         with self._lock:
+            self._forgotten += 1
             for subject_id in ids:
                 self._keys.pop(subject_id, None)
 
     def forget_all(self) -> None:
         """Drop everything."""
         with self._lock:
+            self._forgotten += 1
             self._keys.clear()
 
     def __len__(self) -> int:

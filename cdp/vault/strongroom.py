@@ -1,8 +1,8 @@
 """The vault: root keys, subject keys, seals, pseudonyms and signatures in one place, as flows use them.
 
 Open it once per process with `open_vault`; it refuses to open with a missing or wrong master key beside a database
-that holds anything. Keys of shredded subjects must be dropped from memory too: call `forget` after the commit, and
-`forget_all` whenever another process may have shredded (the version counter of the identity room tells).
+that holds anything. Keys of shredded subjects leave the memory of this process with the commit; call `forget_all`
+whenever another process may have shredded (the version counter of the identity room tells).
 """
 
 import threading
@@ -276,17 +276,20 @@ class Vault:
     def keys_for(self, tx: Transaction, ids: Iterable[int]) -> dict[int, bytes]:
         """The keys of these subjects; a shredded subject is not among them. At most one statement."""
         wanted = set(ids)
+        since = self._cache.forgotten
         keys = self._cache.found(wanted)
         missing = [subject_id for subject_id in wanted if subject_id not in keys]
         if missing:
             loaded = self._unwrapped(store.keys_of(tx, missing))
-            self._cache.remember(loaded)
+            if not tx.one_instant:  # such a transaction may see keys that are shredded by now
+                self._cache.remember(loaded, since=since)
             keys |= loaded
         return keys
 
     def shred(self, tx: Transaction, ids: Sequence[int]) -> int:
-        """Destroy the keys of these subjects; how many there were. Call `forget` again after the commit."""
+        """Destroy the keys of these subjects, and drop them from memory once that is on disk; how many there were."""
         self._cache.forget(ids)
+        tx.after_commit(lambda: self._cache.forget(ids))  # until then, others could still load them
         return store.delete_keys(tx, ids)
 
     def forget(self, ids: Iterable[int]) -> None:

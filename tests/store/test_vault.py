@@ -153,6 +153,32 @@ def test_a_shredded_subject_can_be_read_and_written_no_more(vault, database, hom
             assert code_of(reader_of_it.seal, tx, PLACE, Item(gone, 1, b"again")) == "subject_key_shredded"
 
 
+def test_keys_that_somebody_loads_during_their_shredding_are_in_no_memory_afterwards(vault, database):
+    ids = new_ids(2)
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, ids)
+    vault.forget_all()
+    with database.transaction() as shredding:
+        vault.shred(shredding, ids)
+        with database.transaction() as tx:
+            assert set(vault.keys_for(tx, ids)) == set(ids)
+    with database.transaction() as tx:
+        assert vault.keys_for(tx, ids) == {}
+
+
+def test_who_still_sees_an_earlier_instant_leaves_no_shredded_key_in_memory(vault, database):
+    ids = new_ids(2)
+    with database.transaction() as tx:
+        vault.new_subject_keys(tx, ids)
+    with database.transaction(one_instant=True) as tx:
+        tx.scalar(text("SELECT count(*) FROM vault.subject_key"))
+        with database.transaction() as shredding:
+            vault.shred(shredding, ids)
+        assert set(vault.keys_for(tx, ids)) == set(ids)
+    with database.transaction() as tx:
+        assert vault.keys_for(tx, ids) == {}
+
+
 def test_pseudonyms_cannot_be_joined_across_domains(vault, database, home):
     vault = opened(database, home, domains=[reader("auditor"), destination("mailer")])[0]
     domains = [GRAPH, SUPPRESSION, reader("marketer"), reader("auditor"), destination("mailer")]

@@ -27,6 +27,18 @@ def test_forgotten_keys_are_gone_and_forgetting_unknown_ones_is_no_error():
     assert cache.found([1, 2, 3]) == {}
 
 
+def test_keys_that_were_loaded_while_some_were_forgotten_are_not_remembered():
+    cache = KeyCache(10)
+    for forget in (lambda: cache.forget([2]), cache.forget_all):
+        since = cache.forgotten
+        forget()
+        cache.remember({1: b"a", 2: b"b"}, since=since)
+        assert cache.found([1, 2]) == {}
+
+    cache.remember({1: b"a"}, since=cache.forgotten)
+    assert cache.found([1, 2]) == {1: b"a"}
+
+
 def test_several_threads_may_use_it_at_once():
     cache = KeyCache(50)
     faults = []
