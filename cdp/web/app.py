@@ -17,6 +17,7 @@ from cdp.flows.opening import Current, Rooms
 from cdp.web import audit_log, errors, health, metrics
 from cdp.web.api import access, audit, consents, identity, profiles, requests, segments
 from cdp.web.batcher import Batcher, Limits
+from cdp.web.center import notice
 from cdp.web.console.doors import add_pages
 from cdp.web.console.page import refuse
 from cdp.web.errors import Problem
@@ -86,6 +87,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         audit.router,
         audit_log.router,
         metrics.router,
+        notice.router,
     ):
         app.include_router(router)
     add_pages(app)

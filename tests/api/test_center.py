@@ -1,0 +1,59 @@
+"""The page for the people themselves says what the policy says, and whether their opt-out signal was heard."""
+
+import pytest
+
+from cdp.policy.jurisdictions import Term
+from cdp.web.center.notice import span, term
+from tests.api.doors import Doors
+
+
+def test_it_says_what_for_how_long_and_what_can_be_asked(doors: Doors) -> None:
+    policy = doors.rooms.house.policy
+    answer = doors.client.get("/privacy")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    for purpose in policy.purposes.values():
+        assert purpose.name in answer.text
+        assert purpose.text in answer.text
+    for each in policy.retention.classes.values():
+        assert each.reason in answer.text
+    for regime in policy.jurisdictions.regimes.values():
+        assert regime.authority in answer.text
+    assert "California: used unless you say no" in answer.text
+    assert "We answer within 1 month, or say by then that we need 2 months more" in answer.text
+
+
+def test_it_keeps_nothing_and_runs_nothing(doors: Doors) -> None:
+    answer = doors.client.get("/privacy")
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text
+    assert "<form" not in answer.text
+
+
+@pytest.mark.parametrize(("value", "is_heard"), [("1", True), ("0", False), ("yes", False), (None, False)])
+def test_it_shows_whether_the_opt_out_signal_was_heard(doors: Doors, value: str | None, *, is_heard: bool) -> None:
+    answer = doors.client.get("/privacy", headers={} if value is None else {"Sec-GPC": value})
+    assert ("Opt-out signal honored" in answer.text) == is_heard
+    assert ("does not send Global Privacy Control" in answer.text) != is_heard
+    assert "Advertising on other sites" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [(30, "30 days"), (90, "3 months"), (365, "12 months"), (395, "13 months"), (731, "2 years"), (2922, "8 years")],
+)
+def test_times_are_told_as_people_say_them(days: int, told: str) -> None:
+    assert span(days) == told
+
+
+@pytest.mark.parametrize(
+    ("within", "told"),
+    [
+        (Term(months=1), "1 month"),
+        (Term(calendar_days=45), "45 days"),
+        (Term(business_days=15), "15 working days"),
+    ],
+)
+def test_deadlines_are_told_as_people_say_them(within: Term, told: str) -> None:
+    assert term(within) == told
