@@ -12,8 +12,10 @@ from datetime import datetime
 from cdp.access.model import Source, SourceKind, State
 from cdp.consent import store as consent_store
 from cdp.consent.decide import decide
-from cdp.consent.model import Facts, Record, Verdict
+from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.consent.signals.model import hash_of
 from cdp.flows.house import House
+from cdp.flows.ingest_judge import KEPT
 from cdp.flows.link_names import Sight
 from cdp.flows.link_rows import Part
 from cdp.flows.verdicts import deciding_records, facts_of
@@ -21,6 +23,7 @@ from cdp.identity import store, store_edges
 from cdp.identity.components import Component, components, is_plain
 from cdp.identity.resolve import Rules
 from cdp.kit.db import Transaction
+from cdp.kit.ids import new_id
 
 Verdicts = Mapping[str, Verdict]
 
@@ -29,7 +32,8 @@ Verdicts = Mapping[str, Verdict]
 class Group:
     """What hangs together in a part, known people included: its members, the places of its edges in order.
 
-    `owners` are the profiles that it touches, the oldest first.
+    `owners` are the profiles that it touches, the oldest first. `noes` were kept by pseudonym alone; the ledger takes
+    them in with their identifiers.
     """
 
     members: Sequence[int]
@@ -37,6 +41,7 @@ class Group:
     owners: Sequence[int]
     verdicts: Verdicts
     is_plain: bool
+    noes: Sequence[Record] = ()
 
 
 @dataclass(slots=True)
@@ -104,7 +109,16 @@ def judge_known(
         verdicts = people.verdicts_of(component, owners)
         edges = [places[at] for at in component.edges]
         if any(verdict.allowed for verdict in verdicts.values()):
-            judged.groups.append(Group(component.members, edges, owners, verdicts, people.is_plain(component, owners)))
+            judged.groups.append(
+                Group(
+                    component.members,
+                    edges,
+                    owners,
+                    verdicts,
+                    people.is_plain(component, owners),
+                    people.noes_of(component),
+                )
+            )
             judged.count(part, edges, State.STORED, again=State.DUPLICATE)
         else:
             judged.count(part, edges, State.NOT_PERMITTED, "no_grant", again=None)
@@ -183,6 +197,35 @@ class _People:
         self.own: dict[int, list[Record]] = {}
         for record in consent_store.records_of(tx, identifiers):
             self.own.setdefault(record.identifier_id, []).append(record)
+        self.noes = {at: self._kept(at, purposes) for at, purposes in sight.noes.items() if ids[at]}
+        for at, noes in self.noes.items():
+            self.own.setdefault(ids[at], []).extend(noes)
+
+    def _kept(self, at: int, purposes: Iterable[str]) -> list[Record]:
+        """Noes of which only pseudonym and purpose are left, unless the ledger has them; taken at their strongest."""
+        told = {each.purpose for each in self.own.get(self.ids[at], ()) if each.act.is_no}
+        return [
+            Record(
+                record_id=RecordId(new_id()),
+                identifier_id=self.ids[at],
+                purpose=purpose,
+                act=Act.REFUSE,
+                authority=Authority.AUTHENTICATED,
+                jurisdiction=self.source.jurisdiction,
+                occurred_at=self.now,
+                recorded_at=self.now,
+                policy_fingerprint=bytes.fromhex(self.house.policy.fingerprint),
+                source_id=int(self.source.source_id),
+                signal=KEPT,
+                signal_hash=hash_of(purpose),
+                rule=KEPT,
+            )
+            for purpose in sorted(self.house.policy.purposes.keys() & set(purposes) - told)
+        ]
+
+    def noes_of(self, component: Component) -> list[Record]:
+        """The kept noes about the members of a component."""
+        return [each for at in component.members for each in self.noes.get(at, ())]
 
     def _owner(self, at: int) -> int | None:
         known = self.known.get(at)

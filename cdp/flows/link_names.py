@@ -26,7 +26,7 @@ class Sight:
     """What the store said about the identifiers of a part, by their places, at one generation.
 
     `versions` are the living versions of the graph key, `pseudonyms` those under the newest. `suppressed` may not be
-    named at all.
+    named at all, `noes` not be processed for some purposes: noes of which only the pseudonym was left.
     """
 
     generation: store.Generation
@@ -34,11 +34,12 @@ class Sight:
     pseudonyms: Sequence[bytes]
     known: Mapping[int, store.KnownIdentifier]
     suppressed: frozenset[int]
+    noes: Mapping[int, frozenset[str]]
 
     @property
     def has_strangers_only(self) -> bool:
         """Whether the store knows nothing of anybody here."""
-        return not self.known and not self.suppressed
+        return not self.known and not self.suppressed and not self.noes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +103,14 @@ def see(tx: Transaction, vault: Vault, part: Part, generation: store.Generation,
         found = store.identifiers_by_pseudonym(tx, pseudonyms)
         if found:
             known.update((at, found[each]) for at, each in enumerate(pseudonyms) if each in found)
-    suppressed: frozenset[int] = frozenset()
+    orders: dict[int, frozenset[str]] = {}
     if rights_store.has_suppressions(tx):
         hidden = _hashed(vault, SUPPRESSION, part, None)
-        refused = rights_store.suppressed(tx, hidden, now)
-        suppressed = frozenset(at for at, each in enumerate(hidden) if each in refused)
-    return Sight(generation, versions, pseudonyms, known, suppressed)
+        standing = rights_store.suppressed_purposes(tx, hidden, now)
+        orders = {at: standing[each] for at, each in enumerate(hidden) if each in standing}
+    suppressed = frozenset(at for at, purposes in orders.items() if rights_store.EVERYTHING in purposes)
+    noes = {at: purposes for at, purposes in orders.items() if at not in suppressed}
+    return Sight(generation, versions, pseudonyms, known, suppressed, noes)
 
 
 def name(vault: Vault, epoch_id: int, part: Part, places: Sequence[int]) -> Names:

@@ -13,6 +13,7 @@ from itertools import chain
 from cdp.access.model import Source, State
 from cdp.access.store_accounting import add_accounting, hour_of
 from cdp.audit import store as audit_store
+from cdp.consent import store as consent_store
 from cdp.consent.model import Verdict
 from cdp.consent.store_newborn import permit_newborn
 from cdp.consent.store_verdicts import stands_in_a_row
@@ -169,6 +170,7 @@ class _Landing:
             names.sealed,
             self.now,
         )
+        consent_store.append(self.tx, [no for each in chain(self.plain, self.bounded) for no in each.noes])
 
     def record(self, source: Source, import_job_id: int | None) -> None:
         """The rows as steps of the recorded sequence: group by group, within a group as they came."""

@@ -8,6 +8,7 @@ import pytest
 
 from cdp.flows.desk import desk_of
 from cdp.flows.identity import TableRow, explain
+from cdp.flows.ingest_judge import KEPT
 from cdp.flows.ingest_work import lay_out
 from cdp.flows.link_table import Row, import_links
 from cdp.flows.unmerge import unmerge
@@ -16,6 +17,8 @@ from cdp.identity.model import Identifier, Step
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from cdp.rights.store import suppress_purposes
+from cdp.vault.pseudonym import SUPPRESSION
 from tests.flows.desks import Office
 from tests.flows.people import NOON, SHOP, WEB, Town, settle
 from tests.generative.test_identity_batches import check_broken, check_map
@@ -244,6 +247,20 @@ def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: 
     assert import_links(town.house, SHOP, rows).states == {"suppressed": 2, "stored": 1}
     assert town.partition() == {frozenset({("anonymous_id", "a1"), ("email", "p@example.com")})}
     check_map(town)
+
+
+def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(town: Town) -> None:
+    hidden = town.house.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
+    with town.house.database.transaction() as tx:
+        suppress_purposes(tx, [(hidden, "analytics")], NOON)
+    rows: list[Row] = [("user_id", "u1", "email", "p@example.com"), ("user_id", "u2", "anonymous_id", "a2")]
+    assert import_links(town.house, SHOP, rows).states == {"stored": 2}
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
+    assert town.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
+    assert town.one("SELECT signal FROM consent.record WHERE act = 'refuse'") == KEPT
+    import_links(town.house, SHOP, [("user_id", "u1", "anonymous_id", "a1")])
+    assert town.one("SELECT count(*) FROM consent.record") == 1
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
 
 
 def born(town: Town, profile_id: int) -> int:
