@@ -13,9 +13,12 @@ from cdp.flows.house import House
 from cdp.flows.link_rows import Part
 from cdp.flows.people import IDENTIFIER_PLACE
 from cdp.identity import store
+from cdp.identity.model import Identifier
+from cdp.identity.normalise import Normaliser
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
+from cdp.policy.identifiers import Normalizer
 from cdp.rights import store as rights_store
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION, Domain
 from cdp.vault.strongroom import FreshKeys, Vault
@@ -89,12 +92,13 @@ def prepare(house: House, part: Part) -> Prepared:
 
 def _seen(house: House, part: Part) -> tuple[Sight, int]:
     with house.database.transaction(read_only=True) as tx:
-        sight = see(tx, house.vault, part, store.generation(tx), house.clock.now())
+        sight = see(tx, house, part, store.generation(tx), house.clock.now())
         return sight, house.vault.living_epoch(tx)
 
 
-def see(tx: Transaction, vault: Vault, part: Part, generation: store.Generation, now: datetime) -> Sight:
+def see(tx: Transaction, house: House, part: Part, generation: store.Generation, now: datetime) -> Sight:
     """Ask the store about every identifier of a part; as many statements as the graph key has living versions."""
+    vault = house.vault
     versions = vault.living(tx, GRAPH)
     known: dict[int, store.KnownIdentifier] = {}
     pseudonyms: list[bytes] = []
@@ -106,11 +110,30 @@ def see(tx: Transaction, vault: Vault, part: Part, generation: store.Generation,
     orders: dict[int, frozenset[str]] = {}
     if rights_store.has_suppressions(tx):
         hidden = _hashed(vault, SUPPRESSION, part, None)
-        standing = rights_store.suppressed_purposes(tx, hidden, now)
+        addresses = _addresses(house, part)
+        standing = rights_store.suppressed_purposes(tx, [*hidden, *addresses.values()], now)
         orders = {at: standing[each] for at, each in enumerate(hidden) if each in standing}
+        for at, address in addresses.items():
+            if rights_store.EVERYTHING in standing.get(address, ()):
+                orders[at] = frozenset({rights_store.EVERYTHING})
     suppressed = frozenset(at for at, purposes in orders.items() if rights_store.EVERYTHING in purposes)
     noes = {at: purposes for at, purposes in orders.items() if at not in suppressed}
     return Sight(generation, versions, pseudonyms, known, suppressed, noes)
+
+
+def _addresses(house: House, part: Part) -> dict[int, bytes]:
+    """What e-mail address, as suppressions name it, an identifier of another type is: many send one as an id."""
+    types = house.policy.identifiers.types
+    mail = [key for key, type_ in types.items() if type_.normalizer is Normalizer.EMAIL]
+    read = Normaliser(house.policy.identifiers).read
+    found = {
+        at: identifier
+        for at, each in enumerate(part.identifiers)
+        if "@" in each.value and each.type not in mail
+        for key in mail
+        if isinstance(identifier := read(key, each.value), Identifier)
+    }
+    return dict(zip(found, house.vault.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
 def name(vault: Vault, epoch_id: int, part: Part, places: Sequence[int]) -> Names:

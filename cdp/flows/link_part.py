@@ -62,7 +62,7 @@ def take(
     now = house.clock.now()
     sight = prepared.sight
     if look_again or not (sight.has_strangers_only and trail.leads(sight.generation, generation)):
-        sight = see(tx, house.vault, part, generation, now)
+        sight = see(tx, house, part, generation, now)
     names = _completed(tx, house, part, sight, prepared.names)
     ids = _ids(part, sight, names)
     if sight.has_strangers_only:

@@ -238,13 +238,16 @@ def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: 
     office = Office(town, desk_of(town.house, tmp_path), tmp_path)
     town.register()
     town.send(track(userId="u1"))
+    town.send(track(userId="u2", traits={"email": "ada@example.com"}))
     office.erase(("user_id", "u1"))
+    office.erase(("user_id", "u2"), ("email", "ada@example.com"))
     rows: list[Row] = [
         ("user_id", "u1", "anonymous_id", "a1"),
         ("user_id", "u1", "anonymous_id", "a1"),
         ("anonymous_id", "a1", "email", "p@example.com"),
+        ("anonymous_id", "Ada@example.com", "anonymous_id", "a1"),
     ]
-    assert import_links(town.house, SHOP, rows).states == {"suppressed": 2, "stored": 1}
+    assert import_links(town.house, SHOP, rows).states == {"suppressed": 3, "stored": 1}
     assert town.partition() == {frozenset({("anonymous_id", "a1"), ("email", "p@example.com")})}
     check_map(town)
 
