@@ -1,0 +1,154 @@
+"""An unmerge, its undo and a rebuild that are killed in the middle, and beside others who write at the same time."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.flows.ingest import Ingest
+from cdp.flows.unmerge import rebuild, remerge, unmerge
+from cdp.identity.model import Identifier
+from cdp.kit.clock import TestClock
+from cdp.kit.db import Database, Transaction
+from cdp.kit.errors import Fault
+from cdp.policy.model import Policy
+from tests.flows.desks import Office, open_office
+from tests.flows.people import NOON, Town, settle
+from tests.flows.test_identity_races import crowd
+from tests.generative.test_identity_batches import check_map
+from tests.generative.test_identity_undo import check_covered
+from tests.policies import changed, permit_all, segment_unify, shipped
+
+pytestmark = pytest.mark.postgres
+U1, A1, MAIL = Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), Identifier("email", "p@example.com")
+
+
+def single() -> Policy:
+    """The shipped policy, but a person has one browser."""
+    browser = shipped().documents["identifiers.yaml"]["types"]["anonymous_id"]  # type: ignore[index,call-overload]
+    return changed(shipped(), "identifiers.yaml", types={"anonymous_id": {**browser, "limit": {"count": 1}}})  # type: ignore[dict-item]
+
+
+JOURNEYS: dict[str, Callable[[Town], object]] = {
+    "unmerge": lambda town: unmerge(town.house, U1, A1, dry_run=False),
+    "remerge": lambda town: remerge(town.house, U1, MAIL, dry_run=False),
+    "rebuild": lambda town: rebuild(town.house),
+}
+
+
+def populate(office: Office) -> None:
+    """Two devices of one customer, of whom each said something, with events on either; the address is parted already."""
+    town = office.town
+    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
+    town.send(view(anonymousId="a1", context=yes), view(anonymousId="a2", context=yes))
+    town.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
+    town.send(view(userId="u1", anonymousId="a2"), view(anonymousId="a2"), view(anonymousId="a1"))
+    unmerge(town.house, U1, MAIL, dry_run=False)
+
+
+def view(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Product Viewed", **fields}
+
+
+@pytest.mark.parametrize("statement", [8, 24, 40])
+@pytest.mark.parametrize("journey", JOURNEYS)
+def test_a_killed_journey_leaves_nothing_half_done_and_can_be_repeated(
+    journey: str, statement: int, database: Database, database_url: str, tmp_path: Path
+) -> None:
+    office = open_office(database, shipped(), tmp_path)
+    populate(office)
+    town = office.town
+    before = state(town)
+    command = [sys.executable, "-m", "tests.flows.test_unmerge_killed", database_url, str(tmp_path), journey]
+    killed = subprocess.run([*command, str(statement)], stdout=subprocess.PIPE, text=True, check=False)
+    assert killed.stdout == "begun\n"
+    after = settle(database, single(), tmp_path) if journey == "rebuild" else town
+    if killed.returncode == -signal.SIGKILL and state(town) == before:
+        JOURNEYS[journey](after)
+    assert state(town) != before
+    check_map(after)
+    check_covered(Office(after, office.desk, office.home))
+    assert rebuild(after.house).changed == 0
+
+
+def state(town: Town) -> list[Any]:
+    """Who is who, who is kept apart, the evidence of it, and the verdicts."""
+    with town.house.database.transaction(read_only=True) as tx:
+        asked = (
+            "SELECT identifier_id, profile_id FROM identity.link ORDER BY 1",
+            "SELECT anchor_id, profile_id FROM identity.canonical ORDER BY 1",
+            "SELECT identifier_id, other_identifier_id FROM identity.never ORDER BY 1, 2",
+            "SELECT evidence_id, kind FROM identity.evidence ORDER BY 1",
+            "SELECT profile_id, purpose, since, until FROM consent.permitted ORDER BY 1, 2",
+        )
+        return [tx.bulk(each) for each in asked]
+
+
+def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    settle(database, permit_all(), tmp_path).send_each(crowd(1, 60))
+    town = settle(database, segment_unify(), tmp_path)
+    faults: list[BaseException] = []
+
+    def write(seed: int) -> None:
+        own = Database(database_url)
+        try:
+            ingest = Ingest(own, town.house.vault, town.house.policy, TestClock(NOON))
+            bodies = crowd(seed, 60)
+            for start in range(0, len(bodies), 5):
+                ingest.take([town.message(body) for body in bodies[start : start + 5]])
+        except BaseException as fault:
+            faults.append(fault)
+        finally:
+            own.close()
+
+    writers = [threading.Thread(target=write, args=(seed,)) for seed in (2, 3)]
+    for writer in writers:
+        writer.start()
+    for number in range(4):
+        rebuild(town.house)
+        part(town, Identifier("user_id", f"u{number}"))
+    for writer in writers:
+        writer.join()
+    assert not faults
+    assert town.one("SELECT count(*) FROM behavior.event") == 180
+    check_map(town)
+    assert rebuild(town.house).changed == 0
+
+
+def part(town: Town, customer: Identifier) -> None:
+    """Sever somebody's browser, if there is one."""
+    for held in town.people().values():
+        if customer.value in held.get("user_id", ()) and held.get("anonymous_id"):
+            try:
+                unmerge(town.house, customer, Identifier("anonymous_id", min(held["anonymous_id"])), dry_run=False)
+            except Fault as fault:
+                assert fault.code == "not_merged"  # noqa: PT017 - a writer was faster
+            return
+
+
+def _be_killed(url: str, folder: str, journey: str, statement: str) -> None:
+    database = Database(url)
+    town = settle(database, single() if journey == "rebuild" else shipped(), Path(folder))
+    sent, bulk = count(1), Transaction.bulk
+
+    def counted(tx: Transaction, *arguments: Any, **named: Any) -> Any:
+        if next(sent) == int(statement):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return bulk(tx, *arguments, **named)
+
+    print("begun", flush=True)
+    Transaction.bulk = counted  # type: ignore[method-assign]
+    JOURNEYS[journey](town)
+
+
+if __name__ == "__main__":
+    _be_killed(*sys.argv[1:])
