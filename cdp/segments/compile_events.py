@@ -26,24 +26,27 @@ _MOST_HALVINGS = 1000
 _NOTHING_BELOW = 200
 
 
-def chosen(events: ast.Events, where: ast.Condition, shared: Shared) -> Boolean:
-    """The filter of a set of events; the name of the event decides what the properties are."""
+def chosen(events: ast.Events, where: ast.Condition, shared: Shared, *, may_be_null: bool = True) -> Boolean:
+    """The filter of a set of events; the name of the event decides what the properties are.
+
+    A filter takes what is true, so false and unknown are the same unless a `not` is above.
+    """
     match where:
         case ast.And(terms):
-            return and_(*(chosen(events, term, shared) for term in terms))
+            return and_(*(chosen(events, term, shared, may_be_null=may_be_null) for term in terms))
         case ast.Or(terms):
-            first, *others = (chosen(events, term, shared) for term in terms)
+            first, *others = (chosen(events, term, shared, may_be_null=may_be_null) for term in terms)
             for other in others:
                 first = first | other
             return first
         case ast.Not(term):
-            return ~chosen(events, term, shared)
+            return ~chosen(events, term, shared, may_be_null=False)
         case ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
             raise ValueError("a filter names only properties")
         case _:
             assert isinstance(where.value, ast.Property)
             plan = _plan(shared, events.name, where.value.name)
-            return test(where, plain(event.c.plain, where.value.name, plan), shared, may_be_null=False)
+            return test(where, plain(event.c.plain, where.value.name, plan), shared, may_be_null=may_be_null)
 
 
 def happened(names: tuple[ast.Events, ...], purpose: str, shared: Shared) -> Select[Any]:
@@ -188,18 +191,28 @@ def followed(sequence: ast.Sequence, purpose: str, shared: Shared) -> CTE:
     reached = occurrences(first, purpose, shared)
     for step in sequence.steps[1:]:
         reached = _next(reached, step, purpose, shared)
-    return select(reached.c.profile_id).distinct().cte(shared.name("sequence"))
+    return select(reached.c.profile_id).distinct().cte(shared.name("sequence")).prefix_with("MATERIALIZED")
 
 
 def _next(reached: CTE, step: ast.Step, purpose: str, shared: Shared) -> CTE:
+    """Who reached this step, and when.
+
+    Where nothing limits the wait, of what was reached before only the first counts for a step that came, and only the
+    last for one that is missing: so that a person with thousands of events costs thousands of comparisons, not millions.
+    """
     then = occurrences(step.events, purpose, shared)
     patience = timedelta(seconds=step.within.seconds) if step.within is not None else None
+    if patience is None:
+        only = func.max if step.is_absent else func.min
+        ends = select(reached.c.profile_id, only(reached.c.occurred_at).label("occurred_at"))
+        reached = ends.group_by(reached.c.profile_id).cte(shared.name("reached"))
     follows = and_(then.c.profile_id == reached.c.profile_id, then.c.occurred_at > reached.c.occurred_at)
     if patience is not None:
         follows = and_(follows, then.c.occurred_at <= reached.c.occurred_at + patience)
     if not step.is_absent:
-        statement = select(then.c.profile_id, then.c.occurred_at).distinct().join_from(reached, then, follows)
-        return statement.cte(shared.name("then"))
+        came = select(then.c.profile_id, then.c.occurred_at)
+        came = came.join_from(reached, then, follows) if patience is None else came.where(exists().where(follows))
+        return came.cte(shared.name("then"))
     statement = select(reached.c.profile_id, reached.c.occurred_at).where(~exists().where(follows))
     if patience is not None:
         statement = statement.where(reached.c.occurred_at <= shared.now - patience)

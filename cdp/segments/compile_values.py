@@ -3,6 +3,7 @@
 Fields kept plain are compared as jsonb, without a cast: no stored value can make a statement fail, and it is fast.
 """
 
+import json
 import operator as op
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,13 +40,15 @@ class Form(StrEnum):
 class Column:
     """A value in SQL, NULL when absent.
 
-    `of_nothing` is what it stands for where no row was found (0 for counts and sums); None: absent.
+    `of_nothing` is what it stands for where no row was found (0 for counts and sums); None: absent. `field` is where a
+    plain value lies: the jsonb object and the name.
     """
 
     expression: ColumnElement[Any]
     form: Form
     vocabulary: str = ""
     of_nothing: int | None = None
+    field: tuple[ColumnElement[Any], str] | None = None
 
     @property
     def settled(self) -> ColumnElement[Any]:
@@ -76,7 +79,7 @@ _RELATIONS: Mapping[ast.Operator, Callable[[Any, Any], Any]] = {
 
 def plain(source: ColumnElement[Any], name: str, plan: PropertyPlan) -> Column:
     """A field of a jsonb column."""
-    return Column(source.op("->", return_type=JSONB())(name), Form.PLAIN, plan.vocabulary or "")
+    return Column(source.op("->", return_type=JSONB())(name), Form.PLAIN, plan.vocabulary or "", field=(source, name))
 
 
 def amount(found: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -95,6 +98,10 @@ def test(node: ast.Test, column: Column, shared: Shared, *, may_be_null: bool) -
     strict = may_be_null and column.of_nothing is not None and not holds_for(node, column.of_nothing)
     value = column.expression if strict else column.settled
     match node:
+        case ast.Compare(_, ast.Operator.EQ, ast.Number() | ast.Flag() | ast.Text() as bound) if (
+            may_be_null and column.field is not None
+        ):
+            return _holds(*column.field, _scalar(bound, column, shared))
         case ast.Compare(_, operator, bound):
             return _compare(value, column, operator, bound, shared)
         case ast.OneOf(_, literals):
@@ -124,6 +131,12 @@ def holds_for(node: ast.Test, number: int) -> bool:
             return low <= number <= high
         case _:
             return True
+
+
+def _holds(source: ColumnElement[Any], name: str, value: Decimal | bool | int) -> Boolean:
+    """Whether the object holds the value under that name: false for nothing, and half the work of taking it out."""
+    held = cast(literal(f"{{{json.dumps(name)}: {_json(value)}}}"), JSONB)
+    return source.op("@>", is_comparison=True)(held)
 
 
 def _compare(
