@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any, Final
+from urllib.parse import urlsplit
 from zlib import crc32
 
 from segment.analytics.client import Client
@@ -15,6 +16,7 @@ CLIENTS: Final[Mapping[Sender, int]] = {"shop": 7, "web": 3}
 _QUEUE_MAX: Final = 2_000
 _RETRIES: Final = 8
 _PAUSE_SECONDS: Final = 0.02
+_ANSWER_SECONDS: Final = 120
 
 Watch = Callable[[int], None]
 """Called now and then with the number of messages that were answered."""
@@ -37,6 +39,8 @@ class Senders:
             max_queue_size=2 * _QUEUE_MAX,
             max_retries=_RETRIES,
             upload_interval=0.2,
+            timeout=_ANSWER_SECONDS,
+            proxies={"no_proxy": urlsplit(url).hostname},  # whatever proxy leads out of this machine
         )
 
     def send(self, calls: Iterable[Call], watch: Watch = lambda _count: None) -> int:

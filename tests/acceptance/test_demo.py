@@ -205,6 +205,19 @@ def check_second_run(shop: Shop) -> None:
     assert shop.one("SELECT count(*) FROM rights.request") == requests
 
 
+def test_the_demonstration_sends_to_its_service_whatever_proxy_there_is(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name)
+    token = (shop.config.home / "admin.token").read_text().strip()
+    with silent_port() as port, closing(Api(shop.url, {"admin": token})) as api:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        key = api.post("admin", "/api/v1/sources", {"name": "ours"})["write_key"]
+        with Senders(shop.url, {"shop": key, "web": key}, {"shop": 1, "web": 1}) as senders:
+            assert senders.send(islice(joining(invent(read_orders()), Calendar()), 3)) == 3
+
+
 def test_the_demonstration_leaves_a_store_in_use_alone(shop: Shop) -> None:
     token = (shop.config.home / "admin.token").read_text().strip()
     with closing(Api(shop.url, {"admin": token})) as api:
