@@ -3,8 +3,9 @@
 Statements are constant for a batch, whatever its size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
+from itertools import islice
 from typing import Final, NamedTuple
 
 from cdp.behavior.model import Entry, EventId, Occurred, StatedTrait, Terms
@@ -35,6 +36,9 @@ EVENT: Final = Place("behavior.event", "sealed")
 """Where the payload of an event lies; its row is the bytes of the event id."""
 TRAIT: Final = Place("behavior.trait", "sealed")
 """Where a sealed stated trait lies; its row is `trait_row`."""
+
+
+_ENTRIES_AT_ONCE: Final = 200
 
 
 class Remembered(NamedTuple):
@@ -84,20 +88,27 @@ def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventI
     return {row.event_id for row in rows}.difference(EventId(row[0]) for row in known)
 
 
-def append(tx: Transaction, entries: Sequence[Entry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
+def append(tx: Transaction, given: Iterable[Entry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
     """Store a batch: events, stated traits, and what the events add to computed traits; at most five statements.
 
-    Every entry is settled against `terms`, and the partitions it needs exist (`ensure_partitions`).
+    Every entry is settled against `terms`, and the partitions it needs exist (`ensure_partitions`). They are taken as
+    they are made, while the server stores those before them.
     """
-    if not entries:
-        return
-    append_events(tx, entries, terms.ids)
+    entries: list[Entry] = []
+    append_events(tx, _in_parts(iter(given), entries), terms.ids)
     stated = _stated(entries)
     if stated:
         merge_traits(tx, stated, terms.ids)
     occurred = [_occurred(entry) for entry in entries if entry.classified.name in plan.by_event]
     if occurred:
         merge_buckets(tx, fold(occurred, plan, current_landmarks(tx, plan, now)), terms.ids)
+
+
+def _in_parts(given: Iterator[Entry], taken: list[Entry]) -> Iterator[list[Entry]]:
+    """Some entries at a time; `taken` ends with all of them."""
+    while part := list(islice(given, _ENTRIES_AT_ONCE)):
+        taken += part
+        yield part
 
 
 def _stated(entries: Sequence[Entry]) -> list[StatedTrait]:

@@ -1,6 +1,6 @@
 """SQL of events: appending them, clearing a purpose from them, and reading a person's own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +25,6 @@ _COLUMNS: Final = (
     "plain",
     "sealed",
 )
-_ENTRIES_AT_ONCE: Final = 256
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,29 +35,18 @@ class Cleared(NamedTuple):
     events_cleared: int
 
 
-def append_events(tx: Transaction, entries: Sequence[Entry], ids: Mapping[Term, int]) -> None:
+def append_events(tx: Transaction, parts: Iterable[Sequence[Entry]], ids: Mapping[Term, int]) -> None:
     """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it.
 
-    Entries are packed while the server stores those before them.
+    Each part is made and packed while the server stores the one before it.
     """
-    names: dict[str | None, int] = {None: NO_NAME}
-    for entry in entries:
-        name = entry.classified.name
-        if name is not None and name not in names:
-            names[name] = ids[Term(EVENT_NAMES, name)]
-    copy_pieces(
-        tx,
-        "behavior.event",
-        _COLUMNS,
-        (
-            pack_rows(len(some), _fields(some, names, ids))
-            for some in (entries[at : at + _ENTRIES_AT_ONCE] for at in range(0, len(entries), _ENTRIES_AT_ONCE))
-        ),
-    )
+    copy_pieces(tx, "behavior.event", _COLUMNS, (pack_rows(len(part), _fields(part, ids)) for part in parts))
 
 
-def _fields(entries: Sequence[Entry], names: Mapping[str | None, int], ids: Mapping[Term, int]) -> list[Field]:
+def _fields(entries: Sequence[Entry], ids: Mapping[Term, int]) -> list[Field]:
     """The columns of these entries, in the order of `_COLUMNS`."""
+    named = {entry.classified.name for entry in entries}
+    names = {name: NO_NAME if name is None else ids[Term(EVENT_NAMES, name)] for name in named}
     return [
         bigints([entry.anchor_id for entry in entries]),
         instants([entry.occurred_at for entry in entries]),

@@ -37,6 +37,8 @@ from cdp.vault.strongroom import Item, Vault
 
 MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
 _REMEMBERED_MAX = 400_000
+_SEALED_AT_ONCE = 200
+_NO_TRAITS: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,29 +361,35 @@ class Writing:
         fresh = behavior_store.remember_messages(self.tx, self._remembered(stored))
         stored = [work for work in stored if work.event_id in fresh]
         terms = intern_terms(self.tx, terms_of(work.classified for work in stored), self.plan.events)
-        for work in stored:
-            work.classified = settle(work.classified, terms)
-        sealed = self.vault.seal_many(
-            self.keys,
-            behavior_store.EVENT,
-            (Item(work.anchor_id, work.event_id.bytes, payload(work.classified)) for work in stored),
-        )
-        traits = self._sealed_traits(stored)
-        entries = [
-            Entry(
-                anchor_id=work.anchor_id,
-                event_id=work.event_id,
-                occurred_at=work.message.occurred_at,
-                received_at=work.message.received_at,
-                source_id=int(work.message.source.source_id),
-                bits=work.bits,
-                classified=work.classified,
-                sealed=envelope,
-                sealed_traits=traits.get(work.place, {}),
-            )
-            for work, envelope in zip(stored, sealed, strict=True)
-        ]
+        if not stored:
+            return
+        if terms.refused:
+            for work in stored:
+                work.classified = settle(work.classified, terms)
+        entries = self._entries(stored, self._sealed_traits(stored))
         behavior_store.append(self.tx, entries, terms, self.memory.traits, self.now)
+
+    def _entries(self, stored: Sequence[Work], traits: Mapping[int, Mapping[str, bytes]]) -> Iterator[Entry]:
+        """The works as they are stored, sealed some at a time."""
+        for at in range(0, len(stored), _SEALED_AT_ONCE):
+            some = stored[at : at + _SEALED_AT_ONCE]
+            sealed = self.vault.seal_many(
+                self.keys,
+                behavior_store.EVENT,
+                (Item(work.anchor_id, work.event_id.bytes, payload(work.classified)) for work in some),
+            )
+            for work, envelope in zip(some, sealed, strict=True):
+                yield Entry(
+                    anchor_id=work.anchor_id,
+                    event_id=work.event_id,
+                    occurred_at=work.message.occurred_at,
+                    received_at=work.message.received_at,
+                    source_id=int(work.message.source.source_id),
+                    bits=work.bits,
+                    classified=work.classified,
+                    sealed=envelope,
+                    sealed_traits=traits.get(work.place, _NO_TRAITS),
+                )
 
     def _remembered(self, stored: Sequence[Work]) -> list[behavior_store.Remembered]:
         """A message id is kept as long as its event would be, counted from the later of its two times."""
