@@ -82,9 +82,14 @@ def closure(
                                 OR i.type = ANY(%(non_linking)s::text[])) OR %(through_shared)s AS links,
                            bool_or(NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
                                 OR i.type = ANY(%(non_linking)s::text[]))) OVER () AS any_links
-                    FROM member AS there
+                    FROM (
+                        SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
+                        UNION ALL
+                        SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
+                        UNION ALL
+                        SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
+                    ) AS there
                     JOIN identity.identifier AS i USING (identifier_id)
-                    WHERE there.step = here.step
                 ) AS other ON (reach.links AND other.links) OR NOT other.any_links
             )
             SELECT DISTINCT here.step
@@ -92,10 +97,15 @@ def closure(
             JOIN member AS here USING (identifier_id)
             WHERE reach.links
                OR NOT EXISTS (
-                    SELECT FROM member AS there
+                    SELECT FROM (
+                        SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
+                        UNION ALL
+                        SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
+                        UNION ALL
+                        SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
+                    ) AS there
                     JOIN identity.identifier AS i USING (identifier_id)
-                    WHERE there.step = here.step
-                      AND NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                    WHERE NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
                                OR i.type = ANY(%(non_linking)s::text[])))
             """,
             {

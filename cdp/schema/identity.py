@@ -257,7 +257,6 @@ edge = Table(
         nullable=False,
         info=personal(erase="delete", retention="identifiers", export="row", category="identifier", via="identifier"),
     ),
-    Index("edge_step_idx", text("(-sequence)")),
     Index(None, "identifier_id"),
     Index(None, "other_identifier_id"),
     schema="identity",

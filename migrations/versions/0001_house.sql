@@ -397,8 +397,6 @@ CREATE INDEX edge_identifier_id_idx ON identity.edge (identifier_id);
 
 CREATE INDEX edge_other_identifier_id_idx ON identity.edge (other_identifier_id);
 
-CREATE INDEX edge_step_idx ON identity.edge ((-sequence));
-
 COMMENT ON TABLE identity.edge IS 'Recorded steps that came from a link table instead of a message: two identifiers, no anchor. `row_number` is the row of the table, `import_job_id` the import of its file.';
 
 CREATE TABLE identity.evidence (
