@@ -61,8 +61,9 @@ class Trail:
     own: dict[store.Generation, store.Generation] = field(default_factory=dict)
 
     def note(self, before: store.Generation, after: store.Generation) -> None:
-        """A part was taken between these two."""
-        self.own[before] = after
+        """A part was taken between these two, which are one where all its rows were refused."""
+        if after != before:
+            self.own[before] = after
 
     def leads(self, seen: store.Generation, now: store.Generation) -> bool:
         """Whether nobody else wrote from the one to the other."""
