@@ -170,30 +170,30 @@ class Database:
         asked to. An unreachable, restarting or full database becomes the fault `database_unavailable`, a lost race and
         a lock that stays taken `database_busy` (both 503, with Retry-After).
         """
-        try:
-            with self.engine.connect() as connection:
-                if read_only:
-                    connection = connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
-                elif one_instant:
-                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
-                outer = connection.begin()
-                tx = Transaction(connection, one_instant=read_only or one_instant)
-                try:
-                    yield tx
-                except BaseException:
-                    outer.rollback()
-                    raise
-                finally:
-                    self.statements += tx.statements
-                outer.commit()
-                tx.committed()
-        except (DBAPIError, psycopg.Error) as error:
-            fault = _fault_of(error)
-            if fault is None:
+        with _told(), self.engine.connect() as connection:
+            if read_only:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            elif one_instant:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            outer = connection.begin()
+            tx = Transaction(connection, one_instant=read_only or one_instant)
+            try:
+                yield tx
+            except BaseException:
+                outer.rollback()
                 raise
-            raise fault from error
+            finally:
+                self.statements += tx.statements
+            outer.commit()
+            tx.committed()
+
+    @contextmanager
+    def outside(self) -> "Iterator[psycopg.Connection[Row]]":
+        """A connection outside any transaction, for what PostgreSQL does nowhere else; the same faults as in one."""
+        with _told(), self.engine.connect() as connection:
+            raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
+            assert isinstance(raw, psycopg.Connection)
+            yield raw
 
     def is_ready(self) -> bool:
         """True when the database answers."""
@@ -206,6 +206,18 @@ class Database:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what became of the database as the fault that it is."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as error:
+        fault = _fault_of(error)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def is_conflict(error: BaseException) -> bool:

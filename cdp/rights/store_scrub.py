@@ -102,9 +102,7 @@ def residue_kept(tx: Transaction) -> list[str]:
 
 
 def _outside(database: Database, statements: Sequence[sql.SQL | sql.Composed]) -> bool:
-    with database.engine.connect() as connection:
-        raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
-        assert isinstance(raw, psycopg.Connection)
+    with database.outside() as raw:
         usual = raw.execute("SELECT current_setting('lock_timeout')").fetchone()
         assert usual is not None
         raw.execute("SELECT set_config('lock_timeout', %s, false)", [_LOCK_TIMEOUT])
@@ -114,5 +112,6 @@ def _outside(database: Database, statements: Sequence[sql.SQL | sql.Composed]) -
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable):
             return False
         finally:
-            raw.execute("SELECT set_config('lock_timeout', %s, false)", usual)
+            if not raw.closed:
+                raw.execute("SELECT set_config('lock_timeout', %s, false)", usual)
     return True

@@ -104,3 +104,15 @@ def test_a_session_that_the_server_ended_is_told(database: Database) -> None:
 def _lives(database: Database, pid: int) -> bool:
     with database.transaction(read_only=True) as tx:
         return bool(tx.bulk("SELECT count(*) FROM pg_stat_activity WHERE pid = %(pid)s", {"pid": pid})[0][0])
+
+
+def test_what_happens_to_a_connection_outside_a_transaction_is_told_as_inside(database: Database) -> None:
+    with database.outside() as raw:
+        assert raw.autocommit
+        raw.execute("VACUUM behavior.term")  # which PostgreSQL refuses in a transaction
+    with database.transaction() as tx, pytest.raises(Fault) as told, database.outside() as raw:  # noqa: PT012 - it ends within
+        tx.bulk("SELECT pg_terminate_backend(%(pid)s, 60000)", {"pid": raw.info.backend_pid})
+        raw.execute("SELECT 1")
+    assert (told.value.code, told.value.status) == ("database_unavailable", 503)
+    with database.transaction() as tx:
+        assert tx.scalar(text("SELECT 1")) == 1
