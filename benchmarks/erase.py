@@ -1,6 +1,7 @@
 """Erasing a person with many events in a large store, beside plain DELETEs of the same rows, on one PostgreSQL.
 
-    python -m benchmarks.erase --stored 2000000 --people 10 --events 1000
+    python -m benchmarks.erase            # 1,000,000 events of others
+    python -m benchmarks.erase --full     # 5,000,000
 
 The store is filled by the server itself; the people come in through the ingest journey, with consent. Half of them are erased as a
 request (plan, barrier, keys, suppression, replay file, receipt's fact; every commit waits for the disk), half by hand, in
@@ -8,10 +9,6 @@ turns: once only their events, once every row of theirs by ids that are known be
 """
 
 import argparse
-import shutil
-import statistics
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +16,8 @@ from typing import Any
 
 from sqlalchemy import text
 
+from benchmarks._bulk import settle_down, without_keys
+from benchmarks._stage import Spent, Stopwatch, backend_pid, machine, median, stage, table
 from cdp.access.model import Source, SourceId, SourceKind
 from cdp.behavior.retention import month_of
 from cdp.behavior.store_partitions import ensure_partitions
@@ -32,9 +31,8 @@ from cdp.identity.model import Identifier
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
 from cdp.policy.load import load_policy
-from cdp.schema.migrate import migrate
+from cdp.schema.behavior import duplicate, event
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.strongroom import Vault
 
@@ -65,20 +63,19 @@ BY_HAND = (
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--stored", type=int, default=1_000_000, help="events of others")
-    arguments.add_argument("--people", type=int, default=9, help="people to erase, a third of them each way")
+    arguments.add_argument("--full", action="store_true", help="5,000,000 events of others")
+    arguments.add_argument("--people", type=int, default=15, help="people to erase, a third of them each way")
     arguments.add_argument("--events", type=int, default=1_000, help="events of each")
     given = arguments.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="cdp-bench-"))
-    folder.chmod(0o711)
-    server = EmbeddedPostgres(folder / "home", version="18")
-    try:
-        server.start()
-        url = server.url_for("cdp", "cdp")
-        migrate(url)
-        measure(Database(url), folder, given.stored, given.people, given.events)
-    finally:
-        server.stop()
-        shutil.rmtree(folder)
+    with stage() as stand:
+        database = Database(stand.url)
+        stored = 5_000_000 if given.full else given.stored
+        about = machine(database) | {
+            "events of others": f"{stored:,}", "people": f"{given.people}", "events of each": f"{given.events:,}"
+        }  # fmt: skip
+        print(f"## Erasure\n\n{table(['', ''], list(about.items()))}\n", flush=True)
+        measure(database, stand.home, stored, given.people, given.events)
+        database.close()
 
 
 def measure(database: Database, folder: Path, stored: int, people: int, events: int) -> None:
@@ -92,10 +89,8 @@ def measure(database: Database, folder: Path, stored: int, people: int, events: 
     signal = policy.purposes["analytics"].signals.segment[0]
     for number in range(people):
         arrive(ingest, f"person-{number}", events, signal)
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
-        connection.execute(text("CHECKPOINT"))
-    spent: dict[str, list[float]] = {"as a request": [], "every row by hand": [], "events by hand": []}
+    settle_down(database)
+    spent: dict[str, list[Spent]] = {"as a request": [], "every row by hand": [], "events by hand": []}
     ways = list(spent)
     for number in range(people):
         way, name = ways[number % 3], f"person-{number}"
@@ -104,17 +99,21 @@ def measure(database: Database, folder: Path, stored: int, people: int, events: 
             if number % 3 == 0
             else delete(database, house.vault, name, BY_HAND if number % 3 == 1 else BY_HAND[1:2])
         )
-    print(f"{stored:,} events of others, {people} people with {events:,} events each; medians, PostgreSQL 18, durable")
-    base = statistics.median(spent["every row by hand"])
-    print(f"{'way':<22} {'median':>9} {'worst':>9} {'ratio':>6}")
-    for way, each in spent.items():
-        print(
-            f"{way:<22} {statistics.median(each):>6.0f} ms {max(each):>6.0f} ms {statistics.median(each) / base:>6.2f}"
-        )
+    wall = {way: median([each.wall for each in spent[way]]) * 1000 for way in ways}
+    busy = {way: median([each.processor for each in spent[way]]) * 1000 for way in ways}
+    base = ways[1]
+    rows = [
+        [
+            way, f"{wall[way]:.0f}", f"{max(each.wall for each in spent[way]) * 1000:.0f}", f"{busy[way]:.0f}",
+            f"{wall[way] / wall[base]:.2f}", f"{busy[way] / busy[base]:.2f}", "5 / 2" if way == ways[0] else "",
+        ]
+        for way in ways
+    ]  # fmt: skip
+    print(table(["way", "ms", "worst ms", "processor ms", "ratio", "processor ratio", "must / goal"], rows))
 
 
 def fill(database: Database, stored: int) -> None:
-    """Events of others, with their message ids, spread over the days."""
+    """Events of others, with their message ids, spread over the days; 200 bytes of each are sealed."""
     days = [NOW - timedelta(days=day) for day in range(0, DAYS + 31, 5)]
     ensure_partitions(database, {("browsing", month_of(day)) for day in days})
     with database.transaction() as tx:
@@ -125,12 +124,13 @@ def fill(database: Database, stored: int) -> None:
             {"now": NOW},
         )
         tx.run(text("INSERT INTO behavior.term (vocabulary, term) VALUES ('event', 'Product Viewed')"))
+    with without_keys(database, event, duplicate), database.transaction() as tx:
         tx.run(
             text(
                 """
                 INSERT INTO behavior.event
                 SELECT 1 + (random() * :people)::bigint, at, gen_random_uuid(), 'browsing', at, 1, 1, 2,
-                       jsonb_build_object('price', round((random() * 200)::numeric, 2)), decode(repeat(md5(random()::text), 8), 'hex')
+                       jsonb_build_object('price', round((random() * 200)::numeric, 2)), decode(repeat('5e', 200), 'hex')
                 FROM (SELECT :now - random() * make_interval(days => :days) AS at FROM generate_series(1, :stored)) AS given
                 """
             ),
@@ -171,19 +171,19 @@ def message(body: Mapping[str, Any], message_id: str) -> Message:
     return Message(SHOP, given["type"], message_id, NOW, NOW, given, sha256(canonical_json(given)))
 
 
-def erase(desk: Desk, name: str) -> float:
-    """Milliseconds from `run` to its answer; receipt and verification of the request come before."""
+def erase(desk: Desk, name: str) -> Spent:
+    """What it takes from `run` to its answer; receipt and verification of the request come before."""
     request = subject_request.open_request(
         desk, kind="erasure", regime="gdpr", identifiers=[("user_id", name)], now=NOW
     )
     subject_request.verify(desk, request.request_id, NOW)
-    begun = time.perf_counter()
+    watch = Stopwatch(backend_pid(desk.database))
     subject_request.run(desk, request.request_id, NOW)
-    return (time.perf_counter() - begun) * 1000
+    return watch.read()
 
 
-def delete(database: Database, vault: Vault, name: str, statements: Sequence[str]) -> float:
-    """Milliseconds of hand-written DELETEs in one transaction; the ids are looked up before the clock starts."""
+def delete(database: Database, vault: Vault, name: str, statements: Sequence[str]) -> Spent:
+    """What hand-written DELETEs take in one transaction; the ids are looked up before the clock starts."""
     with database.transaction(read_only=True) as tx:
         pseudonym = vault.pseudonyms(GRAPH, [Identifier("user_id", name)])[0]
         known = identity_store.identifiers_by_pseudonym(tx, [pseudonym])[pseudonym]
@@ -201,11 +201,11 @@ def delete(database: Database, vault: Vault, name: str, statements: Sequence[str
             )
         ]
     ids = {"anchors": anchors, "identifiers": identifiers, "profiles": profiles}
-    begun = time.perf_counter()
+    watch = Stopwatch(backend_pid(database))
     with database.transaction() as tx:
         for statement in statements:
             tx.bulk(statement, ids)  # type: ignore[arg-type]
-    return (time.perf_counter() - begun) * 1000
+    return watch.read()
 
 
 if __name__ == "__main__":

@@ -1,243 +1,127 @@
-"""Segments over a large consented population: our SQL beside the same questions written by hand, on one PostgreSQL.
+"""Segments over a large consented population, verdicts, and live membership, each beside its baseline.
 
-    python -m benchmarks.segment --profiles 200000 --events 2000000
+    python -m benchmarks.segment                # 200,000 profiles, 2,000,000 events
+    python -m benchmarks.segment --full         # 1,000,000 profiles, 10,000,000 events: minutes to fill, some 5 GB of disk
 
-The store is filled by the server itself (seeded): one anchor a profile, orders and product views over 400 days, every
-profile permitted for e-mail marketing. Each question is asked `--rounds` times, alternating with its baseline; the
-table shows medians. Both sides must give the same number.
+The store is filled by the server itself (seeded): one anchor a profile, orders and product views over 390 days, half of the
+permissions from within two years. Each question is asked `--rounds` times in turns with its baselines: SQL by hand on the
+same store, and DuckDB over a copy of the columns that the questions need. All sides must give the same number.
 """
 
 import argparse
-import shutil
+import re
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text
 
-from cdp.behavior.retention import month_of
-from cdp.behavior.store_partitions import ensure_partitions
-from cdp.consent import store_projection
+from benchmarks._crowd import NOW, ORDER, PURPOSE, VIEW, fill, terms
+from benchmarks._duck import Duck
+from benchmarks._live import BATCH, BUYERS, Live, follow
+from benchmarks._questions import INSTANTS, QUESTIONS, Question
+from benchmarks._stage import machine, stage, table
 from cdp.kit.db import Database, Transaction
-from cdp.kit.embedded import EmbeddedPostgres
 from cdp.policy.load import load_policy
-from cdp.schema.migrate import migrate
 from cdp.segments import store
 from cdp.segments.catalogue import Catalogue
 from cdp.segments.check import understand
-from cdp.segments.compile import compile_segment
+from cdp.segments.compile import Ground, compile_segment
+from cdp.segments.compile_scope import Shared
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-PURPOSE = "email_marketing"
-ORDER, VIEW = "Order Completed", "Product Viewed"
-DAYS = 390
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One segment, and the SQL that somebody who knows the tables would write for it."""
-
-    name: str
-    where: str
-    by_hand: str
-
-
-QUESTIONS = (
-    Question(
-        "two traits",
-        'trait.country = "DE" and trait.age >= 40',
-        """
-        SELECT count(*) FROM consent.permitted
-        WHERE purpose = 'email_marketing' AND (until IS NULL OR until > :now) AND since <= :now
-          AND (traits -> 'country')::int = :germany AND (traits -> 'age')::int >= 40
-        """,
-    ),
-    Question(
-        "three orders in a year",
-        f'count("{ORDER}", within 365 days) >= 3',
-        """
-        SELECT count(*) FROM (
-            SELECT c.profile_id
-            FROM behavior.event e JOIN identity.canonical c USING (anchor_id)
-            JOIN consent.permitted p ON p.profile_id = c.profile_id AND p.purpose = 'email_marketing'
-            WHERE e.retention_class = 'transactions' AND e.name_id = :order AND e.bits & :mask <> 0
-              AND e.occurred_at >= p.since AND e.occurred_at > :year_ago AND e.occurred_at <= :now
-              AND (p.until IS NULL OR p.until > :now)
-            GROUP BY c.profile_id HAVING count(*) >= 3
-        ) AS found
-        """,
-    ),
-    Question(
-        "lapsing high value",
-        f'count("{ORDER}", within 365 days) >= 3 and sum("{ORDER}".revenue, within 365 days) > 250 '
-        f'and not did("{ORDER}", within 60 days)',
-        """
-        SELECT count(*) FROM (
-            SELECT c.profile_id
-            FROM behavior.event e JOIN identity.canonical c USING (anchor_id)
-            JOIN consent.permitted p ON p.profile_id = c.profile_id AND p.purpose = 'email_marketing'
-            WHERE e.retention_class = 'transactions' AND e.name_id = :order AND e.bits & :mask <> 0
-              AND e.occurred_at >= p.since AND e.occurred_at > :year_ago AND e.occurred_at <= :now
-              AND (p.until IS NULL OR p.until > :now)
-            GROUP BY c.profile_id
-            HAVING count(*) >= 3 AND sum((e.plain -> 'revenue')::numeric) > 250 AND max(e.occurred_at) <= :two_months_ago
-        ) AS found
-        """,
-    ),
-    Question(
-        "viewed a category, no order",
-        f'count("{VIEW}" where category = "shoes", within 30 days) >= 3 and not did("{ORDER}", within 14 days)',
-        """
-        SELECT count(*) FROM (
-            SELECT c.profile_id
-            FROM behavior.event e JOIN identity.canonical c USING (anchor_id)
-            JOIN consent.permitted p ON p.profile_id = c.profile_id AND p.purpose = 'email_marketing'
-            WHERE e.retention_class = 'browsing' AND e.name_id = :view AND e.bits & :mask <> 0
-              AND e.occurred_at >= p.since AND e.occurred_at > :month_ago AND e.occurred_at <= :now
-              AND (p.until IS NULL OR p.until > :now) AND (e.plain -> 'category')::int = :shoes
-            GROUP BY c.profile_id HAVING count(*) >= 3
-        ) AS viewed
-        WHERE NOT EXISTS (
-            SELECT FROM behavior.event e JOIN identity.canonical c USING (anchor_id)
-            JOIN consent.permitted p ON p.profile_id = c.profile_id AND p.purpose = 'email_marketing'
-            WHERE c.profile_id = viewed.profile_id AND e.retention_class = 'transactions' AND e.name_id = :order
-              AND e.bits & :mask <> 0 AND e.occurred_at >= p.since AND e.occurred_at > :fortnight_ago
-              AND e.occurred_at <= :now
-        )
-        """,
-    ),
-    Question(
-        "recent and few",
-        f'did("{ORDER}", within 30 minutes)',
-        """
-        SELECT count(DISTINCT c.profile_id)
-        FROM behavior.event e JOIN identity.canonical c USING (anchor_id)
-        JOIN consent.permitted p ON p.profile_id = c.profile_id AND p.purpose = 'email_marketing'
-        WHERE e.retention_class = 'transactions' AND e.name_id = :order AND e.bits & :mask <> 0
-          AND e.occurred_at >= p.since AND e.occurred_at > :half_an_hour_ago AND e.occurred_at <= :now
-          AND (p.until IS NULL OR p.until > :now)
-        """,
-    ),
-)
+_MUST_GOAL = {"hand": "1.5 / 1.1", "duck": "15 / 3", "verdicts": "5 / 2", "live": "2,000 ms / 300 ms"}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--profiles", type=int, default=200_000)
     arguments.add_argument("--events", type=int, default=2_000_000)
+    arguments.add_argument("--full", action="store_true", help="1,000,000 profiles with 10,000,000 events")
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--batches", type=int, default=120, help="batches of the live measurement, four a second")
     arguments.add_argument("--plans", action="store_true", help="print EXPLAIN (ANALYZE, BUFFERS) of our statements")
     given = arguments.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="cdp-bench-"))
-    folder.chmod(0o711)
-    server = EmbeddedPostgres(folder / "home", version="18", durable=False)
-    try:
-        server.start()
-        url = server.url_for("cdp", "cdp")
-        migrate(url)
-        database = Database(url)
-        fill(database, given.profiles, given.events)
-        report(database, given.rounds, plans=given.plans)
+    profiles, events = (1_000_000, 10_000_000) if given.full else (given.profiles, given.events)
+    with stage() as stand:
+        database = Database(stand.url)
+        about = machine(database)
+        seconds = fill(database, profiles, events)
+        duck = Duck(database, stand.home)
+        print("## Segments\n")
+        facts = about | {
+            "consented profiles": f"{profiles:,}", "events": f"{events:,}", "filled in": f"{seconds:.0f} s",
+            "DuckDB": duck.version, "rounds": str(given.rounds),
+        }  # fmt: skip
+        print(table(["", ""], list(facts.items())), flush=True)
+        report(database, duck, given.rounds, plans=given.plans)
+        duck.close()
+        verdicts(database, given.rounds)
+        live(follow(database, stand.home, _keys(), given.batches))
         database.close()
-    finally:
-        server.stop()
-        shutil.rmtree(folder)
 
 
-def fill(database: Database, profiles: int, events: int) -> None:
-    """Make the population; the server's own generator is seeded."""
-    policy = load_policy(Path("policies"))
-    days = [NOW - timedelta(days=day) for day in range(0, DAYS + 31, 5)]
-    ensure_partitions(database, {(name, month_of(day)) for name in ("transactions", "browsing") for day in days})
-    with database.transaction() as tx:
-        masks = store_projection.prepare(tx, list(policy.purposes), NOW)
-        tx.bulk(
-            "INSERT INTO behavior.term (vocabulary, term) SELECT * FROM unnest(%(v)s::text[], %(t)s::text[])",
-            {
-                "v": ["event", "event", *["country"] * 4, *["product_category"] * 5],
-                "t": [ORDER, VIEW, "DE", "FR", "GB", "US", "shoes", "hats", "coats", "bags", "toys"],
-            },
-        )
-        ids = terms(tx)
-        params = {"profiles": profiles, "events": events, "mask": masks[PURPOSE], "now": NOW, "days": DAYS}
-        tx.run(text("SELECT setseed(0.42)"))
-        tx.run(text("INSERT INTO identity.canonical SELECT n, n FROM generate_series(1, :profiles) AS n"), params)
-        tx.run(
-            text(
-                """
-                INSERT INTO consent.permitted (profile_id, purpose, since, reader_pseudonym, traits)
-                SELECT n, 'email_marketing', '-infinity', md5(n::text),
-                       jsonb_build_object('country', :country + (random() * 3)::int, 'age', 18 + (random() * 60)::int)
-                FROM generate_series(1, :profiles) AS n
-                """
-            ),
-            params | {"country": ids["country", "DE"]},
-        )
-        for name, class_, share in ((ORDER, "transactions", 0.3), (VIEW, "browsing", 0.7)):
-            tx.run(
-                text(
-                    """
-                    INSERT INTO behavior.event
-                    SELECT 1 + (power(random(), 2) * (:profiles - 1))::int, at, gen_random_uuid(), :class, at, 1, :name, :mask,
-                           jsonb_build_object(
-                               'revenue', round((random() * 200)::numeric, 2), 'category', :category + (random() * 4)::int,
-                               'items', (random() * 9)::int),
-                           '\\x00'
-                    FROM (SELECT :now - random() * make_interval(days => :days) AS at FROM generate_series(1, :count)) AS given
-                    """
-                ),
-                params
-                | {
-                    "class": class_,
-                    "name": ids["event", name],
-                    "count": int(events * share),
-                    "category": ids["product_category", "shoes"],
-                },
-            )
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
-
-
-def terms(tx: Transaction) -> dict[tuple[str, str], int]:
-    rows = tx.bulk("SELECT vocabulary, term, term_id FROM behavior.term")
-    return {(vocabulary, term): number for vocabulary, term, number in rows}
-
-
-def report(database: Database, rounds: int, *, plans: bool) -> None:
-    """Ask everything, in turns, and print the table."""
+def report(database: Database, duck: Duck, rounds: int, *, plans: bool) -> None:
+    """Ask every question on all sides, in turns."""
     catalogue = Catalogue(load_policy(Path("policies")))
-    print(f"{'segment':<30} {'people':>9} {'ours':>9} {'by hand':>9} {'ratio':>6}")
+    rows, told = [], []
     for question in QUESTIONS:
         with database.transaction(read_only=True) as tx:
-            ids = terms(tx)
-            condition = understand(question.where, catalogue, PURPOSE, now=NOW)
-            assert not isinstance(condition, tuple), condition
-            ground = store.ground_of(tx, condition, catalogue)
-            members = compile_segment(condition, catalogue, ground, purpose=PURPOSE, now=NOW).members
-            ours = select(func.count()).select_from(members.subquery())
-            params = {
-                "mask": ground.masks[PURPOSE], "now": NOW, "germany": ids["country", "DE"], "order": ids["event", ORDER],
-                "view": ids["event", VIEW], "shoes": ids["product_category", "shoes"],
-                "year_ago": NOW - timedelta(days=365), "two_months_ago": NOW - timedelta(days=60),
-                "month_ago": NOW - timedelta(days=30), "fortnight_ago": NOW - timedelta(days=14),
-                "half_an_hour_ago": NOW - timedelta(minutes=30),
-            }  # fmt: skip
+            ours, params = _statement(tx, catalogue, question)
+            micros = {name: _micros(value) for name, value in params.items()}
             by_hand = text(question.by_hand)
             counts, spent = race(
-                rounds, lambda tx=tx, ours=ours: tx.scalar(ours), lambda tx=tx, sql=by_hand, p=params: tx.scalar(sql, p)
+                rounds,
+                lambda tx=tx, ours=ours: tx.scalar(ours),
+                lambda tx=tx, sql=by_hand, params=params: tx.scalar(sql, params),
+                lambda sql=question.in_duck, micros=micros: duck.ask(sql, micros),
             )
-            assert counts[0] == counts[1], counts
-            print(
-                f"{question.name:<30} {counts[0]:>9,} {spent[0]:>6.0f} ms {spent[1]:>6.0f} ms {spent[0] / spent[1]:>6.2f}"
-            )
+            assert len(set(counts)) == 1, (question.name, counts)
+            mine, hand, copy = spent
+            people = f"{counts[0]:,}"
+            rows.append([question.name, people, *map(_ms, spent), f"{mine / hand:.2f}", f"{mine / copy:.1f}"])
             if plans:
                 compiled = ours.compile(database.engine, compile_kwargs={"literal_binds": True})
-                rows = tx.raw.execute("EXPLAIN (ANALYZE, BUFFERS) " + str(compiled)).fetchall()
-                print("\n".join(row[0] for row in rows))
+                lines = tx.raw.execute(f"EXPLAIN (ANALYZE, BUFFERS) {compiled}".encode()).fetchall()
+                told.append("\n".join(row[0] for row in lines))
+    heads = ["segment", "people", "ours ms", "by hand ms", "DuckDB ms", "to by hand", "to DuckDB"]
+    rows.append(["must / goal", "", "", "", "", _MUST_GOAL["hand"], _MUST_GOAL["duck"]])
+    print(f"\n{table(heads, rows)}", *told, sep="\n\n", flush=True)
+
+
+def verdicts(database: Database, rounds: int) -> None:
+    """Who may be processed for a purpose now, beside counting a boolean column over as many rows."""
+    with database.transaction() as tx:
+        tx.run(
+            text(
+                "CREATE TEMPORARY TABLE flag AS SELECT profile_id, until IS NULL OR until > :now AS is_permitted "
+                "FROM consent.permitted WHERE purpose = :purpose"
+            ),
+            {"now": NOW, "purpose": PURPOSE},
+        )
+        tx.run(text("ANALYZE flag"))
+        people = Shared(Catalogue(load_policy(Path("policies"))), Ground({}, {}), NOW).permitted(PURPOSE)
+        ours = select(func.count()).select_from(people)
+        counts, spent = race(
+            rounds, lambda: tx.scalar(ours), lambda: tx.scalar(text("SELECT count(*) FROM flag WHERE is_permitted"))
+        )
+        assert counts[0] == counts[1], counts
+        total = tx.scalar(text("SELECT count(*) FROM flag"))
+    row = [f"{total:,}", f"{counts[0]:,}", *map(_ms, spent), f"{spent[0] / spent[1]:.1f}", _MUST_GOAL["verdicts"]]
+    print(f"\n{table(['verdicts', 'allowed', 'ours ms', 'boolean ms', 'ratio', 'must / goal'], [row])}", flush=True)
+
+
+def live(found: Live) -> None:
+    """How soon a change of membership follows the commit of the message that causes it."""
+    ordered = sorted(found.seconds)
+    p50, p99 = (ordered[int(len(ordered) * share)] * 1000 for share in (0.5, 0.99))
+    row = [
+        f"{len(ordered):,}", str(found.segments), f"{found.per_second:.0f}",
+        f"{p50:.0f}", f"{p99:.0f}", f"{ordered[-1] * 1000:.0f}", _MUST_GOAL["live"],
+    ]  # fmt: skip
+    heads = ["changes", "segments", "messages/s", "p50 ms", "p99 ms", "worst ms", "must / goal (p99)"]
+    print(f"\nLive membership, from commit to change; {BUYERS} people of each batch of {BATCH} enter:\n")
+    print(table(heads, [row]))
 
 
 def race(rounds: int, *sides: Callable[[], int]) -> tuple[list[int], list[float]]:
@@ -250,6 +134,37 @@ def race(rounds: int, *sides: Callable[[], int]) -> tuple[list[int], list[float]
             side()
             spent[at].append((time.perf_counter() - begun) * 1000)
     return answers, [statistics.median(each) for each in spent]
+
+
+def _statement(
+    tx: Transaction, catalogue: Catalogue, question: Question
+) -> tuple[Select[tuple[int]], dict[str, object]]:
+    """Our count, and the parameters of the others."""
+    ids = terms(tx)
+    condition = understand(question.where, catalogue, PURPOSE, now=NOW)
+    assert not isinstance(condition, tuple), condition
+    ground = store.ground_of(tx, condition, catalogue)
+    members = compile_segment(condition, catalogue, ground, purpose=PURPOSE, now=NOW).members
+    params: dict[str, object] = {
+        "mask": ground.masks[PURPOSE],
+        "germany": ids["country", "DE"],
+        "order": ids["event", ORDER],
+        "view": ids["event", VIEW],
+        "shoes": ids["product_category", "shoes"],
+    }
+    return select(func.count()).select_from(members.subquery()), params | INSTANTS
+
+
+def _micros(value: object) -> int:
+    return value if isinstance(value, int) else round(value.timestamp() * 1_000_000)  # type: ignore[attr-defined]
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 10 else f"{milliseconds:.1f}"
+
+
+def _keys() -> dict[str, str]:
+    return {re.sub(r"\W+", "_", each.name): each.where for each in QUESTIONS}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,137 @@
+"""Live membership: from the commit of a batch to the change of a membership that somebody else can read.
+
+The whole worker runs beside a service that takes batches at a steady pace; in each batch, some people buy for the first
+time. A third connection looks for their changes.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks._crowd import NOW, ORDER, PURPOSE, VIEW
+from cdp.access.model import Source, SourceId, SourceKind
+from cdp.access.store import add_source
+from cdp.flows import segments
+from cdp.flows.ingest import Ingest
+from cdp.flows.message import Message
+from cdp.flows.opening import Current, Rooms, rooms_of
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.config import read_config
+from cdp.kit.db import Database
+from cdp.policy.load import load_policy
+from cdp.segments.model import Draft, SegmentKey
+from cdp.worker import worker_of
+
+SHOP = Source(SourceId(1), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu", 512_000)
+FIRST = "first_order"
+BATCH, BUYERS, PAUSE_SECONDS = 100, 10, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Seconds from commit to change, one for each person; how many segments there were, and messages a second."""
+
+    seconds: list[float]
+    segments: int
+    per_second: float
+
+
+def follow(database: Database, home: Path, questions: Mapping[str, str], batches: int) -> Live:
+    """Define the questions as segments, let people come in, and measure how soon their first order counts."""
+    home.mkdir(exist_ok=True)
+    config = read_config(
+        {"CDP_HOME": str(home), "CDP_POLICIES": "policies", "CDP_NOW": NOW.isoformat(), "CDP_ALLOW_TEST_CLOCK": "1"}
+    )
+    rooms = rooms_of(config, database, load_policy(Path("policies")))
+    for key, where in {**questions, FIRST: f'did("{ORDER}", within 30 minutes)'}.items():
+        draft = Draft(SegmentKey(key), key, PURPOSE, "benchmark")
+        segments.define(rooms.house, draft, where, is_new=True, actor="operator")
+    people = batches * BUYERS
+    ingest = _arrive(rooms, people)
+    worker = worker_of(Current(rooms))
+    worker.start()
+    try:
+        time.sleep(2)
+        committed, changed, lasted = _trade(rooms, ingest, batches, Watch(database, people))
+    finally:
+        worker.stop()
+    seconds = [seen - done for done, seen in zip(committed, changed, strict=True)]
+    return Live(seconds, len(segments.every(rooms.house)), batches * BATCH / lasted)
+
+
+class Watch:
+    """Notes when it first could read the changes of the segment, in the order in which they were written."""
+
+    def __init__(self, database: Database, people: int) -> None:
+        self.seen_at: list[float] = []
+        self._database, self._people = database, people
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise SystemExit(f"Only {len(self.seen_at)} of {self._people} changes came within {seconds:.0f} seconds.")
+
+    def _run(self) -> None:
+        while len(self.seen_at) < self._people:
+            with self._database.transaction(read_only=True) as tx:
+                rows = tx.bulk(
+                    "SELECT count(*) FROM segments.membership_change WHERE key = %(key)s AND changed_at >= %(now)s "
+                    "AND profile_id > 100000000",
+                    {"key": FIRST, "now": NOW},
+                )
+            at = time.perf_counter()
+            self.seen_at += [at] * (rows[0][0] - len(self.seen_at))
+            time.sleep(0.005)
+
+
+def _trade(rooms: Rooms, ingest: Ingest, batches: int, watch: Watch) -> tuple[list[float], list[float], float]:
+    """Take batches at a steady pace; when each buyer's batch was committed, when each change was seen, and how long it took."""
+    watch.start()
+    begun, committed = time.perf_counter(), []
+    for number in range(batches):
+        buyers = range(number * BUYERS, (number + 1) * BUYERS)
+        bodies = [_track(ORDER, f"buyer-{buyer}", {"revenue": 20}) for buyer in buyers]
+        bodies += [
+            _track(VIEW, f"buyer-{(number * 7 + at) % (batches * BUYERS)}", {"price": at})
+            for at in range(BATCH - BUYERS)
+        ]
+        taken = ingest.take([_message(rooms, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
+        assert {outcome.state.value for outcome in taken} == {"stored"}, taken
+        committed += [time.perf_counter()] * BUYERS
+        time.sleep(max(0.0, begun + (number + 1) * PAUSE_SECONDS - time.perf_counter()))
+    lasted = time.perf_counter() - begun
+    watch.wait(120)
+    return committed, watch.seen_at, lasted
+
+
+def _arrive(rooms: Rooms, people: int) -> Ingest:
+    """Everybody is known, and permits, before the clock starts."""
+    house = rooms.house
+    with house.database.transaction() as tx:
+        add_source(tx, SHOP, sha256(b"shop"), NOW - timedelta(days=1))
+    signal = house.policy.purposes[PURPOSE].signals.segment[0]
+    consent = {"context": {"consent": {"categoryPreferences": {signal: True}}}}
+    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    bodies = [{"type": "identify", "userId": f"buyer-{number}", **consent} for number in range(people)]
+    for at in range(0, people, 500):
+        some = bodies[at : at + 500]
+        ingest.take([_message(rooms, body, f"arrive-{at + place}") for place, body in enumerate(some)])
+    return ingest
+
+
+def _track(event: str, user: str, properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "track", "event": event, "userId": user, "properties": properties}
+
+
+def _message(rooms: Rooms, body: dict[str, Any], message_id: str) -> Message:
+    given = {**body, "messageId": message_id}
+    now = rooms.house.clock.now()
+    return Message(SHOP, given["type"], message_id, now, now, given, sha256(canonical_json(given)))
