@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cdp.audit import store as audit_store
 from cdp.flows.house import House
-from cdp.flows.memberships import in_force, refresh_in, unknown_segment
+from cdp.flows.memberships import in_force, refresh, unknown_segment
 from cdp.flows.people import find_profile, unknown_profile
 from cdp.flows.verdicts import current_verdicts
 from cdp.identity import store as identity_store
@@ -54,8 +54,16 @@ class Explained:
 
 
 def define(house: House, draft: Draft, where: str, *, is_new: bool, actor: str) -> Segment:
-    """Put a definition in force and find who is in. Faults: `segment_rejected`, `segment_exists`, `unknown_segment`."""
+    """Put a definition in force and find who is in.
+
+    It is tried out first and evaluated beside ingest, so that no message waits for what somebody asks.
+    Faults: `segment_rejected`, `segment_exists`, `unknown_segment`, `segment_too_slow`.
+    """
     now = house.clock.now()
+    with house.database.transaction(read_only=True) as tx:
+        catalogue = store.catalogue_of(tx, house.policy)
+        condition = _checked(where, catalogue, draft.purpose, now, key=draft.key)
+        store_members.try_out(tx, _compiled(tx, condition, catalogue, draft.purpose, now))
     with house.database.transaction() as tx:
         identity_store.lock_exclusive(tx)
         known = store.find(tx, draft.key)
@@ -65,11 +73,9 @@ def define(house: House, draft: Draft, where: str, *, is_new: bool, actor: str) 
             raise unknown_segment()
         catalogue = store.catalogue_of(tx, house.policy)
         condition = _checked(where, catalogue, draft.purpose, now, key=draft.key)
-        saved = _save(tx, house.policy, draft, condition, now, actor)
-        refresh_in(tx, house, saved, now)
-        found = store.find(tx, draft.key)
-        assert found is not None
-        return found
+        _save(tx, house.policy, draft, condition, now, actor)
+    refresh(house, draft.key)
+    return find(house, draft.key)
 
 
 def adopt(tx: Transaction, policy: Policy, now: datetime) -> int:
@@ -146,8 +152,9 @@ def preview(house: House, where: str, purpose: str, *, actor: str) -> Previewed:
         catalogue = store.catalogue_of(tx, house.policy)
         condition = _checked(where, catalogue, purpose, now)
         compiled = _compiled(tx, condition, catalogue, purpose, now)
-        shown = store_members.preview(tx, compiled, _disclosing(house, catalogue), purpose, now)
-        sample = () if shown.size.shown is None else store_members.sample(tx, compiled, SAMPLE_MAX)
+        with store_members.in_time(tx):
+            shown = store_members.preview(tx, compiled, _disclosing(house, catalogue), purpose, now)
+            sample = () if shown.size.shown is None else store_members.sample(tx, compiled, SAMPLE_MAX)
         fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
         audit_store.append(tx, fact, now)
     return Previewed(shown, sample)

@@ -96,6 +96,7 @@ class _Scope:
         self.people = shared.permitted(purpose)
         self._frames: dict[str, tuple[tuple[compile_events.Measured, ...], CTE]] = {}
         self._computed: dict[str, tuple[CTE, Column]] = {}
+        self._sets: list[CTE] = []
 
         self._source: CTE = self.people
 
@@ -108,6 +109,7 @@ class _Scope:
         """Select from the source and every frame that the conditions asked for."""
         joined: Any = self._source
         frames = [frame for _, frame in self._frames.values()] + [frame for frame, _ in self._computed.values()]
+        frames += self._sets
         for frame in frames:
             if frame is not self._source:
                 joined = joined.outerjoin(frame, frame.c.profile_id == self._source.c.profile_id)
@@ -132,7 +134,7 @@ class _Scope:
                     return often.expression > 0 if may_be_null else often.settled > 0
                 return self._among(compile_events.occurrences(events, self.purpose, self.shared))
             case ast.Sequence():
-                return self._among(compile_events.followed(node, self.purpose, self.shared))
+                return self._joined(compile_events.followed(node, self.purpose, self.shared))
             case ast.InSegment(key):
                 return self._among(self._segment(key))
             case ast.Sample(percent, seed):
@@ -142,6 +144,11 @@ class _Scope:
 
     def _among(self, found: CTE) -> Boolean:
         return exists().where(found.c.profile_id == self._source.c.profile_id)
+
+    def _joined(self, found: CTE) -> Boolean:
+        """Whether the profile is in a set of distinct ids, which is found once for everybody and never profile by profile."""
+        self._sets.append(found)
+        return found.c.profile_id.is_not(None)
 
     def _segment(self, key: str) -> CTE:
         """The members of another segment, under its own purpose."""
@@ -244,7 +251,8 @@ def _verdicts(scope: _Scope, condition: ast.Condition, parts: tuple[ast.Conditio
 
 
 def _funnel(scope: _Scope, condition: ast.Condition, parts: tuple[ast.Condition, ...]) -> Select[Any]:
-    verdicts = _verdicts(scope, condition, parts).cte("verdicts")
+    # Each part is read in several counts: without this PostgreSQL would evaluate it anew for each of them.
+    verdicts = _verdicts(scope, condition, parts).cte("verdicts").prefix_with("MATERIALIZED")
     each = [verdicts.c[f"part_{at}"] for at in range(1, len(parts) + 1)]
     columns: list[ColumnElement[Any]] = [func.count(), func.bit_xor(verdicts.c.profile_id)]
     for at, truth in enumerate(each, 1):

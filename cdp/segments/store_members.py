@@ -1,6 +1,7 @@
 """SQL of membership: who is in since when, what changed, and what a condition would give."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Executable
@@ -27,6 +29,7 @@ from sqlalchemy.sql.selectable import GenerativeSelect
 from sqlalchemy.types import BigInteger
 
 from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
 from cdp.schema.consent import permitted
 from cdp.schema.segments import membership, membership_change
 from cdp.segments import disclose
@@ -36,6 +39,8 @@ from cdp.segments.model import Member, MemberPage, Preview, Refresh, Segment, Si
 from cdp.segments.printer import write
 
 LIMIT_MAX = 1_000
+_TIME_MAX = "30s"
+_CANCELED = "57014"
 
 _REFUSED = text(
     """
@@ -53,6 +58,32 @@ _REFUSED = text(
     ORDER BY reason
     """
 )
+
+
+@contextmanager
+def in_time(tx: Transaction) -> Iterator[None]:
+    """Evaluate what a marketer asks, but not for ever: the connections are those that messages come in by.
+
+    Raises the fault `segment_too_slow` for a statement that takes longer than 30 seconds.
+    """
+    tx.run(text("SELECT set_config('statement_timeout', :most, true)"), {"most": _TIME_MAX})
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _CANCELED:
+            raise
+        raise Fault(
+            "segment_too_slow",
+            "The question takes too long",
+            f"It was given up after {_TIME_MAX}. Shorter windows, fewer steps and fewer conditions are answered sooner.",
+            status=422,
+        ) from error
+
+
+def try_out(tx: Transaction, compiled: Compiled) -> None:
+    """Evaluate a condition once for everybody, to find out whether it can be: see `in_time`."""
+    with in_time(tx):
+        tx.scalar(select(func.count()).select_from(compiled.members.subquery()))
 
 
 def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, purpose: str, now: datetime) -> Preview:

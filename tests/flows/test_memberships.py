@@ -12,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from cdp.access.model import State
 from cdp.flows import memberships, segments
 from cdp.flows.consent import Told, record
 from cdp.flows.house import House, open_house
 from cdp.flows.ingest import Ingest
 from cdp.flows.unmerge import unmerge
 from cdp.identity.model import Identifier
-from cdp.kit.db import Database
-from cdp.segments import store_stale
+from cdp.kit.db import Database, Transaction
+from cdp.kit.errors import Fault
+from cdp.segments import store_members, store_stale
+from cdp.segments.compile import Compiled
 from cdp.segments.model import Draft, SegmentKey
 from tests.flows.desks import Office, open_office
 from tests.flows.people import Town
@@ -307,3 +310,39 @@ def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: Office, datab
     while follow(town) or marks(town):
         pass
     agree(town)
+
+
+def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections that evaluate are those that messages come in by; nobody may take them for as long as they like."""
+    office.town.send(order("ada"), order("bob"))
+    house = office.town.house
+    steps = ", ".join([f'"{ORDER}"'] * 8)
+    with monkeypatch.context() as patch:
+        patch.setattr("cdp.segments.store_members._TIME_MAX", "1ms")
+        for ask in (
+            lambda: define(house, "slow", f"sequence({steps})"),
+            lambda: segments.preview(house, f"sequence({steps})", PURPOSE, actor="marketer"),
+        ):
+            with pytest.raises(Fault) as caught:
+                ask()
+            assert (caught.value.code, caught.value.status) == ("segment_too_slow", 422)
+    with pytest.raises(Fault, match="unknown_segment"):
+        segments.find(house, "slow")
+    define(house, "slow", f"sequence({steps})")
+    assert segments.find(house, "slow").refreshed_at is not None
+
+
+def test_a_definition_is_tried_out_before_anybody_waits_for_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a marketer's question is evaluated messages go on being stored."""
+    office.town.send(order("ada"))
+    tried = store_members.try_out
+
+    def meanwhile(tx: Transaction, compiled: Compiled) -> None:
+        assert office.town.send(order("bob"))[0].state is State.STORED
+        tried(tx, compiled)
+
+    monkeypatch.setattr("cdp.segments.store_members.try_out", meanwhile)
+    define(office.town.house, "buyers", f'did("{ORDER}")')
+    assert members(office.town) == 2
