@@ -5,10 +5,10 @@ where stepping through the rows one by one would end. The statements do not grow
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, repeat
 
 from cdp.access.model import Source, State
 from cdp.access.store_accounting import add_accounting, hour_of
@@ -145,18 +145,24 @@ class _Landing:
         self.plain = [each for each in judged.groups if each.is_plain]
         self.bounded = [each for each in judged.groups if not each.is_plain]
         self.edges = [place for each in judged.groups for place in each.edges]
-        self.first_sequence = first_sequence
         self.begin: dict[int, int] = {}  # the first step of each group, by its first edge
         at = first_sequence
         for each in judged.groups:
             self.begin[each.edges[0]] = at
             at += len(each.edges)
+        self.steps = self._steps(self.edges, range(first_sequence, at))
         self.fingerprint = bytes.fromhex(house.policy.fingerprint)
+
+    def _sequences(self, group: Group) -> range:
+        """The steps of a group."""
+        begin = self.begin[group.edges[0]]
+        return range(begin, begin + len(group.edges))
 
     def name(self, names: Names) -> None:
         """Keys and rows for the identifiers that are new and whose rows are taken."""
-        taken = {at for each in chain(self.plain, self.bounded) for at in each.members}
-        if len(taken) < len(self.part.identifiers):
+        groups = [*self.plain, *self.bounded]
+        if sum(len(each.members) for each in groups) < len(self.part.identifiers):
+            taken = {at for each in groups for at in each.members}
             kept = [at for at, place in enumerate(names.places) if place in taken]
             names = Names([names.places[at] for at in kept], names.keys.only(kept), [names.sealed[at] for at in kept])
         if names.places:
@@ -170,12 +176,11 @@ class _Landing:
             names.sealed,
             self.now,
         )
-        consent_store.append(self.tx, [no for each in chain(self.plain, self.bounded) for no in each.noes])
+        consent_store.append(self.tx, [no for each in groups for no in each.noes])
 
     def record(self, source: Source, import_job_id: int | None) -> None:
         """The rows as steps of the recorded sequence: group by group, within a group as they came."""
-        steps = self._steps(self.edges, range(self.first_sequence, self.first_sequence + len(self.edges)))
-        store_edges.insert_edges(self.tx, steps, int(source.source_id), import_job_id, self.now)
+        store_edges.insert_edges(self.tx, self.steps, int(source.source_id), import_job_id, self.now)
 
     def _steps(self, places: Sequence[int], sequences: Sequence[int]) -> store_edges.Edges:
         ids, ones, others, rows = self.ids, self.part.ones, self.part.others, self.part.rows
@@ -208,26 +213,21 @@ class _Landing:
 
     def _own(self, profiles: Sequence[int]) -> None:
         """Let everybody in a plain group who had no owner have this one."""
+        members = list(chain.from_iterable(each.members for each in self.plain))
+        owners = _each_for(profiles, (len(each.members) for each in self.plain))
         known = self.sight.known
-        identifiers: list[int] = []
-        owners: list[int] = []
-        for each, profile in zip(self.plain, profiles, strict=True):
-            for at in each.members:
-                if not known or (here := known.get(at)) is None or here.profile_id is None:
-                    identifiers.append(self.ids[at])
-                    owners.append(profile)
-        store_edges.insert_owners(self.tx, identifiers, owners, self.now)
+        if known:
+            free = [at for at, member in enumerate(members) if member not in known or known[member].profile_id is None]
+            members, owners = [members[at] for at in free], [owners[at] for at in free]
+        store_edges.insert_owners(self.tx, [self.ids[at] for at in members], owners, self.now)
 
     def _prove(self, profiles: Sequence[int]) -> None:
         """Evidence of every row of a plain group, and of the profiles that became one by it."""
-        places = [place for each in self.plain for place in each.edges]
-        sequences = [
-            sequence
-            for each in self.plain
-            for sequence in range(self.begin[each.edges[0]], self.begin[each.edges[0]] + len(each.edges))
-        ]
-        linked = [profile for each, profile in zip(self.plain, profiles, strict=True) for _ in range(len(each.edges))]
-        steps = self._steps(places, sequences)
+        steps = self.steps
+        if self.bounded:
+            sequences = [sequence for each in self.plain for sequence in self._sequences(each)]
+            steps = self._steps([place for each in self.plain for place in each.edges], sequences)
+        linked = _each_for(profiles, (len(each.edges) for each in self.plain))
         store_edges.insert_edge_evidence(self.tx, steps, linked, self.fingerprint, self.now)
         self._write_evidence(
             [
@@ -270,10 +270,11 @@ class _Landing:
             return 0
         start = [self.ids[at] for each in self.bounded for at in each.members]
         redone = replay_around(self.tx, self.house, start, self.now)
-        steps = {
-            sequence
-            for each in self.bounded
-            for sequence in range(self.begin[each.edges[0]], self.begin[each.edges[0]] + len(each.edges))
-        }
+        steps = {sequence for each in self.bounded for sequence in self._sequences(each)}
         self._write_evidence(bounded_evidence(redone, steps))
         return len(redone.touched)
+
+
+def _each_for(values: Sequence[int], counts: Iterable[int]) -> list[int]:
+    """Each value as often as its count says."""
+    return list(chain.from_iterable(map(repeat, values, counts)))

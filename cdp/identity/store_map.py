@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cdp.identity.model import Step
 from cdp.identity.store import NewAnchor, NewIdentifier
@@ -41,6 +41,57 @@ class Closure:
     settled: frozenset[int]
 
 
+_CLOSURE: Final = """
+WITH RECURSIVE
+-- the members of anchors, and of table edges under the negative of their sequence
+member AS NOT MATERIALIZED (
+    SELECT anchor_id AS step, identifier_id FROM identity.anchor_member
+    UNION ALL
+    SELECT -sequence, identifier_id FROM identity.edge
+    UNION ALL
+    SELECT -sequence, other_identifier_id FROM identity.edge
+),
+reach (identifier_id, links) AS (
+    SELECT asked.id, TRUE
+    FROM unnest(%(ids)s::bigint[]) AS asked (id)
+    UNION
+    SELECT other.identifier_id, other.links
+    FROM reach
+    JOIN member AS here USING (identifier_id)
+    JOIN LATERAL (
+        SELECT there.identifier_id,
+               NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                    OR i.type = ANY(%(non_linking)s::text[])) OR %(through_shared)s AS links,
+               bool_or(NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                    OR i.type = ANY(%(non_linking)s::text[]))) OVER () AS any_links
+        FROM (
+            SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
+            UNION ALL
+            SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
+            UNION ALL
+            SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
+        ) AS there
+        JOIN identity.identifier AS i USING (identifier_id)
+    ) AS other ON (reach.links AND other.links) OR NOT other.any_links
+)
+SELECT DISTINCT here.step
+FROM reach
+JOIN member AS here USING (identifier_id)
+WHERE reach.links
+   OR NOT EXISTS (
+        SELECT FROM (
+            SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
+            UNION ALL
+            SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
+            UNION ALL
+            SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
+        ) AS there
+        JOIN identity.identifier AS i USING (identifier_id)
+        WHERE NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
+                   OR i.type = ANY(%(non_linking)s::text[])))
+"""
+
+
 def closure(
     tx: Transaction,
     identifier_ids: Collection[int],
@@ -59,55 +110,7 @@ def closure(
     steps = [
         row[0]
         for row in tx.bulk(
-            """
-            WITH RECURSIVE
-            -- the members of anchors, and of table edges under the negative of their sequence
-            member AS NOT MATERIALIZED (
-                SELECT anchor_id AS step, identifier_id FROM identity.anchor_member
-                UNION ALL
-                SELECT -sequence, identifier_id FROM identity.edge
-                UNION ALL
-                SELECT -sequence, other_identifier_id FROM identity.edge
-            ),
-            reach (identifier_id, links) AS (
-                SELECT asked.id, TRUE
-                FROM unnest(%(ids)s::bigint[]) AS asked (id)
-                UNION
-                SELECT other.identifier_id, other.links
-                FROM reach
-                JOIN member AS here USING (identifier_id)
-                JOIN LATERAL (
-                    SELECT there.identifier_id,
-                           NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
-                                OR i.type = ANY(%(non_linking)s::text[])) OR %(through_shared)s AS links,
-                           bool_or(NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
-                                OR i.type = ANY(%(non_linking)s::text[]))) OVER () AS any_links
-                    FROM (
-                        SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
-                        UNION ALL
-                        SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
-                        UNION ALL
-                        SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
-                    ) AS there
-                    JOIN identity.identifier AS i USING (identifier_id)
-                ) AS other ON (reach.links AND other.links) OR NOT other.any_links
-            )
-            SELECT DISTINCT here.step
-            FROM reach
-            JOIN member AS here USING (identifier_id)
-            WHERE reach.links
-               OR NOT EXISTS (
-                    SELECT FROM (
-                        SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
-                        UNION ALL
-                        SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
-                        UNION ALL
-                        SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
-                    ) AS there
-                    JOIN identity.identifier AS i USING (identifier_id)
-                    WHERE NOT (i.is_shared OR i.identifier_id = ANY(%(learned)s::bigint[])
-                               OR i.type = ANY(%(non_linking)s::text[])))
-            """,
+            _CLOSURE,
             {
                 "ids": list(identifier_ids),
                 "learned": list(learned),
