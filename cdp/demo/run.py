@@ -32,9 +32,9 @@ _READY_SECONDS: Final = 120.0
 
 Act = tuple[str, str, Callable[[Sequence[Person], Calendar], Iterator[Call]]]
 ACTS: Final[tuple[Act, ...]] = (
-    ("joining", "4,338 people visit, answer the consent question or not, join", joining),
-    ("shopping", "a year of orders, browsing, logins and letters", shopping),
-    ("sharing", "two people log in on one tablet", sharing),
+    ("joining", "4,338 people visit and join", joining),
+    ("shopping", "a year of orders and visits", shopping),
+    ("sharing", "two people share a tablet", sharing),
 )
 
 

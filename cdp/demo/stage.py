@@ -60,7 +60,7 @@ class Stage:
             return
         bar = Progress(
             TextColumn(" " * (_INDENT - 1) + "{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=self._console,
