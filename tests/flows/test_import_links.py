@@ -286,3 +286,30 @@ def test_an_import_that_is_killed_anywhere_leaves_whole_parts_and_goes_on(
     assert landed == sorted(landed)
     assert 0 < landed[-1] < 7
     check_whole(town, import_link_file(town.house, *file, resume=True))
+
+
+def test_a_database_that_goes_away_between_parts_says_how_to_go_on(town: Town, tmp_path: Path) -> None:
+    file = given(tmp_path, TABLE)
+
+    def away(what: str, _done: int, _all: int) -> None:
+        if what == "linking":
+            raise Fault("database_unavailable", "The database cannot take work right now", status=503)
+
+    with pytest.raises(Fault, match="import_interrupted") as raised:
+        import_link_file(town.house, *file, part_rows=1, watch=away)
+    assert "3 links have landed" in (raised.value.detail or "")
+    assert "--resume" in (raised.value.detail or "")
+    check_whole(town, import_link_file(town.house, *file, resume=True))
+
+
+def test_two_runs_of_one_import_cannot_both_go_on(town: Town, tmp_path: Path) -> None:
+    file = given(tmp_path, TABLE)
+    others: list[ImportedLinks] = []
+
+    def overtaken(what: str, _done: int, _all: int) -> None:
+        if what == "linking" and not others:
+            others.append(import_link_file(town.house, *file, resume=True, part_rows=1))
+
+    with pytest.raises(Fault, match="import_elsewhere"):
+        import_link_file(town.house, *file, part_rows=1, watch=overtaken)
+    check_whole(town, others[0])
