@@ -1,15 +1,19 @@
 """Commands about keys: new versions, and the end of old ones."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cdp.cli.frame import command, opened
+from cdp.cli.frame import FAILED, command, opened
 from cdp.cli.screen import Screen
 from cdp.flows import rotation
+from cdp.vault import conformance
+from cdp.vault.keys import open_kms_provider
 
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 
@@ -70,6 +74,26 @@ def destroy_epoch(dry_run: bool, screen: Screen) -> None:
         done = rotation.destroy_epochs(rooms.house, actor="operator")
     screen.tell(done)
     screen.line(f"Destroyed: {', '.join(done.destroyed)}. Backups made before cannot be opened any more.")
+
+
+@keys.command("check-provider")
+@click.argument("url")
+@command("cdp keys check-provider example://vault.test/trial")
+def check_provider(url: str, screen: Screen) -> None:
+    """Try every promise of a key provider, for whoever writes one: give a place for trials, not that of your keys.
+
+    Makes keys named conformance/..., and destroys them. Exit code 1 when a promise is broken.
+    """
+    with tempfile.TemporaryDirectory(prefix="cdp-keys-") as folder:
+        place = Path(folder) / "keys"
+        promises = conformance.check_provider(lambda: open_kms_provider(url, place), place)
+    screen.tell({"is_kept": not any(each.broken for each in promises), "promises": promises})
+    for each in promises:
+        screen.line(
+            f"{'BROKEN' if each.broken else 'kept  '}  {each.text}" + (f": {each.broken}" if each.broken else "")
+        )
+    if any(each.broken for each in promises):
+        click.get_current_context().exit(FAILED)
 
 
 def _destroyed(names: tuple[str, ...], verb: str) -> str:

@@ -1,14 +1,18 @@
 """Any key provider will do: the example of docs/reference/keys.md, installed as a package would install it."""
 
+import json
 import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cdp.cli.keys import keys
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
+from cdp.vault.conformance import check_provider
 from cdp.vault.keys import open_kms_provider
 from cdp.vault.strongroom import open_vault
 
@@ -21,7 +25,8 @@ REFERENCE = Path(__file__).parents[2] / "docs/reference/keys.md"
 @pytest.fixture
 def example(tmp_path, monkeypatch):
     """The module of the reference page, with the entry point that announces it."""
-    (code,) = re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    code, own_test = re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    assert "check_provider" in own_test
     (declaration,) = re.findall(r"```ini\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
     site = tmp_path / "site"
     (site / "example_kms-1.0.dist-info").mkdir(parents=True)
@@ -84,3 +89,25 @@ def test_a_url_that_no_package_knows_is_refused(tmp_path):
 
     assert caught.value.code == "kms_unknown"
     assert "secret" not in caught.value.detail
+
+
+def test_the_documented_provider_keeps_every_promise(example, tmp_path):
+    import example_kms
+
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    promises = check_provider(lambda: example_kms.open_provider("example://vault.test/trial", folder), folder)
+
+    assert [(each.text, each.broken) for each in promises if each.broken] == []
+    assert list(folder.iterdir()) == []
+
+
+def test_the_command_for_authors_says_what_is_kept_and_what_is_broken(example, monkeypatch):
+    import example_kms
+
+    told = CliRunner().invoke(keys, ["check-provider", "example://vault.test/trial"])
+    assert (told.exit_code, re.findall(r"^(\w+)", told.output, re.MULTILINE)) == (0, ["kept"] * 9)
+    monkeypatch.setattr(example_kms.Provider, "destroy", lambda *_: None)
+    told = CliRunner().invoke(keys, ["check-provider", "example://vault.test/trial", "--json"])
+    assert told.exit_code == 1
+    assert json.loads(told.output)["is_kept"] is False
