@@ -150,7 +150,7 @@ def worker_of(current: Current) -> Worker:
 
 
 class _KeyWatch:
-    """Drops cached keys when anybody changed the map: another process may have shredded some of them."""
+    """Drops cached keys, and whom ingest remembers, when anybody changed the map: another process may have shredded keys."""
 
     def __init__(self, current: Current) -> None:
         self._current = current
@@ -162,7 +162,7 @@ class _KeyWatch:
             version = identity_store.generation(tx).version
         if version != self._version:
             self._version = version
-            house.vault.forget_all()
+            house.vault.forget_all(version=version)
 
 
 class _SegmentWatch:

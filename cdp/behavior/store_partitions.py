@@ -36,6 +36,11 @@ def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -
     known.update(missing)
 
 
+def forget_partitions(database: Database) -> None:
+    """Ask again which partitions there are: another policy may keep longer what an earlier one has dropped."""
+    _known.pop(database, None)
+
+
 def _present(tx: Transaction) -> set[str]:
     """Names of all partitions of behavior.event, classes and months."""
     rows = tx.bulk(

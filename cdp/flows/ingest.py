@@ -15,7 +15,7 @@ from cdp.access.model import Outcome, SourceId, State
 from cdp.audit import store as audit_store
 from cdp.behavior.model import EventId
 from cdp.behavior.retention import months_needed
-from cdp.behavior.store_partitions import ensure_partitions
+from cdp.behavior.store_partitions import ensure_partitions, forget_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_familiar import Familiars
@@ -64,7 +64,10 @@ class Ingest:
             masks=masks,
             traits=compile_traits(policy, masks),
         )
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
+        self._is_to_forget = False
+        vault.also_forget(self.forget)
+        forget_partitions(database)
 
     def take(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
         """Take a batch; the answer tells each message's state, in order, once all of it is on disk.
@@ -72,8 +75,33 @@ class Ingest:
         `also` is done in the same transaction, once the states are known. Raises the fault `database_unavailable`; then
         nothing of the batch was stored.
         """
-        with self._turn, collector_paused():
-            return self._landed(messages, also)
+        try:
+            with self._turn, collector_paused():
+                return self._landed(messages, also)
+        finally:
+            if self._is_to_forget:
+                self.forget()
+
+    def forget(self, version: int | None = None) -> None:
+        """Let nobody's identifiers stay in memory; with a `version`, unless all that led to it was done here.
+
+        While a batch is on its way, it does so when it is done.
+        """
+        if version is not None and version <= self.familiars.version:
+            return
+        self._is_to_forget = True
+        if self._turn.acquire(blocking=False):
+            try:
+                self._is_to_forget = False
+                self.familiars.forget()
+                self._plan.normaliser.drop_read()
+            finally:
+                self._turn.release()
+
+    @property
+    def remembered(self) -> int:
+        """How many people and values of identifiers are in memory."""
+        return len(self.familiars) + self._plan.normaliser.remembered
 
     def _landed(self, messages: Sequence[Message | Invalid], also: Also | None) -> list[Outcome]:
         """Read, judge and write. What that makes is gone when this returns, before anything collects garbage again."""
@@ -179,9 +207,9 @@ class Ingest:
 
     def _distrust(self, tx: Transaction) -> None:
         """Another process may have erased somebody, or rotated or shredded keys, since this one looked."""
-        self._plan.normaliser.drop_read()
         self._vault.refresh(tx)
         self._vault.forget_all()
+        self.forget()
 
 
 def _turn(work: Work) -> tuple[datetime, bool, str]:

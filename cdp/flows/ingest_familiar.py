@@ -32,7 +32,8 @@ class Met:
 class Familiars:
     """The people met, by the identifiers that their messages carry; those met first go first when there are too many.
 
-    It holds identifiers as they are, so it is emptied when anybody else changed anything: nobody erased stays in it.
+    It holds identifiers as they are, so it is emptied when anybody else changed anything, and when keys are dropped from
+    memory: nobody erased stays in it.
     """
 
     def __init__(self, *, most: int = _FAMILIARS_MAX) -> None:
@@ -46,6 +47,15 @@ class Familiars:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def version(self) -> int:
+        """The version of the store under which everything here was read."""
+        return self._version
+
+    def forget(self) -> None:
+        """Keep nobody; what was read is not doubted."""
+        self._known.clear()
 
     def begin(self, version: int) -> bool:
         """A batch begins, which read this version under the lock; True when what the process keeps may be wrong."""

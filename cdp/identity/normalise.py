@@ -62,6 +62,11 @@ class Normaliser:
             ordered = ordered[:most]
         return Promoted(ordered, tuple(ignored))
 
+    @property
+    def remembered(self) -> int:
+        """How many values that were read before are in memory."""
+        return sum(each.read_text.cache_info().currsize for each in self._types.values())
+
     def drop_read(self) -> None:
         """Keep no value that was read before in memory."""
         for each in self._types.values():

@@ -6,11 +6,12 @@ whenever another process may have shredded (the version counter of the identity 
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 from uuid import UUID
+from weakref import WeakMethod
 
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
@@ -129,6 +130,7 @@ class Vault:
         self._wrappers: dict[int, Wrapper] = {}
         self._versions: dict[str, tuple[int, ...]] = {}
         self._refreshing = threading.Lock()
+        self._also: list[WeakMethod[Callable[[int | None], None]]] = []
 
     # --- root keys ---
 
@@ -289,16 +291,31 @@ class Vault:
     def shred(self, tx: Transaction, ids: Sequence[int]) -> int:
         """Destroy the keys of these subjects, and drop them from memory once that is on disk; how many there were."""
         self._cache.forget(ids)
-        tx.after_commit(lambda: self._cache.forget(ids))  # until then, others could still load them
+        tx.after_commit(lambda: self.forget(ids))  # until then, others could still load them
         return store.delete_keys(tx, ids)
 
     def forget(self, ids: Iterable[int]) -> None:
         """Drop the keys of these subjects from memory."""
         self._cache.forget(ids)
+        self._tell(None)
 
-    def forget_all(self) -> None:
-        """Drop all subject keys from memory."""
+    def forget_all(self, *, version: int | None = None) -> None:
+        """Drop all subject keys from memory; `version` is that of the mapping when somebody may have shredded, if known."""
         self._cache.forget_all()
+        self._tell(version)
+
+    def also_forget(self, follower: Callable[[int | None], None]) -> None:
+        """Have a method called whenever keys are dropped, for as long as its object lives: it holds what they sealed.
+
+        It gets the version of the mapping until which everybody's changes are to be distrusted, None for any.
+        """
+        self._also = [*(each for each in self._also if each() is not None), WeakMethod(follower)]
+
+    def _tell(self, version: int | None) -> None:
+        for each in self._also:
+            follower = each()
+            if follower is not None:
+                follower(version)
 
     # --- seals ---
 

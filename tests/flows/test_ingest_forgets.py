@@ -1,0 +1,96 @@
+"""What ingest keeps in memory does not outlive the person, and does not hide what retention took away."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.access.model import Outcome, State
+from cdp.flows import retention
+from cdp.flows.desk import desk_of
+from cdp.flows.ingest import Ingest
+from cdp.flows.policy import apply_policy
+from cdp.identity import store as identity_store
+from cdp.kit.db import Database
+from tests.flows.desks import open_office
+from tests.flows.people import NOON, settle
+from tests.policies import changed, permit_all
+from tests.waits import PATIENCE_SECONDS
+
+pytestmark = pytest.mark.postgres
+
+SEEN = {"type": "track", "event": "Product Viewed"}
+STORED = [Outcome(State.STORED)]
+
+
+def test_whoever_is_erased_leaves_the_memory_of_the_process_at_once(database: Database, tmp_path: Path) -> None:
+    """Without another message having to come."""
+    office = open_office(database, permit_all(), tmp_path)
+    town = office.town
+    for _ in range(3):
+        assert town.send({**SEEN, "userId": "ada", "anonymousId": "phone"}) == STORED
+    assert town.ingest.familiars.recognized == 2
+    assert town.ingest.remembered == 1 + 2
+    office.erase(("user_id", "ada"))
+    assert town.ingest.remembered == 0
+
+
+def test_whom_another_process_erased_leaves_it_as_soon_as_the_version_is_seen(
+    database: Database, tmp_path: Path
+) -> None:
+    office = open_office(database, permit_all(), tmp_path / "one")
+    town = office.town
+    town.send({**SEEN, "userId": "ada"})
+    town.send({**SEEN, "userId": "ada"})
+    with database.transaction() as tx:
+        ours = identity_store.generation(tx).version
+    town.house.vault.forget_all(version=ours)
+    assert town.ingest.remembered == 2, "nobody else changed anything"
+    with database.transaction() as tx:
+        identity_store.lock_exclusive(tx)
+        theirs = identity_store.advance(tx, changed=True).version
+    town.house.vault.forget_all(version=theirs)
+    assert town.ingest.remembered == 0
+
+
+def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Database, tmp_path: Path) -> None:
+    town = settle(database, permit_all(), tmp_path)
+    town.send({**SEEN, "userId": "ada"})
+
+    def somebody_else_erases() -> None:
+        other = threading.Thread(target=town.house.vault.forget, args=([1],), daemon=True)
+        other.start()
+        other.join(PATIENCE_SECONDS)
+        assert not other.is_alive()
+
+    town.ingest.take(
+        [town.message({**SEEN, "userId": "ada"})], also=lambda tx, _: tx.after_commit(somebody_else_erases)
+    )
+    assert town.ingest.remembered == 0
+    assert town.send({**SEEN, "userId": "ada"}) == STORED
+
+
+def test_an_ingest_that_nobody_holds_is_not_kept_by_the_vault(database: Database, tmp_path: Path) -> None:
+    town = settle(database, permit_all(), tmp_path)
+    town.ingest = Ingest(database, town.house.vault, town.house.policy, town.clock)
+    town.house.vault.forget_all()
+    assert town.send({**SEEN, "userId": "ada"}) == STORED
+
+
+def test_a_policy_that_keeps_longer_takes_what_the_one_before_dropped(database: Database, tmp_path: Path) -> None:
+    """The month is made anew, although this process made it before."""
+    town = settle(database, permit_all(), tmp_path)
+    then = NOON - timedelta(days=1)
+    seen = {**SEEN, "userId": "ada", "timestamp": then.isoformat()}
+    assert town.send(seen) == STORED
+    browsing: Any = permit_all().documents["retention.yaml"]["classes"]["browsing"]  # type: ignore[index,call-overload]
+    town.clock.instant += timedelta(days=browsing["keep_for_days"] + 40)
+    swept = retention.sweep(desk_of(town.house, tmp_path), town.clock.now())
+    assert not swept.postponed
+    assert town.one("SELECT count(*) FROM behavior.event") == 0
+    longer = changed(permit_all(), "retention.yaml", classes={"browsing": {**browsing, "keep_for_days": 3_000}})
+    house = apply_policy(town.house, longer).house
+    town.ingest = Ingest(database, house.vault, house.policy, town.clock)
+    assert town.send(seen) == STORED
