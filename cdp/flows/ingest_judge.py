@@ -79,41 +79,50 @@ class BatchJudge:
     stored: dict[object, bytes] = field(default_factory=dict)
     changed: set[int] = field(default_factory=set)
     ages: dict[int, StatedAge] = field(default_factory=dict)
-    barred: dict[int, Outcome | None] = field(default_factory=dict)
+    decisions: dict[int, tuple[Outcome, int]] = field(default_factory=dict)
 
-    def begin(self, _world: World) -> None:
-        """Forget what was judged before."""
+    def begin(self, _world: World, decided: int) -> None:
+        """Forget what was judged before, but for the outcomes of the works up to `decided`, and what they count for."""
+        self.decisions = {sequence: each for sequence, each in self.decisions.items() if sequence <= decided}
         self.people.clear()
         self.ledger = Ledger(self.known.records, new_id)
         self.stored.clear()
         self.changed.clear()
         self.ages.clear()
 
-    def bar(self, sequences: Iterable[int]) -> None:
-        """Refuse these works from now on for the reasons for which they were refused last."""
-        self.barred |= {each: self.works[each].outcome for each in sequences}
-
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
-        if work.familiar is not None and proposal is None and not (born in self.people or step.sequence in self.barred):
+        standing = None
+        if work.familiar is not None and proposal is None and born not in self.people:
             standing = self.known.standing.get(born)
-            if standing is not None:
-                return self._judge_familiar(work, standing)
+        decided = self.decisions.get(step.sequence)
+        if standing is not None:
+            is_stored = self._judge_familiar(work, standing, decided)
+        else:
+            is_stored = self._judge(world, work, proposal, born, decided)
+        assert work.outcome is not None
+        self.decisions[step.sequence] = (work.outcome, work.bits)
+        return is_stored
+
+    def _judge(
+        self, world: World, work: Work, proposal: Proposal | None, born: int, decided: tuple[Outcome, int] | None
+    ) -> bool:
         acts = self._new_acts(world, work)
         earlier = self.stored.get(work.event_id)
+        is_refused = decided is not None and decided[0] is not _STORED
         if earlier is not None and work.settled is None:
-            work.outcome = Outcome(State.DUPLICATE)
+            work.outcome = _DUPLICATE
             work.is_other_body = earlier != work.message.body_digest
-        elif step.sequence in self.barred:
-            work.outcome = self.barred[step.sequence]
-        if earlier is not None or work.settled is not None or step.sequence in self.barred:
+        elif decided is not None and is_refused:
+            work.outcome = decided[0]
+        if earlier is not None or work.settled is not None or is_refused:
             self._refuse(world, [each for each in acts if each.act.is_no])
             return False
         before = self.ages.get(born)
         self._hear_age(work, proposal, born)
         person = self._person(world, work, proposal, born, acts)
-        bits, reason = self._bits(work, person.verdicts)
+        bits, reason = self._bits(work, person.verdicts) if decided is None else (decided[1], "")
         if not bits:
             self._unhear_age(born, before)
             work.outcome = Outcome(State.NOT_PERMITTED, reason)
@@ -135,7 +144,7 @@ class BatchJudge:
             self._spread(world, [each for each in acts if each.identifier_id not in joining], beside=parts)
         return True
 
-    def _judge_familiar(self, work: Work, standing: Verdicts) -> bool:
+    def _judge_familiar(self, work: Work, standing: Verdicts, decided: tuple[Outcome, int] | None) -> bool:
         """The same for somebody recognized whom nothing in this batch touched: by the verdicts that stand."""
         if work.settled is not None:
             return False
@@ -144,7 +153,10 @@ class BatchJudge:
             work.outcome = _DUPLICATE
             work.is_other_body = earlier != work.message.body_digest
             return False
-        work.bits, reason = self._bits(work, standing)
+        if decided is not None and decided[0] is not _STORED:
+            work.outcome = decided[0]
+            return False
+        work.bits, reason = self._bits(work, standing) if decided is None else (decided[1], "")
         if not work.bits:
             work.outcome = Outcome(State.NOT_PERMITTED, reason)
             return False
@@ -249,7 +261,7 @@ class BatchJudge:
         for purpose in purposes:
             verdict = verdicts.get(purpose.key)
             if verdict is None:
-                refused.add(Reason.NO_GRANT)
+                refused.add(Reason.NO_UNIQUE_IDENTIFIER if purpose.needs_unique_identifier else Reason.NO_GRANT)
             elif not verdict.allowed:
                 refused.add(verdict.reason)
             elif is_permitted(verdict, message.occurred_at, message.received_at):

@@ -289,14 +289,11 @@ class _Union:
 class Judge(Protocol):
     """Decides whether what a step would do may happen; called for every step of a batch, in order.
 
-    `begin` is called at each (re)start, when everything judged before is void. What was barred stays so.
+    `begin` is called at each (re)start, when everything judged before is void, but for the decisions about the steps
+    up to `decided`: what a later step proves does not change what was decided before it.
     """
 
-    def begin(self, world: World) -> None: ...
-
-    def bar(self, sequences: Collection[int]) -> None:
-        """From now on these steps are refused, as they were at last: each would be refused for what it teaches."""
-        ...
+    def begin(self, world: World, decided: int) -> None: ...
 
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """`proposal` is None where the step's anchor is settled and lands on the known group `born`;
@@ -335,27 +332,32 @@ def run(
 
     `past` is called with the identifiers learned so far and must give a fresh world each time. A new
     step's anchor that has a landing in the world is settled and not judged by the rules again.
-    A step that is refused knowing what it teaches is barred, and taught nothing: all starts again without it.
-    Ends, because each restart learns at least one identifier more or bars one more step. Raises `Tangled` after
-    `restarts_max` of them: every restart goes through all steps again, so many discoveries are cheaper in smaller
-    batches.
+    Steps before the one that proves it stay as they were decided, as if each had come alone. A step that is refused
+    once what it proves is known proves nothing: all starts again with it refused.
+    Ends, because each restart learns at least one identifier more or decides about one more step. Raises `Tangled`
+    after `restarts_max` of them: every restart goes through all steps again, so many discoveries are cheaper in
+    smaller batches.
     """
     learned: dict[int, Step] = {}
+    decided = 0
     for _ in range(restarts_max + 1):
         world, recorded = past(frozenset(learned))
         if judge is not None:
-            judge.begin(world)
+            judge.begin(world, decided)
         accepted: list[Proposal] = []
-        found = _take_recorded(world, recorded, accepted) or _take_new(world, steps, judge, accepted)
-        if found is not None:
-            learned |= dict.fromkeys(found.shared, found.step)
-            continue
-        taught_by = {each.step.anchor_id for each in accepted}
-        refused = {step.sequence for step in learned.values() if step.anchor_id not in taught_by}
-        if judge is None or not refused:
-            return Run(world, accepted, frozenset(learned))
-        judge.bar(refused)
-        learned = {}
+        found = _take_recorded(world, recorded, accepted)
+        if found is None:
+            teachers = {step.sequence for step in learned.values()}
+            found, refused = _take_new(world, steps, judge, accepted, teachers)
+            if refused is not None:
+                decided = refused.sequence
+                earlier = {step.sequence for step in steps if step.sequence < decided}
+                learned = {each: step for each, step in learned.items() if step.sequence in earlier}
+                continue
+            if found is None:
+                return Run(world, accepted, frozenset(learned))
+            decided = found.step.sequence - 1
+        learned |= dict.fromkeys(found.shared, found.step)
     raise Tangled
 
 
@@ -370,7 +372,10 @@ def _take_recorded(world: World, steps: Sequence[Step], accepted: list[Proposal]
     return None
 
 
-def _take_new(world: World, steps: Sequence[Step], judge: Judge | None, accepted: list[Proposal]) -> Proposal | None:
+def _take_new(
+    world: World, steps: Sequence[Step], judge: Judge | None, accepted: list[Proposal], teachers: Collection[int]
+) -> tuple[Proposal | None, Step | None]:
+    """Take them all; or stop at the first that proves an identifier to be shared, or at a teacher that is refused."""
     for step in steps:
         known = world.landing.get(step.anchor_id)
         if known is not None:
@@ -380,12 +385,14 @@ def _take_new(world: World, steps: Sequence[Step], judge: Judge | None, accepted
         proposal = world.propose(step)
         born = step.sequence if proposal.lands_on is None else proposal.lands_on
         if judge is not None and not judge.judge(world, step, proposal, born):
+            if step.sequence in teachers:
+                return None, step
             continue
         if proposal.shared:
-            return proposal
+            return proposal, None
         world.accept(proposal)
         accepted.append(proposal)
-    return None
+    return None, None
 
 
 def replay(

@@ -135,3 +135,29 @@ def test_a_permission_that_ends_within_the_batch_that_began_it_leaves_nothing(of
     check_derived(town)
     assert clear(office).events_deleted == 1
     check_covered(office)
+
+
+@pytest.mark.parametrize("is_batch", [True, False])
+def test_what_a_message_proves_does_not_change_what_was_decided_before_it(office: Office, *, is_batch: bool) -> None:
+    """The visit was permitted by u1, whose device it was until u2 came; then it goes, in one batch as in two."""
+    town = office.town
+    say(office, U1, "grant")
+    say(office, U2, "grant")
+    town.send(view(userId="u1", anonymousId="a1"))
+    office.later(minutes=1)
+    bodies = [view(anonymousId="a1", messageId="1"), view(userId="u2", anonymousId="a1", messageId="2")]
+    outcomes = town.send(*bodies) if is_batch else town.send_each(bodies)
+    assert [each.state for each in outcomes] == [State.STORED, State.STORED]
+    assert town.partition() == {frozenset({U1}), frozenset({U2}), frozenset({A1})}
+    check_derived(town)
+    assert clear(office).events_deleted == 1
+    check_covered(office)
+
+
+def test_the_reason_of_a_refusal_does_not_hang_on_whether_somebody_looked(office: Office) -> None:
+    town = office.town
+    order = {"type": "track", "event": "Order Completed", "anonymousId": "a2"}
+    assert town.send(order) == [Outcome(State.NOT_PERMITTED, "no_unique_identifier")]
+    say(office, ("anonymous_id", "a2"), "grant", "advertising")
+    town.send(view(anonymousId="a2"))
+    assert town.send({**order, "messageId": "again"}) == [Outcome(State.NOT_PERMITTED, "no_unique_identifier")]
