@@ -36,7 +36,7 @@ def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -
     known.update(missing)
 
 
-def forget_partitions(database: Database) -> None:
+def distrust_partitions(database: Database) -> None:
     """Ask again which partitions there are: another policy may keep longer what an earlier one has dropped."""
     _known.pop(database, None)
 

@@ -15,7 +15,7 @@ from cdp.access.model import Outcome, SourceId, State
 from cdp.audit import store as audit_store
 from cdp.behavior.model import EventId
 from cdp.behavior.retention import months_needed
-from cdp.behavior.store_partitions import ensure_partitions, forget_partitions
+from cdp.behavior.store_partitions import ensure_partitions, distrust_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_familiar import Familiars
@@ -65,9 +65,9 @@ class Ingest:
             traits=compile_traits(policy, masks),
         )
         self._turn = threading.RLock()
-        self._is_to_forget = False
-        vault.also_forget(self.forget)
-        forget_partitions(database)
+        self._is_to_empty = False
+        vault.also_forget(self.empty_memory)
+        distrust_partitions(database)
 
     def take(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
         """Take a batch; the answer tells each message's state, in order, once all of it is on disk.
@@ -79,21 +79,21 @@ class Ingest:
             with self._turn, collector_paused():
                 return self._landed(messages, also)
         finally:
-            if self._is_to_forget:
-                self.forget()
+            if self._is_to_empty:
+                self.empty_memory()
 
-    def forget(self, version: int | None = None) -> None:
+    def empty_memory(self, version: int | None = None) -> None:
         """Let nobody's identifiers stay in memory; with a `version`, unless all that led to it was done here.
 
         While a batch is on its way, it does so when it is done.
         """
         if version is not None and version <= self.familiars.version:
             return
-        self._is_to_forget = True
+        self._is_to_empty = True
         if self._turn.acquire(blocking=False):
             try:
-                self._is_to_forget = False
-                self.familiars.forget()
+                self._is_to_empty = False
+                self.familiars.drop_people()
                 self._plan.normaliser.drop_read()
             finally:
                 self._turn.release()
@@ -209,7 +209,7 @@ class Ingest:
         """Another process may have erased somebody, or rotated or shredded keys, since this one looked."""
         self._vault.refresh(tx)
         self._vault.forget_all()
-        self.forget()
+        self.empty_memory()
 
 
 def _turn(work: Work) -> tuple[datetime, bool, str]:

@@ -53,7 +53,7 @@ class Familiars:
         """The version of the store under which everything here was read."""
         return self._version
 
-    def forget(self) -> None:
+    def drop_people(self) -> None:
         """Keep nobody; what was read is not doubted."""
         self._known.clear()
 
