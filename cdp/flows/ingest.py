@@ -15,7 +15,7 @@ from cdp.access.model import Outcome, SourceId, State
 from cdp.audit import store as audit_store
 from cdp.behavior.model import EventId
 from cdp.behavior.retention import months_needed
-from cdp.behavior.store_partitions import ensure_partitions, distrust_partitions
+from cdp.behavior.store_partitions import distrust_partitions, ensure_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store_projection import bits_of
 from cdp.flows.ingest_familiar import Familiars
