@@ -12,7 +12,7 @@ import pytest
 from cdp.access.model import Role
 from cdp.web.console.page import MENU
 from tests.api.doors import Doors
-from tests.waits import until
+from tests.waits import PATIENCE_SECONDS, until
 
 PASSWORD_COOKIE = "cdp_console"
 
@@ -70,7 +70,7 @@ class Browser:
     """One visitor: a cookie jar, and the last page."""
 
     def __init__(self, doors: Doors) -> None:
-        self.client = httpx.Client(base_url=doors.url, timeout=60, follow_redirects=True)
+        self.client = httpx.Client(base_url=doors.url, timeout=PATIENCE_SECONDS, follow_redirects=True)
         self.page = Reader("")
         self.answer = httpx.Response(200)
 
@@ -137,13 +137,13 @@ def test_a_write_key_opens_no_page(doors: Doors) -> None:
 
 
 def test_the_cookie_is_for_these_pages_only_and_not_for_scripts(doors: Doors) -> None:
-    answer = httpx.post(f"{doors.url}/console/enter", data={"token": doors.tokens["auditor"]})
+    answer = doors.client.post("/console/enter", data={"token": doors.tokens["auditor"]})
     shown = answer.headers["set-cookie"].lower()
     assert answer.status_code == 303
     for part in ("httponly", "samesite=strict", "path=/console", "max-age=28800"):
         assert part in shown
-    behind_tls = httpx.post(
-        f"{doors.url}/console/enter",
+    behind_tls = doors.client.post(
+        "/console/enter",
         data={"token": doors.tokens["auditor"]},
         headers={"X-Forwarded-Proto": "https"},
     )
