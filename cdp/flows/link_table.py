@@ -29,7 +29,7 @@ __all__ = ["PART_ROWS", "Landed", "Linked", "Row", "import_links"]
 Progress = Callable[[str, int, int], None]
 """Called with the work under way, how much of it is done, and how much there is (0: not known)."""
 
-PART_ROWS: Final = 40_000
+PART_ROWS: Final = 20_000
 _TRIES: Final = 3
 
 
