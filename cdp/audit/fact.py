@@ -91,6 +91,11 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
+def names_nobody(name: str) -> bool:
+    """Whether the log can hold a name that somebody chose for something of ours."""
+    return _is_name(name)
+
+
 def _is_fingerprint(value: Any) -> bool:
     """SHA-256 of something public, such as the policy folder or the text of a segment."""
     return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None

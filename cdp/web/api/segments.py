@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, status
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from cdp.access.model import Role
+from cdp.audit.fact import names_nobody
 from cdp.flows import people, segments
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
@@ -18,6 +19,17 @@ from cdp.web.deps import InHouse, problems
 router = APIRouter(prefix="/api/v1/segments", tags=["segments"])
 
 IsMarketer = Annotated[Caller, Depends(allow(Role.MARKETER))]
+
+
+def _loggable(key: str) -> str:
+    if not names_nobody(key):
+        raise PydanticCustomError(
+            "key", "a key has no run of six digits or sixteen hexadecimal ones: it could name somebody"
+        )
+    return key
+
+
+NewKey = Annotated[Key, AfterValidator(_loggable)]
 SegmentPath = Annotated[Key, Path(description="The segment's key.")]
 Where = Annotated[str, StringConstraints(min_length=1, max_length=20_000, pattern=r"^[^\x00]*$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
@@ -37,7 +49,7 @@ class SegmentChange(Given):
 class SegmentGiven(SegmentChange):
     """A new segment."""
 
-    key: Key = Field(examples=["lapsing_high_value"])
+    key: NewKey = Field(examples=["lapsing_high_value"])
 
 
 class SegmentShown(BaseModel):

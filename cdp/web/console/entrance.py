@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from cdp.access.model import Role
 from cdp.web.auth import identify
 from cdp.web.console.page import STYLE, entrance, page
-from cdp.web.console.session import HOME, Visitor, enter, leave, sent_by, visit
+from cdp.web.console.session import HOME, Visitor, check_home, enter, leave, sent_by, visit
 from cdp.web.deps import InHouse
 
 router = APIRouter(prefix=HOME, include_in_schema=False)
@@ -23,7 +23,8 @@ def index(visitor: Annotated[Visitor, Depends(visit)]) -> Response:
 
 @router.post("/enter")
 def come_in(request: Request, house: InHouse, token: Annotated[str, Form()] = "") -> Response:
-    """Take a token; one that does not work is refused without saying why."""
+    """Take a token; one that does not work is refused without saying why. No other site can sign a browser in."""
+    check_home(request)
     token = token.strip()
     caller = identify(house, f"Bearer {token}") if 0 < len(token) <= _TOKEN_MAX else None
     if caller is None or caller.role is None:

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ValidationError
 
 from cdp.access.model import Role
 from cdp.flows.meanings import value_text
 from cdp.web.console.session import HOME, Visitor
-from cdp.web.errors import ProblemResponse
+from cdp.web.errors import ProblemResponse, internal_error, invalid_request
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 _TYPE: Final = "text/html; charset=utf-8"
@@ -60,6 +61,13 @@ def refuse(request: Request, problem: ProblemResponse) -> Response:
         return problem
     visitor: Visitor | None = getattr(request.state, "visitor", None)
     return page("refusal", visitor, status=problem.status_code, problem=json.loads(bytes(problem.body)))
+
+
+def show_invalid(request: Request, error: Exception) -> Response:
+    """What a page was sent does not make the request that it stands for; elsewhere that is a fault of ours."""
+    if not isinstance(error, ValidationError) or not request.url.path.startswith(f"{HOME}/"):
+        return refuse(request, internal_error(error))
+    return refuse(request, invalid_request(error.errors()))
 
 
 def entrance(refused: str | None = None, *, status: int = 401) -> Response:

@@ -42,7 +42,7 @@ def attempt(
 def keep(
     house: InHouse,
     visitor: Sender,
-    key: Annotated[Key, Form()],
+    key: Annotated[routes.NewKey, Form()],
     name: Annotated[routes.Name, Form()],
     purpose: Annotated[Key, Form()],
     where: Annotated[routes.Where, Form()],

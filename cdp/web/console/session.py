@@ -67,13 +67,21 @@ def sent_by(*roles: Role) -> Callable[[Visitor, str], Visitor]:
     """As `for_roles`, for what a form sends: it must be a form of ours, made for this visitor."""
 
     def check(visitor: Annotated[Visitor, Depends(for_roles(*roles))], form: Annotated[str, Form()] = "") -> Visitor:
-        if not hmac.compare_digest(form.encode(), visitor.form_key.encode()):
-            raise Fault(
-                "foreign_form", "That form was not made here", "Open the page anew and send its form.", status=403
-            )
+        if not hmac.compare_digest(form.encode("utf-8", "replace"), visitor.form_key.encode()):
+            raise _foreign()
         return visitor
 
     return check
+
+
+def check_home(request: Request) -> None:
+    """Refuse what a page of another site has a browser send, where there is no key of a form yet."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise _foreign()
+
+
+def _foreign() -> Fault:
+    return Fault("foreign_form", "That form was not made here", "Open the page anew and send its form.", status=403)
 
 
 def form_key(token: str) -> str:
