@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cdp.access.model import Outcome, SourceKind, State
 from cdp.behavior.store_span import AGE, StatedAge
@@ -39,13 +39,21 @@ _NOBODY: Final[frozenset[int]] = frozenset()
 _NOWHERE: Final[frozenset[str]] = frozenset()
 
 
+class Replayed(NamedTuple):
+    """An anchor of a replay: its members, and where its sources have their jurisdictions."""
+
+    members: frozenset[int]
+    jurisdictions: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the store says about the people of a batch, keyed by the birth of their profiles.
 
     `records` are those of every identifier at stake. `seen` are identifiers of a profile's anchors that nobody
     owns alone.
-    `standing` are the verdicts in force of profiles whose groups were not loaded.
+    `standing` are the verdicts in force of profiles whose groups were not loaded. `replayed` are the anchors that are
+    parted anew when something turns out to be shared; what was seen with whom then follows from them.
     """
 
     records: list[Record]
@@ -55,6 +63,7 @@ class Known:
     quarantined: frozenset[int]
     standing: Mapping[int, Verdicts]
     bits: Mapping[str, int]
+    replayed: dict[int, Replayed] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,6 +89,7 @@ class BatchJudge:
     changed: set[int] = field(default_factory=set)
     ages: dict[int, StatedAge] = field(default_factory=dict)
     decisions: dict[int, tuple[Outcome, int]] = field(default_factory=dict)
+    past: dict[int, Replayed] | None = None
 
     def begin(self, _world: World, decided: int) -> None:
         """Forget what was judged before, but for the outcomes of the works up to `decided`, and what they count for."""
@@ -89,6 +99,7 @@ class BatchJudge:
         self.stored.clear()
         self.changed.clear()
         self.ages.clear()
+        self.past = None
 
     def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
@@ -183,8 +194,9 @@ class BatchJudge:
         owned: set[int] = set()
         for part in parts:
             known = self.people.get(part)
-            seen |= known.seen if known else self.known.seen.get(part, frozenset())
-            jurisdictions |= known.jurisdictions if known else self.known.jurisdictions.get(part, frozenset())
+            past = known or self._past_of(world, part)
+            seen |= past.seen
+            jurisdictions |= past.jurisdictions
             if part in world.groups:
                 owned.update(world.groups[part].members)
         if proposal is not None:
@@ -249,9 +261,9 @@ class BatchJudge:
         if found is not None:
             return found
         owned = set(world.groups[born].members) if born in world.groups else set()
-        seen = self.known.seen.get(born, frozenset())
-        facts = self._facts(world, (born,), owned, self.known.jurisdictions.get(born, frozenset()))
-        return self._decide(world, owned, seen, [], facts)
+        past = self._past_of(world, born)
+        facts = self._facts(world, (born,), owned, past.jurisdictions)
+        return self._decide(world, owned, past.seen, [], facts)
 
     def _bits(self, work: Work, verdicts: Verdicts) -> tuple[int, str]:
         message = work.message
@@ -324,20 +336,36 @@ class BatchJudge:
         concerned = {world.owner[each] for each in told if each in world.owner}
         if loose:
             concerned.update(born for born, person in self.people.items() if not loose.isdisjoint(person.seen))
-            concerned.update(
-                born for born, seen in self.known.seen.items() if born not in self.people and not loose.isdisjoint(seen)
-            )
+            others = (self.known.seen.keys() | self._replayed(world).keys()) - self.people.keys()
+            concerned.update(born for born in others if not loose.isdisjoint(self._past_of(world, born).seen))
         for born in concerned.difference(beside).intersection(world.groups):
             self._decide_again(world, born)
 
     def _decide_again(self, world: World, born: int) -> None:
-        known = self.people.get(born)
-        seen = known.seen if known else self.known.seen.get(born, frozenset())
-        jurisdictions = known.jurisdictions if known else self.known.jurisdictions.get(born, frozenset())
+        past = self.people.get(born) or self._past_of(world, born)
         owned = set(world.groups[born].members)
-        facts = self._facts(world, (born,), owned, jurisdictions)
-        self.people[born] = _Person(seen, jurisdictions, self._decide(world, owned, seen, [], facts))
+        facts = self._facts(world, (born,), owned, past.jurisdictions)
+        self.people[born] = _Person(past.seen, past.jurisdictions, self._decide(world, owned, past.seen, [], facts))
         self.changed.add(born)
+
+    def _past_of(self, world: World, born: int) -> _Person:
+        """What was seen with a group before the batch, and where; of a replayed one by the anchors that are its own now."""
+        replayed = self._replayed(world).get(born)
+        if replayed is not None:
+            return _Person(replayed.members, replayed.jurisdictions, {})
+        seen = self.known.seen.get(born, _NOBODY)
+        return _Person(seen, self.known.jurisdictions.get(born, _NOWHERE), {})
+
+    def _replayed(self, world: World) -> Mapping[int, Replayed]:
+        """Replayed anchors, by the group that each lands on."""
+        if self.past is None:
+            self.past = {}
+            for anchor_id, each in self.known.replayed.items():
+                if anchor_id in world.landed:
+                    born = world.current(world.landed[anchor_id])
+                    before = self.past.get(born, Replayed(_NOBODY, _NOWHERE))
+                    self.past[born] = Replayed(before.members | each.members, before.jurisdictions | each.jurisdictions)
+        return self.past
 
 
 def _kept_no(purpose: str) -> ProposedAct:

@@ -10,7 +10,7 @@ from cdp.behavior.store_span import ages_of
 from cdp.consent import store as consent_store
 from cdp.consent import store_verdicts
 from cdp.consent.model import Reason, Verdict
-from cdp.flows.ingest_judge import Known
+from cdp.flows.ingest_judge import Known, Replayed
 from cdp.flows.ingest_work import Carried, Familiar, Plan, Work, members_digest
 from cdp.flows.verdicts import asks_for_age
 from cdp.identity import store, store_map
@@ -164,6 +164,7 @@ def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]
         if scene.closure is None:
             scene.closure = _load_closure(tx, scene, learned)
             known.records.extend(consent_store.records_of(tx, scene.closure.types.keys() - scene.asked))
+            known.replayed.update(_replayed(tx, scene.closure))
         steps = scene.closure.steps
         touched = {member for step in steps for member in step.members}
     replayed = {step.anchor_id for step in steps}
@@ -303,10 +304,28 @@ def _ask_about_familiars(tx: Transaction, scene: Scene) -> None:
             scene.shared.add(identifier.identifier_id)
 
 
+def _replayed(tx: Transaction, closure: store_map.Closure) -> dict[int, Replayed]:
+    """The anchors of a closure, and its edges under the negative of their sequence."""
+    places = _places(tx)
+    sources = store.sources_of_steps(tx, {step.anchor_id for step in closure.steps})
+    return {
+        step.anchor_id: Replayed(
+            frozenset(step.members),
+            frozenset(places[each] for each in sources.get(step.anchor_id, ()) if each in places),
+        )
+        for step in closure.steps
+    }
+
+
+def _places(tx: Transaction) -> dict[int, str]:
+    """The jurisdiction of every source."""
+    return {int(entry.source.source_id): entry.source.jurisdiction for entry in access_store.sources(tx)}
+
+
 def _jurisdictions(tx: Transaction, profile_ids: Collection[int]) -> dict[int, frozenset[str]]:
     if not profile_ids:
         return {}
-    by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in access_store.sources(tx)}
+    by_source = _places(tx)
     sources = store.sources_of(tx, profile_ids)
     return {
         profile_id: frozenset(by_source[each] for each in found if each in by_source)

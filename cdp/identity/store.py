@@ -232,6 +232,21 @@ def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[i
     return found
 
 
+def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[int]]:
+    """The sources that asserted these anchors, or edges, which are named by the negative of their sequence."""
+    found: dict[int, set[int]] = {}
+    for step, source_id in tx.bulk(
+        """
+        SELECT anchor_id, source_id FROM identity.anchor_source WHERE anchor_id = ANY(%(anchors)s::bigint[])
+        UNION
+        SELECT -sequence, source_id FROM identity.edge WHERE sequence = ANY(%(edges)s::bigint[])
+        """,
+        {"anchors": [step for step in steps if step > 0], "edges": [-step for step in steps if step < 0]},
+    ):
+        found.setdefault(step, set()).add(source_id)
+    return found
+
+
 def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, set[int]]:
     """For these identifiers, those that each must be kept apart from; both directions."""
     apart: dict[int, set[int]] = {}
