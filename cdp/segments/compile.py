@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from sqlalchemy import CTE, ColumnElement, Select, and_, exists, func, literal, or_, select, true
 from sqlalchemy.dialects import postgresql
@@ -85,6 +85,10 @@ def sql_text(statement: Select[Any]) -> str:
     """The statement with its values written out, for people to read."""
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     return str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+_RECENT_SECONDS_MAX: Final = 86_400
+"""Few enough happened since to begin with them; of a year's, asking each profile whether it is among them is cheaper."""
 
 
 class _Scope:
@@ -171,8 +175,8 @@ class _Scope:
     def gather(self, condition: ast.Condition, source: str | None = None) -> None:
         """One frame for each event name of which a value is asked, with all that the condition asks of it.
 
-        A name of which is only asked whether it happened needs no frame. `source` names the event without which nobody
-        is in: its frame, which holds permitted profiles only, takes the place of the projection.
+        A name of which is only asked whether it happened needs no frame, unless it is the source. `source` names the
+        event without which nobody is in: its frame, which holds permitted profiles only, takes the place of the projection.
         """
         wanted: dict[str, dict[compile_events.Measured, None]] = {}
         for node in ast.walk(condition):
@@ -183,8 +187,9 @@ class _Scope:
                 assert trait is not None
                 self._computed[node.name] = compile_events.computed(node.name, trait, self.purpose, self.shared)
         for name, values in wanted.items():
-            if not all(isinstance(value, ast.Did) for value in values):
-                measures, is_source = tuple(values), name == source
+            is_source = name == source
+            if is_source or not all(isinstance(value, ast.Did) for value in values):
+                measures = tuple(values)
                 frame = compile_events.measured(measures, self.purpose, self.shared, is_source=is_source)
                 self._frames[name] = (measures, frame)
                 self._source = frame if is_source else self._source
@@ -219,20 +224,27 @@ class _Scope:
 
 
 def _source_for(condition: ast.Condition) -> str | None:
-    """An event whose frame alone can answer: nobody without it is in, and nothing of the projection is asked."""
+    """An event whose frame alone can answer: nobody without it is in, and nothing of the projection is asked.
+
+    One of which a value is asked needs its frame anyhow, so it comes before one that only has to have happened lately.
+    """
     if any(isinstance(node, ast.Trait) for node in ast.walk(condition)):
         return None
-    return min(_required(condition), default=None)
+    required = _required(condition)
+    valued = {node.events.name for node in ast.walk(condition) if isinstance(node, ast.Aggregate)}
+    return min(required & valued or required, default=None)
 
 
 def _required(condition: ast.Condition) -> frozenset[str]:
-    """The events of which a value is asked and without which the condition cannot be true."""
+    """The events without which the condition cannot be true: those of which a value is asked, and few recent ones."""
     match condition:
         case ast.And(terms):
             return frozenset().union(*map(_required, terms))
         case ast.Or(terms):
             first, *others = map(_required, terms)
             return first.intersection(*others)
+        case ast.Did(ast.Events(name, window=ast.Within(duration))) if duration.seconds <= _RECENT_SECONDS_MAX:
+            return frozenset({name})
         case ast.Not() | ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
             return frozenset()
         case _:
