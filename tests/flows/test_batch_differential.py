@@ -91,8 +91,8 @@ def found(office: Office) -> dict[str, Any]:
 def test_batches_end_where_single_messages_end(
     seed: int,
     database: Database,
-    another_database: Database,
-    tmp_path: Path,  # noqa: F811
+    another_database: Database,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     dice = Random(seed)
     batched, single = (
