@@ -4,12 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cdp.kit.db import Transaction
+import psycopg
+
+from cdp.kit.db import Transaction, is_conflict
 
 MARKS_MAX: Final = 10_000
 """More than this at once, such as an import, is left to the next look at everybody."""
-
-_TURN: Final = 7_142_316_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,18 @@ def mark(tx: Transaction, touched: Iterable[tuple[int, str | None]]) -> None:
 
 
 def claim(tx: Transaction) -> bool:
-    """Become the only one who looks at marks until the transaction ends; False when somebody else does."""
-    return bool(tx.bulk("SELECT pg_try_advisory_xact_lock(%(turn)s)", {"turn": _TURN})[0][0])
+    """Become the only one who looks at marks until the transaction ends; False when somebody else does.
+
+    The table is locked, not a number, which any login of the database could hold. Whoever marks is not kept waiting.
+    """
+    try:
+        with tx.savepoint():
+            tx.bulk("LOCK TABLE segments.stale IN SHARE UPDATE EXCLUSIVE MODE NOWAIT")
+    except psycopg.Error as error:
+        if is_conflict(error):
+            return False
+        raise
+    return True
 
 
 def marks(tx: Transaction, limit: int) -> list[Stale]:
