@@ -55,12 +55,25 @@ def follow(database: Database, home: Path, questions: Mapping[str, str], batches
     worker = worker_of(Current(rooms))
     worker.start()
     try:
-        time.sleep(2)
+        _wait_for_calm(database)
         committed, changed, lasted = _trade(rooms, ingest, batches, Watch(database, people))
     finally:
         worker.stop()
     seconds = [seen - done for done, seen in zip(committed, changed, strict=True)]
     return Live(seconds, len(segments.every(rooms.house)), batches * BATCH / lasted)
+
+
+def _wait_for_calm(database: Database) -> None:
+    """Let the worker end what ended before the clock starts: a fiftieth of the permissions, and what follows from it."""
+    left = 1
+    while left:
+        time.sleep(1)
+        with database.transaction(read_only=True) as tx:
+            left = tx.bulk(
+                "SELECT (SELECT count(*) FROM consent.permitted WHERE until <= %(now)s) "
+                "+ (SELECT count(*) FROM consent.withdrawal) + (SELECT count(*) FROM segments.stale)",
+                {"now": NOW},
+            )[0][0]
 
 
 class Watch:
