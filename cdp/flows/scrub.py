@@ -60,7 +60,9 @@ def is_scrub_due(desk: Desk, now: datetime) -> bool:
     """
     with desk.database.transaction(read_only=True) as tx:
         runs = audit_store.entries(tx, kinds=["scrub.run"], limit=1_000)
-        since = next((each.recorded_at for each in runs if not _left_for_later(each.body.get("not_scrubbed", ()))), None)
+        since = next(
+            (each.recorded_at for each in runs if not _left_for_later(each.body.get("not_scrubbed", ()))), None
+        )
         erasures = audit_store.entries(tx, kinds=["request.fulfilled"], since=since, limit=1_000)
     oldest = [each.recorded_at for each in erasures if each.body.get("request_kind") == "erasure"][-1:]
     return bool(oldest) and now - oldest[0] >= timedelta(days=desk.policy.retention.scrub_within_days) / 2
