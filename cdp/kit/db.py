@@ -57,6 +57,7 @@ class Transaction:
         self.one_instant = one_instant
         self.statements = 0
         self._afterwards: list[Callable[[], None]] = []
+        self._undoing: list[Callable[[], None]] = []
         self._cursor: psycopg.Cursor[Row] | None = None
 
     @property
@@ -118,10 +119,15 @@ class Transaction:
         """Have something done once the transaction is on disk, such as remembering what it wrote; never before."""
         self._afterwards.append(call)
 
-    def committed(self) -> None:
-        """To be called once the transaction is on disk."""
+    def otherwise(self, call: Callable[[], None]) -> None:
+        """Have something done if the transaction does not get to disk, such as forgetting what it would have written."""
+        self._undoing.append(call)
+
+    def ended(self, *, is_committed: bool) -> None:
+        """To be called once the transaction is on disk, or will never be."""
         # What is to be done holds this transaction: left in place, only a collection of garbage would end both.
-        calls, self._afterwards = self._afterwards, []
+        calls = self._afterwards if is_committed else self._undoing
+        self._afterwards, self._undoing = [], []
         for call in calls:
             call()
 
@@ -177,15 +183,18 @@ class Database:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             outer = connection.begin()
             tx = Transaction(connection, one_instant=read_only or one_instant)
+            is_committed = False
             try:
-                yield tx
-            except BaseException:
-                outer.rollback()
-                raise
+                try:
+                    yield tx
+                except BaseException:
+                    outer.rollback()
+                    raise
+                outer.commit()
+                is_committed = True
             finally:
                 self.statements += tx.statements
-            outer.commit()
-            tx.committed()
+                tx.ended(is_committed=is_committed)
 
     @contextmanager
     def outside(self) -> "Iterator[psycopg.Connection[Row]]":

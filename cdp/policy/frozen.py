@@ -1,16 +1,29 @@
 """The ground of every policy model: frozen and strict; a key it does not know is refused."""
 
+import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,52}$")]
+_COULD_NAME_SOMEBODY = re.compile(r"[0-9]{6}|[0-9a-f]{16}")
+
+
+def _names_nobody(key: str) -> str:
+    if _COULD_NAME_SOMEBODY.search(key):
+        raise ValueError(
+            "has six digits or sixteen hexadecimal ones in a row, which could name somebody: the audit log takes no such "
+            "name. Write promo_2026_11 instead of promo_20261122"
+        )
+    return key
+
+
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,52}$"), AfterValidator(_names_nobody)]
 """A name that becomes part of a table or partition name: 53 characters leave room for ten of ours in PostgreSQL's 63."""
 
-DashedKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,52}$")]
+DashedKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,52}$"), AfterValidator(_names_nobody)]
 """A key that never names a table: jurisdictions such as `us-ca`."""
 
-TypeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,52}$")]
+TypeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,52}$"), AfterValidator(_names_nobody)]
 """An identifier type; dots are allowed, because the Segment spec says `ios.idfa`."""
 
 CategoryKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$", max_length=100)]

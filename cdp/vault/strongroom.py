@@ -175,13 +175,17 @@ class Vault:
         return found
 
     def add_version(self, tx: Transaction, stem: str, now: datetime) -> int:
-        """Begin the next version of a root key; the older ones live on until they are destroyed."""
+        """Begin the next version of a root key; the older ones live on until they are destroyed.
+
+        It counts from here on in this process, because the rest of the transaction needs it, unless that is taken back.
+        """
         store.lock_root_keys(tx)
         used = [check.name for check in store.key_checks(tx) if check.name.rpartition("/")[0] == stem]
         version = 1 + max((int(name.rpartition("/")[2]) for name in used), default=0)
         name = f"{stem}/{version}"
         store.add_key_check(tx, name, check_value(self._provider.create(name), name), now)
         self._versions[stem] = (*self._versions.get(stem, ()), version)
+        tx.otherwise(lambda: self._unlearn(stem, version))
         return version
 
     def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, now: datetime) -> None:
@@ -436,6 +440,13 @@ class Vault:
             opened = self._wrapper(epoch_id).unwrap_many(items)
             keys.update(zip((one.subject_id for one in group), opened, strict=True))
         return keys
+
+    def _unlearn(self, stem: str, version: int) -> None:
+        left = tuple(each for each in self._versions.get(stem, ()) if each != version)
+        if left:
+            self._versions[stem] = left
+        else:
+            self._versions.pop(stem, None)
 
     def _forget_root_key(self, name: str) -> None:
         self._root_keys.pop(name, None)

@@ -65,6 +65,18 @@ def test_rotation_keeps_the_living_and_leaves_the_shredded_without_any_key(vault
         assert open_again().keys_for(tx, ids) == {one: keys[one] for one in ids[5:]}
 
 
+def test_a_version_that_is_taken_back_is_not_written_under(vault, database):
+    with pytest.raises(KeyboardInterrupt), database.transaction() as tx:
+        vault.add_version(tx, GRAPH, NOW)
+        assert vault.versions(GRAPH) == (1, 2)
+        raise KeyboardInterrupt
+    assert vault.versions(GRAPH) == (1,)
+    with database.transaction() as tx:
+        vault.add_version(tx, GRAPH, NOW)
+    with database.transaction() as tx:
+        assert vault.versions(GRAPH) == vault.living(tx, GRAPH) == (1, 2)
+
+
 def test_a_kill_before_the_key_is_destroyed_is_made_good_at_the_next_start(vault, database, home, open_again):
     with database.transaction() as tx:
         vault.begin_epoch(tx, NOW)

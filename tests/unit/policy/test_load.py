@@ -72,6 +72,17 @@ def test_segments_are_read_as_text_and_count_in_the_fingerprint(folder: Path) ->
     assert build_policy(after.documents) == after
 
 
+@pytest.mark.parametrize("key", ["promo_20261122", "list_deadbeefdeadbeef"])
+def test_a_key_that_could_name_somebody_is_refused(folder: Path, key: str) -> None:
+    """The audit log takes no such name, so whatever is done with the segment could not be recorded."""
+    (folder / "segments").mkdir(exist_ok=True)
+    text = f'key: {key}\nname: Big\npurpose: analytics\nwhere: |\n  count("page") > 3\n'
+    (folder / "segments" / f"{key}.yaml").write_text(text)
+    (only,) = problems(folder)
+    assert "could name somebody" in only
+    assert f"segments/{key}.yaml:1:6" in only
+
+
 def test_one_file_can_be_replaced_for_a_rehearsal(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "rules.yaml"
     other.write_text((folder / "identifiers.yaml").read_text().replace("default_region: US", "default_region: DE"))
