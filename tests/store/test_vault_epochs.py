@@ -66,10 +66,14 @@ def test_rotation_keeps_the_living_and_leaves_the_shredded_without_any_key(vault
 
 
 def test_a_version_that_is_taken_back_is_not_written_under(vault, database):
-    with pytest.raises(KeyboardInterrupt), database.transaction() as tx:
-        vault.add_version(tx, GRAPH, NOW)
-        assert vault.versions(GRAPH) == (1, 2)
-        raise KeyboardInterrupt
+    def begin_and_stop() -> None:
+        with database.transaction() as tx:
+            vault.add_version(tx, GRAPH, NOW)
+            assert vault.versions(GRAPH) == (1, 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        begin_and_stop()
     assert vault.versions(GRAPH) == (1,)
     with database.transaction() as tx:
         vault.add_version(tx, GRAPH, NOW)

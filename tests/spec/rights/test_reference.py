@@ -35,7 +35,10 @@ def test_the_export_shows_the_fields_that_the_reference_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", sorted({word for _, word in _SETTINGS.values()} | {"wal_switch", "checkpoint", "older_snapshot", "unseen_snapshots"})
+    "word",
+    sorted(
+        {word for _, word in _SETTINGS.values()} | {"wal_switch", "checkpoint", "older_snapshot", "unseen_snapshots"}
+    ),
 )
 def test_every_word_of_the_scrub_is_explained(word: str) -> None:
     assert f"| `{word}` |" in (REFERENCE / "erasure.md").read_text()
