@@ -123,10 +123,16 @@ class Transaction:
         """Have something done if the transaction does not get to disk, such as forgetting what it would have written."""
         self._undoing.append(call)
 
-    def ended(self, *, is_committed: bool) -> None:
-        """To be called once the transaction is on disk, or will never be."""
+    def committed(self) -> None:
+        """To be called once the transaction is on disk."""
+        self._end(self._afterwards)
+
+    def taken_back(self) -> None:
+        """To be called once the transaction will never be on disk."""
+        self._end(self._undoing)
+
+    def _end(self, calls: list[Callable[[], None]]) -> None:
         # What is to be done holds this transaction: left in place, only a collection of garbage would end both.
-        calls = self._afterwards if is_committed else self._undoing
         self._afterwards, self._undoing = [], []
         for call in calls:
             call()
@@ -183,18 +189,19 @@ class Database:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             outer = connection.begin()
             tx = Transaction(connection, one_instant=read_only or one_instant)
-            is_committed = False
             try:
                 try:
                     yield tx
                 except BaseException:
                     outer.rollback()
                     raise
+                finally:
+                    self.statements += tx.statements
                 outer.commit()
-                is_committed = True
-            finally:
-                self.statements += tx.statements
-                tx.ended(is_committed=is_committed)
+            except BaseException:
+                tx.taken_back()
+                raise
+            tx.committed()
 
     @contextmanager
     def outside(self) -> "Iterator[psycopg.Connection[Row]]":
