@@ -184,12 +184,6 @@ def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
         )
 
 
-def insert_links(tx: Transaction, rows: Sequence[Placed]) -> None:
-    """Write the owners of identifiers that had none."""
-    if rows:
-        tx.copy("identity.link", ("identifier_id", "profile_id", "linked_at"), ("int8", "int8", "timestamptz"), rows)
-
-
 def insert_people(
     tx: Transaction,
     identifiers: Sequence[NewIdentifier],
