@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from benchmarks._bulk import settle_down, without_keys
 from cdp.behavior.retention import month_of
-from cdp.behavior.store_partitions import ensure_partitions
-from cdp.consent import store_projection
+from cdp.behavior.store.partitions import ensure_partitions
+from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database, Transaction
 from cdp.policy.load import load_policy
 from cdp.schema.behavior import event
@@ -51,7 +51,7 @@ def fill(database: Database, profiles: int, events: int) -> float:
     days = [NOW - timedelta(days=day) for day in range(0, DAYS + 31, 5)]
     ensure_partitions(database, {(name, month_of(day)) for name in ("transactions", "browsing") for day in days})
     with database.transaction() as tx:
-        masks = store_projection.prepare(tx, list(policy.purposes), NOW)
+        masks = projection_store.prepare(tx, list(policy.purposes), NOW)
         _intern(tx)
         ids = terms(tx)
         tx.run(text("SELECT setseed(0.42)"))

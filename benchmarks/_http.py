@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from benchmarks._shop import Shop, understood
 from benchmarks._stage import PERMIT_ALL, ROOT, Stage, median, table
-from cdp.access.model import Source
+from cdp.sources.model import Source
 
 _BATCH, _BATCH_CONNECTIONS, _BATCH_REQUESTS = 100, 32, 160
 _SINGLE_CONNECTIONS, _SINGLE_REQUESTS = 64, 6_000

@@ -13,10 +13,11 @@ from scipy.sparse.csgraph import connected_components
 
 from benchmarks._shop import Shop, understood
 from benchmarks._stage import Stopwatch, median, table
-from cdp.access.model import Source, State
-from cdp.flows.house import House
-from cdp.flows.ingest import Ingest
-from cdp.flows.link_table import PART_ROWS, Linked, Row, import_links
+from cdp.accounting.model import State
+from cdp.flows.context import Context
+from cdp.flows.identity.link_table.table import PART_ROWS, Linked, Row, import_links
+from cdp.flows.ingest.batch import Ingest
+from cdp.sources.model import Source
 
 Pair = tuple[int, int]
 Work = Callable[[Sequence[Pair]], Callable[[], int]]
@@ -50,16 +51,16 @@ def rows_of(drawn: Sequence[Pair]) -> list[Row]:
 class Import:
     """One import into an empty store: where its time went, and how long the longest part kept others out."""
 
-    def __init__(self, house: House, source: Source, rows: Sequence[Row]) -> None:
-        watches = _watches(house)
+    def __init__(self, context: Context, source: Source, rows: Sequence[Row]) -> None:
+        watches = _watches(context)
         self.phases: dict[str, float] = {}
         self.longest_part = 0.0
         self._last = time.perf_counter()
-        self.linked: Linked = import_links(house, source, rows, progress=self._tell)
+        self.linked: Linked = import_links(context, source, rows, progress=self._tell)
         spent = [each.read() for each in watches]
         self.wall, self.here = spent[0].wall, spent[0].here
         self.database = sum(each.database for each in spent)
-        with house.database.transaction(read_only=True) as tx:
+        with context.database.transaction(read_only=True) as tx:
             self.kept = sum(tx.bulk(f"SELECT count(*) FROM {name}")[0][0] for name in _KEPT)  # type: ignore[arg-type]
 
     def _tell(self, what: str, _done: int, _whole: int) -> None:
@@ -71,10 +72,10 @@ class Import:
         self.phases[what] = self.phases.get(what, 0.0) + spent
 
 
-def _watches(house: House) -> list[Stopwatch]:
+def _watches(context: Context) -> list[Stopwatch]:
     """Of both connections that an import uses: one writes, the other looks ahead."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(house.database.transaction()) for _ in range(2)]
+        opened = [stack.enter_context(context.database.transaction()) for _ in range(2)]
         pids = [tx.raw.info.backend_pid for tx in opened]
     return [Stopwatch(pid) for pid in pids]
 
@@ -110,9 +111,9 @@ def compared(runs: Sequence[Import], drawn: Sequence[Pair]) -> str:
     return f"{told}\n\n{table(heads, rows)}\n\n{table(('part', 'seconds', 'share'), parts)}"
 
 
-def beside_ingest(house: House, source: Source, rows: Sequence[Row]) -> str:
+def beside_ingest(context: Context, source: Source, rows: Sequence[Row]) -> str:
     """How long single messages wait while a table is taken."""
-    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
     is_over = Event()
     waits: list[float] = []
 
@@ -129,7 +130,7 @@ def beside_ingest(house: House, source: Source, rows: Sequence[Row]) -> str:
     sender = Thread(target=send)
     sender.start()
     try:
-        import_links(house, source, rows)
+        import_links(context, source, rows)
     finally:
         is_over.set()
         sender.join()

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._crowd import NOW, ORDER, PURPOSE, VIEW
-from cdp.access.model import Source, SourceId, SourceKind
-from cdp.access.store import add_source
-from cdp.flows import segments
-from cdp.flows.ingest import Ingest
-from cdp.flows.message import Message
-from cdp.flows.opening import Current, Rooms, rooms_of
+from cdp.flows.context import Context
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import PolicyWatcher, open_configured
+from cdp.flows.segments import definitions as segments
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.config import read_config
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
+from cdp.schema.ids import SourceId
 from cdp.segments.model import Draft, SegmentKey
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store.sources import add_source
+from cdp.wire.message import Message
 from cdp.worker import worker_of
 
 SHOP = Source(SourceId(1), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu", 512_000)
@@ -46,21 +48,21 @@ def follow(database: Database, home: Path, questions: Mapping[str, str], batches
     config = read_config(
         {"CDP_HOME": str(home), "CDP_POLICIES": "policies", "CDP_NOW": NOW.isoformat(), "CDP_ALLOW_TEST_CLOCK": "1"}
     )
-    rooms = rooms_of(config, database, load_policy(Path("policies")))
+    context = open_configured(config, database, load_policy(Path("policies")))
     for key, where in {**questions, FIRST: f'did("{ORDER}", within 30 minutes)'}.items():
         draft = Draft(SegmentKey(key), key, PURPOSE, "benchmark")
-        segments.define(rooms.house, draft, where, is_new=True, actor="operator")
+        segments.define(context, draft, where, is_new=True, actor="operator")
     people = batches * BUYERS
-    ingest = _arrive(rooms, people)
-    worker = worker_of(Current(rooms))
+    ingest = _arrive(context, people)
+    worker = worker_of(PolicyWatcher(context))
     worker.start()
     try:
         _wait_for_calm(database)
-        committed, changed, lasted = _trade(rooms, ingest, batches, Watch(database, people))
+        committed, changed, lasted = _trade(context, ingest, batches, Watch(database, people))
     finally:
         worker.stop()
     seconds = [seen - done for done, seen in zip(committed, changed, strict=True)]
-    return Live(seconds, len(segments.every(rooms.house)), batches * BATCH / lasted)
+    return Live(seconds, len(segments.every(context)), batches * BATCH / lasted)
 
 
 def _wait_for_calm(database: Database) -> None:
@@ -105,7 +107,7 @@ class Watch:
             time.sleep(0.005)
 
 
-def _trade(rooms: Rooms, ingest: Ingest, batches: int, watch: Watch) -> tuple[list[float], list[float], float]:
+def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tuple[list[float], list[float], float]:
     """Take batches at a steady pace; when each buyer's batch was committed, when each change was seen, and how long it took."""
     watch.start()
     begun, committed = time.perf_counter(), []
@@ -116,7 +118,7 @@ def _trade(rooms: Rooms, ingest: Ingest, batches: int, watch: Watch) -> tuple[li
             _track(VIEW, f"buyer-{(number * 7 + at) % (batches * BUYERS)}", {"price": at})
             for at in range(BATCH - BUYERS)
         ]
-        taken = ingest.take([_message(rooms, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
+        taken = ingest.take([_message(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
         assert {outcome.state.value for outcome in taken} == {"stored"}, taken
         committed += [time.perf_counter()] * BUYERS
         time.sleep(max(0.0, begun + (number + 1) * PAUSE_SECONDS - time.perf_counter()))
@@ -125,18 +127,17 @@ def _trade(rooms: Rooms, ingest: Ingest, batches: int, watch: Watch) -> tuple[li
     return committed, watch.seen_at, lasted
 
 
-def _arrive(rooms: Rooms, people: int) -> Ingest:
+def _arrive(context: Context, people: int) -> Ingest:
     """Everybody is known, and permits, before the clock starts."""
-    house = rooms.house
-    with house.database.transaction() as tx:
+    with context.database.transaction() as tx:
         add_source(tx, SHOP, sha256(b"shop"), NOW - timedelta(days=1))
-    signal = house.policy.purposes[PURPOSE].signals.segment[0]
+    signal = context.policy.purposes[PURPOSE].signals.segment[0]
     consent = {"context": {"consent": {"categoryPreferences": {signal: True}}}}
-    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
     bodies = [{"type": "identify", "userId": f"buyer-{number}", **consent} for number in range(people)]
     for at in range(0, people, 500):
         some = bodies[at : at + 500]
-        ingest.take([_message(rooms, body, f"arrive-{at + place}") for place, body in enumerate(some)])
+        ingest.take([_message(context, body, f"arrive-{at + place}") for place, body in enumerate(some)])
     return ingest
 
 
@@ -144,7 +145,7 @@ def _track(event: str, user: str, properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "track", "event": event, "userId": user, "properties": properties}
 
 
-def _message(rooms: Rooms, body: dict[str, Any], message_id: str) -> Message:
+def _message(context: Context, body: dict[str, Any], message_id: str) -> Message:
     given = {**body, "messageId": message_id}
-    now = rooms.house.clock.now()
+    now = context.clock.now()
     return Message(SHOP, given["type"], message_id, now, now, given, sha256(canonical_json(given)))

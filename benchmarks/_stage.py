@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema.migrate import migrate
 
 ROOT = Path(__file__).parent.parent

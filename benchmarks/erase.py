@@ -18,23 +18,24 @@ from sqlalchemy import text
 
 from benchmarks._bulk import settle_down, without_keys
 from benchmarks._stage import Spent, Stopwatch, backend_pid, machine, median, stage, table
-from cdp.access.model import Source, SourceId, SourceKind
 from cdp.behavior.retention import month_of
-from cdp.behavior.store_partitions import ensure_partitions
-from cdp.flows import subject_request
-from cdp.flows.desk import Desk, desk_of
-from cdp.flows.house import open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.message import Message
-from cdp.identity import store as identity_store
+from cdp.behavior.store.partitions import ensure_partitions
+from cdp.flows.context import Context
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import open_context
+from cdp.flows.rights import requests
 from cdp.identity.model import Identifier
+from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
 from cdp.schema.behavior import duplicate, event
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
 from cdp.vault.pseudonym import GRAPH
-from cdp.vault.strongroom import Vault
+from cdp.vault.vault import Vault
+from cdp.wire.message import Message
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAYS = 380
@@ -82,9 +83,8 @@ def measure(database: Database, folder: Path, stored: int, people: int, events: 
     """Fill the store and erase people in three ways, in turns."""
     policy = load_policy(Path("policies"))
     clock = TestClock(NOW)
-    house = open_house(database, policy, clock, keys=folder / "keys")
-    desk = desk_of(house, folder)
-    ingest = Ingest(database, house.vault, policy, clock)
+    context = open_context(database, policy, clock, home=folder)
+    ingest = Ingest(database, context.vault, policy, clock)
     fill(database, stored)
     signal = policy.purposes["analytics"].signals.segment[0]
     for number in range(people):
@@ -95,9 +95,9 @@ def measure(database: Database, folder: Path, stored: int, people: int, events: 
     for number in range(people):
         way, name = ways[number % 3], f"person-{number}"
         spent[way].append(
-            erase(desk, name)
+            erase(context, name)
             if number % 3 == 0
-            else delete(database, house.vault, name, BY_HAND if number % 3 == 1 else BY_HAND[1:2])
+            else delete(database, context.vault, name, BY_HAND if number % 3 == 1 else BY_HAND[1:2])
         )
     wall = {way: median([each.wall for each in spent[way]]) * 1000 for way in ways}
     busy = {way: median([each.processor for each in spent[way]]) * 1000 for way in ways}
@@ -119,7 +119,7 @@ def fill(database: Database, stored: int) -> None:
     with database.transaction() as tx:
         tx.run(
             text(
-                "INSERT INTO access.source VALUES (1, 'shop', 'server', '\\x00', '{ingest}', 'eu', 512000, :now, NULL)"
+                "INSERT INTO sources.source VALUES (1, 'shop', 'server', '\\x00', '{ingest}', 'eu', 512000, :now, NULL)"
             ),
             {"now": NOW},
         )
@@ -171,14 +171,12 @@ def message(body: Mapping[str, Any], message_id: str) -> Message:
     return Message(SHOP, given["type"], message_id, NOW, NOW, given, sha256(canonical_json(given)))
 
 
-def erase(desk: Desk, name: str) -> Spent:
+def erase(context: Context, name: str) -> Spent:
     """What it takes from `run` to its answer; receipt and verification of the request come before."""
-    request = subject_request.open_request(
-        desk, kind="erasure", regime="gdpr", identifiers=[("user_id", name)], now=NOW
-    )
-    subject_request.verify(desk, request.request_id, NOW)
-    watch = Stopwatch(backend_pid(desk.database))
-    subject_request.run(desk, request.request_id, NOW)
+    request = requests.open_request(context, kind="erasure", regime="gdpr", identifiers=[("user_id", name)], now=NOW)
+    requests.verify(context, request.request_id, NOW)
+    watch = Stopwatch(backend_pid(context.database))
+    requests.run(context, request.request_id, NOW)
     return watch.read()
 
 
@@ -186,7 +184,7 @@ def delete(database: Database, vault: Vault, name: str, statements: Sequence[str
     """What hand-written DELETEs take in one transaction; the ids are looked up before the clock starts."""
     with database.transaction(read_only=True) as tx:
         pseudonym = vault.pseudonyms(GRAPH, [Identifier("user_id", name)])[0]
-        known = identity_store.identifiers_by_pseudonym(tx, [pseudonym])[pseudonym]
+        known = identifier_store.identifiers_by_pseudonym(tx, [pseudonym])[pseudonym]
         profiles = [known.profile_id]
         anchors = [
             row[0]

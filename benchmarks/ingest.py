@@ -24,15 +24,16 @@ from benchmarks._phases import phases
 from benchmarks._shop import Shop, understood
 from benchmarks._stage import PERMIT_ALL, Spent, Stage, Stopwatch, backend_pid, machine, median, stage, table
 from benchmarks._store import count_events, fill, vacuum
-from cdp.access.model import Source, SourceKind, State
-from cdp.flows.access import create_source
-from cdp.flows.house import House, open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.message import Invalid, Message
-from cdp.flows.opening import KEYS
+from cdp.accounting.model import State
+from cdp.flows.context import Context
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.sources import create_source
+from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
+from cdp.sources.model import Source, SourceKind
+from cdp.wire.message import Invalid, Message
 
 _COLUMNS = (
     "anchor_id", "occurred_at", "event_id", "retention_class", "received_at", "source_id", "name_id", "bits", "plain", "sealed",
@@ -65,7 +66,7 @@ class Bench:
     """What is measured, and with what."""
 
     database: Database
-    house: House
+    context: Context
     ingest: Ingest
     source: Source
     shop: Shop
@@ -104,7 +105,7 @@ class Bench:
         with self.database.transaction(read_only=True) as tx:
             rows = tx.bulk(
                 f"SELECT {', '.join(_COLUMNS)} FROM behavior.event WHERE event_id = ANY(%(ids)s)",
-                {"ids": self.house.vault.message_digests(int(self.source.source_id), ids)},
+                {"ids": self.context.vault.message_digests(int(self.source.source_id), ids)},
             )
         assert len(rows) == len(sent)
         return [(*row[:2], uuid4(), *row[3:8], None if row[8] is None else Jsonb(row[8]), row[9]) for row in rows]
@@ -123,11 +124,11 @@ def main() -> None:
 def measure(place: Stage, given: argparse.Namespace, people: int, warm: int, stored: int) -> dict[str, Any]:
     """Everything, in one run on one database."""
     database = Database(place.url)
-    house = open_house(database, load_policy(PERMIT_ALL), SystemClock(), keys=place.home / KEYS)
-    made = create_source(house, "bench", kind=SourceKind.SERVER, jurisdiction="eu")
+    context = open_context(database, load_policy(PERMIT_ALL), SystemClock(), home=place.home)
+    made = create_source(context, "bench", kind=SourceKind.SERVER, jurisdiction="eu")
     shop = Shop(people, seed=given.seed, newcomers=given.newcomers)
-    ingest = Ingest(database, house.vault, house.policy, house.clock)
-    bench = Bench(database, house, ingest, made.entry.source, shop, given.batch)
+    ingest = Ingest(database, context.vault, context.policy, context.clock)
+    bench = Bench(database, context, ingest, made.entry.source, shop, given.batch)
     bench.take(understood(list(shop.everybody()), made.entry.source))
     if warm:
         fill(database, warm)

@@ -17,16 +17,17 @@ from benchmarks._links import Import, beside_ingest, compared, draw, rows_of
 from benchmarks._phases import resolution
 from benchmarks._shop import Shop, understood
 from benchmarks._stage import PERMIT_ALL, Stage, Stopwatch, backend_pid, machine, median, stage, table
-from cdp.access.model import Source, SourceKind, State
-from cdp.flows.access import create_source
-from cdp.flows.house import House, open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.opening import KEYS
-from cdp.flows.unmerge import unmerge
+from cdp.accounting.model import State
+from cdp.flows.context import Context
+from cdp.flows.identity.unmerge import unmerge
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.sources import create_source
+from cdp.flows.operations.startup import open_context
 from cdp.identity.model import Identifier
 from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
+from cdp.sources.model import Source, SourceKind
 
 _BATCHES = (100, 1_000, 10_000)
 
@@ -36,9 +37,9 @@ def main() -> None:
     with stage() as place:
         database = Database(place.url)
         print(table(("machine", ""), list(machine(database).items())), end="\n\n")
-        house, source = _opened(place, database)
-        print(_batches(house, source, given.messages, given.rounds, given.seed), end="\n\n")
-        print(_unmerges(house, source, given.people, given.events), end="\n\n")
+        context, source = _opened(place, database)
+        print(_batches(context, source, given.messages, given.rounds, given.seed), end="\n\n")
+        print(_unmerges(context, source, given.people, given.events), end="\n\n")
         database.close()
     drawn = draw(1_000_000 if given.full else given.edges, given.seed)
     imports = []
@@ -54,17 +55,17 @@ def main() -> None:
         database.close()
 
 
-def _opened(place: Stage, database: Database) -> tuple[House, Source]:
-    house = open_house(database, load_policy(PERMIT_ALL), SystemClock(), keys=place.home / KEYS)
-    return house, create_source(house, "bench", kind=SourceKind.SERVER, jurisdiction="eu").entry.source
+def _opened(place: Stage, database: Database) -> tuple[Context, Source]:
+    context = open_context(database, load_policy(PERMIT_ALL), SystemClock(), home=place.home)
+    return context, create_source(context, "bench", kind=SourceKind.SERVER, jurisdiction="eu").entry.source
 
 
-def _batches(house: House, source: Source, messages: int, rounds: int, seed: int) -> str:
+def _batches(context: Context, source: Source, messages: int, rounds: int, seed: int) -> str:
     """Time per message at each size of batches, in turns: of the whole ingest, and of resolution alone."""
-    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
     shop = Shop(5_000, seed=seed)
     ingest.take(understood(list(shop.everybody()), source))
-    pid = backend_pid(house.database)
+    pid = backend_pid(context.database)
     wall: dict[int, list[float]] = {size: [] for size in _BATCHES}
     processor: dict[int, list[float]] = {size: [] for size in _BATCHES}
     resolving: dict[int, list[float]] = {size: [] for size in _BATCHES}
@@ -100,9 +101,9 @@ def _batches(house: House, source: Source, messages: int, rounds: int, seed: int
     return f"{told}\n\n{table(heads, rows)}"
 
 
-def _unmerges(house: House, source: Source, people: int, events: int) -> str:
+def _unmerges(context: Context, source: Source, people: int, events: int) -> str:
     """A user id and a device that came together in the middle of their events, parted again."""
-    ingest = Ingest(house.database, house.vault, house.policy, house.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
     rehearsed, done = [], []
     for number in range(people):
         name, device = f"merged-{number}", f"merged-device-{number}"
@@ -117,7 +118,7 @@ def _unmerges(house: House, source: Source, people: int, events: int) -> str:
         pair = Identifier("user_id", name), Identifier("anonymous_id", device)
         for is_dry_run, spent in ((True, rehearsed), (False, done)):
             begun = time.perf_counter()
-            answer = unmerge(house, *pair, dry_run=is_dry_run)
+            answer = unmerge(context, *pair, dry_run=is_dry_run)
             spent.append((time.perf_counter() - begun) * 1e3)
             assert answer.keep is not None
             assert answer.sever is not None

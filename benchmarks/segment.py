@@ -24,11 +24,11 @@ from benchmarks._questions import INSTANTS, QUESTIONS, Question
 from benchmarks._stage import machine, stage, table
 from cdp.kit.db import Database, Transaction
 from cdp.policy.load import load_policy
-from cdp.segments import store
-from cdp.segments.catalogue import Catalogue
-from cdp.segments.check import understand
-from cdp.segments.compile import Ground, compile_segment
-from cdp.segments.compile_scope import Shared
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.check import understand
+from cdp.query.postgres.compile import Ground, compile_segment
+from cdp.query.postgres.scope import Shared
+from cdp.segments.store import definitions as definition_store
 
 _MUST_GOAL = {"hand": "1.5 / 1.1", "duck": "15 / 3", "verdicts": "5 / 2", "live": "2,000 ms / 300 ms"}
 
@@ -143,7 +143,7 @@ def _statement(
     ids = terms(tx)
     condition = understand(question.where, catalogue, PURPOSE, now=NOW)
     assert not isinstance(condition, tuple), condition
-    ground = store.ground_of(tx, condition, catalogue)
+    ground = definition_store.ground_of(tx, condition, catalogue)
     members = compile_segment(condition, catalogue, ground, purpose=PURPOSE, now=NOW).members
     params: dict[str, object] = {
         "mask": ground.masks[PURPOSE],

@@ -19,13 +19,14 @@ import uvicorn
 import uvloop
 
 from cdp.access.model import Role
-from cdp.flows import access
-from cdp.flows.opening import Current, Rooms, move_in, sequence_all
-from cdp.flows.replay import is_behind, replay
-from cdp.kit.collector import keep_what_is_there
+from cdp.flows.context import Context
+from cdp.flows.operations import tokens
+from cdp.flows.operations.startup import PolicyWatcher, open_service, sequence_all
+from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit.config import Config
-from cdp.kit.embedded_place import write_private
 from cdp.kit.errors import Fault
+from cdp.kit.gc import keep_what_is_there
+from cdp.postgres.place import write_private
 from cdp.web.app import create_app
 from cdp.worker import Worker, worker_of
 
@@ -42,7 +43,7 @@ class Started:
     """A service that answers: where, and over which rooms."""
 
     url: str
-    current: Current
+    watcher: PolicyWatcher
 
 
 def serve(config: Config, say: Say, *, on_start: Callable[[Started], None] | None = None) -> None:
@@ -50,17 +51,17 @@ def serve(config: Config, say: Say, *, on_start: Callable[[Started], None] | Non
 
     Faults: `address_not_usable`, those of opening the rooms.
     """
-    with _listening(config) as listener, move_in(config) as rooms, _told_to_stop() as stopping:
-        current = prepare(rooms, say)
-        worker = worker_of(current)
+    with _listening(config) as listener, open_service(config) as context, _told_to_stop() as stopping:
+        watcher = prepare(context, say)
+        worker = worker_of(watcher)
         worker.start()
         try:
             host, port = listener.getsockname()[:2]
-            started = Started(f"http://{_shown(host)}:{port}", current)
-            _answer(current, worker, listener, started, say, on_start, stopping)
+            started = Started(f"http://{_shown(host)}:{port}", watcher)
+            _answer(watcher, worker, listener, started, say, on_start, stopping)
         finally:
             worker.stop()
-            sequence_all(current.rooms)
+            sequence_all(watcher.context)
             _log.info("stopped")
 
 
@@ -73,9 +74,9 @@ def work(config: Config, say: Say) -> None:
             "`cdp serve` runs it. A worker of its own is for a server of yours: set CDP_DATABASE_URL.",
             status=500,
         )
-    with move_in(config) as rooms, _told_to_stop() as stopping:
-        current = prepare(rooms, say)
-        worker = worker_of(current)
+    with open_service(config) as context, _told_to_stop() as stopping:
+        watcher = prepare(context, say)
+        worker = worker_of(watcher)
         worker.start()
         say("The worker runs. Ctrl-C stops it.")
         try:
@@ -85,32 +86,32 @@ def work(config: Config, say: Say) -> None:
             worker.stop()
 
 
-def prepare(rooms: Rooms, say: Say) -> Current:
+def prepare(context: Context, say: Say) -> PolicyWatcher:
     """What comes before any door opens: the replay, the notice of a new master key, the first admin token."""
-    if rooms.house.notice is not None:
-        say(f"!! {rooms.house.notice}")
-    if is_behind(rooms.desk):
+    if context.notice is not None:
+        say(f"!! {context.notice}")
+    if is_behind(context):
         say(
             "The database is older than its replay file: it was restored. Telling it again what was erased and refused…"
         )
-        told = replay(rooms.desk, rooms.house.clock.now())
+        told = replay(context, context.clock.now())
         say(f"Replayed {told.lines} lines: {told.erased} erasures and {told.noes} refusals were missing.")
-    _ensure_admin(rooms, say)
-    sequence_all(rooms)
-    return Current(rooms)
+    _ensure_admin(context, say)
+    sequence_all(context)
+    return PolicyWatcher(context)
 
 
-def _ensure_admin(rooms: Rooms, say: Say) -> None:
+def _ensure_admin(context: Context, say: Say) -> None:
     """Make the first admin token; it lies in a file that only this user reads."""
-    path = rooms.home / ADMIN_TOKEN_FILE
-    if not access.has_admin(rooms.house):
-        made = access.create_token(rooms.house, access.FIRST_ADMIN, Role.ADMIN, actor="system")
+    path = context.home / ADMIN_TOKEN_FILE
+    if not tokens.has_admin(context):
+        made = tokens.create_token(context, tokens.FIRST_ADMIN, Role.ADMIN, actor="system")
         write_private(path, made.secret.encode() + b"\n")
         say(f"The admin token lies in {path}. Make tokens for people with `cdp token create`.")
 
 
 def _answer(
-    current: Current,
+    watcher: PolicyWatcher,
     worker: Worker,
     listener: socket.socket,
     started: Started,
@@ -120,7 +121,7 @@ def _answer(
 ) -> None:
     server = _Server(
         uvicorn.Config(
-            create_app(current, is_working=lambda: worker.is_alive, failures=lambda: worker.failures),
+            create_app(watcher, is_working=lambda: worker.is_alive, failures=lambda: worker.failures),
             loop="none",
             http="httptools",
             lifespan="on",

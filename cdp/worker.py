@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from cdp.access.store_accounting import compact_accounting
-from cdp.audit.store_tree import thin_heads
-from cdp.behavior.store_computed import move_landmarks
+from cdp.accounting.store.messages import compact_accounting
+from cdp.audit.store.tree import thin_heads
+from cdp.behavior.store.computed import move_landmarks
 from cdp.behavior.traits import compile_traits
-from cdp.consent.store_projection import bits_of
-from cdp.flows import memberships, segments
-from cdp.flows.computed import check_sample, follow_definitions
-from cdp.flows.consent import end_grants, recompute_everybody
-from cdp.flows.opening import Current, sequence_all
-from cdp.flows.retention import sweep
-from cdp.flows.scrub import is_scrub_due, scrub
-from cdp.flows.subject_request import sweep_requests
-from cdp.flows.withdrawal import clear_withdrawn, turn_out_readers
-from cdp.identity import store as identity_store
+from cdp.consent.store.projection import bits_of
+from cdp.flows.consent.acts import end_grants, recompute_everybody
+from cdp.flows.consent.withdrawal import clear_withdrawn, turn_out_readers
+from cdp.flows.operations.computed_traits import check_sample, follow_definitions
+from cdp.flows.operations.retention import sweep
+from cdp.flows.operations.startup import PolicyWatcher, sequence_all
+from cdp.flows.rights.requests import sweep_requests
+from cdp.flows.rights.scrub import is_scrub_due, scrub
+from cdp.flows.segments import definitions, memberships
+from cdp.identity.store import generation as generation_store
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
 
@@ -127,24 +127,24 @@ class Worker:
             self._stopping.wait(max(0.05, task.every_seconds - spent, beat.pause_seconds))
 
 
-def worker_of(current: Current) -> Worker:
+def worker_of(watcher: PolicyWatcher) -> Worker:
     """The worker of a house, with every task there is."""
     return Worker(
         [
-            Task("audit-log", 0.3, lambda: _sign(current), is_vital=True),
-            Task("keys", 0.5, _KeyWatch(current).turn, is_vital=True),
-            Task("policy", 2, lambda: _follow_policy(current), is_vital=True),
-            Task("consent-expiry", 5, lambda: _end_grants(current)),
-            Task("withdrawals", 5, lambda: _clear_withdrawn(current)),
-            Task("memberships", 0.1, lambda: _follow_marks(current)),
-            Task("segments", 15, _SegmentWatch(current).turn),
-            Task("retention", 3600, lambda: _sweep(current)),
-            Task("scrub", 3600, lambda: _scrub(current)),
-            Task("requests", 600, lambda: _sweep_requests(current)),
-            Task("accounting", 900, lambda: _compact(current)),
-            Task("landmarks", 3600, lambda: _move_landmarks(current)),
-            Task("computed-traits", 600, lambda: _check_computed(current)),
-            Task("checkpoints", 86_400, lambda: _thin_checkpoints(current)),
+            Task("audit-log", 0.3, lambda: _sign(watcher), is_vital=True),
+            Task("keys", 0.5, _KeyWatch(watcher).turn, is_vital=True),
+            Task("policy", 2, lambda: _follow_policy(watcher), is_vital=True),
+            Task("consent-expiry", 5, lambda: _end_grants(watcher)),
+            Task("withdrawals", 5, lambda: _clear_withdrawn(watcher)),
+            Task("memberships", 0.1, lambda: _follow_marks(watcher)),
+            Task("segments", 15, _SegmentWatch(watcher).turn),
+            Task("retention", 3600, lambda: _sweep(watcher)),
+            Task("scrub", 3600, lambda: _scrub(watcher)),
+            Task("requests", 600, lambda: _sweep_requests(watcher)),
+            Task("accounting", 900, lambda: _compact(watcher)),
+            Task("landmarks", 3600, lambda: _move_landmarks(watcher)),
+            Task("computed-traits", 600, lambda: _check_computed(watcher)),
+            Task("checkpoints", 86_400, lambda: _thin_checkpoints(watcher)),
         ]
     )
 
@@ -152,17 +152,17 @@ def worker_of(current: Current) -> Worker:
 class _KeyWatch:
     """Drops cached keys, and whom ingest remembers, when anybody changed the map: another process may have shredded keys."""
 
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self, watcher: PolicyWatcher) -> None:
+        self._watcher = watcher
         self._version: int | None = None
 
     def turn(self) -> None:
-        house = self._current.rooms.house
-        with house.database.transaction(read_only=True) as tx:
-            version = identity_store.generation(tx).version
+        context = self._watcher.context
+        with context.database.transaction(read_only=True) as tx:
+            version = generation_store.generation(tx).version
         if version != self._version:
             self._version = version
-            house.vault.forget_all(version=version)
+            context.vault.forget_all(version=version)
 
 
 class _SegmentWatch:
@@ -172,8 +172,8 @@ class _SegmentWatch:
     long as it took.
     """
 
-    def __init__(self, current: Current) -> None:
-        self._current = current
+    def __init__(self, watcher: PolicyWatcher) -> None:
+        self._watcher = watcher
         self._seen: tuple[int, int] | None = None
         self._at = float("-inf")
         self._rests_until = float("-inf")
@@ -182,96 +182,96 @@ class _SegmentWatch:
         began_at = time.monotonic()
         if began_at < self._rests_until:
             return
-        house = self._current.rooms.house
-        with house.database.transaction(read_only=True) as tx:
-            generation = identity_store.generation(tx)
+        context = self._watcher.context
+        with context.database.transaction(read_only=True) as tx:
+            generation = generation_store.generation(tx)
         seen = (generation.version, generation.next_sequence)
         if seen == self._seen and time.monotonic() - self._at < _SEGMENTS_SECONDS_MAX:
             return
-        for segment in segments.every(house):
+        for segment in definitions.every(context):
             try:
-                memberships.refresh(house, segment.key)
+                memberships.refresh(context, segment.key)
             except Fault as fault:
                 _log.warning("segment_not_refreshed", extra={"segment": segment.key, "code": fault.code})
         self._seen, self._at = seen, time.monotonic()
         self._rests_until = self._at + _PAUSE_FACTOR * (self._at - began_at)
 
 
-def _follow_marks(current: Current) -> None:
-    house = current.rooms.house
-    while memberships.refresh_stale(house) >= memberships.STALE_MAX:
+def _follow_marks(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    while memberships.refresh_stale(context) >= memberships.STALE_MAX:
         pass
 
 
-def _sign(current: Current) -> None:
-    sequence_all(current.rooms)
+def _sign(watcher: PolicyWatcher) -> None:
+    sequence_all(watcher.context)
 
 
-def _follow_policy(current: Current) -> None:
-    if current.follow_policy():
-        house = current.rooms.house
+def _follow_policy(watcher: PolicyWatcher) -> None:
+    if watcher.follow_policy():
+        context = watcher.context
         # Whoever came between the two policies was decided about under the old one.
-        recompute_everybody(house.database, house.vault, house.policy, house.clock.now())
-        follow_definitions(house.database, house.policy, house.clock.now())
-        _log.info("policy_followed", extra={"policy": house.policy.fingerprint[:12]})
+        recompute_everybody(context.database, context.vault, context.policy, context.clock.now())
+        follow_definitions(context.database, context.policy, context.clock.now())
+        _log.info("policy_followed", extra={"policy": context.policy.fingerprint[:12]})
 
 
-def _end_grants(current: Current) -> None:
-    rooms = current.rooms
-    while count := end_grants(rooms.desk, rooms.house.clock.now()):
+def _end_grants(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    while count := end_grants(context, context.clock.now()):
         _log.info("grants_ended", extra={"profiles": count})
 
 
-def _clear_withdrawn(current: Current) -> None:
-    rooms = current.rooms
-    turn_out_readers(rooms.desk)
-    while (cleared := clear_withdrawn(rooms.desk, rooms.house.clock.now())).withdrawals:
+def _clear_withdrawn(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    turn_out_readers(context)
+    while (cleared := clear_withdrawn(context, context.clock.now())).withdrawals:
         _log.info("withdrawals_cleared", extra={"count": cleared.withdrawals, "events": cleared.events_deleted})
 
 
-def _sweep(current: Current) -> None:
-    rooms = current.rooms
-    swept = sweep(rooms.desk, rooms.house.clock.now())
+def _sweep(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    swept = sweep(context, context.clock.now())
     rows = sum(line.rows for line in swept.lines)
     if rows or swept.postponed:
         _log.info("retention_swept", extra={"rows": rows, "pending": len(swept.postponed)})
 
 
-def _scrub(current: Current) -> None:
-    rooms = current.rooms
-    now = rooms.house.clock.now()
-    if is_scrub_due(rooms.desk, now):
-        scrubbed = scrub(rooms.database, now)
+def _scrub(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    now = context.clock.now()
+    if is_scrub_due(context, now):
+        scrubbed = scrub(context.database, now)
         _log.info("scrubbed", extra={"count": len(scrubbed.tables), "pending": len(scrubbed.not_scrubbed)})
 
 
-def _sweep_requests(current: Current) -> None:
-    rooms = current.rooms
-    sweep_requests(rooms.desk, rooms.house.clock.now())
+def _sweep_requests(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    sweep_requests(context, context.clock.now())
 
 
-def _compact(current: Current) -> None:
-    rooms = current.rooms
-    before = rooms.house.clock.now() - timedelta(hours=2)
-    with rooms.database.transaction() as tx:
+def _compact(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    before = context.clock.now() - timedelta(hours=2)
+    with context.database.transaction() as tx:
         compact_accounting(tx, before.replace(minute=0, second=0, microsecond=0))
 
 
-def _move_landmarks(current: Current) -> None:
-    house = current.rooms.house
+def _move_landmarks(watcher: PolicyWatcher) -> None:
+    context = watcher.context
     moved = _ROWS_MAX
     while moved >= _ROWS_MAX:
-        with house.database.transaction() as tx:
-            moved = move_landmarks(tx, compile_traits(house.policy, bits_of(tx)), _ROWS_MAX)
+        with context.database.transaction() as tx:
+            moved = move_landmarks(tx, compile_traits(context.policy, bits_of(tx)), _ROWS_MAX)
 
 
-def _check_computed(current: Current) -> None:
+def _check_computed(watcher: PolicyWatcher) -> None:
     """Hold a random sample of computed traits to their recomputation; `check_sample` logs and mends what differs."""
-    house = current.rooms.house
-    check_sample(house.database, house.policy, house.clock.now(), new_id())
+    context = watcher.context
+    check_sample(context.database, context.policy, context.clock.now(), new_id())
 
 
-def _thin_checkpoints(current: Current) -> None:
-    rooms = current.rooms
-    with rooms.database.transaction() as tx:
-        thin_heads(tx, rooms.house.clock.now() - timedelta(days=7))
+def _thin_checkpoints(watcher: PolicyWatcher) -> None:
+    context = watcher.context
+    with context.database.transaction() as tx:
+        thin_heads(tx, context.clock.now() - timedelta(days=7))

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from cdp.behavior import store
 from cdp.behavior.classify import classify, json_bytes, payload, settle, terms_of
 from cdp.behavior.model import Entry, EventId, Terms
 from cdp.behavior.retention import months_needed
 from cdp.behavior.rules import PlanRules, compile_plan
-from cdp.behavior.store_buckets import recompute_buckets
+from cdp.behavior.store import batch as store
+from cdp.behavior.store.buckets import recompute_buckets
 from cdp.behavior.traits import TraitPlan, compile_traits
-from cdp.consent import store_projection
+from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database, Transaction
 from cdp.policy.model import Policy
 from tests.policies import changed, shipped
@@ -74,7 +74,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         with self.database.transaction() as tx:
-            self.masks = store_projection.prepare(tx, list(self.policy.purposes), START)
+            self.masks = projection_store.prepare(tx, list(self.policy.purposes), START)
         self.rules = compile_plan(self.policy.events)
         self.plan = compile_traits(self.policy, self.masks)
 

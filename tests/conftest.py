@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema.migrate import migrate
 
 _numbers = itertools.count(1)

@@ -6,19 +6,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cdp.access import store, store_accounting
-from cdp.access.keys import hash_secret
-from cdp.access.model import Outcome, Source, SourceId, SourceKind
-from cdp.flows.house import House, open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.message import Invalid, Message
+from cdp.access.credentials import hash_secret
+from cdp.accounting.model import Outcome
+from cdp.accounting.store import messages as accounting_store
+from cdp.accounting.store import notices as notice_store
+from cdp.flows.context import Context
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import Clock, SystemClock
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
-from cdp.web.batcher import Limits
-from cdp.web.landing import Takes
-from cdp.web.sources import directory_of
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store import sources as source_store
+from cdp.web.ingest.batch_retry import Takes
+from cdp.web.ingest.batcher import Limits
+from cdp.web.ingest.write_keys import directory_of
+from cdp.wire.message import Invalid, Message
 from tests.ingest_server import Running, open_door
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -29,7 +34,7 @@ END = datetime(2200, 1, 1, tzinfo=UTC)
 class Door:
     """An open door of a house, and what it did."""
 
-    house: House
+    context: Context
     running: Running
     sources: Mapping[str, Source]
 
@@ -39,18 +44,18 @@ class Door:
 
     def accounted(self) -> dict[str, int]:
         """Messages by state and reason, such as `stored` or `invalid id_missing`."""
-        with self.house.database.transaction(read_only=True) as tx:
+        with self.context.database.transaction(read_only=True) as tx:
             found: dict[str, int] = {}
-            for entry in store_accounting.accounting(tx, BEGINNING, END):
+            for entry in accounting_store.accounting(tx, BEGINNING, END):
                 name = f"{entry.state.value} {entry.reason}".strip()
                 found[name] = found.get(name, 0) + entry.messages
             return found
 
     def noticed(self) -> dict[str, int]:
         """Oddities by kind."""
-        with self.house.database.transaction(read_only=True) as tx:
+        with self.context.database.transaction(read_only=True) as tx:
             found: dict[str, int] = {}
-            for entry in store_accounting.notices(tx, BEGINNING, END):
+            for entry in notice_store.notices(tx, BEGINNING, END):
                 found[entry.kind.value] = found.get(entry.kind.value, 0) + entry.messages
             return found
 
@@ -82,17 +87,17 @@ def open_house_door(
 ) -> Iterator[Door]:
     """A house whose sources have exactly these write keys; `between` may stand between the door and the flow."""
     clock = clock or SystemClock()
-    house = open_house(database, policy, clock, keys=folder / "keys")
+    context = open_context(database, policy, clock, home=folder)
     sources = {key: add_source(database, key, kind, clock.now()) for key, kind in keys.items()}
-    ingest = Ingest(database, house.vault, policy, clock)
+    ingest = Ingest(database, context.vault, policy, clock)
     with open_door(between(ingest), directory_of(database), clock=clock, limits=limits) as running:
-        yield Door(house, running, sources)
+        yield Door(context, running, sources)
 
 
 def add_source(database: Database, key: str, kind: SourceKind, now: datetime) -> Source:
     """A source with a known write key."""
     source = Source(SourceId(0), f"source of {key}", kind, frozenset({"ingest"}), "eu", 500 * 1024)
     with database.transaction() as tx:
-        made = store.add_source(tx, source, hash_secret(key), now)
+        made = source_store.add_source(tx, source, hash_secret(key), now)
     assert made is not None
     return made

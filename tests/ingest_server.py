@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from cdp.access.keys import hash_secret
-from cdp.access.model import Outcome, Source, SourceId, SourceKind, State
-from cdp.flows.message import Invalid, Message
+from cdp.access.credentials import hash_secret
+from cdp.accounting.model import Outcome, State
 from cdp.kit.clock import Clock, SystemClock
-from cdp.web.batcher import Batcher, Limits
-from cdp.web.ingest import Front, IngestDoor
-from cdp.web.landing import Takes
-from cdp.web.sources import SourceDirectory
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.web.ingest.batch_retry import Takes
+from cdp.web.ingest.batcher import Batcher, Limits
+from cdp.web.ingest.router import Front, IngestDoor
+from cdp.web.ingest.write_keys import SourceDirectory
+from cdp.wire.message import Invalid, Message
 from tests.waits import PATIENCE_SECONDS, until
 
 

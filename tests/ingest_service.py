@@ -8,15 +8,15 @@ import sys
 import threading
 from pathlib import Path
 
-from cdp.access import store
-from cdp.access.model import SourceKind
-from cdp.flows.house import open_house
-from cdp.flows.ingest import Ingest
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema.migrate import migrate
-from cdp.web.sources import directory_of
+from cdp.sources.model import SourceKind
+from cdp.sources.store import sources as source_store
+from cdp.web.ingest.write_keys import directory_of
 from tests.ingest_house import add_source
 from tests.ingest_server import open_door
 from tests.policies import permit_all
@@ -30,12 +30,12 @@ def main(home: Path) -> None:
     with EmbeddedPostgres(home) as server:
         migrate(server.url)
         database = Database(server.url)
-        house = open_house(database, permit_all(), clock, keys=home / "keys")
+        context = open_context(database, permit_all(), clock, home=home)
         with database.transaction(read_only=True) as tx:
-            is_new = store.source_named(tx, "source of wk") is None
+            is_new = source_store.source_named(tx, "source of wk") is None
         if is_new:
             add_source(database, "wk", SourceKind.SERVER, clock.now())
-        with open_door(Ingest(database, house.vault, house.policy, clock), directory_of(database)) as running:
+        with open_door(Ingest(database, context.vault, context.policy, clock), directory_of(database)) as running:
             print(running.url, flush=True)
             stop.wait()
         database.close()

@@ -14,17 +14,17 @@ from psycopg.types.json import Jsonb
 
 from cdp.behavior.model import EventId
 from cdp.behavior.retention import month_of
-from cdp.behavior.store_buckets import recompute_buckets
-from cdp.behavior.store_landmarks import current_landmarks
-from cdp.behavior.store_partitions import ensure_partitions
+from cdp.behavior.store.buckets import recompute_buckets
+from cdp.behavior.store.landmarks import current_landmarks
+from cdp.behavior.store.partitions import ensure_partitions
 from cdp.behavior.traits import compile_traits
-from cdp.consent import store_projection
+from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database, Transaction
 from cdp.policy.model import Keep, Policy, PropertyPlan, PropertyType
-from cdp.segments.catalogue import Catalogue, Definition
-from cdp.segments.interpret import Given, Happened, Permitted, Profile
-from cdp.segments.model import Rejection
-from cdp.segments.parse import parse
+from cdp.query.language.catalogue import Catalogue, Definition
+from cdp.query.language.parse import parse
+from cdp.query.language.rejection import Rejection
+from cdp.query.reference.interpret import Given, Happened, Permitted, Profile
 from tests.policies import changed, shipped
 
 NOW = datetime(2026, 6, 1, 12, 34, 56, tzinfo=UTC)
@@ -170,7 +170,7 @@ def load(database: Database, worlds: Iterable[World], catalogue_: Catalogue) -> 
     needed = {(classes[each.name], month_of(each.occurred_at)) for profile in profiles for each in profile.events}
     ensure_partitions(database, needed)
     with database.transaction() as tx:
-        masks = store_projection.prepare(tx, list(of_policy.purposes), NOW)
+        masks = projection_store.prepare(tx, list(of_policy.purposes), NOW)
         terms = _intern(tx, profiles, of_policy)
         _copy_people(tx, profiles, anchors, terms, of_policy)
         _copy_events(tx, profiles, anchors, masks, terms, of_policy)

@@ -12,11 +12,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from cdp.audit import store, store_tree
 from cdp.audit.checkpoint import Checkpoint, Signer, VerifierKey, sign_checkpoint
 from cdp.audit.merkle import EMPTY_ROOT, leaf_hash
 from cdp.audit.mirror import Head, Mirror
-from cdp.audit.store_tree import SignedHead, Tree
+from cdp.audit.store import facts as fact_store
+from cdp.audit.store import tree as tree_store
+from cdp.audit.store.tree import SignedHead, Tree
 from cdp.audit.tile import TileId, edge, edge_root, grow
 from cdp.audit.verify import verify_leaves
 from cdp.kit.db import Transaction
@@ -68,17 +69,17 @@ def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
     The transaction holds the sequencer's lock to its end. Faults: `audit_copy_failed`, `audit_copy_broken`,
     `audit_tree_broken`.
     """
-    store_tree.lock_sequencer(tx)
+    tree_store.lock_sequencer(tx)
     tree, standing = _reconciled(tx, log, now)
-    waiting = store_tree.waiting_leaves(tx, _PLACED_MAX)
+    waiting = tree_store.waiting_leaves(tx, _PLACED_MAX)
     if waiting:
-        store_tree.place_leaves(tx, tree.tree_id, tree.size, [leaf.entry_id for leaf in waiting])
+        tree_store.place_leaves(tx, tree.tree_id, tree.size, [leaf.entry_id for leaf in waiting])
         commitments = [leaf.commitment for leaf in waiting]
         checkpoint = _grown(tx, tree, commitments)
         note = sign_checkpoint(checkpoint, log.signer)
         log.mirror.append(tree.tree_id, tree.size, commitments, note)
-        store_tree.store_head(tx, tree.tree_id, checkpoint, note, now)
-    head = store_tree.signed_head(tx, tree.tree_id)
+        tree_store.store_head(tx, tree.tree_id, checkpoint, note, now)
+    head = tree_store.signed_head(tx, tree.tree_id)
     if head is None:
         raise _broken("Its tree has no checkpoint.")
     return Sequenced(head, len(waiting), len(waiting) == _PLACED_MAX, standing)
@@ -86,7 +87,7 @@ def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
 
 def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, Standing]:
     """The tree to go on with, equal to its copy outside the database."""
-    tree = store_tree.newest_tree(tx)
+    tree = tree_store.newest_tree(tx)
     newest_copied = log.mirror.newest_tree()
     if tree is None or newest_copied > tree.tree_id:
         return _begin(tx, log, max(newest_copied, tree.tree_id if tree else 0) + 1, now)
@@ -94,7 +95,7 @@ def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, Standin
     copied_size = copied.checkpoint.size if copied else 0
     if copied_size < tree.size:
         return _with_copy_extended(tx, log, tree, copied, now)
-    if copied_size == tree.size and _is_same_head(store_tree.signed_head(tx, tree.tree_id), copied):
+    if copied_size == tree.size and _is_same_head(tree_store.signed_head(tx, tree.tree_id), copied):
         return tree, Standing.EQUAL
     if copied and copied_size > tree.size and _begins_copy(tx, log.mirror, tree, copied):
         return _rebuilt(tx, log, tree, copied, now), Standing.REBUILT
@@ -107,8 +108,8 @@ def _is_same_head(head: SignedHead | None, copied: Head | None) -> bool:
 
 def _begin(tx: Transaction, log: Log, tree_id: int, now: datetime) -> tuple[Tree, Standing]:
     """Begin a tree under an origin never used; its start is its own first or next entry."""
-    store.append(tx, {"kind": "log.started", "tree": tree_id, "actor": "system"}, now)
-    tree = store_tree.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now)
+    fact_store.append(tx, {"kind": "log.started", "tree": tree_id, "actor": "system"}, now)
+    tree = tree_store.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now)
     return tree, Standing.NEW_ORIGIN
 
 
@@ -119,10 +120,10 @@ def _with_copy_extended(
     size = copied.checkpoint.size if copied else 0
     if copied and _root(tx, tree, size) != copied.checkpoint.root:
         return _begin(tx, log, tree.tree_id + 1, now)
-    head = store_tree.signed_head(tx, tree.tree_id)
+    head = tree_store.signed_head(tx, tree.tree_id)
     if head is None:
         raise _broken("Its tree has leaves but no checkpoint.")
-    log.mirror.append(tree.tree_id, size, store_tree.commitments(tx, tree.tree_id, size, tree.size), head.note)
+    log.mirror.append(tree.tree_id, size, tree_store.commitments(tx, tree.tree_id, size, tree.size), head.note)
     return tree, Standing.COPY_EXTENDED
 
 
@@ -139,28 +140,30 @@ def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: Head) -> b
 def _rebuilt(tx: Transaction, log: Log, tree: Tree, copied: Head, now: datetime) -> Tree:
     """The tree with the leaves that only the copy still knew, under the checkpoint that was signed for them."""
     commitments = list(log.mirror.entries(tree.tree_id, tree.size, copied.checkpoint.size))
-    store_tree.place_copies(tx, tree.tree_id, tree.size, commitments, now)
+    tree_store.place_copies(tx, tree.tree_id, tree.size, commitments, now)
     checkpoint = _grown(tx, tree, commitments)
     if checkpoint.root != copied.checkpoint.root:
         raise _broken("Its tiles do not give the root that was signed.")
-    store_tree.store_head(tx, tree.tree_id, checkpoint, copied.note, now)
-    store.append(tx, {"kind": "log.restored", "tree": tree.tree_id, "size": checkpoint.size, "actor": "system"}, now)
+    tree_store.store_head(tx, tree.tree_id, checkpoint, copied.note, now)
+    fact_store.append(
+        tx, {"kind": "log.restored", "tree": tree.tree_id, "size": checkpoint.size, "actor": "system"}, now
+    )
     return Tree(tree.tree_id, tree.origin, checkpoint.size)
 
 
 def _grown(tx: Transaction, tree: Tree, commitments: Sequence[bytes]) -> Checkpoint:
     """Write the tiles of a tree with these entries added, and give its new head."""
-    before: Mapping[TileId, bytes] = store_tree.tiles(tx, tree.tree_id, edge(tree.size))
+    before: Mapping[TileId, bytes] = tree_store.tiles(tx, tree.tree_id, edge(tree.size))
     if len(before) != len(edge(tree.size)):
         raise _broken("Tiles at its edge are missing.")
     changed = grow(tree.size, before, [leaf_hash(commitment) for commitment in commitments])
-    store_tree.store_tiles(tx, tree.tree_id, changed)
+    tree_store.store_tiles(tx, tree.tree_id, changed)
     size = tree.size + len(commitments)
     return Checkpoint(tree.origin, size, edge_root(size, {**before, **changed}))
 
 
 def _root(tx: Transaction, tree: Tree, size: int) -> bytes:
-    return store_tree.root_at(tx, tree.tree_id, size) if size else EMPTY_ROOT
+    return tree_store.root_at(tx, tree.tree_id, size) if size else EMPTY_ROOT
 
 
 def _broken(detail: str) -> Fault:

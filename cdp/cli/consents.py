@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from cdp.cli.frame import PAIR, command, opened
+from cdp.cli.command import PAIR, command, opened
 from cdp.cli.screen import Screen
 from cdp.consent.model import Act, Authority
-from cdp.flows import consent as journeys
-from cdp.flows.meanings import beginning
+from cdp.flows.consent import acts
+from cdp.flows.operations.meanings import beginning
 from cdp.kit.clock import parse_instant
 
 
@@ -53,9 +53,9 @@ def consent() -> None:
 )
 def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
     """Record one act; what follows is in force when the command ends."""
-    with opened() as rooms:
-        told = journeys.Told(identifier=identifier, **given)
-        done = journeys.record(rooms.desk, told, rooms.house.clock.now())
+    with opened() as context:
+        told = acts.Told(identifier=identifier, **given)
+        done = acts.record(context, told, context.clock.now())
     screen.tell(done)
     screen.line(
         f"Recorded as {done.record}, on the authority {done.authority}. With --json it prints the signed receipt."
@@ -70,8 +70,8 @@ def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
 )
 def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) -> None:
     """Show every act that decides about a person, and the verdict for each purpose."""
-    with opened() as rooms:
-        found = journeys.look_up(rooms.desk, identifier, rooms.house.clock.now(), actor="operator", as_of=as_of)
+    with opened() as context:
+        found = acts.look_up(context, identifier, context.clock.now(), actor="operator", as_of=as_of)
     screen.tell(
         {
             "records": found.records,

@@ -6,9 +6,9 @@ import sys
 import click
 from rich.console import Console
 
-from cdp.cli.frame import command, quiet_logging, settings
+from cdp.cli.command import command, quiet_logging, settings
 from cdp.cli.screen import Screen
-from cdp.kit.paper import paper_or_terminal
+from cdp.kit.plain_stream import paper_or_terminal
 
 
 @click.command()

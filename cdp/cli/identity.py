@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from cdp.cli import identity_lists
-from cdp.cli.frame import command, opened, settings
-from cdp.cli.rehearsal import changes_told, examples_told
+from cdp.cli.command import command, opened, settings
 from cdp.cli.screen import Screen, counted
-from cdp.flows import identity as journeys
-from cdp.flows import unmerge
+from cdp.cli.simulation_view import changes_told, examples_told
+from cdp.flows.identity import simulate as simulate_flow
+from cdp.flows.identity import unmerge
 from cdp.policy.load import load_policy
 
 
@@ -32,8 +32,8 @@ identity.add_command(identity_lists.quarantined)
 def simulate(rules: Path | None, screen: Screen) -> None:
     """Tell what changed rules would merge, split and quarantine, from the recorded links. Nothing is changed."""
     changed = load_policy(settings().policies, instead={"identifiers.yaml": rules} if rules is not None else {})
-    with opened() as rooms:
-        told = journeys.simulate(rooms.house, changed, actor="operator")
+    with opened() as context:
+        told = simulate_flow.simulate(context, changed, actor="operator")
     screen.tell(told)
     asked = f"The rules of {rules or settings().policies / 'identifiers.yaml'}"
     screen.heading(f"{asked}, over {counted(told.steps, 'recorded step')}. Nothing was changed.")
@@ -64,9 +64,9 @@ def rebuild(screen: Screen) -> None:
     The result equals a fresh ingest under these rules; profiles that do not change keep their ids. Ingest waits
     meanwhile. `cdp identity simulate` says beforehand what it would come to.
     """
-    with opened() as rooms:
-        done = unmerge.rebuild(rooms.house)
-        policy = rooms.house.policy.fingerprint
+    with opened() as context:
+        done = unmerge.rebuild(context)
+        policy = context.policy.fingerprint
     screen.tell(done)
     screen.heading(f"{counted(done.steps, 'recorded step')} replayed under policy {policy[:12]}.")
     screen.line(

@@ -2,9 +2,9 @@
 
 import click
 
-from cdp.cli.frame import command, opened
+from cdp.cli.command import command, opened
 from cdp.cli.screen import Screen
-from cdp.flows import identity_lists
+from cdp.flows.identity import listings
 
 LIMIT = click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many to list.")
 
@@ -17,8 +17,8 @@ def shared(limit: int, screen: Screen) -> None:
 
     The values are personal data: every listing is logged.
     """
-    with opened() as rooms:
-        told = identity_lists.list_shared(rooms.house, limit=limit, actor="operator")
+    with opened() as context:
+        told = listings.list_shared(context, limit=limit, actor="operator")
     screen.tell(told)
     if told.total:
         by_type = ", ".join(f"{count:,} {type_}" for type_, count in told.by_type.items())
@@ -39,8 +39,8 @@ def quarantined(limit: int, screen: Screen) -> None:
 
     A reviewer parts what is not one person (`cdp profile unmerge`), or raises the bound and rebuilds.
     """
-    with opened() as rooms:
-        told = identity_lists.list_quarantined(rooms.house, limit=limit)
+    with opened() as context:
+        told = listings.list_quarantined(context, limit=limit)
     screen.tell(told)
     if told.total:
         screen.heading(f"{told.total:,} profiles in quarantine.")

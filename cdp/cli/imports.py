@@ -8,14 +8,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cdp.cli.frame import command, opened, settings
+from cdp.accounting.row_reasons import EXPLANATIONS
+from cdp.cli.command import command, opened, settings
 from cdp.cli.screen import Screen
-from cdp.flows.import_links import ImportedLinks, import_link_file, try_link_file
-from cdp.flows.import_mapping import Mapping, load_mapping
-from cdp.flows.import_row import EXPLANATIONS
-from cdp.flows.imports import Imported, Tally, import_file, try_file
-from cdp.flows.imports import Progress as Reached
-from cdp.flows.meanings import STATES
+from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
+from cdp.flows.imports.mapping import Mapping, load_mapping
+from cdp.flows.imports.messages import Imported, Tally, import_file, try_file
+from cdp.flows.imports.messages import Progress as Reached
+from cdp.flows.operations.meanings import STATES
 from cdp.policy.load import load_policy
 
 
@@ -56,8 +56,8 @@ def import_(
         with _bar(screen) as watch:
             done = try_file(load_policy(config.policies), file, mapping, config.clock().now(), watch=watch)
     else:
-        with opened() as rooms, _bar(screen) as watch:
-            done = import_file(rooms.house, file, mapping, source_name=source_name, resume=resume, watch=watch)
+        with opened() as context, _bar(screen) as watch:
+            done = import_file(context, file, mapping, source_name=source_name, resume=resume, watch=watch)
     screen.tell(done)
     _print(screen, done)
 
@@ -84,8 +84,8 @@ def _import_links(
         with _steps(screen) as watch:
             done = try_link_file(load_policy(settings().policies), file, mapping, watch=watch)
     else:
-        with opened() as rooms, _steps(screen) as watch:
-            done = import_link_file(rooms.house, file, mapping, source_name=source_name, resume=resume, watch=watch)
+        with opened() as context, _steps(screen) as watch:
+            done = import_link_file(context, file, mapping, source_name=source_name, resume=resume, watch=watch)
     screen.tell(done)
     _print_links(screen, done)
 

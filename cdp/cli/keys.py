@@ -9,9 +9,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from cdp.cli.frame import FAILED, command, opened
+from cdp.cli.command import FAILED, command, opened
 from cdp.cli.screen import Screen
-from cdp.flows import rotation
+from cdp.flows.operations import key_rotation
 from cdp.vault import conformance
 from cdp.vault.keys import open_kms_provider
 
@@ -34,17 +34,17 @@ def rotate(epoch: bool, dry_run: bool, screen: Screen) -> None:
     in small steps beside live traffic, and a rotation that was killed is finished by the next one.
     """
     what = "keys" if epoch else "identifiers"
-    with opened() as rooms:
+    with opened() as context:
         if dry_run:
-            seen = rotation.foresee_epoch(rooms.house) if epoch else rotation.foresee_pseudonyms(rooms.house)
+            seen = key_rotation.foresee_epoch(context) if epoch else key_rotation.foresee_pseudonyms(context)
             screen.tell(seen)
             screen.line(
                 f"{seen.to_move:,} {what} would move to version {seen.version}.{_destroyed(seen.to_destroy, 'would be')}"
             )
             return
         with _bar(screen, what) as progress:
-            journey = rotation.rotate_epoch if epoch else rotation.rotate_pseudonyms
-            done = journey(rooms.house, actor="operator", progress=progress)
+            journey = key_rotation.rotate_epoch if epoch else key_rotation.rotate_pseudonyms
+            done = journey(context, actor="operator", progress=progress)
     screen.tell(done)
     screen.line(f"{done.moved:,} {what} moved to version {done.version}.{_destroyed(done.destroyed, 'is')}")
     if epoch:
@@ -59,9 +59,9 @@ def destroy_epoch(dry_run: bool, screen: Screen) -> None:
 
     Living people lose nothing: their keys hang on the new epoch since `cdp keys rotate --epoch`.
     """
-    with opened() as rooms:
+    with opened() as context:
         if dry_run:
-            seen = rotation.foresee_destruction(rooms.house)
+            seen = key_rotation.foresee_destruction(context)
             screen.tell(seen)
             screen.line(
                 f"Would destroy {', '.join(seen.to_destroy)}." if seen.to_destroy else "There is no retired epoch."
@@ -71,7 +71,7 @@ def destroy_epoch(dry_run: bool, screen: Screen) -> None:
                     f"{seen.to_move:,} living keys still hang on it: run `cdp keys rotate --epoch` again first."
                 )
             return
-        done = rotation.destroy_epochs(rooms.house, actor="operator")
+        done = key_rotation.destroy_epochs(context, actor="operator")
     screen.tell(done)
     screen.line(f"Destroyed: {', '.join(done.destroyed)}. Backups made before cannot be opened any more.")
 

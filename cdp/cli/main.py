@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from cdp.cli.frame import run
+from cdp.cli.command import run
 
 
 class Entry(NamedTuple):
@@ -34,9 +34,9 @@ COMMANDS: Final = {
     "retention": Entry("retention", "End what has expired"),
     "policy": Entry("policies", "Check the policy folder, compare and apply it"),
     "keys": Entry("keys", "Rotate keys, and destroy old ones"),
-    "scrub": Entry("upkeep", "Overwrite on disk what erasures left behind"),
-    "replay": Entry("upkeep", "Tell a restored database what was erased and refused"),
-    "audit": Entry("auditing", "Verify receipts and the log; report"),
+    "scrub": Entry("maintenance", "Overwrite on disk what erasures left behind"),
+    "replay": Entry("maintenance", "Tell a restored database what was erased and refused"),
+    "audit": Entry("audit", "Verify receipts and the log; report"),
     "openapi": Entry("reference", "Print the OpenAPI document"),
     "docs": Entry("reference", "Write the generated pages of docs/reference", is_hidden=True),
 }

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from cdp.cli.frame import command, opened, settings
+from cdp.cli.command import command, opened, settings
 from cdp.cli.screen import Screen
-from cdp.flows.policy import apply_policy
-from cdp.flows.segments import conditions_of
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.segments.definitions import conditions_of
 from cdp.policy.diff import Difference, differences
 from cdp.policy.load import load_policy
 from cdp.policy.model import Policy
@@ -40,9 +40,9 @@ def plan(folder: Path | None, screen: Screen) -> None:
 
 def _plan(folder: Path | None, screen: Screen) -> None:
     found = _load(folder)
-    with opened() as rooms:
-        changes = differences(rooms.house.policy, found)
-        in_force = rooms.house.policy.fingerprint
+    with opened() as context:
+        changes = differences(context.policy, found)
+        in_force = context.policy.fingerprint
     screen.tell({"in_force": in_force, "fingerprint": found.fingerprint, "differences": changes})
     _print(screen, changes)
     if changes:
@@ -62,8 +62,8 @@ def apply(folder: Path | None, dry_run: bool, screen: Screen) -> None:
         _plan(folder, screen)
         return
     found = _load(folder)
-    with opened() as rooms:
-        done = apply_policy(rooms.house, found)
+    with opened() as context:
+        done = apply_policy(context, found)
     screen.tell(
         {
             "fingerprint": found.fingerprint,

@@ -2,13 +2,14 @@
 
 import click
 
-from cdp.cli.frame import PAIR, command, identifier_of, opened
-from cdp.cli.links import path_told, refusals_told
+from cdp.cli.command import PAIR, command, identifier_of, opened
+from cdp.cli.explain_view import path_told, refusals_told
 from cdp.cli.screen import Screen
-from cdp.cli.sides import print_sides
-from cdp.flows import identity, lookup, unmerge
-from cdp.flows.lookup import Shown
-from cdp.flows.meanings import beginning, value_text
+from cdp.cli.unmerge_view import print_sides
+from cdp.flows.identity import explain as explain_flow
+from cdp.flows.identity import lookup, unmerge
+from cdp.flows.identity.lookup import Shown
+from cdp.flows.operations.meanings import beginning, value_text
 
 
 @click.group()
@@ -25,11 +26,11 @@ def profile() -> None:
 )
 def show(identifier: tuple[str, str], screen: Screen) -> None:
     """Show everything that is held about one person, by an identifier or by the profile's id, retired ones included."""
-    with opened() as rooms:
+    with opened() as context:
         if identifier[0] == "profile":
-            shown = lookup.look_up_profile(rooms.house, identifier[1], actor="operator")
+            shown = lookup.look_up_profile(context, identifier[1], actor="operator")
         else:
-            shown = lookup.look_up(rooms.house, identifier_of(rooms, identifier), actor="operator")
+            shown = lookup.look_up(context, identifier_of(context, identifier), actor="operator")
     screen.tell(shown)
     print_profile(screen, shown)
 
@@ -40,8 +41,10 @@ def show(identifier: tuple[str, str], screen: Screen) -> None:
 @command("cdp profile explain email:ada@example.com anonymous_id:9f2c")
 def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> None:
     """Tell why two identifiers are one person, link by link, or what keeps them apart."""
-    with opened() as rooms:
-        told = identity.explain(rooms.house, identifier_of(rooms, one), identifier_of(rooms, other), actor="operator")
+    with opened() as context:
+        told = explain_flow.explain(
+            context, identifier_of(context, one), identifier_of(context, other), actor="operator"
+        )
     screen.tell(told)
     if told.is_same_profile:
         screen.heading(f"One person, by {_count(len(told.path), 'link')}:")
@@ -65,10 +68,10 @@ def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> Non
 )
 def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, undo: bool, screen: Screen) -> None:
     """Make it so that two identifiers were never linked, and keep them apart from now on."""
-    with opened() as rooms:
+    with opened() as context:
         journey = unmerge.remerge if undo else unmerge.unmerge
         done = journey(
-            rooms.house, identifier_of(rooms, keep), identifier_of(rooms, severed), dry_run=dry_run, actor="operator"
+            context, identifier_of(context, keep), identifier_of(context, severed), dry_run=dry_run, actor="operator"
         )
     screen.tell(done)
     names = ":".join(keep), ":".join(severed)

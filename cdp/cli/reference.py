@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cdp.cli.frame import FAILED, command
+from cdp.cli.command import FAILED, command
 from cdp.cli.screen import Screen, complain
 
 
@@ -26,7 +26,7 @@ def openapi(screen: Screen) -> None:  # noqa: ARG001 - always JSON
 @command("cdp docs", "cdp docs --check")
 def docs(is_check: bool, folder: Path, screen: Screen) -> None:
     """Write the pages of docs/reference that are generated: commands, routes, settings and error codes."""
-    from cdp.cli.pages import pages
+    from cdp.cli.reference_pages import pages
 
     stale = []
     for name, text in pages().items():

@@ -7,14 +7,15 @@ from typing import Final
 
 import click
 
-from cdp.cli.frame import PAIR, command, opened
+from cdp.cli.command import PAIR, command, opened
 from cdp.cli.screen import Screen, complain
-from cdp.flows import subject_request
-from cdp.flows.desk import unknown_request
-from cdp.flows.opening import Rooms, sequence_all
-from cdp.kit.embedded_place import write_private
+from cdp.flows.context import Context
+from cdp.flows.operations.startup import sequence_all
+from cdp.flows.rights import requests
+from cdp.flows.rights.person import unknown_request
 from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
+from cdp.postgres.place import write_private
 from cdp.rights.model import Denial, Request, Status, StepCount
 
 _SIGNED_WITHIN_SECONDS: Final = 10.0
@@ -39,9 +40,9 @@ def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, scre
     KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. The answer does not
     tell whether somebody exists.
     """
-    with opened() as rooms:
-        made = subject_request.open_request(
-            rooms.desk, kind=kind, regime=regime, identifiers=identifiers, now=rooms.house.clock.now()
+    with opened() as context:
+        made = requests.open_request(
+            context, kind=kind, regime=regime, identifiers=identifiers, now=context.clock.now()
         )
     _print(screen, made)
     screen.line(f"Next: cdp request verify {made.outward_id}")
@@ -53,8 +54,8 @@ def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, scre
 @command("cdp request list", "cdp request list --status verified --json")
 def list_(status: str | None, limit: int, screen: Screen) -> None:
     """List requests, the most urgent first."""
-    with opened() as rooms:
-        found = subject_request.listing(rooms.desk, status, limit)
+    with opened() as context:
+        found = requests.listing(context, status, limit)
     screen.tell([_document(each) for each in found])
     screen.table(
         ["request", "kind", "regime", "status", "received", "due"],
@@ -71,8 +72,8 @@ def list_(status: str | None, limit: int, screen: Screen) -> None:
 @command("cdp request show req_0004zc8e6w1rk")
 def show(number: str, screen: Screen) -> None:
     """Show one request: what it names until its end, its steps, and what waits for a reviewer."""
-    with opened() as rooms:
-        found = subject_request.show(rooms.desk, _number(number))
+    with opened() as context:
+        found = requests.show(context, _number(number))
     screen.tell(
         {
             **_document(found.request),
@@ -95,8 +96,8 @@ def show(number: str, screen: Screen) -> None:
 @command("cdp request verify req_0004zc8e6w1rk")
 def verify(number: str, screen: Screen) -> None:
     """State that the requester is who the identifiers name. For an erasure nothing about them is stored from now on."""
-    with opened() as rooms:
-        done = subject_request.verify(rooms.desk, _number(number), rooms.house.clock.now())
+    with opened() as context:
+        done = requests.verify(context, _number(number), context.clock.now())
     _print(screen, done)
     screen.line(f"Next: cdp request run {done.outward_id} --dry-run")
 
@@ -107,8 +108,8 @@ def verify(number: str, screen: Screen) -> None:
 @command("cdp request run req_0004zc8e6w1rk --dry-run", "cdp request run req_0004zc8e6w1rk")
 def run(number: str, dry_run: bool, screen: Screen) -> None:
     """Carry a verified request out. Killed anywhere, it goes on when it is run again."""
-    with opened() as rooms:
-        done = subject_request.run(rooms.desk, _number(number), rooms.house.clock.now(), dry_run=dry_run)
+    with opened() as context:
+        done = requests.run(context, _number(number), context.clock.now(), dry_run=dry_run)
     screen.tell({"request": _document(done.request), "steps": done.steps, "waiting": done.waiting})
     if done.steps:
         screen.heading("This would be done:" if dry_run else "This was done:")
@@ -125,8 +126,8 @@ def run(number: str, dry_run: bool, screen: Screen) -> None:
 @command("cdp request extend req_0004zc8e6w1rk")
 def extend(number: str, screen: Screen) -> None:
     """Take the regime's one extension of the deadline."""
-    with opened() as rooms:
-        _print(screen, subject_request.extend(rooms.desk, _number(number), rooms.house.clock.now()))
+    with opened() as context:
+        _print(screen, requests.extend(context, _number(number), context.clock.now()))
 
 
 @request.command("deny")
@@ -135,8 +136,8 @@ def extend(number: str, screen: Screen) -> None:
 @command("cdp request deny req_0004zc8e6w1rk --reason unverified")
 def deny(number: str, reason: str, screen: Screen) -> None:
     """Refuse a request for a reason, which the subject is told."""
-    with opened() as rooms:
-        _print(screen, subject_request.deny(rooms.desk, _number(number), reason, rooms.house.clock.now()))
+    with opened() as context:
+        _print(screen, requests.deny(context, _number(number), reason, context.clock.now()))
 
 
 @request.command("withdraw")
@@ -144,8 +145,8 @@ def deny(number: str, reason: str, screen: Screen) -> None:
 @command("cdp request withdraw req_0004zc8e6w1rk")
 def withdraw(number: str, screen: Screen) -> None:
     """Note that the subject took the request back."""
-    with opened() as rooms:
-        _print(screen, subject_request.withdraw(rooms.desk, _number(number), rooms.house.clock.now()))
+    with opened() as context:
+        _print(screen, requests.withdraw(context, _number(number), context.clock.now()))
 
 
 @request.command("export")
@@ -154,8 +155,8 @@ def withdraw(number: str, screen: Screen) -> None:
 @command("cdp request export req_0004zc8e6w1rk --out ada.zip")
 def export(number: str, out: Path, screen: Screen) -> None:
     """Write the archive of an access or portability request: JSON, and a page for people. Every fetching is logged."""
-    with opened() as rooms:
-        archive = subject_request.export(rooms.desk, _number(number), rooms.house.clock.now())
+    with opened() as context:
+        archive = requests.export(context, _number(number), context.clock.now())
     _write(out, archive.content)
     screen.tell({"file": str(out), "bytes": len(archive.content)})
     screen.line(
@@ -169,8 +170,8 @@ def export(number: str, out: Path, screen: Screen) -> None:
 @command("cdp request receipt req_0004zc8e6w1rk --out receipt.json", "cdp audit verify receipt.json")
 def receipt(number: str, out: Path, screen: Screen) -> None:
     """Write the receipt of a fulfilled request, which anybody verifies offline."""
-    with opened() as rooms:
-        document = _receipt(rooms, _number(number))
+    with opened() as context:
+        document = _receipt(context, _number(number))
     content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     _write(out, content.encode())
     screen.tell({"file": str(out)})
@@ -189,14 +190,14 @@ def _write(out: Path, content: bytes) -> None:
         ) from error
 
 
-def _receipt(rooms: Rooms, number: int) -> dict[str, object]:
+def _receipt(context: Context, number: int) -> dict[str, object]:
     """The receipt; a log that is just being signed is waited for, or signed here when no service runs."""
-    if not rooms.is_shared:
-        sequence_all(rooms)
+    if not context.is_shared:
+        sequence_all(context)
     deadline = time.monotonic() + _SIGNED_WITHIN_SECONDS
     while True:
         try:
-            return subject_request.receipt(rooms.desk, number)
+            return requests.receipt(context, number)
         except Fault as fault:
             if fault.code != "receipt_not_ready" or time.monotonic() > deadline:
                 raise

@@ -2,9 +2,9 @@
 
 import click
 
-from cdp.cli.frame import command, opened
+from cdp.cli.command import command, opened
 from cdp.cli.screen import Screen
-from cdp.flows.retention import sweep as run_sweep
+from cdp.flows.operations.retention import sweep as run_sweep
 
 
 @click.group()
@@ -17,8 +17,8 @@ def retention() -> None:
 @command("cdp retention sweep --dry-run", "cdp retention sweep")
 def sweep(dry_run: bool, screen: Screen) -> None:
     """End everything whose time is over. The running service does it every hour."""
-    with opened() as rooms:
-        done = run_sweep(rooms.desk, rooms.house.clock.now(), dry_run=dry_run)
+    with opened() as context:
+        done = run_sweep(context, context.clock.now(), dry_run=dry_run)
     screen.tell(done)
     screen.table(
         ["table", "part", "what", "rows", "why"],

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cdp.kit.canonical import instant_text
-from cdp.kit.paper import paper_or_terminal
+from cdp.kit.plain_stream import paper_or_terminal
 
 _WIDTH: Final = 160
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import click
 
-from cdp.cli.frame import PAIR, command, identifier_of, opened, settings
+from cdp.cli.command import PAIR, command, identifier_of, opened, settings
 from cdp.cli.screen import Screen
-from cdp.flows import memberships
-from cdp.flows import segments as journeys
+from cdp.flows.segments import definitions, memberships
 from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 from cdp.policy.problems import fault_of
@@ -24,8 +23,8 @@ def segment() -> None:
 @command("cdp segment list")
 def list_(screen: Screen) -> None:
     """List every segment in force."""
-    with opened() as rooms:
-        found = journeys.every(rooms.house)
+    with opened() as context:
+        found = definitions.every(context)
     screen.tell(found)
     screen.table(
         ["key", "name", "purpose", "version", "refreshed"],
@@ -50,7 +49,7 @@ def check(file: Path, screen: Screen) -> None:
     purpose, where = (content.get("purpose"), content.get("where")) if isinstance(content, dict) else (None, None)
     if not isinstance(purpose, str) or not isinstance(where, str):
         raise Fault("segment_malformed", "The file is no segment", "It needs `purpose` and `where`.", status=422)
-    canonical = journeys.check_alone(policy, where, purpose, key=file.stem)
+    canonical = definitions.check_alone(policy, where, purpose, key=file.stem)
     screen.tell({"purpose": purpose, "where": canonical})
     screen.line("In order. In canonical form it reads:")
     screen.line(canonical)
@@ -68,11 +67,11 @@ def preview(key: str | None, where: str | None, purpose: str | None, screen: Scr
     """Tell how many people a condition would give, what each part contributes, and how many are refused why."""
     if (key is None) == (where is None) or (where is None) != (purpose is None):
         raise click.UsageError("Give a KEY, or --where with --purpose.")
-    with opened() as rooms:
+    with opened() as context:
         if key is not None:
-            known = journeys.find(rooms.house, key)
+            known = definitions.find(context, key)
             where, purpose = known.where, known.purpose
-        told = journeys.preview(rooms.house, where or "", purpose or "", actor="operator")
+        told = definitions.preview(context, where or "", purpose or "", actor="operator")
     shown = told.preview
     screen.tell(
         {
@@ -110,9 +109,9 @@ def preview(key: str | None, where: str | None, purpose: str | None, screen: Scr
 @command("cdp segment members loyal_buyers --limit 5", "cdp segment members loyal_buyers --json")
 def members(key: str, limit: int, cursor: str | None, screen: Screen) -> None:
     """List who is in, by the marketer's pseudonyms. Withheld when there are too few; every reading is logged."""
-    with opened() as rooms:
-        memberships.refresh(rooms.house, key)
-        page, size = journeys.members(rooms.house, key, after=cursor, limit=limit, actor="operator")
+    with opened() as context:
+        memberships.refresh(context, key)
+        page, size = definitions.members(context, key, after=cursor, limit=limit, actor="operator")
     screen.tell(
         {
             **_size(size),
@@ -136,9 +135,9 @@ def members(key: str, limit: int, cursor: str | None, screen: Screen) -> None:
 @command("cdp segment explain loyal_buyers", "cdp segment explain loyal_buyers email:ada@example.com")
 def explain(key: str, identifier: tuple[str, str] | None, screen: Screen) -> None:
     """Tell what a segment asks; with a person, condition by condition why that person is in or out."""
-    with opened() as rooms:
-        asked = None if identifier is None else identifier_of(rooms, identifier)
-        told = journeys.explain(rooms.house, key, identifier=asked, actor="operator")
+    with opened() as context:
+        asked = None if identifier is None else identifier_of(context, identifier)
+        told = definitions.explain(context, key, identifier=asked, actor="operator")
     screen.tell(told)
     screen.line(told.explanation.where)
     screen.line()

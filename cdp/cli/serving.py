@@ -4,7 +4,7 @@ import dataclasses
 
 import click
 
-from cdp.cli.frame import command, quiet_logging, settings
+from cdp.cli.command import command, quiet_logging, settings
 from cdp.cli.screen import Screen, is_terminal
 from cdp.kit.logs import start_logging
 
@@ -21,7 +21,7 @@ def serve(host: str | None, port: int | None, no_demo: bool, screen: Screen) -> 
     an admin token, and says where they lie; into an empty embedded database it then replays a demonstration.
     """
     from cdp.demo.first import run_first_demo
-    from cdp.flows.access import list_sources
+    from cdp.flows.operations.sources import list_sources
     from cdp.serve import Started
     from cdp.serve import serve as serve_until_told
 
@@ -30,7 +30,7 @@ def serve(host: str | None, port: int | None, no_demo: bool, screen: Screen) -> 
     start_logging(config.log_level, style="console" if is_terminal() else "json")
 
     def show_first(started: Started) -> None:
-        run_first_demo(config, started.url, is_empty=not list_sources(started.current.rooms.house))
+        run_first_demo(config, started.url, is_empty=not list_sources(started.watcher.context))
 
     shows_demo = not no_demo and not screen.is_json and config.database_url is None
     serve_until_told(
@@ -61,12 +61,12 @@ def migrate(screen: Screen) -> None:
 
     `cdp serve` does it at every start.
     """
-    from cdp.flows.opening import reached
+    from cdp.flows.operations.startup import open_database_url
     from cdp.schema.migrate import migrate as migrate_database
 
     config = settings()
     quiet_logging(config)
-    with reached(config) as url:
+    with open_database_url(config) as url:
         applied = migrate_database(url)
     screen.tell({"applied": applied})
     screen.line(f"Applied {', '.join(applied)}." if applied else "The schema is current: nothing to do.")

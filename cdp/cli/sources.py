@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 
 import click
 
-from cdp.access.model import SourceKind
+from cdp.cli.command import command, opened
 from cdp.cli.consents import INSTANT
-from cdp.cli.frame import command, opened
 from cdp.cli.screen import Screen
-from cdp.flows import access
-from cdp.flows.meanings import ODDITIES, meaning_of
+from cdp.flows.operations import accounting as accounting_flow
+from cdp.flows.operations import sources
+from cdp.flows.operations.meanings import ODDITIES, meaning_of
+from cdp.sources.model import SourceKind
 
 
 @click.group()
@@ -32,15 +33,15 @@ def source() -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(access.SCOPES),
-    default=[access.INGEST],
+    type=click.Choice(sources.SCOPES),
+    default=[sources.INGEST],
     show_default=True,
     help="What the write key may do; give it again for more.",
 )
 @click.option(
     "--request-bytes-max",
-    type=click.IntRange(32 * 1024, access.REQUEST_BYTES_MAX),
-    default=access.REQUEST_BYTES_DEFAULT,
+    type=click.IntRange(32 * 1024, sources.REQUEST_BYTES_MAX),
+    default=sources.REQUEST_BYTES_DEFAULT,
     show_default=True,
     help="The largest request, decompressed. RudderStack's SDKs send up to 4 MB.",
 )
@@ -52,9 +53,9 @@ def create(
     name: str, kind: str, jurisdiction: str, scopes: tuple[str, ...], request_bytes_max: int, screen: Screen
 ) -> None:
     """Create a source and print its write key, which is shown this once."""
-    with opened() as rooms:
-        made = access.create_source(
-            rooms.house,
+    with opened() as context:
+        made = sources.create_source(
+            context,
             name,
             kind=SourceKind(kind),
             jurisdiction=jurisdiction,
@@ -80,8 +81,8 @@ def create(
 @command("cdp source list", "cdp source list --json")
 def list_(screen: Screen) -> None:
     """List every source, disabled ones included; write keys are not shown."""
-    with opened() as rooms:
-        found = access.list_sources(rooms.house)
+    with opened() as context:
+        found = sources.list_sources(context)
     screen.tell(
         [
             {
@@ -123,9 +124,11 @@ def accounting(name: str | None, since: datetime | None, until: datetime | None,
 
     Hours count that begin in the period. Every look is logged.
     """
-    with opened() as rooms:
-        until = until or rooms.house.clock.now() + timedelta(hours=1)
-        found = access.count_messages(rooms.house, since or until - timedelta(days=1), until, name, actor="operator")
+    with opened() as context:
+        until = until or context.clock.now() + timedelta(hours=1)
+        found = accounting_flow.count_messages(
+            context, since or until - timedelta(days=1), until, name, actor="operator"
+        )
     screen.tell(found)
     total = " + ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in sorted(found.by_state.items()))
     screen.heading(f"{found.received:,} received" + (f" = {total}" if total else "."))
@@ -159,8 +162,8 @@ def accounting(name: str | None, since: datetime | None, until: datetime | None,
 @command("cdp source rotate backend")
 def rotate(name: str, screen: Screen) -> None:
     """Give a source another write key and print it this once; the old one stops within seconds."""
-    with opened() as rooms:
-        write_key = access.replace_write_key(rooms.house, name)
+    with opened() as context:
+        write_key = sources.replace_write_key(context, name)
     screen.tell({"name": name, "write_key": write_key})
     screen.facts([("source", name), ("write key", write_key)])
     screen.line("The write key is kept only as a hash: note it now. The old one stops within seconds.")
@@ -171,7 +174,7 @@ def rotate(name: str, screen: Screen) -> None:
 @command("cdp source disable web-shop")
 def disable(name: str, screen: Screen) -> None:
     """Stop the write key of a source, for good."""
-    with opened() as rooms:
-        access.disable_source(rooms.house, name)
+    with opened() as context:
+        sources.disable_source(context, name)
     screen.tell({"disabled": name})
     screen.line("Its write key no longer works.")

@@ -3,9 +3,9 @@
 import click
 
 from cdp.access.model import Role
-from cdp.cli.frame import command, opened
+from cdp.cli.command import command, opened
 from cdp.cli.screen import Screen
-from cdp.flows import access
+from cdp.flows.operations import tokens
 
 
 @click.group()
@@ -19,8 +19,8 @@ def token() -> None:
 @command("cdp token create ada --role privacy", "cdp token create campaign-tool --role marketer --json")
 def create(name: str, role: str, screen: Screen) -> None:
     """Create a token and print it, this once."""
-    with opened() as rooms:
-        made = access.create_token(rooms.house, name, Role(role))
+    with opened() as context:
+        made = tokens.create_token(context, name, Role(role))
     screen.tell({"id": int(made.token.token_id), "name": name, "role": role, "token": made.secret})
     screen.facts([("name", name), ("role", role), ("token", made.secret)])
     screen.line("The token is kept only as a hash: note it now.")
@@ -30,8 +30,8 @@ def create(name: str, role: str, screen: Screen) -> None:
 @command("cdp token list")
 def list_(screen: Screen) -> None:
     """List every token, revoked ones included; secrets are not shown."""
-    with opened() as rooms:
-        found = access.list_tokens(rooms.house)
+    with opened() as context:
+        found = tokens.list_tokens(context)
     screen.tell(
         [
             {
@@ -56,7 +56,7 @@ def list_(screen: Screen) -> None:
 @command("cdp token revoke 4")
 def revoke(number: int, screen: Screen) -> None:
     """Stop a token, for good; `cdp token list` shows the numbers."""
-    with opened() as rooms:
-        access.revoke_token(rooms.house, number)
+    with opened() as context:
+        tokens.revoke_token(context, number)
     screen.tell({"revoked": number})
     screen.line("The token no longer works.")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from cdp.kit.embedded_place import write_private
+from cdp.postgres.place import write_private
 
 FOLDER: Final = "demo"
 _FILE: Final = "notes.json"

@@ -18,8 +18,8 @@ from cdp.demo.orders import Calendar
 from cdp.demo.people import TABLET, Person, heroine, sharers
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
-from cdp.kit.embedded_place import write_private
 from cdp.kit.errors import Fault
+from cdp.postgres.place import write_private
 from cdp.vault.sign import is_signed
 
 SEGMENT: Final = "lapsing_high_value"
@@ -65,22 +65,22 @@ class Visit:
         return heroine(self.people, self.now_local)
 
 
-def tour(visit: Visit) -> Notes:
+def tour(open_for_command: Visit) -> Notes:
     """Walk; what is done once (the export, the erasure) is noted, and a later walk shows that it was done."""
-    _accounting(visit)
-    _profiles(visit)
-    _segment(visit)
-    visit = _export(visit)
-    visit = _erasure(visit)
-    _afterwards(visit)
-    _verification(visit)
-    _where_to_look(visit)
-    return visit.notes
+    _accounting(open_for_command)
+    _profiles(open_for_command)
+    _segment(open_for_command)
+    open_for_command = _export(open_for_command)
+    open_for_command = _erasure(open_for_command)
+    _afterwards(open_for_command)
+    _verification(open_for_command)
+    _where_to_look(open_for_command)
+    return open_for_command.notes
 
 
-def _accounting(visit: Visit) -> None:
-    stage = visit.stage
-    found = visit.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
+def _accounting(open_for_command: Visit) -> None:
+    stage = open_for_command.stage
+    found = open_for_command.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
     by_source: dict[str, Counter[str]] = {}
     for each in found["counts"]:
         if each["source"].startswith("demo-"):
@@ -95,20 +95,20 @@ def _accounting(visit: Visit) -> None:
         ],
     )
     stage.say(
-        f"All {sum(len(each.orders) for each in visit.people):,} orders are stored: a contract covers them (purpose "
+        f"All {sum(len(each.orders) for each in open_for_command.people):,} orders are stored: a contract covers them (purpose "
         "`service`), whatever was said about marketing. Visits, logins and clicks of people who had not agreed were "
         "counted and then dropped; devices of people who never answered were not even learned."
     )
     stage.commands("cdp source accounting")
 
 
-def _profiles(visit: Visit) -> None:
-    stage, person = visit.stage, visit.person
-    profiles = visit.api.metric("cdp_profiles")
+def _profiles(open_for_command: Visit) -> None:
+    stage, person = open_for_command.stage, open_for_command.person
+    profiles = open_for_command.api.metric("cdp_profiles")
     stage.title("2  Devices and logins become people, carefully")
     stage.say(f"{profiles:,} profiles. A login on a second device joined it to its owner.")
-    one, other = sharers(visit.people)
-    told = visit.api.post(
+    one, other = sharers(open_for_command.people)
+    told = open_for_command.api.post(
         "privacy",
         "/api/v1/profiles/explain",
         {"a": _named("user_id", one.user_id), "b": _named("user_id", other.user_id)},
@@ -119,7 +119,7 @@ def _profiles(visit: Visit) -> None:
         "links nobody."
     )
     stage.commands(f"cdp profile explain user_id:{one.user_id} anonymous_id:{TABLET}")
-    shown = None if visit.notes.is_erased else _lookup(visit, person)
+    shown = None if open_for_command.notes.is_erased else _lookup(open_for_command, person)
     if shown is not None:
         stage.say(f"{person.user_id}, whom we shall follow from here:")
         stage.table(["", ""], _facts(shown))
@@ -140,10 +140,10 @@ def _facts(shown: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _segment(visit: Visit) -> None:
-    stage = visit.stage
-    segment = visit.api.get("marketer", f"/api/v1/segments/{SEGMENT}")
-    found = _preview(visit, segment)
+def _segment(open_for_command: Visit) -> None:
+    stage = open_for_command.stage
+    segment = open_for_command.api.get("marketer", f"/api/v1/segments/{SEGMENT}")
+    found = _preview(open_for_command, segment)
     stage.title("3  A segment counts only people who agreed to its purpose")
     stage.say(f"{segment['name']}, for the purpose `{segment['purpose']}`. How many are left after each condition:")
     stage.table(
@@ -167,25 +167,27 @@ def _segment(visit: Visit) -> None:
     stage.commands(f"cdp segment preview {SEGMENT}", f"cdp segment explain {SEGMENT}")
 
 
-def _preview(visit: Visit, segment: dict[str, Any]) -> dict[str, Any]:
+def _preview(open_for_command: Visit, segment: dict[str, Any]) -> dict[str, Any]:
     body = {"purpose": segment["purpose"], "where": segment["where"]}
-    found: dict[str, Any] = visit.api.post("marketer", "/api/v1/segments/preview", body)
+    found: dict[str, Any] = open_for_command.api.post("marketer", "/api/v1/segments/preview", body)
     return found
 
 
-def _export(visit: Visit) -> Visit:
-    stage, person = visit.stage, visit.person
-    path = visit.notes.folder / "export.zip"
+def _export(open_for_command: Visit) -> Visit:
+    stage, person = open_for_command.stage, open_for_command.person
+    path = open_for_command.notes.folder / "export.zip"
     stage.title(f"4  {person.user_id} asks what is held about her")
-    if visit.notes.is_erased:
+    if open_for_command.notes.is_erased:
         stage.say("Nothing any more: she was erased in an earlier run. Her archive was fetched before that.")
-        return visit
-    if visit.notes.access is None:
-        request = _open(visit, "access")
-        visit = replace(visit, notes=visit.notes.noted(access=request))
-    assert visit.notes.access is not None
-    _carry_out(visit, visit.notes.access)
-    content = visit.api.content("privacy", f"/api/v1/subject-requests/{visit.notes.access}/export")
+        return open_for_command
+    if open_for_command.notes.access is None:
+        request = _open(open_for_command, "access")
+        open_for_command = replace(open_for_command, notes=open_for_command.notes.noted(access=request))
+    assert open_for_command.notes.access is not None
+    _carry_out(open_for_command, open_for_command.notes.access)
+    content = open_for_command.api.content(
+        "privacy", f"/api/v1/subject-requests/{open_for_command.notes.access}/export"
+    )
     write_private(path, content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         document = json.loads(archive.read("data.json"))
@@ -194,49 +196,51 @@ def _export(visit: Visit) -> Visit:
     stage.table(["", ""], [(rows[table], _readable(table)) for table in _THINGS if table in rows])
     stage.say(f"{path} holds a page for her to read and JSON for machines.")
     stage.commands(
-        f"cdp request open access user_id:{sharers(visit.people)[0].user_id}",
+        f"cdp request open access user_id:{sharers(open_for_command.people)[0].user_id}",
         "cdp request verify ID",
         "cdp request run ID",
         "cdp request export ID --out her.zip",
     )
-    return visit
+    return open_for_command
 
 
-def _erasure(visit: Visit) -> Visit:
-    stage = visit.stage
+def _erasure(open_for_command: Visit) -> Visit:
+    stage = open_for_command.stage
     stage.title("5  She asks to be erased")
-    if visit.notes.erasure is None:
-        visit = replace(visit, notes=visit.notes.noted(erasure=_open(visit, "erasure")))
-    request_id = visit.notes.erasure
+    if open_for_command.notes.erasure is None:
+        open_for_command = replace(
+            open_for_command, notes=open_for_command.notes.noted(erasure=_open(open_for_command, "erasure"))
+        )
+    request_id = open_for_command.notes.erasure
     assert request_id is not None
-    if not visit.notes.is_erased:
-        _carry_out(visit, request_id)
-    receipt = visit.api.receipt(request_id)
-    _keep_receipt(visit, receipt)
+    if not open_for_command.notes.is_erased:
+        _carry_out(open_for_command, request_id)
+    receipt = open_for_command.api.receipt(request_id)
+    _keep_receipt(open_for_command, receipt)
     steps = [step for step in receipt["body"].get("steps", ()) if step["rows"]]
     stage.say("The plan is computed from the data dictionary, in which every column says what happens to it:")
     stage.table(["", "rows", "of what"], _told(steps))
     stage.say(f"{len(steps)} steps in all; the receipt lists each.")
     stage.commands(
-        f"cdp request open erasure user_id:{sharers(visit.people)[1].user_id}",
+        f"cdp request open erasure user_id:{sharers(open_for_command.people)[1].user_id}",
         "cdp request verify ID",
         "cdp request run ID --dry-run",
         "cdp request run ID",
         "cdp request receipt ID --out receipt.json",
     )
-    return replace(visit, notes=visit.notes.noted(is_erased=True))
+    return replace(open_for_command, notes=open_for_command.notes.noted(is_erased=True))
 
 
-def _afterwards(visit: Visit) -> None:
-    stage, person = visit.stage, visit.person
+def _afterwards(open_for_command: Visit) -> None:
+    stage, person = open_for_command.stage, open_for_command.person
     stage.title("6  She stays away")
-    keys = {"shop": visit.notes.write_keys["shop"], "web": visit.notes.write_keys["web"]}
-    again = [call for call in shopping([person], visit.calendar) if call.name == "Order Completed"]
-    before = _suppressed(visit)
-    with visit.senders(visit.api.url, keys, {"shop": 1, "web": 1}) as senders:
+    keys = {"shop": open_for_command.notes.write_keys["shop"], "web": open_for_command.notes.write_keys["web"]}
+    again = [call for call in shopping([person], open_for_command.calendar) if call.name == "Order Completed"]
+    before = _suppressed(open_for_command)
+    with open_for_command.senders(open_for_command.api.url, keys, {"shop": 1, "web": 1}) as senders:
         sent = senders.send(again)
-    refused = _suppressed(visit) - before
-    gone = _lookup(visit, person) is None
+    refused = _suppressed(open_for_command) - before
+    gone = _lookup(open_for_command, person) is None
     stage.say(
         f"Her {sent} old orders are sent once more, as a retry would: {refused} refused as suppressed. "
         + ("Looking her up finds nobody." if gone else "She is found, which would be wrong.")
@@ -244,9 +248,9 @@ def _afterwards(visit: Visit) -> None:
     stage.commands(f"cdp profile show user_id:{person.user_id}")
 
 
-def _verification(visit: Visit) -> None:
-    stage = visit.stage
-    path = visit.notes.folder / "receipt.json"
+def _verification(open_for_command: Visit) -> None:
+    stage = open_for_command.stage
+    path = open_for_command.notes.folder / "receipt.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     key = parse_vkey(document["vkey"])
     stage.title("7  Anybody can check the receipt, offline")
@@ -263,12 +267,12 @@ def _verification(visit: Visit) -> None:
     stage.commands(f"cdp audit verify {path}")
 
 
-def _where_to_look(visit: Visit) -> None:
-    stage = visit.stage
+def _where_to_look(open_for_command: Visit) -> None:
+    stage = open_for_command.stage
     stage.title("That was it")
     stage.say(
-        f"The service answers at {visit.api.url}. To go on:"
-        if visit.is_serving
+        f"The service answers at {open_for_command.api.url}. To go on:"
+        if open_for_command.is_serving
         else "`cdp serve` starts the service that this ended with. To go on:"
     )
     stage.table(
@@ -277,42 +281,42 @@ def _where_to_look(visit: Visit) -> None:
             ("try the commands above", "in another shell, after `. .venv/bin/activate`"),
             (
                 "look at it in a browser",
-                f"{visit.api.url}/console with the token in {visit.notes.folder.parent / 'admin.token'}",
+                f"{open_for_command.api.url}/console with the token in {open_for_command.notes.folder.parent / 'admin.token'}",
             ),
             ("send from your own code", "docs/how-to/use-an-sdk.md"),
             ("do all of this by hand", "docs/tutorial/first-hour.md"),
             ("how it is built", "docs/explanation/architecture.md"),
-            ("begin anew", f"stop the service and delete {visit.notes.folder.parent}"),
+            ("begin anew", f"stop the service and delete {open_for_command.notes.folder.parent}"),
         ],
     )
 
 
-def _open(visit: Visit, kind: str) -> str:
-    body = {"kind": kind, "regime": "gdpr", "identifiers": [_named("user_id", visit.person.user_id)]}
-    return str(visit.api.post("privacy", "/api/v1/subject-requests", body)["id"])
+def _open(open_for_command: Visit, kind: str) -> str:
+    body = {"kind": kind, "regime": "gdpr", "identifiers": [_named("user_id", open_for_command.person.user_id)]}
+    return str(open_for_command.api.post("privacy", "/api/v1/subject-requests", body)["id"])
 
 
-def _carry_out(visit: Visit, request_id: str) -> None:
+def _carry_out(open_for_command: Visit, request_id: str) -> None:
     """Verify and run, from wherever an earlier run stopped."""
     path = f"/api/v1/subject-requests/{request_id}"
-    if visit.api.get("privacy", path)["status"] == "received":
-        visit.api.post("privacy", f"{path}/verify", {})
-    visit.api.post("privacy", f"{path}/run", {})
+    if open_for_command.api.get("privacy", path)["status"] == "received":
+        open_for_command.api.post("privacy", f"{path}/verify", {})
+    open_for_command.api.post("privacy", f"{path}/run", {})
 
 
-def _keep_receipt(visit: Visit, receipt: dict[str, Any]) -> None:
+def _keep_receipt(open_for_command: Visit, receipt: dict[str, Any]) -> None:
     text = json.dumps(receipt, indent=2, ensure_ascii=False) + "\n"
-    write_private(visit.notes.folder / "receipt.json", text.encode())
+    write_private(open_for_command.notes.folder / "receipt.json", text.encode())
 
 
-def _suppressed(visit: Visit) -> int:
-    found = visit.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
+def _suppressed(open_for_command: Visit) -> int:
+    found = open_for_command.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
     return int(found["by_state"].get("suppressed", 0))
 
 
-def _lookup(visit: Visit, person: Person) -> dict[str, Any] | None:
+def _lookup(open_for_command: Visit, person: Person) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = visit.api.post(
+        found: dict[str, Any] = open_for_command.api.post(
             "privacy", "/api/v1/profiles/lookup", {"identifier": _named("user_id", person.user_id)}
         )
     except Fault as fault:

@@ -15,9 +15,9 @@ from psycopg.pq import Format
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from cdp.kit.arrays import ARRAY_TYPES, Packed
 from cdp.kit.errors import Fault
-from cdp.kit.packing import packed
+from cdp.kit.pg_binary.arrays import ARRAY_TYPES, Packed
+from cdp.kit.pg_binary.packing import packed
 
 Row = tuple[Any, ...]
 
@@ -89,7 +89,7 @@ class Transaction:
         return self.connection.execute(statement, params or {}).scalar()
 
     def bulk(self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None) -> list[Row]:
-        """Run static set-based SQL with `%(name)s` parameters; lists travel packed (`cdp.kit.packing`).
+        """Run static set-based SQL with `%(name)s` parameters; lists travel packed (`cdp.kit.pg_binary.packing`).
 
         Returns the rows when the statement gives any, otherwise an empty list.
         """
@@ -109,7 +109,7 @@ class Transaction:
                 stream.write_row(row)
 
     def copy_bytes(self, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
-        """Append what is packed already in the form of binary COPY, head and end included (`cdp.kit.copying`)."""
+        """Append what is packed already in the form of binary COPY, head and end included (`cdp.kit.pg_binary.copying`)."""
         self.statements += 1
         with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:
             for piece in pieces:

@@ -2,10 +2,36 @@
 
 from sqlalchemy import Table
 
-from cdp.schema import access, audit, behavior, consent, destinations, identity, rights, segments, vault
+from cdp.schema import (
+    access,
+    accounting,
+    audit,
+    behavior,
+    consent,
+    destinations,
+    identity,
+    operations,
+    rights,
+    segments,
+    sources,
+    vault,
+)
 from cdp.schema.dictionary import metadata
 
-MODULES = (access, audit, behavior, consent, destinations, identity, rights, segments, vault)
+MODULES = (
+    access,
+    accounting,
+    audit,
+    behavior,
+    consent,
+    destinations,
+    identity,
+    operations,
+    rights,
+    segments,
+    sources,
+    vault,
+)
 
 
 def tables() -> list[Table]:

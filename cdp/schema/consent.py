@@ -21,7 +21,7 @@ from cdp.schema.dictionary import impersonal, metadata, personal
 PRESENT_INSTANT = """
 CREATE FUNCTION consent.present_instant() RETURNS timestamptz
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
-AS $$ SELECT coalesce((SELECT instant FROM access.instant_override), statement_timestamp()) $$
+AS $$ SELECT coalesce((SELECT instant FROM operations.instant_override), statement_timestamp()) $$
 """
 """The instant by which the database hides permissions that ended: its own, or the owner's test clock, never a setting."""
 

@@ -10,7 +10,20 @@ from typing import Any
 
 from sqlalchemy import Column, MetaData, Table
 
-SCHEMAS = ("access", "identity", "consent", "behavior", "segments", "rights", "destinations", "vault", "audit")
+SCHEMAS = (
+    "sources",
+    "access",
+    "accounting",
+    "operations",
+    "identity",
+    "consent",
+    "behavior",
+    "segments",
+    "rights",
+    "destinations",
+    "vault",
+    "audit",
+)
 
 metadata = MetaData(
     naming_convention={

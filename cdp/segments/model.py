@@ -9,27 +9,6 @@ SegmentKey = NewType("SegmentKey", str)
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a text is no segment: where (a character offset from 0), what is wrong, what would be right."""
-
-    position: int
-    message: str
-    hint: str
-
-    def pointed(self, text: str) -> str:
-        """The line of the text with a caret under the place, then message and hint."""
-        before = text[: self.position]
-        number = before.count("\n") + 1
-        column = len(before) - (before.rfind("\n") + 1)
-        lines = text.split("\n")
-        pad = " " * len(f"{number} | ") + "".join(
-            "\t" if letter == "\t" else " " for letter in lines[number - 1][:column]
-        )
-        pointed = f"{number} | {lines[number - 1]}\n{pad}^ {self.message}"
-        return f"{pointed}\n{self.hint}" if self.hint else pointed
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """What somebody wants a segment to be; the condition travels beside it."""
 

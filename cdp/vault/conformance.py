@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from cdp.kit.errors import Fault
-from cdp.vault.keys import CHECK_BYTES, KeyProvider
+from cdp.vault.keys import KeyProvider
+from cdp.vault.providers.master_key import CHECK_BYTES
 from cdp.vault.seal import KEY_BYTES
 
 ONE: Final = "conformance/one/1"

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from sqlalchemy import func, insert, select, text, update
 
-from cdp.kit.copying import always_integer, bigints, copy_packed, octets
+from cdp.kit.copy import copy_packed
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.kit.pg_binary.copying import always_integer, bigints, octets
 from cdp.schema.vault import epoch, key_check
 from cdp.vault.seal import WRAPPED_BYTES
 

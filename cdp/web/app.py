@@ -12,20 +12,21 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
-from cdp.flows.ingest import Ingest
-from cdp.flows.opening import Current, Rooms
-from cdp.web import audit_log, errors, health, metrics
-from cdp.web.api import access, audit, consents, identity, profiles, requests, segments
-from cdp.web.batcher import Batcher, Limits
+from cdp.flows.context import Context
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import PolicyWatcher
+from cdp.web.api import access, audit, consents, identity, profiles, public_log, requests, segments
 from cdp.web.center import notice
-from cdp.web.console.doors import add_pages
 from cdp.web.console.page import refuse
-from cdp.web.errors import Problem
-from cdp.web.gate import Gate
-from cdp.web.health import Pulse
-from cdp.web.ingest import Front, IngestDoor
-from cdp.web.metrics import Figures, HouseCollector, Timed
-from cdp.web.sources import directory_of
+from cdp.web.console.routes import add_pages
+from cdp.web.ingest.batcher import Batcher, Limits
+from cdp.web.ingest.router import Front, IngestDoor
+from cdp.web.ingest.write_keys import directory_of
+from cdp.web.platform import errors, health, metrics
+from cdp.web.platform.errors import Problem
+from cdp.web.platform.health import Pulse
+from cdp.web.platform.metrics import Figures, HouseCollector, Timed
+from cdp.web.platform.request_limits import Gate
 
 TITLE: Final = "cdp"
 VERSION: Final = "0.1.0"
@@ -37,7 +38,7 @@ DESCRIPTION: Final = (
 
 
 def create_app(
-    current: Current,
+    watcher: PolicyWatcher,
     *,
     is_working: Callable[[], bool] = lambda: True,
     failures: Callable[[], Mapping[str, int]] = dict,
@@ -45,11 +46,11 @@ def create_app(
 ) -> ASGIApp:
     """The application over open rooms; `is_working` tells whether the worker turns, `failures` which task failed how often."""
     figures = Figures()
-    rooms = current.rooms
-    batcher = Batcher(Timed(_ingest(rooms), figures), limits or Limits())
-    current.tell(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
-    door = IngestDoor(batcher, directory_of(rooms.database), rooms.house.clock)
-    figures.registry.register(HouseCollector(current, batcher, figures, lambda: door.answers, failures))
+    context = watcher.context
+    batcher = Batcher(Timed(_ingest(context), figures), limits or Limits())
+    watcher.subscribe(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
+    door = IngestDoor(batcher, directory_of(context.database), context.clock)
+    figures.registry.register(HouseCollector(watcher, batcher, figures, lambda: door.answers, failures))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -57,10 +58,10 @@ def create_app(
             yield
 
     app = describe(life)
-    app.state.current = current
+    app.state.policy_watcher = watcher
     app.state.figures = figures
     app.state.pulse = Pulse(is_working)
-    return Front(door, Gate(app, lambda: current.rooms.house, figures.note_request))
+    return Front(door, Gate(app, lambda: watcher.context, figures.note_request))
 
 
 def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
@@ -85,7 +86,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         requests.router,
         access.router,
         audit.router,
-        audit_log.router,
+        public_log.router,
         metrics.router,
         notice.router,
     ):
@@ -111,6 +112,5 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _ingest(rooms: Rooms) -> Ingest:
-    house = rooms.house
-    return Ingest(house.database, house.vault, house.policy, house.clock, rooms.desk.replay)
+def _ingest(context: Context) -> Ingest:
+    return Ingest(context.database, context.vault, context.policy, context.clock, context.replay)

@@ -16,9 +16,9 @@ from typing import Any, Final, Self
 
 import httpx
 
-from cdp.cli.frame import run
+from cdp.cli.command import run
 from cdp.cli.main import cdp
-from cdp.kit.embedded_place import find_place
+from cdp.postgres.place import find_place
 from tests.waits import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from cdp.access.model import SourceKind
-from cdp.flows.ingest_write import IDENTIFIER_PLACE
+from cdp.flows.ingest.write import IDENTIFIER_PLACE
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
-from cdp.vault.strongroom import Item
+from cdp.sources.model import SourceKind
+from cdp.vault.vault import Item
 from tests.ingest_house import Door, open_house_door
 from tests.policies import changed, permit_all, shipped
 from tests.waits import PATIENCE_SECONDS
@@ -94,11 +94,11 @@ def identifiers_of(messages: list[dict[str, Any]]) -> set[tuple[str, str]]:
 
 def known_identifiers(door: Door) -> set[tuple[str, str]]:
     """Every identifier that the store knows, opened."""
-    house = door.house
-    with house.database.transaction(read_only=True) as tx:
+    context = door.context
+    with context.database.transaction(read_only=True) as tx:
         rows = tx.bulk("SELECT identifier_id, type, sealed FROM identity.identifier")
-        keys = house.vault.keys_for(tx, [row[0] for row in rows])
-    values = house.vault.open_many(keys, IDENTIFIER_PLACE, [Item(row[0], row[0], row[2]) for row in rows])
+        keys = context.vault.keys_for(tx, [row[0] for row in rows])
+    values = context.vault.open_many(keys, IDENTIFIER_PLACE, [Item(row[0], row[0], row[2]) for row in rows])
     return {(row[1], value.decode()) for row, value in zip(rows, values, strict=True) if value is not None}
 
 

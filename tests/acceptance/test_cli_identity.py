@@ -114,7 +114,7 @@ def test_shared_identifiers_are_listed_with_their_people(town: Town, shell: Shel
 
 def test_profiles_in_quarantine_are_listed_with_the_bound(town: Town, shell: Shell, tmp_path: Path) -> None:
     assert "No profile is in quarantine." in shell.run("identity", "quarantined").stdout
-    bounded = settle(town.house.database, BOUNDED, tmp_path)
+    bounded = settle(town.context.database, BOUNDED, tmp_path)
     for number in range(5):
         bounded.send(track(userId="u1", anonymousId=f"a{number}", messageId=f"q{number}"))
     told = shell.json("identity", "quarantined")

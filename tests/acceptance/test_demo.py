@@ -29,9 +29,9 @@ from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance, invent
 from cdp.demo.run import Play, prepare, run_demo, send_all, walk
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
-from cdp.flows import memberships
-from cdp.flows.opening import Rooms, visit
-from cdp.flows.people import open_identifiers
+from cdp.flows.identifiers import open_identifiers
+from cdp.flows.operations.startup import Context, visit
+from cdp.flows.segments import memberships
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
 from tests.acceptance.commands import Shell
@@ -58,12 +58,12 @@ class Shop:
     url: str
 
     @contextmanager
-    def rooms(self) -> Iterator[Rooms]:
-        with visit(self.config) as rooms:
-            yield rooms
+    def context(self) -> Iterator[Context]:
+        with visit(self.config) as context:
+            yield context
 
     def one(self, query: str) -> object:
-        with self.rooms() as rooms, rooms.database.transaction(read_only=True) as tx:
+        with self.context() as context, context.database.transaction(read_only=True) as tx:
             return tx.bulk(query)[0][0]  # type: ignore[arg-type]
 
 
@@ -103,20 +103,20 @@ def lapsing_by_hand() -> set[str]:
     return found
 
 
-def members(rooms: Rooms) -> set[str]:
+def members(context: Context) -> set[str]:
     """The user ids of the people who are in the segment now."""
-    memberships.refresh(rooms.house, "lapsing_high_value")
-    with rooms.database.transaction(read_only=True) as tx:
+    memberships.refresh(context, "lapsing_high_value")
+    with context.database.transaction(read_only=True) as tx:
         owned = tx.bulk(
             "SELECT l.identifier_id FROM segments.membership m JOIN identity.link l USING (profile_id) "
             "WHERE m.key = 'lapsing_high_value'"
         )
-        opened = open_identifiers(tx, rooms.house.vault, [row[0] for row in owned])
+        opened = open_identifiers(tx, context.vault, [row[0] for row in owned])
     return {str(each.value) for each in opened.values() if each.type == "user_id"}
 
 
 def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
-    with shop.rooms() as rooms, rooms.database.transaction(read_only=True) as tx:
+    with shop.context() as context, context.database.transaction(read_only=True) as tx:
         orders = tx.bulk(
             "SELECT count(*)::int, round(sum((plain->>'revenue')::numeric), 2)::text, min(occurred_at), max(occurred_at) "
             "FROM behavior.event WHERE retention_class = 'transactions'"
@@ -138,8 +138,8 @@ def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
         {"a": {"type": "user_id", "value": "C12749"}, "b": {"type": "user_id", "value": "C12823"}},
     )
     assert told["same_profile"] is False
-    with shop.rooms() as rooms:
-        found = members(rooms)
+    with shop.context() as context:
+        found = members(context)
     assert found == lapsing_by_hand()
     assert len(found) > 100
     return found
@@ -166,8 +166,8 @@ def test_the_demonstration_shows_what_it_claims(shop: Shop) -> None:
     left = shop.one("SELECT round(sum((plain->>'revenue')::numeric), 2) FROM behavior.event")
     assert float(str(left)) == round(8_911_407.90 - sum(hers), 2)
     assert f"{len(hers)} refused as suppressed" in text
-    with shop.rooms() as rooms:
-        assert members(rooms) == lapsing - {erased}
+    with shop.context() as context:
+        assert members(context) == lapsing - {erased}
 
     receipt = shop.config.home / "demo" / "receipt.json"
     assert erased not in receipt.read_text()

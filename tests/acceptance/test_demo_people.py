@@ -8,7 +8,7 @@ import pytest
 from cdp.demo.calls import Call, joining, sharing, shopping
 from cdp.demo.orders import COUNTRIES, LAST_ORDER_AT, LONDON, Calendar, ending_last_week, read_orders
 from cdp.demo.people import Person, heroine, invent, lapsing, sharers
-from cdp.flows.import_mapping import load_mapping
+from cdp.flows.imports.mapping import load_mapping
 from tests.policies import ROOT
 
 ORDERS = read_orders()

@@ -13,16 +13,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cdp.kit.embedded import EmbeddedPostgres
-from cdp.kit.embedded_place import find_place
 from cdp.kit.errors import Fault
+from cdp.postgres.place import find_place
+from cdp.postgres.server import EmbeddedPostgres
 from tests.waits import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = """
 import sys, time
 from pathlib import Path
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]))
 print(server.start(), flush=True)
 time.sleep(3600)

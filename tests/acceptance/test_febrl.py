@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdp.flows.import_mapping import load_mapping
-from cdp.flows.imports import import_file
+from cdp.flows.imports.mapping import load_mapping
+from cdp.flows.imports.messages import import_file
 from cdp.kit.db import Database
 from tests.flows.people import Town, settle
 from tests.policies import ROOT, changed, permit_all
@@ -48,7 +48,7 @@ def test_a_number_joins_the_same_people_and_no_others(
     rules = tmp_path / "mapping.yaml"
     rules.write_text(MAPPING)
     file = ROOT / "tests" / "data" / "linkage" / f"febrl_dataset{data_set}.csv.gz"
-    done = import_file(town.house, file, load_mapping(rules))
+    done = import_file(town.context, file, load_mapping(rules))
     assert done.tally.states == {"stored": records}
     people = [each.get("rec_id", set()) for each in town.people().values()]
     assert sum(map(len, people)) == records

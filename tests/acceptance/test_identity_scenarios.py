@@ -12,12 +12,12 @@ import httpx
 import msgspec
 import pytest
 
-from cdp.access.model import SourceKind
-from cdp.behavior import store as behavior_store
+from cdp.behavior.store import batch as behavior_store
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from cdp.vault.strongroom import Item
+from cdp.sources.model import SourceKind
+from cdp.vault.vault import Item
 from tests.flows.people import people_of
 from tests.generative.test_identity_batches import empty
 from tests.ingest_house import Door, open_house_door
@@ -88,7 +88,7 @@ def test_a_scenario_gives_its_profiles(name: str, database: Database, tmp_path: 
         for steps in orders:
             empty_but_sources(database)
             send(door, clock, steps)
-            found = as_written(people_of(door.house))
+            found = as_written(people_of(door.context))
             assert same(found, expected(scenario)), (found, expected(scenario))
         hold_to_the_rest(scenario["expect"], door)
 
@@ -106,14 +106,14 @@ def hold_to_the_rest(expect: Mapping[str, Any], door: Door) -> None:
     if expect.get("raw_event_keeps_value"):
         assert all(each["as_sent"]["userId"] for each in events)
     if expect.get("persistent_id_stable"):
-        with door.house.database.transaction(read_only=True) as tx:
+        with door.context.database.transaction(read_only=True) as tx:
             assert tx.bulk("SELECT count(*) FROM identity.profile") == [(1,)]
 
 
 def stored_events(door: Door) -> list[dict[str, Any]]:
     """Every stored event with its sealed part opened."""
-    vault = door.house.vault
-    with door.house.database.transaction(read_only=True) as tx:
+    vault = door.context.vault
+    with door.context.database.transaction(read_only=True) as tx:
         rows = tx.bulk("SELECT anchor_id, event_id, occurred_at, sealed FROM behavior.event")
         keys = vault.keys_for(tx, [row[0] for row in rows])
         opened = vault.open_many(keys, behavior_store.EVENT, [Item(row[0], row[1].bytes, row[3]) for row in rows])

@@ -16,11 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
-from cdp.flows.house import open_house
+from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
-from cdp.kit.embedded_place import find_place
+from cdp.postgres.place import find_place
+from cdp.postgres.server import EmbeddedPostgres
 from tests.acceptance.commands import outage
 from tests.policies import permit_all
 from tests.waits import PATIENCE_SECONDS, until
@@ -136,22 +136,22 @@ def landed(home: Path, names: set[str]) -> tuple[Landed, dict[str, int]]:
     url = EmbeddedPostgres(home).attach()
     assert url is not None
     database = Database(url)
-    house = open_house(database, permit_all(), SystemClock(), keys=home / "keys")
+    context = open_context(database, permit_all(), SystemClock(), home=home)
     with database.transaction(read_only=True) as tx:
-        source_id = tx.bulk("SELECT source_id FROM access.source")[0][0]
+        source_id = tx.bulk("SELECT source_id FROM sources.source")[0][0]
         stored = {str(row[0]) for row in tx.bulk("SELECT event_id FROM behavior.event")}
         counts = tx.bulk(
             """
             SELECT (SELECT count(*) FROM behavior.event),
                    (SELECT count(*) FROM behavior.duplicate),
-                   (SELECT coalesce(sum(messages), 0)::bigint FROM access.accounting WHERE state = 'stored'),
+                   (SELECT coalesce(sum(messages), 0)::bigint FROM accounting.accounting WHERE state = 'stored'),
                    (SELECT count(*) FROM behavior.event e LEFT JOIN identity.canonical c USING (anchor_id)
                     WHERE c.profile_id IS NULL)
             """
         )[0]
     found = {}
     for name in names:
-        ids = house.vault.message_digests(source_id, [f"{name}-{index}" for index in range(MESSAGES)])
+        ids = context.vault.message_digests(source_id, [f"{name}-{index}" for index in range(MESSAGES)])
         found[name] = sum(str(each) in stored for each in ids)
     database.close()
     return found, dict(zip(("events", "remembered", "accounted", "homeless"), counts, strict=True))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cdp.access.model import SourceKind
-from cdp.flows.ingest import Ingest
+from cdp.flows.ingest.batch import Ingest
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
+from cdp.sources.model import SourceKind
 from tests.flows.people import Town
 from tests.ingest_house import Door, Outage, open_house_door
 from tests.policies import permit_all, shipped
@@ -62,10 +62,12 @@ def send_python(client: str, url: str, key: str = "wk_sdk") -> None:
 
 def assert_all_landed(door: Door) -> None:
     assert door.accounted() == {"stored": 7}
-    house = door.house
-    town = Town(house, TestClock(house.clock.now()), Ingest(house.database, house.vault, house.policy, house.clock))
+    context = door.context
+    town = Town(
+        context, TestClock(context.clock.now()), Ingest(context.database, context.vault, context.policy, context.clock)
+    )
     assert town.partition() == WHO_IS_WHO
-    with house.database.transaction(read_only=True) as tx:
+    with context.database.transaction(read_only=True) as tx:
         [(revenue, occurred_at)] = tx.bulk(
             "SELECT plain->>'revenue', occurred_at FROM behavior.event WHERE plain ? 'revenue'"
         )

@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 from tests.api.doors import Doors, open_doors
 from tests.policies import shipped
 

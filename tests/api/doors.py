@@ -11,13 +11,16 @@ from typing import Any
 import httpx
 import uvicorn
 
-from cdp.access.model import Role, SourceKind
-from cdp.flows import access
-from cdp.flows.opening import Current, Rooms, rooms_of, sequence_all
-from cdp.flows.policy import apply_policy
+from cdp.access.model import Role
+from cdp.flows.context import Context
+from cdp.flows.operations import sources
+from cdp.flows.operations import tokens as tokens_flow
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.startup import PolicyWatcher, open_configured, sequence_all
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from cdp.sources.model import SourceKind
 from cdp.web.app import create_app
 from tests.waits import PATIENCE_SECONDS, until
 
@@ -30,7 +33,7 @@ class Doors:
 
     url: str
     client: httpx.Client
-    rooms: Rooms
+    context: Context
     tokens: Mapping[str, str]
     write_key: str
     browser_key: str
@@ -73,7 +76,7 @@ class Doors:
 
     def sign(self) -> None:
         """What the worker does several times a second."""
-        sequence_all(self.rooms)
+        sequence_all(self.context)
 
 
 def config_of(home: Path) -> Config:
@@ -84,18 +87,20 @@ def config_of(home: Path) -> Config:
 @contextmanager
 def open_doors(database: Database, home: Path, policy: Policy) -> Iterator[Doors]:
     """Serve until the block ends."""
-    rooms = rooms_of(config_of(home), database, policy)
-    apply_policy(rooms.house, policy)
-    house = rooms.house
-    tokens = {role.value: access.create_token(house, role.value, role).secret for role in Role}
+    context = open_configured(config_of(home), database, policy)
+    apply_policy(context, policy)
+    tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
     keys = [
-        access.create_source(
-            house, kind.value, kind=kind, jurisdiction="eu", scopes=access.SCOPES, request_bytes_max=500 * 1024
+        sources.create_source(
+            context, kind.value, kind=kind, jurisdiction="eu", scopes=sources.SCOPES, request_bytes_max=500 * 1024
         ).write_key
         for kind in (SourceKind.SERVER, SourceKind.BROWSER)
     ]
-    with running(create_app(Current(rooms))) as url, httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
-        yield Doors(url, client, rooms, tokens, *keys)
+    with (
+        running(create_app(PolicyWatcher(context))) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
+    ):
+        yield Doors(url, client, context, tokens, *keys)
 
 
 @contextmanager

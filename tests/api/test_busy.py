@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cdp.identity.store import lock_exclusive
+from cdp.identity.store.generation import lock_exclusive
 from cdp.kit.db import Database
 from tests.api.doors import ADA, Doors, open_doors
 from tests.policies import shipped

@@ -8,7 +8,7 @@ from tests.api.doors import Doors
 
 
 def test_it_says_what_for_how_long_and_what_can_be_asked(doors: Doors) -> None:
-    policy = doors.rooms.house.policy
+    policy = doors.context.policy
     answer = doors.client.get("/privacy")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     for purpose in policy.purposes.values():

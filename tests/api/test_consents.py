@@ -28,7 +28,7 @@ def verdict(doors: Doors, of: dict[str, str], purpose: str = "email_marketing") 
 
 def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(doors: Doors) -> None:
     made = doors.post("privacy", "/api/v1/consents", act(notice_version="2026-01", notice_text="We write to you."), 201)
-    key = doors.rooms.house.vault.signer().public_key
+    key = doors.context.vault.signer().public_key
     assert is_genuine(made["receipt"], key, is_signed)
     assert not is_genuine({**made["receipt"], "record_id": "con_0"}, key, is_signed)
     assert made["receipt"]["record_id"] == made["record"]
@@ -50,7 +50,7 @@ def test_a_withdrawal_is_in_force_when_it_is_answered(doors: Doors) -> None:
         "since": None,
         "until": None,
     }
-    with doors.rooms.database.transaction(read_only=True) as tx:
+    with doors.context.database.transaction(read_only=True) as tx:
         ((left,),) = tx.bulk(
             "SELECT count(*) FROM consent.permitted p JOIN identity.link l USING (profile_id) "
             "JOIN identity.identifier i USING (identifier_id) WHERE p.purpose = 'email_marketing' AND i.type = 'user_id'"
@@ -60,9 +60,9 @@ def test_a_withdrawal_is_in_force_when_it_is_answered(doors: Doors) -> None:
 
 def test_what_was_in_force_at_an_earlier_instant_is_told(doors: Doors) -> None:
     eli = {"type": "email", "value": "eli@example.com"}
-    long_ago = doors.rooms.house.clock.now() - timedelta(days=100)
+    long_ago = doors.context.clock.now() - timedelta(days=100)
     doors.post("privacy", "/api/v1/consents", act(eli, occurred_at=long_ago.isoformat()), 201)
-    between = doors.rooms.house.clock.now().isoformat()
+    between = doors.context.clock.now().isoformat()
     doors.post("privacy", "/api/v1/consents", act(eli, act="withdraw"), 201)
     then = doors.post("auditor", "/api/v1/consents/lookup", {"identifier": eli, "as_of": between})
     assert then["verdicts"]["email_marketing"]["allowed"] is True

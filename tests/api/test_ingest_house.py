@@ -12,11 +12,11 @@ import httpx
 import msgspec
 import pytest
 
-from cdp.access.model import SourceKind
-from cdp.behavior.store import EVENT
+from cdp.behavior.store.batch import EVENT
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
-from cdp.vault.strongroom import Item
+from cdp.sources.model import SourceKind
+from cdp.vault.vault import Item
 from tests.ingest_house import Door, open_house_door
 from tests.policies import permit_all, shipped
 from tests.waits import PATIENCE_SECONDS
@@ -49,14 +49,14 @@ def send(client: httpx.Client, *messages: dict[str, Any], **more: Any) -> None:
 
 
 def instants(door: Door) -> list[datetime]:
-    with door.house.database.transaction(read_only=True) as tx:
+    with door.context.database.transaction(read_only=True) as tx:
         return [row[0] for row in tx.bulk("SELECT occurred_at FROM behavior.event ORDER BY occurred_at")]
 
 
 def sealed(door: Door) -> list[dict[str, Any]]:
     """The sealed part of every event, opened."""
-    vault = door.house.vault
-    with door.house.database.transaction(read_only=True) as tx:
+    vault = door.context.vault
+    with door.context.database.transaction(read_only=True) as tx:
         rows = tx.bulk("SELECT anchor_id, event_id, sealed FROM behavior.event")
         keys = vault.keys_for(tx, [row[0] for row in rows])
     items = [Item(row[0], UUID(str(row[1])).bytes, row[2]) for row in rows]
@@ -256,7 +256,7 @@ def test_nothing_a_client_sends_is_poison(database: Database, tmp_path: Path, se
 
 
 def test_a_full_disk_is_503_and_then_work_goes_on(door: Door, client: httpx.Client) -> None:
-    database = door.house.database
+    database = door.context.database
     with database.transaction() as tx:
         tx.bulk(
             """
@@ -264,11 +264,11 @@ def test_a_full_disk_is_503_and_then_work_goes_on(door: Door, client: httpx.Clie
             $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$
             """
         )
-        tx.bulk("CREATE TRIGGER full_disk BEFORE INSERT ON access.accounting EXECUTE FUNCTION access.full_disk()")
+        tx.bulk("CREATE TRIGGER full_disk BEFORE INSERT ON accounting.accounting EXECUTE FUNCTION access.full_disk()")
     answer = client.post("/v1/batch", json={"batch": [track(messageId="m")]})
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert int(answer.headers["retry-after"]) > 0
     with database.transaction() as tx:
-        tx.bulk("DROP TRIGGER full_disk ON access.accounting")
+        tx.bulk("DROP TRIGGER full_disk ON accounting.accounting")
     send(client, track(messageId="m"))
     assert door.accounted() == {"stored": 1}

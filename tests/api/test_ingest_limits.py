@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cdp.access.keys import hash_secret
-from cdp.access.model import Source
-from cdp.flows.message import Invalid, Message
-from cdp.flows.wire import MESSAGES_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_RUDDERSTACK
+from cdp.access.credentials import hash_secret
 from cdp.kit.errors import Fault
-from cdp.web.batcher import Limits
-from cdp.web.sources import PAUSE_SECONDS, SourceDirectory
+from cdp.sources.model import Source
+from cdp.web.ingest.batcher import Limits
+from cdp.web.ingest.write_keys import PAUSE_SECONDS, SourceDirectory
+from cdp.wire.batch import MESSAGES_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_RUDDERSTACK
+from cdp.wire.message import Invalid, Message
 from tests.ingest_server import Recorder, Running, a_source, directory_with, open_door
 from tests.waits import PATIENCE_SECONDS, until
 

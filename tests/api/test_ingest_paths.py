@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cdp.flows.message import Message
 from cdp.kit.clock import TestClock
+from cdp.wire.message import Message
 from tests.ingest_server import Recorder, Running, a_source, directory_with, open_door
 from tests.waits import PATIENCE_SECONDS
 

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cdp.web.app import describe, openapi_of
-from cdp.web.errors import PROBLEM_TYPE
+from cdp.web.platform.errors import PROBLEM_TYPE
 from tests.api.doors import Doors
 from tests.api.test_roles import PUBLIC, TABLE
 from tests.waits import PATIENCE_SECONDS

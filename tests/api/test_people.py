@@ -46,7 +46,7 @@ def test_the_same_person_is_found_by_each_identifier_and_by_the_profile_id(doors
 
 
 def test_a_marketer_sees_no_identifier_and_only_permitted_purposes(doors: Doors) -> None:
-    with doors.rooms.database.transaction(read_only=True) as tx:
+    with doors.context.database.transaction(read_only=True) as tx:
         pseudonyms = [
             row[0]
             for row in tx.bulk(
@@ -107,7 +107,7 @@ def test_explain_tells_the_message_that_linked_two_identifiers(doors: Doors) -> 
     assert told["same_profile"] is True
     (link,) = told["path"]
     assert {link["from"]["value"], link["to"]["value"]} == {"ada@example.com", "ada"}
-    assert link["policy"] == doors.rooms.house.policy.fingerprint
+    assert link["policy"] == doors.context.policy.fingerprint
     other = doors.post("privacy", "/api/v1/profiles/explain", {"a": EMAIL, "b": {"type": "user_id", "value": "bob"}})
     assert (other["same_profile"], other["path"]) == (False, [])
 

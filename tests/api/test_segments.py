@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cdp.flows import memberships
+from cdp.flows.segments import memberships
 from tests.api.doors import Doors
 
 PATH = "/api/v1/segments"
@@ -105,7 +105,7 @@ def test_few_members_are_withheld(doors: Doors) -> None:
 
 def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: Doors) -> None:
     doors.settle("gil@example.com", "gil")
-    memberships.refresh(doors.rooms.house, "buyers")
+    memberships.refresh(doors.context, "buyers")
     before = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
     identifier = {"type": "user_id", "value": "gil"}
     doors.post(
@@ -116,7 +116,7 @@ def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: Doors) -> 
     )
     after = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
     assert len(after) == len(before) - 1
-    assert memberships.refresh(doors.rooms.house, "buyers").exited <= 1
+    assert memberships.refresh(doors.context, "buyers").exited <= 1
 
 
 def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: Doors) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cdp.audit.checkpoint import parse_checkpoint, parse_note, parse_vkey
 from cdp.audit.merkle import leaf_hash
 from cdp.audit.verify import verify_leaves, verify_note
-from cdp.flows.opening import Current
+from cdp.flows.operations.startup import PolicyWatcher
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.logs import SafeFormatter
@@ -89,7 +89,7 @@ def test_health_and_readiness(doors: Doors) -> None:
 
 
 def test_a_service_whose_worker_stands_still_is_not_ready(doors: Doors) -> None:
-    with running(create_app(Current(doors.rooms), is_working=lambda: False)) as url:
+    with running(create_app(PolicyWatcher(doors.context), is_working=lambda: False)) as url:
         answer = doors.client.get(f"{url}/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {"database": True, "schema": True, "replay": True, "worker": False}
@@ -113,7 +113,7 @@ def test_what_breaks_inside_is_told_by_an_incident_and_logged_without_values(
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("ada@example.com is in the message")
 
-    monkeypatch.setattr("cdp.flows.lookup.look_up", broken)
+    monkeypatch.setattr("cdp.flows.identity.lookup.look_up", broken)
     with caplog.at_level(logging.ERROR):
         answer = doors.call("privacy", "POST", LOOKUP, {"identifier": {"type": "email", "value": "ada@example.com"}})
     problem = answer.json()
@@ -206,17 +206,17 @@ def test_a_report_recomputes_figures_and_finds_an_altered_fact(doors: Doors) -> 
     told = doors.get("auditor", "/api/v1/audit/report")
     assert told["altered"] == []
     assert told["facts_checked"] == sum(told["entries"].values())
-    assert told["policies"][0]["policy"] == doors.rooms.house.policy.fingerprint
+    assert told["policies"][0]["policy"] == doors.context.policy.fingerprint
     alter = (
         "UPDATE audit.fact SET body = jsonb_set(body, '{role}', to_jsonb(%(role)s::text)) WHERE entry_id = %(entry)s"
     )
-    with doors.rooms.database.transaction() as tx:
+    with doors.context.database.transaction() as tx:
         ((entry, role),) = tx.bulk(
             "SELECT entry_id, body ->> 'role' FROM audit.fact WHERE kind = 'token.created' ORDER BY entry_id LIMIT 1"
         )
         tx.bulk(alter, {"entry": entry, "role": "auditor" if role != "auditor" else "admin"})
     assert doors.get("auditor", "/api/v1/audit/report")["altered"] == [entry]
-    with doors.rooms.database.transaction() as tx:
+    with doors.context.database.transaction() as tx:
         tx.bulk(alter, {"entry": entry, "role": role})
     assert doors.get("auditor", "/api/v1/audit/report")["altered"] == []
 

@@ -13,8 +13,8 @@ from psycopg import sql
 
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name, sequence
-from cdp.flows import subject_request
-from cdp.flows.desk import Desk, desk_of
+from cdp.flows.context import Context
+from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.rights.model import Request
@@ -31,20 +31,20 @@ class Office:
     """A town with a desk for subject requests."""
 
     town: Town
-    desk: Desk
+    context: Context
     home: Path
 
     def ask(self, kind: str, *identifiers: tuple[str, str], regime: str = "gdpr") -> Request:
         """A request that is received and verified."""
-        request = subject_request.open_request(
-            self.desk, kind=kind, regime=regime, identifiers=identifiers, now=self.town.clock.now()
+        request = requests.open_request(
+            self.context, kind=kind, regime=regime, identifiers=identifiers, now=self.town.clock.now()
         )
-        return subject_request.verify(self.desk, request.request_id, self.town.clock.now())
+        return requests.verify(self.context, request.request_id, self.town.clock.now())
 
     def erase(self, *identifiers: tuple[str, str]) -> Request:
         """An erasure from its receipt to its end."""
         request = self.ask("erasure", *identifiers)
-        return subject_request.run(self.desk, request.request_id, self.town.clock.now()).request
+        return requests.run(self.context, request.request_id, self.town.clock.now()).request
 
     def export(self, *identifiers: tuple[str, str]) -> dict[str, Any]:
         """The data of an access request."""
@@ -53,15 +53,15 @@ class Office:
 
     def opened(self, request: Request) -> dict[str, Any]:
         """The JSON of the archive of a request."""
-        archive = subject_request.export(self.desk, request.request_id, self.town.clock.now())
+        archive = requests.export(self.context, request.request_id, self.town.clock.now())
         with zipfile.ZipFile(BytesIO(archive.content)) as file:
             found: dict[str, Any] = json.loads(file.read("data.json"))
         return found
 
     def sequence(self) -> None:
         """Let the log place and sign its entries."""
-        with self.desk.database.transaction() as tx:
-            signer = self.desk.vault.signer()
+        with self.context.database.transaction() as tx:
+            signer = self.context.vault.signer()
             log = Log(signer, Mirror(self.home / "log"), log_name(signer.public_key))
             sequence(tx, log, self.town.clock.now())
 
@@ -73,7 +73,7 @@ class Office:
         """Rows of every table that says something about people; requests, which outlive them, left out."""
         found = {}
         named = {column.rpartition(".")[0] for column in personal_columns()}
-        with self.desk.database.transaction(read_only=True) as tx:
+        with self.context.database.transaction(read_only=True) as tx:
             for table in tables():
                 if table.schema != "rights" and table.fullname in named and table.fullname not in without:
                     query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table.fullname.split(".")))
@@ -87,7 +87,7 @@ def open_office(database: Database, policy: Policy, home: Path) -> Office:
     with database.transaction() as tx:
         for source in (WEB, SHOP):
             tx.bulk(
-                "INSERT INTO access.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, "
+                "INSERT INTO sources.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, "
                 "request_bytes_max, created_at) VALUES (%(id)s, %(name)s, %(kind)s, %(hash)s, '{ingest}', "
                 "%(jurisdiction)s, 512000, %(now)s) ON CONFLICT DO NOTHING",
                 {
@@ -99,4 +99,4 @@ def open_office(database: Database, policy: Policy, home: Path) -> Office:
                     "now": NOON,
                 },
             )
-    return Office(town, desk_of(town.house, home), home)
+    return Office(town, town.context, home)

@@ -7,17 +7,20 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from cdp.access.model import Outcome, Source, SourceId, SourceKind
-from cdp.access.store import add_source
-from cdp.flows.house import House, open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.message import Message
-from cdp.flows.people import open_identifiers
-from cdp.identity.store_map import owners
+from cdp.accounting.model import Outcome
+from cdp.flows.context import Context
+from cdp.flows.identifiers import open_identifiers
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import open_context
+from cdp.identity.store.mapping import owners
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store.sources import add_source
+from cdp.wire.message import Message
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 WEB = Source(SourceId(1), "web", SourceKind.BROWSER, frozenset({"ingest"}), "eu", 512_000)
@@ -28,14 +31,14 @@ SHOP = Source(SourceId(2), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu
 class Town:
     """A house with a door for tests; messages without an id get one from a counter, in order."""
 
-    house: House
+    context: Context
     clock: TestClock
     ingest: Ingest
     numbers: Iterable[int] = field(default_factory=lambda: count(1))
 
     def register(self) -> None:
         """Let the store know the two sources, whose jurisdictions count for everybody they speak of."""
-        with self.house.database.transaction() as tx:
+        with self.context.database.transaction() as tx:
             for source in (WEB, SHOP):
                 add_source(tx, source, sha256(source.name.encode()), self.clock.now())
 
@@ -65,7 +68,7 @@ class Town:
 
     def people(self) -> dict[int, dict[str, set[str]]]:
         """See `people_of`."""
-        return people_of(self.house)
+        return people_of(self.context)
 
     def partition(self) -> set[frozenset[tuple[str, str]]]:
         """The people as sets of (type, value)."""
@@ -76,14 +79,14 @@ class Town:
 
     def one(self, query: str) -> Any:
         """The first value of a query."""
-        with self.house.database.transaction(read_only=True) as tx:
+        with self.context.database.transaction(read_only=True) as tx:
             return tx.bulk(query)[0][0]  # type: ignore[arg-type]
 
 
-def people_of(house: House) -> dict[int, dict[str, set[str]]]:
+def people_of(context: Context) -> dict[int, dict[str, set[str]]]:
     """Every profile that owns anything: its identifiers, opened, by type."""
-    with house.database.transaction(read_only=True) as tx:
-        opened = open_identifiers(tx, house.vault, list(owners(tx)))
+    with context.database.transaction(read_only=True) as tx:
+        opened = open_identifiers(tx, context.vault, list(owners(tx)))
         found: dict[int, dict[str, set[str]]] = {}
         for identifier_id, profile_id in owners(tx).items():
             each = opened[identifier_id]
@@ -95,5 +98,5 @@ def people_of(house: House) -> dict[int, dict[str, set[str]]]:
 def settle(database: Database, policy: Policy, folder: Path, now: datetime = NOON) -> Town:
     """Open a house with two sources, `web` and `shop`."""
     clock = TestClock(now)
-    house = open_house(database, policy, clock, keys=folder / "keys")
-    return Town(house, clock, Ingest(database, house.vault, policy, clock))
+    context = open_context(database, policy, clock, home=folder)
+    return Town(context, clock, Ingest(database, context.vault, policy, clock))

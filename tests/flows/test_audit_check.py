@@ -5,14 +5,15 @@ from typing import LiteralString
 
 import pytest
 
-from cdp.audit import store as audit_store
 from cdp.audit.checkpoint import Checkpoint, sign_checkpoint
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name
-from cdp.audit.store_tree import signed_head
-from cdp.flows import auditing, subject_request
-from cdp.flows.audit_check import LogCheck, check_log
-from cdp.flows.retention import sweep
+from cdp.audit.store import facts as fact_store
+from cdp.audit.store.tree import signed_head
+from cdp.flows.audit import report
+from cdp.flows.audit.log_check import LogCheck, check_log
+from cdp.flows.operations.retention import sweep
+from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.vault.sign import Signer
@@ -30,7 +31,7 @@ def office(database: Database, tmp_path: Path) -> Office:
     office.sequence()
     many = [{"kind": "data.read", "actor": "marketer", "read": "preview", "count": n} for n in range(600)]
     with database.transaction() as tx:
-        audit_store.append_many(tx, many, office.town.clock.now())
+        fact_store.append_many(tx, many, office.town.clock.now())
     office.later(seconds=1)
     office.sequence()
     office.erase(("user_id", "ada"))
@@ -41,12 +42,12 @@ def office(database: Database, tmp_path: Path) -> Office:
 
 
 def log_of(office: Office) -> Log:
-    signer = office.desk.vault.signer()
+    signer = office.context.vault.signer()
     return Log(signer, Mirror(office.home / "log"), log_name(signer.public_key))
 
 
 def checked(office: Office, remembered: str | None = None) -> LogCheck:
-    return check_log(office.desk.database, log_of(office), remembered)
+    return check_log(office.context.database, log_of(office), remembered)
 
 
 def wrong(office: Office, remembered: str | None = None) -> dict[str, str]:
@@ -56,13 +57,13 @@ def wrong(office: Office, remembered: str | None = None) -> dict[str, str]:
 
 
 def tamper(office: Office, *statements: LiteralString) -> None:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         for statement in statements:
             tx.bulk(statement)
 
 
 def head_of(office: Office) -> str:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         head = signed_head(tx)
     assert head is not None
     return head.note
@@ -70,7 +71,7 @@ def head_of(office: Office) -> str:
 
 def test_a_sound_log_is_sound_also_against_each_head_that_was_ever_signed(office: Office) -> None:
     assert checked(office).is_sound
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         notes = [row[0] for row in tx.bulk("SELECT note FROM audit.checkpoint")]
     assert len(notes) == 3
     assert all(checked(office, note).is_sound for note in notes)
@@ -174,7 +175,7 @@ def test_a_rewritten_log_is_found_by_whoever_remembers_it(office: Office, tmp_pa
 
 
 def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(office: Office) -> None:
-    signer = office.desk.vault.signer()
+    signer = office.context.vault.signer()
     head = checked(office)
     other = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), signer)
     (told,) = wrong(office, other).values()
@@ -227,16 +228,16 @@ class TestRequests:
     """Figures come from the table of requests; the log must tell the same of each."""
 
     def differing(self, office: Office) -> tuple[str, ...]:
-        return auditing.report(office.desk, office.town.clock.now(), since=None, until=None, actor="auditor").differing
+        return report.report(office.context, office.town.clock.now(), since=None, until=None, actor="auditor").differing
 
     def test_all_kinds_of_ends_agree(self, office: Office) -> None:
         now = office.town.clock.now()
-        subject_request.deny(office.desk, office.ask("access", ("user_id", "x")).request_id, "unfounded", now)
-        subject_request.withdraw(office.desk, office.ask("erasure", ("user_id", "x")).request_id, now)
-        subject_request.extend(office.desk, office.ask("access", ("user_id", "y")).request_id, now)
-        subject_request.open_request(office.desk, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=now)
+        requests.deny(office.context, office.ask("access", ("user_id", "x")).request_id, "unfounded", now)
+        requests.withdraw(office.context, office.ask("erasure", ("user_id", "x")).request_id, now)
+        requests.extend(office.context, office.ask("access", ("user_id", "y")).request_id, now)
+        requests.open_request(office.context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=now)
         office.later(days=40)
-        subject_request.sweep_requests(office.desk, office.town.clock.now())
+        requests.sweep_requests(office.context, office.town.clock.now())
         assert self.differing(office) == ()
 
     @pytest.mark.parametrize(
@@ -261,6 +262,6 @@ class TestRequests:
 
     def test_old_requests_that_were_swept_are_no_difference(self, office: Office) -> None:
         office.later(days=800)
-        sweep(office.desk, office.town.clock.now())
+        sweep(office.context, office.town.clock.now())
         assert office.town.one("SELECT count(*) FROM rights.request") == 1  # the one that nobody ended
         assert self.differing(office) == ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, State
+from cdp.accounting.model import Outcome, State
 from cdp.kit.db import Database
 from tests.flows.desks import ADA, Office, open_office
 from tests.policies import permit_all

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Source
-from cdp.flows import consent
-from cdp.flows.consent import Told
-from cdp.flows.message import Message
-from cdp.flows.people import open_identifiers
-from cdp.identity.store_map import owners
+from cdp.flows.consent import acts
+from cdp.flows.consent.acts import Told
+from cdp.flows.identifiers import open_identifiers
+from cdp.identity.store.mapping import owners
 from cdp.kit.db import Database
+from cdp.sources.model import Source
+from cdp.wire.message import Message
 from tests.budget import IS_LONG
 from tests.flows.desks import Office, open_office
 from tests.flows.people import NOON, SHOP, WEB
@@ -65,9 +65,9 @@ def in_turn(batch: Sequence[Message]) -> list[int]:
 def found(office: Office) -> dict[str, Any]:
     """What the store holds, told by names instead of ids."""
     check_covered(office)
-    with office.desk.database.transaction(read_only=True) as tx:
+    with office.context.database.transaction(read_only=True) as tx:
         held = owners(tx)
-        opened = open_identifiers(tx, office.desk.vault, list(held))
+        opened = open_identifiers(tx, office.context.vault, list(held))
         people: dict[int, list[tuple[str, str | None]]] = {}
         for identifier, profile in held.items():
             people.setdefault(profile, []).append((opened[identifier].type, opened[identifier].value))
@@ -112,7 +112,7 @@ def test_batches_end_where_single_messages_end(
         for office in (batched, single):
             office.town.clock.instant = NOON + timedelta(minutes=minute)
             if told is not None:
-                consent.record(office.desk, told, office.town.clock.now())
+                acts.record(office.context, told, office.town.clock.now())
         batch = [batched.town.message(body, source=source, has_gpc=has_gpc) for body, source, has_gpc in said]
         answers = {place: single.town.ingest.take([batch[place]])[0] for place in in_turn(batch)}
         assert batched.town.ingest.take(batch) == [answers[place] for place in range(len(batch))]

@@ -9,14 +9,16 @@ from typing import Any, LiteralString
 import pytest
 from psycopg.errors import DivisionByZero
 
-from cdp.access.model import Outcome, Source, SourceId, SourceKind, State
+from cdp.accounting.model import Outcome, State
 from cdp.consent.model import Reason
 from cdp.consent.receipt import is_genuine
-from cdp.flows import consent, withdrawal
-from cdp.flows.consent import Told
+from cdp.flows.consent import acts, withdrawal
+from cdp.flows.consent.acts import Told
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
 from cdp.vault.sign import is_signed
 from tests.flows.desks import Office, open_office
 from tests.flows.people import SHOP, WEB
@@ -33,7 +35,7 @@ def office(database: Database, tmp_path: Path) -> Office:
     office = open_office(database, shipped(), tmp_path)
     with database.transaction() as tx:
         tx.bulk(
-            "INSERT INTO access.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, "
+            "INSERT INTO sources.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, "
             "created_at) VALUES (3, 'west', 'browser', 'w', '{ingest}', 'us-ca', 512000, now())"
         )
     return office
@@ -43,12 +45,12 @@ def told(act: str, purpose: str = "email_marketing", identifier: tuple[str, str]
     return Told(identifier, purpose, act, **({"authority": "authenticated", "jurisdiction": "eu"} | more))
 
 
-def tell(office: Office, act: str, purpose: str = "email_marketing", **more: Any) -> consent.Recorded:
-    return consent.record(office.desk, told(act, purpose, **more), office.town.clock.now())
+def tell(office: Office, act: str, purpose: str = "email_marketing", **more: Any) -> acts.Recorded:
+    return acts.record(office.context, told(act, purpose, **more), office.town.clock.now())
 
 
 def verdicts(office: Office, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None) -> Mapping[str, Any]:
-    return consent.look_up(office.desk, identifier, office.town.clock.now(), actor="privacy", as_of=as_of).verdicts
+    return acts.look_up(office.context, identifier, office.town.clock.now(), actor="privacy", as_of=as_of).verdicts
 
 
 def identify(**more: Any) -> dict[str, Any]:
@@ -68,12 +70,12 @@ def said(**categories: bool) -> dict[str, Any]:
 
 
 def rows(office: Office, query: str) -> list[tuple[Any, ...]]:
-    with office.desk.database.transaction(read_only=True) as tx:
+    with office.context.database.transaction(read_only=True) as tx:
         return tx.bulk(query)  # type: ignore[arg-type]
 
 
 def change(office: Office, *statements: LiteralString) -> None:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         for statement in statements:
             tx.bulk(statement)
 
@@ -95,7 +97,7 @@ class TestRecording:
         assert receipt["event"]["event_state"] == "dpv:ConsentGiven"
         assert receipt["event"]["notice_version"] == "2026-01"
         assert receipt["pii_processing"]["lawful_basis"] == "eu-gdpr:A6-1-a"
-        key = office.desk.vault.signer().public_key
+        key = office.context.vault.signer().public_key
         assert is_genuine(receipt, key, is_signed)
         assert not is_genuine({**receipt, "record_id": "con_other"}, key, is_signed)
         assert EMAIL[1] not in str(receipt)
@@ -117,9 +119,9 @@ class TestRecording:
 
     def test_a_no_is_in_the_replay_file_before_the_answer(self, office: Office) -> None:
         tell(office, "grant")
-        assert list(office.desk.replay.lines_after(0)) == []
+        assert list(office.context.replay.lines_after(0)) == []
         tell(office, "withdraw")
-        [line] = office.desk.replay.lines_after(0)
+        [line] = office.context.replay.lines_after(0)
         assert line.line.act == "withdraw"  # type: ignore[union-attr]
 
     @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ class TestRecording:
         self, office: Office, wrong: dict[str, Any], code: str
     ) -> None:
         with pytest.raises(Fault) as raised:
-            consent.record(office.desk, replace(told("grant"), **wrong), office.town.clock.now())
+            acts.record(office.context, replace(told("grant"), **wrong), office.town.clock.now())
         assert raised.value.code == code
         assert "ada@" not in raised.value.detail + raised.value.title
         assert rows(office, "SELECT count(*)::int FROM consent.record") == [(0,)]
@@ -171,7 +173,7 @@ class TestLookingUp:
         tell(office, "grant")
         office.later(days=1)
         tell(office, "withdraw")
-        found = consent.look_up(office.desk, EMAIL, office.town.clock.now(), actor="auditor")
+        found = acts.look_up(office.context, EMAIL, office.town.clock.now(), actor="auditor")
         assert [each["act"] for each in found.records] == ["grant", "withdraw"]
         assert {each["identifier_type"] for each in found.records} == {"email"}
         assert found.verdicts["email_marketing"].reason is Reason.WITHDRAWN
@@ -188,13 +190,13 @@ class TestLookingUp:
         assert not verdicts(office)["email_marketing"].allowed
 
     def test_somebody_unknown_gets_the_verdicts_of_silence(self, office: Office) -> None:
-        found = consent.look_up(office.desk, ("email", "who@example.com"), office.town.clock.now(), actor="privacy")
+        found = acts.look_up(office.context, ("email", "who@example.com"), office.town.clock.now(), actor="privacy")
         assert found.records == ()
         assert not any(each.allowed for each in found.verdicts.values())
 
     def test_tells_from_when_one_may_ask_again(self, office: Office) -> None:
         tell(office, "refuse", "advertising", jurisdiction="us-ca")
-        found = consent.look_up(office.desk, EMAIL, office.town.clock.now(), actor="privacy")
+        found = acts.look_up(office.context, EMAIL, office.town.clock.now(), actor="privacy")
         assert found.may_ask_from == {"advertising": office.town.clock.now().replace(year=2027)}
 
 
@@ -275,12 +277,12 @@ class TestWithdrawal:
         assert before == [(3,)]
         tell(office, "withdraw", identifier=("user_id", "ada"))
         assert rows(office, "SELECT count(*)::int FROM consent.permitted WHERE purpose = 'email_marketing'") == [(0,)]
-        done = withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+        done = withdrawal.clear_withdrawn(office.context, office.town.clock.now())
         assert (done.withdrawals, done.events_deleted, done.events_cleared) == (1, 2, 1)
         masks = dict(rows(office, "SELECT purpose, 1 << bit FROM consent.purpose"))
         assert rows(office, "SELECT bits::int FROM behavior.event") == [(masks["service"],)]
         assert rows(office, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
-        assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).withdrawals == 0
+        assert withdrawal.clear_withdrawn(office.context, office.town.clock.now()).withdrawals == 0
 
     def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, office: Office) -> None:
         self.stored(office)
@@ -291,10 +293,10 @@ class TestWithdrawal:
             "CREATE TRIGGER fail BEFORE DELETE ON consent.withdrawal EXECUTE FUNCTION consent.fail()",
         )
         with pytest.raises(DivisionByZero):
-            withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+            withdrawal.clear_withdrawn(office.context, office.town.clock.now())
         assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(3,)]
         change(office, "DROP TRIGGER fail ON consent.withdrawal")
-        assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).events_deleted == 2
+        assert withdrawal.clear_withdrawn(office.context, office.town.clock.now()).events_deleted == 2
 
     def test_granting_again_brings_nothing_back(self, office: Office) -> None:
         self.stored(office)
@@ -305,7 +307,7 @@ class TestWithdrawal:
         assert rows(office, "SELECT since, traits FROM consent.permitted_email_marketing") == [(again, {})]
         office.later(hours=1)
         office.town.send(view(messageId="new"))
-        withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+        withdrawal.clear_withdrawn(office.context, office.town.clock.now())
         found = rows(
             office,
             "SELECT occurred_at >= (SELECT since FROM consent.permitted_email_marketing) FROM behavior.event "
@@ -316,19 +318,19 @@ class TestWithdrawal:
     def test_a_retry_of_an_erased_message_stays_away(self, office: Office) -> None:
         self.stored(office)
         tell(office, "withdraw", identifier=("user_id", "ada"))
-        withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+        withdrawal.clear_withdrawn(office.context, office.town.clock.now())
         office.later(hours=1)
         tell(office, "grant", identifier=("user_id", "ada"))
         assert office.town.send(view(messageId="view"))[0].state is State.DUPLICATE
 
     def test_an_ended_grant_acts_like_a_withdrawal(self, office: Office) -> None:
         self.stored(office)
-        assert consent.end_grants(office.desk, office.town.clock.now()) == 0
+        assert acts.end_grants(office.context, office.town.clock.now()) == 0
         office.later(days=730)
-        assert consent.end_grants(office.desk, office.town.clock.now()) == 1
-        assert consent.end_grants(office.desk, office.town.clock.now()) == 0
+        assert acts.end_grants(office.context, office.town.clock.now()) == 1
+        assert acts.end_grants(office.context, office.town.clock.now()) == 0
         assert verdicts(office)["email_marketing"].reason is Reason.EXPIRED
-        assert withdrawal.clear_withdrawn(office.desk, office.town.clock.now()).events_deleted == 2
+        assert withdrawal.clear_withdrawn(office.context, office.town.clock.now()).events_deleted == 2
 
     def test_takes_no_more_than_it_is_told_to(self, office: Office) -> None:
         for user in ("u1", "u2"):
@@ -338,7 +340,7 @@ class TestWithdrawal:
         for user in ("u1", "u2"):
             tell(office, "withdraw", identifier=("user_id", user))
         now = office.town.clock.now() + timedelta(minutes=1)
-        assert [withdrawal.clear_withdrawn(office.desk, now, withdrawals_max=1).withdrawals for _ in range(3)] == [
+        assert [withdrawal.clear_withdrawn(office.context, now, withdrawals_max=1).withdrawals for _ in range(3)] == [
             1,
             1,
             0,
@@ -353,8 +355,8 @@ def test_a_stricter_policy_is_put_in_force_for_everybody(office: Office) -> None
     documents = documents_of(shipped())
     documents["purposes.yaml"]["purposes"]["analytics"]["model"]["us-ca"] = "opt_in"
     strict = build_policy(documents)
-    desk = office.desk
-    total = consent.recompute_everybody(desk.database, desk.vault, strict, office.town.clock.now(), profiles_max=2)
+    context = office.context
+    total = acts.recompute_everybody(context.database, context.vault, strict, office.town.clock.now(), profiles_max=2)
     assert total == 5
     assert rows(office, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]
     assert rows(office, "SELECT count(*)::int FROM consent.permitted_advertising") == [(5,)]

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, State
-from cdp.flows import subject_request
-from cdp.flows.erase import erase
-from cdp.flows.hold import HOLD_PLACE
+from cdp.accounting.model import Outcome, State
+from cdp.flows.rights import requests
+from cdp.flows.rights.erase import erase
+from cdp.flows.rights.legal_hold import HOLD_PLACE
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status, Verb
-from cdp.vault.strongroom import Item
+from cdp.vault.vault import Item
 from tests.flows.desks import ADA, BOB, Office, open_office
 from tests.flows.people import SHOP, WEB
 from tests.policies import permit_all
@@ -72,11 +72,11 @@ def test_a_retry_of_an_old_message_does_not_bring_the_person_back(office: Office
 
 def test_from_verified_on_nothing_is_stored(office: Office) -> None:
     office.town.send(ADA)
-    request = subject_request.open_request(
-        office.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=office.town.clock.now()
+    request = requests.open_request(
+        office.context, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=office.town.clock.now()
     )
     assert office.town.send(order("ada"))[0].state is State.STORED
-    subject_request.verify(office.desk, request.request_id, office.town.clock.now())
+    requests.verify(office.context, request.request_id, office.town.clock.now())
     assert office.town.send(order("ada"))[0] == Outcome(State.SUPPRESSED, "person")
     linked = {"type": "identify", "userId": "new", "traits": {"email": "ada@example.com"}}
     assert office.town.send(linked)[0].state is State.SUPPRESSED
@@ -85,7 +85,7 @@ def test_from_verified_on_nothing_is_stored(office: Office) -> None:
 def test_a_withdrawn_erasure_lowers_the_barrier_and_shreds_what_it_named(office: Office) -> None:
     office.town.send(ADA)
     request = office.ask("erasure", ("user_id", "ada"))
-    subject_request.withdraw(office.desk, request.request_id, office.town.clock.now())
+    requests.withdraw(office.context, request.request_id, office.town.clock.now())
     assert office.town.send(order("ada"))[0].state is State.STORED
     assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
     assert office.town.one("SELECT count(*) FROM rights.suppression") == 0
@@ -111,7 +111,7 @@ def test_the_dry_run_tells_rows_and_touches_nothing(office: Office) -> None:
     office.town.send(ADA, order("ada"), order("ada", messageId="2"))
     request = office.ask("erasure", ("user_id", "ada"))
     before = office.counts()
-    plan = subject_request.run(office.desk, request.request_id, office.town.clock.now(), dry_run=True)
+    plan = requests.run(office.context, request.request_id, office.town.clock.now(), dry_run=True)
     rows = {(each.table, each.verb): each.rows for each in plan.steps}
     assert rows["behavior.event", Verb.DELETE] == 3
     assert rows["identity.identifier", Verb.DELETE] == 2
@@ -124,8 +124,8 @@ def test_what_the_dry_run_says_is_what_is_done(office: Office) -> None:
     office.town.send(ADA, order("ada"), track(userId="ada", anonymousId="ada-phone"))
     request = office.ask("erasure", ("user_id", "ada"))
     now = office.town.clock.now()
-    planned = subject_request.run(office.desk, request.request_id, now, dry_run=True)
-    done = subject_request.run(office.desk, request.request_id, now)
+    planned = requests.run(office.context, request.request_id, now, dry_run=True)
+    done = requests.run(office.context, request.request_id, now)
     told = {each.table: each.rows for each in done.steps if each.verb is not Verb.KEEP}
     assert told == {each.table: each.rows for each in planned.steps if each.verb is not Verb.KEEP}
     assert all(each.is_done for each in done.steps)
@@ -134,9 +134,9 @@ def test_what_the_dry_run_says_is_what_is_done(office: Office) -> None:
 def test_running_again_changes_nothing(office: Office) -> None:
     office.town.send(BOB, ADA)
     request = office.ask("erasure", ("user_id", "ada"))
-    first = subject_request.run(office.desk, request.request_id, office.town.clock.now())
+    first = requests.run(office.context, request.request_id, office.town.clock.now())
     before = office.counts()
-    assert subject_request.run(office.desk, request.request_id, office.town.clock.now()) == first
+    assert requests.run(office.context, request.request_id, office.town.clock.now()) == first
     assert office.counts() == before
 
 
@@ -146,21 +146,21 @@ def test_chunks_of_any_size_come_to_the_same(office: Office, rows_max: int) -> N
     before = office.counts()
     office.town.send(ADA, *[track(userId="ada", messageId=f"m{n}") for n in range(20)])
     request = office.ask("erasure", ("user_id", "ada"))
-    ended = erase(office.desk, request.request_id, office.town.clock.now(), rows_max=rows_max)
+    ended = erase(office.context, request.request_id, office.town.clock.now(), rows_max=rows_max)
     assert office.counts() == before
     assert {each.table: each.rows for each in ended.steps}["behavior.event"] == 21
 
 
 def test_only_a_verified_request_is_carried_out(office: Office) -> None:
     now = office.town.clock.now()
-    request = subject_request.open_request(
-        office.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=now
+    request = requests.open_request(
+        office.context, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=now
     )
     with pytest.raises(Fault, match="request_not_next"):
-        subject_request.run(office.desk, request.request_id, now)
-    subject_request.deny(office.desk, request.request_id, "unverified", now)
+        requests.run(office.context, request.request_id, now)
+    requests.deny(office.context, request.request_id, "unverified", now)
     with pytest.raises(Fault, match="request_not_next"):
-        subject_request.run(office.desk, request.request_id, now)
+        requests.run(office.context, request.request_id, now)
 
 
 def test_the_request_names_nobody_afterwards_and_its_facts_stay(office: Office) -> None:
@@ -168,14 +168,14 @@ def test_the_request_names_nobody_afterwards_and_its_facts_stay(office: Office) 
     ended = office.erase(("user_id", "ada"))
     assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
     assert office.town.one("SELECT count(*) FROM rights.suppression WHERE request_id <> 0") == 0
-    shown = subject_request.show(office.desk, ended.request_id)
+    shown = requests.show(office.context, ended.request_id)
     assert shown.identifiers == ()
     assert (shown.request.status, shown.request.kind) == (Status.FULFILLED, "erasure")
 
 
 def test_whoever_received_the_person_is_told(office: Office) -> None:
     office.town.send(ADA)
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         for destination, attempts in (("newsletter", 2), ("never_sent", 0)):
             tx.bulk(
                 "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, "
@@ -184,7 +184,7 @@ def test_whoever_received_the_person_is_told(office: Office) -> None:
                 {"to": destination, "attempts": attempts, "now": office.town.clock.now()},
             )
     ended = office.erase(("user_id", "ada"))
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         rows = tx.bulk(
             "SELECT destination, kind, profile_id, recipient_pseudonym, body ->> 'request' FROM destinations.outbox"
         )
@@ -200,7 +200,7 @@ def test_two_runs_at_once_erase_once_while_messages_come_in(office: Office) -> N
     request = office.ask("erasure", ("user_id", "ada"))
     now = office.town.clock.now()
     with ThreadPoolExecutor(3) as pool:
-        runs = [pool.submit(erase, office.desk, request.request_id, now, rows_max=5) for _ in range(2)]
+        runs = [pool.submit(erase, office.context, request.request_id, now, rows_max=5) for _ in range(2)]
         flood = pool.submit(office.town.send_each, [track(userId="ada", messageId=f"late{n}") for n in range(10)])
         assert {each.state for each in flood.result()} == {State.SUPPRESSED}
         assert {each.result().request.status for each in runs} == {Status.FULFILLED}
@@ -215,7 +215,7 @@ class TestReach:
         office.town.send(track(anonymousId="victim"), source=WEB)
         office.town.send({**ADA, "anonymousId": "victim"}, source=WEB)
         request = office.ask("erasure", ("email", "ada@example.com"))
-        done = subject_request.run(office.desk, request.request_id, office.town.clock.now())
+        done = requests.run(office.context, request.request_id, office.town.clock.now())
         assert done.waiting == 1
         assert office.town.partition() == {frozenset({("anonymous_id", "victim")})}
         assert office.town.one("SELECT count(*) FROM behavior.event") == 1
@@ -225,7 +225,7 @@ class TestReach:
         office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
         office.town.send(ADA, source=SHOP)
         request = office.ask("erasure", ("email", "ada@example.com"))
-        shown = subject_request.show(office.desk, request.request_id)
+        shown = requests.show(office.context, request.request_id)
         assert [(each.type, each.value) for each in shown.waiting] == [("anonymous_id", "hers")]
 
     def test_a_profile_that_goes_on_keeps_its_id_and_stands_on_what_is_left(self, office: Office) -> None:
@@ -295,18 +295,18 @@ class TestHold:
         office.town.send(ADA, order("ada"))
         office.erase(("user_id", "ada"))
         office.later(days=2921)
-        assert subject_request.sweep_requests(office.desk, office.town.clock.now())["holds_ended"] == 0
+        assert requests.sweep_requests(office.context, office.town.clock.now())["holds_ended"] == 0
         office.later(days=2)
         keys = office.town.one("SELECT count(*) FROM vault.subject_key")
-        assert subject_request.sweep_requests(office.desk, office.town.clock.now())["holds_ended"] == 1
+        assert requests.sweep_requests(office.context, office.town.clock.now())["holds_ended"] == 1
         assert office.town.one("SELECT count(*) FROM vault.subject_key") == keys - 1
         assert office.town.one("SELECT count(*) FROM rights.hold") == 0
 
 
 def _held(office: Office) -> dict[str, Any]:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         hold_id, sealed = tx.bulk("SELECT hold_id, sealed FROM rights.hold")[0]
-        opened = office.desk.vault.open(tx, HOLD_PLACE, Item(hold_id, hold_id, bytes(sealed)))
+        opened = office.context.vault.open(tx, HOLD_PLACE, Item(hold_id, hold_id, bytes(sealed)))
     assert opened is not None
     found: dict[str, Any] = json.loads(opened)
     return found
@@ -319,8 +319,8 @@ def test_an_erasure_takes_as_many_statements_for_many_rows_as_for_few(office: Of
     sent = []
     for name in ("first", "ada", "bob"):  # the first one makes the replay file
         request = office.ask("erasure", ("user_id", name))
-        before = office.desk.database.statements
-        erase(office.desk, request.request_id, office.town.clock.now())
-        sent.append(office.desk.database.statements - before)
+        before = office.context.database.statements
+        erase(office.context, request.request_id, office.town.clock.now())
+        sent.append(office.context.database.statements - before)
     assert sent[1] == sent[2]
     assert office.town.one("SELECT count(*) FROM behavior.event") == 0

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from cdp.access.model import Source
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.plan import personal_columns
+from cdp.sources.model import Source
 from tests.flows.desks import Office, open_office
 from tests.flows.people import SHOP, WEB
 from tests.policies import permit_all
@@ -80,7 +80,7 @@ def live(office: Office, seed: int, *, with_ada: bool) -> None:
 def rows_without_ids(office: Office) -> dict[str, Counter[str]]:
     """Every row that says something about people, without random ids, sealed bytes and the numbers of the sequence."""
     found = {}
-    with office.desk.database.transaction(read_only=True) as tx:
+    with office.context.database.transaction(read_only=True) as tx:
         for table in sorted({column.rpartition(".")[0] for column in personal_columns()}):
             if table.startswith(("rights.", "vault.")):
                 continue

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import State
-from cdp.flows.desk import Desk, desk_of
-from cdp.flows.erase import erase
-from cdp.flows.replay import is_behind, replay
+from cdp.accounting.model import State
+from cdp.flows.context import Context
+from cdp.flows.rights.erase import erase
+from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit import db
 from cdp.kit.db import Database, Transaction
 from cdp.rights.model import Status
@@ -73,7 +73,7 @@ def settle(office: Office) -> dict[str, int]:
     office.town.send(BOB)
     before = office.counts(without=["vault.subject_key", "destinations.outbox"])
     office.town.send(ADA, *[order(number) for number in range(6)])
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk(
             "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, due_at, "
             "attempts) SELECT 'newsletter', 'membership', profile_id, 'theirs', '{}', %(now)s, %(now)s, 2 "
@@ -84,13 +84,13 @@ def settle(office: Office) -> dict[str, int]:
     return before
 
 
-def anew(office: Office) -> Desk:
+def anew(office: Office) -> Context:
     """The desk of a process that has just started: it remembers nothing, and replays before any door opens."""
-    desk = desk_of(office.town.house, office.home)
-    desk.vault.forget_all()
-    if is_behind(desk):
-        replay(desk, office.town.clock.now())
-    return desk
+    context = office.town.context
+    context.vault.forget_all()
+    if is_behind(context):
+        replay(context, office.town.clock.now())
+    return context
 
 
 def finished(office: Office, before: dict[str, int]) -> None:
@@ -107,7 +107,7 @@ def finished(office: Office, before: dict[str, int]) -> None:
                "subject_id) AND NOT EXISTS (SELECT FROM identity.identifier WHERE identifier_id = subject_id) AND NOT "
                "EXISTS (SELECT FROM identity.anchor WHERE anchor_id = subject_id)") == 0  # fmt: skip
     assert office.town.send(order(1), ADA)[0].state is State.SUPPRESSED
-    assert not is_behind(desk_of(office.town.house, office.home))
+    assert not is_behind(office.town.context)
     assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
 
 
@@ -118,18 +118,18 @@ def test_it_dies_at_every_statement(
 ) -> None:
     before = settle(office)
     request = office.ask("erasure", ("user_id", "ada"))
-    now, desk, deaths = office.town.clock.now(), office.desk, 0
+    now, context, deaths = office.town.clock.now(), office.context, 0
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
-                done = erase(desk, request.request_id, now, rows_max=rows_max)
+                done = erase(context, request.request_id, now, rows_max=rows_max)
         except Died:
             deaths += 1
         else:
             break
         assert office.town.send(order(1))[0].state is State.SUPPRESSED
         if starts_anew:
-            desk = anew(office)
+            context = anew(office)
     assert done.request.status is Status.FULFILLED
     assert deaths > 20
     finished(office, before)
@@ -146,12 +146,12 @@ def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
         def die(*args: Any, **more: Any) -> None:
             raise Died
 
-        patch.setattr("cdp.audit.store.append", die)
+        patch.setattr("cdp.audit.store.facts.append", die)
         with pytest.raises(Died):
-            erase(office.desk, request.request_id, office.town.clock.now())
+            erase(office.context, request.request_id, office.town.clock.now())
     assert office.town.people() != {}
-    assert not is_behind(office.desk), "the process itself knows that it only has to try again"
-    assert is_behind(desk_of(office.town.house, office.home))
+    assert not is_behind(office.context), "the process itself knows that it only has to try again"
+    assert is_behind(office.town.context)
     anew(office)
     finished(office, before)
 
@@ -165,13 +165,13 @@ def test_a_service_that_goes_on_is_ready_and_catches_up(office: Office, monkeypa
             def fail(*args: Any, **more: Any) -> None:
                 raise OSError(28, "no space left")
 
-            patch.setattr("cdp.audit.store.append", fail)
+            patch.setattr("cdp.audit.store.facts.append", fail)
             with pytest.raises(OSError, match="no space"):
-                erase(office.desk, request.request_id, office.town.clock.now())
-        assert not is_behind(office.desk)
+                erase(office.context, request.request_id, office.town.clock.now())
+        assert not is_behind(office.context)
     office.erase(("anonymous_id", "somebody-else"))
-    erase(office.desk, request.request_id, office.town.clock.now())
-    assert not is_behind(desk_of(office.town.house, office.home))
+    erase(office.context, request.request_id, office.town.clock.now())
+    assert not is_behind(office.town.context)
 
 
 def test_an_unverified_link_of_a_browser_outlives_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,13 +179,13 @@ def test_an_unverified_link_of_a_browser_outlives_it(office: Office, monkeypatch
     office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
     office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
     request = office.ask("erasure", ("email", "ada@example.com"), ("user_id", "ada"))
-    desk = office.desk
+    context = office.context
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
-                erase(desk, request.request_id, office.town.clock.now())
+                erase(context, request.request_id, office.town.clock.now())
         except Died:
-            desk = anew(office)
+            context = anew(office)
         else:
             break
     assert office.town.partition() == {frozenset({("anonymous_id", "hers")})}

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cdp.flows import subject_request
-from cdp.flows.erase import erase
+from cdp.flows.rights import requests
+from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database
 from cdp.rights.model import Status
 from tests.flows.desks import ADA, BOB, Office, open_office
@@ -24,15 +24,14 @@ _RUN = """
 import os, signal, sys
 from datetime import datetime
 from pathlib import Path
-from cdp.flows.desk import desk_of
-from cdp.flows.erase import erase
-from cdp.flows.house import open_house
+from cdp.flows.rights.erase import erase
+from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
 from tests.policies import permit_all
 
 url, home, request_id, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), datetime.fromisoformat(sys.argv[4])
-house = open_house(Database(url, application_name="killed"), permit_all(), TestClock(at), keys=home / "keys")
+context = open_context(Database(url, application_name="killed"), permit_all(), TestClock(at), home=home)
 left = int(sys.argv[5])
 
 def fatal(step):
@@ -46,7 +45,7 @@ def fatal(step):
 
 for name in ("all", "bulk", "committed", "copy", "one_or_none", "run", "scalar"):
     setattr(Transaction, name, fatal(getattr(Transaction, name)))
-erase(desk_of(house, home), request_id, at, rows_max=2)
+erase(context, request_id, at, rows_max=2)
 """
 
 
@@ -76,8 +75,8 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(office: Office, databa
     for steps in STEPS:
         child = subprocess.run([*command, str(steps)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
         assert child.returncode == -signal.SIGKILL, "it was over before"
-        until_gone(office.desk.database, "killed")
-    done = subject_request.run(office.desk, request.request_id, now)
+        until_gone(office.context.database, "killed")
+    done = requests.run(office.context, request.request_id, now)
     rows = {each.table: each.rows for each in done.steps}
     assert done.request.status is Status.FULFILLED
     assert office.counts(without=["vault.subject_key"]) == before
@@ -87,7 +86,7 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(office: Office, databa
 
 
 @pytest.mark.parametrize(
-    "broken", ["cdp.audit.store.append", "cdp.rights.store_replay.append", "cdp.vault.store.delete_keys"]
+    "broken", ["cdp.audit.store.facts.append", "cdp.rights.store.replay_position.append", "cdp.vault.store.delete_keys"]
 )
 def test_a_fault_in_the_last_transaction_takes_it_back_whole(
     office: Office, broken: str, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +101,6 @@ def test_a_fault_in_the_last_transaction_takes_it_back_whole(
 
         patch.setattr(broken, fail)
         with pytest.raises(OSError, match="no space"):
-            erase(office.desk, request.request_id, office.town.clock.now())
+            erase(office.context, request.request_id, office.town.clock.now())
     assert office.counts() == before
-    assert erase(office.desk, request.request_id, office.town.clock.now()).request.status is Status.FULFILLED
+    assert erase(office.context, request.request_id, office.town.clock.now()).request.status is Status.FULFILLED

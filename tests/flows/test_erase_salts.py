@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cdp.flows import consent
+from cdp.flows.consent import acts
 from cdp.kit.db import Database
 from tests.flows.desks import ADA, BOB, open_office
 from tests.policies import shipped
@@ -11,7 +11,7 @@ from tests.policies import shipped
 def test_an_erasure_erases_the_facts_of_the_persons_consents_and_no_other(database: Database, tmp_path: Path) -> None:
     office = open_office(database, shipped(), tmp_path)
     told = [
-        consent.record(office.desk, consent.Told(("email", address), "analytics", "grant"), office.town.clock.now())
+        acts.record(office.context, acts.Told(("email", address), "analytics", "grant"), office.town.clock.now())
         for address in ("ada@example.com", "bob@example.com")
     ]
     office.town.send(ADA, BOB)

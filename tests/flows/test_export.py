@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import State
-from cdp.flows import subject_request
+from cdp.accounting.model import State
+from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
@@ -108,7 +108,7 @@ def test_categories_that_would_do_harm_are_held_but_not_shown(database: Database
 def test_the_page_can_be_read_and_runs_nothing(office: Office) -> None:
     office.town.send({**ADA, "traits": {"email": "ada@example.com", "name": "<script>alert(1)</script>"}})
     request = office.ask("access", ("user_id", "ada"))
-    archive = subject_request.export(office.desk, request.request_id, office.town.clock.now())
+    archive = requests.export(office.context, request.request_id, office.town.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
         assert file.namelist() == ["data.json", "page.html"]
         page = file.read("page.html").decode()
@@ -130,7 +130,7 @@ def words_in(value: Any) -> list[str]:
 def test_the_page_holds_all_that_the_file_for_machines_holds(office: Office) -> None:
     office.town.send(BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": 3}})
     request = office.ask("access", ("user_id", "ada"))
-    archive = subject_request.export(office.desk, request.request_id, office.town.clock.now())
+    archive = requests.export(office.context, request.request_id, office.town.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
         page, data = html.unescape(file.read("page.html").decode()), json.loads(file.read("data.json"))
     shown = [word for word in words_in(data) if not re.match(r"\d{4}-\d\d-\d\dT", word) and word != data["format"]]
@@ -144,27 +144,27 @@ def test_the_page_holds_all_that_the_file_for_machines_holds(office: Office) -> 
 class TestWhen:
     def test_only_after_verification_and_only_of_access_requests(self, office: Office) -> None:
         now = office.town.clock.now()
-        request = subject_request.open_request(
-            office.desk, kind="access", regime="gdpr", identifiers=[("user_id", "ada")], now=now
+        request = requests.open_request(
+            office.context, kind="access", regime="gdpr", identifiers=[("user_id", "ada")], now=now
         )
         erasure = office.ask("erasure", ("user_id", "ada"))
         for given, code in ((request, "request_not_verified"), (erasure, "not_an_export")):
             with pytest.raises(Fault) as caught:
-                subject_request.export(office.desk, given.request_id, now)
+                requests.export(office.context, given.request_id, now)
             assert caught.value.code == code
 
     def test_before_and_after_the_answer_until_the_time_is_over(self, office: Office) -> None:
         office.town.send(ADA)
         request = office.ask("access", ("user_id", "ada"))
         before = office.opened(request)
-        answered = subject_request.run(office.desk, request.request_id, office.town.clock.now())
+        answered = requests.run(office.context, request.request_id, office.town.clock.now())
         assert answered.request.status is Status.FULFILLED
         assert office.opened(request)["data"]["identity.identifier"] == before["data"]["identity.identifier"]
         office.later(days=15)
         with pytest.raises(Fault) as caught:
-            subject_request.export(office.desk, request.request_id, office.town.clock.now())
+            requests.export(office.context, request.request_id, office.town.clock.now())
         assert (caught.value.code, caught.value.status) == ("export_over", 410)
-        assert subject_request.sweep_requests(office.desk, office.town.clock.now())["shredded"] == 1
+        assert requests.sweep_requests(office.context, office.town.clock.now())["shredded"] == 1
         assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
 
     def test_each_fetching_is_logged(self, office: Office) -> None:
@@ -194,7 +194,7 @@ def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(of
         {"type": "identify", "anonymousId": "strangers-phone", "traits": {"email": "victim@example.com"}}, source=WEB
     )
     assert len(office.town.people()) == 1, "the stranger's device joined the victim's profile"
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk(
             "INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at) "
             "SELECT profile_id, 'lapsing', 1, 'entered', now() FROM identity.profile WHERE merged_into IS NULL"

@@ -17,8 +17,8 @@ import pytest
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from cdp.access.model import Outcome, State
-from cdp.flows.ingest import Ingest
+from cdp.accounting.model import Outcome, State
+from cdp.flows.ingest.batch import Ingest
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
@@ -55,7 +55,7 @@ def race(town: Town, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch
     def write(share: Sequence[dict[str, Any]]) -> None:
         database = Database(url)
         try:
-            ingest = Ingest(database, town.house.vault, town.house.policy, TestClock(NOON))
+            ingest = Ingest(database, town.context.vault, town.context.policy, TestClock(NOON))
             for start in range(0, len(share), batch):
                 outcomes.extend(ingest.take([town.message(body) for body in share[start : start + batch]]))
         except BaseException as fault:

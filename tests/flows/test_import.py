@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from cdp.access import store_import
-from cdp.access.model import Outcome
-from cdp.flows import imports
-from cdp.flows.access import create_source, list_sources
-from cdp.flows.import_mapping import load_mapping
-from cdp.flows.imports import Progress, import_file, try_file
-from cdp.flows.ingest import Ingest
+from cdp.accounting.model import Outcome
+from cdp.flows.imports import messages as imports
+from cdp.flows.imports.mapping import load_mapping
+from cdp.flows.imports.messages import Progress, import_file, try_file
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.sources import create_source, list_sources
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
+from cdp.operations.store import import_jobs as import_job_store
 from tests.flows.people import NOON, Town, settle
 from tests.policies import ROOT, shipped
 from tests.waits import until_gone
@@ -56,8 +56,8 @@ def revenue(town: Town) -> float:
 
 
 def accounted(town: Town) -> dict[str, int]:
-    with town.house.database.transaction(read_only=True) as tx:
-        rows = tx.bulk("SELECT trim(state || ' ' || reason), sum(messages)::int FROM access.accounting GROUP BY 1")
+    with town.context.database.transaction(read_only=True) as tx:
+        rows = tx.bulk("SELECT trim(state || ' ' || reason), sum(messages)::int FROM accounting.accounting GROUP BY 1")
     return {str(row[0]): int(row[1]) for row in rows}
 
 
@@ -71,7 +71,7 @@ def test_rows_land_and_what_cannot_be_read_is_named(town: Town, tmp_path: Path) 
         "c2,c2@example.com,3,5,2026-05-03,",
     )
     seen: list[Progress] = []
-    done = import_file(town.house, file, mapping, watch=seen.append)
+    done = import_file(town.context, file, mapping, watch=seen.append)
     assert done.tally.states == {"stored": 2, "invalid": 2, "duplicate": 1}
     assert done.tally.rows == {"invalid: number_malformed": [2], "invalid: row_malformed": [4]}
     assert accounted(town) == {
@@ -89,8 +89,8 @@ def test_rows_land_and_what_cannot_be_read_is_named(town: Town, tmp_path: Path) 
 
 def test_imported_consent_has_the_authority_of_an_import(town: Town, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, "c1,c1@example.com,1,10,2026-05-01,yes", "c2,c2@example.com,2,10,2026-05-01,no")
-    import_file(town.house, file, mapping)
-    with town.house.database.transaction(read_only=True) as tx:
+    import_file(town.context, file, mapping)
+    with town.context.database.transaction(read_only=True) as tx:
         acts = tx.bulk("SELECT DISTINCT act, authority, purpose FROM consent.record ORDER BY act")
         assert acts == [("grant", "imported", "email_marketing"), ("refuse", "imported", "email_marketing")]
         assert tx.bulk("SELECT count(*) FROM consent.permitted WHERE purpose = 'email_marketing'") == [(1,)]
@@ -98,27 +98,27 @@ def test_imported_consent_has_the_authority_of_an_import(town: Town, tmp_path: P
 
 def test_without_a_contract_or_consent_rows_are_not_stored(town: Town, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(3), mapping=MAPPING.replace("Order Completed", "Product Viewed"))
-    done = import_file(town.house, file, mapping)
+    done = import_file(town.context, file, mapping)
     assert done.tally.states == {"not_permitted": 3}
     assert town.one("SELECT count(*) FROM identity.profile") == 0
 
 
 def test_the_source_is_made_once_and_a_named_one_must_exist(town: Town, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(2))
-    import_file(town.house, file, mapping)
-    import_file(town.house, file, mapping)
-    assert [each.source.name for each in list_sources(town.house)] == ["import"]
+    import_file(town.context, file, mapping)
+    import_file(town.context, file, mapping)
+    assert [each.source.name for each in list_sources(town.context)] == ["import"]
     with pytest.raises(Fault, match="unknown_source"):
-        import_file(town.house, file, mapping, source_name="backend")
-    create_source(town.house, "backend")
-    assert import_file(town.house, file, mapping, source_name="backend").source == "backend"
+        import_file(town.context, file, mapping, source_name="backend")
+    create_source(town.context, "backend")
+    assert import_file(town.context, file, mapping, source_name="backend").source == "backend"
 
 
 def test_importing_again_counts_nothing_twice(town: Town, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(30))
-    import_file(town.house, file, mapping)
+    import_file(town.context, file, mapping)
     before = revenue(town)
-    assert import_file(town.house, file, mapping).tally.states == {"duplicate": 30}
+    assert import_file(town.context, file, mapping).tally.states == {"duplicate": 30}
     assert revenue(town) == before
 
 
@@ -132,20 +132,20 @@ def interrupted(town: Town, file: Path, mapping: Any, error: BaseException, *, a
             raise error
 
     with pytest.raises(type(error)):
-        import_file(town.house, file, mapping, chunk_rows=chunk_rows, watch=stop)
+        import_file(town.context, file, mapping, chunk_rows=chunk_rows, watch=stop)
 
 
 def test_an_interrupted_import_goes_on_after_its_last_row(town: Town, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(100))
     interrupted(town, file, mapping, Away(), at_rows=40, chunk_rows=20)
     with pytest.raises(Fault, match="import_unfinished") as refused:
-        import_file(town.house, file, mapping)
+        import_file(town.context, file, mapping)
     assert "40 rows" in refused.value.detail
-    done = import_file(town.house, file, mapping, resume=True)
+    done = import_file(town.context, file, mapping, resume=True)
     assert (done.rows, done.resumed_after, done.tally.states) == (100, 40, {"stored": 100})
     assert accounted(town) == {"stored": 100}
     with pytest.raises(Fault, match="nothing_to_resume"):
-        import_file(town.house, file, mapping, resume=True)
+        import_file(town.context, file, mapping, resume=True)
 
 
 def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
@@ -155,16 +155,16 @@ def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
     take = Ingest.take
 
     def failing(self: Ingest, messages: Sequence[Any], **values: Any) -> list[Outcome]:
-        if town.one("SELECT coalesce(max(rows_done), 0) FROM access.import_job") >= 40:
+        if town.one("SELECT coalesce(max(rows_done), 0) FROM operations.import_job") >= 40:
             raise Fault("database_unavailable", "away", "PostgreSQL answered nothing.", status=503)
         return take(self, messages, **values)
 
     monkeypatch.setattr(Ingest, "take", failing)
     with pytest.raises(Fault, match="import_interrupted") as refused:
-        import_file(town.house, file, mapping, chunk_rows=20)
+        import_file(town.context, file, mapping, chunk_rows=20)
     assert "Rows 1 to 40 have landed" in refused.value.detail
     monkeypatch.undo()
-    assert import_file(town.house, file, mapping, resume=True).tally.states == {"stored": 60}
+    assert import_file(town.context, file, mapping, resume=True).tally.states == {"stored": 60}
     assert accounted(town) == {"stored": 60}
 
 
@@ -176,9 +176,9 @@ def test_a_chunk_and_its_progress_land_together_or_not_at_all(
     def broken(_tx: Transaction, _before: object, _after: object) -> bool:
         raise Fault("database_unavailable", "away", status=503)
 
-    monkeypatch.setattr(store_import, "advance_import_job", broken)
+    monkeypatch.setattr(import_job_store, "advance_import_job", broken)
     with pytest.raises(Fault, match="import_interrupted"):
-        import_file(town.house, file, mapping)
+        import_file(town.context, file, mapping)
     assert (revenue(town), accounted(town)) == (0, {})
 
 
@@ -187,11 +187,11 @@ def test_two_imports_of_one_file_cannot_both_move_on(town: Town, tmp_path: Path)
     interrupted(town, file, mapping, Away(), at_rows=20, chunk_rows=20)
 
     def other_one(_progress: Progress) -> None:
-        with town.house.database.transaction() as tx:
-            tx.bulk("UPDATE access.import_job SET rows_done = rows_done + 1")
+        with town.context.database.transaction() as tx:
+            tx.bulk("UPDATE operations.import_job SET rows_done = rows_done + 1")
 
     with pytest.raises(Fault, match="import_elsewhere"):
-        import_file(town.house, file, mapping, resume=True, chunk_rows=10, watch=other_one)
+        import_file(town.context, file, mapping, resume=True, chunk_rows=10, watch=other_one)
     assert accounted(town) == {"stored": 30}
 
 
@@ -207,7 +207,7 @@ def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
         return take(self, messages, **values)
 
     monkeypatch.setattr(Ingest, "take", choking)
-    done = import_file(town.house, file, mapping)
+    done = import_file(town.context, file, mapping)
     assert done.tally.states == {"stored": 7, "invalid": 1}
     assert done.tally.rows == {"invalid: unprocessable": [5]}
 
@@ -216,29 +216,29 @@ def test_a_dry_run_writes_nothing(town: Town, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(5), "c1,c1@example.com,6,ten,2026-05-01,")
     done = try_file(shipped(), file, mapping, NOON)
     assert (done.rows, done.tally.states) == (6, {"stored": 5, "invalid": 1})
-    assert (accounted(town), list_sources(town.house)) == ({}, [])
+    assert (accounted(town), list_sources(town.context)) == ({}, [])
 
 
 KILLED = """
 import os, signal, sys, threading
 from datetime import datetime
 from pathlib import Path
-from cdp.flows.house import open_house
-from cdp.flows.import_mapping import load_mapping
-from cdp.flows.imports import import_file
+from cdp.flows.operations.startup import open_context
+from cdp.flows.imports.mapping import load_mapping
+from cdp.flows.imports.messages import import_file
 from cdp.kit.clock import TestClock, parse_instant
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
 url, folder, now, policies = sys.argv[1:]
 folder = Path(folder)
-house = open_house(Database(url, application_name="killed"), load_policy(Path(policies)), TestClock(parse_instant(now)), keys=folder / "keys")
+context = open_context(Database(url, application_name="killed"), load_policy(Path(policies)), TestClock(parse_instant(now)), home=folder)
 
 def watch(progress):
     # die a moment after the five hundredth row
     if progress.rows == 500:
         threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-import_file(house, folder / "orders.csv", load_mapping(folder / "mapping.yaml"), chunk_rows=50, watch=watch)
+import_file(context, folder / "orders.csv", load_mapping(folder / "mapping.yaml"), chunk_rows=50, watch=watch)
 """
 
 
@@ -246,8 +246,8 @@ def test_an_import_that_was_killed_lands_every_row_once(town: Town, database_url
     file, mapping = written(tmp_path, *orders(3_000))
     command = [sys.executable, "-c", KILLED, database_url, str(tmp_path), NOON.isoformat(), str(ROOT / "policies")]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    until_gone(town.house.database, "killed")
-    done = import_file(town.house, file, mapping, resume=True, chunk_rows=imports.CHUNK_ROWS)
+    until_gone(town.context.database, "killed")
+    done = import_file(town.context, file, mapping, resume=True, chunk_rows=imports.CHUNK_ROWS)
     assert 500 <= done.resumed_after < 3_000
     assert done.tally.states == {"stored": 3_000}
     assert accounted(town) == {"stored": 3_000}

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import SourceKind
-from cdp.cli.links import path_told
-from cdp.flows.access import create_source
-from cdp.flows.identity import TableRow, explain
-from cdp.flows.import_links import ImportedLinks, import_link_file, try_link_file
-from cdp.flows.import_mapping import load_mapping
-from cdp.flows.policy import apply_policy
-from cdp.flows.verdicts import facts_of
+from cdp.cli.explain_view import path_told
+from cdp.flows.consent.verdicts import facts_of
+from cdp.flows.identity.explain import TableRow, explain
+from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
+from cdp.flows.imports.mapping import load_mapping
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.sources import create_source
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.sources.model import SourceKind
 from tests.flows.people import Town, settle
 from tests.generative.test_identity_batches import check_map
 from tests.policies import changed, permit_all, shipped
@@ -54,13 +54,13 @@ def contents(town: Town) -> list[Any]:
         "identity.evidence",
         "consent.permitted",
     )
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         return [sorted(map(repr, tx.bulk(f"SELECT * FROM {table}"))) for table in tables]  # type: ignore[arg-type]
 
 
 def test_rows_join_people_and_say_what_became_of_them(town: Town, tmp_path: Path) -> None:
     file = given(tmp_path, "customer,device\nu1,a1\nu1,a2\nu2,a3\n,a4\nu1,a1\n")
-    done = import_link_file(town.house, *file)
+    done = import_link_file(town.context, *file)
     assert town.partition() == {
         frozenset({("user_id", "u1"), ("anonymous_id", "a1"), ("anonymous_id", "a2")}),
         frozenset({("user_id", "u2"), ("anonymous_id", "a3")}),
@@ -74,13 +74,13 @@ def test_rows_join_people_and_say_what_became_of_them(town: Town, tmp_path: Path
 def test_the_same_file_again_changes_nothing(town: Town, tmp_path: Path) -> None:
     # u1 and u2 are two people on one device: the rule of unique types is met again in every run.
     file = given(tmp_path, "customer,device\nu1,a1\nu2,a1\nu2,a2\nu3,a3\n")
-    import_link_file(town.house, *file)
+    import_link_file(town.context, *file)
     before = contents(town)
-    done = import_link_file(town.house, *file)
+    done = import_link_file(town.context, *file)
     assert done.tally.states == {"duplicate": 4}
     assert contents(town) == before
     file[0].write_text("customer,device\nu1,a1\nu3,a4\n")
-    assert import_link_file(town.house, *file).tally.states == {"stored": 1, "duplicate": 1}
+    assert import_link_file(town.context, *file).tally.states == {"stored": 1, "duplicate": 1}
     assert frozenset({("user_id", "u3"), ("anonymous_id", "a3"), ("anonymous_id", "a4")}) in town.partition()
     check_map(town)
 
@@ -92,16 +92,16 @@ def test_both_sides_may_be_of_one_type_and_paths_of_json_lines(town: Town, tmp_p
         mapping="absent: ['', n/a]\nlinks: [{type: email, column: was.mail}, {type: email, column: is}]",
         name="links.jsonl.gz",
     )
-    done = import_link_file(town.house, *file)
+    done = import_link_file(town.context, *file)
     assert town.partition() == {frozenset({("email", "ada@example.com"), ("email", "ada@example.org")})}
     assert done.tally.rows == {"invalid: no_identifier": [2], "invalid: row_malformed": [3]}
 
 
 def test_a_link_of_a_file_is_explained_without_a_message(town: Town, tmp_path: Path) -> None:
-    done = import_link_file(town.house, *given(tmp_path, "customer,device\nu1,a1\n"))
-    told = explain(town.house, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"))
+    done = import_link_file(town.context, *given(tmp_path, "customer,device\nu1,a1\n"))
+    told = explain(town.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"))
     (link,) = told.path
-    assert (link.rule, link.message_id, link.policy) == ("link_table", None, town.house.policy.fingerprint)
+    assert (link.rule, link.message_id, link.policy) == ("link_table", None, town.context.policy.fingerprint)
     assert link.row == TableRow("import", done.job, 1)
     (line,) = (each for each in path_told(told.path) if "named both" in each)
     assert f"row 1 of link table {done.job} from import, of 2026-06-01 12:00:00 UTC named both" in line
@@ -110,7 +110,7 @@ def test_a_link_of_a_file_is_explained_without_a_message(town: Town, tmp_path: P
 def test_a_dry_run_counts_and_writes_nothing(town: Town, tmp_path: Path) -> None:
     file = given(tmp_path, "customer,device\nu1,a1\nu1,a2\nu1,a1\nnull,a3\n")
     before = contents(town)
-    tried = try_link_file(town.house.policy, *file)
+    tried = try_link_file(town.context.policy, *file)
     assert tried.tally.states == {"stored": 2, "duplicate": 1, "invalid": 1}
     assert (tried.identifiers, tried.groups, tried.is_dry_run) == (3, 1, True)
     assert contents(town) == before
@@ -118,22 +118,22 @@ def test_a_dry_run_counts_and_writes_nothing(town: Town, tmp_path: Path) -> None
 
 def test_the_kind_of_the_source_decides_as_it_does_for_messages(database: Database, tmp_path: Path) -> None:
     town = settle(database, shipped(), tmp_path)
-    create_source(town.house, "tag", kind=SourceKind.BROWSER)
-    create_source(town.house, "crm", kind=SourceKind.SERVER)
+    create_source(town.context, "tag", kind=SourceKind.BROWSER)
+    create_source(town.context, "crm", kind=SourceKind.SERVER)
     file = given(tmp_path, "customer,device\nu1,a1\n")
-    assert import_link_file(town.house, *file, source_name="tag").tally.states == {"not_permitted": 1}
-    assert import_link_file(town.house, *file, source_name="crm").tally.states == {"stored": 1}
+    assert import_link_file(town.context, *file, source_name="tag").tally.states == {"not_permitted": 1}
+    assert import_link_file(town.context, *file, source_name="crm").tally.states == {"stored": 1}
     with pytest.raises(Fault, match="unknown_source"):
-        import_link_file(town.house, *file, source_name="nobody")
+        import_link_file(town.context, *file, source_name="nobody")
 
 
 def test_the_jurisdiction_of_a_table_stays_with_its_people(town: Town, tmp_path: Path) -> None:
-    create_source(town.house, "west", kind=SourceKind.SERVER, jurisdiction="us-ca")
-    import_link_file(town.house, *given(tmp_path, "customer,device\nu1,a1\n"), source_name="west")
+    create_source(town.context, "west", kind=SourceKind.SERVER, jurisdiction="us-ca")
+    import_link_file(town.context, *given(tmp_path, "customer,device\nu1,a1\n"), source_name="west")
     town.register()
     town.send({"type": "track", "event": "Product Viewed", "userId": "u1"})
-    with town.house.database.transaction(read_only=True) as tx:
-        (facts,) = facts_of(tx, town.house.policy, list(town.people())).values()
+    with town.context.database.transaction(read_only=True) as tx:
+        (facts,) = facts_of(tx, town.context.policy, list(town.people())).values()
     assert facts.jurisdictions == {"us-ca", "eu"}
 
 
@@ -157,18 +157,18 @@ def test_a_mapping_that_cannot_be_meant_is_refused(tmp_path: Path, mapping: str,
 def test_a_type_or_a_column_that_is_not_there_is_named(town: Town, tmp_path: Path) -> None:
     file = given(tmp_path, "a,b\n1,2\n", mapping="links: [{type: emial, column: a}, {type: email, column: b}]")
     with pytest.raises(Fault, match="unknown_identifier_type") as raised:
-        import_link_file(town.house, *file)
+        import_link_file(town.context, *file)
     assert "did you mean `email`?" in (raised.value.detail or "")
     with pytest.raises(Fault, match="unknown_column"):
-        import_link_file(town.house, *given(tmp_path, "a,b\n1,2\n"))
+        import_link_file(town.context, *given(tmp_path, "a,b\n1,2\n"))
 
 
 def test_another_policy_decides_about_people_of_a_table_too(town: Town, tmp_path: Path) -> None:
     """Nobody of them has sent a message yet."""
-    import_link_file(town.house, *given(tmp_path, "customer,device\nu1,a1\nu2,a2\n"))
+    import_link_file(town.context, *given(tmp_path, "customer,device\nu1,a1\nu2,a2\n"))
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 2
     asks = {**permit_all().documents["purposes.yaml"]["purposes"]["personalization"], "name": "Everything"}  # type: ignore[index,call-overload,dict-item]
-    apply_policy(town.house, changed(permit_all(), "purposes.yaml", purposes={"analytics": asks}))
+    apply_policy(town.context, changed(permit_all(), "purposes.yaml", purposes={"analytics": asks}))
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
 
 
@@ -203,25 +203,25 @@ def stopped_after(parts: int) -> Any:
 
 
 def accounted(town: Town) -> dict[str, int]:
-    with town.house.database.transaction(read_only=True) as tx:
-        return dict(tx.bulk("SELECT state, sum(messages)::int FROM access.accounting GROUP BY 1"))
+    with town.context.database.transaction(read_only=True) as tx:
+        return dict(tx.bulk("SELECT state, sum(messages)::int FROM accounting.accounting GROUP BY 1"))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_an_import_that_was_stopped_goes_on_after_its_last_part(parts: int, town: Town, tmp_path: Path) -> None:
     file = given(tmp_path, TABLE)
     with pytest.raises(Stopped):
-        import_link_file(town.house, *file, part_rows=1, watch=stopped_after(parts))
+        import_link_file(town.context, *file, part_rows=1, watch=stopped_after(parts))
     check_map(town)
     landed = town.one("SELECT count(*) FROM identity.edge")
     assert 0 < landed < 7
     with pytest.raises(Fault, match="import_unfinished"):
-        import_link_file(town.house, *file, part_rows=1)
-    done = import_link_file(town.house, *file, resume=True)
+        import_link_file(town.context, *file, part_rows=1)
+    done = import_link_file(town.context, *file, resume=True)
     assert done.resumed_after == landed
     check_whole(town, done)
     with pytest.raises(Fault, match="nothing_to_resume"):
-        import_link_file(town.house, *file, resume=True)
+        import_link_file(town.context, *file, resume=True)
 
 
 def check_whole(town: Town, done: ImportedLinks) -> None:
@@ -241,16 +241,16 @@ def check_whole(town: Town, done: ImportedLinks) -> None:
 _RUN = """
 import os, signal, sys
 from pathlib import Path
-from cdp.flows.house import open_house
-from cdp.flows.import_links import import_link_file
-from cdp.flows.import_mapping import load_mapping
+from cdp.flows.operations.startup import open_context
+from cdp.flows.imports.links import import_link_file
+from cdp.flows.imports.mapping import load_mapping
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
 from tests.flows.people import NOON
 from tests.policies import permit_all
 
 url, home, left, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
-house = open_house(Database(url, application_name="killed"), permit_all(), TestClock(NOON), keys=home / "keys")
+context = open_context(Database(url, application_name="killed"), permit_all(), TestClock(NOON), home=home)
 
 def fatal(step):
     def counted(*given, **more):
@@ -263,7 +263,7 @@ def fatal(step):
 
 for name in ("bulk", "copy", "copy_bytes", "committed"):
     setattr(Transaction, name, fatal(getattr(Transaction, name)))
-import_link_file(house, home / "links.csv", load_mapping(home / "mapping.yaml"), resume=resume, part_rows=1)
+import_link_file(context, home / "links.csv", load_mapping(home / "mapping.yaml"), resume=resume, part_rows=1)
 """
 
 
@@ -278,14 +278,14 @@ def test_an_import_that_is_killed_anywhere_leaves_whole_parts_and_goes_on(
         command = [sys.executable, "-c", _RUN, database_url, str(tmp_path), str(steps), resume]
         child = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
         assert child.returncode == -signal.SIGKILL, "it was over before"
-        until_gone(town.house.database, "killed")
+        until_gone(town.context.database, "killed")
         check_map(town)
         landed.append(town.one("SELECT count(*) FROM identity.edge"))
-        assert town.one("SELECT coalesce(max(rows_done), 0) FROM access.import_job") == landed[-1]
+        assert town.one("SELECT coalesce(max(rows_done), 0) FROM operations.import_job") == landed[-1]
         resume = "resume"
     assert landed == sorted(landed)
     assert 0 < landed[-1] < 7
-    check_whole(town, import_link_file(town.house, *file, resume=True))
+    check_whole(town, import_link_file(town.context, *file, resume=True))
 
 
 def test_a_database_that_goes_away_between_parts_says_how_to_go_on(town: Town, tmp_path: Path) -> None:
@@ -296,10 +296,10 @@ def test_a_database_that_goes_away_between_parts_says_how_to_go_on(town: Town, t
             raise Fault("database_unavailable", "The database cannot take work right now", status=503)
 
     with pytest.raises(Fault, match="import_interrupted") as raised:
-        import_link_file(town.house, *file, part_rows=1, watch=away)
+        import_link_file(town.context, *file, part_rows=1, watch=away)
     assert "3 links have landed" in (raised.value.detail or "")
     assert "--resume" in (raised.value.detail or "")
-    check_whole(town, import_link_file(town.house, *file, resume=True))
+    check_whole(town, import_link_file(town.context, *file, resume=True))
 
 
 def test_two_runs_of_one_import_cannot_both_go_on(town: Town, tmp_path: Path) -> None:
@@ -308,8 +308,8 @@ def test_two_runs_of_one_import_cannot_both_go_on(town: Town, tmp_path: Path) ->
 
     def overtaken(what: str, _done: int, _all: int) -> None:
         if what == "linking" and not others:
-            others.append(import_link_file(town.house, *file, resume=True, part_rows=1))
+            others.append(import_link_file(town.context, *file, resume=True, part_rows=1))
 
     with pytest.raises(Fault, match="import_elsewhere"):
-        import_link_file(town.house, *file, part_rows=1, watch=overtaken)
+        import_link_file(town.context, *file, part_rows=1, watch=overtaken)
     check_whole(town, others[0])

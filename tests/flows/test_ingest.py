@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, State
-from cdp.access.store import add_source
-from cdp.flows.ingest import Ingest
+from cdp.accounting.model import Outcome, State
+from cdp.flows.ingest.batch import Ingest
 from cdp.kit.db import Database
 from cdp.rights.replay_file import No, ReplayFile
-from cdp.rights.store import suppress_purposes
+from cdp.rights.store.suppressions import suppress_purposes
+from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.flows.people import NOON, SHOP, WEB, Town, settle
 from tests.policies import permit_all, shipped
@@ -34,7 +34,7 @@ def test_a_message_makes_a_profile_and_an_event(town: Town) -> None:
     assert town.send(track(userId="u1", anonymousId="a1")) == [STORED]
     assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1")})}
     assert town.one("SELECT count(*) FROM behavior.event") == 1
-    assert town.one("SELECT sum(messages)::int FROM access.accounting WHERE state = 'stored'") == 1
+    assert town.one("SELECT sum(messages)::int FROM accounting.accounting WHERE state = 'stored'") == 1
 
 
 def test_the_same_message_counts_once_in_a_batch_and_later(town: Town) -> None:
@@ -42,7 +42,7 @@ def test_the_same_message_counts_once_in_a_batch_and_later(town: Town) -> None:
     assert [each.state for each in town.send(first, other)] == [State.STORED, State.DUPLICATE]
     assert [each.state for each in town.send(first)] == [State.DUPLICATE]
     assert town.partition() == {frozenset({("user_id", "u1")})}
-    assert town.one("SELECT sum(messages)::int FROM access.notice WHERE kind = 'duplicate_other_body'") == 1
+    assert town.one("SELECT sum(messages)::int FROM accounting.notice WHERE kind = 'duplicate_other_body'") == 1
 
 
 def test_messages_of_one_batch_build_on_each_other(town: Town) -> None:
@@ -166,18 +166,18 @@ def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, 
 
 
 def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         return tx.bulk(query)  # type: ignore[arg-type]
 
 
 def _statements(town: Town) -> int:
-    return town.house.database.statements
+    return town.context.database.statements
 
 
 def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
     town = settle(database, shipped(), tmp_path)
     replay = ReplayFile(tmp_path / "replay.jsonl")
-    town.ingest = Ingest(database, town.house.vault, town.house.policy, town.clock, replay)
+    town.ingest = Ingest(database, town.context.vault, town.context.policy, town.clock, replay)
     town.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
     (written,) = [numbered.line for numbered in replay.lines_after(0)]
     assert isinstance(written, No)
@@ -186,7 +186,7 @@ def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database
 
 def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(database: Database, tmp_path: Path) -> None:
     town = settle(database, shipped(), tmp_path)
-    (hidden,) = town.house.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
+    (hidden,) = town.context.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
     with database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
     (outcome,) = town.send(_with_choices(anonymousId="a1", analytics=True), source=WEB)

@@ -8,23 +8,25 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, Source, SourceId, SourceKind, State
-from cdp.access.store import add_source
-from cdp.flows import consent
-from cdp.flows.consent import Told
-from cdp.flows.house import open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.link_table import import_links
-from cdp.flows.message import Message
-from cdp.flows.policy import apply_policy
-from cdp.flows.rotation import rotate_epoch, rotate_pseudonyms
-from cdp.flows.subject_request import open_request, run, verify, withdraw
-from cdp.flows.unmerge import rebuild, remerge, unmerge
+from cdp.accounting.model import Outcome, State
+from cdp.flows.consent import acts
+from cdp.flows.consent.acts import Told
+from cdp.flows.identity.link_table.table import import_links
+from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.key_rotation import rotate_epoch, rotate_pseudonyms
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.startup import open_context
+from cdp.flows.rights.requests import open_request, run, verify, withdraw
 from cdp.identity.model import Identifier
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
-from cdp.rights import store as rights_store
+from cdp.rights.store import suppressions as suppression_store
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
+from cdp.wire.message import Message
 from tests.flows.desks import Office, open_office
 from tests.flows.people import SHOP, WEB, Town
 from tests.policies import changed, permit_all, shipped
@@ -67,7 +69,7 @@ class Two:
         """What the first process says to it now: the same as a process that has just been started."""
         message, other = (self.here.message(body, source=source) for _ in range(2))
         town = self.there.town
-        fresh = Ingest(town.house.database, town.house.vault, self.here.house.policy, self.here.clock)
+        fresh = Ingest(town.context.database, town.context.vault, self.here.context.policy, self.here.clock)
         (outcome,), (expected,) = self.here.ingest.take([message]), fresh.take([other])
         assert outcome == expected
         if outcome == STORED:
@@ -79,13 +81,13 @@ class Two:
         message = self.here.message(body, source=source)
         assert self.here.ingest.take([message]) == [STORED]
         bits, _ = self.stored(message)
-        with self.here.house.database.transaction(read_only=True) as tx:
+        with self.here.context.database.transaction(read_only=True) as tx:
             return {row[0] for row in tx.bulk("SELECT purpose, bit FROM consent.purpose") if bits & 1 << row[1]}
 
     def stored(self, message: Message) -> tuple[int, int]:
         """The purposes and the profile of a stored message."""
-        ids = self.here.house.vault.message_digests(int(message.source.source_id), [message.message_id])
-        with self.here.house.database.transaction(read_only=True) as tx:
+        ids = self.here.context.vault.message_digests(int(message.source.source_id), [message.message_id])
+        with self.here.context.database.transaction(read_only=True) as tx:
             (row,) = tx.bulk(
                 "SELECT e.bits, c.profile_id FROM behavior.event AS e JOIN identity.canonical AS c USING (anchor_id) "
                 "WHERE e.event_id = ANY(%(ids)s)",
@@ -104,15 +106,15 @@ def two(database: Database, tmp_path: Path) -> Two:
 
 def beside(there: Office) -> Two:
     """A second process on the same database, with the same keys, the same clock and other message ids."""
-    clock, policy = there.town.clock, there.town.house.policy
-    house = open_house(Database(there.town.house.database.url), policy, clock, keys=there.home / "keys")
-    ingest = Ingest(house.database, house.vault, policy, clock)
-    return Two(Town(house, clock, ingest, there.town.numbers), there)
+    clock, policy = there.town.clock, there.town.context.policy
+    context = open_context(Database(there.town.context.database.url), policy, clock, home=there.home)
+    ingest = Ingest(context.database, context.vault, policy, clock)
+    return Two(Town(context, clock, ingest, there.town.numbers), there)
 
 
 def desk_withdraws(two: Two) -> None:
     told = Told(("user_id", "ada"), "analytics", "withdraw", authority="authenticated", jurisdiction="eu")
-    consent.record(two.there.desk, told, two.there.town.clock.now())
+    acts.record(two.there.context, told, two.there.town.clock.now())
 
 
 def message_refuses(two: Two) -> None:
@@ -136,7 +138,7 @@ def policy_gives_the_purpose_up(two: Two) -> None:
     assert isinstance(documents, dict)
     narrowed = changed(shipped(), "purposes.yaml", purposes={"analytics": {**documents["purposes"]["analytics"], "model": {
         "eu": "opt_in", "us-ca": "opt_in", "unknown": "opt_in"}, "minimum_age": 18, "unknown_age": "refuse"}})  # fmt: skip
-    apply_policy(two.there.town.house, narrowed)
+    apply_policy(two.there.town.context, narrowed)
 
 
 def grant_ends(two: Two) -> None:
@@ -145,7 +147,7 @@ def grant_ends(two: Two) -> None:
 
 def grant_ends_and_is_swept(two: Two) -> None:
     two.there.later(days=396)
-    assert consent.end_grants(two.there.desk, two.there.town.clock.now()) == 1
+    assert acts.end_grants(two.there.context, two.there.town.clock.now()) == 1
 
 
 CHANGES: dict[str, tuple[Callable[[Two], None], Outcome]] = {
@@ -173,10 +175,10 @@ def test_a_request_that_is_taken_back_lets_the_person_in_again(two: Two) -> None
     assert two.here.send(choose(ADA, analytics=True)) == [STORED]
     two.meet(track(**ADA))
     now = two.there.town.clock.now()
-    request = open_request(two.there.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=now)
-    verify(two.there.desk, request.request_id, now)
+    request = open_request(two.there.context, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=now)
+    verify(two.there.context, request.request_id, now)
     assert two.again(track(**ADA)).state is State.SUPPRESSED
-    withdraw(two.there.desk, request.request_id, now)
+    withdraw(two.there.context, request.request_id, now)
     assert two.again(track(**ADA)) == STORED
 
 
@@ -184,7 +186,7 @@ def test_somebody_erased_is_in_nobodys_memory(two: Two) -> None:
     assert two.here.send(choose(ADA, analytics=True)) == [STORED]
     two.meet(track(**ADA))
     request = two.there.ask("erasure", ("user_id", "ada"))
-    run(two.there.desk, request.request_id, two.there.town.clock.now())
+    run(two.there.context, request.request_id, two.there.town.clock.now())
     two.here.send(track(userId="bob"))
     assert len(two.here.ingest.familiars) == 0
 
@@ -193,9 +195,9 @@ def test_a_suppression_for_one_purpose_counts_at_once(two: Two) -> None:
     assert two.here.send(choose(ADA, analytics=True)) == [STORED]
     two.meet(track(**ADA))
     town = two.there.town
-    with town.house.database.transaction() as tx:
-        hidden = town.house.vault.pseudonym(SUPPRESSION, "user_id", "ada")
-        rights_store.suppress_purposes(tx, [(hidden, "analytics")], town.clock.now())
+    with town.context.database.transaction() as tx:
+        hidden = town.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+        suppression_store.suppress_purposes(tx, [(hidden, "analytics")], town.clock.now())
     assert two.again(track(**ADA)) == refused("refused")
 
 
@@ -227,7 +229,7 @@ def test_a_merge_with_somebody_who_refused_counts_at_once(is_table: bool, two: T
     town = two.there.town
     town.send(choose({"anonymousId": "laptop"}, analytics=False, personalization=True), source=WEB)
     if is_table:
-        import_links(town.house, SHOP, [("user_id", "ada", "anonymous_id", "laptop")])
+        import_links(town.context, SHOP, [("user_id", "ada", "anonymous_id", "laptop")])
     else:
         assert town.send(track(userId="ada", anonymousId="laptop")) == [STORED]
     assert len(two.here.people()) == 1
@@ -252,16 +254,16 @@ def test_an_age_stated_elsewhere_counts_at_once(two: Two) -> None:
 
 
 def test_unmerge_and_its_undo_count_at_once(two: Two) -> None:
-    house = two.there.town.house
+    context = two.there.town.context
     ada, tablet = Identifier("user_id", "ada"), Identifier("anonymous_id", "tablet")
     two.here.send(choose({"userId": "ada"}, analytics=True))
     two.here.send(track(userId="ada", anonymousId="tablet"))
     two.meet(track(anonymousId="tablet"))
-    unmerge(house, ada, tablet, dry_run=True)
+    unmerge(context, ada, tablet, dry_run=True)
     assert two.again(track(anonymousId="tablet")) == STORED
-    unmerge(house, ada, tablet, dry_run=False)
+    unmerge(context, ada, tablet, dry_run=False)
     assert two.again(track(anonymousId="tablet")) == refused("no_grant")
-    remerge(house, ada, tablet, dry_run=False)
+    remerge(context, ada, tablet, dry_run=False)
     assert two.again(track(anonymousId="tablet")) == STORED
 
 
@@ -273,7 +275,7 @@ def test_a_quarantine_and_its_end_count_at_once(database: Database, tmp_path: Pa
     for device in ("tablet", "laptop"):
         two.there.town.send(track(userId="ada", anonymousId=device))
     assert two.again(track(**ADA)) == refused("quarantined")
-    wide = apply_policy(two.there.town.house, permit_all()).house
+    wide = apply_policy(two.there.town.context, permit_all()).context
     rebuild(wide)
     assert two.again(track(**ADA)) == STORED
 
@@ -281,8 +283,8 @@ def test_a_quarantine_and_its_end_count_at_once(database: Database, tmp_path: Pa
 def test_rotated_keys_still_find_the_same_person(two: Two) -> None:
     assert two.here.send(choose(ADA, analytics=True)) == [STORED]
     two.meet(track(**ADA))
-    rotate_pseudonyms(two.there.town.house)
-    rotate_epoch(two.there.town.house)
+    rotate_pseudonyms(two.there.town.context)
+    rotate_epoch(two.there.town.context)
     assert two.again(track(**ADA)) == STORED
     assert two.here.one("SELECT count(*) FROM identity.identifier") == 2
     assert two.here.one("SELECT count(DISTINCT anchor_id) FROM behavior.event") == 1
@@ -314,7 +316,7 @@ def test_time_is_held_against_each_message_not_against_the_memory(two: Two) -> N
 
 def test_a_familiar_message_asks_the_store_almost_nothing(two: Two) -> None:
     assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    database = two.here.house.database
+    database = two.here.context.database
     costs = []
     for _ in range(4):
         before = database.statements

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, State
-from cdp.flows import retention
-from cdp.flows.desk import desk_of
-from cdp.flows.ingest import Ingest
-from cdp.flows.policy import apply_policy
-from cdp.identity import store as identity_store
+from cdp.accounting.model import Outcome, State
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations import retention
+from cdp.flows.operations.policy import apply_policy
+from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from tests.flows.desks import open_office
 from tests.flows.people import NOON, settle
@@ -45,13 +44,13 @@ def test_whom_another_process_erased_leaves_it_as_soon_as_the_version_is_seen(
     town.send({**SEEN, "userId": "ada"})
     town.send({**SEEN, "userId": "ada"})
     with database.transaction() as tx:
-        ours = identity_store.generation(tx).version
-    town.house.vault.forget_all(version=ours)
+        ours = generation_store.generation(tx).version
+    town.context.vault.forget_all(version=ours)
     assert town.ingest.remembered == 2, "nobody else changed anything"
     with database.transaction() as tx:
-        identity_store.lock_exclusive(tx)
-        theirs = identity_store.advance(tx, changed=True).version
-    town.house.vault.forget_all(version=theirs)
+        generation_store.lock_exclusive(tx)
+        theirs = generation_store.advance(tx, changed=True).version
+    town.context.vault.forget_all(version=theirs)
     assert town.ingest.remembered == 0
 
 
@@ -60,7 +59,7 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
     town.send({**SEEN, "userId": "ada"})
 
     def somebody_else_erases() -> None:
-        other = threading.Thread(target=town.house.vault.forget, args=([1],), daemon=True)
+        other = threading.Thread(target=town.context.vault.forget, args=([1],), daemon=True)
         other.start()
         other.join(PATIENCE_SECONDS)
         assert not other.is_alive()
@@ -74,8 +73,8 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
 
 def test_an_ingest_that_nobody_holds_is_not_kept_by_the_vault(database: Database, tmp_path: Path) -> None:
     town = settle(database, permit_all(), tmp_path)
-    town.ingest = Ingest(database, town.house.vault, town.house.policy, town.clock)
-    town.house.vault.forget_all()
+    town.ingest = Ingest(database, town.context.vault, town.context.policy, town.clock)
+    town.context.vault.forget_all()
     assert town.send({**SEEN, "userId": "ada"}) == STORED
 
 
@@ -87,10 +86,10 @@ def test_a_policy_that_keeps_longer_takes_what_the_one_before_dropped(database: 
     assert town.send(seen) == STORED
     browsing: Any = permit_all().documents["retention.yaml"]["classes"]["browsing"]  # type: ignore[index,call-overload]
     town.clock.instant += timedelta(days=browsing["keep_for_days"] + 40)
-    swept = retention.sweep(desk_of(town.house, tmp_path), town.clock.now())
+    swept = retention.sweep(town.context, town.clock.now())
     assert not swept.postponed
     assert town.one("SELECT count(*) FROM behavior.event") == 0
     longer = changed(permit_all(), "retention.yaml", classes={"browsing": {**browsing, "keep_for_days": 3_000}})
-    house = apply_policy(town.house, longer).house
-    town.ingest = Ingest(database, house.vault, house.policy, town.clock)
+    context = apply_policy(town.context, longer).context
+    town.ingest = Ingest(database, context.vault, context.policy, town.clock)
     assert town.send(seen) == STORED

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import State
+from cdp.accounting.model import State
 from cdp.kit.db import Database
 from tests.flows.people import WEB, settle
 from tests.generative.test_identity_batches import check_map
@@ -78,7 +78,7 @@ def test_a_browser_grants_for_its_own_device_alone(database: Database, tmp_path:
         "externalIds": [{"id": "somebodys-phone", "type": "ios.id", "collection": "users", "encoding": "none"}],
     }
     assert town.send(view(anonymousId="a1", context=context), source=WEB)[0].state is State.STORED
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         said = tx.bulk(
             "SELECT type, act, purpose FROM consent.record JOIN identity.identifier USING (identifier_id) ORDER BY 1, 2"
         )

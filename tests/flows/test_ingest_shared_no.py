@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from cdp.access.model import Source, SourceId, SourceKind
-from cdp.access.store import add_source
-from cdp.flows.verdicts import current_verdicts
-from cdp.identity.store_seen import next_profiles
+from cdp.flows.consent.verdicts import current_verdicts
+from cdp.identity.store.consent_subjects import next_profiles
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store.sources import add_source
 from tests.flows.people import settle
 from tests.policies import shipped
 
@@ -34,6 +35,6 @@ def test_it_ends_the_permission_of_everybody_seen_with_it(database: Database, tm
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 0
     with database.transaction(read_only=True) as tx:
         profiles = next_profiles(tx, 0, 10)
-        decided = current_verdicts(tx, town.house.policy, profiles, town.clock.now())
+        decided = current_verdicts(tx, town.context.policy, profiles, town.clock.now())
     assert len(profiles) == 3
     assert not any(each["advertising"].allowed for each in decided.values())

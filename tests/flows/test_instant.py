@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from cdp.flows import consent, identity, lookup, subject_request
-from cdp.flows.rotation import rotate_pseudonyms
+from cdp.flows.consent import acts as consent
+from cdp.flows.identity import explain, lookup
+from cdp.flows.operations.key_rotation import rotate_pseudonyms
+from cdp.flows.rights import requests
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
@@ -31,7 +33,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], ob
 
     def happen(after: str, act: Callable[[], object]) -> None:
         name, _, function = after.rpartition(".")
-        module = {"lookup": lookup, "consent": consent, "identity": identity, "subject_request": subject_request}[name]
+        module = {"lookup": lookup, "consent": consent, "explain": explain, "subject_request": requests}[name]
         real = getattr(module, function)
         acts = [act]
 
@@ -51,36 +53,36 @@ def test_a_look_up_during_a_merge_shows_her_before_it(office: Office, meanwhile:
     office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "device"})
     merge = {"type": "identify", "userId": "older", "anonymousId": "device"}
     meanwhile("lookup.find_profile", lambda: office.town.send(merge))
-    shown = lookup.look_up(office.town.house, DEVICE, actor="privacy")
+    shown = lookup.look_up(office.town.context, DEVICE, actor="privacy")
     assert [(each.type, each.value) for each in shown.identifiers] == [("anonymous_id", "device")]
     assert shown.events == 1
-    again = lookup.look_up(office.town.house, DEVICE, actor="privacy")
+    again = lookup.look_up(office.town.context, DEVICE, actor="privacy")
     assert len(again.identifiers) == 3
 
 
 def test_a_look_up_during_an_erasure_shows_her_before_it(office: Office, meanwhile: Any) -> None:
     office.town.send(ADA)
     meanwhile("lookup.find_profile", lambda: office.erase(("user_id", "ada")))
-    shown = lookup.look_up(office.town.house, HERS, actor="privacy")
+    shown = lookup.look_up(office.town.context, HERS, actor="privacy")
     assert {each.value for each in shown.identifiers} == {"ada", "ada@example.com"}
     with pytest.raises(Fault, match="unknown_profile"):
-        lookup.look_up(office.town.house, HERS, actor="privacy")
+        lookup.look_up(office.town.context, HERS, actor="privacy")
 
 
 def test_consents_during_an_erasure_are_those_before_it(office: Office, meanwhile: Any) -> None:
     now = office.town.clock.now()
     office.town.send({**ADA, "context": {"consent": {"categoryPreferences": {"advertising": True}}}})
-    before = consent.look_up(office.desk, HERS, now, actor="privacy")
+    before = consent.look_up(office.context, HERS, now, actor="privacy")
     assert before.records
     meanwhile("consent.find_identifiers", lambda: office.erase(("user_id", "ada")))
-    assert consent.look_up(office.desk, HERS, now, actor="privacy") == before
-    assert consent.look_up(office.desk, HERS, now, actor="privacy") != before
+    assert consent.look_up(office.context, HERS, now, actor="privacy") == before
+    assert consent.look_up(office.context, HERS, now, actor="privacy") != before
 
 
 def test_an_explanation_during_an_erasure_is_that_before_it(office: Office, meanwhile: Any) -> None:
     office.town.send(ADA)
-    meanwhile("identity.both", lambda: office.erase(("user_id", "ada")))
-    told = identity.explain(office.town.house, HERS, Identifier("email", "ada@example.com"))
+    meanwhile("explain.both", lambda: office.erase(("user_id", "ada")))
+    told = explain.explain(office.town.context, HERS, Identifier("email", "ada@example.com"))
     assert [(each.one.value, each.other.value) for each in told.path] == [("ada", "ada@example.com")]
 
 
@@ -107,10 +109,10 @@ def test_a_look_up_whose_key_a_rotation_destroys_begins_again(office: Office, mo
         begun.append(tx)
         if len(begun) == 1:
             tx.scalar(text("SELECT count(*) FROM identity.identifier"))
-            rotate_pseudonyms(office.town.house)
+            rotate_pseudonyms(office.town.context)
         return real(tx, *given)
 
     monkeypatch.setattr(lookup, "find_profile", find)
-    shown = lookup.look_up(office.town.house, HERS, actor="privacy")
+    shown = lookup.look_up(office.town.context, HERS, actor="privacy")
     assert {each.value for each in shown.identifiers} == {"ada", "ada@example.com"}
     assert len(begun) == 2

@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 
-from cdp.flows.desk import desk_of
-from cdp.flows.identity import TableRow, explain
-from cdp.flows.ingest_judge import KEPT
-from cdp.flows.ingest_work import lay_out
-from cdp.flows.link_table import Row, import_links
-from cdp.flows.unmerge import unmerge
+from cdp.flows.identity.explain import TableRow, explain
+from cdp.flows.identity.link_table.table import Row, import_links
+from cdp.flows.identity.unmerge import unmerge
+from cdp.flows.ingest.judge import KEPT
+from cdp.flows.ingest.stages import lay_out
 from cdp.identity.components import components
 from cdp.identity.model import Identifier, Step
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from cdp.rights.store import suppress_purposes
+from cdp.rights.store.suppressions import suppress_purposes
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.flows.desks import Office
 from tests.flows.people import NOON, SHOP, WEB, Town, settle
@@ -67,7 +66,7 @@ def test_a_table_ends_where_its_rows_would_end_one_by_one(
 ) -> None:
     town = settle(database, policy, tmp_path)
     rows = table(seed, 80, people)
-    linked = import_links(town.house, SHOP, rows)
+    linked = import_links(town.context, SHOP, rows)
     assert town.partition() == model_of(policy, rows)
     assert linked.plain + linked.bounded > 0
     check_map(town)
@@ -77,7 +76,7 @@ def test_a_table_joins_people_who_are_known_already(town: Town) -> None:
     town.send(track(userId="u1"), track(anonymousId="a1"))
     (older,) = (profile for profile, each in town.people().items() if "user_id" in each)
     import_links(
-        town.house,
+        town.context,
         SHOP,
         [("anonymous_id", "a1", "email", "p@example.com"), ("email", "p@example.com", "user_id", "u1")],
     )
@@ -85,7 +84,7 @@ def test_a_table_joins_people_who_are_known_already(town: Town) -> None:
     assert only == older
     assert town.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
     check_map(town)
-    told = explain(town.house, Identifier("anonymous_id", "a1"), Identifier("user_id", "u1"))
+    told = explain(town.context, Identifier("anonymous_id", "a1"), Identifier("user_id", "u1"))
     assert [(link.one.value, link.other.value) for link in told.path] == [
         ("a1", "p@example.com"),
         ("p@example.com", "u1"),
@@ -94,11 +93,11 @@ def test_a_table_joins_people_who_are_known_already(town: Town) -> None:
 
 def test_a_link_of_a_table_can_be_undone(town: Town) -> None:
     import_links(
-        town.house,
+        town.context,
         SHOP,
         [("user_id", "u1", "email", "p@example.com"), ("email", "p@example.com", "anonymous_id", "a1")],
     )
-    unmerge(town.house, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), dry_run=False)
+    unmerge(town.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), dry_run=False)
     owned = {frozenset(each) for each in (group for group in town.partition())}
     assert frozenset({("user_id", "u1"), ("email", "p@example.com")}) in owned
     check_broken(town)
@@ -106,11 +105,11 @@ def test_a_link_of_a_table_can_be_undone(town: Town) -> None:
 
 def test_a_table_without_permission_teaches_nothing(database: Database, tmp_path: Path) -> None:
     town = settle(database, shipped(), tmp_path)
-    linked = import_links(town.house, WEB, [("anonymous_id", "a1", "email", "p@example.com")])
+    linked = import_links(town.context, WEB, [("anonymous_id", "a1", "email", "p@example.com")])
     assert linked.states == {"not_permitted": 1}
     assert town.one("SELECT count(*) FROM identity.identifier") == 0
     linked = import_links(
-        town.house, SHOP, [("user_id", "u1", "email", "p@example.com"), ("user_id", "null", "email", "x@example.com")]
+        town.context, SHOP, [("user_id", "u1", "email", "p@example.com"), ("user_id", "null", "email", "x@example.com")]
     )
     assert linked.states == {"stored": 1, "invalid": 1}
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'service'") == 1
@@ -149,14 +148,14 @@ def track(**fields: Any) -> dict[str, Any]:
 def test_groups_that_meet_in_one_profile_are_judged_together(town: Town) -> None:
     """Each group alone would fit into the five addresses that a person may have; both do not."""
     known = [("user_id", "u1", "email", f"p{at}@example.com") for at in range(3)]
-    import_links(town.house, SHOP, known)
+    import_links(town.context, SHOP, known)
     rows: list[Row] = [
         ("email", "p0@example.com", "email", "q0@example.com"),
         ("email", "p1@example.com", "email", "q1@example.com"),
         ("email", "q0@example.com", "email", "q2@example.com"),
         ("email", "q1@example.com", "email", "q3@example.com"),
     ]
-    linked = import_links(town.house, SHOP, rows)
+    linked = import_links(town.context, SHOP, rows)
     assert (linked.plain, linked.bounded) == (0, 1)
     assert town.one("SELECT count(*) FROM identity.evidence WHERE kind = 'refusal' AND rule = 'limit:email'") == 1
     (person,) = (each for each in town.people().values() if "user_id" in each)
@@ -174,7 +173,7 @@ def test_profiles_that_a_table_joins_twice_over_become_one(town: Town) -> None:
         ("email", "p1@example.com", "anonymous_id", "a2"),
     ]
     oldest = min(town.people(), key=lambda each: born(town, each))
-    import_links(town.house, SHOP, rows)
+    import_links(town.context, SHOP, rows)
     assert list(town.people()) == [oldest]
     merges = told(town, "merge")
     assert [(row, rule) for row, rule, *_ in merges] == [(2, "link_table"), (4, "link_table")]
@@ -195,7 +194,7 @@ def test_every_row_leaves_evidence_also_where_it_was_refused(town: Town) -> None
         ("user_id", "u3", "email", "p@example.com"),
         ("email", "p@example.com", "user_id", "u3"),
     ]
-    import_links(town.house, SHOP, rows)
+    import_links(town.context, SHOP, rows)
     assert [(row, rule) for row, rule, *_ in told(town, "link")] == [(3, "link_table")]
     assert [(row, rule) for row, rule, *_ in told(town, "refusal")] == [
         (1, "shared:anonymous_id"),
@@ -203,16 +202,16 @@ def test_every_row_leaves_evidence_also_where_it_was_refused(town: Town) -> None
     ]
     assert [rule for _, rule, *_ in told(town, "shared")] == ["unique"]
     assert town.one("SELECT count(DISTINCT policy_fingerprint) FROM identity.evidence") == 1
-    shown = explain(town.house, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
+    shown = explain(town.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
     (refusal,) = shown.refusals
     assert refusal.row == TableRow("shop", None, 1)
-    assert refusal.policy == town.house.policy.fingerprint
+    assert refusal.policy == town.context.policy.fingerprint
 
 
 def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Database, tmp_path: Path) -> None:
     policy = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 4})
     town = settle(database, policy, tmp_path)
-    import_links(town.house, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
+    import_links(town.context, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
     assert [(row, rule) for row, rule, *_ in told(town, "quarantine")] == [
         (4, "bound:identifiers_per_profile"),
         (5, "bound:identifiers_per_profile"),
@@ -224,10 +223,10 @@ def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Dat
 @pytest.mark.parametrize("part_rows", [1, 3, 1_000])
 def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town: Town) -> None:
     def statements(stem: str, groups: int) -> int:
-        before = town.house.database.statements
+        before = town.context.database.statements
         rows: list[Row] = [("user_id", f"{stem}{at}", "anonymous_id", f"{stem}-{at}") for at in range(groups)]
-        import_links(town.house, SHOP, rows, part_rows=part_rows)
-        return town.house.database.statements - before
+        import_links(town.context, SHOP, rows, part_rows=part_rows)
+        return town.context.database.statements - before
 
     nothing, one, three = (statements(stem, parts * part_rows) for stem, parts in (("u", 0), ("v", 1), ("w", 3)))
     assert three - nothing == 3 * (one - nothing)
@@ -235,7 +234,7 @@ def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town:
 
 
 def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: Town, tmp_path: Path) -> None:
-    office = Office(town, desk_of(town.house, tmp_path), tmp_path)
+    office = Office(town, town.context, tmp_path)
     town.register()
     town.send(track(userId="u1"))
     town.send(track(userId="u2", traits={"email": "ada@example.com"}))
@@ -247,21 +246,21 @@ def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: 
         ("anonymous_id", "a1", "email", "p@example.com"),
         ("anonymous_id", "Ada@example.com", "anonymous_id", "a1"),
     ]
-    assert import_links(town.house, SHOP, rows).states == {"suppressed": 3, "stored": 1}
+    assert import_links(town.context, SHOP, rows).states == {"suppressed": 3, "stored": 1}
     assert town.partition() == {frozenset({("anonymous_id", "a1"), ("email", "p@example.com")})}
     check_map(town)
 
 
 def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(town: Town) -> None:
-    hidden = town.house.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
-    with town.house.database.transaction() as tx:
+    hidden = town.context.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
+    with town.context.database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
     rows: list[Row] = [("user_id", "u1", "email", "p@example.com"), ("user_id", "u2", "anonymous_id", "a2")]
-    assert import_links(town.house, SHOP, rows).states == {"stored": 2}
+    assert import_links(town.context, SHOP, rows).states == {"stored": 2}
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
     assert town.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
     assert town.one("SELECT signal FROM consent.record WHERE act = 'refuse'") == KEPT
-    import_links(town.house, SHOP, [("user_id", "u1", "anonymous_id", "a1")])
+    import_links(town.context, SHOP, [("user_id", "u1", "anonymous_id", "a1")])
     assert town.one("SELECT count(*) FROM consent.record") == 1
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
 
@@ -272,7 +271,7 @@ def born(town: Town, profile_id: int) -> int:
 
 def told(town: Town, kind: str) -> list[tuple[Any, ...]]:
     """Row, rule, profile and other profile of the evidence that link tables left."""
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         return tx.bulk(
             """
             SELECT e.row_number, v.rule, v.profile_id, v.other_profile_id

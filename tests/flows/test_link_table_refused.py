@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cdp.flows.link_names import Trail
-from cdp.flows.link_table import import_links
-from cdp.identity.store import Generation
+from cdp.flows.identity.link_table.identifiers import Trail
+from cdp.flows.identity.link_table.table import import_links
+from cdp.identity.store.generation import Generation
 from cdp.kit.db import Database
 from tests.flows.people import SHOP, settle
 from tests.policies import shipped
@@ -39,7 +39,7 @@ def test_a_refused_table_stops_nobody(database: Database, tmp_path: Path) -> Non
         town.send({"type": "track", "event": "Product Viewed", "userId": f"u{len(told)}"})
 
     importing = threading.Thread(
-        target=lambda: import_links(town.house, SHOP, rows, part_rows=10, progress=someone_writes), daemon=True
+        target=lambda: import_links(town.context, SHOP, rows, part_rows=10, progress=someone_writes), daemon=True
     )
     importing.start()
     importing.join(PATIENCE_SECONDS)

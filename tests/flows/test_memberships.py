@@ -12,18 +12,20 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import State
-from cdp.flows import memberships, segments
-from cdp.flows.consent import Told, record
-from cdp.flows.house import House, open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.unmerge import unmerge
+from cdp.accounting.model import State
+from cdp.flows.consent.acts import Told, record
+from cdp.flows.context import Context
+from cdp.flows.identity.unmerge import unmerge
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.startup import open_context
+from cdp.flows.segments import definitions, memberships
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
-from cdp.segments import store_members, store_stale
-from cdp.segments.compile import Compiled
+from cdp.query.postgres.compile import Compiled
 from cdp.segments.model import Draft, SegmentKey
+from cdp.segments.store import marks as mark_store
+from cdp.segments.store import members as member_store
 from tests.flows.desks import Office, open_office
 from tests.flows.people import Town
 from tests.policies import permit_all
@@ -39,8 +41,8 @@ def office(database: Database, tmp_path: Path) -> Office:
     return open_office(database, permit_all(), tmp_path)
 
 
-def define(house: House, key: str, where: str, purpose: str = PURPOSE) -> None:
-    segments.define(house, Draft(SegmentKey(key), key, purpose, "marketer"), where, is_new=True, actor="marketer")
+def define(context: Context, key: str, where: str, purpose: str = PURPOSE) -> None:
+    definitions.define(context, Draft(SegmentKey(key), key, purpose, "marketer"), where, is_new=True, actor="marketer")
 
 
 def order(user: str, **fields: Any) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def members(town: Town, key: str = "buyers") -> int:
 
 
 def changes(town: Town, key: str = "buyers") -> list[tuple[int, str]]:
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         return tx.bulk(
             "SELECT profile_id, change FROM segments.membership_change WHERE key = %(key)s ORDER BY change_id",
             {"key": key},
@@ -64,17 +66,17 @@ def changes(town: Town, key: str = "buyers") -> list[tuple[int, str]]:
 
 
 def marks(town: Town) -> list[str | None]:
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         return [row[0] for row in tx.bulk("SELECT event FROM segments.stale ORDER BY event NULLS FIRST")]
 
 
 def follow(town: Town) -> int:
-    return memberships.refresh_stale(town.house)
+    return memberships.refresh_stale(town.context)
 
 
 def test_an_event_lets_in_whom_it_concerns(office: Office) -> None:
     town = office.town
-    define(town.house, "buyers", f'count("{ORDER}") >= 2')
+    define(town.context, "buyers", f'count("{ORDER}") >= 2')
     town.send(order("ada"), order("bob"))
     follow(town)
     assert members(town) == 0
@@ -87,18 +89,18 @@ def test_an_event_lets_in_whom_it_concerns(office: Office) -> None:
 
 def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(office: Office) -> None:
     town = office.town
-    define(town.house, "buyers", f'did("{ORDER}")')
-    define(town.house, "no_viewers", f'not did("{VIEW}")')
+    define(town.context, "buyers", f'did("{ORDER}")')
+    define(town.context, "no_viewers", f'not did("{VIEW}")')
     town.send(order("ada"))
     follow(town)
     assert (members(town), members(town, "no_viewers")) == (1, 1)
-    with town.house.database.transaction() as tx:
+    with town.context.database.transaction() as tx:
         tx.bulk("DELETE FROM behavior.event")
     town.send(view("ada"))
     assert marks(town) == [VIEW]
     follow(town)
     assert (members(town), members(town, "no_viewers")) == (1, 0)
-    memberships.refresh(town.house, "buyers")
+    memberships.refresh(town.context, "buyers")
     assert members(town) == 0
 
 
@@ -109,8 +111,8 @@ def test_without_a_segment_nobody_is_marked(office: Office) -> None:
 
 def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: Office) -> None:
     town = office.town
-    define(town.house, "old", "trait.age >= 40")
-    define(town.house, "buyers", f'in segment "old" and did("{ORDER}")')
+    define(town.context, "old", "trait.age >= 40")
+    define(town.context, "buyers", f'in segment "old" and did("{ORDER}")')
     town.send(order("ada"))
     follow(town)
     assert members(town) == 0
@@ -126,12 +128,12 @@ def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: Office) 
 def test_consents_are_followed_at_once(office: Office) -> None:
     """What was sold before the new grant does not bring the member back."""
     town = office.town
-    define(town.house, "buyers", f'did("{ORDER}")', "email_marketing")
+    define(town.context, "buyers", f'did("{ORDER}")', "email_marketing")
 
     def act(kind: str) -> None:
         town.clock.instant += timedelta(minutes=1)
         told = Told(("user_id", "ada"), "email_marketing", kind, "authenticated")
-        record(office.desk, told, town.clock.now())
+        record(office.context, told, town.clock.now())
         follow(town)
 
     act("grant")
@@ -149,7 +151,7 @@ def test_consents_are_followed_at_once(office: Office) -> None:
 
 def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: Office) -> None:
     town = office.town
-    define(town.house, "buyers", f'count("{ORDER}") >= 2')
+    define(town.context, "buyers", f'count("{ORDER}") >= 2')
     town.send(order("ada"))
     town.send({"type": "track", "event": ORDER, "anonymousId": "phone", "properties": {"revenue": 1}})
     follow(town)
@@ -157,14 +159,14 @@ def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: Office
     town.send({"type": "identify", "userId": "ada", "anonymousId": "phone"})
     follow(town)
     assert members(town) == 1
-    unmerge(town.house, Identifier("user_id", "ada"), Identifier("anonymous_id", "phone"), dry_run=False)
+    unmerge(town.context, Identifier("user_id", "ada"), Identifier("anonymous_id", "phone"), dry_run=False)
     follow(town)
     assert members(town) == 0
 
 
 def test_an_erasure_leaves_no_mark_and_no_membership(office: Office) -> None:
     town = office.town
-    define(town.house, "buyers", f'did("{ORDER}")')
+    define(town.context, "buyers", f'did("{ORDER}")')
     town.send(order("ada"))
     assert marks(town) == [None]
     office.erase(("user_id", "ada"))
@@ -173,19 +175,19 @@ def test_an_erasure_leaves_no_mark_and_no_membership(office: Office) -> None:
 
 def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(office: Office) -> None:
     town = office.town
-    define(town.house, "buyers", f'did("{ORDER}")')
+    define(town.context, "buyers", f'did("{ORDER}")')
     town.send(order("ada"))
     follow(town)
-    with town.house.database.transaction() as tx:
-        store_stale.mark(tx, ((number, None) for number in range(store_stale.MARKS_MAX + 1)))
+    with town.context.database.transaction() as tx:
+        mark_store.mark(tx, ((number, None) for number in range(mark_store.MARKS_MAX + 1)))
     assert marks(town) == []
 
 
 def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(office: Office) -> None:
     town = office.town
-    define(town.house, "buyers", f'did("{ORDER}")')
-    define(town.house, "other", f'did("{ORDER}")')
-    with town.house.database.transaction() as tx:
+    define(town.context, "buyers", f'did("{ORDER}")')
+    define(town.context, "other", f'did("{ORDER}")')
+    with town.context.database.transaction() as tx:
         tx.bulk(
             "UPDATE segments.segment_version SET where_json = jsonb_set(where_json, '{within}', %(wrong)s::jsonb) WHERE key = 'other'",
             {"wrong": '{"days": 99999}'},
@@ -201,17 +203,17 @@ def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(office: Office) ->
 _FOLLOW = """
 import sys
 from pathlib import Path
-from cdp.flows.house import open_house
+from cdp.flows.operations.startup import open_context
 from cdp.flows import memberships
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from tests.flows.people import NOON
 from tests.policies import permit_all
 
-house = open_house(Database(sys.argv[1]), permit_all(), TestClock(NOON), keys=Path(sys.argv[2]) / "keys")
+context = open_context(Database(sys.argv[1]), permit_all(), TestClock(NOON), home=Path(sys.argv[2]))
 print("open", flush=True)
 while True:
-    memberships.refresh_stale(house, marks_max=3)
+    memberships.refresh_stale(context, marks_max=3)
 """
 
 
@@ -246,7 +248,7 @@ TEXTS = {
 def agree(town: Town) -> None:
     """What was followed is what a look at everybody finds, and each change happened to somebody for whom it was one."""
     for key in TEXTS:
-        found = memberships.refresh(town.house, key)
+        found = memberships.refresh(town.context, key)
         assert (found.entered, found.exited) == (0, 0), key
         state: dict[int, str] = {}
         for profile_id, change in changes(town, key):
@@ -258,23 +260,23 @@ def agree(town: Town) -> None:
 def test_two_services_follow_the_same_marks_once(office: Office, database_url: str) -> None:
     town = office.town
     for key, where in TEXTS.items():
-        define(town.house, key, where)
+        define(town.context, key, where)
     is_over = False
 
     def serve(seed: int) -> None:
         database = Database(database_url)
-        house = open_house(database, town.house.policy, town.clock, keys=office.home / "keys")
-        ingest = Ingest(database, house.vault, house.policy, town.clock)
+        context = open_context(database, town.context.policy, town.clock, home=office.home)
+        ingest = Ingest(database, context.vault, context.policy, town.clock)
         bodies = crowd(seed, 120)
         for start in range(0, len(bodies), 10):
             ingest.take([town.message(body) for body in bodies[start : start + 10]])
-            memberships.refresh_stale(house, marks_max=7)
+            memberships.refresh_stale(context, marks_max=7)
         database.close()
 
     def look() -> None:
         while not is_over:
             for key in TEXTS:
-                memberships.refresh(town.house, key)
+                memberships.refresh(town.context, key)
 
     with ThreadPoolExecutor(3) as threads:
         looking = threads.submit(look)
@@ -291,7 +293,7 @@ def test_two_services_follow_the_same_marks_once(office: Office, database_url: s
 def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: Office, database_url: str) -> None:
     town = office.town
     for key, where in TEXTS.items():
-        define(town.house, key, where)
+        define(town.context, key, where)
     for round_ in range(3):
         child = subprocess.Popen(
             [sys.executable, "-c", _FOLLOW, database_url, str(office.home)],
@@ -317,32 +319,32 @@ def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
 ) -> None:
     """The connections that evaluate are those that messages come in by; nobody may take them for as long as they like."""
     office.town.send(order("ada"), order("bob"))
-    house = office.town.house
+    context = office.town.context
     steps = ", ".join([f'"{ORDER}"'] * 8)
     with monkeypatch.context() as patch:
-        patch.setattr("cdp.segments.store_members._TIME_MAX", "1ms")
+        patch.setattr("cdp.segments.store.members._TIME_MAX", "1ms")
         for ask in (
-            lambda: define(house, "slow", f"sequence({steps})"),
-            lambda: segments.preview(house, f"sequence({steps})", PURPOSE, actor="marketer"),
+            lambda: define(context, "slow", f"sequence({steps})"),
+            lambda: definitions.preview(context, f"sequence({steps})", PURPOSE, actor="marketer"),
         ):
             with pytest.raises(Fault) as caught:
                 ask()
             assert (caught.value.code, caught.value.status) == ("segment_too_slow", 422)
     with pytest.raises(Fault, match="unknown_segment"):
-        segments.find(house, "slow")
-    define(house, "slow", f"sequence({steps})")
-    assert segments.find(house, "slow").refreshed_at is not None
+        definitions.find(context, "slow")
+    define(context, "slow", f"sequence({steps})")
+    assert definitions.find(context, "slow").refreshed_at is not None
 
 
 def test_a_definition_is_tried_out_before_anybody_waits_for_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a marketer's question is evaluated messages go on being stored."""
     office.town.send(order("ada"))
-    tried = store_members.try_out
+    tried = member_store.try_out
 
     def meanwhile(tx: Transaction, compiled: Compiled) -> None:
         assert office.town.send(order("bob"))[0].state is State.STORED
         tried(tx, compiled)
 
-    monkeypatch.setattr("cdp.segments.store_members.try_out", meanwhile)
-    define(office.town.house, "buyers", f'did("{ORDER}")')
+    monkeypatch.setattr("cdp.segments.store.members.try_out", meanwhile)
+    define(office.town.context, "buyers", f'did("{ORDER}")')
     assert members(office.town) == 2

@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 import pytest
 
-from cdp.access.model import State
-from cdp.flows import subject_request
-from cdp.flows.people import read_identifier
+from cdp.accounting.model import State
+from cdp.flows.identifiers import read_identifier
+from cdp.flows.rights import requests
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
 from cdp.kit.errors import Fault
+from cdp.postgres.server import EmbeddedPostgres
 from tests.flows.desks import Office, open_office
 from tests.flows.people import WEB
 from tests.flows.test_scrub import files_of
@@ -158,7 +158,7 @@ def live(office: Office) -> None:
         if kind == "access":
             office.opened(request)
     with pytest.raises(Fault) as caught:
-        read_identifier(office.desk.policy, "phone", f"{VALUES['refused address']}")
+        read_identifier(office.context.policy, "phone", f"{VALUES['refused address']}")
     assert str(VALUES["refused address"]) not in str(caught.value.detail)
     office.sequence()
 
@@ -169,16 +169,16 @@ def test_no_value_is_found_in_any_file(
     """The log of changes is searched before the checkpoint that lets go of it, the heap after the one that writes it."""
     began = time.time() - 2
     live(office)
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("ANALYZE")
         assert int(tx.bulk("SELECT count(*) FROM behavior.event")[0][0]) >= len(messages()) - 1
     assert found_in(written_since(server, began), needles()) == set()
-    with office.desk.database.engine.connect() as connection:
+    with office.context.database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
     assert found_in(written_since(server, began), {"a planned word": b"Clocks"}), "the search finds nothing at all"
     assert found_in(written_since(server, began), needles()) == set()
-    for request in subject_request.listing(office.desk, "verified"):
-        subject_request.run(office.desk, request.request_id, office.town.clock.now())
+    for request in requests.listing(office.context, "verified"):
+        requests.run(office.context, request.request_id, office.town.clock.now())
     office.town.send(*messages())
     assert found_in(written_since(server, began), needles()) == set()
     assert found_in((path for path in office.home.rglob("*") if path.is_file()), needles()) == set()
@@ -195,12 +195,12 @@ def test_a_statement_that_fails_tells_the_server_log_nothing(office: Office, ser
     for query in (
         "SELECT %(secret)s::int",
         (
-            "INSERT INTO access.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, "
+            "INSERT INTO sources.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, "
             "created_at) VALUES (1, %(secret)s, 'browser', %(secret)s, '{}', 'eu', 5, now())"
         ),
         "SELECT %(secret)s FROM nowhere",
     ):
-        with pytest.raises(Exception, match=r".+"), office.desk.database.transaction() as tx:
+        with pytest.raises(Exception, match=r".+"), office.context.database.transaction() as tx:
             tx.bulk(query, {"secret": secret})  # type: ignore[arg-type]
     place = server._place
     assert place is not None

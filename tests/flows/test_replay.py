@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cdp.access.model import State
-from cdp.flows import subject_request
-from cdp.flows.desk import desk_of
-from cdp.flows.replay import is_behind, replay
-from cdp.identity import store as identity_store
+from cdp.accounting.model import State
+from cdp.flows.rights import requests
+from cdp.flows.rights.replay import is_behind, replay
+from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from cdp.rights import store, store_replay
 from cdp.rights.replay_file import No
+from cdp.rights.store import replay_position as replay_store
+from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.flows.desks import ADA, BOB, Office, open_office
 from tests.flows.people import NOON, WEB
@@ -33,19 +33,19 @@ class Copy:
     def __init__(self, office: Office) -> None:
         self.office = office
         self.tables: dict[str, bytes] = {}
-        with office.desk.database.transaction(read_only=True) as tx:
+        with office.context.database.transaction(read_only=True) as tx:
             for (name,) in tx.bulk(_TABLES):
                 with tx.raw.cursor().copy(f"COPY (SELECT * FROM {name}) TO STDOUT") as stream:
                     self.tables[name] = b"".join(bytes(block) for block in stream)
 
     def restore(self) -> None:
         """Put the rows of the copy back in place of today's."""
-        with self.office.desk.database.transaction() as tx:
+        with self.office.context.database.transaction() as tx:
             tx.raw.execute(f"TRUNCATE {', '.join(self.tables)} CASCADE")
             for name, block in self.tables.items():
                 with tx.raw.cursor().copy(f"COPY {name} FROM STDIN") as stream:
                     stream.write(block)
-        self.office.desk.vault.forget_all()
+        self.office.context.vault.forget_all()
 
 
 _TABLES = """
@@ -62,14 +62,14 @@ def test_an_erasure_is_repeated_after_a_restore(office: Office) -> None:
     office.town.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
     copy = Copy(office)
     office.erase(("user_id", "ada"))
-    assert not is_behind(office.desk)
+    assert not is_behind(office.context)
     copy.restore()
-    assert is_behind(office.desk)
+    assert is_behind(office.context)
     assert office.town.one("SELECT count(*) FROM behavior.event") == 3
-    told = replay(office.desk, office.town.clock.now())
+    told = replay(office.context, office.town.clock.now())
     assert (told.lines, told.erased) == (1, 1)
     assert office.counts() == before
-    assert not is_behind(office.desk)
+    assert not is_behind(office.context)
     assert office.town.send(ADA)[0].state is State.SUPPRESSED
 
 
@@ -78,31 +78,31 @@ def test_replaying_twice_changes_nothing(office: Office) -> None:
     copy = Copy(office)
     office.erase(("user_id", "ada"))
     copy.restore()
-    replay(office.desk, office.town.clock.now())
+    replay(office.context, office.town.clock.now())
     before = office.counts()
-    assert replay(office.desk, office.town.clock.now()).lines == 0
-    with office.desk.database.transaction() as tx:
+    assert replay(office.context, office.town.clock.now()).lines == 0
+    with office.context.database.transaction() as tx:
         tx.bulk("UPDATE rights.replay SET number = 0")
-    assert replay(office.desk, office.town.clock.now()).erased == 0
+    assert replay(office.context, office.town.clock.now()).erased == 0
     assert office.counts() == before
 
 
 def _say_no(office: Office, value: str) -> None:
-    desk = office.desk
-    with desk.database.transaction() as tx:
-        identity_store.lock_exclusive(tx)
+    context = office.context
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
         identifier_id = tx.bulk("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
-        hidden = desk.vault.pseudonym(SUPPRESSION, "user_id", value)
+        hidden = context.vault.pseudonym(SUPPRESSION, "user_id", value)
         no = No(identifier_id, hidden, "analytics", "refuse", "authenticated", "eu", NOON)
-        store_replay.append(tx, desk.replay, [no], NOON)
+        replay_store.append(tx, context.replay, [no], NOON)
 
 
 def test_a_no_is_repeated_where_its_identifier_is_known(office: Office) -> None:
     office.town.send(ADA)
     _say_no(office, "ada")
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("UPDATE rights.replay SET number = 0")
-    told = replay(office.desk, office.town.clock.now())
+    told = replay(office.context, office.town.clock.now())
     assert (told.noes, told.suppressed) == (1, 0)
     assert office.town.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
     assert office.town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
@@ -113,12 +113,12 @@ def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(office: Off
     office.town.send(ADA)
     _say_no(office, "ada")
     copy.restore()
-    told = replay(office.desk, office.town.clock.now())
+    told = replay(office.context, office.town.clock.now())
     assert (told.noes, told.suppressed) == (0, 1)
-    with office.desk.database.transaction() as tx:
-        hidden = office.desk.vault.pseudonym(SUPPRESSION, "user_id", "ada")
-        assert store.suppressed_purposes(tx, [hidden], NOON) == {hidden: frozenset({"analytics"})}
-        assert store.suppressed(tx, [hidden], NOON) == set()
+    with office.context.database.transaction() as tx:
+        hidden = office.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+        assert suppression_store.suppressed_purposes(tx, [hidden], NOON) == {hidden: frozenset({"analytics"})}
+        assert suppression_store.suppressed(tx, [hidden], NOON) == set()
 
 
 class _Crash(Exception):
@@ -126,11 +126,11 @@ class _Crash(Exception):
 
 
 def _write_and_crash(office: Office) -> None:
-    desk = office.desk
-    with desk.database.transaction() as tx:
-        identity_store.lock_exclusive(tx)
-        store_replay.append(tx, desk.replay, [No(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON)
-        assert subprocess.run(["grep", "-c", "analytics", desk.replay.path], capture_output=True).stdout == b"1\n"
+    context = office.context
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        replay_store.append(tx, context.replay, [No(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON)
+        assert subprocess.run(["grep", "-c", "analytics", context.replay.path], capture_output=True).stdout == b"1\n"
         raise _Crash
 
 
@@ -139,13 +139,13 @@ def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Off
 
     with pytest.raises(_Crash):
         _write_and_crash(office)
-    assert not is_behind(office.desk)  # it knows its own line
-    desk = desk_of(office.town.house, office.home)
-    assert is_behind(desk)
-    replay(desk, NOON)
-    assert not is_behind(desk)
+    assert not is_behind(office.context)  # it knows its own line
+    context = office.town.context
+    assert is_behind(context)
+    replay(context, NOON)
+    assert not is_behind(context)
     office.erase(("user_id", "ada"))
-    assert [each.number for each in desk.replay.lines_after(0)] == [1, 2]
+    assert [each.number for each in context.replay.lines_after(0)] == [1, 2]
 
 
 def test_who_goes_on_without_the_person_forgets_her_after_a_restore(office: Office) -> None:
@@ -158,7 +158,7 @@ def test_who_goes_on_without_the_person_forgets_her_after_a_restore(office: Offi
     copy.restore()
     traits = "SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'"
     assert "36" in office.town.one(traits)
-    replay(office.desk, office.town.clock.now())
+    replay(office.context, office.town.clock.now())
     assert office.town.one(traits) == "{}"
     assert office.counts() == before
     assert office.town.partition() == {frozenset({("anonymous_id", "hers")})}
@@ -172,7 +172,7 @@ def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(offic
     office.town.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
     office.erase(("user_id", "ada"))
     copy.restore()
-    replay(office.desk, office.town.clock.now())
+    replay(office.context, office.town.clock.now())
     assert office.town.one("SELECT count(*) FROM identity.profile") == 0
     assert office.town.one("SELECT count(*) FROM consent.permitted") == 0
 
@@ -181,13 +181,13 @@ def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(
     office.town.send(ADA)
     request = office.ask("erasure", ("user_id", "ada"))
     copy = Copy(office)
-    subject_request.run(office.desk, request.request_id, office.town.clock.now())
+    requests.run(office.context, request.request_id, office.town.clock.now())
     copy.restore()
-    desk = desk_of(office.town.house, office.home)
-    assert replay(desk, office.town.clock.now()).erased == 1
-    assert subject_request.show(desk, request.request_id).request.status == "fulfilled"
+    context = office.town.context
+    assert replay(context, office.town.clock.now()).erased == 1
+    assert requests.show(context, request.request_id).request.status == "fulfilled"
     assert office.town.people() == {}
-    assert not is_behind(desk)
+    assert not is_behind(context)
 
 
 def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: Office) -> None:
@@ -196,18 +196,18 @@ def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: Off
     copy = Copy(office)
     office.erase(("user_id", "ada"))
     copy.restore()
-    desk = desk_of(office.town.house, office.home)
+    context = office.town.context
     _say_no(office, "bob")
-    assert is_behind(desk)
-    assert replay(desk, office.town.clock.now()).erased == 1
+    assert is_behind(context)
+    assert replay(context, office.town.clock.now()).erased == 1
     assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
-    assert not is_behind(desk)
+    assert not is_behind(context)
 
 
 def test_the_file_of_another_database_is_refused(office: Office) -> None:
     office.erase(("user_id", "ada"))
-    text = office.desk.replay.path.read_text()
-    office.desk.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))
+    text = office.context.replay.path.read_text()
+    office.context.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))
     with pytest.raises(Fault) as caught:
-        replay(office.desk, NOON)
+        replay(office.context, NOON)
     assert caught.value.code == "replay_file_foreign"

@@ -10,7 +10,7 @@ import pytest
 
 from cdp.audit.checkpoint import parse_vkey
 from cdp.audit.verify import Refused, Verified, verify_receipt
-from cdp.flows import subject_request
+from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
@@ -27,8 +27,8 @@ def office(database: Database, tmp_path: Path) -> Office:
 
 
 def opened(office: Office, kind: str = "erasure", regime: str = "gdpr") -> Any:
-    return subject_request.open_request(
-        office.desk, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=office.town.clock.now()
+    return requests.open_request(
+        office.context, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=office.town.clock.now()
     )
 
 
@@ -36,9 +36,9 @@ def test_deadlines_are_stored_with_the_request(office: Office) -> None:
     european, californian = opened(office), opened(office, "opt-out", "ccpa")
     assert european.due_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert californian.due_at == datetime(2026, 6, 22, 12, tzinfo=UTC)
-    assert subject_request.listing(office.desk) == [californian, european]
-    extended = subject_request.extend(office.desk, european.request_id, office.town.clock.now())
-    assert subject_request.listing(office.desk, "received") == [californian, extended]
+    assert requests.listing(office.context) == [californian, european]
+    extended = requests.extend(office.context, european.request_id, office.town.clock.now())
+    assert requests.listing(office.context, "received") == [californian, extended]
     assert extended.due_at == datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
@@ -48,8 +48,8 @@ def test_what_is_named_lies_sealed(office: Office) -> None:
         office.town.one("SELECT count(*) FROM rights.request_identifier WHERE position('ada'::bytea IN sealed) > 0")
         == 0
     )
-    request = subject_request.listing(office.desk)[0]
-    shown = subject_request.show(office.desk, request.request_id)
+    request = requests.listing(office.context)[0]
+    shown = requests.show(office.context, request.request_id)
     assert [(each.type, each.value) for each in shown.identifiers] == [("user_id", "ada")]
 
 
@@ -57,11 +57,11 @@ def test_known_and_unknown_people_get_the_same_answers(office: Office) -> None:
     office.town.send(ADA)
     answers = []
     for value in ("ada", "nobody"):
-        request = subject_request.open_request(
-            office.desk, kind="erasure", regime="gdpr", identifiers=[("user_id", value)], now=office.town.clock.now()
+        request = requests.open_request(
+            office.context, kind="erasure", regime="gdpr", identifiers=[("user_id", value)], now=office.town.clock.now()
         )
-        verified = subject_request.verify(office.desk, request.request_id, office.town.clock.now())
-        ended = subject_request.run(office.desk, request.request_id, office.town.clock.now()).request
+        verified = requests.verify(office.context, request.request_id, office.town.clock.now())
+        ended = requests.run(office.context, request.request_id, office.town.clock.now()).request
         answers.append([replace(each, request_id=0, entry_id=None) for each in (request, verified, ended)])  # type: ignore[arg-type]
     assert answers[0] == answers[1]
 
@@ -83,41 +83,41 @@ def test_what_cannot_be_taken_in_is_refused_without_repeating_it(
 ) -> None:
     asked: dict[str, Any] = {"kind": "erasure", "regime": "gdpr", "identifiers": [("user_id", "ada")]} | change
     with pytest.raises(Fault) as caught:
-        subject_request.open_request(office.desk, now=office.town.clock.now(), **asked)
+        requests.open_request(office.context, now=office.town.clock.now(), **asked)
     assert caught.value.code == code
     assert "43" not in caught.value.detail
-    assert subject_request.listing(office.desk) == []
+    assert requests.listing(office.context) == []
 
 
 def test_an_unknown_id_is_not_found(office: Office) -> None:
-    for call in (subject_request.verify, subject_request.withdraw, subject_request.run, subject_request.export):
+    for call in (requests.verify, requests.withdraw, requests.run, requests.export):
         with pytest.raises(Fault) as caught:
-            call(office.desk, 12345, office.town.clock.now())
+            call(office.context, 12345, office.town.clock.now())
         assert (caught.value.code, caught.value.status) == ("unknown_request", 404)
 
 
 def test_kinds_without_a_machine_say_so(office: Office) -> None:
     request = opened(office, "rectification")
     with pytest.raises(Fault) as caught:
-        subject_request.run(office.desk, request.request_id, office.town.clock.now())
+        requests.run(office.context, request.request_id, office.town.clock.now())
     assert caught.value.code == "right_not_executable"
 
 
 def test_a_denial_has_a_reason_and_shreds_what_was_named(office: Office) -> None:
     request = opened(office)
     with pytest.raises(Fault, match="unknown_denial"):
-        subject_request.deny(office.desk, request.request_id, "mood", office.town.clock.now())
-    denied = subject_request.deny(office.desk, request.request_id, "unverified", office.town.clock.now())
+        requests.deny(office.context, request.request_id, "mood", office.town.clock.now())
+    denied = requests.deny(office.context, request.request_id, "unverified", office.town.clock.now())
     assert denied.status is Status.DENIED
-    assert subject_request.show(office.desk, request.request_id).identifiers == ()
+    assert requests.show(office.context, request.request_id).identifiers == ()
 
 
 def test_nobody_verified_in_time_ends_the_request(office: Office) -> None:
     opened(office)
-    assert subject_request.sweep_requests(office.desk, office.town.clock.now())["expired"] == 0
+    assert requests.sweep_requests(office.context, office.town.clock.now())["expired"] == 0
     office.later(days=40)
-    assert subject_request.sweep_requests(office.desk, office.town.clock.now())["expired"] == 1
-    assert subject_request.listing(office.desk)[0].status is Status.EXPIRED
+    assert requests.sweep_requests(office.context, office.town.clock.now())["expired"] == 1
+    assert requests.listing(office.context)[0].status is Status.EXPIRED
     assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
 
 
@@ -126,11 +126,11 @@ class TestReceipt:
         office.town.send(ADA)
         ended = office.erase(("user_id", "ada"))
         with pytest.raises(Fault) as caught:
-            subject_request.receipt(office.desk, ended.request_id)
+            requests.receipt(office.context, ended.request_id)
         assert caught.value.code == "receipt_not_ready"
         assert caught.value.retry_after_seconds == 1
         office.sequence()
-        document = json.loads(json.dumps(subject_request.receipt(office.desk, ended.request_id)))
+        document = json.loads(json.dumps(requests.receipt(office.context, ended.request_id)))
         trusted = [parse_vkey(document["vkey"])]
         verified = verify_receipt(document, trusted, is_signed)
         assert isinstance(verified, Verified)
@@ -144,11 +144,11 @@ class TestReceipt:
         office.town.send(ADA)
         ended = office.erase(("user_id", "ada"))
         office.sequence()
-        text = json.dumps(subject_request.receipt(office.desk, ended.request_id)["body"]).lower()
+        text = json.dumps(requests.receipt(office.context, ended.request_id)["body"]).lower()
         assert "ada" not in text
         assert "example.com" not in text
 
     def test_there_is_none_before_the_end(self, office: Office) -> None:
         request = office.ask("erasure", ("user_id", "ada"))
         with pytest.raises(Fault, match="request_not_fulfilled"):
-            subject_request.receipt(office.desk, request.request_id)
+            requests.receipt(office.context, request.request_id)

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, State
+from cdp.accounting.model import Outcome, State
 from cdp.behavior.retention import is_expired
-from cdp.flows.hold import HOLD_PLACE
-from cdp.flows.retention import BUCKETS, EVENTS, MESSAGES, TRAITS, Expired, Swept, sweep
+from cdp.flows.operations.retention import BUCKETS, EVENTS, MESSAGES, TRAITS, Expired, Swept, sweep
+from cdp.flows.rights.legal_hold import HOLD_PLACE
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from cdp.vault.strongroom import Item
+from cdp.vault.vault import Item
 from tests.flows.desks import ADA, Office, open_office
 from tests.flows.people import NOON
 from tests.policies import changed, permit_all
@@ -55,7 +55,7 @@ def view(**fields: Any) -> dict[str, Any]:
 
 
 def run(office: Office, *, dry_run: bool = False, rows_max: int = 10_000) -> Swept:
-    return sweep(office.desk, office.town.clock.now(), dry_run=dry_run, rows_max=rows_max)
+    return sweep(office.context, office.town.clock.now(), dry_run=dry_run, rows_max=rows_max)
 
 
 def rows(swept: Swept) -> dict[str, int]:
@@ -121,7 +121,7 @@ def test_every_line_says_why(office: Office) -> None:
     office.later(days=130)
     planned = run(office, dry_run=True)
     assert all(line.reason for line in planned.lines)
-    rule = office.desk.policy.retention.classes["transactions"]
+    rule = office.context.policy.retention.classes["transactions"]
     assert planned.lines[0] == Expired(EVENTS, "delete", 1, rule.reason, "transactions 2026-06")
 
 
@@ -144,7 +144,7 @@ def test_projections_follow_expired_statements(office: Office) -> None:
 
 
 def projected(office: Office) -> list[Any]:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         return [row[0] for row in tx.bulk("SELECT traits FROM consent.permitted WHERE purpose = 'analytics'")]
 
 
@@ -170,7 +170,7 @@ def test_the_log_says_what_was_dropped(office: Office) -> None:
     office.town.send(order(), AGE)
     office.later(days=130)
     run(office)
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         facts = [row[0] for row in tx.bulk("SELECT body FROM audit.fact ORDER BY entry_id")]
     dropped = [fact for fact in facts if fact["kind"] == "retention.dropped"]
     assert {(each["retention_class"], each["month"], each["rows"]) for each in dropped} == {
@@ -186,7 +186,7 @@ def test_a_busy_month_is_postponed(office: Office) -> None:
     reading, done = threading.Event(), threading.Event()
 
     def read() -> None:
-        with office.desk.database.transaction() as tx:
+        with office.context.database.transaction() as tx:
             tx.bulk("SELECT count(*) FROM behavior.event")
             reading.set()
             done.wait(PATIENCE_SECONDS)
@@ -208,12 +208,12 @@ def test_a_busy_month_is_postponed(office: Office) -> None:
 def test_a_class_that_left_the_policy_is_named_and_kept(office: Office) -> None:
     office.town.send(order())
     office.later(days=400)
-    rules = office.desk.policy.retention
+    rules = office.context.policy.retention
     fewer = rules.model_copy(
         update={"classes": {key: each for key, each in rules.classes.items() if key != "transactions"}}
     )
-    policy = office.desk.policy.model_copy(update={"retention": fewer, "traits": {}})
-    swept = sweep(replace(office.desk, policy=policy), office.town.clock.now(), dry_run=True)
+    policy = office.context.policy.model_copy(update={"retention": fewer, "traits": {}})
+    swept = sweep(replace(office.context, policy=policy), office.town.clock.now(), dry_run=True)
     assert swept.unruled == ("transactions",)
     assert all(line.table != EVENTS for line in swept.lines)
 
@@ -239,8 +239,8 @@ def test_a_hold_that_is_over_keeps_nothing(database: Database, tmp_path: Path) -
 
 
 def holds(office: Office) -> Sequence[dict[str, Any]]:
-    vault = office.desk.vault
-    with office.desk.database.transaction() as tx:
+    vault = office.context.vault
+    with office.context.database.transaction() as tx:
         stored = tx.bulk("SELECT hold_id, sealed FROM rights.hold")
         keys = vault.keys_for(tx, [row[0] for row in stored])
         opened = vault.open_many(keys, HOLD_PLACE, [Item(row[0], row[0], bytes(row[1])) for row in stored])
@@ -253,14 +253,14 @@ def test_severing_counts_what_enough_people_share(database: Database, tmp_path: 
     office.town.send(*(order(10, f"user-{number}") for number in range(3)), order(999, "user-9"))
     office.later(days=130)
     assert run(office).lines[0].verb == "sever"
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         left = tx.bulk("SELECT month, plain ->> 'revenue', events FROM behavior.severed")
     assert left == [(datetime(2026, 6, 1).date(), "10", 3)]
     assert events(office) == 0
 
 
 def test_old_changes_of_membership_end(office: Office) -> None:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk(
             "INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at) "
             "SELECT 1, 'vip', 1, 'entered', %(now)s::timestamptz + make_interval(days => n) FROM generate_series(0, 3) n",
@@ -272,7 +272,7 @@ def test_old_changes_of_membership_end(office: Office) -> None:
 
 
 def test_old_deliveries_end(office: Office) -> None:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk(
             "INSERT INTO destinations.outbox (destination, kind, body, created_at, due_at) "
             "SELECT 'mail', 'member', '{}', at, at FROM unnest(%(at)s::timestamptz[]) at",

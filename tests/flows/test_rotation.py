@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from cdp.flows.ingest import Ingest
-from cdp.flows.lookup import look_up
-from cdp.flows.people import find_identifiers, find_profile
-from cdp.flows.rotation import destroy_epochs, rotate_epoch, rotate_pseudonyms
+from cdp.flows.identifiers import find_identifiers, find_profile
+from cdp.flows.identity.lookup import look_up
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.key_rotation import destroy_epochs, rotate_epoch, rotate_pseudonyms
 from cdp.identity.model import Identifier
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from cdp.vault.keys import KeyProvider, open_local_provider
+from cdp.vault.keys import KeyProvider
+from cdp.vault.providers.file import open_local_provider
 from cdp.vault.pseudonym import GRAPH, Domain
-from cdp.vault.strongroom import Vault
+from cdp.vault.vault import Vault
 from tests.flows.people import NOON, Town, settle
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
@@ -43,7 +44,7 @@ def test_every_pseudonym_changes_and_the_old_key_is_gone(town: Town, tmp_path: P
     town.send(*crowd(1, 30))
     before = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
     people = town.people()
-    rotated = rotate_pseudonyms(town.house, chunk=7)
+    rotated = rotate_pseudonyms(town.context, chunk=7)
     after = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
     assert rotated.moved == len(before)
     assert not before & after
@@ -83,12 +84,12 @@ def test_a_look_up_survives_whole_rotations_between_its_steps(
 ) -> None:
     town.send(*crowd(1, 10))
     ((name, *_), *_) = town.partition()
-    other = settle(Database(database_url), town.house.policy, tmp_path)
-    vault = Interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.house))
-    with town.house.database.transaction() as tx:
+    other = settle(Database(database_url), town.context.policy, tmp_path)
+    vault = Interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.context))
+    with town.context.database.transaction() as tx:
         find_profile(tx, vault, Identifier(*name))
         assert vault.living(tx, GRAPH) == (rotations + 1,)
-    other.house.database.close()
+    other.context.database.close()
 
 
 @pytest.mark.parametrize("call", [1, 2])
@@ -97,18 +98,18 @@ def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
 ) -> None:
     town.send(*crowd(1, 10))
     names = [Identifier(*name) for group in town.partition() for name in group]
-    other = settle(Database(database_url), town.house.policy, tmp_path)
+    other = settle(Database(database_url), town.context.policy, tmp_path)
 
     def kill(*_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rotate_pseudonyms(other.house, chunk=1, progress=kill)
-    vault = Interrupted(keys_of(tmp_path), {call}, lambda: rotate_pseudonyms(other.house, chunk=1))
-    with town.house.database.transaction() as tx:
+        rotate_pseudonyms(other.context, chunk=1, progress=kill)
+    vault = Interrupted(keys_of(tmp_path), {call}, lambda: rotate_pseudonyms(other.context, chunk=1))
+    with town.context.database.transaction() as tx:
         assert vault.living(tx, GRAPH) == (1, 2)
         assert find_identifiers(tx, vault, names).keys() == set(names)
-    other.house.database.close()
+    other.context.database.close()
 
 
 def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, database_url: str, tmp_path: Path) -> None:
@@ -119,25 +120,25 @@ def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, datab
 
     def write() -> None:
         """Another process: its own connections, its own vault."""
-        other = settle(Database(database_url), town.house.policy, tmp_path)
-        ingest = Ingest(other.house.database, other.house.vault, other.house.policy, TestClock(NOON))
+        other = settle(Database(database_url), town.context.policy, tmp_path)
+        ingest = Ingest(other.context.database, other.context.vault, other.context.policy, TestClock(NOON))
         number = 0
         while not finished.is_set():
             bodies = [{**body, "messageId": f"w{number}-{body['messageId']}"} for body in crowd(2, 120)[:20]]
             ingest.take([town.message(body) for body in bodies])
             for type_, value in list(shared)[:5]:
                 try:
-                    look_up(other.house, Identifier(type_, value), actor="privacy")
+                    look_up(other.context, Identifier(type_, value), actor="privacy")
                 except Fault as fault:
                     wrong.append(fault.code)
             number += 1
-        other.house.database.close()
+        other.context.database.close()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(3):
-            rotate_pseudonyms(town.house, chunk=5)
+            rotate_pseudonyms(town.context, chunk=5)
     finally:
         finished.set()
         writer.join()
@@ -157,14 +158,14 @@ def test_a_killed_rotation_is_finished_by_the_next(town: Town) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        rotate_pseudonyms(town.house, chunk=4, progress=kill)
+        rotate_pseudonyms(town.context, chunk=4, progress=kill)
     assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 2
     town.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(3, 20)])
     assert town.one("SELECT count(*) FROM identity.identifier") == len(_flat(town)) + town.one(
         "SELECT count(*) FROM identity.identifier i LEFT JOIN identity.link l USING (identifier_id) "
         "WHERE l.identifier_id IS NULL"
     )
-    rotated = rotate_pseudonyms(town.house, chunk=4)
+    rotated = rotate_pseudonyms(town.context, chunk=4)
     assert rotated.version == 2
     assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
 
@@ -172,11 +173,11 @@ def test_a_killed_rotation_is_finished_by_the_next(town: Town) -> None:
 def test_an_epoch_ends_when_no_living_key_hangs_on_it(town: Town, tmp_path: Path) -> None:
     town.send(track(userId="u1"))
     with pytest.raises(Fault, match="no_retired_epoch"):
-        destroy_epochs(town.house)
-    rotate_epoch(town.house)
-    assert destroy_epochs(town.house).destroyed == ("epoch/1",)
+        destroy_epochs(town.context)
+    rotate_epoch(town.context)
+    assert destroy_epochs(town.context).destroyed == ("epoch/1",)
     assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
-    town.house.vault.forget_all()
+    town.context.vault.forget_all()
     assert town.people().popitem()[1] == {"user_id": {"u1"}}
 
 
@@ -194,5 +195,5 @@ def _flat_of(people: dict[int, dict[str, set[str]]]) -> set[tuple[tuple[str, str
 
 
 def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         return tx.bulk(query)  # type: ignore[arg-type]

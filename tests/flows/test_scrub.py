@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cdp.access.model import State
-from cdp.flows.scrub import is_scrub_due, scrub
+from cdp.accounting.model import State
+from cdp.flows.rights.scrub import is_scrub_due, scrub
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
-from cdp.rights.store_scrub import telling_tables
+from cdp.postgres.server import EmbeddedPostgres
+from cdp.rights.store.scrub import telling_tables
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.flows.desks import BOB, Office, open_office
 from tests.policies import permit_all
@@ -38,7 +38,7 @@ def office(database: Database, tmp_path: Path) -> Office:
 def secrets_of(office: Office) -> dict[str, bytes]:
     """Everything that must not be found again: words, pseudonyms of each domain, wrapped keys."""
     found = {f"word {number}": word.encode() for number, word in enumerate(WORDS)}
-    with office.desk.database.transaction(read_only=True) as tx:
+    with office.context.database.transaction(read_only=True) as tx:
         found |= {
             f"graph {n}": bytes(row[0]) for n, row in enumerate(tx.bulk("SELECT pseudonym FROM identity.identifier"))
         }
@@ -71,7 +71,7 @@ def test_no_byte_is_left(office: Office, server: EmbeddedPostgres) -> None:
     office.town.send(*ZOE)
     secrets = secrets_of(office)
     office.town.send(BOB)
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("ANALYZE")
     plain = {each for each in residue(server, secrets) if each.startswith("word")}
     assert plain == set(), "a value was written in plain"
@@ -79,11 +79,11 @@ def test_no_byte_is_left(office: Office, server: EmbeddedPostgres) -> None:
     office.opened(request)
     office.erase(("user_id", WORDS[1]))
     assert any(each.startswith("graph") for each in residue(server, secrets)), "the search finds nothing at all"
-    done = scrub(office.desk.database, office.town.clock.now())
+    done = scrub(office.context.database, office.town.clock.now())
     assert done.not_scrubbed == ()
     assert set(done.tables) == set(telling_tables())
     assert residue(server, secrets) == set()
-    hidden = office.desk.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
+    hidden = office.context.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
     assert office.town.one("SELECT count(*) FROM rights.suppression") >= 3
     assert any(name.startswith("hidden") for name in residue(server, {"hidden": hidden}))
 
@@ -92,7 +92,7 @@ def test_what_this_role_may_not_do_is_listed(office: Office, server: EmbeddedPos
     with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
         tx.bulk("REVOKE pg_checkpoint FROM cdp")
     try:
-        done = scrub(office.desk.database, office.town.clock.now())
+        done = scrub(office.context.database, office.town.clock.now())
     finally:
         with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
             tx.bulk("GRANT pg_checkpoint TO cdp")
@@ -105,19 +105,19 @@ def test_what_this_role_may_not_do_is_listed(office: Office, server: EmbeddedPos
 def test_a_snapshot_that_still_sees_the_person_is_reported(office: Office, server: EmbeddedPostgres) -> None:
     office.town.send(*ZOE)
     secrets = secrets_of(office)
-    with office.desk.database.transaction(read_only=True) as tx:
+    with office.context.database.transaction(read_only=True) as tx:
         tx.bulk("SELECT 1")
         office.erase(("user_id", WORDS[1]))
-        assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
+        assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
         assert residue(server, secrets), "there was no reason to report it"
-    assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ()
+    assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ()
     assert residue(server, secrets) == set()
 
 
 def test_a_writer_between_two_statements_is_an_older_snapshot_too(office: Office) -> None:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("SELECT pg_current_xact_id()")
-        assert "older_snapshot" in scrub(office.desk.database, office.town.clock.now()).not_scrubbed
+        assert "older_snapshot" in scrub(office.context.database, office.town.clock.now()).not_scrubbed
 
 
 def test_a_busy_service_is_no_older_snapshot(office: Office) -> None:
@@ -126,13 +126,13 @@ def test_a_busy_service_is_no_older_snapshot(office: Office) -> None:
 
     def work() -> None:
         while not done.is_set():
-            with office.desk.database.transaction() as tx:
+            with office.context.database.transaction() as tx:
                 tx.bulk("SELECT pg_current_xact_id(), pg_sleep(0.02)")
 
     with ThreadPoolExecutor(3) as pool:
         busy = [pool.submit(work) for _ in range(3)]
         try:
-            assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ()
+            assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ()
         finally:
             done.set()
         for each in busy:
@@ -141,29 +141,29 @@ def test_a_busy_service_is_no_older_snapshot(office: Office) -> None:
 
 def test_a_reader_that_stays_delays_nobody_and_is_told(office: Office) -> None:
     """A marketer's open transaction must not make the scrub, and everybody behind it, wait."""
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("SELECT count(*) FROM consent.permitted")
-        assert "consent.permitted" in scrub(office.desk.database, office.town.clock.now()).not_scrubbed
+        assert "consent.permitted" in scrub(office.context.database, office.town.clock.now()).not_scrubbed
         assert office.town.send(BOB)[0].state is State.STORED
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         assert tx.bulk("SHOW lock_timeout") == [("30s",)]
 
 
 def test_it_is_due_until_all_of_it_is_done(office: Office) -> None:
-    assert not is_scrub_due(office.desk, office.town.clock.now())
+    assert not is_scrub_due(office.context, office.town.clock.now())
     office.town.send(*ZOE)
-    with office.desk.database.transaction(read_only=True) as tx:
+    with office.context.database.transaction(read_only=True) as tx:
         tx.bulk("SELECT 1")
         office.erase(("user_id", WORDS[1]))
-        assert not is_scrub_due(office.desk, office.town.clock.now())
-        office.later(days=office.desk.policy.retention.scrub_within_days / 2)
-        assert is_scrub_due(office.desk, office.town.clock.now())
-        assert scrub(office.desk.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
+        assert not is_scrub_due(office.context, office.town.clock.now())
+        office.later(days=office.context.policy.retention.scrub_within_days / 2)
+        assert is_scrub_due(office.context, office.town.clock.now())
+        assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
     office.later(hours=1)
-    assert is_scrub_due(office.desk, office.town.clock.now())
-    scrub(office.desk.database, office.town.clock.now())
+    assert is_scrub_due(office.context, office.town.clock.now())
+    scrub(office.context.database, office.town.clock.now())
     office.later(hours=1)
-    assert not is_scrub_due(office.desk, office.town.clock.now())
+    assert not is_scrub_due(office.context, office.town.clock.now())
 
 
 def test_the_tables_are_computed_from_the_dictionary() -> None:

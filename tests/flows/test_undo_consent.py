@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from cdp.access.model import Outcome, State
-from cdp.flows import consent, withdrawal
-from cdp.flows.consent import Told
-from cdp.flows.unmerge import unmerge
+from cdp.accounting.model import Outcome, State
+from cdp.flows.consent import acts, withdrawal
+from cdp.flows.consent.acts import Told
+from cdp.flows.identity.unmerge import unmerge
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from tests.flows.desks import Office, open_office
@@ -33,12 +33,12 @@ def view(**fields: Any) -> dict[str, Any]:
 def say(office: Office, identifier: tuple[str, str], act: str, purpose: str = "analytics") -> None:
     office.later(minutes=1)
     told = Told(identifier, purpose, act, authority="authenticated", jurisdiction="eu")
-    consent.record(office.desk, told, office.town.clock.now())
+    acts.record(office.context, told, office.town.clock.now())
     office.later(minutes=1)
 
 
 def clear(office: Office) -> withdrawal.Cleared:
-    return withdrawal.clear_withdrawn(office.desk, office.town.clock.now())
+    return withdrawal.clear_withdrawn(office.context, office.town.clock.now())
 
 
 def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(office: Office) -> None:
@@ -47,9 +47,9 @@ def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(o
     town.send(view(userId="u1"), view(userId="u1", anonymousId="a1"))
     age = {"context": {"traits": {"age": 40}}}
     assert town.send(view(anonymousId="a1", **age))[0].state is State.STORED
-    assert unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=True).erased_events == 1
+    assert unmerge(town.context, Identifier(*U1), Identifier(*A1), dry_run=True).erased_events == 1
     assert town.one("SELECT count(*) FROM behavior.event") == 3
-    assert unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False).erased_events == 1
+    assert unmerge(town.context, Identifier(*U1), Identifier(*A1), dry_run=False).erased_events == 1
     assert town.one("SELECT count(*) FROM behavior.event") == 2
     assert town.one("SELECT count(*) FROM behavior.trait") == 0
     check_covered(office)
@@ -72,7 +72,7 @@ def test_what_both_sides_permit_is_kept(office: Office) -> None:
     say(office, A1, "grant")
     town.send(view(userId="u1", anonymousId="a1"))
     town.send(view(anonymousId="a1"))
-    unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False)
+    unmerge(town.context, Identifier(*U1), Identifier(*A1), dry_run=False)
     assert clear(office).withdrawals == 0
     assert town.one("SELECT count(*) FROM behavior.event") == 2
 
@@ -82,7 +82,7 @@ def test_a_withdrawal_that_was_waiting_finds_the_events_on_either_side(office: O
     say(office, A1, "grant")
     town.send(view(userId="u1", anonymousId="a1"), view(userId="u1"), view(anonymousId="a1"))
     say(office, A1, "withdraw")
-    unmerge(town.house, Identifier(*U1), Identifier(*A1), dry_run=False)
+    unmerge(town.context, Identifier(*U1), Identifier(*A1), dry_run=False)
     clear(office)
     assert town.one("SELECT count(*) FROM behavior.event") == 0
     check_covered(office)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from cdp.flows import memberships, segments
-from cdp.flows.identity import explain, simulate
-from cdp.flows.lookup import look_up
-from cdp.flows.unmerge import rebuild, remerge, unmerge
-from cdp.identity import store_map
+from cdp.flows.identity.explain import explain
+from cdp.flows.identity.lookup import look_up
+from cdp.flows.identity.simulate import simulate
+from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
+from cdp.flows.segments import definitions, memberships
 from cdp.identity.model import Identifier
+from cdp.identity.store import closure as closure_store
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, SegmentKey
@@ -47,19 +48,19 @@ def test_explain_gives_the_path_of_links_with_their_messages(town: Town) -> None
     town.send(track(anonymousId="a1", messageId="first"))
     town.send(with_email(anonymousId="a1", messageId="second"))
     town.send(with_email(userId="u1", messageId="third"))
-    told = explain(town.house, A1, U1)
+    told = explain(town.context, A1, U1)
     assert told.is_same_profile
     assert [(link.one.value, link.other.value, link.message_id) for link in told.path] == [
         ("a1", "p@example.com", "second"),
         ("p@example.com", "u1", "third"),
     ]
-    assert {link.policy for link in told.path} == {town.house.policy.fingerprint}
+    assert {link.policy for link in told.path} == {town.context.policy.fingerprint}
 
 
 def test_explain_gives_the_refusal_that_keeps_two_apart(town: Town) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a2"))
     town.send(track(userId="u2", anonymousId="a1", messageId="culprit"))
-    told = explain(town.house, U1, A1)
+    told = explain(town.context, U1, A1)
     assert not told.is_same_profile
     assert {each.rule for each in told.refusals} == {"shared"}
     assert "culprit" in {each.message_id for each in told.refusals} | {"culprit"}
@@ -68,7 +69,7 @@ def test_explain_gives_the_refusal_that_keeps_two_apart(town: Town) -> None:
 def test_unmerge_says_what_it_would_do_and_does_nothing(town: Town) -> None:
     town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
     before = town.people()
-    told = unmerge(town.house, U1, A1, dry_run=True)
+    told = unmerge(town.context, U1, A1, dry_run=True)
     assert told.is_dry_run
     assert told.keep is not None
     assert told.sever is not None
@@ -82,8 +83,8 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
     """Identifiers, events, traits, computed traits, consents and segments of each side, as they are afterwards."""
     office = open_office(database, shipped(), tmp_path)
     town = office.town
-    segments.define(
-        town.house,
+    definitions.define(
+        town.context,
         Draft(SegmentKey("buyers"), "Buyers", "service", "marketer"),
         'did("Order Completed", within 30 days)',
         is_new=True,
@@ -93,13 +94,13 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
     town.send(track(anonymousId="a1", properties={"price": 3}, context=yes), source=WEB)
     town.send(order(userId="u1", context={"traits": {"country": "DE"}}), order(userId="u1", anonymousId="a1"))
     town.send(track(userId="u1"))
-    memberships.refresh(town.house, "buyers")
-    before = look_up(town.house, U1, actor="privacy")
+    memberships.refresh(town.context, "buyers")
+    before = look_up(town.context, U1, actor="privacy")
     assert (before.segments, before.events) == (("buyers",), 4)
-    told = unmerge(town.house, U1, A1, dry_run=True)
+    told = unmerge(town.context, U1, A1, dry_run=True)
     assert told.before == (before,)
-    assert look_up(town.house, U1, actor="privacy") == before
-    done = unmerge(town.house, U1, A1, dry_run=False)
+    assert look_up(town.context, U1, actor="privacy") == before
+    done = unmerge(town.context, U1, A1, dry_run=False)
     for foreseen, side, events, kept in ((told.keep, done.keep, 2, ("buyers",)), (told.sever, done.sever, 1, ())):
         assert foreseen is not None
         assert side is not None
@@ -111,7 +112,7 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
     assert (done.keep.consents["analytics"].allowed, done.sever.consents["analytics"].allowed) == (False, True)
     assert (done.keep.computed_traits["service_orders_count"], done.sever.computed_traits["orders_count"]) == (2, 0)
     assert done.sever.traits == {}
-    assert look_up(town.house, A1, actor="privacy") == done.sever
+    assert look_up(town.context, A1, actor="privacy") == done.sever
     assert town.one("SELECT count(*) FROM consent.withdrawal") == 0
 
 
@@ -121,34 +122,34 @@ def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Town)
     town.send(track(userId="u1"))
     town.send(track(userId="u1", anonymousId="a1"))
     assert set(town.people()) == {older}
-    unmerge(town.house, U1, A1, dry_run=False)
+    unmerge(town.context, U1, A1, dry_run=False)
     assert town.partition() == {frozenset({A1}), frozenset({U1})}
-    assert look_up(town.house, A1, actor="privacy").events == 1
-    assert look_up(town.house, U1, actor="privacy").events == 2
+    assert look_up(town.context, A1, actor="privacy").events == 1
+    assert look_up(town.context, U1, actor="privacy").events == 2
     assert older in town.people()
     town.send(track(userId="u1", anonymousId="a1"))
     assert town.partition() == {frozenset({A1}), frozenset({U1})}
-    assert explain(town.house, U1, A1).refusals[0].rule == "never"
+    assert explain(town.context, U1, A1).refusals[0].rule == "never"
     check_replay(town)
 
 
 def test_an_unmerge_can_be_taken_back(town: Town) -> None:
     town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
     before = town.people()
-    unmerge(town.house, U1, A1, dry_run=False)
-    remerge(town.house, U1, A1, dry_run=False)
+    unmerge(town.context, U1, A1, dry_run=False)
+    remerge(town.context, U1, A1, dry_run=False)
     assert town.people() == before
     check_map(town)
     with pytest.raises(Fault, match="not_kept_apart"):
-        remerge(town.house, U1, A1, dry_run=False)
+        remerge(town.context, U1, A1, dry_run=False)
 
 
 def test_unmerging_strangers_is_refused(town: Town) -> None:
     town.send(track(userId="u1"), track(userId="u2"))
     with pytest.raises(Fault, match="not_merged"):
-        unmerge(town.house, U1, U2, dry_run=False)
+        unmerge(town.context, U1, U2, dry_run=False)
     with pytest.raises(Fault, match="unknown_profile"):
-        unmerge(town.house, U1, A1, dry_run=False)
+        unmerge(town.context, U1, A1, dry_run=False)
 
 
 def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_path: Path) -> None:
@@ -158,10 +159,10 @@ def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_p
     town.send(track(userId="u1", context=yes))
     town.send(track(anonymousId="a1", context=no))
     town.send({"type": "track", "event": "Order Completed", "userId": "u1", "anonymousId": "a1"})
-    assert not look_up(town.house, U1, actor="privacy").consents["analytics"].allowed
-    unmerge(town.house, U1, A1, dry_run=False)
-    assert look_up(town.house, U1, actor="privacy").consents["analytics"].allowed
-    assert not look_up(town.house, A1, actor="privacy").consents["analytics"].allowed
+    assert not look_up(town.context, U1, actor="privacy").consents["analytics"].allowed
+    unmerge(town.context, U1, A1, dry_run=False)
+    assert look_up(town.context, U1, actor="privacy").consents["analytics"].allowed
+    assert not look_up(town.context, A1, actor="privacy").consents["analytics"].allowed
 
 
 def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Town) -> None:
@@ -172,13 +173,13 @@ def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Town
     assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
     assert town.partition() == {frozenset({U1, EMAIL}), frozenset({U2})}
     with pytest.raises(Fault, match="not_merged"):
-        unmerge(town.house, EMAIL, A1, dry_run=False)
+        unmerge(town.context, EMAIL, A1, dry_run=False)
 
 
 def test_simulate_counts_without_touching(town: Town) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     before = contents(town)
-    told = simulate(town.house, segment_unify())
+    told = simulate(town.context, segment_unify())
     assert (told.profiles_now, told.profiles_then, told.merged, told.split) == (3, 2, 1, 0)
     assert (told.shared_now, told.shared_then, told.quarantined_now, told.quarantined) == (1, 0, 0, 0)
     assert told.refused == {"unique": 1}
@@ -191,30 +192,30 @@ def test_simulate_counts_without_touching(town: Town) -> None:
 def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(town: Town, tmp_path: Path) -> None:
     """A policy is applied at once to what comes; the map follows when it is rebuilt, and till then differs."""
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
-    unified = settle(town.house.database, segment_unify(), tmp_path)
-    assert simulate(unified.house, segment_unify()).merged == 1
-    done = rebuild(unified.house)
+    unified = settle(town.context.database, segment_unify(), tmp_path)
+    assert simulate(unified.context, segment_unify()).merged == 1
+    done = rebuild(unified.context)
     assert (done.before, done.profiles, done.changed) == (3, 2, 2)
-    assert simulate(unified.house, segment_unify()).merged == 0
+    assert simulate(unified.context, segment_unify()).merged == 0
 
 
 def test_simulate_reads_in_a_transaction_that_cannot_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.send(track(userId="u1", anonymousId="a1"))
     seen = []
-    replayed = store_map.recorded
+    replayed = closure_store.recorded
 
-    def recorded(tx: Transaction) -> store_map.Closure:
+    def recorded(tx: Transaction) -> closure_store.Closure:
         seen.append(tx.bulk("SHOW transaction_read_only")[0][0])
         return replayed(tx)
 
-    monkeypatch.setattr(store_map, "recorded", recorded)
-    simulate(town.house, segment_unify())
+    monkeypatch.setattr(closure_store, "recorded", recorded)
+    simulate(town.context, segment_unify())
     assert seen == ["on"]
 
 
 def contents(town: Town) -> dict[str, int]:
     """A hash of every row of every table, the log's and its sequences left out."""
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         tables = tx.bulk(
             "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
             "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'audit') ORDER BY 1"
@@ -235,8 +236,8 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_pat
     ]
     town.send_each(bodies)
     untouched = {profile for profile, each in town.people().items() if each.get("user_id") == {"u9"}}
-    other = settle(town.house.database, segment_unify(), tmp_path)
-    rebuild(other.house)
+    other = settle(town.context.database, segment_unify(), tmp_path)
+    rebuild(other.context)
     assert other.partition() == {
         frozenset({U1, A1}),
         frozenset({U2}),
@@ -244,7 +245,7 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_pat
     }
     assert untouched <= set(other.people())
     if is_back:
-        rebuild(town.house)
+        rebuild(town.context)
         assert town.partition() == {
             frozenset({U1}),
             frozenset({U2}),
@@ -257,5 +258,5 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_pat
 def check_replay(town: Town) -> None:
     """Another rebuild changes nothing: the map is what the recorded sequence and the pairs kept apart give."""
     before = town.people()
-    assert rebuild(town.house).changed == 0
+    assert rebuild(town.context).changed == 0
     assert town.people() == before

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from cdp.flows.ingest import Ingest
-from cdp.flows.unmerge import rebuild, remerge, unmerge
+from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
+from cdp.flows.ingest.batch import Ingest
 from cdp.identity.model import Identifier
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
@@ -37,9 +37,9 @@ def single() -> Policy:
 
 
 JOURNEYS: dict[str, Callable[[Town], object]] = {
-    "unmerge": lambda town: unmerge(town.house, U1, A1, dry_run=False),
-    "remerge": lambda town: remerge(town.house, U1, MAIL, dry_run=False),
-    "rebuild": lambda town: rebuild(town.house),
+    "unmerge": lambda town: unmerge(town.context, U1, A1, dry_run=False),
+    "remerge": lambda town: remerge(town.context, U1, MAIL, dry_run=False),
+    "rebuild": lambda town: rebuild(town.context),
 }
 
 
@@ -50,7 +50,7 @@ def populate(office: Office) -> None:
     town.send(view(anonymousId="a1", context=yes), view(anonymousId="a2", context=yes))
     town.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
     town.send(view(userId="u1", anonymousId="a2"), view(anonymousId="a2"), view(anonymousId="a1"))
-    unmerge(town.house, U1, MAIL, dry_run=False)
+    unmerge(town.context, U1, MAIL, dry_run=False)
 
 
 def view(**fields: Any) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def test_a_killed_journey_leaves_nothing_half_done_and_can_be_repeated(
         JOURNEYS[journey](after)
     assert state(town) != before
     check_map(after)
-    check_covered(Office(after, office.desk, office.home))
-    assert rebuild(after.house).changed == 0
+    check_covered(Office(after, office.context, office.home))
+    assert rebuild(after.context).changed == 0
 
 
 def state(town: Town) -> list[Any]:
     """Who is who, who is kept apart, the evidence of it, and the verdicts."""
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         asked = (
             "SELECT identifier_id, profile_id FROM identity.link ORDER BY 1",
             "SELECT anchor_id, profile_id FROM identity.canonical ORDER BY 1",
@@ -101,7 +101,7 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     def write(seed: int) -> None:
         own = Database(database_url)
         try:
-            ingest = Ingest(own, town.house.vault, town.house.policy, TestClock(NOON))
+            ingest = Ingest(own, town.context.vault, town.context.policy, TestClock(NOON))
             bodies = crowd(seed, 60)
             for start in range(0, len(bodies), 5):
                 ingest.take([town.message(body) for body in bodies[start : start + 5]])
@@ -114,14 +114,14 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     for writer in writers:
         writer.start()
     for number in range(4):
-        rebuild(town.house)
+        rebuild(town.context)
         part(town, Identifier("user_id", f"u{number}"))
     for writer in writers:
         writer.join()
     assert not faults
     assert town.one("SELECT count(*) FROM behavior.event") == 180
     check_map(town)
-    assert rebuild(town.house).changed == 0
+    assert rebuild(town.context).changed == 0
 
 
 def part(town: Town, customer: Identifier) -> None:
@@ -129,7 +129,7 @@ def part(town: Town, customer: Identifier) -> None:
     for held in town.people().values():
         if customer.value in held.get("user_id", ()) and held.get("anonymous_id"):
             try:
-                unmerge(town.house, customer, Identifier("anonymous_id", min(held["anonymous_id"])), dry_run=False)
+                unmerge(town.context, customer, Identifier("anonymous_id", min(held["anonymous_id"])), dry_run=False)
             except Fault as fault:
                 assert fault.code == "not_merged"  # noqa: PT017 - a writer was faster
             return

@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from cdp.segments import ast
-from cdp.segments.catalogue import Kind
+from cdp.query.language import ast
+from cdp.query.language.catalogue import Kind
 from tests.segments_world import CATEGORIES, CHANNELS, COUNTRIES, NOW, ORDER, TRIAL, VIEW
 
 KEPT_DAYS = {ORDER: 1095, VIEW: 395, TRIAL: 90}

@@ -12,10 +12,13 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from cdp.behavior import store_check, store_computed, store_events, store_sweep
 from cdp.behavior.model import Entry, Occurred
 from cdp.behavior.retention import is_expired, is_month_over, months_needed
-from cdp.behavior.store import ensure_partitions
+from cdp.behavior.store import computed as computed_store
+from cdp.behavior.store import consistency as consistency_store
+from cdp.behavior.store import events as event_store
+from cdp.behavior.store import sweep as behavior_sweep_store
+from cdp.behavior.store.batch import ensure_partitions
 from cdp.behavior.traits import agree, gross, recompute
 from cdp.kit.db import Database, Transaction
 from tests.behavior_stage import ORDER, Stage, day, policy_with
@@ -225,7 +228,7 @@ def _decide(tx: Transaction, stage: Stage, truth: Truth, step: Move | Consent | 
         case Clear(profile_id, purpose):
             anchors, mask = truth.anchors(profile_id), stage.bits(purpose)
             truth.clear(anchors, mask, stage.now)
-            store_events.clear_bits(tx, anchors, mask, stage.now)
+            event_store.clear_bits(tx, anchors, mask, stage.now)
             stage.recompute(tx, anchors)
 
 
@@ -274,21 +277,21 @@ def _entry(stage: Stage, truth: Truth, happened: Happened) -> Entry | None:
 
 def _sweep(stage: Stage, step: Sweep) -> None:
     with stage.database.transaction() as tx:
-        for partition in store_sweep.partitions(tx):
+        for partition in behavior_sweep_store.partitions(tx):
             if is_month_over(partition.month, KEEP_FOR_DAYS[partition.retention_class], stage.now):
                 tx.bulk(
                     "DELETE FROM behavior.event WHERE retention_class = %(class)s AND occurred_at < %(end)s",
                     {"class": partition.retention_class, "end": partition.month.end},
                 )
-        store_sweep.delete_uncounted_buckets(tx, stage.plan, stage.now, 1000)
+        behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, 1000)
         if step.moves_landmarks:
-            store_computed.move_landmarks(tx, stage.plan, 1000)
+            computed_store.move_landmarks(tx, stage.plan, 1000)
 
 
 def _compare(stage: Stage, truth: Truth) -> None:
     with stage.database.transaction() as tx:
-        found = store_computed.computed_of(tx, stage.plan, PROFILES, stage.now)
-        assert store_check.check_computed(tx, stage.plan, PROFILES, stage.now) == []
+        found = computed_store.computed_of(tx, stage.plan, PROFILES, stage.now)
+        assert consistency_store.check_computed(tx, stage.plan, PROFILES, stage.now) == []
     for profile_id in PROFILES:
         for key, trait in stage.plan.by_key.items():
             events = truth.counted(profile_id, trait.purpose)

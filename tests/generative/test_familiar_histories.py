@@ -11,27 +11,31 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from cdp.access.model import Outcome, Source, SourceId, SourceKind
-from cdp.access.store import add_source
-from cdp.flows import consent, memberships, retention
-from cdp.flows.consent import Told
-from cdp.flows.house import open_house
-from cdp.flows.ingest import Ingest
-from cdp.flows.link_table import import_links
-from cdp.flows.message import Message
-from cdp.flows.people import open_identifiers
-from cdp.flows.policy import apply_policy
-from cdp.flows.rotation import rotate_epoch, rotate_pseudonyms
-from cdp.flows.subject_request import open_request, run, verify, withdraw
-from cdp.flows.unmerge import rebuild, remerge, unmerge
-from cdp.flows.withdrawal import clear_withdrawn
+from cdp.accounting.model import Outcome
+from cdp.flows.consent import acts as consent
+from cdp.flows.consent.acts import Told
+from cdp.flows.consent.withdrawal import clear_withdrawn
+from cdp.flows.identifiers import open_identifiers
+from cdp.flows.identity.link_table.table import import_links
+from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations import retention
+from cdp.flows.operations.key_rotation import rotate_epoch, rotate_pseudonyms
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.startup import open_context
+from cdp.flows.rights.requests import open_request, run, verify, withdraw
+from cdp.flows.segments import memberships
 from cdp.identity.model import Identifier
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
-from cdp.rights import store as rights_store
+from cdp.rights.store import suppressions as suppression_store
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
+from cdp.wire.message import Message
 from tests.budget import IS_LONG, examples
 from tests.flows.desks import Office, open_office
 from tests.flows.people import NOON, SHOP, WEB
@@ -77,8 +81,8 @@ class World:
 
     def send(self, told: list[tuple[dict[str, Any], Source, bool]], *, fails: bool) -> None:
         if not self.can_remember:
-            house = self.office.town.house
-            self.ingest = Ingest(house.database, house.vault, self.policy, self.office.town.clock)
+            context = self.office.town.context
+            self.ingest = Ingest(context.database, context.vault, self.policy, self.office.town.clock)
         messages = [self.message(*each) for each in told]
         try:
             self.outcomes += self.ingest.take(messages, also=_fail if fails else None)
@@ -154,61 +158,61 @@ def change(random: Random) -> Act:
 
     def says(world: World) -> None:
         told = Told(one, purpose, word, authority=authority, jurisdiction="eu")
-        consent.record(world.office.desk, told, now(world))
+        consent.record(world.office.context, told, now(world))
 
     def asks_for_erasure(world: World) -> None:
-        request = open_request(world.office.desk, kind="erasure", regime="gdpr", identifiers=[one], now=now(world))
-        verify(world.office.desk, request.request_id, now(world))
+        request = open_request(world.office.context, kind="erasure", regime="gdpr", identifiers=[one], now=now(world))
+        verify(world.office.context, request.request_id, now(world))
         world.open_requests.append(request.request_id)
 
     def takes_back(world: World) -> None:
         if world.open_requests:
-            withdraw(world.office.desk, world.open_requests.pop(0), now(world))
+            withdraw(world.office.context, world.open_requests.pop(0), now(world))
 
     def carries_out(world: World) -> None:
         if world.open_requests:
-            run(world.office.desk, world.open_requests.pop(0), now(world))
+            run(world.office.context, world.open_requests.pop(0), now(world))
 
     def suppresses_purpose(world: World) -> None:
-        with world.office.town.house.database.transaction() as tx:
-            hidden = world.office.town.house.vault.pseudonym(SUPPRESSION, *one)
-            rights_store.suppress_purposes(tx, [(hidden, purpose)], now(world))
+        with world.office.town.context.database.transaction() as tx:
+            hidden = world.office.town.context.vault.pseudonym(SUPPRESSION, *one)
+            suppression_store.suppress_purposes(tx, [(hidden, purpose)], now(world))
 
     def suppresses(world: World) -> None:
-        with world.office.town.house.database.transaction() as tx:
-            hidden = world.office.town.house.vault.pseudonym(SUPPRESSION, *one)
-            rights_store.suppress(tx, [hidden], now(world), now(world) + timedelta(days=2))
+        with world.office.town.context.database.transaction() as tx:
+            hidden = world.office.town.context.vault.pseudonym(SUPPRESSION, *one)
+            suppression_store.suppress(tx, [hidden], now(world), now(world) + timedelta(days=2))
 
     def parts(world: World) -> None:
-        unmerge(world.office.town.house, Identifier(*one), Identifier(*other), dry_run=choice == 0)
+        unmerge(world.office.town.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
 
     def joins(world: World) -> None:
-        remerge(world.office.town.house, Identifier(*one), Identifier(*other), dry_run=choice == 0)
+        remerge(world.office.town.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
 
     def rebuilds(world: World) -> None:
-        rebuild(world.office.town.house)
+        rebuild(world.office.town.context)
 
     def rotates(world: World) -> None:
-        (rotate_pseudonyms if choice < 3 else rotate_epoch)(world.office.town.house)
+        (rotate_pseudonyms if choice < 3 else rotate_epoch)(world.office.town.context)
 
     def imports(world: World) -> None:
-        import_links(world.office.town.house, SHOP, [(*one, *other)])
+        import_links(world.office.town.context, SHOP, [(*one, *other)])
 
     def waits(world: World) -> None:
         world.office.later(days=days)
 
     def works(world: World) -> None:
-        consent.end_grants(world.office.desk, now(world))
-        clear_withdrawn(world.office.desk, now(world))
-        memberships.refresh_stale(world.office.town.house)
+        consent.end_grants(world.office.context, now(world))
+        clear_withdrawn(world.office.context, now(world))
+        memberships.refresh_stale(world.office.town.context)
 
     def sweeps(world: World) -> None:
-        retention.sweep(world.office.desk, now(world))
+        retention.sweep(world.office.context, now(world))
 
     def applies(world: World) -> None:
-        house = world.office.town.house
+        context = world.office.town.context
         sizes = {"minimum_disclosure_size": 50 + choice}
-        apply_policy(house, changed(house.policy, "jurisdictions.yaml", **sizes))
+        apply_policy(context, changed(context.policy, "jurisdictions.yaml", **sizes))
 
     often = (says, says, carries_out, imports, waits, works, sweeps, applies)
     return random.choice(
@@ -263,7 +267,7 @@ def live(database: Database, folder: Path, policy: Policy, story: History, *, ca
     office.town.clock.instant = NOON
     with database.transaction() as tx:
         add_source(tx, BEACH, sha256(b"beach"), NOON)
-    beside = open_house(Database(database.url, pool_size=1), policy, office.town.clock, keys=folder / "keys")
+    beside = open_context(Database(database.url, pool_size=1), policy, office.town.clock, home=folder)
     world = World(office, Ingest(beside.database, beside.vault, policy, office.town.clock), policy, can_remember)
     try:
         for acts, batch, fails in story:
@@ -299,17 +303,17 @@ WHOLE = {
     "traits": "SELECT anchor_id, name, bits, occurred_at, plain::text FROM behavior.trait",
     "buckets": "SELECT anchor_id, trait, day, generation, events, round(total::numeric, 6) FROM behavior.bucket",
     "suppressions": "SELECT encode(pseudonym, 'hex'), purpose, until FROM rights.suppression",
-    "accounting": "SELECT source_id, state, reason, sum(messages) FROM access.accounting GROUP BY 1, 2, 3",
+    "accounting": "SELECT source_id, state, reason, sum(messages) FROM accounting.accounting GROUP BY 1, 2, 3",
     "stale": "SELECT DISTINCT p.born_sequence, s.event FROM segments.stale AS s JOIN identity.profile AS p USING (profile_id)",
     "keys": "SELECT subject_id FROM vault.subject_key JOIN identity.anchor ON anchor_id = subject_id",
 }
 
 
 def whole(office: Office) -> dict[str, list[tuple[str, ...]]]:
-    house = office.town.house
-    with house.database.transaction(read_only=True) as tx:
+    context = office.town.context
+    with context.database.transaction(read_only=True) as tx:
         ids = [row[0] for row in tx.bulk("SELECT identifier_id FROM identity.identifier")]
-        names = {key: f"{each.type}:{each.value}" for key, each in open_identifiers(tx, house.vault, ids).items()}
+        names = {key: f"{each.type}:{each.value}" for key, each in open_identifiers(tx, context.vault, ids).items()}
         members: dict[int, list[str]] = {}
         for anchor, member in tx.bulk("SELECT anchor_id, identifier_id FROM identity.anchor_member"):
             members.setdefault(anchor, []).append(names[member])

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cdp.flows.ingest_work import lay_out
-from cdp.identity import store, store_map
+from cdp.flows.ingest.stages import lay_out
 from cdp.identity.model import Step
 from cdp.identity.resolve import Rules, replay
+from cdp.identity.store import closure as closure_store
+from cdp.identity.store import mapping as mapping_store
+from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from tests.budget import IS_LONG, examples
@@ -138,12 +140,12 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
 def check_map(town: Town) -> None:
     """Nothing is half done, and a replay of the recorded sequence, with what is kept apart, gives the stored map."""
     check_broken(town)
-    with town.house.database.transaction(read_only=True) as tx:
-        recorded = store_map.recorded(tx)
-        owners = store_map.owners(tx)
-        never = store.never_pairs(tx, list(recorded.types))
+    with town.context.database.transaction(read_only=True) as tx:
+        recorded = closure_store.recorded(tx)
+        owners = mapping_store.owners(tx)
+        never = separation_store.never_pairs(tx, list(recorded.types))
         canonical = dict(tx.bulk("SELECT anchor_id, profile_id FROM identity.canonical"))
-    run = replay(Rules(town.house.policy.identifiers), recorded.types, recorded.steps, never=never)
+    run = replay(Rules(town.context.policy.identifiers), recorded.types, recorded.steps, never=never)
     world = run.world
     assert world.shared == recorded.shared
     assert {each: recorded.profiles[born] for each, born in world.owner.items()} == owners

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cdp.access.model import Source, State
-from cdp.behavior.store_buckets import recompute_buckets
+from cdp.accounting.model import State
+from cdp.behavior.store.buckets import recompute_buckets
 from cdp.behavior.traits import compile_traits
-from cdp.consent.store_projection import bits_of
-from cdp.flows import withdrawal
-from cdp.flows.desk import desk_of
-from cdp.flows.ingest_work import lay_out
-from cdp.flows.unmerge import rebuild, remerge, unmerge
-from cdp.flows.verdicts import current_verdicts, project_traits
+from cdp.consent.store.projection import bits_of
+from cdp.flows.consent import withdrawal
+from cdp.flows.consent.verdicts import current_verdicts, project_traits
+from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
+from cdp.flows.ingest.stages import lay_out
 from cdp.identity.model import Identifier, Step
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
+from cdp.sources.model import Source
 from tests.budget import IS_LONG, examples
 from tests.flows.desks import Office
 from tests.flows.people import NOON, SHOP, WEB, Town, settle
@@ -121,18 +121,18 @@ def test_undoing_leaves_what_would_be_had_the_link_never_been(
     assert town.partition() == model_of(policy, stored, apart)
     check_map(town)
     check_derived(town)
-    check_covered(Office(town, desk_of(town.house, tmp_path), tmp_path))
-    assert rebuild(town.house).changed == 0
+    check_covered(Office(town, town.context, tmp_path))
+    assert rebuild(town.context).changed == 0
 
 
 def undo(town: Town, act: Undo, apart: set[frozenset[Identifier]]) -> None:
     pair = frozenset({act.one, act.other})
     try:
         if act.is_back:
-            remerge(town.house, act.one, act.other, dry_run=False)
+            remerge(town.context, act.one, act.other, dry_run=False)
             apart.discard(pair)
         else:
-            unmerge(town.house, act.one, act.other, dry_run=False)
+            unmerge(town.context, act.one, act.other, dry_run=False)
             apart.add(pair)
     except Fault as fault:
         assert fault.code in {"unknown_profile", "not_merged", "not_kept_apart"}  # noqa: PT017
@@ -164,12 +164,12 @@ def model_of(
 
 def check_derived(town: Town) -> None:
     """Verdicts, projections and computed traits are what a recomputation from the ledger and the events gives."""
-    house, now = town.house, town.clock.now()
-    with house.database.transaction() as tx:
+    context, now = town.context, town.clock.now()
+    with context.database.transaction() as tx:
         living = [row[0] for row in tx.bulk("SELECT DISTINCT profile_id FROM identity.canonical")]
         decided = {
             (profile_id, purpose, verdict.since, verdict.until)
-            for profile_id, each in current_verdicts(tx, house.policy, living, now).items()
+            for profile_id, each in current_verdicts(tx, context.policy, living, now).items()
             for purpose, verdict in each.items()
             if verdict.allowed
         }
@@ -179,9 +179,9 @@ def check_derived(town: Town) -> None:
         masks = bits_of(tx)
         projected, buckets = _projected(tx), _buckets(tx)
         with tx.trial():
-            project_traits(tx, house.policy, masks, living, now)
+            project_traits(tx, context.policy, masks, living, now)
             anchors = [row[0] for row in tx.bulk("SELECT anchor_id FROM identity.anchor")]
-            recompute_buckets(tx, compile_traits(house.policy, masks), anchors, now)
+            recompute_buckets(tx, compile_traits(context.policy, masks), anchors, now)
             assert _projected(tx) == projected
             again = _buckets(tx)
         assert buckets.keys() == again.keys()
@@ -194,9 +194,9 @@ def check_derived(town: Town) -> None:
 def check_covered(office: Office) -> None:
     """Once the worker went through, every event and trait counts for a purpose only where its profile permits that."""
     town = office.town
-    while withdrawal.clear_withdrawn(office.desk, town.clock.now()).withdrawals:
+    while withdrawal.clear_withdrawn(office.context, town.clock.now()).withdrawals:
         continue
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         masks = bits_of(tx)
         permitted = {
             (row[0], masks[row[1]]): row[2]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cdp.flows.link_table import Row, import_links
-from cdp.flows.people import open_identifiers
+from cdp.flows.identifiers import open_identifiers
+from cdp.flows.identity.link_table.table import Row, import_links
 from cdp.kit.db import Database
 from tests.budget import IS_LONG, examples
 from tests.flows.people import SHOP, Town, settle
@@ -70,7 +70,7 @@ def test_a_table_of_strangers_leaves_the_same_in_parts_as_at_once(
     for size in (WHOLE, part_rows):
         empty(database)
         town = settle(database, policy, tmp_path)
-        linked = import_links(town.house, SHOP, table, part_rows=size)
+        linked = import_links(town.context, SHOP, table, part_rows=size)
         assert town.partition() == model_of(policy, table)
         check_map(town)
         check_evidence(town)
@@ -94,11 +94,11 @@ def test_a_table_about_people_who_are_known_ends_as_its_recorded_steps_say(
         empty(database)
         town = settle(database, POLICIES[name], tmp_path)
         town.send_each(messages)
-        linked = import_links(town.house, SHOP, table, part_rows=size)
+        linked = import_links(town.context, SHOP, table, part_rows=size)
         check_map(town)
         check_evidence(town)
         found.append((linked.states, town.partition(), verdicts(town), {row[2:] for row in recorded(town)}))
-        again = import_links(town.house, SHOP, table, part_rows=size)
+        again = import_links(town.context, SHOP, table, part_rows=size)
         assert set(again.states) <= {"duplicate", "invalid"}
         assert again.states.get("invalid") == linked.states.get("invalid")
     assert found[0] == found[1]
@@ -118,7 +118,7 @@ def test_messages_between_the_parts_are_seen_by_the_next_one(
         if what == "linking" and body is not None:
             town.send(body)
 
-    linked = import_links(town.house, SHOP, table, part_rows=part_rows, progress=between)
+    linked = import_links(town.context, SHOP, table, part_rows=part_rows, progress=between)
     assert sum(linked.states.values()) == len(table)
     check_map(town)
     check_evidence(town)
@@ -133,7 +133,7 @@ def check_evidence(town: Town) -> None:
             SELECT FROM identity.evidence AS v
             WHERE v.sequence = e.sequence AND v.at = e.received_at AND v.kind IN ('link', 'refusal', 'quarantine')
               AND v.identifier_id IN (e.identifier_id, e.other_identifier_id)
-              AND v.policy_fingerprint = (SELECT fingerprint FROM access.applied_policy ORDER BY applied_policy_id DESC LIMIT 1)
+              AND v.policy_fingerprint = (SELECT fingerprint FROM operations.applied_policy ORDER BY applied_policy_id DESC LIMIT 1)
               AND (v.kind <> 'link' OR v.rule = 'link_table'))
         """
     )
@@ -173,7 +173,7 @@ def recorded(town: Town) -> Counter[tuple[Any, ...]]:
 
 def verdicts(town: Town) -> set[tuple[frozenset[tuple[str, str]], str]]:
     """Who is permitted for what."""
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         permitted = tx.bulk("SELECT profile_id, purpose FROM consent.permitted")
     people = {
         profile: frozenset((type_, value) for type_, values in each.items() for value in values)
@@ -183,8 +183,8 @@ def verdicts(town: Town) -> set[tuple[frozenset[tuple[str, str]], str]]:
 
 
 def _named(town: Town, query: str) -> Counter[tuple[Any, ...]]:
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         found = tx.bulk(query)  # type: ignore[arg-type]
-        opened = open_identifiers(tx, town.house.vault, {each for row in found for each in row[3:5]})
+        opened = open_identifiers(tx, town.context.vault, {each for row in found for each in row[3:5]})
     values = {number: (each.type, each.value) for number, each in opened.items()}
     return Counter((*row[:3], values[row[3]], values.get(row[4])) for row in found)

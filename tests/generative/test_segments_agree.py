@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 
 from cdp.kit.db import Database
-from cdp.segments import ast
-from cdp.segments.check import check
-from cdp.segments.compile import Compiled, Ground, compile_segment
-from cdp.segments.interpret import Profile, members, truth
-from cdp.segments.printer import write
+from cdp.query.language import ast
+from cdp.query.language.check import check
+from cdp.query.language.printer import write
+from cdp.query.postgres.compile import Compiled, Ground, compile_segment
+from cdp.query.reference.interpret import Profile, members, truth
 from tests.generative.segments_strategies import families, programs
 from tests.segments_world import NOW, ORDER, PURPOSE, TRIAL, VIEW, catalogue, load, meaning, world
 

@@ -7,7 +7,7 @@ import pytest
 
 from cdp.kit.ids import new_ids
 from cdp.vault.seal import Place
-from cdp.vault.strongroom import Item, Vault, open_vault
+from cdp.vault.vault import Item, Vault, open_vault
 
 pytestmark = pytest.mark.postgres
 

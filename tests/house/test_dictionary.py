@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cdp.flows.erase import erase
+from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database, Transaction
 from cdp.rights.model import Scope, Verb
 from cdp.rights.plan import Space, Tie, erasure_plan, export_plan, personal_columns
@@ -197,7 +197,7 @@ def hers(tx: Transaction, table: str, ties: Iterable[Tie], who: Scope) -> list[d
 @pytest.mark.postgres
 def test_every_personal_column_is_erased(office: Office) -> None:
     request = office.ask("erasure", ("user_id", "ada"))
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         person = person_of(tx)
         fill(tx, person)
         who = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
@@ -210,8 +210,8 @@ def test_every_personal_column_is_erased(office: Office) -> None:
             if value is not None
         }
     assert personal_columns() - KEPT - filled == set(), "no row of this test fills these columns"
-    erase(office.desk, request.request_id, NOON)
-    with office.desk.database.transaction(read_only=True) as tx:
+    erase(office.context, request.request_id, NOON)
+    with office.context.database.transaction(read_only=True) as tx:
         left = {step.table for step in steps if hers(tx, step.table, step.ties, who)}
     assert left == set()
 
@@ -219,7 +219,7 @@ def test_every_personal_column_is_erased(office: Office) -> None:
 @pytest.mark.postgres
 def test_every_exportable_column_is_exported(office: Office) -> None:
     request = office.ask("access", ("user_id", "ada"))
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         fill(tx, person_of(tx))
     data = office.opened(request)["data"]
     shown = {(table, field) for table, rows in data.items() for row in rows for field in row}

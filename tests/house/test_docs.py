@@ -10,9 +10,9 @@ import click
 import pytest
 
 from cdp.cli.main import cdp
-from cdp.flows.import_mapping import Mapping, load_mapping
-from cdp.flows.imports import check_mapping
-from cdp.flows.segments import check_alone
+from cdp.flows.imports.mapping import Mapping, load_mapping
+from cdp.flows.imports.messages import check_mapping
+from cdp.flows.segments.definitions import check_alone
 from tests.policies import ROOT, shipped
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])

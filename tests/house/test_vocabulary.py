@@ -62,17 +62,18 @@ SAY = {
 
 # Names that others gave. Each line: where, the word, and whose word it is there.
 FOREIGN = [
-    ("cdp/kit/embedded*.py", "account", "an account of the operating system"),
-    ("cdp/kit/embedded*.py", "user", "PostgreSQL's single-user mode"),
+    ("cdp/postgres/*.py", "account", "an account of the operating system"),
+    ("cdp/postgres/*.py", "user", "PostgreSQL's single-user mode"),
     ("cdp/kit/logs.py", "handler", "the logging module's word"),
     ("cdp/policy/purposes.py", "user", "Google consent mode's ad_user_data"),
     ("cdp/consent/model.py", "opted", "the opt-out right of the CCPA"),
     ("cdp/consent/signals/*.py", "preference", "Segment's consent preferences event"),
     ("cdp/vault/*.py", "forget", "a cache in memory lets go of a key; no person is meant"),
     ("cdp/vault/cache.py", "hit", "a cache hit"),
-    ("cdp/flows/wire*.py", "user", "userId of the wire format"),
-    ("cdp/flows/wire*.py", "integration", "integrations of the wire format"),
-    ("cdp/flows/ingest*.py", "account", "the verb: to count every message"),
+    ("cdp/wire/*.py", "user", "userId of the wire format"),
+    ("cdp/wire/*.py", "integration", "integrations of the wire format"),
+    ("cdp/flows/ingest/*.py", "account", "the verb: to count every message"),
+    ("cdp/flows/operations/startup.py", "service", "the running service, as users of the command line know it"),
     ("cdp/cli/*.py", "user", "userId of the wire format"),
     ("cdp/demo/*.py", "user", "userId of the wire format"),
 ]

@@ -12,14 +12,15 @@ import pytest
 from cdp.schema.all import tables
 from tests.house.source import Source, dotted, imported, read, service
 
-PURE = {
-    "normalise", "resolve", "decide", "decay", "retention", "ast", "parse", "interpret", "lifecycle", "plan", "merkle",
-    "checkpoint", "verify",
-}  # fmt: skip
-ROOMS = ("identity", "consent", "behavior", "segments", "rights", "destinations", "access", "audit", "vault")
+PURE = (
+    "cdp/identity/normalize.py", "cdp/identity/resolve.py", "cdp/identity/reach.py", "cdp/consent/decide.py",
+    "cdp/behavior/decay.py", "cdp/behavior/retention.py", "cdp/query/language/*.py", "cdp/query/reference/*.py",
+    "cdp/rights/lifecycle.py", "cdp/rights/plan.py", "cdp/audit/merkle.py", "cdp/audit/checkpoint.py",
+    "cdp/audit/verify.py", "cdp/wire/*.py",
+)  # fmt: skip
 IMPURE = (
     "sqlalchemy", "psycopg", "cryptography", "fastapi", "starlette", "jinja2", "httpx", "cdp.kit.db", "cdp.kit.config",
-    "cdp.kit.embedded", "cdp.schema", "cdp.vault", "os.environ", "os.getenv",
+    "cdp.postgres", "cdp.schema", "cdp.vault", "os.environ", "os.getenv",
 )  # fmt: skip
 # The plan is computed from the declarations of the columns, so it reads the schema; it still talks to no database.
 PLAN_MAY = ("cdp.schema", "sqlalchemy")
@@ -27,17 +28,16 @@ PLAN_MAY = ("cdp.schema", "sqlalchemy")
 SPEAKS_SQL = (
     "cdp/kit/db.py",
     "cdp/schema/*.py",
-    "cdp/*/store.py",
-    "cdp/*/store_*.py",
-    "cdp/segments/compile*.py",
-    "cdp/segments/catalogue*.py",
+    "cdp/*/store/*.py",
+    "cdp/vault/store.py",
+    "cdp/query/postgres/*.py",
     "cdp/rights/plan*.py",
     "cdp/rights/execute*.py",
 )
 # Tables that every store may join: who is whom, and who is permitted.
 SHARED_TABLES = {"identity.canonical", "consent.permitted"}
-# The segment catalogue reads what it names; the one road of erasure and export goes through every room.
-READS_OTHER_ROOMS = ("cdp/segments/*.py", "cdp/rights/*.py", "cdp/schema/*.py")
+# The PostgreSQL engine reads what the language names.
+READS_OTHER_ROOMS = ("cdp/query/postgres/*.py", "cdp/schema/*.py")
 
 CLOCKS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "datetime.datetime.now", "datetime.datetime.utcnow",
@@ -51,7 +51,7 @@ SQL = re.compile(
 )
 # Text made of constants of our own where no parameter can go. Each line: where, and why it is safe.
 COMPOSED_SQL = {
-    "cdp/kit/embedded_cluster.py": "single-user mode knows no parameters; role names are constants, passwords our own",
+    "cdp/postgres/cluster.py": "single-user mode knows no parameters; role names are constants, passwords our own",
     "cdp/schema/ddl.py": "definitions of tables, made of the names we declared",
     "cdp/schema/version.py": "definitions of triggers, made of the names we declared",
 }
@@ -63,11 +63,10 @@ def starts(name: str, roots: tuple[str, ...]) -> bool:
 
 def impurities(source: Source) -> list[str]:
     """What a pure file imports that a decision must not know."""
-    _cdp, room, *rest = source.path.removesuffix(".py").split("/")
-    if room not in ROOMS or len(rest) != 1 or rest[0] not in PURE:
+    if not source.matches(*PURE):
         return []
-    allowed = PLAN_MAY if (room, rest[0]) == ("rights", "plan") else ()
-    own_store = f"cdp.{room}.store"
+    allowed = PLAN_MAY if source.path == "cdp/rights/plan.py" else ()
+    own_store = f"cdp.{source.path.split('/')[1]}.store"
     return [
         f"{source.path}:{line}: a pure file imports {name}"
         for name, line in imported(source)
@@ -197,24 +196,24 @@ def test_commit_exists_once() -> None:
     ("wall", "path", "text"),
     [
         (impurities, "cdp/consent/decide.py", "from cdp.kit.db import Transaction"),
-        (impurities, "cdp/consent/decide.py", "from cdp.consent.store import records_of"),
+        (impurities, "cdp/consent/decide.py", "from cdp.consent.store.records import records_of"),
         (impurities, "cdp/audit/merkle.py", "import cryptography.hazmat"),
         (impurities, "cdp/rights/plan.py", "from cdp.kit.db import Transaction"),
-        (sql_elsewhere, "cdp/flows/ingest.py", "from sqlalchemy import text"),
+        (sql_elsewhere, "cdp/flows/ingest/batch.py", "from sqlalchemy import text"),
         (sql_elsewhere, "cdp/consent/decide.py", "import psycopg.sql"),
-        (clocks, "cdp/flows/ingest.py", "from datetime import datetime\nx = datetime.now()"),
-        (clocks, "cdp/flows/ingest.py", "import time\nx = time.time()"),
-        (randomness, "cdp/flows/ingest.py", "import random"),
-        (randomness, "cdp/flows/ingest.py", "from uuid import uuid4"),
+        (clocks, "cdp/flows/ingest/batch.py", "from datetime import datetime\nx = datetime.now()"),
+        (clocks, "cdp/flows/ingest/batch.py", "import time\nx = time.time()"),
+        (randomness, "cdp/flows/ingest/batch.py", "import random"),
+        (randomness, "cdp/flows/ingest/batch.py", "from uuid import uuid4"),
         (randomness, "cdp/vault/seal.py", "import os\nnonce = os.urandom(12)"),
-        (commits, "cdp/flows/ingest.py", "connection.commit()"),
-        (commits, "cdp/flows/ingest.py", "run('COMMIT')"),
-        (composed_sql, "cdp/consent/store.py", "q = f'SELECT * FROM {table}'"),
-        (composed_sql, "cdp/consent/store.py", "q = 'SELECT * FROM ' + table"),
-        (composed_sql, "cdp/consent/store.py", "q = 'DELETE FROM %s' % table"),
-        (composed_sql, "cdp/consent/store.py", "q = 'DELETE FROM {}'.format(table)"),
-        (foreign_tables, "cdp/consent/store.py", "q = 'SELECT * FROM identity.identifier'"),
-        (foreign_tables, "cdp/segments/compile.py", "q = 'SELECT * FROM vault.subject_key'"),
+        (commits, "cdp/flows/ingest/batch.py", "connection.commit()"),
+        (commits, "cdp/flows/ingest/batch.py", "run('COMMIT')"),
+        (composed_sql, "cdp/consent/store/records.py", "q = f'SELECT * FROM {table}'"),
+        (composed_sql, "cdp/consent/store/records.py", "q = 'SELECT * FROM ' + table"),
+        (composed_sql, "cdp/consent/store/records.py", "q = 'DELETE FROM %s' % table"),
+        (composed_sql, "cdp/consent/store/records.py", "q = 'DELETE FROM {}'.format(table)"),
+        (foreign_tables, "cdp/consent/store/records.py", "q = 'SELECT * FROM identity.identifier'"),
+        (foreign_tables, "cdp/query/postgres/compile.py", "q = 'SELECT * FROM vault.subject_key'"),
     ],
 )
 def test_a_breach_is_found(wall: Callable[[Source], list[str]], path: str, text: str) -> None:
@@ -224,11 +223,11 @@ def test_a_breach_is_found(wall: Callable[[Source], list[str]], path: str, text:
 @pytest.mark.parametrize(
     ("wall", "path", "text"),
     [
-        (composed_sql, "cdp/consent/store.py", "q = sql.SQL('SELECT * FROM {}').format(sql.Identifier(table))"),
-        (composed_sql, "cdp/consent/store.py", "q = f'{count} rows'"),
-        (foreign_tables, "cdp/behavior/store.py", "q = 'SELECT profile_id FROM identity.canonical'"),
+        (composed_sql, "cdp/consent/store/records.py", "q = sql.SQL('SELECT * FROM {}').format(sql.Identifier(table))"),
+        (composed_sql, "cdp/consent/store/records.py", "q = f'{count} rows'"),
+        (foreign_tables, "cdp/behavior/store/batch.py", "q = 'SELECT profile_id FROM identity.canonical'"),
         (foreign_tables, "cdp/vault/store.py", "q = 'SELECT * FROM vault.subject_key'"),
-        (impurities, "cdp/flows/retention.py", "from cdp.kit.db import Database"),
+        (impurities, "cdp/flows/operations/retention.py", "from cdp.kit.db import Database"),
         (impurities, "cdp/rights/plan.py", "from cdp.schema.all import tables"),
     ],
 )

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name, sequence
-from cdp.audit.store import (
+from cdp.audit.store.facts import (
     append,
     append_many,
     check_facts,
@@ -17,7 +17,7 @@ from cdp.audit.store import (
     receipt,
     receipt_file,
 )
-from cdp.audit.store_tree import newest_tree
+from cdp.audit.store.tree import newest_tree
 from cdp.audit.verify import Verified, verify_receipt
 from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id

@@ -12,8 +12,8 @@ from cdp.audit.checkpoint import parse_checkpoint, parse_note, parse_vkey
 from cdp.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, Standing, log_name, sequence
-from cdp.audit.store import append, append_many, entries
-from cdp.audit.store_tree import (
+from cdp.audit.store.facts import append, append_many, entries
+from cdp.audit.store.tree import (
     commitments,
     consistency_proof,
     newest_tree,

@@ -6,10 +6,13 @@ from datetime import date, timedelta
 import psycopg
 import pytest
 
-from cdp.behavior import store, store_computed, store_events, store_traits
 from cdp.behavior.model import EventId, Term
 from cdp.behavior.retention import months_needed
 from cdp.behavior.rules import vocabularies_of
+from cdp.behavior.store import batch as behavior_store
+from cdp.behavior.store import computed as computed_store
+from cdp.behavior.store import events as event_store
+from cdp.behavior.store import traits as trait_store
 from cdp.behavior.traits import agree
 from cdp.kit.db import Database
 from tests.behavior_stage import Stage, day, policy_with
@@ -34,14 +37,14 @@ def stage(database: Database) -> Stage:
 
 def computed(stage: Stage, profile_id: int = ANNA) -> dict[str, object]:
     with stage.database.transaction() as tx:
-        return dict(store_computed.computed_of(tx, stage.plan, [profile_id], stage.now)[profile_id])
+        return dict(computed_store.computed_of(tx, stage.plan, [profile_id], stage.now)[profile_id])
 
 
 def test_what_is_stored_is_read_back_with_its_terms(stage: Stage) -> None:
     bits = stage.bits(MAIL)
     stage.store([stage.order(1, day(3), bits, revenue=12.5, currency="EUR", order_id="A-1", gift=True)])
     with stage.database.transaction() as tx:
-        events = store_events.events_of(tx, [1, 2], vocabularies_of(stage.rules))
+        events = event_store.events_of(tx, [1, 2], vocabularies_of(stage.rules))
     assert [(each.name, each.plain, each.bits) for each in events] == [
         ("Order Completed", {"revenue": 12.5, "currency": Term("currency", "EUR")}, bits)
     ]
@@ -51,7 +54,7 @@ def test_what_is_stored_is_read_back_with_its_terms(stage: Stage) -> None:
 def test_an_unknown_event_keeps_its_name_only_in_the_seal(stage: Stage) -> None:
     stage.store([stage.entry("track", {"event": "Called anna@example.com"}, 1, day(3), stage.bits(MAIL))])
     with stage.database.transaction() as tx:
-        events = store_events.events_of(tx, [1], vocabularies_of(stage.rules))
+        events = event_store.events_of(tx, [1], vocabularies_of(stage.rules))
         terms = tx.bulk("SELECT count(*) FROM behavior.term WHERE term LIKE '%%anna%%'")
     assert events[0].name is None
     assert json.loads(events[0].sealed)["event"] == "Called anna@example.com"
@@ -75,7 +78,7 @@ def test_statements_do_not_grow_with_the_batch(stage: Stage) -> None:
             )
         ]
         needed = months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
-        store.ensure_partitions(stage.database, needed)
+        behavior_store.ensure_partitions(stage.database, needed)
         with stage.database.transaction() as tx:
             stage.append(tx, entries)
             return tx.statements
@@ -154,7 +157,7 @@ def test_clearing_a_purpose_deletes_what_has_no_other(stage: Stage) -> None:
         ]
     )
     with stage.database.transaction() as tx:
-        assert store_events.clear_bits(tx, [1, 2], mail, day(5)) == (1, 1)
+        assert event_store.clear_bits(tx, [1, 2], mail, day(5)) == (1, 1)
         left = tx.bulk("SELECT anchor_id, occurred_at, bits FROM behavior.event ORDER BY anchor_id, occurred_at")
     assert left == [(1, day(2), stage.bits(SHOP)), (1, day(9), mail), (3, day(1), mail)]
 
@@ -162,10 +165,12 @@ def test_clearing_a_purpose_deletes_what_has_no_other(stage: Stage) -> None:
 def test_message_ids_are_remembered_once(stage: Stage) -> None:
     one, two = stage.message_id(), stage.message_id()
     with stage.database.transaction() as tx:
-        rows = [store.Remembered(one, b"1", date(2026, 3, 1))]
-        assert store.remember_messages(tx, rows) == {one}
-        assert store.remember_messages(tx, [*rows, store.Remembered(two, b"2", date(2026, 3, 1))]) == {two}
-        assert store.known_messages(tx, [one, EventId(stage.message_id())]) == {one: b"1"}
+        rows = [behavior_store.Remembered(one, b"1", date(2026, 3, 1))]
+        assert behavior_store.remember_messages(tx, rows) == {one}
+        assert behavior_store.remember_messages(
+            tx, [*rows, behavior_store.Remembered(two, b"2", date(2026, 3, 1))]
+        ) == {two}
+        assert behavior_store.known_messages(tx, [one, EventId(stage.message_id())]) == {one: b"1"}
 
 
 def test_terms_made_in_a_transaction_that_rolled_back_are_not_remembered(stage: Stage) -> None:
@@ -174,19 +179,19 @@ def test_terms_made_in_a_transaction_that_rolled_back_are_not_remembered(stage: 
 
     def fail() -> None:
         with stage.database.transaction() as tx:
-            made.extend(store.intern_terms(tx, {term}, stage.rules).ids[term] for _ in range(2))
+            made.extend(behavior_store.intern_terms(tx, {term}, stage.rules).ids[term] for _ in range(2))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
     with stage.database.transaction() as tx:
         assert tx.bulk("SELECT count(*) FROM behavior.term WHERE term = 'DE'") == [(0,)]
-        again = store.intern_terms(tx, {term}, stage.rules).ids[term]
+        again = behavior_store.intern_terms(tx, {term}, stage.rules).ids[term]
     with stage.database.transaction() as tx:
         assert tx.bulk("SELECT term FROM behavior.term WHERE term_id = %(id)s", {"id": again}) == [("DE",)]
-        store.intern_terms(tx, {term}, stage.rules)
+        behavior_store.intern_terms(tx, {term}, stage.rules)
         before = tx.statements
-        assert store.intern_terms(tx, {term}, stage.rules).ids[term] == again not in made
+        assert behavior_store.intern_terms(tx, {term}, stage.rules).ids[term] == again not in made
         assert tx.statements == before
 
 
@@ -200,7 +205,7 @@ def test_a_full_vocabulary_refuses_new_terms_and_seals_them(stage: Stage) -> Non
     terms = stage.store([stage.view(1, day(3), bits, "Shoes"), stage.view(1, day(4), bits, "Hats")])
     assert terms.refused == {Term("product_category", "Shoes")}
     with stage.database.transaction() as tx:
-        events = store_events.events_of(tx, [1], vocabularies_of(stage.rules))
+        events = event_store.events_of(tx, [1], vocabularies_of(stage.rules))
     assert [each.plain.get("category") for each in events] == [
         Term("product_category", "Hats"),
         Term("product_category", "Boots"),
@@ -220,7 +225,7 @@ class TestStatedTraits:
 
     def in_force(self, stage: Stage, purpose: str = MAIL, profile_id: int = ANNA) -> dict[str, object]:
         with stage.database.transaction() as tx:
-            return store_traits.traits_of(tx, [profile_id], {purpose: stage.masks[purpose]}, day(-1000)).get(
+            return trait_store.traits_of(tx, [profile_id], {purpose: stage.masks[purpose]}, day(-1000)).get(
                 (profile_id, purpose), {}
             )
 
@@ -250,9 +255,9 @@ class TestStatedTraits:
     def test_a_rectified_value_wins_for_ever(self, stage: Stage) -> None:
         bits = stage.bits(MAIL)
         self.state(stage, 4, bits, age=30)
-        rectified = store_traits.StatedTrait(1, "age", day(5), day(5), stage.message_id(), bits, 41, is_rectified=True)
+        rectified = trait_store.StatedTrait(1, "age", day(5), day(5), stage.message_id(), bits, 41, is_rectified=True)
         with stage.database.transaction() as tx:
-            store_traits.merge_traits(tx, [rectified], {})
+            trait_store.merge_traits(tx, [rectified], {})
         self.state(stage, 6, bits, age=29)
         assert self.in_force(stage) == {"age": 41}
 
@@ -264,14 +269,14 @@ class TestStatedTraits:
     def test_an_expired_statement_is_not_read(self, stage: Stage) -> None:
         self.state(stage, 4, stage.bits(MAIL), age=30)
         with stage.database.transaction() as tx:
-            found = store_traits.traits_of(tx, [ANNA], {MAIL: stage.masks[MAIL]}, day(4))
+            found = trait_store.traits_of(tx, [ANNA], {MAIL: stage.masks[MAIL]}, day(4))
         assert found == {(ANNA, MAIL): {}}
 
     def test_terms_are_exported_as_text_and_seals_closed(self, stage: Stage) -> None:
         self.state(stage, 4, stage.bits(MAIL), country="DE", email="anna@example.com", shoe_size=38)
         vocabularies = {name: rule.vocabulary for name, rule in stage.rules.traits.items() if rule.vocabulary}
         with stage.database.transaction() as tx:
-            found = {each.name: each for each in store_traits.stated_of(tx, [1], vocabularies)}
+            found = {each.name: each for each in trait_store.stated_of(tx, [1], vocabularies)}
         assert found["country"].plain == Term("country", "DE")
         assert found["email"].sealed == b'"anna@example.com"'
         assert set(found) == {"country", "email"}
@@ -283,7 +288,7 @@ class TestStatedTraits:
         self.state(stage, 4, mail, vip=True)
         with stage.database.transaction() as tx:
             stage.permit(tx, ANNA, SHOP, day(0))
-            assert store_traits.clear_trait_bits(tx, [1], mail, day(5)) == 2
+            assert trait_store.clear_trait_bits(tx, [1], mail, day(5)) == 2
             rows = tx.bulk("SELECT name, bits, plain FROM behavior.trait")
         assert rows == [("age", shop, 31)]
         assert self.in_force(stage, SHOP) == {"age": 31}
@@ -300,9 +305,9 @@ def test_moved_landmarks_keep_every_value(stage: Stage) -> None:
             "SELECT DISTINCT trait, generation FROM behavior.bucket WHERE generation > 0 ORDER BY 1, 2"
         )
         assert generations == [("orders_fading", 1), ("orders_fading", 2), ("spent_fading", 1)]
-        moved = store_computed.move_landmarks(tx, stage.plan, 100)
+        moved = computed_store.move_landmarks(tx, stage.plan, 100)
         assert moved == 2
-        assert store_computed.move_landmarks(tx, stage.plan, 100) == 0
+        assert computed_store.move_landmarks(tx, stage.plan, 100) == 0
     after = computed(stage)
     assert all(agree(after[key], before[key]) for key in before)
     assert before["orders_fading"] == pytest.approx(2.0**-4, rel=1e-9)

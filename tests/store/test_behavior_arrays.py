@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from cdp.kit import arrays
 from cdp.kit.db import Database
+from cdp.kit.pg_binary import arrays
 
 pytestmark = pytest.mark.postgres
 

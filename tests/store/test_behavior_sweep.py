@@ -6,9 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from cdp.behavior import store, store_check, store_sweep
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.retention import Month, month_of
+from cdp.behavior.store import batch as behavior_store
+from cdp.behavior.store import consistency as consistency_store
+from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from tests.behavior_stage import ORDER, VIEW, Stage, day, policy_with
@@ -32,15 +34,15 @@ def stage(database: Database) -> Stage:
 
 def months(stage: Stage) -> list[tuple[str, Month]]:
     with stage.database.transaction() as tx:
-        return [(each.retention_class, each.month) for each in store_sweep.partitions(tx)]
+        return [(each.retention_class, each.month) for each in behavior_sweep_store.partitions(tx)]
 
 
 def test_partitions_are_made_once_and_listed(stage: Stage) -> None:
     wanted = {("transactions", Month(2025, 12)), ("transactions", Month(2026, 1)), ("browsing", Month(2026, 1))}
-    store.ensure_partitions(stage.database, wanted)
-    store.ensure_partitions(stage.database, wanted)
+    behavior_store.ensure_partitions(stage.database, wanted)
+    behavior_store.ensure_partitions(stage.database, wanted)
     other = Database(stage.database.url)
-    store.ensure_partitions(other, wanted)
+    behavior_store.ensure_partitions(other, wanted)
     other.close()
     assert set(months(stage)) == wanted
 
@@ -48,7 +50,7 @@ def test_partitions_are_made_once_and_listed(stage: Stage) -> None:
 def test_partitions_made_by_many_at_once_exist_once(stage: Stage) -> None:
     databases = [Database(stage.database.url) for _ in range(4)]
     wanted = {("engagement", Month(2026, month)) for month in range(1, 7)}
-    threads = [threading.Thread(target=store.ensure_partitions, args=(each, wanted)) for each in databases]
+    threads = [threading.Thread(target=behavior_store.ensure_partitions, args=(each, wanted)) for each in databases]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -63,7 +65,9 @@ def test_making_a_partition_waits_for_no_writer(stage: Stage) -> None:
     with stage.database.transaction() as tx:
         stage.append(tx, [stage.order(1, day(4), stage.bits(MAIL))])
         done = threading.Thread(
-            target=store.ensure_partitions, args=(stage.database, {("transactions", Month(2025, 5))}), daemon=True
+            target=behavior_store.ensure_partitions,
+            args=(stage.database, {("transactions", Month(2025, 5))}),
+            daemon=True,
         )
         done.start()
         done.join(PATIENCE_SECONDS)
@@ -82,12 +86,12 @@ def test_sealed_bytes_leave_no_statistics(stage: Stage) -> None:
 @pytest.mark.parametrize("key", ["browsing; DROP TABLE x", "Browsing", "", "browsing_2026_01", "b" * 54])
 def test_a_class_that_cannot_name_a_table_is_refused(stage: Stage, key: str) -> None:
     with pytest.raises(Fault, match="invalid_retention_class"):
-        store.ensure_partitions(stage.database, {(key, Month(2026, 1))})
+        behavior_store.ensure_partitions(stage.database, {(key, Month(2026, 1))})
 
 
 def test_long_class_names_stay_apart(stage: Stage) -> None:
     wanted = {("c" * 52 + last, Month(2026, 1)) for last in "ab"}
-    store.ensure_partitions(stage.database, wanted)
+    behavior_store.ensure_partitions(stage.database, wanted)
     assert set(months(stage)) == wanted
 
 
@@ -95,9 +99,9 @@ def test_dropping_a_month_leaves_the_others(stage: Stage) -> None:
     bits = stage.bits(MAIL)
     stage.store([stage.order(1, day(-40), bits), stage.order(1, day(3), bits), stage.view(1, day(-40), bits, "Hats")])
     with stage.database.transaction() as tx:
-        oldest = next(each for each in store_sweep.partitions(tx) if each.retention_class == "transactions")
-        assert (oldest.month, store_sweep.count_events(tx, oldest)) == (month_of(day(-40)), 1)
-        store_sweep.drop_partition(tx, oldest)
+        oldest = next(each for each in behavior_sweep_store.partitions(tx) if each.retention_class == "transactions")
+        assert (oldest.month, behavior_sweep_store.count_events(tx, oldest)) == (month_of(day(-40)), 1)
+        behavior_sweep_store.drop_partition(tx, oldest)
         left = tx.bulk("SELECT retention_class, occurred_at FROM behavior.event ORDER BY occurred_at")
     assert left == [("browsing", day(-40)), ("transactions", day(3))]
 
@@ -106,11 +110,11 @@ def test_taking_events_deletes_what_it_returns(stage: Stage) -> None:
     stage.store([stage.order(1, day(3), stage.bits(MAIL), order_id=str(number)) for number in range(5)])
     taken: list[int] = []
     with stage.database.transaction() as tx:
-        (partition,) = store_sweep.partitions(tx)
-        while rows := store_sweep.take_events(tx, partition, 2):
+        (partition,) = behavior_sweep_store.partitions(tx)
+        while rows := behavior_sweep_store.take_events(tx, partition, 2):
             assert len(rows) <= 2
             taken += [UUID(row["event_id"]).int for row in rows]
-        assert store_sweep.count_events(tx, partition) == 0
+        assert behavior_sweep_store.count_events(tx, partition) == 0
     assert sorted(taken) == [1, 2, 3, 4, 5]
 
 
@@ -126,15 +130,15 @@ def test_severing_leaves_no_person_and_nothing_that_few_share(stage: Stage) -> N
     )
     with stage.database.transaction() as tx:
         properties = {Term(EVENT_NAMES, ORDER): {"revenue": True, "currency": False}, Term(EVENT_NAMES, VIEW): {}}
-        kept = store_sweep.kept_of(tx, properties)
-        partition = next(each for each in store_sweep.partitions(tx) if each.retention_class == "transactions")
-        assert store_sweep.sever_events(tx, partition, kept, share_min=3) == 8
+        kept = behavior_sweep_store.kept_of(tx, properties)
+        partition = next(each for each in behavior_sweep_store.partitions(tx) if each.retention_class == "transactions")
+        assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=3) == 8
         euro = tx.bulk("SELECT term_id FROM behavior.term WHERE term = 'EUR'")[0][0]
         francs = tx.bulk("SELECT term_id FROM behavior.term WHERE term = 'CHF'")[0][0]
         rows = tx.bulk(
             "SELECT retention_class, month, plain, events FROM behavior.severed ORDER BY events, plain->>'revenue'"
         )
-        assert store_sweep.sever_events(tx, partition, kept, share_min=8) == 0
+        assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=8) == 0
     january = date(2026, 1, 1)
     assert rows == [
         ("transactions", january, {"revenue": 7800, "currency": francs}, 3),
@@ -146,9 +150,9 @@ def test_values_that_few_share_are_counted_without_them(stage: Stage) -> None:
     bits = stage.bits(MAIL)
     stage.store([stage.order(anchor, day(3), bits, revenue=anchor * 1000) for anchor in range(1, 6)])
     with stage.database.transaction() as tx:
-        kept = store_sweep.kept_of(tx, {Term(EVENT_NAMES, ORDER): {"revenue": True}})
-        (partition,) = store_sweep.partitions(tx)
-        assert store_sweep.sever_events(tx, partition, kept, share_min=3) == 5
+        kept = behavior_sweep_store.kept_of(tx, {Term(EVENT_NAMES, ORDER): {"revenue": True}})
+        (partition,) = behavior_sweep_store.partitions(tx)
+        assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=3) == 5
         assert tx.bulk("SELECT plain, events FROM behavior.severed") == [({}, 5)]
 
 
@@ -157,26 +161,30 @@ def test_buckets_that_no_window_counts_are_deleted_in_chunks(stage: Stage) -> No
     stage.store([stage.order(1, day(at), bits, revenue=1) for at in (1, 2, 3, 29)])
     with stage.database.transaction() as tx:
         tx.bulk("UPDATE behavior.bucket SET trait = 'no_more' WHERE trait = 'big_orders' OR trait = 'orders_fading'")
-        due = store_sweep.count_uncounted_buckets(tx, stage.plan, stage.now)
+        due = behavior_sweep_store.count_uncounted_buckets(tx, stage.plan, stage.now)
         assert (
             due == 3 + 4
         )  # three days outside the week of `spent_lately`, and four buckets of a trait that is no more
-        assert [store_sweep.delete_uncounted_buckets(tx, stage.plan, stage.now, 5) for _ in range(3)] == [5, 2, 0]
-        assert store_sweep.count_uncounted_buckets(tx, stage.plan, stage.now) == 0
+        assert [behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, 5) for _ in range(3)] == [
+            5,
+            2,
+            0,
+        ]
+        assert behavior_sweep_store.count_uncounted_buckets(tx, stage.plan, stage.now) == 0
 
 
 def test_expired_statements_and_message_ids_are_deleted(stage: Stage) -> None:
     bits = stage.bits(MAIL)
     stage.store([stage.entry("identify", {"traits": {"age": at}}, at, day(at), bits) for at in (1, 2, 3)])
     with stage.database.transaction() as tx:
-        assert store_sweep.count_expired_traits(tx, day(2)) == 2
-        assert sorted(store_sweep.delete_expired_traits(tx, day(2), 10)) == [1, 2]
-        assert store_sweep.profiles_of_anchors(tx, [1, 2, 3]) == [3, ANNA]
-        store.remember_messages(
-            tx, [store.Remembered(stage.message_id(), b"x", date(2026, 1, number)) for number in (1, 2, 3)]
+        assert behavior_sweep_store.count_expired_traits(tx, day(2)) == 2
+        assert sorted(behavior_sweep_store.delete_expired_traits(tx, day(2), 10)) == [1, 2]
+        assert behavior_sweep_store.profiles_of_anchors(tx, [1, 2, 3]) == [3, ANNA]
+        behavior_store.remember_messages(
+            tx, [behavior_store.Remembered(stage.message_id(), b"x", date(2026, 1, number)) for number in (1, 2, 3)]
         )
-        assert store_sweep.count_expired_messages(tx, date(2026, 1, 3)) == 2
-        assert store_sweep.delete_expired_messages(tx, date(2026, 1, 3), 10) == 2
+        assert behavior_sweep_store.count_expired_messages(tx, date(2026, 1, 3)) == 2
+        assert behavior_sweep_store.delete_expired_messages(tx, date(2026, 1, 3), 10) == 2
 
 
 def test_the_check_finds_a_tampered_bucket_and_nothing_else(stage: Stage) -> None:
@@ -184,20 +192,20 @@ def test_the_check_finds_a_tampered_bucket_and_nothing_else(stage: Stage) -> Non
     stage.store([stage.order(1, day(at), bits, revenue=1.5) for at in (1, 2, 29)])
     stage.store([stage.view(2, day(3), bits, "Boots")])
     with stage.database.transaction() as tx:
-        assert ANNA in store_check.sampled_profiles(tx, 0, 100)
-        assert store_check.check_computed(tx, stage.plan, [ANNA], stage.now) == []
+        assert ANNA in consistency_store.sampled_profiles(tx, 0, 100)
+        assert consistency_store.check_computed(tx, stage.plan, [ANNA], stage.now) == []
         tx.bulk(
             "UPDATE behavior.bucket SET total = total + 0.001 WHERE trait = 'spent' AND day = %(day)s",
             {"day": date(2026, 1, 30)},
         )
-        found = store_check.check_computed(tx, stage.plan, [ANNA], stage.now)
+        found = consistency_store.check_computed(tx, stage.plan, [ANNA], stage.now)
     assert [(each.profile_id, each.trait, each.recomputed) for each in found] == [(ANNA, "spent", 4.5)]
 
 
 def test_a_sample_begins_at_a_random_place(stage: Stage) -> None:
     with stage.database.transaction() as tx:
-        assert store_check.sampled_profiles(tx, 5, 2) == [5, 6]
-        assert store_check.sampled_profiles(tx, ANNA + 1, 2) == []
+        assert consistency_store.sampled_profiles(tx, 5, 2) == [5, 6]
+        assert consistency_store.sampled_profiles(tx, ANNA + 1, 2) == []
 
 
 def test_expiry_is_seen_before_the_sweep(stage: Stage) -> None:
@@ -207,7 +215,7 @@ def test_expiry_is_seen_before_the_sweep(stage: Stage) -> None:
             "UPDATE consent.permitted SET since = %(since)s", {"since": datetime(2000, 1, 1, tzinfo=stage.now.tzinfo)}
         )
         stage.now = day(-1000) + timedelta(days=1094)
-        before = store_check.computed_of(tx, stage.plan, [ANNA], stage.now)[ANNA]
+        before = consistency_store.computed_of(tx, stage.plan, [ANNA], stage.now)[ANNA]
         stage.now = day(-1000) + timedelta(days=1095)
-        after = store_check.computed_of(tx, stage.plan, [ANNA], stage.now)[ANNA]
+        after = consistency_store.computed_of(tx, stage.plan, [ANNA], stage.now)[ANNA]
     assert (before["spent"], after["spent"]) == (5, 0)

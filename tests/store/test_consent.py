@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdp.consent import store, store_projection, store_verdicts
 from cdp.consent.model import ALWAYS, Act, Authority, Reason, Record, RecordId, Verdict
+from cdp.consent.store import projection as projection_store
+from cdp.consent.store import records as record_store
+from cdp.consent.store import verdicts as verdict_store
 from cdp.kit.db import Database
 
 pytestmark = pytest.mark.postgres
@@ -35,16 +37,16 @@ SILENT = Verdict(False, Reason.NO_GRANT)
 
 
 def put(
-    database: Database, verdicts: store_verdicts.Verdicts, at: int = 10, **more: dict[int, int]
-) -> store_verdicts.Outcome:
+    database: Database, verdicts: verdict_store.Verdicts, at: int = 10, **more: dict[int, int]
+) -> verdict_store.Outcome:
     with database.transaction() as tx:
-        return store_verdicts.put_verdicts(tx, verdicts, PSEUDONYMS, day(at), **more)
+        return verdict_store.put_verdicts(tx, verdicts, PSEUDONYMS, day(at), **more)
 
 
 @pytest.fixture
 def prepared(database: Database) -> Database:
     with database.transaction() as tx:
-        store_projection.prepare(tx, PURPOSES, START)
+        projection_store.prepare(tx, PURPOSES, START)
     return database
 
 
@@ -62,26 +64,26 @@ class TestTheLedger:
             is_two_step=True,
         )
         with database.transaction() as tx:
-            store.append(tx, [full, record(2, 8, Act.OBJECT)])
-            assert store.records_of(tx, [7]) == [full]
-            assert store.records_of(tx, [8]) == [record(2, 8, Act.OBJECT)]
+            record_store.append(tx, [full, record(2, 8, Act.OBJECT)])
+            assert record_store.records_of(tx, [7]) == [full]
+            assert record_store.records_of(tx, [8]) == [record(2, 8, Act.OBJECT)]
 
     def test_remembers_the_last_time_a_no_was_repeated(self, database: Database) -> None:
         no = record(1, 7, Act.REFUSE)
         with database.transaction() as tx:
-            store.append(tx, [no])
-            store.repeat(tx, [replace(no, repeated_at=day(5))])
-            store.repeat(tx, [replace(no, repeated_at=day(3))])
-            assert store.records_of(tx, [7]) == [replace(no, repeated_at=day(5))]
+            record_store.append(tx, [no])
+            record_store.repeat(tx, [replace(no, repeated_at=day(5))])
+            record_store.repeat(tx, [replace(no, repeated_at=day(3))])
+            assert record_store.records_of(tx, [7]) == [replace(no, repeated_at=day(5))]
 
     def test_refuses_a_no_that_ends(self, database: Database) -> None:
         with pytest.raises(Exception, match="only_grants_end"), database.transaction() as tx:
-            store.append(tx, [replace(record(1, 7, Act.REFUSE), valid_until=day(9))])
+            record_store.append(tx, [replace(record(1, 7, Act.REFUSE), valid_until=day(9))])
 
     def test_tells_what_it_held_at_an_instant(self, database: Database) -> None:
         with database.transaction() as tx:
-            store.append(tx, [record(1, 11, at=1), record(2, 11, Act.WITHDRAW, at=5)])
-            held = store.records_of(tx, [11], as_of=day(3))
+            record_store.append(tx, [record(1, 11, at=1), record(2, 11, Act.WITHDRAW, at=5)])
+            held = record_store.records_of(tx, [11], as_of=day(3))
         assert [each.record_id for each in held] == [1]
 
 
@@ -93,10 +95,10 @@ class TestTheVerdictsInForce:
         assert outcome.begun == {(1, "analytics")}
         assert outcome.ended == frozenset()
         with prepared.transaction() as tx:
-            assert store_verdicts.permitted_of(tx, [1, 2, 3]) == {
-                1: {"analytics": store_verdicts.Permitted(day(1), day(90))}
+            assert verdict_store.permitted_of(tx, [1, 2, 3]) == {
+                1: {"analytics": verdict_store.Permitted(day(1), day(90))}
             }
-            assert store_verdicts.refused_of(tx, [1, 2, 3]) == {3: {"analytics": Reason.WITHDRAWN}}
+            assert verdict_store.refused_of(tx, [1, 2, 3]) == {3: {"analytics": Reason.WITHDRAWN}}
 
     def test_the_same_again_changes_nothing(self, prepared: Database) -> None:
         verdicts = {1: {"analytics": allowed(day(1))}, 3: {"analytics": REFUSED}}
@@ -108,26 +110,26 @@ class TestTheVerdictsInForce:
         outcome = put(prepared, {1: {"analytics": REFUSED}}, at=20)
         assert outcome.ended == {(1, "analytics")}
         with prepared.transaction() as tx:
-            assert set(store_verdicts.permitted_of(tx, [1])[1]) == {"email_marketing"}
-            [noted] = store_verdicts.withdrawals(tx, 10)
+            assert set(verdict_store.permitted_of(tx, [1])[1]) == {"email_marketing"}
+            [noted] = verdict_store.withdrawals(tx, 10)
             assert (noted.profile_id, noted.purpose, noted.withdrawn_at, noted.since) == (1, "analytics", day(20), None)
-            store_verdicts.settle(tx, [noted.withdrawal_id])
-            assert store_verdicts.withdrawals(tx, 10) == []
+            verdict_store.settle(tx, [noted.withdrawal_id])
+            assert verdict_store.withdrawals(tx, 10) == []
 
     def test_a_permission_that_begins_later_forgets_what_came_before(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1))}})
         with prepared.transaction() as tx:
-            store_verdicts.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
+            verdict_store.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
         outcome = put(prepared, {1: {"analytics": allowed(day(5))}})
         assert outcome.ended == outcome.begun == {(1, "analytics")}
         with prepared.transaction() as tx:
-            assert store_verdicts.withdrawals(tx, 10)[0].since == day(5)
+            assert verdict_store.withdrawals(tx, 10)[0].since == day(5)
             assert tx.bulk("SELECT traits FROM consent.permitted") == [({},)]
 
     def test_a_longer_permission_keeps_its_traits(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1), day(90))}})
         with prepared.transaction() as tx:
-            store_verdicts.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
+            verdict_store.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
         assert put(prepared, {1: {"analytics": allowed(day(1), day(400))}}).ended == frozenset()
         with prepared.transaction() as tx:
             assert tx.bulk("SELECT traits, until FROM consent.permitted") == [({"country": "DE"}, day(400))]
@@ -136,7 +138,7 @@ class TestTheVerdictsInForce:
         put(prepared, {1: {"analytics": REFUSED}, 2: {"analytics": REFUSED}})
         put(prepared, {1: {"analytics": allowed(day(3))}, 2: {"analytics": SILENT}})
         with prepared.transaction() as tx:
-            assert store_verdicts.refused_of(tx, [1, 2]) == {}
+            assert verdict_store.refused_of(tx, [1, 2]) == {}
 
     @pytest.mark.parametrize(
         ("merged", "has_ended"),
@@ -149,21 +151,21 @@ class TestTheVerdictsInForce:
         assert outcome.ended == ({(1, "analytics")} if has_ended else frozenset())
         assert outcome.begun == ({(1, "analytics")} if merged.allowed else frozenset())
         with prepared.transaction() as tx:
-            assert 2 not in store_verdicts.permitted_of(tx, [1, 2])
+            assert 2 not in verdict_store.permitted_of(tx, [1, 2])
 
     def test_a_merge_carries_withdrawals_that_are_not_settled(self, prepared: Database) -> None:
         put(prepared, {2: {"analytics": allowed(day(1))}})
         put(prepared, {2: {"analytics": REFUSED}})
         put(prepared, {1: {"analytics": REFUSED}}, retired={2: 1})
         with prepared.transaction() as tx:
-            assert {each.profile_id for each in store_verdicts.withdrawals(tx, 10)} == {1}
-            assert store_verdicts.refused_of(tx, [1, 2]) == {1: {"analytics": Reason.WITHDRAWN}}
+            assert {each.profile_id for each in verdict_store.withdrawals(tx, 10)} == {1}
+            assert verdict_store.refused_of(tx, [1, 2]) == {1: {"analytics": Reason.WITHDRAWN}}
 
     def test_permissions_that_ended_by_themselves_are_found(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1), day(30))}, 2: {"analytics": allowed(day(1))}})
         with prepared.transaction() as tx:
-            assert store_verdicts.ended_by(tx, day(29), 10) == set()
-            assert store_verdicts.ended_by(tx, day(30), 10) == {1}
+            assert verdict_store.ended_by(tx, day(29), 10) == set()
+            assert verdict_store.ended_by(tx, day(30), 10) == {1}
 
     def test_statements_do_not_grow_with_profiles(self, prepared: Database) -> None:
         counts = set()
@@ -173,28 +175,28 @@ class TestTheVerdictsInForce:
                 for each in range(size * 100, size * 101)
             }
             with prepared.transaction() as tx:
-                store_verdicts.put_verdicts(tx, verdicts, {each: f"p{each}" for each in verdicts}, day(1))
+                verdict_store.put_verdicts(tx, verdicts, {each: f"p{each}" for each in verdicts}, day(1))
                 counts.add(tx.statements)
         assert counts == {3}
 
     def test_of_newborn_profiles_nothing_is_looked_for(self, prepared: Database) -> None:
         with prepared.transaction() as tx:
-            outcome = store_verdicts.put_verdicts(tx, {1: {"analytics": allowed()}}, PSEUDONYMS, day(1), newborn={1})
+            outcome = verdict_store.put_verdicts(tx, {1: {"analytics": allowed()}}, PSEUDONYMS, day(1), newborn={1})
             assert tx.statements == 1
             assert (outcome.begun, outcome.ended) == ({(1, "analytics")}, frozenset())
-            assert set(store_verdicts.permitted_of(tx, [1])[1]) == {"analytics"}
+            assert set(verdict_store.permitted_of(tx, [1])[1]) == {"analytics"}
 
 
 class TestPurposes:
     def test_bits_are_given_once_and_never_again(self, database: Database) -> None:
         with database.transaction() as tx:
-            assert store_projection.prepare(tx, ("a", "b"), START) == {"a": 1, "b": 2}
-            assert store_projection.prepare(tx, ("b", "c"), START) == {"a": 1, "b": 2, "c": 4}
-            assert store_projection.prepare(tx, ("a", "b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+            assert projection_store.prepare(tx, ("a", "b"), START) == {"a": 1, "b": 2}
+            assert projection_store.prepare(tx, ("b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+            assert projection_store.prepare(tx, ("a", "b", "c"), START) == {"a": 1, "b": 2, "c": 4}
 
     def test_a_purpose_that_is_no_more_permits_nobody(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1))}, 2: {"analytics": REFUSED}})
         with prepared.transaction() as tx:
-            store_projection.prepare(tx, ("email_marketing",), day(9))
-            assert store_verdicts.permitted_of(tx, [1]) == {}
-            assert [each.purpose for each in store_verdicts.withdrawals(tx, 10)] == ["analytics"]
+            projection_store.prepare(tx, ("email_marketing",), day(9))
+            assert verdict_store.permitted_of(tx, [1]) == {}
+            assert [each.purpose for each in verdict_store.withdrawals(tx, 10)] == ["analytics"]

@@ -9,12 +9,13 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from cdp.access.store_policy import override_instant
-from cdp.consent import store_projection, store_verdicts
 from cdp.consent.model import Reason, RecordId, Verdict
+from cdp.consent.store import projection as projection_store
+from cdp.consent.store import verdicts as verdict_store
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
 from cdp.kit.errors import Fault
+from cdp.operations.store.test_clock import override_instant
+from cdp.postgres.server import EmbeddedPostgres
 
 pytestmark = pytest.mark.postgres
 
@@ -40,7 +41,7 @@ class Shop:
 
     def put(self, profile_id: int, verdict: Verdict, purpose: str = "analytics") -> None:
         with self.database.transaction() as tx:
-            store_verdicts.put_verdicts(tx, {profile_id: {purpose: verdict}}, {profile_id: f"p{profile_id}"}, START)
+            verdict_store.put_verdicts(tx, {profile_id: {purpose: verdict}}, {profile_id: f"p{profile_id}"}, START)
 
     def ask(self, query: LiteralString = TOLD) -> list[tuple[Any, ...]]:
         with self.marketer.transaction():
@@ -52,8 +53,8 @@ def shop(database: Database, server: EmbeddedPostgres) -> Iterator[Shop]:
     name = database.engine.url.database
     assert name is not None
     with database.transaction() as tx:
-        store_projection.prepare(tx, PURPOSES, START)
-        assert store_projection.grant_reading(tx)
+        projection_store.prepare(tx, PURPOSES, START)
+        assert projection_store.grant_reading(tx)
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS mara")
@@ -72,7 +73,7 @@ def test_sees_permitted_people_under_pseudonyms(shop: Shop) -> None:
     shop.put(1, allowed())
     shop.put(2, REFUSED)
     with shop.database.transaction() as tx:
-        store_verdicts.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
+        verdict_store.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
     assert shop.ask() == [("p1", START, None, {"country": "DE"})]
 
 
@@ -88,10 +89,10 @@ FORBIDDEN: tuple[LiteralString, ...] = (
     "SELECT count(*) FROM identity.canonical",
     "SELECT count(*) FROM behavior.event",
     "SELECT count(*) FROM vault.subject_key",
-    "SELECT count(*) FROM access.instant_override",
+    "SELECT count(*) FROM operations.instant_override",
     "DELETE FROM consent.permitted_analytics",
     "UPDATE consent.permitted_analytics SET until = NULL",
-    "INSERT INTO access.instant_override VALUES (1, now())",
+    "INSERT INTO operations.instant_override VALUES (1, now())",
     "SET ROLE cdp",
 )
 
@@ -150,10 +151,10 @@ def test_readers_with_older_snapshots_are_turned_out_and_others_stay(shop: Shop)
         older.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         assert len(older.execute(TOLD).fetchall()) == 1
         with shop.database.transaction() as tx:
-            assert store_projection.end_older_readers(tx) == 0
+            assert projection_store.end_older_readers(tx) == 0
         shop.put(1, REFUSED)
         with shop.database.transaction() as tx:
-            assert store_projection.end_older_readers(tx) == 1
+            assert projection_store.end_older_readers(tx) == 1
         with pytest.raises(psycopg.OperationalError):
             older.execute(TOLD)
     assert shop.ask() == []
@@ -165,21 +166,21 @@ def test_without_the_right_to_end_sessions_it_says_so(shop: Shop, server: Embedd
         connection.execute("REVOKE pg_read_all_stats FROM cdp")
         try:
             with shop.database.transaction() as tx:
-                assert store_projection.end_older_readers(tx) is None
+                assert projection_store.end_older_readers(tx) is None
         finally:  # the server serves other tests, too
             connection.execute("GRANT pg_read_all_stats TO cdp")
 
 
 def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
     with shop.database.transaction() as tx:
-        store_projection.prepare(tx, (*PURPOSES, "research"), START)
-        assert store_projection.grant_reading(tx)
+        projection_store.prepare(tx, (*PURPOSES, "research"), START)
+        assert projection_store.grant_reading(tx)
         before = tx.statements
-        assert store_projection.grant_reading(tx)
+        assert projection_store.grant_reading(tx)
         assert tx.statements == before + 2
     assert shop.ask("SELECT count(*) FROM consent.permitted_research WHERE traits IS NOT NULL") == [(0,)]
 
 
 def test_purposes_end_with_the_bits(database: Database) -> None:
     with pytest.raises(Fault, match="too_many_purposes"), database.transaction() as tx:
-        store_projection.prepare(tx, [f"p{number}" for number in range(64)], START)
+        projection_store.prepare(tx, [f"p{number}" for number in range(64)], START)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cdp.identity import store_seen
+from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.kit.db import Database, Transaction
 
 pytestmark = pytest.mark.postgres
@@ -52,7 +52,7 @@ def test_a_profile_is_decided_by_what_it_owns_and_what_links_nobody(database: Da
     with database.transaction() as tx:
         person(tx, 1, owned=[11, 12], shared=[50])
         person(tx, 2, owned=[21], also_seen=[11, 60])
-        found = store_seen.deciding_identifiers(tx, [1, 2, 3])
+        found = consent_subject_store.deciding_identifiers(tx, [1, 2, 3])
     assert found == {1: {11: False, 12: False, 50: True}, 2: {21: False, 60: True}, 3: {}}
 
 
@@ -60,17 +60,17 @@ def test_an_identifier_decides_about_its_owner_or_else_about_everybody_seen_with
     with database.transaction() as tx:
         person(tx, 1, owned=[11], shared=[50])
         person(tx, 2, owned=[21], also_seen=[11, 60], shared=[50])
-        assert store_seen.profiles_decided_by(tx, [11]) == {1}
-        assert store_seen.profiles_decided_by(tx, [50]) == {1, 2}
-        assert store_seen.profiles_decided_by(tx, [60]) == {2}
-        assert store_seen.profiles_decided_by(tx, [98]) == set()
-        assert store_seen.profiles_decided_by(tx, []) == set()
+        assert consent_subject_store.profiles_decided_by(tx, [11]) == {1}
+        assert consent_subject_store.profiles_decided_by(tx, [50]) == {1, 2}
+        assert consent_subject_store.profiles_decided_by(tx, [60]) == {2}
+        assert consent_subject_store.profiles_decided_by(tx, [98]) == set()
+        assert consent_subject_store.profiles_decided_by(tx, []) == set()
 
 
 def test_profiles_are_walked_in_order(database: Database) -> None:
     with database.transaction() as tx:
         for profile_id in (3, 1, 2):
             person(tx, profile_id, owned=[profile_id])
-        assert store_seen.next_profiles(tx, 0, 2) == [1, 2]
-        assert store_seen.next_profiles(tx, 2, 2) == [3]
-        assert store_seen.anchors_of(tx, [1, 2]) == {1: [1], 2: [2]}
+        assert consent_subject_store.next_profiles(tx, 0, 2) == [1, 2]
+        assert consent_subject_store.next_profiles(tx, 2, 2) == [3]
+        assert consent_subject_store.anchors_of(tx, [1, 2]) == {1: [1], 2: [2]}

@@ -5,7 +5,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from cdp.kit.copying import (
+from cdp.kit.copy import copy_packed
+from cdp.kit.db import Database, Transaction
+from cdp.kit.pg_binary.copying import (
     Field,
     always_day,
     always_instant,
@@ -14,11 +16,9 @@ from cdp.kit.copying import (
     always_smallint,
     always_text,
     bigints,
-    copy_packed,
     integers,
     octets,
 )
-from cdp.kit.db import Database, Transaction
 
 pytestmark = pytest.mark.postgres
 

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from cdp.access.model import State
-from cdp.consent import store_projection
+from cdp.accounting.model import State
+from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database
-from cdp.kit.embedded import EmbeddedPostgres
+from cdp.postgres.server import EmbeddedPostgres
 from tests.flows.desks import ADA, BOB, Office, open_office
 from tests.house.source import ROOT
 from tests.policies import permit_all
@@ -41,13 +41,13 @@ def office(database: Database, tmp_path: Path) -> Office:
     office = open_office(database, permit_all(), tmp_path)
     office.town.send(ADA, BOB)
     with database.transaction() as tx:
-        assert store_projection.grant_reading(tx)
+        assert projection_store.grant_reading(tx)
     return office
 
 
 @pytest.fixture
 def marketer(office: Office, server: EmbeddedPostgres) -> Iterator[Login]:
-    name = office.desk.database.engine.url.database
+    name = office.context.database.engine.url.database
     assert name is not None
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -128,7 +128,7 @@ def attempt(marketer: Login, query: LiteralString) -> str:
 
 def test_row_security_cannot_be_looked_around(office: Office, marketer: Login) -> None:
     """A permission that has ended is not told by a function that sees rows before the policy does, nor by an error."""
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("UPDATE consent.permitted SET until = '2020-01-01', traits = '{\"ended\": 1}'")
         tx.bulk("ANALYZE consent.permitted_analytics")
     marketer.execute("SET row_security = on")
@@ -142,7 +142,7 @@ def test_row_security_cannot_be_looked_around(office: Office, marketer: Login) -
 
 
 def test_it_does_not_see_what_others_run(office: Office, marketer: Login) -> None:
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("SELECT count(*) FROM identity.identifier")
         seen = marketer.execute("SELECT DISTINCT query FROM pg_stat_activity WHERE usename <> current_user").fetchall()
     assert {row[0] for row in seen} <= {"<insufficient privilege>", ""}
@@ -153,7 +153,7 @@ def test_what_it_holds_holds_up_no_message(office: Office, marketer: Login) -> N
     marketer.execute("SELECT pg_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", [[*range(50), *OLD_KEYS]])
     marketer.execute("BEGIN")
     marketer.execute("SELECT count(*) FROM consent.permitted_analytics")
-    with office.desk.database.transaction() as tx:
+    with office.context.database.transaction() as tx:
         tx.bulk("SET LOCAL lock_timeout = '10s'")
     assert office.town.send({**ADA, "messageId": "while-held"})[0].state is State.STORED
     assert office.erase(("user_id", "ada")).status == "fulfilled"

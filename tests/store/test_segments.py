@@ -6,14 +6,17 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from cdp.consent import store_projection
+from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database, Transaction
-from cdp.segments import ast, store, store_members, store_person
-from cdp.segments.catalogue import Catalogue
-from cdp.segments.compile import Compiled, compile_segment, sql_text
-from cdp.segments.explain import purposes_of
-from cdp.segments.interpret import Happened, Permitted, Profile, members
+from cdp.query.language import ast
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.explain import purposes_of
+from cdp.query.postgres.compile import Compiled, compile_segment, sql_text
+from cdp.query.reference.interpret import Happened, Permitted, Profile, members
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
+from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import members as member_store
+from cdp.segments.store import of_profile as profile_membership_store
 from tests.policies import changed
 from tests.segments_world import NOW, ORDER, OTHER, PURPOSE, VIEW, World, load, meaning, policy
 
@@ -53,25 +56,25 @@ def draft(key: str = "buyers", purpose: str = PURPOSE, name: str = "Buyers") -> 
 
 
 def save(tx: Transaction, where: str, given: Draft | None = None, now: datetime = NOW) -> Segment:
-    return store.save(tx, given or draft(), meaning(where), fingerprint=POLICY.fingerprint, now=now)
+    return definition_store.save(tx, given or draft(), meaning(where), fingerprint=POLICY.fingerprint, now=now)
 
 
 def compiled(
     tx: Transaction, where: str, now: datetime = NOW, purpose: str = PURPOSE, only: Sequence[int] | None = None
 ) -> Compiled:
-    catalogue = store.catalogue_of(tx, POLICY)
+    catalogue = definition_store.catalogue_of(tx, POLICY)
     condition = meaning(where)
-    ground = store.ground_of(tx, condition, catalogue)
+    ground = definition_store.ground_of(tx, condition, catalogue)
     return compile_segment(condition, catalogue, ground, purpose=purpose, now=now, only=only)
 
 
 def refresh(
     tx: Transaction, segment: Segment, now: datetime = NOW, only: Sequence[int] | None = None
 ) -> tuple[int, int]:
-    assert store.lock(tx, segment.key)
-    catalogue = store.catalogue_of(tx, POLICY)
+    assert definition_store.lock(tx, segment.key)
+    catalogue = definition_store.catalogue_of(tx, POLICY)
     purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
-    found = store_members.refresh(
+    found = member_store.refresh(
         tx, segment, compiled(tx, segment.where, now, segment.purpose, only), purposes, now, only=only
     )
     return found.entered, found.exited
@@ -82,9 +85,9 @@ SHOWN = Size(100, "100")
 
 
 def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
-    catalogue = store.catalogue_of(tx, POLICY)
+    catalogue = definition_store.catalogue_of(tx, POLICY)
     purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
-    page = store_members.members(tx, segment, purposes, SHOWN, now, after=None, limit=100)
+    page = member_store.members(tx, segment, purposes, SHOWN, now, after=None, limit=100)
     return [int(member.reader_pseudonym.removeprefix("reader-")) for member in page.members]
 
 
@@ -107,9 +110,9 @@ def test_a_definition_keeps_its_canonical_text_and_meaning(database: Database) -
         saved = save(tx, f'did( "{ORDER}" ,within 30 day )')
         assert saved.where == BUYERS
         assert (saved.version, saved.owner, saved.refreshed_at) == (1, "marketer", None)
-        assert store.find(tx, "buyers") == saved
-        assert store.all_segments(tx) == [saved]
-        assert store.catalogue_of(tx, POLICY).segments["buyers"].condition == meaning(BUYERS)
+        assert definition_store.find(tx, "buyers") == saved
+        assert definition_store.all_segments(tx) == [saved]
+        assert definition_store.catalogue_of(tx, POLICY).segments["buyers"].condition == meaning(BUYERS)
 
 
 def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> None:
@@ -125,7 +128,7 @@ def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> No
         )
         assert save(tx, f'did("{ORDER}", within 14 days)', now=later).version == 2
         assert save(tx, f'did("{ORDER}", within 14 days)', draft(purpose=OTHER), later).version == 3
-        found = store.versions(tx, "buyers")
+        found = definition_store.versions(tx, "buyers")
         assert [(each.version, each.where, each.purpose) for each in found] == [
             (3, f'did("{ORDER}", within 14 days)', OTHER),
             (2, f'did("{ORDER}", within 14 days)', PURPOSE),
@@ -137,9 +140,13 @@ def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> No
 def test_dropping_takes_versions_and_members_and_leaves_changes(crowd: Database) -> None:
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
-        assert store.drop(tx, "buyers")
-        assert not store.drop(tx, "buyers")
-        assert (store.find(tx, "buyers"), store.versions(tx, "buyers"), store.lock(tx, "buyers")) == (None, [], False)
+        assert definition_store.drop(tx, "buyers")
+        assert not definition_store.drop(tx, "buyers")
+        assert (
+            definition_store.find(tx, "buyers"),
+            definition_store.versions(tx, "buyers"),
+            definition_store.lock(tx, "buyers"),
+        ) == (None, [], False)
         assert tx.bulk("SELECT count(*) FROM segments.membership") == [(0,)]
         assert len(changes(tx)) == 6
 
@@ -227,8 +234,8 @@ def test_pages_follow_each_other_without_gap_or_repeat(crowd: Database) -> None:
         seen: list[str] = []
         after: str | None = None
         for _ in range(10):
-            size = store_members.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
-            page = store_members.members(tx, segment, [PURPOSE], size, NOW, after=after, limit=4)
+            size = member_store.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
+            page = member_store.members(tx, segment, [PURPOSE], size, NOW, after=after, limit=4)
             seen += [member.reader_pseudonym for member in page.members]
             after = page.after
             if after is None:
@@ -241,9 +248,9 @@ def test_members_are_withheld_under_the_minimum(crowd: Database) -> None:
     with crowd.transaction() as tx:
         segment = save(tx, f'did("{ORDER}", within 2 days)')
         assert refresh(tx, segment)[0] == 1
-        size = store_members.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
+        size = member_store.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
         assert size.text == "fewer than 3"
-        page = store_members.members(tx, segment, [PURPOSE], size, NOW, after=None, limit=10)
+        page = member_store.members(tx, segment, [PURPOSE], size, NOW, after=None, limit=10)
         assert page.members == ()
         assert page.withheld == "the segment has fewer than 3 members, so none is listed"
 
@@ -272,7 +279,7 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
                 {"id": number, "now": NOW},
             )
         tx.bulk("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
-        found = store_members.preview(tx, compiled(tx, where), CATALOGUE, PURPOSE, NOW)
+        found = member_store.preview(tx, compiled(tx, where), CATALOGUE, PURPOSE, NOW)
     assert [step.text for step in found.conditions] == [BUYERS, "trait.age <= 24", f'not did("{VIEW}")']
     assert found.permitted.shown in (7, 8, 9)
     assert found.conditions[0].alone.shown in (5, 6, 7)
@@ -286,8 +293,8 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
 
 def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        one = store_members.preview(tx, compiled(tx, BUYERS), CATALOGUE, PURPOSE, NOW).size
-        other = store_members.preview(
+        one = member_store.preview(tx, compiled(tx, BUYERS), CATALOGUE, PURPOSE, NOW).size
+        other = member_store.preview(
             tx, compiled(tx, f'count("{ORDER}", within 30 days) >= 1'), CATALOGUE, PURPOSE, NOW
         ).size
     assert one == other
@@ -295,7 +302,7 @@ def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> 
 
 def test_a_sample_is_of_members(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        assert store_members.sample(tx, compiled(tx, BUYERS), 3) == tuple(
+        assert member_store.sample(tx, compiled(tx, BUYERS), 3) == tuple(
             f"reader-{number:020d}" for number in (1, 2, 3)
         )
 
@@ -303,14 +310,14 @@ def test_a_sample_is_of_members(crowd: Database) -> None:
 def test_verdicts_of_one_profile(crowd: Database) -> None:
     with crowd.transaction() as tx:
         statements = compiled(tx, f'{BUYERS} and trait.country = "DE" and trait.age < 20', only=[3, 9])
-        assert store_members.verdicts(tx, statements) == {3: (True, None, False)}
-        assert store_members.profile_under(tx, PURPOSE, f"reader-{3:020d}") == 3
-        assert store_members.profile_under(tx, PURPOSE, f"reader-{9:020d}") is None
+        assert member_store.verdicts(tx, statements) == {3: (True, None, False)}
+        assert member_store.profile_under(tx, PURPOSE, f"reader-{3:020d}") == 3
+        assert member_store.profile_under(tx, PURPOSE, f"reader-{9:020d}") is None
 
 
 def test_the_plan_is_shown_and_nothing_is_run(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        plan = store_members.plan_of(tx, compiled(tx, BUYERS).members)
+        plan = member_store.plan_of(tx, compiled(tx, BUYERS).members)
     assert "permitted_email_marketing" in plan
     assert "actual" not in plan
     assert "rows=" not in plan
@@ -329,7 +336,7 @@ def test_the_written_out_sql_runs_and_gives_the_members(crowd: Database) -> None
 def test_a_purpose_without_bit_has_nobody(database: Database) -> None:
     """A policy that is not yet applied cannot be asked; one that is, begins empty."""
     with database.transaction() as tx:
-        store_projection.prepare(tx, list(POLICY.purposes), NOW)
+        projection_store.prepare(tx, list(POLICY.purposes), NOW)
         assert tx.all(compiled(tx, BUYERS).members) == []
 
 
@@ -338,11 +345,11 @@ def test_ground_knows_other_segments_names(crowd: Database) -> None:
         save(tx, BUYERS, draft("inner"))
         condition = meaning('in segment "inner"')
         assert isinstance(condition, ast.InSegment)
-        ground = store.ground_of(tx, condition, store.catalogue_of(tx, POLICY))
+        ground = definition_store.ground_of(tx, condition, definition_store.catalogue_of(tx, POLICY))
         assert ("event", ORDER) in ground.terms
 
 
 def test_memberships_by_person(crowd: Database) -> None:
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
-        assert store_person.memberships_of(tx, [1, 7]) == {1: ["buyers"]}
+        assert profile_membership_store.memberships_of(tx, [1, 7]) == {1: ["buyers"]}

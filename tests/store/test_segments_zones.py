@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cdp.kit.db import Database
-from cdp.segments import ast
-from cdp.segments.catalogue import Catalogue
-from cdp.segments.compile import Ground, compile_segment
-from cdp.segments.interpret import Happened, Permitted, Profile, members
+from cdp.query.language import ast
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.postgres.compile import Ground, compile_segment
+from cdp.query.reference.interpret import Happened, Permitted, Profile, members
 from tests.policies import changed
 from tests.segments_world import NOW, PURPOSE, VIEW, World, load, policy
 

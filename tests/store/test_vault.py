@@ -10,7 +10,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION, destination, reader
 from cdp.vault.seal import Place
-from cdp.vault.strongroom import Item, Vault, open_vault
+from cdp.vault.vault import Item, Vault, open_vault
 
 pytestmark = pytest.mark.postgres
 

@@ -8,7 +8,7 @@ import pytest
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.pseudonym import GRAPH
-from cdp.vault.strongroom import Vault, open_vault
+from cdp.vault.vault import Vault, open_vault
 from tests.waits import PATIENCE_SECONDS, until_blocked
 
 pytestmark = pytest.mark.postgres

@@ -14,7 +14,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.conformance import check_provider
 from cdp.vault.keys import open_kms_provider
-from cdp.vault.strongroom import open_vault
+from cdp.vault.vault import open_vault
 
 pytestmark = pytest.mark.postgres
 

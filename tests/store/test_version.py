@@ -71,19 +71,19 @@ def version(tx: Transaction) -> int:
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_moves_it_on_once(change: str, town: Town) -> None:
-    with town.house.database.transaction() as tx:
+    with town.context.database.transaction() as tx:
         before = version(tx)
         tx.bulk(CHANGES[change])  # type: ignore[arg-type]
         tx.bulk("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x02', now())")
         assert version(tx) == before + 1
-    with town.house.database.transaction() as tx:
+    with town.context.database.transaction() as tx:
         tx.bulk("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x03', now())")
         assert version(tx) == before + 2
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_moves_it_on_alone(change: str, town: Town) -> None:
-    with town.house.database.transaction() as tx:
+    with town.context.database.transaction() as tx:
         before = version(tx)
         tx.bulk(CHANGES[change])  # type: ignore[arg-type]
         assert version(tx) == before + 1
@@ -91,25 +91,25 @@ def test_every_change_moves_it_on_alone(change: str, town: Town) -> None:
 
 @pytest.mark.parametrize("change", NO_CHANGES)
 def test_nothing_else_does(change: str, town: Town) -> None:
-    with town.house.database.transaction() as tx:
+    with town.context.database.transaction() as tx:
         before = version(tx)
         tx.bulk(NO_CHANGES[change])  # type: ignore[arg-type]
         assert version(tx) == before
 
 
 def test_new_people_do_not(town: Town) -> None:
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         before = version(tx)
     choices = {"consent": {"categoryPreferences": {"analytics": True, "personalization": False}}}
     town.send(*[{"type": "track", "event": "Product Viewed", "userId": f"u{n}", "context": choices} for n in range(5)])
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 6
     assert town.one("SELECT count(*) FROM consent.refused") == 6
-    with town.house.database.transaction(read_only=True) as tx:
+    with town.context.database.transaction(read_only=True) as tx:
         assert version(tx) == before
 
 
 def test_what_is_taken_back_does_not_but_what_follows_does(town: Town) -> None:
-    with town.house.database.transaction() as tx:
+    with town.context.database.transaction() as tx:
         before = version(tx)
         with tx.trial():
             tx.bulk("DELETE FROM consent.permitted")

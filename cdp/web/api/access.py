@@ -6,12 +6,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, status
 from pydantic import BaseModel, Field, StrictInt, StringConstraints
 
-from cdp.access.model import Role, SourceKind
-from cdp.access.records import SourceEntry, Token
-from cdp.flows import access
-from cdp.web.api.shapes import Given, Instant
-from cdp.web.auth import Caller, allow
-from cdp.web.deps import InHouse, Now, problems
+from cdp.access.model import Role, Token
+from cdp.flows.operations import accounting as accounting_flow
+from cdp.flows.operations import sources as sources_flow
+from cdp.flows.operations import tokens as tokens_flow
+from cdp.sources.model import SourceEntry, SourceKind
+from cdp.web.api.schemas import Given, Instant
+from cdp.web.platform.auth import Caller, allow
+from cdp.web.platform.deps import InContext, Now, problems
 
 router = APIRouter(prefix="/api/v1", tags=["access"])
 
@@ -29,7 +31,7 @@ class SourceGiven(Given):
     jurisdiction: Jurisdiction = "unknown"
     scopes: list[Literal["ingest", "consent"]] = Field(default=["ingest"], min_length=1, max_length=2)
     request_bytes_max: StrictInt = Field(
-        default=access.REQUEST_BYTES_DEFAULT, ge=32 * 1024, le=access.REQUEST_BYTES_MAX
+        default=sources_flow.REQUEST_BYTES_DEFAULT, ge=32 * 1024, le=sources_flow.REQUEST_BYTES_MAX
     )
 
 
@@ -124,16 +126,16 @@ class AccountingShown(BaseModel):
 
 
 @router.get("/sources", responses=problems(), operation_id="list_sources")
-def list_sources(house: InHouse, _caller: IsAdmin) -> SourceList:
+def list_sources(context: InContext, _caller: IsAdmin) -> SourceList:
     """Every source, disabled ones included."""
-    return SourceList(sources=[SourceShown(**_source(each)) for each in access.list_sources(house)])
+    return SourceList(sources=[SourceShown(**_source(each)) for each in sources_flow.list_sources(context)])
 
 
 @router.post("/sources", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_source")
-def create_source(given: SourceGiven, house: InHouse, caller: IsAdmin) -> NewSourceShown:
+def create_source(given: SourceGiven, context: InContext, caller: IsAdmin) -> NewSourceShown:
     """Create a source; its write key is in this answer and nowhere else."""
-    made = access.create_source(
-        house,
+    made = sources_flow.create_source(
+        context,
         given.name,
         kind=SourceKind(given.kind),
         jurisdiction=given.jurisdiction,
@@ -145,39 +147,39 @@ def create_source(given: SourceGiven, house: InHouse, caller: IsAdmin) -> NewSou
 
 
 @router.post("/sources/{name}/rotate", responses=problems(404), operation_id="rotate_write_key")
-def rotate_write_key(name: Annotated[Name, Path()], house: InHouse, caller: IsAdmin) -> WriteKeyShown:
+def rotate_write_key(name: Annotated[Name, Path()], context: InContext, caller: IsAdmin) -> WriteKeyShown:
     """Give a source another write key, which is in this answer and nowhere else; the old one stops within seconds."""
-    return WriteKeyShown(name=name, write_key=access.replace_write_key(house, name, actor=caller.actor))
+    return WriteKeyShown(name=name, write_key=sources_flow.replace_write_key(context, name, actor=caller.actor))
 
 
 @router.post("/sources/{name}/disable", responses=problems(404), operation_id="disable_source", status_code=204)
-def disable_source(name: Annotated[Name, Path()], house: InHouse, caller: IsAdmin) -> None:
+def disable_source(name: Annotated[Name, Path()], context: InContext, caller: IsAdmin) -> None:
     """Stop the write key of a source, for good."""
-    access.disable_source(house, name, actor=caller.actor)
+    sources_flow.disable_source(context, name, actor=caller.actor)
 
 
 @router.get("/tokens", responses=problems(), operation_id="list_tokens")
-def list_tokens(house: InHouse, _caller: IsAdmin) -> TokenList:
+def list_tokens(context: InContext, _caller: IsAdmin) -> TokenList:
     """Every token, revoked ones included."""
-    return TokenList(tokens=[TokenShown(**_token(each)) for each in access.list_tokens(house)])
+    return TokenList(tokens=[TokenShown(**_token(each)) for each in tokens_flow.list_tokens(context)])
 
 
 @router.post("/tokens", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="create_token")
-def create_token(given: TokenGiven, house: InHouse, caller: IsAdmin) -> NewTokenShown:
+def create_token(given: TokenGiven, context: InContext, caller: IsAdmin) -> NewTokenShown:
     """Create a token; its secret is in this answer and nowhere else."""
-    made = access.create_token(house, given.name, Role(given.role), actor=caller.actor)
+    made = tokens_flow.create_token(context, given.name, Role(given.role), actor=caller.actor)
     return NewTokenShown(**_token(made.token), token=made.secret)
 
 
 @router.post("/tokens/{token_id}/revoke", responses=problems(404), operation_id="revoke_token", status_code=204)
-def revoke_token(token_id: Annotated[int, Path(ge=1, le=_TOKEN_MAX)], house: InHouse, caller: IsAdmin) -> None:
+def revoke_token(token_id: Annotated[int, Path(ge=1, le=_TOKEN_MAX)], context: InContext, caller: IsAdmin) -> None:
     """Stop a token, for good."""
-    access.revoke_token(house, token_id, actor=caller.actor)
+    tokens_flow.revoke_token(context, token_id, actor=caller.actor)
 
 
 @router.get("/ingest/accounting", responses=problems(404), operation_id="ingest_accounting")
 def accounting(
-    house: InHouse,
+    context: InContext,
     now: Now,
     caller: Annotated[Caller, Depends(allow(Role.ADMIN, Role.AUDITOR))],
     source: Annotated[Name | None, Query()] = None,
@@ -187,7 +189,7 @@ def accounting(
     """What became of every message in the hours that begin in [from, to)."""
     until = now + timedelta(hours=1) if to is None else to
     since = until - timedelta(days=1) if from_ is None else from_
-    found = access.count_messages(house, since, until, source, actor=caller.actor)
+    found = accounting_flow.count_messages(context, since, until, source, actor=caller.actor)
     return AccountingShown(
         received=found.received,
         by_state=found.by_state,

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, StringConstraints
 
 from cdp.access.model import Role
-from cdp.flows import auditing
-from cdp.web.api.shapes import Instant
-from cdp.web.auth import Caller, allow
-from cdp.web.deps import AtDesk, Now, problems
+from cdp.flows.audit import report as auditing
+from cdp.web.api.schemas import Instant
+from cdp.web.platform.auth import Caller, allow
+from cdp.web.platform.deps import InContext, Now, problems
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
@@ -66,7 +66,7 @@ class ReportShown(BaseModel):
 
 @router.get("/entries", responses=problems(), operation_id="list_entries")
 def entries(
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     caller: IsAuditor,
     kind: Annotated[list[EntryKind] | None, Query(max_length=50)] = None,
@@ -77,7 +77,7 @@ def entries(
 ) -> EntryList:
     """What was done: consent acts, requests, policies, reads, sweeps. Nobody is named in it."""
     found = auditing.read_entries(
-        desk, now, kinds=kind or (), since=from_, until=to, before=before, limit=limit, actor=caller.actor
+        context, now, kinds=kind or (), since=from_, until=to, before=before, limit=limit, actor=caller.actor
     )
     shown = [
         EntryShown(
@@ -90,14 +90,14 @@ def entries(
 
 @router.get("/report", responses=problems(), operation_id="audit_report")
 def report(
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     caller: IsAuditor,
     from_: Annotated[Instant | None, Query(alias="from")] = None,
     to: Annotated[Instant | None, Query()] = None,
 ) -> ReportShown:
     """Figures recomputed from facts that were held against the log, and the checkpoint that vouches for them."""
-    told = auditing.report(desk, now, since=from_, until=to, actor=caller.actor)
+    told = auditing.report(context, now, since=from_, until=to, actor=caller.actor)
     figures = told.requests
     return ReportShown(
         since=told.since,

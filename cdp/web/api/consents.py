@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, status
 from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from cdp.access.model import Role
-from cdp.flows import consent
-from cdp.flows.consent import Told
-from cdp.web.api.shapes import Given, IdentifierGiven, Instant, Key, StanceShown, stances
-from cdp.web.auth import Caller, allow, allow_consent
-from cdp.web.deps import AtDesk, Now, problems
+from cdp.flows.consent import acts
+from cdp.flows.consent.acts import Told
+from cdp.web.api.schemas import Given, IdentifierGiven, Instant, Key, StanceShown, stances
+from cdp.web.platform.auth import Caller, allow, allow_consent
+from cdp.web.platform.deps import InContext, Now, problems
 
 router = APIRouter(prefix="/api/v1", tags=["consents"])
 
@@ -59,7 +59,7 @@ class ConsentsShown(BaseModel):
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
 def record(
-    given: ConsentGiven, desk: AtDesk, now: Now, caller: Annotated[Caller, Depends(allow_consent)]
+    given: ConsentGiven, context: InContext, now: Now, caller: Annotated[Caller, Depends(allow_consent)]
 ) -> RecordedShown:
     """Record one act; what follows from it is in force when this answers. The answer is the same for the unknown."""
     told = Told(
@@ -74,19 +74,19 @@ def record(
         is_two_step=given.is_two_step,
         source=caller.source,
     )
-    done = consent.record(desk, told, now)
+    done = acts.record(context, told, now)
     return RecordedShown(record=done.record, authority=done.authority, receipt=dict(done.receipt))
 
 
 @router.post("/consents/lookup", responses=problems(), operation_id="lookup_consents")
 def look_up(
     given: ConsentLookupGiven,
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
 ) -> ConsentsShown:
     """Every act that decides about a person, and what is allowed, now or as it was at an earlier instant."""
-    found = consent.look_up(desk, given.identifier.pair(), now, actor=caller.actor, as_of=given.as_of)
+    found = acts.look_up(context, given.identifier.pair(), now, actor=caller.actor, as_of=given.as_of)
     return ConsentsShown(
         records=[dict(each) for each in found.records],
         verdicts=stances(found.verdicts),

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from cdp.access.model import Role
-from cdp.flows import identity_lists
-from cdp.web.api.shapes import Given
-from cdp.web.auth import Caller, allow
-from cdp.web.deps import InHouse, problems
+from cdp.flows.identity import listings
+from cdp.web.api.schemas import Given
+from cdp.web.platform.auth import Caller, allow
+from cdp.web.platform.deps import InContext, problems
 
 router = APIRouter(prefix="/api/v1/identity", tags=["identity"])
 
@@ -68,15 +68,15 @@ class QuarantineListShown(BaseModel):
 
 
 @router.get("/shared", responses=problems(), operation_id="list_shared_identifiers")
-def shared(house: InHouse, caller: IsStaff, asked: Listing) -> SharedListShown:
+def shared(context: InContext, caller: IsStaff, asked: Listing) -> SharedListShown:
     """Identifiers that link nobody because several people use them. Every listing is logged."""
-    told = identity_lists.list_shared(house, limit=asked.limit, actor=caller.actor)
+    told = listings.list_shared(context, limit=asked.limit, actor=caller.actor)
     return SharedListShown.model_validate(told, from_attributes=True)
 
 
 @router.get("/quarantined", responses=problems(), operation_id="list_quarantined_profiles")
-def quarantined(house: InHouse, _caller: IsStaff, asked: Listing) -> QuarantineListShown:
+def quarantined(context: InContext, _caller: IsStaff, asked: Listing) -> QuarantineListShown:
     """Profiles that went beyond a bound of the identifier policy."""
     return QuarantineListShown.model_validate(
-        identity_lists.list_quarantined(house, limit=asked.limit), from_attributes=True
+        listings.list_quarantined(context, limit=asked.limit), from_attributes=True
     )

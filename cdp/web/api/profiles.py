@@ -8,13 +8,16 @@ from pydantic import BaseModel, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from cdp.access.model import Role
-from cdp.flows import identity, lookup, lookup_reader, people, unmerge
-from cdp.flows.identity import ExplainedLink, ExplainedRefusal
-from cdp.flows.policy import with_rules
+from cdp.flows import identifiers
+from cdp.flows.identity import explain as explain_flow
+from cdp.flows.identity import lookup, names, reader_lookup, unmerge
+from cdp.flows.identity import simulate as simulate_flow
+from cdp.flows.identity.explain import ExplainedLink, ExplainedRefusal
+from cdp.flows.operations.policy import with_rules
 from cdp.kit.errors import Fault
-from cdp.web.api.shapes import Given, IdentifierGiven, IdentifierShown, Line, ProfileShown, StanceShown, profile_shown
-from cdp.web.auth import Caller, allow
-from cdp.web.deps import InHouse, problems
+from cdp.web.api.schemas import Given, IdentifierGiven, IdentifierShown, Line, ProfileShown, StanceShown, profile_shown
+from cdp.web.platform.auth import Caller, allow
+from cdp.web.platform.deps import InContext, problems
 
 router = APIRouter(prefix="/api/v1", tags=["profiles"])
 
@@ -121,7 +124,7 @@ class SimulatedShown(BaseModel):
 @router.post("/profiles/lookup", responses=problems(404), operation_id="lookup_profile")
 def look_up(
     given: LookupGiven,
-    house: InHouse,
+    context: InContext,
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.ADMIN, Role.MARKETER))],
 ) -> ProfileShown:
     """What is held about one person. Marketers ask by pseudonym and see no identifiers."""
@@ -133,22 +136,22 @@ def look_up(
                 "Marketers look a profile up by its pseudonym: give `profile`.",
                 status=403,
             )
-        return _seen(lookup_reader.look_up_pseudonym(house, given.profile, actor=caller.actor))
+        return _seen(reader_lookup.look_up_pseudonym(context, given.profile, actor=caller.actor))
     if given.identifier is not None:
-        asked = people.read_identifier(house.policy, *given.identifier.pair())
-        return profile_shown(lookup.look_up(house, asked, actor=caller.actor))
-    return profile_shown(lookup.look_up_profile(house, given.profile or "", actor=caller.actor))
+        asked = identifiers.read_identifier(context.policy, *given.identifier.pair())
+        return profile_shown(lookup.look_up(context, asked, actor=caller.actor))
+    return profile_shown(lookup.look_up_profile(context, given.profile or "", actor=caller.actor))
 
 
 @router.post("/profiles/explain", responses=problems(404), operation_id="explain_profile")
 def explain(
-    given: PairGiven, house: InHouse, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
+    given: PairGiven, context: InContext, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
 ) -> ExplanationShown:
     """Why two identifiers are one person, or why not."""
-    told = identity.explain(
-        house,
-        people.read_identifier(house.policy, *given.a.pair()),
-        people.read_identifier(house.policy, *given.b.pair()),
+    told = explain_flow.explain(
+        context,
+        identifiers.read_identifier(context.policy, *given.a.pair()),
+        identifiers.read_identifier(context.policy, *given.b.pair()),
         actor=caller.actor,
     )
     return ExplanationShown(
@@ -160,14 +163,14 @@ def explain(
 
 @router.post("/profiles/unmerge", responses=problems(404, 409), operation_id="unmerge_profile")
 def unmerge_(
-    given: UnmergeGiven, house: InHouse, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
+    given: UnmergeGiven, context: InContext, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
 ) -> UnmergedShown:
     """Make it so that two identifiers were never linked, or say with `dry_run` what that would change."""
     journey = unmerge.remerge if given.undo else unmerge.unmerge
     done = journey(
-        house,
-        people.read_identifier(house.policy, *given.keep.pair()),
-        people.read_identifier(house.policy, *given.sever.pair()),
+        context,
+        identifiers.read_identifier(context.policy, *given.keep.pair()),
+        identifiers.read_identifier(context.policy, *given.sever.pair()),
         dry_run=given.dry_run,
         actor=caller.actor,
     )
@@ -183,10 +186,10 @@ def unmerge_(
 
 @router.post("/identity/simulate", responses=problems(), operation_id="simulate_identity")
 def simulate(
-    given: SimulateGiven, house: InHouse, caller: Annotated[Caller, Depends(allow(Role.ADMIN))]
+    given: SimulateGiven, context: InContext, caller: Annotated[Caller, Depends(allow(Role.ADMIN))]
 ) -> SimulatedShown:
     """What changed identifier rules would merge, split and quarantine; nothing is changed."""
-    told = identity.simulate(house, with_rules(house.policy, given.rules), actor=caller.actor)
+    told = simulate_flow.simulate(context, with_rules(context.policy, given.rules), actor=caller.actor)
     return SimulatedShown(
         steps=told.steps,
         profiles_now=told.profiles_now,
@@ -202,7 +205,7 @@ def simulate(
     )
 
 
-def _seen(seen: lookup_reader.Seen) -> ProfileShown:
+def _seen(seen: reader_lookup.Seen) -> ProfileShown:
     consents = {
         key: StanceShown(allowed=True, reason="permitted", since=each.since, until=each.until)
         for key, each in seen.purposes.items()
@@ -236,5 +239,5 @@ def _edge(each: ExplainedLink | ExplainedRefusal) -> dict[str, Any]:
     }
 
 
-def _named(each: identity.Named) -> dict[str, str | None]:
+def _named(each: names.Named) -> dict[str, str | None]:
     return {"type": each.type, "value": each.value}

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Path, Query, Response, status
 from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from cdp.access.model import Role
-from cdp.flows import subject_request
-from cdp.flows.desk import unknown_request
+from cdp.flows.rights import requests as subject_request
+from cdp.flows.rights.person import unknown_request
 from cdp.kit.ids import decode_id
 from cdp.rights.model import Request, StepCount
-from cdp.web.api.shapes import Given, IdentifierGiven
-from cdp.web.auth import Caller, allow
-from cdp.web.deps import AtDesk, Now, problems
+from cdp.web.api.schemas import Given, IdentifierGiven
+from cdp.web.platform.auth import Caller, allow
+from cdp.web.platform.deps import InContext, Now, problems
 
 router = APIRouter(prefix="/api/v1/subject-requests", tags=["subject requests"])
 
@@ -105,29 +105,29 @@ class NothingGiven(Given):
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="open_request")
-def open_request(given: RequestGiven, desk: AtDesk, now: Now, _caller: IsPrivacy) -> RequestShown:
+def open_request(given: RequestGiven, context: InContext, now: Now, _caller: IsPrivacy) -> RequestShown:
     """Take a request in and set its deadlines. The answer does not tell whether somebody exists."""
     pairs = [each.pair() for each in given.identifiers]
-    request = subject_request.open_request(desk, kind=given.kind, regime=given.regime, identifiers=pairs, now=now)
+    request = subject_request.open_request(context, kind=given.kind, regime=given.regime, identifiers=pairs, now=now)
     return request_shown(request)
 
 
 @router.get("", responses=problems(), operation_id="list_requests")
 def listing(
-    desk: AtDesk,
+    context: InContext,
     _caller: IsPrivacy,
     status: Annotated[Status | None, Query()] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> RequestList:
     """Requests of one status, or all, the most urgent first."""
-    found = subject_request.listing(desk, status, limit)
+    found = subject_request.listing(context, status, limit)
     return RequestList(requests=[request_shown(each) for each in found])
 
 
 @router.get("/{request_id}", responses=problems(404), operation_id="show_request")
-def show(request_id: RequestKey, desk: AtDesk, _caller: IsPrivacy) -> RequestDetail:
+def show(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> RequestDetail:
     """One request in full."""
-    found = subject_request.show(desk, _number(request_id))
+    found = subject_request.show(context, _number(request_id))
     return RequestDetail(
         **request_shown(found.request).model_dump(),
         identifiers=[AskedShown(type=each.type, value=each.value) for each in found.identifiers],
@@ -138,18 +138,18 @@ def show(request_id: RequestKey, desk: AtDesk, _caller: IsPrivacy) -> RequestDet
 
 @router.post("/{request_id}/verify", responses=problems(404, 409), operation_id="verify_request")
 def verify(
-    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
 ) -> RequestShown:
     """The requester is who the identifiers name. For an erasure the barrier stands from here on."""
-    return request_shown(subject_request.verify(desk, _number(request_id), now))
+    return request_shown(subject_request.verify(context, _number(request_id), now))
 
 
 @router.post("/{request_id}/run", responses=problems(404, 409), operation_id="run_request")
 def run(
-    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, given: RunGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, given: RunGiven | None = None
 ) -> CarriedShown:
     """Carry a verified request out, or say with `dry_run` what would be done."""
-    done = subject_request.run(desk, _number(request_id), now, dry_run=given is not None and given.dry_run)
+    done = subject_request.run(context, _number(request_id), now, dry_run=given is not None and given.dry_run)
     return CarriedShown(
         request=request_shown(done.request), steps=[_step(each) for each in done.steps], waiting=done.waiting
     )
@@ -157,24 +157,24 @@ def run(
 
 @router.post("/{request_id}/extend", responses=problems(404, 409), operation_id="extend_request")
 def extend(
-    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
 ) -> RequestShown:
     """Take the regime's one extension of the deadline."""
-    return request_shown(subject_request.extend(desk, _number(request_id), now))
+    return request_shown(subject_request.extend(context, _number(request_id), now))
 
 
 @router.post("/{request_id}/deny", responses=problems(404, 409), operation_id="deny_request")
-def deny(request_id: RequestKey, given: DenyGiven, desk: AtDesk, now: Now, _caller: IsPrivacy) -> RequestShown:
+def deny(request_id: RequestKey, given: DenyGiven, context: InContext, now: Now, _caller: IsPrivacy) -> RequestShown:
     """Refuse a request for a reason."""
-    return request_shown(subject_request.deny(desk, _number(request_id), given.reason, now))
+    return request_shown(subject_request.deny(context, _number(request_id), given.reason, now))
 
 
 @router.post("/{request_id}/withdraw", responses=problems(404, 409), operation_id="withdraw_request")
 def withdraw(
-    request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
 ) -> RequestShown:
     """The subject takes the request back."""
-    return request_shown(subject_request.withdraw(desk, _number(request_id), now))
+    return request_shown(subject_request.withdraw(context, _number(request_id), now))
 
 
 @router.get(
@@ -186,9 +186,9 @@ def withdraw(
     response_class=Response,
     operation_id="export_request",
 )
-def export(request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy) -> Response:
+def export(request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy) -> Response:
     """The archive of an access or portability request. Every fetching is logged."""
-    archive = subject_request.export(desk, _number(request_id), now)
+    archive = subject_request.export(context, _number(request_id), now)
     return Response(
         archive.content,
         media_type="application/zip",
@@ -197,9 +197,9 @@ def export(request_id: RequestKey, desk: AtDesk, now: Now, _caller: IsPrivacy) -
 
 
 @router.get("/{request_id}/receipt", responses=problems(404, 409), operation_id="receipt_of_request")
-def receipt(request_id: RequestKey, desk: AtDesk, _caller: IsPrivacy) -> dict[str, Any]:
+def receipt(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> dict[str, Any]:
     """The receipt of a fulfilled request: `cdp audit verify` checks it offline."""
-    return subject_request.receipt(desk, _number(request_id))
+    return subject_request.receipt(context, _number(request_id))
 
 
 def request_shown(request: Request) -> RequestShown:

@@ -9,12 +9,13 @@ from pydantic_core import PydanticCustomError
 
 from cdp.access.model import Role
 from cdp.audit.fact import names_nobody
-from cdp.flows import people, segments
+from cdp.flows import identifiers
+from cdp.flows.segments import definitions as segments
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
-from cdp.web.api.shapes import Given, IdentifierGiven, Key
-from cdp.web.auth import Caller, allow
-from cdp.web.deps import InHouse, problems
+from cdp.web.api.schemas import Given, IdentifierGiven, Key
+from cdp.web.platform.auth import Caller, allow
+from cdp.web.platform.deps import InContext, problems
 
 router = APIRouter(prefix="/api/v1/segments", tags=["segments"])
 
@@ -173,21 +174,21 @@ class ExplainedShown(BaseModel):
 
 
 @router.get("", responses=problems(), operation_id="list_segments")
-def list_segments(house: InHouse, _caller: IsMarketer) -> SegmentList:
+def list_segments(context: InContext, _caller: IsMarketer) -> SegmentList:
     """Every segment in force."""
-    return SegmentList(segments=[_shown(each) for each in segments.every(house)])
+    return SegmentList(segments=[_shown(each) for each in segments.every(context)])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_segment")
-def create(given: SegmentGiven, house: InHouse, caller: IsMarketer) -> SegmentShown:
+def create(given: SegmentGiven, context: InContext, caller: IsMarketer) -> SegmentShown:
     """Define a segment. A rejected text is answered with 422, the position, and what would be right."""
-    return _define(house, given.key, given, caller, is_new=True)
+    return _define(context, given.key, given, caller, is_new=True)
 
 
 @router.post("/preview", responses=problems(), operation_id="preview_segment")
-def preview(given: PreviewGiven, house: InHouse, caller: IsMarketer) -> PreviewShown:
+def preview(given: PreviewGiven, context: InContext, caller: IsMarketer) -> PreviewShown:
     """What a condition would give: its size, what each part contributes, and how many are refused why."""
-    told = segments.preview(house, given.where, given.purpose, actor=caller.actor)
+    told = segments.preview(context, given.where, given.purpose, actor=caller.actor)
     shown = told.preview
     return PreviewShown(
         size=shown.size.shown,
@@ -204,33 +205,33 @@ def preview(given: PreviewGiven, house: InHouse, caller: IsMarketer) -> PreviewS
 
 
 @router.get("/{key}", responses=problems(404), operation_id="show_segment")
-def show(key: SegmentPath, house: InHouse, _caller: IsMarketer) -> SegmentShown:
+def show(key: SegmentPath, context: InContext, _caller: IsMarketer) -> SegmentShown:
     """One segment."""
-    return _shown(segments.find(house, key))
+    return _shown(segments.find(context, key))
 
 
 @router.put("/{key}", responses=problems(404), operation_id="change_segment")
-def change(key: SegmentPath, given: SegmentChange, house: InHouse, caller: IsMarketer) -> SegmentShown:
+def change(key: SegmentPath, given: SegmentChange, context: InContext, caller: IsMarketer) -> SegmentShown:
     """Change a segment; another meaning makes a new version."""
-    return _define(house, key, given, caller, is_new=False)
+    return _define(context, key, given, caller, is_new=False)
 
 
 @router.delete("/{key}", status_code=204, responses=problems(404, 409), operation_id="delete_segment")
-def delete(key: SegmentPath, house: InHouse, caller: IsMarketer) -> None:
+def delete(key: SegmentPath, context: InContext, caller: IsMarketer) -> None:
     """Delete a segment with its memberships."""
-    segments.drop(house, key, actor=caller.actor)
+    segments.drop(context, key, actor=caller.actor)
 
 
 @router.get("/{key}/members", responses=problems(404), operation_id="segment_members")
 def members(
     key: SegmentPath,
-    house: InHouse,
+    context: InContext,
     caller: IsMarketer,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[Pseudonym | None, Query(description="`next` of the page before.")] = None,
 ) -> MemberList:
     """Who is in, by pseudonym, since when. Withheld under the minimum; every reading is logged."""
-    page, size = segments.members(house, key, after=cursor, limit=limit, actor=caller.actor)
+    page, size = segments.members(context, key, after=cursor, limit=limit, actor=caller.actor)
     return MemberList(
         size=size.shown,
         size_text=size.text,
@@ -243,7 +244,7 @@ def members(
 @router.post("/{key}/explain", responses=problems(404), operation_id="explain_segment")
 def explain(
     key: SegmentPath,
-    house: InHouse,
+    context: InContext,
     caller: Annotated[Caller, Depends(allow(Role.MARKETER, Role.AUDITOR, Role.PRIVACY))],
     given: ExplainGiven | None = None,
 ) -> ExplainedShown:
@@ -256,14 +257,14 @@ def explain(
             "Marketers ask by pseudonym: give `profile`.",
             status=403,
         )
-    asked = None if given.identifier is None else people.read_identifier(house.policy, *given.identifier.pair())
-    told = segments.explain(house, key, identifier=asked, pseudonym=given.profile, actor=caller.actor)
+    asked = None if given.identifier is None else identifiers.read_identifier(context.policy, *given.identifier.pair())
+    told = segments.explain(context, key, identifier=asked, pseudonym=given.profile, actor=caller.actor)
     return _explained(told)
 
 
-def _define(house: InHouse, key: str, given: SegmentChange, caller: Caller, *, is_new: bool) -> SegmentShown:
+def _define(context: InContext, key: str, given: SegmentChange, caller: Caller, *, is_new: bool) -> SegmentShown:
     draft = Draft(SegmentKey(key), given.name, given.purpose, caller.actor, given.text)
-    return _shown(segments.define(house, draft, given.where, is_new=is_new, actor=caller.actor))
+    return _shown(segments.define(context, draft, given.where, is_new=is_new, actor=caller.actor))
 
 
 def _explained(told: segments.Explained) -> ExplainedShown:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cdp.consent.signals.gpc import has_gpc
 from cdp.policy.jurisdictions import UNKNOWN, Term
 from cdp.policy.purposes import ConsentModel, LegalBasis, Purpose
-from cdp.web.deps import InHouse
+from cdp.web.platform.deps import InContext
 
 router = APIRouter(prefix="/privacy", include_in_schema=False)
 
@@ -71,9 +71,9 @@ _PAGES.filters |= {"span": span, "term": term}
 
 
 @router.get("")
-def notice(house: InHouse, request: Request) -> Response:
+def notice(context: InContext, request: Request) -> Response:
     """Purposes, times, rights, and whether this browser's opt-out signal was heard."""
-    policy = house.policy
+    policy = context.policy
     places = {key: each.name for key, each in policy.jurisdictions.jurisdictions.items()}
     headers = [part.strip() for value in request.headers.getlist("sec-gpc") for part in value.split(",")]
     text = _PAGES.get_template("notice.html").render(

@@ -9,7 +9,7 @@ from cdp.audit.fact import KINDS
 from cdp.web.api import audit as routes
 from cdp.web.console.page import page
 from cdp.web.console.session import HOME, Visitor, for_roles
-from cdp.web.deps import AtDesk, Now
+from cdp.web.platform.deps import InContext, Now
 
 router = APIRouter(prefix=f"{HOME}/log", include_in_schema=False)
 
@@ -18,7 +18,7 @@ _SHOWN = 50
 
 @router.get("")
 def log(
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     visitor: Annotated[Visitor, Depends(for_roles(Role.AUDITOR))],
     kind: Annotated[str, Query(max_length=60)] = "",
@@ -29,8 +29,8 @@ def log(
     return page(
         "log",
         visitor,
-        report=routes.report(desk, now, visitor.caller),
-        found=routes.entries(desk, now, visitor.caller, kind=wanted, before=before, limit=_SHOWN),
+        report=routes.report(context, now, visitor.caller),
+        found=routes.entries(context, now, visitor.caller, kind=wanted, before=before, limit=_SHOWN),
         kinds=sorted(KINDS),
         kind=kind,
     )

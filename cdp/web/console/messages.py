@@ -7,14 +7,15 @@ from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from cdp.access.model import Role, State
-from cdp.flows import access
-from cdp.flows.access import Accounting
-from cdp.flows.meanings import ODDITIES, STATES, meaning_of
+from cdp.access.model import Role
+from cdp.accounting.model import State
+from cdp.flows.operations import accounting, sources
+from cdp.flows.operations.accounting import Accounting
+from cdp.flows.operations.meanings import ODDITIES, STATES, meaning_of
 from cdp.kit.errors import Fault
 from cdp.web.console.page import page
 from cdp.web.console.session import HOME, Visitor, for_roles
-from cdp.web.deps import InHouse, Now
+from cdp.web.platform.deps import InContext, Now
 
 _FIRST: Final = date(1970, 1, 8)
 _LAST: Final = date(2199, 12, 31)
@@ -33,7 +34,7 @@ class Line:
 
 @router.get("/messages")
 def messages(
-    house: InHouse,
+    context: InContext,
     now: Now,
     visitor: Annotated[Visitor, Depends(for_roles(Role.ADMIN, Role.AUDITOR))],
     source: Annotated[str, Query(max_length=100)] = "",
@@ -44,7 +45,7 @@ def messages(
     last = _day(to, now.date())
     first = _day(from_, last - timedelta(days=6))
     since, until = (datetime.combine(day, time(), now.tzinfo) for day in (first, last + timedelta(days=1)))
-    found = access.count_messages(house, since, until, source or None, actor=visitor.caller.actor)
+    found = accounting.count_messages(context, since, until, source or None, actor=visitor.caller.actor)
     states = [state.value for state in State if found.by_state.get(state.value)]
     return page(
         "messages",
@@ -52,7 +53,7 @@ def messages(
         first=first,
         last=last,
         source=source,
-        names=[each.source.name for each in access.list_sources(house)],
+        names=[each.source.name for each in sources.list_sources(context)],
         received=found.received,
         states=states,
         by_state=found.by_state,

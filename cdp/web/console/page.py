@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 
 from cdp.access.model import Role
-from cdp.flows.meanings import value_text
+from cdp.flows.operations.meanings import value_text
 from cdp.web.console.session import HOME, Visitor
-from cdp.web.errors import ProblemResponse, internal_error, invalid_request
+from cdp.web.platform.errors import ProblemResponse, internal_error, invalid_request
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 _TYPE: Final = "text/html; charset=utf-8"

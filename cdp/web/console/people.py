@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Form, Response
 from cdp.access.model import Role
 from cdp.kit.errors import Fault
 from cdp.web.api import consents, profiles
-from cdp.web.api.shapes import IdentifierGiven, Line
+from cdp.web.api.schemas import IdentifierGiven, Line
 from cdp.web.console.page import page
 from cdp.web.console.session import HOME, Visitor, for_roles, sent_by
-from cdp.web.deps import AtDesk, InHouse, Now
+from cdp.web.platform.deps import InContext, Now
 
 router = APIRouter(prefix=f"{HOME}/people", include_in_schema=False)
 
@@ -19,15 +19,14 @@ Text = Annotated[Line, Form()]
 
 
 @router.get("")
-def ask(house: InHouse, visitor: Annotated[Visitor, Depends(for_roles(*_MAY_LOOK))]) -> Response:
+def ask(context: InContext, visitor: Annotated[Visitor, Depends(for_roles(*_MAY_LOOK))]) -> Response:
     """Whom to look up."""
-    return page("people", visitor, types=list(house.policy.identifiers.types))
+    return page("people", visitor, types=list(context.policy.identifiers.types))
 
 
 @router.post("")
 def show(
-    house: InHouse,
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     visitor: Annotated[Visitor, Depends(sent_by(*_MAY_LOOK))],
     type: Annotated[str, Form(max_length=512)] = "",  # noqa: A002 - the name of a field
@@ -37,18 +36,18 @@ def show(
     """What is held about one person; privacy staff see her consents, too."""
     asked = None if profile else _identifier(type, value)
     given = profiles.LookupGiven(identifier=asked, profile=profile.strip() or None)
-    found = profiles.look_up(given, house, visitor.caller)
+    found = profiles.look_up(given, context, visitor.caller)
     records = []
     if visitor.role is Role.PRIVACY and asked is not None:
-        looked = consents.look_up(consents.ConsentLookupGiven(identifier=asked), desk, now, visitor.caller)
+        looked = consents.look_up(consents.ConsentLookupGiven(identifier=asked), context, now, visitor.caller)
         records = looked.records
-    purposes = {key: each.name for key, each in house.policy.purposes.items()}
+    purposes = {key: each.name for key, each in context.policy.purposes.items()}
     return page("person", visitor, found=found, records=records, asked=asked, purposes=purposes)
 
 
 @router.post("/explain")
 def explain(
-    house: InHouse,
+    context: InContext,
     visitor: Annotated[Visitor, Depends(sent_by(Role.PRIVACY))],
     a_type: Text,
     a_value: Text,
@@ -57,7 +56,7 @@ def explain(
 ) -> Response:
     """Why two identifiers are one person, or what keeps them apart."""
     given = profiles.PairGiven(a=_identifier(a_type, a_value), b=_identifier(b_type, b_value))
-    return page("links", visitor, given=given, told=profiles.explain(given, house, visitor.caller))
+    return page("links", visitor, given=given, told=profiles.explain(given, context, visitor.caller))
 
 
 def _identifier(type_: str, value: str) -> IdentifierGiven:

@@ -9,10 +9,10 @@ from cdp.access.model import Role
 from cdp.kit.errors import Fault
 from cdp.rights.model import Denial
 from cdp.web.api import requests as routes
-from cdp.web.api.shapes import IdentifierGiven
+from cdp.web.api.schemas import IdentifierGiven
 from cdp.web.console.page import page
 from cdp.web.console.session import HOME, Visitor, for_roles, sent_by
-from cdp.web.deps import AtDesk, Now
+from cdp.web.platform.deps import InContext, Now
 
 router = APIRouter(prefix=f"{HOME}/requests", include_in_schema=False)
 
@@ -24,26 +24,26 @@ _SHOWN = 200
 
 @router.get("")
 def listing(
-    desk: AtDesk, now: Now, visitor: Reader, status: Annotated[routes.Status | Literal[""], Query()] = ""
+    context: InContext, now: Now, visitor: Reader, status: Annotated[routes.Status | Literal[""], Query()] = ""
 ) -> Response:
     """Every request, the most urgent first, and a form to open one."""
-    regimes = desk.policy.jurisdictions.regimes
+    regimes = context.policy.jurisdictions.regimes
     return page(
         "requests",
         visitor,
-        requests=routes.listing(desk, visitor.caller, status=status or None, limit=_SHOWN).requests,
+        requests=routes.listing(context, visitor.caller, status=status or None, limit=_SHOWN).requests,
         now=now,
         wanted=status,
         statuses=get_args(routes.Status),
         regimes={key: [each.value for each in regime.rights] for key, regime in regimes.items()},
-        types=list(desk.policy.identifiers.types),
+        types=list(context.policy.identifiers.types),
         fields=range(_IDENTIFIERS_MAX),
     )
 
 
 @router.post("")
 def take_in(
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     visitor: Sender,
     right: Annotated[str, Form(max_length=100)],
@@ -60,48 +60,48 @@ def take_in(
         regime=regime,
         identifiers=[IdentifierGiven(type=each, value=text) for each, text in named],
     )
-    return _to(routes.open_request(given, desk, now, visitor.caller).id)
+    return _to(routes.open_request(given, context, now, visitor.caller).id)
 
 
 @router.get("/{request_id}")
-def one(desk: AtDesk, now: Now, visitor: Reader, request_id: routes.RequestKey) -> Response:
+def one(context: InContext, now: Now, visitor: Reader, request_id: routes.RequestKey) -> Response:
     """One request, and what can follow."""
-    found = routes.show(request_id, desk, visitor.caller)
+    found = routes.show(request_id, context, visitor.caller)
     return page("request", visitor, request=found, now=now, plan=None, reasons=[each.value for each in Denial])
 
 
 @router.post("/{request_id}/plan")
-def plan(desk: AtDesk, now: Now, visitor: Sender, request_id: routes.RequestKey) -> Response:
+def plan(context: InContext, now: Now, visitor: Sender, request_id: routes.RequestKey) -> Response:
     """What carrying it out would do."""
-    told = routes.run(request_id, desk, now, visitor.caller, routes.RunGiven(dry_run=True))
-    found = routes.show(request_id, desk, visitor.caller)
+    told = routes.run(request_id, context, now, visitor.caller, routes.RunGiven(dry_run=True))
+    found = routes.show(request_id, context, visitor.caller)
     return page("request", visitor, request=found, now=now, plan=told.steps, reasons=[each.value for each in Denial])
 
 
 @router.post("/{request_id}/run")
 def carry_out(
-    desk: AtDesk, now: Now, visitor: Sender, request_id: routes.RequestKey, sure: Annotated[str, Form()] = ""
+    context: InContext, now: Now, visitor: Sender, request_id: routes.RequestKey, sure: Annotated[str, Form()] = ""
 ) -> Response:
     """Carry it out; an erasure only when the box is ticked."""
-    found = routes.show(request_id, desk, visitor.caller)
+    found = routes.show(request_id, context, visitor.caller)
     if found.kind == "erasure" and sure != "yes":
         raise Fault("not_sure", "Nothing was erased", "An erasure cannot be undone: tick the box first.", status=422)
-    routes.run(request_id, desk, now, visitor.caller)
+    routes.run(request_id, context, now, visitor.caller)
     return _to(request_id)
 
 
 @router.post("/{request_id}/deny")
 def deny(
-    desk: AtDesk, now: Now, visitor: Sender, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]
+    context: InContext, now: Now, visitor: Sender, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]
 ) -> Response:
     """Refuse it for a reason."""
-    routes.deny(request_id, routes.DenyGiven(reason=reason.value), desk, now, visitor.caller)
+    routes.deny(request_id, routes.DenyGiven(reason=reason.value), context, now, visitor.caller)
     return _to(request_id)
 
 
 @router.post("/{request_id}/{step}")
 def step(
-    desk: AtDesk,
+    context: InContext,
     now: Now,
     visitor: Sender,
     request_id: routes.RequestKey,
@@ -109,20 +109,20 @@ def step(
 ) -> Response:
     """Take one of the steps that need nothing more than to be taken."""
     take = {"verify": routes.verify, "extend": routes.extend, "withdraw": routes.withdraw}[step]
-    take(request_id, desk, now, visitor.caller)
+    take(request_id, context, now, visitor.caller)
     return _to(request_id)
 
 
 @router.get("/{request_id}/export")
-def export(desk: AtDesk, now: Now, visitor: Reader, request_id: routes.RequestKey) -> Response:
+def export(context: InContext, now: Now, visitor: Reader, request_id: routes.RequestKey) -> Response:
     """The archive, as a download."""
-    return routes.export(request_id, desk, now, visitor.caller)
+    return routes.export(request_id, context, now, visitor.caller)
 
 
 @router.get("/{request_id}/receipt")
-def receipt(desk: AtDesk, visitor: Reader, request_id: routes.RequestKey) -> Response:
+def receipt(context: InContext, visitor: Reader, request_id: routes.RequestKey) -> Response:
     """The receipt, as a download."""
-    found: dict[str, Any] = routes.receipt(request_id, desk, visitor.caller)
+    found: dict[str, Any] = routes.receipt(request_id, context, visitor.caller)
     headers = {"Content-Disposition": f'attachment; filename="{request_id}-receipt.json"'}
     content = json.dumps(found, indent=2, ensure_ascii=False)
     return Response(content, media_type="application/json", headers=headers)

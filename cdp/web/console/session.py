@@ -11,11 +11,11 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Form, Request, Response
 
-from cdp.access.keys import hash_secret
+from cdp.access.credentials import hash_secret
 from cdp.access.model import Role
 from cdp.kit.errors import Fault
-from cdp.web.auth import Caller, identify
-from cdp.web.deps import InHouse
+from cdp.web.platform.auth import Caller, identify
+from cdp.web.platform.deps import InContext
 
 COOKIE: Final = "cdp_console"
 HOME: Final = "/console"
@@ -35,10 +35,10 @@ class NotSignedIn(Exception):
     """Nobody is known behind a request: the entrance is shown instead of the page."""
 
 
-def visit(house: InHouse, request: Request) -> Visitor:
+def visit(context: InContext, request: Request) -> Visitor:
     """Who is looking; `NotSignedIn` for nobody."""
     token = request.cookies.get(COOKIE, "")
-    caller = identify(house, f"Bearer {token}") if token else None
+    caller = identify(context, f"Bearer {token}") if token else None
     if caller is None or caller.role is None:
         raise NotSignedIn
     visitor = Visitor(caller, caller.role, form_key(token))

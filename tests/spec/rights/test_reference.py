@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from cdp.flows.subject_request import DOWNLOAD_DAYS
+from cdp.flows.rights.requests import DOWNLOAD_DAYS
 from cdp.rights.plan import erasure_plan, export_plan
-from cdp.rights.store_scrub import _SETTINGS
+from cdp.rights.store.scrub import _SETTINGS
 from cdp.rights.withhold import WITHHELD
 from tests.house.source import ROOT
 

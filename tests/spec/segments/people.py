@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from cdp.segments.interpret import Given, Happened, Permitted, Profile
+from cdp.query.reference.interpret import Given, Happened, Permitted, Profile
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 PURPOSE = "email_marketing"

@@ -9,9 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from cdp.segments.interpret import Given, Profile
-from cdp.segments.jsonform import json_schema, to_json
-from cdp.segments.model import Rejection
+from cdp.query.language.jsonform import json_schema, to_json
+from cdp.query.language.rejection import Rejection
+from cdp.query.reference.interpret import Given, Profile
 from tests.segments_world import meaning
 from tests.spec.segments.chapters import CHAPTERS, Chapter
 from tests.spec.segments.people import NAMES, NOW, PEOPLE, PURPOSE

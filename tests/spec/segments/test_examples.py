@@ -3,14 +3,14 @@
 import pytest
 
 from cdp.kit.db import Database
-from cdp.segments.catalogue import Catalogue, Definition
-from cdp.segments.check import understand
-from cdp.segments.compile import Ground, compile_segment
-from cdp.segments.interpret import members
-from cdp.segments.jsonform import from_json, to_json
-from cdp.segments.model import Rejection
-from cdp.segments.parse import parse
-from cdp.segments.printer import write
+from cdp.query.language.catalogue import Catalogue, Definition
+from cdp.query.language.check import understand
+from cdp.query.language.jsonform import from_json, to_json
+from cdp.query.language.parse import parse
+from cdp.query.language.printer import write
+from cdp.query.language.rejection import Rejection
+from cdp.query.postgres.compile import Ground, compile_segment
+from cdp.query.reference.interpret import members
 from tests.policies import shipped
 from tests.segments_world import World, load, meaning
 from tests.spec.segments.chapters import CHAPTERS, Example, Wrong

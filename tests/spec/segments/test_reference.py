@@ -5,7 +5,7 @@ import json
 import jsonschema_rs
 import pytest
 
-from cdp.segments.jsonform import json_schema, to_json
+from cdp.query.language.jsonform import json_schema, to_json
 from tests.segments_world import meaning
 from tests.spec.segments.chapters import CHAPTERS
 from tests.spec.segments.reference import MANUAL, SCHEMA, manual, schema

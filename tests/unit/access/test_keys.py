@@ -1,6 +1,6 @@
 """Secrets are random, readable by prefix, and kept as a hash."""
 
-from cdp.access.keys import hash_secret, new_token, new_write_key
+from cdp.access.credentials import hash_secret, new_token, new_write_key
 
 
 def test_secrets_are_long_random_and_tell_what_they_are() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from cdp.cli.frame import FAILED, MISUSED, NOT_THERE, PAIR, code_of, command, run
+from cdp.cli.command import FAILED, MISUSED, NOT_THERE, PAIR, code_of, command, run
 from cdp.cli.main import COMMANDS, cdp
 from cdp.cli.screen import Screen, cell_text, plain
 from cdp.kit.errors import Fault

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cdp.cli.pages import errors_page, faults_in, pages
+from cdp.cli.reference_pages import errors_page, faults_in, pages
 from cdp.kit.config import SETTINGS
 
 PAGES = pages()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cdp.flows.import_mapping import Mapping, load_mapping
-from cdp.flows.imports import check_mapping
+from cdp.flows.imports.mapping import Mapping, load_mapping
+from cdp.flows.imports.messages import check_mapping
 from cdp.kit.errors import Fault
 from tests.policies import ROOT, shipped
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from cdp.accounting.row_reasons import RowReason
 from cdp.consent.model import Act, Authority
-from cdp.flows.import_mapping import Mapping, load_mapping
-from cdp.flows.import_read import look_at, rows_of
-from cdp.flows.import_row import Row, RowReason, row_reader
-from cdp.flows.message import Invalid, Message
+from cdp.flows.imports.mapping import Mapping, load_mapping
+from cdp.flows.imports.read import look_at, rows_of
+from cdp.flows.imports.row import Row, row_reader
 from cdp.kit.errors import Fault
+from cdp.wire.message import Invalid, Message
 from tests.flows.people import SHOP
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cdp.access.model import State
+from cdp.accounting.model import State
+from cdp.accounting.row_reasons import EXPLANATIONS as ROWS
 from cdp.consent.model import ALWAYS, Reason
-from cdp.flows.import_row import EXPLANATIONS as ROWS
-from cdp.flows.meanings import STATES, beginning, meaning_of, value_text
-from cdp.flows.wire_message import EXPLANATIONS, OF_THE_FLOW
+from cdp.flows.operations.meanings import STATES, beginning, meaning_of, value_text
+from cdp.wire.segment_spec import EXPLANATIONS, OF_THE_FLOW
 
 ALLOWING = {Reason.GRANTED, Reason.NOT_REFUSED, Reason.LEGAL_BASIS}
 

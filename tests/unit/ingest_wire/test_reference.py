@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from cdp.access.records import NoticeKind
-from cdp.flows.meanings import ODDITIES
-from cdp.flows.wire_message import EXPLANATIONS, OF_THE_FLOW
-from cdp.web.ingest import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
+from cdp.accounting.model import NoticeKind
+from cdp.flows.operations.meanings import ODDITIES
+from cdp.web.ingest.router import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
+from cdp.wire.segment_spec import EXPLANATIONS, OF_THE_FLOW
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs" / "reference" / "ingest.md").read_text()
@@ -29,12 +29,12 @@ def test_every_oddity_stands_there_with_its_sentence() -> None:
 
 
 def test_every_code_of_an_answer_stands_there() -> None:
-    sources = [*(ROOT / "cdp" / "flows").glob("wire*.py"), *(ROOT / "cdp" / "web").glob("ingest*.py")]
+    sources = [*(ROOT / "cdp" / "wire").glob("*.py"), *(ROOT / "cdp" / "web" / "ingest").glob("*.py")]
     codes = {code for file in sources for code in re.findall(r'Refused\(\s*"(\w+)"', file.read_text())}
     faults = {
         code
-        for name in ("batcher.py", "landing.py")
-        for code in re.findall(r'ault\(\s*"(\w+)"', (ROOT / "cdp" / "web" / name).read_text())
+        for name in ("batcher.py", "batch_retry.py")
+        for code in re.findall(r'ault\(\s*"(\w+)"', (ROOT / "cdp" / "web" / "ingest" / name).read_text())
     }
     assert codes
     assert faults <= OF_FAULTS

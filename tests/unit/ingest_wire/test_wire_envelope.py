@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.access.model import Source, SourceId, SourceKind
-from cdp.flows.message import Invalid, Message
-from cdp.flows.wire import MESSAGES_MAX, SHARED_BYTES_MAX, Envelope, read_batch, read_single
-from cdp.flows.wire_json import Reason
-from cdp.flows.wire_refused import Refused
-from cdp.flows.wire_split import Unbalanced, split_list, split_object
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.wire.batch import MESSAGES_MAX, SHARED_BYTES_MAX, Envelope, read_batch, read_single
+from cdp.wire.limits import Reason
+from cdp.wire.message import Invalid, Message
+from cdp.wire.refusal import Refused
+from cdp.wire.salvage import Unbalanced, split_list, split_object
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCE = Source(SourceId(7), "web", SourceKind.BROWSER, frozenset(), "eu", 512_000)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.flows.wire_gzip import Body
-from cdp.flows.wire_refused import Refused
+from cdp.wire.gzip import Body
+from cdp.wire.refusal import Refused
 
 
 def read(chunks: list[bytes], *, is_gzip: bool = True, bytes_max: int = 1000) -> bytes | str:

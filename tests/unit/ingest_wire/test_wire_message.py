@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.access.model import Source, SourceId, SourceKind
-from cdp.flows.message import Invalid, Message
-from cdp.flows.wire_message import EXPLANATIONS, MESSAGE_BYTES_MAX, Frame, Reason, Shared, explain, read_message
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.wire.message import Invalid, Message
+from cdp.wire.segment_spec import EXPLANATIONS, MESSAGE_BYTES_MAX, Frame, Reason, Shared, explain, read_message
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCE = Source(SourceId(7), "web", SourceKind.BROWSER, frozenset(), "eu", 512_000)

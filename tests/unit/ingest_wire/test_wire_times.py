@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.flows.wire_times import EARLIEST, LATEST, happened_at, is_from_the_future, occurred_at, read_instant
+from cdp.wire.timestamps import EARLIEST, LATEST, happened_at, is_from_the_future, occurred_at, read_instant
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 instants = st.datetimes(timezones=st.just(UTC))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cdp.kit import embedded_launch
-from cdp.kit.embedded_cluster import last_words
-from cdp.kit.embedded_place import FolderLock, make_home, write_private, write_readable
-from cdp.kit.embedded_programs import Account, account_of, child_environment, find_programs, require_name
 from cdp.kit.errors import Fault
+from cdp.postgres import launch
+from cdp.postgres.cluster import last_words
+from cdp.postgres.place import FolderLock, make_home, write_private, write_readable
+from cdp.postgres.programs import Account, account_of, child_environment, find_programs, require_name
 
 
 def test_a_private_file_is_its_owners_only_whatever_the_mask(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_the_last_reason_in_the_log_is_found_and_chatter_is_not(tmp_path: Path) 
 
 
 def test_the_launcher_becomes_the_program_only_for_a_living_parent() -> None:
-    launcher = [sys.executable, "-I", "-S", embedded_launch.__file__]
+    launcher = [sys.executable, "-I", "-S", launch.__file__]
     mine = subprocess.run(
         [*launcher, str(os.getpid()), "-", "/bin/sh", "-c", "umask; echo $$"], capture_output=True, text=True
     )

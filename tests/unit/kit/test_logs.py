@@ -34,7 +34,7 @@ def read(stream: io.StringIO) -> list[dict[str, object]]:
 
 
 def test_a_code_with_listed_fields_is_written_as_it_is(lines: io.StringIO) -> None:
-    logging.getLogger("cdp.flows.ingest").info(
+    logging.getLogger("cdp.flows.ingest.batch").info(
         "batch_stored", extra={"stored": 99, "milliseconds": 12.5, "state": "ok"}
     )
     (entry,) = read(lines)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from cdp.kit.arrays import Packed
-from cdp.kit.packing import packed
+from cdp.kit.pg_binary.arrays import Packed
+from cdp.kit.pg_binary.packing import packed
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from io import StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.kit.paper import Paper, paper_or_terminal
+from cdp.kit.plain_stream import Paper, paper_or_terminal
 
 
 class Terminal(StringIO):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.rights.barrier import Stopped, judge
+from cdp.rights.pending_suppression import Stopped, judge
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.rights.reach import Held, Owned, Reach, Surroundings, reach
+from cdp.identity.reach import Held, Owned, Reach, Surroundings, reach
 
 
 def world(

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cdp.segments.catalogue import Catalogue, Definition
-from cdp.segments.check import MAX_NODES, check, understand
-from cdp.segments.explain import FieldUse, fields_of, purposes_of, standing
-from cdp.segments.model import Rejection
+from cdp.query.language.catalogue import Catalogue, Definition
+from cdp.query.language.check import MAX_NODES, check, understand
+from cdp.query.language.explain import FieldUse, fields_of, purposes_of, standing
+from cdp.query.language.rejection import Rejection
 from tests.policies import changed
 from tests.segments_world import ORDER, OTHER, PURPOSE, TRIAL, catalogue, meaning, policy
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from cdp.segments import ast
-from cdp.segments.compile import Ground, compile_segment, sql_text
+from cdp.query.language import ast
+from cdp.query.postgres.compile import Ground, compile_segment, sql_text
 from tests.generative.segments_strategies import programs
 from tests.segments_world import NOW, ORDER, OTHER, PURPOSE, VIEW, catalogue, meaning
 

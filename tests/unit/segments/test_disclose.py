@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdp.query.language.kleene import all_of, any_of, negate
 from cdp.segments.disclose import noise, share, size
-from cdp.segments.kleene import all_of, any_of, negate
 from cdp.segments.model import Size
 
 CELLS = st.integers(-(2**63), 2**63 - 1)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdp.segments import ast
-from cdp.segments.jsonform import from_json, json_schema, to_json
-from cdp.segments.lex import MAX_LENGTH
-from cdp.segments.model import Rejection
-from cdp.segments.parse import parse
-from cdp.segments.printer import write
-from cdp.segments.words import RESERVED
+from cdp.query.language import ast
+from cdp.query.language.jsonform import from_json, json_schema, to_json
+from cdp.query.language.lex import MAX_LENGTH
+from cdp.query.language.parse import parse
+from cdp.query.language.printer import write
+from cdp.query.language.rejection import Rejection
+from cdp.query.language.words import RESERVED
 from tests.generative.segments_strategies import families, programs
 
 VALIDATOR = jsonschema_rs.validator_for(json_schema())

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Select
 
-from cdp.segments import ast
-from cdp.segments.check import check
-from cdp.segments.compile import Ground, compile_segment, sql_text
-from cdp.segments.explain import fields_of
-from cdp.segments.interpret import NotInterpretable, Permitted, Profile, truth
-from cdp.segments.jsonform import NODES, from_json, json_schema, to_json
-from cdp.segments.parse import parse
-from cdp.segments.printer import write
+from cdp.query.language import ast
+from cdp.query.language.check import check
+from cdp.query.language.explain import fields_of
+from cdp.query.language.jsonform import NODES, from_json, json_schema, to_json
+from cdp.query.language.parse import parse
+from cdp.query.language.printer import write
+from cdp.query.postgres.compile import Ground, compile_segment, sql_text
+from cdp.query.reference.interpret import NotInterpretable, Permitted, Profile, truth
 from tests.segments_world import PURPOSE, catalogue, meaning
 from tests.spec.segments.chapters import CHAPTERS
 

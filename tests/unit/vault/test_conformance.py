@@ -8,7 +8,7 @@ import pytest
 from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
 from cdp.vault.conformance import check_provider
-from cdp.vault.keys import LocalFileProvider
+from cdp.vault.providers.file import LocalFileProvider
 
 MASTER = b"\x05" * 32
 

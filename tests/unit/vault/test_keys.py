@@ -6,7 +6,8 @@ import stat
 import pytest
 
 from cdp.kit.errors import Fault
-from cdp.vault.keys import LocalFileProvider, check_value, open_local_provider, parse_master_key
+from cdp.vault.providers.file import LocalFileProvider, open_local_provider
+from cdp.vault.providers.master_key import check_value, parse_master_key
 
 
 def opened(folder, master_key=None, may_create=True):

@@ -1,0 +1,56 @@
+"""SQL of tokens."""
+
+from datetime import datetime
+from typing import Any
+
+from cdp.access.model import Role, Token, TokenId
+from cdp.kit.db import Transaction
+
+
+def add_token(tx: Transaction, name: str, role: Role, token_hash: bytes, now: datetime) -> Token:
+    """Store a new token by the hash of its secret."""
+    rows = tx.bulk(
+        """
+        INSERT INTO access.token (name, role, token_hash, created_at)
+        VALUES (%(name)s, %(role)s, %(hash)s, %(now)s)
+        RETURNING token_id, name, role, created_at, revoked_at
+        """,
+        {"name": name, "role": role.value, "hash": token_hash, "now": now},
+    )
+    return _token(rows[0])
+
+
+def token_of(tx: Transaction, token_hash: bytes) -> Token | None:
+    """The working token with that hash; None for an unknown or revoked one."""
+    rows = tx.bulk(
+        """
+        SELECT token_id, name, role, created_at, revoked_at
+        FROM access.token
+        WHERE token_hash = %(hash)s AND revoked_at IS NULL
+        """,
+        {"hash": token_hash},
+    )
+    return _token(rows[0]) if rows else None
+
+
+def tokens(tx: Transaction) -> list[Token]:
+    """Every token, revoked ones included, oldest first."""
+    rows = tx.bulk("SELECT token_id, name, role, created_at, revoked_at FROM access.token ORDER BY token_id")
+    return [_token(row) for row in rows]
+
+
+def revoke_token(tx: Transaction, token_id: TokenId, now: datetime) -> bool:
+    """Stop a token; False when there is no such working token."""
+    rows = tx.bulk(
+        """
+        UPDATE access.token SET revoked_at = %(now)s
+        WHERE token_id = %(token)s AND revoked_at IS NULL
+        RETURNING token_id
+        """,
+        {"token": token_id, "now": now},
+    )
+    return bool(rows)
+
+
+def _token(row: tuple[Any, ...]) -> Token:
+    return Token(TokenId(row[0]), row[1], Role(row[2]), row[3], row[4])

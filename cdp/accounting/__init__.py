@@ -1,0 +1,1 @@
+"""Message accounting: the state in which every message ended."""

@@ -1,0 +1,87 @@
+"""SQL of the message accounting: appended per batch, summed on reading, compacted by the worker."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from cdp.accounting.model import AccountingEntry, State
+from cdp.kit.db import Transaction
+from cdp.schema.ids import SourceId
+
+
+def hour_of(instant: datetime) -> datetime:
+    """The beginning of the hour in which something is accounted."""
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
+def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId, State, str], int]) -> None:
+    """Append what became of a batch: (source, state, reason) to number of messages, each above zero.
+
+    One statement, whatever their number; none when there are none.
+    """
+    if not counts:
+        return
+    tx.bulk(
+        """
+        INSERT INTO accounting.accounting (source_id, hour, state, reason, messages)
+        SELECT source_id, %(hour)s, state, reason, messages
+        FROM unnest(%(sources)s::integer[], %(states)s::text[], %(reasons)s::text[], %(messages)s::integer[])
+            AS given (source_id, state, reason, messages)
+        """,
+        {
+            "hour": hour,
+            "sources": [source for source, _, _ in counts],
+            "states": [state.value for _, state, _ in counts],
+            "reasons": [reason for _, _, reason in counts],
+            "messages": list(counts.values()),
+        },
+    )
+
+
+def accounting(
+    tx: Transaction, since: datetime, until: datetime, source_ids: Collection[SourceId] | None = None
+) -> list[AccountingEntry]:
+    """Counts of the hours that begin in [since, until), of all sources or of the given ones, in order."""
+    rows = tx.bulk(
+        """
+        SELECT source_id, hour, state, reason, sum(messages)::bigint
+        FROM accounting.accounting
+        WHERE hour >= %(since)s AND hour < %(until)s
+          AND (%(sources)s::integer[] IS NULL OR source_id = ANY(%(sources)s::integer[]))
+        GROUP BY source_id, hour, state, reason
+        ORDER BY hour, source_id, state, reason
+        """,
+        {"since": since, "until": until, "sources": None if source_ids is None else list(source_ids)},
+    )
+    return [AccountingEntry(SourceId(row[0]), row[1], State(row[2]), row[3], row[4]) for row in rows]
+
+
+def compact_accounting(tx: Transaction, before: datetime) -> int:
+    """Make one row of the rows of each hour that began before `before`; gives the number of rows saved.
+
+    What is read stays the same. Rows committed meanwhile are left for the next time.
+    """
+    rows = tx.bulk(
+        """
+        WITH split AS (
+            SELECT source_id, hour, state, reason
+            FROM accounting.accounting
+            WHERE hour < %(before)s
+            GROUP BY source_id, hour, state, reason
+            HAVING count(*) > 1
+        ), gone AS (
+            DELETE FROM accounting.accounting AS old USING split
+            WHERE (old.source_id, old.hour, old.state, old.reason)
+                = (split.source_id, split.hour, split.state, split.reason)
+            RETURNING old.source_id, old.hour, old.state, old.reason, old.messages
+        ), kept AS (
+            INSERT INTO accounting.accounting (source_id, hour, state, reason, messages)
+            SELECT source_id, hour, state, reason, sum(messages)::integer
+            FROM gone
+            GROUP BY source_id, hour, state, reason
+            RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM kept)
+        """,
+        {"before": before},
+    )
+    return int(rows[0][0])

@@ -1,0 +1,50 @@
+"""SQL of notices: counts of irregularities in messages, appended per batch and summed on reading."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from cdp.accounting.model import NoticeEntry, NoticeKind
+from cdp.kit.db import Transaction
+from cdp.schema.ids import SourceId
+
+
+def add_notices(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId, NoticeKind, str], int]) -> None:
+    """Append the oddities of a batch: (source, kind, subject) to number of messages, each above zero.
+
+    `subject` is a name from policy or `other`, never a value that was sent. One statement; none when there are none.
+    """
+    if not counts:
+        return
+    tx.bulk(
+        """
+        INSERT INTO accounting.notice (source_id, hour, kind, subject, messages)
+        SELECT source_id, %(hour)s, kind, subject, messages
+        FROM unnest(%(sources)s::integer[], %(kinds)s::text[], %(subjects)s::text[], %(messages)s::integer[])
+            AS given (source_id, kind, subject, messages)
+        """,
+        {
+            "hour": hour,
+            "sources": [source for source, _, _ in counts],
+            "kinds": [kind.value for _, kind, _ in counts],
+            "subjects": [subject for _, _, subject in counts],
+            "messages": list(counts.values()),
+        },
+    )
+
+
+def notices(
+    tx: Transaction, since: datetime, until: datetime, source_ids: Collection[SourceId] | None = None
+) -> list[NoticeEntry]:
+    """Oddities of the hours that begin in [since, until), of all sources or of the given ones, in order."""
+    rows = tx.bulk(
+        """
+        SELECT source_id, hour, kind, subject, sum(messages)::bigint
+        FROM accounting.notice
+        WHERE hour >= %(since)s AND hour < %(until)s
+          AND (%(sources)s::integer[] IS NULL OR source_id = ANY(%(sources)s::integer[]))
+        GROUP BY source_id, hour, kind, subject
+        ORDER BY hour, source_id, kind, subject
+        """,
+        {"since": since, "until": until, "sources": None if source_ids is None else list(source_ids)},
+    )
+    return [NoticeEntry(SourceId(row[0]), row[1], NoticeKind(row[2]), row[3], row[4]) for row in rows]

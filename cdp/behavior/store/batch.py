@@ -1,0 +1,130 @@
+"""SQL of the behavior room that every message needs: known message ids, terms, and storing a batch.
+
+Statements are constant for a batch, whatever its size.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, datetime
+from itertools import islice
+from typing import Final, NamedTuple
+
+from cdp.behavior.model import Entry, EventId, Occurred, StatedTrait, Terms
+from cdp.behavior.store.buckets import merge_buckets
+from cdp.behavior.store.events import append_events
+from cdp.behavior.store.landmarks import current_landmarks
+from cdp.behavior.store.partitions import ensure_partitions
+from cdp.behavior.store.terms import intern_terms
+from cdp.behavior.store.traits import merge_traits
+from cdp.behavior.traits import TraitPlan, fold
+from cdp.kit.db import Transaction
+from cdp.kit.pg_binary import arrays
+from cdp.vault.seal import Place
+
+__all__ = [
+    "EVENT",
+    "TRAIT",
+    "Remembered",
+    "append",
+    "ensure_partitions",
+    "intern_terms",
+    "known_messages",
+    "remember_messages",
+    "trait_row",
+]
+
+EVENT: Final = Place("behavior.event", "sealed")
+"""Where the payload of an event lies; its row is the bytes of the event id."""
+TRAIT: Final = Place("behavior.trait", "sealed")
+"""Where a sealed stated trait lies; its row is `trait_row`."""
+
+
+_ENTRIES_AT_ONCE: Final = 200
+
+
+class Remembered(NamedTuple):
+    """A stored message in the memory of message ids."""
+
+    event_id: EventId
+    body_digest: bytes
+    keep_until: date
+
+
+def trait_row(anchor_id: int, name: str) -> bytes:
+    """The row with which a sealed stated trait is authenticated."""
+    return anchor_id.to_bytes(8, "big") + name.encode()
+
+
+def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventId, bytes]:
+    """The body digests of those messages that are stored already."""
+    rows = tx.bulk(
+        "SELECT d.event_id, d.body_digest FROM unnest(%(ids)s::uuid[]) AS asked(event_id) "
+        "JOIN behavior.duplicate d USING (event_id)",
+        {"ids": arrays.uuids(event_ids)},
+    )
+    return {event_id: bytes(digest) for event_id, digest in rows}
+
+
+def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventId]:
+    """Remember stored messages; returns the ids that were new, so that of two at once only one counts."""
+    known = tx.bulk(
+        """
+        WITH given AS (
+            SELECT * FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[], %(until)s::date[])
+                AS g (event_id, body_digest, keep_until)
+        ), kept AS (
+            INSERT INTO behavior.duplicate (event_id, body_digest, keep_until)
+            SELECT * FROM given
+            ON CONFLICT DO NOTHING
+            RETURNING event_id
+        )
+        SELECT event_id FROM given WHERE event_id NOT IN (SELECT event_id FROM kept)
+        """,
+        {
+            "ids": arrays.uuids([row.event_id for row in rows]),
+            "digests": arrays.blobs([row.body_digest for row in rows]),
+            "until": arrays.days([row.keep_until for row in rows]),
+        },
+    )
+    return {row.event_id for row in rows}.difference(EventId(row[0]) for row in known)
+
+
+def append(tx: Transaction, given: Iterable[Entry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
+    """Store a batch: events, stated traits, and what the events add to computed traits; at most five statements.
+
+    Every entry is settled against `terms`, and the partitions it needs exist (`ensure_partitions`). They are taken as
+    they are made, while the server stores those before them.
+    """
+    entries: list[Entry] = []
+    append_events(tx, _in_parts(iter(given), entries), terms.ids)
+    stated = _stated(entries)
+    if stated:
+        merge_traits(tx, stated, terms.ids)
+    occurred = [_occurred(entry) for entry in entries if entry.classified.name in plan.by_event]
+    if occurred:
+        merge_buckets(tx, fold(occurred, plan, current_landmarks(tx, plan, now)), terms.ids)
+
+
+def _in_parts(given: Iterator[Entry], taken: list[Entry]) -> Iterator[list[Entry]]:
+    """Some entries at a time; `taken` ends with all of them."""
+    while part := list(islice(given, _ENTRIES_AT_ONCE)):
+        taken += part
+        yield part
+
+
+def _stated(entries: Sequence[Entry]) -> list[StatedTrait]:
+    stated = []
+    for entry in entries:
+        classified = entry.classified
+        if not classified.plain_traits and not entry.sealed_traits:
+            continue
+        at = (entry.occurred_at, entry.received_at, entry.event_id, entry.bits)
+        for name, plain in classified.plain_traits.items():
+            stated.append(StatedTrait(entry.anchor_id, name, *at, plain=plain))
+        for name, sealed in entry.sealed_traits.items():
+            stated.append(StatedTrait(entry.anchor_id, name, *at, sealed=sealed))
+    return stated
+
+
+def _occurred(entry: Entry) -> Occurred:
+    name = entry.classified.name or ""
+    return Occurred(entry.anchor_id, entry.event_id, entry.occurred_at, entry.bits, name, entry.classified.plain)

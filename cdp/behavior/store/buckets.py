@@ -1,0 +1,161 @@
+"""SQL of computed traits: adding to buckets, and making them anew from events."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from json import dumps
+from typing import Any, Final
+
+from cdp.behavior.model import EVENT_NAMES, Bucket, Landmark, Term
+from cdp.behavior.store.landmarks import current_landmarks
+from cdp.behavior.store.terms import find_terms, plain_text
+from cdp.behavior.traits import NO_LANDMARK, Trait, TraitPlan
+from cdp.kit.db import Transaction
+from cdp.kit.pg_binary import arrays
+from cdp.policy.model import TraitKind
+
+_NO_TERM: Final = -1
+"""Stands for a term that nobody ever sent: it equals no stored value."""
+
+
+def merge_buckets(tx: Transaction, buckets: Sequence[Bucket], ids: Mapping[Term, int]) -> None:
+    """Add what new events brought to the stored buckets, one statement."""
+    rows = sorted(buckets, key=lambda bucket: (bucket.anchor_id, bucket.trait, bucket.day, bucket.generation))
+    if not rows:
+        return
+    tx.bulk(
+        """
+        INSERT INTO behavior.bucket AS known
+               (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
+        SELECT anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain::jsonb
+        FROM unnest(%(anchors)s::bigint[], %(traits)s::text[], %(days)s::date[], %(generations)s::int[],
+                    %(events)s::bigint[], %(totals)s::float8[], %(last_at)s::timestamptz[],
+                    %(last_event_ids)s::uuid[], %(last_plain)s::text[])
+             AS given(anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
+        ON CONFLICT (anchor_id, trait, day, generation) DO UPDATE SET
+            events = known.events + excluded.events,
+            total = known.total + excluded.total,
+            last_at = greatest(known.last_at, excluded.last_at),
+            last_event_id = CASE
+                WHEN (known.last_at, known.last_event_id) > (excluded.last_at, excluded.last_event_id)
+                THEN known.last_event_id ELSE excluded.last_event_id END,
+            last_plain = CASE
+                WHEN (known.last_at, known.last_event_id) > (excluded.last_at, excluded.last_event_id)
+                THEN known.last_plain ELSE excluded.last_plain END
+        """,
+        {
+            "anchors": arrays.bigints([row.anchor_id for row in rows]),
+            "traits": arrays.texts([row.trait for row in rows]),
+            "days": arrays.days([row.day for row in rows]),
+            "generations": arrays.integers([row.generation for row in rows]),
+            "events": arrays.bigints([row.events for row in rows]),
+            "totals": arrays.doubles([row.total for row in rows]),
+            "last_at": arrays.instants([row.last_at for row in rows]),
+            "last_event_ids": arrays.uuids([row.last_event_id for row in rows]),
+            "last_plain": arrays.texts([plain_text(row.last_plain, ids) for row in rows]),
+        },
+    )
+
+
+def recompute_buckets(
+    tx: Transaction,
+    plan: TraitPlan,
+    anchor_ids: Sequence[int],
+    now: datetime,
+    *,
+    traits: Collection[str] | None = None,
+) -> None:
+    """Make the buckets of these anchors anew from their events, for all traits or those named.
+
+    An event counts if it carries the purpose's bit, its anchor's profile is permitted, and it did not occur before
+    `permitted.since`. Call it in the transaction that changed any of these.
+    """
+    chosen = [trait for key, trait in plan.by_key.items() if traits is None or key in traits]
+    if not chosen or not anchor_ids:
+        return
+    params = _definitions(tx, chosen, current_landmarks(tx, plan, now)) | {"anchors": list(anchor_ids)}
+    tx.bulk("DELETE FROM behavior.bucket WHERE anchor_id = ANY(%(anchors)s) AND trait = ANY(%(traits)s)", params)
+    tx.bulk(_RECOMPUTE, params)
+
+
+_RECOMPUTE: Final = """
+    WITH definition AS (
+        SELECT * FROM unnest(
+            %(traits)s::text[], %(names)s::int[], %(purposes)s::text[], %(masks)s::bigint[], %(fields)s::text[],
+            %(sums)s::bool[], %(lasts)s::bool[], %(half_lives)s::float8[], %(landmarks)s::timestamptz[],
+            %(generations)s::smallint[], %(conditions)s::text[]
+        ) AS d(trait, name_id, purpose, mask, field, is_sum, is_last, half_life_days, landmark_at, generation, conditions)
+    ), counted AS (
+        SELECT e.anchor_id, d.trait, (e.occurred_at AT TIME ZONE 'UTC')::date AS day, d.generation,
+               e.occurred_at, e.event_id,
+               CASE WHEN d.is_last THEN e.plain -> d.field END AS last_plain,
+               CASE WHEN d.is_sum THEN (e.plain ->> d.field)::float8
+                    WHEN d.half_life_days IS NOT NULL THEN 1 ELSE 0 END AS amount,
+               extract(epoch FROM e.occurred_at - d.landmark_at)::float8 / 86400 / d.half_life_days AS exponent
+        FROM definition d
+        JOIN behavior.event e ON e.name_id = d.name_id AND e.bits & d.mask <> 0 AND e.anchor_id = ANY(%(anchors)s)
+        JOIN identity.canonical c ON c.anchor_id = e.anchor_id
+        JOIN consent.permitted p
+          ON p.profile_id = c.profile_id AND p.purpose = d.purpose AND e.occurred_at >= p.since
+        WHERE (d.field IS NULL OR e.plain ? d.field)
+          AND NOT EXISTS (
+              SELECT FROM jsonb_each(d.conditions::jsonb) AS condition(property, allowed)
+              WHERE NOT coalesce(condition.allowed @> (e.plain -> condition.property), false)
+          )
+    ), weighed AS (
+        SELECT *, CASE WHEN exponent IS NULL THEN amount
+                       WHEN exponent < -1000 THEN 0
+                       ELSE amount * power(2::float8, exponent) END AS adds
+        FROM counted
+    )
+    INSERT INTO behavior.bucket
+           (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
+    SELECT anchor_id, trait, day, generation, count(*), sum(adds), max(occurred_at),
+           (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC))[1],
+           (array_agg(last_plain ORDER BY occurred_at DESC, event_id DESC))[1]
+    FROM weighed
+    GROUP BY anchor_id, trait, day, generation
+"""
+
+
+def _definitions(tx: Transaction, traits: Sequence[Trait], current: Mapping[str, Landmark]) -> dict[str, Any]:
+    """The traits as arrays, their strings as term ids."""
+    wanted = {Term(EVENT_NAMES, trait.event) for trait in traits}
+    wanted |= {term for trait in traits for term in _condition_terms(trait)}
+    ids = find_terms(tx, wanted)
+    return {
+        "traits": [trait.key for trait in traits],
+        "names": [ids.get(Term(EVENT_NAMES, trait.event), _NO_TERM) for trait in traits],
+        "purposes": [trait.purpose for trait in traits],
+        "masks": [trait.mask for trait in traits],
+        "fields": [trait.field for trait in traits],
+        "sums": [trait.kind is TraitKind.SUM for trait in traits],
+        "lasts": [trait.kind is TraitKind.LAST and trait.field is not None for trait in traits],
+        "half_lives": [trait.half_life_days for trait in traits],
+        "landmarks": [current[trait.key].at if trait.half_life_days else None for trait in traits],
+        "generations": [current[trait.key].generation if trait.half_life_days else NO_LANDMARK for trait in traits],
+        "conditions": [_conditions(trait, ids) for trait in traits],
+    }
+
+
+def _condition_terms(trait: Trait) -> list[Term]:
+    return [
+        Term(trait.vocabularies[name], str(allowed))
+        for name, values in trait.where.items()
+        if name in trait.vocabularies
+        for _, allowed in values
+    ]
+
+
+def _conditions(trait: Trait, ids: Mapping[Term, int]) -> str:
+    """`where` as JSON: by property the stored forms that are allowed."""
+    return dumps(
+        {
+            name: [
+                ids.get(Term(trait.vocabularies[name], str(allowed)), _NO_TERM)
+                if name in trait.vocabularies
+                else allowed
+                for _, allowed in sorted(values, key=repr)
+            ]
+            for name, values in trait.where.items()
+        }
+    )

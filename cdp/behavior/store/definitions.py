@@ -1,0 +1,125 @@
+"""SQL for when the policy changes: by which definition buckets were made, and in which class events are filed."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from psycopg import sql
+
+from cdp.behavior.model import EVENT_NAMES, NO_NAME, Term
+from cdp.behavior.retention import Month
+from cdp.behavior.store.sweep import Partition
+from cdp.behavior.store.terms import find_terms
+from cdp.kit.db import Transaction
+
+
+class Filing(NamedTuple):
+    """Where events belong: classes by `name_id`, and that of events which the plan does not name."""
+
+    classes: Mapping[int, str]
+    unknown_class: str
+
+
+def outdated(tx: Transaction, definitions: Mapping[str, str]) -> set[str]:
+    """Which of these definitions, by subject, are not those that the stored rows were made by."""
+    rows = tx.bulk("SELECT subject, definition FROM behavior.definition")
+    known = {str(subject): definition for subject, definition in rows}
+    return {subject for subject, definition in definitions.items() if known.get(subject) != definition}
+
+
+def remember_definitions(tx: Transaction, definitions: Mapping[str, str]) -> None:
+    """From now on the stored rows are made by these."""
+    params = {"subjects": list(definitions), "definitions": list(definitions.values())}
+    tx.bulk("DELETE FROM behavior.definition WHERE subject <> ALL(%(subjects)s)", params)
+    tx.bulk(
+        "INSERT INTO behavior.definition (subject, definition) "
+        "SELECT * FROM unnest(%(subjects)s::text[], %(definitions)s::text[]) "
+        "ON CONFLICT (subject) DO UPDATE SET definition = excluded.definition",
+        params,
+    )
+
+
+def anchors_after(tx: Transaction, after: int, anchors_max: int) -> list[int]:
+    """Up to `anchors_max` anchors with ids beyond `after`, in order."""
+    rows = tx.bulk(
+        "SELECT anchor_id FROM identity.canonical WHERE anchor_id > %(after)s ORDER BY anchor_id LIMIT %(anchors_max)s",
+        {"after": after, "anchors_max": anchors_max},
+    )
+    return [anchor_id for (anchor_id,) in rows]
+
+
+def filing_of(tx: Transaction, classes: Mapping[str, str], unknown_class: str) -> Filing:
+    """The classes of planned events by the ids of their names."""
+    ids = find_terms(tx, [Term(EVENT_NAMES, name) for name in classes])
+    return Filing({number: classes[term.text] for term, number in ids.items()}, unknown_class)
+
+
+def misfiled(tx: Transaction, partition: Partition, filing: Filing) -> set[tuple[str, Month]]:
+    """The partitions in which events of this one belong instead."""
+    rows = tx.bulk(
+        sql.SQL(_WANTED + "SELECT DISTINCT wanted FROM belongs WHERE wanted <> %(class)s").format(_table(partition)),
+        _params(partition, filing),
+    )
+    return {(wanted, partition.month) for (wanted,) in rows}
+
+
+def refile(tx: Transaction, partition: Partition, filing: Filing) -> int:
+    """Move the events of a partition to the classes in which they belong, which exist; how many there were."""
+    rows = tx.bulk(
+        sql.SQL(
+            _WANTED
+            + """, moved AS (
+                UPDATE behavior.event e SET retention_class = b.wanted
+                FROM belongs b
+                WHERE b.wanted <> %(class)s AND e.name_id = b.name_id AND e.retention_class = %(class)s
+                  AND e.occurred_at >= %(start)s AND e.occurred_at < %(end)s
+                RETURNING 1
+            ) SELECT count(*) FROM moved"""
+        ).format(_table(partition)),
+        _params(partition, filing),
+    )
+    return int(rows[0][0])
+
+
+def remember_longer(tx: Transaction, partition: Partition, keep_for_days: int) -> int:
+    """Remember the message ids of a partition's events as long as those are kept now; how many needed it."""
+    rows = tx.bulk(
+        sql.SQL(
+            """
+            WITH changed AS (
+                UPDATE behavior.duplicate d SET keep_until = (e.occurred_at AT TIME ZONE 'UTC')::date + %(days)s
+                FROM {} e
+                WHERE d.event_id = e.event_id AND d.keep_until < (e.occurred_at AT TIME ZONE 'UTC')::date + %(days)s
+                RETURNING 1
+            ) SELECT count(*) FROM changed
+            """
+        ).format(_table(partition)),
+        {"days": keep_for_days + 1},
+    )
+    return int(rows[0][0])
+
+
+_WANTED = """
+    WITH filed AS (
+        SELECT * FROM unnest(%(names)s::int[], %(classes)s::text[]) AS f(name_id, wanted)
+    ), belongs AS (
+        SELECT DISTINCT e.name_id, CASE WHEN e.name_id = %(no_name)s THEN %(unknown)s ELSE coalesce(f.wanted, %(unknown)s) END
+               AS wanted
+        FROM {} e LEFT JOIN filed f USING (name_id)
+    )
+"""
+
+
+def _params(partition: Partition, filing: Filing) -> dict[str, object]:
+    return {
+        "names": list(filing.classes),
+        "classes": list(filing.classes.values()),
+        "unknown": filing.unknown_class,
+        "no_name": NO_NAME,
+        "class": partition.retention_class,
+        "start": partition.month.start,
+        "end": partition.month.end,
+    }
+
+
+def _table(partition: Partition) -> sql.Identifier:
+    return sql.Identifier("behavior", partition.table)

@@ -1,0 +1,178 @@
+"""SQL of events: appending them, clearing a purpose from them, and reading a person's own."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from cdp.behavior.model import EVENT_NAMES, NO_NAME, Entry, EventId, Plain, StoredEvent, Term
+from cdp.behavior.store.terms import texts_of
+from cdp.kit.copy import copy_pieces
+from cdp.kit.db import Transaction
+from cdp.kit.pg_binary.copying import Field, bigints, instants, integers, octets, pack_rows
+
+__all__ = ["Cleared", "append_events", "clear_bits", "events_of", "plain_json", "revived", "texts_of", "uncovered"]
+
+_COLUMNS: Final = (
+    "anchor_id",
+    "occurred_at",
+    "event_id",
+    "retention_class",
+    "received_at",
+    "source_id",
+    "name_id",
+    "bits",
+    "plain",
+    "sealed",
+)
+_encode = msgspec.json.Encoder().encode
+
+
+class Cleared(NamedTuple):
+    """What clearing a purpose did: events that had no other purpose are deleted, the rest keep theirs."""
+
+    events_deleted: int
+    events_cleared: int
+
+
+def append_events(tx: Transaction, parts: Iterable[Sequence[Entry]], ids: Mapping[Term, int]) -> None:
+    """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it.
+
+    Each part is made and packed while the server stores the one before it.
+    """
+    copy_pieces(tx, "behavior.event", _COLUMNS, (pack_rows(len(part), _fields(part, ids)) for part in parts))
+
+
+def _fields(entries: Sequence[Entry], ids: Mapping[Term, int]) -> list[Field]:
+    """The columns of these entries, in the order of `_COLUMNS`."""
+    named = {entry.classified.name for entry in entries}
+    names = {name: NO_NAME if name is None else ids[Term(EVENT_NAMES, name)] for name in named}
+    return [
+        bigints([entry.anchor_id for entry in entries]),
+        instants([entry.occurred_at for entry in entries]),
+        octets([entry.event_id.bytes for entry in entries], 16),
+        octets([entry.classified.retention_class.encode() for entry in entries]),
+        instants([entry.received_at for entry in entries]),
+        integers([entry.source_id for entry in entries]),
+        integers([names[entry.classified.name] for entry in entries]),
+        bigints([entry.bits for entry in entries]),
+        octets([plain_json(entry.classified.plain, ids) for entry in entries]),
+        octets([entry.sealed for entry in entries]),
+    ]
+
+
+def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> bytes | None:
+    """The binary form of a jsonb of plain values: terms by their ids; None for nothing."""
+    if not plain:
+        return None
+    return b"\x01" + _encode({name: ids[value] if type(value) is Term else value for name, value in plain.items()})
+
+
+def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> Cleared:
+    """Take a purpose from what occurred before an instant; what is left without any purpose is deleted.
+
+    The caller recomputes the buckets of the same anchors in the same transaction.
+    """
+    params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
+    deleted = tx.bulk(
+        """
+        WITH gone AS (
+            DELETE FROM behavior.event
+            WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s
+              AND bits & %(mask)s::bigint <> 0 AND bits & ~%(mask)s::bigint = 0
+            RETURNING 1
+        ) SELECT count(*) FROM gone
+        """,
+        params,
+    )
+    cleared = tx.bulk(
+        """
+        WITH changed AS (
+            UPDATE behavior.event SET bits = bits & ~%(mask)s::bigint
+            WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s AND bits & %(mask)s::bigint <> 0
+            RETURNING 1
+        ) SELECT count(*) FROM changed
+        """,
+        params,
+    )
+    return Cleared(deleted[0][0], cleared[0][0])
+
+
+def uncovered(tx: Transaction, profile_ids: Collection[int], masks: Mapping[str, int]) -> set[tuple[int, str]]:
+    """Of these profiles, those that hold events or traits for a purpose from before it was permitted, or without that.
+
+    After anchors moved from profile to profile: what came by another person's consent is not covered by one's own.
+    """
+    rows = tx.bulk(
+        """
+        WITH purpose AS (
+            SELECT * FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m (purpose, mask)
+        ), asked AS (
+            SELECT c.profile_id, c.anchor_id
+            FROM unnest(%(profiles)s::bigint[]) AS a (profile_id)
+            JOIN identity.canonical AS c USING (profile_id)
+        ), held AS (
+            SELECT a.profile_id, e.bits, e.occurred_at FROM asked AS a JOIN behavior.event AS e USING (anchor_id)
+            UNION ALL
+            SELECT a.profile_id, t.bits, t.occurred_at FROM asked AS a JOIN behavior.trait AS t USING (anchor_id)
+        )
+        SELECT h.profile_id, m.purpose
+        FROM held AS h
+        JOIN purpose AS m ON h.bits & m.mask <> 0
+        LEFT JOIN consent.permitted AS p ON p.profile_id = h.profile_id AND p.purpose = m.purpose
+        GROUP BY h.profile_id, m.purpose, p.since
+        HAVING p.since IS NULL OR min(h.occurred_at) < p.since
+        """,
+        {"profiles": list(profile_ids), "purposes": list(masks), "masks": list(masks.values())},
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+def events_of(
+    tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[str, Mapping[str, str]]
+) -> list[StoredEvent]:
+    """All events of these anchors, expired ones too until they are dropped, oldest first.
+
+    `vocabularies` names, by event and property, those that hold terms (`rules.vocabularies_of`).
+    """
+    rows = tx.bulk(
+        """
+        SELECT e.anchor_id, e.event_id, e.occurred_at, e.received_at, e.retention_class, e.source_id, n.term, e.bits,
+               e.plain, e.sealed
+        FROM behavior.event e LEFT JOIN behavior.term n ON n.term_id = e.name_id
+        WHERE e.anchor_id = ANY(%(anchors)s)
+        ORDER BY e.occurred_at, e.event_id
+        """,
+        {"anchors": list(anchor_ids)},
+    )
+    numbers: set[int] = set()
+    for row in rows:
+        numbers |= _term_ids(row[8], vocabularies.get(row[6] or "", {}))
+    texts = texts_of(tx, numbers) if numbers else {}
+    return [
+        StoredEvent(
+            anchor_id=row[0],
+            event_id=EventId(row[1]),
+            occurred_at=row[2],
+            received_at=row[3],
+            retention_class=row[4],
+            source_id=row[5],
+            name=row[6],
+            bits=row[7],
+            plain=revived(row[8], vocabularies.get(row[6] or "", {}), texts),
+            sealed=bytes(row[9]),
+        )
+        for row in rows
+    ]
+
+
+def revived(
+    stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str], texts: Mapping[int, Term]
+) -> dict[str, Plain]:
+    """Stored plain values with their terms written out again."""
+    return {name: texts.get(value, value) if name in vocabularies else value for name, value in (stored or {}).items()}
+
+
+def _term_ids(stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str]) -> set[int]:
+    return {value for name, value in (stored or {}).items() if name in vocabularies and type(value) is int}

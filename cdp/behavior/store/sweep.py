@@ -1,0 +1,233 @@
+"""SQL of the sweep: months that are over are dropped whole, what else has expired is deleted in chunks."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+from psycopg import sql
+
+from cdp.behavior.model import Term
+from cdp.behavior.retention import Month, first_counted_day
+from cdp.behavior.store.terms import find_terms
+from cdp.behavior.traits import TraitPlan
+from cdp.kit.db import Transaction
+
+_CLASS_BOUND: Final = re.compile(r"FOR VALUES IN \('([a-z0-9_]+)'\)")
+_EVENT_COLUMNS: Final = ("anchor_id", "event_id", "occurred_at", "retention_class", "name_id", "plain", "sealed")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One month of one class; `parent` is the table of the class, both within schema `behavior`."""
+
+    retention_class: str
+    month: Month
+    table: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A property of a planned event that survives severing; numbers are rounded, terms and booleans stay."""
+
+    name_id: int
+    property: str
+    is_number: bool
+
+
+def partitions(tx: Transaction) -> list[Partition]:
+    """Every month partition of behavior.event, oldest first."""
+    rows = tx.bulk(
+        """
+        SELECT pg_get_expr(parent.relpartbound, parent.oid), child.relname::text, parent.relname::text
+        FROM pg_inherits root
+        JOIN pg_class parent ON parent.oid = root.inhrelid
+        JOIN pg_inherits leaf ON leaf.inhparent = parent.oid
+        JOIN pg_class child ON child.oid = leaf.inhrelid
+        WHERE root.inhparent = 'behavior.event'::regclass
+        """
+    )
+    found = []
+    for bound, table, parent in rows:
+        matched = _CLASS_BOUND.fullmatch(bound)
+        if matched:
+            month = Month(int(table[-7:-3]), int(table[-2:]))
+            found.append(Partition(matched.group(1), month, table, parent))
+    return sorted(found, key=lambda each: (each.month, each.retention_class))
+
+
+def count_events(tx: Transaction, partition: Partition) -> int:
+    """How many events lie in a partition."""
+    return int(tx.bulk(sql.SQL("SELECT count(*) FROM {}").format(_table(partition.table)))[0][0])
+
+
+def take_events(tx: Transaction, partition: Partition, rows_max: int) -> list[dict[str, Any]]:
+    """Delete up to `rows_max` events of a partition and return them, for a hold; event ids as text."""
+    rows = tx.bulk(
+        sql.SQL(
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %(rows_max)s)) "
+            "RETURNING anchor_id, event_id::text, occurred_at, retention_class, name_id, plain, sealed"
+        ).format(table=_table(partition.table)),
+        {"rows_max": rows_max},
+    )
+    return [dict(zip(_EVENT_COLUMNS, row, strict=True)) for row in rows]
+
+
+def drop_partition(tx: Transaction, partition: Partition) -> None:
+    """Detach and drop a month; waits no longer than three seconds for those who read the class."""
+    tx.bulk("SET LOCAL lock_timeout = '3s'")
+    parent, table = _table(partition.parent), _table(partition.table)
+    tx.bulk(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, table))
+    tx.bulk(sql.SQL("DROP TABLE {}").format(table))
+
+
+def sever_events(tx: Transaction, partition: Partition, kept: Sequence[Kept], share_min: int) -> int:
+    """Copy what is left of a month without its people; how many events are still counted.
+
+    Instants become months, numbers keep two digits, everything that is not plain and planned goes. A combination of
+    values that fewer than `share_min` anchors have is counted without its values, and not at all if those are too few.
+    """
+    rows = tx.bulk(
+        sql.SQL(_SEVER).format(_table(partition.table)),
+        {
+            "names": [each.name_id for each in kept],
+            "properties": [each.property for each in kept],
+            "numbers": [each.is_number for each in kept],
+            "class": partition.retention_class,
+            "month": partition.month.start.date(),
+            "share_min": share_min,
+        },
+    )
+    return sum(row[0] for row in rows)
+
+
+_SEVER: Final = """
+    WITH kept AS (
+        SELECT * FROM unnest(%(names)s::int[], %(properties)s::text[], %(numbers)s::bool[]) AS k(name_id, property, is_number)
+    ), coarse AS (
+        SELECT e.anchor_id, e.event_id, e.name_id, coalesce(
+            jsonb_object_agg(k.property, CASE
+                WHEN NOT k.is_number OR (p.value)::numeric = 0 THEN p.value
+                ELSE to_jsonb(trim_scale(round((p.value)::numeric, 1 - floor(log(abs((p.value)::numeric)))::int)))
+            END) FILTER (WHERE k.property IS NOT NULL), '{{}}'
+        ) AS plain
+        FROM {} e
+        LEFT JOIN LATERAL jsonb_each(e.plain) AS p(property, value) ON true
+        LEFT JOIN kept k ON k.name_id = e.name_id AND k.property = p.property
+        GROUP BY e.anchor_id, e.occurred_at, e.event_id, e.name_id
+    ), shared AS (
+        SELECT c.name_id, c.plain, count(DISTINCT c.anchor_id) >= %(share_min)s AS is_shared
+        FROM coarse c GROUP BY c.name_id, c.plain
+    ), hidden AS (
+        SELECT c.anchor_id, c.name_id, CASE WHEN s.is_shared THEN c.plain ELSE '{{}}' END AS plain
+        FROM coarse c JOIN shared s USING (name_id, plain)
+    )
+    INSERT INTO behavior.severed (retention_class, name_id, month, plain, events)
+    SELECT %(class)s, name_id, %(month)s, plain, count(*)
+    FROM hidden
+    GROUP BY name_id, plain
+    HAVING count(DISTINCT anchor_id) >= %(share_min)s
+    RETURNING events
+"""
+
+
+def delete_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime, rows_max: int) -> int:
+    """Delete up to `rows_max` buckets of days that no window counts any more, and of traits that are no more."""
+    rows = tx.bulk(
+        """
+        WITH d AS (
+            SELECT * FROM unnest(%(traits)s::text[], %(days)s::date[]) AS d(trait, first_day)
+        ), gone AS (
+            DELETE FROM behavior.bucket WHERE ctid = ANY(ARRAY(
+                SELECT b.ctid FROM behavior.bucket b LEFT JOIN d USING (trait)
+                WHERE d.trait IS NULL OR b.day < d.first_day LIMIT %(rows_max)s
+            )) RETURNING 1
+        ) SELECT count(*) FROM gone
+        """,
+        {**_first_days(plan, now), "rows_max": rows_max},
+    )
+    return int(rows[0][0])
+
+
+def count_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime) -> int:
+    """How many buckets `delete_uncounted_buckets` would delete in all."""
+    rows = tx.bulk(
+        "SELECT count(*) FROM behavior.bucket b "
+        "LEFT JOIN unnest(%(traits)s::text[], %(days)s::date[]) AS d(trait, first_day) USING (trait) "
+        "WHERE d.trait IS NULL OR b.day < d.first_day",
+        _first_days(plan, now),
+    )
+    return int(rows[0][0])
+
+
+def delete_expired_traits(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
+    """Delete up to `rows_max` statements that occurred at or before an instant; the anchor of each."""
+    rows = tx.bulk(
+        "DELETE FROM behavior.trait WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM behavior.trait WHERE occurred_at <= %(expired_at)s LIMIT %(rows_max)s)) RETURNING anchor_id",
+        {"expired_at": expired_at, "rows_max": rows_max},
+    )
+    return [anchor_id for (anchor_id,) in rows]
+
+
+def count_expired_traits(tx: Transaction, expired_at: datetime) -> int:
+    """How many statements have expired."""
+    rows = tx.bulk(
+        "SELECT count(*) FROM behavior.trait WHERE occurred_at <= %(expired_at)s", {"expired_at": expired_at}
+    )
+    return int(rows[0][0])
+
+
+def delete_expired_messages(tx: Transaction, today: date, rows_max: int) -> int:
+    """Delete up to `rows_max` remembered message ids whose class no longer takes a retry."""
+    rows = tx.bulk(
+        """
+        WITH aged AS (
+            SELECT event_id FROM behavior.duplicate WHERE keep_until < %(today)s LIMIT %(rows_max)s
+        ), gone AS (
+            DELETE FROM behavior.duplicate d USING aged WHERE d.event_id = aged.event_id RETURNING 1
+        ) SELECT count(*) FROM gone
+        """,
+        {"today": today, "rows_max": rows_max},
+    )
+    return int(rows[0][0])
+
+
+def count_expired_messages(tx: Transaction, today: date) -> int:
+    """How many remembered message ids are past their day."""
+    rows = tx.bulk("SELECT count(*) FROM behavior.duplicate WHERE keep_until < %(today)s", {"today": today})
+    return int(rows[0][0])
+
+
+def profiles_of_anchors(tx: Transaction, anchor_ids: Sequence[int]) -> list[int]:
+    """The profiles that these anchors belong to today."""
+    rows = tx.bulk(
+        "SELECT DISTINCT profile_id FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s)",
+        {"anchors": list(anchor_ids)},
+    )
+    return [profile_id for (profile_id,) in rows]
+
+
+def kept_of(tx: Transaction, properties: Mapping[Term, Mapping[str, bool]]) -> list[Kept]:
+    """What severing keeps, by event name: properties, and whether each is a number to be rounded."""
+    ids = find_terms(tx, list(properties))
+    return [
+        Kept(ids[name], key, is_number)
+        for name, each in properties.items()
+        if name in ids
+        for key, is_number in each.items()
+    ]
+
+
+def _first_days(plan: TraitPlan, now: datetime) -> dict[str, Any]:
+    traits = list(plan.by_key.values())
+    return {
+        "traits": [trait.key for trait in traits],
+        "days": [first_counted_day(now, trait.window_days) for trait in traits],
+    }
+
+
+def _table(name: str) -> sql.Identifier:
+    return sql.Identifier("behavior", name)

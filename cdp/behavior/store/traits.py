@@ -1,0 +1,159 @@
+"""SQL of stated traits: the latest statement by purpose bits, and which one is in force for a purpose."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from cdp.behavior.model import EventId, StatedTrait, Term
+from cdp.behavior.store.terms import plain_text, texts_of
+from cdp.kit.db import Transaction
+from cdp.kit.pg_binary import arrays
+
+InForce = dict[tuple[int, str], dict[str, Any]]
+"""Plain traits by (profile, purpose) and name; terms as their ids, as they lie in consent.permitted.traits."""
+
+
+def merge_traits(tx: Transaction, traits: Sequence[StatedTrait], ids: Mapping[Term, int]) -> None:
+    """Keep, for each anchor, name and bits, the latest statement; a rectified one yields only to a rectified one."""
+    latest: dict[tuple[int, str, int], StatedTrait] = {}
+    for trait in traits:
+        place = (trait.anchor_id, trait.name, trait.bits)
+        known = latest.get(place)
+        if known is None or _rank(trait) > _rank(known):
+            latest[place] = trait
+    if not latest:
+        return
+    rows = [latest[place] for place in sorted(latest)]
+    tx.bulk(
+        """
+        INSERT INTO behavior.trait AS known
+               (anchor_id, name, bits, occurred_at, received_at, event_id, plain, sealed, is_rectified)
+        SELECT anchor_id, name, bits, occurred_at, received_at, event_id, plain::jsonb, sealed, is_rectified
+        FROM unnest(%(anchors)s::bigint[], %(names)s::text[], %(bits)s::bigint[], %(occurred)s::timestamptz[],
+                    %(received)s::timestamptz[], %(events)s::uuid[], %(plain)s::text[], %(sealed)s::bytea[],
+                    %(rectified)s::bool[])
+             AS given(anchor_id, name, bits, occurred_at, received_at, event_id, plain, sealed, is_rectified)
+        ON CONFLICT (anchor_id, name, bits) DO UPDATE SET
+            occurred_at = excluded.occurred_at, received_at = excluded.received_at, event_id = excluded.event_id,
+            plain = excluded.plain, sealed = excluded.sealed, is_rectified = excluded.is_rectified
+        WHERE (excluded.is_rectified, excluded.occurred_at, excluded.received_at, excluded.event_id)
+            > (known.is_rectified, known.occurred_at, known.received_at, known.event_id)
+        """,
+        {
+            "anchors": arrays.bigints([row.anchor_id for row in rows]),
+            "names": arrays.texts([row.name for row in rows]),
+            "bits": arrays.bigints([row.bits for row in rows]),
+            "occurred": arrays.instants([row.occurred_at for row in rows]),
+            "received": arrays.instants([row.received_at for row in rows]),
+            "events": arrays.uuids([row.event_id for row in rows]),
+            "plain": arrays.texts([plain_text(row.plain, ids) for row in rows]),
+            "sealed": arrays.blobs([row.sealed for row in rows]),
+            "rectified": arrays.booleans([row.is_rectified for row in rows]),
+        },
+    )
+
+
+def traits_of(tx: Transaction, profile_ids: Sequence[int], masks: Mapping[str, int], expired_at: datetime) -> InForce:
+    """The plain stated traits in force of each permitted (profile, purpose), empty where there are none.
+
+    Of the statements that carry the purpose's bit, occurred since it was permitted and after `expired_at`, a rectified
+    one wins, then the latest (occurred_at, received_at, event_id). A winner that is sealed hides older plain ones.
+    """
+    rows = tx.bulk(
+        """
+        WITH asked AS (
+            SELECT p.profile_id, p.purpose, p.since, m.mask
+            FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m(purpose, mask)
+            JOIN consent.permitted p ON p.purpose = m.purpose AND p.profile_id = ANY(%(profiles)s)
+        ), winner AS (
+            SELECT DISTINCT ON (a.profile_id, a.purpose, t.name) a.profile_id, a.purpose, t.name, t.plain
+            FROM asked a
+            JOIN identity.canonical c ON c.profile_id = a.profile_id
+            JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.bits & a.mask <> 0
+                AND t.occurred_at >= a.since AND t.occurred_at > %(expired_at)s
+            ORDER BY a.profile_id, a.purpose, t.name,
+                     t.is_rectified DESC, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
+        )
+        SELECT a.profile_id, a.purpose,
+               coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL), '{}')
+        FROM asked a LEFT JOIN winner w USING (profile_id, purpose)
+        GROUP BY a.profile_id, a.purpose
+        """,
+        {
+            "purposes": list(masks),
+            "masks": list(masks.values()),
+            "profiles": list(profile_ids),
+            "expired_at": expired_at,
+        },
+    )
+    return {(profile_id, purpose): traits for profile_id, purpose, traits in rows}
+
+
+def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[str, str]) -> list[StatedTrait]:
+    """Every statement of these anchors, sealed ones still closed, for the person's export.
+
+    `vocabularies` names those of the planned traits that hold terms.
+    """
+    rows = tx.bulk(
+        """
+        SELECT anchor_id, name, occurred_at, received_at, event_id, bits, plain, sealed, is_rectified
+        FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s)
+        ORDER BY name, occurred_at, received_at, event_id
+        """,
+        {"anchors": list(anchor_ids)},
+    )
+    numbers = {row[6] for row in rows if row[1] in vocabularies and type(row[6]) is int}
+    texts = texts_of(tx, numbers) if numbers else {}
+    return [
+        StatedTrait(
+            anchor_id=row[0],
+            name=row[1],
+            occurred_at=row[2],
+            received_at=row[3],
+            event_id=EventId(row[4]),
+            bits=row[5],
+            plain=texts.get(row[6], row[6]) if row[1] in vocabularies else row[6],
+            sealed=None if row[7] is None else bytes(row[7]),
+            is_rectified=row[8],
+        )
+        for row in rows
+    ]
+
+
+def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> int:
+    """Take a purpose from what was stated before an instant; returns the number of statements deleted with it.
+
+    A statement left without any purpose is deleted, and of two that now have the same bits the one in force stays.
+    """
+    params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
+    deleted = tx.bulk(
+        """
+        WITH after AS (
+            SELECT anchor_id, name, bits,
+                   CASE WHEN occurred_at < %(before)s THEN bits & ~%(mask)s::bigint ELSE bits END AS left_bits,
+                   is_rectified, occurred_at, received_at, event_id
+            FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s)
+        ), ranked AS (
+            SELECT anchor_id, name, bits, left_bits, row_number() OVER (
+                PARTITION BY anchor_id, name, left_bits
+                ORDER BY is_rectified DESC, occurred_at DESC, received_at DESC, event_id DESC
+            ) AS place
+            FROM after
+        ), gone AS (
+            DELETE FROM behavior.trait t USING ranked r
+            WHERE (t.anchor_id, t.name, t.bits) = (r.anchor_id, r.name, r.bits) AND (r.left_bits = 0 OR r.place > 1)
+            RETURNING 1
+        ) SELECT count(*) FROM gone
+        """,
+        params,
+    )
+    tx.bulk(
+        "UPDATE behavior.trait SET bits = bits & ~%(mask)s::bigint "
+        "WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s AND bits & %(mask)s::bigint <> 0",
+        params,
+    )
+    return int(deleted[0][0])
+
+
+def _rank(trait: StatedTrait) -> tuple[object, ...]:
+    return (trait.is_rectified, trait.occurred_at, trait.received_at, trait.event_id)

@@ -1,0 +1,159 @@
+"""What every command shares: settings, the open rooms, --json, exit codes, and examples in the help.
+
+Exit codes: 0 done; 1 a fault, or a check that found something wrong; 2 the command or a value in it was not understood;
+3 there is no such thing, or it is not possible in its present state; 130 interrupted.
+"""
+
+import functools
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from cdp.cli.screen import Screen, complain, is_terminal
+from cdp.kit.config import Config, read_config
+from cdp.kit.errors import Fault
+from cdp.kit.logs import describe, start_logging
+
+if TYPE_CHECKING:
+    from cdp.flows.context import Context
+    from cdp.identity.model import Identifier
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DONE: Final = 0
+FAILED: Final = 1
+MISUSED: Final = 2
+NOT_THERE: Final = 3
+INTERRUPTED: Final = 130
+_MISUSED_STATUSES: Final = frozenset({400, 422})
+_NOT_THERE_STATUSES: Final = frozenset({403, 404, 409, 410})
+
+EXIT_CODES: Final = (
+    (DONE, "done"),
+    (FAILED, "a fault, or a check that found something wrong"),
+    (MISUSED, "the command, or a value in it, was not understood"),
+    (NOT_THERE, "there is no such thing, or it is not possible in its present state"),
+    (INTERRUPTED, "interrupted"),
+)
+
+
+class Pair(click.ParamType):  # type: ignore[type-arg] # generic in click 8.5 only
+    """TYPE:VALUE, such as email:ada@example.com."""
+
+    name = "TYPE:VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The pair; a value without a colon is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        type_, colon, rest = str(value).partition(":")
+        if not colon or not type_ or not rest:
+            self.fail("give an identifier as TYPE:VALUE, such as email:ada@example.com", param, ctx)
+        return type_, rest
+
+
+PAIR: Final = Pair()
+
+
+def command(*examples: str) -> Callable[[Callable[P, R]], Callable[..., R]]:
+    """Give a command the option --json, a `screen`, and examples under its help."""
+
+    def wrap(function: Callable[P, R]) -> Callable[..., R]:
+        @functools.wraps(function)
+        def run(*args: Any, is_json: bool, **values: Any) -> R:
+            return function(*args, screen=Screen(is_json=is_json), **values)  # type: ignore[arg-type]
+
+        listed = "\n".join(f"  {example}" for example in examples)
+        run.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExamples:\n{listed}\n"
+        return click.option("--json", "is_json", is_flag=True, help="Print the answer as JSON.")(run)
+
+    return wrap
+
+
+def settings() -> Config:
+    """The settings of the environment."""
+    return read_config(os.environ)
+
+
+@contextmanager
+def opened() -> Iterator["Context"]:
+    """The rooms, for one command; logs are quiet unless CDP_LOG_LEVEL says otherwise."""
+    from cdp.flows.operations.startup import open_for_command
+
+    config = settings()
+    quiet_logging(config)
+    with open_for_command(config) as context:
+        if context.notice is not None:
+            complain(f"!! {context.notice}")
+        yield context
+
+
+def quiet_logging(config: Config) -> None:
+    """Log only what went wrong, unless CDP_LOG_LEVEL asks for more."""
+    start_logging(config.log_level if os.environ.get("CDP_LOG_LEVEL") else "error", style="console")
+
+
+def identifier_of(context: "Context", pair: tuple[str, str]) -> "Identifier":
+    """An identifier as it was typed, normalized."""
+    from cdp.flows.identifiers import read_identifier
+
+    return read_identifier(context.policy, *pair)
+
+
+def run(group: click.Command, arguments: list[str]) -> NoReturn:
+    """Run a command line and end the process with its exit code."""
+    try:
+        result = group.main(args=arguments, prog_name="cdp", standalone_mode=False)
+        code = result if isinstance(result, int) else DONE
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.exceptions.Abort:
+        code = INTERRUPTED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing more can be written, also not at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    except Fault as fault:
+        show_fault(fault, is_json="--json" in arguments)
+        code = code_of(fault)
+    except Exception as error:  # noqa: BLE001 - a traceback could quote somebody's data
+        show_unexpected(error)
+        code = FAILED
+    sys.exit(code)
+
+
+def show_unexpected(error: Exception) -> None:
+    """Tell where something broke that should not, without what it was about."""
+    told = describe(error)
+    complain(f"internal_error: Something went wrong inside cdp ({told['error']}).")
+    for place in told["where"] if isinstance(told["where"], list) else ():
+        complain(f"  {place}")
+
+
+def code_of(fault: Fault) -> int:
+    """The exit code that a fault ends a command with."""
+    if fault.status in _MISUSED_STATUSES:
+        return MISUSED
+    return NOT_THERE if fault.status in _NOT_THERE_STATUSES else FAILED
+
+
+def show_fault(fault: Fault, *, is_json: bool) -> None:
+    """Tell on standard error what is wrong and what would be right."""
+    if is_json:
+        document = {**fault.extra, "code": fault.code, "title": fault.title, "detail": fault.detail}
+        complain(json.dumps(document, ensure_ascii=False, default=str))
+        return
+    mark = click.style(fault.code, fg="red", bold=True) if is_terminal() else fault.code
+    complain(f"{mark}: {fault.title}")
+    if fault.detail:
+        complain(fault.detail)

@@ -1,0 +1,250 @@
+"""The generated pages of docs/reference: commands, routes, settings and error codes, from the code itself."""
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+import cdp as package
+from cdp.cli.command import EXIT_CODES, code_of
+from cdp.cli.main import COMMANDS
+from cdp.cli.main import cdp as root
+from cdp.flows.rights.requests import REFUSALS
+from cdp.kit.config import SETTINGS
+from cdp.kit.errors import Fault
+from cdp.web.app import describe, openapi_of
+from cdp.web.platform.errors import TITLES
+
+_NOTE: Final = "<!-- Written by `cdp docs`. Change the code, then run it again. -->\n"
+_METHODS: Final = ("get", "post", "put", "delete")
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name."""
+    return {
+        "commands.md": commands_page(),
+        "api.md": api_page(openapi_of(describe())),
+        "settings.md": settings_page(),
+        "errors.md": errors_page(Path(inspect.getfile(package)).parent),
+    }
+
+
+def commands_page() -> str:
+    """Every command with its arguments, options and examples."""
+    lines = [
+        _NOTE,
+        "# Commands",
+        "",
+        "Commands read their settings from the environment ([settings](settings.md)) and work beside a running service and",
+        "without one: then they start the embedded database for as long as they last. With `--json` the answer is JSON on",
+        "standard output, and a fault is a JSON object on standard error.",
+        "",
+        "| exit code | meaning |",
+        "|---|---|",
+        *(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES),
+        "",
+    ]
+    context = click.Context(root, info_name="cdp")
+    for name, entry in COMMANDS.items():
+        found = root.get_command(context, name)
+        if found is not None and not entry.is_hidden:
+            lines += _command(found, click.Context(found, info_name=name, parent=context), depth=2)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _command(found: click.Command, context: click.Context, *, depth: int) -> Iterator[str]:
+    yield f"{'#' * depth} `{context.command_path}`"
+    yield ""
+    text, _, examples = inspect.cleandoc(found.help or "").replace("\b\n", "").partition("Examples:\n")
+    yield text.strip()
+    yield ""
+    if not isinstance(found, click.Group):
+        yield from _usage(found, context)
+    if examples:
+        yield "```sh"
+        yield from (line.strip() for line in examples.splitlines() if line.strip())
+        yield "```"
+        yield ""
+    if isinstance(found, click.Group):
+        for name in sorted(found.commands):
+            inner = found.commands[name]
+            yield from _command(inner, click.Context(inner, info_name=name, parent=context), depth=depth + 1)
+
+
+def _usage(found: click.Command, context: click.Context) -> Iterator[str]:
+    pieces = [piece for piece in found.collect_usage_pieces(context) if piece != "[OPTIONS]"]
+    yield f"`{' '.join([context.command_path, *pieces, '[OPTIONS]'])}`"
+    yield ""
+    records = [param.get_help_record(context) for param in found.params if isinstance(param, click.Option)]
+    listed = [record for record in records if record is not None]
+    if listed:
+        yield "| option | meaning |"
+        yield "|---|---|"
+        yield from (f"| `{names.replace('|', chr(92) + '|')}` | {_cell(meaning)} |" for names, meaning in listed)
+        yield ""
+
+
+def api_page(document: Mapping[str, Any]) -> str:
+    """Every route with what it takes and gives."""
+    lines = [
+        _NOTE,
+        "# Routes",
+        "",
+        document["info"]["description"],
+        "",
+        "`GET /openapi.json` is the whole description for machines; `cdp openapi` prints it. Every answer that is no success is",
+        "`application/problem+json` with `type`, `title`, `status`, `detail` and a stable `code` ([error codes](errors.md)).",
+        "A body has at most one megabyte.",
+        "",
+    ]
+    groups: dict[str, list[str]] = {}
+    for path, operations in document["paths"].items():
+        for method in _METHODS:
+            if method in operations:
+                operation = operations[method]
+                groups.setdefault(operation["tags"][0], []).extend(_operation(path, method, operation, document))
+    for tag, text in groups.items():
+        lines += [f"## {tag[:1].upper()}{tag[1:]}", "", *text]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _operation(path: str, method: str, operation: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### `{method.upper()} {path}`"
+    yield ""
+    yield operation.get("description", operation.get("summary", ""))
+    yield ""
+    yield f"- for: {_who(operation)}"
+    for parameter in operation.get("parameters", ()):
+        told = parameter.get("description", parameter["schema"].get("description", ""))
+        need = "" if parameter.get("required") else ", optional"
+        yield f"- `{parameter['name']}` in the {parameter['in']}{need}{': ' + told if told else ''}"
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
+    if body is not None:
+        yield f"- body: {_shape(body, document)}"
+    answers = []
+    for status, answer in operation["responses"].items():
+        content = answer.get("content", {})
+        if int(status) < 400:
+            kind = next(iter(content), "")
+            shape = _shape(content[kind].get("schema", {}), document) if kind == "application/json" else f"`{kind}`"
+            yield f"- {status}: {shape if kind else 'no content'}"
+        else:
+            answers.append(status)
+    if answers:
+        yield f"- problems: {', '.join(answers)}"
+    yield ""
+
+
+def _who(operation: Mapping[str, Any]) -> str:
+    """Who may ask, as the document names them beside its security schemes."""
+    told = []
+    for each in operation.get("security", ()):
+        told += each.get("token", ())
+        if "write_key" in each:
+            told.append("a source with the scope `consent`")
+    return ", ".join(told) or "everybody"
+
+
+def _shape(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """The fields of a shape on one line; optional ones with a question mark."""
+    for option in schema.get("anyOf", ()):
+        if "$ref" in option:
+            schema = option
+    if "$ref" not in schema:
+        return "a JSON object"
+    name = schema["$ref"].rpartition("/")[2]
+    found = document["components"]["schemas"][name]
+    required = set(found.get("required", ()))
+    fields = [f"`{field}{'' if field in required else '?'}`" for field in found.get("properties", {})]
+    told = " ".join(found.get("description", "").split())
+    return f"{', '.join(fields) or 'no fields'}. {told}".strip()
+
+
+def settings_page() -> str:
+    """Every environment variable."""
+    return "\n".join(
+        [
+            _NOTE,
+            "# Settings",
+            "",
+            "Environment variables, read once at the start. A value that cannot be used ends the command with the fault",
+            "`wrong_setting`, which says what would be right; an unknown name that begins with `CDP_` is logged as a warning.",
+            "",
+            "| name | meaning | default |",
+            "|---|---|---|",
+            *(f"| `{each.name}` | {_cell(each.meaning)} | {_cell(each.default)} |" for each in SETTINGS),
+            "",
+            "## What lies in `CDP_HOME`",
+            "",
+            "| file or folder | what it is | what losing it means |",
+            "|---|---|---|",
+            "| `keys/` | the master key (`master.key`) and the wrapped root keys | everything sealed is lost |",
+            "| `admin.token` | the admin token of the first start | nothing: `cdp token create` makes another |",
+            "| `replay.jsonl` | erasures and refusals, for a database that is restored | a restored database brings people back |",
+            "| `audit/` | the copy of the audit log outside the database | a restored log cannot be continued, a new one begins |",
+            "| `postgres/` | the embedded database, when no `CDP_DATABASE_URL` is given | all data |",
+            "",
+        ]
+    )
+
+
+class FaultSite(NamedTuple):
+    """A fault as the code raises it."""
+
+    code: str
+    title: str
+    status: int
+
+
+def errors_page(folder: Path) -> str:
+    """Every fault that the code can raise, by code."""
+    lines = [
+        _NOTE,
+        "# Error codes",
+        "",
+        "A fault has a stable `code`. Over HTTP it is a problem document with this status; commands print it on standard error",
+        "and end with the exit code. Status 500 is told outside only as `internal_error` with the id of an incident.",
+        "",
+        "| code | meaning | HTTP status | exit code |",
+        "|---|---|---|---|",
+    ]
+    seen: dict[tuple[str, int], FaultSite] = {}
+    for file in sorted(folder.rglob("*.py")):
+        for site in faults_in(file.read_text(encoding="utf-8")):
+            seen.setdefault((site.code, site.status), site)
+    refusals = [FaultSite(f"request_{reason}", title, 409) for reason, (title, _) in REFUSALS.items()]
+    refused = [FaultSite(code, title, status) for status, (code, title, _) in TITLES.items()]
+    for site in (*refusals, *refused):
+        seen.setdefault((site.code, site.status), site)
+    lines += [
+        f"| `{site.code}` | {_cell(site.title)} | {site.status} | {code_of(Fault(site.code, site.title, status=site.status))} |"
+        for _, site in sorted(seen.items())
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def faults_in(source: str) -> Iterator[FaultSite]:
+    """Every fault and problem with a constant code and title that a file raises or answers."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            continue
+        values = [each.value if isinstance(each, ast.Constant) else None for each in node.args]
+        match node.func.id, values:
+            case "Fault", [str(code), str(title), *_]:
+                status = next((each.value.value for each in node.keywords if _is_status(each)), 400)  # type: ignore[attr-defined]
+                yield FaultSite(code, title, int(status))
+            case "ProblemResponse", [int(status), str(code), str(title), *_]:
+                yield FaultSite(code, title, status)
+            case _:
+                pass
+
+
+def _is_status(keyword: ast.keyword) -> bool:
+    return keyword.arg == "status" and isinstance(keyword.value, ast.Constant)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

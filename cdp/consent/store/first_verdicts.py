@@ -1,0 +1,29 @@
+"""SQL of the first verdicts of many people at once, of whom nothing stands yet."""
+
+from collections.abc import Sequence
+
+from cdp.consent.model import Verdict
+from cdp.consent.store.projection import projection_of
+from cdp.kit.copy import copy_packed
+from cdp.kit.db import Transaction
+from cdp.kit.pg_binary.copying import always_instant, always_text, bigints, octets
+
+_PSEUDONYM_LENGTH = 32
+
+
+def permit_newborn(
+    tx: Transaction, purpose: str, verdict: Verdict, profile_ids: Sequence[int], pseudonyms: Sequence[bytes]
+) -> None:
+    """Let one allowing verdict be in force for all of these; `pseudonyms` are those of the reader, in hexadecimal."""
+    assert verdict.since is not None
+    columns = ["profile_id", "purpose", "since", "reader_pseudonym"]
+    fields = [
+        bigints(profile_ids),
+        always_text(purpose),
+        always_instant(verdict.since),
+        octets(pseudonyms, _PSEUDONYM_LENGTH),
+    ]
+    if verdict.until is not None:
+        columns.append("until")
+        fields.append(always_instant(verdict.until))
+    copy_packed(tx, f"consent.{projection_of(purpose)}", columns, len(profile_ids), fields)

@@ -1,0 +1,1 @@
+"""Use cases: check the log, read it, report."""

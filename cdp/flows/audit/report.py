@@ -1,0 +1,182 @@
+"""The auditor's journeys: read the log's entries, and a report whose figures are recomputed from checked facts."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cdp.audit.checkpoint import VerifierKey
+from cdp.audit.fact import KINDS
+from cdp.audit.store import facts as fact_store
+from cdp.audit.store.facts import Entry
+from cdp.audit.store.lag import backlog, counts_by_kind
+from cdp.audit.store.tree import newest_tree, served_tile, signed_head
+from cdp.audit.tile import parse_tile_path
+from cdp.flows.audit.request_check import differing
+from cdp.flows.context import Context
+from cdp.kit.canonical import instant_text
+from cdp.kit.db import Database, Transaction
+from cdp.kit.errors import Fault
+from cdp.operations.store import policies as policy_store
+from cdp.rights.model import ENDED, Request, Status
+from cdp.rights.store import requests as request_store
+
+_REQUESTS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFigures:
+    """Requests of a period by kind, how they ended, and whether in time."""
+
+    received: Mapping[str, int]
+    by_status: Mapping[str, int]
+    in_time: int
+    late: int
+    open_overdue: int
+    median_days: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the log says about a period.
+
+    `altered` are entries whose fact does not match its leaf any more, `differing` the requests whose stored state is
+    not what the facts tell: there must be none of either.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    entries: Mapping[str, int]
+    facts_checked: int
+    altered: tuple[int, ...]
+    requests: RequestFigures
+    differing: tuple[str, ...]
+    policies: tuple[Mapping[str, str], ...]
+    tree_size: int
+    waiting: int
+    checkpoint: str | None
+    vkey: str | None
+
+
+def read_entries(
+    context: Context,
+    now: datetime,
+    *,
+    kinds: Sequence[str] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: int | None = None,
+    limit: int = 100,
+    actor: str,
+) -> list[Entry]:
+    """Entries of the log, newest first. The reading itself is logged. Raises the fault `unknown_entry_kind`."""
+    if unknown := sorted(set(kinds) - KINDS.keys()):
+        raise Fault(
+            "unknown_entry_kind",
+            "There is no such kind of entry",
+            f"{len(unknown)} of the kinds given is unknown. There are {', '.join(sorted(KINDS))}.",
+            status=422,
+        )
+    with context.database.transaction() as tx:
+        found = fact_store.entries(tx, kinds=kinds, since=since, until=until, before=before, limit=limit)
+        fact = {"kind": "data.read", "actor": actor, "read": "entries", "count": len(found)}
+        fact_store.append(tx, fact, now)
+    return found
+
+
+def report(context: Context, now: datetime, *, since: datetime | None, until: datetime | None, actor: str) -> Report:
+    """Figures of a period, from facts held against their leaves, beside the head of the log that vouches for them."""
+    with context.database.transaction() as tx:
+        check = fact_store.check_facts(tx, since=since, until=until)
+        head, tree, waiting = signed_head(tx), newest_tree(tx), backlog(tx)
+        answer = Report(
+            since=since,
+            until=until,
+            entries=counts_by_kind(tx, since=since, until=until),
+            facts_checked=check.checked,
+            altered=check.altered,
+            requests=_figures(tx, since, until, now),
+            differing=differing(tx, context.policy.retention.requests, now),
+            policies=_policies(tx),
+            tree_size=0 if head is None else head.size,
+            waiting=waiting.leaves,
+            checkpoint=None if head is None else head.note,
+            vkey=None if tree is None else VerifierKey(tree.origin, context.vault.signer().public_key).text(),
+        )
+        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "report", "count": check.checked}, now)
+    return answer
+
+
+def public_checkpoint(database: Database) -> str:
+    """The newest signed checkpoint, which everybody may have. Raises the fault `unknown_tile` before the first."""
+    with database.transaction(read_only=True) as tx:
+        head = signed_head(tx)
+    if head is None:
+        raise _not_there()
+    return head.note
+
+
+def public_key(context: Context) -> str:
+    """The key that verifies checkpoints, in the form that tools read. Raises the fault `unknown_tile` before the first."""
+    with context.database.transaction(read_only=True) as tx:
+        tree = newest_tree(tx)
+    if tree is None:
+        raise _not_there()
+    return VerifierKey(tree.origin, context.vault.signer().public_key).text()
+
+
+def public_tile(database: Database, path: str) -> bytes:
+    """A tile of hashes or a bundle of entries, by its path after `tile/`. Raises the fault `unknown_tile` (404)."""
+    wanted = parse_tile_path(path)
+    if wanted is None:
+        raise _not_there()
+    with database.transaction(read_only=True) as tx:
+        found = served_tile(tx, wanted)
+    if found is None:
+        raise _not_there()
+    return found
+
+
+def _not_there() -> Fault:
+    return Fault(
+        "unknown_tile", "The log has no such tile", "It has not grown so far, or the path is none.", status=404
+    )
+
+
+def _figures(tx: Transaction, since: datetime | None, until: datetime | None, now: datetime) -> RequestFigures:
+    found = [
+        each
+        for each in request_store.requests(tx, None, _REQUESTS_MAX)
+        if (since is None or each.received_at >= since) and (until is None or each.received_at < until)
+    ]
+    answered = [each for each in found if each.status in (Status.FULFILLED, Status.DENIED)]
+    days = sorted(_days(each) for each in answered)
+    return RequestFigures(
+        received=Counter(each.kind.value for each in found),
+        by_status=Counter(each.status.value for each in found),
+        in_time=sum(each.is_in_time for each in answered),
+        late=sum(not each.is_in_time for each in answered),
+        open_overdue=sum(each.status not in ENDED and each.due_at < now for each in found),
+        median_days=_median(days),
+    )
+
+
+def _days(request: Request) -> float:
+    assert request.closed_at is not None
+    return (request.closed_at - request.received_at).total_seconds() / 86_400
+
+
+def _median(ordered: Sequence[float]) -> float | None:
+    if not ordered:
+        return None
+    middle = len(ordered) // 2
+    value = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return round(value, 2)
+
+
+def _policies(tx: Transaction) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {"policy": each.fingerprint.hex(), "applied_at": instant_text(each.applied_at)}
+        for each in policy_store.policies(tx)
+    )

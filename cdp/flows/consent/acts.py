@@ -1,0 +1,350 @@
+"""The journeys of consent: an act is recorded, a person's records are looked up, grants end, rules change.
+
+Whatever changes a verdict puts it in force in the transaction that answers, so a reader who begins
+after the answer sees no row of somebody who withdrew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from cdp.audit.store import facts as fact_store
+from cdp.consent.decide import decide, may_ask_from
+from cdp.consent.ledger import valid_until
+from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
+from cdp.consent.store import records as record_store
+from cdp.consent.store import verdicts as verdict_store
+from cdp.flows.consent.verdicts import current_verdicts, deciding_records, refresh_verdicts
+from cdp.flows.context import Context
+from cdp.flows.identifiers import IDENTIFIER_PLACE, find_identifiers, read_identifier
+from cdp.flows.snapshot import at_one_instant
+from cdp.identity.model import Identifier
+from cdp.identity.store import consent_subjects as consent_subject_store
+from cdp.identity.store import generation as generation_store
+from cdp.identity.store import identifiers as identifier_store
+from cdp.kit.canonical import instant_text, sha256
+from cdp.kit.db import Database, Transaction
+from cdp.kit.errors import Fault
+from cdp.kit.ids import new_id
+from cdp.policy.jurisdictions import UNKNOWN
+from cdp.policy.model import Policy, Purpose
+from cdp.rights.replay_file import No
+from cdp.rights.store import replay_position as replay_store
+from cdp.rights.store import suppressions as suppression_store
+from cdp.sources.model import Source, SourceKind
+from cdp.vault.pseudonym import GRAPH, SUPPRESSION
+from cdp.vault.vault import Item, Vault
+
+Word = TypeVar("Word", Act, Authority)
+
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTICE_VERSION_MAX: Final = 100
+_NOTICE_TEXT_MAX: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An act as somebody tells it, not yet checked.
+
+    `source` is the source whose write key was used, None for privacy staff; without `authority` an act of
+    staff counts as an operator's and one of a source as the most that it may say. `is_two_step` states
+    that an opt-in was asked for and then confirmed separately. Of `notice_text` only a hash is kept.
+    """
+
+    identifier: tuple[str, str]
+    purpose: str
+    act: str
+    authority: str | None = None
+    jurisdiction: str | None = None
+    notice_version: str | None = None
+    notice_text: str | None = None
+    occurred_at: datetime | None = None
+    is_two_step: bool = False
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What came of it: the record's outward id, the authority it was taken with, and the signed receipt."""
+
+    record: str
+    authority: str
+    receipt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """What the ledger holds about one person, oldest act first, and what follows from it for each purpose.
+
+    `may_ask_from` names, for purposes of sale that the person opted out of, the instant before which
+    nobody may ask for an opt-in again.
+    """
+
+    records: tuple[Mapping[str, Any], ...]
+    verdicts: Mapping[str, Verdict]
+    may_ask_from: Mapping[str, datetime]
+
+
+def record(context: Context, told: Told, now: datetime) -> Recorded:
+    """Record one act about one identifier, known or not, and put what follows in force.
+
+    Faults: `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`, `not_refusable`,
+    `grant_beyond_source` (403), `identifier_suppressed` (409), `invalid_notice`, `invalid_instant`.
+    """
+    identifier = read_identifier(context.policy, *told.identifier)
+    rule = _purpose(context.policy, told.purpose)
+    draft = _draft(context.policy, told, identifier, rule, now)
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        hidden = context.vault.pseudonym(SUPPRESSION, identifier.type, identifier.value)
+        if suppression_store.suppressed(tx, [hidden], now):
+            raise _suppressed()
+        kept = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now))
+        record_store.append(tx, [kept])
+        concerned = consent_subject_store.profiles_decided_by(tx, [kept.identifier_id])
+        refresh_verdicts(tx, context.vault, context.policy, concerned, now)
+        generation_store.advance(tx, changed=True)
+        fact_store.append(tx, _fact(kept, context.policy, told), now)
+        if kept.act.is_no:
+            replay_store.append(tx, context.replay, [_no(kept, hidden)], now)
+    receipt = sign_receipt(receipt_body(kept, rule, identifier.type), context.vault.signer())
+    return Recorded(outward_id(kept), kept.authority.value, receipt)
+
+
+def look_up(
+    context: Context, identifier: tuple[str, str], now: datetime, *, actor: str, as_of: datetime | None = None
+) -> Consents:
+    """The records that decide about the person of an identifier, and the verdicts; with `as_of`, as they were then.
+
+    Somebody unknown has no records, and the verdicts that silence gives. The reading is logged.
+    """
+    asked = read_identifier(context.policy, *identifier)
+    instant = now if as_of is None else as_of
+
+    def read(tx: Transaction) -> Consents:
+        known = find_identifiers(tx, context.vault, [asked]).get(asked)
+        if known is not None and known.profile_id is not None:
+            records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
+            verdicts = current_verdicts(tx, context.policy, [known.profile_id], now, as_of=as_of)[known.profile_id]
+        else:
+            records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
+            verdicts = {key: decide(records, rule, Facts(), instant) for key, rule in context.policy.purposes.items()}
+        types = _types(tx, records)
+        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
+        return Consents(
+            records=tuple(record_document(each, types[each.identifier_id]) for each in record_store.in_order(records)),
+            verdicts=verdicts,
+            may_ask_from=_may_ask_from(context.policy, records),
+        )
+
+    return at_one_instant(context.database, read)
+
+
+def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> int:
+    """Put in force what ended by itself until now, for at most `profiles_max` profiles; how many there were.
+
+    An ended grant acts like a withdrawal: what was stored for the purpose is erased by the next step.
+    """
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        over = verdict_store.ended_by(tx, now, profiles_max)
+        if over:
+            refresh_verdicts(tx, context.vault, context.policy, over, now)
+            generation_store.advance(tx, changed=True)
+        return len(over)
+
+
+def recompute_everybody(
+    database: Database, vault: Vault, policy: Policy, now: datetime, *, profiles_max: int = 1_000
+) -> int:
+    """Decide about every living profile under this policy, a transaction for each `profiles_max`; how many there were.
+
+    Needed before a policy with other purposes, models or jurisdictions comes into force. Safe to repeat.
+    """
+    after, total = 0, 0
+    while True:
+        with database.transaction() as tx:
+            generation_store.lock_exclusive(tx)
+            chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
+            if not chunk:
+                return total
+            if refresh_verdicts(tx, vault, policy, chunk, now).has_changes:
+                generation_store.advance(tx, changed=True)
+        after, total = chunk[-1], total + len(chunk)
+
+
+def record_document(each: Record, identifier_type: str) -> dict[str, Any]:
+    """One record as staff and the person read it; what is unknown is left out."""
+    fields: dict[str, Any] = {
+        "record": outward_id(each),
+        "identifier_type": identifier_type,
+        "purpose": each.purpose,
+        "act": each.act.value,
+        "authority": each.authority.value,
+        "jurisdiction": each.jurisdiction,
+        "occurred_at": instant_text(each.occurred_at),
+        "recorded_at": instant_text(each.recorded_at),
+        "repeated_at": each.repeated_at and instant_text(each.repeated_at),
+        "valid_until": each.valid_until and instant_text(each.valid_until),
+        "notice_version": each.notice_version,
+        "notice_sha256": each.notice_hash and each.notice_hash.hex(),
+        "signal": each.signal,
+        "signal_sha256": each.signal_hash and each.signal_hash.hex(),
+        "rule": each.rule,
+        "source": each.source_id,
+        "policy": each.policy_fingerprint.hex(),
+        "is_two_step": each.is_two_step or None,
+        "is_shared": each.is_shared or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _draft(policy: Policy, told: Told, identifier: Identifier, rule: Purpose, now: datetime) -> Record:
+    act = _word(Act, told.act, "unknown_act", "act")
+    authority = _authority(told)
+    _check(policy, told, identifier, rule, act)
+    occurred_at = told.occurred_at or now
+    if occurred_at < _EARLIEST:
+        raise Fault("invalid_instant", "That was too long ago", "`occurred_at` lies before 1970.", status=422)
+    return Record(
+        record_id=RecordId(new_id()),
+        identifier_id=0,
+        purpose=rule.key,
+        act=act,
+        authority=authority,
+        jurisdiction=_jurisdiction(policy, told),
+        occurred_at=occurred_at,
+        recorded_at=now,
+        policy_fingerprint=bytes.fromhex(policy.fingerprint),
+        valid_until=valid_until(rule, act, min(occurred_at, now)),
+        notice_version=told.notice_version,
+        notice_hash=None if told.notice_text is None else sha256(told.notice_text.encode("utf-8", "replace")),
+        source_id=None if told.source is None else int(told.source.source_id),
+        is_two_step=told.is_two_step and act is Act.GRANT,
+    )
+
+
+def _purpose(policy: Policy, key: str) -> Purpose:
+    rule = policy.purposes.get(key)
+    if rule is None:
+        known = ", ".join(policy.purposes)
+        raise Fault("unknown_purpose", "There is no such purpose", f"The policy declares {known}.", status=422)
+    return rule
+
+
+def _word(words: type[Word], given: str, code: str, name: str) -> Word:
+    try:
+        return words(given)
+    except ValueError:
+        allowed = ", ".join(each.value for each in words)
+        raise Fault(code, f"That is no {name}", f"`{name}` is one of {allowed}.", status=422) from None
+
+
+def _authority(told: Told) -> Authority:
+    """What was claimed, capped by what the source may say: a browser's write key is public."""
+    is_browser = told.source is not None and told.source.kind is SourceKind.BROWSER
+    if told.authority is None:
+        if is_browser:
+            return Authority.DEVICE
+        return Authority.OPERATOR if told.source is None else Authority.AUTHENTICATED
+    claimed = _word(Authority, told.authority, "unknown_authority", "authority")
+    return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
+
+
+def _check(policy: Policy, told: Told, identifier: Identifier, rule: Purpose, act: Act) -> None:
+    if rule.needs_unique_identifier:
+        raise Fault(
+            "not_refusable",
+            "No act decides about this purpose",
+            f"`{rule.key}` rests on {rule.legal_basis.value}: it is neither granted nor refused. Only consent can be "
+            "given and withdrawn, and only legitimate interests and direct marketing can be objected to.",
+            status=422,
+        )
+    is_browser = told.source is not None and told.source.kind is SourceKind.BROWSER
+    if is_browser and act is Act.GRANT and not policy.identifiers.types[identifier.type].device:
+        raise Fault(
+            "grant_beyond_source",
+            "This source cannot grant for a person",
+            f"A browser source grants only for a device; `{identifier.type}` is none. Send it from a server source.",
+            status=403,
+        )
+    if len(told.notice_version or "") > _NOTICE_VERSION_MAX or len(told.notice_text or "") > _NOTICE_TEXT_MAX:
+        raise Fault(
+            "invalid_notice",
+            "The notice is too long",
+            f"`notice_version` has at most {_NOTICE_VERSION_MAX} characters, `notice_text` {_NOTICE_TEXT_MAX}.",
+            status=422,
+        )
+
+
+def _jurisdiction(policy: Policy, told: Told) -> str:
+    """A declared one; anything else is unknown, for which the strictest rules hold."""
+    claimed = told.jurisdiction or (told.source.jurisdiction if told.source is not None else UNKNOWN)
+    return claimed if claimed in policy.jurisdictions.jurisdictions else UNKNOWN
+
+
+def _identifier_id(tx: Transaction, context: Context, identifier: Identifier, now: datetime) -> int:
+    """The identifier's id; one never seen before gets its row and key, so that a no waits for its person."""
+    known = find_identifiers(tx, context.vault, [identifier]).get(identifier)
+    if known is not None:
+        return known.identifier_id
+    identifier_id = new_id()
+    keys = context.vault.new_subject_keys(tx, [identifier_id])
+    item = Item(identifier_id, identifier_id, identifier.value.encode())
+    (sealed,) = context.vault.seal_many(keys, IDENTIFIER_PLACE, [item])
+    version = context.vault.living(tx, GRAPH)[-1]
+    pseudonym = context.vault.pseudonym(GRAPH, identifier.type, identifier.value, version=version)
+    row = identifier_store.NewIdentifier(identifier_id, identifier.type, pseudonym, version, sealed, now, now.date())
+    identifier_store.insert_identifiers(tx, [row])
+    return identifier_id
+
+
+def _fact(kept: Record, policy: Policy, told: Told) -> dict[str, Any]:
+    fact: dict[str, Any] = {
+        "kind": "consent.recorded",
+        "actor": "privacy" if told.source is None else "source",
+        "record": outward_id(kept),
+        "purpose": kept.purpose,
+        "act": kept.act.value,
+        "authority": kept.authority.value,
+        "jurisdiction": kept.jurisdiction,
+        "policy": policy.fingerprint,
+    }
+    return fact if kept.source_id is None else fact | {"source": kept.source_id}
+
+
+def _no(kept: Record, hidden: bytes) -> No:
+    return No(
+        identifier_id=kept.identifier_id,
+        pseudonym=hidden,
+        purpose=kept.purpose,
+        act=kept.act.value,
+        authority=kept.authority.value,
+        jurisdiction=kept.jurisdiction,
+        occurred_at=kept.at,
+        signal=kept.signal or "",
+    )
+
+
+def _suppressed() -> Fault:
+    return Fault(
+        "identifier_suppressed",
+        "Nothing is recorded about this identifier",
+        "It is suppressed: nothing about it is processed for any purpose until the person lifts that.",
+        status=409,
+    )
+
+
+def _types(tx: Transaction, records: Sequence[Record]) -> dict[int, str]:
+    ids = {each.identifier_id for each in records}
+    return {each.identifier_id: each.type for each in identifier_store.sealed_of(tx, ids)} if ids else {}
+
+
+def _may_ask_from(policy: Policy, records: Sequence[Record]) -> dict[str, datetime]:
+    months = max((each.ask_again_after_months or 0 for each in policy.jurisdictions.regimes.values()), default=0)
+    if not months:
+        return {}
+    waits = {key: may_ask_from(records, rule, months) for key, rule in policy.purposes.items()}
+    return {key: instant for key, instant in waits.items() if instant is not None}

@@ -1,0 +1,188 @@
+"""What every change of identity or consent ends with: verdicts in force, projections and computed traits that agree."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from cdp.behavior.store.buckets import recompute_buckets
+from cdp.behavior.store.events import uncovered
+from cdp.behavior.store.traits import traits_of
+from cdp.behavior.store.volume import ages_of
+from cdp.behavior.traits import TraitPlan, compile_traits
+from cdp.consent.decide import decide
+from cdp.consent.model import Facts, Record, Verdict
+from cdp.consent.store import records as record_store
+from cdp.consent.store import verdicts as verdict_store
+from cdp.consent.store.projection import bits_of
+from cdp.consent.store.verdicts import Outcome
+from cdp.identity.store import anchors as anchor_store
+from cdp.identity.store import consent_subjects as consent_subject_store
+from cdp.identity.store import profiles as profile_store
+from cdp.kit.db import Transaction
+from cdp.policy.model import Policy
+from cdp.segments.store import marks as mark_store
+from cdp.sources.store import sources as source_store
+from cdp.vault.pseudonym import reader
+from cdp.vault.vault import Vault
+
+MARKETER = reader("marketer")
+
+
+def current_verdicts(
+    tx: Transaction, policy: Policy, profile_ids: Collection[int], now: datetime, *, as_of: datetime | None = None
+) -> dict[int, dict[str, Verdict]]:
+    """The verdict of each profile for each purpose, decided afresh from the ledger; `as_of` from what it held then."""
+    records = deciding_records(tx, profile_ids, as_of=as_of)
+    facts = facts_of(tx, policy, profile_ids)
+    instant = now if as_of is None else as_of
+    return {
+        profile_id: {
+            key: decide(records[profile_id], purpose, facts[profile_id], instant)
+            for key, purpose in policy.purposes.items()
+        }
+        for profile_id in profile_ids
+    }
+
+
+def deciding_records(
+    tx: Transaction, profile_ids: Collection[int], *, as_of: datetime | None = None
+) -> dict[int, list[Record]]:
+    """The acts that decide about each profile, marked where their identifier is shared."""
+    deciding = consent_subject_store.deciding_identifiers(tx, profile_ids)
+    by_identifier: dict[int, list[Record]] = {}
+    for each in record_store.records_of(tx, {each for found in deciding.values() for each in found}, as_of=as_of):
+        by_identifier.setdefault(each.identifier_id, []).append(each)
+    return {
+        profile_id: [
+            replace(each, is_shared=True) if is_shared else each
+            for identifier_id, is_shared in found.items()
+            for each in by_identifier.get(identifier_id, ())
+        ]
+        for profile_id, found in deciding.items()
+    }
+
+
+def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> dict[int, Facts]:
+    """What decides about these profiles beside their records."""
+    by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in source_store.sources(tx)}
+    sources = anchor_store.sources_of(tx, profile_ids)
+    unique = {
+        link.profile_id
+        for link in profile_store.links_of(tx, profile_ids)
+        if link.type in policy.identifiers.unique_types
+    }
+    quarantined = {each.profile_id for each in profile_store.profiles(tx, profile_ids) if each.is_quarantined}
+    ages = ages_of(tx, list(profile_ids)) if asks_for_age(policy) else {}
+    return {
+        profile_id: Facts(
+            jurisdictions=frozenset(by_source[each] for each in sources.get(profile_id, ()) if each in by_source),
+            has_unique_identifier=profile_id in unique,
+            age=ages[profile_id].years if profile_id in ages else None,
+            is_quarantined=profile_id in quarantined,
+        )
+        for profile_id in profile_ids
+    }
+
+
+def asks_for_age(policy: Policy) -> bool:
+    """Whether any purpose has a minimum age."""
+    return any(purpose.minimum_age is not None for purpose in policy.purposes.values())
+
+
+def refresh_verdicts(
+    tx: Transaction,
+    vault: Vault,
+    policy: Policy,
+    profile_ids: Collection[int],
+    now: datetime,
+    *,
+    retired: Mapping[int, int] | None = None,
+) -> Outcome:
+    """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
+    verdicts = current_verdicts(tx, policy, profile_ids, now)
+    outcome = put_in_force(tx, vault, verdicts, now, retired=retired)
+    changed = outcome.ended | outcome.begun
+    follow(tx, policy, changed, now)
+    mark_store.mark(tx, ((profile_id, None) for profile_id in {*(retired or ()), *(each for each, _ in changed)}))
+    return outcome
+
+
+def settle_map(
+    tx: Transaction,
+    vault: Vault,
+    policy: Policy,
+    profile_ids: Collection[int],
+    now: datetime,
+    *,
+    retired: Mapping[int, int],
+) -> None:
+    """After anchors moved between these profiles: everything derived from who is who, made anew.
+
+    What a profile holds by the consent of somebody it is parted from now counts no more, and the worker erases it.
+    """
+    outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now), now, retired=retired)
+    verdict_store.note_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
+    everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
+    follow(tx, policy, everything | outcome.ended | outcome.begun, now)
+    mark_store.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))
+
+
+def put_in_force(
+    tx: Transaction,
+    vault: Vault,
+    verdicts: Mapping[int, Mapping[str, Verdict]],
+    now: datetime,
+    *,
+    retired: Mapping[int, int] | None = None,
+    newborn: Collection[int] = (),
+) -> Outcome:
+    """Make these verdicts the ones in force; `follow` must come after, in the same transaction.
+
+    Of the `newborn` nothing stands yet.
+    """
+    pseudonyms = {
+        profile_id: each.hex()
+        for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
+    }
+    return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired, newborn=newborn)
+
+
+def project_traits(
+    tx: Transaction, policy: Policy, masks: Mapping[str, int], profile_ids: Collection[int], now: datetime
+) -> None:
+    """Bring the projections' copies of plain traits up to what is stated now."""
+    expired_at = now - timedelta(days=policy.retention.traits.keep_for_days)
+    allowed = {
+        key: frozenset(name for name, plan in policy.events.traits.items() if purpose.allows(plan.category))
+        for key, purpose in policy.purposes.items()
+    }
+    stated = traits_of(tx, list(profile_ids), {key: masks[key] for key in allowed}, expired_at)
+    verdict_store.put_traits(
+        tx,
+        {
+            (profile_id, purpose): {name: value for name, value in traits.items() if name in allowed[purpose]}
+            for (profile_id, purpose), traits in stated.items()
+        },
+    )
+
+
+def follow(tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], now: datetime) -> None:
+    """Let projections and computed traits follow where a (profile, purpose) began, ended or moved."""
+    if not changed:
+        return
+    masks = bits_of(tx)
+    project_traits(tx, policy, masks, {profile_id for profile_id, _ in changed}, now)
+    _recompute(tx, compile_traits(policy, masks), changed, now)
+
+
+def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], now: datetime) -> None:
+    """Computed traits of a purpose hang on where its permission begins."""
+    purposes = {purpose for _, purpose in pairs}
+    anchors = consent_subject_store.anchors_of(tx, {profile_id for profile_id, _ in pairs})
+    recompute_buckets(
+        tx,
+        plan,
+        [anchor for each in anchors.values() for anchor in each],
+        now,
+        traits=[trait.key for trait in plan.by_key.values() if trait.purpose in purposes],
+    )

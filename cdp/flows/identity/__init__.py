@@ -1,0 +1,1 @@
+"""Use cases: look a person up, explain, unmerge, simulate, rebuild, link tables."""

@@ -1,0 +1,1 @@
+"""Use case: a table of links between identifiers, taken in parts."""

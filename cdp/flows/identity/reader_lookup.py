@@ -1,0 +1,88 @@
+"""The journey of a marketer looking at one profile: by pseudonym, without identifiers, purpose by purpose."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cdp.audit.store import facts as fact_store
+from cdp.behavior.store.computed import computed_of
+from cdp.behavior.store.terms import texts_of
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store.projection import bits_of
+from cdp.consent.store.reader_view import ReaderRow, rows_under
+from cdp.flows.context import Context
+from cdp.flows.identifiers import unknown_profile
+from cdp.flows.identity.lookup import outward, written
+from cdp.flows.snapshot import at_one_instant
+from cdp.kit.db import Transaction
+from cdp.policy.model import PropertyType
+from cdp.segments.store.definitions import all_segments
+from cdp.segments.store.of_profile import memberships_of
+
+_PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """One purpose for which the profile may be looked at."""
+
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One profile as a marketer sees it: what belongs to the purposes that are permitted now."""
+
+    profile: str
+    purposes: Mapping[str, Permitted]
+    traits: Mapping[str, Any]
+    computed_traits: Mapping[str, Any]
+    segments: tuple[str, ...]
+
+
+def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> Seen:
+    """The profile under a reader pseudonym. Raises `unknown_profile` (404), also when no purpose is permitted."""
+    now = context.clock.now()
+
+    def read(tx: Transaction) -> Seen:
+        rows = rows_under(tx, profile, list(context.policy.purposes), now) if _PSEUDONYM.fullmatch(profile) else []
+        if not rows:
+            raise unknown_profile()
+        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, now)
+        return _seen(tx, context, profile, rows, now)
+
+    return at_one_instant(context.database, read)
+
+
+def _seen(tx: Transaction, context: Context, profile: str, rows: Sequence[ReaderRow], now: datetime) -> Seen:
+    profile_id = rows[0].profile_id
+    purposes = {row.purpose: Permitted(row.since, row.until) for row in rows}
+    computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now)[profile_id]
+    serving = {each.key for each in all_segments(tx) if each.purpose in purposes}
+    return Seen(
+        profile=profile,
+        purposes=purposes,
+        traits=_traits(tx, context, rows),
+        computed_traits={
+            key: outward(context, key, value)
+            for key, value in sorted(computed.items())
+            if context.policy.traits[key].purpose in purposes
+        },
+        segments=tuple(key for key in memberships_of(tx, [profile_id]).get(profile_id, ()) if key in serving),
+    )
+
+
+def _traits(tx: Transaction, context: Context, rows: Sequence[ReaderRow]) -> dict[str, Any]:
+    plans = context.policy.events.traits
+    values = {name: value for row in rows for name, value in row.traits.items() if name in plans}
+    spoken = {name for name in values if plans[name].vocabulary is not None}
+    texts = texts_of(tx, {values[name] for name in spoken if isinstance(values[name], int)})
+    return {
+        name: texts[value].text
+        if name in spoken and value in texts
+        else written(value, is_instant=plans[name].type is PropertyType.INSTANT)
+        for name, value in sorted(values.items())
+    }

@@ -1,0 +1,1 @@
+"""Use cases: import a file of messages or of links."""

@@ -1,0 +1,255 @@
+"""The journey of a file of links: every row a pair of identifiers, taken as one link table, part by part.
+
+In the transaction of each part the job notes how far it came, so an import that was killed goes on after the last part
+that landed. Two processes that import the same file cannot both move the job on.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Counts
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from cdp.accounting.model import State
+from cdp.audit.store import facts as fact_store
+from cdp.flows.context import Context
+from cdp.flows.identity.link_table.rows import Row as Pair
+from cdp.flows.identity.link_table.rows import read_rows
+from cdp.flows.identity.link_table.table import PART_ROWS, Landed, Linked, import_links
+from cdp.flows.imports.mapping import Mapping, Side
+from cdp.flows.imports.messages import SOURCE, Tally, begin_job, import_elsewhere, source_of
+from cdp.flows.imports.read import File, look_at, rows_of
+from cdp.flows.imports.row import Row, cell_of
+from cdp.identity.normalize import Normaliser
+from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+from cdp.kit.ids import encode_id
+from cdp.operations.store import import_jobs as import_job_store
+from cdp.operations.store.import_jobs import ImportJob
+from cdp.policy.identifiers import Identifiers
+from cdp.policy.model import Policy
+from cdp.policy.problems import choose
+from cdp.sources.model import Source
+
+READING: Final = "reading"
+_TELL_EVERY: Final = 10_000
+_COUNTED: Final = ("identifiers", "profiles", "plain", "bounded")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedLinks:
+    """What a file of links came to, over all runs that it took; `resumed_after` is how many links landed in earlier ones.
+
+    `groups` counts what hangs together in the file: `by_rules` of them were stepped through because a rule could
+    break. `profiles` are those that the groups belong to now; None in a dry run, which does not ask the store.
+    """
+
+    job: str | None
+    source: str
+    rows: int
+    resumed_after: int
+    tally: Tally
+    identifiers: int
+    groups: int
+    by_rules: int | None
+    profiles: int | None
+    is_dry_run: bool = False
+
+
+Watch = Callable[[str, int, int], None]
+"""Called with the work under way, how much of it is done, and how much there is."""
+
+
+def import_link_file(
+    context: Context,
+    path: Path,
+    mapping: Mapping,
+    *,
+    source_name: str | None = None,
+    resume: bool = False,
+    part_rows: int = PART_ROWS,
+    watch: Watch = lambda _what, _done, _all: None,
+) -> ImportedLinks:
+    """Import a file of links part by part. A row that was taken before is a duplicate and changes nothing.
+
+    Faults: those of the file and of the mapping, `unknown_source`, `import_unfinished` and `nothing_to_resume` about an
+    earlier run, `import_interrupted` when the database went away (resumable), `import_elsewhere`.
+    """
+    sides = check_sides(mapping, context.policy)
+    file = look_at(path, mapping)
+    source = source_of(context, source_name)
+    job = begin_job(context, source, file.digest, _digest(mapping, context.policy.identifiers), resume=resume)
+    run = _Run(context, job)
+    try:
+        linked = _linked(context, source, file, mapping, sides, run, part_rows, watch)
+    except Fault as fault:
+        raise run.interrupted(fault) from fault
+    done = run.done
+    return ImportedLinks(
+        job=encode_id("imp", job.import_job_id),
+        source=source.name,
+        rows=sum(done["states"].values()),
+        resumed_after=job.rows_done,
+        tally=Tally(done["states"], done["reasons"], {name: list(each) for name, each in linked.rows.items()}),
+        identifiers=done["identifiers"],
+        groups=done["plain"] + done["bounded"],
+        by_rules=done["bounded"],
+        profiles=done["profiles"],
+    )
+
+
+def _linked(
+    context: Context,
+    source: Source,
+    file: File,
+    mapping: Mapping,
+    sides: tuple[Side, Side],
+    run: "_Run",
+    part_rows: int,
+    watch: Watch,
+) -> Linked:
+    with rows_of(file, mapping) as (rows, tell):
+        return import_links(
+            context,
+            source,
+            _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
+            part_rows=part_rows,
+            job=run,
+            progress=watch,
+        )
+
+
+class _Run:
+    """One run of an import: what became of the rows until now, over earlier runs too, written with each part."""
+
+    def __init__(self, context: Context, job: ImportJob) -> None:
+        self._house = context
+        self.job = job
+
+    @property
+    def import_job_id(self) -> int:
+        """Which import it is."""
+        return self.job.import_job_id
+
+    @property
+    def edges_done(self) -> int:
+        """How many links landed until now."""
+        return self.job.rows_done
+
+    @property
+    def done(self) -> dict[str, Any]:
+        """What became of the rows until now."""
+        return dict.fromkeys(_COUNTED, 0) | self.job.tally
+
+    def note(self, tx: Transaction, edges_done: int, landed: Landed) -> None:
+        """Move the job on with a part, in its transaction. Raises `import_elsewhere`."""
+        counts = {name: self.done[name] + getattr(landed, name) for name in _COUNTED}
+        moved = replace(self.job, rows_done=edges_done, tally=self._with(landed.states) | counts)
+        if not import_job_store.advance_import_job(tx, self.job, moved):
+            raise import_elsewhere()
+        tx.after_commit(lambda: self._moved(moved))
+
+    def finish(self, tx: Transaction, invalid: Counts[tuple[State, str], int]) -> None:
+        """Every row of the file has its state."""
+        moved = replace(self.job, tally=self._with(invalid))
+        if not import_job_store.advance_import_job(tx, self.job, moved):
+            raise import_elsewhere()
+        now = self._house.clock.now()
+        import_job_store.finish_import_job(tx, self.job.import_job_id, now)
+        name = encode_id("imp", self.job.import_job_id)
+        fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": moved.tally["states"]}
+        fact_store.append(tx, fact, now)
+        tx.after_commit(lambda: self._moved(moved))
+
+    def interrupted(self, fault: Fault) -> Fault:
+        """How to go on, where the store went away."""
+        if fault.status < 500:
+            return fault
+        return Fault(
+            "import_interrupted",
+            "The import was interrupted",
+            f"{fault.detail or fault.title} {self.job.rows_done:,} links have landed, and nothing of the others. "
+            "Run the same command again with --resume.",
+            status=503,
+            retry_after_seconds=fault.retry_after_seconds,
+        )
+
+    def _moved(self, moved: ImportJob) -> None:
+        self.job = moved
+
+    def _with(self, ended: Counts[tuple[State, str], int]) -> dict[str, Any]:
+        """The tally with more rows."""
+        done = self.done
+        states, reasons = Counter[str](done["states"]), Counter[str](done["reasons"])
+        for (state, reason), count in ended.items():
+            states[state.value] += count
+            if reason:
+                reasons[f"{state.value}: {reason}"] += count
+        return done | {"states": dict(states), "reasons": dict(reasons)}
+
+
+def _digest(mapping: Mapping, identifiers: Identifiers) -> bytes:
+    """Of what decides how a file falls into parts: the mapping, and how identifiers are read and ordered."""
+    return sha256(mapping.digest + canonical_json(identifiers.model_dump(mode="json")))
+
+
+def try_link_file(
+    policy: Policy, path: Path, mapping: Mapping, *, watch: Watch = lambda _what, _done, _all: None
+) -> ImportedLinks:
+    """What the rows of a file of links say, as far as that can be told without the store; nothing is written."""
+    sides = check_sides(mapping, policy)
+    file = look_at(path, mapping)
+    with rows_of(file, mapping) as (rows, tell):
+        table = read_rows(
+            Normaliser(policy.identifiers),
+            _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
+        )
+    groups = table.groups()
+    counts = {"stored": len(table.ones), "duplicate": table.repeats.total(), "invalid": table.invalid.total()}
+    states = {state: count for state, count in counts.items() if count}
+    return ImportedLinks(
+        job=None,
+        source=SOURCE,
+        rows=sum(states.values()),
+        resumed_after=0,
+        tally=Tally(states, {f"invalid: {reason}": count for reason, count in table.invalid.items()}, table.named),
+        identifiers=sum(len(each.members) for each in groups),
+        groups=len(groups),
+        by_rules=None,
+        profiles=None,
+        is_dry_run=True,
+    )
+
+
+def check_sides(mapping: Mapping, policy: Policy) -> tuple[Side, Side]:
+    """Hold the sides of a mapping of links against the policy. Raises `unknown_identifier_type`."""
+    assert mapping.links is not None
+    for number, side in enumerate(mapping.links, 1):
+        if side.type not in policy.identifiers.types:
+            raise Fault(
+                "unknown_identifier_type",
+                "The mapping names an identifier type that the policy does not know",
+                f"links, side {number}: {side.type}: {choose(side.type, list(policy.identifiers.types))}",
+                status=422,
+            )
+    one, other = mapping.links
+    return one, other
+
+
+def _pairs(
+    rows: Iterator[Row], sides: tuple[Side, Side], mapping: Mapping, tell: Callable[[], None]
+) -> Iterator[Pair | str]:
+    """Each row as a pair, or as the reason why it cannot be read."""
+    one, other = sides
+    absent = frozenset(mapping.absent)
+    for row in rows:
+        if row.number % _TELL_EVERY == 0:
+            tell()
+        if row.reason is not None:
+            yield row.reason.value
+        else:
+            fields = row.fields
+            yield (one.type, cell_of(fields, one.column, absent), other.type, cell_of(fields, other.column, absent))
+    tell()

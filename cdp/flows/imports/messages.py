@@ -1,0 +1,321 @@
+"""The journey of a file: every row a message, by the same road as any other message, exactly once.
+
+Each chunk is one transaction of the ingest flow. In the same transaction the job notes how far it came, so a chunk
+landed if and only if its rows are noted: an import that was killed goes on after the last row that landed. Two
+processes that import the same file cannot both move the job on; the second one's chunk is rolled back whole.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from cdp.accounting.model import Outcome, State
+from cdp.audit.store import facts as fact_store
+from cdp.flows.context import Context
+from cdp.flows.imports.mapping import Mapping
+from cdp.flows.imports.read import File, look_at, rows_of
+from cdp.flows.imports.row import Reader, Row, row_reader
+from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.sources import create_source
+from cdp.kit.db import Transaction, is_conflict
+from cdp.kit.errors import Fault
+from cdp.kit.ids import encode_id, new_id
+from cdp.operations.store import import_jobs as import_job_store
+from cdp.operations.store.import_jobs import ImportJob
+from cdp.policy.identifiers import EXTERNAL_IDS
+from cdp.policy.jurisdictions import UNKNOWN
+from cdp.policy.model import Policy
+from cdp.policy.problems import choose
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store import sources as source_store
+from cdp.wire.limits import Reason
+from cdp.wire.message import Invalid, Message
+
+SOURCE: Final = "import"
+"""The source of imports that name none; made at the first."""
+
+CHUNK_ROWS: Final = 1_000
+ROWS_NAMED_MAX: Final = 20
+"""How many row numbers are kept for each reason."""
+
+_TRIES: Final = 3
+_log = logging.getLogger(__name__)
+_OWN_TYPES: Final = frozenset({"user_id", "anonymous_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of rows: how many in each state, why, and the first row numbers of each reason that is no success."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, list[int]] = field(default_factory=dict)
+
+    def plus(self, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> "Tally":
+        """The tally with more rows."""
+        grown = Tally(dict(self.states), dict(self.reasons), {name: list(each) for name, each in self.rows.items()})
+        for number, outcome in zip(numbers, outcomes, strict=True):
+            grown.states[outcome.state.value] = grown.states.get(outcome.state.value, 0) + 1
+            if outcome.reason:
+                name = f"{outcome.state.value}: {outcome.reason}"
+                grown.reasons[name] = grown.reasons.get(name, 0) + 1
+                named = grown.rows.setdefault(name, [])
+                if len(named) < ROWS_NAMED_MAX:
+                    named.append(number)
+        return grown
+
+    def document(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        return {"states": self.states, "reasons": self.reasons, "rows": self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an import came: rows with a state, bytes read of the file, bytes in it."""
+
+    rows: int
+    bytes_read: int
+    bytes_all: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The whole of an import; `resumed_after` is the number of rows that an earlier run had landed."""
+
+    job: str | None
+    source: str
+    rows: int
+    resumed_after: int
+    tally: Tally
+    is_dry_run: bool = False
+
+
+Watch = Callable[[Progress], None]
+
+
+def import_file(
+    context: Context,
+    path: Path,
+    mapping: Mapping,
+    *,
+    source_name: str | None = None,
+    resume: bool = False,
+    chunk_rows: int = CHUNK_ROWS,
+    watch: Watch = lambda _progress: None,
+) -> Imported:
+    """Import a file; rows that are no message are accounted as invalid, and the rest land.
+
+    Faults: those of the file and of the mapping, `unknown_source`, `import_unfinished` and `nothing_to_resume` about
+    an earlier run, `import_interrupted` when the database went away (resumable), `import_elsewhere`.
+    """
+    check_mapping(mapping, context.policy)
+    file = look_at(path, mapping)
+    source = source_of(context, source_name)
+    job = begin_job(context, source, file.digest, mapping.digest, resume=resume)
+    run = _Run(context, file, job, row_reader(mapping, source, file.digest), source)
+    with rows_of(file, mapping) as (rows, tell):
+        for chunk in _chunks(islice(rows, job.rows_done, None), chunk_rows):
+            run.land(chunk, tell())
+            watch(Progress(run.job.rows_done, tell(), file.size))
+    return run.finish(resumed_after=job.rows_done)
+
+
+def try_file(
+    policy: Policy, path: Path, mapping: Mapping, now: datetime, *, watch: Watch = lambda _progress: None
+) -> Imported:
+    """What an import would make of each row, as far as that can be told without the store; nothing is written.
+
+    A row that would be a message counts as stored; whether its person permits it only the store knows.
+    """
+    check_mapping(mapping, policy)
+    file = look_at(path, mapping)
+    source = Source(SourceId(0), SOURCE, SourceKind.SERVER, frozenset(), UNKNOWN, 0)
+    reader = row_reader(mapping, source, file.digest)
+    tally, done = Tally(), 0
+    with rows_of(file, mapping) as (rows, tell):
+        for chunk in _chunks(rows, CHUNK_ROWS):
+            read = [reader(row, now) for row in chunk]
+            outcomes = [
+                Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else Outcome(State.STORED)
+                for each in read
+            ]
+            tally = tally.plus([row.number for row in chunk], outcomes)
+            done += len(chunk)
+            watch(Progress(done, tell(), file.size))
+    return Imported(None, SOURCE, done, 0, tally, is_dry_run=True)
+
+
+def check_mapping(mapping: Mapping, policy: Policy) -> None:
+    """Hold a mapping against the policy. Raises `unknown_identifier_type` and `unknown_purpose`."""
+    types = policy.identifiers.types
+    usable = [
+        key
+        for key, rule in types.items()
+        if key in _OWN_TYPES or any(each.place == EXTERNAL_IDS for each in rule.promote)
+    ]
+    for key in mapping.identifiers:
+        if key not in usable:
+            raise Fault(
+                "unknown_identifier_type",
+                "The mapping names an identifier type that an import cannot carry",
+                f"identifiers.{key}: {choose(key, usable)}",
+                status=422,
+            )
+    purposes = [key for key, rule in policy.purposes.items() if not rule.needs_unique_identifier]
+    for key in mapping.consents:
+        if key not in purposes:
+            raise Fault(
+                "unknown_purpose",
+                "The mapping names a purpose that nobody can consent to",
+                f"consents.{key}: {choose(key, purposes)}",
+                status=422,
+            )
+
+
+class _Run:
+    """One run of an import: it lands chunk after chunk and knows how far it came."""
+
+    def __init__(self, context: Context, file: File, job: ImportJob, reader: Reader, source: Source) -> None:
+        self._house = context
+        self._file = file
+        self._reader = reader
+        self._source = source
+        self._ingest = Ingest(context.database, context.vault, context.policy, context.clock)
+        self.job = job
+
+    def land(self, chunk: Sequence[Row], bytes_read: int) -> None:
+        """Land some rows; a row that cannot be processed is invalid, and those beside it land."""
+        now = self._house.clock.now()
+        messages = [self._reader(row, now) for row in chunk]
+        try:
+            self._take(chunk, messages, bytes_read)
+        except Fault as fault:
+            raise self._interrupted(fault) from fault
+        except Exception:  # noqa: BLE001 - whatever one row causes must not fail the others
+            _log.exception("chunk_failed", extra={"rows": len(chunk)})
+            if len(chunk) == 1:
+                self._take(chunk, [Invalid(self._source, Reason.UNPROCESSABLE.value)], bytes_read)
+                return
+            half = len(chunk) // 2
+            self.land(chunk[:half], bytes_read)
+            self.land(chunk[half:], bytes_read)
+
+    def _take(self, chunk: Sequence[Row], messages: Sequence[Message | Invalid], bytes_read: int) -> None:
+        numbers = [row.number for row in chunk]
+        moved = self.job
+
+        def note(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
+            nonlocal moved
+            tally = _tally_of(self.job).plus(numbers, outcomes).document()
+            moved = replace(self.job, rows_done=self.job.rows_done + len(chunk), byte_offset=bytes_read, tally=tally)
+            if not import_job_store.advance_import_job(tx, self.job, moved):
+                raise import_elsewhere()
+
+        for left in reversed(range(_TRIES)):
+            try:
+                self._ingest.take(messages, also=note)
+                break
+            except Exception as error:
+                if not left or not is_conflict(error):
+                    raise
+        self.job = moved
+
+    def _interrupted(self, fault: Fault) -> Fault:
+        if fault.status < 500:
+            return fault
+        return Fault(
+            "import_interrupted",
+            "The import was interrupted",
+            f"{fault.detail or fault.title} Rows 1 to {self.job.rows_done:,} have landed; nothing after them. "
+            "Run the same command again with --resume.",
+            status=503,
+            retry_after_seconds=fault.retry_after_seconds,
+        )
+
+    def finish(self, *, resumed_after: int) -> Imported:
+        """Note that every row has its state."""
+        now = self._house.clock.now()
+        tally = _tally_of(self.job)
+        name = encode_id("imp", self.job.import_job_id)
+        with self._house.database.transaction() as tx:
+            import_job_store.finish_import_job(tx, self.job.import_job_id, now)
+            fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": tally.states}
+            fact_store.append(tx, fact, now)
+        return Imported(name, self._source.name, self.job.rows_done, resumed_after, tally)
+
+
+def source_of(context: Context, name: str | None) -> Source:
+    """The source to import into; the default one is made when it is first needed."""
+    with context.database.transaction(read_only=True) as tx:
+        found = source_store.source_named(tx, name or SOURCE)
+    if found is not None:
+        return found
+    if name is not None:
+        raise Fault(
+            "unknown_source",
+            "There is no such source",
+            f"Create it: cdp source create {name} --kind server --jurisdiction eu",
+            status=404,
+        )
+    return create_source(context, SOURCE, kind=SourceKind.SERVER).entry.source
+
+
+def import_elsewhere() -> Fault:
+    """Somebody else moved the job on."""
+    return Fault(
+        "import_elsewhere",
+        "Another process imports this file",
+        "It moved on meanwhile; nothing of this chunk was taken twice. Let it finish.",
+        status=409,
+    )
+
+
+def begin_job(
+    context: Context, source: Source, file_digest: bytes, mapping_digest: bytes, *, resume: bool
+) -> ImportJob:
+    """The job to work on: the unfinished one, or a new one. Faults: `import_unfinished`, `nothing_to_resume`."""
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        latest = import_job_store.latest_import_job(tx, source.source_id, file_digest, mapping_digest)
+        is_open = latest is not None and latest.finished_at is None
+        if latest is not None and is_open:
+            if resume:
+                return latest
+            raise Fault(
+                "import_unfinished",
+                "An import of this file was not finished",
+                f"{latest.rows_done:,} rows of it have landed. Go on after them with --resume.",
+                status=409,
+            )
+        if resume:
+            said = "Its import is finished." if latest is not None else "No import of it was begun with this mapping."
+            raise Fault("nothing_to_resume", "There is nothing to resume", said + " Leave --resume out.", status=409)
+        job = ImportJob(
+            import_job_id=new_id(),
+            source_id=source.source_id,
+            file_digest=file_digest,
+            mapping_digest=mapping_digest,
+            rows_done=0,
+            byte_offset=0,
+            tally=Tally().document(),
+            started_at=now,
+            finished_at=None,
+        )
+        import_job_store.add_import_job(tx, job)
+        fact = {"kind": "import.started", "actor": "operator", "import": encode_id("imp", job.import_job_id)}
+        fact_store.append(tx, fact, now)
+    return job
+
+
+def _tally_of(job: ImportJob) -> Tally:
+    return Tally(job.tally["states"], job.tally["reasons"], job.tally["rows"])
+
+
+def _chunks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, size)):
+        yield chunk

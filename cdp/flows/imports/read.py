@@ -1,0 +1,153 @@
+"""The rows of a file: CSV with a header, or JSON Lines, plain or compressed with gzip.
+
+A row that cannot be read is a row with a reason; only a file that is damaged as a whole is a fault.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final, cast
+
+from cdp.accounting.row_reasons import RowReason
+from cdp.flows.imports.mapping import FORMATS, Mapping
+from cdp.flows.imports.row import Row, is_too_large
+from cdp.kit.errors import Fault
+from cdp.policy.problems import choose
+from cdp.wire.segment_spec import MESSAGE_BYTES_MAX
+
+_BLOCK: Final = 1 << 20
+_CELL_MAX: Final = 1 << 20
+_ENCODINGS: Final = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "cp1252": "cp1252"}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to import: where it is, what is in it, its SHA-256, and how many bytes it has on the disk."""
+
+    path: Path
+    format: str
+    is_compressed: bool
+    digest: bytes
+    size: int
+
+
+def look_at(path: Path, mapping: Mapping) -> File:
+    """The file with its SHA-256. Faults: `unreadable_file`, `unknown_format`."""
+    suffixes = [each.lower() for each in path.suffixes]
+    is_compressed = suffixes[-1:] == [".gz"]
+    named = (suffixes[:-1] if is_compressed else suffixes)[-1:]
+    found = mapping.format or (FORMATS.get(named[0]) if named else None)
+    if found is None:
+        raise Fault(
+            "unknown_format",
+            "The format of the file is not known",
+            "Say `format: csv` or `format: jsonl` in the mapping, or name the file .csv, .jsonl, .csv.gz or .jsonl.gz.",
+        )
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+        return File(path, found, is_compressed, digest, path.stat().st_size)
+    except OSError as error:
+        raise Fault("unreadable_file", "The file cannot be read", f"{path}: {error.strerror}.") from None
+
+
+@contextmanager
+def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Callable[[], int]]]:
+    """The rows of a file, and a function that tells how many bytes of it were read.
+
+    Faults: `unknown_column` before the first row, `damaged_file` where a compressed file breaks off.
+    """
+    with file.path.open("rb") as raw:
+        plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.is_compressed else raw
+        text = io.TextIOWrapper(plain, _ENCODINGS[mapping.encoding], errors="surrogateescape", newline="")
+        rows = _csv(text, mapping) if file.format == "csv" else _json_lines(text)
+        try:
+            yield _whole(rows), raw.tell
+        finally:
+            text.detach()
+
+
+def _whole(rows: Iterator[Row]) -> Iterator[Row]:
+    try:
+        yield from rows
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise Fault(
+            "damaged_file",
+            "The compressed file breaks off",
+            "What stands before the break was read. Fetch the file again and import it; what landed is not taken twice.",
+        ) from None
+
+
+def _csv(text: io.TextIOWrapper, mapping: Mapping) -> Iterator[Row]:
+    csv.field_size_limit(_CELL_MAX)
+    reader = csv.reader(text, delimiter=mapping.delimiter)
+    header = [name.strip() for name in next(reader, [])]
+    _check(header, mapping)
+    number = 0
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error:
+            cells = [""] * (len(header) + 1)
+        if cells is None:
+            return
+        if cells:
+            number += 1
+            yield _row(number, header, cells)
+
+
+def _row(number: int, header: list[str], cells: list[str]) -> Row:
+    if len(cells) != len(header):
+        return Row(number, {}, RowReason.ROW_MALFORMED)
+    fields = dict(zip(header, cells, strict=True))
+    if is_too_large(fields):
+        return Row(number, {}, RowReason.ROW_TOO_LARGE)
+    return Row(number, fields, _unreadable("".join(cells)))
+
+
+def _check(header: list[str], mapping: Mapping) -> None:
+    missing = sorted(mapping.columns - set(header))
+    if missing:
+        listed = "; ".join(f"`{name}`: {choose(name, header)}" for name in missing)
+        raise Fault("unknown_column", "The mapping names columns that the file does not have", listed)
+    if len(set(header)) != len(header):
+        raise Fault("doubled_column", "The header names a column twice", "Give every column a name of its own.")
+
+
+def _json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
+    number = 0
+    for line in text:
+        if not line.strip():
+            continue
+        number += 1
+        if len(line) > MESSAGE_BYTES_MAX:
+            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
+            continue
+        reason = _unreadable(line)
+        found: object = None
+        if reason is None:
+            try:
+                found = json.loads(line, parse_constant=_refuse)
+            except (ValueError, RecursionError):
+                reason = RowReason.ROW_MALFORMED
+        if reason is None and not isinstance(found, dict):
+            reason = RowReason.ROW_MALFORMED
+        yield Row(number, found if isinstance(found, dict) else {}, reason)
+
+
+def _refuse(_name: str) -> None:
+    raise ValueError("NaN and Infinity are no JSON")
+
+
+def _unreadable(text: str) -> RowReason | None:
+    """Why a text cannot be taken: a surrogate stands for a byte that is not of the encoding."""
+    if text.isascii():
+        return None
+    return RowReason.TEXT_NOT_UNICODE if any("\ud800" <= each <= "\udfff" for each in text) else None

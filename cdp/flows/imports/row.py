@@ -1,0 +1,273 @@
+"""One row of an imported file, made a message by a mapping. Pure.
+
+A row that cannot be understood is invalid with a reason; the reason names no value, the report names the row.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from cdp.accounting.row_reasons import RowReason
+from cdp.consent.model import Act, Authority
+from cdp.consent.signals.model import ProposedAct, hash_of
+from cdp.flows.imports.mapping import ConsentColumn, Value, When
+from cdp.flows.imports.mapping import Mapping as ImportMapping
+from cdp.kit.canonical import instant_text
+from cdp.kit.clock import parse_instant
+from cdp.sources.model import Source
+from cdp.wire.message import Invalid, Message
+from cdp.wire.segment_spec import MESSAGE_BYTES_MAX, Frame, message_of
+
+SIGNAL: Final = "import"
+"""What the ledger notes as the signal of an imported consent."""
+
+_NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_TRUE: Final = frozenset({"true", "yes", "1", "t", "y"})
+_FALSE: Final = frozenset({"false", "no", "0", "f", "n"})
+_FIELD: Final = re.compile(r"\{([^{}]+)\}")
+_OWN_KEYS: Final = {"user_id": "userId", "anonymous_id": "anonymousId"}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Fields = Mapping[str, Any]
+
+
+class _Bad(Exception):
+    def __init__(self, reason: RowReason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file: its number from 1, without the header; its cells, or why it has none."""
+
+    number: int
+    fields: Fields
+    reason: RowReason | None = None
+
+
+Reader = Callable[[Row, datetime], Message | Invalid]
+
+
+def row_reader(mapping: ImportMapping, source: Source, file_digest: bytes) -> Reader:
+    """A function that makes a row a message received at an instant."""
+    return _Rows(mapping, source, file_digest.hex()[:20]).read
+
+
+class _Rows:
+    """A mapping, laid out for many rows."""
+
+    def __init__(self, mapping: ImportMapping, source: Source, prefix: str) -> None:
+        self._mapping = mapping
+        self._source = source
+        self._prefix = prefix
+        self._absent = frozenset(mapping.absent)
+        self._zone = None if mapping.timestamp is None else ZoneInfo(mapping.timestamp.zone)
+        self._answers = {purpose: _answers_of(rule) for purpose, rule in mapping.consents.items()}
+
+    def read(self, row: Row, now: datetime) -> Message | Invalid:
+        if row.reason is not None:
+            return Invalid(self._source, row.reason.value)
+        try:
+            body = self._body(row)
+            acts = self._acts(row.fields)
+        except _Bad as bad:
+            return Invalid(self._source, bad.reason.value)
+        read = message_of(body, Frame(self._source, now))
+        return replace(read, acts=acts) if acts and isinstance(read, Message) else read
+
+    def _body(self, row: Row) -> dict[str, Any]:
+        mapping, fields = self._mapping, row.fields
+        kind = self._value(mapping.type, fields)
+        if not isinstance(kind, str):
+            raise _Bad(RowReason.TYPE_UNKNOWN)
+        body: dict[str, Any] = {"type": kind, "messageId": self._message_id(row), "context": {}}
+        for key, rule in (
+            ("event", mapping.event),
+            ("previousId", mapping.previous_id),
+            ("groupId", mapping.group_id),
+        ):
+            found = None if rule is None else self._value(rule, fields)
+            if found is not None:
+                body[key] = found
+        self._name(body, fields)
+        if mapping.timestamp is not None:
+            instant = self._instant(mapping.timestamp, fields)
+            if instant is not None:
+                body["timestamp"] = instant_text(instant)
+        properties = self._values(mapping.properties, fields)
+        traits = self._values(mapping.traits, fields)
+        if kind in ("identify", "group"):
+            body["traits"] = traits
+        elif traits:
+            body["context"]["traits"] = traits
+        if properties:
+            body["properties"] = properties
+        return body
+
+    def _message_id(self, row: Row) -> str:
+        if self._mapping.message_id is None:
+            return f"import-{self._prefix}-{row.number}"
+        found = self._value(self._mapping.message_id, row.fields)
+        if found is None:
+            raise _Bad(RowReason.MESSAGE_ID_MISSING)
+        return str(found)
+
+    def _name(self, body: dict[str, Any], fields: Fields) -> None:
+        """Put the identifiers where every message carries them."""
+        listed = []
+        for type_, rule in self._mapping.identifiers.items():
+            found = self._value(rule, fields)
+            if found is None:
+                continue
+            own = _OWN_KEYS.get(type_)
+            if own is not None:
+                body[own] = found
+            else:
+                listed.append({"type": type_, "id": str(found), "collection": "users", "encoding": "none"})
+        if listed:
+            body["context"]["externalIds"] = listed
+
+    def _values(self, rules: Mapping[str, Value], fields: Fields) -> dict[str, Any]:
+        found = ((name, self._value(rule, fields)) for name, rule in rules.items())
+        return {name: value for name, value in found if value is not None}
+
+    def _value(self, rule: Value, fields: Fields) -> Any:
+        """The value for this row; None when there is none."""
+        if rule.value is not None:
+            return rule.value
+        raw = self._cell(rule.column, fields) if rule.column is not None else self._filled(rule.template or "", fields)
+        if raw is None:
+            return None
+        if rule.map is not None:
+            text = _text(raw).strip()
+            if text in rule.map:
+                return rule.map[text]
+            if rule.otherwise is None:
+                raise _Bad(RowReason.VALUE_NOT_MAPPED)
+            return rule.otherwise
+        return self._typed(rule.type, raw)
+
+    def _filled(self, template: str, fields: Fields) -> str | None:
+        cells = {name: self._cell(name, fields) for name in _FIELD.findall(template)}
+        if any(cell is None for cell in cells.values()):
+            return None
+        return _FIELD.sub(lambda match: _text(cells[match.group(1)]), template)
+
+    def _cell(self, column: str | None, fields: Fields) -> Any:
+        assert column is not None
+        return cell_of(fields, column, self._absent)
+
+    def _typed(self, type_: str, raw: Any) -> Any:
+        match type_:
+            case "text":
+                return _text(raw).strip()
+            case "number" | "integer":
+                return self._number(raw, is_whole=type_ == "integer")
+            case "boolean":
+                return _boolean(raw)
+            case "instant":
+                return instant_text(_iso(raw, UTC))
+            case _:
+                return raw
+
+    def _number(self, raw: Any, *, is_whole: bool) -> int | float:
+        if isinstance(raw, int | float) and not isinstance(raw, bool):
+            text = repr(raw)
+        elif isinstance(raw, str):
+            text = raw.strip().replace(",", ".") if self._mapping.decimal == "," else raw.strip()
+        else:
+            raise _Bad(RowReason.NUMBER_MALFORMED)
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if is_whole or not _NUMBER.fullmatch(text):
+            raise _Bad(RowReason.NUMBER_MALFORMED)
+        return float(text)
+
+    def _instant(self, when: When, fields: Fields) -> datetime | None:
+        raw = self._cell(when.column, fields)
+        if raw is None:
+            return None
+        assert self._zone is not None
+        try:
+            match when.format:
+                case "iso8601":
+                    return _iso(raw, self._zone)
+                case "unix_seconds":
+                    return _EPOCH + timedelta(seconds=float(raw))
+                case "unix_milliseconds":
+                    return _EPOCH + timedelta(milliseconds=float(raw))
+                case pattern:
+                    return _aware(datetime.strptime(_text(raw).strip(), pattern), self._zone)  # noqa: DTZ007 - next
+        except (ValueError, TypeError, OverflowError):
+            raise _Bad(RowReason.INSTANT_MALFORMED) from None
+
+    def _acts(self, fields: Fields) -> tuple[ProposedAct, ...]:
+        acts = []
+        for purpose, rule in self._mapping.consents.items():
+            raw = self._cell(rule.column, fields)
+            if raw is None:
+                continue
+            answer = _text(raw).strip().casefold()
+            act = self._answers[purpose].get(answer)
+            if act is None:
+                raise _Bad(RowReason.CONSENT_NOT_MAPPED)
+            acts.append(
+                ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), "import.column")
+            )
+        return tuple(acts)
+
+
+def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:
+    """What stands in a column of a row, in JSON Lines under a path; None for a text that means: no value."""
+    found = fields.get(column)
+    if found is None and "." in column and column not in fields:
+        found = _within(fields, column)
+    return None if isinstance(found, str) and found.strip() in absent else found
+
+
+def is_too_large(fields: Mapping[str, Any]) -> bool:
+    """Whether the cells of a row hold more than a message may."""
+    return sum(len(each) for each in fields.values() if isinstance(each, str)) > MESSAGE_BYTES_MAX
+
+
+def _answers_of(rule: ConsentColumn) -> dict[str, Act]:
+    yes = {text.casefold(): Act.GRANT for text in rule.grant}
+    return yes | {text.casefold(): Act.REFUSE for text in rule.refuse}
+
+
+def _within(fields: Fields, path: str) -> Any:
+    found: Any = fields
+    for step in path.split("."):
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def _text(raw: Any) -> str:
+    if isinstance(raw, bool):
+        return "true" if raw else "false"
+    return raw if isinstance(raw, str) else str(raw)
+
+
+def _boolean(raw: Any) -> bool:
+    text = _text(raw).strip().casefold()
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise _Bad(RowReason.BOOLEAN_MALFORMED)
+
+
+def _iso(raw: Any, zone: Any) -> datetime:
+    try:
+        naive = datetime.fromisoformat(_text(raw).strip())
+        return parse_instant(_text(raw).strip()) if naive.tzinfo is not None else _aware(naive, zone)
+    except (ValueError, OverflowError):
+        raise _Bad(RowReason.INSTANT_MALFORMED) from None
+
+
+def _aware(instant: datetime, zone: Any) -> datetime:
+    """In UTC; a local time that the clocks skipped or repeated is the first that it could be."""
+    return (instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)).astimezone(UTC)

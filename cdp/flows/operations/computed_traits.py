@@ -1,0 +1,126 @@
+"""The journey of computed traits when their definitions change, and the check that they still are what they should be."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cdp.behavior.model import Discrepancy
+from cdp.behavior.store import consistency as consistency_store
+from cdp.behavior.store import definitions as bucket_definition_store
+from cdp.behavior.store import sweep as behavior_sweep_store
+from cdp.behavior.store.buckets import recompute_buckets
+from cdp.behavior.store.partitions import ensure_partitions
+from cdp.behavior.traits import TraitPlan, compile_traits
+from cdp.consent.store.projection import bits_of
+from cdp.identity.store import consent_subjects as consent_subject_store
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Database
+from cdp.policy.model import Policy
+
+ANCHORS_MAX = 1_000
+PROFILES_MAX = 200
+_TRAIT = "trait "
+_CLASS = "class "
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What bringing the store up to a policy came to: traits computed anew, and events moved to another class."""
+
+    traits: tuple[str, ...]
+    events_refiled: int
+
+
+def follow_definitions(
+    database: Database, policy: Policy, now: datetime, *, anchors_max: int = ANCHORS_MAX
+) -> Followed:
+    """Compute new and changed traits from the events there are, and file events in the classes of this policy.
+
+    Call it once the policy is in force. Safe to repeat; a kill leaves the rest to the next call.
+    """
+    refiled = _refile(database, policy)
+    with database.transaction() as tx:
+        plan = compile_traits(policy, bits_of(tx))
+        definitions = _definitions(policy, plan)
+        outdated = bucket_definition_store.outdated(tx, definitions)
+    if refiled:
+        outdated = set(definitions)
+    if not outdated:
+        return Followed((), refiled)
+    if any(subject.startswith(_CLASS) for subject in outdated):
+        _remember_longer(database, policy)
+    traits = tuple(sorted(subject.removeprefix(_TRAIT) for subject in outdated if subject.startswith(_TRAIT)))
+    _recompute(database, plan, traits, now, anchors_max)
+    with database.transaction() as tx:
+        bucket_definition_store.remember_definitions(tx, definitions)
+    return Followed(traits, refiled)
+
+
+def check_sample(
+    database: Database, policy: Policy, now: datetime, from_profile: int, *, profiles_max: int = PROFILES_MAX
+) -> list[Discrepancy]:
+    """Hold the computed traits of a sample against their recomputation, and mend what differs; there should be nothing.
+
+    `from_profile` is a random id at which the sample begins.
+    """
+    with database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        plan = compile_traits(policy, bits_of(tx))
+        profiles = consistency_store.sampled_profiles(tx, from_profile, profiles_max)
+        found = consistency_store.check_computed(tx, plan, profiles, now)
+        if found:
+            _log.error(
+                "computed_traits_differ", extra={"count": len(found), "traits": sorted({each.trait for each in found})}
+            )
+            anchors = consent_subject_store.anchors_of(tx, {each.profile_id for each in found})
+            recompute_buckets(tx, plan, [anchor for each in anchors.values() for anchor in each], now)
+    return found
+
+
+def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], now: datetime, anchors_max: int) -> None:
+    """Make the buckets of these traits anew for everybody, a transaction for each `anchors_max` anchors."""
+    after = 0
+    while traits:
+        with database.transaction() as tx:
+            generation_store.lock_exclusive(tx)
+            anchors = bucket_definition_store.anchors_after(tx, after, anchors_max)
+            if not anchors:
+                return
+            recompute_buckets(tx, plan, anchors, now, traits=traits)
+        after = anchors[-1]
+
+
+def _refile(database: Database, policy: Policy) -> int:
+    """Move events whose class the policy changed or no longer has, a transaction for each month."""
+    classes = {name: event.retention_class for name, event in policy.events.events.items()}
+    with database.transaction(read_only=True) as tx:
+        filing = bucket_definition_store.filing_of(tx, classes, policy.events.unknown_class)
+        wanted = {
+            each: bucket_definition_store.misfiled(tx, each, filing) for each in behavior_sweep_store.partitions(tx)
+        }
+    ensure_partitions(database, {place for places in wanted.values() for place in places})
+    refiled = 0
+    for partition, places in wanted.items():
+        if places:
+            with database.transaction() as tx:
+                generation_store.lock_exclusive(tx)
+                refiled += bucket_definition_store.refile(tx, partition, filing)
+    return refiled
+
+
+def _remember_longer(database: Database, policy: Policy) -> None:
+    """Where events are kept longer than before, a message that comes again must be known as long, too."""
+    with database.transaction(read_only=True) as tx:
+        partitions = behavior_sweep_store.partitions(tx)
+    for partition in partitions:
+        with database.transaction() as tx:
+            keep_for_days = policy.retention.classes[partition.retention_class].keep_for_days
+            bucket_definition_store.remember_longer(tx, partition, keep_for_days)
+
+
+def _definitions(policy: Policy, plan: TraitPlan) -> dict[str, str]:
+    """What the stored rows hang on, by subject."""
+    classes = {f"{_CLASS}{key}": str(each.keep_for_days) for key, each in policy.retention.classes.items()}
+    return {f"{_TRAIT}{key}": trait.definition for key, trait in plan.by_key.items()} | classes

@@ -1,0 +1,200 @@
+"""Journeys of keys: rotating the graph's pseudonyms, and moving to a new epoch so that the old one can be destroyed.
+
+Both run beside live traffic in small transactions and can be repeated after a kill: what is left to do
+is read from the store, never from memory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cdp.audit.store import facts as fact_store
+from cdp.flows.context import Context
+from cdp.flows.identifiers import IDENTIFIER_PLACE
+from cdp.identity.store import generation as generation_store
+from cdp.identity.store import rekey as rekey_store
+from cdp.kit.errors import Fault
+from cdp.vault.pseudonym import GRAPH
+from cdp.vault.vault import Item
+
+Progress = Callable[[int, int], None]
+
+CHUNK = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation did: the version in force, and how many identifiers or keys moved to it."""
+
+    version: int
+    moved: int
+    destroyed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a rotation or a destruction would do now: the version afterwards, what moves, what is destroyed."""
+
+    version: int
+    to_move: int
+    to_destroy: tuple[str, ...]
+
+
+def foresee_pseudonyms(context: Context) -> Foreseen:
+    """What `rotate_pseudonyms` would do now."""
+    with context.database.transaction(read_only=True) as tx:
+        versions = context.vault.living(tx, GRAPH)
+        version = versions[-1] if len(versions) > 1 else versions[-1] + 1
+        older = tuple(f"{GRAPH}/{each}" for each in versions if each < version)
+        return Foreseen(version, rekey_store.count_older(tx, version), older)
+
+
+def foresee_epoch(context: Context) -> Foreseen:
+    """What `rotate_epoch` would do now; it destroys nothing."""
+    with context.database.transaction() as tx:
+        keys = context.vault.count_keys(tx)
+        return Foreseen(max(keys) + 1, sum(keys.values()), ())
+
+
+def foresee_destruction(context: Context) -> Foreseen:
+    """What `destroy_epochs` would do now; keys that still hang on a retired epoch stand in its way."""
+    with context.database.transaction() as tx:
+        keys = context.vault.count_keys(tx)
+        *retired, living = keys
+        return Foreseen(living, sum(keys[each] for each in retired), tuple(f"epoch/{each}" for each in retired))
+
+
+def rotate_pseudonyms(
+    context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
+) -> Rotated:
+    """Give every identifier a pseudonym under a new graph key, then destroy the old key.
+
+    Between the two, messages and look-ups try both keys. A killed rotation is finished by the next one:
+    it goes on with the newest version instead of beginning another.
+    """
+    version = _begin_version(context, actor)
+    with context.database.transaction(read_only=True) as tx:
+        total = rekey_store.count_older(tx, version)
+    moved = 0
+    while True:
+        done = _rekey_chunk(context, version, chunk)
+        if not done:
+            break
+        moved += done
+        if progress is not None:
+            progress(moved, max(total, moved))
+    return Rotated(version, moved, _end_older_versions(context, version, actor))
+
+
+def rotate_epoch(
+    context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
+) -> Rotated:
+    """Begin a new epoch and hang every living subject key on it; the old epoch stays until `destroy_epoch`."""
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        epoch = context.vault.begin_epoch(tx, context.clock.now())
+        fact_store.append(
+            tx, {"kind": "key.created", "actor": actor, "key": "epoch", "version": epoch}, context.clock.now()
+        )
+        generation_store.advance(tx, changed=True)
+    after: int | None = 0
+    moved = 0
+    while after is not None:
+        with context.database.transaction() as tx:
+            after = context.vault.rewrap(tx, after=after, limit=chunk)
+        if after is not None:
+            moved += chunk
+            if progress is not None:
+                progress(moved, moved)
+    return Rotated(epoch, moved, ())
+
+
+def destroy_epochs(context: Context, *, actor: str = "admin") -> Rotated:
+    """Destroy every retired epoch that no living key hangs on: from then on no backup of its time can be opened.
+
+    Raises the fault `no_retired_epoch` (409) when there is nothing to destroy.
+    """
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        retired = context.vault.retired_epochs(tx)
+        if not retired:
+            raise Fault(
+                "no_retired_epoch",
+                "There is no retired epoch",
+                "Begin a new epoch with `cdp keys rotate --epoch` first; then the old one can be destroyed.",
+                status=409,
+            )
+        now = context.clock.now()
+        for epoch in retired:
+            context.vault.mark_epoch_destroyed(tx, epoch, now)
+            fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "epoch", "version": epoch}, now)
+        generation_store.advance(tx, changed=True)
+    return Rotated(retired[-1], 0, _carry_out(context))
+
+
+def _begin_version(context: Context, actor: str) -> int:
+    """A new version, or the newest where an earlier rotation was killed with identifiers still under older ones."""
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        context.vault.refresh(tx)
+        versions = context.vault.versions(GRAPH)
+        if len(versions) > 1:
+            return versions[-1]
+        version = context.vault.add_version(tx, GRAPH, context.clock.now())
+        fact_store.append(
+            tx, {"kind": "key.created", "actor": actor, "key": "graph", "version": version}, context.clock.now()
+        )
+        generation_store.advance(tx, changed=True)
+        return version
+
+
+def _rekey_chunk(context: Context, version: int, chunk: int) -> int:
+    vault = context.vault
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        rows = rekey_store.older(tx, version, chunk)
+        if not rows:
+            return 0
+        keys = vault.keys_for(tx, [row.identifier_id for row in rows])
+        items = [Item(row.identifier_id, row.identifier_id, row.sealed) for row in rows]
+        values = vault.open_many(keys, IDENTIFIER_PLACE, items)
+        known = [(row, value.decode()) for row, value in zip(rows, values, strict=True) if value is not None]
+        pseudonyms = vault.pseudonyms(GRAPH, ((row.type, value) for row, value in known), version=version)
+        rekey_store.put_pseudonyms(
+            tx, {row.identifier_id: each for (row, _), each in zip(known, pseudonyms, strict=True)}, version
+        )
+        if len(known) < len(rows):
+            raise _unreadable(len(rows) - len(known))
+        return len(rows)
+
+
+def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str, ...]:
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        if rekey_store.count_older(tx, version):
+            raise _unreadable(rekey_store.count_older(tx, version))
+        now = context.clock.now()
+        for older in context.vault.versions(GRAPH):
+            if older < version:
+                context.vault.mark_version_destroyed(tx, GRAPH, older, now)
+                fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "graph", "version": older}, now)
+        fact_store.append(tx, {"kind": "key.rotated", "actor": actor, "key": "graph", "version": version}, now)
+        generation_store.advance(tx, changed=True)
+    return _carry_out(context)
+
+
+def _carry_out(context: Context) -> tuple[str, ...]:
+    """Destroy at the provider what is committed to be gone; the next start repeats it after a kill."""
+    with context.database.transaction() as tx:
+        destroyed = context.vault.destroy_marked(tx)
+        context.vault.refresh(tx)
+    return tuple(destroyed)
+
+
+def _unreadable(count: int) -> Fault:
+    return Fault(
+        "identifiers_unreadable",
+        "Some identifiers cannot be opened",
+        f"{count} identifiers have no key, so they cannot be given a new pseudonym; the old key stays. "
+        "Finish the erasures that are under way, then rotate again.",
+        status=409,
+    )

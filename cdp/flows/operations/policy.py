@@ -1,0 +1,92 @@
+"""Apply a policy, and tell what applying it would change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pydantic import JsonValue
+
+from cdp.audit.store import facts as fact_store
+from cdp.consent.store import projection as projection_store
+from cdp.flows.consent.acts import recompute_everybody
+from cdp.flows.context import Context
+from cdp.flows.operations.computed_traits import follow_definitions
+from cdp.flows.segments import definitions
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+from cdp.operations.store import policies as policy_store
+from cdp.policy.diff import Difference, differences
+from cdp.policy.load import build_policy
+from cdp.policy.model import Policy
+
+IDENTIFIERS: Final = "identifiers.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What applying a policy came to; `profiles` were decided about anew."""
+
+    context: Context
+    is_new: bool
+    profiles: int
+    differences: tuple[Difference, ...]
+
+
+def apply_policy(context: Context, policy: Policy) -> Applied:
+    """Put a policy in force: every verdict is decided under it before it is the one in force, and its segments with it.
+
+    Safe to repeat; a kill leaves the old policy in force and the next call does the whole work. Faults:
+    `segment_rejected` for a segment of the folder that the policy itself does not allow.
+    """
+    definitions.conditions_of(policy)
+    if policy.fingerprint == context.policy.fingerprint:
+        with context.database.transaction() as tx:
+            generation_store.lock_exclusive(tx)
+            definitions.adopt(tx, policy, context.clock.now())
+        follow_definitions(context.database, policy, context.clock.now())
+        return Applied(context, is_new=False, profiles=0, differences=())
+    changes = differences(context.policy, policy)
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        projection_store.prepare(tx, list(policy.purposes), context.clock.now())
+    profiles = recompute_everybody(context.database, context.vault, policy, context.clock.now())
+    with context.database.transaction() as tx:
+        put_in_force(tx, policy, context.clock.now())
+        definitions.adopt(tx, policy, context.clock.now())
+    follow_definitions(context.database, policy, context.clock.now())
+    return Applied(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
+
+
+def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
+    """Make this the policy in force; True when it was another one before. Safe to repeat."""
+    generation_store.lock_exclusive(tx)
+    projection_store.prepare(tx, list(policy.purposes), now)
+    projection_store.grant_reading(tx)
+    fingerprint = bytes.fromhex(policy.fingerprint)
+    latest = policy_store.latest_policy(tx)
+    if latest is not None and latest.fingerprint == fingerprint:
+        return False
+    policy_store.add_policy(tx, fingerprint, dict(policy.documents), now)
+    fact = {"kind": "policy.applied", "actor": "operator", "policy": policy.fingerprint}
+    if latest is not None:
+        fact["previous_policy"] = latest.fingerprint.hex()
+    fact_store.append(tx, fact, now)
+    generation_store.advance(tx, changed=True)
+    return True
+
+
+def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:
+    """The policy with another content of `identifiers.yaml`, for rehearsing. Raises the fault `invalid_policy` (422)."""
+    try:
+        return build_policy({**policy.documents, IDENTIFIERS: dict(rules)})
+    except Fault as fault:
+        raise Fault(fault.code, fault.title, fault.detail, status=422, extra=fault.extra) from None
+    except (ValueError, RecursionError):
+        raise Fault(
+            "invalid_policy",
+            "The rules are no policy",
+            "They hold a number or a nesting that JSON cannot hold.",
+            status=422,
+        ) from None

@@ -1,0 +1,253 @@
+"""The journey of what has expired: months of events are dropped, other rows are deleted in chunks.
+
+Reads ignore a row from its expiry on; the sweep takes it away within 31 days. Each month and each chunk is a
+transaction of its own, so a killed sweep leaves nothing half done, and the next one goes on.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from cdp.audit.store import facts as fact_store
+from cdp.audit.store import sweep as fact_sweep_store
+from cdp.behavior.model import EVENT_NAMES, Term
+from cdp.behavior.retention import horizon, is_month_over
+from cdp.behavior.store import sweep as behavior_sweep_store
+from cdp.behavior.store.sweep import Partition
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store.projection import bits_of
+from cdp.destinations.store import sweep as outbox_sweep_store
+from cdp.flows.consent.verdicts import asks_for_age, project_traits, refresh_verdicts
+from cdp.flows.context import Context
+from cdp.flows.rights.legal_hold import hold_events
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Transaction, is_conflict
+from cdp.policy.model import After, KeepRule, Policy, PropertyType, RetentionClass
+from cdp.rights.store import sweep as request_sweep_store
+from cdp.segments.store import sweep as segment_sweep_store
+
+CHUNK_ROWS_MAX = 10_000
+
+EVENTS = "behavior.event"
+BUCKETS = "behavior.bucket"
+TRAITS = "behavior.trait"
+MESSAGES = "behavior.duplicate"
+CHANGES = "segments.membership_change"
+DELIVERIES = "destinations.outbox"
+REQUESTS = "rights.request"
+FACTS = "audit.fact"
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """One line of a sweep: rows of a table that ended, or would.
+
+    `verb` is `delete` or `sever`; `reason` is the policy's own. `part` names the class and month of events.
+    """
+
+    table: str
+    verb: str
+    rows: int
+    reason: str
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chore:
+    """Rows of one table that end by age: how many are due, and taking up to so many of them away."""
+
+    table: str
+    reason: str
+    due: Callable[[Transaction], int]
+    take: Callable[[Transaction, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did, or would do.
+
+    `postponed` names months whose table somebody was reading too long; the next sweep takes them. `unruled` names
+    classes that hold events but are no longer in the policy, which says not how long to keep them.
+    """
+
+    lines: tuple[Expired, ...]
+    postponed: tuple[str, ...]
+    unruled: tuple[str, ...]
+    is_dry_run: bool
+
+
+def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: int = CHUNK_ROWS_MAX) -> Swept:
+    """End everything whose time is over. A dry run counts the same rows and touches nothing."""
+    with context.database.transaction(read_only=True) as tx:
+        every = behavior_sweep_store.partitions(tx)
+        due = [each for each in every if _is_over(context.policy, each, now)]
+        counted = [(each, behavior_sweep_store.count_events(tx, each)) for each in due]
+        lines = _rows_due(tx, context, now) if dry_run else []
+    classes = context.policy.retention.classes
+    unruled = tuple(sorted({each.retention_class for each in every} - classes.keys()))
+    if dry_run:
+        months = [_month_line(context.policy, partition, rows) for partition, rows in counted]
+        return Swept((*months, *lines), (), unruled, is_dry_run=True)
+    done = {partition: _sweep_month(context, partition, rows, now, rows_max) for partition, rows in counted}
+    months = [_month_line(context.policy, partition, rows) for partition, rows in counted if done[partition]]
+    postponed = tuple(_part(partition) for partition in done if not done[partition])
+    return Swept((*months, *_sweep_rows(context, now, rows_max)), postponed, unruled, is_dry_run=False)
+
+
+def _is_over(policy: Policy, partition: Partition, now: datetime) -> bool:
+    rule = policy.retention.classes.get(partition.retention_class)
+    return rule is not None and is_month_over(partition.month, rule.keep_for_days, now)
+
+
+def _sweep_month(context: Context, partition: Partition, rows: int, now: datetime, rows_max: int) -> bool:
+    """Sever and hold what the policy wants of a month, then drop it; False when its table stayed busy."""
+    rule = context.policy.retention.classes[partition.retention_class]
+    try:
+        with context.database.transaction() as tx:
+            if rule.after is After.SEVER:
+                share_min = context.policy.jurisdictions.minimum_disclosure_size
+                behavior_sweep_store.sever_events(
+                    tx, partition, behavior_sweep_store.kept_of(tx, _severed(context.policy)), share_min
+                )
+            if rule.hold is not None:
+                while events := behavior_sweep_store.take_events(tx, partition, rows_max):
+                    hold_events(tx, context, events, now)
+            behavior_sweep_store.drop_partition(tx, partition)
+            fact = {
+                "kind": "retention.dropped",
+                "actor": "system",
+                "retention_class": partition.retention_class,
+                "month": partition.month.start.date().isoformat(),
+                "rows": rows,
+            }
+            fact_store.append(tx, fact, now)
+    except Exception as error:
+        if is_conflict(error):
+            return False
+        raise
+    return True
+
+
+def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[Expired]:
+    """Delete expired rows chunk by chunk, and log how many there were."""
+    lines = [
+        Expired(chore.table, "delete", sum(_chunks(context, chore, rows_max)), chore.reason)
+        for chore in _chores(context, now)
+    ]
+    tally = {line.table: line.rows for line in lines if line.rows}
+    if tally:
+        with context.database.transaction() as tx:
+            fact_store.append(tx, {"kind": "sweep.run", "actor": "system", "tally": tally}, now)
+    return lines
+
+
+def _rows_due(tx: Transaction, context: Context, now: datetime) -> list[Expired]:
+    """What `_sweep_rows` would delete."""
+    return [Expired(chore.table, "delete", chore.due(tx), chore.reason) for chore in _chores(context, now)]
+
+
+def _chunks(context: Context, chore: _Chore, rows_max: int) -> Iterator[int]:
+    """The rows of each chunk, a transaction each, until one comes back short."""
+    rows = rows_max
+    while rows >= rows_max:
+        with context.database.transaction() as tx:
+            rows = chore.take(tx, rows_max)
+        yield rows
+
+
+def _chores(context: Context, now: datetime) -> list[_Chore]:
+    """Everything but events that ends by age."""
+    policy, today = context.policy, now.date()
+    rules = policy.retention
+
+    def aged(
+        table: str,
+        rule: KeepRule,
+        due: Callable[[Transaction, datetime], int],
+        take: Callable[[Transaction, datetime, int], int],
+    ) -> _Chore:
+        expired_at = horizon(now, rule.keep_for_days)
+        return _Chore(
+            table, rule.reason, lambda tx: due(tx, expired_at), lambda tx, rows_max: take(tx, expired_at, rows_max)
+        )
+
+    return [
+        aged(TRAITS, rules.traits, behavior_sweep_store.count_expired_traits, partial(_take_traits, context, now)),
+        _Chore(
+            BUCKETS,
+            _BUCKETS_REASON,
+            lambda tx: behavior_sweep_store.count_uncounted_buckets(tx, compile_traits(policy, bits_of(tx)), now),
+            lambda tx, rows_max: behavior_sweep_store.delete_uncounted_buckets(
+                tx, compile_traits(policy, bits_of(tx)), now, rows_max
+            ),
+        ),
+        _Chore(
+            MESSAGES,
+            _MESSAGES_REASON,
+            lambda tx: behavior_sweep_store.count_expired_messages(tx, today),
+            lambda tx, rows_max: behavior_sweep_store.delete_expired_messages(tx, today, rows_max),
+        ),
+        aged(
+            CHANGES,
+            rules.memberships,
+            segment_sweep_store.count_expired_changes,
+            segment_sweep_store.delete_expired_changes,
+        ),
+        aged(
+            DELIVERIES,
+            rules.deliveries,
+            outbox_sweep_store.count_expired_deliveries,
+            outbox_sweep_store.delete_expired_deliveries,
+        ),
+        aged(REQUESTS, rules.requests, request_sweep_store.count_expired_requests, partial(_take_requests, context)),
+        aged(FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, fact_sweep_store.delete_expired_facts),
+    ]
+
+
+def _take_traits(context: Context, now: datetime, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
+    """Delete expired statements, and let the projections follow, and the verdicts that rest on an age."""
+    generation_store.lock_exclusive(tx)
+    anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
+    if anchors:
+        profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
+        project_traits(tx, context.policy, bits_of(tx), profiles, now)
+        if (
+            asks_for_age(context.policy)
+            and refresh_verdicts(tx, context.vault, context.policy, profiles, now).has_changes
+        ):
+            generation_store.advance(tx, changed=True)
+    return len(anchors)
+
+
+def _take_requests(context: Context, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
+    """Delete old requests with the key that sealed what they named."""
+    requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
+    context.vault.shred(tx, requests)
+    return len(requests)
+
+
+def _month_line(policy: Policy, partition: Partition, rows: int) -> Expired:
+    rule: RetentionClass = policy.retention.classes[partition.retention_class]
+    return Expired(EVENTS, rule.after.value, rows, rule.reason, _part(partition))
+
+
+def _part(partition: Partition) -> str:
+    return f"{partition.retention_class} {partition.month.year:04d}-{partition.month.month:02d}"
+
+
+def _severed(policy: Policy) -> dict[Term, dict[str, bool]]:
+    """Properties that severed copies keep: numbers (rounded), booleans and terms of planned events; never instants."""
+    coarse = {PropertyType.NUMBER: True, PropertyType.BOOLEAN: False, PropertyType.STRING: False}
+    return {
+        Term(EVENT_NAMES, name): {
+            key: coarse[each.type]
+            for key, each in plan.properties.items()
+            if each.keep.value == "plain" and each.type in coarse
+        }
+        for name, plan in policy.events.events.items()
+    }
+
+
+_BUCKETS_REASON = "Days that no window of a computed trait counts any more say nothing."
+_MESSAGES_REASON = "Once its event has ended, a message that comes again is refused as expired."

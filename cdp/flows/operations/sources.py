@@ -1,0 +1,95 @@
+"""Use cases of sources: who may send messages. Each change is logged."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from cdp.access.credentials import hash_secret, new_write_key
+from cdp.audit.store import facts as fact_store
+from cdp.flows.context import Context
+from cdp.flows.operations.names import check_name
+from cdp.kit.errors import Fault
+from cdp.policy.jurisdictions import UNKNOWN
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceEntry, SourceKind
+from cdp.sources.store import sources as source_store
+
+INGEST: Final = "ingest"
+CONSENT: Final = "consent"
+SCOPES: Final = (INGEST, CONSENT)
+REQUEST_BYTES_DEFAULT: Final = 500 * 1024
+REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewSource:
+    """A source with the write key that is shown this once."""
+
+    entry: SourceEntry
+    write_key: str
+
+
+def create_source(
+    context: Context,
+    name: str,
+    *,
+    kind: SourceKind = SourceKind.BROWSER,
+    jurisdiction: str = UNKNOWN,
+    scopes: Collection[str] = (INGEST,),
+    request_bytes_max: int = REQUEST_BYTES_DEFAULT,
+    actor: str = "operator",
+) -> NewSource:
+    """Create a source. Faults: `invalid_name`, `unknown_scope`, `unknown_jurisdiction`, `source_exists` (409)."""
+    check_name(name)
+    if not scopes or set(scopes) - set(SCOPES):
+        raise Fault("unknown_scope", "There is no such scope", f"Give one or more of {', '.join(SCOPES)}.", status=422)
+    if jurisdiction not in context.policy.jurisdictions.jurisdictions and jurisdiction != UNKNOWN:
+        known = ", ".join([*context.policy.jurisdictions.jurisdictions, UNKNOWN])
+        raise Fault(
+            "unknown_jurisdiction", "There is no such jurisdiction", f"The policy declares {known}.", status=422
+        )
+    now = context.clock.now()
+    write_key = new_write_key()
+    draft = Source(SourceId(0), name, kind, frozenset(scopes), jurisdiction, request_bytes_max)
+    with context.database.transaction() as tx:
+        source = source_store.add_source(tx, draft, hash_secret(write_key), now)
+        if source is None:
+            raise Fault("source_exists", "That name is taken", "Another source has this name: choose one.", status=409)
+        fact = {"kind": "source.created", "actor": actor, "source": int(source.source_id)}
+        fact_store.append(tx, fact, now)
+    return NewSource(SourceEntry(source, now, None), write_key)
+
+
+def list_sources(context: Context) -> list[SourceEntry]:
+    """Every source, disabled ones included, by name."""
+    with context.database.transaction(read_only=True) as tx:
+        return source_store.sources(tx)
+
+
+def replace_write_key(context: Context, name: str, *, actor: str = "operator") -> str:
+    """Give a source another write key and return it; the old one stops. Raises the fault `unknown_source` (404)."""
+    now = context.clock.now()
+    write_key = new_write_key()
+    with context.database.transaction() as tx:
+        source = source_store.source_named(tx, name)
+        if source is None or not source_store.replace_write_key(tx, source.source_id, hash_secret(write_key)):
+            raise unknown_source()
+        fact = {"kind": "source.key_replaced", "actor": actor, "source": int(source.source_id)}
+        fact_store.append(tx, fact, now)
+    return write_key
+
+
+def disable_source(context: Context, name: str, *, actor: str = "operator") -> None:
+    """Stop the write key of a source. Raises the fault `unknown_source` (404)."""
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        source = source_store.source_named(tx, name)
+        if source is None or not source_store.disable_source(tx, source.source_id, now):
+            raise unknown_source()
+        fact = {"kind": "source.disabled", "actor": actor, "source": int(source.source_id)}
+        fact_store.append(tx, fact, now)
+
+
+def unknown_source() -> Fault:
+    """Nobody sends under this name."""
+    return Fault("unknown_source", "There is no such source", "`cdp source list` shows all.", status=404)

@@ -1,0 +1,235 @@
+"""Start a process: migrate the database, open the vault, put the policy in force.
+
+A service starts with `open_service` and is the only one in its CDP_HOME. A command starts with `open_for_command`: it
+uses the database of a running service, or starts the embedded one for as long as the command lasts.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from cdp.audit import sequencer
+from cdp.audit.mirror import Mirror
+from cdp.audit.sequencer import Log, log_name
+from cdp.flows.context import Context, vocabularies_under
+from cdp.flows.operations.policy import apply_policy, put_in_force
+from cdp.identity.store import generation as generation_store
+from cdp.kit.clock import Clock
+from cdp.kit.config import Config
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.operations.store import policies as policy_store
+from cdp.operations.store import test_clock as test_clock_store
+from cdp.policy.load import build_policy, load_policy
+from cdp.policy.model import Policy
+from cdp.postgres.server import EmbeddedPostgres
+from cdp.rights.replay_file import ReplayFile
+from cdp.schema.migrate import migrate, needs_migration
+from cdp.vault.vault import open_vault
+
+KEYS: Final = "keys"
+AUDIT_COPY: Final = "audit"
+REPLAY_FILE: Final = "replay.jsonl"
+_ATTACH_SECONDS: Final = 30.0
+_ATTACH_PAUSE_SECONDS: Final = 0.2
+
+
+@contextmanager
+def open_service(config: Config) -> Iterator[Context]:
+    """Open as the one service of this home, with the policy of the folder in force.
+
+    Faults: `home_in_use`, those of the vault, of the policy and of the migrations.
+    """
+    policy = load_policy(config.policies)
+    with _served(config) as (url, _):
+        migrate(url)
+        with _connected(url) as database:
+            with database.transaction() as tx:
+                test_clock_store.override_instant(tx, config.fixed_now)
+            context = open_configured(config, database, policy_in_force(database) or policy)
+            yield apply_policy(context, policy).context
+
+
+@contextmanager
+def open_for_command(config: Config) -> Iterator[Context]:
+    """Open for one command, under the policy in force; before the first one, under that of the folder.
+
+    What the command adds to the log is signed before this ends, unless a running service does it.
+    """
+    with _reached(config) as (url, is_shared):
+        if needs_migration(url):
+            if is_shared:
+                raise Fault(
+                    "schema_behind",
+                    "The database's schema is not current",
+                    "Stop the running service, then run `cdp migrate` or start the new service.",
+                    status=500,
+                )
+            migrate(url)
+        with _connected(url) as database:
+            context = open_configured(
+                config, database, policy_in_force(database) or load_policy(config.policies), is_shared=is_shared
+            )
+            try:
+                yield context
+            finally:
+                if not is_shared:
+                    sequence_all(context)
+
+
+@contextmanager
+def open_database_url(config: Config) -> Iterator[str]:
+    """The URL of the database alone, whatever it holds."""
+    with _reached(config) as (url, _):
+        yield url
+
+
+def open_configured(config: Config, database: Database, policy: Policy, *, is_shared: bool = False) -> Context:
+    """The context that the settings describe, over a database with a current schema; puts the policy in force."""
+    return open_context(
+        database,
+        policy,
+        config.clock(),
+        home=config.home,
+        master_key=config.master_key,
+        kms_url=config.kms_url,
+        is_shared=is_shared,
+    )
+
+
+def open_context(
+    database: Database,
+    policy: Policy,
+    clock: Clock,
+    *,
+    home: Path,
+    master_key: bytes | None = None,
+    kms_url: str | None = None,
+    is_shared: bool = False,
+) -> Context:
+    """Open the vault over the key files of `home`, or a KMS, and put the policy in force; the schema must be current.
+
+    Raises the vault's faults for a missing or wrong master key, and never creates one beside a database that holds
+    anything.
+    """
+    with database.transaction() as tx:
+        # Every process locks identity before the root keys, so that a start cannot deadlock with a rotation.
+        generation_store.lock_exclusive(tx)
+        now = clock.now()
+        vault, notice = open_vault(tx, home / KEYS, master_key, now, kms_url=kms_url)
+        put_in_force(tx, policy, now)
+    signer = vault.signer()
+    return Context(
+        home=home,
+        database=database,
+        vault=vault,
+        policy=policy,
+        clock=clock,
+        log=Log(signer, Mirror(home / AUDIT_COPY), log_name(signer.public_key)),
+        replay=ReplayFile(home / REPLAY_FILE),
+        vocabularies=vocabularies_under(policy),
+        is_shared=is_shared,
+        notice=notice,
+    )
+
+
+class PolicyWatcher:
+    """The rooms as they are now: another process may apply a policy, and a running service follows it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._followers: list[Callable[[Context], None]] = []
+
+    def subscribe(self, follower: Callable[[Context], None]) -> None:
+        """Call `follower` with the new context whenever another policy comes into force."""
+        self._followers.append(follower)
+
+    def follow_policy(self) -> bool:
+        """Use the policy in force from now on; True when it changed."""
+        policy = policy_in_force(self.context.database)
+        if policy is None or policy.fingerprint == self.context.policy.fingerprint:
+            return False
+        changed = self.context.with_policy(policy)
+        for follower in self._followers:
+            follower(changed)
+        # Last, so that a follower that fails is called again the next time.
+        self.context = changed
+        return True
+
+
+def policy_in_force(database: Database) -> Policy | None:
+    """The policy that was applied last, None before the first.
+
+    Raises the fault `policy_outdated` when this version of the program cannot read it any more.
+    """
+    with database.transaction(read_only=True) as tx:
+        latest = policy_store.latest_policy(tx)
+    if latest is None:
+        return None
+    try:
+        return build_policy(latest.content)
+    except Fault as fault:
+        raise Fault(
+            "policy_outdated",
+            "The policy in force was made for another version",
+            f"This version of cdp cannot read it:\n{fault.detail}\nApply the folder with the version that wrote it first, "
+            "in the form that both can read.",
+            status=500,
+        ) from fault
+
+
+def sequence_all(context: Context) -> int:
+    """Sequence every pending leaf and sign the tree head; the number of leaves sequenced."""
+    placed = 0
+    while True:
+        with context.database.transaction() as tx:
+            done = sequencer.sequence(tx, context.log, context.clock.now())
+        placed += done.placed
+        if not done.is_more_waiting:
+            return placed
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Database]:
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def _served(config: Config) -> Iterator[tuple[str, bool]]:
+    if config.database_url is not None:
+        yield config.database_url, False
+        return
+    with EmbeddedPostgres(config.home) as server:
+        yield server.url, False
+
+
+@contextmanager
+def _reached(config: Config) -> Iterator[tuple[str, bool]]:
+    """The database's URL, and whether a service runs it; a service that is just starting is waited for."""
+    if config.database_url is not None:
+        yield config.database_url, False
+        return
+    server = EmbeddedPostgres(config.home)
+    deadline = time.monotonic() + _ATTACH_SECONDS
+    while True:
+        url = server.attach()
+        if url is not None:
+            yield url, True
+            return
+        try:
+            url = server.start()
+            break
+        except Fault as fault:
+            if fault.code != "home_in_use" or time.monotonic() > deadline:
+                raise
+            time.sleep(_ATTACH_PAUSE_SECONDS)
+    try:
+        yield url, False
+    finally:
+        server.stop()

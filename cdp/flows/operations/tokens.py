@@ -1,0 +1,61 @@
+"""Use cases of tokens: who may ask, in which role. Each change is logged."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cdp.access.credentials import hash_secret, new_token
+from cdp.access.model import Role, Token, TokenId
+from cdp.access.store import tokens as token_store
+from cdp.audit.store import facts as fact_store
+from cdp.flows.context import Context
+from cdp.flows.operations.names import check_name
+from cdp.kit.errors import Fault
+
+FIRST_ADMIN: Final = "first start"
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token with the secret that is shown this once."""
+
+    token: Token
+    secret: str
+
+
+def create_token(context: Context, name: str, role: Role, *, actor: str = "operator") -> NewToken:
+    """Create a bearer token for one person. Raises the fault `invalid_name`."""
+    check_name(name)
+    now = context.clock.now()
+    secret = new_token()
+    with context.database.transaction() as tx:
+        token = token_store.add_token(tx, name, role, hash_secret(secret), now)
+        fact_store.append(
+            tx, {"kind": "token.created", "actor": actor, "token": int(token.token_id), "role": role.value}, now
+        )
+    return NewToken(token, secret)
+
+
+def list_tokens(context: Context) -> list[Token]:
+    """Every token, revoked ones included, oldest first; never a secret."""
+    with context.database.transaction(read_only=True) as tx:
+        return token_store.tokens(tx)
+
+
+def revoke_token(context: Context, token_id: int, *, actor: str = "operator") -> None:
+    """Stop a token. Raises the fault `unknown_token` (404)."""
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        if not token_store.revoke_token(tx, TokenId(token_id), now):
+            raise Fault("unknown_token", "There is no such token", "No working token has this number.", status=404)
+        fact_store.append(tx, {"kind": "token.revoked", "actor": actor, "token": token_id}, now)
+
+
+def find_token(context: Context, secret: str) -> Token | None:
+    """The working token with this secret."""
+    with context.database.transaction(read_only=True) as tx:
+        return token_store.token_of(tx, hash_secret(secret))
+
+
+def has_admin(context: Context) -> bool:
+    """Whether any working token is an administrator's."""
+    return any(each.role is Role.ADMIN and each.revoked_at is None for each in list_tokens(context))

@@ -1,0 +1,1 @@
+"""Use cases: subject requests, export, erasure, replay, scrub."""

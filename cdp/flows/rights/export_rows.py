@@ -1,0 +1,209 @@
+"""Rows of an export in words: numbers by their names, sealed bytes opened, what may not be shown withheld."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from cdp.behavior.model import NO_NAME, Term
+from cdp.behavior.rules import instant_of
+from cdp.behavior.store.batch import trait_row
+from cdp.behavior.store.events import revived
+from cdp.flows.rights.person import named_row
+from cdp.kit.canonical import instant_text
+from cdp.kit.ids import encode_id
+from cdp.policy.events import PropertyType
+from cdp.policy.model import Policy
+from cdp.rights.plan import Section
+from cdp.rights.withhold import withhold
+from cdp.vault.seal import Place, RowId
+from cdp.vault.vault import Item, Vault
+
+Row = Mapping[str, Any]
+
+SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
+    "behavior.event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
+    "behavior.trait.sealed": lambda row: (row["anchor_id"], trait_row(row["anchor_id"], row["name"])),
+    "identity.identifier.sealed": lambda row: (row["identifier_id"], row["identifier_id"]),
+    "identity.resolution.message_sealed": lambda row: (row["anchor_id"], row["sequence"]),
+    "rights.request_identifier.sealed": lambda row: (row["request_id"], named_row(row["request_id"], row["position"])),
+}
+"""Whose key opens a sealed column, and as which row; a column that is missing here fails the tests."""
+
+_JSON: Final = frozenset({"behavior.event.sealed", "behavior.trait.sealed"})
+_PLAIN: Final = frozenset({"behavior.event.plain", "behavior.trait.plain", "behavior.bucket.last_plain"})
+_TERMS_MAX: Final = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Everything by which numbers and sealed bytes become words.
+
+    `vocabularies` names, by event and property, those that hold terms; `segments` the texts by key and version;
+    `identifiers` the person's own, by id.
+    """
+
+    policy: Policy
+    vault: Vault
+    keys: Mapping[int, bytes]
+    terms: Mapping[int, Term]
+    vocabularies: Mapping[str, Mapping[str, str]]
+    sources: Mapping[int, str]
+    masks: Mapping[str, int]
+    segments: Mapping[tuple[str, int], str]
+    identifiers: Mapping[int, Mapping[str, str]]
+
+    def event_name(self, name_id: int) -> str | None:
+        """The name of a planned event; None for one whose name is sealed."""
+        return self.terms[name_id].text if name_id in self.terms else None
+
+    def purposes(self, bits: int) -> list[str]:
+        """The purposes that bits stand for."""
+        return [purpose for purpose, mask in self.masks.items() if bits & mask]
+
+
+def numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
+    """Every number in these rows that may be a term."""
+    numbers = {row["name_id"] for row in found["behavior.event"]} - {NO_NAME}
+    for row in found["behavior.event"]:
+        numbers.update(_term_like((row["plain"] or {}).values()))
+    numbers.update(_term_like(row["plain"] for row in found["behavior.trait"]))
+    numbers.update(_term_like(row["last_plain"] for row in found["behavior.bucket"]))
+    return numbers
+
+
+def shown_rows(words: Words, section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of a section under their export names."""
+    opened = {
+        column.column: _opened(words, f"{section.table}.{column.column}", column.column, rows)
+        for column in section.columns
+        if column.is_sealed
+    }
+    shown = []
+    for place, row in enumerate(rows):
+        values = {
+            column.field: opened[column.column][place]
+            if column.is_sealed
+            else _value(words, section.table, column.column, row)
+            for column in section.columns
+        }
+        shown.append(_finished(words, section, row, values))
+    return shown
+
+
+def _opened(words: Words, name: str, column: str, rows: Sequence[Row]) -> list[Any]:
+    """The sealed values of a column, opened; None where there is nothing, or the key is gone."""
+    table = name.removesuffix(f".{column}")
+    sealed = [(place, row) for place, row in enumerate(rows) if row[column] is not None]
+    items = [Item(*SEALS[name](row), bytes(row[column])) for _, row in sealed]
+    values = words.vault.open_many(words.keys, Place(table, column), items)
+    found: list[Any] = [None] * len(rows)
+    for (place, _), value in zip(sealed, values, strict=True):
+        if value is not None:
+            found[place] = msgspec.json.decode(value) if name in _JSON else value.decode("utf-8", "replace")
+    return found
+
+
+def _value(words: Words, table: str, column: str, row: Row) -> Any:
+    value = row[column]
+    if value is None:
+        return None
+    if f"{table}.{column}" in _PLAIN:
+        return _plain(words, table, row, value)
+    if column == "name_id":
+        return words.event_name(value)
+    if column == "bits":
+        return words.purposes(value)
+    if column == "source_id":
+        return words.sources.get(value)
+    return _written(value)
+
+
+def _written(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, datetime):
+        return instant_text(value)
+    if isinstance(value, date):
+        return str(value)
+    if isinstance(value, bytes | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, int) and abs(value) > 2**53:
+        return str(value)
+    return value
+
+
+def _plain(words: Words, table: str, row: Row, value: Any) -> Any:
+    """Plain values with terms and instants written out."""
+    plan = words.policy.events
+    if table == "behavior.event":
+        name = words.event_name(row["name_id"]) or ""
+        event = plan.events.get(name)
+        written = revived(value, words.vocabularies.get(name, words.vocabularies[""]), words.terms)
+        types = {key: each.type for key, each in (event.properties if event else {}).items()}
+        types |= {f"context.{key}": each.type for key, each in plan.context.items()}
+        return {key: _word(each, types.get(key)) for key, each in written.items()}
+    if table == "behavior.trait":
+        stated = plan.traits.get(row["name"])
+        return _term_or(words, value, stated.vocabulary if stated else None, stated.type if stated else None)
+    trait = words.policy.traits.get(row["trait"])
+    told = words.policy.property_of(trait.event, trait.property) if trait is not None and trait.property else None
+    return _term_or(words, value, told.vocabulary if told else None, told.type if told else PropertyType.INSTANT)
+
+
+def _term_or(words: Words, value: Any, vocabulary: str | None, type_: PropertyType | None) -> Any:
+    return _word(words.terms.get(value, value) if vocabulary else value, type_)
+
+
+def _word(value: Any, type_: PropertyType | None) -> Any:
+    if isinstance(value, Term):
+        return value.text
+    if type_ is PropertyType.INSTANT and isinstance(value, int | float) and not isinstance(value, bool):
+        return instant_text(instant_of(value))
+    return value
+
+
+def _finished(words: Words, section: Section, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+    """What the row's other columns add: whose identifier, why in a segment, until when, and what is withheld."""
+    if section.table == "behavior.event":
+        return _finished_event(words, row, values)
+    if section.table == "behavior.trait":
+        plan = words.policy.events.traits.get(row["name"])
+        category = plan.category if plan else words.policy.events.unknown_category
+        shown = withhold({"plain": values.pop("plain"), "value": values.pop("value")}, lambda _: category)
+        return values | {"value": shown["plain"] if row["plain"] is not None else shown["value"]}
+    if row.get("identifier_id") in words.identifiers and section.table != "identity.identifier":
+        values = {"identifier": dict(words.identifiers[row["identifier_id"]])} | values
+    if "request_id" in row:
+        values["id"] = encode_id("req", row["request_id"])
+    if section.table.startswith("segments."):
+        values["because"] = words.segments.get((row["key"], row["version"]))
+    return values
+
+
+def _finished_event(words: Words, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+    plan = words.policy.events
+    name = words.event_name(row["name_id"]) or ""
+    event = plan.events.get(name)
+
+    def category_of(key: str) -> str:
+        if key.startswith("context.") and key.removeprefix("context.") in plan.context:
+            return plan.context[key.removeprefix("context.")].category or plan.category_of(name)
+        if event is not None and key in event.properties:
+            return event.properties[key].category
+        return plan.unknown_category if event is None else plan.category_of(name)
+
+    message = values["message"]
+    if isinstance(message, dict) and isinstance(message.get("properties"), dict):
+        values["message"] = message | {"properties": withhold(message["properties"], category_of)}
+    keep_for_days = words.policy.retention.classes[row["retention_class"]].keep_for_days
+    return values | {
+        "properties": withhold(values["properties"] or {}, category_of),
+        "expires_at": instant_text(row["occurred_at"] + timedelta(days=keep_for_days)),
+    }
+
+
+def _term_like(values: Iterable[Any]) -> set[int]:
+    return {value for value in values if type(value) is int and 0 < value < _TERMS_MAX}

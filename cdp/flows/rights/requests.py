@@ -1,0 +1,348 @@
+"""The journey of a subject request: received, verified, carried out or ended otherwise, with deadlines and receipts.
+
+No answer tells whether somebody exists: an unknown person's request looks and ends like anybody's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cdp.audit.store import facts as fact_store
+from cdp.flows.context import Context
+from cdp.flows.identifiers import read_identifier
+from cdp.flows.rights.erase import Carried, erase, preview
+from cdp.flows.rights.export import archive_of
+from cdp.flows.rights.person import (
+    NAMED_PLACE,
+    barrier_of,
+    find_person,
+    named_by,
+    named_row,
+    unknown_request,
+    values_of,
+)
+from cdp.flows.snapshot import at_one_instant
+from cdp.identity.store import generation as generation_store
+from cdp.kit.canonical import instant_text
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+from cdp.kit.ids import new_id
+from cdp.policy.jurisdictions import Regime, Right
+from cdp.policy.model import Policy
+from cdp.rights import lifecycle
+from cdp.rights.archive import Archive
+from cdp.rights.lifecycle import Refusal
+from cdp.rights.model import ENDED, Asked, Denial, Request, RequestId, Status, StepCount
+from cdp.rights.receipt import event_fact, fulfillment
+from cdp.rights.store import legal_holds as legal_hold_store
+from cdp.rights.store import requests as request_store
+from cdp.rights.store import steps as step_store
+from cdp.rights.store import suppressions as suppression_store
+from cdp.vault.vault import Item
+
+IDENTIFIERS_MAX: Final = 20
+DOWNLOAD_DAYS: Final = 14
+"""How long after an access request is answered its archive can still be fetched."""
+
+_EXPORTS = frozenset({Right.ACCESS, Right.PORTABILITY})
+_EXECUTABLE = _EXPORTS | {Right.ERASURE}
+_LISTED_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A request as the privacy team sees it: what it names, its steps, and what waits for a reviewer."""
+
+    request: Request
+    identifiers: tuple[Asked, ...]
+    steps: tuple[StepCount, ...]
+    waiting: tuple[Asked, ...]
+
+
+def open_request(
+    context: Context, *, kind: str, regime: str, identifiers: Sequence[tuple[str, str]], now: datetime
+) -> Request:
+    """Take in a request and set its deadlines.
+
+    Faults: `unknown_right`, `unknown_regime`, `right_not_in_regime`, `invalid_identifier`, `too_many_identifiers`.
+    """
+    rules = _regime(context.policy, regime)
+    right = _right(rules, kind)
+    asked = _read(context.policy, identifiers)
+    request = lifecycle.received(RequestId(new_id()), right, rules, now, context.policy.jurisdictions.time_zone)
+    with context.database.transaction() as tx:
+        keys = context.vault.new_subject_keys(tx, [request.request_id])
+        items = [
+            Item(request.request_id, named_row(request.request_id, position), each.value.encode())
+            for position, each in enumerate(asked)
+        ]
+        sealed = context.vault.seal_many(keys, NAMED_PLACE, items)
+        request_store.add_request(tx, request)
+        request_store.add_identifiers(
+            tx, request.request_id, [(each.type, envelope) for each, envelope in zip(asked, sealed, strict=True)]
+        )
+        fact_store.append(tx, event_fact(request, "request.received"), now)
+    return request
+
+
+def verify(context: Context, request_id: int, now: datetime) -> Request:
+    """The requester is who the identifiers name. From here on nothing about them is stored, if they are to be erased."""
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        request = _accepted(lifecycle.verify(_found(tx, request_id), now))
+        if request.kind is Right.ERASURE:
+            person = find_person(tx, context, request)
+            suppression_store.raise_barrier(tx, request_id, barrier_of(tx, context, person), now)
+            generation_store.advance(tx, changed=True)
+        request_store.change_request(tx, request)
+        fact_store.append(tx, event_fact(request, "request.verified"), now)
+    return request
+
+
+def extend(context: Context, request_id: int, now: datetime) -> Request:
+    """Take the regime's extension, once, in time."""
+    with context.database.transaction() as tx:
+        request = _found(tx, request_id)
+        rules = _regime(context.policy, request.regime)
+        request = _accepted(lifecycle.extend(request, rules, now, context.policy.jurisdictions.time_zone))
+        request_store.change_request(tx, request)
+        fact = event_fact(request, "request.extended") | {"due_at": instant_text(request.due_at)}
+        fact_store.append(tx, fact, now)
+    return request
+
+
+def deny(context: Context, request_id: int, reason: str, now: datetime) -> Request:
+    """Refuse a request for a reason, which the subject is told with the authority to complain to."""
+    if reason not in set(Denial):
+        raise Fault(
+            "unknown_denial",
+            "There is no such reason for a denial",
+            f"Give one of {', '.join(sorted(Denial))}.",
+        )
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        request = _accepted(lifecycle.deny(_found(tx, request_id), Denial(reason), now))
+        _end(tx, context, request, event_fact(request, "request.denied") | {"reason": reason}, now)
+    return request
+
+
+def withdraw(context: Context, request_id: int, now: datetime) -> Request:
+    """The subject takes the request back; its barrier falls."""
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        request = _accepted(lifecycle.withdraw(_found(tx, request_id), now))
+        _end(tx, context, request, event_fact(request, "request.withdrawn"), now)
+    return request
+
+
+def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = False) -> Carried:
+    """Carry a verified request out, or say what that would do.
+
+    An erasure is erased, step by step; an access request is answered, and its archive can be fetched from then on for
+    14 days. Running a fulfilled request again changes nothing. Raises the fault `right_not_executable` for the kinds
+    that are taken in with their deadlines but carried out by hand.
+    """
+    with context.database.transaction(read_only=True) as tx:
+        request = _read_request(tx, request_id)
+    if request.kind not in _EXECUTABLE:
+        raise Fault(
+            "right_not_executable",
+            "This kind of request is carried out by hand",
+            f"A request of kind {request.kind.value} is recorded with its deadline, but this version cannot carry it out. "
+            "Do it, and note the outcome with the request.",
+            status=409,
+        )
+    if request.kind is Right.ERASURE:
+        return preview(context, request_id) if dry_run else erase(context, request_id, now)
+    if dry_run or request.status is Status.FULFILLED:
+        return Carried(request, (), request.waiting)
+    return _answer(context, request_id, now)
+
+
+def export(context: Context, request_id: int, now: datetime) -> Archive:
+    """The archive of an access request: everything that is the person's and nobody else's. Every fetching is logged.
+
+    Faults: `unknown_request`, `not_an_export`, `request_not_verified`, `export_over`.
+    """
+
+    def read(tx: Transaction) -> Archive:
+        request = _found(tx, request_id)
+        if request.kind not in _EXPORTS:
+            raise Fault(
+                "not_an_export",
+                "There is nothing to export",
+                "Only access and portability requests have an archive.",
+                status=409,
+            )
+        if request.verified_at is None:
+            raise Fault(
+                "request_not_verified", "The request is not verified", "Verify who is asking first.", status=409
+            )
+        if request.status not in (Status.VERIFIED, Status.IN_PROGRESS, Status.FULFILLED) or _is_over(request, now):
+            raise Fault(
+                "export_over",
+                "The archive is no longer there",
+                "The time for fetching it is over: open a new request.",
+                status=410,
+            )
+        archive = archive_of(tx, context, request, now)
+        fact = {"kind": "data.read", "actor": "privacy", "read": "export", "count": 1, "request": request.outward_id}
+        fact_store.append(tx, fact, now)
+        return archive
+
+    return at_one_instant(context.database, read)
+
+
+def show(context: Context, request_id: int) -> Shown:
+    """One request with what it names, its steps, and the identifiers that wait for a reviewer."""
+
+    def read(tx: Transaction) -> Shown:
+        request = _read_request(tx, request_id)
+        done = tuple(step_store.steps(tx, request_id).values())
+        if request.status in ENDED or request.verified_at is None:
+            return Shown(request, named_by(tx, context, request_id), done, ())
+        person = find_person(tx, context, request)
+        return Shown(request, person.named, done, tuple(values_of(tx, context, person.reach.waiting)))
+
+    return at_one_instant(context.database, read)
+
+
+def listing(context: Context, status: str | None = None, limit: int = 100) -> list[Request]:
+    """Requests in the order in which they are due, of one status or of all."""
+    if status is not None and status not in set(Status):
+        raise Fault("unknown_status", "There is no such status", f"Give one of {', '.join(Status)}.")
+    with context.database.transaction(read_only=True) as tx:
+        return request_store.requests(tx, None if status is None else Status(status), min(max(limit, 1), _LISTED_MAX))
+
+
+def receipt(context: Context, request_id: int) -> dict[str, Any]:
+    """The receipt of a fulfilled request: a JSON object that `cdp audit verify` checks offline.
+
+    Faults: `unknown_request`, `request_not_fulfilled`, `receipt_not_ready` until the log has placed the entry.
+    """
+    with context.database.transaction(read_only=True) as tx:
+        request = _read_request(tx, request_id)
+        if request.status is not Status.FULFILLED or request.entry_id is None:
+            raise Fault(
+                "request_not_fulfilled",
+                "There is no receipt",
+                "A receipt is given when the request is fulfilled.",
+                status=409,
+            )
+        found = fact_store.receipt_file(tx, request.entry_id, context.vault.signer().public_key)
+    if found is None:
+        raise Fault(
+            "receipt_not_ready",
+            "The receipt is not signed yet",
+            "The log signs within a second or two; ask again.",
+            status=409,
+            retry_after_seconds=1,
+        )
+    return found
+
+
+def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
+    """End what nobody verified in time, holds whose time is over, and what answered requests name after their term."""
+    counts = {"expired": 0, "shredded": 0, "holds_ended": 0}
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        for waiting in request_store.requests(tx, Status.RECEIVED, _LISTED_MAX):
+            ended = lifecycle.expire(waiting, now)
+            if isinstance(ended, Request):
+                _end(tx, context, ended, event_fact(ended, "request.expired"), now)
+                counts["expired"] += 1
+        over = request_store.named_and_closed(tx, now - timedelta(days=DOWNLOAD_DAYS), _LISTED_MAX)
+        counts["shredded"] = context.vault.shred(tx, over)
+        for request_id in over:
+            request_store.drop_identifiers(tx, request_id)
+        ended_holds = legal_hold_store.end_holds(tx, now.date(), _LISTED_MAX)
+        counts["holds_ended"] = context.vault.shred(tx, ended_holds)
+    return counts
+
+
+def _answer(context: Context, request_id: int, now: datetime) -> Carried:
+    with context.database.transaction() as tx:
+        request = _accepted(lifecycle.start(_found(tx, request_id), now))
+        request = _accepted(lifecycle.fulfill(request, now))
+        entry_id = fact_store.append(tx, fulfillment(request, None), now)
+        request = replace(request, entry_id=entry_id)
+        request_store.change_request(tx, request)
+    return Carried(request, (), request.waiting)
+
+
+def _end(tx: Transaction, context: Context, request: Request, fact: dict[str, Any], now: datetime) -> None:
+    """A request that comes to nothing names nobody any more and holds nobody off."""
+    request_store.change_request(tx, request)
+    suppression_store.lower_barrier(tx, request.request_id)
+    request_store.drop_identifiers(tx, request.request_id)
+    context.vault.shred(tx, [request.request_id])
+    fact_store.append(tx, fact, now)
+
+
+def _is_over(request: Request, now: datetime) -> bool:
+    return request.closed_at is not None and now > request.closed_at + timedelta(days=DOWNLOAD_DAYS)
+
+
+def _found(tx: Transaction, request_id: int) -> Request:
+    request = request_store.find_request(tx, request_id)
+    if request is None:
+        raise unknown_request()
+    return request
+
+
+def _read_request(tx: Transaction, request_id: int) -> Request:
+    request = request_store.read_request(tx, request_id)
+    if request is None:
+        raise unknown_request()
+    return request
+
+
+def _regime(policy: Policy, key: str) -> Regime:
+    found = policy.jurisdictions.regimes.get(key)
+    if found is None:
+        known = ", ".join(policy.jurisdictions.regimes)
+        raise Fault("unknown_regime", "There is no such regime", f"policies/jurisdictions.yaml declares: {known}.")
+    return found
+
+
+def _right(rules: Regime, kind: str) -> Right:
+    name = kind.strip().lower().replace("-", "_")
+    if name not in set(Right):
+        raise Fault("unknown_right", "There is no such kind of request", f"Give one of {', '.join(Right)}.")
+    if Right(name) not in rules.rights:
+        known = ", ".join(each.value for each in rules.rights)
+        raise Fault("right_not_in_regime", "The regime does not give this right", f"{rules.key} gives: {known}.")
+    return Right(name)
+
+
+def _read(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[Asked]:
+    """The identifiers normalized as those of messages are, without doubles."""
+    if not 0 < len(identifiers) <= IDENTIFIERS_MAX:
+        raise Fault(
+            "too_many_identifiers" if identifiers else "no_identifier",
+            "A request names one to twenty identifiers",
+            "Give each as a type of policies/identifiers.yaml and a value.",
+        )
+    read = (read_identifier(policy, type_, value) for type_, value in identifiers)
+    return list(dict.fromkeys(Asked(each.type, each.value) for each in read))
+
+
+def _accepted(outcome: Request | Refusal) -> Request:
+    if isinstance(outcome, Request):
+        return outcome
+    title, detail = REFUSALS[outcome]
+    raise Fault(f"request_{outcome.value}", title, detail, status=409)
+
+
+REFUSALS: Final = {
+    Refusal.NOT_NEXT: (
+        "The request is not at this step",
+        "`cdp request show` tells where it stands and what can follow.",
+    ),
+    Refusal.NOT_DUE: ("The request is not due yet", "Only a request whose deadline has passed unverified expires."),
+    Refusal.ALREADY_EXTENDED: ("The request was extended before", "A deadline can be extended once."),
+    Refusal.TOO_LATE: ("The deadline has passed", "An extension must be told before the first deadline ends."),
+    Refusal.NO_EXTENSION: ("There is no extension", "The regime gives none for this kind of request."),
+    Refusal.STARTED: ("The erasure has begun", "What is deleted cannot be denied any more: run it to its end."),
+}

@@ -1,0 +1,1 @@
+"""Use cases: define, preview and read segments, and keep memberships up to date."""

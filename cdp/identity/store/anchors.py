@@ -1,0 +1,129 @@
+"""SQL of anchors: looked up by the digest of their members, with the sources that asserted them."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from cdp.kit.db import Transaction
+
+
+class KnownAnchor(NamedTuple):
+    """An anchor as stored, with the sources that asserted it."""
+
+    anchor_id: int
+    profile_id: int
+    is_settled: bool
+    sources: frozenset[int]
+
+
+class NewAnchor(NamedTuple):
+    """An anchor with its members, strongest first."""
+
+    anchor_id: int
+    members_digest: bytes
+    created_at: datetime
+    is_settled: bool
+    members: tuple[int, ...]
+    profile_id: int
+
+
+def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, KnownAnchor]:
+    """The anchors of these member digests with the profile each belongs to now."""
+    if not digests:
+        return {}
+    rows = tx.bulk(
+        """
+        SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled,
+               ARRAY(SELECT s.source_id FROM identity.anchor_source AS s WHERE s.anchor_id = a.anchor_id)
+        FROM unnest(%(digests)s::bytea[]) AS asked (members_digest)
+        JOIN identity.anchor AS a USING (members_digest)
+        JOIN identity.canonical AS c USING (anchor_id)
+        """,
+        {"digests": list(digests)},
+    )
+    return {row[0]: KnownAnchor(row[1], row[2], row[3], frozenset(row[4])) for row in rows}
+
+
+def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
+    """Per profile, the identifiers of its anchors that nobody owns alone: shared ones, and ones without a profile."""
+    seen: dict[int, set[int]] = {}
+    for profile_id, identifier_id in tx.bulk(
+        """
+        SELECT DISTINCT c.profile_id, m.identifier_id
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.canonical AS c USING (profile_id)
+        JOIN identity.anchor_member AS m USING (anchor_id)
+        JOIN identity.identifier AS i USING (identifier_id)
+        WHERE i.is_shared OR NOT EXISTS (SELECT FROM identity.link AS l WHERE l.identifier_id = m.identifier_id)
+        """,
+        {"ids": list(profile_ids)},
+    ):
+        seen.setdefault(profile_id, set()).add(identifier_id)
+    return seen
+
+
+def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
+    """Per profile, the sources that asserted any of its anchors, or a link of a table to any of its identifiers."""
+    found: dict[int, set[int]] = {}
+    for profile_id, source_id in tx.bulk(
+        """
+        WITH asked AS (SELECT DISTINCT profile_id FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
+        SELECT DISTINCT c.profile_id, s.source_id
+        FROM asked
+        JOIN identity.canonical AS c USING (profile_id)
+        JOIN identity.anchor_source AS s USING (anchor_id)
+        UNION
+        SELECT l.profile_id, e.source_id
+        FROM asked
+        JOIN identity.link AS l USING (profile_id)
+        JOIN identity.edge AS e USING (identifier_id)
+        UNION
+        SELECT l.profile_id, e.source_id
+        FROM asked
+        JOIN identity.link AS l USING (profile_id)
+        JOIN identity.edge AS e ON e.other_identifier_id = l.identifier_id
+        """,
+        {"ids": list(profile_ids)},
+    ):
+        found.setdefault(profile_id, set()).add(source_id)
+    return found
+
+
+def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[int]]:
+    """The sources that asserted these anchors, or edges, which are named by the negative of their sequence."""
+    found: dict[int, set[int]] = {}
+    for step, source_id in tx.bulk(
+        """
+        SELECT anchor_id, source_id FROM identity.anchor_source WHERE anchor_id = ANY(%(anchors)s::bigint[])
+        UNION
+        SELECT -sequence, source_id FROM identity.edge WHERE sequence = ANY(%(edges)s::bigint[])
+        """,
+        {"anchors": [step for step in steps if step > 0], "edges": [-step for step in steps if step < 0]},
+    ):
+        found.setdefault(step, set()).add(source_id)
+    return found
+
+
+def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
+    """Remember which source asserted which anchor, once."""
+    if pairs:
+        tx.bulk(
+            """
+            INSERT INTO identity.anchor_source (anchor_id, source_id)
+            SELECT * FROM unnest(%(anchors)s::bigint[], %(sources)s::int[])
+            ON CONFLICT DO NOTHING
+            """,
+            {"anchors": [pair[0] for pair in pairs], "sources": [pair[1] for pair in pairs]},
+        )
+
+
+def anchor_counts(tx: Transaction, profile_ids: Collection[int]) -> dict[int, int]:
+    """How many anchors each profile has."""
+    rows = tx.bulk(
+        """
+        SELECT profile_id, count(*)::int FROM identity.canonical
+        WHERE profile_id = ANY(%(ids)s::bigint[]) GROUP BY profile_id
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,118 @@
+"""SQL of the recorded sequence and its evidence: appended, and read to explain."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from cdp.identity.model import EvidenceRow
+from cdp.kit.db import Transaction
+
+
+class NewResolution(NamedTuple):
+    """A row of the recorded sequence."""
+
+    sequence: int
+    anchor_id: int
+    source_id: int
+    received_at: datetime
+    message_sealed: bytes
+
+
+def record(
+    tx: Transaction, steps: Sequence[NewResolution], evidence: Sequence[EvidenceRow], policy_fingerprint: bytes
+) -> None:
+    """Append to the recorded sequence and to its evidence, in one statement."""
+    if not steps and not evidence:
+        return
+    tx.bulk(
+        """
+        WITH recorded AS (
+            INSERT INTO identity.resolution
+                (sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint)
+            SELECT step.*, %(policy)s::bytea
+            FROM unnest(%(s_sequences)s::bigint[], %(s_anchors)s::bigint[], %(s_sources)s::int[],
+                        %(s_at)s::timestamptz[], %(s_sealed)s::bytea[]) AS step
+        )
+        INSERT INTO identity.evidence
+            (sequence, kind, rule, identifier_id, other_identifier_id, profile_id, other_profile_id, at,
+             policy_fingerprint)
+        SELECT row.*, %(policy)s::bytea
+        FROM unnest(%(sequences)s::bigint[], %(kinds)s::text[], %(rules)s::text[], %(ids)s::bigint[],
+                    %(others)s::bigint[], %(profiles)s::bigint[], %(other_profiles)s::bigint[],
+                    %(at)s::timestamptz[]) AS row
+        """,
+        {
+            "policy": policy_fingerprint,
+            "s_sequences": [step.sequence for step in steps],
+            "s_anchors": [step.anchor_id for step in steps],
+            "s_sources": [step.source_id for step in steps],
+            "s_at": [step.received_at for step in steps],
+            "s_sealed": [step.message_sealed for step in steps],
+            "sequences": [row.sequence for row in evidence],
+            "kinds": [row.kind for row in evidence],
+            "rules": [str(row.rule) for row in evidence],
+            "ids": [row.identifier_id for row in evidence],
+            "others": [row.other_identifier_id for row in evidence],
+            "profiles": [row.profile_id for row in evidence],
+            "other_profiles": [row.other_profile_id for row in evidence],
+            "at": [row.at for row in evidence],
+        },
+    )
+
+
+def insert_evidence(tx: Transaction, rows: Sequence[EvidenceRow], policy_fingerprint: bytes) -> None:
+    """Append to the evidence."""
+    if rows:
+        tx.copy(
+            "identity.evidence",
+            (
+                "sequence",
+                "kind",
+                "rule",
+                "identifier_id",
+                "other_identifier_id",
+                "profile_id",
+                "other_profile_id",
+                "at",
+                "policy_fingerprint",
+            ),
+            ("int8", "text", "text", "int8", "int8", "int8", "int8", "timestamptz", "bytea"),
+            (
+                (
+                    row.sequence,
+                    row.kind,
+                    row.rule,
+                    row.identifier_id,
+                    row.other_identifier_id,
+                    row.profile_id,
+                    row.other_profile_id,
+                    row.at,
+                    policy_fingerprint,
+                )
+                for row in rows
+            ),
+        )
+
+
+class SealedResolution(NamedTuple):
+    """Where a recorded step came from."""
+
+    sequence: int
+    anchor_id: int
+    source_id: int
+    received_at: datetime
+    message_sealed: bytes
+    policy_fingerprint: bytes
+
+
+def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, SealedResolution]:
+    """The messages behind these steps of the recorded sequence."""
+    rows = tx.bulk(
+        """
+        SELECT sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint
+        FROM identity.resolution
+        WHERE sequence = ANY(%(sequences)s::bigint[])
+        """,
+        {"sequences": list(sequences)},
+    )
+    return {row[0]: SealedResolution(*row) for row in rows}

@@ -1,0 +1,104 @@
+"""SQL of identifiers: looked up by pseudonym, written once, marked as shared."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from cdp.kit.db import Transaction
+
+
+class KnownIdentifier(NamedTuple):
+    """An identifier as stored, with the profile that owns it, if any."""
+
+    identifier_id: int
+    type: str
+    is_shared: bool
+    profile_id: int | None
+
+
+class NewIdentifier(NamedTuple):
+    """A row of identity.identifier; `sealed` holds the value under the identifier's own key."""
+
+    identifier_id: int
+    type: str
+    pseudonym: bytes
+    pseudonym_version: int
+    sealed: bytes
+    first_seen_at: datetime
+    last_seen_on: date
+
+
+def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, KnownIdentifier]:
+    """What is known of these pseudonyms; unknown ones are absent."""
+    if not pseudonyms:
+        return {}
+    rows = tx.bulk(
+        """
+        SELECT i.pseudonym, i.identifier_id, i.type, i.is_shared, l.profile_id
+        FROM unnest(%(pseudonyms)s::bytea[]) AS asked (pseudonym)
+        JOIN identity.identifier AS i USING (pseudonym)
+        LEFT JOIN identity.link AS l USING (identifier_id)
+        """,
+        {"pseudonyms": list(pseudonyms)},
+    )
+    return {row[0]: KnownIdentifier(*row[1:]) for row in rows}
+
+
+def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:
+    """Write identifiers that are not known yet."""
+    if rows:
+        tx.copy(
+            "identity.identifier",
+            ("identifier_id", "type", "pseudonym", "pseudonym_version", "sealed", "first_seen_at", "last_seen_on"),
+            ("int8", "text", "bytea", "int2", "bytea", "timestamptz", "date"),
+            rows,
+        )
+
+
+def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None:
+    """Move `last_seen_on` forward; a row is rewritten at most once a day."""
+    newest: dict[int, date] = {}
+    for identifier_id, day in seen:
+        if identifier_id not in newest or newest[identifier_id] < day:
+            newest[identifier_id] = day
+    if newest:
+        tx.bulk(
+            """
+            UPDATE identity.identifier AS i
+            SET last_seen_on = seen.day
+            FROM unnest(%(ids)s::bigint[], %(days)s::date[]) AS seen (identifier_id, day)
+            WHERE i.identifier_id = seen.identifier_id AND i.last_seen_on < seen.day
+            """,
+            {"ids": list(newest), "days": list(newest.values())},
+        )
+
+
+def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: bool = True) -> None:
+    """Set whether these identifiers link people."""
+    if identifier_ids:
+        tx.bulk(
+            "UPDATE identity.identifier SET is_shared = %(is_shared)s WHERE identifier_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(identifier_ids), "is_shared": is_shared},
+        )
+
+
+class SealedIdentifier(NamedTuple):
+    """An identifier with its value as it lies in the store."""
+
+    identifier_id: int
+    type: str
+    sealed: bytes
+    is_shared: bool
+
+
+def sealed_of(tx: Transaction, identifier_ids: Collection[int]) -> list[SealedIdentifier]:
+    """The sealed values of these identifiers."""
+    rows = tx.bulk(
+        """
+        SELECT identifier_id, type, sealed, is_shared
+        FROM identity.identifier
+        WHERE identifier_id = ANY(%(ids)s::bigint[])
+        """,
+        {"ids": list(identifier_ids)},
+    )
+    return [SealedIdentifier(*row) for row in rows]

@@ -1,0 +1,234 @@
+"""SQL of the mapping: which profile owns which identifiers and anchors."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from cdp.identity.store.anchors import NewAnchor
+from cdp.identity.store.identifiers import NewIdentifier
+from cdp.kit.db import Transaction
+
+
+class Placed(NamedTuple):
+    """Where an identifier belongs and since when."""
+
+    identifier_id: int
+    profile_id: int
+    linked_at: datetime
+
+
+class NewProfile(NamedTuple):
+    """A profile that did not exist."""
+
+    profile_id: int
+    born: int
+    created_at: datetime
+
+
+def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
+    """Write profiles that did not exist."""
+    if rows:
+        tx.copy(
+            "identity.profile",
+            ("profile_id", "born_sequence", "created_at"),
+            ("int8", "int8", "timestamptz"),
+            rows,
+        )
+
+
+def insert_people(
+    tx: Transaction,
+    identifiers: Sequence[NewIdentifier],
+    profiles: Sequence[NewProfile],
+    links: Sequence[Placed],
+    anchors: Sequence[NewAnchor],
+) -> None:
+    """Write everything that is new about who is who, in one statement: what the single inserts do, table by table."""
+    if not (identifiers or profiles or links or anchors):
+        return
+    members = [(row.anchor_id, member, position) for row in anchors for position, member in enumerate(row.members)]
+    tx.bulk(
+        """
+        WITH new_identifiers AS (
+            INSERT INTO identity.identifier
+                (identifier_id, type, pseudonym, pseudonym_version, sealed, first_seen_at, last_seen_on)
+            SELECT * FROM unnest(%(i_ids)s::bigint[], %(i_types)s::text[], %(i_pseudonyms)s::bytea[],
+                                 %(i_versions)s::smallint[], %(i_sealed)s::bytea[], %(i_first)s::timestamptz[],
+                                 %(i_last)s::date[])
+        ), new_profiles AS (
+            INSERT INTO identity.profile (profile_id, born_sequence, created_at)
+            SELECT * FROM unnest(%(p_ids)s::bigint[], %(p_born)s::bigint[], %(p_at)s::timestamptz[])
+        ), new_links AS (
+            INSERT INTO identity.link (identifier_id, profile_id, linked_at)
+            SELECT * FROM unnest(%(l_ids)s::bigint[], %(l_profiles)s::bigint[], %(l_at)s::timestamptz[])
+        ), new_anchors AS (
+            INSERT INTO identity.anchor (anchor_id, members_digest, created_at, is_settled)
+            SELECT * FROM unnest(%(a_ids)s::bigint[], %(a_digests)s::bytea[], %(a_at)s::timestamptz[],
+                                 %(a_settled)s::bool[])
+        ), new_members AS (
+            INSERT INTO identity.anchor_member (anchor_id, identifier_id, position)
+            SELECT * FROM unnest(%(m_anchors)s::bigint[], %(m_ids)s::bigint[], %(m_positions)s::smallint[])
+        )
+        INSERT INTO identity.canonical (anchor_id, profile_id)
+        SELECT * FROM unnest(%(a_ids)s::bigint[], %(a_profiles)s::bigint[])
+        """,
+        {
+            "i_ids": [row.identifier_id for row in identifiers],
+            "i_types": [row.type for row in identifiers],
+            "i_pseudonyms": [row.pseudonym for row in identifiers],
+            "i_versions": [row.pseudonym_version for row in identifiers],
+            "i_sealed": [row.sealed for row in identifiers],
+            "i_first": [row.first_seen_at for row in identifiers],
+            "i_last": [row.last_seen_on for row in identifiers],
+            "p_ids": [row.profile_id for row in profiles],
+            "p_born": [row.born for row in profiles],
+            "p_at": [row.created_at for row in profiles],
+            "l_ids": [row.identifier_id for row in links],
+            "l_profiles": [row.profile_id for row in links],
+            "l_at": [row.linked_at for row in links],
+            "a_ids": [row.anchor_id for row in anchors],
+            "a_digests": [row.members_digest for row in anchors],
+            "a_at": [row.created_at for row in anchors],
+            "a_settled": [row.is_settled for row in anchors],
+            "a_profiles": [row.profile_id for row in anchors],
+            "m_anchors": [row[0] for row in members],
+            "m_ids": [row[1] for row in members],
+            "m_positions": [row[2] for row in members],
+        },
+    )
+
+
+def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:
+    """Let survivors take over everything that the absorbed profiles own; retired ids keep resolving."""
+    if not survivor_of:
+        return
+    pairs = {"old": list(survivor_of), "new": list(survivor_of.values())}
+    tx.bulk(
+        """
+        WITH pair AS (SELECT * FROM unnest(%(old)s::bigint[], %(new)s::bigint[]) AS p (old, new)),
+        moved AS (
+            UPDATE identity.link AS l SET profile_id = pair.new FROM pair WHERE l.profile_id = pair.old
+        ),
+        mapped AS (
+            UPDATE identity.canonical AS c SET profile_id = pair.new FROM pair WHERE c.profile_id = pair.old
+        )
+        UPDATE identity.profile AS p SET merged_into = pair.new
+        FROM pair
+        WHERE p.profile_id = pair.old OR p.merged_into = pair.old
+        """,
+        pairs,
+    )
+
+
+def place(
+    tx: Transaction,
+    *,
+    members: Collection[int],
+    placed: Sequence[Placed],
+    canonical: Mapping[int, int],
+    alive: Collection[int],
+    retired: Mapping[int, int],
+) -> None:
+    """Rewrite the map for a closure: owners of `members` become exactly `placed`, anchors follow `canonical`.
+
+    `alive` profiles stand for themselves; `retired` ones resolve to the profile given.
+    """
+    tx.bulk(
+        """
+        DELETE FROM identity.link AS l
+        WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(placed)s::bigint[])
+        """,
+        {"members": list(members), "placed": [row.identifier_id for row in placed]},
+    )
+    tx.bulk(
+        """
+        INSERT INTO identity.link (identifier_id, profile_id, linked_at)
+        SELECT * FROM unnest(%(ids)s::bigint[], %(profiles)s::bigint[], %(at)s::timestamptz[])
+        ON CONFLICT (identifier_id) DO UPDATE
+        SET profile_id = excluded.profile_id, linked_at = excluded.linked_at
+        WHERE (link.profile_id, link.linked_at) IS DISTINCT FROM (excluded.profile_id, excluded.linked_at)
+        """,
+        {
+            "ids": [row.identifier_id for row in placed],
+            "profiles": [row.profile_id for row in placed],
+            "at": [row.linked_at for row in placed],
+        },
+    )
+    tx.bulk(
+        """
+        UPDATE identity.canonical AS c
+        SET profile_id = target.profile_id
+        FROM unnest(%(anchors)s::bigint[], %(profiles)s::bigint[]) AS target (anchor_id, profile_id)
+        WHERE c.anchor_id = target.anchor_id AND c.profile_id <> target.profile_id
+        """,
+        {"anchors": list(canonical), "profiles": list(canonical.values())},
+    )
+    tx.bulk(
+        """
+        UPDATE identity.profile AS p
+        SET merged_into = target.into_id
+        FROM unnest(%(ids)s::bigint[], %(into)s::bigint[]) AS target (profile_id, into_id)
+        WHERE p.profile_id = target.profile_id AND p.merged_into IS DISTINCT FROM target.into_id
+        """,
+        {
+            "ids": [*alive, *retired],
+            "into": [*(None for _ in alive), *retired.values()],
+        },
+    )
+
+
+def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
+    """Mark profiles that went beyond the bounds; they are listed, and refused for every purpose."""
+    if profile_ids:
+        tx.bulk(
+            "UPDATE identity.profile SET is_quarantined = TRUE WHERE profile_id = ANY(%(ids)s::bigint[])",
+            {"ids": list(profile_ids)},
+        )
+
+
+def unsettle(tx: Transaction, anchor_ids: Collection[int]) -> None:
+    """Let these anchors be judged again by every message that carries them."""
+    if anchor_ids:
+        tx.bulk(
+            "UPDATE identity.anchor SET is_settled = FALSE WHERE anchor_id = ANY(%(ids)s::bigint[]) AND is_settled",
+            {"ids": list(anchor_ids)},
+        )
+
+
+def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> dict[int, int]:
+    """The profile of every owned identifier, or of those among these."""
+    rows = tx.bulk(
+        """
+        SELECT identifier_id, profile_id FROM identity.link
+        WHERE %(all)s OR identifier_id = ANY(%(ids)s::bigint[])
+        """,
+        {"all": identifier_ids is None, "ids": list(identifier_ids or ())},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def release(tx: Transaction, profile_ids: Collection[int]) -> None:
+    """Let profiles out of quarantine that no longer go beyond any bound."""
+    if profile_ids:
+        tx.bulk(
+            """
+            UPDATE identity.profile SET is_quarantined = FALSE
+            WHERE profile_id = ANY(%(ids)s::bigint[]) AND is_quarantined
+            """,
+            {"ids": list(profile_ids)},
+        )
+
+
+def owned_by(tx: Transaction, profile_id: int) -> list[int]:
+    """The identifiers that a profile owns."""
+    rows = tx.bulk("SELECT identifier_id FROM identity.link WHERE profile_id = %(id)s", {"id": profile_id})
+    return [row[0] for row in rows]
+
+
+def owning(tx: Transaction, profile_ids: Collection[int]) -> set[int]:
+    """Those of these profiles that own any identifier."""
+    rows = tx.bulk(
+        "SELECT DISTINCT profile_id FROM identity.link WHERE profile_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(profile_ids)},
+    )
+    return {row[0] for row in rows}

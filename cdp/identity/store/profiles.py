@@ -1,0 +1,70 @@
+"""SQL of profiles and of the identifiers that they own."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from cdp.kit.db import Transaction
+
+
+class KnownProfile(NamedTuple):
+    """A profile as stored."""
+
+    profile_id: int
+    born: int
+    merges: int
+    is_quarantined: bool
+
+
+class KnownLink(NamedTuple):
+    """One owned identifier of a profile."""
+
+    profile_id: int
+    identifier_id: int
+    type: str
+    linked_at: datetime
+
+
+def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile]:
+    """These profiles, retired ones included, with the number of profiles merged into each."""
+    rows = tx.bulk(
+        """
+        SELECT p.profile_id, p.born_sequence, p.is_quarantined,
+               (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id)
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.profile AS p USING (profile_id)
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return [KnownProfile(row[0], row[1], row[3], row[2]) for row in rows]
+
+
+def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
+    """Every identifier that these profiles own."""
+    rows = tx.bulk(
+        """
+        SELECT l.profile_id, l.identifier_id, i.type, l.linked_at
+        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        JOIN identity.link AS l USING (profile_id)
+        JOIN identity.identifier AS i USING (identifier_id)
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return [KnownLink(*row) for row in rows]
+
+
+def resolve_retired(tx: Transaction, profile_id: int) -> int | None:
+    """The profile that an id means today: itself, or the one it was merged into; None when unknown."""
+    rows = tx.bulk(
+        "SELECT coalesce(merged_into, profile_id) FROM identity.profile WHERE profile_id = %(id)s", {"id": profile_id}
+    )
+    return rows[0][0] if rows else None
+
+
+def owners_of(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, int]:
+    """The profile that owns each of these identifiers; those without one are absent."""
+    rows = tx.bulk(
+        "SELECT identifier_id, profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(identifier_ids)},
+    )
+    return {row[0]: row[1] for row in rows}

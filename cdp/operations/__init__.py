@@ -1,0 +1,1 @@
+"""Operations: policies in force, import jobs, the test clock."""

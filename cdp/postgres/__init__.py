@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL server: started with the service and stopped with it."""

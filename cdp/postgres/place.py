@@ -1,0 +1,297 @@
+"""Where the embedded server lives on disk: data, socket, passwords and the lock, each private.
+
+Everything is in `CDP_HOME/postgres`, unless root's server runs as an account that cannot reach that folder:
+then it is in a folder of its own under /var/lib/cdp, and `CDP_HOME/postgres.location` says where. No
+permission of a folder that was there before is ever widened.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from cdp.kit.errors import Fault
+from cdp.kit.ids import random_bytes
+from cdp.postgres.programs import Account, account_of, can_write, make_state_folder, unprivileged_account
+
+SOCKET_NAME: Final = ".s.PGSQL.5432"
+# The kernel's limit for a socket's path is 108 bytes on Linux and 104 elsewhere, one for the final NUL.
+_SOCKET_PATH_MAX: Final = 103
+_log = logging.getLogger(__name__)
+_LOCK_SECONDS: Final = 2.0
+_POINTER: Final = "postgres.location"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The folder of one embedded server and the account that runs it."""
+
+    base: Path
+    account: Account
+
+    @property
+    def data(self) -> Path:
+        return self.base / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.base / "server.log"
+
+    @property
+    def passwords(self) -> Path:
+        return self.base / "passwords.json"
+
+    def open_log(self) -> IO[bytes]:
+        """The server's log, for appending; the server writes it through us and needs no right to the file."""
+        return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab")
+
+    def read_passwords(self) -> dict[str, str]:
+        """The generated passwords by role; empty when the file is missing or unreadable."""
+        try:
+            content = json.loads(self.passwords.read_text())
+        except (OSError, ValueError):
+            return {}
+        return {str(role): str(password) for role, password in content.items()} if isinstance(content, dict) else {}
+
+
+def make_home(home: Path) -> Path:
+    """The home folder as an absolute path; made private when it is new.
+
+    Root's is made passable (0711), so that the account of the server reaches its own folder in it and sees nothing else.
+    """
+    home = home.absolute()
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(home, 0o711 if os.geteuid() == 0 else 0o700)
+    except OSError as error:
+        raise Fault(
+            "home_not_usable",
+            "CDP_HOME cannot be used",
+            f"{home} could not be made ({error.strerror}). Set CDP_HOME to a folder that this user may write.",
+            status=500,
+        ) from error
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise Fault(
+            "home_not_usable",
+            "CDP_HOME cannot be used",
+            f"{home} belongs to user number {home.stat().st_uid} and cannot be written by user number {os.geteuid()}. "
+            "Run as its owner, or set CDP_HOME to another folder.",
+            status=500,
+        )
+    return home
+
+
+def make_folder(folder: Path, mode: int) -> bool:
+    """Make a folder of exactly this mode, whatever the umask takes away; False, changing nothing, where there is one."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    folder.chmod(mode)
+    return True
+
+
+def find_place(home: Path) -> Place | None:
+    """The place of a server that was made for this home before; None when there is none."""
+    pointer = home / _POINTER
+    base = Path(pointer.read_text().strip()) if pointer.exists() else home / "postgres"
+    if not base.is_dir():
+        return None
+    data = base / "data"
+    owner = data.stat().st_uid if data.is_dir() else 0
+    return Place(base, account_of(owner) if owner != 0 else unprivileged_account())
+
+
+def make_place(home: Path) -> Place:
+    """The place for this home's server, made when it is not there yet."""
+    known = find_place(home)
+    if known is not None and known.data.is_dir():
+        return known
+    account = unprivileged_account()
+    base = home / "postgres"
+    if account.is_own:
+        base.mkdir(mode=0o700, exist_ok=True)
+        return Place(base, account)
+    if not (home / _POINTER).exists() and _make_base(base, account):
+        return Place(base, account)
+    return _place_elsewhere(home, account)
+
+
+def _make_base(base: Path, account: Account) -> bool:
+    """Make a folder the account can pass through; False, leaving nothing, when it cannot be reached."""
+    is_new = make_folder(base, 0o711)
+    probe = Path(tempfile.mkdtemp(prefix=".probe-", dir=base))
+    try:
+        account.give(probe)
+        is_reached = can_write(account, probe)
+    finally:
+        probe.rmdir()
+    if not is_reached and is_new:
+        base.rmdir()
+    return is_reached
+
+
+def _place_elsewhere(home: Path, account: Account) -> Place:
+    pointer = home / _POINTER
+    if not pointer.exists():
+        _warn_of_orphans(home)
+        base = make_state_folder() / f"server-{random_bytes(8).hex()}"
+        make_folder(base, 0o711)
+        write_private(base / "home", str(home).encode())
+        try:
+            with pointer.open("x") as file:
+                file.write(f"{base}\n")
+        except FileExistsError:
+            shutil.rmtree(base)
+    base = Path(pointer.read_text().strip())
+    if not base.is_dir():
+        raise Fault(
+            "database_lost",
+            "The embedded database is gone",
+            f"{pointer} says that it lies in {base}, which does not exist. Restore that folder, or delete the file "
+            "to begin with an empty database.",
+            status=500,
+        )
+    return Place(base, account)
+
+
+def _warn_of_orphans(home: Path) -> None:
+    """Name the databases of an earlier life of this home, whose pointer was deleted with it; deleting them is for people."""
+    for note in sorted(make_state_folder().glob("server-*/home")):
+        if note.read_text() == str(home):
+            _log.warning("embedded_database_orphaned", extra={"folder": str(note.parent)})
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only, and never through a link."""
+    part = path.with_name(f".{path.name}.{random_bytes(6).hex()}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_readable(path: Path, content: str) -> None:
+    """Write a file without secrets that the server's account reads and cannot change."""
+    part = path.with_name(f".{path.name}.{random_bytes(6).hex()}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o644)
+        file.write(content)
+    part.replace(path)
+
+
+def write_passwords(place: Place, passwords: Mapping[str, str]) -> None:
+    """Keep the generated passwords beside the data, for the user of the service only."""
+    write_private(place.passwords, json.dumps(dict(passwords), indent=2).encode())
+
+
+class FolderLock:
+    """Held by the one service that may use a place; the kernel drops it when that service dies."""
+
+    def __init__(self, base: Path) -> None:
+        self._path = base / "lock"
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, or raise the fault `home_in_use` with the number of the process that has it.
+
+        A service that is just ending gets a moment to let go.
+        """
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _is_locked(descriptor):
+            if time.monotonic() > deadline:
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(descriptor)
+                raise Fault(
+                    "home_in_use",
+                    "Another cdp uses this folder",
+                    f"Process {holder} holds {self._path}. Stop it first, talk to it over HTTP, or set CDP_HOME to "
+                    "another folder.",
+                    status=500,
+                    extra={"pid": holder},
+                )
+            time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Let the next service in."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Try to take the lock; False when another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def make_socket_folder(place: Place) -> Path:
+    """An empty folder that only the server's account may enter, with a path short enough for a socket.
+
+    A long path is replaced by a folder with an unguessable name in the temporary folder, which must be
+    sticky or ours, so that nobody else can move it. What an earlier start left there goes away.
+    """
+    note = place.base / "socket.path"
+    drop_socket_folder(place)
+    folder = place.base / "socket"
+    if len(os.fsencode(folder)) + 1 + len(SOCKET_NAME) <= _SOCKET_PATH_MAX:
+        if folder.is_symlink() or folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="cdp-", dir=_short_folder()))
+        write_private(note, os.fsencode(folder))
+    place.account.give(folder)
+    return folder
+
+
+def drop_socket_folder(place: Place) -> None:
+    """Delete the socket folder outside the place, when an earlier start made one and it is still ours."""
+    note = place.base / "socket.path"
+    if not note.exists():
+        return
+    folder = Path(os.fsdecode(note.read_bytes()))
+    is_folder = folder.name.startswith("cdp-") and folder.is_dir() and not folder.is_symlink()
+    if is_folder and folder.stat().st_uid in (os.geteuid(), place.account.uid):
+        shutil.rmtree(folder, ignore_errors=True)
+    note.unlink()
+
+
+def _short_folder() -> Path:
+    for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - the folder in it is private
+        name = folder / "cdp-12345678" / SOCKET_NAME
+        if len(os.fsencode(name)) > _SOCKET_PATH_MAX or not folder.is_dir() or not os.access(folder, os.W_OK):
+            continue
+        status = folder.stat()
+        if not status.st_mode & 0o022 or status.st_mode & 0o1000:
+            return folder
+    raise Fault(
+        "socket_path_too_long",
+        "There is no place for the database's socket",
+        f"The path of CDP_HOME is longer than {_SOCKET_PATH_MAX} bytes allow, and no temporary folder is safe. "
+        "Set CDP_HOME to a shorter path.",
+        status=500,
+    )

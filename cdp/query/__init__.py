@@ -1,0 +1,1 @@
+"""The segment language, its reference interpreter and its engines."""

@@ -1,0 +1,1 @@
+"""The segment language: text, syntax tree, checks and forms. Pure; knows no SQL."""

@@ -1,0 +1,405 @@
+"""The meaning of a segment: frozen nodes, free of text, of SQL and of storage.
+
+This is the narrow waist of the room: the parser and the JSON form make these nodes; the printer, the
+checks, the compiler, the interpreter and the explanation read them. `at` is the place in the text where
+a node begins; it is no part of the meaning and is left out of equality.
+
+Every node checks its own shape and raises ValueError, so an impossible tree cannot be built.
+"""
+
+# ruff: noqa: PLC0414  an alias of the same name marks what this module offers again
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from decimal import Decimal
+
+from cdp.query.language.literal import MAX_TEXT as MAX_TEXT
+from cdp.query.language.literal import Day as Day
+from cdp.query.language.literal import Duration as Duration
+from cdp.query.language.literal import Flag as Flag
+from cdp.query.language.literal import Literal as Literal
+from cdp.query.language.literal import Node as Node
+from cdp.query.language.literal import Number as Number
+from cdp.query.language.literal import Operator as Operator
+from cdp.query.language.literal import Text as Text
+from cdp.query.language.literal import Unit as Unit
+from cdp.query.language.literal import require_text
+
+MAX_TERMS = 200
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Within(Node):
+    """The window (now − duration, now]."""
+
+    duration: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class During(Node):
+    """Whole days, both ends included, up to now."""
+
+    first: Day
+    last: Day
+
+    def __post_init__(self) -> None:
+        if self.last.value < self.first.value:
+            raise ValueError("a range of dates begins before it ends")
+
+
+Window = Within | During
+
+
+@dataclass(frozen=True, slots=True)
+class Events(Node):
+    """The events of one name that satisfy a filter, in a window; without one, all that are retained."""
+
+    name: str
+    where: "Condition | None" = None
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        require_text(self.name, "an event name")
+        if self.where is not None and not all(isinstance(node, PROPERTY_NODES) for node in walk(self.where)):
+            raise ValueError("a filter of events names only properties of the event")
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Named(Node):
+    name: str
+
+    def __post_init__(self) -> None:
+        require_text(self.name, "a name")
+
+
+@dataclass(frozen=True, slots=True)
+class Trait(_Named):
+    """A stated attribute of the profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed(_Named):
+    """A computed trait, kept up to date from the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Property(_Named):
+    """A property of the event at hand; stands only in a filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Node):
+    """How many events; with a half-life each weighs 2^(−age / half_life). Of nothing: 0."""
+
+    events: Events
+    half_life: Duration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sum(Node):
+    """The sum of a numeric property; with a half-life each term fades. Of nothing: 0."""
+
+    events: Events
+    property: str
+    half_life: Duration | None = None
+
+    def __post_init__(self) -> None:
+        require_text(self.property, "a property name")
+
+
+@dataclass(frozen=True, slots=True)
+class _OfProperty(Node):
+    events: Events
+    property: str
+
+    def __post_init__(self) -> None:
+        require_text(self.property, "a property name")
+
+
+@dataclass(frozen=True, slots=True)
+class Average(_OfProperty):
+    """The mean of a numeric property over the events that have it. Of nothing: absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Least(_OfProperty):
+    """The smallest value of a numeric property. Of nothing: absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greatest(_OfProperty):
+    """The largest value of a numeric property. Of nothing: absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaysSinceLast(Node):
+    """Whole days, rounded down, since the latest event. Of nothing: absent."""
+
+    events: Events
+
+
+@dataclass(frozen=True, slots=True)
+class First(Node):
+    """The instant of the earliest event. Of nothing: absent."""
+
+    events: Events
+
+
+@dataclass(frozen=True, slots=True)
+class Last(Node):
+    """The instant of the latest event. Of nothing: absent."""
+
+    events: Events
+
+
+Aggregate = Count | Sum | Average | Least | Greatest | DaysSinceLast | First | Last
+Value = Trait | Computed | Property | Aggregate
+
+
+# --- conditions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Compare(Node):
+    """A value against a literal; unknown when the value is absent."""
+
+    value: Value
+    operator: Operator
+    literal: Literal
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Node):
+    """The value equals one of the literals; unknown when it is absent."""
+
+    value: Value
+    literals: tuple[Literal, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.literals) <= MAX_TERMS:
+            raise ValueError(f"a list of values holds from 1 to {MAX_TERMS}")
+        if len({type(literal) for literal in self.literals}) != 1:
+            raise ValueError("a list of values holds values of one type")
+
+
+@dataclass(frozen=True, slots=True)
+class _TextTest(Node):
+    value: Value
+    text: str
+
+    def __post_init__(self) -> None:
+        require_text(self.text, "the text looked for")
+
+
+@dataclass(frozen=True, slots=True)
+class Contains(_TextTest):
+    """The string value has the text in it, letter case included; unknown when it is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartsWith(_TextTest):
+    """The string value begins with the text, letter case included; unknown when it is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Between(Node):
+    """From low to high, both included; days are whole days. Unknown when the value is absent."""
+
+    value: Value
+    low: Number | Day
+    high: Number | Day
+
+    def __post_init__(self) -> None:
+        ordered = (
+            (isinstance(self.low, Number) and isinstance(self.high, Number) and self.low.value <= self.high.value)
+            or (isinstance(self.low, Day) and isinstance(self.high, Day) and self.low.value <= self.high.value)
+        )  # fmt: skip
+        if not ordered:
+            raise ValueError("between takes two numbers or two dates, the smaller one first")
+
+
+@dataclass(frozen=True, slots=True)
+class Recent(Node):
+    """The instant lies in (now − duration, now]; unknown when it is absent."""
+
+    value: Value
+    duration: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class Exists(Node):
+    """The value is there; never unknown."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Node):
+    """The value is there and was observed, not imputed; never unknown."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Did(Node):
+    """At least one such event; never unknown."""
+
+    events: Events
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile(Node):
+    """The value against a percentile of the consented population."""
+
+    value: Value
+    operator: Operator
+    rank: Decimal
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank <= 100:
+            raise ValueError("a percentile lies between 0 and 100")
+
+
+@dataclass(frozen=True, slots=True)
+class ZScore(Node):
+    """The value against a number of standard deviations from the mean of the consented population."""
+
+    value: Value
+    operator: Operator
+    score: Decimal
+
+    def __post_init__(self) -> None:
+        if abs(self.score) > 100:
+            raise ValueError("a z-score lies between -100 and 100")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile(Node):
+    """The value lies in one of `of` equal buckets of the consented population; 1 is the lowest."""
+
+    value: Value
+    bucket: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not (2 <= self.of <= 100 and 1 <= self.bucket <= self.of):
+            raise ValueError("a quantile is a bucket from 1 to n, of 2 to 100 buckets")
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Node):
+    """One step of a sequence: events that follow, or must not follow, the step before within a time."""
+
+    events: Events
+    is_absent: bool = False
+    within: Duration | None = None
+
+    def __post_init__(self) -> None:
+        if self.events.window is not None:
+            raise ValueError("the window of a sequence belongs to the sequence, not to a step")
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence(Node):
+    """Events one after another, strictly later each time; the first lies in the window."""
+
+    steps: tuple[Step, ...]
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.steps) <= 8:
+            raise ValueError("a sequence has from 2 to 8 steps")
+        if self.steps[0].is_absent or self.steps[0].within is not None:
+            raise ValueError("a sequence begins with an event that happened, without a time of its own")
+        if any(step.is_absent for step in self.steps[:-1]):
+            raise ValueError("only the last step of a sequence may be a `not`")
+
+
+@dataclass(frozen=True, slots=True)
+class InSegment(Node):
+    """The profile satisfies another segment and is permitted for its purpose too; never unknown."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        require_text(self.key, "a segment key")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Node):
+    """A fixed share of all profiles, the same ones for the same seed; never unknown."""
+
+    percent: Decimal
+    seed: str
+
+    def __post_init__(self) -> None:
+        require_text(self.seed, "a seed")
+        if not 0 < self.percent <= 100 or int(self.percent.as_tuple().exponent) < -4:
+            raise ValueError("a sample is more than 0 % and at most 100 %, with at most four decimals")
+
+
+@dataclass(frozen=True, slots=True)
+class Not(Node):
+    """Kleene's not: unknown stays unknown."""
+
+    term: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain(Node):
+    terms: "tuple[Condition, ...]"
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.terms) <= MAX_TERMS:
+            raise ValueError(f"and/or join from 2 to {MAX_TERMS} conditions")
+
+
+@dataclass(frozen=True, slots=True)
+class And(_Chain):
+    """Kleene's and: false if a term is false, else unknown if one is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Or(_Chain):
+    """Kleene's or: true if a term is true, else unknown if one is unknown."""
+
+
+Test = (
+    Compare | OneOf | Contains | StartsWith | Between | Recent | Exists | Known | Percentile | ZScore | Quantile
+)  # fmt: skip
+Condition = Test | Did | Sequence | InSegment | Sample | Not | And | Or
+
+PROPERTY_NODES = (
+    Property, Compare, OneOf, Contains, StartsWith, Between, Recent, Exists, Known, Not, And, Or,
+    Number, Text, Flag, Day, Duration,
+)  # fmt: skip
+
+
+NODES: tuple[type[Node], ...] = tuple(
+    found
+    for name, found in list(globals().items())
+    if isinstance(found, type) and issubclass(found, Node) and found is not Node and not name.startswith("_")
+)
+"""Every kind of node; the tests hold each part of the room to this list."""
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and everything below it, parents first, in the order of the text."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly below a node, in the order of its fields."""
+    for item in fields(node):
+        found = getattr(node, item.name)
+        if isinstance(found, Node):
+            yield found
+        elif isinstance(found, tuple):
+            yield from found

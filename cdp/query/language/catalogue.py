@@ -1,0 +1,157 @@
+"""What the language may name: fields of the policy with type, category and retention, and the segments there are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import assert_never
+from zoneinfo import ZoneInfo
+
+from cdp.policy.model import ComputedTrait, EventPlan, Keep, Policy, PropertyPlan, PropertyType, Purpose, TraitKind
+from cdp.query.language import ast
+
+
+class Kind(StrEnum):
+    """The type of a value, as messages name it."""
+
+    NUMBER = "a number"
+    BOOLEAN = "a truth value"
+    INSTANT = "an instant"
+    TEXT = "a string"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What another segment says: its purpose and its meaning."""
+
+    purpose: str
+    condition: ast.Condition
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The policy as the language sees it, beside the definitions of segments in force.
+
+    `disclosure_key` decides, with the members, by how much a shown size is off.
+    """
+
+    policy: Policy
+    segments: Mapping[str, Definition] = field(default_factory=dict)
+    disclosure_key: bytes = field(default=b"", repr=False)
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which dates are whole days."""
+        return ZoneInfo(self.policy.jurisdictions.time_zone)
+
+    @property
+    def minimum_size(self) -> int:
+        """Groups smaller than this are not shown."""
+        return self.policy.jurisdictions.minimum_disclosure_size
+
+    @property
+    def round_to(self) -> int:
+        """Shown sizes are multiples of this."""
+        return self.policy.jurisdictions.round_sizes_to
+
+    def purpose(self, key: str) -> Purpose | None:
+        return self.policy.purposes.get(key)
+
+    def event(self, name: str) -> EventPlan | None:
+        return self.policy.events.events.get(name)
+
+    def property(self, event: str, name: str) -> PropertyPlan | None:
+        """A property of an event; `context.…` names a field of its message's context."""
+        if name.startswith(_CONTEXT):
+            plan = self.policy.events.context.get(name.removeprefix(_CONTEXT))
+            category = self.policy.events.category_of(event)
+            return plan.model_copy(update={"category": plan.category or category}) if plan is not None else None
+        return self.policy.property_of(event, name)
+
+    def trait(self, name: str) -> PropertyPlan | None:
+        return self.policy.events.traits.get(name)
+
+    def computed(self, key: str) -> ComputedTrait | None:
+        return self.policy.traits.get(key)
+
+    def keep_for(self, event: str) -> timedelta:
+        """How long events of this name are read."""
+        return timedelta(days=self.policy.retention.classes[self.policy.events.class_of(event)].keep_for_days)
+
+    def window_days(self, trait: ComputedTrait) -> int:
+        """The whole UTC days, today included, that a computed trait counts."""
+        kept = self.keep_for(trait.event).days
+        return min(trait.within_days or kept, kept)
+
+    def computed_plan(self, trait: ComputedTrait) -> PropertyPlan | None:
+        """The plan of the property that a `last` takes its value from; None for numbers and instants."""
+        is_copy = trait.kind is TraitKind.LAST and trait.property is not None
+        return self.property(trait.event, trait.property) if is_copy and trait.property is not None else None
+
+    def kind_of(self, value: ast.Value, event: str | None = None) -> Kind | None:
+        """The type of a value; None when the policy does not know it. `event` is the one that a filter is about."""
+        match value:
+            case ast.Trait(name):
+                return kind_of_plan(self.trait(name))
+            case ast.Property(name):
+                return kind_of_plan(self.property(event, name)) if event is not None else None
+            case ast.Computed(name):
+                trait = self.computed(name)
+                return None if trait is None else _KINDS.get(self.policy.value_type(trait))
+            case ast.First() | ast.Last():
+                return Kind.INSTANT
+            case ast.Count() | ast.Sum() | ast.Average() | ast.Least() | ast.Greatest() | ast.DaysSinceLast():
+                return Kind.NUMBER
+            case _:
+                assert_never(value)
+
+    def plan_of(self, value: ast.Value, event: str | None = None) -> PropertyPlan | None:
+        """The plan that says of which vocabulary a string value is."""
+        match value:
+            case ast.Trait(name):
+                return self.trait(name)
+            case ast.Property(name) if event is not None:
+                return self.property(event, name)
+            case ast.Computed(name) if (trait := self.computed(name)) is not None:
+                return self.computed_plan(trait)
+            case _:
+                return None
+
+    def start_of(self, day: date) -> datetime:
+        """The first instant of a day in the policy's time zone, in UTC."""
+        return datetime.combine(day, time(), self.zone).astimezone(UTC)
+
+    def end_of(self, day: date) -> datetime:
+        """The first instant after a day."""
+        return self.start_of(day + timedelta(days=1))
+
+
+_CONTEXT = "context."
+
+_KINDS = {
+    PropertyType.NUMBER: Kind.NUMBER,
+    PropertyType.BOOLEAN: Kind.BOOLEAN,
+    PropertyType.INSTANT: Kind.INSTANT,
+    PropertyType.STRING: Kind.TEXT,
+}
+
+
+def kind_of_plan(plan: PropertyPlan | None) -> Kind | None:
+    """The type of a field that is kept plain; None for any other."""
+    return _KINDS.get(plan.type) if plan is not None and plan.keep is Keep.PLAIN else None
+
+
+def kind_of_literal(literal: ast.Literal) -> Kind:
+    """The type that a literal is compared with."""
+    match literal:
+        case ast.Number():
+            return Kind.NUMBER
+        case ast.Flag():
+            return Kind.BOOLEAN
+        case ast.Day():
+            return Kind.INSTANT
+        case ast.Text():
+            return Kind.TEXT
+        case _:
+            assert_never(literal)

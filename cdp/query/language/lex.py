@@ -1,0 +1,117 @@
+"""From characters to tokens."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cdp.query.language.rejection import Rejection
+
+MAX_LENGTH = 10_000
+
+
+class Kind(StrEnum):
+    """What a token is."""
+
+    WORD = "word"
+    STRING = "string"
+    NUMBER = "number"
+    DATE = "date"
+    SYMBOL = "symbol"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token with its place; `text` is the content of a string, the lower-cased form is for keywords."""
+
+    kind: Kind
+    text: str
+    at: int
+
+    @property
+    def word(self) -> str:
+        return self.text.lower() if self.kind is Kind.WORD else ""
+
+
+class Rejected(Exception):
+    """Carries a rejection out of the parser; never leaves `parse`."""
+
+    def __init__(self, at: int, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.rejection = Rejection(at, message, hint)
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?![\w-])", re.ASCII)
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(?![\w-])", re.ASCII)
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_STRING = re.compile(r'"((?:[^"\\\n]|\\["\\])*)"')
+_SYMBOLS = ("<=", ">=", "!=", "=", "<", ">", "(", ")", ",", ".", "%")
+_SPACES = " \t\r\n"
+
+_INSTEAD = {
+    "==": "write = to compare",
+    "<>": "write != for `is not`",
+    "&&": "write and",
+    "||": "write or",
+    "!": "write not",
+    "'": 'strings stand in double quotes: "like this"',
+    "“": 'strings stand in straight double quotes: "like this"',
+    "”": 'strings stand in straight double quotes: "like this"',
+    "≥": "write >=",
+    "≤": "write <=",
+    "≠": "write !=",
+    "[": "lists stand in parentheses: (1, 2)",
+    "$": "numbers stand without a currency",
+    "€": "numbers stand without a currency",
+    "£": "numbers stand without a currency",
+}
+
+
+def tokens(text: str) -> tuple[Token, ...]:
+    """The tokens of a text, an END last. Raises Rejected at the first character that fits nothing."""
+    if len(text) > MAX_LENGTH:
+        raise Rejected(MAX_LENGTH, f"the text has {len(text)} characters", f"at most {MAX_LENGTH} are read")
+    found: list[Token] = []
+    at = 0
+    while at < len(text):
+        if text[at] in _SPACES:
+            at += 1
+            continue
+        token, at = _next(text, at)
+        found.append(token)
+    return (*found, Token(Kind.END, "", len(text)))
+
+
+def _next(text: str, at: int) -> tuple[Token, int]:
+    for wrong in ("==", "<>"):
+        if text.startswith(wrong, at):
+            raise Rejected(at, f"{wrong} is not part of the language", _INSTEAD[wrong])
+    for kind, pattern in ((Kind.DATE, _DATE), (Kind.NUMBER, _NUMBER), (Kind.WORD, _WORD)):
+        if match := pattern.match(text, at):
+            return Token(kind, match[0], at), match.end()
+    if text[at] == '"':
+        return _string(text, at)
+    for symbol in _SYMBOLS:
+        if text.startswith(symbol, at):
+            return Token(Kind.SYMBOL, symbol, at), at + len(symbol)
+    raise _unexpected(text, at)
+
+
+def _string(text: str, at: int) -> tuple[Token, int]:
+    match = _STRING.match(text, at)
+    if match is None:
+        raise Rejected(at, "this string does not end", 'close it with " on the same line; write \\" and \\\\ inside it')
+    content = re.sub(r"\\(.)", r"\1", match[1])
+    return Token(Kind.STRING, content, at), match.end()
+
+
+def _unexpected(text: str, at: int) -> Rejected:
+    for wrong in (text[at : at + 2], text[at]):
+        if wrong in _INSTEAD:
+            return Rejected(at, f"{wrong} is not part of the language", _INSTEAD[wrong])
+    if text[at].isdigit() or text[at] == "-":
+        return Rejected(at, "this is neither a number nor a date", "write 12, -0.5 or 2026-01-31")
+    shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"
+    return Rejected(
+        at, f"the character {shown} is not part of the language", "names with unusual letters stand in double quotes"
+    )

@@ -1,0 +1,1 @@
+"""The PostgreSQL engine: authoritative and live."""

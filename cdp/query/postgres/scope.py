@@ -1,0 +1,132 @@
+"""What a compilation stands on: the names that the database interned, and the profiles that are permitted."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import CTE, Cast, bindparam, cast, literal, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import BigInteger, DateTime
+
+from cdp.query.language import ast
+from cdp.query.language.catalogue import Catalogue
+from cdp.schema import consent
+
+EVENT_NAMES = "event"
+"""The vocabulary in which event names are interned."""
+
+NO_TERM = -1
+"""Stands for a string that nobody ever sent: equal to no stored term."""
+
+permitted = consent.permitted.alias("permitted")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Ids by name, as the database gave them: bits of purposes (as masks) and terms by (vocabulary, string)."""
+
+    masks: Mapping[str, int]
+    terms: Mapping[tuple[str, str], int]
+
+
+@dataclass
+class Shared:
+    """What all scopes of one statement have in common; `only` limits it to some profiles."""
+
+    catalogue: Catalogue
+    ground: Ground
+    now: datetime
+    only: tuple[int, ...] | None = None
+    taken: dict[str, int] = field(default_factory=dict)
+    projections: dict[str, CTE] = field(default_factory=dict)
+    segments: dict[str, CTE] = field(default_factory=dict)
+
+    @property
+    def present(self) -> Cast[datetime]:
+        """The instant of evaluation, for arithmetic."""
+        return cast(literal(self.now), DateTime(timezone=True))
+
+    def name(self, stem: str) -> str:
+        """A name for a common table expression, used once."""
+        self.taken[stem] = self.taken.get(stem, 0) + 1
+        return f"{stem}_{self.taken[stem]}"
+
+    def term(self, vocabulary: str, text: str) -> int:
+        """The id of a string, or one that no row has."""
+        return self.ground.terms.get((vocabulary, text), NO_TERM)
+
+    def permitted(self, purpose: str) -> CTE:
+        """The projection of a purpose: permitted now, with the beginning of the permission, traits and pseudonym."""
+        if purpose not in self.projections:
+            columns = permitted.c
+            statement = select(columns.profile_id, columns.since, columns.traits, columns.reader_pseudonym).where(
+                columns.purpose == purpose,
+                columns.since <= self.now,
+                or_(columns.until.is_(None), columns.until > self.now),
+            )
+            if self.only is not None:
+                ids = bindparam("only", list(self.only), type_=ARRAY(BigInteger), unique=True)
+                statement = statement.where(columns.profile_id == ids.any_())
+            self.projections[purpose] = statement.cte(self.name("people")).prefix_with("NOT MATERIALIZED")
+        return self.projections[purpose]
+
+    def bounds(self, window: ast.Window | None, event: str) -> tuple[datetime, datetime]:
+        """Events count after the first instant and up to the second, both within what is retained."""
+        begins, ends = self.now - self.catalogue.keep_for(event), self.now
+        instant = timedelta(microseconds=1)
+        match window:
+            case ast.Within(duration):
+                return max(begins, self.now - timedelta(seconds=duration.seconds)), ends
+            case ast.During(first, last):
+                begins = max(begins, self.catalogue.start_of(first.value) - instant)
+                return begins, min(ends, self.catalogue.end_of(last.value) - instant)
+            case None:
+                return begins, ends
+
+
+def micros(instant: datetime) -> int:
+    """An instant as it lies in plain: microseconds since 1970."""
+    delta = instant - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def names_in(condition: ast.Condition, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
+    """Every (vocabulary, string) that the compilation must know the id of, other segments' included."""
+    return frozenset(_names(condition, catalogue, set()))
+
+
+def events_in(condition: ast.Condition, catalogue: Catalogue) -> frozenset[str]:
+    """The names of the events whose coming can change the answer, other segments' included."""
+    return frozenset(name for vocabulary, name in names_in(condition, catalogue) if vocabulary == EVENT_NAMES)
+
+
+def _names(condition: ast.Condition, catalogue: Catalogue, seen: set[str]) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(condition):
+        match node:
+            case ast.Events(name, where):
+                yield EVENT_NAMES, name
+                yield from _literals(where, name, catalogue) if where is not None else ()
+            case ast.Computed(name) if (trait := catalogue.computed(name)) is not None:
+                yield EVENT_NAMES, trait.event
+            case ast.InSegment(key) if key not in seen:
+                seen.add(key)
+                yield from _names(catalogue.segments[key].condition, catalogue, seen)
+            case _:
+                continue
+    yield from _literals(condition, None, catalogue)
+
+
+def _literals(condition: ast.Condition, event: str | None, catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(condition):
+        match node:
+            case ast.Compare(value, _, ast.Text(text)):
+                texts: tuple[str, ...] = (text,)
+            case ast.OneOf(value, literals):
+                texts = tuple(each.value for each in literals if isinstance(each, ast.Text))
+            case _:
+                continue
+        plan = catalogue.plan_of(value, event)
+        if plan is not None and plan.vocabulary is not None:
+            yield from ((plan.vocabulary, text) for text in texts)

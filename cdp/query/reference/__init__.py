@@ -1,0 +1,1 @@
+"""The reference interpreter: what the words of the language mean."""

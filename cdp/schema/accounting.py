@@ -1,0 +1,50 @@
+"""Tables of message accounting: what became of every message, and counts of irregularities."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    Table,
+    Text,
+)
+
+from cdp.schema.dictionary import impersonal, metadata
+
+accounting = Table(
+    "accounting",
+    metadata,
+    Column("accounting_id", BigInteger, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("source_id", Integer, nullable=False, info=impersonal()),
+    Column("hour", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("state", Text, nullable=False, info=impersonal()),
+    Column("reason", Text, nullable=False, info=impersonal()),
+    Column("messages", Integer, nullable=False, info=impersonal()),
+    CheckConstraint(
+        "state IN ('stored', 'duplicate', 'suppressed', 'not_permitted', 'invalid', 'blocked')", name="state"
+    ),
+    CheckConstraint("messages > 0", name="messages"),
+    Index(None, "hour", "source_id"),
+    schema="accounting",
+    comment="What became of every message; appended per batch, summed on reading, compacted by the worker.",
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("notice_id", BigInteger, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("source_id", Integer, nullable=False, info=impersonal()),
+    Column("hour", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("kind", Text, nullable=False, info=impersonal()),
+    Column("subject", Text, nullable=False, info=impersonal()),
+    Column("messages", Integer, nullable=False, info=impersonal()),
+    CheckConstraint(
+        "kind IN ('unknown_identifier_type', 'blocked_identifier', 'duplicate_other_body', 'unknown_purpose', "
+        "'unknown_event', 'unknown_property', 'future_time', 'malformed_signal')",
+        name="kind",
+    ),
+    schema="accounting",
+    comment="Counts of oddities in otherwise accounted messages; `subject` is a name from policy or 'other'.",
+)

@@ -1,0 +1,52 @@
+"""Tables of operations: import jobs, policies that were in force, the test clock."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from cdp.schema.dictionary import impersonal, metadata
+
+import_job = Table(
+    "import_job",
+    metadata,
+    Column("import_job_id", BigInteger, primary_key=True, info=impersonal()),
+    Column("source_id", Integer, nullable=False, info=impersonal()),
+    Column("file_digest", LargeBinary, nullable=False, info=impersonal()),
+    Column("mapping_digest", LargeBinary, nullable=False, info=impersonal()),
+    Column("rows_done", BigInteger, nullable=False, info=impersonal()),
+    Column("byte_offset", BigInteger, nullable=False, info=impersonal()),
+    Column("states", JSONB, nullable=False, info=impersonal()),
+    Column("started_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("finished_at", DateTime(timezone=True), info=impersonal()),
+    schema="operations",
+    comment="How far an import came; written in the transaction of each chunk, so a killed import resumes exactly.",
+)
+
+applied_policy = Table(
+    "applied_policy",
+    metadata,
+    Column("applied_policy_id", Integer, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("fingerprint", LargeBinary, nullable=False, info=impersonal()),
+    Column("content", JSONB, nullable=False, info=impersonal()),
+    Column("applied_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    schema="operations",
+    comment="Policy history: every policy that was in force, with the instant from which it was.",
+)
+
+instant_override = Table(
+    "instant_override",
+    metadata,
+    Column("single", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("instant", DateTime(timezone=True), nullable=False, info=impersonal()),
+    CheckConstraint("single = 1", name="single"),
+    schema="operations",
+    comment="The owner-only test clock of the database; empty in production.",
+)

@@ -1,0 +1,31 @@
+"""Tables of sources: who may send messages, with which write key."""
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from cdp.schema.dictionary import impersonal, metadata
+
+source = Table(
+    "source",
+    metadata,
+    Column("source_id", Integer, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("name", Text, nullable=False, unique=True, info=impersonal()),
+    Column("kind", Text, nullable=False, info=impersonal()),
+    Column("write_key_hash", LargeBinary, nullable=False, unique=True, info=impersonal()),
+    Column("scopes", ARRAY(Text), nullable=False, info=impersonal()),
+    Column("jurisdiction", Text, nullable=False, info=impersonal()),
+    Column("request_bytes_max", Integer, nullable=False, info=impersonal()),
+    Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("disabled_at", DateTime(timezone=True), info=impersonal()),
+    CheckConstraint("kind IN ('browser', 'server')", name="kind"),
+    schema="sources",
+    comment="Where messages come from; the kind caps what authority its consent signals can have.",
+)

@@ -1,0 +1,154 @@
+"""SQL of definitions: segments in force, their immutable versions, and the names that a compilation needs."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from cdp.kit.db import Row, Transaction
+from cdp.policy.model import Policy
+from cdp.query.language import ast
+from cdp.query.language.catalogue import Catalogue, Definition
+from cdp.query.language.jsonform import from_json, to_json
+from cdp.query.language.printer import write
+from cdp.query.language.rejection import Rejection
+from cdp.query.postgres.compile import Ground, names_in
+from cdp.schema.behavior import term
+from cdp.schema.consent import purpose as purposes
+from cdp.schema.segments import segment, segment_version
+from cdp.segments.model import Draft, Segment, SegmentKey, SegmentVersion
+
+_IN_FORCE = (
+    select(
+        segment.c.key,
+        segment.c.name,
+        segment.c.purpose,
+        segment.c.owner,
+        segment.c.text,
+        segment_version.c.where_text,
+        segment.c.version,
+        segment.c.created_at,
+        segment.c.changed_at,
+        segment.c.refreshed_at,
+    )
+    .join(segment_version, (segment_version.c.key == segment.c.key) & (segment_version.c.version == segment.c.version))
+    .order_by(segment.c.key)
+)
+
+
+def catalogue_of(tx: Transaction, policy: Policy) -> Catalogue:
+    """What the language may name now: the policy and the segments in force."""
+    in_force = (segment_version.c.key == segment.c.key) & (segment_version.c.version == segment.c.version)
+    rows = tx.all(
+        select(segment.c.key, segment.c.purpose, segment_version.c.where_json).join(segment_version, in_force)
+    )
+    found = {key: (purpose, from_json(form)) for key, purpose, form in rows}
+    return Catalogue(
+        policy,
+        {
+            key: Definition(purpose, condition)
+            for key, (purpose, condition) in found.items()
+            if not isinstance(condition, Rejection)
+        },
+    )
+
+
+def ground_of(tx: Transaction, condition: ast.Condition, catalogue: Catalogue) -> Ground:
+    """The ids behind the names of a condition, two statements."""
+    masks = {purpose: 1 << bit for purpose, bit in tx.all(select(purposes.c.purpose, purposes.c.bit))}
+    names = sorted(names_in(condition, catalogue))
+    asked = select(term.c.vocabulary, term.c.term, term.c.term_id).where(
+        tuple_(term.c.vocabulary, term.c.term).in_(names)
+    )
+    rows = tx.all(asked) if names else []
+    return Ground(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
+
+
+def all_segments(tx: Transaction) -> list[Segment]:
+    """Every segment in force, by key."""
+    return [_segment(row) for row in tx.all(_IN_FORCE)]
+
+
+def find(tx: Transaction, key: str) -> Segment | None:
+    """A segment in force; None when there is none."""
+    row = tx.one_or_none(_IN_FORCE.where(segment.c.key == key))
+    return None if row is None else _segment(row)
+
+
+def versions(tx: Transaction, key: str) -> list[SegmentVersion]:
+    """Every definition that a segment had, newest first."""
+    columns = segment_version.c
+    rows = tx.all(
+        select(
+            columns.key,
+            columns.version,
+            columns.purpose,
+            columns.where_text,
+            columns.policy_fingerprint,
+            columns.author,
+            columns.created_at,
+        )
+        .where(columns.key == key)
+        .order_by(columns.version.desc())
+    )
+    return [SegmentVersion(*row) for row in rows]
+
+
+def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint: str, now: datetime) -> Segment:
+    """Put a checked definition in force.
+
+    The text is kept in its canonical form. Another purpose or meaning makes a new version; a new name or description
+    alone does not. `draft.author` becomes the owner of a new segment.
+    """
+    where = write(condition)
+    known = find(tx, draft.key)
+    is_new_version = known is None or (known.where, known.purpose) != (where, draft.purpose)
+    version = 1 if known is None else known.version + is_new_version
+    put = upsert(segment).values(
+        key=draft.key,
+        name=draft.name,
+        purpose=draft.purpose,
+        owner=draft.author,
+        text=draft.text,
+        version=version,
+        created_at=now,
+        changed_at=now,
+    )
+    changed = {name: put.excluded[name] for name in ("name", "purpose", "text", "version", "changed_at")}
+    tx.run(put.on_conflict_do_update(index_elements=[segment.c.key], set_=changed))
+    if is_new_version:
+        values = {
+            "key": draft.key,
+            "version": version,
+            "purpose": draft.purpose,
+            "where_text": where,
+            "where_json": to_json(condition),
+            "policy_fingerprint": fingerprint,
+            "author": draft.author,
+            "created_at": now,
+        }
+        tx.run(insert(segment_version).values(values))
+    saved = find(tx, draft.key)
+    assert saved is not None
+    return saved
+
+
+def drop(tx: Transaction, key: str) -> bool:
+    """Delete a segment with its versions and memberships; its past changes stay until they expire."""
+    return tx.run(delete(segment).where(segment.c.key == key)) > 0
+
+
+def lock(tx: Transaction, key: str) -> bool:
+    """Hold a segment for refreshing, so that two refreshes do not cross; False when there is none."""
+    return tx.scalar(select(segment.c.key).where(segment.c.key == key).with_for_update()) is not None
+
+
+def mark_refreshed(tx: Transaction, keys: Iterable[str], now: datetime) -> None:
+    """Note when memberships were last evaluated."""
+    tx.run(update(segment).where(segment.c.key.in_(list(keys))).values(refreshed_at=now))
+
+
+def _segment(row: Row) -> Segment:
+    key, *rest = row
+    return Segment(SegmentKey(key), *rest)

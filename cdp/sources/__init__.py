@@ -1,0 +1,1 @@
+"""Sources: who may send messages, with which write key."""

@@ -1,0 +1,108 @@
+"""SQL of sources and their write keys."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from cdp.kit.db import Transaction
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceEntry, SourceKind
+
+
+def add_source(tx: Transaction, source: Source, write_key_hash: bytes, now: datetime) -> Source | None:
+    """Store a new source under a fresh id; None when the name or the write key is taken.
+
+    The id of the given value is ignored; the answer carries the real one.
+    """
+    rows = tx.bulk(
+        """
+        INSERT INTO sources.source
+            (name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, created_at)
+        VALUES (%(name)s, %(kind)s, %(hash)s, %(scopes)s, %(jurisdiction)s, %(bytes)s, %(now)s)
+        ON CONFLICT DO NOTHING
+        RETURNING source_id, name, kind, scopes, jurisdiction, request_bytes_max
+        """,
+        {
+            "name": source.name,
+            "kind": source.kind.value,
+            "hash": write_key_hash,
+            "scopes": sorted(source.scopes),
+            "jurisdiction": source.jurisdiction,
+            "bytes": source.request_bytes_max,
+            "now": now,
+        },
+    )
+    return _source(rows[0]) if rows else None
+
+
+def sources(tx: Transaction) -> list[SourceEntry]:
+    """Every source, disabled ones included, by name."""
+    rows = tx.bulk(
+        """
+        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, created_at, disabled_at
+        FROM sources.source
+        ORDER BY name
+        """
+    )
+    return [SourceEntry(_source(row), row[6], row[7]) for row in rows]
+
+
+def server_source_ids(tx: Transaction) -> list[SourceId]:
+    """The ids of all sources of the kind `server`, disabled ones included."""
+    rows = tx.bulk("SELECT source_id FROM sources.source WHERE kind = 'server'")
+    return [SourceId(row[0]) for row in rows]
+
+
+def source_named(tx: Transaction, name: str) -> Source | None:
+    """The working source of that name, None when there is none."""
+    rows = tx.bulk(
+        """
+        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max
+        FROM sources.source
+        WHERE name = %(name)s AND disabled_at IS NULL
+        """,
+        {"name": name},
+    )
+    return _source(rows[0]) if rows else None
+
+
+def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
+    """Every source whose write key works, by the hash of that key."""
+    rows = tx.bulk(
+        """
+        SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, write_key_hash
+        FROM sources.source
+        WHERE disabled_at IS NULL
+        """
+    )
+    return {bytes(row[6]): _source(row) for row in rows}
+
+
+def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
+    """Stop the write key of a source; False when there is no such working source."""
+    rows = tx.bulk(
+        """
+        UPDATE sources.source SET disabled_at = %(now)s
+        WHERE source_id = %(source)s AND disabled_at IS NULL
+        RETURNING source_id
+        """,
+        {"source": source_id, "now": now},
+    )
+    return bool(rows)
+
+
+def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: bytes) -> bool:
+    """Give a source another write key, the old one stops at once; False when there is no such working source."""
+    rows = tx.bulk(
+        """
+        UPDATE sources.source SET write_key_hash = %(hash)s
+        WHERE source_id = %(source)s AND disabled_at IS NULL
+        RETURNING source_id
+        """,
+        {"source": source_id, "hash": write_key_hash},
+    )
+    return bool(rows)
+
+
+def _source(row: tuple[Any, ...]) -> Source:
+    return Source(SourceId(row[0]), row[1], SourceKind(row[2]), frozenset(row[3]), row[4], row[5])

@@ -1,0 +1,1 @@
+"""Key providers: where root keys are kept."""

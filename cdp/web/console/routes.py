@@ -1,0 +1,16 @@
+"""Every page of the console, added to an application."""
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+
+from cdp.web.console import log, login, messages, people, requests, segments
+from cdp.web.console.page import show_entrance, show_invalid
+from cdp.web.console.session import NotSignedIn
+
+
+def add_pages(app: FastAPI) -> None:
+    """Let the application answer for every page."""
+    app.add_exception_handler(NotSignedIn, show_entrance)
+    app.add_exception_handler(ValidationError, show_invalid)
+    for part in (login, messages, segments, people, requests, log):
+        app.include_router(part.router)

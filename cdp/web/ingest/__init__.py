@@ -1,0 +1,1 @@
+"""The ingest API: the paths of the Segment spec."""

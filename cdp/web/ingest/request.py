@@ -1,0 +1,149 @@
+"""What an ingest request says outside its body: write keys, encoding, signals; and what the door answers."""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.types import Scope, Send
+
+from cdp.consent.signals.gpc import has_gpc
+from cdp.kit.errors import Fault
+from cdp.wire.refusal import Refused
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_JSON: Final = (b"content-type", b"application/json")
+_PROBLEM: Final = (b"content-type", b"application/problem+json")
+_SUCCESS: Final = b'{"success": true}'
+_SUCCESS_HEADERS: Final = [_JSON, (b"content-length", str(len(_SUCCESS)).encode()), _ORIGIN]
+_SUCCESS_START: Final = {"type": "http.response.start", "status": 200, "headers": _SUCCESS_HEADERS}
+_SUCCESS_BODY: Final = {"type": "http.response.body", "body": _SUCCESS}
+_PREFLIGHT_HEADERS: Final = [
+    _ORIGIN,
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, content-encoding, anonymousid, sentat, x-retry-count, x-write-key",
+    ),
+    (b"access-control-expose-headers", b"retry-after"),
+    (b"access-control-max-age", b"86400"),
+]
+
+MALFORMED_AUTHORIZATION: Final = Refused(
+    "authorization_malformed", "Authorization must be Basic with the write key as user name and an empty password."
+)
+WRITE_KEYS_DISAGREE: Final = Refused(
+    "write_keys_disagree", "Authorization, X-Write-Key, ?writeKey= and the body name different write keys."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The request without its body. `write_key` is None when only the body may name one."""
+
+    write_key: str | None
+    is_gzip: bool
+    has_gpc: bool
+    content_length: int
+
+
+def read_head(scope: Scope) -> Head | Refused:
+    """Read the headers and the query of a request."""
+    keys: set[str] = set()
+    is_gzip = False
+    gpc: list[str] = []
+    content_length = 0
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            key = _basic_name(value)
+            if key is None:
+                return MALFORMED_AUTHORIZATION
+            keys.add(key)
+        elif name == b"x-write-key":
+            keys.add(value.decode("latin-1").strip())
+        elif name == b"content-encoding":
+            encodings = {each.strip() for each in value.lower().split(b",")} - {b"", b"identity"}
+            if not encodings <= {b"gzip", b"x-gzip"}:
+                return Refused("unsupported_encoding", "Content-Encoding must be gzip or absent.")
+            is_gzip = is_gzip or bool(encodings)
+        elif name == b"sec-gpc":
+            gpc.extend(each.strip() for each in value.decode("latin-1").split(","))
+        elif name == b"content-length":
+            content_length = int(value) if value.isdigit() else 0
+    if scope["query_string"]:
+        query = parse_qs(scope["query_string"].decode("latin-1"), errors="replace", max_num_fields=50)
+        keys.update(query.get("writeKey", ()))
+    keys.discard("")
+    if len(keys) > 1:
+        return WRITE_KEYS_DISAGREE
+    return Head(keys.pop() if keys else None, is_gzip, has_gpc(gpc), content_length)
+
+
+def _basic_name(value: bytes) -> str | None:
+    """The user name of Basic credentials, empty for another scheme, None when they are malformed."""
+    scheme, _, credentials = value.strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        name, _, _ = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return name
+
+
+async def send_success(send: Send) -> None:
+    """Exactly 200 and `{"success": true}`: what every SDK takes for stored."""
+    await send(_SUCCESS_START)
+    await send(_SUCCESS_BODY)
+
+
+async def send_preflight(send: Send) -> None:
+    """Let a page of any origin send; write keys in browsers are public and no cookie means anything here."""
+    await send({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT_HEADERS})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def send_json(send: Send, content: Mapping[str, object]) -> None:
+    """A JSON answer other than success."""
+    body = msgspec.json.encode(content)
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), _ORIGIN, (b"cache-control", b"no-cache")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_refused(
+    send: Send, status: int, refused: Refused, *, retry_after_seconds: int | None = None, allow: str | None = None
+) -> None:
+    """A problem document with the `code` and `message` that SDKs read."""
+    body = msgspec.json.encode(
+        {
+            "success": False,
+            "code": refused.code,
+            "message": refused.message,
+            "type": "about:blank",
+            "title": refused.code.replace("_", " "),
+            "status": status,
+            "detail": refused.message,
+        }
+    )
+    headers = [_PROBLEM, (b"content-length", str(len(body)).encode()), _ORIGIN]
+    if retry_after_seconds is not None:
+        headers.append((b"retry-after", str(retry_after_seconds).encode()))
+        headers.append((b"access-control-expose-headers", b"retry-after"))
+    if status == 401:
+        headers.append((b"www-authenticate", b'Basic realm="ingest"'))
+    if allow is not None:
+        headers.append((b"allow", allow.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_fault(send: Send, fault: Fault) -> None:
+    """The answer to what could not be done now; a client that waits may send the same again."""
+    message = f"{fault.title}. {fault.detail}".strip()
+    await send_refused(send, fault.status, Refused(fault.code, message), retry_after_seconds=fault.retry_after_seconds)

@@ -1,0 +1,248 @@
+"""The ingest door: the paths of the Segment spec as plain ASGI, past the framework, because every call counts.
+
+A request is read within its limits, decoded, and answered with 200 only after the transaction that holds its messages
+committed. The address of the sender is neither kept nor logged.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from types import TracebackType
+from typing import Final, Self
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cdp.accounting.model import State
+from cdp.kit.clock import Clock
+from cdp.kit.errors import Fault
+from cdp.sources.model import Source
+from cdp.web.ingest.batcher import Batcher
+from cdp.web.ingest.request import (
+    MALFORMED_AUTHORIZATION,
+    WRITE_KEYS_DISAGREE,
+    Head,
+    read_head,
+    send_fault,
+    send_json,
+    send_preflight,
+    send_refused,
+    send_success,
+)
+from cdp.web.ingest.settings import rudderstack_config, segment_settings
+from cdp.web.ingest.write_keys import SourceDirectory
+from cdp.wire.batch import REQUEST_BYTES_DEFAULT, Envelope, read_batch, read_single
+from cdp.wire.gzip import Body, too_large
+from cdp.wire.refusal import Refused
+from cdp.wire.segment_spec import explain
+
+SINGLE_PATHS: Final = {
+    f"/v1/{path}": kind
+    for kind in ("identify", "track", "page", "screen", "group", "alias")
+    for path in (kind, kind[0])
+}
+BATCH_PATHS: Final = frozenset({"/v1/batch", "/v1/b", "/v1/batch/b", "/batch", "/b", "/beacon/v1/batch"})
+INGEST_SCOPE: Final = "ingest"
+METRICS_PATH: Final = "/v1/m"
+CONFIG_PATH: Final = "/sourceConfig"
+_OTHER_PATHS: Final = BATCH_PATHS | {CONFIG_PATH}
+_SETTINGS_START: Final = "/v1/projects/"
+_SETTINGS_END: Final = "/settings"
+_BODY_SECONDS_MAX: Final = 30
+
+_log = logging.getLogger(__name__)
+
+_UNKNOWN_KEY: Final = Refused("unknown_write_key", "No working source has this write key.")
+_NO_KEY: Final = Refused(
+    "write_key_missing",
+    "Name the write key of a source: as the user name of Basic authorization, in the body or in the query.",
+)
+_NO_SCOPE: Final = Refused("scope_missing", "The source of this write key may not ingest.")
+_NO_METHOD: Final = Refused("method_not_allowed", "This path takes another method.")
+_NO_PATH: Final = Refused("unknown_path", "There is no such path; messages go to /v1/batch or to /v1/ and their type.")
+_FAILED: Final = Refused("internal_error", "The request could not be handled. Nothing of it was stored.")
+_SLOW: Final = Refused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
+
+
+class _Gone(Exception):
+    """The client went away before its request was read."""
+
+
+class IngestDoor:
+    """An ASGI application for the ingest paths; use it as `async with door:` around the life of the server."""
+
+    def __init__(self, batcher: Batcher, sources: SourceDirectory, clock: Clock) -> None:
+        self._batcher = batcher
+        self._sources = sources
+        self._clock = clock
+        self.answers: Counter[int] = Counter()
+        """Answers by status since the start."""
+
+    async def __aenter__(self) -> Self:
+        self._batcher.start()
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _place: TracebackType | None
+    ) -> None:
+        await self._batcher.close()
+
+    def claims(self, path: str) -> bool:
+        """True for the paths that this door answers: the spec's, and all of `/v1/`, so that no other error reaches an SDK."""
+        return path.startswith("/v1/") or _plain(path) in _OTHER_PATHS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        try:
+            self.answers[await self._answer(scope, receive, send)] += 1
+        except _Gone:
+            self.answers[499] += 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """Answer and give the status."""
+        try:
+            refusal = await self._handle(scope, receive, send)
+        except Fault as fault:
+            await send_fault(send, fault)
+            return fault.status
+        except _Gone:
+            raise
+        except Exception:  # noqa: BLE001 - an SDK needs an answer with a code, whatever happened
+            _log.exception("ingest_request_failed")
+            await send_refused(send, 500, _FAILED)
+            return 500
+        if refusal is None:
+            return 200
+        status, refused = refusal
+        await send_refused(send, status, refused, allow=_allowed(scope["path"]) if status == 405 else None)
+        return status
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, Refused] | None:
+        """Answer with success, or give the refusal to answer with."""
+        path, method = _plain(scope["path"]), scope["method"]
+        if method == "OPTIONS":
+            await send_preflight(send)
+            return None
+        kind = SINGLE_PATHS.get(path)
+        if kind is not None or path in BATCH_PATHS:
+            return (405, _NO_METHOD) if method != "POST" else await self._ingest(scope, receive, send, kind)
+        if path == METRICS_PATH:
+            await send_success(send)
+            return None
+        if path != CONFIG_PATH and _settings_key(path) is None:
+            return (404, _NO_PATH)
+        return (405, _NO_METHOD) if method != "GET" else await self._settings(scope, send)
+
+    async def _ingest(self, scope: Scope, receive: Receive, send: Send, kind: str | None) -> tuple[int, Refused] | None:
+        head = read_head(scope)
+        if isinstance(head, Refused):
+            return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
+        source = None
+        if head.write_key is not None:
+            source = await self._sources.find(head.write_key)
+            if source is None:
+                return (401, _UNKNOWN_KEY)
+            if INGEST_SCOPE not in source.scopes:
+                return (403, _NO_SCOPE)
+        bytes_max = REQUEST_BYTES_DEFAULT if source is None else source.request_bytes_max
+        if head.content_length > bytes_max:
+            return (400, too_large(bytes_max))
+        weight = head.content_length or bytes_max
+        if not self._batcher.hold(weight):
+            raise self._batcher.overload()
+        try:
+            body = await _read_body(receive, Body(bytes_max, is_gzip=head.is_gzip))
+            if isinstance(body, Refused):
+                return (408 if body is _SLOW else 400, body)
+            self._batcher.release(weight - len(body))
+            weight = len(body)
+            return await self._take(send, head, source, body, kind)
+        finally:
+            self._batcher.release(weight)
+
+    async def _take(
+        self, send: Send, head: Head, source: Source | None, body: bytes, kind: str | None
+    ) -> tuple[int, Refused] | None:
+        envelope = read_batch(body) if kind is None else read_single(body, kind)
+        if isinstance(envelope, Refused):
+            return (400, envelope)
+        named = await self._source_of(head, source, envelope)
+        if isinstance(named, Refused):
+            return (400 if named is WRITE_KEYS_DISAGREE else 401, named)
+        if INGEST_SCOPE not in named.scopes:
+            return (403, _NO_SCOPE)
+        key = head.write_key or envelope.write_key or ""
+        messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc)
+        outcomes = await self._batcher.take(messages, len(body))
+        if kind is not None and outcomes[0].state is State.INVALID:
+            return (400, Refused(outcomes[0].reason, explain(outcomes[0].reason)))
+        await send_success(send)
+        return None
+
+    async def _source_of(self, head: Head, source: Source | None, envelope: Envelope) -> Source | Refused:
+        if envelope.write_key is not None:
+            if head.write_key is None:
+                return await self._sources.find(envelope.write_key) or _UNKNOWN_KEY
+            if head.write_key != envelope.write_key:
+                return WRITE_KEYS_DISAGREE
+        return source or _NO_KEY
+
+    async def _settings(self, scope: Scope, send: Send) -> tuple[int, Refused] | None:
+        head = read_head(scope)
+        if isinstance(head, Refused):
+            return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
+        in_path = _settings_key(scope["path"])
+        key = in_path or head.write_key
+        if key is None:
+            return (401, _NO_KEY)
+        source = await self._sources.find(key)
+        if source is None:
+            return (401, _UNKNOWN_KEY)
+        content = segment_settings(scope, key) if in_path is not None else rudderstack_config(scope, source, key)
+        await send_json(send, content)
+        return None
+
+
+class Front:
+    """Sends ingest requests past the framework and everything else to it."""
+
+    def __init__(self, door: IngestDoor, app: ASGIApp) -> None:
+        self._door = door
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_ingest = scope["type"] == "http" and self._door.claims(scope["path"])
+        await (self._door if is_ingest else self._app)(scope, receive, send)
+
+
+async def _read_body(receive: Receive, body: Body) -> bytes | Refused:
+    """The whole body, inflated; a refusal as soon as it is too large, malformed or too slow."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return body.take(message.get("body", b"")) or body.end()
+    try:
+        async with asyncio.timeout(_BODY_SECONDS_MAX):
+            while message["type"] == "http.request":
+                refused = body.take(message.get("body", b""))
+                if refused is not None:
+                    return refused
+                if not message.get("more_body", False):
+                    return body.end()
+                message = await receive()
+    except TimeoutError:
+        return _SLOW
+    raise _Gone
+
+
+def _plain(path: str) -> str:
+    return path[:-1] if path.endswith("/") and len(path) > 1 else path
+
+
+def _settings_key(path: str) -> str | None:
+    if not (path.startswith(_SETTINGS_START) and path.endswith(_SETTINGS_END)):
+        return None
+    key = path[len(_SETTINGS_START) : -len(_SETTINGS_END)]
+    return key if key and "/" not in key else None
+
+
+def _allowed(path: str) -> str:
+    return "POST, OPTIONS" if _plain(path) in SINGLE_PATHS or _plain(path) in BATCH_PATHS else "GET, OPTIONS"

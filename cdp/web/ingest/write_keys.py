@@ -1,0 +1,74 @@
+"""Which source a write key belongs to, without a query per request."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from cdp.access.credentials import hash_secret
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.sources.model import Source
+from cdp.sources.store.sources import working_sources
+
+FRESH_SECONDS = 3.0
+PAUSE_SECONDS = 0.25
+
+
+class SourceDirectory:
+    """All working sources in memory, read again when they are older than `fresh_seconds`.
+
+    An unknown write key is looked for in sources read after the request came, so a new source works at once; but
+    the sources are read at most once per `pause_seconds`, however many wrong keys are tried, and nothing is kept of those.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Mapping[bytes, Source]],
+        *,
+        fresh_seconds: float = FRESH_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
+        self._load = load
+        self._fresh_seconds = fresh_seconds
+        self._pause_seconds = pause_seconds
+        self._sources: Mapping[bytes, Source] = {}
+        self._read_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def find(self, write_key: str) -> Source | None:
+        """The source of a write key, None when it has none. Raises Fault when that cannot be known."""
+        now = asyncio.get_running_loop().time()
+        write_key_hash = hash_secret(write_key)
+        known = self._sources.get(write_key_hash)
+        if known is not None and now - self._read_at < self._fresh_seconds:
+            return known
+        try:
+            while self._read_at < now and (known is None or now - self._read_at >= self._fresh_seconds):
+                await self._refresh()
+                known = self._sources.get(write_key_hash)
+        except Fault:
+            if known is None:
+                raise
+        return known
+
+    async def _refresh(self) -> None:
+        """Read the sources again; who asks meanwhile waits for the same reading."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        await asyncio.shield(self._reading)
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._read_at + self._pause_seconds - loop.time()))
+        started_at = loop.time()
+        self._sources = await asyncio.to_thread(self._load)
+        self._read_at = started_at
+
+
+def directory_of(database: Database) -> SourceDirectory:
+    """The directory of the sources in a database."""
+
+    def load() -> Mapping[bytes, Source]:
+        with database.transaction(read_only=True) as tx:
+            return working_sources(tx)
+
+    return SourceDirectory(load)

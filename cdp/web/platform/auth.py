@@ -1,0 +1,112 @@
+"""Who is asking: bearer tokens with a role, and write keys where a source may record consents.
+
+A secret is looked up by its hash, so no comparison tells how much of it was right; and the role is checked before
+anything is looked for, so no answer tells one role what only another may know.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBasic, HTTPBearer
+
+from cdp.access.credentials import hash_secret
+from cdp.access.model import Role
+from cdp.flows.context import Context
+from cdp.flows.operations.sources import CONSENT
+from cdp.flows.operations.tokens import find_token
+from cdp.kit.errors import Fault
+from cdp.sources.model import Source
+from cdp.sources.store.sources import working_sources
+
+CALLER: Final = "caller"
+_SECRET_MAX: Final = 200
+# Only for the OpenAPI document: the gate has already read the header.
+bearer = HTTPBearer(auto_error=False, description="A token from `cdp token create`.", scheme_name="token")
+write_key = HTTPBasic(
+    auto_error=False, description="A write key with the scope `consent` as user name.", scheme_name="write_key"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who showed a token, or a source that showed its write key."""
+
+    role: Role | None
+    source: Source | None = None
+
+    @property
+    def actor(self) -> str:
+        """How the audit log names them."""
+        return "source" if self.role is None else self.role.value
+
+
+def identify(context: Context, authorization: str | None) -> Caller | None:
+    """Who shows this `Authorization` header; None for nobody. One statement, whatever was shown."""
+    scheme, _, rest = (authorization or "").strip().partition(" ")
+    secret = rest.strip()
+    if not secret or len(secret) > _SECRET_MAX:
+        return None
+    if scheme.lower() == "bearer":
+        token = find_token(context, secret)
+        return None if token is None else Caller(token.role)
+    if scheme.lower() == "basic":
+        key = _basic_name(secret)
+        source = None if key is None else _source_of(context, key)
+        return None if source is None else Caller(None, source)
+    return None
+
+
+def allow(*roles: Role) -> Callable[[Request], Caller]:
+    """A dependency that lets only these roles pass; others get the fault `not_permitted` (403).
+
+    The OpenAPI document names the roles where OpenAPI has them: beside the security scheme.
+    """
+    shown = Security(bearer, scopes=[role.value for role in roles])
+
+    def check(request: Request, _shown: object = shown) -> Caller:
+        caller = _caller(request)
+        if caller.role not in roles:
+            raise _not_permitted(roles)
+        return caller
+
+    return check
+
+
+def allow_consent(
+    request: Request,
+    _token: Annotated[object, Security(bearer, scopes=[Role.PRIVACY.value])] = None,
+    _key: Annotated[object, Depends(write_key)] = None,
+) -> Caller:
+    """Privacy staff, or a source whose write key has the scope `consent`."""
+    caller = _caller(request)
+    if caller.source is not None and CONSENT in caller.source.scopes:
+        return caller
+    if caller.role is not Role.PRIVACY:
+        raise _not_permitted((Role.PRIVACY,))
+    return caller
+
+
+def _caller(request: Request) -> Caller:
+    return cast("Caller", getattr(request.state, CALLER))
+
+
+def _not_permitted(roles: tuple[Role, ...]) -> Fault:
+    allowed = " or ".join(role.value for role in roles)
+    return Fault("not_permitted", "This token may not do that", f"It takes the role {allowed}.", status=403)
+
+
+def _basic_name(credentials: str) -> str | None:
+    try:
+        name, colon, _ = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return name if name and colon else None
+
+
+def _source_of(context: Context, key: str) -> Source | None:
+    with context.database.transaction(read_only=True) as tx:
+        return working_sources(tx).get(hash_secret(key))

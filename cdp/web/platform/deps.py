@@ -1,0 +1,48 @@
+"""What every route asks of the application: the context and the present instant."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+
+from cdp.flows.context import Context
+from cdp.flows.operations.startup import PolicyWatcher
+from cdp.web.platform.errors import PROBLEM_TYPE
+
+PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
+_ALWAYS: Final = (400, 401, 403, 413, 422, 500, 503)
+_MEANINGS: Final = {
+    400: "The request cannot be read",
+    401: "No token, or none that works",
+    403: "The token's role may not do this",
+    404: "There is no such thing",
+    409: "Not possible in the present state",
+    410: "It is over",
+    413: "The body is too large",
+    422: "A value is not allowed; the problem names the field and what would be right",
+    500: "A fault of the service, with the id of an incident",
+    503: "The database cannot take work right now; Retry-After says when to ask again",
+}
+
+
+def context(request: Request) -> Context:
+    """The context under the policy in force."""
+    watcher: PolicyWatcher = request.app.state.policy_watcher
+    return watcher.context
+
+
+def present(request: Request) -> datetime:
+    """The present instant."""
+    return context(request).clock.now()
+
+
+InContext = Annotated[Context, Depends(context)]
+Now = Annotated[datetime, Depends(present)]
+
+
+def problems(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The documented answers of a route that are no success: those of every route, and `more`."""
+    return {
+        status: {"description": _MEANINGS[status], "content": {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}}}
+        for status in sorted({*_ALWAYS, *more})
+    }

@@ -1,0 +1,150 @@
+"""The gate before every route: who is asking, how much they send, what browsers may do with the answer, and one line of log.
+
+Plain ASGI around the framework, so that nothing of a request is read before its token is known.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cdp.flows.context import Context
+from cdp.kit.errors import Fault
+from cdp.web.platform.auth import CALLER, identify
+from cdp.web.platform.errors import ProblemResponse, internal_error, problem_of, unauthorized
+
+BODY_BYTES_MAX: Final = 1_000_000
+_BODY_SECONDS_MAX: Final = 30.0
+_GUARDED: Final = ("/api/", "/metrics")
+_SAFE: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+_POLICY: Final = (
+    b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_NO_STORE: Final = (b"cache-control", b"no-store")
+_log = logging.getLogger("cdp.web")
+
+Observe = Callable[[str, str, int, float], None]
+"""(method, route template, status, seconds)"""
+
+
+class Gate:
+    """An ASGI application around another one."""
+
+    def __init__(self, app: ASGIApp, context: Callable[[], Context], observe: Observe) -> None:
+        self._app = app
+        self._house = context
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(scope, send)
+        started_at = time.monotonic()
+        try:
+            refusal = await self._refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, answer.send)
+            else:
+                await self._app(scope, _bounded(receive), answer.send)
+        except Exception as error:  # noqa: BLE001 - whatever happens, the answer is a problem document
+            if not answer.status:  # else the framework has told it, and raises it again
+                await internal_error(error)(scope, receive, answer.send)
+        finally:
+            self._note(scope, answer.status, time.monotonic() - started_at)
+
+    async def _refusal(self, scope: Scope) -> ProblemResponse | None:
+        """Why this request is not looked at; None lets it pass, with its caller noted."""
+        headers = dict(reversed(scope["headers"]))
+        if scope["path"].startswith(_GUARDED):
+            shown = headers.get(b"authorization")
+            try:
+                caller = await run_in_threadpool(
+                    identify, self._house(), None if shown is None else shown.decode("latin-1")
+                )
+            except Fault as fault:
+                return problem_of(fault)
+            if caller is None:
+                return unauthorized(
+                    "Send a working token as `Authorization: Bearer TOKEN`; `cdp token create` makes one."
+                )
+            scope.setdefault("state", {})[CALLER] = caller
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > BODY_BYTES_MAX:
+            return ProblemResponse(
+                413, "body_too_large", "The body is too large", "A request has at most one megabyte."
+            )
+        return None
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        template = getattr(scope.get("route"), "path", "unknown")
+        self._observe(scope["method"], template, status, seconds)
+        _log.info(
+            "request",
+            extra={
+                "method": scope["method"],
+                "route": template,
+                "status": status,
+                "milliseconds": round(seconds * 1000, 1),
+            },
+        )
+
+
+class _Answer:
+    """Sends an answer on, with the headers that every answer has."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._is_personal = scope["path"].startswith("/api/")
+        self._send = send
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        """Pass one ASGI message on."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers: list[tuple[bytes, bytes]] = [*message.get("headers", ()), *_SAFE]
+            names = {name.lower() for name, _ in headers}
+            if b"content-security-policy" not in names:
+                headers.append((b"content-security-policy", _POLICY))
+            if self._is_personal or b"cache-control" not in names:
+                headers = [header for header in headers if header[0].lower() != b"cache-control"]
+                headers.append(_NO_STORE)
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Receive at most a megabyte of body, and only so long."""
+    taken = 0
+    is_whole = False
+    deadline = time.monotonic() + _BODY_SECONDS_MAX
+
+    async def bounded() -> Any:
+        nonlocal taken, is_whole
+        if is_whole:
+            return await receive()
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        taken += len(message.get("body", b""))
+        is_whole = not message.get("more_body", False)
+        if taken > BODY_BYTES_MAX:
+            raise HTTPException(413)
+        return message
+
+    return bounded

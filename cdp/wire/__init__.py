@@ -1,0 +1,1 @@
+"""The Segment wire format: bytes to messages. Pure."""

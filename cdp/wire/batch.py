@@ -1,0 +1,145 @@
+"""From the body of an ingest request to its messages (ingest.md, What unmodified clients need). Pure.
+
+A request is refused as a whole only when nothing in it can be told apart: no JSON, no batch, too many messages.
+Everything else is a message, valid or not, and every message is accounted for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from cdp.sources.model import Source
+from cdp.wire.limits import Unreadable, read_value
+from cdp.wire.message import Invalid, Message
+from cdp.wire.refusal import Refused
+from cdp.wire.salvage import Unbalanced, split_list, split_object
+from cdp.wire.segment_spec import UNSHARED, Frame, Shared, read_message
+
+MESSAGES_MAX: Final = 2_500
+SHARED_BYTES_MAX: Final = 8 * 1024
+REQUEST_BYTES_DEFAULT: Final = 500 * 1024
+REQUEST_BYTES_RUDDERSTACK: Final = 4 * 1024 * 1024
+
+Raw = bytes | msgspec.Raw
+
+_BOM: Final = b"\xef\xbb\xbf"
+_NOT_JSON: Final = Refused("invalid_json", "The body must be JSON in UTF-8.")
+_NOT_AN_OBJECT: Final = Refused("not_an_object", "The body must be one JSON object.")
+_NO_BATCH: Final = Refused("batch_missing", 'The body must hold a list of messages under "batch".')
+_TOO_MANY: Final = Refused("too_many_messages", f"A batch may hold at most {MESSAGES_MAX:,} messages.")
+_BAD_KEY: Final = Refused("write_key_not_text", "writeKey must be a string.")
+_BAD_SHARED: Final = Refused(
+    "shared_not_an_object",
+    f"context and integrations of a batch must be JSON objects, together at most {SHARED_BYTES_MAX:,} bytes.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The messages of a request, still as JSON, with what the batch says for all of them."""
+
+    items: Sequence[Raw]
+    kind: str | None = None
+    write_key: str | None = None
+    sent_at: object = None
+    shared: Shared = UNSHARED
+
+    def messages(
+        self, source: Source, received_at: datetime, write_key: str, *, has_gpc: bool
+    ) -> list[Message | Invalid]:
+        """Every message in the order sent; `write_key` is the one that the request came with."""
+        frame = Frame(
+            source=source,
+            received_at=received_at,
+            kind=self.kind,
+            sent_at=self.sent_at,
+            shared=self.shared,
+            write_key=write_key,
+            has_gpc=has_gpc,
+        )
+        return [read_message(bytes(item), frame) for item in self.items]
+
+
+class _Batch(msgspec.Struct):
+    batch: list[msgspec.Raw]
+    write_key: msgspec.Raw = msgspec.field(name="writeKey", default_factory=msgspec.Raw)
+    sent_at: msgspec.Raw = msgspec.field(name="sentAt", default_factory=msgspec.Raw)
+    context: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    targets: msgspec.Raw = msgspec.field(name="integrations", default_factory=msgspec.Raw)
+
+
+class _Single(msgspec.Struct):
+    write_key: msgspec.Raw = msgspec.field(name="writeKey", default_factory=msgspec.Raw)
+
+
+_decode_batch: Final = msgspec.json.Decoder(_Batch).decode
+_decode_single: Final = msgspec.json.Decoder(_Single).decode
+
+
+def read_single(body: bytes, kind: str) -> Envelope | Refused:
+    """The envelope of a request that carries one message whose type the path gives."""
+    body = body.removeprefix(_BOM)
+    try:
+        single = _decode_single(body)
+        key = _write_key(single.write_key)
+    except msgspec.ValidationError:
+        return _NOT_AN_OBJECT
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Unreadable):
+        return _NOT_JSON
+    return key if isinstance(key, Refused) else Envelope([body], kind=kind, write_key=key)
+
+
+def read_batch(body: bytes) -> Envelope | Refused:
+    """The envelope of a request that carries a batch. One message that is no JSON does not spoil it."""
+    body = body.removeprefix(_BOM)
+    try:
+        batch = _decode_batch(body)
+    except msgspec.ValidationError:
+        return _NO_BATCH if body.lstrip()[:1] == b"{" else _NOT_AN_OBJECT
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _salvaged(body)
+    return _envelope(batch.batch, batch.write_key, batch.sent_at, batch.context, batch.targets)
+
+
+def _salvaged(body: bytes) -> Envelope | Refused:
+    try:
+        entries = split_object(body)
+        items = split_list(entries[b"batch"])
+    except (Unbalanced, KeyError):
+        return _NOT_JSON
+    rest = (entries.get(name, b"") for name in (b"writeKey", b"sentAt", b"context", b"integrations"))
+    return _envelope(items, *rest)
+
+
+def _envelope(items: Sequence[Raw], write_key: Raw, sent_at: Raw, context: Raw, targets: Raw) -> Envelope | Refused:
+    if len(items) > MESSAGES_MAX:
+        return _TOO_MANY
+    if len(bytes(context)) + len(bytes(targets)) > SHARED_BYTES_MAX:
+        return _BAD_SHARED
+    try:
+        key = _write_key(write_key)
+        shared = Shared(_value(context) or {}, _value(targets) or {})
+        sent = _value(sent_at)
+    except Unreadable:
+        return _NOT_JSON
+    if isinstance(key, Refused):
+        return key
+    if not isinstance(shared.context, dict) or not isinstance(shared.targets, dict):
+        return _BAD_SHARED
+    return Envelope(items, write_key=key, sent_at=sent, shared=shared)
+
+
+def _write_key(raw: Raw) -> str | Refused | None:
+    value = _value(raw)
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else _BAD_KEY
+
+
+def _value(raw: Raw) -> Any:
+    """The value, None when it is missing. Raises Unreadable."""
+    text = bytes(raw)
+    return read_value(text) if text else None

@@ -1,0 +1,248 @@
+"""From the bytes of one Segment-spec message to a `Message`, or to an `Invalid` with a reason. Pure.
+
+What unmodified clients send is tolerated (ingest.md): null and empty ids, numeric ids, empty lists where an object
+belongs, unknown keys. What cannot be understood is invalid; it never harms the messages beside it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from cdp.kit.canonical import sha256
+from cdp.kit.ids import encode_id, new_id
+from cdp.sources.model import Source
+from cdp.wire.limits import DEPTH_MAX, Reason, Unreadable, read_value
+from cdp.wire.message import Invalid, Message
+from cdp.wire.timestamps import happened_at, read_instant
+
+KINDS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
+
+MESSAGE_BYTES_MAX: Final = 32 * 1024
+
+_ID_KEYS: Final = ("userId", "anonymousId", "previousId", "groupId")
+_OBJECT_KEYS: Final = ("context", "properties", "traits")
+_VOLATILE_KEYS: Final = ("sentAt", "_metadata", "writeKey")
+
+
+EXPLANATIONS: Final[Mapping[str, str]] = {
+    Reason.MESSAGE_TOO_LARGE: f"A message may have at most {MESSAGE_BYTES_MAX} bytes of JSON.",
+    Reason.MALFORMED_JSON: "The message is not JSON as RFC 8259 has it; NaN, Infinity and halves of surrogate pairs are not.",
+    Reason.TEXT_NOT_UNICODE: "The message holds bytes that are not UTF-8.",
+    Reason.NESTED_TOO_DEEP: f"Objects and lists may be nested at most {DEPTH_MAX} deep.",
+    Reason.NUMBER_OUT_OF_RANGE: "A number must fit a 64-bit integer or a double.",
+    Reason.NOT_AN_OBJECT: "A message must be a JSON object.",
+    Reason.WRITE_KEY_DISAGREES: "The message names another write key than its request.",
+    Reason.TYPE_MISSING: "A message in a batch needs a type: identify, track, page, screen, group or alias.",
+    Reason.TYPE_UNKNOWN: "The type must be identify, track, page, screen, group or alias.",
+    Reason.MESSAGE_ID_NOT_TEXT: "messageId must be a string or a number.",
+    Reason.ID_NOT_TEXT: "userId, anonymousId, previousId and groupId must be strings or numbers.",
+    Reason.ID_HOLDS_NUL: "userId, anonymousId, previousId and groupId must not hold the character NUL.",
+    Reason.ID_MISSING: "A message needs a userId, an anonymousId or context.externalIds.",
+    Reason.PREVIOUS_ID_MISSING: "An alias needs a previousId.",
+    Reason.GROUP_ID_MISSING: "A group message needs a groupId.",
+    Reason.EVENT_MISSING: "A track message needs the name of its event as a non-empty string.",
+    Reason.FIELD_NOT_AN_OBJECT: "context, properties and traits must be JSON objects.",
+    Reason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be instants as ISO 8601 has them.",
+    Reason.UNPROCESSABLE: "The message could not be stored; messages beside it were.",
+}
+OF_THE_FLOW: Final[Mapping[str, str]] = {
+    "expired": "The message happened before its retention class reaches back.",
+    "no_identifier": "No identifier of the message is of a known type and well formed.",
+    "event_not_planned": "The tracking plan drops events that it does not name.",
+}
+"""Reasons with which the flow refuses as invalid what the door could read."""
+
+
+def explain(reason: str) -> str:
+    """A sentence for the reason of an invalid message, for whoever sent it."""
+    return EXPLANATIONS.get(reason) or OF_THE_FLOW.get(reason, "The message cannot be taken; the code says why.")
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The `context` and the `integrations` that a batch states for all of its messages."""
+
+    context: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Any] = field(default_factory=dict)
+
+
+UNSHARED: Final = Shared()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the messages of one request share.
+
+    `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
+    those of the batch; a message's own win.
+    """
+
+    source: Source
+    received_at: datetime
+    kind: str | None = None
+    sent_at: object = None
+    shared: Shared = UNSHARED
+    write_key: str | None = None
+    has_gpc: bool = False
+
+
+_encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder(order="sorted").encode
+
+
+def read_message(text: bytes, frame: Frame) -> Message | Invalid:
+    """Understand one message from its JSON."""
+    if len(text) > MESSAGE_BYTES_MAX:
+        return _invalid(frame, Reason.MESSAGE_TOO_LARGE)
+    try:
+        body = read_value(text)
+    except Unreadable as unreadable:
+        return _invalid(frame, unreadable.reason)
+    if not isinstance(body, dict):
+        return _invalid(frame, Reason.NOT_AN_OBJECT)
+    return message_of(body, frame)
+
+
+def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
+    """Understand one decoded message. The object is taken over and completed: ids become strings or absent,
+    the batch's `context` and `integrations` are merged in, all given times stay."""
+    body_digest = _digest(body, frame)
+    reason = (
+        _write_key(body, frame)
+        or _kind(body, frame)
+        or _message_id(body)
+        or _ids(body)
+        or _objects(body)
+        or _needs(body, body["type"])
+    )
+    if reason is not None:
+        return _invalid(frame, reason)
+    if frame.sent_at is not None and not body.get("sentAt"):
+        body["sentAt"] = frame.sent_at
+    happened = happened_at(body, read_instant(body.get("sentAt")), frame.received_at)
+    if happened is None:
+        return _invalid(frame, Reason.TIMESTAMP_MALFORMED)
+    return Message(
+        source=frame.source,
+        kind=body["type"],
+        message_id=body["messageId"],
+        occurred_at=happened,
+        received_at=frame.received_at,
+        body=_merged(body, frame),
+        body_digest=body_digest,
+        has_gpc=frame.has_gpc,
+    )
+
+
+def _invalid(frame: Frame, reason: Reason) -> Invalid:
+    return Invalid(frame.source, reason.value)
+
+
+def _digest(body: dict[str, Any], frame: Frame) -> bytes:
+    """SHA-256 of what the sender stated, without what a retry of the same message changes, whatever the key order."""
+    stated = body.copy()
+    for key in _VOLATILE_KEYS:
+        stated.pop(key, None)
+    if frame.kind is not None:
+        stated["type"] = frame.kind
+    return sha256(_encode(stated))
+
+
+def _write_key(body: dict[str, Any], frame: Frame) -> Reason | None:
+    named = body.pop("writeKey", None)
+    if named and frame.write_key is not None and named != frame.write_key:
+        return Reason.WRITE_KEY_DISAGREES
+    return None
+
+
+def _kind(body: dict[str, Any], frame: Frame) -> Reason | None:
+    if frame.kind is not None:
+        body["type"] = frame.kind
+        return None
+    kind = body.get("type")
+    if kind is None or kind == "":
+        return Reason.TYPE_MISSING
+    return None if isinstance(kind, str) and kind in KINDS else Reason.TYPE_UNKNOWN
+
+
+def _message_id(body: dict[str, Any]) -> Reason | None:
+    given = _text(body.get("messageId"))
+    if given is None:
+        return Reason.MESSAGE_ID_NOT_TEXT
+    body["messageId"] = given or encode_id("msg", new_id())
+    return None
+
+
+def _ids(body: dict[str, Any]) -> Reason | None:
+    for key in _ID_KEYS:
+        if key not in body:
+            continue
+        value = body[key]
+        text = value if type(value) is str else _text(value)
+        if text is None:
+            return Reason.ID_NOT_TEXT
+        if "\x00" in text:
+            return Reason.ID_HOLDS_NUL
+        if text:
+            body[key] = text
+        else:
+            del body[key]
+    return None
+
+
+def _text(value: object) -> str | None:
+    """An id as text, empty when there is none; None for what cannot be an id."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return None
+
+
+def _objects(body: dict[str, Any]) -> Reason | None:
+    for key in _OBJECT_KEYS:
+        if key not in body:
+            continue
+        value = body[key]
+        if value is None:
+            del body[key]
+        elif value == []:
+            body[key] = {}
+        elif not isinstance(value, dict):
+            return Reason.FIELD_NOT_AN_OBJECT
+    return None
+
+
+def _needs(body: dict[str, Any], kind: str) -> Reason | None:
+    if "userId" not in body and "anonymousId" not in body and not _external_ids(body):
+        return Reason.ID_MISSING
+    if kind == "track":
+        event = body.get("event")
+        return None if isinstance(event, str) and event.strip() else Reason.EVENT_MISSING
+    if kind == "group" and "groupId" not in body:
+        return Reason.GROUP_ID_MISSING
+    if kind == "alias" and "previousId" not in body:
+        return Reason.PREVIOUS_ID_MISSING
+    return None
+
+
+def _external_ids(body: dict[str, Any]) -> object:
+    return body.get("context", {}).get("externalIds")
+
+
+def _merged(body: dict[str, Any], frame: Frame) -> dict[str, Any]:
+    if frame.shared.context:
+        body["context"] = {**frame.shared.context, **body.get("context", {})}
+    if frame.shared.targets:
+        own = body.get("integrations")
+        if own is None or isinstance(own, dict):
+            body["integrations"] = {**frame.shared.targets, **(own or {})}
+    return body
