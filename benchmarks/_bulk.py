@@ -15,14 +15,14 @@ def without_keys(database: Database, *tables: Table) -> Iterator[None]:
     indexes = [index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))]
     with database.transaction() as tx:
         for table in tables:
-            tx.run(DropConstraint(table.primary_key))
+            tx.execute_core(DropConstraint(table.primary_key))
         for index in indexes:
-            tx.run(DropIndex(index))
+            tx.execute_core(DropIndex(index))
     yield
     with database.transaction() as tx:
-        tx.run(text("SET LOCAL maintenance_work_mem = '512MB'"))
+        tx.execute_core(text("SET LOCAL maintenance_work_mem = '512MB'"))
         for table in tables:
-            tx.run(AddConstraint(table.primary_key))
+            tx.execute_core(AddConstraint(table.primary_key))
         for index in indexes:
             index.create(tx.connection)
 

@@ -54,18 +54,18 @@ def fill(database: Database, profiles: int, events: int) -> float:
         masks = projection_store.prepare(tx, list(policy.purposes), NOW)
         _intern(tx)
         ids = terms(tx)
-        tx.run(text("SELECT setseed(0.42)"))
-        tx.run(
+        tx.execute_core(text("SELECT setseed(0.42)"))
+        tx.execute_core(
             text("INSERT INTO identity.canonical SELECT n, n FROM generate_series(1, :profiles) AS n"),
             {"profiles": profiles},
         )
-        tx.run(text(_PERMITTED), {"profiles": profiles, "now": NOW, "country": ids["country", "DE"]})
+        tx.execute_core(text(_PERMITTED), {"profiles": profiles, "now": NOW, "country": ids["country", "DE"]})
     with without_keys(database, event), ThreadPoolExecutor(len(_KINDS)) as threads:
 
         def add(name: str, class_: str, share: float) -> None:
             with database.transaction() as tx:
-                tx.run(text("SELECT setseed(:seed)"), {"seed": share})
-                tx.run(
+                tx.execute_core(text("SELECT setseed(:seed)"), {"seed": share})
+                tx.execute_core(
                     text(_EVENTS),
                     {
                         "profiles": profiles, "class": class_, "name": ids["event", name], "mask": masks[PURPOSE],
@@ -81,12 +81,12 @@ def fill(database: Database, profiles: int, events: int) -> float:
 
 def terms(tx: Transaction) -> dict[tuple[str, str], int]:
     """The interned ids by (vocabulary, string)."""
-    rows = tx.bulk("SELECT vocabulary, term, term_id FROM behavior.term")
+    rows = tx.execute("SELECT vocabulary, term, term_id FROM behavior.term")
     return {(vocabulary, term): number for vocabulary, term, number in rows}
 
 
 def _intern(tx: Transaction) -> None:
-    tx.bulk(
+    tx.execute(
         "INSERT INTO behavior.term (vocabulary, term) SELECT * FROM unnest(%(v)s::text[], %(t)s::text[])",
         {
             "v": ["event", "event", *["country"] * 4, *["product_category"] * 5],

@@ -27,7 +27,7 @@ class _Bench(Protocol):
     def shop(self) -> Shop: ...
     @property
     def source(self) -> Source: ...
-    def take(self, messages: Sequence[Any]) -> None: ...
+    def process(self, messages: Sequence[Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def measure(place: Stage, bench: _Bench, write_key: str, rounds: int) -> Through
         for _ in range(rounds):
             sent = understood(bench.shop.calls(_BATCH * _BATCH_REQUESTS), bench.source)
             begun = time.perf_counter()
-            bench.take(sent)
+            bench.process(sent)
             alone.append(len(sent) / (time.perf_counter() - begun))
             bodies = [_batch(bench.shop) for _ in range(_BATCH_REQUESTS)]
             batches.append(drive(door, "/v1/batch", bodies, _BATCH_CONNECTIONS, messages=_BATCH))

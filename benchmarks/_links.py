@@ -61,7 +61,7 @@ class Import:
         self.wall, self.here = spent[0].wall, spent[0].here
         self.database = sum(each.database for each in spent)
         with context.database.transaction(read_only=True) as tx:
-            self.kept = sum(tx.bulk(f"SELECT count(*) FROM {name}")[0][0] for name in _KEPT)  # type: ignore[arg-type]
+            self.kept = sum(tx.execute(f"SELECT count(*) FROM {name}")[0][0] for name in _KEPT)  # type: ignore[arg-type]
 
     def _tell(self, what: str, _done: int, _whole: int) -> None:
         now = time.perf_counter()
@@ -120,7 +120,7 @@ def beside_ingest(context: Context, source: Source, rows: Sequence[Row]) -> str:
     def send() -> None:
         for call in iter(lambda: next(calls), None):
             begun = time.perf_counter()
-            (outcome,) = ingest.take(understood([call], source))
+            (outcome,) = ingest.process(understood([call], source))
             assert outcome.state is State.STORED
             waits.append((time.perf_counter() - begun) * 1e3)
             if is_over.wait(_MESSAGE_EVERY):

@@ -71,7 +71,7 @@ def _wait_for_calm(database: Database) -> None:
     while left:
         time.sleep(1)
         with database.transaction(read_only=True) as tx:
-            left = tx.bulk(
+            left = tx.execute(
                 "SELECT (SELECT count(*) FROM consent.permitted WHERE until <= %(now)s) "
                 "+ (SELECT count(*) FROM consent.withdrawal) + (SELECT count(*) FROM segments.stale)",
                 {"now": NOW},
@@ -97,7 +97,7 @@ class Watch:
     def _run(self) -> None:
         while len(self.seen_at) < self._people:
             with self._database.transaction(read_only=True) as tx:
-                rows = tx.bulk(
+                rows = tx.execute(
                     "SELECT count(*) FROM segments.membership_change WHERE key = %(key)s AND changed_at >= %(now)s "
                     "AND profile_id > 100000000",
                     {"key": FIRST, "now": NOW},
@@ -118,7 +118,7 @@ def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tupl
             _track(VIEW, f"buyer-{(number * 7 + at) % (batches * BUYERS)}", {"price": at})
             for at in range(BATCH - BUYERS)
         ]
-        taken = ingest.take([_message(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
+        taken = ingest.process([_message(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
         assert {outcome.state.value for outcome in taken} == {"stored"}, taken
         committed += [time.perf_counter()] * BUYERS
         time.sleep(max(0.0, begun + (number + 1) * PAUSE_SECONDS - time.perf_counter()))
@@ -137,7 +137,7 @@ def _arrive(context: Context, people: int) -> Ingest:
     bodies = [{"type": "identify", "userId": f"buyer-{number}", **consent} for number in range(people)]
     for at in range(0, people, 500):
         some = bodies[at : at + 500]
-        ingest.take([_message(context, body, f"arrive-{at + place}") for place, body in enumerate(some)])
+        ingest.process([_message(context, body, f"arrive-{at + place}") for place, body in enumerate(some)])
     return ingest
 
 

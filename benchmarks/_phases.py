@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cdp.flows.ingest import batch
-from cdp.flows.ingest.write import Writing
+from cdp.flows.ingest.write import BatchWriter
 
 _PARTS = (
     ("read: normalize and classify", "ingest.py", "_read"),
@@ -46,7 +46,7 @@ def phases(take: Callable[[Any], None], messages: Sequence[Any]) -> list[tuple[s
     return sorted(((told, share) for told, share in found if share >= 0.01), key=lambda each: -each[1])
 
 
-_RESOLUTION = ((batch, "load_scene"), (batch, "run"), (Writing, "_write_map"), (Writing, "_write_evidence"))
+_RESOLUTION = ((batch, "load_scene"), (batch, "run"), (BatchWriter, "_write_map"), (BatchWriter, "_write_evidence"))
 """Finding identifiers, anchors and groups; deciding; writing the map; recording why."""
 
 

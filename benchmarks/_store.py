@@ -14,7 +14,7 @@ CREATE TEMP TABLE stranger ON COMMIT DROP AS
 INSERT INTO identity.identifier (identifier_id, type, pseudonym, pseudonym_version, sealed, first_seen_at, last_seen_on)
     SELECT one, 'user_id', sha256(('u' || one)::bytea), 1, ''::bytea, now(), current_date FROM stranger
     UNION ALL SELECT other, 'anonymous_id', sha256(('a' || other)::bytea), 1, ''::bytea, now(), current_date FROM stranger;
-INSERT INTO identity.profile (profile_id, born_sequence, created_at) SELECT profile, -profile, now() FROM stranger;
+INSERT INTO identity.profile (profile_id, origin_sequence, created_at) SELECT profile, -profile, now() FROM stranger;
 INSERT INTO identity.link (identifier_id, profile_id, linked_at)
     SELECT one, profile, now() FROM stranger UNION ALL SELECT other, profile, now() FROM stranger;
 INSERT INTO identity.anchor (anchor_id, members_digest, created_at, is_settled)
@@ -44,7 +44,7 @@ def fill(database: Database, events: int) -> None:
         for statement in filter(str.strip, _STRANGERS.split(";")):
             asked = text(statement)
             given = {"people": events // _PER_PERSON, "events_each": _PER_PERSON}
-            tx.run(asked, {name: given[name] for name in asked.compile().params})
+            tx.execute_core(asked, {name: given[name] for name in asked.compile().params})
     vacuum(database)
 
 

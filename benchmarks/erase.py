@@ -117,15 +117,15 @@ def fill(database: Database, stored: int) -> None:
     days = [NOW - timedelta(days=day) for day in range(0, DAYS + 31, 5)]
     ensure_partitions(database, {("browsing", month_of(day)) for day in days})
     with database.transaction() as tx:
-        tx.run(
+        tx.execute_core(
             text(
                 "INSERT INTO sources.source VALUES (1, 'shop', 'server', '\\x00', '{ingest}', 'eu', 512000, :now, NULL)"
             ),
             {"now": NOW},
         )
-        tx.run(text("INSERT INTO behavior.term (vocabulary, term) VALUES ('event', 'Product Viewed')"))
+        tx.execute_core(text("INSERT INTO behavior.term (vocabulary, term) VALUES ('event', 'Product Viewed')"))
     with without_keys(database, event, duplicate), database.transaction() as tx:
-        tx.run(
+        tx.execute_core(
             text(
                 """
                 INSERT INTO behavior.event
@@ -136,7 +136,9 @@ def fill(database: Database, stored: int) -> None:
             ),
             {"people": stored // 50, "now": NOW, "days": DAYS, "stored": stored},
         )
-        tx.run(text("INSERT INTO behavior.duplicate SELECT event_id, '\\x00', '2027-01-01' FROM behavior.event"))
+        tx.execute_core(
+            text("INSERT INTO behavior.duplicate SELECT event_id, '\\x00', '2027-01-01' FROM behavior.event")
+        )
 
 
 def arrive(ingest: Ingest, name: str, events: int, signal: str) -> None:
@@ -163,7 +165,7 @@ def arrive(ingest: Ingest, name: str, events: int, signal: str) -> None:
             }
         )
     for at in range(0, len(bodies), 500):
-        ingest.take([message(body, f"{name}/{at + place}") for place, body in enumerate(bodies[at : at + 500])])
+        ingest.process([message(body, f"{name}/{at + place}") for place, body in enumerate(bodies[at : at + 500])])
 
 
 def message(body: Mapping[str, Any], message_id: str) -> Message:
@@ -188,13 +190,13 @@ def delete(database: Database, vault: Vault, name: str, statements: Sequence[str
         profiles = [known.profile_id]
         anchors = [
             row[0]
-            for row in tx.bulk(
+            for row in tx.execute(
                 "SELECT anchor_id FROM identity.canonical WHERE profile_id = ANY(%(p)s::bigint[])", {"p": profiles}
             )
         ]
         identifiers = [
             row[0]
-            for row in tx.bulk(
+            for row in tx.execute(
                 "SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(p)s::bigint[])", {"p": profiles}
             )
         ]
@@ -202,7 +204,7 @@ def delete(database: Database, vault: Vault, name: str, statements: Sequence[str
     watch = Stopwatch(backend_pid(database))
     with database.transaction() as tx:
         for statement in statements:
-            tx.bulk(statement, ids)  # type: ignore[arg-type]
+            tx.execute(statement, ids)  # type: ignore[arg-type]
     return watch.read()
 
 

@@ -72,10 +72,10 @@ class Bench:
     shop: Shop
     batch: int
 
-    def take(self, messages: Sequence[Message | Invalid]) -> None:
+    def process(self, messages: Sequence[Message | Invalid]) -> None:
         """The pipeline."""
         for at in range(0, len(messages), self.batch):
-            outcomes = self.ingest.take(messages[at : at + self.batch])
+            outcomes = self.ingest.process(messages[at : at + self.batch])
             assert all(each.state is State.STORED for each in outcomes), outcomes
 
     def copy(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -91,7 +91,7 @@ class Bench:
         for _ in range(rounds):
             sent = understood(self.shop.calls(messages), self.source)
             watch = Stopwatch(pid)
-            self.take(sent)
+            self.process(sent)
             ours = watch.read()
             rows = self._stored(sent)
             watch = Stopwatch(pid)
@@ -103,7 +103,7 @@ class Bench:
         """The rows that these messages became, under fresh event ids."""
         ids = [each.message_id for each in sent if isinstance(each, Message)]
         with self.database.transaction(read_only=True) as tx:
-            rows = tx.bulk(
+            rows = tx.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM behavior.event WHERE event_id = ANY(%(ids)s)",
                 {"ids": self.context.vault.message_digests(int(self.source.source_id), ids)},
             )
@@ -129,23 +129,23 @@ def measure(place: Stage, given: argparse.Namespace, people: int, warm: int, sto
     shop = Shop(people, seed=given.seed, newcomers=given.newcomers)
     ingest = Ingest(database, context.vault, context.policy, context.clock)
     bench = Bench(database, context, ingest, made.entry.source, shop, given.batch)
-    bench.take(understood(list(shop.everybody()), made.entry.source))
+    bench.process(understood(list(shop.everybody()), made.entry.source))
     if warm:
         fill(database, warm)
     vacuum(database)
-    bench.take(understood(shop.calls(given.batch), made.entry.source))
+    bench.process(understood(shop.calls(given.batch), made.entry.source))
     facts = machine(database) | {
         "people": f"{people:,}", "newcomers": f"{given.newcomers:.0%} of calls", "seed": str(given.seed),
         "messages a round": f"{given.messages:,}", "rounds": str(given.rounds), "messages a transaction": f"{given.batch:,}",
     }  # fmt: skip
     small = count_events(database)
     before = bench.rounds(given.rounds, given.messages)
-    where = phases(bench.take, understood(shop.calls(5 * given.batch), made.entry.source))
+    where = phases(bench.process, understood(shop.calls(5 * given.batch), made.entry.source))
     through = None if given.no_http else _http.measure(place, bench, made.write_key, given.rounds)
     after, large = [], 0
     if stored:
         fill(database, stored)
-        bench.take(understood(shop.calls(given.batch), made.entry.source))
+        bench.process(understood(shop.calls(given.batch), made.entry.source))
         large = count_events(database)
         after = bench.rounds(given.rounds, given.messages)
     database.close()

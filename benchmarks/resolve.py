@@ -64,7 +64,7 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
     """Time per message at each size of batches, in turns: of the whole ingest, and of resolution alone."""
     ingest = Ingest(context.database, context.vault, context.policy, context.clock)
     shop = Shop(5_000, seed=seed)
-    ingest.take(understood(list(shop.everybody()), source))
+    ingest.process(understood(list(shop.everybody()), source))
     pid = backend_pid(context.database)
     wall: dict[int, list[float]] = {size: [] for size in _BATCHES}
     processor: dict[int, list[float]] = {size: [] for size in _BATCHES}
@@ -75,7 +75,7 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
             with resolution() as parts:
                 watch = Stopwatch(pid)
                 for at in range(0, len(sent), size):
-                    outcomes = ingest.take(sent[at : at + size])
+                    outcomes = ingest.process(sent[at : at + size])
                     assert all(each.state is State.STORED for each in outcomes)
                 spent = watch.read()
             wall[size].append(spent.wall / messages * 1e6)
@@ -113,7 +113,7 @@ def _unmerges(context: Context, source: Source, people: int, events: int) -> str
             if at != events // 2:
                 del call["userId" if at % 2 else "anonymousId"]
         for at in range(0, events, 500):
-            outcomes = ingest.take(understood(calls[at : at + 500], source))
+            outcomes = ingest.process(understood(calls[at : at + 500], source))
             assert all(each.state is State.STORED for each in outcomes)
         pair = Identifier("user_id", name), Identifier("anonymous_id", device)
         for is_dry_run, spent in ((True, rehearsed), (False, done)):

@@ -27,7 +27,7 @@ from cdp.policy.load import load_policy
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.check import understand
 from cdp.query.postgres.compile import Ground, compile_segment
-from cdp.query.postgres.scope import Shared
+from cdp.query.postgres.scope import StatementScope
 from cdp.segments.store import definitions as definition_store
 
 _MUST_GOAL = {"hand": "1.5 / 1.1", "duck": "15 / 3", "verdicts": "5 / 2", "live": "2,000 ms / 300 ms"}
@@ -92,15 +92,15 @@ def report(database: Database, duck: Duck, rounds: int, *, plans: bool) -> None:
 def verdicts(database: Database, rounds: int) -> None:
     """Who may be processed for a purpose now, beside counting a boolean column over as many rows."""
     with database.transaction() as tx:
-        tx.run(
+        tx.execute_core(
             text(
                 "CREATE TEMPORARY TABLE flag AS SELECT profile_id, until IS NULL OR until > :now AS is_permitted "
                 "FROM consent.permitted WHERE purpose = :purpose"
             ),
             {"now": NOW, "purpose": PURPOSE},
         )
-        tx.run(text("ANALYZE flag"))
-        people = Shared(Catalogue(load_policy(Path("policies"))), Ground({}, {}), NOW).permitted(PURPOSE)
+        tx.execute_core(text("ANALYZE flag"))
+        people = StatementScope(Catalogue(load_policy(Path("policies"))), Ground({}, {}), NOW).permitted(PURPOSE)
         ours = select(func.count()).select_from(people)
         counts, spent = race(
             rounds, lambda: tx.scalar(ours), lambda: tx.scalar(text("SELECT count(*) FROM flag WHERE is_permitted"))

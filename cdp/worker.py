@@ -162,7 +162,7 @@ class _KeyWatch:
             version = generation_store.generation(tx).version
         if version != self._version:
             self._version = version
-            context.vault.forget_all(version=version)
+            context.vault.evict_all(version=version)
 
 
 class _SegmentWatch:

@@ -31,7 +31,7 @@ class Malformed(ValueError):
     """Text that is not in the form it should be; the message says what is wrong with it."""
 
 
-class Signer(Protocol):
+class CheckpointSigner(Protocol):
     """Signs with Ed25519; the key itself stays where it lives."""
 
     @property
@@ -104,7 +104,7 @@ class TlogProof:
         return "\n".join(lines) + "\n\n" + self.note
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> str:
+def sign_checkpoint(checkpoint: Checkpoint, signer: CheckpointSigner) -> str:
     """The checkpoint as a note signed under its origin."""
     text = checkpoint.text()
     key = VerifierKey(checkpoint.origin, signer.public_key)

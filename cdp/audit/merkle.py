@@ -12,21 +12,21 @@ HASH_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
-class Node(NamedTuple):
+class Subtree(NamedTuple):
     """A complete subtree: its 2**level leaves begin at leaf position * 2**level."""
 
     level: int
     position: int
 
 
-class Span(NamedTuple):
+class LeafRange(NamedTuple):
     """The leaves from `begin` up to, but without, `end`."""
 
     begin: int
     end: int
 
 
-NodeReader = Callable[[Sequence[Node]], Sequence[bytes]]
+NodeReader = Callable[[Sequence[Subtree]], Sequence[bytes]]
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -50,7 +50,7 @@ def root_of(hashes: Sequence[bytes]) -> bytes:
     return row[0]
 
 
-def inclusion_spans(index: int, size: int) -> list[Span]:
+def inclusion_spans(index: int, size: int) -> list[LeafRange]:
     """The subtrees whose hashes prove leaf `index` in a tree of `size`, nearest to the leaf first.
 
     Raises ValueError unless 0 <= index < size.
@@ -58,19 +58,19 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
     if not 0 <= index < size:
         raise ValueError("the leaf is not in the tree")
     spans = []
-    whole = Span(0, size)
+    whole = LeafRange(0, size)
     while whole.end - whole.begin > 1:
         middle = _middle(whole)
         if index < middle:
-            spans.append(Span(middle, whole.end))
-            whole = Span(whole.begin, middle)
+            spans.append(LeafRange(middle, whole.end))
+            whole = LeafRange(whole.begin, middle)
         else:
-            spans.append(Span(whole.begin, middle))
-            whole = Span(middle, whole.end)
+            spans.append(LeafRange(whole.begin, middle))
+            whole = LeafRange(middle, whole.end)
     return spans[::-1]
 
 
-def consistency_spans(old_size: int, size: int) -> list[Span]:
+def consistency_spans(old_size: int, size: int) -> list[LeafRange]:
     """The subtrees whose hashes prove that the tree of `old_size` is a prefix of the tree of `size`.
 
     Nothing needs proof when one of them is empty or both are equal. Raises ValueError when the older tree is larger.
@@ -80,32 +80,32 @@ def consistency_spans(old_size: int, size: int) -> list[Span]:
     if old_size in (0, size):
         return []
     spans = []
-    whole = Span(0, size)
+    whole = LeafRange(0, size)
     while whole.end != old_size:
         middle = _middle(whole)
         if old_size <= middle:
-            spans.append(Span(middle, whole.end))
-            whole = Span(whole.begin, middle)
+            spans.append(LeafRange(middle, whole.end))
+            whole = LeafRange(whole.begin, middle)
         else:
-            spans.append(Span(whole.begin, middle))
-            whole = Span(middle, whole.end)
+            spans.append(LeafRange(whole.begin, middle))
+            whole = LeafRange(middle, whole.end)
     if whole.begin:
         spans.append(whole)
     return spans[::-1]
 
 
-def nodes_of(span: Span) -> list[Node]:
+def nodes_of(span: LeafRange) -> list[Subtree]:
     """The complete subtrees that make up a span of a proof, largest and leftmost first."""
     nodes = []
     begin = span.begin
     while begin < span.end:
         level = (span.end - begin).bit_length() - 1
-        nodes.append(Node(level, begin >> level))
+        nodes.append(Subtree(level, begin >> level))
         begin += 1 << level
     return nodes
 
 
-def prove(spans: Sequence[Span], read: NodeReader) -> list[bytes]:
+def prove(spans: Sequence[LeafRange], read: NodeReader) -> list[bytes]:
     """The proof for planned spans; `read` is asked once for all subtree hashes it needs."""
     parts = [nodes_of(span) for span in spans]
     hashes = iter(read([node for nodes in parts for node in nodes]))
@@ -154,7 +154,7 @@ def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof:
     return last == 0 and old_computed == old_root and computed == root
 
 
-def _middle(span: Span) -> int:
+def _middle(span: LeafRange) -> int:
     """Where RFC 6962 splits a span of two or more leaves: after the largest power of two below its width."""
     return span.begin + (1 << ((span.end - span.begin - 1).bit_length() - 1))
 

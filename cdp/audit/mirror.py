@@ -18,7 +18,7 @@ _CHUNK_ENTRIES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class MirroredHead:
     """The last checkpoint in the copy of one tree."""
 
     checkpoint: Checkpoint
@@ -37,7 +37,7 @@ class Mirror:
             return 0
         return max((int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()), default=0)
 
-    def head(self, tree_id: int) -> Head | None:
+    def head(self, tree_id: int) -> MirroredHead | None:
         """The last checkpoint of a tree, None when nothing of it is here. Raises the fault `audit_copy_broken`."""
         path = self._tree(tree_id) / "checkpoint"
         try:
@@ -45,7 +45,7 @@ class Mirror:
         except FileNotFoundError:
             return None
         try:
-            return Head(parse_checkpoint(parse_note(note).text), note)
+            return MirroredHead(parse_checkpoint(parse_note(note).text), note)
         except Malformed as error:
             raise _broken(path, f"It is no checkpoint: {error}.") from None
 

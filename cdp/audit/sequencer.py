@@ -12,9 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from cdp.audit.checkpoint import Checkpoint, Signer, VerifierKey, sign_checkpoint
+from cdp.audit.checkpoint import Checkpoint, CheckpointSigner, VerifierKey, sign_checkpoint
 from cdp.audit.merkle import EMPTY_ROOT, leaf_hash
-from cdp.audit.mirror import Head, Mirror
+from cdp.audit.mirror import Mirror, MirroredHead
 from cdp.audit.store import facts as fact_store
 from cdp.audit.store import tree as tree_store
 from cdp.audit.store.tree import SignedHead, Tree
@@ -26,7 +26,7 @@ from cdp.kit.errors import Fault
 _PLACED_MAX: Final = 10_000
 
 
-class Standing(StrEnum):
+class MirrorState(StrEnum):
     """How the database stood to the copy of the log outside it."""
 
     EQUAL = "equal"
@@ -39,7 +39,7 @@ class Standing(StrEnum):
 class Log:
     """What the sequencer works with: who signs, where the copy lies, and what logs begun here are called."""
 
-    signer: Signer
+    signer: CheckpointSigner
     mirror: Mirror
     name: str
 
@@ -55,7 +55,7 @@ class Sequenced:
     head: SignedHead
     placed: int
     is_more_waiting: bool
-    standing: Standing
+    standing: MirrorState
 
 
 def log_name(public_key: bytes) -> str:
@@ -85,7 +85,7 @@ def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
     return Sequenced(head, len(waiting), len(waiting) == _PLACED_MAX, standing)
 
 
-def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, Standing]:
+def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, MirrorState]:
     """The tree to go on with, equal to its copy outside the database."""
     tree = tree_store.newest_tree(tx)
     newest_copied = log.mirror.newest_tree()
@@ -96,26 +96,26 @@ def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, Standin
     if copied_size < tree.size:
         return _with_copy_extended(tx, log, tree, copied, now)
     if copied_size == tree.size and _is_same_head(tree_store.signed_head(tx, tree.tree_id), copied):
-        return tree, Standing.EQUAL
+        return tree, MirrorState.EQUAL
     if copied and copied_size > tree.size and _begins_copy(tx, log.mirror, tree, copied):
-        return _rebuilt(tx, log, tree, copied, now), Standing.REBUILT
+        return _rebuilt(tx, log, tree, copied, now), MirrorState.REBUILT
     return _begin(tx, log, tree.tree_id + 1, now)
 
 
-def _is_same_head(head: SignedHead | None, copied: Head | None) -> bool:
+def _is_same_head(head: SignedHead | None, copied: MirroredHead | None) -> bool:
     return (head.root if head else None) == (copied.checkpoint.root if copied else None)
 
 
-def _begin(tx: Transaction, log: Log, tree_id: int, now: datetime) -> tuple[Tree, Standing]:
+def _begin(tx: Transaction, log: Log, tree_id: int, now: datetime) -> tuple[Tree, MirrorState]:
     """Begin a tree under an origin never used; its start is its own first or next entry."""
     fact_store.append(tx, {"kind": "log.started", "tree": tree_id, "actor": "system"}, now)
     tree = tree_store.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now)
-    return tree, Standing.NEW_ORIGIN
+    return tree, MirrorState.NEW_ORIGIN
 
 
 def _with_copy_extended(
-    tx: Transaction, log: Log, tree: Tree, copied: Head | None, now: datetime
-) -> tuple[Tree, Standing]:
+    tx: Transaction, log: Log, tree: Tree, copied: MirroredHead | None, now: datetime
+) -> tuple[Tree, MirrorState]:
     """The database is ahead of a copy that was lost or restored: bring the copy up to it, if it is of this tree."""
     size = copied.checkpoint.size if copied else 0
     if copied and _root(tx, tree, size) != copied.checkpoint.root:
@@ -124,10 +124,10 @@ def _with_copy_extended(
     if head is None:
         raise _broken("Its tree has leaves but no checkpoint.")
     log.mirror.append(tree.tree_id, size, tree_store.commitments(tx, tree.tree_id, size, tree.size), head.note)
-    return tree, Standing.COPY_EXTENDED
+    return tree, MirrorState.COPY_EXTENDED
 
 
-def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: Head) -> bool:
+def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: MirroredHead) -> bool:
     """True when the copy is whole and the tree in the database is its beginning."""
     begun = Checkpoint(copied.checkpoint.origin, tree.size, _root(tx, tree, tree.size))
     return (
@@ -137,7 +137,7 @@ def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: Head) -> b
     )
 
 
-def _rebuilt(tx: Transaction, log: Log, tree: Tree, copied: Head, now: datetime) -> Tree:
+def _rebuilt(tx: Transaction, log: Log, tree: Tree, copied: MirroredHead, now: datetime) -> Tree:
     """The tree with the leaves that only the copy still knew, under the checkpoint that was signed for them."""
     commitments = list(log.mirror.entries(tree.tree_id, tree.size, copied.checkpoint.size))
     tree_store.place_copies(tx, tree.tree_id, tree.size, commitments, now)

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from cdp.audit.merkle import HASH_BYTES, Node, root_of
+from cdp.audit.merkle import HASH_BYTES, Subtree, root_of
 
 TILE_WIDTH = 256
 LEVEL_BITS = 8
@@ -114,14 +114,14 @@ def edge_root(size: int, tiles: Mapping[TileId, bytes]) -> bytes:
     return root_of(carried)
 
 
-def slice_of(node: Node) -> Slice:
+def slice_of(node: Subtree) -> Slice:
     """Where the hashes of a complete subtree lie."""
     level, height = divmod(node.level, LEVEL_BITS)
     number, begin = divmod(node.position << height, TILE_WIDTH)
     return Slice(TileId(level, number), begin, 1 << height)
 
 
-def read_nodes(nodes: Sequence[Node], read_tiles: TileReader) -> list[bytes]:
+def read_nodes(nodes: Sequence[Subtree], read_tiles: TileReader) -> list[bytes]:
     """The hashes of complete subtrees; `read_tiles` is asked once. Raises KeyError for a tile that is not there."""
     slices = [slice_of(node) for node in nodes]
     tiles = read_tiles(sorted({part.tile for part in slices}))

@@ -57,7 +57,7 @@ class Broken(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Unverified:
     """Not verified: what is broken, and in which way."""
 
     broken: Broken
@@ -84,19 +84,19 @@ class Receipt:
     note: str
 
 
-def verify_note(note: str, trusted: Sequence[VerifierKey], check: SignatureCheck) -> Checkpoint | Refused:
+def verify_note(note: str, trusted: Sequence[VerifierKey], check: SignatureCheck) -> Checkpoint | Unverified:
     """The checkpoint in a note, if a trusted key named like its origin signed it."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
     except Malformed as error:
-        return Refused(Broken.MALFORMED, f"The checkpoint cannot be read: {error}.")
+        return Unverified(Broken.MALFORMED, f"The checkpoint cannot be read: {error}.")
     keys = {(key.name, key.key_id): key for key in trusted if key.name == checkpoint.origin}
     known = [(keys[line.name, line.key_id], line) for line in parsed.signatures if (line.name, line.key_id) in keys]
     if not known:
-        return Refused(Broken.UNTRUSTED_KEY, "No trusted key of this log signed the checkpoint.")
+        return Unverified(Broken.UNTRUSTED_KEY, "No trusted key of this log signed the checkpoint.")
     if not all(check(key.public_key, parsed.text.encode(), line.signature) for key, line in known):
-        return Refused(
+        return Unverified(
             Broken.WRONG_SIGNATURE, "The signature does not belong to this checkpoint: one of them was altered."
         )
     return checkpoint
@@ -130,18 +130,18 @@ def receipt_document(receipt: Receipt, vkey: VerifierKey) -> dict[str, Any]:
     }
 
 
-def verify_receipt(document: Any, trusted: Sequence[VerifierKey], check: SignatureCheck) -> Verified | Refused:
+def verify_receipt(document: Any, trusted: Sequence[VerifierKey], check: SignatureCheck) -> Verified | Unverified:
     """Whether the body of a receipt stands in a log that one of the trusted keys signed."""
     try:
         receipt = parse_receipt(document)
         leaf = leaf_hash(commitment(receipt.salt, receipt.body))
     except (ValueError, RecursionError) as error:
-        return Refused(Broken.MALFORMED, f"The receipt cannot be read: {error}.")
+        return Unverified(Broken.MALFORMED, f"The receipt cannot be read: {error}.")
     checkpoint = verify_note(receipt.note, trusted, check)
-    if isinstance(checkpoint, Refused):
+    if isinstance(checkpoint, Unverified):
         return checkpoint
     if not is_included(leaf, receipt.index, checkpoint.size, receipt.proof, checkpoint.root):
-        return Refused(
+        return Unverified(
             Broken.NOT_INCLUDED,
             "The body, its salt, its index or its proof was altered: they do not lead to the signed root.",
         )
@@ -156,34 +156,34 @@ def tlog_proof_of(receipt: Receipt) -> TlogProof:
 
 def verify_tlog_proof(
     text: str, leaf: bytes, trusted: Sequence[VerifierKey], check: SignatureCheck
-) -> Checkpoint | Refused:
+) -> Checkpoint | Unverified:
     """The checkpoint of a proof file, if it proves this leaf hash."""
     try:
         proof = parse_tlog_proof(text)
     except Malformed as error:
-        return Refused(Broken.MALFORMED, f"The proof cannot be read: {error}.")
+        return Unverified(Broken.MALFORMED, f"The proof cannot be read: {error}.")
     checkpoint = verify_note(proof.note, trusted, check)
-    if isinstance(checkpoint, Refused):
+    if isinstance(checkpoint, Unverified):
         return checkpoint
     if not is_included(leaf, proof.index, checkpoint.size, proof.hashes, checkpoint.root):
-        return Refused(Broken.NOT_INCLUDED, "The proof does not lead from the leaf to the signed root.")
+        return Unverified(Broken.NOT_INCLUDED, "The proof does not lead from the leaf to the signed root.")
     return checkpoint
 
 
-def verify_growth(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> Refused | None:
+def verify_growth(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> Unverified | None:
     """None when the newer checkpoint's tree begins with the older one's, whole and unaltered."""
     if old.origin != new.origin:
-        return Refused(Broken.OTHER_ORIGIN, "The checkpoints belong to two different logs.")
+        return Unverified(Broken.OTHER_ORIGIN, "The checkpoints belong to two different logs.")
     if old.size > new.size:
-        return Refused(Broken.SHRUNK, "The log is shorter than it was: leaves were taken away.")
+        return Unverified(Broken.SHRUNK, "The log is shorter than it was: leaves were taken away.")
     if not is_consistent(old.size, old.root, new.size, new.root, proof):
-        return Refused(
+        return Unverified(
             Broken.NOT_CONSISTENT, "The log was rewritten: the older tree is not the beginning of the newer."
         )
     return None
 
 
-def verify_leaves(entries: Iterable[bytes], checkpoint: Checkpoint) -> Refused | None:
+def verify_leaves(entries: Iterable[bytes], checkpoint: Checkpoint) -> Unverified | None:
     """None when the entries, in order and complete, give the root of the checkpoint."""
     size, tiles, waiting = 0, dict[Any, bytes](), list[bytes]()
     for entry in entries:
@@ -192,7 +192,9 @@ def verify_leaves(entries: Iterable[bytes], checkpoint: Checkpoint) -> Refused |
             tiles, size, waiting = _extended(tiles, size, waiting), size + len(waiting), []
     tiles, size = _extended(tiles, size, waiting), size + len(waiting)
     if size != checkpoint.size or edge_root(size, tiles) != checkpoint.root:
-        return Refused(Broken.WRONG_ROOT, f"{size} entries do not give the root that was signed for {checkpoint.size}.")
+        return Unverified(
+            Broken.WRONG_ROOT, f"{size} entries do not give the root that was signed for {checkpoint.size}."
+        )
     return None
 
 

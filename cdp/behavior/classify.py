@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from cdp.behavior.model import EVENT_NAMES, Classified, Plain, Term, Terms
-from cdp.behavior.rules import ContextRules, PlanRules, Rule, cut_query
+from cdp.behavior.rules import ContextRules, PlanRules, PropertyRule, cut_query
 
 _GIVEN_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 _URLS: Final = frozenset({"url", "referrer"})
@@ -32,7 +32,7 @@ class _Sorter:
         self.mistyped = 0
 
     def sort(
-        self, values: Mapping[str, Any], rules: Mapping[str, Rule], seals_unknown: bool, plain: dict[str, Plain]
+        self, values: Mapping[str, Any], rules: Mapping[str, PropertyRule], seals_unknown: bool, plain: dict[str, Plain]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put planned plain values into `plain`; return planned sealed values and unknown ones."""
         sealed: dict[str, Any] = {}
@@ -70,7 +70,7 @@ class _Sorter:
                 rule = rule.get("")
             elif rule is None:
                 rule = _inherited(rules.get(""))
-            if type(rule) is Rule:
+            if type(rule) is PropertyRule:
                 if rule.convert is not None:
                     self._keep(path + name, name, value, rule, self.plain, sealed)
                 elif not rule.is_dropped:
@@ -82,7 +82,7 @@ class _Sorter:
         return sealed
 
     def _keep(
-        self, key: str, name: str, value: Any, rule: Rule, plain: dict[str, Plain], sealed: dict[str, Any]
+        self, key: str, name: str, value: Any, rule: PropertyRule, plain: dict[str, Plain], sealed: dict[str, Any]
     ) -> None:
         """Put one value into `plain` under `key` if it is of its planned type, else into `sealed` under `name`."""
         if rule.convert is not None:
@@ -151,7 +151,7 @@ def terms_of(classified: Iterable[Classified]) -> set[Term]:
     return found
 
 
-def settle(classified: Classified, terms: Terms) -> Classified:
+def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
     """The same message with the terms that a full vocabulary refused sealed instead of plain."""
     if not terms.refused:
         return classified
@@ -194,17 +194,17 @@ def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, An
     return beside if isinstance(beside, dict) else {}
 
 
-def _inherited(rule: "Rule | ContextRules | None") -> Rule | None:
+def _inherited(rule: "PropertyRule | ContextRules | None") -> PropertyRule | None:
     """What a rule for a whole part of the context says about a field below it that has none: never plain."""
-    if not isinstance(rule, Rule) or rule.is_dropped:
-        return rule if isinstance(rule, Rule) else None
-    return Rule(without_query=rule.without_query)
+    if not isinstance(rule, PropertyRule) or rule.is_dropped:
+        return rule if isinstance(rule, PropertyRule) else None
+    return PropertyRule(without_query=rule.without_query)
 
 
 def _sort_properties(
     kind: str,
     body: Mapping[str, Any],
-    planned: Mapping[str, Rule],
+    planned: Mapping[str, PropertyRule],
     rules: PlanRules,
     sorter: _Sorter,
     sealed: dict[str, Any],

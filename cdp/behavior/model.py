@@ -62,7 +62,7 @@ class Classified(NamedTuple):
     is_dropped: bool = False
 
 
-class Entry(NamedTuple):
+class EventEntry(NamedTuple):
     """One message ready to be stored: its anchor, purpose bits, sorted content, and sealed bytes.
 
     `sealed` is the sealed form of `classify.payload(classified)`, `sealed_traits` the sealed form of each entry of

@@ -22,7 +22,7 @@ Convert = Callable[[Any], Plain | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PropertyRule:
     """What becomes of one property: converted to plain, sealed when there is no `convert`, or dropped."""
 
     convert: Convert | None = None
@@ -38,10 +38,10 @@ class EventRules:
     name: str | None
     retention_class: str
     category: str
-    properties: Mapping[str, Rule]
+    properties: Mapping[str, PropertyRule]
 
 
-ContextRules = dict[str, "Rule | ContextRules"]
+ContextRules = dict[str, "PropertyRule | ContextRules"]
 """Rules by the parts of the dotted path; under '' that of a whole part. Traits in the context are no part of it."""
 
 
@@ -51,7 +51,7 @@ class PlanRules:
 
     events: Mapping[str, EventRules]
     unknown_event: EventRules
-    traits: Mapping[str, Rule]
+    traits: Mapping[str, PropertyRule]
     context: ContextRules
     drops_events: bool
     seals_properties: bool
@@ -129,14 +129,14 @@ _CONVERT: Final[Mapping[PropertyType, Convert]] = {
 }
 
 
-def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> Rule:
+def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> PropertyRule:
     if plan.keep is Keep.DROP:
-        return Rule(is_dropped=True)
+        return PropertyRule(is_dropped=True)
     if plan.keep is Keep.SEALED:
-        return Rule(without_query=plan.without_query)
+        return PropertyRule(without_query=plan.without_query)
     if plan.vocabulary is None:
-        return Rule(_CONVERT[plan.type])
-    return Rule(_term_of(vocabularies[plan.vocabulary]), vocabulary=plan.vocabulary)
+        return PropertyRule(_CONVERT[plan.type])
+    return PropertyRule(_term_of(vocabularies[plan.vocabulary]), vocabulary=plan.vocabulary)
 
 
 def _term_of(vocabulary: Vocabulary) -> Convert:
@@ -164,7 +164,7 @@ def _term_of(vocabulary: Vocabulary) -> Convert:
 
 def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:
     """A tree of the dotted paths; where a path and one below it are both planned, the longer decides about its own."""
-    tree: dict[str, Any] = {"traits": Rule(is_dropped=True)}
+    tree: dict[str, Any] = {"traits": PropertyRule(is_dropped=True)}
     for path in sorted(plans, key=lambda each: each.count("."), reverse=True):
         *parents, last = path.split(".")
         if (parents or [last])[0] == "traits":

@@ -22,7 +22,7 @@ _Comparable = tuple[bool, Scalar]
 
 
 @dataclass(frozen=True, slots=True)
-class Trait:
+class CompiledTrait:
     """A computed trait, compiled. `mask` is the bit of its purpose, `field` the property it takes.
 
     `window_days` counts whole UTC days, today included: the trait's own window, or as long as its events are kept,
@@ -52,17 +52,17 @@ class Trait:
 class TraitPlan:
     """All computed traits, by key and by the event that feeds them."""
 
-    by_key: Mapping[str, Trait]
-    by_event: Mapping[str, tuple[Trait, ...]]
+    by_key: Mapping[str, CompiledTrait]
+    by_event: Mapping[str, tuple[CompiledTrait, ...]]
 
 
 def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
     """Compile the policy's traits; `masks` gives each purpose its bit as a mask. Done once a policy."""
-    by_key: dict[str, Trait] = {}
-    by_event: dict[str, tuple[Trait, ...]] = {}
+    by_key: dict[str, CompiledTrait] = {}
+    by_event: dict[str, tuple[CompiledTrait, ...]] = {}
     for key, stated in policy.traits.items():
         keep_for_days = policy.retention.classes[policy.events.class_of(stated.event)].keep_for_days
-        trait = Trait(
+        trait = CompiledTrait(
             key=key,
             purpose=stated.purpose,
             mask=masks[stated.purpose],
@@ -86,7 +86,7 @@ def _vocabularies(policy: Policy, stated: ComputedTrait) -> Mapping[str, str]:
     return {name: plan.vocabulary for name, plan in plans.items() if plan is not None and plan.vocabulary is not None}
 
 
-def fading(plan: TraitPlan) -> tuple[Trait, ...]:
+def fading(plan: TraitPlan) -> tuple[CompiledTrait, ...]:
     """The traits that need a landmark."""
     return tuple(trait for trait in plan.by_key.values() if trait.half_life_days is not None)
 
@@ -110,7 +110,9 @@ def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, La
     return [found.bucket(place, plan.by_key[place[1]], landmarks) for place, found in sums.items()]
 
 
-def value(trait: Trait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], now: datetime) -> Plain | None:
+def value(
+    trait: CompiledTrait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], now: datetime
+) -> Plain | None:
     """What the buckets of one profile are worth now: a number for count and sum (of nothing: 0), else None for nothing.
 
     `landmarks` holds the trait's landmarks by generation; buckets of several generations may lie side by side.
@@ -125,7 +127,7 @@ def value(trait: Trait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landm
     return fsum(value_at(bucket.total, landmarks[bucket.generation].at, now, half_life) for bucket in counted)
 
 
-def last_value(trait: Trait, buckets: Iterable[Bucket]) -> Plain | None:
+def last_value(trait: CompiledTrait, buckets: Iterable[Bucket]) -> Plain | None:
     """The property of the latest event, or its instant in microseconds where the trait takes no property."""
     latest = max(buckets, key=lambda bucket: (bucket.last_at, bucket.last_event_id), default=None)
     if latest is None:
@@ -133,7 +135,7 @@ def last_value(trait: Trait, buckets: Iterable[Bucket]) -> Plain | None:
     return _micros(latest.last_at) if trait.field is None else latest.last_plain
 
 
-def recompute(trait: Trait, events: Iterable[Occurred], now: datetime) -> Plain | None:
+def recompute(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> Plain | None:
     """The value now, straight from the retained, permitted events of one profile, without buckets and landmarks.
 
     The caller passes only events at or after the purpose's permitted_since; the bit is asked here.
@@ -150,7 +152,7 @@ def recompute(trait: Trait, events: Iterable[Occurred], now: datetime) -> Plain 
     return fsum(_amount(trait, event.plain) for event in counted) if trait.has_total else len(counted)
 
 
-def gross(trait: Trait, events: Iterable[Occurred], now: datetime) -> float:
+def gross(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> float:
     """The sum of magnitudes behind a value: what its rounding errors are relative to."""
     half_life = trait.half_life_days
     return fsum(
@@ -181,7 +183,7 @@ class _Sum:
         self.last_event_id = event.event_id
         self.last_plain: Plain | None = None
 
-    def add(self, event: Occurred, trait: Trait, landmarks: Mapping[str, Landmark]) -> None:
+    def add(self, event: Occurred, trait: CompiledTrait, landmarks: Mapping[str, Landmark]) -> None:
         self.events += 1
         if trait.half_life_days is not None:
             weighs = forward_weight(event.occurred_at, landmarks[trait.key].at, trait.half_life_days)
@@ -194,7 +196,7 @@ class _Sum:
             if trait.kind is TraitKind.LAST and trait.field is not None:
                 self.last_plain = event.plain[trait.field]
 
-    def bucket(self, place: tuple[int, str, date], trait: Trait, landmarks: Mapping[str, Landmark]) -> Bucket:
+    def bucket(self, place: tuple[int, str, date], trait: CompiledTrait, landmarks: Mapping[str, Landmark]) -> Bucket:
         anchor_id, key, day = place
         generation = NO_LANDMARK if trait.half_life_days is None else landmarks[key].generation
         return Bucket(
@@ -210,7 +212,7 @@ class _Sum:
         )
 
 
-def _counted(trait: Trait, events: Iterable[Occurred], now: datetime) -> list[Occurred]:
+def _counted(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> list[Occurred]:
     """The events that the trait counts now."""
     first_day, today = first_counted_day(now, trait.window_days), now.astimezone(UTC).date()
     return [
@@ -223,7 +225,7 @@ def _counted(trait: Trait, events: Iterable[Occurred], now: datetime) -> list[Oc
     ]
 
 
-def _matches(plain: Mapping[str, Plain], trait: Trait) -> bool:
+def _matches(plain: Mapping[str, Plain], trait: CompiledTrait) -> bool:
     """An event counts if it has the trait's property and every property of `where` has one of its values."""
     if trait.field is not None and trait.field not in plain:
         return False
@@ -237,7 +239,7 @@ def _comparable(given: Scalar | Term) -> _Comparable:
     return (isinstance(given, bool), given.text if isinstance(given, Term) else given)
 
 
-def _amount(trait: Trait, plain: Mapping[str, Plain]) -> float:
+def _amount(trait: CompiledTrait, plain: Mapping[str, Plain]) -> float:
     """What one event adds before it fades: 1 for a count, the property for a sum."""
     if trait.kind is not TraitKind.SUM or trait.field is None:
         return 1.0

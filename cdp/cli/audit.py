@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cdp.audit.checkpoint import Malformed, VerifierKey, parse_vkey
-from cdp.audit.verify import Refused, verify_receipt
+from cdp.audit.verify import Unverified, verify_receipt
 from cdp.cli.command import FAILED, command, opened
 from cdp.cli.consents import INSTANT
 from cdp.cli.screen import Screen, complain
@@ -45,7 +45,7 @@ def verify(file: Path, vkey: str | None, screen: Screen) -> None:
     if key is None:
         raise Fault("key_missing", "There is no key to verify with", "Give one with --key.", status=422)
     outcome = verify_receipt(document, [key], is_signed)
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Unverified):
         _refuse(screen, outcome.broken.value, outcome.detail)
     else:
         body = dict(outcome.body)

@@ -54,7 +54,7 @@ def consent() -> None:
 def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
     """Record one act; what follows is in force when the command ends."""
     with opened() as context:
-        told = acts.Told(identifier=identifier, **given)
+        told = acts.ConsentStatement(identifier=identifier, **given)
         done = acts.record(context, told, context.clock.now())
     screen.tell(done)
     screen.line(

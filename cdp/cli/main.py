@@ -10,7 +10,7 @@ import click
 from cdp.cli.command import run
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a command lies, and its line in the list."""
 
     module: str
@@ -19,26 +19,26 @@ class Entry(NamedTuple):
 
 
 COMMANDS: Final = {
-    "serve": Entry("serving", "Run API, pages and worker; the embedded database with them"),
-    "demo": Entry("demo", "Replay real orders, then walk from consent to a provable erasure"),
-    "worker": Entry("serving", "Run the worker alone, beside services on a database of yours"),
-    "migrate": Entry("serving", "Bring the database's schema up to date"),
-    "source": Entry("sources", "Create and list sources: who may send messages"),
-    "token": Entry("tokens", "Create and list tokens: who may ask, in which role"),
-    "import": Entry("imports", "Bring in CSV or JSON Lines, resumable"),
-    "profile": Entry("profiles", "Show a person, explain a link, take a merge back"),
-    "identity": Entry("identity", "Shared identifiers, quarantine; rehearse changed rules and apply them"),
-    "consent": Entry("consents", "Record a consent act, show what a person decided"),
-    "segment": Entry("segments", "Segments: list, check, preview, members, explain"),
-    "request": Entry("requests", "Subject requests: open, verify, carry out, export, receipt"),
-    "retention": Entry("retention", "End what has expired"),
-    "policy": Entry("policies", "Check the policy folder, compare and apply it"),
-    "keys": Entry("keys", "Rotate keys, and destroy old ones"),
-    "scrub": Entry("maintenance", "Overwrite on disk what erasures left behind"),
-    "replay": Entry("maintenance", "Tell a restored database what was erased and refused"),
-    "audit": Entry("audit", "Verify receipts and the log; report"),
-    "openapi": Entry("reference", "Print the OpenAPI document"),
-    "docs": Entry("reference", "Write the generated pages of docs/reference", is_hidden=True),
+    "serve": CommandEntry("serving", "Run API, pages and worker; the embedded database with them"),
+    "demo": CommandEntry("demo", "Replay real orders, then walk from consent to a provable erasure"),
+    "worker": CommandEntry("serving", "Run the worker alone, beside services on a database of yours"),
+    "migrate": CommandEntry("serving", "Bring the database's schema up to date"),
+    "source": CommandEntry("sources", "Create and list sources: who may send messages"),
+    "token": CommandEntry("tokens", "Create and list tokens: who may ask, in which role"),
+    "import": CommandEntry("imports", "Bring in CSV or JSON Lines, resumable"),
+    "profile": CommandEntry("profiles", "Show a person, explain a link, take a merge back"),
+    "identity": CommandEntry("identity", "Shared identifiers, quarantine; rehearse changed rules and apply them"),
+    "consent": CommandEntry("consents", "Record a consent act, show what a person decided"),
+    "segment": CommandEntry("segments", "Segments: list, check, preview, members, explain"),
+    "request": CommandEntry("requests", "Subject requests: open, verify, carry out, export, receipt"),
+    "retention": CommandEntry("retention", "End what has expired"),
+    "policy": CommandEntry("policies", "Check the policy folder, compare and apply it"),
+    "keys": CommandEntry("keys", "Rotate keys, and destroy old ones"),
+    "scrub": CommandEntry("maintenance", "Overwrite on disk what erasures left behind"),
+    "replay": CommandEntry("maintenance", "Tell a restored database what was erased and refused"),
+    "audit": CommandEntry("audit", "Verify receipts and the log; report"),
+    "openapi": CommandEntry("reference", "Print the OpenAPI document"),
+    "docs": CommandEntry("reference", "Write the generated pages of docs/reference", is_hidden=True),
 }
 
 

@@ -8,7 +8,7 @@ from cdp.cli.command import command, opened, settings
 from cdp.cli.screen import Screen
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.segments.definitions import conditions_of
-from cdp.policy.diff import Difference, differences
+from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import load_policy
 from cdp.policy.model import Policy
 
@@ -83,7 +83,7 @@ def _load(folder: Path | None) -> Policy:
     return policy
 
 
-def _print(screen: Screen, changes: tuple[Difference, ...]) -> None:
+def _print(screen: Screen, changes: tuple[PolicyDifference, ...]) -> None:
     screen.table(
         ["file", "what", "change", "effect"],
         [(each.file, ".".join(each.path), each.change.value, each.effect or each.text) for each in changes],

@@ -8,7 +8,7 @@ from cdp.cli.screen import Screen
 from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
 from cdp.flows.identity import lookup, unmerge
-from cdp.flows.identity.lookup import Shown
+from cdp.flows.identity.lookup import ProfileView
 from cdp.flows.operations.meanings import beginning, value_text
 
 
@@ -88,7 +88,7 @@ def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, und
         screen.line(f"To take it back: cdp profile unmerge {names[0]} --from {names[1]} --undo")
 
 
-def print_profile(screen: Screen, shown: Shown) -> None:
+def print_profile(screen: Screen, shown: ProfileView) -> None:
     """One profile for people."""
     screen.facts(
         [

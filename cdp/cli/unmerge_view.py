@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from cdp.cli.screen import Cell, Screen, counted
-from cdp.flows.identity.lookup import Shown, Stance
+from cdp.flows.identity.lookup import ProfileView, Stance
 from cdp.flows.identity.unmerge import Unmerged
 from cdp.flows.operations.meanings import beginning, value_text
 
@@ -12,7 +12,7 @@ def print_sides(screen: Screen, done: Unmerged, names: tuple[str, str]) -> None:
     """One column for each profile as it was, and one for each identifier as it is, or would be, afterwards."""
     known = {each.profile for each in done.before}
     is_one = len(done.before) == 1
-    sides: list[tuple[str, Shown | None]] = [
+    sides: list[tuple[str, ProfileView | None]] = [
         ("before" if is_one else f"before ({number})", each) for number, each in enumerate(done.before, 1)
     ]
     if done.keep is not None and done.sever is not None and done.keep.profile == done.sever.profile:
@@ -36,14 +36,14 @@ def _go(done: Unmerged) -> str:
     return "would go" if done.is_dry_run else "are gone"
 
 
-def _rows(shown: Sequence[Shown | None], known: Collection[str], *, is_dry_run: bool) -> Iterator[list[Cell]]:
+def _rows(shown: Sequence[ProfileView | None], known: Collection[str], *, is_dry_run: bool) -> Iterator[list[Cell]]:
     """The rows, each with its name first; a side that is nobody has empty cells."""
     people = [each for each in shown if each is not None]
 
-    def row(name: str, cell: Callable[[Shown], Cell]) -> list[Cell]:
+    def row(name: str, cell: Callable[[ProfileView], Cell]) -> list[Cell]:
         return [name, *("" if each is None else cell(each) for each in shown)]
 
-    def profile(each: Shown | None) -> Cell:
+    def profile(each: ProfileView | None) -> Cell:
         if each is None:
             return "nobody: no message named it alone"
         return "a new one" if is_dry_run and each.profile not in known else each.profile
@@ -64,7 +64,7 @@ def _rows(shown: Sequence[Shown | None], known: Collection[str], *, is_dry_run: 
         yield row(f"computed {name}", lambda each, key=name: value_text(each.computed_traits.get(key)))  # type: ignore[misc]
 
 
-def _identifiers(each: Shown) -> str:
+def _identifiers(each: ProfileView) -> str:
     return "\n".join(f"{one.type}:{one.value or '(erased)'}{' (shared)' * one.is_shared}" for one in each.identifiers)
 
 

@@ -63,7 +63,7 @@ def is_opt_out_of_sale(record: Record, rule: Purpose) -> bool:
     A universal signal always is; another no is one unless its jurisdiction is known to ask for an opt-in,
     where it refuses consent that was never given.
     """
-    if not (rule.sale_or_sharing and record.act.is_no):
+    if not (rule.sale_or_sharing and record.act.is_refusal):
         return False
     return record.signal == GPC or rule.model.get(record.jurisdiction) is not ConsentModel.OPT_IN
 
@@ -171,7 +171,7 @@ def _timeline(mine: list[Record], now: datetime) -> list[tuple[datetime, list[Re
         else:
             for at in {min(each.at, now), min(each.last_at, now)}:
                 acts.setdefault(at, []).append(each)
-    return [(at, sorted(acts[at], key=lambda each: each.act.is_no)) for at in sorted(acts)]
+    return [(at, sorted(acts[at], key=lambda each: each.act.is_refusal)) for at in sorted(acts)]
 
 
 def _bar_of(no: Record, rule: Purpose) -> Bar:
@@ -213,7 +213,7 @@ def _refusal(mine: list[Record], rule: Purpose, standing: _Standing, now: dateti
     noes = [
         each
         for each in mine
-        if each.act.is_no and (at := live.get(_bar_of(each, rule))) is not None and min(each.last_at, now) == at
+        if each.act.is_refusal and (at := live.get(_bar_of(each, rule))) is not None and min(each.last_at, now) == at
     ]
     if noes:
         return Verdict(False, _reason_of(noes, rule), by=_ids(noes))

@@ -108,7 +108,9 @@ def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
 
 def _standing_at(known: Iterable[Record], at: datetime) -> Record | None:
     """The last of these to have been said by `at`; at one instant the no."""
-    said = [(each.last_at if each.last_at <= at else each.at, each.act.is_no, each) for each in known if each.at <= at]
+    said = [
+        (each.last_at if each.last_at <= at else each.at, each.act.is_refusal, each) for each in known if each.at <= at
+    ]
     return max(said, key=lambda entry: entry[:2])[2] if said else None
 
 

@@ -20,7 +20,7 @@ class Act(StrEnum):
     OBJECT = "object"
 
     @property
-    def is_no(self) -> bool:
+    def is_refusal(self) -> bool:
         return self is not Act.GRANT
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from cdp.demo.orders import Calendar, Order
-from cdp.demo.people import TABLET, Person, chance, sharers
+from cdp.demo.people import TABLET, DemoPerson, chance, sharers
 
 Sender = Literal["shop", "web"]
 """The shop's server, which knows who is logged in; the browser, which anybody can imitate."""
@@ -45,7 +45,7 @@ class Call:
     context: Mapping[str, Any] = field(default_factory=dict)
 
 
-def joining(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
+def joining(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
     """Act one: people visit, answer the consent question or do not, and join."""
     for person in people:
         yield _view(person, person.phone, person.joined_at - timedelta(minutes=5), calendar, "first", asks=True)
@@ -64,7 +64,7 @@ def joining(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
             )
 
 
-def shopping(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
+def shopping(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
     """Act two: orders, with the browsing around them, one login on a second device, and letters to those who want them."""
     for person in people:
         for order in person.orders:
@@ -78,7 +78,7 @@ def shopping(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
             yield from _letters(person, calendar)
 
 
-def sharing(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
+def sharing(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
     """Act three: two people log in on one tablet, which from then on belongs to neither."""
     pair = sharers(people)
     last = max(each.orders[-1].local_at for each in pair)
@@ -86,7 +86,7 @@ def sharing(people: Sequence[Person], calendar: Calendar) -> Iterator[Call]:
         yield _login(person, TABLET, last + timedelta(hours=1, minutes=minutes), calendar, about=TABLET)
 
 
-def _around(person: Person, order: Order, calendar: Calendar) -> Iterator[Call]:
+def _around(person: DemoPerson, order: Order, calendar: Calendar) -> Iterator[Call]:
     if chance(order.invoice, "visit") < _VISITS_AN_ORDER:
         at = order.local_at - timedelta(minutes=10)
         yield _view(person, person.phone, at, calendar, order.invoice)
@@ -113,7 +113,7 @@ def _around(person: Person, order: Order, calendar: Calendar) -> Iterator[Call]:
 
 
 def _view(
-    person: Person,
+    person: DemoPerson,
     device: str,
     local: datetime,
     calendar: Calendar,
@@ -137,7 +137,7 @@ def _view(
     )
 
 
-def _login(person: Person, device: str, local: datetime, calendar: Calendar, about: str | None = None) -> Call:
+def _login(person: DemoPerson, device: str, local: datetime, calendar: Calendar, about: str | None = None) -> Call:
     return Call(
         sender="shop",
         about=about or person.buyer,
@@ -151,7 +151,7 @@ def _login(person: Person, device: str, local: datetime, calendar: Calendar, abo
     )
 
 
-def _letters(person: Person, calendar: Calendar) -> Iterator[Call]:
+def _letters(person: DemoPerson, calendar: Calendar) -> Iterator[Call]:
     if chance(person.buyer, "letters") < _LETTERS:
         yield Call(
             sender="shop",
@@ -165,7 +165,7 @@ def _letters(person: Person, calendar: Calendar) -> Iterator[Call]:
         )
 
 
-def _known(person: Person, order: Order) -> dict[str, Any]:
+def _known(person: DemoPerson, order: Order) -> dict[str, Any]:
     """What the shop knows of somebody who orders: where to write, and the country."""
     traits = {"email": person.email} | ({"country": order.country} if order.country else {})
     return {"traits": traits}

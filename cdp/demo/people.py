@@ -31,7 +31,7 @@ TABLET: Final = "tablet-in-the-kitchen"
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class DemoPerson:
     """A customer with everything invented about her, and her real orders.
 
     `choices` is empty for those who never answered. `withdrew_at` is when she took her consent to letters back.
@@ -67,7 +67,7 @@ class Person:
         return self.choices.get(EMAIL_MARKETING, False) and self.withdrew_at is None
 
 
-def invent(orders: Iterable[Order]) -> list[Person]:
+def invent(orders: Iterable[Order]) -> list[DemoPerson]:
     """Everybody who ordered, by number."""
     by_buyer: dict[str, list[Order]] = {}
     for order in orders:
@@ -80,27 +80,27 @@ def chance(buyer: str, question: str) -> float:
     return int.from_bytes(sha256(f"{SEED}:{buyer}:{question}".encode())[:8], "big") / 2**64
 
 
-def sharers(people: Sequence[Person]) -> tuple[Person, Person]:
+def sharers(people: Sequence[DemoPerson]) -> tuple[DemoPerson, DemoPerson]:
     """The two who log in on one tablet: the first two at home in Britain who want letters and order often."""
     often = [each for each in people if each.wants_letters and len(each.orders) >= 5 and each.orders[0].country == "GB"]
     return often[0], often[1]
 
 
-def lapsing(person: Person, now_local: datetime) -> bool:
+def lapsing(person: DemoPerson, now_local: datetime) -> bool:
     """What policies/segments/lapsing_high_value.yaml asks, recomputed by hand; without consent, which is another question."""
     year = [order for order in person.orders if order.local_at > now_local - timedelta(days=365)]
     recent = [order for order in year if order.local_at > now_local - timedelta(days=60)]
     return len(year) >= 3 and sum(order.amount for order in year) > 1000 and not recent
 
 
-def heroine(people: Sequence[Person], now_local: datetime) -> Person:
+def heroine(people: Sequence[DemoPerson], now_local: datetime) -> DemoPerson:
     """The one whose data are exported and erased: the lapsing customer who wants letters and ordered most often."""
     shared = sharers(people)
     wanted = [each for each in people if each.wants_letters and each not in shared and lapsing(each, now_local)]
     return max(wanted, key=lambda each: (len(each.orders), each.buyer))
 
 
-def _person(buyer: str, orders: tuple[Order, ...]) -> Person:
+def _person(buyer: str, orders: tuple[Order, ...]) -> DemoPerson:
     first = orders[0].local_at
     choices: dict[str, bool] = {}
     if chance(buyer, "answers") >= SILENT:
@@ -109,4 +109,4 @@ def _person(buyer: str, orders: tuple[Order, ...]) -> Person:
     if choices.get(EMAIL_MARKETING) and chance(buyer, "withdraws") < WITHDRAWN:
         late = LAST_ORDER_AT - timedelta(days=1 + int(chance(buyer, "when") * 40))
         withdrew_at = max(late, first + timedelta(hours=2))
-    return Person(buyer, orders, first - timedelta(minutes=30), choices, withdrew_at)
+    return DemoPerson(buyer, orders, first - timedelta(minutes=30), choices, withdrew_at)

@@ -16,7 +16,7 @@ from cdp.demo.ask import Api
 from cdp.demo.calls import Call, Sender, joining, sharing, shopping
 from cdp.demo.notes import Notes, new_notes, read_notes
 from cdp.demo.orders import LONDON, Calendar, ending_last_week, read_orders
-from cdp.demo.people import EMAIL_MARKETING, Person, invent
+from cdp.demo.people import EMAIL_MARKETING, DemoPerson, invent
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
 from cdp.demo.tour import Visit, tour
@@ -30,7 +30,7 @@ ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the name of a file
 WITHDRAWALS: Final = "withdrawing"
 _READY_SECONDS: Final = 120.0
 
-Act = tuple[str, str, Callable[[Sequence[Person], Calendar], Iterator[Call]]]
+Act = tuple[str, str, Callable[[Sequence[DemoPerson], Calendar], Iterator[Call]]]
 ACTS: Final[tuple[Act, ...]] = (
     ("joining", "4,338 people visit and join", joining),
     ("shopping", "a year of orders and visits", shopping),
@@ -43,7 +43,7 @@ class Play:
     """Everything that a run needs: the service, the people, the calendar, and where to speak."""
 
     api: Api
-    people: Sequence[Person]
+    people: Sequence[DemoPerson]
     calendar: Calendar
     notes: Notes
     stage: Stage

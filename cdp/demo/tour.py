@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from cdp.audit.checkpoint import parse_vkey
-from cdp.audit.verify import Refused, verify_receipt
+from cdp.audit.verify import Unverified, verify_receipt
 from cdp.demo.ask import Api
 from cdp.demo.calls import shopping
 from cdp.demo.notes import Notes
 from cdp.demo.orders import Calendar
-from cdp.demo.people import TABLET, Person, heroine, sharers
+from cdp.demo.people import TABLET, DemoPerson, heroine, sharers
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
 from cdp.kit.errors import Fault
@@ -51,7 +51,7 @@ class Visit:
     """Where the tour stands: the service, the people as invented, the notes, and the present on the shop's calendar."""
 
     api: Api
-    people: Sequence[Person]
+    people: Sequence[DemoPerson]
     notes: Notes
     stage: Stage
     now_local: datetime
@@ -60,7 +60,7 @@ class Visit:
     is_serving: bool = True
 
     @property
-    def person(self) -> Person:
+    def person(self) -> DemoPerson:
         """Whose data are exported and erased."""
         return heroine(self.people, self.now_local)
 
@@ -255,10 +255,10 @@ def _verification(open_for_command: Visit) -> None:
     key = parse_vkey(document["vkey"])
     stage.title("7  Anybody can check the receipt, offline")
     outcome = verify_receipt(document, [key], is_signed)
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, Unverified):
         raise Fault("receipt_refused", "The receipt does not verify", outcome.detail, status=500)
     forged = {**document, "body": {**document["body"], "fulfilled_at": "2000-01-01T00:00:00Z"}}
-    is_caught = isinstance(verify_receipt(forged, [key], is_signed), Refused)
+    is_caught = isinstance(verify_receipt(forged, [key], is_signed), Unverified)
     stage.say(
         f"Genuine: entry {outcome.index:,} of {outcome.checkpoint.size:,} in the log {outcome.checkpoint.origin}. "
         + ("With another date in it, it is refused." if is_caught else "A forgery was accepted, which would be wrong.")
@@ -314,7 +314,7 @@ def _suppressed(open_for_command: Visit) -> int:
     return int(found["by_state"].get("suppressed", 0))
 
 
-def _lookup(open_for_command: Visit, person: Person) -> dict[str, Any] | None:
+def _lookup(open_for_command: Visit, person: DemoPerson) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = open_for_command.api.post(
             "privacy", "/api/v1/profiles/lookup", {"identifier": _named("user_id", person.user_id)}

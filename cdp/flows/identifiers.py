@@ -4,16 +4,16 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from cdp.identity.model import Identifier, Ignored
-from cdp.identity.normalize import Normaliser
+from cdp.identity.normalize import IdentifierReader
 from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.vault.pseudonym import GRAPH
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault
 
-IDENTIFIER_PLACE = Place("identity.identifier", "sealed")
+IDENTIFIER_PLACE = SealedColumn("identity.identifier", "sealed")
 
 
 class Opened(NamedTuple):
@@ -30,7 +30,7 @@ def read_identifier(policy: Policy, type_: str, value: str) -> Identifier:
 
     Raises the fault `invalid_identifier`, which never repeats the value.
     """
-    outcome = Normaliser(policy.identifiers).read(type_, value)
+    outcome = IdentifierReader(policy.identifiers).read(type_, value)
     if isinstance(outcome, Identifier):
         return outcome
     if outcome is Ignored.UNKNOWN_TYPE:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from cdp.identity.model import Refusal, Rule
+from cdp.identity.model import LinkRefusal, Rule
 from cdp.identity.resolve import Proposal, Run
 
 
@@ -17,10 +17,10 @@ class Edge(NamedTuple):
     sequence: int
 
 
-class Kept(NamedTuple):
+class RecordedRefusal(NamedTuple):
     """A refusal and the recorded step that met it."""
 
-    refusal: Refusal
+    refusal: LinkRefusal
     sequence: int
 
 
@@ -48,7 +48,7 @@ def path_between(run: Run, start: int, goal: int) -> tuple[Edge, ...] | None:
     return tuple(reversed(path))
 
 
-def refusals_between(run: Run, one: int, other: int) -> tuple[Kept, ...]:
+def refusals_between(run: Run, one: int, other: int) -> tuple[RecordedRefusal, ...]:
     """The refusals that keep two identifiers apart, oldest first."""
     return tuple(kept for kept in _refusals(run.accepted) if _separates(run, kept.refusal, one, other))
 
@@ -62,13 +62,13 @@ def _edges(proposals: Sequence[Proposal]) -> Iterator[Edge]:
                 yield Edge(proposal.base, member, rule, proposal.step.sequence)
 
 
-def _refusals(proposals: Sequence[Proposal]) -> Iterator[Kept]:
+def _refusals(proposals: Sequence[Proposal]) -> Iterator[RecordedRefusal]:
     for proposal in proposals:
         for refusal in proposal.refusals:
-            yield Kept(refusal, proposal.step.sequence)
+            yield RecordedRefusal(refusal, proposal.step.sequence)
 
 
-def _separates(run: Run, refusal: Refusal, one: int, other: int) -> bool:
+def _separates(run: Run, refusal: LinkRefusal, one: int, other: int) -> bool:
     sides = {_side(run, one), _side(run, other)}
     return {_side(run, refusal.identifier), _side(run, refusal.other)} == sides or {
         refusal.identifier,

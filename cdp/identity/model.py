@@ -50,7 +50,7 @@ class Rule(StrEnum):
     BOUND = "bound"
 
 
-class Step(NamedTuple):
+class ResolutionStep(NamedTuple):
     """One application of the rules: the members of an anchor, strongest first, at a place of the recorded sequence."""
 
     sequence: int
@@ -59,7 +59,7 @@ class Step(NamedTuple):
     at: datetime
 
 
-class Refusal(NamedTuple):
+class LinkRefusal(NamedTuple):
     """`identifier` was not joined with `other` by `rule`; `detail` names the type whose rule it was."""
 
     identifier: int

@@ -17,7 +17,7 @@ from cdp.policy.identifiers import (
     EmailFolding,
     Identifiers,
     IdentifierType,
-    Normalizer,
+    NormalizerKind,
     Promotion,
 )
 
@@ -32,7 +32,7 @@ _BESIDE = 1_000
 """Room for the finds of one type: its places in the order of policy, then what stands beside them."""
 
 
-class Normaliser:
+class IdentifierReader:
     """The identifier policy, laid out for reading messages fast."""
 
     def __init__(self, policy: Identifiers) -> None:
@@ -67,7 +67,7 @@ class Normaliser:
         """How many values that were read before are in memory."""
         return sum(each.read_text.cache_info().currsize for each in self._types.values())
 
-    def drop_read(self) -> None:
+    def clear_cache(self) -> None:
         """Keep no value that was read before in memory."""
         for each in self._types.values():
             each.read_text.cache_clear()
@@ -218,15 +218,15 @@ def _blocked(*lists: Blocked) -> Callable[[str], bool]:
     return is_blocked
 
 
-def _normalizer(kind: Normalizer, policy: Identifiers) -> Callable[[str], str | None]:
+def _normalizer(kind: NormalizerKind, policy: Identifiers) -> Callable[[str], str | None]:
     match kind:
-        case Normalizer.EMAIL:
+        case NormalizerKind.EMAIL:
             return lambda text: normal_email(text, policy.email_folding)
-        case Normalizer.PHONE:
+        case NormalizerKind.PHONE:
             return lambda text: normal_phone(text, policy.default_region)
-        case Normalizer.ID:
+        case NormalizerKind.ID:
             return lambda text: unicodedata.normalize("NFC", text)
-        case Normalizer.ADVERTISING_ID:
+        case NormalizerKind.ADVERTISING_ID:
             return str.lower
 
 

@@ -26,20 +26,24 @@ def partition_of(run: Run, profile_of: Mapping[int, int]) -> Partition:
         return profile_of[world.current(born)]
 
     retired = {
-        profile_of[proposal.step.sequence]: profile_at(world.landed[proposal.step.anchor_id])
+        profile_of[proposal.step.sequence]: profile_at(world.accepted_placement[proposal.step.anchor_id])
         for proposal in run.accepted
         if proposal.step.sequence in profile_of and proposal.step.sequence not in world.groups
     }
     retired.update(
-        {profile_of[born]: profile_at(born) for born in world.became if born in profile_of and born not in world.groups}
+        {
+            profile_of[born]: profile_at(born)
+            for born in world.merged_into
+            if born in profile_of and born not in world.groups
+        }
     )
     return Partition(
         owners={
-            each: (profile_of[group.born], linked_at)
+            each: (profile_of[group.origin], linked_at)
             for group in world.groups.values()
             for each, linked_at in group.members.items()
         },
-        canonical={anchor: profile_at(born) for anchor, born in world.landed.items() if anchor > 0},
+        canonical={anchor: profile_at(born) for anchor, born in world.accepted_placement.items() if anchor > 0},
         alive=frozenset(profile_of[born] for born in world.groups),
         retired=retired,
         quarantined=frozenset(profile_of[born] for born, group in world.groups.items() if group.is_quarantined),
@@ -47,7 +51,7 @@ def partition_of(run: Run, profile_of: Mapping[int, int]) -> Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PartitionDifference:
     """How the partition of some identifiers would change: counts of profiles, and the groups behind them.
 
     `merged` lists new groups that hold identifiers of several old ones, `split` old groups whose
@@ -59,13 +63,13 @@ class Difference:
     quarantined: tuple[frozenset[int], ...]
 
 
-def difference(before: Iterable[frozenset[int]], after: Run) -> Difference:
+def difference(before: Iterable[frozenset[int]], after: Run) -> PartitionDifference:
     """Compare groups of identifiers as they are with those of a run."""
     old = list(before)
     home = {each: at for at, group in enumerate(old) for each in group}
-    new_home = {each: group.born for group in after.world.groups.values() for each in group.members}
+    new_home = {each: group.origin for group in after.world.groups.values() for each in group.members}
     groups = {born: frozenset(group.members) for born, group in after.world.groups.items()}
-    return Difference(
+    return PartitionDifference(
         merged=tuple(group for group in groups.values() if len({home[each] for each in group if each in home}) > 1),
         split=tuple(group for group in old if len({new_home.get(each, -each) for each in group}) > 1),
         quarantined=tuple(groups[born] for born, group in after.world.groups.items() if group.is_quarantined),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from cdp.identity.model import Refusal, Rule, Step
+from cdp.identity.model import LinkRefusal, ResolutionStep, Rule
 from cdp.policy.identifiers import Identifiers, OnConflict
 
 
@@ -19,7 +19,7 @@ from cdp.policy.identifiers import Identifiers, OnConflict
 class Group:
     """A profile in the making: its identifiers with the instant of their link, and how often it merged."""
 
-    born: int
+    origin: int
     members: dict[int, datetime]
     merges: int = 0
     is_quarantined: bool = False
@@ -34,13 +34,13 @@ class Proposal:
     `shared` names identifiers that this step proves to be shared.
     """
 
-    step: Step
-    lands_on: int | None
+    step: ResolutionStep
+    target: int | None
     absorbed: tuple[int, ...]
     joining: tuple[int, ...]
     base: int
     bridges: Mapping[int, int]
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[LinkRefusal, ...]
     shared: frozenset[int]
     is_quarantined: bool
     is_solo: bool
@@ -85,21 +85,21 @@ class World:
     never: dict[int, set[int]] = field(default_factory=dict)
     groups: dict[int, Group] = field(default_factory=dict)
     owner: dict[int, int] = field(default_factory=dict)
-    landing: dict[int, int] = field(default_factory=dict)
-    landed: dict[int, int] = field(default_factory=dict)
-    became: dict[int, int] = field(default_factory=dict)
+    placement: dict[int, int] = field(default_factory=dict)
+    accepted_placement: dict[int, int] = field(default_factory=dict)
+    merged_into: dict[int, int] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
         """Bring in a group as it stands in the store."""
-        self.groups[group.born] = group
+        self.groups[group.origin] = group
         for identifier in group.members:
-            self.owner[identifier] = group.born
+            self.owner[identifier] = group.origin
 
     def links(self, identifier: int) -> bool:
         """Whether an identifier may link people at all, now."""
         return identifier not in self.shared and self.rules.links.get(self.types[identifier], False)
 
-    def propose(self, step: Step) -> Proposal:
+    def propose(self, step: ResolutionStep) -> Proposal:
         """Judge one step without taking it. The members must be known to `types`, strongest first."""
         linking = [member for member in step.members if self.links(member)]
         if not linking:
@@ -109,44 +109,44 @@ class World:
     def accept(self, proposal: Proposal) -> Group:
         """Take a step; the proposal must be the newest one of this world."""
         step = proposal.step
-        if proposal.lands_on is None:
+        if proposal.target is None:
             group = Group(step.sequence, {}, is_solo=proposal.is_solo)
             self.groups[step.sequence] = group
         else:
-            group = self.groups[proposal.lands_on]
+            group = self.groups[proposal.target]
         for born in proposal.absorbed:
             other = self.groups.pop(born)
             group.members.update(other.members)
             group.merges += other.merges + 1
             group.is_quarantined |= other.is_quarantined
-            self.became[born] = group.born
+            self.merged_into[born] = group.origin
             for identifier in other.members:
-                self.owner[identifier] = group.born
+                self.owner[identifier] = group.origin
         for identifier in proposal.joining:
             group.members[identifier] = step.at
-            self.owner[identifier] = group.born
+            self.owner[identifier] = group.origin
         group.is_quarantined |= proposal.is_quarantined
-        self.landed[step.anchor_id] = group.born
+        self.accepted_placement[step.anchor_id] = group.origin
         if not proposal.depends_on_time:
-            self.landing[step.anchor_id] = group.born
+            self.placement[step.anchor_id] = group.origin
         return group
 
     def current(self, born: int) -> int:
         """The group that a group has become by merging."""
-        while born in self.became:
-            born = self.became[born]
+        while born in self.merged_into:
+            born = self.merged_into[born]
         return born
 
-    def _propose_solo(self, step: Step) -> Proposal:
+    def _propose_solo(self, step: ResolutionStep) -> Proposal:
         strongest = step.members[0]
         born = self.owner.get(strongest)
         refusals = tuple(
-            Refusal(other, strongest, Rule.SHARED if other in self.shared else Rule.NO_LINKS, self.types[other])
+            LinkRefusal(other, strongest, Rule.SHARED if other in self.shared else Rule.NO_LINKS, self.types[other])
             for other in step.members[1:]
         )
         return Proposal(
             step=step,
-            lands_on=born,
+            target=born,
             absorbed=(),
             joining=() if born is not None else (strongest,),
             base=strongest,
@@ -162,15 +162,15 @@ class World:
 class _Union:
     """The union that one step builds: the strongest identifier first, each next one only if no rule breaks."""
 
-    def __init__(self, world: World, step: Step, linking: list[int]) -> None:
+    def __init__(self, world: World, step: ResolutionStep, linking: list[int]) -> None:
         self.world = world
         self.step = step
         self.linking = linking
-        self.born: list[int] = []
+        self.origin: list[int] = []
         self.joining: list[int] = []
         self.bridges: dict[int, int] = {}
         self.members: dict[int, datetime] = {}
-        self.refusals: list[Refusal] = []
+        self.refusals: list[LinkRefusal] = []
         self.shared: set[int] = set()
         self.is_quarantined = False
         self.depends_on_time = False
@@ -189,12 +189,12 @@ class _Union:
         for member in self.step.members:
             if not self.world.links(member):
                 rule = Rule.SHARED if member in self.world.shared else Rule.NO_LINKS
-                self.refusals.append(Refusal(member, base, rule, self.world.types[member]))
-        survivor = min(self.born) if self.born else None
+                self.refusals.append(LinkRefusal(member, base, rule, self.world.types[member]))
+        survivor = min(self.origin) if self.origin else None
         return Proposal(
             step=self.step,
-            lands_on=survivor,
-            absorbed=tuple(born for born in self.born if born != survivor),
+            target=survivor,
+            absorbed=tuple(born for born in self.origin if born != survivor),
             joining=tuple(self.joining),
             base=base,
             bridges=self.bridges,
@@ -211,7 +211,7 @@ class _Union:
             self.joining.append(member)
             self.members[member] = self.step.at
             return
-        self.born.append(born)
+        self.origin.append(born)
         self.bridges[born] = member
         self.members.update(self.world.groups[born].members)
 
@@ -270,16 +270,16 @@ class _Union:
             self.is_quarantined = True
             return Rule.BOUND, "identifiers_per_profile", self.linking[0]
         born = self.world.owner.get(member)
-        if born is None or not self.born:
+        if born is None or not self.origin:
             return None
-        merges = sum(groups[each].merges for each in self.born) + groups[born].merges + len(self.born)
+        merges = sum(groups[each].merges for each in self.origin) + groups[born].merges + len(self.origin)
         if merges > bounds.merges_per_profile:
             self.is_quarantined = True
             return Rule.BOUND, "merges_per_profile", self.linking[0]
         return None
 
     def _refuse(self, member: int, rule: Rule, detail: str, other: int) -> None:
-        self.refusals.append(Refusal(member, other, rule, detail))
+        self.refusals.append(LinkRefusal(member, other, rule, detail))
         if rule is not Rule.UNIQUE or self.world.types[member] not in self.world.rules.can_be_shared:
             return
         if any(self.world.types[each] == detail for each in self.linking):
@@ -295,7 +295,7 @@ class Judge(Protocol):
 
     def begin(self, world: World, decided: int) -> None: ...
 
-    def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
+    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, born: int) -> bool:
         """`proposal` is None where the step's anchor is settled and lands on the known group `born`;
         otherwise `born` is where the proposal would land."""
         ...
@@ -305,7 +305,7 @@ class Past(NamedTuple):
     """What a world starts from: the groups as stored, and recorded steps to take first."""
 
     world: World
-    steps: Sequence[Step]
+    steps: Sequence[ResolutionStep]
 
 
 @dataclass(slots=True)
@@ -323,7 +323,7 @@ class Tangled(Exception):
 
 def run(
     past: Callable[[frozenset[int]], Past],
-    steps: Sequence[Step],
+    steps: Sequence[ResolutionStep],
     judge: Judge | None = None,
     *,
     restarts_max: int = 1_000_000,
@@ -338,7 +338,7 @@ def run(
     after `restarts_max` of them: every restart goes through all steps again, so many discoveries are cheaper in
     smaller batches.
     """
-    learned: dict[int, Step] = {}
+    learned: dict[int, ResolutionStep] = {}
     decided = 0
     for _ in range(restarts_max + 1):
         world, recorded = past(frozenset(learned))
@@ -361,7 +361,7 @@ def run(
     raise Tangled
 
 
-def _take_recorded(world: World, steps: Sequence[Step], accepted: list[Proposal]) -> Proposal | None:
+def _take_recorded(world: World, steps: Sequence[ResolutionStep], accepted: list[Proposal]) -> Proposal | None:
     """Take them all; or stop at the first that proves an identifier to be shared, and give that."""
     for step in steps:
         proposal = world.propose(step)
@@ -373,17 +373,21 @@ def _take_recorded(world: World, steps: Sequence[Step], accepted: list[Proposal]
 
 
 def _take_new(
-    world: World, steps: Sequence[Step], judge: Judge | None, accepted: list[Proposal], teachers: Collection[int]
-) -> tuple[Proposal | None, Step | None]:
+    world: World,
+    steps: Sequence[ResolutionStep],
+    judge: Judge | None,
+    accepted: list[Proposal],
+    teachers: Collection[int],
+) -> tuple[Proposal | None, ResolutionStep | None]:
     """Take them all; or stop at the first that proves an identifier to be shared, or at a teacher that is refused."""
     for step in steps:
-        known = world.landing.get(step.anchor_id)
+        known = world.placement.get(step.anchor_id)
         if known is not None:
             if judge is not None:
                 judge.judge(world, step, None, world.current(known))
             continue
         proposal = world.propose(step)
-        born = step.sequence if proposal.lands_on is None else proposal.lands_on
+        born = step.sequence if proposal.target is None else proposal.target
         if judge is not None and not judge.judge(world, step, proposal, born):
             if step.sequence in teachers:
                 return None, step
@@ -398,7 +402,7 @@ def _take_new(
 def replay(
     rules: Rules,
     types: dict[int, str],
-    steps: Sequence[Step],
+    steps: Sequence[ResolutionStep],
     *,
     shared: Iterable[int] = (),
     never: Mapping[int, set[int]] | None = None,

@@ -67,7 +67,7 @@ class Transaction:
         assert isinstance(driver, psycopg.Connection)
         return driver
 
-    def run(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
+    def execute_core(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
         """Execute and return the number of rows touched."""
         self.statements += 1
         return self.connection.execute(statement, params or {}).rowcount
@@ -88,7 +88,9 @@ class Transaction:
         self.statements += 1
         return self.connection.execute(statement, params or {}).scalar()
 
-    def bulk(self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None) -> list[Row]:
+    def execute(
+        self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None
+    ) -> list[Row]:
         """Run static set-based SQL with `%(name)s` parameters; lists travel packed (`cdp.kit.pg_binary.packing`).
 
         Returns the rows when the statement gives any, otherwise an empty list.
@@ -115,11 +117,11 @@ class Transaction:
             for piece in pieces:
                 stream.write(piece)
 
-    def after_commit(self, call: Callable[[], None]) -> None:
+    def on_commit(self, call: Callable[[], None]) -> None:
         """Have something done once the transaction is on disk, such as remembering what it wrote; never before."""
         self._afterwards.append(call)
 
-    def otherwise(self, call: Callable[[], None]) -> None:
+    def on_rollback(self, call: Callable[[], None]) -> None:
         """Have something done if the transaction does not get to disk, such as forgetting what it would have written."""
         self._undoing.append(call)
 
@@ -127,7 +129,7 @@ class Transaction:
         """To be called once the transaction is on disk."""
         self._end(self._afterwards)
 
-    def taken_back(self) -> None:
+    def rolled_back(self) -> None:
         """To be called once the transaction will never be on disk."""
         self._end(self._undoing)
 
@@ -144,7 +146,7 @@ class Transaction:
             yield
 
     @contextmanager
-    def trial(self) -> Iterator[None]:
+    def dry_run(self) -> Iterator[None]:
         """A part that is looked at and then taken back: for dry runs that must tell the exact truth."""
         nested = self.connection.begin_nested()
         try:
@@ -199,7 +201,7 @@ class Database:
                     self.statements += tx.statements
                 outer.commit()
             except BaseException:
-                tx.taken_back()
+                tx.rolled_back()
                 raise
             tx.committed()
 

@@ -4,7 +4,7 @@ import io
 from typing import Any, TextIO
 
 
-class Paper(io.TextIOBase):
+class PlainStream(io.TextIOBase):
     """A text stream that writes whole lines to another one, without the blanks that tables leave at their ends."""
 
     def __init__(self, under: TextIO) -> None:
@@ -39,4 +39,4 @@ class Paper(io.TextIOBase):
 
 def paper_or_terminal(stream: TextIO) -> Any:
     """The stream itself when it is a terminal, else paper over it."""
-    return stream if stream.isatty() else Paper(stream)
+    return stream if stream.isatty() else PlainStream(stream)

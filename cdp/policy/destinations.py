@@ -5,13 +5,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from cdp.policy.frozen import Entry, Frozen, Key, Name, Text, TypeKey
+from cdp.policy.frozen import Frozen, Key, KeyedEntry, Name, Text, TypeKey
 
 Host = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")]
 """A host by its full name in lower case; no address, no wildcard, no port."""
 
 
-class Destination(Entry):
+class Destination(KeyedEntry):
     """One recipient."""
 
     key: Key

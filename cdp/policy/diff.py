@@ -23,7 +23,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True)
-class Difference:
+class PolicyDifference:
     """One difference: where it is, how it reads, and what applying it would do (empty when it has no effect on data)."""
 
     file: str
@@ -44,11 +44,11 @@ class _Edit:
     new: JsonValue
 
 
-def differences(old: Policy, new: Policy) -> tuple[Difference, ...]:
+def differences(old: Policy, new: Policy) -> tuple[PolicyDifference, ...]:
     """Every difference in meaning, in the order of the files; none if only layout, comments or written-out defaults differ."""
     before, after = _contents(old), _contents(new)
     edits = (edit for file in before for edit in _walk(file, (), before[file], after[file]))
-    return tuple(Difference(edit.file, edit.path, edit.change, _words(edit), _effect(edit)) for edit in edits)
+    return tuple(PolicyDifference(edit.file, edit.path, edit.change, _words(edit), _effect(edit)) for edit in edits)
 
 
 def _contents(policy: Policy) -> Mapping[str, JsonValue]:

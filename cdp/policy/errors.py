@@ -8,8 +8,8 @@ from pydantic_core import ErrorDetails
 
 from cdp.policy.jsonschema import SEGMENT_FILE, schema_at
 from cdp.policy.model import FILES
-from cdp.policy.problems import Path, Place, Problem, choose
-from cdp.policy.source import Source
+from cdp.policy.problems import Path, PolicyProblem, Position, choose
+from cdp.policy.source import PolicyFile
 
 SECOND_KEY = "`key`"
 """What the loader calls a `key` that stands inside an entry, whose key is its name."""
@@ -35,7 +35,7 @@ _SINGLE = frozenset({"missing", "extra_forbidden", "value_error"})
 """Errors that stand for themselves; several others at one place are the alternatives of a union."""
 
 
-def problems_of(fault: ValidationError, sources: Mapping[str, Source]) -> Iterator[Problem]:
+def problems_of(fault: ValidationError, sources: Mapping[str, PolicyFile]) -> Iterator[PolicyProblem]:
     """One problem for each place that a model refused; locations begin with the file, segments under `segments`."""
     by_place: dict[tuple[str, Path], list[ErrorDetails]] = {}
     for error in fault.errors(include_url=False):
@@ -47,7 +47,7 @@ def problems_of(fault: ValidationError, sources: Mapping[str, Source]) -> Iterat
         if file in sources:
             by_place.setdefault((file, _path_of(steps, sources[file].content)), []).append(error)
         else:
-            yield Problem(Place(file), "the file is missing", "every policy has it, if only short")
+            yield PolicyProblem(Position(file), "the file is missing", "every policy has it, if only short")
     for (file, path), errors in by_place.items():
         schema = file if file in FILES else SEGMENT_FILE
         of_alternatives = [error for error in errors if error["type"] not in _SINGLE]
@@ -80,46 +80,46 @@ def _below(content: JsonValue, step: str | int) -> tuple[JsonValue] | None:
     return None
 
 
-def _problem(error: ErrorDetails, path: Path, source: Source, schema: str) -> Problem:
+def _problem(error: ErrorDetails, path: Path, source: PolicyFile, schema: str) -> PolicyProblem:
     kind = error["type"]
     name = _shown(path)
     if kind == "extra_forbidden":
         known = schema_at(schema, path[:-1]).get("properties", {})
         if path[-1] == "key":
-            return Problem(
+            return PolicyProblem(
                 source.place(path, of_key=True),
                 f"`key` is not written inside {_shown(path[:-1])}",
                 "the name of the entry is its key",
             )
-        return Problem(
+        return PolicyProblem(
             source.place(path, of_key=True), f"unknown key `{path[-1]}`{_within(path)}", choose(str(path[-1]), known)
         )
     if kind == "missing":
         wanted = str(error["loc"][-1])
         meaning = schema_at(schema, path).get("properties", {}).get(wanted, {}).get("description", "")
         first = meaning.split(". ")[0].rstrip(".")
-        return Problem(
+        return PolicyProblem(
             source.place(path),
             f"`{wanted}` is missing in {name or 'the file'}",
             f"it says: {first}" if first else "add it",
         )
     if error["loc"] and error["loc"][-1] == "[key]":
-        return Problem(source.place(path, of_key=True), f"the name `{path[-1]}` {_must(error)}")
+        return PolicyProblem(source.place(path, of_key=True), f"the name `{path[-1]}` {_must(error)}")
     if kind == "value_error":
-        return Problem(source.place(path), _sentence(name, str(error["ctx"]["error"])))
+        return PolicyProblem(source.place(path), _sentence(name, str(error["ctx"]["error"])))
     allowed = schema_at(schema, path).get("enum")
     if kind in {"enum", "literal_error"} and allowed:
-        return Problem(
+        return PolicyProblem(
             source.place(path),
             f"{name} {_must(error)}, is {_value(error)}",
             choose(str(error["input"]), map(str, allowed)),
         )
-    return Problem(source.place(path), f"{name} {_must(error)}, is {_value(error)}")
+    return PolicyProblem(source.place(path), f"{name} {_must(error)}, is {_value(error)}")
 
 
-def _alternatives(errors: list[ErrorDetails], path: Path, source: Source) -> Problem:
+def _alternatives(errors: list[ErrorDetails], path: Path, source: PolicyFile) -> PolicyProblem:
     musts = list(dict.fromkeys(_must(error).removeprefix("must ").removeprefix("be ") for error in errors))
-    return Problem(source.place(path), f"{_shown(path)} must be {' or '.join(musts)}, is {_value(errors[0])}")
+    return PolicyProblem(source.place(path), f"{_shown(path)} must be {' or '.join(musts)}, is {_value(errors[0])}")
 
 
 def _sentence(name: str, message: str) -> str:

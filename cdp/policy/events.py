@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import CategoryKey, Entry, Frozen, Key, Name, Text
+from cdp.policy.frozen import CategoryKey, Frozen, Key, KeyedEntry, Name, Text
 from cdp.policy.vocabularies import Vocabulary
 
 
@@ -35,7 +35,7 @@ class Unknown(StrEnum):
     DROP = "drop"
 
 
-class PropertyPlan(Entry):
+class PropertyPlan(KeyedEntry):
     """What becomes of one property, trait or context field."""
 
     key: Name
@@ -69,7 +69,7 @@ class PropertyPlan(Entry):
         return self
 
 
-class EventPlan(Entry):
+class EventPlan(KeyedEntry):
     """One event."""
 
     key: Name

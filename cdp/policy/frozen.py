@@ -61,7 +61,7 @@ def hide_key(schema: dict[str, Any]) -> None:
     schema["required"] = [name for name in schema.get("required", []) if name != "key"]
 
 
-class Entry(Frozen):
+class KeyedEntry(Frozen):
     """A value that a file lists under its key; the loader copies that key into `key`."""
 
     model_config = ConfigDict(json_schema_extra=hide_key)

@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from cdp.policy.frozen import Days, Entry, Frozen, Name, Text, TypeKey
+from cdp.policy.frozen import Days, Frozen, KeyedEntry, Name, Text, TypeKey
 
 
-class Normalizer(StrEnum):
+class NormalizerKind(StrEnum):
     """How a value becomes comparable before the keyed hash."""
 
     EMAIL = "email"
@@ -96,14 +96,14 @@ class Bounds(Frozen):
     """A longer value is no identifier; it is ignored and counted."""
 
 
-class IdentifierType(Entry):
+class IdentifierType(KeyedEntry):
     """A kind of identifier and the power it has."""
 
     key: TypeKey
     """The name of the entry: the type as API, SDKs and pseudonyms know it."""
     text: Text = ""
     """What it is, for people."""
-    normalizer: Normalizer
+    normalizer: NormalizerKind
     """How values become comparable."""
     priority: Annotated[int, Field(ge=1, le=1000)]
     """1 is strongest; where a union would break a rule, the weakest of the message is dropped first. No two are equal."""

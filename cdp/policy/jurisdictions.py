@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import DashedKey, Entry, Frozen, Key, Name, Text
+from cdp.policy.frozen import DashedKey, Frozen, Key, KeyedEntry, Name, Text
 
 
 class Right(StrEnum):
@@ -23,7 +23,7 @@ class Right(StrEnum):
     LIMIT = "limit"
 
 
-class Term(Frozen):
+class DeadlineTerm(Frozen):
     """A deadline's length; exactly one unit."""
 
     months: Annotated[int, Field(ge=1, le=24)] | None = None
@@ -40,7 +40,7 @@ class Term(Frozen):
         return self
 
 
-class Regime(Entry):
+class Regime(KeyedEntry):
     """A body of law under which people exercise rights."""
 
     key: Key
@@ -49,13 +49,13 @@ class Regime(Entry):
     """Title for people."""
     rights: Annotated[tuple[Right, ...], Field(min_length=1)]
     """What can be asked for."""
-    confirm: Term | None = None
+    confirm: DeadlineTerm | None = None
     """Receipt must be confirmed within; absent: no such duty."""
-    answer: Term
+    answer: DeadlineTerm
     """The answer is due within, counted from receipt."""
-    extension: Term | None = None
+    extension: DeadlineTerm | None = None
     """Granted once, if told before `answer` has passed; absent: none."""
-    opt_out: Term
+    opt_out: DeadlineTerm
     """Objections and opt-outs are due within."""
     ask_again_after_months: Annotated[int, Field(ge=1, le=60)] | None = None
     """After an opt-out nobody asks for consent again within; absent: no such rule."""
@@ -65,7 +65,7 @@ class Regime(Entry):
     """Where a person may complain; named in every denial."""
 
 
-class Jurisdiction(Entry):
+class Jurisdiction(KeyedEntry):
     """A place whose law protects a person."""
 
     key: DashedKey

@@ -22,8 +22,8 @@ from cdp.policy.model import (
     TrackingPlan,
     Traits,
 )
-from cdp.policy.problems import Place, Problem, choose, fault_of
-from cdp.policy.source import Source, SourceRefused, parse
+from cdp.policy.problems import PolicyProblem, Position, choose, fault_of
+from cdp.policy.source import PolicyFile, SourceRefused, parse
 
 SEGMENTS = "segments"
 SEGMENTS_MAX = 2000
@@ -43,7 +43,7 @@ def build_policy(documents: Mapping[str, JsonValue]) -> Policy:
 
     Raises Fault `invalid_policy` as `load_policy` does, without lines.
     """
-    return _build({file: Source(file, content) for file, content in documents.items()})
+    return _build({file: PolicyFile(file, content) for file, content in documents.items()})
 
 
 def fingerprint_of(documents: Mapping[str, JsonValue]) -> str:
@@ -51,13 +51,13 @@ def fingerprint_of(documents: Mapping[str, JsonValue]) -> str:
     return sha256(canonical_json(dict(documents))).hex()
 
 
-def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Source]:
-    sources: dict[str, Source] = {}
-    problems: list[Problem] = []
+def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, PolicyFile]:
+    sources: dict[str, PolicyFile] = {}
+    problems: list[PolicyProblem] = []
     if not folder.is_dir():
-        place = Place(str(folder))
+        place = Position(str(folder))
         raise fault_of(
-            [Problem(place, "there is no such folder", "set CDP_POLICIES to the folder that holds purposes.yaml")]
+            [PolicyProblem(place, "there is no such folder", "set CDP_POLICIES to the folder that holds purposes.yaml")]
         )
     for file, path in _files(folder, problems).items():
         shown = f"{folder.name}/{file}" if file not in instead else str(instead[file])
@@ -67,18 +67,18 @@ def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Sou
             problems.append(refused.problem)
         except OSError as fault:
             problems.append(
-                Problem(Place(shown), f"the file cannot be read: {fault.strerror}", "let this user read it")
+                PolicyProblem(Position(shown), f"the file cannot be read: {fault.strerror}", "let this user read it")
             )
     if problems:
         raise fault_of(problems)
     return sources
 
 
-def _files(folder: FilePath, problems: list[Problem]) -> Mapping[str, FilePath]:
+def _files(folder: FilePath, problems: list[PolicyProblem]) -> Mapping[str, FilePath]:
     """The files that count, by their path in the folder."""
     found = {file: folder / file for file in FILES if (folder / file).is_file()}
     problems.extend(
-        Problem(Place(f"{folder.name}/{file}"), "the file is missing", "every policy has it, if only short")
+        PolicyProblem(Position(f"{folder.name}/{file}"), "the file is missing", "every policy has it, if only short")
         for file in FILES
         if file not in found
     )
@@ -88,10 +88,12 @@ def _files(folder: FilePath, problems: list[Problem]) -> Mapping[str, FilePath]:
             found[name] = path
         elif name not in FILES:
             remedy = f"name it {path.stem}.yaml" if path.suffix != ".yaml" else choose(name, FILES)
-            problems.append(Problem(Place(f"{folder.name}/{name}"), "no policy file has this name", remedy))
+            problems.append(PolicyProblem(Position(f"{folder.name}/{name}"), "no policy file has this name", remedy))
     if len(found) > SEGMENTS_MAX:
         problems.append(
-            Problem(Place(f"{folder.name}/{SEGMENTS}"), f"there are more than {SEGMENTS_MAX} segments", "end some")
+            PolicyProblem(
+                Position(f"{folder.name}/{SEGMENTS}"), f"there are more than {SEGMENTS_MAX} segments", "end some"
+            )
         )
     return found
 
@@ -109,7 +111,7 @@ class _Folder(Frozen):
     segments: Mapping[str, SegmentText]
 
 
-def _build(sources: Mapping[str, Source]) -> Policy:
+def _build(sources: Mapping[str, PolicyFile]) -> Policy:
     folder = _validate(sources)
     documents = {file: source.content for file, source in sources.items()}
     policy = Policy(
@@ -126,7 +128,7 @@ def _build(sources: Mapping[str, Source]) -> Policy:
         fingerprint=fingerprint_of(documents),
     )
     problems = [
-        Problem(sources[each.file].place(each.path, of_key=each.of_key), each.what, each.remedy)
+        PolicyProblem(sources[each.file].place(each.path, of_key=each.of_key), each.what, each.remedy)
         for each in check(policy)
     ]
     if problems:
@@ -134,11 +136,11 @@ def _build(sources: Mapping[str, Source]) -> Policy:
     return policy
 
 
-def _validate(sources: Mapping[str, Source]) -> _Folder:
+def _validate(sources: Mapping[str, PolicyFile]) -> _Folder:
     parts = {file: _with_keys(source.content, FILES[file]) for file, source in sources.items() if file in FILES}
     segments = {file: source.content for file, source in sources.items() if file.startswith(SEGMENTS + "/")}
     problems = [
-        Problem(Place(file), "no policy file has this name", choose(file, FILES))
+        PolicyProblem(Position(file), "no policy file has this name", choose(file, FILES))
         for file in sources
         if file not in parts and file not in segments
     ]

@@ -15,13 +15,13 @@ from cdp.policy.identifiers import (
     Identifiers,
     IdentifierType,
     Limit,
-    Normalizer,
+    NormalizerKind,
     OnConflict,
     Promotion,
 )
-from cdp.policy.jurisdictions import UNKNOWN, Jurisdiction, Jurisdictions, Regime, Right, Term
+from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm, Jurisdiction, Jurisdictions, Regime, Right
 from cdp.policy.purposes import ConsentModel, GoogleConsent, LegalBasis, Purpose, Purposes, Signals, UnknownAge
-from cdp.policy.retention import After, Hold, KeepRule, Retention, RetentionClass, StandingRule
+from cdp.policy.retention import After, KeepRule, LegalHoldRule, Retention, RetentionClass, StandingRule
 from cdp.policy.segments import SegmentText
 from cdp.policy.traits import ComputedTrait, Scalar, TraitKind, Traits
 from cdp.policy.vocabularies import Vocabulary
@@ -35,12 +35,12 @@ __all__ = [
     "Bounds",
     "ComputedTrait",
     "ConsentModel",
+    "DeadlineTerm",
     "Destination",
     "Destinations",
     "EmailFolding",
     "EventPlan",
     "GoogleConsent",
-    "Hold",
     "IdentifierType",
     "Identifiers",
     "Jurisdiction",
@@ -48,8 +48,9 @@ __all__ = [
     "Keep",
     "KeepRule",
     "LegalBasis",
+    "LegalHoldRule",
     "Limit",
-    "Normalizer",
+    "NormalizerKind",
     "OnConflict",
     "Policy",
     "Promotion",
@@ -65,7 +66,6 @@ __all__ = [
     "SegmentText",
     "Signals",
     "StandingRule",
-    "Term",
     "TrackingPlan",
     "TraitKind",
     "Traits",

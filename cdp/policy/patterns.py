@@ -35,7 +35,7 @@ class Characters:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class PatternSequence:
     """Parts, one after the other."""
 
     parts: tuple["Node", ...]
@@ -57,7 +57,7 @@ class Repeat:
     most: int
 
 
-Node = Characters | Sequence | Choice | Repeat
+Node = Characters | PatternSequence | Choice | Repeat
 
 
 class _Reader:
@@ -97,7 +97,7 @@ class _Reader:
         parts: list[Node] = []
         while self._peek() and self._peek() not in "|)":
             parts.append(self._repeated())
-        return Sequence(tuple(parts))
+        return PatternSequence(tuple(parts))
 
     def _repeated(self) -> Node:
         part = self._part()
@@ -201,7 +201,7 @@ def _most(node: Node, weight: Callable[[str], bool]) -> int:
     match node:
         case Characters():
             return int(any(map(weight, node.members)))
-        case Sequence():
+        case PatternSequence():
             return min(UNBOUNDED, sum(_most(part, weight) for part in node.parts))
         case Choice():
             return max(_most(option, weight) for option in node.options)
@@ -213,7 +213,7 @@ def _is_nullable(node: Node) -> bool:
     match node:
         case Characters():
             return False
-        case Sequence():
+        case PatternSequence():
             return all(map(_is_nullable, node.parts))
         case Choice():
             return any(map(_is_nullable, node.options))
@@ -226,7 +226,7 @@ def _first(node: Node) -> frozenset[str]:
     match node:
         case Characters():
             return node.members
-        case Sequence():
+        case PatternSequence():
             found: frozenset[str] = frozenset()
             for part in node.parts:
                 found |= _first(part)
@@ -244,7 +244,7 @@ def _is_ambiguous(node: Node, follow: frozenset[str]) -> bool:
     match node:
         case Characters():
             return False
-        case Sequence():
+        case PatternSequence():
             for part in reversed(node.parts):
                 if _is_ambiguous(part, follow):
                     return True

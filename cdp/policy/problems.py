@@ -13,7 +13,7 @@ SHOWN_MAX = 100
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Position:
     """A position in a file; lines and columns count from 1, and 0 means that the text is not at hand."""
 
     file: str
@@ -25,10 +25,10 @@ class Place:
 
 
 @dataclass(frozen=True, order=True)
-class Problem:
+class PolicyProblem:
     """One thing that is wrong: where, what, and what would be right."""
 
-    place: Place
+    place: Position
     what: str
     remedy: str = ""
 
@@ -45,7 +45,7 @@ def choose(wrong: str, known: Iterable[str]) -> str:
     return "known: " + ", ".join(words) if words else "nothing is known here"
 
 
-def fault_of(problems: Iterable[Problem]) -> Fault:
+def fault_of(problems: Iterable[PolicyProblem]) -> Fault:
     """The fault that lists them all, sorted by file and line."""
     listed = sorted(set(problems))
     lines = [str(problem) for problem in listed[:SHOWN_MAX]]

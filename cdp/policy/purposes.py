@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import CategoryKey, DashedKey, Days, Entry, Frozen, Key, Name, Text
+from cdp.policy.frozen import CategoryKey, DashedKey, Days, Frozen, Key, KeyedEntry, Name, Text
 
 
 class LegalBasis(StrEnum):
@@ -62,7 +62,7 @@ class Signals(Frozen):
     """Google Consent Mode fields, all of which must be granted."""
 
 
-class Purpose(Entry):
+class Purpose(KeyedEntry):
     """One reason to process data about a person."""
 
     key: Key

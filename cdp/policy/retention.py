@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import Days, Entry, Frozen, Key, Name, Text
+from cdp.policy.frozen import Days, Frozen, Key, KeyedEntry, Name, Text
 
 
 class After(StrEnum):
@@ -16,7 +16,7 @@ class After(StrEnum):
     SEVER = "sever"
 
 
-class Hold(Frozen):
+class LegalHoldRule(Frozen):
     """A law that demands some columns longer than the class keeps them: sealed again, without the person, out of use."""
 
     law: Name
@@ -27,7 +27,7 @@ class Hold(Frozen):
     """Days from the event, after which the hold ends by itself."""
 
 
-class RetentionClass(Entry):
+class RetentionClass(KeyedEntry):
     """A class of events with one end."""
 
     key: Key
@@ -38,7 +38,7 @@ class RetentionClass(Entry):
     """`delete`, or `sever`: coarsened copies without the person stay."""
     reason: Annotated[Text, Field(min_length=1)]
     """Why so long (GDPR Art. 5(1)(e))."""
-    hold: Hold | None = None
+    hold: LegalHoldRule | None = None
     """A statutory hold that outlasts the class."""
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-from cdp.policy.problems import Path, Place, Problem
+from cdp.policy.problems import Path, PolicyProblem, Position
 
 BYTES_MAX = 512_000
 DEPTH_MAX = 12
@@ -34,26 +34,26 @@ _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]+)?|\.[0-9]+)([eE][-+]?[0-9]{
 class SourceRefused(Exception):
     """The file cannot be read; `problem` says where and why."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: PolicyProblem) -> None:
         super().__init__(str(problem))
         self.problem = problem
 
 
 @dataclass(frozen=True)
-class Source:
+class PolicyFile:
     """A file's content, and where each value (and each key) of it stands."""
 
     file: str
     content: JsonValue
-    values: Mapping[Path, Place] = field(default_factory=dict)
-    keys: Mapping[Path, Place] = field(default_factory=dict)
+    values: Mapping[Path, Position] = field(default_factory=dict)
+    keys: Mapping[Path, Position] = field(default_factory=dict)
 
-    def place(self, path: Path, *, of_key: bool = False) -> Place:
+    def place(self, path: Path, *, of_key: bool = False) -> Position:
         """The place of a value, or of its key; of the nearest thing around it when the value is not there."""
         places = self.keys if of_key else self.values
         while path and path not in places:
             path, places = path[:-1], self.keys
-        return places.get(path) or self.values.get((), Place(self.file))
+        return places.get(path) or self.values.get((), Position(self.file))
 
 
 class _Builder:
@@ -61,14 +61,14 @@ class _Builder:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.values: dict[Path, Place] = {}
-        self.keys: dict[Path, Place] = {}
+        self.values: dict[Path, Position] = {}
+        self.keys: dict[Path, Position] = {}
 
     def refuse(self, mark: Any, what: str, remedy: str = "") -> SourceRefused:
-        return SourceRefused(Problem(self.at(mark), what, remedy))
+        return SourceRefused(PolicyProblem(self.at(mark), what, remedy))
 
-    def at(self, mark: Any) -> Place:
-        return Place(self.file, mark.line + 1, mark.column + 1)
+    def at(self, mark: Any) -> Position:
+        return Position(self.file, mark.line + 1, mark.column + 1)
 
     def value(self, node: yaml.Node, path: Path) -> JsonValue:
         self.values[path] = self.at(node.start_mark)
@@ -119,16 +119,18 @@ class _Builder:
         return text
 
 
-def parse(file: str, data: bytes) -> Source:
+def parse(file: str, data: bytes) -> PolicyFile:
     """Read one file's bytes; raises SourceRefused with the first thing that is wrong."""
-    start = Place(file, 1, 1)
+    start = Position(file, 1, 1)
     if len(data) > BYTES_MAX:
-        raise SourceRefused(Problem(start, f"the file is larger than {BYTES_MAX} bytes", "split or shorten it"))
+        raise SourceRefused(PolicyProblem(start, f"the file is larger than {BYTES_MAX} bytes", "split or shorten it"))
     try:
         text = data.decode()
     except UnicodeDecodeError as fault:
         line = data[: fault.start].count(b"\n") + 1
-        raise SourceRefused(Problem(Place(file, line, 1), "the file is not UTF-8", "save it as UTF-8")) from None
+        raise SourceRefused(
+            PolicyProblem(Position(file, line, 1), "the file is not UTF-8", "save it as UTF-8")
+        ) from None
     builder = _Builder(file)
     try:
         _scan(text, builder)
@@ -138,16 +140,16 @@ def parse(file: str, data: bytes) -> Source:
         place = builder.at(mark) if mark else start
         what = " ".join(part for part in (fault.context, fault.problem) if part)
         raise SourceRefused(
-            Problem(place, f"this is not YAML: {what}", "look at the indentation and the quotes")
+            PolicyProblem(place, f"this is not YAML: {what}", "look at the indentation and the quotes")
         ) from None
     except yaml.YAMLError:
         raise SourceRefused(
-            Problem(start, "the file holds characters that YAML does not allow", "take them out")
+            PolicyProblem(start, "the file holds characters that YAML does not allow", "take them out")
         ) from None
     if not isinstance(node, yaml.MappingNode):
-        raise SourceRefused(Problem(start, "the file must be a mapping", "begin it with `key: value`"))
+        raise SourceRefused(PolicyProblem(start, "the file must be a mapping", "begin it with `key: value`"))
     content = builder.value(node, ())
-    return Source(file, content, builder.values, builder.keys)
+    return PolicyFile(file, content, builder.values, builder.keys)
 
 
 def _scan(text: str, builder: _Builder) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import CategoryKey, Days, Entry, Frozen, Key, Name, Text
+from cdp.policy.frozen import CategoryKey, Days, Frozen, Key, KeyedEntry, Name, Text
 
 
 class TraitKind(StrEnum):
@@ -37,7 +37,7 @@ DECAYS = frozenset({TraitKind.COUNT, TraitKind.SUM})
 Scalar = str | bool | int | float
 
 
-class ComputedTrait(Entry):
+class ComputedTrait(KeyedEntry):
     """One attribute derived from the events that carry the bit of one purpose."""
 
     key: Key

@@ -5,13 +5,13 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import Entry, Key, Text
+from cdp.policy.frozen import Key, KeyedEntry, Text
 from cdp.policy.patterns import check_pattern, compiled, limits_of
 
 TERM_LENGTH_MAX = 64
 
 
-class Vocabulary(Entry):
+class Vocabulary(KeyedEntry):
     """A set of strings: enumerated in `values`, or open with a `pattern` and a `max_length`."""
 
     key: Key

@@ -8,7 +8,7 @@ from typing import Final
 
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_secret
-from cdp.postgres.place import Place, write_passwords, write_readable
+from cdp.postgres.place import ServerPlace, write_passwords, write_readable
 from cdp.postgres.programs import Version, require_name, run
 
 ADMIN: Final = "cdp_admin"
@@ -64,14 +64,14 @@ cluster_name = 'cdp'
 _ACCESS = "local all all scram-sha-256\n"
 
 
-def write_settings(place: Place, *, durable: bool) -> None:
+def write_settings(place: ServerPlace, *, durable: bool) -> None:
     """Write the server's settings and access rules beside the data."""
     text = _SETTINGS.format(durable="on" if durable else "off", shared_memory=_shared_memory())
     write_readable(place.base / "postgresql.conf", text)
     write_readable(place.base / "pg_hba.conf", _ACCESS)
 
 
-def settings_arguments(place: Place) -> list[str]:
+def settings_arguments(place: ServerPlace) -> list[str]:
     """The arguments that make `postgres` use our settings and nothing else."""
     return [
         "-c",
@@ -81,7 +81,7 @@ def settings_arguments(place: Place) -> list[str]:
     ]
 
 
-def ensure_cluster(place: Place, programs: Path, version: Version, *, durable: bool) -> None:
+def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, durable: bool) -> None:
     """Make the cluster when there is none; refuse one of another major version.
 
     It is made in another folder and renamed when whole, so that half of one is never taken for good.
@@ -110,7 +110,7 @@ def ensure_cluster(place: Place, programs: Path, version: Version, *, durable: b
         raise
 
 
-def _initdb(place: Place, folder: Path, programs: Path, version: Version, *, durable: bool) -> None:
+def _initdb(place: ServerPlace, folder: Path, programs: Path, version: Version, *, durable: bool) -> None:
     # Sorted by code point in every place and version: an order that no library's update changes.
     locale = (
         ["--locale=C"] if version == "16" else ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
@@ -134,7 +134,7 @@ def _initdb(place: Place, folder: Path, programs: Path, version: Version, *, dur
         raise _failed(place, f"initdb ended with code {code}")
 
 
-def _single_user(place: Place, folder: Path, programs: Path, database: str, statements: list[str]) -> None:
+def _single_user(place: ServerPlace, folder: Path, programs: Path, database: str, statements: list[str]) -> None:
     """Run statements without a server that anyone could connect to; the passwords travel by standard input."""
     command: list[str | Path] = [
         programs / "postgres",
@@ -180,7 +180,7 @@ def _database_statements() -> list[str]:
     ]
 
 
-def _check_version(place: Place, version: Version) -> None:
+def _check_version(place: ServerPlace, version: Version) -> None:
     owned = place.data / "PG_VERSION"
     found = owned.read_text().strip() if owned.exists() else "unknown"
     if found != version:
@@ -210,7 +210,7 @@ def _shared_memory() -> str:
     return "posix" if status.f_bavail * status.f_frsize >= 256 * 1024 * 1024 else "mmap"
 
 
-def _failed(place: Place, what: str) -> Fault:
+def _failed(place: ServerPlace, what: str) -> Fault:
     return Fault(
         "database_not_made",
         "The embedded database could not be made",

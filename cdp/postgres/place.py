@@ -30,7 +30,7 @@ _POINTER: Final = "postgres.location"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ServerPlace:
     """The folder of one embedded server and the account that runs it."""
 
     base: Path
@@ -100,7 +100,7 @@ def make_folder(folder: Path, mode: int) -> bool:
     return True
 
 
-def find_place(home: Path) -> Place | None:
+def find_place(home: Path) -> ServerPlace | None:
     """The place of a server that was made for this home before; None when there is none."""
     pointer = home / _POINTER
     base = Path(pointer.read_text().strip()) if pointer.exists() else home / "postgres"
@@ -108,10 +108,10 @@ def find_place(home: Path) -> Place | None:
         return None
     data = base / "data"
     owner = data.stat().st_uid if data.is_dir() else 0
-    return Place(base, account_of(owner) if owner != 0 else unprivileged_account())
+    return ServerPlace(base, account_of(owner) if owner != 0 else unprivileged_account())
 
 
-def make_place(home: Path) -> Place:
+def make_place(home: Path) -> ServerPlace:
     """The place for this home's server, made when it is not there yet."""
     known = find_place(home)
     if known is not None and known.data.is_dir():
@@ -120,9 +120,9 @@ def make_place(home: Path) -> Place:
     base = home / "postgres"
     if account.is_own:
         base.mkdir(mode=0o700, exist_ok=True)
-        return Place(base, account)
+        return ServerPlace(base, account)
     if not (home / _POINTER).exists() and _make_base(base, account):
-        return Place(base, account)
+        return ServerPlace(base, account)
     return _place_elsewhere(home, account)
 
 
@@ -140,7 +140,7 @@ def _make_base(base: Path, account: Account) -> bool:
     return is_reached
 
 
-def _place_elsewhere(home: Path, account: Account) -> Place:
+def _place_elsewhere(home: Path, account: Account) -> ServerPlace:
     pointer = home / _POINTER
     if not pointer.exists():
         _warn_of_orphans(home)
@@ -161,7 +161,7 @@ def _place_elsewhere(home: Path, account: Account) -> Place:
             "to begin with an empty database.",
             status=500,
         )
-    return Place(base, account)
+    return ServerPlace(base, account)
 
 
 def _warn_of_orphans(home: Path) -> None:
@@ -196,7 +196,7 @@ def write_readable(path: Path, content: str) -> None:
     part.replace(path)
 
 
-def write_passwords(place: Place, passwords: Mapping[str, str]) -> None:
+def write_passwords(place: ServerPlace, passwords: Mapping[str, str]) -> None:
     """Keep the generated passwords beside the data, for the user of the service only."""
     write_private(place.passwords, json.dumps(dict(passwords), indent=2).encode())
 
@@ -248,7 +248,7 @@ def _is_locked(descriptor: int) -> bool:
     return True
 
 
-def make_socket_folder(place: Place) -> Path:
+def make_socket_folder(place: ServerPlace) -> Path:
     """An empty folder that only the server's account may enter, with a path short enough for a socket.
 
     A long path is replaced by a folder with an unguessable name in the temporary folder, which must be
@@ -268,7 +268,7 @@ def make_socket_folder(place: Place) -> Path:
     return folder
 
 
-def drop_socket_folder(place: Place) -> None:
+def drop_socket_folder(place: ServerPlace) -> None:
     """Delete the socket folder outside the place, when an earlier start made one and it is still ours."""
     note = place.base / "socket.path"
     if not note.exists():

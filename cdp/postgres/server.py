@@ -30,7 +30,7 @@ from cdp.postgres.cluster import (
 )
 from cdp.postgres.place import (
     FolderLock,
-    Place,
+    ServerPlace,
     drop_socket_folder,
     find_place,
     make_home,
@@ -58,7 +58,7 @@ class EmbeddedPostgres:
         self._home = home
         self._version: Version = version
         self._durable = durable
-        self._place: Place | None = None
+        self._place: ServerPlace | None = None
         self._lock: FolderLock | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: Path | None = None
@@ -150,7 +150,7 @@ class EmbeddedPostgres:
         self._lock = None
         atexit.unregister(self.stop)
 
-    def _launch(self, place: Place) -> subprocess.Popen[bytes]:
+    def _launch(self, place: ServerPlace) -> subprocess.Popen[bytes]:
         assert self._programs is not None
         command: list[str | Path] = [
             self._programs / "postgres",
@@ -220,7 +220,7 @@ def _is_server(pid: int, data: Path) -> bool:
         return False
 
 
-def _stop_leftover(place: Place) -> None:
+def _stop_leftover(place: ServerPlace) -> None:
     """Stop the server that a killed service left behind; we hold the lock, so it is nobody's."""
     status = _read_status(place.data)
     if status is None:
@@ -240,7 +240,7 @@ def _stop_leftover(place: Place) -> None:
             time.sleep(0.1)
 
 
-def _await_ready(child: subprocess.Popen[bytes], place: Place) -> None:
+def _await_ready(child: subprocess.Popen[bytes], place: ServerPlace) -> None:
     deadline = time.monotonic() + _READY_WITHIN_SECONDS
     while time.monotonic() < deadline:
         code = child.poll()
@@ -253,7 +253,7 @@ def _await_ready(child: subprocess.Popen[bytes], place: Place) -> None:
     raise _not_started(place, f"PostgreSQL was not ready within {_READY_WITHIN_SECONDS:.0f} seconds")
 
 
-def _not_started(place: Place, what: str) -> Fault:
+def _not_started(place: ServerPlace, what: str) -> Fault:
     return Fault(
         "database_not_started",
         "The embedded database did not start",
@@ -273,7 +273,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _check_reach(place: Place) -> None:
+def _check_reach(place: ServerPlace) -> None:
     if not place.account.is_own and not can_write(place.account, place.data):
         raise Fault(
             "database_not_reachable",

@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from cdp.kit.db import Transaction
 from cdp.rights.model import Scope, Verb
-from cdp.rights.plan import Section, Space, Step, Tie
+from cdp.rights.plan import PlanStep, Section, Space, Tie
 from cdp.schema.all import tables
 
 CHUNK_ROWS_MAX: Final = 10_000
@@ -45,12 +45,12 @@ _ROW_KEYS: Final = frozenset({"anchor_id", "identifier_id", "event_id", "profile
 class Chunk:
     """Some rows of a step, or, when `is_last`, all that are left of it."""
 
-    step: Step
+    step: PlanStep
     condition: ColumnElement[bool]
     is_last: bool
 
 
-def sizes(tx: Transaction, steps: Sequence[Step], scope: Scope, rows_max: int | None = None) -> dict[int, int]:
+def sizes(tx: Transaction, steps: Sequence[PlanStep], scope: Scope, rows_max: int | None = None) -> dict[int, int]:
     """How many rows each step is about, by position, counted no further than `rows_max` + 1; one statement.
 
     Kept tables count as none: what stays of them names nobody. With `rows_max`, the memory of message ids is not counted
@@ -72,7 +72,7 @@ def sizes(tx: Transaction, steps: Sequence[Step], scope: Scope, rows_max: int | 
     return {step.position: by_step.get(step.position, events if _is_memory(step) else 0) for step in steps}
 
 
-def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: int) -> Chunk:
+def next_chunk(tx: Transaction, step: PlanStep, scope: Scope, size: int, rows_max: int) -> Chunk:
     """The next rows to erase of a step that has `size` left: about `rows_max` of them at most.
 
     A partitioned table is cut at a value of the next column of its key, which prunes partitions; rows of one value go
@@ -93,10 +93,10 @@ def next_chunk(tx: Transaction, step: Step, scope: Scope, size: int, rows_max: i
 
 def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:
     """Delete or sever the rows of a chunk; how many there were. Doing it again touches nothing."""
-    return tx.run(_erasing(chunk.step, chunk.condition), _params(scope))
+    return tx.execute_core(_erasing(chunk.step, chunk.condition), _params(scope))
 
 
-def erase_whole(tx: Transaction, steps: Sequence[Step], scope: Scope) -> dict[int, int]:
+def erase_whole(tx: Transaction, steps: Sequence[PlanStep], scope: Scope) -> dict[int, int]:
     """Delete or sever every row of these steps in one statement; how many there were, by position.
 
     All of it sees the rows as they were before, so what leads from one table to another still leads there.
@@ -133,7 +133,7 @@ def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
-def _erasing(step: Step, condition: ColumnElement[bool]) -> Delete | Update:
+def _erasing(step: PlanStep, condition: ColumnElement[bool]) -> Delete | Update:
     """Delete the rows, or cut off the columns that lead to the person where they still do."""
     table = _TABLES[step.table]
     if step.verb is Verb.SEVER:
@@ -142,7 +142,7 @@ def _erasing(step: Step, condition: ColumnElement[bool]) -> Delete | Update:
     return delete(table).where(condition)
 
 
-def _is_memory(step: Step) -> bool:
+def _is_memory(step: PlanStep) -> bool:
     return any(tie.space is Space.EVENT for tie in step.ties)
 
 

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from cdp.policy.jurisdictions import Regime, Right, Term
+from cdp.policy.jurisdictions import DeadlineTerm, Regime, Right
 from cdp.rights.model import Denial, Request, RequestId, Status
 
 _SATURDAY = 5
@@ -31,7 +31,7 @@ _NEXT: dict[Status, frozenset[Status]] = {
 }
 
 
-class Refusal(StrEnum):
+class StepRefusal(StrEnum):
     """Why a step of a request's life may not be taken."""
 
     NOT_NEXT = "not_next"
@@ -67,12 +67,12 @@ def received(request_id: RequestId, kind: Right, regime: Regime, received_at: da
     return Request(request_id, kind, regime.key, Status.RECEIVED, received_at, limits.confirm_by, limits.due_at)
 
 
-def verify(request: Request, now: datetime) -> Request | Refusal:
+def verify(request: Request, now: datetime) -> Request | StepRefusal:
     """The requester is who the identifiers name."""
     return _moved(request, Status.VERIFIED, verified_at=now)
 
 
-def start(request: Request, now: datetime) -> Request | Refusal:
+def start(request: Request, now: datetime) -> Request | StepRefusal:
     """Begin to carry it out; starting again what is in progress changes nothing."""
     if request.status is Status.IN_PROGRESS:
         return request
@@ -81,40 +81,40 @@ def start(request: Request, now: datetime) -> Request | Refusal:
     return _moved(request, Status.IN_PROGRESS, started_at=now)
 
 
-def fulfill(request: Request, now: datetime) -> Request | Refusal:
+def fulfill(request: Request, now: datetime) -> Request | StepRefusal:
     """It is carried out."""
     return _moved(request, Status.FULFILLED, closed_at=now)
 
 
-def deny(request: Request, reason: Denial, now: datetime) -> Request | Refusal:
+def deny(request: Request, reason: Denial, now: datetime) -> Request | StepRefusal:
     """It is refused for a reason. An erasure that began to delete cannot be: that answer would be untrue."""
     if request.status is Status.IN_PROGRESS and request.kind is Right.ERASURE:
-        return Refusal.STARTED
+        return StepRefusal.STARTED
     return _moved(request, Status.DENIED, denial_reason=reason, closed_at=now)
 
 
-def withdraw(request: Request, now: datetime) -> Request | Refusal:
+def withdraw(request: Request, now: datetime) -> Request | StepRefusal:
     """The requester takes it back, as long as nothing was done."""
     return _moved(request, Status.WITHDRAWN, closed_at=now)
 
 
-def expire(request: Request, now: datetime) -> Request | Refusal:
+def expire(request: Request, now: datetime) -> Request | StepRefusal:
     """Nobody verified it before its deadline passed."""
     if request.status is Status.RECEIVED and now <= request.due_at:
-        return Refusal.NOT_DUE
+        return StepRefusal.NOT_DUE
     return _moved(request, Status.EXPIRED, closed_at=now)
 
 
-def extend(request: Request, regime: Regime, now: datetime, time_zone: str) -> Request | Refusal:
+def extend(request: Request, regime: Regime, now: datetime, time_zone: str) -> Request | StepRefusal:
     """Take the regime's extension: once, and only if told before the first deadline has passed."""
     if not _NEXT[request.status]:
-        return Refusal.NOT_NEXT
+        return StepRefusal.NOT_NEXT
     if regime.extension is None or request.kind in WITHOUT_VERIFICATION:
-        return Refusal.NO_EXTENSION
+        return StepRefusal.NO_EXTENSION
     if request.extended_at is not None:
-        return Refusal.ALREADY_EXTENDED
+        return StepRefusal.ALREADY_EXTENDED
     if now > request.due_at:
-        return Refusal.TOO_LATE
+        return StepRefusal.TOO_LATE
     zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
     whole = _sum(regime.answer, regime.extension)
     if whole is not None:
@@ -124,7 +124,7 @@ def extend(request: Request, regime: Regime, now: datetime, time_zone: str) -> R
     return replace(request, due_at=due_at, extended_at=now)
 
 
-def after(instant: datetime, term: Term, zone: ZoneInfo, holidays: Collection[date]) -> datetime:
+def after(instant: datetime, term: DeadlineTerm, zone: ZoneInfo, holidays: Collection[date]) -> datetime:
     """The instant a term later, at the same local time of day.
 
     Months end on the last day where the month is shorter (GDPR Art. 12(3), Regulation 1182/71); business days are
@@ -154,12 +154,12 @@ def _business_days_later(day: date, count: int, holidays: Collection[date]) -> d
     return day
 
 
-def _sum(one: Term, other: Term) -> Term | None:
+def _sum(one: DeadlineTerm, other: DeadlineTerm) -> DeadlineTerm | None:
     """Both terms as one where they have a unit in common, so that the month's end is met once."""
     if one.months is not None and other.months is not None:
-        return Term(months=one.months + other.months)
+        return DeadlineTerm(months=one.months + other.months)
     if one.calendar_days is not None and other.calendar_days is not None:
-        return Term(calendar_days=one.calendar_days + other.calendar_days)
+        return DeadlineTerm(calendar_days=one.calendar_days + other.calendar_days)
     return None
 
 
@@ -171,9 +171,9 @@ def _moved(
     started_at: datetime | None = None,
     closed_at: datetime | None = None,
     denial_reason: Denial | None = None,
-) -> Request | Refusal:
+) -> Request | StepRefusal:
     if status not in _NEXT[request.status]:
-        return Refusal.NOT_NEXT
+        return StepRefusal.NOT_NEXT
     return replace(
         request,
         status=status,

@@ -76,7 +76,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Asked:
+class NamedIdentifier:
     """An identifier that a request names, normalized."""
 
     type: str
@@ -95,7 +95,7 @@ class StepCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class LegalHold:
     """Columns that a law keeps longer than the person may stay: under a random id and a key of their own."""
 
     hold_id: int

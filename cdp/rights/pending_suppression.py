@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 
-class Carried(Protocol):
+class SuppressibleIdentifier(Protocol):
     """An identifier as a message carries it: its pseudonym under the suppression domain, and whether it names a person."""
 
     @property
@@ -16,17 +16,17 @@ class Carried(Protocol):
     def is_person_level(self) -> bool: ...
 
 
-class Stopped(StrEnum):
+class Suppressed(StrEnum):
     """Why the barrier refuses a message whole."""
 
     PERSON = "person"
     DEVICE = "device"
 
 
-Identifier = TypeVar("Identifier", bound=Carried)
+Identifier = TypeVar("Identifier", bound=SuppressibleIdentifier)
 
 
-def judge(carried: Sequence[Identifier], suppressed: AbstractSet[bytes]) -> tuple[Identifier, ...] | Stopped:
+def judge(carried: Sequence[Identifier], suppressed: AbstractSet[bytes]) -> tuple[Identifier, ...] | Suppressed:
     """The identifiers that the message may keep, in their order, or why it is refused whole.
 
     A suppressed identifier that names a person refuses the message; a suppressed device identifier is dropped
@@ -36,5 +36,5 @@ def judge(carried: Sequence[Identifier], suppressed: AbstractSet[bytes]) -> tupl
     if len(kept) == len(carried):
         return kept
     if any(each.is_person_level for each in carried if each.suppression_pseudonym in suppressed):
-        return Stopped.PERSON
-    return kept or Stopped.DEVICE
+        return Suppressed.PERSON
+    return kept or Suppressed.DEVICE

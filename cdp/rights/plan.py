@@ -38,7 +38,7 @@ class Tie:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlanStep:
     """One step of an erasure: what is done to the rows of one table that the ties lead to.
 
     `columns` are those cut off by a sever. `is_final` marks the tables from which the reach and the recipients are read:
@@ -101,14 +101,14 @@ _WHY = {
 Column = tuple[str, Declaration]
 
 
-def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[Step, ...]:
+def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
     """The steps of an erasure in their order: readers' projections first, keys last.
 
     Raises ValueError for a table with something to erase that no tie leads to.
     """
     drafts = [draft for table in tables or declared_tables() for draft in _drafts(table)]
     return tuple(
-        Step(position, table, verb, ties, columns, reason, _is_final(table))
+        PlanStep(position, table, verb, ties, columns, reason, _is_final(table))
         for position, (table, verb, ties, columns, reason) in enumerate(sorted(drafts, key=_rank))
     )
 
@@ -146,7 +146,7 @@ def personal_columns(tables: Sequence[Table] | None = None) -> frozenset[str]:
     return frozenset(f"{table.fullname}.{column}" for table in every for column, _ in _personal(table))
 
 
-def erased_columns(steps: Sequence[Step], tables: Sequence[Table] | None = None) -> frozenset[str]:
+def erased_columns(steps: Sequence[PlanStep], tables: Sequence[Table] | None = None) -> frozenset[str]:
     """The columns that these steps account for: gone with their row, cut off, unreadable, or kept for a reason."""
     named = {table.fullname: table for table in tables or declared_tables()}
     out = set()

@@ -13,7 +13,7 @@ from cdp.rights.model import Request, StepCount
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ErasureSummary:
     """What an erasure came to, in numbers and names of ours."""
 
     steps: tuple[StepCount, ...]
@@ -40,7 +40,7 @@ def event_fact(request: Request, kind: str) -> dict[str, Any]:
     }
 
 
-def fulfillment(request: Request, outcome: Outcome | None) -> dict[str, Any]:
+def fulfillment(request: Request, outcome: ErasureSummary | None) -> dict[str, Any]:
     """The fact of a fulfilled request, and so the body of its receipt."""
     assert request.closed_at is not None
     fact = event_fact(request, "request.fulfilled") | {
@@ -56,7 +56,7 @@ def fulfillment(request: Request, outcome: Outcome | None) -> dict[str, Any]:
     return fact
 
 
-def _erasure(outcome: Outcome, waiting: int) -> dict[str, Any]:
+def _erasure(outcome: ErasureSummary, waiting: int) -> dict[str, Any]:
     """`by_reason` counts what was not erased: identifiers that only a reviewer can decide about."""
     fact: dict[str, Any] = {
         "steps": steps_of(outcome.steps),

@@ -38,7 +38,7 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True)
-class No:
+class OptOut:
     """A refusal, withdrawal or objection: by which identifier, for which purpose, on whose authority, when.
 
     `signal` is what it was said by, where that decides what may lift it; empty otherwise.
@@ -54,7 +54,7 @@ class No:
     signal: str = ""
 
 
-Line = Erased | No
+Line = Erased | OptOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class ReplayFile:
         begins = self._unsettled[0] if self._unsettled is not None else seen
         self._unsettled = (begins, written)
 
-    def settle(self) -> None:
+    def mark_written(self) -> None:
         """What was written here is committed."""
         self._unsettled = None
 
@@ -218,8 +218,8 @@ def _erased(entry: dict[str, Any]) -> Erased:
     )
 
 
-def _no(entry: dict[str, Any]) -> No:
-    return No(
+def _no(entry: dict[str, Any]) -> OptOut:
+    return OptOut(
         identifier_id=int(entry["identifier_id"]),
         pseudonym=bytes.fromhex(entry["pseudonym"]),
         purpose=entry["purpose"],

@@ -95,7 +95,7 @@ profile = Table(
     "profile",
     metadata,
     Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("profile")),
-    Column("born_sequence", BigInteger, nullable=False, unique=True, info=_tie("profile")),
+    Column("origin_sequence", BigInteger, nullable=False, unique=True, info=_tie("profile")),
     Column(
         "created_at",
         DateTime(timezone=True),
@@ -116,7 +116,7 @@ profile = Table(
     ),
     Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     schema="identity",
-    comment="Profiles by stable id; born_sequence names the resolution that made it, the older one survives a merge.",
+    comment="Profiles by stable id; origin_sequence names the resolution that made it, the older one survives a merge.",
 )
 
 anchor = Table(

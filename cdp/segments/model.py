@@ -57,7 +57,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunnelStep:
     """One condition of the funnel: how many satisfy it alone, and together with those before it."""
 
     text: str
@@ -72,7 +72,7 @@ class Preview:
     size: Size
     permitted: Size
     share: float | None
-    conditions: tuple[Step, ...]
+    conditions: tuple[FunnelStep, ...]
     refused_by_reason: Mapping[str, Size]
 
 

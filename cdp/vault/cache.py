@@ -45,14 +45,14 @@ class KeyCache:
             while len(self._keys) > self._keys_max:
                 self._keys.popitem(last=False)
 
-    def forget(self, ids: Iterable[int]) -> None:
+    def evict(self, ids: Iterable[int]) -> None:
         """Drop the keys of these subjects."""
         with self._lock:
             self._forgotten += 1
             for subject_id in ids:
                 self._keys.pop(subject_id, None)
 
-    def forget_all(self) -> None:
+    def evict_all(self) -> None:
         """Drop everything."""
         with self._lock:
             self._forgotten += 1

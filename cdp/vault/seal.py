@@ -25,7 +25,7 @@ RowId = int | bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SealedColumn:
     """A column in which sealed values lie."""
 
     table: str
@@ -40,7 +40,7 @@ class Place:
         return self._prefix + (b"i" + row.to_bytes(8, "big") if isinstance(row, int) else b"b" + row)
 
 
-def seal_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
+def seal_many(place: SealedColumn, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
     """Seal (key, row, plaintext) for one place; envelopes come in the same order."""
     given = list(items)
     nonces = random_bytes(_NONCE_BYTES * len(given))
@@ -57,7 +57,9 @@ def seal_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list
     return envelopes
 
 
-def seal_each(place: Place, keys: Sequence[bytes], rows: Sequence[int], plaintexts: Iterable[bytes]) -> list[bytes]:
+def seal_each(
+    place: SealedColumn, keys: Sequence[bytes], rows: Sequence[int], plaintexts: Iterable[bytes]
+) -> list[bytes]:
     """Seal many values of one place, each under a key of its own: what `seal_many` gives, with less work for each."""
     nonces = random_bytes(_NONCE_BYTES * len(keys))
     before = place.at(0)[:-8]
@@ -71,7 +73,7 @@ def seal_each(place: Place, keys: Sequence[bytes], rows: Sequence[int], plaintex
     return envelopes
 
 
-def open_many(place: Place, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
+def open_many(place: SealedColumn, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
     """Open (key, row, envelope) of one place; plaintexts come in the same order.
 
     Raises the fault `seal_broken` for an envelope that was altered, moved, or sealed under another key.

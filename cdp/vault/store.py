@@ -32,7 +32,7 @@ class KeyCheck(NamedTuple):
 
 def lock_root_keys(tx: Transaction) -> None:
     """Hold the making and destroying of root keys until the transaction ends."""
-    tx.run(text("LOCK TABLE vault.key_check IN SHARE ROW EXCLUSIVE MODE"))
+    tx.execute_core(text("LOCK TABLE vault.key_check IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def key_checks(tx: Transaction) -> list[KeyCheck]:
@@ -43,12 +43,12 @@ def key_checks(tx: Transaction) -> list[KeyCheck]:
 
 def add_key_check(tx: Transaction, name: str, check_value: bytes, now: datetime) -> None:
     """Record what a root key must answer from now on."""
-    tx.run(insert(key_check).values(name=name, check_value=check_value, created_at=now))
+    tx.execute_core(insert(key_check).values(name=name, check_value=check_value, created_at=now))
 
 
 def mark_key_destroyed(tx: Transaction, name: str, now: datetime) -> None:
     """Record that a root key is to be gone from the provider."""
-    tx.run(
+    tx.execute_core(
         update(key_check).where(key_check.c.name == name, key_check.c.destroyed_at.is_(None)).values(destroyed_at=now)
     )
 
@@ -62,7 +62,7 @@ def living_epoch(tx: Transaction) -> int | None:
 def hold_living_epoch(tx: Transaction) -> int:
     """The living epoch, held so that it cannot be retired before the transaction ends."""
     for _ in range(2):  # the first may have waited for a rotation, whose new epoch only a second look sees
-        rows = tx.bulk("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR KEY SHARE")
+        rows = tx.execute("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR KEY SHARE")
         if rows:
             return int(rows[0][0])
     raise Fault("epoch_missing", "There is no epoch", "The vault was not opened on this database.", status=500)
@@ -74,9 +74,9 @@ def add_epoch(tx: Transaction, now: datetime) -> int:
     Waits for transactions that are just adding keys to the epochs retired.
     """
     tx.all(select(epoch.c.epoch_id).where(epoch.c.retired_at.is_(None)).with_for_update())
-    tx.run(update(epoch).where(epoch.c.retired_at.is_(None)).values(retired_at=now))
+    tx.execute_core(update(epoch).where(epoch.c.retired_at.is_(None)).values(retired_at=now))
     epoch_id = int(tx.scalar(select(func.coalesce(func.max(epoch.c.epoch_id), 0) + 1)))
-    tx.run(insert(epoch).values(epoch_id=epoch_id, created_at=now))
+    tx.execute_core(insert(epoch).values(epoch_id=epoch_id, created_at=now))
     return epoch_id
 
 
@@ -88,18 +88,18 @@ def retired_epochs(tx: Transaction) -> list[int]:
 
 def mark_epoch_destroyed(tx: Transaction, epoch_id: int, now: datetime) -> None:
     """Record that the key of an epoch is to be gone."""
-    tx.run(update(epoch).where(epoch.c.epoch_id == epoch_id).values(destroyed_at=now))
+    tx.execute_core(update(epoch).where(epoch.c.epoch_id == epoch_id).values(destroyed_at=now))
 
 
 def count_keys(tx: Transaction, epoch_id: int) -> int:
     """How many subject keys hang on an epoch."""
-    rows = tx.bulk("SELECT count(*) FROM vault.subject_key WHERE epoch_id = %(epoch)s", {"epoch": epoch_id})
+    rows = tx.execute("SELECT count(*) FROM vault.subject_key WHERE epoch_id = %(epoch)s", {"epoch": epoch_id})
     return int(rows[0][0])
 
 
 def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> None:
     """Insert wrapped keys by subject id, under an epoch that the transaction holds."""
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO vault.subject_key (subject_id, epoch_id, wrapped)
         SELECT id, %(epoch)s, wrapped FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS made (id, wrapped)
@@ -121,7 +121,7 @@ def copy_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], wrapped: Seque
 
 def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:
     """The wrapped keys of these subjects; a shredded one is not among them."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT subject_id, epoch_id, wrapped FROM vault.subject_key WHERE subject_id = ANY(%(ids)s::bigint[])",
         {"ids": list(ids)},
     )
@@ -130,7 +130,7 @@ def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:
 
 def take_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, limit: int) -> list[WrappedKey]:
     """The next keys of these epochs by subject id, locked until the transaction ends."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT subject_id, epoch_id, wrapped
         FROM vault.subject_key
@@ -146,7 +146,7 @@ def take_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, limit: int)
 
 def replace_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> None:
     """Hang these subjects' keys, wrapped anew, on another epoch."""
-    tx.bulk(
+    tx.execute(
         """
         UPDATE vault.subject_key AS held
         SET epoch_id = %(epoch)s, wrapped = fresh.wrapped
@@ -159,7 +159,7 @@ def replace_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -
 
 def delete_keys(tx: Transaction, ids: Sequence[int]) -> int:
     """Delete the wrapped keys of these subjects; the number that there were."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH gone AS (DELETE FROM vault.subject_key WHERE subject_id = ANY(%(ids)s::bigint[]) RETURNING 1)
         SELECT count(*) FROM gone

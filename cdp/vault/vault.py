@@ -34,7 +34,7 @@ from cdp.vault.pseudonym import (
     names_of_forms,
     reader,
 )
-from cdp.vault.seal import KEY_BYTES, Place, RowId, Wrapper, open_many, seal_each, seal_many
+from cdp.vault.seal import KEY_BYTES, RowId, SealedColumn, Wrapper, open_many, seal_each, seal_many
 from cdp.vault.sign import Signer
 
 AUDIT_SIGNING: Final = "sign/audit"
@@ -187,7 +187,7 @@ class Vault:
         name = f"{stem}/{version}"
         store.add_key_check(tx, name, check_value(self._provider.create(name), name), now)
         self._versions[stem] = (*self._versions.get(stem, ()), version)
-        tx.otherwise(lambda: self._unlearn(stem, version))
+        tx.on_rollback(lambda: self._unlearn(stem, version))
         return version
 
     def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, now: datetime) -> None:
@@ -296,21 +296,21 @@ class Vault:
 
     def shred(self, tx: Transaction, ids: Sequence[int]) -> int:
         """Destroy the keys of these subjects, and drop them from memory once that is on disk; how many there were."""
-        self._cache.forget(ids)
-        tx.after_commit(lambda: self.forget(ids))  # until then, others could still load them
+        self._cache.evict(ids)
+        tx.on_commit(lambda: self.evict(ids))  # until then, others could still load them
         return store.delete_keys(tx, ids)
 
-    def forget(self, ids: Iterable[int]) -> None:
+    def evict(self, ids: Iterable[int]) -> None:
         """Drop the keys of these subjects from memory."""
-        self._cache.forget(ids)
+        self._cache.evict(ids)
         self._tell(None)
 
-    def forget_all(self, *, version: int | None = None) -> None:
+    def evict_all(self, *, version: int | None = None) -> None:
         """Drop all subject keys from memory; `version` is that of the mapping when somebody may have shredded, if known."""
-        self._cache.forget_all()
+        self._cache.evict_all()
         self._tell(version)
 
-    def also_forget(self, follower: Callable[[int | None], None]) -> None:
+    def on_eviction(self, follower: Callable[[int | None], None]) -> None:
         """Have a method called whenever keys are dropped, for as long as its object lives: it holds what they sealed.
 
         It gets the version of the mapping until which everybody's changes are to be distrusted, None for any.
@@ -325,21 +325,21 @@ class Vault:
 
     # --- seals ---
 
-    def seal_many(self, keys: Mapping[int, bytes], place: Place, items: Iterable[Item]) -> list[bytes]:
+    def seal_many(self, keys: Mapping[int, bytes], place: SealedColumn, items: Iterable[Item]) -> list[bytes]:
         """Seal values of one column under keys at hand (of `new_subject_keys` and `keys_for`), in order."""
         return seal_many(place, [(keys[subject_id], row, value) for subject_id, row, value in items])
 
-    def seal_each(self, place: Place, fresh: FreshKeys, values: Iterable[bytes]) -> list[bytes]:
+    def seal_each(self, place: SealedColumn, fresh: FreshKeys, values: Iterable[bytes]) -> list[bytes]:
         """Seal one value for each new subject, whose row has the subject's id."""
         return seal_each(place, fresh.keys, fresh.ids, values)
 
-    def open_many(self, keys: Mapping[int, bytes], place: Place, items: Sequence[Item]) -> list[bytes | None]:
+    def open_many(self, keys: Mapping[int, bytes], place: SealedColumn, items: Sequence[Item]) -> list[bytes | None]:
         """Open envelopes of one column, in order; None where the subject's key is shredded."""
         living = [item for item in items if item.subject_id in keys]
         opened = iter(open_many(place, ((keys[item.subject_id], item.row, item.value) for item in living)))
         return [next(opened) if item.subject_id in keys else None for item in items]
 
-    def seal(self, tx: Transaction, place: Place, item: Item) -> bytes:
+    def seal(self, tx: Transaction, place: SealedColumn, item: Item) -> bytes:
         """Seal one value. Raises the fault `subject_key_shredded` when its subject has no key."""
         keys = self.keys_for(tx, [item.subject_id])
         if not keys:
@@ -348,7 +348,7 @@ class Vault:
             )
         return self.seal_many(keys, place, [item])[0]
 
-    def open(self, tx: Transaction, place: Place, item: Item) -> bytes | None:
+    def open(self, tx: Transaction, place: SealedColumn, item: Item) -> bytes | None:
         """Open one envelope; None when the subject's key is shredded."""
         return self.open_many(self.keys_for(tx, [item.subject_id]), place, [item])[0]
 

@@ -20,12 +20,12 @@ from cdp.web.center import notice
 from cdp.web.console.page import refuse
 from cdp.web.console.routes import add_pages
 from cdp.web.ingest.batcher import Batcher, Limits
-from cdp.web.ingest.router import Front, IngestDoor
+from cdp.web.ingest.router import IngestDoor, IngestRouter
 from cdp.web.ingest.write_keys import directory_of
 from cdp.web.platform import errors, health, metrics
 from cdp.web.platform.errors import Problem
-from cdp.web.platform.health import Pulse
-from cdp.web.platform.metrics import Figures, HouseCollector, Timed
+from cdp.web.platform.health import Heartbeat
+from cdp.web.platform.metrics import Figures, StoreCollector, Timed
 from cdp.web.platform.request_limits import Gate
 
 TITLE: Final = "cdp"
@@ -50,7 +50,7 @@ def create_app(
     batcher = Batcher(Timed(_ingest(context), figures), limits or Limits())
     watcher.subscribe(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
     door = IngestDoor(batcher, directory_of(context.database), context.clock)
-    figures.registry.register(HouseCollector(watcher, batcher, figures, lambda: door.answers, failures))
+    figures.registry.register(StoreCollector(watcher, batcher, figures, lambda: door.answers, failures))
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -60,8 +60,8 @@ def create_app(
     app = describe(life)
     app.state.policy_watcher = watcher
     app.state.figures = figures
-    app.state.pulse = Pulse(is_working)
-    return Front(door, Gate(app, lambda: watcher.context, figures.note_request))
+    app.state.pulse = Heartbeat(is_working)
+    return IngestRouter(door, Gate(app, lambda: watcher.context, figures.note_request))
 
 
 def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:

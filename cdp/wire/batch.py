@@ -14,9 +14,9 @@ import msgspec
 from cdp.sources.model import Source
 from cdp.wire.limits import Unreadable, read_value
 from cdp.wire.message import Invalid, Message
-from cdp.wire.refusal import Refused
+from cdp.wire.refusal import RequestRefused
 from cdp.wire.salvage import Unbalanced, split_list, split_object
-from cdp.wire.segment_spec import UNSHARED, Frame, Shared, read_message
+from cdp.wire.segment_spec import UNSHARED, BatchDefaults, Frame, read_message
 
 MESSAGES_MAX: Final = 2_500
 SHARED_BYTES_MAX: Final = 8 * 1024
@@ -26,12 +26,12 @@ REQUEST_BYTES_RUDDERSTACK: Final = 4 * 1024 * 1024
 Raw = bytes | msgspec.Raw
 
 _BOM: Final = b"\xef\xbb\xbf"
-_NOT_JSON: Final = Refused("invalid_json", "The body must be JSON in UTF-8.")
-_NOT_AN_OBJECT: Final = Refused("not_an_object", "The body must be one JSON object.")
-_NO_BATCH: Final = Refused("batch_missing", 'The body must hold a list of messages under "batch".')
-_TOO_MANY: Final = Refused("too_many_messages", f"A batch may hold at most {MESSAGES_MAX:,} messages.")
-_BAD_KEY: Final = Refused("write_key_not_text", "writeKey must be a string.")
-_BAD_SHARED: Final = Refused(
+_NOT_JSON: Final = RequestRefused("invalid_json", "The body must be JSON in UTF-8.")
+_NOT_AN_OBJECT: Final = RequestRefused("not_an_object", "The body must be one JSON object.")
+_NO_BATCH: Final = RequestRefused("batch_missing", 'The body must hold a list of messages under "batch".')
+_TOO_MANY: Final = RequestRefused("too_many_messages", f"A batch may hold at most {MESSAGES_MAX:,} messages.")
+_BAD_KEY: Final = RequestRefused("write_key_not_text", "writeKey must be a string.")
+_BAD_SHARED: Final = RequestRefused(
     "shared_not_an_object",
     f"context and integrations of a batch must be JSON objects, together at most {SHARED_BYTES_MAX:,} bytes.",
 )
@@ -45,7 +45,7 @@ class Envelope:
     kind: str | None = None
     write_key: str | None = None
     sent_at: object = None
-    shared: Shared = UNSHARED
+    shared: BatchDefaults = UNSHARED
 
     def messages(
         self, source: Source, received_at: datetime, write_key: str, *, has_gpc: bool
@@ -79,7 +79,7 @@ _decode_batch: Final = msgspec.json.Decoder(_Batch).decode
 _decode_single: Final = msgspec.json.Decoder(_Single).decode
 
 
-def read_single(body: bytes, kind: str) -> Envelope | Refused:
+def read_single(body: bytes, kind: str) -> Envelope | RequestRefused:
     """The envelope of a request that carries one message whose type the path gives."""
     body = body.removeprefix(_BOM)
     try:
@@ -89,10 +89,10 @@ def read_single(body: bytes, kind: str) -> Envelope | Refused:
         return _NOT_AN_OBJECT
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Unreadable):
         return _NOT_JSON
-    return key if isinstance(key, Refused) else Envelope([body], kind=kind, write_key=key)
+    return key if isinstance(key, RequestRefused) else Envelope([body], kind=kind, write_key=key)
 
 
-def read_batch(body: bytes) -> Envelope | Refused:
+def read_batch(body: bytes) -> Envelope | RequestRefused:
     """The envelope of a request that carries a batch. One message that is no JSON does not spoil it."""
     body = body.removeprefix(_BOM)
     try:
@@ -104,7 +104,7 @@ def read_batch(body: bytes) -> Envelope | Refused:
     return _envelope(batch.batch, batch.write_key, batch.sent_at, batch.context, batch.targets)
 
 
-def _salvaged(body: bytes) -> Envelope | Refused:
+def _salvaged(body: bytes) -> Envelope | RequestRefused:
     try:
         entries = split_object(body)
         items = split_list(entries[b"batch"])
@@ -114,25 +114,27 @@ def _salvaged(body: bytes) -> Envelope | Refused:
     return _envelope(items, *rest)
 
 
-def _envelope(items: Sequence[Raw], write_key: Raw, sent_at: Raw, context: Raw, targets: Raw) -> Envelope | Refused:
+def _envelope(
+    items: Sequence[Raw], write_key: Raw, sent_at: Raw, context: Raw, targets: Raw
+) -> Envelope | RequestRefused:
     if len(items) > MESSAGES_MAX:
         return _TOO_MANY
     if len(bytes(context)) + len(bytes(targets)) > SHARED_BYTES_MAX:
         return _BAD_SHARED
     try:
         key = _write_key(write_key)
-        shared = Shared(_value(context) or {}, _value(targets) or {})
+        shared = BatchDefaults(_value(context) or {}, _value(targets) or {})
         sent = _value(sent_at)
     except Unreadable:
         return _NOT_JSON
-    if isinstance(key, Refused):
+    if isinstance(key, RequestRefused):
         return key
     if not isinstance(shared.context, dict) or not isinstance(shared.targets, dict):
         return _BAD_SHARED
     return Envelope(items, write_key=key, sent_at=sent, shared=shared)
 
 
-def _write_key(raw: Raw) -> str | Refused | None:
+def _write_key(raw: Raw) -> str | RequestRefused | None:
     value = _value(raw)
     if value is None or value == "":
         return None

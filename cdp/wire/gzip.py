@@ -6,15 +6,17 @@ The limit counts what comes out, so a zip bomb costs no more memory or time than
 import zlib
 from typing import Final
 
-from cdp.wire.refusal import Refused
+from cdp.wire.refusal import RequestRefused
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_MALFORMED: Final = Refused("malformed_gzip", "The body is said to be gzip, but it is not, or it is cut short.")
+_MALFORMED: Final = RequestRefused("malformed_gzip", "The body is said to be gzip, but it is not, or it is cut short.")
 
 
-def too_large(bytes_max: int) -> Refused:
+def too_large(bytes_max: int) -> RequestRefused:
     """The refusal of a body over the limit of its source."""
-    return Refused("request_too_large", f"A request of this source may have at most {bytes_max:,} bytes of JSON.")
+    return RequestRefused(
+        "request_too_large", f"A request of this source may have at most {bytes_max:,} bytes of JSON."
+    )
 
 
 class Body:
@@ -27,7 +29,7 @@ class Body:
         self._arrived = 0
         self._content = bytearray()
 
-    def take(self, chunk: bytes) -> Refused | None:
+    def feed(self, chunk: bytes) -> RequestRefused | None:
         """Add what arrived; a refusal ends the reading."""
         if not chunk:
             return None
@@ -39,13 +41,13 @@ class Body:
             return too_large(self._bytes_max) if len(self._content) > self._bytes_max else None
         return self._inflate(chunk)
 
-    def end(self) -> bytes | Refused:
+    def end(self) -> bytes | RequestRefused:
         """The whole content."""
         if self._is_gzip and self._arrived and not self._inflater.eof:
             return _MALFORMED
         return bytes(self._content)
 
-    def _inflate(self, chunk: bytes) -> Refused | None:
+    def _inflate(self, chunk: bytes) -> RequestRefused | None:
         while chunk:
             if self._inflater.eof:
                 self._inflater = zlib.decompressobj(wbits=31)

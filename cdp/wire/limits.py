@@ -11,7 +11,7 @@ _INTEGER_MAX: Final = 2**63 - 1
 _decode: Final = msgspec.json.Decoder().decode
 
 
-class Reason(StrEnum):
+class InvalidReason(StrEnum):
     """Why a message is invalid; the value is what accounting shows."""
 
     MESSAGE_TOO_LARGE = "message_too_large"
@@ -38,7 +38,7 @@ class Reason(StrEnum):
 class Unreadable(ValueError):
     """A JSON text that is not taken; `reason` says why."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: InvalidReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
 
@@ -51,13 +51,13 @@ def read_value(text: bytes) -> Any:
     try:
         value = _decode(text)
     except RecursionError:
-        raise Unreadable(Reason.NESTED_TOO_DEEP) from None
+        raise Unreadable(InvalidReason.NESTED_TOO_DEEP) from None
     except UnicodeDecodeError:
-        raise Unreadable(Reason.TEXT_NOT_UNICODE) from None
+        raise Unreadable(InvalidReason.TEXT_NOT_UNICODE) from None
     except msgspec.ValidationError:
-        raise Unreadable(Reason.NUMBER_OUT_OF_RANGE) from None
+        raise Unreadable(InvalidReason.NUMBER_OUT_OF_RANGE) from None
     except msgspec.DecodeError:
-        raise Unreadable(Reason.MALFORMED_JSON) from None
+        raise Unreadable(InvalidReason.MALFORMED_JSON) from None
     _check(value, DEPTH_MAX)
     return value
 
@@ -70,11 +70,11 @@ def _check(value: Any, levels: int) -> None:
     elif kind is list:
         inner = value
     elif kind is int and not -_INTEGER_MAX <= value <= _INTEGER_MAX:
-        raise Unreadable(Reason.NUMBER_OUT_OF_RANGE)
+        raise Unreadable(InvalidReason.NUMBER_OUT_OF_RANGE)
     else:
         return
     if levels == 0:
-        raise Unreadable(Reason.NESTED_TOO_DEEP)
+        raise Unreadable(InvalidReason.NESTED_TOO_DEEP)
     for each in inner:
         if type(each) is not str:
             _check(each, levels - 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RequestRefused:
     """Nothing in the request can be taken: a stable code, and a sentence that says what would be right."""
 
     code: str

@@ -14,7 +14,7 @@ import msgspec
 from cdp.kit.canonical import sha256
 from cdp.kit.ids import encode_id, new_id
 from cdp.sources.model import Source
-from cdp.wire.limits import DEPTH_MAX, Reason, Unreadable, read_value
+from cdp.wire.limits import DEPTH_MAX, InvalidReason, Unreadable, read_value
 from cdp.wire.message import Invalid, Message
 from cdp.wire.timestamps import happened_at, read_instant
 
@@ -28,25 +28,25 @@ _VOLATILE_KEYS: Final = ("sentAt", "_metadata", "writeKey")
 
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
-    Reason.MESSAGE_TOO_LARGE: f"A message may have at most {MESSAGE_BYTES_MAX} bytes of JSON.",
-    Reason.MALFORMED_JSON: "The message is not JSON as RFC 8259 has it; NaN, Infinity and halves of surrogate pairs are not.",
-    Reason.TEXT_NOT_UNICODE: "The message holds bytes that are not UTF-8.",
-    Reason.NESTED_TOO_DEEP: f"Objects and lists may be nested at most {DEPTH_MAX} deep.",
-    Reason.NUMBER_OUT_OF_RANGE: "A number must fit a 64-bit integer or a double.",
-    Reason.NOT_AN_OBJECT: "A message must be a JSON object.",
-    Reason.WRITE_KEY_DISAGREES: "The message names another write key than its request.",
-    Reason.TYPE_MISSING: "A message in a batch needs a type: identify, track, page, screen, group or alias.",
-    Reason.TYPE_UNKNOWN: "The type must be identify, track, page, screen, group or alias.",
-    Reason.MESSAGE_ID_NOT_TEXT: "messageId must be a string or a number.",
-    Reason.ID_NOT_TEXT: "userId, anonymousId, previousId and groupId must be strings or numbers.",
-    Reason.ID_HOLDS_NUL: "userId, anonymousId, previousId and groupId must not hold the character NUL.",
-    Reason.ID_MISSING: "A message needs a userId, an anonymousId or context.externalIds.",
-    Reason.PREVIOUS_ID_MISSING: "An alias needs a previousId.",
-    Reason.GROUP_ID_MISSING: "A group message needs a groupId.",
-    Reason.EVENT_MISSING: "A track message needs the name of its event as a non-empty string.",
-    Reason.FIELD_NOT_AN_OBJECT: "context, properties and traits must be JSON objects.",
-    Reason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be instants as ISO 8601 has them.",
-    Reason.UNPROCESSABLE: "The message could not be stored; messages beside it were.",
+    InvalidReason.MESSAGE_TOO_LARGE: f"A message may have at most {MESSAGE_BYTES_MAX} bytes of JSON.",
+    InvalidReason.MALFORMED_JSON: "The message is not JSON as RFC 8259 has it; NaN, Infinity and halves of surrogate pairs are not.",
+    InvalidReason.TEXT_NOT_UNICODE: "The message holds bytes that are not UTF-8.",
+    InvalidReason.NESTED_TOO_DEEP: f"Objects and lists may be nested at most {DEPTH_MAX} deep.",
+    InvalidReason.NUMBER_OUT_OF_RANGE: "A number must fit a 64-bit integer or a double.",
+    InvalidReason.NOT_AN_OBJECT: "A message must be a JSON object.",
+    InvalidReason.WRITE_KEY_DISAGREES: "The message names another write key than its request.",
+    InvalidReason.TYPE_MISSING: "A message in a batch needs a type: identify, track, page, screen, group or alias.",
+    InvalidReason.TYPE_UNKNOWN: "The type must be identify, track, page, screen, group or alias.",
+    InvalidReason.MESSAGE_ID_NOT_TEXT: "messageId must be a string or a number.",
+    InvalidReason.ID_NOT_TEXT: "userId, anonymousId, previousId and groupId must be strings or numbers.",
+    InvalidReason.ID_HOLDS_NUL: "userId, anonymousId, previousId and groupId must not hold the character NUL.",
+    InvalidReason.ID_MISSING: "A message needs a userId, an anonymousId or context.externalIds.",
+    InvalidReason.PREVIOUS_ID_MISSING: "An alias needs a previousId.",
+    InvalidReason.GROUP_ID_MISSING: "A group message needs a groupId.",
+    InvalidReason.EVENT_MISSING: "A track message needs the name of its event as a non-empty string.",
+    InvalidReason.FIELD_NOT_AN_OBJECT: "context, properties and traits must be JSON objects.",
+    InvalidReason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be instants as ISO 8601 has them.",
+    InvalidReason.UNPROCESSABLE: "The message could not be stored; messages beside it were.",
 }
 OF_THE_FLOW: Final[Mapping[str, str]] = {
     "expired": "The message happened before its retention class reaches back.",
@@ -62,14 +62,14 @@ def explain(reason: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class BatchDefaults:
     """The `context` and the `integrations` that a batch states for all of its messages."""
 
     context: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Any] = field(default_factory=dict)
 
 
-UNSHARED: Final = Shared()
+UNSHARED: Final = BatchDefaults()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Frame:
     received_at: datetime
     kind: str | None = None
     sent_at: object = None
-    shared: Shared = UNSHARED
+    shared: BatchDefaults = UNSHARED
     write_key: str | None = None
     has_gpc: bool = False
 
@@ -95,13 +95,13 @@ _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder(order="sorted").en
 def read_message(text: bytes, frame: Frame) -> Message | Invalid:
     """Understand one message from its JSON."""
     if len(text) > MESSAGE_BYTES_MAX:
-        return _invalid(frame, Reason.MESSAGE_TOO_LARGE)
+        return _invalid(frame, InvalidReason.MESSAGE_TOO_LARGE)
     try:
         body = read_value(text)
     except Unreadable as unreadable:
         return _invalid(frame, unreadable.reason)
     if not isinstance(body, dict):
-        return _invalid(frame, Reason.NOT_AN_OBJECT)
+        return _invalid(frame, InvalidReason.NOT_AN_OBJECT)
     return message_of(body, frame)
 
 
@@ -123,7 +123,7 @@ def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
         body["sentAt"] = frame.sent_at
     happened = happened_at(body, read_instant(body.get("sentAt")), frame.received_at)
     if happened is None:
-        return _invalid(frame, Reason.TIMESTAMP_MALFORMED)
+        return _invalid(frame, InvalidReason.TIMESTAMP_MALFORMED)
     return Message(
         source=frame.source,
         kind=body["type"],
@@ -136,7 +136,7 @@ def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
     )
 
 
-def _invalid(frame: Frame, reason: Reason) -> Invalid:
+def _invalid(frame: Frame, reason: InvalidReason) -> Invalid:
     return Invalid(frame.source, reason.value)
 
 
@@ -150,41 +150,41 @@ def _digest(body: dict[str, Any], frame: Frame) -> bytes:
     return sha256(_encode(stated))
 
 
-def _write_key(body: dict[str, Any], frame: Frame) -> Reason | None:
+def _write_key(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
     named = body.pop("writeKey", None)
     if named and frame.write_key is not None and named != frame.write_key:
-        return Reason.WRITE_KEY_DISAGREES
+        return InvalidReason.WRITE_KEY_DISAGREES
     return None
 
 
-def _kind(body: dict[str, Any], frame: Frame) -> Reason | None:
+def _kind(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
     if frame.kind is not None:
         body["type"] = frame.kind
         return None
     kind = body.get("type")
     if kind is None or kind == "":
-        return Reason.TYPE_MISSING
-    return None if isinstance(kind, str) and kind in KINDS else Reason.TYPE_UNKNOWN
+        return InvalidReason.TYPE_MISSING
+    return None if isinstance(kind, str) and kind in KINDS else InvalidReason.TYPE_UNKNOWN
 
 
-def _message_id(body: dict[str, Any]) -> Reason | None:
+def _message_id(body: dict[str, Any]) -> InvalidReason | None:
     given = _text(body.get("messageId"))
     if given is None:
-        return Reason.MESSAGE_ID_NOT_TEXT
+        return InvalidReason.MESSAGE_ID_NOT_TEXT
     body["messageId"] = given or encode_id("msg", new_id())
     return None
 
 
-def _ids(body: dict[str, Any]) -> Reason | None:
+def _ids(body: dict[str, Any]) -> InvalidReason | None:
     for key in _ID_KEYS:
         if key not in body:
             continue
         value = body[key]
         text = value if type(value) is str else _text(value)
         if text is None:
-            return Reason.ID_NOT_TEXT
+            return InvalidReason.ID_NOT_TEXT
         if "\x00" in text:
-            return Reason.ID_HOLDS_NUL
+            return InvalidReason.ID_HOLDS_NUL
         if text:
             body[key] = text
         else:
@@ -207,7 +207,7 @@ def _text(value: object) -> str | None:
     return None
 
 
-def _objects(body: dict[str, Any]) -> Reason | None:
+def _objects(body: dict[str, Any]) -> InvalidReason | None:
     for key in _OBJECT_KEYS:
         if key not in body:
             continue
@@ -217,20 +217,20 @@ def _objects(body: dict[str, Any]) -> Reason | None:
         elif value == []:
             body[key] = {}
         elif not isinstance(value, dict):
-            return Reason.FIELD_NOT_AN_OBJECT
+            return InvalidReason.FIELD_NOT_AN_OBJECT
     return None
 
 
-def _needs(body: dict[str, Any], kind: str) -> Reason | None:
+def _needs(body: dict[str, Any], kind: str) -> InvalidReason | None:
     if "userId" not in body and "anonymousId" not in body and not _external_ids(body):
-        return Reason.ID_MISSING
+        return InvalidReason.ID_MISSING
     if kind == "track":
         event = body.get("event")
-        return None if isinstance(event, str) and event.strip() else Reason.EVENT_MISSING
+        return None if isinstance(event, str) and event.strip() else InvalidReason.EVENT_MISSING
     if kind == "group" and "groupId" not in body:
-        return Reason.GROUP_ID_MISSING
+        return InvalidReason.GROUP_ID_MISSING
     if kind == "alias" and "previousId" not in body:
-        return Reason.PREVIOUS_ID_MISSING
+        return InvalidReason.PREVIOUS_ID_MISSING
     return None
 
 

@@ -1,6 +1,6 @@
 """Tables of sources, accounting and operations move out of the schema `access`, each to the schema of its package.
 
-Phase: pre. Tables keep their names, rows, indexes, sequences and privileges; only the schema changes.
+The column that says with which recorded step a profile began is named `origin_sequence`. Phase: pre. Tables keep their names, rows, indexes, sequences and privileges; only the schema changes.
 """
 
 from alembic import op
@@ -33,3 +33,4 @@ def upgrade() -> None:
         AS $$ SELECT coalesce((SELECT instant FROM operations.instant_override), statement_timestamp()) $$
         """
     )
+    op.execute("ALTER TABLE identity.profile RENAME COLUMN born_sequence TO origin_sequence")

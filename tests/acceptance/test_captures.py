@@ -17,9 +17,9 @@ from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.sources.model import SourceKind
 from cdp.vault.vault import Item
-from tests.ingest_house import Door, open_house_door
-from tests.policies import changed, permit_all, shipped
-from tests.waits import PATIENCE_SECONDS
+from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
+from tests.support.policies import changed, permit_all, shipped
+from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -50,7 +50,7 @@ def body_of(request: Request) -> bytes:
     return gzip.compress(body) if is_gzip else body
 
 
-def replay(door: Door, requests: list[Request]) -> list[httpx.Response]:
+def replay(door: IngestEndpoint, requests: list[Request]) -> list[httpx.Response]:
     with httpx.Client(base_url=door.url, timeout=PATIENCE_SECONDS) as client:
         return [
             client.request(
@@ -92,26 +92,26 @@ def identifiers_of(messages: list[dict[str, Any]]) -> set[tuple[str, str]]:
     return found
 
 
-def known_identifiers(door: Door) -> set[tuple[str, str]]:
+def known_identifiers(door: IngestEndpoint) -> set[tuple[str, str]]:
     """Every identifier that the store knows, opened."""
     context = door.context
     with context.database.transaction(read_only=True) as tx:
-        rows = tx.bulk("SELECT identifier_id, type, sealed FROM identity.identifier")
+        rows = tx.execute("SELECT identifier_id, type, sealed FROM identity.identifier")
         keys = context.vault.keys_for(tx, [row[0] for row in rows])
     values = context.vault.open_many(keys, IDENTIFIER_PLACE, [Item(row[0], row[0], row[2]) for row in rows])
     return {(row[1], value.decode()) for row, value in zip(rows, values, strict=True) if value is not None}
 
 
 @pytest.fixture
-def door(database: Database, tmp_path: Path) -> Iterator[Door]:
+def door(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
     policy = changed(permit_all(), "retention.yaml", classes=FOR_YEARS)
     keys = dict.fromkeys(KEYS, SourceKind.SERVER)
-    with open_house_door(database, policy, tmp_path, keys, clock=TestClock(RECORDED_AT)) as door:
+    with open_ingest_endpoint(database, policy, tmp_path, keys, clock=TestClock(RECORDED_AT)) as door:
         yield door
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
-def test_a_capture_is_answered_as_its_client_needs_and_lands_once(door: Door, capture: Path) -> None:
+def test_a_capture_is_answered_as_its_client_needs_and_lands_once(door: IngestEndpoint, capture: Path) -> None:
     requests = requests_of(capture)
     answers = replay(door, requests)
     assert [answer.status_code for answer in answers] == [request["answered"] for request in requests]
@@ -131,7 +131,7 @@ def test_a_capture_is_answered_as_its_client_needs_and_lands_once(door: Door, ca
 
 def test_under_the_shipped_policies_captures_are_not_permitted(database: Database, tmp_path: Path) -> None:
     keys = dict.fromkeys(KEYS, SourceKind.BROWSER)
-    with open_house_door(database, shipped(), tmp_path, keys, clock=TestClock(RECORDED_AT)) as door:
+    with open_ingest_endpoint(database, shipped(), tmp_path, keys, clock=TestClock(RECORDED_AT)) as door:
         every = [request for capture in CAPTURES for request in requests_of(capture) if not says_yes(request)]
         answers = replay(door, every)
         assert [answer.status_code for answer in answers] == [request["answered"] for request in every]
@@ -140,8 +140,8 @@ def test_under_the_shipped_policies_captures_are_not_permitted(database: Databas
         assert states["invalid"] == door.accounted()["invalid expired"], "only times of 2024 are invalid"
         assert sum(states.values()) == len(messages_of(every))
         with database.transaction(read_only=True) as tx:
-            assert tx.bulk("SELECT count(*) FROM behavior.event") == [(0,)]
-            assert tx.bulk("SELECT count(*) FROM identity.identifier WHERE type <> 'anonymous_id'") == [(0,)]
+            assert tx.execute("SELECT count(*) FROM behavior.event") == [(0,)]
+            assert tx.execute("SELECT count(*) FROM identity.identifier WHERE type <> 'anonymous_id'") == [(0,)]
 
 
 def test_under_the_shipped_policies_a_captured_consent_permits_what_comes_with_it(
@@ -150,7 +150,7 @@ def test_under_the_shipped_policies_a_captured_consent_permits_what_comes_with_i
     """The page of the capture sends `categoryPreferences` with Analytics true once; what came before stays refused."""
     [capture] = [capture for capture in CAPTURES if capture.stem == "segment-web-1.84.3-crossorigin"]
     assert sum(map(says_yes, requests_of(capture))) == 1
-    with open_house_door(
+    with open_ingest_endpoint(
         database, shipped(), tmp_path, {"WK": SourceKind.BROWSER}, clock=TestClock(RECORDED_AT)
     ) as door:
         replay(door, requests_of(capture))
@@ -163,7 +163,7 @@ def says_yes(request: Request) -> bool:
     return '"Analytics": true' in json.dumps(request["body_json"])
 
 
-def states_of(door: Door) -> Counter[str]:
+def states_of(door: IngestEndpoint) -> Counter[str]:
     states: Counter[str] = Counter()
     for name, count in door.accounted().items():
         states[name.partition(" ")[0]] += count

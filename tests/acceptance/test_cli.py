@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.commands import Shell, a_home
-from tests.waits import PATIENCE_SECONDS
+from tests.support.commands import Shell, a_home
+from tests.support.waits import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")

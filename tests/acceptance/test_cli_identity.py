@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from cdp.kit.db import Database
-from tests.acceptance.commands import Shell
-from tests.flows.people import Town, settle
-from tests.policies import PERMIT_ALL, changed, permit_all, segment_unify, written
+from tests.support.commands import Shell
+from tests.support.pipeline import Pipeline, open_pipeline
+from tests.support.policies import PERMIT_ALL, changed, permit_all, segment_unify, written
 
 pytestmark = pytest.mark.postgres
 
@@ -20,19 +20,19 @@ def track(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    town = settle(database, permit_all(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    town = open_pipeline(database, permit_all(), tmp_path)
     town.register()
     return town
 
 
 @pytest.fixture
-def shell(town: Town, database_url: str, tmp_path: Path) -> Shell:
+def shell(town: Pipeline, database_url: str, tmp_path: Path) -> Shell:
     """Commands on the database and the keys of the town, without a server of their own."""
     return Shell(tmp_path, {"CDP_DATABASE_URL": database_url, "CDP_POLICIES": str(PERMIT_ALL)})
 
 
-def test_a_path_of_links_reads_from_one_end_to_the_other(town: Town, shell: Shell) -> None:
+def test_a_path_of_links_reads_from_one_end_to_the_other(town: Pipeline, shell: Shell) -> None:
     town.send(track(anonymousId="a1", messageId="first", context={"traits": {"email": "p@example.com"}}))
     town.send(track(userId="u1", messageId="second", context={"traits": {"email": "p@example.com"}}))
     told = shell.run("profile", "explain", "anonymous_id:a1", "user_id:u1").stdout
@@ -49,7 +49,7 @@ def test_a_path_of_links_reads_from_one_end_to_the_other(town: Town, shell: Shel
     assert len(shell.json("profile", "explain", "anonymous_id:a1", "user_id:u1")["path"]) == 2
 
 
-def test_a_refusal_is_told_in_words_and_once(town: Town, shell: Shell) -> None:
+def test_a_refusal_is_told_in_words_and_once(town: Pipeline, shell: Shell) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1", messageId="culprit"))
     town.send(track(userId="u2", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
     told = shell.run("profile", "explain", "user_id:u2", "anonymous_id:a1").stdout
@@ -58,7 +58,7 @@ def test_a_refusal_is_told_in_words_and_once(town: Town, shell: Shell) -> None:
     assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in told
 
 
-def test_an_unmerge_tells_the_command_that_takes_it_back(town: Town, shell: Shell) -> None:
+def test_an_unmerge_tells_the_command_that_takes_it_back(town: Pipeline, shell: Shell) -> None:
     town.send(track(userId="u1", anonymousId="a1"))
     shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1")
     told = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
@@ -67,7 +67,7 @@ def test_an_unmerge_tells_the_command_that_takes_it_back(town: Town, shell: Shel
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
 
 
-def test_an_unmerge_is_shown_side_by_side(town: Town, shell: Shell) -> None:
+def test_an_unmerge_is_shown_side_by_side(town: Pipeline, shell: Shell) -> None:
     town.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1"))
     command = ["profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1"]
     told = shell.run(*command, "--dry-run").stdout.splitlines()
@@ -84,7 +84,7 @@ def test_an_unmerge_is_shown_side_by_side(town: Town, shell: Shell) -> None:
     assert back[1].split() == ["before", "(1)", "before", "(2)", "both"]
 
 
-def test_changed_rules_are_rehearsed_in_words(town: Town, shell: Shell, tmp_path: Path) -> None:
+def test_changed_rules_are_rehearsed_in_words(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     rules = written(segment_unify(), tmp_path / "unified") / "identifiers.yaml"
     told = shell.run("identity", "simulate", "--rules", str(rules)).stdout.splitlines()
@@ -101,7 +101,7 @@ def test_changed_rules_are_rehearsed_in_words(town: Town, shell: Shell, tmp_path
     assert "3 profiles before, 3 now. 3 kept their identifiers and their ids, 0 changed." in done
 
 
-def test_shared_identifiers_are_listed_with_their_people(town: Town, shell: Shell) -> None:
+def test_shared_identifiers_are_listed_with_their_people(town: Pipeline, shell: Shell) -> None:
     assert "No identifier is shared." in shell.run("identity", "shared").stdout
     town.send(*[track(userId=f"u{n}", anonymousId="kiosk") for n in range(3)])
     town.send(*[track(userId=f"u{n}", anonymousId="tablet") for n in range(2)], track(anonymousId="tablet"))
@@ -112,9 +112,9 @@ def test_shared_identifiers_are_listed_with_their_people(town: Town, shell: Shel
     assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'data.read'") >= 2
 
 
-def test_profiles_in_quarantine_are_listed_with_the_bound(town: Town, shell: Shell, tmp_path: Path) -> None:
+def test_profiles_in_quarantine_are_listed_with_the_bound(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
     assert "No profile is in quarantine." in shell.run("identity", "quarantined").stdout
-    bounded = settle(town.context.database, BOUNDED, tmp_path)
+    bounded = open_pipeline(town.context.database, BOUNDED, tmp_path)
     for number in range(5):
         bounded.send(track(userId="u1", anonymousId=f"a{number}", messageId=f"q{number}"))
     told = shell.json("identity", "quarantined")
@@ -125,7 +125,7 @@ def test_profiles_in_quarantine_are_listed_with_the_bound(town: Town, shell: She
     assert listed["profile"] in shell.run("identity", "quarantined").stdout
 
 
-def test_a_link_table_is_tried_imported_and_tried_again(town: Town, shell: Shell, tmp_path: Path) -> None:
+def test_a_link_table_is_tried_imported_and_tried_again(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "links.csv").write_text("customer,device\nu1,a1\nu1,a2\n,a3\n")
     (tmp_path / "map.yaml").write_text(
         "links: [{type: user_id, column: customer}, {type: anonymous_id, column: device}]"
@@ -140,7 +140,7 @@ def test_a_link_table_is_tried_imported_and_tried_again(town: Town, shell: Shell
     assert "Its import is finished" in shell.run(*command, "--resume", code=3).stderr
 
 
-def test_keys_are_rotated_and_the_old_epoch_destroyed(town: Town, shell: Shell) -> None:
+def test_keys_are_rotated_and_the_old_epoch_destroyed(town: Pipeline, shell: Shell) -> None:
     town.send(track(userId="u1", anonymousId="a1"))
     assert shell.json("keys", "rotate", "--dry-run") == {
         "version": 2,

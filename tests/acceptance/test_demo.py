@@ -34,9 +34,9 @@ from cdp.flows.operations.startup import Context, visit
 from cdp.flows.segments import memberships
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
-from tests.acceptance.commands import Shell
-from tests.policies import ROOT
-from tests.waits import PATIENCE_SECONDS
+from tests.support.commands import Shell
+from tests.support.policies import ROOT
+from tests.support.waits import PATIENCE_SECONDS
 
 NOW = "2011-12-12T04:00:00Z"
 LOCAL_NOW = datetime(2011, 12, 12, 4)
@@ -64,7 +64,7 @@ class Shop:
 
     def one(self, query: str) -> object:
         with self.context() as context, context.database.transaction(read_only=True) as tx:
-            return tx.bulk(query)[0][0]  # type: ignore[arg-type]
+            return tx.execute(query)[0][0]  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def members(context: Context) -> set[str]:
     """The user ids of the people who are in the segment now."""
     memberships.refresh(context, "lapsing_high_value")
     with context.database.transaction(read_only=True) as tx:
-        owned = tx.bulk(
+        owned = tx.execute(
             "SELECT l.identifier_id FROM segments.membership m JOIN identity.link l USING (profile_id) "
             "WHERE m.key = 'lapsing_high_value'"
         )
@@ -117,7 +117,7 @@ def members(context: Context) -> set[str]:
 
 def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
     with shop.context() as context, context.database.transaction(read_only=True) as tx:
-        orders = tx.bulk(
+        orders = tx.execute(
             "SELECT count(*)::int, round(sum((plain->>'revenue')::numeric), 2)::text, min(occurred_at), max(occurred_at) "
             "FROM behavior.event WHERE retention_class = 'transactions'"
         )
@@ -126,11 +126,11 @@ def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
         # The service's clock stands still while the sender's goes on, so dates slip by as long as sending takes.
         assert abs(first - datetime.fromisoformat("2010-12-01T08:26:00Z")) < timedelta(minutes=25)
         assert abs(last - datetime.fromisoformat("2011-12-09T12:50:00Z")) < timedelta(minutes=25)
-        assert tx.bulk(
+        assert tx.execute(
             "SELECT count(DISTINCT l.profile_id)::int FROM identity.link l JOIN identity.identifier i USING (identifier_id) "
             "WHERE i.type = 'user_id'"
         ) == [(4_338,)]
-        [(shared,)] = tx.bulk("SELECT count(*)::int FROM identity.identifier WHERE is_shared")
+        [(shared,)] = tx.execute("SELECT count(*)::int FROM identity.identifier WHERE is_shared")
         assert shared == 1
     told = play.api.post(
         "privacy",

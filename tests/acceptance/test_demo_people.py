@@ -7,9 +7,9 @@ import pytest
 
 from cdp.demo.calls import Call, joining, sharing, shopping
 from cdp.demo.orders import COUNTRIES, LAST_ORDER_AT, LONDON, Calendar, ending_last_week, read_orders
-from cdp.demo.people import Person, heroine, invent, lapsing, sharers
+from cdp.demo.people import DemoPerson, heroine, invent, lapsing, sharers
 from cdp.flows.imports.mapping import load_mapping
-from tests.policies import ROOT
+from tests.support.policies import ROOT
 
 ORDERS = read_orders()
 PEOPLE = invent(ORDERS)
@@ -77,7 +77,7 @@ def test_two_people_share_a_tablet() -> None:
 
 
 def test_the_one_who_is_followed_is_lapsing_and_agreed() -> None:
-    person: Person = heroine(PEOPLE, NOW)
+    person: DemoPerson = heroine(PEOPLE, NOW)
     assert lapsing(person, NOW)
     assert person.wants_letters
     assert person not in sharers(PEOPLE)

@@ -16,7 +16,7 @@ import pytest
 from cdp.kit.errors import Fault
 from cdp.postgres.place import find_place
 from cdp.postgres.server import EmbeddedPostgres
-from tests.waits import PATIENCE_SECONDS, until
+from tests.support.waits import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = """

@@ -9,8 +9,8 @@ import pytest
 from cdp.flows.imports.mapping import load_mapping
 from cdp.flows.imports.messages import import_file
 from cdp.kit.db import Database
-from tests.flows.people import Town, settle
-from tests.policies import ROOT, changed, permit_all
+from tests.support.pipeline import Pipeline, open_pipeline
+from tests.support.policies import ROOT, changed, permit_all
 
 pytestmark = pytest.mark.postgres
 
@@ -32,18 +32,18 @@ def number_type(text: str, priority: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
+def town(database: Database, tmp_path: Path) -> Pipeline:
     policy = changed(
         permit_all(),
         "identifiers.yaml",
         types={"soc_sec_id": number_type("Social security number", 900), "rec_id": number_type("Record", 901)},
     )
-    return settle(database, policy, tmp_path)
+    return open_pipeline(database, policy, tmp_path)
 
 
 @pytest.mark.parametrize(("data_set", "records", "recall"), [(1, 1_000, 0.900), (2, 5_000, 0.872)])
 def test_a_number_joins_the_same_people_and_no_others(
-    data_set: int, records: int, recall: float, town: Town, tmp_path: Path
+    data_set: int, records: int, recall: float, town: Pipeline, tmp_path: Path
 ) -> None:
     rules = tmp_path / "mapping.yaml"
     rules.write_text(MAPPING)

@@ -18,11 +18,11 @@ from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.sources.model import SourceKind
 from cdp.vault.vault import Item
-from tests.flows.people import people_of
 from tests.generative.test_identity_batches import empty
-from tests.ingest_house import Door, open_house_door
-from tests.policies import permit_all, segment_unify
-from tests.waits import PATIENCE_SECONDS
+from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
+from tests.support.pipeline import people_of
+from tests.support.policies import permit_all, segment_unify
+from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -41,13 +41,13 @@ def policy_of(scenario: Mapping[str, Any]) -> Policy:
 
 
 @contextmanager
-def open_world(database: Database, policy: Policy, folder: Path) -> Iterator[tuple[Door, TestClock]]:
+def open_world(database: Database, policy: Policy, folder: Path) -> Iterator[tuple[IngestEndpoint, TestClock]]:
     clock = TestClock(NOON)
-    with open_house_door(database, policy, folder, {"WK": SourceKind.SERVER}, clock=clock) as door:
+    with open_ingest_endpoint(database, policy, folder, {"WK": SourceKind.SERVER}, clock=clock) as door:
         yield door, clock
 
 
-def send(door: Door, clock: TestClock, steps: Sequence[Mapping[str, Any]]) -> None:
+def send(door: IngestEndpoint, clock: TestClock, steps: Sequence[Mapping[str, Any]]) -> None:
     with httpx.Client(base_url=door.url, auth=("WK", ""), timeout=PATIENCE_SECONDS) as client:
         for step in steps:
             body = {name: value for name, value in step.items() if not name.startswith("_")}
@@ -93,7 +93,7 @@ def test_a_scenario_gives_its_profiles(name: str, database: Database, tmp_path: 
         hold_to_the_rest(scenario["expect"], door)
 
 
-def hold_to_the_rest(expect: Mapping[str, Any], door: Door) -> None:
+def hold_to_the_rest(expect: Mapping[str, Any], door: IngestEndpoint) -> None:
     """What a scenario expects beside the partition."""
     events = stored_events(door)
     if "events_on_profile" in expect:
@@ -107,14 +107,14 @@ def hold_to_the_rest(expect: Mapping[str, Any], door: Door) -> None:
         assert all(each["as_sent"]["userId"] for each in events)
     if expect.get("persistent_id_stable"):
         with door.context.database.transaction(read_only=True) as tx:
-            assert tx.bulk("SELECT count(*) FROM identity.profile") == [(1,)]
+            assert tx.execute("SELECT count(*) FROM identity.profile") == [(1,)]
 
 
-def stored_events(door: Door) -> list[dict[str, Any]]:
+def stored_events(door: IngestEndpoint) -> list[dict[str, Any]]:
     """Every stored event with its sealed part opened."""
     vault = door.context.vault
     with door.context.database.transaction(read_only=True) as tx:
-        rows = tx.bulk("SELECT anchor_id, event_id, occurred_at, sealed FROM behavior.event")
+        rows = tx.execute("SELECT anchor_id, event_id, occurred_at, sealed FROM behavior.event")
         keys = vault.keys_for(tx, [row[0] for row in rows])
         opened = vault.open_many(keys, behavior_store.EVENT, [Item(row[0], row[1].bytes, row[3]) for row in rows])
     return [

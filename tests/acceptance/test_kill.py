@@ -21,9 +21,9 @@ from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
 from cdp.postgres.place import find_place
 from cdp.postgres.server import EmbeddedPostgres
-from tests.acceptance.commands import outage
-from tests.policies import permit_all
-from tests.waits import PATIENCE_SECONDS, until
+from tests.support.commands import outage
+from tests.support.policies import permit_all
+from tests.support.waits import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.postgres
 
@@ -47,7 +47,7 @@ def home() -> Iterator[Path]:
 @contextmanager
 def service(home: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.ingest_service", str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.ingest_service", str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -138,9 +138,9 @@ def landed(home: Path, names: set[str]) -> tuple[Landed, dict[str, int]]:
     database = Database(url)
     context = open_context(database, permit_all(), SystemClock(), home=home)
     with database.transaction(read_only=True) as tx:
-        source_id = tx.bulk("SELECT source_id FROM sources.source")[0][0]
-        stored = {str(row[0]) for row in tx.bulk("SELECT event_id FROM behavior.event")}
-        counts = tx.bulk(
+        source_id = tx.execute("SELECT source_id FROM sources.source")[0][0]
+        stored = {str(row[0]) for row in tx.execute("SELECT event_id FROM behavior.event")}
+        counts = tx.execute(
             """
             SELECT (SELECT count(*) FROM behavior.event),
                    (SELECT count(*) FROM behavior.duplicate),

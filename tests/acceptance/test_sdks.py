@@ -13,10 +13,10 @@ from cdp.flows.ingest.batch import Ingest
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.sources.model import SourceKind
-from tests.flows.people import Town
-from tests.ingest_house import Door, Outage, open_house_door
-from tests.policies import permit_all, shipped
-from tests.waits import PATIENCE_SECONDS
+from tests.support.ingest_endpoint import IngestEndpoint, Outage, open_ingest_endpoint
+from tests.support.pipeline import Pipeline
+from tests.support.policies import permit_all, shipped
+from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -39,8 +39,8 @@ NODE_CLIENTS = ["send_segment.cjs", "send_rudder.cjs"]
 
 
 @pytest.fixture
-def door(database: Database, tmp_path: Path) -> Iterator[Door]:
-    with open_house_door(database, permit_all(), tmp_path, {"wk_sdk": SourceKind.SERVER}) as door:
+def door(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
+    with open_ingest_endpoint(database, permit_all(), tmp_path, {"wk_sdk": SourceKind.SERVER}) as door:
         yield door
 
 
@@ -60,15 +60,15 @@ def send_python(client: str, url: str, key: str = "wk_sdk") -> None:
     run([sys.executable, SDK / "send.py", client, url, key, STATED_AT.isoformat()], PYTHONPATH=path)
 
 
-def assert_all_landed(door: Door) -> None:
+def assert_all_landed(door: IngestEndpoint) -> None:
     assert door.accounted() == {"stored": 7}
     context = door.context
-    town = Town(
+    town = Pipeline(
         context, TestClock(context.clock.now()), Ingest(context.database, context.vault, context.policy, context.clock)
     )
     assert town.partition() == WHO_IS_WHO
     with context.database.transaction(read_only=True) as tx:
-        [(revenue, occurred_at)] = tx.bulk(
+        [(revenue, occurred_at)] = tx.execute(
             "SELECT plain->>'revenue', occurred_at FROM behavior.event WHERE plain ? 'revenue'"
         )
     assert revenue == "19.99"
@@ -76,14 +76,14 @@ def assert_all_landed(door: Door) -> None:
 
 
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)
-def test_what_a_python_client_sends_lands(door: Door, client: str) -> None:
+def test_what_a_python_client_sends_lands(door: IngestEndpoint, client: str) -> None:
     send_python(client, door.url)
     assert_all_landed(door)
 
 
 @pytest.mark.node
 @pytest.mark.parametrize("client", NODE_CLIENTS)
-def test_what_a_node_client_sends_lands(door: Door, client: str) -> None:
+def test_what_a_node_client_sends_lands(door: IngestEndpoint, client: str) -> None:
     run(["node", SDK / client, door.url, "wk_sdk", STATED_AT.isoformat()], NODE_PATH=str(NODE))
     assert_all_landed(door)
 
@@ -91,23 +91,23 @@ def test_what_a_node_client_sends_lands(door: Door, client: str) -> None:
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)
 def test_a_client_that_is_told_the_store_is_away_sends_again(database: Database, tmp_path: Path, client: str) -> None:
     keys = {"wk_sdk": SourceKind.SERVER}
-    with open_house_door(database, permit_all(), tmp_path, keys, between=lambda ingest: Outage(ingest, 1)) as door:
+    with open_ingest_endpoint(database, permit_all(), tmp_path, keys, between=lambda ingest: Outage(ingest, 1)) as door:
         send_python(client, door.url)
         assert_all_landed(door)
         assert door.running.door.answers[503] == 1
 
 
-def test_an_unknown_write_key_is_reported_by_the_client(door: Door) -> None:
+def test_an_unknown_write_key_is_reported_by_the_client(door: IngestEndpoint) -> None:
     with pytest.raises(AssertionError, match="unknown_write_key"):
         send_python("segment.analytics", door.url, "wk_unknown")
     assert door.accounted() == {}
 
 
 def test_under_the_shipped_policies_nothing_lands_without_consent(database: Database, tmp_path: Path) -> None:
-    with open_house_door(database, shipped(), tmp_path, {"wk_sdk": SourceKind.BROWSER}) as door:
+    with open_ingest_endpoint(database, shipped(), tmp_path, {"wk_sdk": SourceKind.BROWSER}) as door:
         send_python("segment.analytics", door.url)
         assert set(door.accounted()) <= {"not_permitted no_grant", "not_permitted not_covered"}
         assert sum(door.accounted().values()) == 7
         with database.transaction(read_only=True) as tx:
-            assert tx.bulk("SELECT count(*) FROM behavior.event") == [(0,)]
-            assert tx.bulk("SELECT count(*) FROM identity.profile") == [(0,)]
+            assert tx.execute("SELECT count(*) FROM behavior.event") == [(0,)]
+            assert tx.execute("SELECT count(*) FROM identity.profile") == [(0,)]

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.acceptance.commands import ROOT, Service, Shell, a_home, outage
-from tests.waits import PATIENCE_SECONDS, until
+from tests.support.commands import ROOT, Service, Shell, a_home, outage
+from tests.support.waits import PATIENCE_SECONDS, until
 
 ADA = {"type": "email", "value": "ada@example.com"}
 

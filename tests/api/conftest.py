@@ -11,12 +11,12 @@ from psycopg import sql
 
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
-from tests.api.doors import Doors, open_doors
-from tests.policies import shipped
+from tests.support.policies import shipped
+from tests.support.service import RunningService, serve_application
 
 
 @pytest.fixture(scope="module")
-def doors(server: EmbeddedPostgres, template: str, request: pytest.FixtureRequest) -> Iterator[Doors]:
+def doors(server: EmbeddedPostgres, template: str, request: pytest.FixtureRequest) -> Iterator[RunningService]:
     """The doors under the shipped policy; what one test leaves behind, the next one of the file finds."""
     name = f"doors_{request.module.__name__.rpartition('.')[2]}"
     administrator = server.url_for("cdp_admin", "postgres").replace("+psycopg", "")
@@ -26,7 +26,7 @@ def doors(server: EmbeddedPostgres, template: str, request: pytest.FixtureReques
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         database = Database(server.url_for("cdp", name))
         try:
-            with open_doors(database, home, shipped()) as doors:
+            with serve_application(database, home, shipped()) as doors:
                 yield doors
         finally:
             database.close()

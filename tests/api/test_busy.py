@@ -8,16 +8,16 @@ import pytest
 
 from cdp.identity.store.generation import lock_exclusive
 from cdp.kit.db import Database
-from tests.api.doors import ADA, Doors, open_doors
-from tests.policies import shipped
+from tests.support.policies import shipped
+from tests.support.service import ADA, RunningService, serve_application
 
 
 @pytest.fixture
-def doors(database_url: str, tmp_path: Path) -> Iterator[Doors]:
+def doors(database_url: str, tmp_path: Path) -> Iterator[RunningService]:
     """Doors that wait for a lock for a moment only."""
     database = Database(database_url, lock_seconds=0.2)
     try:
-        with open_doors(database, tmp_path, shipped()) as doors:
+        with serve_application(database, tmp_path, shipped()) as doors:
             yield doors
     finally:
         database.close()
@@ -48,7 +48,9 @@ def import_of_hours(database_url: str) -> Iterator[None]:
         ),
     ],
 )
-def test_staff_are_told_to_try_again(doors: Doors, database_url: str, role: str, path: str, body: object) -> None:
+def test_staff_are_told_to_try_again(
+    doors: RunningService, database_url: str, role: str, path: str, body: object
+) -> None:
     doors.settle("ada@example.com", "ada")
     asked = {"kind": "access", "regime": "gdpr", "identifiers": [ADA]}
     request = doors.post("privacy", "/api/v1/subject-requests", asked, 201)["id"]
@@ -62,7 +64,7 @@ def test_staff_are_told_to_try_again(doors: Doors, database_url: str, role: str,
     assert doors.call(role, "POST", path, body).status_code in (200, 201, 204)
 
 
-def test_clients_are_told_to_send_again_after_one_wait(doors: Doors, database_url: str) -> None:
+def test_clients_are_told_to_send_again_after_one_wait(doors: RunningService, database_url: str) -> None:
     message = {"type": "track", "userId": "ada", "event": "Order Completed", "messageId": "m"}
     with import_of_hours(database_url):
         answer = doors.client.post("/v1/batch", auth=(doors.write_key, ""), json={"batch": [message]})

@@ -2,12 +2,12 @@
 
 import pytest
 
-from cdp.policy.jurisdictions import Term
+from cdp.policy.jurisdictions import DeadlineTerm
 from cdp.web.center.notice import span, term
-from tests.api.doors import Doors
+from tests.support.service import RunningService
 
 
-def test_it_says_what_for_how_long_and_what_can_be_asked(doors: Doors) -> None:
+def test_it_says_what_for_how_long_and_what_can_be_asked(doors: RunningService) -> None:
     policy = doors.context.policy
     answer = doors.client.get("/privacy")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -22,7 +22,7 @@ def test_it_says_what_for_how_long_and_what_can_be_asked(doors: Doors) -> None:
     assert "We answer within 1 month, or say by then that we need 2 months more" in answer.text
 
 
-def test_it_keeps_nothing_and_runs_nothing(doors: Doors) -> None:
+def test_it_keeps_nothing_and_runs_nothing(doors: RunningService) -> None:
     answer = doors.client.get("/privacy")
     assert "set-cookie" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
@@ -32,7 +32,9 @@ def test_it_keeps_nothing_and_runs_nothing(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize(("value", "is_heard"), [("1", True), ("0", False), ("yes", False), (None, False)])
-def test_it_shows_whether_the_opt_out_signal_was_heard(doors: Doors, value: str | None, *, is_heard: bool) -> None:
+def test_it_shows_whether_the_opt_out_signal_was_heard(
+    doors: RunningService, value: str | None, *, is_heard: bool
+) -> None:
     answer = doors.client.get("/privacy", headers={} if value is None else {"Sec-GPC": value})
     assert ("Opt-out signal honored" in answer.text) == is_heard
     assert ("does not send Global Privacy Control" in answer.text) != is_heard
@@ -50,10 +52,10 @@ def test_times_are_told_as_people_say_them(days: int, told: str) -> None:
 @pytest.mark.parametrize(
     ("within", "told"),
     [
-        (Term(months=1), "1 month"),
-        (Term(calendar_days=45), "45 days"),
-        (Term(business_days=15), "15 working days"),
+        (DeadlineTerm(months=1), "1 month"),
+        (DeadlineTerm(calendar_days=45), "45 days"),
+        (DeadlineTerm(business_days=15), "15 working days"),
     ],
 )
-def test_deadlines_are_told_as_people_say_them(within: Term, told: str) -> None:
+def test_deadlines_are_told_as_people_say_them(within: DeadlineTerm, told: str) -> None:
     assert term(within) == told

@@ -8,7 +8,7 @@ import pytest
 
 from cdp.consent.receipt import is_genuine
 from cdp.vault.sign import is_signed
-from tests.api.doors import Doors
+from tests.support.service import RunningService
 
 CARA = {"type": "email", "value": "cara@example.com"}
 
@@ -17,16 +17,16 @@ def act(of: dict[str, str] = CARA, **more: Any) -> dict[str, Any]:
     return {"identifier": of, "purpose": "email_marketing", "act": "grant", "jurisdiction": "eu", **more}
 
 
-def by_key(doors: Doors, key: str, body: dict[str, Any]) -> httpx.Response:
+def by_key(doors: RunningService, key: str, body: dict[str, Any]) -> httpx.Response:
     return doors.client.post("/api/v1/consents", auth=(key, ""), json=body)
 
 
-def verdict(doors: Doors, of: dict[str, str], purpose: str = "email_marketing") -> dict[str, Any]:
+def verdict(doors: RunningService, of: dict[str, str], purpose: str = "email_marketing") -> dict[str, Any]:
     found: dict[str, Any] = doors.post("privacy", "/api/v1/consents/lookup", {"identifier": of})["verdicts"][purpose]
     return found
 
 
-def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(doors: Doors) -> None:
+def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(doors: RunningService) -> None:
     made = doors.post("privacy", "/api/v1/consents", act(notice_version="2026-01", notice_text="We write to you."), 201)
     key = doors.context.vault.signer().public_key
     assert is_genuine(made["receipt"], key, is_signed)
@@ -39,7 +39,7 @@ def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(doors: Doors)
     assert verdict(doors, CARA)["allowed"] is True
 
 
-def test_a_withdrawal_is_in_force_when_it_is_answered(doors: Doors) -> None:
+def test_a_withdrawal_is_in_force_when_it_is_answered(doors: RunningService) -> None:
     doors.settle("dan@example.com", "dan")
     dan = {"type": "email", "value": "dan@example.com"}
     assert verdict(doors, dan)["allowed"] is True
@@ -51,14 +51,14 @@ def test_a_withdrawal_is_in_force_when_it_is_answered(doors: Doors) -> None:
         "until": None,
     }
     with doors.context.database.transaction(read_only=True) as tx:
-        ((left,),) = tx.bulk(
+        ((left,),) = tx.execute(
             "SELECT count(*) FROM consent.permitted p JOIN identity.link l USING (profile_id) "
             "JOIN identity.identifier i USING (identifier_id) WHERE p.purpose = 'email_marketing' AND i.type = 'user_id'"
         )
     assert left == 0
 
 
-def test_what_was_in_force_at_an_earlier_instant_is_told(doors: Doors) -> None:
+def test_what_was_in_force_at_an_earlier_instant_is_told(doors: RunningService) -> None:
     eli = {"type": "email", "value": "eli@example.com"}
     long_ago = doors.context.clock.now() - timedelta(days=100)
     doors.post("privacy", "/api/v1/consents", act(eli, occurred_at=long_ago.isoformat()), 201)
@@ -70,7 +70,7 @@ def test_what_was_in_force_at_an_earlier_instant_is_told(doors: Doors) -> None:
     assert verdict(doors, eli)["allowed"] is False
 
 
-def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(doors: Doors) -> None:
+def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(doors: RunningService) -> None:
     fay = {"type": "email", "value": "fay@example.com"}
     server = by_key(doors, doors.write_key, act(fay, authority="authenticated"))
     assert (server.status_code, server.json()["authority"]) == (201, "authenticated")
@@ -80,7 +80,7 @@ def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(door
     assert (refusal.status_code, refusal.json()["authority"]) == (201, "device")
 
 
-def test_a_source_without_the_scope_may_not(doors: Doors) -> None:
+def test_a_source_without_the_scope_may_not(doors: RunningService) -> None:
     made = doors.post("admin", "/api/v1/sources", {"name": "only-ingest", "kind": "server"}, 201)
     answer = by_key(doors, made["write_key"], act())
     assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted")
@@ -101,7 +101,9 @@ def test_a_source_without_the_scope_may_not(doors: Doors) -> None:
         ({"purpose": "analytics", "act": "grant"}, "invalid_request"),
     ],
 )
-def test_an_act_that_is_none_is_refused_and_nothing_recorded(doors: Doors, body: dict[str, Any], code: str) -> None:
+def test_an_act_that_is_none_is_refused_and_nothing_recorded(
+    doors: RunningService, body: dict[str, Any], code: str
+) -> None:
     nobody = {"type": "email", "value": "gil@example.com"}
     problem = doors.post(
         "privacy", "/api/v1/consents", {**body, **({"identifier": nobody} if "identifier" in body else {})}, 422
@@ -110,7 +112,7 @@ def test_an_act_that_is_none_is_refused_and_nothing_recorded(doors: Doors, body:
     assert doors.post("privacy", "/api/v1/consents/lookup", {"identifier": nobody})["records"] == []
 
 
-def test_the_unknown_and_the_known_are_answered_alike(doors: Doors) -> None:
+def test_the_unknown_and_the_known_are_answered_alike(doors: RunningService) -> None:
     known = doors.post("privacy", "/api/v1/consents", act({"type": "email", "value": "dan@example.com"}), 201)
     unknown = doors.post("privacy", "/api/v1/consents", act({"type": "email", "value": "hal@example.com"}), 201)
     assert known.keys() == unknown.keys()

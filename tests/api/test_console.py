@@ -11,8 +11,8 @@ import pytest
 
 from cdp.access.model import Role
 from cdp.web.console.page import MENU
-from tests.api.doors import Doors
-from tests.waits import PATIENCE_SECONDS, until
+from tests.support.service import RunningService
+from tests.support.waits import PATIENCE_SECONDS, until
 
 PASSWORD_COOKIE = "cdp_console"
 
@@ -69,7 +69,7 @@ class Reader(HTMLParser):
 class Browser:
     """One visitor: a cookie jar, and the last page."""
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: RunningService) -> None:
         self.client = httpx.Client(base_url=doors.url, timeout=PATIENCE_SECONDS, follow_redirects=True)
         self.page = Reader("")
         self.answer = httpx.Response(200)
@@ -94,7 +94,7 @@ class Browser:
 
 
 @pytest.fixture
-def browsers(doors: Doors) -> Iterator[dict[Role, Browser]]:
+def browsers(doors: RunningService) -> Iterator[dict[Role, Browser]]:
     """A browser for each role, signed in."""
     found = {}
     for role in Role:
@@ -107,7 +107,7 @@ def browsers(doors: Doors) -> Iterator[dict[Role, Browser]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _lived_in(doors: Doors) -> None:
+def _lived_in(doors: RunningService) -> None:
     doors.settle("ada@example.com", "ada", country="DE")
     doors.send({"type": "track", "userId": "stranger", "event": "Product Viewed", "properties": {"sku": "MUG-204"}})
     doors.send({"type": "track", "userId": "x", "event": "Order Completed", "timestamp": "1990-01-01T00:00:00Z"})
@@ -116,7 +116,7 @@ def _lived_in(doors: Doors) -> None:
     doors.sign()
 
 
-def test_nobody_sees_a_page_without_a_token(doors: Doors) -> None:
+def test_nobody_sees_a_page_without_a_token(doors: RunningService) -> None:
     browser = Browser(doors)
     for address, *_ in MENU:
         page = browser.open(address, 401)
@@ -129,14 +129,14 @@ def test_nobody_sees_a_page_without_a_token(doors: Doors) -> None:
     assert not browser.client.cookies
 
 
-def test_a_write_key_opens_no_page(doors: Doors) -> None:
+def test_a_write_key_opens_no_page(doors: RunningService) -> None:
     browser = Browser(doors)
     browser.open("/console", 401)
     browser.send("/console/enter", 401, token=doors.write_key)
     assert browser.client.get("/console/messages", auth=(doors.write_key, "")).status_code == 401
 
 
-def test_the_cookie_is_for_these_pages_only_and_not_for_scripts(doors: Doors) -> None:
+def test_the_cookie_is_for_these_pages_only_and_not_for_scripts(doors: RunningService) -> None:
     answer = doors.client.post("/console/enter", data={"token": doors.tokens["auditor"]})
     shown = answer.headers["set-cookie"].lower()
     assert answer.status_code == 303
@@ -178,7 +178,7 @@ def test_a_page_is_kept_by_nobody_and_runs_nothing(browsers: dict[Role, Browser]
                 assert form.labeled == form.names, f"{address}: a field without a label"
 
 
-def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], doors: Doors) -> None:
+def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], doors: RunningService) -> None:
     page = browsers[Role.AUDITOR].open("/console/messages")
     told = doors.get("auditor", "/api/v1/ingest/accounting")
     assert f"{told['received']:,} received =" in page.words
@@ -251,7 +251,7 @@ def test_an_administrator_sees_no_consents_and_a_marketer_no_identifiers(browser
     marketer.send("/console/people", 403, profile="", type="email", value="ada@example.com")
 
 
-def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser], doors: Doors) -> None:
+def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser], doors: RunningService) -> None:
     doors.settle("grace@example.com", "grace")
     browser = browsers[Role.PRIVACY]
     browser.open("/console/requests")
@@ -303,7 +303,7 @@ def test_an_archive_is_downloaded_and_a_request_denied(browsers: dict[Role, Brow
     assert "denied" in page.words
 
 
-def test_the_auditor_reads_figures_and_entries(browsers: dict[Role, Browser], doors: Doors) -> None:
+def test_the_auditor_reads_figures_and_entries(browsers: dict[Role, Browser], doors: RunningService) -> None:
     doors.sign()
     browser = browsers[Role.AUDITOR]
     page = browser.open("/console/log")
@@ -325,7 +325,9 @@ def test_a_form_that_was_not_made_for_the_visitor_does_nothing(browsers: dict[Ro
         assert (answer.status_code, "That form was not made here" in answer.text) == (403, True)
 
 
-def test_leaving_forgets_the_token_and_a_revoked_one_stops_at_once(browsers: dict[Role, Browser], doors: Doors) -> None:
+def test_leaving_forgets_the_token_and_a_revoked_one_stops_at_once(
+    browsers: dict[Role, Browser], doors: RunningService
+) -> None:
     browser = browsers[Role.AUDITOR]
     browser.open("/console")
     browser.send("/console/leave")
@@ -353,7 +355,7 @@ def test_an_unknown_page_is_told_as_a_page(browsers: dict[Role, Browser]) -> Non
     assert browsers[Role.ADMIN].client.get("/consoles").headers["content-type"] == "application/problem+json"
 
 
-def test_the_front_page_leads_to_the_console(doors: Doors) -> None:
+def test_the_front_page_leads_to_the_console(doors: RunningService) -> None:
     browser = Browser(doors)
     assert "/console" in browser.open("/").links
 

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from cdp.access.model import Role
-from tests.api.doors import Doors
 from tests.api.test_console import PASSWORD_COOKIE, Browser, browsers  # noqa: F401 - a fixture
-from tests.waits import PATIENCE_SECONDS
+from tests.support.service import RunningService
+from tests.support.waits import PATIENCE_SECONDS
 
 HOSTILE: list[tuple[Role, str, dict[str, Any]]] = [
     (Role.PRIVACY, "/console/people", {"type": "\x00", "value": "a"}),
@@ -42,7 +42,7 @@ def test_a_form_in_an_odd_alphabet_is_a_foreign_one(browsers: dict[Role, Browser
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_no_other_site_signs_a_browser_in(site: str, doors: Doors) -> None:
+def test_no_other_site_signs_a_browser_in(site: str, doors: RunningService) -> None:
     """Else somebody could have staff work under another name."""
     with httpx.Client(base_url=doors.url, timeout=PATIENCE_SECONDS) as client:
         given = {"token": doors.tokens["privacy"]}
@@ -52,7 +52,7 @@ def test_no_other_site_signs_a_browser_in(site: str, doors: Doors) -> None:
         assert (taken.status_code, PASSWORD_COOKIE in client.cookies) == (303, True)
 
 
-def test_the_api_says_which_keys_it_takes(doors: Doors) -> None:
+def test_the_api_says_which_keys_it_takes(doors: RunningService) -> None:
     answer = httpx.post(
         f"{doors.url}/api/v1/segments",
         headers={"Authorization": f"Bearer {doors.tokens['marketer']}"},

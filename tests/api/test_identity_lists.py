@@ -1,9 +1,9 @@
 """What staff should look at in the map, through the API."""
 
-from tests.api.doors import Doors
+from tests.support.service import RunningService
 
 
-def test_shared_identifiers_and_quarantine_are_listed_and_counted(doors: Doors) -> None:
+def test_shared_identifiers_and_quarantine_are_listed_and_counted(doors: RunningService) -> None:
     for name in ("kim", "lee"):
         doors.settle(f"{name}@example.com", name)
         seen = {"userId": name, "anonymousId": "kiosk", "context": {"traits": {"email": f"{name}@example.com"}}}

@@ -18,8 +18,8 @@ from cdp.web.ingest.batcher import Limits
 from cdp.web.ingest.write_keys import PAUSE_SECONDS, SourceDirectory
 from cdp.wire.batch import MESSAGES_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_RUDDERSTACK
 from cdp.wire.message import Invalid, Message
-from tests.ingest_server import Recorder, Running, a_source, directory_with, open_door
-from tests.waits import PATIENCE_SECONDS, until
+from tests.support.ingest_server import Recorder, Running, a_source, directory_with, serve_ingest
+from tests.support.waits import PATIENCE_SECONDS, until
 
 GOOD = {"type": "page", "userId": "u1"}
 KEY = {"x-write-key": "wk"}
@@ -33,7 +33,7 @@ def recorder() -> Recorder:
 @pytest.fixture
 def running(recorder: Recorder) -> Iterator[Running]:
     large = a_source(2, "large", bytes_max=REQUEST_BYTES_RUDDERSTACK)
-    with open_door(recorder, directory_with(wk=a_source(1, "web"), wk_large=large)) as running:
+    with serve_ingest(recorder, directory_with(wk=a_source(1, "web"), wk_large=large)) as running:
         yield running
 
 
@@ -198,7 +198,7 @@ def test_over_its_bounds_the_door_says_429_and_then_works_on(recorder: Recorder)
     recorder.before = gate
     limits = Limits(waiting_messages_max=10, retry_after_seconds=3)
     with (
-        open_door(recorder, directory_with(wk=a_source(1, "web")), limits=limits) as running,
+        serve_ingest(recorder, directory_with(wk=a_source(1, "web")), limits=limits) as running,
         httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS) as client,
         ThreadPoolExecutor(20) as pool,
     ):
@@ -222,7 +222,7 @@ def test_bytes_that_wait_are_bounded_too(recorder: Recorder) -> None:
     limits = Limits(waiting_bytes_max=60_000)
     big = {"userId": "u", "name": "a" * 30_000}
     with (
-        open_door(recorder, directory_with(wk=a_source(1, "web")), limits=limits) as running,
+        serve_ingest(recorder, directory_with(wk=a_source(1, "web")), limits=limits) as running,
         httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS) as client,
         ThreadPoolExecutor(4) as pool,
     ):
@@ -296,7 +296,7 @@ def test_closing_lands_what_waits(recorder: Recorder) -> None:
     gate = Gate()
     recorder.before = gate
     with ThreadPoolExecutor(8) as pool:
-        with open_door(recorder, directory_with(wk=a_source(1, "web"))) as running:
+        with serve_ingest(recorder, directory_with(wk=a_source(1, "web"))) as running:
             client = httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS)
             answers = [pool.submit(client.post, "/v1/page", json=GOOD) for _ in range(6)]
             until(lambda: running.batcher.waiting_messages == 6)
@@ -316,7 +316,7 @@ def test_a_new_source_works_at_once_and_wrong_keys_cost_few_readings(recorder: R
         return dict(known)
 
     with (
-        open_door(recorder, SourceDirectory(load, fresh_seconds=PATIENCE_SECONDS)) as running,
+        serve_ingest(recorder, SourceDirectory(load, fresh_seconds=PATIENCE_SECONDS)) as running,
         httpx.Client(base_url=running.url, timeout=PATIENCE_SECONDS) as client,
         ThreadPoolExecutor(64) as pool,
     ):
@@ -337,7 +337,7 @@ def test_a_disabled_source_stops_within_the_fresh_time(recorder: Recorder) -> No
     known = {hash_secret("wk"): a_source(1, "web")}
     directory = SourceDirectory(lambda: dict(known), fresh_seconds=0.2, pause_seconds=0.01)
     with (
-        open_door(recorder, directory) as running,
+        serve_ingest(recorder, directory) as running,
         httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS) as client,
     ):
         assert client.post("/v1/page", json=GOOD).status_code == 200
@@ -358,7 +358,7 @@ def test_known_keys_work_while_sources_cannot_be_read(recorder: Recorder) -> Non
 
     directory = SourceDirectory(load, fresh_seconds=0.05, pause_seconds=0.01)
     with (
-        open_door(recorder, directory) as running,
+        serve_ingest(recorder, directory) as running,
         httpx.Client(base_url=running.url, timeout=PATIENCE_SECONDS) as client,
     ):
         assert client.post("/v1/page", json=GOOD, headers=KEY).status_code == 200

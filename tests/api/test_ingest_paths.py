@@ -14,8 +14,8 @@ import pytest
 
 from cdp.kit.clock import TestClock
 from cdp.wire.message import Message
-from tests.ingest_server import Recorder, Running, a_source, directory_with, open_door
-from tests.waits import PATIENCE_SECONDS
+from tests.support.ingest_server import Recorder, Running, a_source, directory_with, serve_ingest
+from tests.support.waits import PATIENCE_SECONDS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SUCCESS = {"success": True}
@@ -32,7 +32,7 @@ def recorder() -> Recorder:
 def running(recorder: Recorder) -> Iterator[Running]:
     only_consent = replace(a_source(3, "consent"), scopes=frozenset({"consent"}))
     directory = directory_with(wk_web=a_source(1, "web"), wk_app=a_source(2, "app"), wk_consent=only_consent)
-    with open_door(recorder, directory, clock=TestClock(NOW)) as running:
+    with serve_ingest(recorder, directory, clock=TestClock(NOW)) as running:
         yield running
 
 

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
 
 from cdp.web.app import describe, openapi_of
 from cdp.web.platform.errors import PROBLEM_TYPE
-from tests.api.doors import Doors
 from tests.api.test_roles import PUBLIC, TABLE
-from tests.waits import PATIENCE_SECONDS
+from tests.support.service import RunningService
+from tests.support.waits import PATIENCE_SECONDS
 
 ROLE_OF = {(method, path): sorted(roles)[-1] for method, path, _, roles in TABLE}
 EXAMPLES = 5
@@ -40,7 +40,7 @@ OPERATIONS = {f"{each.ok().method.upper()} {each.ok().path}": each.ok() for each
 
 
 @pytest.fixture(scope="module")
-def lived_in(doors: Doors) -> Doors:
+def lived_in(doors: RunningService) -> RunningService:
     """Doors behind which somebody is, so that answers are not all empty."""
     doors.settle("ada@example.com", "ada", country="DE")
     doors.sign()
@@ -58,7 +58,7 @@ ASKED = [(name, GenerationMode.POSITIVE) for name in OPERATIONS] + [
 
 
 @pytest.mark.parametrize(("name", "mode"), ASKED, ids=[f"{name} {mode.value}" for name, mode in ASKED])
-def test_the_service_answers_as_the_document_says(lived_in: Doors, name: str, mode: GenerationMode) -> None:
+def test_the_service_answers_as_the_document_says(lived_in: RunningService, name: str, mode: GenerationMode) -> None:
     operation = OPERATIONS[name]
     headers = {}
     if operation.path not in PUBLIC:

@@ -3,20 +3,20 @@
 import pytest
 
 from cdp.policy.model import Policy
-from tests.api.doors import Doors
-from tests.policies import documents_of, shipped
+from tests.support.policies import documents_of, shipped
+from tests.support.service import RunningService
 
 EMAIL = {"type": "email", "value": "ada@example.com"}
 NAME = {"type": "user_id", "value": "ada"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ada(doors: Doors) -> None:
+def ada(doors: RunningService) -> None:
     doors.settle("Ada@Example.com", "ada", country="DE")
     doors.settle("bob@example.com", "bob", country="FR")
 
 
-def test_privacy_staff_see_everything_that_is_held(doors: Doors) -> None:
+def test_privacy_staff_see_everything_that_is_held(doors: RunningService) -> None:
     shown = doors.post("privacy", "/api/v1/profiles/lookup", {"identifier": EMAIL})
     assert [(each["type"], each["value"]) for each in shown["identifiers"]] == [
         ("email", "ada@example.com"),
@@ -36,7 +36,7 @@ def test_privacy_staff_see_everything_that_is_held(doors: Doors) -> None:
     assert shown["first_seen_at"] <= shown["last_seen_at"]
 
 
-def test_the_same_person_is_found_by_each_identifier_and_by_the_profile_id(doors: Doors) -> None:
+def test_the_same_person_is_found_by_each_identifier_and_by_the_profile_id(doors: RunningService) -> None:
     by_email = doors.post("privacy", "/api/v1/profiles/lookup", {"identifier": EMAIL})
     by_name = doors.post("admin", "/api/v1/profiles/lookup", {"identifier": NAME})
     by_profile = doors.post("privacy", "/api/v1/profiles/lookup", {"profile": by_email["profile"]})
@@ -45,11 +45,11 @@ def test_the_same_person_is_found_by_each_identifier_and_by_the_profile_id(doors
     assert by_email == by_name == by_profile
 
 
-def test_a_marketer_sees_no_identifier_and_only_permitted_purposes(doors: Doors) -> None:
+def test_a_marketer_sees_no_identifier_and_only_permitted_purposes(doors: RunningService) -> None:
     with doors.context.database.transaction(read_only=True) as tx:
         pseudonyms = [
             row[0]
-            for row in tx.bulk(
+            for row in tx.execute(
                 "SELECT DISTINCT reader_pseudonym FROM consent.permitted WHERE purpose = 'email_marketing'"
             )
         ]
@@ -65,11 +65,11 @@ def test_a_marketer_sees_no_identifier_and_only_permitted_purposes(doors: Doors)
 
 
 @pytest.mark.parametrize("profile", ["0" * 32, "prf_0000000000001", "x"])
-def test_nobody_is_found_under_a_pseudonym_that_is_none(doors: Doors, profile: str) -> None:
+def test_nobody_is_found_under_a_pseudonym_that_is_none(doors: RunningService, profile: str) -> None:
     assert doors.post("marketer", "/api/v1/profiles/lookup", {"profile": profile}, 404)["code"] == "unknown_profile"
 
 
-def test_a_marketers_pseudonym_does_not_open_the_profile_for_privacy_staff(doors: Doors) -> None:
+def test_a_marketers_pseudonym_does_not_open_the_profile_for_privacy_staff(doors: RunningService) -> None:
     assert doors.post("privacy", "/api/v1/profiles/lookup", {"profile": "0" * 32}, 404)["code"] == "unknown_profile"
 
 
@@ -85,14 +85,14 @@ def test_a_marketers_pseudonym_does_not_open_the_profile_for_privacy_staff(doors
     ],
 )
 def test_what_is_no_identifier_is_refused_without_repeating_it(
-    doors: Doors, identifier: dict[str, object], status: int, code: str
+    doors: RunningService, identifier: dict[str, object], status: int, code: str
 ) -> None:
     problem = doors.post("privacy", "/api/v1/profiles/lookup", {"identifier": identifier}, status)
     assert problem["code"] == code
     assert str(identifier["value"]) not in problem["detail"] or identifier["value"] == 7
 
 
-def test_every_lookup_leaves_an_entry_in_the_log(doors: Doors) -> None:
+def test_every_lookup_leaves_an_entry_in_the_log(doors: RunningService) -> None:
     def reads() -> int:
         found = doors.get("auditor", "/api/v1/audit/entries", kind="data.read", limit=1000)["entries"]
         return sum(each["body"]["read"] == "profile" for each in found)
@@ -102,7 +102,7 @@ def test_every_lookup_leaves_an_entry_in_the_log(doors: Doors) -> None:
     assert reads() == before + 1
 
 
-def test_explain_tells_the_message_that_linked_two_identifiers(doors: Doors) -> None:
+def test_explain_tells_the_message_that_linked_two_identifiers(doors: RunningService) -> None:
     told = doors.post("privacy", "/api/v1/profiles/explain", {"a": EMAIL, "b": NAME})
     assert told["same_profile"] is True
     (link,) = told["path"]
@@ -112,7 +112,7 @@ def test_explain_tells_the_message_that_linked_two_identifiers(doors: Doors) -> 
     assert (other["same_profile"], other["path"]) == (False, [])
 
 
-def test_unmerge_is_rehearsed_done_and_taken_back(doors: Doors) -> None:
+def test_unmerge_is_rehearsed_done_and_taken_back(doors: RunningService) -> None:
     doors.settle("una@example.com", "una", country="IE")
     address, name = {"type": "email", "value": "una@example.com"}, {"type": "user_id", "value": "una"}
     both = {"a": address, "b": name}
@@ -133,7 +133,7 @@ def rules_of(policy: Policy) -> dict[str, object]:
     return dict(documents_of(policy)["identifiers.yaml"])  # type: ignore[call-overload]
 
 
-def test_changed_rules_are_rehearsed_and_change_nothing(doors: Doors) -> None:
+def test_changed_rules_are_rehearsed_and_change_nothing(doors: RunningService) -> None:
     rules = rules_of(shipped())
     same = doors.post("admin", "/api/v1/identity/simulate", {"rules": rules})
     assert (same["merged"], same["split"], same["quarantined"]) == (0, 0, 0)
@@ -141,5 +141,5 @@ def test_changed_rules_are_rehearsed_and_change_nothing(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("rules", [{}, {"types": 3}, {"x": 2**70}, {"types": {"email": {"normalizer": "shoe"}}}])
-def test_rules_that_are_none_are_refused_with_what_is_wrong(doors: Doors, rules: dict[str, object]) -> None:
+def test_rules_that_are_none_are_refused_with_what_is_wrong(doors: RunningService, rules: dict[str, object]) -> None:
     assert doors.post("admin", "/api/v1/identity/simulate", {"rules": rules}, 422)["code"] == "invalid_policy"

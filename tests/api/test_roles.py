@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cdp.web.app import describe, openapi_of
-from tests.api.doors import ADA, Doors
+from tests.support.service import ADA, RunningService
 
 ROLES = ("marketer", "privacy", "auditor", "admin")
 REQUEST = "req_0000000000001"
@@ -70,7 +70,7 @@ def filled(path: str) -> str:
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:60],
 )
 def test_each_route_opens_for_its_roles_only(
-    doors: Doors, method: str, path: str, body: Any, allowed: set[str]
+    doors: RunningService, method: str, path: str, body: Any, allowed: set[str]
 ) -> None:
     passed = set()
     for role in ROLES:
@@ -106,14 +106,14 @@ def test_the_document_names_who_may_ask_and_says_what_for() -> None:
 @pytest.mark.parametrize(
     "shown", ["Bearer nonsense", "Bearer", "Basic bm9ib2R5Og==", "nonsense", "Bearer " + "x" * 9_000]
 )
-def test_what_is_no_token_is_told_nothing_but_that(doors: Doors, shown: str) -> None:
+def test_what_is_no_token_is_told_nothing_but_that(doors: RunningService, shown: str) -> None:
     for path in ("/api/v1/profiles/lookup", "/api/v1/no-such-path", "/metrics"):
         answer = doors.client.get(path, headers={"Authorization": shown})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_write_key_is_no_token_and_a_token_no_write_key(doors: Doors) -> None:
+def test_a_write_key_is_no_token_and_a_token_no_write_key(doors: RunningService) -> None:
     with_key = doors.client.get("/api/v1/sources", auth=(doors.write_key, ""))
     assert (with_key.status_code, with_key.json()["code"]) == (403, "not_permitted")
     as_bearer = doors.client.get("/api/v1/sources", headers={"Authorization": f"Bearer {doors.write_key}"})
@@ -122,7 +122,7 @@ def test_a_write_key_is_no_token_and_a_token_no_write_key(doors: Doors) -> None:
     assert (sent.status_code, sent.json()["code"]) == (401, "unknown_write_key")
 
 
-def test_no_role_learns_from_another_roles_route_whether_somebody_exists(doors: Doors) -> None:
+def test_no_role_learns_from_another_roles_route_whether_somebody_exists(doors: RunningService) -> None:
     doors.settle("eve@example.com", "eve")
     known, unknown = (
         doors.call("marketer", "POST", "/api/v1/profiles/lookup", {"identifier": {"type": "email", "value": value}})
@@ -132,7 +132,7 @@ def test_no_role_learns_from_another_roles_route_whether_somebody_exists(doors: 
     assert known.content == unknown.content
 
 
-def test_a_revoked_token_stops_at_once(doors: Doors) -> None:
+def test_a_revoked_token_stops_at_once(doors: RunningService) -> None:
     made = doors.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
     header = {"Authorization": f"Bearer {made['token']}"}
     assert doors.client.get("/api/v1/audit/entries", headers=header).status_code == 200

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cdp.flows.segments import memberships
-from tests.api.doors import Doors
+from tests.support.service import RunningService
 
 PATH = "/api/v1/segments"
 BUYERS = {"name": "Buyers", "purpose": "email_marketing", "where": 'did("Order Completed",within 30 days)'}
@@ -13,7 +13,7 @@ CROWD = 120
 
 
 @pytest.fixture(scope="module", autouse=True)
-def crowd(doors: Doors) -> None:
+def crowd(doors: RunningService) -> None:
     """More than the minimum who bought and may be written to, one who did not buy, one who may not."""
     bodies: list[dict[str, Any]] = []
     for number in range(CROWD):
@@ -34,7 +34,7 @@ def consent(is_granted: bool) -> dict[str, Any]:
     return {"consent": {"categoryPreferences": {"email_marketing": is_granted}}}
 
 
-def test_a_definition_is_kept_in_canonical_form_with_its_versions(doors: Doors) -> None:
+def test_a_definition_is_kept_in_canonical_form_with_its_versions(doors: RunningService) -> None:
     shown = doors.get("marketer", f"{PATH}/buyers")
     assert shown["where"] == 'did("Order Completed", within 30 days)'
     assert (shown["version"], shown["owner"]) == (1, "marketer")
@@ -57,7 +57,7 @@ def test_a_definition_is_kept_in_canonical_form_with_its_versions(doors: Doors) 
     ],
 )
 def test_a_rejected_text_points_at_the_character(
-    doors: Doors, change: dict[str, str], position: int, hint: str
+    doors: RunningService, change: dict[str, str], position: int, hint: str
 ) -> None:
     problem = doors.post("marketer", PATH, {"key": "wrong", **BUYERS, **change}, 422)
     assert (problem["code"], problem["position"]) == ("segment_rejected", position)
@@ -66,12 +66,12 @@ def test_a_rejected_text_points_at_the_character(
     assert doors.get("marketer", f"{PATH}/wrong", 404)["code"] == "unknown_segment"
 
 
-def test_an_unknown_purpose_is_told(doors: Doors) -> None:
+def test_an_unknown_purpose_is_told(doors: RunningService) -> None:
     problem = doors.post("marketer", PATH, {"key": "wrong", **BUYERS, "purpose": "no_such"}, 422)
     assert problem["code"] == "unknown_purpose"
 
 
-def test_a_preview_says_sizes_as_they_may_be_shown_and_who_is_left_out(doors: Doors) -> None:
+def test_a_preview_says_sizes_as_they_may_be_shown_and_who_is_left_out(doors: RunningService) -> None:
     body = {"purpose": "email_marketing", "where": 'did("Order Completed") and trait.country = "DE"'}
     shown = doors.post("marketer", f"{PATH}/preview", body)
     assert (shown["size"], shown["size_text"]) == (None, "fewer than 100")
@@ -84,7 +84,7 @@ def test_a_preview_says_sizes_as_they_may_be_shown_and_who_is_left_out(doors: Do
     assert len(everyone["sample"]) == 10
 
 
-def test_members_are_read_by_pseudonym_page_by_page(doors: Doors) -> None:
+def test_members_are_read_by_pseudonym_page_by_page(doors: RunningService) -> None:
     first = doors.get("marketer", f"{PATH}/buyers/members", limit=70)
     assert first["withheld"] is None
     second = doors.get("marketer", f"{PATH}/buyers/members", limit=70, cursor=first["next"])
@@ -96,14 +96,14 @@ def test_members_are_read_by_pseudonym_page_by_page(doors: Doors) -> None:
     assert [(each["body"]["segment"], each["body"]["count"]) for each in logged] == [("buyers", 51), ("buyers", 70)]
 
 
-def test_few_members_are_withheld(doors: Doors) -> None:
+def test_few_members_are_withheld(doors: RunningService) -> None:
     doors.post("marketer", PATH, {"key": "few", **BUYERS, "where": 'trait.country = "DE"'}, 201)
     page = doors.get("marketer", f"{PATH}/few/members")
     assert (page["members"], page["size"]) == ([], None)
     assert "fewer than 100" in page["withheld"]
 
 
-def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: Doors) -> None:
+def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: RunningService) -> None:
     doors.settle("gil@example.com", "gil")
     memberships.refresh(doors.context, "buyers")
     before = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
@@ -119,7 +119,7 @@ def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: Doors) -> 
     assert memberships.refresh(doors.context, "buyers").exited <= 1
 
 
-def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: Doors) -> None:
+def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: RunningService) -> None:
     doors.post("marketer", PATH, {"key": "once", **BUYERS, "where": 'count("Order Completed") >= 1'}, 201)
     asked = {"identifier": {"type": "user_id", "value": "p3"}}
     told = doors.post("auditor", f"{PATH}/once/explain", asked)
@@ -135,7 +135,7 @@ def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: Doors) -
     assert out["code"] == "unknown_profile"
 
 
-def test_a_marketer_explains_by_pseudonym_or_the_segment_alone(doors: Doors) -> None:
+def test_a_marketer_explains_by_pseudonym_or_the_segment_alone(doors: RunningService) -> None:
     member = doors.get("marketer", f"{PATH}/buyers/members", limit=1)["members"][0]["profile"]
     assert doors.post("marketer", f"{PATH}/buyers/explain", {"profile": member})["profile"]["is_in"] is True
     alone = doors.post("marketer", f"{PATH}/buyers/explain", None)
@@ -144,7 +144,7 @@ def test_a_marketer_explains_by_pseudonym_or_the_segment_alone(doors: Doors) -> 
     assert doors.post("marketer", f"{PATH}/buyers/explain", {"profile": "0" * 32}, 404)["code"] == "unknown_profile"
 
 
-def test_a_segment_that_others_ask_for_stays(doors: Doors) -> None:
+def test_a_segment_that_others_ask_for_stays(doors: RunningService) -> None:
     doors.post("marketer", PATH, {"key": "part", **BUYERS}, 201)
     doors.post("marketer", PATH, {"key": "both", **BUYERS, "where": 'in segment "part" and in segment "buyers"'}, 201)
     assert doors.call("marketer", "DELETE", f"{PATH}/part").json()["code"] == "segment_in_use"
@@ -153,6 +153,6 @@ def test_a_segment_that_others_ask_for_stays(doors: Doors) -> None:
     assert doors.get("marketer", f"{PATH}/part", 404)["code"] == "unknown_segment"
 
 
-def test_the_segments_of_the_policy_folder_are_in_force(doors: Doors) -> None:
+def test_the_segments_of_the_policy_folder_are_in_force(doors: RunningService) -> None:
     keys = {each["key"]: each["owner"] for each in doors.get("marketer", PATH)["segments"]}
     assert keys["lapsing_high_value"] == "policy"

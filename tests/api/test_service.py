@@ -15,13 +15,13 @@ from cdp.kit.errors import Fault
 from cdp.kit.logs import SafeFormatter
 from cdp.vault.sign import is_signed
 from cdp.web.app import create_app
-from tests.api.doors import Doors, running
-from tests.waits import until
+from tests.support.service import RunningService, running
+from tests.support.waits import until
 
 LOOKUP = "/api/v1/profiles/lookup"
 
 
-def test_every_problem_is_a_problem_document(doors: Doors) -> None:
+def test_every_problem_is_a_problem_document(doors: RunningService) -> None:
     answers = [
         doors.call(None, "GET", "/no-such-path"),
         doors.call("admin", "GET", "/api/v1/no-such-path"),
@@ -47,7 +47,7 @@ def test_every_problem_is_a_problem_document(doors: Doors) -> None:
     ]
 
 
-def test_a_refusal_names_the_field_and_never_what_was_sent(doors: Doors) -> None:
+def test_a_refusal_names_the_field_and_never_what_was_sent(doors: RunningService) -> None:
     body = {"identifier": {"type": "email", "value": ["ada@example.com"]}, "ada@example.com": 1}
     answer = doors.call("privacy", "POST", LOOKUP, body)
     assert "ada@" not in answer.text
@@ -55,13 +55,15 @@ def test_a_refusal_names_the_field_and_never_what_was_sent(doors: Doors) -> None
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_a_body_over_a_megabyte_is_refused_whether_its_length_is_told_or_not(doors: Doors, is_told: bool) -> None:
+def test_a_body_over_a_megabyte_is_refused_whether_its_length_is_told_or_not(
+    doors: RunningService, is_told: bool
+) -> None:
     content: Any = b" " * 1_000_001 if is_told else (b" " * 100_000 for _ in range(11))
     answer = doors.call("privacy", "POST", LOOKUP, content=content, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-def test_personal_answers_are_not_kept_and_pages_run_nothing(doors: Doors) -> None:
+def test_personal_answers_are_not_kept_and_pages_run_nothing(doors: RunningService) -> None:
     doors.settle("ada@example.com", "ada")
     shown = doors.call("privacy", "POST", LOOKUP, {"identifier": {"type": "email", "value": "ada@example.com"}})
     assert shown.headers["cache-control"] == "no-store"
@@ -77,7 +79,7 @@ def test_personal_answers_are_not_kept_and_pages_run_nothing(doors: Doors) -> No
         assert "server" not in answer.headers
 
 
-def test_health_and_readiness(doors: Doors) -> None:
+def test_health_and_readiness(doors: RunningService) -> None:
     assert doors.get(None, "/healthz") == {"status": "ok"}
     ready = doors.get(None, "/readyz")
     assert ready == {
@@ -88,14 +90,16 @@ def test_health_and_readiness(doors: Doors) -> None:
     assert support["gpc"] is True
 
 
-def test_a_service_whose_worker_stands_still_is_not_ready(doors: Doors) -> None:
+def test_a_service_whose_worker_stands_still_is_not_ready(doors: RunningService) -> None:
     with running(create_app(PolicyWatcher(doors.context), is_working=lambda: False)) as url:
         answer = doors.client.get(f"{url}/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {"database": True, "schema": True, "replay": True, "worker": False}
 
 
-def test_a_database_that_is_away_is_told_with_retry_after(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_away_is_told_with_retry_after(
+    doors: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def away(*_args: object, **_more: object) -> None:
         raise Fault("database_unavailable", "The database is away", "Ask again.", status=503, retry_after_seconds=2)
 
@@ -108,7 +112,7 @@ def test_a_database_that_is_away_is_told_with_retry_after(doors: Doors, monkeypa
 
 
 def test_what_breaks_inside_is_told_by_an_incident_and_logged_without_values(
-    doors: Doors, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    doors: RunningService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("ada@example.com is in the message")
@@ -124,7 +128,9 @@ def test_what_breaks_inside_is_told_by_an_incident_and_logged_without_values(
     assert "ada@" not in "".join(lines)
 
 
-def test_the_access_log_holds_neither_query_nor_address(doors: Doors, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_log_holds_neither_query_nor_address(
+    doors: RunningService, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, logger="cdp.web"):
         doors.get("auditor", "/api/v1/ingest/accounting", 404, source="ada-example")
 
@@ -141,7 +147,7 @@ def test_the_access_log_holds_neither_query_nor_address(doors: Doors, caplog: py
     assert "127.0.0.1" not in str(line)
 
 
-def test_metrics_count_messages_by_state_and_name_nobody(doors: Doors) -> None:
+def test_metrics_count_messages_by_state_and_name_nobody(doors: RunningService) -> None:
     doors.settle("bea@example.com", "bea")
     doors.send({"type": "track", "event": "x"}, {"type": "page", "anonymousId": "d9"})
     text = doors.call("admin", "GET", "/metrics").text
@@ -161,7 +167,7 @@ def test_metrics_count_messages_by_state_and_name_nobody(doors: Doors) -> None:
     assert "bea" not in text
 
 
-def test_accounting_adds_up(doors: Doors) -> None:
+def test_accounting_adds_up(doors: RunningService) -> None:
     doors.send({"type": "track", "event": "x", "userId": "u"}, {"type": "page"})
     told = doors.get("auditor", "/api/v1/ingest/accounting")
     assert told["received"] == sum(told["by_state"].values()) == sum(each["messages"] for each in told["counts"])
@@ -173,7 +179,7 @@ def test_accounting_adds_up(doors: Doors) -> None:
     assert (empty["received"], empty["counts"]) == (0, [])
 
 
-def test_a_source_is_created_used_and_stopped(doors: Doors) -> None:
+def test_a_source_is_created_used_and_stopped(doors: RunningService) -> None:
     made = doors.post("admin", "/api/v1/sources", {"name": "web shop", "jurisdiction": "eu"}, 201)
     assert (made["kind"], made["scopes"]) == ("browser", ["ingest"])
     doors.send({"type": "page", "anonymousId": "d1"}, key=made["write_key"])
@@ -191,7 +197,7 @@ def test_a_source_is_created_used_and_stopped(doors: Doors) -> None:
     )
 
 
-def test_entries_are_read_page_by_page_and_by_kind(doors: Doors) -> None:
+def test_entries_are_read_page_by_page_and_by_kind(doors: RunningService) -> None:
     doors.sign()
     first = doors.get("auditor", "/api/v1/audit/entries", limit=5)
     second = doors.get("auditor", "/api/v1/audit/entries", limit=5, before=first["next"])
@@ -202,7 +208,7 @@ def test_entries_are_read_page_by_page_and_by_kind(doors: Doors) -> None:
     assert doors.get("auditor", "/api/v1/audit/entries", 422, kind="no.such")["code"] == "unknown_entry_kind"
 
 
-def test_a_report_recomputes_figures_and_finds_an_altered_fact(doors: Doors) -> None:
+def test_a_report_recomputes_figures_and_finds_an_altered_fact(doors: RunningService) -> None:
     told = doors.get("auditor", "/api/v1/audit/report")
     assert told["altered"] == []
     assert told["facts_checked"] == sum(told["entries"].values())
@@ -211,17 +217,17 @@ def test_a_report_recomputes_figures_and_finds_an_altered_fact(doors: Doors) -> 
         "UPDATE audit.fact SET body = jsonb_set(body, '{role}', to_jsonb(%(role)s::text)) WHERE entry_id = %(entry)s"
     )
     with doors.context.database.transaction() as tx:
-        ((entry, role),) = tx.bulk(
+        ((entry, role),) = tx.execute(
             "SELECT entry_id, body ->> 'role' FROM audit.fact WHERE kind = 'token.created' ORDER BY entry_id LIMIT 1"
         )
-        tx.bulk(alter, {"entry": entry, "role": "auditor" if role != "auditor" else "admin"})
+        tx.execute(alter, {"entry": entry, "role": "auditor" if role != "auditor" else "admin"})
     assert doors.get("auditor", "/api/v1/audit/report")["altered"] == [entry]
     with doors.context.database.transaction() as tx:
-        tx.bulk(alter, {"entry": entry, "role": role})
+        tx.execute(alter, {"entry": entry, "role": role})
     assert doors.get("auditor", "/api/v1/audit/report")["altered"] == []
 
 
-def test_a_stranger_rebuilds_the_log_from_its_tiles(doors: Doors) -> None:
+def test_a_stranger_rebuilds_the_log_from_its_tiles(doors: RunningService) -> None:
     doors.sign()
     key = parse_vkey(doors.call(None, "GET", "/audit/log/key").text)
     note = doors.call(None, "GET", "/audit/log/checkpoint").text

@@ -17,21 +17,21 @@ from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.vault.sign import Signer
-from tests.flows.desks import ADA, BOB, Office, open_office
-from tests.policies import permit_all
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
     """A log of about 700 leaves, so that tiles of two levels are there, signed in three steps."""
-    office = open_office(database, permit_all(), tmp_path)
-    office.town.send(ADA, BOB)
+    office = open_request_pipeline(database, permit_all(), tmp_path)
+    office.pipeline.send(ADA, BOB)
     office.sequence()
     many = [{"kind": "data.read", "actor": "marketer", "read": "preview", "count": n} for n in range(600)]
     with database.transaction() as tx:
-        fact_store.append_many(tx, many, office.town.clock.now())
+        fact_store.append_many(tx, many, office.pipeline.clock.now())
     office.later(seconds=1)
     office.sequence()
     office.erase(("user_id", "ada"))
@@ -41,38 +41,38 @@ def office(database: Database, tmp_path: Path) -> Office:
     return office
 
 
-def log_of(office: Office) -> Log:
+def log_of(office: RequestPipeline) -> Log:
     signer = office.context.vault.signer()
     return Log(signer, Mirror(office.home / "log"), log_name(signer.public_key))
 
 
-def checked(office: Office, remembered: str | None = None) -> LogCheck:
+def checked(office: RequestPipeline, remembered: str | None = None) -> LogCheck:
     return check_log(office.context.database, log_of(office), remembered)
 
 
-def wrong(office: Office, remembered: str | None = None) -> dict[str, str]:
+def wrong(office: RequestPipeline, remembered: str | None = None) -> dict[str, str]:
     """What is wrong, by the beginning of what was checked."""
     found = checked(office, remembered)
     return {each.what: each.wrong for each in found.findings if each.wrong is not None}
 
 
-def tamper(office: Office, *statements: LiteralString) -> None:
+def tamper(office: RequestPipeline, *statements: LiteralString) -> None:
     with office.context.database.transaction() as tx:
         for statement in statements:
-            tx.bulk(statement)
+            tx.execute(statement)
 
 
-def head_of(office: Office) -> str:
+def head_of(office: RequestPipeline) -> str:
     with office.context.database.transaction() as tx:
         head = signed_head(tx)
     assert head is not None
     return head.note
 
 
-def test_a_sound_log_is_sound_also_against_each_head_that_was_ever_signed(office: Office) -> None:
+def test_a_sound_log_is_sound_also_against_each_head_that_was_ever_signed(office: RequestPipeline) -> None:
     assert checked(office).is_sound
     with office.context.database.transaction() as tx:
-        notes = [row[0] for row in tx.bulk("SELECT note FROM audit.checkpoint")]
+        notes = [row[0] for row in tx.execute("SELECT note FROM audit.checkpoint")]
     assert len(notes) == 3
     assert all(checked(office, note).is_sound for note in notes)
 
@@ -148,14 +148,14 @@ TAMPERINGS: dict[str, tuple[LiteralString, str]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_tampering_is_found_where_it_was_done(office: Office, name: str) -> None:
+def test_tampering_is_found_where_it_was_done(office: RequestPipeline, name: str) -> None:
     statement, place = TAMPERINGS[name]
     tamper(office, statement)
     found = wrong(office)
     assert any(place in what for what in found), found
 
 
-def test_a_rewritten_log_is_found_by_whoever_remembers_it(office: Office, tmp_path: Path) -> None:
+def test_a_rewritten_log_is_found_by_whoever_remembers_it(office: RequestPipeline, tmp_path: Path) -> None:
     """The operator has the key: everything is made anew, and fits together. Only the past gives it away."""
     remembered = head_of(office)
     tamper(
@@ -174,7 +174,7 @@ def test_a_rewritten_log_is_found_by_whoever_remembers_it(office: Office, tmp_pa
     assert "shorter" in told
 
 
-def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(office: Office) -> None:
+def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(office: RequestPipeline) -> None:
     signer = office.context.vault.signer()
     head = checked(office)
     other = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), signer)
@@ -182,7 +182,7 @@ def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(office: Office
     assert "rewritten" in told
 
 
-def test_a_remembered_checkpoint_of_somebody_else_is_not_believed(office: Office) -> None:
+def test_a_remembered_checkpoint_of_somebody_else_is_not_believed(office: RequestPipeline) -> None:
     head = checked(office)
     other = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), Signer(b"\x07" * 32))
     (told,) = wrong(office, other).values()
@@ -191,7 +191,7 @@ def test_a_remembered_checkpoint_of_somebody_else_is_not_believed(office: Office
         checked(office, "no checkpoint")
 
 
-def test_what_is_wrong_with_the_copy_is_said(office: Office) -> None:
+def test_what_is_wrong_with_the_copy_is_said(office: RequestPipeline) -> None:
     folder = next(path for path in (office.home / "log").iterdir() if path.is_dir())
     entries, checkpoint = folder / "entries", folder / "checkpoint"
     whole, note = entries.read_bytes(), checkpoint.read_text()
@@ -212,7 +212,7 @@ def test_what_is_wrong_with_the_copy_is_said(office: Office) -> None:
     assert checked(office).is_sound
 
 
-def test_a_former_log_is_checked_with_the_one_that_grows(office: Office, tmp_path: Path) -> None:
+def test_a_former_log_is_checked_with_the_one_that_grows(office: RequestPipeline, tmp_path: Path) -> None:
     remembered = head_of(office)
     copy = next(path for path in (office.home / "log").iterdir() if path.is_dir())
     (copy.parent / "7").mkdir()  # a newer log was once copied here: this database was restored from before it
@@ -227,17 +227,19 @@ def test_a_former_log_is_checked_with_the_one_that_grows(office: Office, tmp_pat
 class TestRequests:
     """Figures come from the table of requests; the log must tell the same of each."""
 
-    def differing(self, office: Office) -> tuple[str, ...]:
-        return report.report(office.context, office.town.clock.now(), since=None, until=None, actor="auditor").differing
+    def differing(self, office: RequestPipeline) -> tuple[str, ...]:
+        return report.report(
+            office.context, office.pipeline.clock.now(), since=None, until=None, actor="auditor"
+        ).differing
 
-    def test_all_kinds_of_ends_agree(self, office: Office) -> None:
-        now = office.town.clock.now()
+    def test_all_kinds_of_ends_agree(self, office: RequestPipeline) -> None:
+        now = office.pipeline.clock.now()
         requests.deny(office.context, office.ask("access", ("user_id", "x")).request_id, "unfounded", now)
         requests.withdraw(office.context, office.ask("erasure", ("user_id", "x")).request_id, now)
         requests.extend(office.context, office.ask("access", ("user_id", "y")).request_id, now)
         requests.open_request(office.context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=now)
         office.later(days=40)
-        requests.sweep_requests(office.context, office.town.clock.now())
+        requests.sweep_requests(office.context, office.pipeline.clock.now())
         assert self.differing(office) == ()
 
     @pytest.mark.parametrize(
@@ -255,13 +257,13 @@ class TestRequests:
             ),
         ],
     )
-    def test_what_was_changed_in_the_table_is_named(self, office: Office, statement: LiteralString) -> None:
+    def test_what_was_changed_in_the_table_is_named(self, office: RequestPipeline, statement: LiteralString) -> None:
         assert self.differing(office) == ()
         tamper(office, statement)
         assert len(self.differing(office)) == 1
 
-    def test_old_requests_that_were_swept_are_no_difference(self, office: Office) -> None:
+    def test_old_requests_that_were_swept_are_no_difference(self, office: RequestPipeline) -> None:
         office.later(days=800)
-        sweep(office.context, office.town.clock.now())
-        assert office.town.one("SELECT count(*) FROM rights.request") == 1  # the one that nobody ended
+        sweep(office.context, office.pipeline.clock.now())
+        assert office.pipeline.one("SELECT count(*) FROM rights.request") == 1  # the one that nobody ended
         assert self.differing(office) == ()

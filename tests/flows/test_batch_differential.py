@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from cdp.flows.consent import acts
-from cdp.flows.consent.acts import Told
+from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.identifiers import open_identifiers
 from cdp.identity.store.mapping import owners
 from cdp.kit.db import Database
 from cdp.sources.model import Source
 from cdp.wire.message import Message
-from tests.budget import IS_LONG
-from tests.flows.desks import Office, open_office
-from tests.flows.people import NOON, SHOP, WEB
 from tests.flows.test_erase_differential import another_database  # noqa: F401 - a fixture
 from tests.generative.test_identity_undo import check_covered
-from tests.policies import shipped
+from tests.support.budget import IS_LONG
+from tests.support.pipeline import NOON, SHOP, WEB
+from tests.support.policies import shipped
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -62,7 +62,7 @@ def in_turn(batch: Sequence[Message]) -> list[int]:
     return sorted(range(len(batch)), key=turn)
 
 
-def found(office: Office) -> dict[str, Any]:
+def found(office: RequestPipeline) -> dict[str, Any]:
     """What the store holds, told by names instead of ids."""
     check_covered(office)
     with office.context.database.transaction(read_only=True) as tx:
@@ -73,7 +73,7 @@ def found(office: Office) -> dict[str, Any]:
             people.setdefault(profile, []).append((opened[identifier].type, opened[identifier].value))
 
         def told(query: str) -> list[str]:
-            rows = tx.bulk(query)  # type: ignore[arg-type]
+            rows = tx.execute(query)  # type: ignore[arg-type]
             return sorted(json.dumps([sorted(people[row[0]]), *row[1:]], default=str) for row in rows)  # type: ignore[type-var]
 
         on_people = "JOIN identity.canonical USING (anchor_id)"
@@ -96,13 +96,16 @@ def test_batches_end_where_single_messages_end(
 ) -> None:
     dice = Random(seed)
     batched, single = (
-        open_office(each, shipped(), tmp_path / each.engine.url.database) for each in (database, another_database)
+        open_request_pipeline(each, shipped(), tmp_path / each.engine.url.database)
+        for each in (database, another_database)
     )  # type: ignore[operator]
     sent: list[Said] = []
     for minute in range(8):
         if dice.random() < 0.3:
             act = dice.choice(["grant", "refuse", "withdraw", "object"])
-            told = Told(("anonymous_id", f"a{dice.randrange(3)}"), dice.choice(PURPOSES), act, jurisdiction="eu")
+            told = ConsentStatement(
+                ("anonymous_id", f"a{dice.randrange(3)}"), dice.choice(PURPOSES), act, jurisdiction="eu"
+            )
         else:
             told = None
         said = [
@@ -110,10 +113,10 @@ def test_batches_end_where_single_messages_end(
         ]
         sent += said
         for office in (batched, single):
-            office.town.clock.instant = NOON + timedelta(minutes=minute)
+            office.pipeline.clock.instant = NOON + timedelta(minutes=minute)
             if told is not None:
-                acts.record(office.context, told, office.town.clock.now())
-        batch = [batched.town.message(body, source=source, has_gpc=has_gpc) for body, source, has_gpc in said]
-        answers = {place: single.town.ingest.take([batch[place]])[0] for place in in_turn(batch)}
-        assert batched.town.ingest.take(batch) == [answers[place] for place in range(len(batch))]
+                acts.record(office.context, told, office.pipeline.clock.now())
+        batch = [batched.pipeline.message(body, source=source, has_gpc=has_gpc) for body, source, has_gpc in said]
+        answers = {place: single.pipeline.ingest.process([batch[place]])[0] for place in in_turn(batch)}
+        assert batched.pipeline.ingest.process(batch) == [answers[place] for place in range(len(batch))]
     assert found(batched) == found(single)

@@ -13,16 +13,16 @@ from cdp.accounting.model import Outcome, State
 from cdp.consent.model import Reason
 from cdp.consent.receipt import is_genuine
 from cdp.flows.consent import acts, withdrawal
-from cdp.flows.consent.acts import Told
+from cdp.flows.consent.acts import ConsentStatement
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
 from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
 from cdp.vault.sign import is_signed
-from tests.flows.desks import Office, open_office
-from tests.flows.people import SHOP, WEB
-from tests.policies import documents_of, shipped
+from tests.support.pipeline import SHOP, WEB
+from tests.support.policies import documents_of, shipped
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -31,26 +31,30 @@ CALIFORNIA = Source(SourceId(3), "west", SourceKind.BROWSER, frozenset({"ingest"
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    office = open_office(database, shipped(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    office = open_request_pipeline(database, shipped(), tmp_path)
     with database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "INSERT INTO sources.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, "
             "created_at) VALUES (3, 'west', 'browser', 'w', '{ingest}', 'us-ca', 512000, now())"
         )
     return office
 
 
-def told(act: str, purpose: str = "email_marketing", identifier: tuple[str, str] = EMAIL, **more: Any) -> Told:
-    return Told(identifier, purpose, act, **({"authority": "authenticated", "jurisdiction": "eu"} | more))
+def told(
+    act: str, purpose: str = "email_marketing", identifier: tuple[str, str] = EMAIL, **more: Any
+) -> ConsentStatement:
+    return ConsentStatement(identifier, purpose, act, **({"authority": "authenticated", "jurisdiction": "eu"} | more))
 
 
-def tell(office: Office, act: str, purpose: str = "email_marketing", **more: Any) -> acts.Recorded:
-    return acts.record(office.context, told(act, purpose, **more), office.town.clock.now())
+def tell(office: RequestPipeline, act: str, purpose: str = "email_marketing", **more: Any) -> acts.Recorded:
+    return acts.record(office.context, told(act, purpose, **more), office.pipeline.clock.now())
 
 
-def verdicts(office: Office, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None) -> Mapping[str, Any]:
-    return acts.look_up(office.context, identifier, office.town.clock.now(), actor="privacy", as_of=as_of).verdicts
+def verdicts(
+    office: RequestPipeline, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None
+) -> Mapping[str, Any]:
+    return acts.look_up(office.context, identifier, office.pipeline.clock.now(), actor="privacy", as_of=as_of).verdicts
 
 
 def identify(**more: Any) -> dict[str, Any]:
@@ -69,28 +73,28 @@ def said(**categories: bool) -> dict[str, Any]:
     return {"context": {"consent": {"categoryPreferences": categories}}}
 
 
-def rows(office: Office, query: str) -> list[tuple[Any, ...]]:
+def rows(office: RequestPipeline, query: str) -> list[tuple[Any, ...]]:
     with office.context.database.transaction(read_only=True) as tx:
-        return tx.bulk(query)  # type: ignore[arg-type]
+        return tx.execute(query)  # type: ignore[arg-type]
 
 
-def change(office: Office, *statements: LiteralString) -> None:
+def change(office: RequestPipeline, *statements: LiteralString) -> None:
     with office.context.database.transaction() as tx:
         for statement in statements:
-            tx.bulk(statement)
+            tx.execute(statement)
 
 
 class TestRecording:
-    def test_a_grant_opens_the_door_and_fills_the_projection(self, office: Office) -> None:
-        assert office.town.send(view()) == [Outcome(State.NOT_PERMITTED, "no_grant")]
+    def test_a_grant_opens_the_door_and_fills_the_projection(self, office: RequestPipeline) -> None:
+        assert office.pipeline.send(view()) == [Outcome(State.NOT_PERMITTED, "no_grant")]
         tell(office, "grant", identifier=("user_id", "ada"))
         office.later(minutes=1)
-        assert office.town.send(identify(), view()) == [Outcome(State.STORED)] * 2
+        assert office.pipeline.send(identify(), view()) == [Outcome(State.STORED)] * 2
         [(traits,)] = rows(office, "SELECT traits FROM consent.permitted_email_marketing")
         assert set(traits) == {"country"}
         assert rows(office, "SELECT purpose FROM consent.permitted ORDER BY 1") == [("email_marketing",), ("service",)]
 
-    def test_the_receipt_says_what_was_told_and_is_genuine(self, office: Office) -> None:
+    def test_the_receipt_says_what_was_told_and_is_genuine(self, office: RequestPipeline) -> None:
         recorded = tell(office, "grant", notice_version="2026-01", notice_text="We write to you.")
         receipt = recorded.receipt
         assert receipt["record_id"] == recorded.record
@@ -102,22 +106,22 @@ class TestRecording:
         assert not is_genuine({**receipt, "record_id": "con_other"}, key, is_signed)
         assert EMAIL[1] not in str(receipt)
 
-    def test_every_act_is_in_the_log(self, office: Office) -> None:
+    def test_every_act_is_in_the_log(self, office: RequestPipeline) -> None:
         recorded = tell(office, "grant")
         [(body,)] = rows(office, "SELECT body FROM audit.fact WHERE kind = 'consent.recorded'")
         assert body["record"] == recorded.record
         assert (body["purpose"], body["act"], body["actor"]) == ("email_marketing", "grant", "privacy")
 
-    def test_a_no_waits_for_a_person_never_seen(self, office: Office) -> None:
+    def test_a_no_waits_for_a_person_never_seen(self, office: RequestPipeline) -> None:
         tell(office, "refuse")
         assert rows(office, "SELECT count(*)::int FROM identity.profile") == [(0,)]
         tell(office, "grant", "analytics", identifier=("user_id", "ada"))
         office.later(minutes=1)
-        office.town.send(identify())
+        office.pipeline.send(identify())
         assert verdicts(office, ("user_id", "ada"))["email_marketing"].reason is Reason.REFUSED
         assert rows(office, "SELECT count(*)::int FROM consent.permitted_email_marketing") == [(0,)]
 
-    def test_a_no_is_in_the_replay_file_before_the_answer(self, office: Office) -> None:
+    def test_a_no_is_in_the_replay_file_before_the_answer(self, office: RequestPipeline) -> None:
         tell(office, "grant")
         assert list(office.context.replay.lines_after(0)) == []
         tell(office, "withdraw")
@@ -140,28 +144,28 @@ class TestRecording:
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_what_cannot_be_recorded_is_a_fault_without_values(
-        self, office: Office, wrong: dict[str, Any], code: str
+        self, office: RequestPipeline, wrong: dict[str, Any], code: str
     ) -> None:
         with pytest.raises(Fault) as raised:
-            acts.record(office.context, replace(told("grant"), **wrong), office.town.clock.now())
+            acts.record(office.context, replace(told("grant"), **wrong), office.pipeline.clock.now())
         assert raised.value.code == code
         assert "ada@" not in raised.value.detail + raised.value.title
         assert rows(office, "SELECT count(*)::int FROM consent.record") == [(0,)]
 
-    def test_the_authority_is_capped_by_the_source(self, office: Office) -> None:
+    def test_the_authority_is_capped_by_the_source(self, office: RequestPipeline) -> None:
         device = ("anonymous_id", "a1")
         assert tell(office, "grant", identifier=device, source=WEB).authority == "device"
         assert tell(office, "refuse", source=WEB).authority == "device"
         assert tell(office, "grant", source=SHOP).authority == "authenticated"
         assert tell(office, "grant", authority=None).authority == "operator"
 
-    def test_an_undeclared_jurisdiction_is_unknown_and_the_strictest(self, office: Office) -> None:
+    def test_an_undeclared_jurisdiction_is_unknown_and_the_strictest(self, office: RequestPipeline) -> None:
         assert tell(office, "refuse", jurisdiction="atlantis").receipt["pii_processing"]["jurisdiction"] == "unknown"
 
-    def test_a_suppressed_identifier_takes_nothing(self, office: Office) -> None:
+    def test_a_suppressed_identifier_takes_nothing(self, office: RequestPipeline) -> None:
         tell(office, "grant", identifier=("user_id", "ada"))
         office.later(minutes=1)
-        office.town.send(identify())
+        office.pipeline.send(identify())
         office.erase(EMAIL)
         with pytest.raises(Fault) as raised:
             tell(office, "grant")
@@ -169,41 +173,41 @@ class TestRecording:
 
 
 class TestLookingUp:
-    def test_shows_the_acts_in_order_and_what_follows(self, office: Office) -> None:
+    def test_shows_the_acts_in_order_and_what_follows(self, office: RequestPipeline) -> None:
         tell(office, "grant")
         office.later(days=1)
         tell(office, "withdraw")
-        found = acts.look_up(office.context, EMAIL, office.town.clock.now(), actor="auditor")
+        found = acts.look_up(office.context, EMAIL, office.pipeline.clock.now(), actor="auditor")
         assert [each["act"] for each in found.records] == ["grant", "withdraw"]
         assert {each["identifier_type"] for each in found.records} == {"email"}
         assert found.verdicts["email_marketing"].reason is Reason.WITHDRAWN
         assert rows(office, "SELECT body->>'actor' FROM audit.fact WHERE kind = 'data.read'") == [("auditor",)]
 
-    def test_as_of_shows_what_held_then(self, office: Office) -> None:
+    def test_as_of_shows_what_held_then(self, office: RequestPipeline) -> None:
         tell(office, "grant", identifier=("user_id", "ada"))
         office.later(minutes=1)
-        office.town.send(identify())
-        then = office.town.clock.now()
+        office.pipeline.send(identify())
+        then = office.pipeline.clock.now()
         office.later(days=1)
         tell(office, "withdraw", identifier=("user_id", "ada"))
         assert verdicts(office, as_of=then)["email_marketing"].allowed
         assert not verdicts(office)["email_marketing"].allowed
 
-    def test_somebody_unknown_gets_the_verdicts_of_silence(self, office: Office) -> None:
-        found = acts.look_up(office.context, ("email", "who@example.com"), office.town.clock.now(), actor="privacy")
+    def test_somebody_unknown_gets_the_verdicts_of_silence(self, office: RequestPipeline) -> None:
+        found = acts.look_up(office.context, ("email", "who@example.com"), office.pipeline.clock.now(), actor="privacy")
         assert found.records == ()
         assert not any(each.allowed for each in found.verdicts.values())
 
-    def test_tells_from_when_one_may_ask_again(self, office: Office) -> None:
+    def test_tells_from_when_one_may_ask_again(self, office: RequestPipeline) -> None:
         tell(office, "refuse", "advertising", jurisdiction="us-ca")
-        found = acts.look_up(office.context, EMAIL, office.town.clock.now(), actor="privacy")
-        assert found.may_ask_from == {"advertising": office.town.clock.now().replace(year=2027)}
+        found = acts.look_up(office.context, EMAIL, office.pipeline.clock.now(), actor="privacy")
+        assert found.may_ask_from == {"advertising": office.pipeline.clock.now().replace(year=2027)}
 
 
 class TestSignalsAtTheDoor:
-    def test_a_browser_grants_for_its_device_and_refuses_for_everybody(self, office: Office) -> None:
+    def test_a_browser_grants_for_its_device_and_refuses_for_everybody(self, office: RequestPipeline) -> None:
         yes = view(anonymousId="a1", **said(Analytics=True, Advertising=False))
-        assert office.town.send(yes, source=WEB) == [Outcome(State.STORED)]
+        assert office.pipeline.send(yes, source=WEB) == [Outcome(State.STORED)]
         found = rows(
             office,
             "SELECT i.type, r.purpose, r.act, r.authority FROM consent.record r JOIN identity.identifier i "
@@ -215,76 +219,76 @@ class TestSignalsAtTheDoor:
             ("user_id", "advertising", "refuse", "device"),
         ]
 
-    def test_a_refused_message_leaves_only_its_no(self, office: Office) -> None:
+    def test_a_refused_message_leaves_only_its_no(self, office: RequestPipeline) -> None:
         no = view(anonymousId="a1", **said(Analytics=False, Functional=True))
-        assert office.town.send(no | {"userId": None}, source=WEB)[0].state is State.STORED
+        assert office.pipeline.send(no | {"userId": None}, source=WEB)[0].state is State.STORED
         tell(office, "refuse", "personalization", identifier=("anonymous_id", "a2"))
         other = {**view(anonymousId="a2", **said(Analytics=False, Functional=True)), "userId": None}
-        assert office.town.send(other, source=WEB) == [Outcome(State.NOT_PERMITTED, "refused")]
+        assert office.pipeline.send(other, source=WEB) == [Outcome(State.NOT_PERMITTED, "refused")]
         assert rows(office, "SELECT count(*)::int FROM consent.record WHERE act = 'grant'") == [(1,)]
 
-    def test_gpc_refuses_advertising_and_nothing_else(self, office: Office) -> None:
+    def test_gpc_refuses_advertising_and_nothing_else(self, office: RequestPipeline) -> None:
         message = {**view(anonymousId="a1"), "userId": None}
-        assert office.town.send(message, source=CALIFORNIA)[0].state is State.STORED
+        assert office.pipeline.send(message, source=CALIFORNIA)[0].state is State.STORED
         assert {"analytics", "advertising"} <= {row[0] for row in rows(office, "SELECT purpose FROM consent.permitted")}
-        assert office.town.send(message, source=CALIFORNIA, has_gpc=True)[0].state is State.STORED
+        assert office.pipeline.send(message, source=CALIFORNIA, has_gpc=True)[0].state is State.STORED
         found = verdicts(office, ("anonymous_id", "a1"))
         assert found["advertising"].reason is Reason.OPTED_OUT
         assert found["analytics"].allowed
-        assert office.town.send(message, source=CALIFORNIA)[0].state is State.STORED
+        assert office.pipeline.send(message, source=CALIFORNIA)[0].state is State.STORED
         assert verdicts(office, ("anonymous_id", "a1"))["advertising"].reason is Reason.OPTED_OUT
 
-    def test_gpc_on_one_browser_counts_after_a_merge(self, office: Office) -> None:
+    def test_gpc_on_one_browser_counts_after_a_merge(self, office: RequestPipeline) -> None:
         west = replace(CALIFORNIA, kind=SourceKind.SERVER)
-        office.town.send({**view(anonymousId="a1"), "userId": None}, source=CALIFORNIA, has_gpc=True)
-        office.town.send(view(anonymousId="a2"), source=west)
+        office.pipeline.send({**view(anonymousId="a1"), "userId": None}, source=CALIFORNIA, has_gpc=True)
+        office.pipeline.send(view(anonymousId="a2"), source=west)
         assert verdicts(office, ("user_id", "ada"))["advertising"].allowed
-        office.town.send(view(anonymousId="a1"), source=west)
+        office.pipeline.send(view(anonymousId="a1"), source=west)
         assert verdicts(office, ("user_id", "ada"))["advertising"].reason is Reason.OPTED_OUT
 
-    def test_the_same_signal_is_recorded_once(self, office: Office) -> None:
+    def test_the_same_signal_is_recorded_once(self, office: RequestPipeline) -> None:
         for _ in range(3):
-            office.town.send(view(anonymousId="a1", **said(Analytics=True, Advertising=False)), source=WEB)
+            office.pipeline.send(view(anonymousId="a1", **said(Analytics=True, Advertising=False)), source=WEB)
             office.later(minutes=1)
         assert rows(office, "SELECT count(*)::int FROM consent.record") == [(3,)]
         assert rows(office, "SELECT count(*)::int FROM consent.repetition") == [(2,)]
 
-    def test_a_grant_that_comes_late_lifts_no_repeated_no(self, office: Office) -> None:
+    def test_a_grant_that_comes_late_lifts_no_repeated_no(self, office: RequestPipeline) -> None:
         def at(minute: int, *, yes: bool) -> dict[str, Any]:
             when = {"timestamp": f"2026-06-01T12:{minute:02}:00+00:00"}
             return {**view(anonymousId="a1", **said(Analytics=yes, Functional=True), **when), "userId": None}
 
         office.later(hours=1)
-        office.town.send(at(1, yes=False), source=WEB)
-        office.town.send(at(9, yes=False), source=WEB)
-        office.town.send(at(5, yes=True), source=WEB)
+        office.pipeline.send(at(1, yes=False), source=WEB)
+        office.pipeline.send(at(9, yes=False), source=WEB)
+        office.pipeline.send(at(5, yes=True), source=WEB)
         assert not verdicts(office, ("anonymous_id", "a1"))["analytics"].allowed
-        office.town.send(at(11, yes=True), source=WEB)
+        office.pipeline.send(at(11, yes=True), source=WEB)
         assert verdicts(office, ("anonymous_id", "a1"))["analytics"].since.minute == 11
 
 
 class TestWithdrawal:
-    def stored(self, office: Office) -> None:
+    def stored(self, office: RequestPipeline) -> None:
         """Ada with an order for service and e-mail marketing, and a view for e-mail marketing alone."""
         tell(office, "grant", identifier=("user_id", "ada"))
         office.later(minutes=1)
-        office.town.send(identify(), order(messageId="order"), view(messageId="view"))
+        office.pipeline.send(identify(), order(messageId="order"), view(messageId="view"))
         office.later(days=1)
 
-    def test_is_effective_with_the_answer_and_erased_by_the_worker(self, office: Office) -> None:
+    def test_is_effective_with_the_answer_and_erased_by_the_worker(self, office: RequestPipeline) -> None:
         self.stored(office)
         before = rows(office, "SELECT count(*)::int FROM behavior.event")
         assert before == [(3,)]
         tell(office, "withdraw", identifier=("user_id", "ada"))
         assert rows(office, "SELECT count(*)::int FROM consent.permitted WHERE purpose = 'email_marketing'") == [(0,)]
-        done = withdrawal.clear_withdrawn(office.context, office.town.clock.now())
+        done = withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
         assert (done.withdrawals, done.events_deleted, done.events_cleared) == (1, 2, 1)
         masks = dict(rows(office, "SELECT purpose, 1 << bit FROM consent.purpose"))
         assert rows(office, "SELECT bits::int FROM behavior.event") == [(masks["service"],)]
         assert rows(office, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
-        assert withdrawal.clear_withdrawn(office.context, office.town.clock.now()).withdrawals == 0
+        assert withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now()).withdrawals == 0
 
-    def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, office: Office) -> None:
+    def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, office: RequestPipeline) -> None:
         self.stored(office)
         tell(office, "withdraw", identifier=("user_id", "ada"))
         change(
@@ -293,21 +297,21 @@ class TestWithdrawal:
             "CREATE TRIGGER fail BEFORE DELETE ON consent.withdrawal EXECUTE FUNCTION consent.fail()",
         )
         with pytest.raises(DivisionByZero):
-            withdrawal.clear_withdrawn(office.context, office.town.clock.now())
+            withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
         assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(3,)]
         change(office, "DROP TRIGGER fail ON consent.withdrawal")
-        assert withdrawal.clear_withdrawn(office.context, office.town.clock.now()).events_deleted == 2
+        assert withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now()).events_deleted == 2
 
-    def test_granting_again_brings_nothing_back(self, office: Office) -> None:
+    def test_granting_again_brings_nothing_back(self, office: RequestPipeline) -> None:
         self.stored(office)
         tell(office, "withdraw", identifier=("user_id", "ada"))
         office.later(hours=1)
         tell(office, "grant", identifier=("user_id", "ada"))
-        again = office.town.clock.now()
+        again = office.pipeline.clock.now()
         assert rows(office, "SELECT since, traits FROM consent.permitted_email_marketing") == [(again, {})]
         office.later(hours=1)
-        office.town.send(view(messageId="new"))
-        withdrawal.clear_withdrawn(office.context, office.town.clock.now())
+        office.pipeline.send(view(messageId="new"))
+        withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
         found = rows(
             office,
             "SELECT occurred_at >= (SELECT since FROM consent.permitted_email_marketing) FROM behavior.event "
@@ -315,31 +319,31 @@ class TestWithdrawal:
         )
         assert found == [(True,)]
 
-    def test_a_retry_of_an_erased_message_stays_away(self, office: Office) -> None:
+    def test_a_retry_of_an_erased_message_stays_away(self, office: RequestPipeline) -> None:
         self.stored(office)
         tell(office, "withdraw", identifier=("user_id", "ada"))
-        withdrawal.clear_withdrawn(office.context, office.town.clock.now())
+        withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
         office.later(hours=1)
         tell(office, "grant", identifier=("user_id", "ada"))
-        assert office.town.send(view(messageId="view"))[0].state is State.DUPLICATE
+        assert office.pipeline.send(view(messageId="view"))[0].state is State.DUPLICATE
 
-    def test_an_ended_grant_acts_like_a_withdrawal(self, office: Office) -> None:
+    def test_an_ended_grant_acts_like_a_withdrawal(self, office: RequestPipeline) -> None:
         self.stored(office)
-        assert acts.end_grants(office.context, office.town.clock.now()) == 0
+        assert acts.end_grants(office.context, office.pipeline.clock.now()) == 0
         office.later(days=730)
-        assert acts.end_grants(office.context, office.town.clock.now()) == 1
-        assert acts.end_grants(office.context, office.town.clock.now()) == 0
+        assert acts.end_grants(office.context, office.pipeline.clock.now()) == 1
+        assert acts.end_grants(office.context, office.pipeline.clock.now()) == 0
         assert verdicts(office)["email_marketing"].reason is Reason.EXPIRED
-        assert withdrawal.clear_withdrawn(office.context, office.town.clock.now()).events_deleted == 2
+        assert withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now()).events_deleted == 2
 
-    def test_takes_no_more_than_it_is_told_to(self, office: Office) -> None:
+    def test_takes_no_more_than_it_is_told_to(self, office: RequestPipeline) -> None:
         for user in ("u1", "u2"):
             tell(office, "grant", identifier=("user_id", user))
         office.later(minutes=1)
-        office.town.send(view(userId="u1"), view(userId="u2"))
+        office.pipeline.send(view(userId="u1"), view(userId="u2"))
         for user in ("u1", "u2"):
             tell(office, "withdraw", identifier=("user_id", user))
-        now = office.town.clock.now() + timedelta(minutes=1)
+        now = office.pipeline.clock.now() + timedelta(minutes=1)
         assert [withdrawal.clear_withdrawn(office.context, now, withdrawals_max=1).withdrawals for _ in range(3)] == [
             1,
             1,
@@ -348,15 +352,17 @@ class TestWithdrawal:
         assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(0,)]
 
 
-def test_a_stricter_policy_is_put_in_force_for_everybody(office: Office) -> None:
+def test_a_stricter_policy_is_put_in_force_for_everybody(office: RequestPipeline) -> None:
     for number in range(5):
-        office.town.send({**view(anonymousId=f"a{number}"), "userId": None}, source=CALIFORNIA)
+        office.pipeline.send({**view(anonymousId=f"a{number}"), "userId": None}, source=CALIFORNIA)
     assert rows(office, "SELECT count(*)::int FROM consent.permitted_analytics") == [(5,)]
     documents = documents_of(shipped())
     documents["purposes.yaml"]["purposes"]["analytics"]["model"]["us-ca"] = "opt_in"
     strict = build_policy(documents)
     context = office.context
-    total = acts.recompute_everybody(context.database, context.vault, strict, office.town.clock.now(), profiles_max=2)
+    total = acts.recompute_everybody(
+        context.database, context.vault, strict, office.pipeline.clock.now(), profiles_max=2
+    )
     assert total == 5
     assert rows(office, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]
     assert rows(office, "SELECT count(*)::int FROM consent.permitted_advertising") == [(5,)]

@@ -16,9 +16,9 @@ from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.plan import personal_columns
 from cdp.sources.model import Source
-from tests.flows.desks import Office, open_office
-from tests.flows.people import SHOP, WEB
-from tests.policies import permit_all
+from tests.support.pipeline import SHOP, WEB
+from tests.support.policies import permit_all
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -70,14 +70,14 @@ def history(seed: int) -> list[tuple[str, Mapping[str, Any], Source]]:
     return [(person, *message(dice, person, number)) for number, person in enumerate(people)]
 
 
-def live(office: Office, seed: int, *, with_ada: bool) -> None:
+def live(office: RequestPipeline, seed: int, *, with_ada: bool) -> None:
     """Let the history happen, with her or without her."""
     for person, body, source in history(seed):
         if with_ada or person != "ada":
-            office.town.send(body, source=source)
+            office.pipeline.send(body, source=source)
 
 
-def rows_without_ids(office: Office) -> dict[str, Counter[str]]:
+def rows_without_ids(office: RequestPipeline) -> dict[str, Counter[str]]:
     """Every row that says something about people, without random ids, sealed bytes and the numbers of the sequence."""
     found = {}
     with office.context.database.transaction(read_only=True) as tx:
@@ -85,7 +85,7 @@ def rows_without_ids(office: Office) -> dict[str, Counter[str]]:
             if table.startswith(("rights.", "vault.")):
                 continue
             query = sql.SQL("SELECT to_jsonb(t) FROM {} AS t").format(sql.Identifier(*table.split(".")))
-            found[table] = Counter(json.dumps(_told(row), sort_keys=True) for (row,) in tx.bulk(query))
+            found[table] = Counter(json.dumps(_told(row), sort_keys=True) for (row,) in tx.execute(query))
     return found
 
 
@@ -95,7 +95,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.endswith(random_)}
 
 
-def answers(office: Office) -> dict[str, Any]:
+def answers(office: RequestPipeline) -> dict[str, Any]:
     """What the others get when they ask for their data."""
     found = {}
     for person in OTHERS:
@@ -117,14 +117,14 @@ def test_the_others_live_in_a_world_in_which_she_never_came(
     seed: int, database: Database, another_database: Database, tmp_path: Path
 ) -> None:
     came, never = (
-        open_office(database, permit_all(), tmp_path / "a"),
-        open_office(another_database, permit_all(), tmp_path / "b"),
+        open_request_pipeline(database, permit_all(), tmp_path / "a"),
+        open_request_pipeline(another_database, permit_all(), tmp_path / "b"),
     )
     live(came, seed, with_ada=True)
     live(never, seed, with_ada=False)
     assert rows_without_ids(came) != rows_without_ids(never)
     came.erase(*[("user_id", "ada"), ("anonymous_id", "ada-device-1"), ("anonymous_id", "ada-device-2")])
-    assert came.town.partition() == never.town.partition()
+    assert came.pipeline.partition() == never.pipeline.partition()
     assert rows_without_ids(came) == rows_without_ids(never)
     assert answers(came) == answers(never)
 
@@ -134,13 +134,13 @@ def test_the_same_holds_for_what_happens_afterwards(
     seed: int, database: Database, another_database: Database, tmp_path: Path
 ) -> None:
     came, never = (
-        open_office(database, permit_all(), tmp_path / "a"),
-        open_office(another_database, permit_all(), tmp_path / "b"),
+        open_request_pipeline(database, permit_all(), tmp_path / "a"),
+        open_request_pipeline(another_database, permit_all(), tmp_path / "b"),
     )
     live(came, seed, with_ada=True)
     live(never, seed, with_ada=False)
     came.erase(*[("user_id", "ada"), ("anonymous_id", "ada-device-1"), ("anonymous_id", "ada-device-2")])
     for office in (came, never):
         live(office, seed + 100, with_ada=office is came)
-    assert came.town.partition() == never.town.partition()
+    assert came.pipeline.partition() == never.pipeline.partition()
     assert rows_without_ids(came) == rows_without_ids(never)

@@ -18,9 +18,9 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit import db
 from cdp.kit.db import Database, Transaction
 from cdp.rights.model import Status
-from tests.flows.desks import ADA, BOB, Office, open_office
-from tests.flows.people import WEB
-from tests.policies import permit_all
+from tests.support.pipeline import WEB
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -53,8 +53,8 @@ def dying_at(statement: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
 def order(number: int) -> dict[str, Any]:
@@ -68,35 +68,35 @@ def order(number: int) -> dict[str, Any]:
     }
 
 
-def settle(office: Office) -> dict[str, int]:
+def settle(office: RequestPipeline) -> dict[str, int]:
     """Bob stays; Ada was sent to a recipient, and shares a profile with a device that only a browser linked."""
-    office.town.send(BOB)
+    office.pipeline.send(BOB)
     before = office.counts(without=["vault.subject_key", "destinations.outbox"])
-    office.town.send(ADA, *[order(number) for number in range(6)])
+    office.pipeline.send(ADA, *[order(number) for number in range(6)])
     with office.context.database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, due_at, "
             "attempts) SELECT 'newsletter', 'membership', profile_id, 'theirs', '{}', %(now)s, %(now)s, 2 "
             "FROM identity.link JOIN identity.identifier USING (identifier_id) WHERE type = 'email' "
-            "AND profile_id <> (SELECT min(profile_id) FROM identity.profile WHERE born_sequence = 1)",
-            {"now": office.town.clock.now()},
+            "AND profile_id <> (SELECT min(profile_id) FROM identity.profile WHERE origin_sequence = 1)",
+            {"now": office.pipeline.clock.now()},
         )
     return before
 
 
-def anew(office: Office) -> Context:
+def anew(office: RequestPipeline) -> Context:
     """The desk of a process that has just started: it remembers nothing, and replays before any door opens."""
-    context = office.town.context
-    context.vault.forget_all()
+    context = office.pipeline.context
+    context.vault.evict_all()
     if is_behind(context):
-        replay(context, office.town.clock.now())
+        replay(context, office.pipeline.clock.now())
     return context
 
 
-def finished(office: Office, before: dict[str, int]) -> None:
+def finished(office: RequestPipeline, before: dict[str, int]) -> None:
     """Everything is as it must be after one erasure, however often it began."""
     assert office.counts(without=["vault.subject_key", "destinations.outbox"]) == before
-    one = office.town.one
+    one = office.pipeline.one
     assert one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
     assert one("SELECT body ->> 'recipients' FROM audit.fact WHERE kind = 'request.fulfilled'") == '["newsletter"]'
     assert one("SELECT count(*) FROM destinations.outbox WHERE kind = 'erasure'") == 1
@@ -106,19 +106,19 @@ def finished(office: Office, before: dict[str, int]) -> None:
     assert one("SELECT count(*) FROM vault.subject_key AS k WHERE NOT EXISTS (SELECT FROM rights.hold WHERE hold_id = "
                "subject_id) AND NOT EXISTS (SELECT FROM identity.identifier WHERE identifier_id = subject_id) AND NOT "
                "EXISTS (SELECT FROM identity.anchor WHERE anchor_id = subject_id)") == 0  # fmt: skip
-    assert office.town.send(order(1), ADA)[0].state is State.SUPPRESSED
-    assert not is_behind(office.town.context)
-    assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+    assert office.pipeline.send(order(1), ADA)[0].state is State.SUPPRESSED
+    assert not is_behind(office.pipeline.context)
+    assert office.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
 
 
 @pytest.mark.parametrize("starts_anew", [False, True], ids=["the service goes on", "the service starts anew"])
 @pytest.mark.parametrize("rows_max", [3, 10_000], ids=["in chunks", "at once"])
 def test_it_dies_at_every_statement(
-    office: Office, starts_anew: bool, rows_max: int, monkeypatch: pytest.MonkeyPatch
+    office: RequestPipeline, starts_anew: bool, rows_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = settle(office)
     request = office.ask("erasure", ("user_id", "ada"))
-    now, context, deaths = office.town.clock.now(), office.context, 0
+    now, context, deaths = office.pipeline.clock.now(), office.context, 0
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
@@ -127,7 +127,7 @@ def test_it_dies_at_every_statement(
             deaths += 1
         else:
             break
-        assert office.town.send(order(1))[0].state is State.SUPPRESSED
+        assert office.pipeline.send(order(1))[0].state is State.SUPPRESSED
         if starts_anew:
             context = anew(office)
     assert done.request.status is Status.FULFILLED
@@ -136,7 +136,7 @@ def test_it_dies_at_every_statement(
 
 
 def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file knows of the erasure, the database does not: the recipients must be told all the same."""
     before = settle(office)
@@ -148,15 +148,17 @@ def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
 
         patch.setattr("cdp.audit.store.facts.append", die)
         with pytest.raises(Died):
-            erase(office.context, request.request_id, office.town.clock.now())
-    assert office.town.people() != {}
+            erase(office.context, request.request_id, office.pipeline.clock.now())
+    assert office.pipeline.people() != {}
     assert not is_behind(office.context), "the process itself knows that it only has to try again"
-    assert is_behind(office.town.context)
+    assert is_behind(office.pipeline.context)
     anew(office)
     finished(office, before)
 
 
-def test_a_service_that_goes_on_is_ready_and_catches_up(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_goes_on_is_ready_and_catches_up(
+    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settle(office)
     request = office.ask("erasure", ("user_id", "ada"))
     for _ in range(3):
@@ -167,26 +169,26 @@ def test_a_service_that_goes_on_is_ready_and_catches_up(office: Office, monkeypa
 
             patch.setattr("cdp.audit.store.facts.append", fail)
             with pytest.raises(OSError, match="no space"):
-                erase(office.context, request.request_id, office.town.clock.now())
+                erase(office.context, request.request_id, office.pipeline.clock.now())
         assert not is_behind(office.context)
     office.erase(("anonymous_id", "somebody-else"))
-    erase(office.context, request.request_id, office.town.clock.now())
-    assert not is_behind(office.town.context)
+    erase(office.context, request.request_id, office.pipeline.clock.now())
+    assert not is_behind(office.pipeline.context)
 
 
-def test_an_unverified_link_of_a_browser_outlives_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unverified_link_of_a_browser_outlives_it(office: RequestPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where a profile goes on without the person: it is put right by whichever run comes last."""
-    office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
-    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    office.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
     request = office.ask("erasure", ("email", "ada@example.com"), ("user_id", "ada"))
     context = office.context
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
-                erase(context, request.request_id, office.town.clock.now())
+                erase(context, request.request_id, office.pipeline.clock.now())
         except Died:
             context = anew(office)
         else:
             break
-    assert office.town.partition() == {frozenset({("anonymous_id", "hers")})}
-    assert office.town.one("SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'") == "{}"
+    assert office.pipeline.partition() == {frozenset({("anonymous_id", "hers")})}
+    assert office.pipeline.one("SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'") == "{}"

@@ -13,9 +13,9 @@ from cdp.flows.rights import requests
 from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database
 from cdp.rights.model import Status
-from tests.flows.desks import ADA, BOB, Office, open_office
-from tests.policies import permit_all
-from tests.waits import until_gone
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 STEPS = (0, 7, 12, 40, 61, 83)
@@ -28,7 +28,7 @@ from cdp.flows.rights.erase import erase
 from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
-from tests.policies import permit_all
+from tests.support.policies import permit_all
 
 url, home, request_id, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), datetime.fromisoformat(sys.argv[4])
 context = open_context(Database(url, application_name="killed"), permit_all(), TestClock(at), home=home)
@@ -50,8 +50,8 @@ erase(context, request_id, at, rows_max=2)
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
 def order(number: int) -> dict[str, Any]:
@@ -64,12 +64,12 @@ def order(number: int) -> dict[str, Any]:
     }
 
 
-def test_killed_at_any_step_it_ends_as_if_it_had_not_been(office: Office, database_url: str) -> None:
-    office.town.send(BOB)
+def test_killed_at_any_step_it_ends_as_if_it_had_not_been(office: RequestPipeline, database_url: str) -> None:
+    office.pipeline.send(BOB)
     before = office.counts(without=["vault.subject_key"])
-    office.town.send(ADA, *[order(number) for number in range(60)])
+    office.pipeline.send(ADA, *[order(number) for number in range(60)])
     request = office.ask("erasure", ("user_id", "ada"))
-    now = office.town.clock.now()
+    now = office.pipeline.clock.now()
     command = [sys.executable, "-c", _RUN, database_url, str(office.home), str(request.request_id), now.isoformat()]
     root = Path(__file__).parents[2]
     for steps in STEPS:
@@ -81,17 +81,17 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(office: Office, databa
     assert done.request.status is Status.FULFILLED
     assert office.counts(without=["vault.subject_key"]) == before
     assert (rows["behavior.event"], rows["rights.hold"]) == (61, 60)
-    assert office.town.one("SELECT count(*) FROM rights.hold") == 60
-    assert office.town.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
+    assert office.pipeline.one("SELECT count(*) FROM rights.hold") == 60
+    assert office.pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
 
 
 @pytest.mark.parametrize(
     "broken", ["cdp.audit.store.facts.append", "cdp.rights.store.replay_position.append", "cdp.vault.store.delete_keys"]
 )
 def test_a_fault_in_the_last_transaction_takes_it_back_whole(
-    office: Office, broken: str, monkeypatch: pytest.MonkeyPatch
+    office: RequestPipeline, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office.town.send(ADA, order(1))
+    office.pipeline.send(ADA, order(1))
     request = office.ask("erasure", ("user_id", "ada"))
     before = office.counts()
     with monkeypatch.context() as patch:
@@ -101,6 +101,6 @@ def test_a_fault_in_the_last_transaction_takes_it_back_whole(
 
         patch.setattr(broken, fail)
         with pytest.raises(OSError, match="no space"):
-            erase(office.context, request.request_id, office.town.clock.now())
+            erase(office.context, request.request_id, office.pipeline.clock.now())
     assert office.counts() == before
-    assert erase(office.context, request.request_id, office.town.clock.now()).request.status is Status.FULFILLED
+    assert erase(office.context, request.request_id, office.pipeline.clock.now()).request.status is Status.FULFILLED

@@ -4,22 +4,26 @@ from pathlib import Path
 
 from cdp.flows.consent import acts
 from cdp.kit.db import Database
-from tests.flows.desks import ADA, BOB, open_office
-from tests.policies import shipped
+from tests.support.policies import shipped
+from tests.support.requests import ADA, BOB, open_request_pipeline
 
 
 def test_an_erasure_erases_the_facts_of_the_persons_consents_and_no_other(database: Database, tmp_path: Path) -> None:
-    office = open_office(database, shipped(), tmp_path)
+    office = open_request_pipeline(database, shipped(), tmp_path)
     told = [
-        acts.record(office.context, acts.Told(("email", address), "analytics", "grant"), office.town.clock.now())
+        acts.record(
+            office.context, acts.ConsentStatement(("email", address), "analytics", "grant"), office.pipeline.clock.now()
+        )
         for address in ("ada@example.com", "bob@example.com")
     ]
-    office.town.send(ADA, BOB)
-    leaves = office.town.one("SELECT count(*) FROM audit.entry")
+    office.pipeline.send(ADA, BOB)
+    leaves = office.pipeline.one("SELECT count(*) FROM audit.entry")
 
     office.erase(("email", "ada@example.com"))
 
     with database.transaction(read_only=True) as tx:
-        kept = [row[0] for row in tx.bulk("SELECT body ->> 'record' FROM audit.fact WHERE kind = 'consent.recorded'")]
+        kept = [
+            row[0] for row in tx.execute("SELECT body ->> 'record' FROM audit.fact WHERE kind = 'consent.recorded'")
+        ]
     assert kept == [told[1].record]
-    assert office.town.one("SELECT count(*) FROM audit.entry") > leaves
+    assert office.pipeline.one("SELECT count(*) FROM audit.entry") > leaves

@@ -22,10 +22,10 @@ from cdp.flows.ingest.batch import Ingest
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
-from tests.flows.people import NOON, Town, settle
 from tests.generative.test_identity_batches import check_broken, check_map
-from tests.policies import PERMIT_ALL, permit_all
-from tests.waits import until_gone
+from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.policies import PERMIT_ALL, permit_all
+from tests.support.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 WRITERS = 4
@@ -47,7 +47,7 @@ def crowd(seed: int, size: int) -> list[dict[str, Any]]:
     return bodies
 
 
-def race(town: Town, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch: int) -> list[Outcome]:
+def race(town: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch: int) -> list[Outcome]:
     """Each writer has a connection pool and a vault cache of its own, as processes have."""
     outcomes: list[Outcome] = []
     faults: list[BaseException] = []
@@ -57,7 +57,7 @@ def race(town: Town, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch
         try:
             ingest = Ingest(database, town.context.vault, town.context.policy, TestClock(NOON))
             for start in range(0, len(share), batch):
-                outcomes.extend(ingest.take([town.message(body) for body in share[start : start + batch]]))
+                outcomes.extend(ingest.process([town.message(body) for body in share[start : start + batch]]))
         except BaseException as fault:
             faults.append(fault)
         finally:
@@ -76,7 +76,7 @@ def race(town: Town, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch
 def test_four_writers_end_in_the_partition_of_the_recorded_sequence(
     seed: int, database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    town = settle(database, permit_all(), tmp_path)
+    town = open_pipeline(database, permit_all(), tmp_path)
     shares = [crowd(seed * 10 + writer, 120) for writer in range(WRITERS)]
     outcomes = race(town, database_url, shares, batch=7)
     assert {each.state for each in outcomes} == {State.STORED}
@@ -87,7 +87,7 @@ def test_four_writers_end_in_the_partition_of_the_recorded_sequence(
 def test_where_no_limit_bites_the_partition_is_that_of_connected_components(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    town = settle(database, permit_all(), tmp_path)
+    town = open_pipeline(database, permit_all(), tmp_path)
     random = Random(5)
     pairs = [(random.randrange(60), random.randrange(60)) for _ in range(48)]
     bodies = [
@@ -112,7 +112,7 @@ def test_where_no_limit_bites_the_partition_is_that_of_connected_components(
 
 
 def test_the_same_messages_from_every_writer_count_once(database: Database, database_url: str, tmp_path: Path) -> None:
-    town = settle(database, permit_all(), tmp_path)
+    town = open_pipeline(database, permit_all(), tmp_path)
     bodies = crowd(3, 60)
     outcomes = race(town, database_url, [bodies] * WRITERS, batch=5)
     assert sum(each.state is State.STORED for each in outcomes) == 60
@@ -124,7 +124,7 @@ def test_the_same_messages_from_every_writer_count_once(database: Database, data
 def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    town = settle(database, permit_all(), tmp_path)
+    town = open_pipeline(database, permit_all(), tmp_path)
     command = [sys.executable, "-m", "tests.flows.test_identity_races", database_url, str(tmp_path / "keys")]
     for pause in (0.05, 0.3, 0.7):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -141,7 +141,7 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
 
 
 def _write_until_killed(url: str, keys: str) -> None:
-    town = settle(Database(url, application_name="killed"), load_policy(PERMIT_ALL), Path(keys).parent)
+    town = open_pipeline(Database(url, application_name="killed"), load_policy(PERMIT_ALL), Path(keys).parent)
     for number in count():
         town.send(*crowd(1000 + number, 25))
         if number == 0:

@@ -18,9 +18,9 @@ from cdp.flows.operations.sources import create_source, list_sources
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.operations.store import import_jobs as import_job_store
-from tests.flows.people import NOON, Town, settle
-from tests.policies import ROOT, shipped
-from tests.waits import until_gone
+from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.policies import ROOT, shipped
+from tests.support.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 
@@ -36,8 +36,8 @@ HEADER = "customer,mail,order,amount,at,letters"
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    return settle(database, shipped(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    return open_pipeline(database, shipped(), tmp_path)
 
 
 def written(folder: Path, *rows: str, mapping: str = MAPPING) -> tuple[Path, Any]:
@@ -51,17 +51,19 @@ def orders(count: int) -> list[str]:
     return [f"c{n % 50},c{n % 50}@example.com,{n},{n % 7 + 1},2026-05-{n % 28 + 1:02d}," for n in range(1, count + 1)]
 
 
-def revenue(town: Town) -> float:
+def revenue(town: Pipeline) -> float:
     return float(town.one("SELECT coalesce(sum((plain->>'revenue')::numeric), 0) FROM behavior.event"))
 
 
-def accounted(town: Town) -> dict[str, int]:
+def accounted(town: Pipeline) -> dict[str, int]:
     with town.context.database.transaction(read_only=True) as tx:
-        rows = tx.bulk("SELECT trim(state || ' ' || reason), sum(messages)::int FROM accounting.accounting GROUP BY 1")
+        rows = tx.execute(
+            "SELECT trim(state || ' ' || reason), sum(messages)::int FROM accounting.accounting GROUP BY 1"
+        )
     return {str(row[0]): int(row[1]) for row in rows}
 
 
-def test_rows_land_and_what_cannot_be_read_is_named(town: Town, tmp_path: Path) -> None:
+def test_rows_land_and_what_cannot_be_read_is_named(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(
         tmp_path,
         "c1,c1@example.com,1,10.5,2026-05-01,yes",
@@ -87,23 +89,23 @@ def test_rows_land_and_what_cannot_be_read_is_named(town: Town, tmp_path: Path) 
     }
 
 
-def test_imported_consent_has_the_authority_of_an_import(town: Town, tmp_path: Path) -> None:
+def test_imported_consent_has_the_authority_of_an_import(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, "c1,c1@example.com,1,10,2026-05-01,yes", "c2,c2@example.com,2,10,2026-05-01,no")
     import_file(town.context, file, mapping)
     with town.context.database.transaction(read_only=True) as tx:
-        acts = tx.bulk("SELECT DISTINCT act, authority, purpose FROM consent.record ORDER BY act")
+        acts = tx.execute("SELECT DISTINCT act, authority, purpose FROM consent.record ORDER BY act")
         assert acts == [("grant", "imported", "email_marketing"), ("refuse", "imported", "email_marketing")]
-        assert tx.bulk("SELECT count(*) FROM consent.permitted WHERE purpose = 'email_marketing'") == [(1,)]
+        assert tx.execute("SELECT count(*) FROM consent.permitted WHERE purpose = 'email_marketing'") == [(1,)]
 
 
-def test_without_a_contract_or_consent_rows_are_not_stored(town: Town, tmp_path: Path) -> None:
+def test_without_a_contract_or_consent_rows_are_not_stored(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(3), mapping=MAPPING.replace("Order Completed", "Product Viewed"))
     done = import_file(town.context, file, mapping)
     assert done.tally.states == {"not_permitted": 3}
     assert town.one("SELECT count(*) FROM identity.profile") == 0
 
 
-def test_the_source_is_made_once_and_a_named_one_must_exist(town: Town, tmp_path: Path) -> None:
+def test_the_source_is_made_once_and_a_named_one_must_exist(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(2))
     import_file(town.context, file, mapping)
     import_file(town.context, file, mapping)
@@ -114,7 +116,7 @@ def test_the_source_is_made_once_and_a_named_one_must_exist(town: Town, tmp_path
     assert import_file(town.context, file, mapping, source_name="backend").source == "backend"
 
 
-def test_importing_again_counts_nothing_twice(town: Town, tmp_path: Path) -> None:
+def test_importing_again_counts_nothing_twice(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(30))
     import_file(town.context, file, mapping)
     before = revenue(town)
@@ -126,7 +128,9 @@ class Away(Exception):
     """Stands for whatever ends a process."""
 
 
-def interrupted(town: Town, file: Path, mapping: Any, error: BaseException, *, at_rows: int, chunk_rows: int) -> None:
+def interrupted(
+    town: Pipeline, file: Path, mapping: Any, error: BaseException, *, at_rows: int, chunk_rows: int
+) -> None:
     def stop(progress: Progress) -> None:
         if progress.rows >= at_rows:
             raise error
@@ -135,7 +139,7 @@ def interrupted(town: Town, file: Path, mapping: Any, error: BaseException, *, a
         import_file(town.context, file, mapping, chunk_rows=chunk_rows, watch=stop)
 
 
-def test_an_interrupted_import_goes_on_after_its_last_row(town: Town, tmp_path: Path) -> None:
+def test_an_interrupted_import_goes_on_after_its_last_row(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(100))
     interrupted(town, file, mapping, Away(), at_rows=40, chunk_rows=20)
     with pytest.raises(Fault, match="import_unfinished") as refused:
@@ -149,10 +153,10 @@ def test_an_interrupted_import_goes_on_after_its_last_row(town: Town, tmp_path: 
 
 
 def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
-    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    town: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mapping = written(tmp_path, *orders(60))
-    take = Ingest.take
+    take = Ingest.process
 
     def failing(self: Ingest, messages: Sequence[Any], **values: Any) -> list[Outcome]:
         if town.one("SELECT coalesce(max(rows_done), 0) FROM operations.import_job") >= 40:
@@ -169,7 +173,7 @@ def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
 
 
 def test_a_chunk_and_its_progress_land_together_or_not_at_all(
-    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    town: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mapping = written(tmp_path, *orders(10))
 
@@ -182,13 +186,13 @@ def test_a_chunk_and_its_progress_land_together_or_not_at_all(
     assert (revenue(town), accounted(town)) == (0, {})
 
 
-def test_two_imports_of_one_file_cannot_both_move_on(town: Town, tmp_path: Path) -> None:
+def test_two_imports_of_one_file_cannot_both_move_on(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(40))
     interrupted(town, file, mapping, Away(), at_rows=20, chunk_rows=20)
 
     def other_one(_progress: Progress) -> None:
         with town.context.database.transaction() as tx:
-            tx.bulk("UPDATE operations.import_job SET rows_done = rows_done + 1")
+            tx.execute("UPDATE operations.import_job SET rows_done = rows_done + 1")
 
     with pytest.raises(Fault, match="import_elsewhere"):
         import_file(town.context, file, mapping, resume=True, chunk_rows=10, watch=other_one)
@@ -196,10 +200,10 @@ def test_two_imports_of_one_file_cannot_both_move_on(town: Town, tmp_path: Path)
 
 
 def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
-    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    town: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mapping = written(tmp_path, *orders(8))
-    take = Ingest.take
+    take = Ingest.process
 
     def choking(self: Ingest, messages: Sequence[Any], **values: Any) -> list[Outcome]:
         if any(getattr(each, "message_id", "") == "o-5" for each in messages):
@@ -212,7 +216,7 @@ def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
     assert done.tally.rows == {"invalid: unprocessable": [5]}
 
 
-def test_a_dry_run_writes_nothing(town: Town, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(5), "c1,c1@example.com,6,ten,2026-05-01,")
     done = try_file(shipped(), file, mapping, NOON)
     assert (done.rows, done.tally.states) == (6, {"stored": 5, "invalid": 1})
@@ -242,7 +246,7 @@ import_file(context, folder / "orders.csv", load_mapping(folder / "mapping.yaml"
 """
 
 
-def test_an_import_that_was_killed_lands_every_row_once(town: Town, database_url: str, tmp_path: Path) -> None:
+def test_an_import_that_was_killed_lands_every_row_once(town: Pipeline, database_url: str, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(3_000))
     command = [sys.executable, "-c", KILLED, database_url, str(tmp_path), NOON.isoformat(), str(ROOT / "policies")]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL

@@ -21,10 +21,10 @@ from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.sources.model import SourceKind
-from tests.flows.people import Town, settle
 from tests.generative.test_identity_batches import check_map
-from tests.policies import changed, permit_all, shipped
-from tests.waits import until_gone
+from tests.support.pipeline import Pipeline, open_pipeline
+from tests.support.policies import changed, permit_all, shipped
+from tests.support.waits import until_gone
 
 pytestmark = pytest.mark.postgres
 
@@ -33,8 +33,8 @@ MAILS = "links:\n  - {type: email, column: old}\n  - {type: email, column: new}\
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    return settle(database, permit_all(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    return open_pipeline(database, permit_all(), tmp_path)
 
 
 def given(folder: Path, text: str, *, mapping: str = DEVICES, name: str = "links.csv") -> tuple[Path, Any]:
@@ -44,7 +44,7 @@ def given(folder: Path, text: str, *, mapping: str = DEVICES, name: str = "links
     return file, load_mapping(rules)
 
 
-def contents(town: Town) -> list[Any]:
+def contents(town: Pipeline) -> list[Any]:
     """Everything that an import of links writes, but the log and the accounting."""
     tables = (
         "identity.identifier",
@@ -55,10 +55,10 @@ def contents(town: Town) -> list[Any]:
         "consent.permitted",
     )
     with town.context.database.transaction(read_only=True) as tx:
-        return [sorted(map(repr, tx.bulk(f"SELECT * FROM {table}"))) for table in tables]  # type: ignore[arg-type]
+        return [sorted(map(repr, tx.execute(f"SELECT * FROM {table}"))) for table in tables]  # type: ignore[arg-type]
 
 
-def test_rows_join_people_and_say_what_became_of_them(town: Town, tmp_path: Path) -> None:
+def test_rows_join_people_and_say_what_became_of_them(town: Pipeline, tmp_path: Path) -> None:
     file = given(tmp_path, "customer,device\nu1,a1\nu1,a2\nu2,a3\n,a4\nu1,a1\n")
     done = import_link_file(town.context, *file)
     assert town.partition() == {
@@ -71,7 +71,7 @@ def test_rows_join_people_and_say_what_became_of_them(town: Town, tmp_path: Path
     check_map(town)
 
 
-def test_the_same_file_again_changes_nothing(town: Town, tmp_path: Path) -> None:
+def test_the_same_file_again_changes_nothing(town: Pipeline, tmp_path: Path) -> None:
     # u1 and u2 are two people on one device: the rule of unique types is met again in every run.
     file = given(tmp_path, "customer,device\nu1,a1\nu2,a1\nu2,a2\nu3,a3\n")
     import_link_file(town.context, *file)
@@ -85,7 +85,7 @@ def test_the_same_file_again_changes_nothing(town: Town, tmp_path: Path) -> None
     check_map(town)
 
 
-def test_both_sides_may_be_of_one_type_and_paths_of_json_lines(town: Town, tmp_path: Path) -> None:
+def test_both_sides_may_be_of_one_type_and_paths_of_json_lines(town: Pipeline, tmp_path: Path) -> None:
     file = given(
         tmp_path,
         '{"was": {"mail": "Ada@Example.com"}, "is": "ada@example.org"}\n{"was": {"mail": "n/a"}, "is": "x@example.org"}\nno\n',
@@ -97,7 +97,7 @@ def test_both_sides_may_be_of_one_type_and_paths_of_json_lines(town: Town, tmp_p
     assert done.tally.rows == {"invalid: no_identifier": [2], "invalid: row_malformed": [3]}
 
 
-def test_a_link_of_a_file_is_explained_without_a_message(town: Town, tmp_path: Path) -> None:
+def test_a_link_of_a_file_is_explained_without_a_message(town: Pipeline, tmp_path: Path) -> None:
     done = import_link_file(town.context, *given(tmp_path, "customer,device\nu1,a1\n"))
     told = explain(town.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"))
     (link,) = told.path
@@ -107,7 +107,7 @@ def test_a_link_of_a_file_is_explained_without_a_message(town: Town, tmp_path: P
     assert f"row 1 of link table {done.job} from import, of 2026-06-01 12:00:00 UTC named both" in line
 
 
-def test_a_dry_run_counts_and_writes_nothing(town: Town, tmp_path: Path) -> None:
+def test_a_dry_run_counts_and_writes_nothing(town: Pipeline, tmp_path: Path) -> None:
     file = given(tmp_path, "customer,device\nu1,a1\nu1,a2\nu1,a1\nnull,a3\n")
     before = contents(town)
     tried = try_link_file(town.context.policy, *file)
@@ -117,7 +117,7 @@ def test_a_dry_run_counts_and_writes_nothing(town: Town, tmp_path: Path) -> None
 
 
 def test_the_kind_of_the_source_decides_as_it_does_for_messages(database: Database, tmp_path: Path) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     create_source(town.context, "tag", kind=SourceKind.BROWSER)
     create_source(town.context, "crm", kind=SourceKind.SERVER)
     file = given(tmp_path, "customer,device\nu1,a1\n")
@@ -127,7 +127,7 @@ def test_the_kind_of_the_source_decides_as_it_does_for_messages(database: Databa
         import_link_file(town.context, *file, source_name="nobody")
 
 
-def test_the_jurisdiction_of_a_table_stays_with_its_people(town: Town, tmp_path: Path) -> None:
+def test_the_jurisdiction_of_a_table_stays_with_its_people(town: Pipeline, tmp_path: Path) -> None:
     create_source(town.context, "west", kind=SourceKind.SERVER, jurisdiction="us-ca")
     import_link_file(town.context, *given(tmp_path, "customer,device\nu1,a1\n"), source_name="west")
     town.register()
@@ -154,7 +154,7 @@ def test_a_mapping_that_cannot_be_meant_is_refused(tmp_path: Path, mapping: str,
     assert "mapping.yaml" in (raised.value.detail or "")
 
 
-def test_a_type_or_a_column_that_is_not_there_is_named(town: Town, tmp_path: Path) -> None:
+def test_a_type_or_a_column_that_is_not_there_is_named(town: Pipeline, tmp_path: Path) -> None:
     file = given(tmp_path, "a,b\n1,2\n", mapping="links: [{type: emial, column: a}, {type: email, column: b}]")
     with pytest.raises(Fault, match="unknown_identifier_type") as raised:
         import_link_file(town.context, *file)
@@ -163,7 +163,7 @@ def test_a_type_or_a_column_that_is_not_there_is_named(town: Town, tmp_path: Pat
         import_link_file(town.context, *given(tmp_path, "a,b\n1,2\n"))
 
 
-def test_another_policy_decides_about_people_of_a_table_too(town: Town, tmp_path: Path) -> None:
+def test_another_policy_decides_about_people_of_a_table_too(town: Pipeline, tmp_path: Path) -> None:
     """Nobody of them has sent a message yet."""
     import_link_file(town.context, *given(tmp_path, "customer,device\nu1,a1\nu2,a2\n"))
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 2
@@ -202,13 +202,13 @@ def stopped_after(parts: int) -> Any:
     return watch
 
 
-def accounted(town: Town) -> dict[str, int]:
+def accounted(town: Pipeline) -> dict[str, int]:
     with town.context.database.transaction(read_only=True) as tx:
-        return dict(tx.bulk("SELECT state, sum(messages)::int FROM accounting.accounting GROUP BY 1"))
+        return dict(tx.execute("SELECT state, sum(messages)::int FROM accounting.accounting GROUP BY 1"))
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
-def test_an_import_that_was_stopped_goes_on_after_its_last_part(parts: int, town: Town, tmp_path: Path) -> None:
+def test_an_import_that_was_stopped_goes_on_after_its_last_part(parts: int, town: Pipeline, tmp_path: Path) -> None:
     file = given(tmp_path, TABLE)
     with pytest.raises(Stopped):
         import_link_file(town.context, *file, part_rows=1, watch=stopped_after(parts))
@@ -224,7 +224,7 @@ def test_an_import_that_was_stopped_goes_on_after_its_last_part(parts: int, town
         import_link_file(town.context, *file, resume=True)
 
 
-def check_whole(town: Town, done: ImportedLinks) -> None:
+def check_whole(town: Pipeline, done: ImportedLinks) -> None:
     """All of `TABLE` landed once, in however many runs."""
     assert done.tally.states == {"stored": 7, "duplicate": 2, "invalid": 1} == accounted(town)
     assert done.tally.rows == {"invalid: no_identifier": [5]}
@@ -246,8 +246,8 @@ from cdp.flows.imports.links import import_link_file
 from cdp.flows.imports.mapping import load_mapping
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
-from tests.flows.people import NOON
-from tests.policies import permit_all
+from tests.support.pipeline import NOON
+from tests.support.policies import permit_all
 
 url, home, left, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
 context = open_context(Database(url, application_name="killed"), permit_all(), TestClock(NOON), home=home)
@@ -268,7 +268,7 @@ import_link_file(context, home / "links.csv", load_mapping(home / "mapping.yaml"
 
 
 def test_an_import_that_is_killed_anywhere_leaves_whole_parts_and_goes_on(
-    town: Town, database_url: str, tmp_path: Path
+    town: Pipeline, database_url: str, tmp_path: Path
 ) -> None:
     file = given(tmp_path, TABLE)
     root = Path(__file__).parents[2]
@@ -288,7 +288,7 @@ def test_an_import_that_is_killed_anywhere_leaves_whole_parts_and_goes_on(
     check_whole(town, import_link_file(town.context, *file, resume=True))
 
 
-def test_a_database_that_goes_away_between_parts_says_how_to_go_on(town: Town, tmp_path: Path) -> None:
+def test_a_database_that_goes_away_between_parts_says_how_to_go_on(town: Pipeline, tmp_path: Path) -> None:
     file = given(tmp_path, TABLE)
 
     def away(what: str, _done: int, _all: int) -> None:
@@ -302,7 +302,7 @@ def test_a_database_that_goes_away_between_parts_says_how_to_go_on(town: Town, t
     check_whole(town, import_link_file(town.context, *file, resume=True))
 
 
-def test_two_runs_of_one_import_cannot_both_go_on(town: Town, tmp_path: Path) -> None:
+def test_two_runs_of_one_import_cannot_both_go_on(town: Pipeline, tmp_path: Path) -> None:
     file = given(tmp_path, TABLE)
     others: list[ImportedLinks] = []
 

@@ -10,34 +10,34 @@ import pytest
 from cdp.accounting.model import Outcome, State
 from cdp.flows.ingest.batch import Ingest
 from cdp.kit.db import Database
-from cdp.rights.replay_file import No, ReplayFile
+from cdp.rights.replay_file import OptOut, ReplayFile
 from cdp.rights.store.suppressions import suppress_purposes
 from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
-from tests.flows.people import NOON, SHOP, WEB, Town, settle
-from tests.policies import permit_all, shipped
+from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+from tests.support.policies import permit_all, shipped
 
 pytestmark = pytest.mark.postgres
 STORED = Outcome(State.STORED)
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    return settle(database, permit_all(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    return open_pipeline(database, permit_all(), tmp_path)
 
 
 def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
 
 
-def test_a_message_makes_a_profile_and_an_event(town: Town) -> None:
+def test_a_message_makes_a_profile_and_an_event(town: Pipeline) -> None:
     assert town.send(track(userId="u1", anonymousId="a1")) == [STORED]
     assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1")})}
     assert town.one("SELECT count(*) FROM behavior.event") == 1
     assert town.one("SELECT sum(messages)::int FROM accounting.accounting WHERE state = 'stored'") == 1
 
 
-def test_the_same_message_counts_once_in_a_batch_and_later(town: Town) -> None:
+def test_the_same_message_counts_once_in_a_batch_and_later(town: Pipeline) -> None:
     first, other = track(userId="u1", messageId="m"), track(userId="u2", messageId="m")
     assert [each.state for each in town.send(first, other)] == [State.STORED, State.DUPLICATE]
     assert [each.state for each in town.send(first)] == [State.DUPLICATE]
@@ -45,13 +45,13 @@ def test_the_same_message_counts_once_in_a_batch_and_later(town: Town) -> None:
     assert town.one("SELECT sum(messages)::int FROM accounting.notice WHERE kind = 'duplicate_other_body'") == 1
 
 
-def test_messages_of_one_batch_build_on_each_other(town: Town) -> None:
+def test_messages_of_one_batch_build_on_each_other(town: Pipeline) -> None:
     town.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1", anonymousId="a2"))
     assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1"), ("anonymous_id", "a2")})}
     assert town.one("SELECT count(*) FROM identity.profile") == 1
 
 
-def test_profiles_merge_across_batches_and_the_older_survives(town: Town) -> None:
+def test_profiles_merge_across_batches_and_the_older_survives(town: Pipeline) -> None:
     town.send(track(anonymousId="a1"))
     (older,) = town.people()
     town.send(track(anonymousId="a2"))
@@ -66,7 +66,7 @@ def test_profiles_merge_across_batches_and_the_older_survives(town: Town) -> Non
 
 
 @pytest.mark.parametrize("is_one_batch", [True, False])
-def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(town: Town, is_one_batch: bool) -> None:
+def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(town: Pipeline, is_one_batch: bool) -> None:
     messages = [
         track(anonymousId="kiosk"),
         track(userId="p1", anonymousId="kiosk"),
@@ -89,17 +89,17 @@ def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(town: Town
     assert town.one("SELECT count(*) FROM identity.evidence WHERE kind = 'shared'") == 1
 
 
-def test_placeholders_are_blocked_and_counted(town: Town) -> None:
+def test_placeholders_are_blocked_and_counted(town: Pipeline) -> None:
     outcomes = town.send(track(userId="null"), track(userId="NULL", anonymousId="a1"), track())
     assert [each.state for each in outcomes] == [State.BLOCKED, State.STORED, State.INVALID]
     assert town.partition() == {frozenset({("anonymous_id", "a1")})}
 
 
-def test_what_is_older_than_its_retention_is_refused(town: Town) -> None:
+def test_what_is_older_than_its_retention_is_refused(town: Pipeline) -> None:
     assert town.send(track(userId="u1", timestamp="1970-01-01T00:00:00+00:00")) == [Outcome(State.INVALID, "expired")]
 
 
-def test_the_number_of_statements_does_not_grow_with_the_batch(town: Town) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_batch(town: Pipeline) -> None:
     counts = []
     town.send(track(userId="first"))
     for size in (10, 200):
@@ -115,10 +115,10 @@ class TestUnderTheShippedPolicies:
     """Absent is not granted."""
 
     @pytest.fixture
-    def strict(self, database: Database, tmp_path: Path) -> Town:
-        return settle(database, shipped(), tmp_path)
+    def strict(self, database: Database, tmp_path: Path) -> Pipeline:
+        return open_pipeline(database, shipped(), tmp_path)
 
-    def test_without_consent_nothing_is_stored_and_nothing_learned(self, strict: Town) -> None:
+    def test_without_consent_nothing_is_stored_and_nothing_learned(self, strict: Pipeline) -> None:
         (outcome,) = strict.send(track(anonymousId="a1"), source=WEB)
         assert outcome == Outcome(State.NOT_PERMITTED, "no_grant")
         for table in (
@@ -130,12 +130,12 @@ class TestUnderTheShippedPolicies:
         ):
             assert strict.one(f"SELECT count(*) FROM {table}") == 0, table
 
-    def test_a_granting_message_is_stored_for_what_it_grants(self, strict: Town) -> None:
+    def test_a_granting_message_is_stored_for_what_it_grants(self, strict: Pipeline) -> None:
         assert strict.send(_with_choices(anonymousId="a1", analytics=True), source=WEB) == [STORED]
         assert strict.send(track(anonymousId="a1"), source=WEB) == [STORED]
         assert strict.one("SELECT count(DISTINCT bits) FROM behavior.event") == 1
 
-    def test_a_no_is_kept_although_its_message_is_refused(self, strict: Town) -> None:
+    def test_a_no_is_kept_although_its_message_is_refused(self, strict: Pipeline) -> None:
         (outcome,) = strict.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
         assert outcome == Outcome(State.NOT_PERMITTED, "refused")
         assert strict.one("SELECT count(*) FROM consent.record WHERE act = 'refuse'") == 1
@@ -144,7 +144,7 @@ class TestUnderTheShippedPolicies:
         (outcome,) = strict.send(track(userId="u1", anonymousId="a1"), source=SHOP)
         assert outcome == Outcome(State.NOT_PERMITTED, "refused")
 
-    def test_a_refusal_wins_when_two_profiles_merge(self, strict: Town) -> None:
+    def test_a_refusal_wins_when_two_profiles_merge(self, strict: Pipeline) -> None:
         strict.send(_with_choices(userId="u1", analytics=True, personalization=True))
         strict.send(_with_choices(anonymousId="a1", analytics=False, personalization=True), source=WEB)
         assert strict.send(track(userId="u1", anonymousId="a1")) == [STORED]
@@ -152,7 +152,7 @@ class TestUnderTheShippedPolicies:
         assert strict.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
         assert strict.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
 
-    def test_an_order_is_covered_by_the_contract_only_on_a_servers_word(self, strict: Town) -> None:
+    def test_an_order_is_covered_by_the_contract_only_on_a_servers_word(self, strict: Pipeline) -> None:
         order = {"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"revenue": 10}}
         assert strict.send(order, source=WEB)[0].state is State.NOT_PERMITTED
         assert strict.send(order, source=SHOP) == [STORED]
@@ -165,27 +165,27 @@ def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, 
     return track(**ids, context={"consent": {"categoryPreferences": choices}})
 
 
-def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
+def _rows(town: Pipeline, query: str) -> list[tuple[Any, ...]]:
     with town.context.database.transaction(read_only=True) as tx:
-        return tx.bulk(query)  # type: ignore[arg-type]
+        return tx.execute(query)  # type: ignore[arg-type]
 
 
-def _statements(town: Town) -> int:
+def _statements(town: Pipeline) -> int:
     return town.context.database.statements
 
 
 def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     replay = ReplayFile(tmp_path / "replay.jsonl")
     town.ingest = Ingest(database, town.context.vault, town.context.policy, town.clock, replay)
     town.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
     (written,) = [numbered.line for numbered in replay.lines_after(0)]
-    assert isinstance(written, No)
+    assert isinstance(written, OptOut)
     assert (written.purpose, written.act, written.signal) == ("analytics", "refuse", "segment")
 
 
 def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(database: Database, tmp_path: Path) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     (hidden,) = town.context.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
     with database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
@@ -208,9 +208,9 @@ class TestNoIsNeverLost:
     """A no counts whatever becomes of its message, and the strictest jurisdiction whoever speaks next."""
 
     @pytest.fixture
-    def coast(self, database: Database, tmp_path: Path) -> Town:
+    def coast(self, database: Database, tmp_path: Path) -> Pipeline:
         """Where silence permits advertising."""
-        town = settle(database, shipped(), tmp_path)
+        town = open_pipeline(database, shipped(), tmp_path)
         with database.transaction() as tx:
             add_source(tx, CALIFORNIA, b"web", NOON)
             add_source(tx, SHOP, b"shop", NOON)
@@ -218,7 +218,7 @@ class TestNoIsNeverLost:
         assert "advertising" in self.permitted(town)
         return town
 
-    def permitted(self, town: Town) -> set[str]:
+    def permitted(self, town: Pipeline) -> set[str]:
         return {row[0] for row in _rows(town, "SELECT purpose FROM consent.permitted")}
 
     @pytest.mark.parametrize(
@@ -226,22 +226,22 @@ class TestNoIsNeverLost:
         [page(timestamp="2010-01-01T00:00:00+00:00"), page(messageId="first"), page(messageId="first", name="Other")],
         ids=["expired", "duplicate", "other body"],
     )
-    def test_in_a_message_that_is_not_stored(self, coast: Town, body: dict[str, Any]) -> None:
+    def test_in_a_message_that_is_not_stored(self, coast: Pipeline, body: dict[str, Any]) -> None:
         (outcome,) = coast.send(body, source=CALIFORNIA, has_gpc=True)
         assert outcome.state in {State.INVALID, State.DUPLICATE}
         assert "advertising" not in self.permitted(coast)
         assert coast.one("SELECT count(*) FROM behavior.event") == 1
 
-    def test_in_the_second_copy_within_a_batch(self, coast: Town) -> None:
+    def test_in_the_second_copy_within_a_batch(self, coast: Pipeline) -> None:
         plain, refusing = page(messageId="m"), page(messageId="m")
         messages = [
             coast.message(plain, source=CALIFORNIA),
             coast.message(refusing, source=CALIFORNIA, has_gpc=True),
         ]
         # Who speaks of consent is heard first, so the other one is the copy.
-        assert [each.state for each in coast.ingest.take(messages)] == [State.DUPLICATE, State.STORED]
+        assert [each.state for each in coast.ingest.process(messages)] == [State.DUPLICATE, State.STORED]
         assert "advertising" not in self.permitted(coast)
 
-    def test_a_stricter_source_on_a_known_anchor_is_decided_about(self, coast: Town) -> None:
+    def test_a_stricter_source_on_a_known_anchor_is_decided_about(self, coast: Pipeline) -> None:
         (outcome,) = coast.send(page(), source=SHOP)
         assert outcome == Outcome(State.NOT_PERMITTED, "no_grant")

@@ -8,9 +8,9 @@ import pytest
 
 from cdp.accounting.model import State
 from cdp.kit.db import Database
-from tests.flows.people import WEB, settle
 from tests.generative.test_identity_batches import check_map
-from tests.policies import permit_all, shipped
+from tests.support.pipeline import WEB, open_pipeline
+from tests.support.policies import permit_all, shipped
 
 pytestmark = pytest.mark.postgres
 
@@ -23,7 +23,7 @@ def view(**fields: Any) -> dict[str, Any]:
 def test_a_consent_counts_for_what_came_with_it_whatever_its_id(
     order: tuple[int, ...], database: Database, tmp_path: Path
 ) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
     bodies = [
         view(anonymousId="a1", messageId="a"),
@@ -45,10 +45,10 @@ def test_a_consent_counts_for_what_came_with_it_whatever_its_id(
 
 def test_messages_of_one_batch_take_their_turns_by_arrival_then_by_id(database: Database, tmp_path: Path) -> None:
     """The one with the smaller id is heard first, so its customer keeps the address that only one may have."""
-    town = settle(database, permit_all(), tmp_path)
+    town = open_pipeline(database, permit_all(), tmp_path)
     mail = {"traits": {"email": "p@example.com"}}
     town.send(view(userId="u2", messageId="2", context=mail), view(userId="u1", messageId="1", context=mail))
-    first = town.one("SELECT profile_id FROM identity.profile WHERE born_sequence = 1")
+    first = town.one("SELECT profile_id FROM identity.profile WHERE origin_sequence = 1")
     assert town.people()[first] == {"user_id": {"u1"}}
     check_map(town)
 
@@ -57,7 +57,7 @@ def test_messages_of_one_batch_take_their_turns_by_arrival_then_by_id(database: 
 def test_the_message_that_brings_a_yes_is_kept_for_what_it_permits(
     purpose: str, database: Database, tmp_path: Path
 ) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     choices = dict.fromkeys(["analytics", "personalization", "email_marketing", "advertising"], False) | {purpose: True}
     body = {
         "type": "track",
@@ -72,14 +72,14 @@ def test_the_message_that_brings_a_yes_is_kept_for_what_it_permits(
 
 def test_a_browser_grants_for_its_own_device_alone(database: Database, tmp_path: Path) -> None:
     """Anybody may send with a public write key, and name somebody else's device beside the own."""
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     context = {
         "consent": {"categoryPreferences": {"analytics": True, "advertising": False}},
         "externalIds": [{"id": "somebodys-phone", "type": "ios.id", "collection": "users", "encoding": "none"}],
     }
     assert town.send(view(anonymousId="a1", context=context), source=WEB)[0].state is State.STORED
     with town.context.database.transaction(read_only=True) as tx:
-        said = tx.bulk(
+        said = tx.execute(
             "SELECT type, act, purpose FROM consent.record JOIN identity.identifier USING (identifier_id) ORDER BY 1, 2"
         )
     assert said == [

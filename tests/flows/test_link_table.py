@@ -12,23 +12,23 @@ from cdp.flows.identity.unmerge import unmerge
 from cdp.flows.ingest.judge import KEPT
 from cdp.flows.ingest.stages import lay_out
 from cdp.identity.components import components
-from cdp.identity.model import Identifier, Step
+from cdp.identity.model import Identifier, ResolutionStep
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.rights.store.suppressions import suppress_purposes
 from cdp.vault.pseudonym import SUPPRESSION
-from tests.flows.desks import Office
-from tests.flows.people import NOON, SHOP, WEB, Town, settle
 from tests.generative.test_identity_batches import check_broken, check_map
-from tests.policies import changed, permit_all, segment_unify, shipped
+from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+from tests.support.policies import changed, permit_all, segment_unify, shipped
+from tests.support.requests import RequestPipeline
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    return settle(database, permit_all(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    return open_pipeline(database, permit_all(), tmp_path)
 
 
 def table(seed: int, rows: int, people: int) -> list[Row]:
@@ -53,7 +53,7 @@ def model_of(policy: Policy, rows: list[Row]) -> set[frozenset[tuple[str, str]]]
             continue
         pair.sort(key=lambda each: plan.rules.priority(each.type))  # type: ignore[union-attr]
         members = tuple(numbers.setdefault(each, len(numbers) + 1) for each in pair)  # type: ignore[arg-type]
-        steps.append(Step(at, -at, members, NOON))
+        steps.append(ResolutionStep(at, -at, members, NOON))
     named = {number: name for name, number in numbers.items()}
     run = replay(Rules(policy.identifiers), {number: name.type for number, name in named.items()}, steps)
     return {frozenset(named[each] for each in group.members) for group in run.world.groups.values()}
@@ -64,7 +64,7 @@ def model_of(policy: Policy, rows: list[Row]) -> set[frozenset[tuple[str, str]]]
 def test_a_table_ends_where_its_rows_would_end_one_by_one(
     policy: Policy, seed: int, people: int, database: Database, tmp_path: Path
 ) -> None:
-    town = settle(database, policy, tmp_path)
+    town = open_pipeline(database, policy, tmp_path)
     rows = table(seed, 80, people)
     linked = import_links(town.context, SHOP, rows)
     assert town.partition() == model_of(policy, rows)
@@ -72,7 +72,7 @@ def test_a_table_ends_where_its_rows_would_end_one_by_one(
     check_map(town)
 
 
-def test_a_table_joins_people_who_are_known_already(town: Town) -> None:
+def test_a_table_joins_people_who_are_known_already(town: Pipeline) -> None:
     town.send(track(userId="u1"), track(anonymousId="a1"))
     (older,) = (profile for profile, each in town.people().items() if "user_id" in each)
     import_links(
@@ -91,7 +91,7 @@ def test_a_table_joins_people_who_are_known_already(town: Town) -> None:
     ]
 
 
-def test_a_link_of_a_table_can_be_undone(town: Town) -> None:
+def test_a_link_of_a_table_can_be_undone(town: Pipeline) -> None:
     import_links(
         town.context,
         SHOP,
@@ -104,7 +104,7 @@ def test_a_link_of_a_table_can_be_undone(town: Town) -> None:
 
 
 def test_a_table_without_permission_teaches_nothing(database: Database, tmp_path: Path) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     linked = import_links(town.context, WEB, [("anonymous_id", "a1", "email", "p@example.com")])
     assert linked.states == {"not_permitted": 1}
     assert town.one("SELECT count(*) FROM identity.identifier") == 0
@@ -145,7 +145,7 @@ def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
 
 
-def test_groups_that_meet_in_one_profile_are_judged_together(town: Town) -> None:
+def test_groups_that_meet_in_one_profile_are_judged_together(town: Pipeline) -> None:
     """Each group alone would fit into the five addresses that a person may have; both do not."""
     known = [("user_id", "u1", "email", f"p{at}@example.com") for at in range(3)]
     import_links(town.context, SHOP, known)
@@ -163,7 +163,7 @@ def test_groups_that_meet_in_one_profile_are_judged_together(town: Town) -> None
     check_map(town)
 
 
-def test_profiles_that_a_table_joins_twice_over_become_one(town: Town) -> None:
+def test_profiles_that_a_table_joins_twice_over_become_one(town: Pipeline) -> None:
     for number in range(3):
         town.send(track(anonymousId=f"a{number}"))
     rows: list[Row] = [
@@ -186,7 +186,7 @@ def test_profiles_that_a_table_joins_twice_over_become_one(town: Town) -> None:
     check_map(town)
 
 
-def test_every_row_leaves_evidence_also_where_it_was_refused(town: Town) -> None:
+def test_every_row_leaves_evidence_also_where_it_was_refused(town: Pipeline) -> None:
     town.register()
     rows: list[Row] = [
         ("user_id", "u1", "anonymous_id", "tablet"),
@@ -210,7 +210,7 @@ def test_every_row_leaves_evidence_also_where_it_was_refused(town: Town) -> None
 
 def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Database, tmp_path: Path) -> None:
     policy = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 4})
-    town = settle(database, policy, tmp_path)
+    town = open_pipeline(database, policy, tmp_path)
     import_links(town.context, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
     assert [(row, rule) for row, rule, *_ in told(town, "quarantine")] == [
         (4, "bound:identifiers_per_profile"),
@@ -221,7 +221,7 @@ def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Dat
 
 
 @pytest.mark.parametrize("part_rows", [1, 3, 1_000])
-def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town: Town) -> None:
+def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town: Pipeline) -> None:
     def statements(stem: str, groups: int) -> int:
         before = town.context.database.statements
         rows: list[Row] = [("user_id", f"{stem}{at}", "anonymous_id", f"{stem}-{at}") for at in range(groups)]
@@ -233,8 +233,8 @@ def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town:
     assert one - nothing < 40
 
 
-def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: Town, tmp_path: Path) -> None:
-    office = Office(town, town.context, tmp_path)
+def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: Pipeline, tmp_path: Path) -> None:
+    office = RequestPipeline(town, town.context, tmp_path)
     town.register()
     town.send(track(userId="u1"))
     town.send(track(userId="u2", traits={"email": "ada@example.com"}))
@@ -251,7 +251,7 @@ def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: 
     check_map(town)
 
 
-def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(town: Town) -> None:
+def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(town: Pipeline) -> None:
     hidden = town.context.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
     with town.context.database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
@@ -265,14 +265,14 @@ def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_tabl
     assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
 
 
-def born(town: Town, profile_id: int) -> int:
-    return int(town.one(f"SELECT born_sequence FROM identity.profile WHERE profile_id = {profile_id}"))
+def born(town: Pipeline, profile_id: int) -> int:
+    return int(town.one(f"SELECT origin_sequence FROM identity.profile WHERE profile_id = {profile_id}"))
 
 
-def told(town: Town, kind: str) -> list[tuple[Any, ...]]:
+def told(town: Pipeline, kind: str) -> list[tuple[Any, ...]]:
     """Row, rule, profile and other profile of the evidence that link tables left."""
     with town.context.database.transaction(read_only=True) as tx:
-        return tx.bulk(
+        return tx.execute(
             """
             SELECT e.row_number, v.rule, v.profile_id, v.other_profile_id
             FROM identity.evidence AS v JOIN identity.edge AS e USING (sequence)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cdp.flows.identity.link_table.identifiers import Trail
+from cdp.flows.identity.link_table.identifiers import GenerationLog
 from cdp.flows.identity.link_table.table import import_links
 from cdp.identity.store.generation import Generation
 from cdp.kit.db import Database
-from tests.flows.people import SHOP, settle
-from tests.policies import shipped
-from tests.waits import PATIENCE_SECONDS
+from tests.support.pipeline import SHOP, open_pipeline
+from tests.support.policies import shipped
+from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 def test_a_trail_that_leads_nowhere_ends() -> None:
     """A part whose rows are all refused changes nothing, so it leaves the generation where it was."""
     here, elsewhere = Generation(7, 100), Generation(7, 101)
-    trail = Trail()
+    trail = GenerationLog()
     trail.note(here, here)
     answers: list[bool] = []
     asking = threading.Thread(target=lambda: answers.append(trail.leads(here, elsewhere)), daemon=True)
@@ -30,7 +30,7 @@ def test_a_trail_that_leads_nowhere_ends() -> None:
 
 def test_a_refused_table_stops_nobody(database: Database, tmp_path: Path) -> None:
     """Between any two of its parts somebody else writes."""
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     rows = [("email", f"p{at}@example.com", "anonymous_id", f"a{at}") for at in range(60)]
     told: list[str] = []
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cdp.accounting.model import State
-from cdp.flows.consent.acts import Told, record
+from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.context import Context
 from cdp.flows.identity.unmerge import unmerge
 from cdp.flows.ingest.batch import Ingest
@@ -26,9 +26,9 @@ from cdp.query.postgres.compile import Compiled
 from cdp.segments.model import Draft, SegmentKey
 from cdp.segments.store import marks as mark_store
 from cdp.segments.store import members as member_store
-from tests.flows.desks import Office, open_office
-from tests.flows.people import Town
-from tests.policies import permit_all
+from tests.support.pipeline import Pipeline
+from tests.support.policies import permit_all
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -37,8 +37,8 @@ ORDER, VIEW = "Order Completed", "Product Viewed"
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
 def define(context: Context, key: str, where: str, purpose: str = PURPOSE) -> None:
@@ -53,29 +53,29 @@ def view(user: str) -> dict[str, Any]:
     return {"type": "track", "event": VIEW, "userId": user}
 
 
-def members(town: Town, key: str = "buyers") -> int:
+def members(town: Pipeline, key: str = "buyers") -> int:
     return int(town.one(f"SELECT count(*) FROM segments.membership WHERE key = '{key}'"))
 
 
-def changes(town: Town, key: str = "buyers") -> list[tuple[int, str]]:
+def changes(town: Pipeline, key: str = "buyers") -> list[tuple[int, str]]:
     with town.context.database.transaction(read_only=True) as tx:
-        return tx.bulk(
+        return tx.execute(
             "SELECT profile_id, change FROM segments.membership_change WHERE key = %(key)s ORDER BY change_id",
             {"key": key},
         )
 
 
-def marks(town: Town) -> list[str | None]:
+def marks(town: Pipeline) -> list[str | None]:
     with town.context.database.transaction(read_only=True) as tx:
-        return [row[0] for row in tx.bulk("SELECT event FROM segments.stale ORDER BY event NULLS FIRST")]
+        return [row[0] for row in tx.execute("SELECT event FROM segments.stale ORDER BY event NULLS FIRST")]
 
 
-def follow(town: Town) -> int:
+def follow(town: Pipeline) -> int:
     return memberships.refresh_stale(town.context)
 
 
-def test_an_event_lets_in_whom_it_concerns(office: Office) -> None:
-    town = office.town
+def test_an_event_lets_in_whom_it_concerns(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "buyers", f'count("{ORDER}") >= 2')
     town.send(order("ada"), order("bob"))
     follow(town)
@@ -87,15 +87,15 @@ def test_an_event_lets_in_whom_it_concerns(office: Office) -> None:
     assert follow(town) == 0
 
 
-def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(office: Office) -> None:
-    town = office.town
+def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "buyers", f'did("{ORDER}")')
     define(town.context, "no_viewers", f'not did("{VIEW}")')
     town.send(order("ada"))
     follow(town)
     assert (members(town), members(town, "no_viewers")) == (1, 1)
     with town.context.database.transaction() as tx:
-        tx.bulk("DELETE FROM behavior.event")
+        tx.execute("DELETE FROM behavior.event")
     town.send(view("ada"))
     assert marks(town) == [VIEW]
     follow(town)
@@ -104,13 +104,13 @@ def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(of
     assert members(town) == 0
 
 
-def test_without_a_segment_nobody_is_marked(office: Office) -> None:
-    office.town.send(order("ada"))
-    assert marks(office.town) == []
+def test_without_a_segment_nobody_is_marked(office: RequestPipeline) -> None:
+    office.pipeline.send(order("ada"))
+    assert marks(office.pipeline) == []
 
 
-def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: Office) -> None:
-    town = office.town
+def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "old", "trait.age >= 40")
     define(town.context, "buyers", f'in segment "old" and did("{ORDER}")')
     town.send(order("ada"))
@@ -125,14 +125,14 @@ def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: Office) 
     assert [change for _, change in changes(town)] == ["entered", "exited"]
 
 
-def test_consents_are_followed_at_once(office: Office) -> None:
+def test_consents_are_followed_at_once(office: RequestPipeline) -> None:
     """What was sold before the new grant does not bring the member back."""
-    town = office.town
+    town = office.pipeline
     define(town.context, "buyers", f'did("{ORDER}")', "email_marketing")
 
     def act(kind: str) -> None:
         town.clock.instant += timedelta(minutes=1)
-        told = Told(("user_id", "ada"), "email_marketing", kind, "authenticated")
+        told = ConsentStatement(("user_id", "ada"), "email_marketing", kind, "authenticated")
         record(office.context, told, town.clock.now())
         follow(town)
 
@@ -149,8 +149,8 @@ def test_consents_are_followed_at_once(office: Office) -> None:
     assert [change for _, change in changes(town)] == ["entered", "exited", "entered"]
 
 
-def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: Office) -> None:
-    town = office.town
+def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "buyers", f'count("{ORDER}") >= 2')
     town.send(order("ada"))
     town.send({"type": "track", "event": ORDER, "anonymousId": "phone", "properties": {"revenue": 1}})
@@ -164,8 +164,8 @@ def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: Office
     assert members(town) == 0
 
 
-def test_an_erasure_leaves_no_mark_and_no_membership(office: Office) -> None:
-    town = office.town
+def test_an_erasure_leaves_no_mark_and_no_membership(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "buyers", f'did("{ORDER}")')
     town.send(order("ada"))
     assert marks(town) == [None]
@@ -173,8 +173,8 @@ def test_an_erasure_leaves_no_mark_and_no_membership(office: Office) -> None:
     assert (marks(town), follow(town), members(town), changes(town)) == ([], 0, 0, [])
 
 
-def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(office: Office) -> None:
-    town = office.town
+def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "buyers", f'did("{ORDER}")')
     town.send(order("ada"))
     follow(town)
@@ -183,12 +183,12 @@ def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(offic
     assert marks(town) == []
 
 
-def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(office: Office) -> None:
-    town = office.town
+def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(office: RequestPipeline) -> None:
+    town = office.pipeline
     define(town.context, "buyers", f'did("{ORDER}")')
     define(town.context, "other", f'did("{ORDER}")')
     with town.context.database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "UPDATE segments.segment_version SET where_json = jsonb_set(where_json, '{within}', %(wrong)s::jsonb) WHERE key = 'other'",
             {"wrong": '{"days": 99999}'},
         )
@@ -207,8 +207,8 @@ from cdp.flows.operations.startup import open_context
 from cdp.flows import memberships
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
-from tests.flows.people import NOON
-from tests.policies import permit_all
+from tests.support.pipeline import NOON
+from tests.support.policies import permit_all
 
 context = open_context(Database(sys.argv[1]), permit_all(), TestClock(NOON), home=Path(sys.argv[2]))
 print("open", flush=True)
@@ -245,7 +245,7 @@ TEXTS = {
 }
 
 
-def agree(town: Town) -> None:
+def agree(town: Pipeline) -> None:
     """What was followed is what a look at everybody finds, and each change happened to somebody for whom it was one."""
     for key in TEXTS:
         found = memberships.refresh(town.context, key)
@@ -257,8 +257,8 @@ def agree(town: Town) -> None:
         assert members(town, key) == sum(change == "entered" for change in state.values())
 
 
-def test_two_services_follow_the_same_marks_once(office: Office, database_url: str) -> None:
-    town = office.town
+def test_two_services_follow_the_same_marks_once(office: RequestPipeline, database_url: str) -> None:
+    town = office.pipeline
     for key, where in TEXTS.items():
         define(town.context, key, where)
     is_over = False
@@ -269,7 +269,7 @@ def test_two_services_follow_the_same_marks_once(office: Office, database_url: s
         ingest = Ingest(database, context.vault, context.policy, town.clock)
         bodies = crowd(seed, 120)
         for start in range(0, len(bodies), 10):
-            ingest.take([town.message(body) for body in bodies[start : start + 10]])
+            ingest.process([town.message(body) for body in bodies[start : start + 10]])
             memberships.refresh_stale(context, marks_max=7)
         database.close()
 
@@ -290,8 +290,8 @@ def test_two_services_follow_the_same_marks_once(office: Office, database_url: s
     agree(town)
 
 
-def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: Office, database_url: str) -> None:
-    town = office.town
+def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: RequestPipeline, database_url: str) -> None:
+    town = office.pipeline
     for key, where in TEXTS.items():
         define(town.context, key, where)
     for round_ in range(3):
@@ -315,11 +315,11 @@ def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: Office, datab
 
 
 def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connections that evaluate are those that messages come in by; nobody may take them for as long as they like."""
-    office.town.send(order("ada"), order("bob"))
-    context = office.town.context
+    office.pipeline.send(order("ada"), order("bob"))
+    context = office.pipeline.context
     steps = ", ".join([f'"{ORDER}"'] * 8)
     with monkeypatch.context() as patch:
         patch.setattr("cdp.segments.store.members._TIME_MAX", "1ms")
@@ -336,15 +336,17 @@ def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
     assert definitions.find(context, "slow").refreshed_at is not None
 
 
-def test_a_definition_is_tried_out_before_anybody_waits_for_it(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_definition_is_tried_out_before_anybody_waits_for_it(
+    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a marketer's question is evaluated messages go on being stored."""
-    office.town.send(order("ada"))
+    office.pipeline.send(order("ada"))
     tried = member_store.try_out
 
     def meanwhile(tx: Transaction, compiled: Compiled) -> None:
-        assert office.town.send(order("bob"))[0].state is State.STORED
+        assert office.pipeline.send(order("bob"))[0].state is State.STORED
         tried(tx, compiled)
 
     monkeypatch.setattr("cdp.segments.store.members.try_out", meanwhile)
-    define(office.town.context, "buyers", f'did("{ORDER}")')
-    assert members(office.town) == 2
+    define(office.pipeline.context, "buyers", f'did("{ORDER}")')
+    assert members(office.pipeline) == 2

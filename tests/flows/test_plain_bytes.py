@@ -21,10 +21,10 @@ from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
-from tests.flows.desks import Office, open_office
-from tests.flows.people import WEB
 from tests.flows.test_scrub import files_of
-from tests.policies import permit_all
+from tests.support.pipeline import WEB
+from tests.support.policies import permit_all
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -144,15 +144,15 @@ def found_in(paths: Iterator[Path], wanted: dict[str, bytes]) -> set[str]:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def live(office: Office) -> None:
+def live(office: RequestPipeline) -> None:
     """Let her words come in by every journey."""
-    assert {each.state for each in office.town.send_each(messages())} == {State.STORED}
-    office.town.send(*messages())  # duplicates, some with another body
-    assert State.STORED not in {each.state for each in office.town.send_each(refused(), source=WEB)[1:]}
+    assert {each.state for each in office.pipeline.send_each(messages())} == {State.STORED}
+    office.pipeline.send(*messages())  # duplicates, some with another body
+    assert State.STORED not in {each.state for each in office.pipeline.send_each(refused(), source=WEB)[1:]}
     for kind in ("access", "erasure"):
         request = office.ask(kind, ("email", str(VALUES["asked about"])), ("user_id", str(VALUES["user id of digits"])))
         if kind == "access":
@@ -164,22 +164,22 @@ def live(office: Office) -> None:
 
 
 def test_no_value_is_found_in_any_file(
-    office: Office, server: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
+    office: RequestPipeline, server: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log of changes is searched before the checkpoint that lets go of it, the heap after the one that writes it."""
     began = time.time() - 2
     live(office)
     with office.context.database.transaction() as tx:
-        tx.bulk("ANALYZE")
-        assert int(tx.bulk("SELECT count(*) FROM behavior.event")[0][0]) >= len(messages()) - 1
+        tx.execute("ANALYZE")
+        assert int(tx.execute("SELECT count(*) FROM behavior.event")[0][0]) >= len(messages()) - 1
     assert found_in(written_since(server, began), needles()) == set()
     with office.context.database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
     assert found_in(written_since(server, began), {"a planned word": b"Clocks"}), "the search finds nothing at all"
     assert found_in(written_since(server, began), needles()) == set()
     for request in requests.listing(office.context, "verified"):
-        requests.run(office.context, request.request_id, office.town.clock.now())
-    office.town.send(*messages())
+        requests.run(office.context, request.request_id, office.pipeline.clock.now())
+    office.pipeline.send(*messages())
     assert found_in(written_since(server, began), needles()) == set()
     assert found_in((path for path in office.home.rglob("*") if path.is_file()), needles()) == set()
     assert not [name for name, value in VALUES.items() if str(value) in caplog.text]
@@ -189,7 +189,7 @@ def written_since(server: EmbeddedPostgres, began: float) -> Iterator[Path]:
     return (path for path in files_of(server) if path.stat().st_mtime >= began)
 
 
-def test_a_statement_that_fails_tells_the_server_log_nothing(office: Office, server: EmbeddedPostgres) -> None:
+def test_a_statement_that_fails_tells_the_server_log_nothing(office: RequestPipeline, server: EmbeddedPostgres) -> None:
     """The values of a failing statement, its rows and its parameters stay out of the server's log."""
     secret = str(VALUES["user id of letters"])
     for query in (
@@ -201,7 +201,7 @@ def test_a_statement_that_fails_tells_the_server_log_nothing(office: Office, ser
         "SELECT %(secret)s FROM nowhere",
     ):
         with pytest.raises(Exception, match=r".+"), office.context.database.transaction() as tx:
-            tx.bulk(query, {"secret": secret})  # type: ignore[arg-type]
+            tx.execute(query, {"secret": secret})  # type: ignore[arg-type]
     place = server._place
     assert place is not None
     assert secret.encode() not in place.log.read_bytes()

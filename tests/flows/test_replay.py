@@ -11,30 +11,30 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from cdp.rights.replay_file import No
+from cdp.rights.replay_file import OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import SUPPRESSION
-from tests.flows.desks import ADA, BOB, Office, open_office
-from tests.flows.people import NOON, WEB
-from tests.policies import permit_all
+from tests.support.pipeline import NOON, WEB
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
 class Copy:
     """A copy of every row of a database, as a backup holds it."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: RequestPipeline) -> None:
         self.office = office
         self.tables: dict[str, bytes] = {}
         with office.context.database.transaction(read_only=True) as tx:
-            for (name,) in tx.bulk(_TABLES):
+            for (name,) in tx.execute(_TABLES):
                 with tx.raw.cursor().copy(f"COPY (SELECT * FROM {name}) TO STDOUT") as stream:
                     self.tables[name] = b"".join(bytes(block) for block in stream)
 
@@ -45,7 +45,7 @@ class Copy:
             for name, block in self.tables.items():
                 with tx.raw.cursor().copy(f"COPY {name} FROM STDIN") as stream:
                     stream.write(block)
-        self.office.context.vault.forget_all()
+        self.office.context.vault.evict_all()
 
 
 _TABLES = """
@@ -56,64 +56,64 @@ ORDER BY n.nspname, c.relname
 """
 
 
-def test_an_erasure_is_repeated_after_a_restore(office: Office) -> None:
-    office.town.send(BOB)
+def test_an_erasure_is_repeated_after_a_restore(office: RequestPipeline) -> None:
+    office.pipeline.send(BOB)
     before = office.counts()
-    office.town.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    office.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
     copy = Copy(office)
     office.erase(("user_id", "ada"))
     assert not is_behind(office.context)
     copy.restore()
     assert is_behind(office.context)
-    assert office.town.one("SELECT count(*) FROM behavior.event") == 3
-    told = replay(office.context, office.town.clock.now())
+    assert office.pipeline.one("SELECT count(*) FROM behavior.event") == 3
+    told = replay(office.context, office.pipeline.clock.now())
     assert (told.lines, told.erased) == (1, 1)
     assert office.counts() == before
     assert not is_behind(office.context)
-    assert office.town.send(ADA)[0].state is State.SUPPRESSED
+    assert office.pipeline.send(ADA)[0].state is State.SUPPRESSED
 
 
-def test_replaying_twice_changes_nothing(office: Office) -> None:
-    office.town.send(BOB, ADA)
+def test_replaying_twice_changes_nothing(office: RequestPipeline) -> None:
+    office.pipeline.send(BOB, ADA)
     copy = Copy(office)
     office.erase(("user_id", "ada"))
     copy.restore()
-    replay(office.context, office.town.clock.now())
+    replay(office.context, office.pipeline.clock.now())
     before = office.counts()
-    assert replay(office.context, office.town.clock.now()).lines == 0
+    assert replay(office.context, office.pipeline.clock.now()).lines == 0
     with office.context.database.transaction() as tx:
-        tx.bulk("UPDATE rights.replay SET number = 0")
-    assert replay(office.context, office.town.clock.now()).erased == 0
+        tx.execute("UPDATE rights.replay SET number = 0")
+    assert replay(office.context, office.pipeline.clock.now()).erased == 0
     assert office.counts() == before
 
 
-def _say_no(office: Office, value: str) -> None:
+def _say_no(office: RequestPipeline, value: str) -> None:
     context = office.context
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        identifier_id = tx.bulk("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
+        identifier_id = tx.execute("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
         hidden = context.vault.pseudonym(SUPPRESSION, "user_id", value)
-        no = No(identifier_id, hidden, "analytics", "refuse", "authenticated", "eu", NOON)
+        no = OptOut(identifier_id, hidden, "analytics", "refuse", "authenticated", "eu", NOON)
         replay_store.append(tx, context.replay, [no], NOON)
 
 
-def test_a_no_is_repeated_where_its_identifier_is_known(office: Office) -> None:
-    office.town.send(ADA)
+def test_a_no_is_repeated_where_its_identifier_is_known(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
     _say_no(office, "ada")
     with office.context.database.transaction() as tx:
-        tx.bulk("UPDATE rights.replay SET number = 0")
-    told = replay(office.context, office.town.clock.now())
+        tx.execute("UPDATE rights.replay SET number = 0")
+    told = replay(office.context, office.pipeline.clock.now())
     assert (told.noes, told.suppressed) == (1, 0)
-    assert office.town.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
-    assert office.town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+    assert office.pipeline.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
+    assert office.pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
 
 
-def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(office: Office) -> None:
+def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(office: RequestPipeline) -> None:
     copy = Copy(office)
-    office.town.send(ADA)
+    office.pipeline.send(ADA)
     _say_no(office, "ada")
     copy.restore()
-    told = replay(office.context, office.town.clock.now())
+    told = replay(office.context, office.pipeline.clock.now())
     assert (told.noes, told.suppressed) == (0, 1)
     with office.context.database.transaction() as tx:
         hidden = office.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
@@ -125,22 +125,24 @@ class _Crash(Exception):
     """The process ends here."""
 
 
-def _write_and_crash(office: Office) -> None:
+def _write_and_crash(office: RequestPipeline) -> None:
     context = office.context
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        replay_store.append(tx, context.replay, [No(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON)
+        replay_store.append(
+            tx, context.replay, [OptOut(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON
+        )
         assert subprocess.run(["grep", "-c", "analytics", context.replay.path], capture_output=True).stdout == b"1\n"
         raise _Crash
 
 
-def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Office) -> None:
-    office.town.send(ADA)
+def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
 
     with pytest.raises(_Crash):
         _write_and_crash(office)
     assert not is_behind(office.context)  # it knows its own line
-    context = office.town.context
+    context = office.pipeline.context
     assert is_behind(context)
     replay(context, NOON)
     assert not is_behind(context)
@@ -148,63 +150,63 @@ def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Off
     assert [each.number for each in context.replay.lines_after(0)] == [1, 2]
 
 
-def test_who_goes_on_without_the_person_forgets_her_after_a_restore(office: Office) -> None:
+def test_who_goes_on_without_the_person_forgets_her_after_a_restore(office: RequestPipeline) -> None:
     """A device that only a browser linked keeps the profile; the copy brought her traits back into its projection."""
-    office.town.send({**ADA, "anonymousId": "hers"}, source=WEB)
-    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    office.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
     copy = Copy(office)
     office.erase(("email", "ada@example.com"), ("user_id", "ada"))
     before = office.counts()
     copy.restore()
     traits = "SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'"
-    assert "36" in office.town.one(traits)
-    replay(office.context, office.town.clock.now())
-    assert office.town.one(traits) == "{}"
+    assert "36" in office.pipeline.one(traits)
+    replay(office.context, office.pipeline.clock.now())
+    assert office.pipeline.one(traits) == "{}"
     assert office.counts() == before
-    assert office.town.partition() == {frozenset({("anonymous_id", "hers")})}
+    assert office.pipeline.partition() == {frozenset({("anonymous_id", "hers")})}
 
 
-def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(office: Office) -> None:
-    office.town.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
-    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"})
-    assert len(office.town.people()) == 2
+def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(office: RequestPipeline) -> None:
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"})
+    assert len(office.pipeline.people()) == 2
     copy = Copy(office)
-    office.town.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
     office.erase(("user_id", "ada"))
     copy.restore()
-    replay(office.context, office.town.clock.now())
-    assert office.town.one("SELECT count(*) FROM identity.profile") == 0
-    assert office.town.one("SELECT count(*) FROM consent.permitted") == 0
+    replay(office.context, office.pipeline.clock.now())
+    assert office.pipeline.one("SELECT count(*) FROM identity.profile") == 0
+    assert office.pipeline.one("SELECT count(*) FROM consent.permitted") == 0
 
 
-def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(office: Office) -> None:
-    office.town.send(ADA)
+def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
     request = office.ask("erasure", ("user_id", "ada"))
     copy = Copy(office)
-    requests.run(office.context, request.request_id, office.town.clock.now())
+    requests.run(office.context, request.request_id, office.pipeline.clock.now())
     copy.restore()
-    context = office.town.context
-    assert replay(context, office.town.clock.now()).erased == 1
+    context = office.pipeline.context
+    assert replay(context, office.pipeline.clock.now()).erased == 1
     assert requests.show(context, request.request_id).request.status == "fulfilled"
-    assert office.town.people() == {}
+    assert office.pipeline.people() == {}
     assert not is_behind(context)
 
 
-def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: Office) -> None:
+def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: RequestPipeline) -> None:
     """A command beside a restored database must not make it believe that it was told everything."""
-    office.town.send(ADA, BOB)
+    office.pipeline.send(ADA, BOB)
     copy = Copy(office)
     office.erase(("user_id", "ada"))
     copy.restore()
-    context = office.town.context
+    context = office.pipeline.context
     _say_no(office, "bob")
     assert is_behind(context)
-    assert replay(context, office.town.clock.now()).erased == 1
-    assert office.town.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+    assert replay(context, office.pipeline.clock.now()).erased == 1
+    assert office.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
     assert not is_behind(context)
 
 
-def test_the_file_of_another_database_is_refused(office: Office) -> None:
+def test_the_file_of_another_database_is_refused(office: RequestPipeline) -> None:
     office.erase(("user_id", "ada"))
     text = office.context.replay.path.read_text()
     office.context.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))

@@ -9,43 +9,43 @@ from typing import Any
 import pytest
 
 from cdp.audit.checkpoint import parse_vkey
-from cdp.audit.verify import Refused, Verified, verify_receipt
+from cdp.audit.verify import Unverified, Verified, verify_receipt
 from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
 from cdp.vault.sign import is_signed
-from tests.flows.desks import ADA, Office, open_office
-from tests.policies import permit_all
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def opened(office: Office, kind: str = "erasure", regime: str = "gdpr") -> Any:
+def opened(office: RequestPipeline, kind: str = "erasure", regime: str = "gdpr") -> Any:
     return requests.open_request(
-        office.context, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=office.town.clock.now()
+        office.context, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=office.pipeline.clock.now()
     )
 
 
-def test_deadlines_are_stored_with_the_request(office: Office) -> None:
+def test_deadlines_are_stored_with_the_request(office: RequestPipeline) -> None:
     european, californian = opened(office), opened(office, "opt-out", "ccpa")
     assert european.due_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert californian.due_at == datetime(2026, 6, 22, 12, tzinfo=UTC)
     assert requests.listing(office.context) == [californian, european]
-    extended = requests.extend(office.context, european.request_id, office.town.clock.now())
+    extended = requests.extend(office.context, european.request_id, office.pipeline.clock.now())
     assert requests.listing(office.context, "received") == [californian, extended]
     assert extended.due_at == datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
-def test_what_is_named_lies_sealed(office: Office) -> None:
+def test_what_is_named_lies_sealed(office: RequestPipeline) -> None:
     opened(office)
     assert (
-        office.town.one("SELECT count(*) FROM rights.request_identifier WHERE position('ada'::bytea IN sealed) > 0")
+        office.pipeline.one("SELECT count(*) FROM rights.request_identifier WHERE position('ada'::bytea IN sealed) > 0")
         == 0
     )
     request = requests.listing(office.context)[0]
@@ -53,15 +53,19 @@ def test_what_is_named_lies_sealed(office: Office) -> None:
     assert [(each.type, each.value) for each in shown.identifiers] == [("user_id", "ada")]
 
 
-def test_known_and_unknown_people_get_the_same_answers(office: Office) -> None:
-    office.town.send(ADA)
+def test_known_and_unknown_people_get_the_same_answers(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
     answers = []
     for value in ("ada", "nobody"):
         request = requests.open_request(
-            office.context, kind="erasure", regime="gdpr", identifiers=[("user_id", value)], now=office.town.clock.now()
+            office.context,
+            kind="erasure",
+            regime="gdpr",
+            identifiers=[("user_id", value)],
+            now=office.pipeline.clock.now(),
         )
-        verified = requests.verify(office.context, request.request_id, office.town.clock.now())
-        ended = requests.run(office.context, request.request_id, office.town.clock.now()).request
+        verified = requests.verify(office.context, request.request_id, office.pipeline.clock.now())
+        ended = requests.run(office.context, request.request_id, office.pipeline.clock.now()).request
         answers.append([replace(each, request_id=0, entry_id=None) for each in (request, verified, ended)])  # type: ignore[arg-type]
     assert answers[0] == answers[1]
 
@@ -79,51 +83,51 @@ def test_known_and_unknown_people_get_the_same_answers(office: Office) -> None:
     ],
 )
 def test_what_cannot_be_taken_in_is_refused_without_repeating_it(
-    office: Office, change: dict[str, Any], code: str
+    office: RequestPipeline, change: dict[str, Any], code: str
 ) -> None:
     asked: dict[str, Any] = {"kind": "erasure", "regime": "gdpr", "identifiers": [("user_id", "ada")]} | change
     with pytest.raises(Fault) as caught:
-        requests.open_request(office.context, now=office.town.clock.now(), **asked)
+        requests.open_request(office.context, now=office.pipeline.clock.now(), **asked)
     assert caught.value.code == code
     assert "43" not in caught.value.detail
     assert requests.listing(office.context) == []
 
 
-def test_an_unknown_id_is_not_found(office: Office) -> None:
+def test_an_unknown_id_is_not_found(office: RequestPipeline) -> None:
     for call in (requests.verify, requests.withdraw, requests.run, requests.export):
         with pytest.raises(Fault) as caught:
-            call(office.context, 12345, office.town.clock.now())
+            call(office.context, 12345, office.pipeline.clock.now())
         assert (caught.value.code, caught.value.status) == ("unknown_request", 404)
 
 
-def test_kinds_without_a_machine_say_so(office: Office) -> None:
+def test_kinds_without_a_machine_say_so(office: RequestPipeline) -> None:
     request = opened(office, "rectification")
     with pytest.raises(Fault) as caught:
-        requests.run(office.context, request.request_id, office.town.clock.now())
+        requests.run(office.context, request.request_id, office.pipeline.clock.now())
     assert caught.value.code == "right_not_executable"
 
 
-def test_a_denial_has_a_reason_and_shreds_what_was_named(office: Office) -> None:
+def test_a_denial_has_a_reason_and_shreds_what_was_named(office: RequestPipeline) -> None:
     request = opened(office)
     with pytest.raises(Fault, match="unknown_denial"):
-        requests.deny(office.context, request.request_id, "mood", office.town.clock.now())
-    denied = requests.deny(office.context, request.request_id, "unverified", office.town.clock.now())
+        requests.deny(office.context, request.request_id, "mood", office.pipeline.clock.now())
+    denied = requests.deny(office.context, request.request_id, "unverified", office.pipeline.clock.now())
     assert denied.status is Status.DENIED
     assert requests.show(office.context, request.request_id).identifiers == ()
 
 
-def test_nobody_verified_in_time_ends_the_request(office: Office) -> None:
+def test_nobody_verified_in_time_ends_the_request(office: RequestPipeline) -> None:
     opened(office)
-    assert requests.sweep_requests(office.context, office.town.clock.now())["expired"] == 0
+    assert requests.sweep_requests(office.context, office.pipeline.clock.now())["expired"] == 0
     office.later(days=40)
-    assert requests.sweep_requests(office.context, office.town.clock.now())["expired"] == 1
+    assert requests.sweep_requests(office.context, office.pipeline.clock.now())["expired"] == 1
     assert requests.listing(office.context)[0].status is Status.EXPIRED
-    assert office.town.one("SELECT count(*) FROM rights.request_identifier") == 0
+    assert office.pipeline.one("SELECT count(*) FROM rights.request_identifier") == 0
 
 
 class TestReceipt:
-    def test_a_stranger_verifies_it_offline(self, office: Office) -> None:
-        office.town.send(ADA)
+    def test_a_stranger_verifies_it_offline(self, office: RequestPipeline) -> None:
+        office.pipeline.send(ADA)
         ended = office.erase(("user_id", "ada"))
         with pytest.raises(Fault) as caught:
             requests.receipt(office.context, ended.request_id)
@@ -138,17 +142,17 @@ class TestReceipt:
         assert verified.body["kind"] == "request.fulfilled"
         assert {"table": "identity.identifier", "verb": "delete", "rows": 2} in verified.body["steps"]
         document["body"]["identifiers"] = 3
-        assert isinstance(verify_receipt(document, trusted, is_signed), Refused)
+        assert isinstance(verify_receipt(document, trusted, is_signed), Unverified)
 
-    def test_it_holds_nothing_of_the_person(self, office: Office) -> None:
-        office.town.send(ADA)
+    def test_it_holds_nothing_of_the_person(self, office: RequestPipeline) -> None:
+        office.pipeline.send(ADA)
         ended = office.erase(("user_id", "ada"))
         office.sequence()
         text = json.dumps(requests.receipt(office.context, ended.request_id)["body"]).lower()
         assert "ada" not in text
         assert "example.com" not in text
 
-    def test_there_is_none_before_the_end(self, office: Office) -> None:
+    def test_there_is_none_before_the_end(self, office: RequestPipeline) -> None:
         request = office.ask("erasure", ("user_id", "ada"))
         with pytest.raises(Fault, match="request_not_fulfilled"):
             requests.receipt(office.context, request.request_id)

@@ -17,10 +17,10 @@ from cdp.flows.rights.legal_hold import HOLD_PLACE
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.vault.vault import Item
-from tests.flows.desks import ADA, Office, open_office
-from tests.flows.people import NOON
-from tests.policies import changed, permit_all
-from tests.waits import PATIENCE_SECONDS
+from tests.support.pipeline import NOON
+from tests.support.policies import changed, permit_all
+from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
+from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -41,8 +41,8 @@ def short_lived(**transactions: Any) -> Policy:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, short_lived(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, short_lived(), tmp_path)
 
 
 def order(revenue: float = 10, user_id: str = "ada", **fields: Any) -> dict[str, Any]:
@@ -54,8 +54,8 @@ def view(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", "userId": "ada", "properties": {"category": "Hats"}, **fields}
 
 
-def run(office: Office, *, dry_run: bool = False, rows_max: int = 10_000) -> Swept:
-    return sweep(office.context, office.town.clock.now(), dry_run=dry_run, rows_max=rows_max)
+def run(office: RequestPipeline, *, dry_run: bool = False, rows_max: int = 10_000) -> Swept:
+    return sweep(office.context, office.pipeline.clock.now(), dry_run=dry_run, rows_max=rows_max)
 
 
 def rows(swept: Swept) -> dict[str, int]:
@@ -63,12 +63,12 @@ def rows(swept: Swept) -> dict[str, int]:
     return {f"{line.table} {line.part}".strip(): line.rows for line in swept.lines if line.rows}
 
 
-def events(office: Office) -> int:
-    return int(office.town.one("SELECT count(*) FROM behavior.event"))
+def events(office: RequestPipeline) -> int:
+    return int(office.pipeline.one("SELECT count(*) FROM behavior.event"))
 
 
-def test_months_end_when_all_of_them_has_expired(office: Office) -> None:
-    office.town.send(order(), order(20), view())  # on the first of June
+def test_months_end_when_all_of_them_has_expired(office: RequestPipeline) -> None:
+    office.pipeline.send(order(), order(20), view())  # on the first of June
     office.later(days=58)
     assert run(office).lines[:1][0].rows == 0 or "browsing" in run(office).lines[0].part
     office.later(
@@ -78,26 +78,26 @@ def test_months_end_when_all_of_them_has_expired(office: Office) -> None:
     office.later(days=30)
     assert rows(run(office))[f"{EVENTS} transactions 2026-06"] == 2
     assert events(office) == 0
-    assert office.town.one("SELECT count(*) FROM pg_class WHERE relname = 'event_transactions_2026_06'") == 0
+    assert office.pipeline.one("SELECT count(*) FROM pg_class WHERE relname = 'event_transactions_2026_06'") == 0
 
 
-def test_what_expired_is_dropped_within_31_days(office: Office) -> None:
-    office.town.send(order())
+def test_what_expired_is_dropped_within_31_days(office: RequestPipeline) -> None:
+    office.pipeline.send(order())
     ends_at = NOON + timedelta(days=60)
-    office.town.clock.instant = ends_at + timedelta(days=31)
+    office.pipeline.clock.instant = ends_at + timedelta(days=31)
     run(office)
     assert events(office) == 0
 
 
-def test_a_sweep_before_the_time_touches_nothing(office: Office) -> None:
-    office.town.send(ADA, order(), view())
+def test_a_sweep_before_the_time_touches_nothing(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA, order(), view())
     before = office.counts()
     assert rows(run(office)) == {}
     assert office.counts() == before
 
 
-def test_a_dry_run_tells_the_numbers_and_touches_nothing(office: Office) -> None:
-    office.town.send(AGE, order(), order(20), view())
+def test_a_dry_run_tells_the_numbers_and_touches_nothing(office: RequestPipeline) -> None:
+    office.pipeline.send(AGE, order(), order(20), view())
     office.later(days=130)
     before = office.counts()
     planned = run(office, dry_run=True)
@@ -116,8 +116,8 @@ def test_a_dry_run_tells_the_numbers_and_touches_nothing(office: Office) -> None
     assert rows(run(office)) == {}
 
 
-def test_every_line_says_why(office: Office) -> None:
-    office.town.send(order())
+def test_every_line_says_why(office: RequestPipeline) -> None:
+    office.pipeline.send(order())
     office.later(days=130)
     planned = run(office, dry_run=True)
     assert all(line.reason for line in planned.lines)
@@ -125,53 +125,53 @@ def test_every_line_says_why(office: Office) -> None:
     assert planned.lines[0] == Expired(EVENTS, "delete", 1, rule.reason, "transactions 2026-06")
 
 
-def test_chunks_end_everything(office: Office) -> None:
-    office.town.send(*(order(number, f"user-{number}") for number in range(1, 8)), AGE, ADA)
+def test_chunks_end_everything(office: RequestPipeline) -> None:
+    office.pipeline.send(*(order(number, f"user-{number}") for number in range(1, 8)), AGE, ADA)
     office.later(days=130)
     planned = rows(run(office, dry_run=True))
     assert rows(run(office, rows_max=2)) == planned
-    assert office.town.one("SELECT count(*) FROM behavior.bucket") == 0
-    assert office.town.one("SELECT count(*) FROM behavior.duplicate") == 0
+    assert office.pipeline.one("SELECT count(*) FROM behavior.bucket") == 0
+    assert office.pipeline.one("SELECT count(*) FROM behavior.duplicate") == 0
 
 
-def test_projections_follow_expired_statements(office: Office) -> None:
-    office.town.send(AGE)
+def test_projections_follow_expired_statements(office: RequestPipeline) -> None:
+    office.pipeline.send(AGE)
     assert projected(office) == [{"age": 36}]
     office.later(days=90)
     run(office)
     assert projected(office) == [{}]
-    assert office.town.one("SELECT count(*) FROM behavior.trait") == 0
+    assert office.pipeline.one("SELECT count(*) FROM behavior.trait") == 0
 
 
-def projected(office: Office) -> list[Any]:
+def projected(office: RequestPipeline) -> list[Any]:
     with office.context.database.transaction() as tx:
-        return [row[0] for row in tx.bulk("SELECT traits FROM consent.permitted WHERE purpose = 'analytics'")]
+        return [row[0] for row in tx.execute("SELECT traits FROM consent.permitted WHERE purpose = 'analytics'")]
 
 
-def test_an_expired_message_that_comes_again_is_refused(office: Office) -> None:
+def test_an_expired_message_that_comes_again_is_refused(office: RequestPipeline) -> None:
     old = order(messageId="old", timestamp=NOON.isoformat())
-    office.town.send(old)
+    office.pipeline.send(old)
     office.later(days=130)
     run(office)
-    assert office.town.send(old) == [Outcome(State.INVALID, "expired")]
+    assert office.pipeline.send(old) == [Outcome(State.INVALID, "expired")]
 
 
-def test_a_message_id_is_remembered_as_long_as_its_event_may_be_sent_again(office: Office) -> None:
-    office.town.send(order(messageId="one"))
+def test_a_message_id_is_remembered_as_long_as_its_event_may_be_sent_again(office: RequestPipeline) -> None:
+    office.pipeline.send(order(messageId="one"))
     for _ in range(8):
         office.later(days=10)
         run(office)
-        (again,) = office.town.send(order(messageId="one", timestamp=NOON.isoformat()))
-        late = is_expired(NOON, 60, office.town.clock.now())
+        (again,) = office.pipeline.send(order(messageId="one", timestamp=NOON.isoformat()))
+        late = is_expired(NOON, 60, office.pipeline.clock.now())
         assert again == (Outcome(State.INVALID, "expired") if late else Outcome(State.DUPLICATE))
 
 
-def test_the_log_says_what_was_dropped(office: Office) -> None:
-    office.town.send(order(), AGE)
+def test_the_log_says_what_was_dropped(office: RequestPipeline) -> None:
+    office.pipeline.send(order(), AGE)
     office.later(days=130)
     run(office)
     with office.context.database.transaction() as tx:
-        facts = [row[0] for row in tx.bulk("SELECT body FROM audit.fact ORDER BY entry_id")]
+        facts = [row[0] for row in tx.execute("SELECT body FROM audit.fact ORDER BY entry_id")]
     dropped = [fact for fact in facts if fact["kind"] == "retention.dropped"]
     assert {(each["retention_class"], each["month"], each["rows"]) for each in dropped} == {
         ("transactions", "2026-06-01", 1),
@@ -180,14 +180,14 @@ def test_the_log_says_what_was_dropped(office: Office) -> None:
     assert [fact["tally"][TRAITS] for fact in facts if fact["kind"] == "sweep.run"] == [1]
 
 
-def test_a_busy_month_is_postponed(office: Office) -> None:
-    office.town.send(order())
+def test_a_busy_month_is_postponed(office: RequestPipeline) -> None:
+    office.pipeline.send(order())
     office.later(days=130)
     reading, done = threading.Event(), threading.Event()
 
     def read() -> None:
         with office.context.database.transaction() as tx:
-            tx.bulk("SELECT count(*) FROM behavior.event")
+            tx.execute("SELECT count(*) FROM behavior.event")
             reading.set()
             done.wait(PATIENCE_SECONDS)
 
@@ -205,22 +205,22 @@ def test_a_busy_month_is_postponed(office: Office) -> None:
     assert events(office) == 0
 
 
-def test_a_class_that_left_the_policy_is_named_and_kept(office: Office) -> None:
-    office.town.send(order())
+def test_a_class_that_left_the_policy_is_named_and_kept(office: RequestPipeline) -> None:
+    office.pipeline.send(order())
     office.later(days=400)
     rules = office.context.policy.retention
     fewer = rules.model_copy(
         update={"classes": {key: each for key, each in rules.classes.items() if key != "transactions"}}
     )
     policy = office.context.policy.model_copy(update={"retention": fewer, "traits": {}})
-    swept = sweep(replace(office.context, policy=policy), office.town.clock.now(), dry_run=True)
+    swept = sweep(replace(office.context, policy=policy), office.pipeline.clock.now(), dry_run=True)
     assert swept.unruled == ("transactions",)
     assert all(line.table != EVENTS for line in swept.lines)
 
 
 def test_a_hold_keeps_its_columns_and_no_person(database: Database, tmp_path: Path) -> None:
-    office = open_office(database, short_lived(hold=HOLD), tmp_path)
-    office.town.send(*(order(number) for number in (1, 2, 3)), view())
+    office = open_request_pipeline(database, short_lived(hold=HOLD), tmp_path)
+    office.pipeline.send(*(order(number) for number in (1, 2, 3)), view())
     office.later(days=130)
     assert rows(run(office, rows_max=2))[f"{EVENTS} transactions 2026-06"] == 3
     held = holds(office)
@@ -230,18 +230,18 @@ def test_a_hold_keeps_its_columns_and_no_person(database: Database, tmp_path: Pa
 
 
 def test_a_hold_that_is_over_keeps_nothing(database: Database, tmp_path: Path) -> None:
-    office = open_office(database, short_lived(hold=HOLD), tmp_path)
-    office.town.send(order())
+    office = open_request_pipeline(database, short_lived(hold=HOLD), tmp_path)
+    office.pipeline.send(order())
     office.later(days=500)
     run(office)
     assert holds(office) == []
     assert events(office) == 0
 
 
-def holds(office: Office) -> Sequence[dict[str, Any]]:
+def holds(office: RequestPipeline) -> Sequence[dict[str, Any]]:
     vault = office.context.vault
     with office.context.database.transaction() as tx:
-        stored = tx.bulk("SELECT hold_id, sealed FROM rights.hold")
+        stored = tx.execute("SELECT hold_id, sealed FROM rights.hold")
         keys = vault.keys_for(tx, [row[0] for row in stored])
         opened = vault.open_many(keys, HOLD_PLACE, [Item(row[0], row[0], bytes(row[1])) for row in stored])
     return [json.loads(each or b"null") for each in opened]
@@ -249,69 +249,69 @@ def holds(office: Office) -> Sequence[dict[str, Any]]:
 
 def test_severing_counts_what_enough_people_share(database: Database, tmp_path: Path) -> None:
     policy = changed(short_lived(after="sever"), "jurisdictions.yaml", minimum_disclosure_size=3)
-    office = open_office(database, policy, tmp_path)
-    office.town.send(*(order(10, f"user-{number}") for number in range(3)), order(999, "user-9"))
+    office = open_request_pipeline(database, policy, tmp_path)
+    office.pipeline.send(*(order(10, f"user-{number}") for number in range(3)), order(999, "user-9"))
     office.later(days=130)
     assert run(office).lines[0].verb == "sever"
     with office.context.database.transaction() as tx:
-        left = tx.bulk("SELECT month, plain ->> 'revenue', events FROM behavior.severed")
+        left = tx.execute("SELECT month, plain ->> 'revenue', events FROM behavior.severed")
     assert left == [(datetime(2026, 6, 1).date(), "10", 3)]
     assert events(office) == 0
 
 
-def test_old_changes_of_membership_end(office: Office) -> None:
+def test_old_changes_of_membership_end(office: RequestPipeline) -> None:
     with office.context.database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at) "
             "SELECT 1, 'vip', 1, 'entered', %(now)s::timestamptz + make_interval(days => n) FROM generate_series(0, 3) n",
             {"now": NOON},
         )
     office.later(days=396)
     assert rows(run(office, dry_run=True)) == rows(run(office, rows_max=1)) == {"segments.membership_change": 2}
-    assert office.town.one("SELECT count(*) FROM segments.membership_change") == 2
+    assert office.pipeline.one("SELECT count(*) FROM segments.membership_change") == 2
 
 
-def test_old_deliveries_end(office: Office) -> None:
+def test_old_deliveries_end(office: RequestPipeline) -> None:
     with office.context.database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "INSERT INTO destinations.outbox (destination, kind, body, created_at, due_at) "
             "SELECT 'mail', 'member', '{}', at, at FROM unnest(%(at)s::timestamptz[]) at",
             {"at": [NOON, NOON + timedelta(days=2)]},
         )
     office.later(days=1095)
     assert rows(run(office, dry_run=True)) == rows(run(office, rows_max=1)) == {"destinations.outbox": 1}
-    assert office.town.one("SELECT count(*) FROM destinations.outbox") == 1
+    assert office.pipeline.one("SELECT count(*) FROM destinations.outbox") == 1
 
 
-def test_old_requests_end_and_suppressions_stay(office: Office) -> None:
-    office.town.send(ADA)
+def test_old_requests_end_and_suppressions_stay(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
     office.erase(("user_id", "ada"))
-    suppressions = office.town.one("SELECT count(*) FROM rights.suppression")
+    suppressions = office.pipeline.one("SELECT count(*) FROM rights.suppression")
     assert suppressions > 0
     office.later(days=730)
     assert "rights.request" not in rows(run(office))
     office.later(days=2)
     assert rows(run(office, dry_run=True))["rights.request"] == rows(run(office))["rights.request"] == 1
     for table in ("request", "step", "request_identifier"):
-        assert office.town.one(f"SELECT count(*) FROM rights.{table}") == 0
-    assert office.town.one("SELECT count(*) FROM rights.suppression") == suppressions
+        assert office.pipeline.one(f"SELECT count(*) FROM rights.{table}") == 0
+    assert office.pipeline.one("SELECT count(*) FROM rights.suppression") == suppressions
 
 
-def test_open_requests_never_end_by_age(office: Office) -> None:
-    office.town.send(ADA)
+def test_open_requests_never_end_by_age(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
     office.ask("erasure", ("user_id", "ada"))
     office.later(days=2000)
     run(office)
-    assert office.town.one("SELECT count(*) FROM rights.request") == 1
+    assert office.pipeline.one("SELECT count(*) FROM rights.request") == 1
 
 
-def test_old_salts_end_and_leaves_stay(office: Office) -> None:
-    office.town.send(ADA)
+def test_old_salts_end_and_leaves_stay(office: RequestPipeline) -> None:
+    office.pipeline.send(ADA)
     office.sequence()
-    leaves = office.town.one("SELECT count(*) FROM audit.entry")
-    facts = office.town.one("SELECT count(*) FROM audit.fact")
+    leaves = office.pipeline.one("SELECT count(*) FROM audit.entry")
+    facts = office.pipeline.one("SELECT count(*) FROM audit.fact")
     office.later(days=1828)
     assert rows(run(office, dry_run=True))["audit.fact"] == facts
     assert rows(run(office))["audit.fact"] >= facts
-    assert office.town.one("SELECT min(recorded_at) FROM audit.fact") == office.town.clock.now()
-    assert office.town.one("SELECT count(*) FROM audit.entry") >= leaves
+    assert office.pipeline.one("SELECT min(recorded_at) FROM audit.fact") == office.pipeline.clock.now()
+    assert office.pipeline.one("SELECT count(*) FROM audit.entry") >= leaves

@@ -14,8 +14,8 @@ from cdp.flows.operations.computed_traits import check_sample, follow_definition
 from cdp.flows.operations.retention import sweep
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from tests.flows.desks import Office, open_office
-from tests.policies import changed, permit_all
+from tests.support.policies import changed, permit_all
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -40,14 +40,14 @@ def with_classes(policy: Policy, **classes: Any) -> Policy:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    office = open_office(database, with_traits(permit_all(), spent=SPENT), tmp_path)
-    follow_definitions(database, office.context.policy, office.town.clock.now())
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    office = open_request_pipeline(database, with_traits(permit_all(), spent=SPENT), tmp_path)
+    follow_definitions(database, office.context.policy, office.pipeline.clock.now())
     return office
 
 
-def send_orders(office: Office, *revenues: float) -> None:
-    office.town.send(*(order(revenue) for revenue in revenues))
+def send_orders(office: RequestPipeline, *revenues: float) -> None:
+    office.pipeline.send(*(order(revenue) for revenue in revenues))
 
 
 def order(revenue: float, **fields: Any) -> dict[str, Any]:
@@ -55,96 +55,96 @@ def order(revenue: float, **fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Order Completed", "userId": "ada", "properties": properties, **fields}
 
 
-def computed(office: Office, policy: Policy) -> dict[str, Any]:
+def computed(office: RequestPipeline, policy: Policy) -> dict[str, Any]:
     with office.context.database.transaction() as tx:
-        profile_id = tx.bulk("SELECT DISTINCT profile_id FROM identity.canonical")[0][0]
+        profile_id = tx.execute("SELECT DISTINCT profile_id FROM identity.canonical")[0][0]
         plan = compile_traits(policy, bits_of(tx))
-        return dict(computed_of(tx, plan, [profile_id], office.town.clock.now())[profile_id])
+        return dict(computed_of(tx, plan, [profile_id], office.pipeline.clock.now())[profile_id])
 
 
-def test_a_new_trait_counts_what_happened_before_it(office: Office) -> None:
+def test_a_new_trait_counts_what_happened_before_it(office: RequestPipeline) -> None:
     send_orders(office, 10, 20, 30)
     policy = with_traits(office.context.policy, spent=SPENT, pieces={**SPENT, "property": "items"})
     assert computed(office, policy) == {"spent": 60, "pieces": 0}
-    followed = follow_definitions(office.context.database, policy, office.town.clock.now(), anchors_max=1)
+    followed = follow_definitions(office.context.database, policy, office.pipeline.clock.now(), anchors_max=1)
     assert followed.traits == ("pieces",)
     assert computed(office, policy) == {"spent": 60, "pieces": 60}
-    assert follow_definitions(office.context.database, policy, office.town.clock.now()).traits == ()
+    assert follow_definitions(office.context.database, policy, office.pipeline.clock.now()).traits == ()
 
 
-def test_a_changed_trait_is_computed_anew(office: Office) -> None:
+def test_a_changed_trait_is_computed_anew(office: RequestPipeline) -> None:
     send_orders(office, 10, 20, 30)
     policy = with_traits(office.context.policy, spent={**SPENT, "where": {"items": [20, 30]}})
-    assert follow_definitions(office.context.database, policy, office.town.clock.now()).traits == ("spent",)
+    assert follow_definitions(office.context.database, policy, office.pipeline.clock.now()).traits == ("spent",)
     assert computed(office, policy) == {"spent": 50}
 
 
-def test_another_half_life_is_weighed_against_a_landmark_of_its_own(office: Office) -> None:
+def test_another_half_life_is_weighed_against_a_landmark_of_its_own(office: RequestPipeline) -> None:
     send_orders(office, 8)
-    now = office.town.clock.now()
+    now = office.pipeline.clock.now()
     for half_life in (2, 4):
         policy = with_traits(office.context.policy, spent={**SPENT, "half_life_days": half_life})
         follow_definitions(office.context.database, policy, now)
-        office.town.clock.instant = now
+        office.pipeline.clock.instant = now
         office.later(days=half_life)
         assert computed(office, policy)["spent"] == pytest.approx(4, rel=1e-9)
 
 
-def test_a_trait_that_is_no_more_is_swept(office: Office) -> None:
+def test_a_trait_that_is_no_more_is_swept(office: RequestPipeline) -> None:
     send_orders(office, 8)
     policy = with_traits(office.context.policy)
-    follow_definitions(office.context.database, policy, office.town.clock.now())
-    sweep(replace(office.context, policy=policy), office.town.clock.now())
-    assert office.town.one("SELECT count(*) FROM behavior.bucket") == 0
+    follow_definitions(office.context.database, policy, office.pipeline.clock.now())
+    sweep(replace(office.context, policy=policy), office.pipeline.clock.now())
+    assert office.pipeline.one("SELECT count(*) FROM behavior.bucket") == 0
 
 
-def test_other_words_compute_nothing(office: Office) -> None:
+def test_other_words_compute_nothing(office: RequestPipeline) -> None:
     send_orders(office, 8)
     policy = with_traits(office.context.policy, spent={**SPENT, "text": "What somebody spent"})
-    assert follow_definitions(office.context.database, policy, office.town.clock.now()).traits == ()
+    assert follow_definitions(office.context.database, policy, office.pipeline.clock.now()).traits == ()
 
 
-def test_events_follow_their_class(office: Office) -> None:
+def test_events_follow_their_class(office: RequestPipeline) -> None:
     send_orders(office, 10, 20)
-    office.town.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
+    office.pipeline.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
     events = json.loads(json.dumps(office.context.policy.documents["events.yaml"]))["events"]  # type: ignore[index,call-overload]
     events["Order Completed"]["retention_class"] = "engagement"
     policy = changed(office.context.policy, "events.yaml", events=events)
-    assert follow_definitions(office.context.database, policy, office.town.clock.now()).events_refiled == 2
+    assert follow_definitions(office.context.database, policy, office.pipeline.clock.now()).events_refiled == 2
     assert filed(office) == {"engagement": 2, "browsing": 1}
     assert computed(office, policy) == {"spent": 30}
-    assert follow_definitions(office.context.database, policy, office.town.clock.now()).events_refiled == 0
+    assert follow_definitions(office.context.database, policy, office.pipeline.clock.now()).events_refiled == 0
 
 
-def test_events_of_a_class_that_is_no_more_go_where_their_name_belongs(office: Office) -> None:
+def test_events_of_a_class_that_is_no_more_go_where_their_name_belongs(office: RequestPipeline) -> None:
     send_orders(office, 10)
-    office.town.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
+    office.pipeline.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
     policy = changed(office.context.policy, "events.yaml", unknown_class="system")
-    assert follow_definitions(office.context.database, policy, office.town.clock.now()).events_refiled == 1
+    assert follow_definitions(office.context.database, policy, office.pipeline.clock.now()).events_refiled == 1
     assert filed(office) == {"transactions": 1, "system": 1}
-    assert sweep(replace(office.context, policy=policy), office.town.clock.now()).unruled == ()
+    assert sweep(replace(office.context, policy=policy), office.pipeline.clock.now()).unruled == ()
 
 
-def filed(office: Office) -> dict[str, int]:
+def filed(office: RequestPipeline) -> dict[str, int]:
     with office.context.database.transaction() as tx:
-        return dict(tx.bulk("SELECT retention_class, count(*) FROM behavior.event GROUP BY 1"))
+        return dict(tx.execute("SELECT retention_class, count(*) FROM behavior.event GROUP BY 1"))
 
 
-def test_message_ids_are_remembered_as_long_as_events_are_kept_now(office: Office) -> None:
+def test_message_ids_are_remembered_as_long_as_events_are_kept_now(office: RequestPipeline) -> None:
     send_orders(office, 10)
-    before = office.town.one("SELECT keep_until FROM behavior.duplicate")
+    before = office.pipeline.one("SELECT keep_until FROM behavior.duplicate")
     kept = office.context.policy.retention.classes["transactions"].keep_for_days
     policy = with_classes(office.context.policy, transactions={"keep_for_days": kept + 100})
-    follow_definitions(office.context.database, policy, office.town.clock.now())
-    assert (office.town.one("SELECT keep_until FROM behavior.duplicate") - before).days == 100
+    follow_definitions(office.context.database, policy, office.pipeline.clock.now())
+    assert (office.pipeline.one("SELECT keep_until FROM behavior.duplicate") - before).days == 100
 
 
-def test_the_sample_finds_and_mends_what_differs(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_sample_finds_and_mends_what_differs(office: RequestPipeline, caplog: pytest.LogCaptureFixture) -> None:
     send_orders(office, 10, 20)
-    now, policy = office.town.clock.now(), office.context.policy
+    now, policy = office.pipeline.clock.now(), office.context.policy
     assert check_sample(office.context.database, policy, now, 0) == []
     with office.context.database.transaction() as tx:
-        tx.bulk("UPDATE behavior.bucket SET total = 99")
+        tx.execute("UPDATE behavior.bucket SET total = 99")
     (found,) = check_sample(office.context.database, policy, now, 0)
     assert (found.trait, found.stored, found.recomputed) == ("spent", 99, 30)
     assert [record.message for record in caplog.records] == ["computed_traits_differ"]

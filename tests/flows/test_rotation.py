@@ -19,17 +19,17 @@ from cdp.vault.keys import KeyProvider
 from cdp.vault.providers.file import open_local_provider
 from cdp.vault.pseudonym import GRAPH, Domain
 from cdp.vault.vault import Vault
-from tests.flows.people import NOON, Town, settle
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
-from tests.policies import permit_all
+from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.policies import permit_all
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    return settle(database, permit_all(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    return open_pipeline(database, permit_all(), tmp_path)
 
 
 def track(**fields: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def names_of_keys(tmp_path: Path) -> set[str]:
     return {path.name for path in (tmp_path / "keys").iterdir()}
 
 
-def test_every_pseudonym_changes_and_the_old_key_is_gone(town: Town, tmp_path: Path) -> None:
+def test_every_pseudonym_changes_and_the_old_key_is_gone(town: Pipeline, tmp_path: Path) -> None:
     town.send(*crowd(1, 30))
     before = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
     people = town.people()
@@ -80,11 +80,11 @@ def keys_of(tmp_path: Path) -> KeyProvider:
 
 @pytest.mark.parametrize("rotations", [1, 2, 5])
 def test_a_look_up_survives_whole_rotations_between_its_steps(
-    town: Town, database_url: str, tmp_path: Path, rotations: int
+    town: Pipeline, database_url: str, tmp_path: Path, rotations: int
 ) -> None:
     town.send(*crowd(1, 10))
     ((name, *_), *_) = town.partition()
-    other = settle(Database(database_url), town.context.policy, tmp_path)
+    other = open_pipeline(Database(database_url), town.context.policy, tmp_path)
     vault = Interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.context))
     with town.context.database.transaction() as tx:
         find_profile(tx, vault, Identifier(*name))
@@ -94,11 +94,11 @@ def test_a_look_up_survives_whole_rotations_between_its_steps(
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
-    town: Town, database_url: str, tmp_path: Path, call: int
+    town: Pipeline, database_url: str, tmp_path: Path, call: int
 ) -> None:
     town.send(*crowd(1, 10))
     names = [Identifier(*name) for group in town.partition() for name in group]
-    other = settle(Database(database_url), town.context.policy, tmp_path)
+    other = open_pipeline(Database(database_url), town.context.policy, tmp_path)
 
     def kill(*_: int) -> None:
         raise KeyboardInterrupt
@@ -112,7 +112,9 @@ def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
     other.context.database.close()
 
 
-def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, database_url: str, tmp_path: Path) -> None:
+def test_look_ups_and_messages_are_right_while_a_rotation_runs(
+    town: Pipeline, database_url: str, tmp_path: Path
+) -> None:
     town.send(*crowd(2, 120))
     shared = frozenset(name for group in town.partition() for name in group)
     wrong: list[str] = []
@@ -120,12 +122,12 @@ def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, datab
 
     def write() -> None:
         """Another process: its own connections, its own vault."""
-        other = settle(Database(database_url), town.context.policy, tmp_path)
+        other = open_pipeline(Database(database_url), town.context.policy, tmp_path)
         ingest = Ingest(other.context.database, other.context.vault, other.context.policy, TestClock(NOON))
         number = 0
         while not finished.is_set():
             bodies = [{**body, "messageId": f"w{number}-{body['messageId']}"} for body in crowd(2, 120)[:20]]
-            ingest.take([town.message(body) for body in bodies])
+            ingest.process([town.message(body) for body in bodies])
             for type_, value in list(shared)[:5]:
                 try:
                     look_up(other.context, Identifier(type_, value), actor="privacy")
@@ -148,7 +150,7 @@ def test_look_ups_and_messages_are_right_while_a_rotation_runs(town: Town, datab
     check_map(town)
 
 
-def test_a_killed_rotation_is_finished_by_the_next(town: Town) -> None:
+def test_a_killed_rotation_is_finished_by_the_next(town: Pipeline) -> None:
     town.send(*crowd(3, 20))
 
     class Killed(BaseException):
@@ -170,18 +172,18 @@ def test_a_killed_rotation_is_finished_by_the_next(town: Town) -> None:
     assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
 
 
-def test_an_epoch_ends_when_no_living_key_hangs_on_it(town: Town, tmp_path: Path) -> None:
+def test_an_epoch_ends_when_no_living_key_hangs_on_it(town: Pipeline, tmp_path: Path) -> None:
     town.send(track(userId="u1"))
     with pytest.raises(Fault, match="no_retired_epoch"):
         destroy_epochs(town.context)
     rotate_epoch(town.context)
     assert destroy_epochs(town.context).destroyed == ("epoch/1",)
     assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
-    town.context.vault.forget_all()
+    town.context.vault.evict_all()
     assert town.people().popitem()[1] == {"user_id": {"u1"}}
 
 
-def _flat(town: Town) -> set[tuple[tuple[str, str], int]]:
+def _flat(town: Pipeline) -> set[tuple[tuple[str, str], int]]:
     return _flat_of(town.people())
 
 
@@ -194,6 +196,6 @@ def _flat_of(people: dict[int, dict[str, set[str]]]) -> set[tuple[tuple[str, str
     }
 
 
-def _rows(town: Town, query: str) -> list[tuple[Any, ...]]:
+def _rows(town: Pipeline, query: str) -> list[tuple[Any, ...]]:
     with town.context.database.transaction(read_only=True) as tx:
-        return tx.bulk(query)  # type: ignore[arg-type]
+        return tx.execute(query)  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.store.scrub import telling_tables
 from cdp.vault.pseudonym import SUPPRESSION
-from tests.flows.desks import BOB, Office, open_office
-from tests.policies import permit_all
+from tests.support.policies import permit_all
+from tests.support.requests import BOB, RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -31,21 +31,23 @@ ZOE = [
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, permit_all(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def secrets_of(office: Office) -> dict[str, bytes]:
+def secrets_of(office: RequestPipeline) -> dict[str, bytes]:
     """Everything that must not be found again: words, pseudonyms of each domain, wrapped keys."""
     found = {f"word {number}": word.encode() for number, word in enumerate(WORDS)}
     with office.context.database.transaction(read_only=True) as tx:
         found |= {
-            f"graph {n}": bytes(row[0]) for n, row in enumerate(tx.bulk("SELECT pseudonym FROM identity.identifier"))
+            f"graph {n}": bytes(row[0]) for n, row in enumerate(tx.execute("SELECT pseudonym FROM identity.identifier"))
         }
-        found |= {f"key {n}": bytes(row[0]) for n, row in enumerate(tx.bulk("SELECT wrapped FROM vault.subject_key"))}
+        found |= {
+            f"key {n}": bytes(row[0]) for n, row in enumerate(tx.execute("SELECT wrapped FROM vault.subject_key"))
+        }
         found |= {
             f"reader {n}": row[0].encode()
-            for n, row in enumerate(tx.bulk("SELECT DISTINCT reader_pseudonym FROM consent.permitted"))
+            for n, row in enumerate(tx.execute("SELECT DISTINCT reader_pseudonym FROM consent.permitted"))
         }
     return found
 
@@ -67,103 +69,104 @@ def residue(server: EmbeddedPostgres, secrets: dict[str, bytes]) -> set[str]:
     return found
 
 
-def test_no_byte_is_left(office: Office, server: EmbeddedPostgres) -> None:
-    office.town.send(*ZOE)
+def test_no_byte_is_left(office: RequestPipeline, server: EmbeddedPostgres) -> None:
+    office.pipeline.send(*ZOE)
     secrets = secrets_of(office)
-    office.town.send(BOB)
+    office.pipeline.send(BOB)
     with office.context.database.transaction() as tx:
-        tx.bulk("ANALYZE")
+        tx.execute("ANALYZE")
     plain = {each for each in residue(server, secrets) if each.startswith("word")}
     assert plain == set(), "a value was written in plain"
     request = office.ask("access", ("user_id", WORDS[1]))
     office.opened(request)
     office.erase(("user_id", WORDS[1]))
     assert any(each.startswith("graph") for each in residue(server, secrets)), "the search finds nothing at all"
-    done = scrub(office.context.database, office.town.clock.now())
+    done = scrub(office.context.database, office.pipeline.clock.now())
     assert done.not_scrubbed == ()
     assert set(done.tables) == set(telling_tables())
     assert residue(server, secrets) == set()
     hidden = office.context.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
-    assert office.town.one("SELECT count(*) FROM rights.suppression") >= 3
+    assert office.pipeline.one("SELECT count(*) FROM rights.suppression") >= 3
     assert any(name.startswith("hidden") for name in residue(server, {"hidden": hidden}))
 
 
-def test_what_this_role_may_not_do_is_listed(office: Office, server: EmbeddedPostgres) -> None:
+def test_what_this_role_may_not_do_is_listed(office: RequestPipeline, server: EmbeddedPostgres) -> None:
     with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
-        tx.bulk("REVOKE pg_checkpoint FROM cdp")
+        tx.execute("REVOKE pg_checkpoint FROM cdp")
     try:
-        done = scrub(office.context.database, office.town.clock.now())
+        done = scrub(office.context.database, office.pipeline.clock.now())
     finally:
         with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
-            tx.bulk("GRANT pg_checkpoint TO cdp")
+            tx.execute("GRANT pg_checkpoint TO cdp")
     assert done.not_scrubbed == ("checkpoint",)
     assert (
-        office.town.one("SELECT body -> 'not_scrubbed' ->> 0 FROM audit.fact WHERE kind = 'scrub.run'") == "checkpoint"
+        office.pipeline.one("SELECT body -> 'not_scrubbed' ->> 0 FROM audit.fact WHERE kind = 'scrub.run'")
+        == "checkpoint"
     )
 
 
-def test_a_snapshot_that_still_sees_the_person_is_reported(office: Office, server: EmbeddedPostgres) -> None:
-    office.town.send(*ZOE)
+def test_a_snapshot_that_still_sees_the_person_is_reported(office: RequestPipeline, server: EmbeddedPostgres) -> None:
+    office.pipeline.send(*ZOE)
     secrets = secrets_of(office)
     with office.context.database.transaction(read_only=True) as tx:
-        tx.bulk("SELECT 1")
+        tx.execute("SELECT 1")
         office.erase(("user_id", WORDS[1]))
-        assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
+        assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ("older_snapshot",)
         assert residue(server, secrets), "there was no reason to report it"
-    assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ()
+    assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ()
     assert residue(server, secrets) == set()
 
 
-def test_a_writer_between_two_statements_is_an_older_snapshot_too(office: Office) -> None:
+def test_a_writer_between_two_statements_is_an_older_snapshot_too(office: RequestPipeline) -> None:
     with office.context.database.transaction() as tx:
-        tx.bulk("SELECT pg_current_xact_id()")
-        assert "older_snapshot" in scrub(office.context.database, office.town.clock.now()).not_scrubbed
+        tx.execute("SELECT pg_current_xact_id()")
+        assert "older_snapshot" in scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed
 
 
-def test_a_busy_service_is_no_older_snapshot(office: Office) -> None:
+def test_a_busy_service_is_no_older_snapshot(office: RequestPipeline) -> None:
     """Others come and go all the time: only who was there before, and stays, holds deleted rows back."""
     done = threading.Event()
 
     def work() -> None:
         while not done.is_set():
             with office.context.database.transaction() as tx:
-                tx.bulk("SELECT pg_current_xact_id(), pg_sleep(0.02)")
+                tx.execute("SELECT pg_current_xact_id(), pg_sleep(0.02)")
 
     with ThreadPoolExecutor(3) as pool:
         busy = [pool.submit(work) for _ in range(3)]
         try:
-            assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ()
+            assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ()
         finally:
             done.set()
         for each in busy:
             each.result()
 
 
-def test_a_reader_that_stays_delays_nobody_and_is_told(office: Office) -> None:
+def test_a_reader_that_stays_delays_nobody_and_is_told(office: RequestPipeline) -> None:
     """A marketer's open transaction must not make the scrub, and everybody behind it, wait."""
     with office.context.database.transaction() as tx:
-        tx.bulk("SELECT count(*) FROM consent.permitted")
-        assert "consent.permitted" in scrub(office.context.database, office.town.clock.now()).not_scrubbed
-        assert office.town.send(BOB)[0].state is State.STORED
+        tx.execute("SELECT count(*) FROM consent.permitted")
+        assert "consent.permitted" in scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed
+        assert office.pipeline.send(BOB)[0].state is State.STORED
     with office.context.database.transaction() as tx:
-        assert tx.bulk("SHOW lock_timeout") == [("30s",)]
+        assert tx.execute("SHOW lock_timeout") == [("30s",)]
 
 
-def test_it_is_due_until_all_of_it_is_done(office: Office) -> None:
-    assert not is_scrub_due(office.context, office.town.clock.now())
-    office.town.send(*ZOE)
+def test_it_is_due_until_all_of_it_is_done(office: RequestPipeline) -> None:
+    assert not is_scrub_due(office.context, office.pipeline.clock.now())
+    office.pipeline.send(*ZOE)
     with office.context.database.transaction(read_only=True) as tx:
-        tx.bulk("SELECT 1")
+        tx.execute("SELECT 1")
         office.erase(("user_id", WORDS[1]))
-        assert not is_scrub_due(office.context, office.town.clock.now())
+        assert not is_scrub_due(office.context, office.pipeline.clock.now())
         office.later(days=office.context.policy.retention.scrub_within_days / 2)
-        assert is_scrub_due(office.context, office.town.clock.now())
-        assert scrub(office.context.database, office.town.clock.now()).not_scrubbed == ("older_snapshot",)
+        assert is_scrub_due(office.context, office.pipeline.clock.now())
+        assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ("older_snapshot",)
     office.later(hours=1)
-    assert is_scrub_due(office.context, office.town.clock.now())
-    scrub(office.context.database, office.town.clock.now())
+    assert is_scrub_due(office.context, office.pipeline.clock.now())
+    scrub(office.context.database, office.pipeline.clock.now())
     office.later(hours=1)
-    assert not is_scrub_due(office.context, office.town.clock.now())
+    assert not is_scrub_due(office.context, office.pipeline.clock.now())
 
 
 def test_the_tables_are_computed_from_the_dictionary() -> None:

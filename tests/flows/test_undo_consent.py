@@ -7,42 +7,42 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.flows.consent import acts, withdrawal
-from cdp.flows.consent.acts import Told
+from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.identity.unmerge import unmerge
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
-from tests.flows.desks import Office, open_office
-from tests.flows.people import SHOP, WEB
 from tests.generative.test_identity_batches import check_map
 from tests.generative.test_identity_undo import check_covered, check_derived
-from tests.policies import shipped
+from tests.support.pipeline import SHOP, WEB
+from tests.support.policies import shipped
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 U1, U2, A1 = ("user_id", "u1"), ("user_id", "u2"), ("anonymous_id", "a1")
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    return open_office(database, shipped(), tmp_path)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    return open_request_pipeline(database, shipped(), tmp_path)
 
 
 def view(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
 
 
-def say(office: Office, identifier: tuple[str, str], act: str, purpose: str = "analytics") -> None:
+def say(office: RequestPipeline, identifier: tuple[str, str], act: str, purpose: str = "analytics") -> None:
     office.later(minutes=1)
-    told = Told(identifier, purpose, act, authority="authenticated", jurisdiction="eu")
-    acts.record(office.context, told, office.town.clock.now())
+    told = ConsentStatement(identifier, purpose, act, authority="authenticated", jurisdiction="eu")
+    acts.record(office.context, told, office.pipeline.clock.now())
     office.later(minutes=1)
 
 
-def clear(office: Office) -> withdrawal.Cleared:
-    return withdrawal.clear_withdrawn(office.context, office.town.clock.now())
+def clear(office: RequestPipeline) -> withdrawal.ClearedWithdrawals:
+    return withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
 
 
-def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(office: Office) -> None:
-    town = office.town
+def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(office: RequestPipeline) -> None:
+    town = office.pipeline
     say(office, U1, "grant")
     town.send(view(userId="u1"), view(userId="u1", anonymousId="a1"))
     age = {"context": {"traits": {"age": 40}}}
@@ -55,8 +55,8 @@ def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(o
     check_covered(office)
 
 
-def test_what_a_shared_device_did_by_the_consent_of_one_goes_once_it_is_known(office: Office) -> None:
-    town = office.town
+def test_what_a_shared_device_did_by_the_consent_of_one_goes_once_it_is_known(office: RequestPipeline) -> None:
+    town = office.pipeline
     say(office, U1, "grant")
     say(office, U2, "grant")
     town.send(view(userId="u1", anonymousId="a1"), view(anonymousId="a1"))
@@ -66,8 +66,8 @@ def test_what_a_shared_device_did_by_the_consent_of_one_goes_once_it_is_known(of
     check_covered(office)
 
 
-def test_what_both_sides_permit_is_kept(office: Office) -> None:
-    town = office.town
+def test_what_both_sides_permit_is_kept(office: RequestPipeline) -> None:
+    town = office.pipeline
     say(office, U1, "grant")
     say(office, A1, "grant")
     town.send(view(userId="u1", anonymousId="a1"))
@@ -77,8 +77,8 @@ def test_what_both_sides_permit_is_kept(office: Office) -> None:
     assert town.one("SELECT count(*) FROM behavior.event") == 2
 
 
-def test_a_withdrawal_that_was_waiting_finds_the_events_on_either_side(office: Office) -> None:
-    town = office.town
+def test_a_withdrawal_that_was_waiting_finds_the_events_on_either_side(office: RequestPipeline) -> None:
+    town = office.pipeline
     say(office, A1, "grant")
     town.send(view(userId="u1", anonymousId="a1"), view(userId="u1"), view(anonymousId="a1"))
     say(office, A1, "withdraw")
@@ -88,9 +88,9 @@ def test_a_withdrawal_that_was_waiting_finds_the_events_on_either_side(office: O
     check_covered(office)
 
 
-def test_a_message_that_is_refused_for_what_it_would_teach_teaches_nothing(office: Office) -> None:
+def test_a_message_that_is_refused_for_what_it_would_teach_teaches_nothing(office: RequestPipeline) -> None:
     """Only if the device is shared does its no count for u2; but then the message is refused, and proves nothing."""
-    town = office.town
+    town = office.pipeline
     say(office, U1, "grant")
     say(office, U2, "grant")
     town.send(view(userId="u1", anonymousId="a1"))
@@ -107,8 +107,8 @@ def test_a_message_that_is_refused_for_what_it_would_teach_teaches_nothing(offic
     check_derived(town)
 
 
-def test_a_forgotten_age_is_forgotten_in_the_verdicts_too(office: Office) -> None:
-    town = office.town
+def test_a_forgotten_age_is_forgotten_in_the_verdicts_too(office: RequestPipeline) -> None:
+    town = office.pipeline
     say(office, U1, "grant")
     say(office, U1, "grant", "email_marketing")
     town.send(view(userId="u1", context={"traits": {"age": 12}}))
@@ -119,8 +119,8 @@ def test_a_forgotten_age_is_forgotten_in_the_verdicts_too(office: Office) -> Non
     check_derived(town)
 
 
-def test_a_permission_that_ends_within_the_batch_that_began_it_leaves_nothing(office: Office) -> None:
-    town = office.town
+def test_a_permission_that_ends_within_the_batch_that_began_it_leaves_nothing(office: RequestPipeline) -> None:
+    town = office.pipeline
     yes = {"context": {"consent": {"categoryPreferences": {"analytics": True}}}}
     no = {"context": {"consent": {"categoryPreferences": {"analytics": False}}}}
     states = [
@@ -138,9 +138,11 @@ def test_a_permission_that_ends_within_the_batch_that_began_it_leaves_nothing(of
 
 
 @pytest.mark.parametrize("is_batch", [True, False])
-def test_what_a_message_proves_does_not_change_what_was_decided_before_it(office: Office, *, is_batch: bool) -> None:
+def test_what_a_message_proves_does_not_change_what_was_decided_before_it(
+    office: RequestPipeline, *, is_batch: bool
+) -> None:
     """The visit was permitted by u1, whose device it was until u2 came; then it goes, in one batch as in two."""
-    town = office.town
+    town = office.pipeline
     say(office, U1, "grant")
     say(office, U2, "grant")
     town.send(view(userId="u1", anonymousId="a1"))
@@ -154,8 +156,8 @@ def test_what_a_message_proves_does_not_change_what_was_decided_before_it(office
     check_covered(office)
 
 
-def test_the_reason_of_a_refusal_does_not_hang_on_whether_somebody_looked(office: Office) -> None:
-    town = office.town
+def test_the_reason_of_a_refusal_does_not_hang_on_whether_somebody_looked(office: RequestPipeline) -> None:
+    town = office.pipeline
     order = {"type": "track", "event": "Order Completed", "anonymousId": "a2"}
     assert town.send(order) == [Outcome(State.NOT_PERMITTED, "no_unique_identifier")]
     say(office, ("anonymous_id", "a2"), "grant", "advertising")

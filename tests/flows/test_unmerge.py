@@ -16,10 +16,10 @@ from cdp.identity.store import closure as closure_store
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, SegmentKey
-from tests.flows.desks import open_office
-from tests.flows.people import WEB, Town, settle
 from tests.generative.test_identity_batches import check_map
-from tests.policies import permit_all, segment_unify, shipped
+from tests.support.pipeline import WEB, Pipeline, open_pipeline
+from tests.support.policies import permit_all, segment_unify, shipped
+from tests.support.requests import open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 U1, U2 = Identifier("user_id", "u1"), Identifier("user_id", "u2")
@@ -28,8 +28,8 @@ EMAIL = Identifier("email", "p@example.com")
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
-    return settle(database, permit_all(), tmp_path)
+def town(database: Database, tmp_path: Path) -> Pipeline:
+    return open_pipeline(database, permit_all(), tmp_path)
 
 
 def track(**fields: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def with_email(**fields: Any) -> dict[str, Any]:
     return track(**fields, context={"traits": {"email": "p@example.com"}})
 
 
-def test_explain_gives_the_path_of_links_with_their_messages(town: Town) -> None:
+def test_explain_gives_the_path_of_links_with_their_messages(town: Pipeline) -> None:
     town.send(track(anonymousId="a1", messageId="first"))
     town.send(with_email(anonymousId="a1", messageId="second"))
     town.send(with_email(userId="u1", messageId="third"))
@@ -57,7 +57,7 @@ def test_explain_gives_the_path_of_links_with_their_messages(town: Town) -> None
     assert {link.policy for link in told.path} == {town.context.policy.fingerprint}
 
 
-def test_explain_gives_the_refusal_that_keeps_two_apart(town: Town) -> None:
+def test_explain_gives_the_refusal_that_keeps_two_apart(town: Pipeline) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a2"))
     town.send(track(userId="u2", anonymousId="a1", messageId="culprit"))
     told = explain(town.context, U1, A1)
@@ -66,7 +66,7 @@ def test_explain_gives_the_refusal_that_keeps_two_apart(town: Town) -> None:
     assert "culprit" in {each.message_id for each in told.refusals} | {"culprit"}
 
 
-def test_unmerge_says_what_it_would_do_and_does_nothing(town: Town) -> None:
+def test_unmerge_says_what_it_would_do_and_does_nothing(town: Pipeline) -> None:
     town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
     before = town.people()
     told = unmerge(town.context, U1, A1, dry_run=True)
@@ -81,8 +81,8 @@ def test_unmerge_says_what_it_would_do_and_does_nothing(town: Town) -> None:
 
 def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_path: Path) -> None:
     """Identifiers, events, traits, computed traits, consents and segments of each side, as they are afterwards."""
-    office = open_office(database, shipped(), tmp_path)
-    town = office.town
+    office = open_request_pipeline(database, shipped(), tmp_path)
+    town = office.pipeline
     definitions.define(
         town.context,
         Draft(SegmentKey("buyers"), "Buyers", "service", "marketer"),
@@ -116,7 +116,7 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
     assert town.one("SELECT count(*) FROM consent.withdrawal") == 0
 
 
-def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Town) -> None:
+def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Pipeline) -> None:
     town.send(track(anonymousId="a1"))
     ((older, _),) = town.people().items()
     town.send(track(userId="u1"))
@@ -133,7 +133,7 @@ def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Town)
     check_replay(town)
 
 
-def test_an_unmerge_can_be_taken_back(town: Town) -> None:
+def test_an_unmerge_can_be_taken_back(town: Pipeline) -> None:
     town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
     before = town.people()
     unmerge(town.context, U1, A1, dry_run=False)
@@ -144,7 +144,7 @@ def test_an_unmerge_can_be_taken_back(town: Town) -> None:
         remerge(town.context, U1, A1, dry_run=False)
 
 
-def test_unmerging_strangers_is_refused(town: Town) -> None:
+def test_unmerging_strangers_is_refused(town: Pipeline) -> None:
     town.send(track(userId="u1"), track(userId="u2"))
     with pytest.raises(Fault, match="not_merged"):
         unmerge(town.context, U1, U2, dry_run=False)
@@ -153,7 +153,7 @@ def test_unmerging_strangers_is_refused(town: Town) -> None:
 
 
 def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_path: Path) -> None:
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
     no = {"consent": {"categoryPreferences": {"analytics": False, "personalization": True}}}
     town.send(track(userId="u1", context=yes))
@@ -165,7 +165,7 @@ def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_p
     assert not look_up(town.context, A1, actor="privacy").consents["analytics"].allowed
 
 
-def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Town) -> None:
+def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Pipeline) -> None:
     """The typing error that made u1's address meet a1 is why u2 looked like a second person on a1."""
     town.send(with_email(userId="u1"))
     town.send(with_email(anonymousId="a1"))
@@ -176,7 +176,7 @@ def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Town
         unmerge(town.context, EMAIL, A1, dry_run=False)
 
 
-def test_simulate_counts_without_touching(town: Town) -> None:
+def test_simulate_counts_without_touching(town: Pipeline) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     before = contents(town)
     told = simulate(town.context, segment_unify())
@@ -189,23 +189,23 @@ def test_simulate_counts_without_touching(town: Town) -> None:
     assert contents(town) == before
 
 
-def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(town: Town, tmp_path: Path) -> None:
+def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(town: Pipeline, tmp_path: Path) -> None:
     """A policy is applied at once to what comes; the map follows when it is rebuilt, and till then differs."""
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
-    unified = settle(town.context.database, segment_unify(), tmp_path)
+    unified = open_pipeline(town.context.database, segment_unify(), tmp_path)
     assert simulate(unified.context, segment_unify()).merged == 1
     done = rebuild(unified.context)
     assert (done.before, done.profiles, done.changed) == (3, 2, 2)
     assert simulate(unified.context, segment_unify()).merged == 0
 
 
-def test_simulate_reads_in_a_transaction_that_cannot_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simulate_reads_in_a_transaction_that_cannot_write(town: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     town.send(track(userId="u1", anonymousId="a1"))
     seen = []
     replayed = closure_store.recorded
 
     def recorded(tx: Transaction) -> closure_store.Closure:
-        seen.append(tx.bulk("SHOW transaction_read_only")[0][0])
+        seen.append(tx.execute("SHOW transaction_read_only")[0][0])
         return replayed(tx)
 
     monkeypatch.setattr(closure_store, "recorded", recorded)
@@ -213,21 +213,21 @@ def test_simulate_reads_in_a_transaction_that_cannot_write(town: Town, monkeypat
     assert seen == ["on"]
 
 
-def contents(town: Town) -> dict[str, int]:
+def contents(town: Pipeline) -> dict[str, int]:
     """A hash of every row of every table, the log's and its sequences left out."""
     with town.context.database.transaction(read_only=True) as tx:
-        tables = tx.bulk(
+        tables = tx.execute(
             "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
             "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'audit') ORDER BY 1"
         )
         return {
-            name: tx.bulk(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {name} AS t")[0][0]  # type: ignore[arg-type]
+            name: tx.execute(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {name} AS t")[0][0]  # type: ignore[arg-type]
             for (name,) in tables
         }
 
 
 @pytest.mark.parametrize("is_back", [False, True])
-def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_path: Path, is_back: bool) -> None:
+def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Pipeline, tmp_path: Path, is_back: bool) -> None:
     bodies = [
         track(userId="u1", anonymousId="a1", messageId="1"),
         track(userId="u2", anonymousId="a1", messageId="2"),
@@ -236,7 +236,7 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_pat
     ]
     town.send_each(bodies)
     untouched = {profile for profile, each in town.people().items() if each.get("user_id") == {"u9"}}
-    other = settle(town.context.database, segment_unify(), tmp_path)
+    other = open_pipeline(town.context.database, segment_unify(), tmp_path)
     rebuild(other.context)
     assert other.partition() == {
         frozenset({U1, A1}),
@@ -255,7 +255,7 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Town, tmp_pat
         check_map(town)
 
 
-def check_replay(town: Town) -> None:
+def check_replay(town: Pipeline) -> None:
     """Another rebuild changes nothing: the map is what the recorded sequence and the pairs kept apart give."""
     before = town.people()
     assert rebuild(town.context).changed == 0

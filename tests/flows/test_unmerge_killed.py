@@ -19,12 +19,12 @@ from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
-from tests.flows.desks import Office, open_office
-from tests.flows.people import NOON, Town, settle
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
 from tests.generative.test_identity_undo import check_covered
-from tests.policies import changed, permit_all, segment_unify, shipped
+from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.policies import changed, permit_all, segment_unify, shipped
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 U1, A1, MAIL = Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), Identifier("email", "p@example.com")
@@ -36,16 +36,16 @@ def single() -> Policy:
     return changed(shipped(), "identifiers.yaml", types={"anonymous_id": {**browser, "limit": {"count": 1}}})  # type: ignore[dict-item]
 
 
-JOURNEYS: dict[str, Callable[[Town], object]] = {
+JOURNEYS: dict[str, Callable[[Pipeline], object]] = {
     "unmerge": lambda town: unmerge(town.context, U1, A1, dry_run=False),
     "remerge": lambda town: remerge(town.context, U1, MAIL, dry_run=False),
     "rebuild": lambda town: rebuild(town.context),
 }
 
 
-def populate(office: Office) -> None:
+def populate(office: RequestPipeline) -> None:
     """Two devices of one customer, of whom each said something, with events on either; the address is parted already."""
-    town = office.town
+    town = office.pipeline
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
     town.send(view(anonymousId="a1", context=yes), view(anonymousId="a2", context=yes))
     town.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
@@ -62,23 +62,23 @@ def view(**fields: Any) -> dict[str, Any]:
 def test_a_killed_journey_leaves_nothing_half_done_and_can_be_repeated(
     journey: str, statement: int, database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    office = open_office(database, shipped(), tmp_path)
+    office = open_request_pipeline(database, shipped(), tmp_path)
     populate(office)
-    town = office.town
+    town = office.pipeline
     before = state(town)
     command = [sys.executable, "-m", "tests.flows.test_unmerge_killed", database_url, str(tmp_path), journey]
     killed = subprocess.run([*command, str(statement)], stdout=subprocess.PIPE, text=True, check=False)
     assert killed.stdout == "begun\n"
-    after = settle(database, single(), tmp_path) if journey == "rebuild" else town
+    after = open_pipeline(database, single(), tmp_path) if journey == "rebuild" else town
     if killed.returncode == -signal.SIGKILL and state(town) == before:
         JOURNEYS[journey](after)
     assert state(town) != before
     check_map(after)
-    check_covered(Office(after, office.context, office.home))
+    check_covered(RequestPipeline(after, office.context, office.home))
     assert rebuild(after.context).changed == 0
 
 
-def state(town: Town) -> list[Any]:
+def state(town: Pipeline) -> list[Any]:
     """Who is who, who is kept apart, the evidence of it, and the verdicts."""
     with town.context.database.transaction(read_only=True) as tx:
         asked = (
@@ -88,14 +88,14 @@ def state(town: Town) -> list[Any]:
             "SELECT evidence_id, kind FROM identity.evidence ORDER BY 1",
             "SELECT profile_id, purpose, since, until FROM consent.permitted ORDER BY 1, 2",
         )
-        return [tx.bulk(each) for each in asked]
+        return [tx.execute(each) for each in asked]
 
 
 def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    settle(database, permit_all(), tmp_path).send_each(crowd(1, 60))
-    town = settle(database, segment_unify(), tmp_path)
+    open_pipeline(database, permit_all(), tmp_path).send_each(crowd(1, 60))
+    town = open_pipeline(database, segment_unify(), tmp_path)
     faults: list[BaseException] = []
 
     def write(seed: int) -> None:
@@ -104,7 +104,7 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
             ingest = Ingest(own, town.context.vault, town.context.policy, TestClock(NOON))
             bodies = crowd(seed, 60)
             for start in range(0, len(bodies), 5):
-                ingest.take([town.message(body) for body in bodies[start : start + 5]])
+                ingest.process([town.message(body) for body in bodies[start : start + 5]])
         except BaseException as fault:
             faults.append(fault)
         finally:
@@ -124,7 +124,7 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     assert rebuild(town.context).changed == 0
 
 
-def part(town: Town, customer: Identifier) -> None:
+def part(town: Pipeline, customer: Identifier) -> None:
     """Sever somebody's browser, if there is one."""
     for held in town.people().values():
         if customer.value in held.get("user_id", ()) and held.get("anonymous_id"):
@@ -137,8 +137,8 @@ def part(town: Town, customer: Identifier) -> None:
 
 def _be_killed(url: str, folder: str, journey: str, statement: str) -> None:
     database = Database(url)
-    town = settle(database, single() if journey == "rebuild" else shipped(), Path(folder))
-    sent, bulk = count(1), Transaction.bulk
+    town = open_pipeline(database, single() if journey == "rebuild" else shipped(), Path(folder))
+    sent, bulk = count(1), Transaction.execute
 
     def counted(tx: Transaction, *arguments: Any, **named: Any) -> Any:
         if next(sent) == int(statement):
@@ -146,7 +146,7 @@ def _be_killed(url: str, folder: str, journey: str, statement: str) -> None:
         return bulk(tx, *arguments, **named)
 
     print("begun", flush=True)
-    Transaction.bulk = counted  # type: ignore[method-assign]
+    Transaction.execute = counted  # type: ignore[method-assign]
     JOURNEYS[journey](town)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from cdp.behavior.model import Entry, Occurred
+from cdp.behavior.model import EventEntry, Occurred
 from cdp.behavior.retention import is_expired, is_month_over, months_needed
 from cdp.behavior.store import computed as computed_store
 from cdp.behavior.store import consistency as consistency_store
@@ -21,7 +21,7 @@ from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.batch import ensure_partitions
 from cdp.behavior.traits import agree, gross, recompute
 from cdp.kit.db import Database, Transaction
-from tests.behavior_stage import ORDER, Stage, day, policy_with
+from tests.support.behavior import ORDER, Stage, day, policy_with
 
 pytestmark = pytest.mark.postgres
 
@@ -188,7 +188,7 @@ def _begin(stage: Stage, truth: Truth) -> None:
     """An empty store in which everybody has permitted everything, but some later than others."""
     stage.now = day(60.5)
     with stage.database.transaction() as tx:
-        tx.bulk("TRUNCATE behavior.event, behavior.bucket, identity.canonical, consent.permitted")
+        tx.execute("TRUNCATE behavior.event, behavior.bucket, identity.canonical, consent.permitted")
         for anchor_id, profile_id in truth.profile_of.items():
             stage.put_anchor(tx, anchor_id, profile_id)
         for profile_id, since in zip(PROFILES, (day(-100), day(45), day(59)), strict=True):
@@ -253,7 +253,7 @@ def _store(stage: Stage, truth: Truth, batch: Batch) -> None:
     ]
 
 
-def _store_and_fail(stage: Stage, entries: list[Entry]) -> None:
+def _store_and_fail(stage: Stage, entries: list[EventEntry]) -> None:
     """What a rolled back transaction stored, interned and made must leave no trace, also not in memory."""
     ensure_partitions(
         stage.database, months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
@@ -262,7 +262,7 @@ def _store_and_fail(stage: Stage, entries: list[Entry]) -> None:
         _ = stage.append(tx, entries) and 1 / 0
 
 
-def _entry(stage: Stage, truth: Truth, happened: Happened) -> Entry | None:
+def _entry(stage: Stage, truth: Truth, happened: Happened) -> EventEntry | None:
     """The message as ingest would store it; None when it has expired or nothing permits it."""
     at = stage.now - timedelta(days=happened.days_ago)
     bits = truth.bits_at(stage, happened.anchor_id, at)
@@ -279,7 +279,7 @@ def _sweep(stage: Stage, step: Sweep) -> None:
     with stage.database.transaction() as tx:
         for partition in behavior_sweep_store.partitions(tx):
             if is_month_over(partition.month, KEEP_FOR_DAYS[partition.retention_class], stage.now):
-                tx.bulk(
+                tx.execute(
                     "DELETE FROM behavior.event WHERE retention_class = %(class)s AND occurred_at < %(end)s",
                     {"class": partition.retention_class, "end": partition.month.end},
                 )

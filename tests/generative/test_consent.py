@@ -69,7 +69,7 @@ def is_live(no: Record, told: list[Record], rule: Purpose, now: datetime) -> boo
 
 def slowly(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> bool:
     """The verdict by the words of the page, without a timeline."""
-    if any(is_live(each, told, rule, now) for each in told if each.act.is_no):
+    if any(is_live(each, told, rule, now) for each in told if each.act.is_refusal):
         return False
     yes = [each for each in told if each.act is Act.GRANT and not each.is_shared and each.at <= now]
     has_live = any(each.valid_until is None or now < each.valid_until for each in yes)
@@ -105,7 +105,7 @@ def test_no_consent_resurrects_by_a_merge(
     one: list[Record], two: list[Record], rule: Purpose, facts: Facts, now: datetime
 ) -> None:
     """A profile with a live no is allowed after a merge only by a grant that lifts this very no."""
-    live = [each for each in one if each.act.is_no and is_live(each, one, rule, now)]
+    live = [each for each in one if each.act.is_refusal and is_live(each, one, rule, now)]
     merged = [*one, *two]
     if live and decide(merged, rule, facts, now).allowed:
         assert all(not is_live(each, merged, rule, now) for each in live)
@@ -116,8 +116,8 @@ def test_no_consent_resurrects_by_a_merge(
 def test_no_consent_resurrects_by_what_is_no_grant(
     told: list[Record], more: list[Record], rule: Purpose, facts: Facts, now: datetime
 ) -> None:
-    noes = [each for each in more if each.act.is_no or each.is_shared]
-    if any(each.act.is_no and is_live(each, told, rule, now) for each in told):
+    noes = [each for each in more if each.act.is_refusal or each.is_shared]
+    if any(each.act.is_refusal and is_live(each, told, rule, now) for each in told):
         assert not decide([*told, *noes], rule, facts, now).allowed
 
 
@@ -191,4 +191,4 @@ def test_the_records_named_are_among_those_given(
     named = {each.record_id: each for each in told if each.record_id in verdict.by}
     assert set(verdict.by) <= {each.record_id for each in told}
     if verdict.allowed:
-        assert all(not each.act.is_no for each in named.values())
+        assert all(not each.act.is_refusal for each in named.values())

@@ -73,7 +73,9 @@ def test_no_order_of_arrival_allows_what_all_signals_together_refuse(
 @given(HEARD, st.booleans())
 def test_in_order_of_time_skipping_changes_nothing_for_one_device(signals: list[Heard], opt_out: bool) -> None:
     """Of several devices the one that goes on saying yes does not speak against the other's no."""
-    ordered = sorted((each._replace(identifier_id=1) for each in signals), key=lambda each: (each.at, each.act.is_no))
+    ordered = sorted(
+        (each._replace(identifier_id=1) for each in signals), key=lambda each: (each.at, each.act.is_refusal)
+    )
     kept = verdict_after(ordered, ANALYTICS, opt_out=opt_out)
     every = verdict_by_all(ordered, ANALYTICS, opt_out=opt_out)
     assert (kept.allowed, kept.since) == (every.allowed, every.since)

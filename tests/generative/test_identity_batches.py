@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cdp.flows.ingest.stages import lay_out
-from cdp.identity.model import Step
+from cdp.identity.model import ResolutionStep
 from cdp.identity.resolve import Rules, replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from tests.budget import IS_LONG, examples
-from tests.flows.people import NOON, Town, settle
-from tests.policies import changed, permit_all, segment_unify
+from tests.support.budget import IS_LONG, examples
+from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.policies import changed, permit_all, segment_unify
 
 pytestmark = pytest.mark.postgres
 
@@ -75,7 +75,7 @@ def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozense
             numbers.setdefault(tuple(each), len(numbers) + 1) for each in plan.normaliser.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
-        steps.append(Step(len(steps) + 1, anchor, members, NOON))
+        steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
     names = {number: name for name, number in numbers.items()}
     run = replay(Rules(policy.identifiers), {number: name[0] for name, number in numbers.items()}, steps)
     return {frozenset(names[each] for each in group.members) for group in run.world.groups.values()}
@@ -113,7 +113,7 @@ def test_the_stored_map_equals_the_sequential_model(
     policy = POLICIES[name]
     messages, cuts = story
     empty(database)
-    town = settle(database, policy, tmp_path)
+    town = open_pipeline(database, policy, tmp_path)
     for start, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
         if messages[start:end]:
             town.send(*messages[start:end])
@@ -126,34 +126,38 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
     with database.transaction() as tx:
         tables = [
             row[0]
-            for row in tx.bulk(
+            for row in tx.execute(
                 "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
                 "WHERE schemaname IN ('identity', 'behavior', 'consent', 'segments', 'access') "
                 "AND tablename <> ALL(%(kept)s)",
                 {"kept": ["generation", "purpose", "applied_policy", "term", "landmark", *keep]},
             )
         ]
-        tx.bulk("TRUNCATE " + ", ".join(tables) + " CASCADE")  # type: ignore[arg-type]
-        tx.bulk("DELETE FROM vault.subject_key")
+        tx.execute("TRUNCATE " + ", ".join(tables) + " CASCADE")  # type: ignore[arg-type]
+        tx.execute("DELETE FROM vault.subject_key")
 
 
-def check_map(town: Town) -> None:
+def check_map(town: Pipeline) -> None:
     """Nothing is half done, and a replay of the recorded sequence, with what is kept apart, gives the stored map."""
     check_broken(town)
     with town.context.database.transaction(read_only=True) as tx:
         recorded = closure_store.recorded(tx)
         owners = mapping_store.owners(tx)
         never = separation_store.never_pairs(tx, list(recorded.types))
-        canonical = dict(tx.bulk("SELECT anchor_id, profile_id FROM identity.canonical"))
+        canonical = dict(tx.execute("SELECT anchor_id, profile_id FROM identity.canonical"))
     run = replay(Rules(town.context.policy.identifiers), recorded.types, recorded.steps, never=never)
     world = run.world
     assert world.shared == recorded.shared
     assert {each: recorded.profiles[born] for each, born in world.owner.items()} == owners
-    landed = {anchor: recorded.profiles[world.current(born)] for anchor, born in world.landed.items() if anchor > 0}
+    landed = {
+        anchor: recorded.profiles[world.current(born)]
+        for anchor, born in world.accepted_placement.items()
+        if anchor > 0
+    }
     assert landed == canonical
 
 
-def check_broken(town: Town) -> None:
+def check_broken(town: Pipeline) -> None:
     """Nothing half done: every anchor, link and verdict hangs on a living profile."""
     for query in BROKEN:
         assert town.one(query) == 0, query
@@ -183,7 +187,7 @@ def test_a_tangle_of_shared_identifiers_is_taken_in_bites_and_ends_in_the_same_m
 ) -> None:
     """Two in three messages put another person on a known browser, as somebody with a public write key could."""
     policy = POLICIES["shared"]
-    town = settle(database, policy, tmp_path)
+    town = open_pipeline(database, policy, tmp_path)
     random = Random(1)
     messages = [
         {

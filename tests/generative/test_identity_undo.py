@@ -19,17 +19,17 @@ from cdp.flows.consent import withdrawal
 from cdp.flows.consent.verdicts import current_verdicts, project_traits
 from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
 from cdp.flows.ingest.stages import lay_out
-from cdp.identity.model import Identifier, Step
+from cdp.identity.model import Identifier, ResolutionStep
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.sources.model import Source
-from tests.budget import IS_LONG, examples
-from tests.flows.desks import Office
-from tests.flows.people import NOON, SHOP, WEB, Town, settle
 from tests.generative.test_identity_batches import check_map, empty
-from tests.policies import permit_all, shipped
+from tests.support.budget import IS_LONG, examples
+from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+from tests.support.policies import permit_all, shipped
+from tests.support.requests import RequestPipeline
 
 pytestmark = pytest.mark.postgres
 PURPOSES = ("analytics", "personalization", "email_marketing")
@@ -105,7 +105,7 @@ def test_undoing_leaves_what_would_be_had_the_link_never_been(
     policy: Policy, acts: Sequence[Send | Undo], database: Database, tmp_path: Path
 ) -> None:
     empty(database)
-    town = settle(database, policy, tmp_path)
+    town = open_pipeline(database, policy, tmp_path)
     town.register()
     stored: list[Mapping[str, Any]] = []
     apart: set[frozenset[Identifier]] = set()
@@ -121,11 +121,11 @@ def test_undoing_leaves_what_would_be_had_the_link_never_been(
     assert town.partition() == model_of(policy, stored, apart)
     check_map(town)
     check_derived(town)
-    check_covered(Office(town, town.context, tmp_path))
+    check_covered(RequestPipeline(town, town.context, tmp_path))
     assert rebuild(town.context).changed == 0
 
 
-def undo(town: Town, act: Undo, apart: set[frozenset[Identifier]]) -> None:
+def undo(town: Pipeline, act: Undo, apart: set[frozenset[Identifier]]) -> None:
     pair = frozenset({act.one, act.other})
     try:
         if act.is_back:
@@ -151,7 +151,7 @@ def model_of(
             numbers.setdefault(each, len(numbers) + 1) for each in plan.normaliser.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
-        steps.append(Step(len(steps) + 1, anchor, members, NOON))
+        steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
     never: dict[int, set[int]] = {}
     for pair in apart:
         one, other = (numbers[each] for each in pair)
@@ -162,11 +162,11 @@ def model_of(
     return {frozenset(named[each] for each in group.members) for group in run.world.groups.values()}
 
 
-def check_derived(town: Town) -> None:
+def check_derived(town: Pipeline) -> None:
     """Verdicts, projections and computed traits are what a recomputation from the ledger and the events gives."""
     context, now = town.context, town.clock.now()
     with context.database.transaction() as tx:
-        living = [row[0] for row in tx.bulk("SELECT DISTINCT profile_id FROM identity.canonical")]
+        living = [row[0] for row in tx.execute("SELECT DISTINCT profile_id FROM identity.canonical")]
         decided = {
             (profile_id, purpose, verdict.since, verdict.until)
             for profile_id, each in current_verdicts(tx, context.policy, living, now).items()
@@ -174,13 +174,13 @@ def check_derived(town: Town) -> None:
             if verdict.allowed
         }
         assert {
-            tuple(row) for row in tx.bulk("SELECT profile_id, purpose, since, until FROM consent.permitted")
+            tuple(row) for row in tx.execute("SELECT profile_id, purpose, since, until FROM consent.permitted")
         } == decided
         masks = bits_of(tx)
         projected, buckets = _projected(tx), _buckets(tx)
-        with tx.trial():
+        with tx.dry_run():
             project_traits(tx, context.policy, masks, living, now)
-            anchors = [row[0] for row in tx.bulk("SELECT anchor_id FROM identity.anchor")]
+            anchors = [row[0] for row in tx.execute("SELECT anchor_id FROM identity.anchor")]
             recompute_buckets(tx, compile_traits(context.policy, masks), anchors, now)
             assert _projected(tx) == projected
             again = _buckets(tx)
@@ -191,22 +191,22 @@ def check_derived(town: Town) -> None:
         )
 
 
-def check_covered(office: Office) -> None:
+def check_covered(office: RequestPipeline) -> None:
     """Once the worker went through, every event and trait counts for a purpose only where its profile permits that."""
-    town = office.town
+    town = office.pipeline
     while withdrawal.clear_withdrawn(office.context, town.clock.now()).withdrawals:
         continue
     with town.context.database.transaction(read_only=True) as tx:
         masks = bits_of(tx)
         permitted = {
             (row[0], masks[row[1]]): row[2]
-            for row in tx.bulk("SELECT profile_id, purpose, since FROM consent.permitted")
+            for row in tx.execute("SELECT profile_id, purpose, since FROM consent.permitted")
         }
         held = [
-            *tx.bulk(
+            *tx.execute(
                 "SELECT profile_id, bits, occurred_at FROM behavior.event JOIN identity.canonical USING (anchor_id)"
             ),
-            *tx.bulk(
+            *tx.execute(
                 "SELECT profile_id, bits, occurred_at FROM behavior.trait JOIN identity.canonical USING (anchor_id)"
             ),
         ]
@@ -219,9 +219,11 @@ def check_covered(office: Office) -> None:
 
 
 def _projected(tx: Transaction) -> dict[Any, Any]:
-    return {(row[0], row[1]): row[2] for row in tx.bulk("SELECT profile_id, purpose, traits FROM consent.permitted")}
+    return {(row[0], row[1]): row[2] for row in tx.execute("SELECT profile_id, purpose, traits FROM consent.permitted")}
 
 
 def _buckets(tx: Transaction) -> dict[Any, Any]:
-    rows = tx.bulk("SELECT anchor_id, trait, day, generation, events, total, last_at, last_plain FROM behavior.bucket")
+    rows = tx.execute(
+        "SELECT anchor_id, trait, day, generation, events, total, last_at, last_plain FROM behavior.bucket"
+    )
     return {tuple(row[:4]): tuple(row[4:]) for row in rows}

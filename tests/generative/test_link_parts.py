@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from cdp.flows.identifiers import open_identifiers
 from cdp.flows.identity.link_table.table import Row, import_links
 from cdp.kit.db import Database
-from tests.budget import IS_LONG, examples
-from tests.flows.people import SHOP, Town, settle
 from tests.flows.test_link_table import model_of
 from tests.generative.test_identity_batches import POLICIES, check_map, empty, message
+from tests.support.budget import IS_LONG, examples
+from tests.support.pipeline import SHOP, Pipeline, open_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -69,7 +69,7 @@ def test_a_table_of_strangers_leaves_the_same_in_parts_as_at_once(
     found = []
     for size in (WHOLE, part_rows):
         empty(database)
-        town = settle(database, policy, tmp_path)
+        town = open_pipeline(database, policy, tmp_path)
         linked = import_links(town.context, SHOP, table, part_rows=size)
         assert town.partition() == model_of(policy, table)
         check_map(town)
@@ -92,7 +92,7 @@ def test_a_table_about_people_who_are_known_ends_as_its_recorded_steps_say(
     found = []
     for size in (WHOLE, part_rows):
         empty(database)
-        town = settle(database, POLICIES[name], tmp_path)
+        town = open_pipeline(database, POLICIES[name], tmp_path)
         town.send_each(messages)
         linked = import_links(town.context, SHOP, table, part_rows=size)
         check_map(town)
@@ -110,7 +110,7 @@ def test_messages_between_the_parts_are_seen_by_the_next_one(
     messages: list[dict[str, Any]], table: list[Row], part_rows: int, database: Database, tmp_path: Path
 ) -> None:
     empty(database)
-    town = settle(database, POLICIES["shared"], tmp_path)
+    town = open_pipeline(database, POLICIES["shared"], tmp_path)
     waiting = iter(messages)
 
     def between(what: str, _done: int, _all: int) -> None:
@@ -124,7 +124,7 @@ def test_messages_between_the_parts_are_seen_by_the_next_one(
     check_evidence(town)
 
 
-def check_evidence(town: Town) -> None:
+def check_evidence(town: Pipeline) -> None:
     """Every row that was taken left evidence of a link or of a refusal, under the policy in force, at its own time."""
     without = town.one(
         """
@@ -149,7 +149,7 @@ def check_evidence(town: Town) -> None:
     assert lost == 0
 
 
-def evidence(town: Town) -> Counter[tuple[Any, ...]]:
+def evidence(town: Pipeline) -> Counter[tuple[Any, ...]]:
     """The evidence by the row, the kind, the rule, and the identifiers' values."""
     return _named(
         town,
@@ -160,7 +160,7 @@ def evidence(town: Town) -> Counter[tuple[Any, ...]]:
     )
 
 
-def recorded(town: Town) -> Counter[tuple[Any, ...]]:
+def recorded(town: Pipeline) -> Counter[tuple[Any, ...]]:
     """The recorded steps of tables: their order, the rows, and the identifiers' values."""
     return _named(
         town,
@@ -171,10 +171,10 @@ def recorded(town: Town) -> Counter[tuple[Any, ...]]:
     )
 
 
-def verdicts(town: Town) -> set[tuple[frozenset[tuple[str, str]], str]]:
+def verdicts(town: Pipeline) -> set[tuple[frozenset[tuple[str, str]], str]]:
     """Who is permitted for what."""
     with town.context.database.transaction(read_only=True) as tx:
-        permitted = tx.bulk("SELECT profile_id, purpose FROM consent.permitted")
+        permitted = tx.execute("SELECT profile_id, purpose FROM consent.permitted")
     people = {
         profile: frozenset((type_, value) for type_, values in each.items() for value in values)
         for profile, each in town.people().items()
@@ -182,9 +182,9 @@ def verdicts(town: Town) -> set[tuple[frozenset[tuple[str, str]], str]]:
     return {(people[profile], purpose) for profile, purpose in permitted}
 
 
-def _named(town: Town, query: str) -> Counter[tuple[Any, ...]]:
+def _named(town: Pipeline, query: str) -> Counter[tuple[Any, ...]]:
     with town.context.database.transaction(read_only=True) as tx:
-        found = tx.bulk(query)  # type: ignore[arg-type]
+        found = tx.execute(query)  # type: ignore[arg-type]
         opened = open_identifiers(tx, town.context.vault, {each for row in found for each in row[3:5]})
     values = {number: (each.type, each.value) for number, each in opened.items()}
     return Counter((*row[:3], values[row[3]], values.get(row[4])) for row in found)

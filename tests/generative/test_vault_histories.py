@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from cdp.kit.ids import new_ids
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault, open_vault
 
 pytestmark = pytest.mark.postgres
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-PLACE = Place("identity.identifier", "sealed")
+PLACE = SealedColumn("identity.identifier", "sealed")
 
 
 class Killed(Exception):
@@ -55,7 +55,7 @@ class History:
         with self.database.transaction() as tx:
             assert vault.shred(tx, gone) == len(gone)
         for one in self.vaults:
-            one.forget(gone)
+            one.evict(gone)
         self.shredded |= {one: self.sealed.pop(one)[1] for one in gone}
 
     def begin_epoch(self, vault):
@@ -84,7 +84,7 @@ class History:
     def check(self):
         vault = self.random.choice(self.vaults)
         if self.random.random() < 0.5:
-            vault.forget_all()
+            vault.evict_all()
         ids = [*self.sealed, *self.shredded]
         items = [Item(one, one, self.sealed[one][1]) for one in self.sealed]
         items += [Item(one, one, envelope) for one, envelope in self.shredded.items()]

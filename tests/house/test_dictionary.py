@@ -18,9 +18,9 @@ from cdp.rights.model import Scope, Verb
 from cdp.rights.plan import Space, Tie, erasure_plan, export_plan, personal_columns
 from cdp.schema.all import tables
 from cdp.schema.dictionary import Erase, declaration_of, undeclared
-from tests.flows.desks import ADA, Office, open_office
-from tests.flows.people import NOON
-from tests.policies import permit_all
+from tests.support.pipeline import NOON
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
 
 BYTES = b"\x07" * 32
 KEPT = {
@@ -47,12 +47,12 @@ def test_what_is_kept_says_why_and_what_is_hidden_too() -> None:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    office = open_office(database, permit_all(), tmp_path)
-    office.town.send({"type": "track", "event": "Product Viewed", "anonymousId": "one"})
-    office.town.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
-    office.town.send({**ADA, "anonymousId": "one"})
-    office.town.send(
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    office = open_request_pipeline(database, permit_all(), tmp_path)
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "one"})
+    office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+    office.pipeline.send({**ADA, "anonymousId": "one"})
+    office.pipeline.send(
         {"type": "track", "event": "Order Completed", "userId": "ada", "properties": {"revenue": 5, "order_id": "o"}}
     )
     return office
@@ -60,7 +60,7 @@ def office(database: Database, tmp_path: Path) -> Office:
 
 def person_of(tx: Transaction) -> Scope:
     """Everybody in the store is Ada."""
-    ids = (tx.bulk(f"SELECT {space}_id FROM identity.{space}") for space in ("identifier", "anchor", "profile"))
+    ids = (tx.execute(f"SELECT {space}_id FROM identity.{space}") for space in ("identifier", "anchor", "profile"))
     identifiers, anchors, profiles = (frozenset(row[0] for row in rows) for rows in ids)
     return Scope(0, identifiers, anchors, profiles)
 
@@ -154,15 +154,15 @@ def fill(tx: Transaction, who: Scope) -> None:
     ]
     for table, values in rows:
         insert(tx, table, values)
-    tx.bulk(
+    tx.execute(
         "INSERT INTO consent.refused VALUES (%(p)s, 'advertising', 'refused') ON CONFLICT DO NOTHING", {"p": profile}
     )
-    tx.bulk("UPDATE consent.permitted SET until = '2027-01-01'")
-    tx.bulk("UPDATE behavior.bucket SET last_plain = '5'")
+    tx.execute("UPDATE consent.permitted SET until = '2027-01-01'")
+    tx.execute("UPDATE behavior.bucket SET last_plain = '5'")
 
 
 def insert(tx: Transaction, table: str, values: dict[str, Any]) -> None:
-    tx.bulk(
+    tx.execute(
         sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
             sql.Identifier(*table.split(".")),
             sql.SQL(", ").join(map(sql.Identifier, values)),
@@ -185,17 +185,17 @@ def hers(tx: Transaction, table: str, ties: Iterable[Tie], who: Scope) -> list[d
     for tie in ties:
         if tie.space is Space.EVENT:
             query = sql.SQL("SELECT to_jsonb(t) FROM {} AS t").format(sql.Identifier(*table.split(".")))
-            found += tx.bulk(query)
+            found += tx.execute(query)
         else:
             query = sql.SQL("SELECT to_jsonb(t) FROM {} AS t WHERE {} = ANY(%(ids)s)").format(
                 sql.Identifier(*table.split(".")), sql.Identifier(tie.column)
             )
-            found += tx.bulk(query, {"ids": list(ids[tie.space])})
+            found += tx.execute(query, {"ids": list(ids[tie.space])})
     return [row[0] for row in found]
 
 
 @pytest.mark.postgres
-def test_every_personal_column_is_erased(office: Office) -> None:
+def test_every_personal_column_is_erased(office: RequestPipeline) -> None:
     request = office.ask("erasure", ("user_id", "ada"))
     with office.context.database.transaction() as tx:
         person = person_of(tx)
@@ -217,7 +217,7 @@ def test_every_personal_column_is_erased(office: Office) -> None:
 
 
 @pytest.mark.postgres
-def test_every_exportable_column_is_exported(office: Office) -> None:
+def test_every_exportable_column_is_exported(office: RequestPipeline) -> None:
     request = office.ask("access", ("user_id", "ada"))
     with office.context.database.transaction() as tx:
         fill(tx, person_of(tx))

@@ -13,7 +13,7 @@ from cdp.cli.main import cdp
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import check_mapping
 from cdp.flows.segments.definitions import check_alone
-from tests.policies import ROOT, shipped
+from tests.support.policies import ROOT, shipped
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").startswith("<!-- Written by")]

@@ -3,7 +3,7 @@
 import ast
 from statistics import median
 
-from tests.house.source import Source, service
+from tests.support.source_tree import Source, service
 
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 70

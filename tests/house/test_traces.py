@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.house.source import ROOT, service, tracked, written_tests
+from tests.support.source_tree import ROOT, service, tracked, written_tests
 
 # Each with a letter in brackets, so that this file does not find itself.
 LEFTOVERS = re.compile(r"\b(TOD[O]|FIXM[E]|XX[X]|HAC[K])\b|NotImplementedErro[r]")

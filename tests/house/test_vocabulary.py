@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from tests.house.source import Source, read, service
+from tests.support.source_tree import Source, read, service
 
 # What we say instead of each word. The plural counts too.
 SAY = {
@@ -69,6 +69,7 @@ FOREIGN = [
     ("cdp/consent/model.py", "opted", "the opt-out right of the CCPA"),
     ("cdp/consent/signals/*.py", "preference", "Segment's consent preferences event"),
     ("cdp/vault/*.py", "forget", "a cache in memory lets go of a key; no person is meant"),
+    ("cdp/kit/db.py", "core", "SQLAlchemy Core"),
     ("cdp/vault/cache.py", "hit", "a cache hit"),
     ("cdp/wire/*.py", "user", "userId of the wire format"),
     ("cdp/wire/*.py", "integration", "integrations of the wire format"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from cdp.schema.all import tables
-from tests.house.source import Source, dotted, imported, read, service
+from tests.support.source_tree import Source, dotted, imported, read, service
 
 PURE = (
     "cdp/identity/normalize.py", "cdp/identity/resolve.py", "cdp/identity/reach.py", "cdp/consent/decide.py",

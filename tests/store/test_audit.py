@@ -170,7 +170,9 @@ def test_a_fact_altered_in_the_database_is_found(database):
     with database.transaction() as tx:
         ids = append_many(tx, [read(count) for count in range(5)], NOW)
         assert check_facts(tx).altered == ()
-        tx.run(text("UPDATE audit.fact SET body = body || '{\"count\": 7}' WHERE entry_id = :entry"), {"entry": ids[3]})
+        tx.execute_core(
+            text("UPDATE audit.fact SET body = body || '{\"count\": 7}' WHERE entry_id = :entry"), {"entry": ids[3]}
+        )
 
         assert check_facts(tx).checked == 5
         assert check_facts(tx).altered == (ids[3],)
@@ -180,7 +182,7 @@ def test_a_fact_altered_in_the_database_is_found(database):
 def test_checking_many_facts_goes_on_until_the_last(database):
     with database.transaction() as tx:
         ids = append_many(tx, [read(1)] * 5001, NOW)
-        tx.run(
+        tx.execute_core(
             text("UPDATE audit.fact SET body = body || '{\"count\": 7}' WHERE entry_id = :entry"), {"entry": ids[-1]}
         )
 
@@ -202,4 +204,4 @@ def test_what_makes_no_sense_cannot_be_stored(database, statement):
     with database.transaction() as tx:
         append(tx, read(1), NOW)
         with pytest.raises(Exception, match="constraint"), tx.savepoint():
-            tx.run(text(statement))
+            tx.execute_core(text(statement))

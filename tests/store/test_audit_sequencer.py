@@ -11,7 +11,7 @@ from sqlalchemy import text
 from cdp.audit.checkpoint import parse_checkpoint, parse_note, parse_vkey
 from cdp.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from cdp.audit.mirror import Mirror
-from cdp.audit.sequencer import Log, Standing, log_name, sequence
+from cdp.audit.sequencer import Log, MirrorState, log_name, sequence
 from cdp.audit.store.facts import append, append_many, entries
 from cdp.audit.store.tree import (
     commitments,
@@ -23,7 +23,7 @@ from cdp.audit.store.tree import (
     thin_heads,
 )
 from cdp.audit.tile import TilePath, parse_tile_path, split
-from cdp.audit.verify import Refused, verify_growth, verify_leaves, verify_note
+from cdp.audit.verify import Unverified, verify_growth, verify_leaves, verify_note
 from cdp.kit.errors import Fault
 from cdp.vault.sign import Signer, is_signed
 
@@ -57,7 +57,7 @@ def verified(database, log):
     with database.transaction(read_only=True) as tx:
         tree, head = newest_tree(tx), signed_head(tx)
         checkpoint = verify_note(head.note, [parse_vkey(log.vkey(tree.origin).text())], is_signed)
-        assert not isinstance(checkpoint, Refused)
+        assert not isinstance(checkpoint, Unverified)
         assert verify_leaves(commitments(tx, tree.tree_id, 0, checkpoint.size), checkpoint) is None
         return checkpoint
 
@@ -66,8 +66,8 @@ def test_the_log_begins_with_its_own_first_entry(database, log):
     first = run(database, log)
     again = run(database, log)
 
-    assert (first.placed, first.head.size, first.standing) == (1, 1, Standing.NEW_ORIGIN)
-    assert (again.placed, again.head, again.standing) == (0, first.head, Standing.EQUAL)
+    assert (first.placed, first.head.size, first.standing) == (1, 1, MirrorState.NEW_ORIGIN)
+    assert (again.placed, again.head, again.standing) == (0, first.head, MirrorState.EQUAL)
     assert verified(database, log).origin == log.name + "/1"
 
 
@@ -118,7 +118,7 @@ def test_appending_never_waits_for_the_sequencer(database, log):
     with database.transaction() as sequencing:
         sequence(sequencing, log, NOW)
         with database.transaction() as tx:
-            tx.run(text("SET LOCAL lock_timeout = '5s'"))
+            tx.execute_core(text("SET LOCAL lock_timeout = '5s'"))
             append(tx, fact(), NOW)
     assert run(database, log).placed == 1
 
@@ -163,7 +163,7 @@ def test_every_head_ever_signed_is_the_beginning_of_the_last(database, log):
 def test_a_stranger_rebuilds_the_log_from_checkpoint_and_tiles_alone(database, log):
     with database.transaction() as tx:  # leaves alone, as they are after all their facts were erased
         many = "INSERT INTO audit.entry (commitment, recorded_at) SELECT sha256(n::text::bytea), :now FROM generate_series(1, 70000) n"
-        tx.run(text(many), {"now": NOW})
+        tx.execute_core(text(many), {"now": NOW})
     while run(database, log).is_more_waiting:
         pass
     with database.transaction(read_only=True) as tx:
@@ -244,9 +244,9 @@ def test_a_copy_that_was_lost_is_made_again(database, log, home):
     run(database, log)
     shutil.rmtree(home / "audit")
 
-    assert run(database, log).standing is Standing.COPY_EXTENDED
+    assert run(database, log).standing is MirrorState.COPY_EXTENDED
     assert copy_of(home)[0] == verified(database, log)
-    assert run(database, log).standing is Standing.EQUAL
+    assert run(database, log).standing is MirrorState.EQUAL
 
 
 def test_a_copy_that_was_restored_from_an_older_one_is_extended(database, log, home):
@@ -258,7 +258,7 @@ def test_a_copy_that_was_restored_from_an_older_one_is_extended(database, log, h
     shutil.rmtree(home / "audit")
     (home / "older").rename(home / "audit")
 
-    assert run(database, log).standing is Standing.COPY_EXTENDED
+    assert run(database, log).standing is MirrorState.COPY_EXTENDED
     assert copy_of(home)[0] == verified(database, log)
 
 
@@ -282,7 +282,7 @@ def test_a_kill_between_copy_and_commit_is_completed_as_it_was_signed(database, 
 
     done = run(database, log)
 
-    assert done.standing is Standing.REBUILT
+    assert done.standing is MirrorState.REBUILT
     with database.transaction() as tx:
         assert root_at(tx, 1, signed.size) == signed.root
         index = {entry.entry_id: entry.index for entry in entries(tx, limit=1000)}
@@ -294,7 +294,7 @@ def test_a_kill_at_the_very_first_start_begins_anew_under_another_origin(databas
     with pytest.raises(Killed):
         kill_before_commit(database, log)
 
-    assert run(database, log).standing is Standing.NEW_ORIGIN
+    assert run(database, log).standing is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"
 
 
@@ -302,15 +302,15 @@ def snapshot(database):
     """What a backup would hold of the log."""
     with database.transaction() as tx:
         for table in ("tree", "entry", "fact", "tile", "checkpoint"):
-            tx.run(text(f"CREATE TABLE audit.backup_{table} AS TABLE audit.{table}"))
+            tx.execute_core(text(f"CREATE TABLE audit.backup_{table} AS TABLE audit.{table}"))
 
 
 def restore(database):
     with database.transaction() as tx:
-        tx.run(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
+        tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
         for table in ("tree", "entry", "fact", "tile", "checkpoint"):
             override = "OVERRIDING SYSTEM VALUE" if table == "entry" else ""
-            tx.run(text(f"INSERT INTO audit.{table} {override} TABLE audit.backup_{table}"))
+            tx.execute_core(text(f"INSERT INTO audit.{table} {override} TABLE audit.backup_{table}"))
 
 
 def test_a_restored_database_is_brought_up_to_the_last_head_that_was_signed(database, log):
@@ -325,12 +325,12 @@ def test_a_restored_database_is_brought_up_to_the_last_head_that_was_signed(data
 
     done = run(database, log)
 
-    assert done.standing is Standing.REBUILT
+    assert done.standing is MirrorState.REBUILT
     with database.transaction() as tx:
         assert root_at(tx, 1, published.size) == published.root
         assert tx.scalar(text("SELECT count(*) FROM audit.entry")) == published.size + 1
     assert verified(database, log).size == published.size + 1
-    assert run(database, log).standing is Standing.EQUAL
+    assert run(database, log).standing is MirrorState.EQUAL
 
 
 def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_tree(database, log, home):
@@ -347,7 +347,7 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
 
     done = run(database, log)
 
-    assert done.standing is Standing.NEW_ORIGIN
+    assert done.standing is MirrorState.NEW_ORIGIN
     begun = verified(database, log)
     assert (begun.origin, published.origin) == (log.name + "/2", log.name + "/1")
     assert copy_of(home)[0] == begun
@@ -357,9 +357,9 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
 def test_a_database_without_the_newest_tree_gets_a_new_origin(database, log, home):
     run(database, log)
     with database.transaction() as tx:
-        tx.run(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
+        tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
 
-    assert run(database, log).standing is Standing.NEW_ORIGIN
+    assert run(database, log).standing is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"
 
 
@@ -375,7 +375,7 @@ def test_a_copy_whose_entries_were_altered_is_not_believed(database, log, home):
     content[-1] ^= 1
     path.write_bytes(content)
 
-    assert run(database, log).standing is Standing.NEW_ORIGIN
+    assert run(database, log).standing is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"
 
 
@@ -397,7 +397,7 @@ def test_missing_tiles_are_noticed_before_anything_is_signed(database, log):
     act(database, 3)
     run(database, log)
     with database.transaction() as tx:
-        tx.run(text("DELETE FROM audit.tile"))
+        tx.execute_core(text("DELETE FROM audit.tile"))
     act(database, 1)
 
     with pytest.raises(Fault, match="audit_tree_broken"):

@@ -15,7 +15,7 @@ from cdp.behavior.store import events as event_store
 from cdp.behavior.store import traits as trait_store
 from cdp.behavior.traits import agree
 from cdp.kit.db import Database
-from tests.behavior_stage import Stage, day, policy_with
+from tests.support.behavior import Stage, day, policy_with
 
 pytestmark = pytest.mark.postgres
 
@@ -55,7 +55,7 @@ def test_an_unknown_event_keeps_its_name_only_in_the_seal(stage: Stage) -> None:
     stage.store([stage.entry("track", {"event": "Called anna@example.com"}, 1, day(3), stage.bits(MAIL))])
     with stage.database.transaction() as tx:
         events = event_store.events_of(tx, [1], vocabularies_of(stage.rules))
-        terms = tx.bulk("SELECT count(*) FROM behavior.term WHERE term LIKE '%%anna%%'")
+        terms = tx.execute("SELECT count(*) FROM behavior.term WHERE term LIKE '%%anna%%'")
     assert events[0].name is None
     assert json.loads(events[0].sealed)["event"] == "Called anna@example.com"
     assert terms == [(0,)]
@@ -64,7 +64,7 @@ def test_an_unknown_event_keeps_its_name_only_in_the_seal(stage: Stage) -> None:
 def test_text_in_plain_is_refused_by_the_table(stage: Stage) -> None:
     stage.store([stage.order(1, day(3), stage.bits(MAIL))])
     with pytest.raises(psycopg.errors.CheckViolation), stage.database.transaction() as tx:
-        tx.bulk("""UPDATE behavior.event SET plain = '{"name": "Anna"}'""")
+        tx.execute("""UPDATE behavior.event SET plain = '{"name": "Anna"}'""")
 
 
 def test_statements_do_not_grow_with_the_batch(stage: Stage) -> None:
@@ -140,7 +140,7 @@ def test_recomputing_changes_nothing_that_is_right(stage: Stage) -> None:
 
 def buckets(stage: Stage) -> list[tuple[object, ...]]:
     with stage.database.transaction() as tx:
-        return tx.bulk(
+        return tx.execute(
             "SELECT anchor_id, trait, day, events, total, generation, last_at, last_event_id, last_plain "
             "FROM behavior.bucket ORDER BY 1, 2, 3"
         )
@@ -158,7 +158,7 @@ def test_clearing_a_purpose_deletes_what_has_no_other(stage: Stage) -> None:
     )
     with stage.database.transaction() as tx:
         assert event_store.clear_bits(tx, [1, 2], mail, day(5)) == (1, 1)
-        left = tx.bulk("SELECT anchor_id, occurred_at, bits FROM behavior.event ORDER BY anchor_id, occurred_at")
+        left = tx.execute("SELECT anchor_id, occurred_at, bits FROM behavior.event ORDER BY anchor_id, occurred_at")
     assert left == [(1, day(2), stage.bits(SHOP)), (1, day(9), mail), (3, day(1), mail)]
 
 
@@ -185,10 +185,10 @@ def test_terms_made_in_a_transaction_that_rolled_back_are_not_remembered(stage: 
     with pytest.raises(ZeroDivisionError):
         fail()
     with stage.database.transaction() as tx:
-        assert tx.bulk("SELECT count(*) FROM behavior.term WHERE term = 'DE'") == [(0,)]
+        assert tx.execute("SELECT count(*) FROM behavior.term WHERE term = 'DE'") == [(0,)]
         again = behavior_store.intern_terms(tx, {term}, stage.rules).ids[term]
     with stage.database.transaction() as tx:
-        assert tx.bulk("SELECT term FROM behavior.term WHERE term_id = %(id)s", {"id": again}) == [("DE",)]
+        assert tx.execute("SELECT term FROM behavior.term WHERE term_id = %(id)s", {"id": again}) == [("DE",)]
         behavior_store.intern_terms(tx, {term}, stage.rules)
         before = tx.statements
         assert behavior_store.intern_terms(tx, {term}, stage.rules).ids[term] == again not in made
@@ -289,7 +289,7 @@ class TestStatedTraits:
         with stage.database.transaction() as tx:
             stage.permit(tx, ANNA, SHOP, day(0))
             assert trait_store.clear_trait_bits(tx, [1], mail, day(5)) == 2
-            rows = tx.bulk("SELECT name, bits, plain FROM behavior.trait")
+            rows = tx.execute("SELECT name, bits, plain FROM behavior.trait")
         assert rows == [("age", shop, 31)]
         assert self.in_force(stage, SHOP) == {"age": 31}
 
@@ -301,7 +301,7 @@ def test_moved_landmarks_keep_every_value(stage: Stage) -> None:
     stage.store([stage.order(1, day(529), bits, revenue=3), stage.order(1, day(29.9), bits, revenue=1)])
     before = computed(stage)
     with stage.database.transaction() as tx:
-        generations = tx.bulk(
+        generations = tx.execute(
             "SELECT DISTINCT trait, generation FROM behavior.bucket WHERE generation > 0 ORDER BY 1, 2"
         )
         assert generations == [("orders_fading", 1), ("orders_fading", 2), ("spent_fading", 1)]

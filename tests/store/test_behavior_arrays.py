@@ -41,7 +41,7 @@ def test_values_arrive_as_they_are(
 ) -> None:
     for given in (values, values[:1], [], values * 300):
         with database.transaction() as tx:
-            packed = tx.bulk(
+            packed = tx.execute(
                 f"SELECT v FROM unnest(%(values)s::{kind}[]) WITH ORDINALITY AS t(v, n) ORDER BY n",
                 {"values": pack(given)},
             )
@@ -49,7 +49,7 @@ def test_values_arrive_as_they_are(
                 f"SELECT %(packed)s::{kind}[] IS NOT DISTINCT FROM %(listed)s::{kind}[]",
                 {"packed": pack(given), "listed": given},
             )
-            (listed,) = tx.bulk(f"SELECT %(values)s::{kind}[]", {"values": given})
+            (listed,) = tx.execute(f"SELECT %(values)s::{kind}[]", {"values": given})
         assert [row[0] for row in packed] == given
         assert whole == (True,)
         assert listed == (given,)
@@ -57,7 +57,7 @@ def test_values_arrive_as_they_are(
 
 def test_integers_serve_as_smallints(database: Database) -> None:
     with database.transaction() as tx:
-        assert tx.bulk("SELECT %(values)s::smallint[]", {"values": arrays.integers([1, 2])}) == [([1, 2],)]
+        assert tx.execute("SELECT %(values)s::smallint[]", {"values": arrays.integers([1, 2])}) == [([1, 2],)]
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -13,8 +13,8 @@ from cdp.behavior.store import consistency as consistency_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from tests.behavior_stage import ORDER, VIEW, Stage, day, policy_with
-from tests.waits import PATIENCE_SECONDS
+from tests.support.behavior import ORDER, VIEW, Stage, day, policy_with
+from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
@@ -77,8 +77,8 @@ def test_making_a_partition_waits_for_no_writer(stage: Stage) -> None:
 def test_sealed_bytes_leave_no_statistics(stage: Stage) -> None:
     stage.store([stage.order(1, day(3), stage.bits(MAIL), order_id=f"A-{number}") for number in range(50)])
     with stage.database.transaction() as tx:
-        tx.bulk("ANALYZE behavior.event")
-        columns = {row[0] for row in tx.bulk("SELECT attname::text FROM pg_stats WHERE tablename LIKE 'event\\_%%'")}
+        tx.execute("ANALYZE behavior.event")
+        columns = {row[0] for row in tx.execute("SELECT attname::text FROM pg_stats WHERE tablename LIKE 'event\\_%%'")}
     assert "occurred_at" in columns
     assert "sealed" not in columns
 
@@ -102,7 +102,7 @@ def test_dropping_a_month_leaves_the_others(stage: Stage) -> None:
         oldest = next(each for each in behavior_sweep_store.partitions(tx) if each.retention_class == "transactions")
         assert (oldest.month, behavior_sweep_store.count_events(tx, oldest)) == (month_of(day(-40)), 1)
         behavior_sweep_store.drop_partition(tx, oldest)
-        left = tx.bulk("SELECT retention_class, occurred_at FROM behavior.event ORDER BY occurred_at")
+        left = tx.execute("SELECT retention_class, occurred_at FROM behavior.event ORDER BY occurred_at")
     assert left == [("browsing", day(-40)), ("transactions", day(3))]
 
 
@@ -133,9 +133,9 @@ def test_severing_leaves_no_person_and_nothing_that_few_share(stage: Stage) -> N
         kept = behavior_sweep_store.kept_of(tx, properties)
         partition = next(each for each in behavior_sweep_store.partitions(tx) if each.retention_class == "transactions")
         assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=3) == 8
-        euro = tx.bulk("SELECT term_id FROM behavior.term WHERE term = 'EUR'")[0][0]
-        francs = tx.bulk("SELECT term_id FROM behavior.term WHERE term = 'CHF'")[0][0]
-        rows = tx.bulk(
+        euro = tx.execute("SELECT term_id FROM behavior.term WHERE term = 'EUR'")[0][0]
+        francs = tx.execute("SELECT term_id FROM behavior.term WHERE term = 'CHF'")[0][0]
+        rows = tx.execute(
             "SELECT retention_class, month, plain, events FROM behavior.severed ORDER BY events, plain->>'revenue'"
         )
         assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=8) == 0
@@ -153,14 +153,14 @@ def test_values_that_few_share_are_counted_without_them(stage: Stage) -> None:
         kept = behavior_sweep_store.kept_of(tx, {Term(EVENT_NAMES, ORDER): {"revenue": True}})
         (partition,) = behavior_sweep_store.partitions(tx)
         assert behavior_sweep_store.sever_events(tx, partition, kept, share_min=3) == 5
-        assert tx.bulk("SELECT plain, events FROM behavior.severed") == [({}, 5)]
+        assert tx.execute("SELECT plain, events FROM behavior.severed") == [({}, 5)]
 
 
 def test_buckets_that_no_window_counts_are_deleted_in_chunks(stage: Stage) -> None:
     bits = stage.bits(MAIL)
     stage.store([stage.order(1, day(at), bits, revenue=1) for at in (1, 2, 3, 29)])
     with stage.database.transaction() as tx:
-        tx.bulk("UPDATE behavior.bucket SET trait = 'no_more' WHERE trait = 'big_orders' OR trait = 'orders_fading'")
+        tx.execute("UPDATE behavior.bucket SET trait = 'no_more' WHERE trait = 'big_orders' OR trait = 'orders_fading'")
         due = behavior_sweep_store.count_uncounted_buckets(tx, stage.plan, stage.now)
         assert (
             due == 3 + 4
@@ -194,7 +194,7 @@ def test_the_check_finds_a_tampered_bucket_and_nothing_else(stage: Stage) -> Non
     with stage.database.transaction() as tx:
         assert ANNA in consistency_store.sampled_profiles(tx, 0, 100)
         assert consistency_store.check_computed(tx, stage.plan, [ANNA], stage.now) == []
-        tx.bulk(
+        tx.execute(
             "UPDATE behavior.bucket SET total = total + 0.001 WHERE trait = 'spent' AND day = %(day)s",
             {"day": date(2026, 1, 30)},
         )
@@ -211,7 +211,7 @@ def test_a_sample_begins_at_a_random_place(stage: Stage) -> None:
 def test_expiry_is_seen_before_the_sweep(stage: Stage) -> None:
     stage.store([stage.order(1, day(-1000), stage.bits(MAIL), revenue=5)])
     with stage.database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "UPDATE consent.permitted SET since = %(since)s", {"since": datetime(2000, 1, 1, tzinfo=stage.now.tzinfo)}
         )
         stage.now = day(-1000) + timedelta(days=1094)

@@ -38,7 +38,7 @@ SILENT = Verdict(False, Reason.NO_GRANT)
 
 def put(
     database: Database, verdicts: verdict_store.Verdicts, at: int = 10, **more: dict[int, int]
-) -> verdict_store.Outcome:
+) -> verdict_store.VerdictChanges:
     with database.transaction() as tx:
         return verdict_store.put_verdicts(tx, verdicts, PSEUDONYMS, day(at), **more)
 
@@ -96,7 +96,7 @@ class TestTheVerdictsInForce:
         assert outcome.ended == frozenset()
         with prepared.transaction() as tx:
             assert verdict_store.permitted_of(tx, [1, 2, 3]) == {
-                1: {"analytics": verdict_store.Permitted(day(1), day(90))}
+                1: {"analytics": verdict_store.PermittedVerdict(day(1), day(90))}
             }
             assert verdict_store.refused_of(tx, [1, 2, 3]) == {3: {"analytics": Reason.WITHDRAWN}}
 
@@ -113,7 +113,7 @@ class TestTheVerdictsInForce:
             assert set(verdict_store.permitted_of(tx, [1])[1]) == {"email_marketing"}
             [noted] = verdict_store.withdrawals(tx, 10)
             assert (noted.profile_id, noted.purpose, noted.withdrawn_at, noted.since) == (1, "analytics", day(20), None)
-            verdict_store.settle(tx, [noted.withdrawal_id])
+            verdict_store.close_withdrawals(tx, [noted.withdrawal_id])
             assert verdict_store.withdrawals(tx, 10) == []
 
     def test_a_permission_that_begins_later_forgets_what_came_before(self, prepared: Database) -> None:
@@ -124,7 +124,7 @@ class TestTheVerdictsInForce:
         assert outcome.ended == outcome.begun == {(1, "analytics")}
         with prepared.transaction() as tx:
             assert verdict_store.withdrawals(tx, 10)[0].since == day(5)
-            assert tx.bulk("SELECT traits FROM consent.permitted") == [({},)]
+            assert tx.execute("SELECT traits FROM consent.permitted") == [({},)]
 
     def test_a_longer_permission_keeps_its_traits(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1), day(90))}})
@@ -132,7 +132,7 @@ class TestTheVerdictsInForce:
             verdict_store.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
         assert put(prepared, {1: {"analytics": allowed(day(1), day(400))}}).ended == frozenset()
         with prepared.transaction() as tx:
-            assert tx.bulk("SELECT traits, until FROM consent.permitted") == [({"country": "DE"}, day(400))]
+            assert tx.execute("SELECT traits, until FROM consent.permitted") == [({"country": "DE"}, day(400))]
 
     def test_a_refusal_disappears_when_it_is_lifted(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": REFUSED}, 2: {"analytics": REFUSED}})

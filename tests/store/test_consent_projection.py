@@ -108,7 +108,7 @@ def test_plans_and_statistics_tell_of_the_projection_alone(shop: Shop) -> None:
     for profile_id in range(1, 8):
         shop.put(profile_id, allowed() if profile_id < 3 else REFUSED)
     with shop.database.transaction() as tx:
-        tx.bulk("ANALYZE consent.permitted_analytics")
+        tx.execute("ANALYZE consent.permitted_analytics")
     plan = "\n".join(
         row[0]
         for row in shop.ask("EXPLAIN (ANALYZE, VERBOSE, BUFFERS OFF) SELECT traits FROM consent.permitted_analytics")

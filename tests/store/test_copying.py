@@ -29,7 +29,7 @@ DAY = date(1987, 6, 5)
 @pytest.fixture
 def tx(database: Database) -> Iterator[Transaction]:
     with database.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             """
             CREATE TEMPORARY TABLE given (
                 big bigint, word int, small smallint, at timestamptz, day date, kind text, seal bytea, hash bytea, name text
@@ -58,16 +58,16 @@ def test_rows_arrive_as_they_were_given(tx: Transaction, count: int) -> None:
     sent = tx.statements
     copy_packed(tx, "pg_temp.given", list(fields), count, list(fields.values()))
     assert tx.statements == sent + 1
-    assert tx.bulk("SELECT big, seal, word, name, hash FROM given ORDER BY word") == [
+    assert tx.execute("SELECT big, seal, word, name, hash FROM given ORDER BY word") == [
         (bigs[at], seals[at], at - count, names[at].decode(), bytes([at % 256]) * 32) for at in range(count)
     ]
-    assert tx.bulk("SELECT DISTINCT small, at, day, kind FROM given") == [(-3, AT, DAY, "ünder")]
+    assert tx.execute("SELECT DISTINCT small, at, day, kind FROM given") == [(-3, AT, DAY, "ünder")]
 
 
 def test_columns_of_fixed_size_alone_and_those_that_never_change(tx: Transaction) -> None:
     copy_packed(tx, "pg_temp.given", ("big", "word"), 3, [bigints([1, 2, 3]), always_integer(7)])
     copy_packed(tx, "pg_temp.given", ("hash",), 0, [always_octets(b"x")])
-    assert tx.bulk("SELECT big, word, hash FROM given ORDER BY big") == [(1, 7, None), (2, 7, None), (3, 7, None)]
+    assert tx.execute("SELECT big, word, hash FROM given ORDER BY big") == [(1, 7, None), (2, 7, None), (3, 7, None)]
 
 
 def test_a_column_that_is_too_short_is_an_error(tx: Transaction) -> None:

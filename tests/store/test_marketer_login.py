@@ -16,9 +16,9 @@ from cdp.accounting.model import State
 from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
-from tests.flows.desks import ADA, BOB, Office, open_office
-from tests.house.source import ROOT
-from tests.policies import permit_all
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.source_tree import ROOT
 
 pytestmark = pytest.mark.postgres
 
@@ -37,16 +37,16 @@ def statements_of_the_page(database: str) -> list[str]:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> Office:
-    office = open_office(database, permit_all(), tmp_path)
-    office.town.send(ADA, BOB)
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    office = open_request_pipeline(database, permit_all(), tmp_path)
+    office.pipeline.send(ADA, BOB)
     with database.transaction() as tx:
         assert projection_store.grant_reading(tx)
     return office
 
 
 @pytest.fixture
-def marketer(office: Office, server: EmbeddedPostgres) -> Iterator[Login]:
+def marketer(office: RequestPipeline, server: EmbeddedPostgres) -> Iterator[Login]:
     name = office.context.database.engine.url.database
     assert name is not None
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
@@ -126,11 +126,11 @@ def attempt(marketer: Login, query: LiteralString) -> str:
     return "done"
 
 
-def test_row_security_cannot_be_looked_around(office: Office, marketer: Login) -> None:
+def test_row_security_cannot_be_looked_around(office: RequestPipeline, marketer: Login) -> None:
     """A permission that has ended is not told by a function that sees rows before the policy does, nor by an error."""
     with office.context.database.transaction() as tx:
-        tx.bulk("UPDATE consent.permitted SET until = '2020-01-01', traits = '{\"ended\": 1}'")
-        tx.bulk("ANALYZE consent.permitted_analytics")
+        tx.execute("UPDATE consent.permitted SET until = '2020-01-01', traits = '{\"ended\": 1}'")
+        tx.execute("ANALYZE consent.permitted_analytics")
     marketer.execute("SET row_security = on")
     assert marketer.execute("SELECT count(*) FROM consent.permitted_analytics").fetchall() == [(0,)]
     leaky = "SELECT 1 FROM consent.permitted_analytics WHERE (1 / (length(reader_pseudonym) - length(reader_pseudonym))) = 1"
@@ -141,21 +141,21 @@ def test_row_security_cannot_be_looked_around(office: Office, marketer: Login) -
         marketer.execute("SELECT reader_pseudonym FROM consent.permitted_analytics")
 
 
-def test_it_does_not_see_what_others_run(office: Office, marketer: Login) -> None:
+def test_it_does_not_see_what_others_run(office: RequestPipeline, marketer: Login) -> None:
     with office.context.database.transaction() as tx:
-        tx.bulk("SELECT count(*) FROM identity.identifier")
+        tx.execute("SELECT count(*) FROM identity.identifier")
         seen = marketer.execute("SELECT DISTINCT query FROM pg_stat_activity WHERE usename <> current_user").fetchall()
     assert {row[0] for row in seen} <= {"<insufficient privilege>", ""}
 
 
-def test_what_it_holds_holds_up_no_message(office: Office, marketer: Login) -> None:
+def test_what_it_holds_holds_up_no_message(office: RequestPipeline, marketer: Login) -> None:
     """Any login may take any advisory lock, so none of ours is one; and an open reading transaction is waited for by nobody."""
     marketer.execute("SELECT pg_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", [[*range(50), *OLD_KEYS]])
     marketer.execute("BEGIN")
     marketer.execute("SELECT count(*) FROM consent.permitted_analytics")
     with office.context.database.transaction() as tx:
-        tx.bulk("SET LOCAL lock_timeout = '10s'")
-    assert office.town.send({**ADA, "messageId": "while-held"})[0].state is State.STORED
+        tx.execute("SET LOCAL lock_timeout = '10s'")
+    assert office.pipeline.send({**ADA, "messageId": "while-held"})[0].state is State.STORED
     assert office.erase(("user_id", "ada")).status == "fulfilled"
     office.sequence()
     marketer.execute("ROLLBACK")
@@ -164,7 +164,7 @@ def test_what_it_holds_holds_up_no_message(office: Office, marketer: Login) -> N
 OLD_KEYS = (7_142_316_001, 7_142_316_002, 7_142_316_101, 0x6364705F6C6F6700, 0x6364705F6B657973)
 
 
-def test_nothing_of_the_service_takes_an_advisory_lock_once_the_schema_is_there(office: Office) -> None:
+def test_nothing_of_the_service_takes_an_advisory_lock_once_the_schema_is_there(office: RequestPipeline) -> None:
     """Otherwise a login that knows its number, which is public, stops the service for good."""
     found = {
         path.relative_to(ROOT).as_posix()

@@ -12,13 +12,13 @@ from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import purposes_of
 from cdp.query.postgres.compile import Compiled, compile_segment, sql_text
-from cdp.query.reference.interpret import Happened, Permitted, Profile, members
+from cdp.query.reference.interpret import Happened, PermittedSpan, Profile, members
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import members as member_store
 from cdp.segments.store import of_profile as profile_membership_store
-from tests.policies import changed
-from tests.segments_world import NOW, ORDER, OTHER, PURPOSE, VIEW, World, load, meaning, policy
+from tests.support.policies import changed
+from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, World, load, meaning, policy
 
 pytestmark = pytest.mark.postgres
 
@@ -34,8 +34,8 @@ def ordered(days_ago: float, *purposes: str) -> Happened:
     return Happened(ORDER, at, bits, {"revenue": 100}, f"00000000-0000-0000-0000-{int(days_ago * 1000):012d}")
 
 
-def person(number: int, *events: Happened, **permitted: Permitted) -> Profile:
-    return Profile(number, permitted or {PURPOSE: Permitted()}, {PURPOSE: {"age": 20 + number}}, events)
+def person(number: int, *events: Happened, **permitted: PermittedSpan) -> Profile:
+    return Profile(number, permitted or {PURPOSE: PermittedSpan()}, {PURPOSE: {"age": 20 + number}}, events)
 
 
 def people(*profiles: Profile) -> World:
@@ -46,7 +46,7 @@ CROWD = people(
     *(person(number, ordered(number)) for number in range(1, 7)),
     person(7, ordered(60)),
     person(8),
-    person(9, ordered(1), analytics=Permitted()),
+    person(9, ordered(1), analytics=PermittedSpan()),
     person(10, ordered(1, OTHER)),
 )
 
@@ -92,7 +92,7 @@ def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
 
 
 def changes(tx: Transaction) -> list[tuple[int, str]]:
-    rows = tx.bulk("SELECT profile_id, change FROM segments.membership_change ORDER BY change_id")
+    rows = tx.execute("SELECT profile_id, change FROM segments.membership_change ORDER BY change_id")
     return [(profile_id, change) for profile_id, change in rows]
 
 
@@ -147,7 +147,7 @@ def test_dropping_takes_versions_and_members_and_leaves_changes(crowd: Database)
             definition_store.versions(tx, "buyers"),
             definition_store.lock(tx, "buyers"),
         ) == (None, [], False)
-        assert tx.bulk("SELECT count(*) FROM segments.membership") == [(0,)]
+        assert tx.execute("SELECT count(*) FROM segments.membership") == [(0,)]
         assert len(changes(tx)) == 6
 
 
@@ -174,7 +174,7 @@ def test_members_of_a_new_version_keep_their_since(crowd: Database) -> None:
         refresh(tx, save(tx, BUYERS))
         changed_ = save(tx, f'did("{ORDER}", within 5 days)', now=later)
         assert refresh(tx, changed_, later) == (0, 2)
-        rows = tx.bulk("SELECT profile_id, version, since FROM segments.membership ORDER BY profile_id")
+        rows = tx.execute("SELECT profile_id, version, since FROM segments.membership ORDER BY profile_id")
         assert rows == [(number, 2, NOW) for number in range(1, 5)]
 
 
@@ -182,7 +182,7 @@ def test_refreshing_some_profiles_leaves_the_others(crowd: Database) -> None:
     with crowd.transaction() as tx:
         segment = save(tx, BUYERS)
         refresh(tx, segment)
-        tx.bulk("DELETE FROM behavior.event WHERE anchor_id IN (1001, 1002)")
+        tx.execute("DELETE FROM behavior.event WHERE anchor_id IN (1001, 1002)")
         assert refresh(tx, segment, only=[2, 3, 8]) == (0, 1)
         assert listed(tx, segment) == [1, 3, 4, 5, 6]
 
@@ -191,8 +191,8 @@ def test_a_withdrawal_hides_a_member_at_once(crowd: Database) -> None:
     with crowd.transaction() as tx:
         segment = save(tx, BUYERS)
         refresh(tx, segment)
-        tx.bulk("DELETE FROM consent.permitted WHERE profile_id = 2")
-        tx.bulk("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 3", {"now": NOW})
+        tx.execute("DELETE FROM consent.permitted WHERE profile_id = 2")
+        tx.execute("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 3", {"now": NOW})
         assert listed(tx, segment) == [1, 4, 5, 6]
         assert refresh(tx, segment) == (0, 2)
 
@@ -204,7 +204,7 @@ def test_a_permission_given_again_does_not_bring_the_member_back(crowd: Database
     with crowd.transaction() as tx:
         segment = save(tx, BUYERS)
         refresh(tx, segment)
-        tx.bulk("UPDATE consent.permitted SET since = %(again)s WHERE profile_id = 2", {"again": again})
+        tx.execute("UPDATE consent.permitted SET since = %(again)s WHERE profile_id = 2", {"again": again})
         assert listed(tx, segment, later) == [1, 3, 4, 5, 6]
         assert refresh(tx, segment, later) == (0, 1)
         assert refresh(tx, segment, later) == (0, 0)
@@ -215,7 +215,7 @@ def test_a_member_by_another_segment_needs_its_purpose_too(crowd: Database) -> N
     """Asking for a segment of another purpose: a withdrawal of either hides the member at once."""
     with crowd.transaction() as tx:
         for number in range(1, 7):
-            tx.bulk(
+            tx.execute(
                 "INSERT INTO consent.permitted (profile_id, purpose, since, reader_pseudonym) "
                 "VALUES (%(id)s, 'analytics', '-infinity', %(reader)s)",
                 {"id": number, "reader": f"other-{number}"},
@@ -223,7 +223,7 @@ def test_a_member_by_another_segment_needs_its_purpose_too(crowd: Database) -> N
         save(tx, BUYERS, draft("analysed", OTHER))
         segment = save(tx, 'in segment "analysed"', draft("both"))
         assert refresh(tx, segment) == (6, 0)
-        tx.bulk("DELETE FROM consent.permitted WHERE profile_id = 4 AND purpose = 'analytics'")
+        tx.execute("DELETE FROM consent.permitted WHERE profile_id = 4 AND purpose = 'analytics'")
         assert listed(tx, segment) == [1, 2, 3, 5, 6]
 
 
@@ -270,15 +270,15 @@ def test_an_erased_person_leaves_no_row(crowd: Database) -> None:
 def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) -> None:
     where = f'{BUYERS} and trait.age <= 24 and not did("{VIEW}")'
     with crowd.transaction() as tx:
-        tx.bulk(
+        tx.execute(
             "INSERT INTO consent.refused (profile_id, purpose, reason) VALUES (9, %(p)s, 'withdrawn')", {"p": PURPOSE}
         )
         for number in (20, 21, 22, 23, 24):
-            tx.bulk(
-                "INSERT INTO identity.profile (profile_id, born_sequence, created_at) VALUES (%(id)s, %(id)s, %(now)s)",
+            tx.execute(
+                "INSERT INTO identity.profile (profile_id, origin_sequence, created_at) VALUES (%(id)s, %(id)s, %(now)s)",
                 {"id": number, "now": NOW},
             )
-        tx.bulk("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
+        tx.execute("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
         found = member_store.preview(tx, compiled(tx, where), CATALOGUE, PURPOSE, NOW)
     assert [step.text for step in found.conditions] == [BUYERS, "trait.age <= 24", f'not did("{VIEW}")']
     assert found.permitted.shown in (7, 8, 9)

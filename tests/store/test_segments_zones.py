@@ -16,9 +16,9 @@ from cdp.kit.db import Database
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.postgres.compile import Ground, compile_segment
-from cdp.query.reference.interpret import Happened, Permitted, Profile, members
-from tests.policies import changed
-from tests.segments_world import NOW, PURPOSE, VIEW, World, load, policy
+from cdp.query.reference.interpret import Happened, PermittedSpan, Profile, members
+from tests.support.policies import changed
+from tests.support.segment_histories import NOW, PURPOSE, VIEW, World, load, policy
 
 pytestmark = pytest.mark.postgres
 
@@ -87,7 +87,7 @@ def test_days_are_local_days_in_both_evaluators(database: Database, zone_name: s
     profiles = tuple(
         Profile(
             number,
-            {PURPOSE: Permitted(None, None)},
+            {PURPOSE: PermittedSpan(None, None)},
             {PURPOSE: {}},
             (Happened(VIEW, at, frozenset({PURPOSE}), {"price": 5}, str(UUID(int=number))),),
         )
@@ -96,7 +96,7 @@ def test_days_are_local_days_in_both_evaluators(database: Database, zone_name: s
     masks = load(database, [World(profiles, {each.profile_id: (each.profile_id,) for each in profiles})], catalogue)
     local = {number: at.astimezone(ZoneInfo(zone_name)).date() for number, at in happened.items()}
     with database.transaction(read_only=True) as tx:
-        rows = tx.bulk("SELECT vocabulary, term, term_id FROM behavior.term")
+        rows = tx.execute("SELECT vocabulary, term, term_id FROM behavior.term")
         ground = Ground(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
         for shift in SHIFTS[zone_name]:
             for day in (shift + timedelta(days=beside) for beside in (-1, 0, 1)):

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from cdp.kit.db import Database, Transaction, has_waited, is_conflict
 from cdp.kit.errors import Fault
-from tests.waits import until
+from tests.support.waits import until
 
 pytestmark = pytest.mark.postgres
 
@@ -20,8 +20,8 @@ def test_it_is_called_once_the_transaction_is_on_disk(database: Database) -> Non
             seen.append(int(other.scalar(text("SELECT count(*) FROM behavior.term WHERE term = 'after'"))))
 
     with database.transaction() as tx:
-        tx.bulk("INSERT INTO behavior.term (vocabulary, term) VALUES ('test', 'after')")
-        tx.after_commit(look)
+        tx.execute("INSERT INTO behavior.term (vocabulary, term) VALUES ('test', 'after')")
+        tx.on_commit(look)
         assert seen == []
     assert seen == [1]
 
@@ -35,13 +35,13 @@ def test_it_is_not_called_after_a_rollback(database: Database) -> None:
 
 def test_lists_that_follow_each_other_may_be_of_other_kinds(database: Database) -> None:
     with database.transaction() as tx:
-        assert tx.bulk("SELECT %(given)s::bigint[]", {"given": [1, 2]}) == [([1, 2],)]
-        assert tx.bulk("SELECT %(given)s::text[]", {"given": ["a", None]}) == [(["a", None],)]
-        assert tx.bulk("SELECT %(given)s::bigint[]", {"given": [None]}) == [([None],)]
+        assert tx.execute("SELECT %(given)s::bigint[]", {"given": [1, 2]}) == [([1, 2],)]
+        assert tx.execute("SELECT %(given)s::text[]", {"given": ["a", None]}) == [(["a", None],)]
+        assert tx.execute("SELECT %(given)s::bigint[]", {"given": [None]}) == [([None],)]
 
 
 def _fail_after(tx: Transaction, call: Callable[[], None]) -> None:
-    tx.after_commit(call)
+    tx.on_commit(call)
     raise ZeroDivisionError
 
 
@@ -51,9 +51,9 @@ def test_one_instant_is_seen_throughout_and_may_be_written_in(database: Database
     with database.transaction(one_instant=True) as tx:
         assert tx.scalar(count) == 0
         with database.transaction() as other:
-            other.bulk(add, {"term": "theirs"})
+            other.execute(add, {"term": "theirs"})
         assert tx.scalar(count) == 0
-        tx.bulk(add, {"term": "ours"})
+        tx.execute(add, {"term": "ours"})
     with database.transaction() as tx:
         assert tx.scalar(count) == 2
 
@@ -61,9 +61,9 @@ def test_one_instant_is_seen_throughout_and_may_be_written_in(database: Database
 def test_a_lock_that_stays_taken_is_told_and_was_waited_for(database: Database) -> None:
     impatient = Database(database.url, lock_seconds=0.1)
     with database.transaction() as tx:
-        tx.bulk("SELECT pg_advisory_xact_lock(7)")
+        tx.execute("SELECT pg_advisory_xact_lock(7)")
         with pytest.raises(Fault, match="database_busy") as raised, impatient.transaction() as other:
-            other.bulk("SELECT pg_advisory_xact_lock(7)")
+            other.execute("SELECT pg_advisory_xact_lock(7)")
     impatient.close()
     assert (raised.value.status, raised.value.retry_after_seconds) == (503, 2)
     assert is_conflict(raised.value)
@@ -73,14 +73,14 @@ def test_a_lock_that_stays_taken_is_told_and_was_waited_for(database: Database) 
 def test_a_lost_race_is_told_and_worth_another_try(database: Database) -> None:
     touch = "UPDATE behavior.term SET term = term || 'x' WHERE vocabulary = 'test'"
     with database.transaction() as tx:
-        tx.bulk("INSERT INTO behavior.term (vocabulary, term) VALUES ('test', 'a')")
+        tx.execute("INSERT INTO behavior.term (vocabulary, term) VALUES ('test', 'a')")
 
     def lose() -> None:
         with database.transaction(one_instant=True) as tx:
-            tx.bulk("SELECT count(*) FROM behavior.term")
+            tx.execute("SELECT count(*) FROM behavior.term")
             with database.transaction() as other:
-                other.bulk(touch)
-            tx.bulk(touch)
+                other.execute(touch)
+            tx.execute(touch)
 
     with pytest.raises(Fault, match="database_busy") as raised:
         lose()
@@ -91,10 +91,10 @@ def test_a_lost_race_is_told_and_worth_another_try(database: Database) -> None:
 def test_a_session_that_the_server_ended_is_told(database: Database) -> None:
     def sleep() -> None:
         with database.transaction() as tx:
-            pid = tx.bulk("SELECT pg_backend_pid()")[0][0]
-            tx.bulk("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
+            pid = tx.execute("SELECT pg_backend_pid()")[0][0]
+            tx.execute("SET LOCAL idle_in_transaction_session_timeout = '1ms'")
             until(lambda: not _lives(database, pid))
-            tx.bulk("SELECT 1")
+            tx.execute("SELECT 1")
 
     with pytest.raises(Fault, match="database_unavailable") as raised:
         sleep()
@@ -103,7 +103,7 @@ def test_a_session_that_the_server_ended_is_told(database: Database) -> None:
 
 def _lives(database: Database, pid: int) -> bool:
     with database.transaction(read_only=True) as tx:
-        return bool(tx.bulk("SELECT count(*) FROM pg_stat_activity WHERE pid = %(pid)s", {"pid": pid})[0][0])
+        return bool(tx.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %(pid)s", {"pid": pid})[0][0])
 
 
 def test_what_happens_to_a_connection_outside_a_transaction_is_told_as_inside(database: Database) -> None:
@@ -111,7 +111,7 @@ def test_what_happens_to_a_connection_outside_a_transaction_is_told_as_inside(da
         assert raw.autocommit
         raw.execute("VACUUM behavior.term")  # which PostgreSQL refuses in a transaction
     with database.transaction() as tx, pytest.raises(Fault) as told, database.outside() as raw:  # noqa: PT012 - it ends within
-        tx.bulk("SELECT pg_terminate_backend(%(pid)s, 60000)", {"pid": raw.info.backend_pid})
+        tx.execute("SELECT pg_terminate_backend(%(pid)s, 60000)", {"pid": raw.info.backend_pid})
         raw.execute("SELECT 1")
     assert (told.value.code, told.value.status) == ("database_unavailable", 503)
     with database.transaction() as tx:

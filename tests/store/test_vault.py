@@ -9,13 +9,13 @@ from sqlalchemy import text
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION, destination, reader
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault, open_vault
 
 pytestmark = pytest.mark.postgres
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-PLACE = Place("identity.identifier", "sealed")
+PLACE = SealedColumn("identity.identifier", "sealed")
 
 
 def opened(database, home, **settings):
@@ -76,7 +76,7 @@ def test_a_wrong_key_from_outside_is_refused(vault, database, home):
 
 def test_the_keys_of_another_database_are_refused(vault, database, home, tmp_path):
     with database.transaction() as tx:
-        tx.run(text("TRUNCATE vault.key_check, vault.epoch, vault.subject_key"))
+        tx.execute_core(text("TRUNCATE vault.key_check, vault.epoch, vault.subject_key"))
     (home / "keys/master.key").unlink()
 
     assert code_of(opened, database, home) == "wrong_master_key"  # a new master key does not open the old files
@@ -105,7 +105,7 @@ def test_any_number_of_keys_costs_a_constant_number_of_statements_and_none_when_
         vault.keys_for(tx, ids)
         vault.new_subject_keys(tx, [])
         assert tx.statements == 2
-        vault.forget_all()
+        vault.evict_all()
         vault.keys_for(tx, ids)
         assert tx.statements == 3
         vault.keys_for(tx, ids)
@@ -126,12 +126,12 @@ def test_a_key_moved_to_another_subject_does_not_open(vault, database):
     one, other = new_ids(2)
     with database.transaction() as tx:
         vault.new_subject_keys(tx, [one, other])
-        tx.run(
+        tx.execute_core(
             text("UPDATE vault.subject_key SET wrapped = (SELECT wrapped FROM vault.subject_key WHERE subject_id = :one) "
                  "WHERE subject_id = :other"),
             {"one": one, "other": other},
         )  # fmt: skip
-        vault.forget_all()
+        vault.evict_all()
         assert code_of(vault.keys_for, tx, [other]) == "seal_broken"
 
 
@@ -142,7 +142,7 @@ def test_a_shredded_subject_can_be_read_and_written_no_more(vault, database, hom
         sealed = vault.seal_many(keys, PLACE, [Item(one, 1, b"v") for one in (gone, stays)])
     with database.transaction() as tx:
         assert vault.shred(tx, [gone, 12345]) == 1
-    vault.forget([gone])
+    vault.evict([gone])
 
     for reader_of_it in (vault, opened(database, home)[0]):
         with database.transaction() as tx:
@@ -157,7 +157,7 @@ def test_keys_that_somebody_loads_during_their_shredding_are_in_no_memory_afterw
     ids = new_ids(2)
     with database.transaction() as tx:
         vault.new_subject_keys(tx, ids)
-    vault.forget_all()
+    vault.evict_all()
     with database.transaction() as shredding:
         vault.shred(shredding, ids)
         with database.transaction() as tx:

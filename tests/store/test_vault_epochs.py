@@ -9,7 +9,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Vault, open_vault
-from tests.waits import PATIENCE_SECONDS, until_blocked
+from tests.support.waits import PATIENCE_SECONDS, until_blocked
 
 pytestmark = pytest.mark.postgres
 

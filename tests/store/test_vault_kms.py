@@ -55,7 +55,7 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
         again, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
         started = len(asked)
         assert again.keys_for(tx, ids) == keys
-        again.forget_all()
+        again.evict_all()
         assert again.keys_for(tx, ids) == keys
 
     assert notice is None

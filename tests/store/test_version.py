@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cdp.kit.db import Database, Transaction
-from tests.flows.people import Town, settle
-from tests.policies import shipped
+from tests.support.pipeline import Pipeline, open_pipeline
+from tests.support.policies import shipped
 
 pytestmark = pytest.mark.postgres
 
@@ -47,9 +47,9 @@ NO_CHANGES = {
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Town:
+def town(database: Database, tmp_path: Path) -> Pipeline:
     """Somebody who permits one purpose and refuses another, and a suppression of somebody else."""
-    town = settle(database, shipped(), tmp_path)
+    town = open_pipeline(database, shipped(), tmp_path)
     choices = {"analytics": True, "personalization": False}
     town.send(
         {
@@ -60,44 +60,44 @@ def town(database: Database, tmp_path: Path) -> Town:
         }
     )
     with database.transaction() as tx:
-        tx.bulk("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x00', now())")
+        tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x00', now())")
     return town
 
 
 def version(tx: Transaction) -> int:
-    found: int = tx.bulk("SELECT version FROM identity.generation")[0][0]
+    found: int = tx.execute("SELECT version FROM identity.generation")[0][0]
     return found
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_moves_it_on_once(change: str, town: Town) -> None:
+def test_every_change_moves_it_on_once(change: str, town: Pipeline) -> None:
     with town.context.database.transaction() as tx:
         before = version(tx)
-        tx.bulk(CHANGES[change])  # type: ignore[arg-type]
-        tx.bulk("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x02', now())")
+        tx.execute(CHANGES[change])  # type: ignore[arg-type]
+        tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x02', now())")
         assert version(tx) == before + 1
     with town.context.database.transaction() as tx:
-        tx.bulk("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x03', now())")
+        tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x03', now())")
         assert version(tx) == before + 2
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_moves_it_on_alone(change: str, town: Town) -> None:
+def test_every_change_moves_it_on_alone(change: str, town: Pipeline) -> None:
     with town.context.database.transaction() as tx:
         before = version(tx)
-        tx.bulk(CHANGES[change])  # type: ignore[arg-type]
+        tx.execute(CHANGES[change])  # type: ignore[arg-type]
         assert version(tx) == before + 1
 
 
 @pytest.mark.parametrize("change", NO_CHANGES)
-def test_nothing_else_does(change: str, town: Town) -> None:
+def test_nothing_else_does(change: str, town: Pipeline) -> None:
     with town.context.database.transaction() as tx:
         before = version(tx)
-        tx.bulk(NO_CHANGES[change])  # type: ignore[arg-type]
+        tx.execute(NO_CHANGES[change])  # type: ignore[arg-type]
         assert version(tx) == before
 
 
-def test_new_people_do_not(town: Town) -> None:
+def test_new_people_do_not(town: Pipeline) -> None:
     with town.context.database.transaction(read_only=True) as tx:
         before = version(tx)
     choices = {"consent": {"categoryPreferences": {"analytics": True, "personalization": False}}}
@@ -108,11 +108,11 @@ def test_new_people_do_not(town: Town) -> None:
         assert version(tx) == before
 
 
-def test_what_is_taken_back_does_not_but_what_follows_does(town: Town) -> None:
+def test_what_is_taken_back_does_not_but_what_follows_does(town: Pipeline) -> None:
     with town.context.database.transaction() as tx:
         before = version(tx)
-        with tx.trial():
-            tx.bulk("DELETE FROM consent.permitted")
+        with tx.dry_run():
+            tx.execute("DELETE FROM consent.permitted")
         assert version(tx) == before
-        tx.bulk("DELETE FROM consent.permitted")
+        tx.execute("DELETE FROM consent.permitted")
         assert version(tx) == before + 1

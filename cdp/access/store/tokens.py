@@ -9,7 +9,7 @@ from cdp.kit.db import Transaction
 
 def add_token(tx: Transaction, name: str, role: Role, token_hash: bytes, now: datetime) -> Token:
     """Store a new token by the hash of its secret."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         INSERT INTO access.token (name, role, token_hash, created_at)
         VALUES (%(name)s, %(role)s, %(hash)s, %(now)s)
@@ -22,7 +22,7 @@ def add_token(tx: Transaction, name: str, role: Role, token_hash: bytes, now: da
 
 def token_of(tx: Transaction, token_hash: bytes) -> Token | None:
     """The working token with that hash; None for an unknown or revoked one."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT token_id, name, role, created_at, revoked_at
         FROM access.token
@@ -35,13 +35,13 @@ def token_of(tx: Transaction, token_hash: bytes) -> Token | None:
 
 def tokens(tx: Transaction) -> list[Token]:
     """Every token, revoked ones included, oldest first."""
-    rows = tx.bulk("SELECT token_id, name, role, created_at, revoked_at FROM access.token ORDER BY token_id")
+    rows = tx.execute("SELECT token_id, name, role, created_at, revoked_at FROM access.token ORDER BY token_id")
     return [_token(row) for row in rows]
 
 
 def revoke_token(tx: Transaction, token_id: TokenId, now: datetime) -> bool:
     """Stop a token; False when there is no such working token."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         UPDATE access.token SET revoked_at = %(now)s
         WHERE token_id = %(token)s AND revoked_at IS NULL

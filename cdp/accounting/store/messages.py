@@ -20,7 +20,7 @@ def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[Source
     """
     if not counts:
         return
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO accounting.accounting (source_id, hour, state, reason, messages)
         SELECT source_id, %(hour)s, state, reason, messages
@@ -41,7 +41,7 @@ def accounting(
     tx: Transaction, since: datetime, until: datetime, source_ids: Collection[SourceId] | None = None
 ) -> list[AccountingEntry]:
     """Counts of the hours that begin in [since, until), of all sources or of the given ones, in order."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT source_id, hour, state, reason, sum(messages)::bigint
         FROM accounting.accounting
@@ -60,7 +60,7 @@ def compact_accounting(tx: Transaction, before: datetime) -> int:
 
     What is read stays the same. Rows committed meanwhile are left for the next time.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH split AS (
             SELECT source_id, hour, state, reason

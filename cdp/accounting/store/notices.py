@@ -15,7 +15,7 @@ def add_notices(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId,
     """
     if not counts:
         return
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO accounting.notice (source_id, hour, kind, subject, messages)
         SELECT source_id, %(hour)s, kind, subject, messages
@@ -36,7 +36,7 @@ def notices(
     tx: Transaction, since: datetime, until: datetime, source_ids: Collection[SourceId] | None = None
 ) -> list[NoticeEntry]:
     """Oddities of the hours that begin in [since, until), of all sources or of the given ones, in order."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT source_id, hour, kind, subject, sum(messages)::bigint
         FROM accounting.notice

@@ -19,7 +19,7 @@ _CHECKED_AT_ONCE: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """What an auditor sees of one entry; `index` is None until the sequencer placed it."""
 
     entry_id: int
@@ -53,7 +53,7 @@ def append_many(tx: Transaction, facts: Sequence[Mapping[str, Any]], now: dateti
     bodies = [canonical_json(entry_body(fact, now)) for fact in facts]
     block = random_bytes(SALT_BYTES * len(bodies))
     salts = [block[at : at + SALT_BYTES] for at in range(0, len(block), SALT_BYTES)]
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH given AS MATERIALIZED (
             SELECT nextval('audit.entry_entry_id_seq') AS entry_id, ordered.*
@@ -91,10 +91,10 @@ def entries(
     until: datetime | None = None,
     before: int | None = None,
     limit: int = 100,
-) -> list[Entry]:
+) -> list[LogEntry]:
     """Entries whose facts are not erased, newest first; go on with `before` = the last entry id."""
     wanted = list(kinds)
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT fact.entry_id, entry.leaf_index, fact.kind, fact.recorded_at, fact.body
         FROM audit.fact JOIN audit.entry USING (entry_id)
@@ -114,12 +114,12 @@ def entries(
             "limit": min(max(limit, 1), _LISTED_MAX),
         },
     )
-    return [Entry(*row) for row in rows]
+    return [LogEntry(*row) for row in rows]
 
 
 def receipt(tx: Transaction, entry_id: int) -> Receipt | None:
     """The proof that an entry stands in the log; None when it is not placed yet, or its fact is erased."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT entry.tree_id, entry.leaf_index, fact.body, fact.salt
         FROM audit.entry JOIN audit.fact USING (entry_id)
@@ -153,7 +153,7 @@ def check_facts(tx: Transaction, *, since: datetime | None = None, until: dateti
     """
     checked, after, altered = 0, 0, list[int]()
     while True:
-        rows = tx.bulk(
+        rows = tx.execute(
             """
             SELECT fact.entry_id, fact.body, fact.salt, entry.commitment, fact.kind, fact.recorded_at, entry.recorded_at
             FROM audit.fact JOIN audit.entry USING (entry_id)
@@ -183,7 +183,7 @@ def erase_salts(tx: Transaction, records: Sequence[str]) -> int:
     """Erase facts about these records with their salts: their leaves say nothing from then on. How many there were."""
     if not records:
         return 0
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH gone AS (
             DELETE FROM audit.fact
@@ -199,7 +199,7 @@ def erase_salts(tx: Transaction, records: Sequence[str]) -> int:
 
 def expire_facts(tx: Transaction, kinds: Iterable[str], before: datetime, *, limit: int = 10_000) -> int:
     """Erase facts of these kinds, with their salts, that were recorded before an instant; how many this call took."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH aged AS (
             SELECT entry_id FROM audit.fact

@@ -9,7 +9,7 @@ from cdp.kit.db import Transaction
 
 def count_expired_facts(tx: Transaction, expired_at: datetime) -> int:
     """How many facts were recorded before an instant."""
-    rows = tx.bulk("SELECT count(*) FROM audit.fact WHERE recorded_at < %(expired_at)s", {"expired_at": expired_at})
+    rows = tx.execute("SELECT count(*) FROM audit.fact WHERE recorded_at < %(expired_at)s", {"expired_at": expired_at})
     return int(rows[0][0])
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import insert, select, text, update
 
 from cdp.audit.checkpoint import Checkpoint
-from cdp.audit.merkle import HASH_BYTES, Node, NodeReader, Span, consistency_spans, prove
+from cdp.audit.merkle import HASH_BYTES, LeafRange, NodeReader, Subtree, consistency_spans, prove
 from cdp.audit.tile import TILE_WIDTH, TileId, TilePath, entry_bundle, read_nodes
 from cdp.kit.db import Transaction
 from cdp.schema.audit import checkpoint, entry, tree
@@ -43,7 +43,7 @@ class Leaf(NamedTuple):
 
 def lock_sequencer(tx: Transaction) -> None:
     """Be the one sequencer until the transaction ends; readers of the log go on."""
-    tx.run(text("LOCK TABLE audit.tree IN SHARE ROW EXCLUSIVE MODE"))
+    tx.execute_core(text("LOCK TABLE audit.tree IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def newest_tree(tx: Transaction) -> Tree | None:
@@ -62,7 +62,7 @@ def tree_of(tx: Transaction, entry_id: int) -> Tree | None:
 
 def add_tree(tx: Transaction, tree_id: int, origin: str, now: datetime) -> Tree:
     """Begin a tree."""
-    tx.run(insert(tree).values(tree_id=tree_id, origin=origin, size=0, started_at=now))
+    tx.execute_core(insert(tree).values(tree_id=tree_id, origin=origin, size=0, started_at=now))
     return Tree(tree_id, origin, 0)
 
 
@@ -75,7 +75,7 @@ def waiting_leaves(tx: Transaction, limit: int) -> list[Leaf]:
 
 def place_leaves(tx: Transaction, tree_id: int, begin: int, entry_ids: Sequence[int]) -> None:
     """Give entries their places from `begin` on."""
-    tx.bulk(
+    tx.execute(
         """
         UPDATE audit.entry
         SET tree_id = %(tree)s, leaf_index = %(begin)s::bigint + placed.ordinal - 1
@@ -88,7 +88,7 @@ def place_leaves(tx: Transaction, tree_id: int, begin: int, entry_ids: Sequence[
 
 def place_copies(tx: Transaction, tree_id: int, begin: int, commitments: Sequence[bytes], now: datetime) -> None:
     """Place entries known from the copy of the log: those that wait here, and those that the database lost."""
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO audit.entry (commitment, recorded_at, tree_id, leaf_index)
         SELECT copied.commitment, %(now)s, %(tree)s, %(begin)s::bigint + copied.ordinal - 1
@@ -108,7 +108,7 @@ def commitments(tx: Transaction, tree_id: int, begin: int, end: int) -> list[byt
 
 def tiles(tx: Transaction, tree_id: int, wanted: Sequence[TileId]) -> dict[TileId, bytes]:
     """The stored tiles among those wanted."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT tile.level, tile.number, tile.hashes
         FROM audit.tile
@@ -122,7 +122,7 @@ def tiles(tx: Transaction, tree_id: int, wanted: Sequence[TileId]) -> dict[TileI
 
 def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) -> None:
     """Write tiles that are new or have grown."""
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO audit.tile (tree_id, level, number, hashes)
         SELECT %(tree)s, grown.level, grown.number, grown.hashes
@@ -141,8 +141,8 @@ def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) 
 def store_head(tx: Transaction, tree_id: int, signed: Checkpoint, note: str, now: datetime) -> None:
     """Record a signed checkpoint as the head of its tree."""
     values = {"tree_id": tree_id, "size": signed.size, "root": signed.root, "note": note, "signed_at": now}
-    tx.run(insert(checkpoint).values(**values))
-    tx.run(update(tree).where(tree.c.tree_id == tree_id).values(size=signed.size))
+    tx.execute_core(insert(checkpoint).values(**values))
+    tx.execute_core(update(tree).where(tree.c.tree_id == tree_id).values(size=signed.size))
 
 
 def signed_head(tx: Transaction, tree_id: int | None = None) -> SignedHead | None:
@@ -155,7 +155,7 @@ def signed_head(tx: Transaction, tree_id: int | None = None) -> SignedHead | Non
 
 def thin_heads(tx: Transaction, before: datetime) -> int:
     """Keep of the checkpoints signed before an instant only the last of each day; how many went."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH gone AS (
             DELETE FROM audit.checkpoint AS old
@@ -176,7 +176,7 @@ def thin_heads(tx: Transaction, before: datetime) -> int:
 def node_reader(tx: Transaction, tree_id: int) -> NodeReader:
     """Reads subtree hashes of a tree from its tiles, in one statement for each proof."""
 
-    def read(nodes: Sequence[Node]) -> list[bytes]:
+    def read(nodes: Sequence[Subtree]) -> list[bytes]:
         return read_nodes(nodes, lambda wanted: tiles(tx, tree_id, wanted))
 
     return read
@@ -184,7 +184,7 @@ def node_reader(tx: Transaction, tree_id: int) -> NodeReader:
 
 def root_at(tx: Transaction, tree_id: int, size: int) -> bytes:
     """The root that a tree had when it had `size` leaves, at least one."""
-    return prove([Span(0, size)], node_reader(tx, tree_id))[0]
+    return prove([LeafRange(0, size)], node_reader(tx, tree_id))[0]
 
 
 def consistency_proof(tx: Transaction, tree_id: int, old_size: int, size: int) -> list[bytes]:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
-from cdp.behavior.model import Entry, EventId, Occurred, StatedTrait, Terms
+from cdp.behavior.model import EventEntry, EventId, Occurred, StatedTrait, Terms
 from cdp.behavior.store.buckets import merge_buckets
 from cdp.behavior.store.events import append_events
 from cdp.behavior.store.landmarks import current_landmarks
@@ -18,7 +18,7 @@ from cdp.behavior.store.traits import merge_traits
 from cdp.behavior.traits import TraitPlan, fold
 from cdp.kit.db import Transaction
 from cdp.kit.pg_binary import arrays
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 
 __all__ = [
     "EVENT",
@@ -32,9 +32,9 @@ __all__ = [
     "trait_row",
 ]
 
-EVENT: Final = Place("behavior.event", "sealed")
+EVENT: Final = SealedColumn("behavior.event", "sealed")
 """Where the payload of an event lies; its row is the bytes of the event id."""
-TRAIT: Final = Place("behavior.trait", "sealed")
+TRAIT: Final = SealedColumn("behavior.trait", "sealed")
 """Where a sealed stated trait lies; its row is `trait_row`."""
 
 
@@ -56,7 +56,7 @@ def trait_row(anchor_id: int, name: str) -> bytes:
 
 def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventId, bytes]:
     """The body digests of those messages that are stored already."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT d.event_id, d.body_digest FROM unnest(%(ids)s::uuid[]) AS asked(event_id) "
         "JOIN behavior.duplicate d USING (event_id)",
         {"ids": arrays.uuids(event_ids)},
@@ -66,7 +66,7 @@ def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventI
 
 def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventId]:
     """Remember stored messages; returns the ids that were new, so that of two at once only one counts."""
-    known = tx.bulk(
+    known = tx.execute(
         """
         WITH given AS (
             SELECT * FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[], %(until)s::date[])
@@ -88,13 +88,13 @@ def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventI
     return {row.event_id for row in rows}.difference(EventId(row[0]) for row in known)
 
 
-def append(tx: Transaction, given: Iterable[Entry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
+def append(tx: Transaction, given: Iterable[EventEntry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
     """Store a batch: events, stated traits, and what the events add to computed traits; at most five statements.
 
     Every entry is settled against `terms`, and the partitions it needs exist (`ensure_partitions`). They are taken as
     they are made, while the server stores those before them.
     """
-    entries: list[Entry] = []
+    entries: list[EventEntry] = []
     append_events(tx, _in_parts(iter(given), entries), terms.ids)
     stated = _stated(entries)
     if stated:
@@ -104,14 +104,14 @@ def append(tx: Transaction, given: Iterable[Entry], terms: Terms, plan: TraitPla
         merge_buckets(tx, fold(occurred, plan, current_landmarks(tx, plan, now)), terms.ids)
 
 
-def _in_parts(given: Iterator[Entry], taken: list[Entry]) -> Iterator[list[Entry]]:
+def _in_parts(given: Iterator[EventEntry], taken: list[EventEntry]) -> Iterator[list[EventEntry]]:
     """Some entries at a time; `taken` ends with all of them."""
     while part := list(islice(given, _ENTRIES_AT_ONCE)):
         taken += part
         yield part
 
 
-def _stated(entries: Sequence[Entry]) -> list[StatedTrait]:
+def _stated(entries: Sequence[EventEntry]) -> list[StatedTrait]:
     stated = []
     for entry in entries:
         classified = entry.classified
@@ -125,6 +125,6 @@ def _stated(entries: Sequence[Entry]) -> list[StatedTrait]:
     return stated
 
 
-def _occurred(entry: Entry) -> Occurred:
+def _occurred(entry: EventEntry) -> Occurred:
     name = entry.classified.name or ""
     return Occurred(entry.anchor_id, entry.event_id, entry.occurred_at, entry.bits, name, entry.classified.plain)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from cdp.behavior.model import EVENT_NAMES, Bucket, Landmark, Term
 from cdp.behavior.store.landmarks import current_landmarks
 from cdp.behavior.store.terms import find_terms, plain_text
-from cdp.behavior.traits import NO_LANDMARK, Trait, TraitPlan
+from cdp.behavior.traits import NO_LANDMARK, CompiledTrait, TraitPlan
 from cdp.kit.db import Transaction
 from cdp.kit.pg_binary import arrays
 from cdp.policy.model import TraitKind
@@ -22,7 +22,7 @@ def merge_buckets(tx: Transaction, buckets: Sequence[Bucket], ids: Mapping[Term,
     rows = sorted(buckets, key=lambda bucket: (bucket.anchor_id, bucket.trait, bucket.day, bucket.generation))
     if not rows:
         return
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO behavior.bucket AS known
                (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
@@ -73,8 +73,8 @@ def recompute_buckets(
     if not chosen or not anchor_ids:
         return
     params = _definitions(tx, chosen, current_landmarks(tx, plan, now)) | {"anchors": list(anchor_ids)}
-    tx.bulk("DELETE FROM behavior.bucket WHERE anchor_id = ANY(%(anchors)s) AND trait = ANY(%(traits)s)", params)
-    tx.bulk(_RECOMPUTE, params)
+    tx.execute("DELETE FROM behavior.bucket WHERE anchor_id = ANY(%(anchors)s) AND trait = ANY(%(traits)s)", params)
+    tx.execute(_RECOMPUTE, params)
 
 
 _RECOMPUTE: Final = """
@@ -117,7 +117,7 @@ _RECOMPUTE: Final = """
 """
 
 
-def _definitions(tx: Transaction, traits: Sequence[Trait], current: Mapping[str, Landmark]) -> dict[str, Any]:
+def _definitions(tx: Transaction, traits: Sequence[CompiledTrait], current: Mapping[str, Landmark]) -> dict[str, Any]:
     """The traits as arrays, their strings as term ids."""
     wanted = {Term(EVENT_NAMES, trait.event) for trait in traits}
     wanted |= {term for trait in traits for term in _condition_terms(trait)}
@@ -137,7 +137,7 @@ def _definitions(tx: Transaction, traits: Sequence[Trait], current: Mapping[str,
     }
 
 
-def _condition_terms(trait: Trait) -> list[Term]:
+def _condition_terms(trait: CompiledTrait) -> list[Term]:
     return [
         Term(trait.vocabularies[name], str(allowed))
         for name, values in trait.where.items()
@@ -146,7 +146,7 @@ def _condition_terms(trait: Trait) -> list[Term]:
     ]
 
 
-def _conditions(trait: Trait, ids: Mapping[Term, int]) -> str:
+def _conditions(trait: CompiledTrait, ids: Mapping[Term, int]) -> str:
     """`where` as JSON: by property the stored forms that are allowed."""
     return dumps(
         {

@@ -22,7 +22,7 @@ def buckets_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], now
 
     `last_plain` holds term ids.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT c.profile_id, b.anchor_id, b.trait, b.day, b.generation, b.events, b.total, b.last_at, b.last_event_id,
                b.last_plain
@@ -67,7 +67,7 @@ def move_landmarks(tx: Transaction, plan: TraitPlan, rows_max: int) -> int:
     half_lives = half_lives_of(plan)
     generations = landmarks_of(tx, half_lives)
     newest = {key: max(found.items())[1] for key, found in generations.items()}
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH old AS (
             SELECT b.anchor_id, b.trait, b.day, b.generation

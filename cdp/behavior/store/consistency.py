@@ -8,13 +8,13 @@ from cdp.behavior.model import Discrepancy, EventId, Occurred
 from cdp.behavior.store.computed import computed_of
 from cdp.behavior.store.events import revived
 from cdp.behavior.store.terms import texts_of
-from cdp.behavior.traits import Trait, TraitPlan, agree, gross, recompute
+from cdp.behavior.traits import CompiledTrait, TraitPlan, agree, gross, recompute
 from cdp.kit.db import Transaction
 
 
 def sampled_profiles(tx: Transaction, from_profile: int, profiles_max: int) -> list[int]:
     """The next profiles at or after a random id: ids are random, so neighbors are a fair sample."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT DISTINCT profile_id FROM identity.canonical WHERE profile_id >= %(from_profile)s "
         "ORDER BY profile_id LIMIT %(profiles_max)s",
         {"from_profile": from_profile, "profiles_max": profiles_max},
@@ -41,7 +41,7 @@ def _occurred(
 ) -> Mapping[tuple[int, str], list[Occurred]]:
     """The events of each profile that may count for each purpose permitted now."""
     purposes = {trait.purpose: trait.mask for trait in plan.by_key.values()}
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT c.profile_id, m.purpose, e.anchor_id, e.event_id, e.occurred_at, e.bits, n.term, e.plain
         FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m(purpose, mask)
@@ -75,7 +75,7 @@ def _occurred(
     return found
 
 
-def _vocabularies(traits: Iterable[Trait]) -> Mapping[str, dict[str, str]]:
+def _vocabularies(traits: Iterable[CompiledTrait]) -> Mapping[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for trait in traits:
         found[trait.event].update(trait.vocabularies)

@@ -7,7 +7,7 @@ from psycopg import sql
 
 from cdp.behavior.model import EVENT_NAMES, NO_NAME, Term
 from cdp.behavior.retention import Month
-from cdp.behavior.store.sweep import Partition
+from cdp.behavior.store.sweep import MonthPartition
 from cdp.behavior.store.terms import find_terms
 from cdp.kit.db import Transaction
 
@@ -21,7 +21,7 @@ class Filing(NamedTuple):
 
 def outdated(tx: Transaction, definitions: Mapping[str, str]) -> set[str]:
     """Which of these definitions, by subject, are not those that the stored rows were made by."""
-    rows = tx.bulk("SELECT subject, definition FROM behavior.definition")
+    rows = tx.execute("SELECT subject, definition FROM behavior.definition")
     known = {str(subject): definition for subject, definition in rows}
     return {subject for subject, definition in definitions.items() if known.get(subject) != definition}
 
@@ -29,8 +29,8 @@ def outdated(tx: Transaction, definitions: Mapping[str, str]) -> set[str]:
 def remember_definitions(tx: Transaction, definitions: Mapping[str, str]) -> None:
     """From now on the stored rows are made by these."""
     params = {"subjects": list(definitions), "definitions": list(definitions.values())}
-    tx.bulk("DELETE FROM behavior.definition WHERE subject <> ALL(%(subjects)s)", params)
-    tx.bulk(
+    tx.execute("DELETE FROM behavior.definition WHERE subject <> ALL(%(subjects)s)", params)
+    tx.execute(
         "INSERT INTO behavior.definition (subject, definition) "
         "SELECT * FROM unnest(%(subjects)s::text[], %(definitions)s::text[]) "
         "ON CONFLICT (subject) DO UPDATE SET definition = excluded.definition",
@@ -40,7 +40,7 @@ def remember_definitions(tx: Transaction, definitions: Mapping[str, str]) -> Non
 
 def anchors_after(tx: Transaction, after: int, anchors_max: int) -> list[int]:
     """Up to `anchors_max` anchors with ids beyond `after`, in order."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT anchor_id FROM identity.canonical WHERE anchor_id > %(after)s ORDER BY anchor_id LIMIT %(anchors_max)s",
         {"after": after, "anchors_max": anchors_max},
     )
@@ -53,18 +53,18 @@ def filing_of(tx: Transaction, classes: Mapping[str, str], unknown_class: str) -
     return Filing({number: classes[term.text] for term, number in ids.items()}, unknown_class)
 
 
-def misfiled(tx: Transaction, partition: Partition, filing: Filing) -> set[tuple[str, Month]]:
+def misfiled(tx: Transaction, partition: MonthPartition, filing: Filing) -> set[tuple[str, Month]]:
     """The partitions in which events of this one belong instead."""
-    rows = tx.bulk(
+    rows = tx.execute(
         sql.SQL(_WANTED + "SELECT DISTINCT wanted FROM belongs WHERE wanted <> %(class)s").format(_table(partition)),
         _params(partition, filing),
     )
     return {(wanted, partition.month) for (wanted,) in rows}
 
 
-def refile(tx: Transaction, partition: Partition, filing: Filing) -> int:
+def refile(tx: Transaction, partition: MonthPartition, filing: Filing) -> int:
     """Move the events of a partition to the classes in which they belong, which exist; how many there were."""
-    rows = tx.bulk(
+    rows = tx.execute(
         sql.SQL(
             _WANTED
             + """, moved AS (
@@ -80,9 +80,9 @@ def refile(tx: Transaction, partition: Partition, filing: Filing) -> int:
     return int(rows[0][0])
 
 
-def remember_longer(tx: Transaction, partition: Partition, keep_for_days: int) -> int:
+def remember_longer(tx: Transaction, partition: MonthPartition, keep_for_days: int) -> int:
     """Remember the message ids of a partition's events as long as those are kept now; how many needed it."""
-    rows = tx.bulk(
+    rows = tx.execute(
         sql.SQL(
             """
             WITH changed AS (
@@ -109,7 +109,7 @@ _WANTED = """
 """
 
 
-def _params(partition: Partition, filing: Filing) -> dict[str, object]:
+def _params(partition: MonthPartition, filing: Filing) -> dict[str, object]:
     return {
         "names": list(filing.classes),
         "classes": list(filing.classes.values()),
@@ -121,5 +121,5 @@ def _params(partition: Partition, filing: Filing) -> dict[str, object]:
     }
 
 
-def _table(partition: Partition) -> sql.Identifier:
+def _table(partition: MonthPartition) -> sql.Identifier:
     return sql.Identifier("behavior", partition.table)

@@ -6,13 +6,22 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from cdp.behavior.model import EVENT_NAMES, NO_NAME, Entry, EventId, Plain, StoredEvent, Term
+from cdp.behavior.model import EVENT_NAMES, NO_NAME, EventEntry, EventId, Plain, StoredEvent, Term
 from cdp.behavior.store.terms import texts_of
 from cdp.kit.copy import copy_pieces
 from cdp.kit.db import Transaction
 from cdp.kit.pg_binary.copying import Field, bigints, instants, integers, octets, pack_rows
 
-__all__ = ["Cleared", "append_events", "clear_bits", "events_of", "plain_json", "revived", "texts_of", "uncovered"]
+__all__ = [
+    "ClearedEvents",
+    "append_events",
+    "clear_bits",
+    "events_of",
+    "plain_json",
+    "revived",
+    "texts_of",
+    "uncovered",
+]
 
 _COLUMNS: Final = (
     "anchor_id",
@@ -29,14 +38,14 @@ _COLUMNS: Final = (
 _encode = msgspec.json.Encoder().encode
 
 
-class Cleared(NamedTuple):
+class ClearedEvents(NamedTuple):
     """What clearing a purpose did: events that had no other purpose are deleted, the rest keep theirs."""
 
     events_deleted: int
     events_cleared: int
 
 
-def append_events(tx: Transaction, parts: Iterable[Sequence[Entry]], ids: Mapping[Term, int]) -> None:
+def append_events(tx: Transaction, parts: Iterable[Sequence[EventEntry]], ids: Mapping[Term, int]) -> None:
     """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it.
 
     Each part is made and packed while the server stores the one before it.
@@ -44,7 +53,7 @@ def append_events(tx: Transaction, parts: Iterable[Sequence[Entry]], ids: Mappin
     copy_pieces(tx, "behavior.event", _COLUMNS, (pack_rows(len(part), _fields(part, ids)) for part in parts))
 
 
-def _fields(entries: Sequence[Entry], ids: Mapping[Term, int]) -> list[Field]:
+def _fields(entries: Sequence[EventEntry], ids: Mapping[Term, int]) -> list[Field]:
     """The columns of these entries, in the order of `_COLUMNS`."""
     named = {entry.classified.name for entry in entries}
     names = {name: NO_NAME if name is None else ids[Term(EVENT_NAMES, name)] for name in named}
@@ -69,13 +78,13 @@ def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> bytes | N
     return b"\x01" + _encode({name: ids[value] if type(value) is Term else value for name, value in plain.items()})
 
 
-def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> Cleared:
+def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> ClearedEvents:
     """Take a purpose from what occurred before an instant; what is left without any purpose is deleted.
 
     The caller recomputes the buckets of the same anchors in the same transaction.
     """
     params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
-    deleted = tx.bulk(
+    deleted = tx.execute(
         """
         WITH gone AS (
             DELETE FROM behavior.event
@@ -86,7 +95,7 @@ def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: da
         """,
         params,
     )
-    cleared = tx.bulk(
+    cleared = tx.execute(
         """
         WITH changed AS (
             UPDATE behavior.event SET bits = bits & ~%(mask)s::bigint
@@ -96,7 +105,7 @@ def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: da
         """,
         params,
     )
-    return Cleared(deleted[0][0], cleared[0][0])
+    return ClearedEvents(deleted[0][0], cleared[0][0])
 
 
 def uncovered(tx: Transaction, profile_ids: Collection[int], masks: Mapping[str, int]) -> set[tuple[int, str]]:
@@ -104,7 +113,7 @@ def uncovered(tx: Transaction, profile_ids: Collection[int], masks: Mapping[str,
 
     After anchors moved from profile to profile: what came by another person's consent is not covered by one's own.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH purpose AS (
             SELECT * FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m (purpose, mask)
@@ -136,7 +145,7 @@ def events_of(
 
     `vocabularies` names, by event and property, those that hold terms (`rules.vocabularies_of`).
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT e.anchor_id, e.event_id, e.occurred_at, e.received_at, e.retention_class, e.source_id, n.term, e.bits,
                e.plain, e.sealed

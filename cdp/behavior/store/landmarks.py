@@ -51,7 +51,7 @@ def current_landmarks(tx: Transaction, plan: TraitPlan, now: datetime) -> Mappin
 def landmarks_of(tx: Transaction, half_lives: Mapping[str, float]) -> dict[str, dict[int, Landmark]]:
     """The landmarks of these traits by generation; those made for another half-life are left out."""
     found: dict[str, dict[int, Landmark]] = defaultdict(dict)
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT trait, generation, landmark_at FROM unnest(%(traits)s::text[], %(half_lives)s::float8[]) "
         "AS asked(trait, half_life_days) JOIN behavior.landmark USING (trait, half_life_days)",
         {"traits": list(half_lives), "half_lives": list(half_lives.values())},
@@ -68,7 +68,7 @@ def _due(newest: Mapping[str, Landmark], wanted: Mapping[str, float], now: datet
 
 def _insert(tx: Transaction, half_lives: Mapping[str, float], at: datetime) -> dict[str, Landmark]:
     """Make the next generation of these traits."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         INSERT INTO behavior.landmark (trait, generation, landmark_at, half_life_days)
         SELECT due.trait, 1 + coalesce(max(known.generation), 0), %(at)s, due.half_life_days

@@ -25,7 +25,7 @@ def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -
     if not missing:
         return
     with database.transaction() as tx:
-        tx.bulk("LOCK TABLE ONLY behavior.event IN SHARE UPDATE EXCLUSIVE MODE")  # one maker of partitions at a time
+        tx.execute("LOCK TABLE ONLY behavior.event IN SHARE UPDATE EXCLUSIVE MODE")  # one maker of partitions at a time
         present = _present(tx)
         for retention_class in sorted({retention_class for retention_class, _ in missing}):
             if class_partition(retention_class) not in present:
@@ -43,7 +43,7 @@ def distrust_partitions(database: Database) -> None:
 
 def _present(tx: Transaction) -> set[str]:
     """Names of all partitions of behavior.event, classes and months."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT c.relname::text FROM pg_partition_tree('behavior.event') t JOIN pg_class c ON c.oid = t.relid"
     )
     return {name for (name,) in rows}
@@ -51,14 +51,14 @@ def _present(tx: Transaction) -> set[str]:
 
 def _attach_class(tx: Transaction, retention_class: str) -> None:
     name = sql.Identifier(_SCHEMA, class_partition(retention_class))
-    tx.bulk(
+    tx.execute(
         sql.SQL(
             "CREATE TABLE {} (LIKE behavior.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS) "
             "PARTITION BY RANGE (occurred_at)"
         ).format(name)
     )
     _keep_no_statistics(tx, name)
-    tx.bulk(
+    tx.execute(
         sql.SQL("ALTER TABLE behavior.event ATTACH PARTITION {} FOR VALUES IN ({})").format(
             name, sql.Literal(retention_class)
         )
@@ -68,9 +68,9 @@ def _attach_class(tx: Transaction, retention_class: str) -> None:
 def _attach_month(tx: Transaction, retention_class: str, month: Month) -> None:
     parent = sql.Identifier(_SCHEMA, class_partition(retention_class))
     leaf = sql.Identifier(_SCHEMA, month_partition(retention_class, month))
-    tx.bulk(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(leaf, parent))
+    tx.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(leaf, parent))
     _keep_no_statistics(tx, leaf)
-    tx.bulk(
+    tx.execute(
         sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
             parent, leaf, sql.Literal(month.start.isoformat()), sql.Literal(month.end.isoformat())
         )
@@ -79,4 +79,4 @@ def _attach_month(tx: Transaction, retention_class: str, month: Month) -> None:
 
 def _keep_no_statistics(tx: Transaction, table: sql.Identifier) -> None:
     """Sealed bytes never reach pg_statistic (rights.md, Erasure); LIKE does not copy that setting."""
-    tx.bulk(sql.SQL("ALTER TABLE {} ALTER COLUMN sealed SET STATISTICS 0").format(table))
+    tx.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN sealed SET STATISTICS 0").format(table))

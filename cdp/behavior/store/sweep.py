@@ -19,7 +19,7 @@ _EVENT_COLUMNS: Final = ("anchor_id", "event_id", "occurred_at", "retention_clas
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
+class MonthPartition:
     """One month of one class; `parent` is the table of the class, both within schema `behavior`."""
 
     retention_class: str
@@ -29,7 +29,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptProperty:
     """A property of a planned event that survives severing; numbers are rounded, terms and booleans stay."""
 
     name_id: int
@@ -37,9 +37,9 @@ class Kept:
     is_number: bool
 
 
-def partitions(tx: Transaction) -> list[Partition]:
+def partitions(tx: Transaction) -> list[MonthPartition]:
     """Every month partition of behavior.event, oldest first."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT pg_get_expr(parent.relpartbound, parent.oid), child.relname::text, parent.relname::text
         FROM pg_inherits root
@@ -54,18 +54,18 @@ def partitions(tx: Transaction) -> list[Partition]:
         matched = _CLASS_BOUND.fullmatch(bound)
         if matched:
             month = Month(int(table[-7:-3]), int(table[-2:]))
-            found.append(Partition(matched.group(1), month, table, parent))
+            found.append(MonthPartition(matched.group(1), month, table, parent))
     return sorted(found, key=lambda each: (each.month, each.retention_class))
 
 
-def count_events(tx: Transaction, partition: Partition) -> int:
+def count_events(tx: Transaction, partition: MonthPartition) -> int:
     """How many events lie in a partition."""
-    return int(tx.bulk(sql.SQL("SELECT count(*) FROM {}").format(_table(partition.table)))[0][0])
+    return int(tx.execute(sql.SQL("SELECT count(*) FROM {}").format(_table(partition.table)))[0][0])
 
 
-def take_events(tx: Transaction, partition: Partition, rows_max: int) -> list[dict[str, Any]]:
+def take_events(tx: Transaction, partition: MonthPartition, rows_max: int) -> list[dict[str, Any]]:
     """Delete up to `rows_max` events of a partition and return them, for a hold; event ids as text."""
-    rows = tx.bulk(
+    rows = tx.execute(
         sql.SQL(
             "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %(rows_max)s)) "
             "RETURNING anchor_id, event_id::text, occurred_at, retention_class, name_id, plain, sealed"
@@ -75,21 +75,21 @@ def take_events(tx: Transaction, partition: Partition, rows_max: int) -> list[di
     return [dict(zip(_EVENT_COLUMNS, row, strict=True)) for row in rows]
 
 
-def drop_partition(tx: Transaction, partition: Partition) -> None:
+def drop_partition(tx: Transaction, partition: MonthPartition) -> None:
     """Detach and drop a month; waits no longer than three seconds for those who read the class."""
-    tx.bulk("SET LOCAL lock_timeout = '3s'")
+    tx.execute("SET LOCAL lock_timeout = '3s'")
     parent, table = _table(partition.parent), _table(partition.table)
-    tx.bulk(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, table))
-    tx.bulk(sql.SQL("DROP TABLE {}").format(table))
+    tx.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, table))
+    tx.execute(sql.SQL("DROP TABLE {}").format(table))
 
 
-def sever_events(tx: Transaction, partition: Partition, kept: Sequence[Kept], share_min: int) -> int:
+def sever_events(tx: Transaction, partition: MonthPartition, kept: Sequence[KeptProperty], share_min: int) -> int:
     """Copy what is left of a month without its people; how many events are still counted.
 
     Instants become months, numbers keep two digits, everything that is not plain and planned goes. A combination of
     values that fewer than `share_min` anchors have is counted without its values, and not at all if those are too few.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         sql.SQL(_SEVER).format(_table(partition.table)),
         {
             "names": [each.name_id for each in kept],
@@ -135,7 +135,7 @@ _SEVER: Final = """
 
 def delete_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime, rows_max: int) -> int:
     """Delete up to `rows_max` buckets of days that no window counts any more, and of traits that are no more."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH d AS (
             SELECT * FROM unnest(%(traits)s::text[], %(days)s::date[]) AS d(trait, first_day)
@@ -153,7 +153,7 @@ def delete_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime, ro
 
 def count_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime) -> int:
     """How many buckets `delete_uncounted_buckets` would delete in all."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT count(*) FROM behavior.bucket b "
         "LEFT JOIN unnest(%(traits)s::text[], %(days)s::date[]) AS d(trait, first_day) USING (trait) "
         "WHERE d.trait IS NULL OR b.day < d.first_day",
@@ -164,7 +164,7 @@ def count_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime) -> 
 
 def delete_expired_traits(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
     """Delete up to `rows_max` statements that occurred at or before an instant; the anchor of each."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "DELETE FROM behavior.trait WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM behavior.trait WHERE occurred_at <= %(expired_at)s LIMIT %(rows_max)s)) RETURNING anchor_id",
         {"expired_at": expired_at, "rows_max": rows_max},
@@ -174,7 +174,7 @@ def delete_expired_traits(tx: Transaction, expired_at: datetime, rows_max: int) 
 
 def count_expired_traits(tx: Transaction, expired_at: datetime) -> int:
     """How many statements have expired."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT count(*) FROM behavior.trait WHERE occurred_at <= %(expired_at)s", {"expired_at": expired_at}
     )
     return int(rows[0][0])
@@ -182,7 +182,7 @@ def count_expired_traits(tx: Transaction, expired_at: datetime) -> int:
 
 def delete_expired_messages(tx: Transaction, today: date, rows_max: int) -> int:
     """Delete up to `rows_max` remembered message ids whose class no longer takes a retry."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH aged AS (
             SELECT event_id FROM behavior.duplicate WHERE keep_until < %(today)s LIMIT %(rows_max)s
@@ -197,24 +197,24 @@ def delete_expired_messages(tx: Transaction, today: date, rows_max: int) -> int:
 
 def count_expired_messages(tx: Transaction, today: date) -> int:
     """How many remembered message ids are past their day."""
-    rows = tx.bulk("SELECT count(*) FROM behavior.duplicate WHERE keep_until < %(today)s", {"today": today})
+    rows = tx.execute("SELECT count(*) FROM behavior.duplicate WHERE keep_until < %(today)s", {"today": today})
     return int(rows[0][0])
 
 
 def profiles_of_anchors(tx: Transaction, anchor_ids: Sequence[int]) -> list[int]:
     """The profiles that these anchors belong to today."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT DISTINCT profile_id FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s)",
         {"anchors": list(anchor_ids)},
     )
     return [profile_id for (profile_id,) in rows]
 
 
-def kept_of(tx: Transaction, properties: Mapping[Term, Mapping[str, bool]]) -> list[Kept]:
+def kept_of(tx: Transaction, properties: Mapping[Term, Mapping[str, bool]]) -> list[KeptProperty]:
     """What severing keeps, by event name: properties, and whether each is a number to be rounded."""
     ids = find_terms(tx, list(properties))
     return [
-        Kept(ids[name], key, is_number)
+        KeptProperty(ids[name], key, is_number)
         for name, each in properties.items()
         if name in ids
         for key, is_number in each.items()

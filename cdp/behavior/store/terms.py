@@ -56,7 +56,7 @@ def intern_terms(tx: Transaction, terms: Collection[Term], rules: PlanRules) -> 
 
 def find_terms(tx: Transaction, asked: Collection[Term]) -> dict[Term, int]:
     """Ids of those terms that exist."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT t.vocabulary, t.term, t.term_id FROM unnest(%(vocabularies)s::text[], %(terms)s::text[]) "
         "AS asked(vocabulary, term) JOIN behavior.term t USING (vocabulary, term)",
         {"vocabularies": [term.vocabulary for term in asked], "terms": [term.text for term in asked]},
@@ -66,7 +66,7 @@ def find_terms(tx: Transaction, asked: Collection[Term]) -> dict[Term, int]:
 
 def texts_of(tx: Transaction, numbers: set[int]) -> dict[int, Term]:
     """Terms by their ids."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT term_id, vocabulary, term FROM behavior.term WHERE term_id = ANY(%(ids)s)", {"ids": sorted(numbers)}
     )
     return {number: Term(vocabulary, text) for number, vocabulary, text in rows}
@@ -82,7 +82,7 @@ def plain_text(plain: Plain | None, ids: Mapping[Term, int]) -> str | None:
 def _insert(tx: Transaction, terms: Sequence[Term], rules: PlanRules) -> dict[Term, int]:
     """Make terms in the order given, as many of each vocabulary as it has room for."""
     concerned = sorted({term.vocabulary for term in terms})
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH given AS (
             SELECT vocabulary, term, row_number() OVER (PARTITION BY vocabulary ORDER BY term) AS place

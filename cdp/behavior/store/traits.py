@@ -24,7 +24,7 @@ def merge_traits(tx: Transaction, traits: Sequence[StatedTrait], ids: Mapping[Te
     if not latest:
         return
     rows = [latest[place] for place in sorted(latest)]
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO behavior.trait AS known
                (anchor_id, name, bits, occurred_at, received_at, event_id, plain, sealed, is_rectified)
@@ -59,7 +59,7 @@ def traits_of(tx: Transaction, profile_ids: Sequence[int], masks: Mapping[str, i
     Of the statements that carry the purpose's bit, occurred since it was permitted and after `expired_at`, a rectified
     one wins, then the latest (occurred_at, received_at, event_id). A winner that is sealed hides older plain ones.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH asked AS (
             SELECT p.profile_id, p.purpose, p.since, m.mask
@@ -94,7 +94,7 @@ def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[
 
     `vocabularies` names those of the planned traits that hold terms.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT anchor_id, name, occurred_at, received_at, event_id, bits, plain, sealed, is_rectified
         FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s)
@@ -126,7 +126,7 @@ def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, befo
     A statement left without any purpose is deleted, and of two that now have the same bits the one in force stays.
     """
     params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
-    deleted = tx.bulk(
+    deleted = tx.execute(
         """
         WITH after AS (
             SELECT anchor_id, name, bits,
@@ -147,7 +147,7 @@ def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, befo
         """,
         params,
     )
-    tx.bulk(
+    tx.execute(
         "UPDATE behavior.trait SET bits = bits & ~%(mask)s::bigint "
         "WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s AND bits & %(mask)s::bigint <> 0",
         params,

@@ -8,7 +8,7 @@ from uuid import UUID
 from cdp.kit.db import Transaction
 
 
-class Span(NamedTuple):
+class EventVolume(NamedTuple):
     """How many events are stored, and the instants of the first and the last."""
 
     events: int
@@ -16,9 +16,9 @@ class Span(NamedTuple):
     last_at: datetime | None
 
 
-def spans_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, Span]:
+def spans_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, EventVolume]:
     """The span of each profile's stored events; (0, None, None) where there are none."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT asked.profile_id, count(e.event_id)::int, min(e.occurred_at), max(e.occurred_at)
         FROM unnest(%(profiles)s::bigint[]) AS asked (profile_id)
@@ -28,7 +28,7 @@ def spans_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, Span]:
         """,
         {"profiles": list(profile_ids)},
     )
-    return {row[0]: Span(*row[1:]) for row in rows}
+    return {row[0]: EventVolume(*row[1:]) for row in rows}
 
 
 AGE = "age"
@@ -47,7 +47,7 @@ class StatedAge(NamedTuple):
 
 def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, StatedAge]:
     """The age that is in force for each profile; those that stated none, or in no plain form, are absent."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT DISTINCT ON (c.profile_id)
                c.profile_id, t.is_rectified, t.occurred_at, t.received_at, t.event_id,

@@ -44,7 +44,7 @@ class ProposedAct:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class SignalProposal:
     """What one message proposes; `malformed` names the signals in it that could not be read, `unknown` those with a name
     that no purpose of the policy has."""
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from cdp.consent.signals.categories import PREFERENCE_EVENT, READERS, category_acts
 from cdp.consent.signals.gpc import gpc_acts
-from cdp.consent.signals.model import Proposal, SignalMap
+from cdp.consent.signals.model import SignalMap, SignalProposal
 
-_NOTHING = Proposal()
+_NOTHING = SignalProposal()
 
 
-def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping: SignalMap) -> Proposal:
+def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping: SignalMap) -> SignalProposal:
     """What a message says about purposes.
 
     `has_gpc` tells that its request carried the GPC header. A browser source speaks with the authority
@@ -30,7 +30,7 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
         if answers is None or answers:
             raw = context.get(place) if isinstance(context, dict) else None
             acts.extend(category_acts(signal, raw, answers, mapping, is_server=is_server))
-    return Proposal(tuple(acts), tuple(malformed), tuple(unknown)) if acts or malformed or unknown else _NOTHING
+    return SignalProposal(tuple(acts), tuple(malformed), tuple(unknown)) if acts or malformed or unknown else _NOTHING
 
 
 def _may_speak(context: Any) -> bool:

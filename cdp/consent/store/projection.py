@@ -44,20 +44,20 @@ def bits_of(tx: Transaction) -> dict[str, int]:
 
 def grant_reading(tx: Transaction) -> bool:
     """Let the marketer's role read the projections and nothing else; False when there is no such role."""
-    if not tx.bulk("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
+    if not tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
         return False
     unready = _projections_without_policy(tx)
     if not unready:
         return True
     role = sql.Identifier(MARKETER)
-    tx.bulk(sql.SQL("GRANT USAGE ON SCHEMA consent TO {}").format(role))
-    tx.bulk(sql.SQL("GRANT EXECUTE ON FUNCTION consent.present_instant() TO {}").format(role))
+    tx.execute(sql.SQL("GRANT USAGE ON SCHEMA consent TO {}").format(role))
+    tx.execute(sql.SQL("GRANT EXECUTE ON FUNCTION consent.present_instant() TO {}").format(role))
     for name in unready:
         table = sql.Identifier("consent", name)
-        tx.bulk(sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role))
-        tx.bulk(sql.SQL("GRANT SELECT (reader_pseudonym, since, until, traits) ON {} TO {}").format(table, role))
-        tx.bulk(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
-        tx.bulk(
+        tx.execute(sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role))
+        tx.execute(sql.SQL("GRANT SELECT (reader_pseudonym, since, until, traits) ON {} TO {}").format(table, role))
+        tx.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
+        tx.execute(
             sql.SQL(
                 "CREATE POLICY unended ON {} FOR SELECT TO {} "
                 "USING (until IS NULL OR until > (SELECT consent.present_instant()))"
@@ -72,7 +72,7 @@ def end_older_readers(tx: Transaction) -> int | None:
     Tells how many; None when the store's role may neither see nor end them (it needs the roles
     pg_read_all_stats and pg_signal_backend). To be called within five seconds of a withdrawal's answer.
     """
-    (row,) = tx.bulk(
+    (row,) = tx.execute(
         """
         SELECT pg_has_role('pg_read_all_stats', 'USAGE') AND pg_has_role('pg_signal_backend', 'USAGE')
            AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s)
@@ -81,7 +81,7 @@ def end_older_readers(tx: Transaction) -> int | None:
     )
     if not row[0]:
         return None
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         -- a snapshot that cannot see the newest withdrawal holds back an older transaction id
         SELECT pg_terminate_backend(a.pid)
@@ -99,12 +99,12 @@ def end_older_readers(tx: Transaction) -> int | None:
 
 
 def _bits(tx: Transaction) -> dict[str, int]:
-    return {row[0]: row[1] for row in tx.bulk("SELECT purpose, bit FROM consent.purpose")}
+    return {row[0]: row[1] for row in tx.execute("SELECT purpose, bit FROM consent.purpose")}
 
 
 def _projections_without_policy(tx: Transaction) -> list[str]:
     """The projections that the marketer's role cannot read yet."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT child.relname::text
         FROM pg_inherits AS i
@@ -125,7 +125,7 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) ->
             f"An event carries one bit for each purpose that ever was, at most {_BITS}; reuse the key of a former one.",
             status=422,
         )
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO consent.purpose (purpose, bit, added_at)
         SELECT purpose, bit, %(now)s FROM unnest(%(purposes)s::text[], %(bits)s::smallint[]) AS p (purpose, bit)
@@ -133,13 +133,13 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) ->
         {"purposes": purposes, "bits": list(range(first_bit, first_bit + len(purposes))), "now": now},
     )
     for purpose in purposes:
-        tx.bulk(
+        tx.execute(
             sql.SQL("CREATE TABLE {} PARTITION OF consent.permitted FOR VALUES IN ({})").format(
                 sql.Identifier("consent", projection_of(purpose)), sql.Literal(purpose)
             )
         )
         # A pseudonym that reached pg_statistic would outlive its row; partitions do not inherit the setting.
-        tx.bulk(
+        tx.execute(
             sql.SQL("ALTER TABLE {} ALTER COLUMN reader_pseudonym SET STATISTICS 0").format(
                 sql.Identifier("consent", projection_of(purpose))
             )
@@ -148,7 +148,7 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) ->
 
 def _empty_projections_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
     """A purpose that the policy no longer declares permits nobody."""
-    tx.bulk(
+    tx.execute(
         """
         WITH over AS (
             DELETE FROM consent.permitted WHERE purpose <> ALL(%(purposes)s::text[]) RETURNING profile_id, purpose

@@ -19,7 +19,7 @@ class ReaderRow(NamedTuple):
 
 def rows_under(tx: Transaction, reader_pseudonym: str, purposes: Collection[str], now: datetime) -> list[ReaderRow]:
     """The projection rows of a reader pseudonym at this instant; none for nobody, or nobody permitted."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT profile_id, purpose, since, until, traits
         FROM consent.permitted

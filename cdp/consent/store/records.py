@@ -43,7 +43,7 @@ def repeat(tx: Transaction, records: Collection[Record]) -> None:
     """Remember the last instant at which these noes were said again."""
     said_again = [each for each in records if each.repeated_at is not None]
     if said_again:
-        tx.bulk(
+        tx.execute(
             """
             INSERT INTO consent.repetition AS known (record_id, identifier_id, repeated_at)
             SELECT * FROM unnest(%(records)s::bigint[], %(identifiers)s::bigint[], %(at)s::timestamptz[])
@@ -65,7 +65,7 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
     """
     if not identifier_ids:
         return []
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
@@ -82,7 +82,7 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
 
 def in_order(records: Iterable[Record]) -> list[Record]:
     """Acts as a person reads them: by the instant at which they count, at one instant the no last."""
-    return sorted(records, key=lambda each: (each.at, each.act.is_no, each.record_id))
+    return sorted(records, key=lambda each: (each.at, each.act.is_refusal, each.record_id))
 
 
 def _stored(record: Record, name: str) -> Any:
@@ -115,7 +115,7 @@ def _record(row: Row) -> Record:
 
 def with_refusals(tx: Transaction, identifier_ids: Collection[int]) -> frozenset[int]:
     """Those of the identifiers for which any act but a grant is recorded."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT DISTINCT identifier_id FROM consent.record
         WHERE identifier_id = ANY(%(ids)s::bigint[]) AND act <> 'grant'

@@ -18,7 +18,7 @@ _SILENT = (Reason.NO_GRANT, Reason.NO_UNIQUE_IDENTIFIER)
 
 
 @dataclass(frozen=True, slots=True)
-class Permitted:
+class PermittedVerdict:
     """A verdict in force that allows."""
 
     since: datetime
@@ -26,7 +26,7 @@ class Permitted:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class VerdictChanges:
     """What putting verdicts changed, as pairs of profile and purpose.
 
     `ended` lost a permission or the earlier part of one: what happened before is to be erased for the
@@ -60,15 +60,15 @@ def stands_in_a_row(verdict: Verdict) -> bool:
     return verdict.allowed or verdict.reason not in _SILENT
 
 
-def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Permitted]]:
+def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, PermittedVerdict]]:
     """Per profile, the permissions in force by purpose; profiles without any are absent."""
-    found: dict[int, dict[str, Permitted]] = {}
+    found: dict[int, dict[str, PermittedVerdict]] = {}
     if profile_ids:
-        for profile_id, purpose, since, until in tx.bulk(
+        for profile_id, purpose, since, until in tx.execute(
             "SELECT profile_id, purpose, since, until FROM consent.permitted WHERE profile_id = ANY(%(ids)s::bigint[])",
             {"ids": list(profile_ids)},
         ):
-            found.setdefault(profile_id, {})[purpose] = Permitted(since, until)
+            found.setdefault(profile_id, {})[purpose] = PermittedVerdict(since, until)
     return found
 
 
@@ -76,7 +76,7 @@ def refused_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[
     """Per profile, the refusals that rest on something recorded."""
     found: dict[int, dict[str, Reason]] = {}
     if profile_ids:
-        for profile_id, purpose, reason in tx.bulk(
+        for profile_id, purpose, reason in tx.execute(
             "SELECT profile_id, purpose, reason FROM consent.refused WHERE profile_id = ANY(%(ids)s::bigint[])",
             {"ids": list(profile_ids)},
         ):
@@ -92,7 +92,7 @@ def put_verdicts(
     *,
     retired: Mapping[int, int] | None = None,
     newborn: Collection[int] = (),
-) -> Outcome:
+) -> VerdictChanges:
     """Make these the verdicts in force, in three statements whatever their number.
 
     `pseudonyms` gives the reader pseudonym of every profile that is allowed anything. `retired` maps
@@ -109,14 +109,14 @@ def put_verdicts(
     pairs.sort(key=lambda pair: pair[:2])
     taken_over = dict(retired or {})
     if not pairs and not taken_over:
-        return Outcome(frozenset(), frozenset())
+        return VerdictChanges(frozenset(), frozenset())
     ended = _end(tx, [pair for pair in pairs if pair[0] not in newborn], taken_over, now)
     begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
     _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _SILENT])
     if taken_over:
         survivors = set(taken_over.values())
         begun |= {pair[:2] for pair in pairs if pair[0] in survivors and pair[2].allowed}
-    return Outcome(frozenset(ended), frozenset(begun))
+    return VerdictChanges(frozenset(ended), frozenset(begun))
 
 
 Pair = tuple[int, str, Verdict]
@@ -126,7 +126,7 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], now: da
     """Delete what no longer holds and note the permissions that ended or now begin later."""
     if not pairs and not retired:
         return set()
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH verdict AS (
             SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[], %(silent)s::bool[])
@@ -182,7 +182,7 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], now: da
 def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -> set[tuple[int, str]]:
     if not pairs:
         return set()
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         INSERT INTO consent.permitted AS p (profile_id, purpose, since, until, reader_pseudonym)
         SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[],
@@ -209,7 +209,7 @@ def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -
 
 def _refuse(tx: Transaction, pairs: list[Pair]) -> None:
     if pairs:
-        tx.bulk(
+        tx.execute(
             """
             INSERT INTO consent.refused AS r (profile_id, purpose, reason)
             SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(reasons)s::text[])
@@ -227,7 +227,7 @@ def _refuse(tx: Transaction, pairs: list[Pair]) -> None:
 def put_traits(tx: Transaction, traits: Mapping[tuple[int, str], Mapping[str, Any]]) -> None:
     """Let projection rows hold exactly these traits; a profile that is not permitted has no row to hold any."""
     if traits:
-        tx.bulk(
+        tx.execute(
             """
             UPDATE consent.permitted AS p
             SET traits = given.traits
@@ -245,7 +245,7 @@ def put_traits(tx: Transaction, traits: Mapping[tuple[int, str], Mapping[str, An
 
 def ended_by(tx: Transaction, now: datetime, limit: int) -> set[int]:
     """At most `limit` profiles of which a permission ended by itself and whose row still stands."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT DISTINCT profile_id FROM consent.permitted WHERE until <= %(now)s LIMIT %(limit)s",
         {"now": now, "limit": limit},
     )
@@ -254,7 +254,7 @@ def ended_by(tx: Transaction, now: datetime, limit: int) -> set[int]:
 
 def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None = None) -> list[Withdrawal]:
     """The oldest permissions that ended and whose traces are still to be erased, of everybody or of these profiles."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT w.withdrawal_id, w.profile_id, w.purpose, w.withdrawn_at, p.since
         FROM consent.withdrawal AS w
@@ -271,7 +271,7 @@ def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None
 def note_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: datetime) -> None:
     """Note that these profiles hold, for these purposes, what their present permission does not cover."""
     if pairs:
-        tx.bulk(
+        tx.execute(
             """
             INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
             SELECT given.profile_id, given.purpose, %(now)s::timestamptz
@@ -285,9 +285,9 @@ def note_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: d
         )
 
 
-def settle(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
+def close_withdrawals(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
     """Strike withdrawals off: their traces are erased."""
     if withdrawal_ids:
-        tx.bulk(
+        tx.execute(
             "DELETE FROM consent.withdrawal WHERE withdrawal_id = ANY(%(ids)s::bigint[])", {"ids": list(withdrawal_ids)}
         )

@@ -12,7 +12,7 @@ def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, 
 
     The notice carries the recipient's own pseudonym and the request's outward id, and no profile of ours.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH reached AS (  -- a delivery that was attempted may have arrived, whatever was answered
             SELECT DISTINCT destination, recipient_pseudonym

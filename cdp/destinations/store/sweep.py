@@ -7,7 +7,7 @@ from cdp.kit.db import Transaction
 
 def count_expired_deliveries(tx: Transaction, expired_at: datetime) -> int:
     """How many deliveries were made at or before an instant."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT count(*) FROM destinations.outbox WHERE created_at <= %(expired_at)s", {"expired_at": expired_at}
     )
     return int(rows[0][0])
@@ -15,7 +15,7 @@ def count_expired_deliveries(tx: Transaction, expired_at: datetime) -> int:
 
 def delete_expired_deliveries(tx: Transaction, expired_at: datetime, rows_max: int) -> int:
     """Delete up to `rows_max` of them, acknowledged or not; how many there were."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH gone AS (
             DELETE FROM destinations.outbox WHERE ctid = ANY(ARRAY(

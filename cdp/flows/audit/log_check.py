@@ -12,7 +12,7 @@ from cdp.audit.store import tree as tree_store
 from cdp.audit.store import tree_check as tree_check_store
 from cdp.audit.store.tree import SignedHead, Tree
 from cdp.audit.store.tree_check import TreeCheck
-from cdp.audit.verify import Refused, verify_growth, verify_leaves, verify_note
+from cdp.audit.verify import Unverified, verify_growth, verify_leaves, verify_note
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.vault.sign import is_signed
@@ -22,7 +22,7 @@ _NAMED_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LogFinding:
     """One thing that was checked; `wrong` says what does not hold, None when all is well."""
 
     what: str
@@ -36,7 +36,7 @@ class LogCheck:
     origin: str
     size: int
     vkey: str
-    findings: tuple[Finding, ...]
+    findings: tuple[LogFinding, ...]
 
     @property
     def is_sound(self) -> bool:
@@ -50,7 +50,7 @@ def check_log(database: Database, log: Log, remembered: str | None = None) -> Lo
         head = tree_store.signed_head(tx)
         if head is None:
             raise Fault("log_empty", "The log has no checkpoint yet", "Nothing was signed so far.", status=404)
-        findings: list[Finding] = []
+        findings: list[LogFinding] = []
         for tree in tree_check_store.trees(tx):
             findings += _tree(tx, log, tree, is_newest=tree.tree_id == head.tree_id)
         findings.append(_facts(tx))
@@ -60,20 +60,20 @@ def check_log(database: Database, log: Log, remembered: str | None = None) -> Lo
     return LogCheck(origin, head.size, log.vkey(origin).text(), tuple(findings))
 
 
-def _tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[Finding]:
+def _tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[LogFinding]:
     """What is to be said of one tree; those that do not grow any more are checked as the one that does."""
     heads = tree_check_store.heads(tx, tree.tree_id)
     name = "" if is_newest else f" of the former log {tree.origin}"
-    signed = Finding(f"{len(heads):,} signed checkpoints{name}", _unsigned(log, tree, heads))
+    signed = LogFinding(f"{len(heads):,} signed checkpoints{name}", _unsigned(log, tree, heads))
     if not heads:
         return [signed]
     found = tree_check_store.check_tree(tx, tree.tree_id, heads)
     last = heads[-1]
     return [
         signed,
-        Finding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
-        Finding(f"the tiles{name} that others are served", _wrong_tiles(found)),
-        Finding(f"the copy{name} outside the database", _in_words(lambda: _wrong_copy(tx, log, tree, last))),
+        LogFinding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
+        LogFinding(f"the tiles{name} that others are served", _wrong_tiles(found)),
+        LogFinding(f"the copy{name} outside the database", _in_words(lambda: _wrong_copy(tx, log, tree, last))),
     ]
 
 
@@ -83,7 +83,7 @@ def _unsigned(log: Log, tree: Tree, heads: list[SignedHead]) -> str | None:
         return "It has none."
     for head in heads:
         checkpoint = verify_note(head.note, [log.vkey(tree.origin)], is_signed)
-        if isinstance(checkpoint, Refused):
+        if isinstance(checkpoint, Unverified):
             return f"At {head.size:,} leaves: {checkpoint.detail}"
         if (checkpoint.origin, checkpoint.size, checkpoint.root) != (tree.origin, head.size, head.root):
             return f"At {head.size:,} leaves: what is stored beside the note is not what was signed."
@@ -115,7 +115,7 @@ def _wrong_copy(tx: Transaction, log: Log, tree: Tree, head: SignedHead) -> str 
     if copied is None or copied.checkpoint.size < head.size:
         return "It ends before the database does; the next signature brings it up to date."
     signed = verify_note(copied.note, [log.vkey(tree.origin)], is_signed)
-    if isinstance(signed, Refused):
+    if isinstance(signed, Unverified):
         return signed.detail
     entries = log.mirror.entries(tree.tree_id, 0, signed.size)
     refused = verify_leaves(entries, signed)
@@ -142,16 +142,16 @@ def _leaves(tx: Transaction, head: SignedHead) -> Iterator[bytes]:
         yield from tree_store.commitments(tx, head.tree_id, begin, min(begin + _CHUNK_ENTRIES, head.size))
 
 
-def _facts(tx: Transaction) -> Finding:
+def _facts(tx: Transaction) -> LogFinding:
     checked = fact_store.check_facts(tx)
     what = f"{checked.checked:,} facts against their leaves"
     if not checked.altered:
-        return Finding(what)
+        return LogFinding(what)
     named = ", ".join(map(str, checked.altered[:_NAMED_MAX]))
-    return Finding(what, f"{len(checked.altered)} facts were altered after they were logged: entries {named}.")
+    return LogFinding(what, f"{len(checked.altered)} facts were altered after they were logged: entries {named}.")
 
 
-def _past(tx: Transaction, log: Log, remembered: str) -> Finding:
+def _past(tx: Transaction, log: Log, remembered: str) -> LogFinding:
     """Whether the log begins with the remembered checkpoint; one of a former log is held against that log."""
     what = "the remembered checkpoint"
     try:
@@ -161,17 +161,17 @@ def _past(tx: Transaction, log: Log, remembered: str) -> Finding:
             "checkpoint_malformed", "That is no checkpoint", f"It cannot be read: {error}.", status=422
         ) from None
     signed = verify_note(remembered, [log.vkey(old.origin)], is_signed)
-    if isinstance(signed, Refused):
-        return Finding(what, signed.detail)
+    if isinstance(signed, Unverified):
+        return LogFinding(what, signed.detail)
     tree = next((each for each in tree_check_store.trees(tx) if each.origin == old.origin), None)
     head = tree_store.signed_head(tx) if tree is None else tree_store.signed_head(tx, tree.tree_id)
     if head is None:
-        return Finding(what, "Its log has no checkpoint here.")
+        return LogFinding(what, "Its log has no checkpoint here.")
     now = Checkpoint(_origin(head), head.size, head.root)
     is_comparable = old.origin == now.origin and 0 < old.size <= now.size
     try:
         proof = tree_store.consistency_proof(tx, head.tree_id, old.size, now.size) if is_comparable else []
     except KeyError:
-        return Finding(what, "Tiles are missing, so that nothing proves it to be the beginning of this log.")
+        return LogFinding(what, "Tiles are missing, so that nothing proves it to be the beginning of this log.")
     refused = verify_growth(old, now, proof)
-    return Finding(what, None if refused is None else refused.detail)
+    return LogFinding(what, None if refused is None else refused.detail)

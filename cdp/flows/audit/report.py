@@ -9,7 +9,7 @@ from typing import Any
 from cdp.audit.checkpoint import VerifierKey
 from cdp.audit.fact import KINDS
 from cdp.audit.store import facts as fact_store
-from cdp.audit.store.facts import Entry
+from cdp.audit.store.facts import LogEntry
 from cdp.audit.store.lag import backlog, counts_by_kind
 from cdp.audit.store.tree import newest_tree, served_tile, signed_head
 from cdp.audit.tile import parse_tile_path
@@ -69,7 +69,7 @@ def read_entries(
     before: int | None = None,
     limit: int = 100,
     actor: str,
-) -> list[Entry]:
+) -> list[LogEntry]:
     """Entries of the log, newest first. The reading itself is logged. Raises the fault `unknown_entry_kind`."""
     if unknown := sorted(set(kinds) - KINDS.keys()):
         raise Fault(

@@ -30,7 +30,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
 from cdp.policy.jurisdictions import UNKNOWN
 from cdp.policy.model import Policy, Purpose
-from cdp.rights.replay_file import No
+from cdp.rights.replay_file import OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.sources.model import Source, SourceKind
@@ -45,7 +45,7 @@ _NOTICE_TEXT_MAX: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ConsentStatement:
     """An act as somebody tells it, not yet checked.
 
     `source` is the source whose write key was used, None for privacy staff; without `authority` an act of
@@ -87,7 +87,7 @@ class Consents:
     may_ask_from: Mapping[str, datetime]
 
 
-def record(context: Context, told: Told, now: datetime) -> Recorded:
+def record(context: Context, told: ConsentStatement, now: datetime) -> Recorded:
     """Record one act about one identifier, known or not, and put what follows in force.
 
     Faults: `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`, `not_refusable`,
@@ -107,7 +107,7 @@ def record(context: Context, told: Told, now: datetime) -> Recorded:
         refresh_verdicts(tx, context.vault, context.policy, concerned, now)
         generation_store.advance(tx, changed=True)
         fact_store.append(tx, _fact(kept, context.policy, told), now)
-        if kept.act.is_no:
+        if kept.act.is_refusal:
             replay_store.append(tx, context.replay, [_no(kept, hidden)], now)
     receipt = sign_receipt(receipt_body(kept, rule, identifier.type), context.vault.signer())
     return Recorded(outward_id(kept), kept.authority.value, receipt)
@@ -201,7 +201,7 @@ def record_document(each: Record, identifier_type: str) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _draft(policy: Policy, told: Told, identifier: Identifier, rule: Purpose, now: datetime) -> Record:
+def _draft(policy: Policy, told: ConsentStatement, identifier: Identifier, rule: Purpose, now: datetime) -> Record:
     act = _word(Act, told.act, "unknown_act", "act")
     authority = _authority(told)
     _check(policy, told, identifier, rule, act)
@@ -242,7 +242,7 @@ def _word(words: type[Word], given: str, code: str, name: str) -> Word:
         raise Fault(code, f"That is no {name}", f"`{name}` is one of {allowed}.", status=422) from None
 
 
-def _authority(told: Told) -> Authority:
+def _authority(told: ConsentStatement) -> Authority:
     """What was claimed, capped by what the source may say: a browser's write key is public."""
     is_browser = told.source is not None and told.source.kind is SourceKind.BROWSER
     if told.authority is None:
@@ -253,11 +253,11 @@ def _authority(told: Told) -> Authority:
     return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
 
 
-def _check(policy: Policy, told: Told, identifier: Identifier, rule: Purpose, act: Act) -> None:
+def _check(policy: Policy, told: ConsentStatement, identifier: Identifier, rule: Purpose, act: Act) -> None:
     if rule.needs_unique_identifier:
         raise Fault(
             "not_refusable",
-            "No act decides about this purpose",
+            "OptOut act decides about this purpose",
             f"`{rule.key}` rests on {rule.legal_basis.value}: it is neither granted nor refused. Only consent can be "
             "given and withdrawn, and only legitimate interests and direct marketing can be objected to.",
             status=422,
@@ -279,7 +279,7 @@ def _check(policy: Policy, told: Told, identifier: Identifier, rule: Purpose, ac
         )
 
 
-def _jurisdiction(policy: Policy, told: Told) -> str:
+def _jurisdiction(policy: Policy, told: ConsentStatement) -> str:
     """A declared one; anything else is unknown, for which the strictest rules hold."""
     claimed = told.jurisdiction or (told.source.jurisdiction if told.source is not None else UNKNOWN)
     return claimed if claimed in policy.jurisdictions.jurisdictions else UNKNOWN
@@ -301,7 +301,7 @@ def _identifier_id(tx: Transaction, context: Context, identifier: Identifier, no
     return identifier_id
 
 
-def _fact(kept: Record, policy: Policy, told: Told) -> dict[str, Any]:
+def _fact(kept: Record, policy: Policy, told: ConsentStatement) -> dict[str, Any]:
     fact: dict[str, Any] = {
         "kind": "consent.recorded",
         "actor": "privacy" if told.source is None else "source",
@@ -315,8 +315,8 @@ def _fact(kept: Record, policy: Policy, told: Told) -> dict[str, Any]:
     return fact if kept.source_id is None else fact | {"source": kept.source_id}
 
 
-def _no(kept: Record, hidden: bytes) -> No:
-    return No(
+def _no(kept: Record, hidden: bytes) -> OptOut:
+    return OptOut(
         identifier_id=kept.identifier_id,
         pseudonym=hidden,
         purpose=kept.purpose,

@@ -14,7 +14,7 @@ from cdp.consent.model import Facts, Record, Verdict
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.consent.store.projection import bits_of
-from cdp.consent.store.verdicts import Outcome
+from cdp.consent.store.verdicts import VerdictChanges
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import profiles as profile_store
@@ -97,7 +97,7 @@ def refresh_verdicts(
     now: datetime,
     *,
     retired: Mapping[int, int] | None = None,
-) -> Outcome:
+) -> VerdictChanges:
     """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
     verdicts = current_verdicts(tx, policy, profile_ids, now)
     outcome = put_in_force(tx, vault, verdicts, now, retired=retired)
@@ -107,7 +107,7 @@ def refresh_verdicts(
     return outcome
 
 
-def settle_map(
+def apply_mapping_change(
     tx: Transaction,
     vault: Vault,
     policy: Policy,
@@ -135,7 +135,7 @@ def put_in_force(
     *,
     retired: Mapping[int, int] | None = None,
     newborn: Collection[int] = (),
-) -> Outcome:
+) -> VerdictChanges:
     """Make these verdicts the ones in force; `follow` must come after, in the same transaction.
 
     Of the `newborn` nothing stands yet.

@@ -28,7 +28,7 @@ _OF_FEW: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class ClearedWithdrawals:
     """What one step did: withdrawals settled, events and stated traits deleted, events that lost a purpose."""
 
     withdrawals: int
@@ -37,7 +37,7 @@ class Cleared:
     traits_deleted: int
 
 
-def clear_withdrawn(context: Context, now: datetime, *, withdrawals_max: int = 200) -> Cleared:
+def clear_withdrawn(context: Context, now: datetime, *, withdrawals_max: int = 200) -> ClearedWithdrawals:
     """Erase for their purpose what at most `withdrawals_max` withdrawals left behind, oldest first.
 
     One transaction; a kill leaves it all to the next call. Nothing to do: all counts are 0.
@@ -51,14 +51,18 @@ def clear_withdrawn(context: Context, now: datetime, *, withdrawals_max: int = 2
         return _clear(tx, context.vault, context.policy, due, now)
 
 
-def clear_of(tx: Transaction, vault: Vault, policy: Policy, profile_ids: Collection[int], now: datetime) -> Cleared:
+def clear_of(
+    tx: Transaction, vault: Vault, policy: Policy, profile_ids: Collection[int], now: datetime
+) -> ClearedWithdrawals:
     """The same at once for these profiles; the caller holds the exclusive lock, and has ended older readers if it is meant."""
     return _clear(tx, vault, policy, verdict_store.withdrawals(tx, _OF_FEW, profile_ids), now)
 
 
-def _clear(tx: Transaction, vault: Vault, policy: Policy, due: Sequence[Withdrawal], now: datetime) -> Cleared:
+def _clear(
+    tx: Transaction, vault: Vault, policy: Policy, due: Sequence[Withdrawal], now: datetime
+) -> ClearedWithdrawals:
     if not due:
-        return Cleared(0, 0, 0, 0)
+        return ClearedWithdrawals(0, 0, 0, 0)
     anchors = consent_subject_store.anchors_of(tx, {each.profile_id for each in due})
     masks = projection_store.bits_of(tx)
     deleted = cleared = traits = 0
@@ -68,13 +72,13 @@ def _clear(tx: Transaction, vault: Vault, policy: Policy, due: Sequence[Withdraw
         deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
         traits += clear_trait_bits(tx, mine, masks[purpose], before)
     follow(tx, policy, {(each.profile_id, each.purpose) for each in due}, now)
-    verdict_store.settle(tx, [each.withdrawal_id for each in due])
+    verdict_store.close_withdrawals(tx, [each.withdrawal_id for each in due])
     living = {each.profile_id for each in due} & anchors.keys()
     # An age may be among the traits that went, and verdicts rest on it.
     if traits and asks_for_age(policy) and refresh_verdicts(tx, vault, policy, living, now).has_changes:
         generation_store.advance(tx, changed=True)
     _log(tx, due, now)
-    return Cleared(len(due), deleted, cleared, traits)
+    return ClearedWithdrawals(len(due), deleted, cleared, traits)
 
 
 def turn_out_readers(context: Context) -> int | None:

@@ -60,7 +60,7 @@ class ExplainedRefusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class LinkExplanation:
     """Whether two identifiers are one person, by which path of links, or what keeps them apart."""
 
     is_same_profile: bool
@@ -68,13 +68,13 @@ class Explanation:
     refusals: tuple[ExplainedRefusal, ...]
 
 
-def explain(context: Context, one: Identifier, other: Identifier, *, actor: str = "privacy") -> Explanation:
+def explain(context: Context, one: Identifier, other: Identifier, *, actor: str = "privacy") -> LinkExplanation:
     """Why two identifiers are one person, or why not. Raises the fault `unknown_profile` when either is unknown.
 
     It opens identifiers, so it is logged as a reading.
     """
 
-    def read(tx: Transaction) -> Explanation:
+    def read(tx: Transaction) -> LinkExplanation:
         first, second = both(tx, context, one, other)
         closure = closure_store.closure(tx, [first, second], non_linking=non_linking(context.policy))
         run = replay(
@@ -96,7 +96,7 @@ def explain(context: Context, one: Identifier, other: Identifier, *, actor: str 
         fact_store.append(
             tx, {"kind": "data.read", "actor": actor, "read": "explain", "count": len(names)}, context.clock.now()
         )
-        return Explanation(
+        return LinkExplanation(
             is_same_profile=path is not None,
             path=tuple(
                 ExplainedLink(names[edge.one], names[edge.other], edge.rule.value, *messages.of(edge.sequence))

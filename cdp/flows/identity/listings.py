@@ -17,7 +17,7 @@ from cdp.kit.ids import encode_id
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedIdentifier:
     """An identifier that links nobody because several people use it; `people` were seen with it."""
 
     type: str
@@ -32,7 +32,7 @@ class SharedList:
 
     total: int
     by_type: Mapping[str, int]
-    identifiers: tuple[Shared, ...]
+    identifiers: tuple[SharedIdentifier, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def list_shared(context: Context, *, limit: int, actor: str) -> SharedList:
         return SharedList(
             total=sum(by_type.values()),
             by_type=by_type,
-            identifiers=tuple(Shared(row.type, opened[row.identifier_id].value, row.people, row.since) for row in rows),
+            identifiers=tuple(
+                SharedIdentifier(row.type, opened[row.identifier_id].value, row.people, row.since) for row in rows
+            ),
         )
 
     return at_one_instant(context.database, read)

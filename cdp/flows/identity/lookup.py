@@ -53,7 +53,7 @@ class HeldIdentifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ProfileView:
     """One profile in full, as privacy staff see it."""
 
     profile: str
@@ -69,21 +69,21 @@ class Shown:
     is_quarantined: bool
 
 
-def look_up(context: Context, identifier: Identifier, *, actor: str) -> Shown:
+def look_up(context: Context, identifier: Identifier, *, actor: str) -> ProfileView:
     """The profile of an identifier. Raises the fault `unknown_profile` (404)."""
 
-    def read(tx: Transaction) -> Shown:
+    def read(tx: Transaction) -> ProfileView:
         _, profile_id = find_profile(tx, context.vault, identifier)
         return _logged(tx, context, profile_id, actor)
 
     return at_one_instant(context.database, read)
 
 
-def look_up_profile(context: Context, profile: str, *, actor: str) -> Shown:
+def look_up_profile(context: Context, profile: str, *, actor: str) -> ProfileView:
     """The profile that an outward profile id means today, retired ids included."""
     number = decode_id("prf", profile)
 
-    def read(tx: Transaction) -> Shown:
+    def read(tx: Transaction) -> ProfileView:
         profile_id = None if number is None else profile_store.resolve_retired(tx, number)
         if profile_id is None:
             raise unknown_profile()
@@ -92,7 +92,7 @@ def look_up_profile(context: Context, profile: str, *, actor: str) -> Shown:
     return at_one_instant(context.database, read)
 
 
-def show(tx: Transaction, context: Context, profile_id: int) -> Shown:
+def show(tx: Transaction, context: Context, profile_id: int) -> ProfileView:
     """One profile, without logging: for journeys that log their own reading."""
     now = context.clock.now()
     links = mapping_store.owned_by(tx, profile_id)
@@ -102,7 +102,7 @@ def show(tx: Transaction, context: Context, profile_id: int) -> Shown:
     masks = bits_of(tx)
     verdicts = current_verdicts(tx, context.policy, [profile_id], now).get(profile_id, {})
     computed = computed_of(tx, compile_traits(context.policy, masks), [profile_id], now)[profile_id]
-    return Shown(
+    return ProfileView(
         profile=encode_id("prf", profile_id),
         anchors=anchor_store.anchor_counts(tx, [profile_id]).get(profile_id, 0),
         identifiers=tuple(
@@ -122,7 +122,7 @@ def show(tx: Transaction, context: Context, profile_id: int) -> Shown:
     )
 
 
-def _logged(tx: Transaction, context: Context, profile_id: int, actor: str) -> Shown:
+def _logged(tx: Transaction, context: Context, profile_id: int, actor: str) -> ProfileView:
     shown = show(tx, context, profile_id)
     fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, context.clock.now())
     return shown

@@ -25,7 +25,7 @@ _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
-class Permitted:
+class ReadablePurpose:
     """One purpose for which the profile may be looked at."""
 
     since: datetime
@@ -37,7 +37,7 @@ class Seen:
     """One profile as a marketer sees it: what belongs to the purposes that are permitted now."""
 
     profile: str
-    purposes: Mapping[str, Permitted]
+    purposes: Mapping[str, ReadablePurpose]
     traits: Mapping[str, Any]
     computed_traits: Mapping[str, Any]
     segments: tuple[str, ...]
@@ -59,7 +59,7 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> Seen:
 
 def _seen(tx: Transaction, context: Context, profile: str, rows: Sequence[ReaderRow], now: datetime) -> Seen:
     profile_id = rows[0].profile_id
-    purposes = {row.purpose: Permitted(row.since, row.until) for row in rows}
+    purposes = {row.purpose: ReadablePurpose(row.since, row.until) for row in rows}
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now)[profile_id]
     serving = {each.key for each in all_segments(tx) if each.purpose in purposes}
     return Seen(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.identity.partition import Difference, difference
+from cdp.identity.partition import PartitionDifference, difference
 from cdp.identity.resolve import Rules, replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import mapping as mapping_store
@@ -87,7 +87,7 @@ def groups_of(home: Mapping[int, int]) -> dict[int, frozenset[int]]:
 
 
 def _examples(
-    found: Difference, home: Mapping[int, int], recorded: closure_store.Closure
+    found: PartitionDifference, home: Mapping[int, int], recorded: closure_store.Closure
 ) -> Iterable[Mapping[str, object]]:
     """Some groups of each kind, the largest first: the profiles of today behind them, and what they hold, by type."""
     for kind, groups in (("merged", found.merged), ("split", found.split), ("quarantined", found.quarantined)):

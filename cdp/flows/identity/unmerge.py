@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
-from cdp.flows.consent.verdicts import settle_map
+from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.consent.withdrawal import clear_of
 from cdp.flows.context import Context
-from cdp.flows.identity.lookup import Shown, show
+from cdp.flows.identity.lookup import ProfileView, show
 from cdp.flows.identity.names import both
 from cdp.flows.identity.simulate import groups_of
 from cdp.flows.ingest.write import write_partition
@@ -45,9 +45,9 @@ class Unmerged:
     """
 
     is_dry_run: bool
-    before: tuple[Shown, ...]
-    keep: Shown | None
-    sever: Shown | None
+    before: tuple[ProfileView, ...]
+    keep: ProfileView | None
+    sever: ProfileView | None
     other_profiles: int
     erased_events: int
 
@@ -158,7 +158,7 @@ class _Change:
             before = tuple(
                 show(tx, self.context, each) for each in sorted(set(profile_store.owners_of(tx, pair).values()))
             )
-            with tx.trial() if self.is_dry_run else nullcontext():
+            with tx.dry_run() if self.is_dry_run else nullcontext():
                 self.decide(tx, *pair)
                 changed = self._replay(tx, pair)
                 if self.is_dry_run:
@@ -192,7 +192,7 @@ class _Change:
         return {each for each in was.keys() | now_is.keys() if was.get(each) != now_is.get(each)}
 
     def _told(
-        self, tx: Transaction, pair: tuple[int, int], before: tuple[Shown, ...], changed: Collection[int]
+        self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], changed: Collection[int]
     ) -> Unmerged:
         now = self.context.clock.now()
         cleared = clear_of(tx, self.context.vault, self.context.policy, changed, now)
@@ -249,7 +249,7 @@ def _write(
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
     mapping_store.quarantine(tx, list(partition.quarantined))
     mapping_store.release(tx, list(partition.alive - partition.quarantined))
-    settle_map(tx, context.vault, context.policy, partition.alive, now, retired=partition.retired)
+    apply_mapping_change(tx, context.vault, context.policy, partition.alive, now, retired=partition.retired)
     return Redone(set(partition.alive), run, profile_of, frozenset(run.world.shared - closure.shared), before)
 
 

@@ -21,7 +21,7 @@ from cdp.flows.imports.mapping import Mapping, Side
 from cdp.flows.imports.messages import SOURCE, Tally, begin_job, import_elsewhere, source_of
 from cdp.flows.imports.read import File, look_at, rows_of
 from cdp.flows.imports.row import Row, cell_of
-from cdp.identity.normalize import Normaliser
+from cdp.identity.normalize import IdentifierReader
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
@@ -149,7 +149,7 @@ class _Run:
         moved = replace(self.job, rows_done=edges_done, tally=self._with(landed.states) | counts)
         if not import_job_store.advance_import_job(tx, self.job, moved):
             raise import_elsewhere()
-        tx.after_commit(lambda: self._moved(moved))
+        tx.on_commit(lambda: self._moved(moved))
 
     def finish(self, tx: Transaction, invalid: Counts[tuple[State, str], int]) -> None:
         """Every row of the file has its state."""
@@ -161,7 +161,7 @@ class _Run:
         name = encode_id("imp", self.job.import_job_id)
         fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": moved.tally["states"]}
         fact_store.append(tx, fact, now)
-        tx.after_commit(lambda: self._moved(moved))
+        tx.on_commit(lambda: self._moved(moved))
 
     def interrupted(self, fault: Fault) -> Fault:
         """How to go on, where the store went away."""
@@ -203,7 +203,7 @@ def try_link_file(
     file = look_at(path, mapping)
     with rows_of(file, mapping) as (rows, tell):
         table = read_rows(
-            Normaliser(policy.identifiers),
+            IdentifierReader(policy.identifiers),
             _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
         )
     groups = table.groups()

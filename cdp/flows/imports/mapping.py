@@ -17,8 +17,8 @@ from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
 from cdp.policy.frozen import Frozen, Key, TypeKey
 from cdp.policy.problems import Path as Steps
-from cdp.policy.problems import Place, Problem, choose
-from cdp.policy.source import Source, SourceRefused, parse
+from cdp.policy.problems import PolicyProblem, Position, choose
+from cdp.policy.source import PolicyFile, SourceRefused, parse
 
 Scalar = str | int | float | bool
 FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -211,14 +211,14 @@ def load_mapping(path: Path) -> Mapping:
         raise _fault(_problems(error, source)) from None
 
 
-def _fault(problems: list[Problem]) -> Fault:
+def _fault(problems: list[PolicyProblem]) -> Fault:
     listed = sorted(set(problems))
     count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
     return Fault("invalid_mapping", f"The mapping has {count}", "\n".join(map(str, listed)))
 
 
-def _problems(error: ValidationError, source: Source) -> list[Problem]:
-    by_place: dict[Place, list[tuple[Steps, ErrorDetails]]] = {}
+def _problems(error: ValidationError, source: PolicyFile) -> list[PolicyProblem]:
+    by_place: dict[Position, list[tuple[Steps, ErrorDetails]]] = {}
     for each in error.errors(include_url=False):
         path = tuple(_existing(each["loc"], source.content))
         place = source.place(path, of_key=each["type"] == "extra_forbidden")
@@ -226,14 +226,14 @@ def _problems(error: ValidationError, source: Source) -> list[Problem]:
     return [_problem(place, *found[0]) for place, found in by_place.items()]
 
 
-def _problem(place: Place, path: Steps, error: ErrorDetails) -> Problem:
+def _problem(place: Position, path: Steps, error: ErrorDetails) -> PolicyProblem:
     name = ".".join(map(str, path)) or "the mapping"
     if error["type"] == "extra_forbidden":
-        return Problem(place, f"unknown key `{path[-1]}`", choose(str(path[-1]), _keys(path)))
+        return PolicyProblem(place, f"unknown key `{path[-1]}`", choose(str(path[-1]), _keys(path)))
     if error["type"] == "missing":
-        return Problem(place, f"`{error['loc'][-1]}` is missing in {name}", "add it")
+        return PolicyProblem(place, f"`{error['loc'][-1]}` is missing in {name}", "add it")
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return Problem(place, f"{name}: {message}")
+    return PolicyProblem(place, f"{name}: {message}")
 
 
 def _keys(path: Steps) -> list[str]:

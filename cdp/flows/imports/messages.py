@@ -33,7 +33,7 @@ from cdp.policy.problems import choose
 from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
 from cdp.sources.store import sources as source_store
-from cdp.wire.limits import Reason
+from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
 SOURCE: Final = "import"
@@ -199,7 +199,7 @@ class _Run:
         except Exception:  # noqa: BLE001 - whatever one row causes must not fail the others
             _log.exception("chunk_failed", extra={"rows": len(chunk)})
             if len(chunk) == 1:
-                self._take(chunk, [Invalid(self._source, Reason.UNPROCESSABLE.value)], bytes_read)
+                self._take(chunk, [Invalid(self._source, InvalidReason.UNPROCESSABLE.value)], bytes_read)
                 return
             half = len(chunk) // 2
             self.land(chunk[:half], bytes_read)
@@ -218,7 +218,7 @@ class _Run:
 
         for left in reversed(range(_TRIES)):
             try:
-                self._ingest.take(messages, also=note)
+                self._ingest.process(messages, also=note)
                 break
             except Exception as error:
                 if not left or not is_conflict(error):

@@ -18,13 +18,13 @@ from cdp.behavior.retention import months_needed
 from cdp.behavior.store.partitions import distrust_partitions, ensure_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
-from cdp.flows.ingest.cacheable import met_in
+from cdp.flows.ingest.cacheable import cacheable
 from cdp.flows.ingest.judge import BatchJudge
-from cdp.flows.ingest.load import find_duplicates, load_known, load_scene, name_people, past_of
-from cdp.flows.ingest.profile_cache import Familiars
+from cdp.flows.ingest.load import find_duplicates, load_batch_state, load_known, name_people, past_of
+from cdp.flows.ingest.profile_cache import ProfileCache
 from cdp.flows.ingest.stages import Work, is_heard, lay_out, read_message
-from cdp.flows.ingest.write import Memory, Writing, account, noes_of
-from cdp.identity.model import Step
+from cdp.flows.ingest.write import BatchWriter, WriterCache, account, opt_outs_of
+from cdp.identity.model import ResolutionStep
 from cdp.identity.resolve import Tangled, run
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock
@@ -58,19 +58,19 @@ class Ingest:
         self._plan = lay_out(policy)
         self._clock = clock
         self._replay = replay
-        self.familiars = Familiars()
+        self.profile_cache = ProfileCache()
         with database.transaction() as tx:
             masks = bits_of(tx)
-        self._memory = Memory(
+        self._memory = WriterCache(
             masks=masks,
             traits=compile_traits(policy, masks),
         )
         self._turn = threading.RLock()
         self._is_to_empty = False
-        vault.also_forget(self.empty_memory)
+        vault.on_eviction(self.clear_cache)
         distrust_partitions(database)
 
-    def take(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
+    def process(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
         """Take a batch; the answer tells each message's state, in order, once all of it is on disk.
 
         `also` is done in the same transaction, once the states are known. Raises the fault `database_unavailable`; then
@@ -81,28 +81,28 @@ class Ingest:
                 return self._landed(messages, also)
         finally:
             if self._is_to_empty:
-                self.empty_memory()
+                self.clear_cache()
 
-    def empty_memory(self, version: int | None = None) -> None:
+    def clear_cache(self, version: int | None = None) -> None:
         """Let nobody's identifiers stay in memory; with a `version`, unless all that led to it was done here.
 
         While a batch is on its way, it does so when it is done.
         """
-        if version is not None and version <= self.familiars.version:
+        if version is not None and version <= self.profile_cache.version:
             return
         self._is_to_empty = True
         if self._turn.acquire(blocking=False):
             try:
                 self._is_to_empty = False
-                self.familiars.drop_people()
-                self._plan.normaliser.drop_read()
+                self.profile_cache.evict_profiles()
+                self._plan.normaliser.clear_cache()
             finally:
                 self._turn.release()
 
     @property
     def remembered(self) -> int:
         """How many people and values of identifiers are in memory."""
-        return len(self.familiars) + self._plan.normaliser.remembered
+        return len(self.profile_cache) + self._plan.normaliser.remembered
 
     def _landed(self, messages: Sequence[Message | Invalid], also: Also | None) -> list[Outcome]:
         """Read, judge and write. What that makes is gone when this returns, before anything collects garbage again."""
@@ -147,13 +147,13 @@ class Ingest:
     def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
         """Settle and write the works."""
         generation = generation_store.lock_exclusive(tx)
-        if self.familiars.begin(generation.version):
+        if self.profile_cache.begin(generation.version):
             self._distrust(tx)
         now = self._clock.now()
         heard = [work for work in works if is_heard(work)]
         for work in heard:
-            work.familiar = self.familiars.find(work)
-        name_people(tx, self._vault, [work for work in heard if work.familiar is None], self._plan)
+            work.cached = self.profile_cache.find(work)
+        name_people(tx, self._vault, [work for work in heard if work.cached is None], self._plan)
         find_duplicates(tx, heard)
         works = sorted(_carrying(heard), key=_turn)
         if works:
@@ -167,11 +167,13 @@ class Ingest:
         Where more identifiers turn out to be shared than restarts are worth, the works are taken in smaller bites
         of the same transaction, which ends in the same map.
         """
-        scene = load_scene(tx, self._vault, self._plan, works)
+        scene = load_batch_state(tx, self._vault, self._plan, works)
         for offset, work in enumerate(works):
             work.sequence = first_sequence + offset
             work.settled = work.outcome
-        steps = [Step(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works]
+        steps = [
+            ResolutionStep(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works
+        ]
         known = load_known(tx, scene, works, self._memory.masks)
         judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
         try:
@@ -179,24 +181,24 @@ class Ingest:
         except Tangled:
             self._take_bites(tx, works, first_sequence, now)
             return
-        writing = Writing(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory)
+        writing = BatchWriter(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory)
         writing.write()
         if self._replay is not None:
-            replay_store.append(tx, self._replay, noes_of(judge.ledger.added, works), now)
+            replay_store.append(tx, self._replay, opt_outs_of(judge.ledger.added, works), now)
         advanced = generation_store.advance(tx, next_sequence=first_sequence + len(works))
         if scene.closure is not None:
-            tx.after_commit(lambda: self.familiars.end(advanced, None, ()))
+            tx.on_commit(lambda: self.profile_cache.end(advanced, None, ()))
             return
-        touched, met = writing.touched | scene.links.keys(), met_in(scene, known, done, judge, works)
-        tx.after_commit(lambda: self.familiars.end(advanced, touched, met))
+        touched, met = writing.touched | scene.links.keys(), cacheable(scene, known, done, judge, works)
+        tx.on_commit(lambda: self.profile_cache.end(advanced, touched, met))
 
     def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> None:
         """What a bite changes, the next one must read: nobody is familiar here, nor later by what is read meanwhile."""
         for work in works:
             work.outcome = work.settled
-        strangers = [work for work in works if work.familiar is not None]
+        strangers = [work for work in works if work.cached is not None]
         for work in strangers:
-            work.familiar = None
+            work.cached = None
         name_people(tx, self._vault, strangers, self._plan)
         for start in range(0, len(works), _BITE):
             bite = works[start : start + _BITE]
@@ -204,13 +206,13 @@ class Ingest:
             left = _carrying(bite)
             if left:
                 self._take(tx, left, first_sequence + start, now, restarts_max=_BITE)
-        tx.after_commit(self.familiars.drop_all)
+        tx.on_commit(self.profile_cache.drop_all)
 
     def _distrust(self, tx: Transaction) -> None:
         """Another process may have erased somebody, or rotated or shredded keys, since this one looked."""
         self._vault.refresh(tx)
-        self._vault.forget_all()
-        self.empty_memory()
+        self._vault.evict_all()
+        self.clear_cache()
 
 
 def _turn(work: Work) -> tuple[datetime, bool, str]:
@@ -223,7 +225,7 @@ def _turn(work: Work) -> tuple[datetime, bool, str]:
 
 def _carrying(works: Sequence[Work]) -> list[Work]:
     """The works that are heard and name somebody who is not suppressed."""
-    return [work for work in works if (work.carried or work.familiar is not None) and is_heard(work)]
+    return [work for work in works if (work.carried or work.cached is not None) and is_heard(work)]
 
 
 def _outcome(work: Work) -> Outcome:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from cdp.accounting.model import State
 from cdp.consent.store.verdicts import stands_in_a_row
-from cdp.flows.ingest.judge import BatchJudge, Known
-from cdp.flows.ingest.load import Scene
-from cdp.flows.ingest.profile_cache import Met
+from cdp.flows.ingest.judge import BatchJudge, ConsentInputs
+from cdp.flows.ingest.load import BatchState
+from cdp.flows.ingest.profile_cache import CacheEntry
 from cdp.flows.ingest.stages import Work
 from cdp.identity.model import Identifier
 from cdp.identity.resolve import Run
@@ -14,14 +14,16 @@ from cdp.identity.store.anchors import KnownAnchor
 from cdp.identity.store.profiles import KnownProfile
 
 
-def met_in(scene: Scene, known: Known, run: Run, judge: BatchJudge, works: Sequence[Work]) -> list[Met]:
+def cacheable(
+    scene: BatchState, known: ConsentInputs, run: Run, judge: BatchJudge, works: Sequence[Work]
+) -> list[CacheEntry]:
     """People with a settled anchor: those about whom nothing was at stake, and those whom the batch made.
 
     To be called when all is written and no closure was replayed.
     """
-    found: dict[tuple[Identifier, ...], Met] = {}
+    found: dict[tuple[Identifier, ...], CacheEntry] = {}
     for work in works:
-        if work.familiar is None and work.identifiers not in found and _is_named_plainly(work):
+        if work.cached is None and work.identifiers not in found and _is_named_plainly(work):
             met = _made(scene, run, judge, work) if work.is_novel else _read(scene, known, work)
             if met is not None:
                 found[work.identifiers] = met
@@ -35,16 +37,16 @@ def _is_named_plainly(work: Work) -> bool:
     return not any(each.refused_purposes for each in work.carried)
 
 
-def _read(scene: Scene, known: Known, work: Work) -> Met | None:
+def _read(scene: BatchState, known: ConsentInputs, work: Work) -> CacheEntry | None:
     anchor = scene.anchors[work.digest]
     profile = scene.profiles[anchor.profile_id]
-    verdicts = known.standing.get(profile.born)
-    return None if verdicts is None else Met(work, anchor, profile, verdicts)
+    verdicts = known.standing.get(profile.origin)
+    return None if verdicts is None else CacheEntry(work, anchor, profile, verdicts)
 
 
-def _made(scene: Scene, run: Run, judge: BatchJudge, work: Work) -> Met | None:
+def _made(scene: BatchState, run: Run, judge: BatchJudge, work: Work) -> CacheEntry | None:
     """Somebody new whose messages land on the profile made for them, whatever comes with time."""
-    born = run.world.landing.get(work.anchor_id)
+    born = run.world.placement.get(work.anchor_id)
     if work.outcome is None or work.outcome.state is not State.STORED or work.digest in scene.anchors or born is None:
         return None
     born = run.world.current(born)
@@ -55,4 +57,4 @@ def _made(scene: Scene, run: Run, judge: BatchJudge, work: Work) -> Met | None:
     decided = judge.people[born].verdicts
     verdicts = {key: each for key, each in decided.items() if stands_in_a_row(each)}
     anchor = KnownAnchor(work.anchor_id, profile_id, True, frozenset({source}))
-    return Met(work, anchor, KnownProfile(profile_id, born, 0, False), verdicts)
+    return CacheEntry(work, anchor, KnownProfile(profile_id, born, 0, False), verdicts)

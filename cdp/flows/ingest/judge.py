@@ -12,7 +12,7 @@ from cdp.consent.ledger import Ledger, Said
 from cdp.consent.model import Act, Authority, Facts, Reason, Record, RecordId, Verdict
 from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest.stages import Plan, Work
-from cdp.identity.model import Step
+from cdp.identity.model import ResolutionStep
 from cdp.identity.resolve import Proposal, World
 from cdp.kit.ids import new_id
 from cdp.sources.model import SourceKind
@@ -40,7 +40,7 @@ _NOBODY: Final[frozenset[int]] = frozenset()
 _NOWHERE: Final[frozenset[str]] = frozenset()
 
 
-class Replayed(NamedTuple):
+class ReplayedAnchor(NamedTuple):
     """An anchor of a replay: its members, and where its sources have their jurisdictions."""
 
     members: frozenset[int]
@@ -48,7 +48,7 @@ class Replayed(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ConsentInputs:
     """What the store says about the people of a batch, keyed by the birth of their profiles.
 
     `records` are those of every identifier at stake. `seen` are identifiers of a profile's anchors that nobody
@@ -64,7 +64,7 @@ class Known:
     quarantined: frozenset[int]
     standing: Mapping[int, Verdicts]
     bits: Mapping[str, int]
-    replayed: dict[int, Replayed] = field(default_factory=dict)
+    replayed: dict[int, ReplayedAnchor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class BatchJudge:
     """Gives each work its outcome; refuses what no purpose permits. See `cdp.identity.resolve.Judge`."""
 
     plan: Plan
-    known: Known
+    known: ConsentInputs
     works: Mapping[int, Work]
     now: datetime
     people: dict[int, _Person] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class BatchJudge:
     changed: set[int] = field(default_factory=set)
     ages: dict[int, StatedAge] = field(default_factory=dict)
     decisions: dict[int, tuple[Outcome, int]] = field(default_factory=dict)
-    past: dict[int, Replayed] | None = None
+    past: dict[int, ReplayedAnchor] | None = None
 
     def begin(self, _world: World, decided: int) -> None:
         """Forget what was judged before, but for the outcomes of the works up to `decided`, and what they count for."""
@@ -102,11 +102,11 @@ class BatchJudge:
         self.ages.clear()
         self.past = None
 
-    def judge(self, world: World, step: Step, proposal: Proposal | None, born: int) -> bool:
+    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
         standing = None
-        if work.familiar is not None and proposal is None and born not in self.people:
+        if work.cached is not None and proposal is None and born not in self.people:
             standing = self.known.standing.get(born)
         decided = self.decisions.get(step.sequence)
         if standing is not None:
@@ -129,7 +129,7 @@ class BatchJudge:
         elif decided is not None and is_refused:
             work.outcome = decided[0]
         if earlier is not None or work.settled is not None or is_refused:
-            self._refuse(world, [each for each in acts if each.act.is_no])
+            self._refuse(world, [each for each in acts if each.act.is_refusal])
             return False
         before = self.ages.get(born)
         self._hear_age(work, proposal, born)
@@ -138,7 +138,7 @@ class BatchJudge:
         if not bits:
             self._unhear_age(born, before)
             work.outcome = Outcome(State.NOT_PERMITTED, reason)
-            self._refuse(world, [each for each in acts if each.act.is_no])
+            self._refuse(world, [each for each in acts if each.act.is_refusal])
             return False
         work.bits = bits
         work.outcome = _STORED
@@ -290,13 +290,13 @@ class BatchJudge:
 
         With them come noes that were kept by pseudonym alone: the ledger takes them in when their identifier appears.
         """
-        if work.familiar is not None:
+        if work.cached is not None:
             return []
         kept = [
             (identifier, _kept_no(purpose))
             for identifier, each in zip(work.members, work.carried, strict=True)
             for purpose in each.refused_purposes
-            if not any(record.purpose == purpose and record.act.is_no for record in self.ledger.of(identifier))
+            if not any(record.purpose == purpose and record.act.is_refusal for record in self.ledger.of(identifier))
         ]
         if not work.signals.acts and not kept:
             return []
@@ -357,15 +357,17 @@ class BatchJudge:
         seen = self.known.seen.get(born, _NOBODY)
         return _Person(seen, self.known.jurisdictions.get(born, _NOWHERE), {})
 
-    def _replayed(self, world: World) -> Mapping[int, Replayed]:
+    def _replayed(self, world: World) -> Mapping[int, ReplayedAnchor]:
         """Replayed anchors, by the group that each lands on."""
         if self.past is None:
             self.past = {}
             for anchor_id, each in self.known.replayed.items():
-                if anchor_id in world.landed:
-                    born = world.current(world.landed[anchor_id])
-                    before = self.past.get(born, Replayed(_NOBODY, _NOWHERE))
-                    self.past[born] = Replayed(before.members | each.members, before.jurisdictions | each.jurisdictions)
+                if anchor_id in world.accepted_placement:
+                    born = world.current(world.accepted_placement[anchor_id])
+                    before = self.past.get(born, ReplayedAnchor(_NOBODY, _NOWHERE))
+                    self.past[born] = ReplayedAnchor(
+                        before.members | each.members, before.jurisdictions | each.jurisdictions
+                    )
         return self.past
 
 

@@ -10,9 +10,9 @@ from cdp.consent.model import Reason, Verdict
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.flows.consent.verdicts import asks_for_age
-from cdp.flows.ingest.judge import Known, Replayed
-from cdp.flows.ingest.stages import Carried, Familiar, Plan, Work, members_digest
-from cdp.identity.model import Identifier, Ignored, Step
+from cdp.flows.ingest.judge import ConsentInputs, ReplayedAnchor
+from cdp.flows.ingest.stages import CachedProfile, HashedIdentifier, Plan, Work, members_digest
+from cdp.identity.model import Identifier, Ignored, ResolutionStep
 from cdp.identity.resolve import Group, Past, World
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import closure as closure_store
@@ -21,8 +21,8 @@ from cdp.identity.store import profiles as profile_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
-from cdp.policy.identifiers import Normalizer
-from cdp.rights.pending_suppression import Stopped
+from cdp.policy.identifiers import NormalizerKind
+from cdp.rights.pending_suppression import Suppressed
 from cdp.rights.pending_suppression import judge as barrier
 from cdp.rights.store import suppressions as suppression_store
 from cdp.sources.store import sources as source_store
@@ -31,7 +31,7 @@ from cdp.vault.vault import Vault
 
 
 @dataclass(slots=True)
-class Scene:
+class BatchState:
     """Everything that the judging of a batch stands on.
 
     `ids` gives the identifier id of each graph pseudonym, `is_new` those that the store does not have.
@@ -41,15 +41,15 @@ class Scene:
 
     plan: Plan
     ids: dict[bytes, int] = field(default_factory=dict)
-    is_new: dict[int, Carried] = field(default_factory=dict)
+    is_new: dict[int, HashedIdentifier] = field(default_factory=dict)
     types: dict[int, str] = field(default_factory=dict)
     shared: set[int] = field(default_factory=set)
     never: dict[int, set[int]] = field(default_factory=dict)
     owner: dict[int, int] = field(default_factory=dict)
     anchors: dict[bytes, anchor_store.KnownAnchor] = field(default_factory=dict)
-    births: dict[int, int] = field(default_factory=dict)
+    origins: dict[int, int] = field(default_factory=dict)
     profile_of: dict[int, int] = field(default_factory=dict)
-    familiars: dict[int, Familiar] = field(default_factory=dict)
+    profile_cache: dict[int, CachedProfile] = field(default_factory=dict)
     profiles: dict[int, profile_store.KnownProfile] = field(default_factory=dict)
     links: dict[int, list[profile_store.KnownLink]] = field(default_factory=dict)
     closure: closure_store.Closure | None = None
@@ -70,7 +70,7 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
     orders = suppression_store.suppressed_purposes(tx, list(hidden.values()), now) if now is not None else {}
     suppressed = {pseudonym for pseudonym, purposes in orders.items() if suppression_store.EVERYTHING in purposes}
     carried = {
-        each: Carried(
+        each: HashedIdentifier(
             each,
             graph[each],
             hidden[each],
@@ -84,8 +84,8 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan
         mine = tuple([carried[each] for each in work.identifiers])
         if suppressed:
             is_named = any(hidden[each] in suppressed for each in other_names.get(work.place, ()))
-            kept = Stopped.PERSON if is_named else barrier(mine, suppressed)
-            if isinstance(kept, Stopped):
+            kept = Suppressed.PERSON if is_named else barrier(mine, suppressed)
+            if isinstance(kept, Suppressed):
                 work.outcome = Outcome(State.SUPPRESSED, kept.value)
                 continue
             mine = kept
@@ -103,8 +103,10 @@ def _other_names(plan: Plan, work: Work) -> list[Identifier]:
     if work.message.kind == "alias":
         found.extend(read(each, work.message.body.get("previousId")) for each in plan.policy.identifiers.unique_types)
     for each in work.identifiers:
-        if "@" in each.value and types[each.type].normalizer is not Normalizer.EMAIL:
-            found.extend(read(key, each.value) for key, type_ in types.items() if type_.normalizer is Normalizer.EMAIL)
+        if "@" in each.value and types[each.type].normalizer is not NormalizerKind.EMAIL:
+            found.extend(
+                read(key, each.value) for key, type_ in types.items() if type_.normalizer is NormalizerKind.EMAIL
+            )
     return [each for each in found if isinstance(each, Identifier)]
 
 
@@ -120,10 +122,10 @@ def find_duplicates(tx: Transaction, works: Iterable[Work]) -> None:
             work.is_other_body = digest != work.message.body_digest
 
 
-def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work]) -> Scene:
+def load_batch_state(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work]) -> BatchState:
     """Find or name the identifiers and anchors of these works, and load the groups that could change."""
-    scene = Scene(plan)
-    strangers = [work for work in works if work.familiar is None]
+    scene = BatchState(plan)
+    strangers = [work for work in works if work.cached is None]
     _find_identifiers(tx, vault, scene, strangers)
     named: dict[tuple[int, ...], bytes] = {}
     for work in strangers:
@@ -140,30 +142,30 @@ def load_scene(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work])
         work.is_novel = _is_novel(scene, work)
     _load_groups(tx, scene, strangers)
     for work in works:
-        if work.familiar is not None:
-            _recognize(scene, work, work.familiar)
+        if work.cached is not None:
+            _recognize(scene, work, work.cached)
     return scene
 
 
-def _recognize(scene: Scene, work: Work, familiar: Familiar) -> None:
+def _recognize(scene: BatchState, work: Work, familiar: CachedProfile) -> None:
     """Let a message land where those before it did; what the store told about its profile just now comes first."""
     anchor, profile = familiar.anchor, familiar.profile
     work.members, work.digest, work.anchor_id = familiar.members, familiar.digest, anchor.anchor_id
-    if anchor.anchor_id not in scene.familiars:
-        scene.familiars[anchor.anchor_id] = familiar
+    if anchor.anchor_id not in scene.profile_cache:
+        scene.profile_cache[anchor.anchor_id] = familiar
         scene.anchors[familiar.digest] = anchor
-        scene.births[profile.profile_id] = profile.born
-        scene.profile_of[profile.born] = profile.profile_id
+        scene.origins[profile.profile_id] = profile.origin
+        scene.profile_of[profile.origin] = profile.profile_id
         scene.profiles.setdefault(profile.profile_id, profile)
 
 
-def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]) -> Past:
+def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, learned: frozenset[int]) -> Past:
     """The world before the batch; once something is learned to be shared, with the closure it touches replayed.
 
     The closure is loaded at the first thing learned and serves for all that follow: it starts from everybody at stake.
     """
     touched: Collection[int] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[ResolutionStep, ...] = ()
     if learned or scene.closure is not None:
         if scene.closure is None:
             scene.closure = _load_closure(tx, scene, learned)
@@ -178,14 +180,14 @@ def past_of(tx: Transaction, scene: Scene, known: Known, learned: frozenset[int]
             continue
         profile = scene.profiles[profile_id]
         members = {link.identifier_id: link.linked_at for link in links}
-        world.add(Group(profile.born, members, profile.merges, profile.is_quarantined))
+        world.add(Group(profile.origin, members, profile.merges, profile.is_quarantined))
     for anchor in scene.anchors.values():
         if anchor.is_settled and anchor.anchor_id not in replayed:
-            world.landing[anchor.anchor_id] = scene.births[anchor.profile_id]
+            world.placement[anchor.anchor_id] = scene.origins[anchor.profile_id]
     return Past(world, steps)
 
 
-def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mapping[str, int]) -> Known:
+def load_known(tx: Transaction, scene: BatchState, works: Sequence[Work], bits: Mapping[str, int]) -> ConsentInputs:
     """What consent needs: records and sources of the groups at stake, standing verdicts of everybody else."""
     at_stake = list(scene.links)
     seen = anchor_store.seen_with(tx, at_stake) if at_stake else {}
@@ -194,19 +196,19 @@ def load_known(tx: Transaction, scene: Scene, works: Sequence[Work], bits: Mappi
     asked.update(identifier for found in seen.values() for identifier in found)
     scene.asked = frozenset(asked)
     jurisdictions = _jurisdictions(tx, at_stake)
-    met = {each.profile.profile_id: each.verdicts for each in scene.familiars.values()}
+    met = {each.profile.profile_id: each.verdicts for each in scene.profile_cache.values()}
     others = [each for each in scene.profiles if each not in scene.links and each not in met]
-    return Known(
+    return ConsentInputs(
         records=record_store.records_of(tx, list(asked)),
-        seen={scene.births[each]: frozenset(found) for each, found in seen.items()},
-        jurisdictions={scene.births[each]: found for each, found in jurisdictions.items()},
+        seen={scene.origins[each]: frozenset(found) for each, found in seen.items()},
+        jurisdictions={scene.origins[each]: found for each, found in jurisdictions.items()},
         ages={
-            scene.births[each]: age
+            scene.origins[each]: age
             for each, age in (ages_of(tx, at_stake) if at_stake and asks_for_age(scene.plan.policy) else {}).items()
         },
-        quarantined=frozenset(each.born for each in scene.profiles.values() if each.is_quarantined),
+        quarantined=frozenset(each.origin for each in scene.profiles.values() if each.is_quarantined),
         standing={
-            scene.births[each]: found
+            scene.origins[each]: found
             for each, found in (met | _standing(tx, others)).items()
             if each not in scene.links
         },
@@ -228,16 +230,16 @@ def _standing(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[s
     }
 
 
-def _is_novel(scene: Scene, work: Work) -> bool:
+def _is_novel(scene: BatchState, work: Work) -> bool:
     """Whether a work's people must be looked at: an anchor not settled yet, or something said that verdicts depend on."""
     anchor = scene.anchors.get(work.digest)
-    says_something = work.says_something or any(each.refused_purposes for each in work.carried)
+    says_something = work.affects_verdicts or any(each.refused_purposes for each in work.carried)
     if anchor is None or not anchor.is_settled or says_something:
         return True
     return int(work.message.source.source_id) not in anchor.sources
 
 
-def _find_identifiers(tx: Transaction, vault: Vault, scene: Scene, works: Sequence[Work]) -> None:
+def _find_identifiers(tx: Transaction, vault: Vault, scene: BatchState, works: Sequence[Work]) -> None:
     carried = {each.graph_pseudonym: each for work in works for each in work.carried}
     known = identifier_store.identifiers_by_pseudonym(tx, list(carried))
     for version in vault.versions(GRAPH)[:-1]:
@@ -259,15 +261,15 @@ def _find_identifiers(tx: Transaction, vault: Vault, scene: Scene, works: Sequen
             scene.owner[identifier_id] = stored.profile_id
 
 
-def _load_groups(tx: Transaction, scene: Scene, works: Sequence[Work]) -> None:
+def _load_groups(tx: Transaction, scene: BatchState, works: Sequence[Work]) -> None:
     novel = [work for work in works if work.is_novel]
     at_stake = {scene.owner[member] for work in novel for member in work.members if member in scene.owner}
     at_stake.update(scene.anchors[work.digest].profile_id for work in novel if work.digest in scene.anchors)
     everybody = at_stake | {anchor.profile_id for anchor in scene.anchors.values()}
     for known in profile_store.profiles(tx, list(everybody)) if everybody else ():
         scene.profiles[known.profile_id] = known
-        scene.births[known.profile_id] = known.born
-        scene.profile_of[known.born] = known.profile_id
+        scene.origins[known.profile_id] = known.origin
+        scene.profile_of[known.origin] = known.profile_id
     if not at_stake:
         return
     scene.links = {profile_id: [] for profile_id in at_stake}
@@ -279,13 +281,13 @@ def _load_groups(tx: Transaction, scene: Scene, works: Sequence[Work]) -> None:
     )
 
 
-def _load_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> closure_store.Closure:
+def _load_closure(tx: Transaction, scene: BatchState, learned: frozenset[int]) -> closure_store.Closure:
     """The recorded steps around everybody at stake, wide enough for any weak identifier of theirs to become shared."""
     rules = scene.plan.rules
     start = {link.identifier_id for links in scene.links.values() for link in links}
     start.update(each for each in (*scene.ids.values(), *learned) if each not in scene.is_new)
     _ask_about_familiars(tx, scene)
-    start.update(member for each in scene.familiars.values() for member in each.members)
+    start.update(member for each in scene.profile_cache.values() for member in each.members)
     start -= scene.shared
     closure = closure_store.closure(
         tx,
@@ -296,26 +298,26 @@ def _load_closure(tx: Transaction, scene: Scene, learned: frozenset[int]) -> clo
     scene.types.update(closure.types)
     scene.shared.update(closure.shared)
     scene.profile_of.update(closure.profiles)
-    scene.births.update({profile_id: born for born, profile_id in closure.profiles.items()})
+    scene.origins.update({profile_id: born for born, profile_id in closure.profiles.items()})
     scene.never.update(separation_store.never_pairs(tx, list(closure.types)))
     return closure
 
 
-def _ask_about_familiars(tx: Transaction, scene: Scene) -> None:
+def _ask_about_familiars(tx: Transaction, scene: BatchState) -> None:
     """What only a closure needs to know of people who were recognized."""
-    members = {member for each in scene.familiars.values() for member in each.members}
+    members = {member for each in scene.profile_cache.values() for member in each.members}
     for identifier in identifier_store.sealed_of(tx, members) if members else ():
         scene.types[identifier.identifier_id] = identifier.type
         if identifier.is_shared:
             scene.shared.add(identifier.identifier_id)
 
 
-def _replayed(tx: Transaction, closure: closure_store.Closure) -> dict[int, Replayed]:
+def _replayed(tx: Transaction, closure: closure_store.Closure) -> dict[int, ReplayedAnchor]:
     """The anchors of a closure, and its edges under the negative of their sequence."""
     places = _places(tx)
     sources = anchor_store.sources_of_steps(tx, {step.anchor_id for step in closure.steps})
     return {
-        step.anchor_id: Replayed(
+        step.anchor_id: ReplayedAnchor(
             frozenset(step.members),
             frozenset(places[each] for each in sources.get(step.anchor_id, ()) if each in places),
         )

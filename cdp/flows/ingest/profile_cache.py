@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cdp.consent.model import Verdict
-from cdp.flows.ingest.stages import Familiar, Work
+from cdp.flows.ingest.stages import CachedProfile, Work
 from cdp.identity.model import Identifier
 from cdp.identity.store.anchors import KnownAnchor
 from cdp.identity.store.generation import Advanced
@@ -22,7 +22,7 @@ _NEVER: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class CacheEntry:
     """What a batch read about the people of one of its works."""
 
     work: Work
@@ -31,7 +31,7 @@ class Met:
     verdicts: Mapping[str, Verdict]
 
 
-class Familiars:
+class ProfileCache:
     """The people met, by the identifiers that their messages carry; those met first go first when there are too many.
 
     It holds identifiers as they are, so it is emptied when anybody else changed anything, and when keys are dropped from
@@ -40,7 +40,7 @@ class Familiars:
 
     def __init__(self, *, most: int = _FAMILIARS_MAX) -> None:
         self._most = most
-        self._known: dict[tuple[Identifier, ...], Familiar] = {}
+        self._known: dict[tuple[Identifier, ...], CachedProfile] = {}
         self._changed: dict[int, int] = {}
         self._version = _NEVER
         self._batch = 0
@@ -55,7 +55,7 @@ class Familiars:
         """The version of the store under which everything here was read."""
         return self._version
 
-    def drop_people(self) -> None:
+    def evict_profiles(self) -> None:
         """Keep nobody; what was read is not doubted."""
         self._known.clear()
 
@@ -74,10 +74,10 @@ class Familiars:
         self._changed.clear()
         self._version = _NEVER
 
-    def find(self, work: Work) -> Familiar | None:
+    def find(self, work: Work) -> CachedProfile | None:
         """What is known of the people of a message; None sends it to the store."""
         found = self._known.get(work.identifiers)
-        if found is None or work.says_something or work.message.kind == "alias":
+        if found is None or work.affects_verdicts or work.message.kind == "alias":
             return None
         if int(work.message.source.source_id) not in found.anchor.sources:
             return None
@@ -86,7 +86,7 @@ class Familiars:
         self.recognized += 1
         return found
 
-    def end(self, advanced: Advanced, touched: Collection[int] | None, met: Sequence[Met]) -> None:
+    def end(self, advanced: Advanced, touched: Collection[int] | None, met: Sequence[CacheEntry]) -> None:
         """The batch is on disk. If it moved the version itself, nothing read before holds for the profiles touched.
 
         `touched` is None where that may be anybody.
@@ -105,10 +105,10 @@ class Familiars:
         for each in met:
             self._keep(each)
 
-    def _keep(self, each: Met) -> None:
+    def _keep(self, each: CacheEntry) -> None:
         key = each.work.identifiers
         if len(self._known) >= self._most and key not in self._known:
             del self._known[next(iter(self._known))]
-        self._known[key] = Familiar(
+        self._known[key] = CachedProfile(
             each.work.members, each.work.digest, each.anchor, each.profile, each.verdicts, self._batch
         )

@@ -12,11 +12,11 @@ from cdp.behavior.retention import is_expired
 from cdp.behavior.rules import PlanRules, compile_plan
 from cdp.behavior.store.volume import AGE
 from cdp.consent.model import Verdict
-from cdp.consent.signals.model import Proposal as Signals
 from cdp.consent.signals.model import SignalMap, signal_map_of
+from cdp.consent.signals.model import SignalProposal as Signals
 from cdp.consent.signals.read import acts_of
 from cdp.identity.model import Identifier, Ignored
-from cdp.identity.normalize import Normaliser
+from cdp.identity.normalize import IdentifierReader
 from cdp.identity.resolve import Rules
 from cdp.identity.store.anchors import KnownAnchor
 from cdp.identity.store.profiles import KnownProfile
@@ -26,7 +26,7 @@ from cdp.sources.model import SourceKind
 from cdp.wire.message import Message
 
 
-class Carried(NamedTuple):
+class HashedIdentifier(NamedTuple):
     """An identifier as one message carries it, under both domains.
 
     `refused_purposes` are noes that were kept by pseudonym alone, from before this store knew the identifier.
@@ -40,7 +40,7 @@ class Carried(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Familiar:
+class CachedProfile:
     """Somebody whose anchor is settled and whom no suppression names: where messages of these identifiers land.
 
     `met` is the batch that read it, `verdicts` those in force then, with their instants.
@@ -71,7 +71,7 @@ class Work:
     identifiers: tuple[Identifier, ...]
     ignored: tuple[tuple[Ignored, str], ...]
     event_id: EventId
-    carried: tuple[Carried, ...] = ()
+    carried: tuple[HashedIdentifier, ...] = ()
     members: tuple[int, ...] = ()
     digest: bytes = b""
     anchor_id: int = 0
@@ -82,10 +82,10 @@ class Work:
     is_novel: bool = False
     is_other_body: bool = False
     has_other_names: bool = False
-    familiar: Familiar | None = None
+    cached: CachedProfile | None = None
 
     @property
-    def says_something(self) -> bool:
+    def affects_verdicts(self) -> bool:
         """Whether it says anything on which verdicts depend, beside who it is."""
         return bool(self.signals.acts) or AGE in self.classified.plain_traits
 
@@ -95,7 +95,7 @@ class Plan:
     """A policy, laid out for ingest."""
 
     policy: Policy
-    normaliser: Normaliser
+    normaliser: IdentifierReader
     rules: Rules
     events: PlanRules
     signals: SignalMap
@@ -122,7 +122,7 @@ def lay_out(policy: Policy) -> Plan:
     """Prepare a policy once for many batches."""
     return Plan(
         policy=policy,
-        normaliser=Normaliser(policy.identifiers),
+        normaliser=IdentifierReader(policy.identifiers),
         rules=Rules(policy.identifiers),
         events=compile_plan(policy.events),
         signals=signal_map_of(policy),
@@ -173,7 +173,7 @@ def is_heard(work: Work) -> bool:
     """Whether a work is judged: it has no outcome yet, or one that leaves a no to be kept."""
     if work.outcome is None:
         return True
-    says_no = any(act.act.is_no for act in work.signals.acts)
+    says_no = any(act.act.is_refusal for act in work.signals.acts)
     return says_no and bool(work.identifiers) and work.outcome.state is not State.SUPPRESSED
 
 

@@ -9,18 +9,18 @@ from cdp.accounting.model import NoticeKind, State
 from cdp.accounting.store import messages as accounting_store
 from cdp.accounting.store import notices as notice_store
 from cdp.audit.store import facts as fact_store
-from cdp.behavior.classify import json_bytes, payload, settle, terms_of
-from cdp.behavior.model import Entry
+from cdp.behavior.classify import json_bytes, payload, seal_refused_terms, terms_of
+from cdp.behavior.model import EventEntry
 from cdp.behavior.store import batch as behavior_store
 from cdp.behavior.store.terms import intern_terms
 from cdp.behavior.traits import TraitPlan
 from cdp.consent.model import Record
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
-from cdp.flows.consent.verdicts import follow, project_traits, put_in_force, refresh_verdicts, settle_map
+from cdp.flows.consent.verdicts import apply_mapping_change, follow, project_traits, put_in_force, refresh_verdicts
 from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.flows.ingest.judge import BatchJudge, Verdicts
-from cdp.flows.ingest.load import Scene
+from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.stages import Plan, Work
 from cdp.identity.model import EvidenceRow, Ignored, Rule
 from cdp.identity.partition import Partition, partition_of
@@ -33,22 +33,22 @@ from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
-from cdp.rights.replay_file import No
+from cdp.rights.replay_file import OptOut
 from cdp.schema.ids import SourceId
 from cdp.segments.store import marks as mark_store
 from cdp.vault.pseudonym import GRAPH
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault
 from cdp.wire.timestamps import is_from_the_future
 
-MESSAGE_PLACE = Place("identity.resolution", "message_sealed")
+MESSAGE_PLACE = SealedColumn("identity.resolution", "message_sealed")
 _REMEMBERED_MAX = 400_000
 _SEALED_AT_ONCE = 200
 _NO_TRAITS: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class WriterCache:
     """What the process keeps between batches, true for any of them.
 
     `sourced` are (anchor, source) pairs that are stored; `seen_on` is a day on which identifiers are stored as seen.
@@ -70,18 +70,18 @@ class Memory:
 
 
 @dataclass(slots=True)
-class Writing:
+class BatchWriter:
     """One batch being written. `touched` are profiles that it changed beside those at stake."""
 
     tx: Transaction
     vault: Vault
     plan: Plan
-    scene: Scene
+    scene: BatchState
     run: Run
     judge: BatchJudge
     works: Sequence[Work]
     now: datetime
-    memory: Memory
+    memory: WriterCache
     keys: dict[int, bytes] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
 
@@ -104,7 +104,7 @@ class Writing:
 
     def _touched(self, stored: Sequence[Work]) -> Iterator[tuple[int, str | None]]:
         """The profiles whose memberships this batch can change, each with what came: an event by name, or anything."""
-        for born in (*self.judge.changed, *self.run.world.became):
+        for born in (*self.judge.changed, *self.run.world.merged_into):
             yield self.profile_at(born), None
             if born in self.scene.profile_of:
                 yield self.scene.profile_of[born], None
@@ -120,7 +120,7 @@ class Writing:
 
     def _profile_of(self, work: Work) -> int:
         world = self.run.world
-        return self.profile_at(world.landed.get(work.anchor_id, world.landing.get(work.anchor_id, 0)))
+        return self.profile_at(world.accepted_placement.get(work.anchor_id, world.placement.get(work.anchor_id, 0)))
 
     def _name_profiles(self) -> list[mapping_store.NewProfile]:
         fresh = []
@@ -151,7 +151,7 @@ class Writing:
         anchor_store.note_sources(self.tx, sourced)
         unseen = [each for each in needed if self.memory.seen_on.get(each) != today]
         identifier_store.touch_identifiers(self.tx, ((each, today) for each in unseen if each not in self.scene.is_new))
-        self.tx.after_commit(lambda: self.memory.keep(sourced, unseen, today))
+        self.tx.on_commit(lambda: self.memory.keep(sourced, unseen, today))
 
     def _new_anchors(self, stored: Sequence[Work]) -> list[anchor_store.NewAnchor]:
         landed = {proposal.step.anchor_id: proposal for proposal in self.run.accepted}
@@ -163,7 +163,7 @@ class Writing:
                 if proposal is not None and proposal.depends_on_time:
                     unsettled.append(work.anchor_id)
             elif proposal is not None and work.anchor_id not in fresh:
-                profile_id = self.profile_at(self.run.world.landed[work.anchor_id])
+                profile_id = self.profile_at(self.run.world.accepted_placement[work.anchor_id])
                 fresh[work.anchor_id] = anchor_store.NewAnchor(
                     work.anchor_id, work.digest, self.now, not proposal.depends_on_time, work.members, profile_id
                 )
@@ -197,7 +197,7 @@ class Writing:
     def _write_merges(self) -> None:
         absorbed = {
             self.scene.profile_of[born]: self.profile_at(born)
-            for born in self.run.world.became
+            for born in self.run.world.merged_into
             if born in self.scene.profile_of
         }
         mapping_store.merge_profiles(self.tx, absorbed)
@@ -206,7 +206,7 @@ class Writing:
         """Owners of what nobody owned, already with those who survive the batch."""
         owned_before = {link.identifier_id for links in self.scene.links.values() for link in links}
         return [
-            mapping_store.Placed(each, self.scene.profile_of[group.born], linked_at)
+            mapping_store.Placed(each, self.scene.profile_of[group.origin], linked_at)
             for group in self.run.world.groups.values()
             for each, linked_at in group.members.items()
             if each not in self.scene.owner and each not in owned_before
@@ -251,7 +251,7 @@ class Writing:
 
     def _evidence(self, proposal: Proposal) -> list[EvidenceRow]:
         step = proposal.step
-        profile_id = self.profile_at(self.run.world.landed[step.anchor_id])
+        profile_id = self.profile_at(self.run.world.accepted_placement[step.anchor_id])
         rows = [
             EvidenceRow(
                 step.sequence,
@@ -298,7 +298,7 @@ class Writing:
         for learned in self.run.learned:
             proposal = next((each for each in mine if learned in each.step.members), None)
             if proposal is not None:
-                profile_id = self.profile_at(self.run.world.landed[proposal.step.anchor_id])
+                profile_id = self.profile_at(self.run.world.accepted_placement[proposal.step.anchor_id])
                 rows.append(
                     EvidenceRow(
                         proposal.step.sequence,
@@ -323,7 +323,9 @@ class Writing:
         world = self.run.world
         changed = {self.scene.profile_of[born]: self.judge.verdicts_of(world, born) for born in self.judge.changed}
         retired = {
-            self.scene.profile_of[born]: self.profile_at(born) for born in world.became if born in self.scene.profile_of
+            self.scene.profile_of[born]: self.profile_at(born)
+            for born in world.merged_into
+            if born in self.scene.profile_of
         }
         if not changed and not retired:
             return set()
@@ -349,7 +351,7 @@ class Writing:
         policy = self.plan.policy
         if self.scene.closure is not None:
             partition = partition_of(self.run, self.scene.profile_of)
-            settle_map(self.tx, self.vault, policy, partition.alive, self.now, retired=partition.retired)
+            apply_mapping_change(self.tx, self.vault, policy, partition.alive, self.now, retired=partition.retired)
         else:
             follow(self.tx, policy, changed, self.now)
         told = {each.identifier_id for each in (*self.judge.ledger.added, *self.judge.ledger.repeated)}
@@ -373,11 +375,11 @@ class Writing:
             return
         if terms.refused:
             for work in stored:
-                work.classified = settle(work.classified, terms)
+                work.classified = seal_refused_terms(work.classified, terms)
         entries = self._entries(stored, self._sealed_traits(stored))
         behavior_store.append(self.tx, entries, terms, self.memory.traits, self.now)
 
-    def _entries(self, stored: Sequence[Work], traits: Mapping[int, Mapping[str, bytes]]) -> Iterator[Entry]:
+    def _entries(self, stored: Sequence[Work], traits: Mapping[int, Mapping[str, bytes]]) -> Iterator[EventEntry]:
         """The works as they are stored, sealed some at a time."""
         for at in range(0, len(stored), _SEALED_AT_ONCE):
             some = stored[at : at + _SEALED_AT_ONCE]
@@ -387,7 +389,7 @@ class Writing:
                 (Item(work.anchor_id, work.event_id.bytes, payload(work.classified)) for work in some),
             )
             for work, envelope in zip(some, sealed, strict=True):
-                yield Entry(
+                yield EventEntry(
                     anchor_id=work.anchor_id,
                     event_id=work.event_id,
                     occurred_at=work.message.occurred_at,
@@ -478,19 +480,19 @@ def account(
     return states
 
 
-def noes_of(added: Sequence[Record], works: Sequence[Work]) -> list[No]:
+def opt_outs_of(added: Sequence[Record], works: Sequence[Work]) -> list[OptOut]:
     """The noes among new records, as the replay file keeps them."""
-    noes = [record for record in added if record.act.is_no]
+    noes = [record for record in added if record.act.is_refusal]
     if not noes:
         return []
     hidden = {
         member: each.suppression_pseudonym
         for work in works
-        if work.familiar is None
+        if work.cached is None
         for member, each in zip(work.members, work.carried, strict=True)
     }
     return [
-        No(
+        OptOut(
             identifier_id=record.identifier_id,
             pseudonym=hidden[record.identifier_id],
             purpose=record.purpose,

@@ -13,7 +13,7 @@ from cdp.sources.store import sources as source_store
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class MessageCount:
     """How many messages of a source ended in a state, for a reason, in an hour."""
 
     source: str
@@ -24,7 +24,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Oddity:
+class NoticeCount:
     """How often something odd was seen in messages of a source in an hour; `subject` is a name from policy or `other`."""
 
     source: str
@@ -40,8 +40,8 @@ class Accounting:
 
     received: int
     by_state: dict[str, int]
-    counts: tuple[Count, ...]
-    oddities: tuple[Oddity, ...]
+    counts: tuple[MessageCount, ...]
+    oddities: tuple[NoticeCount, ...]
 
 
 def count_messages(
@@ -64,11 +64,11 @@ def count_messages(
         received=sum(by_state.values()),
         by_state=by_state,
         counts=tuple(
-            Count(names.get(each.source_id, "?"), each.hour, each.state.value, each.reason, each.messages)
+            MessageCount(names.get(each.source_id, "?"), each.hour, each.state.value, each.reason, each.messages)
             for each in found
         ),
         oddities=tuple(
-            Oddity(names.get(each.source_id, "?"), each.hour, each.kind.value, each.subject, each.messages)
+            NoticeCount(names.get(each.source_id, "?"), each.hour, each.kind.value, each.subject, each.messages)
             for each in odd
         ),
     )

@@ -17,7 +17,7 @@ from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.operations.store import policies as policy_store
-from cdp.policy.diff import Difference, differences
+from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import build_policy
 from cdp.policy.model import Policy
 
@@ -31,7 +31,7 @@ class Applied:
     context: Context
     is_new: bool
     profiles: int
-    differences: tuple[Difference, ...]
+    differences: tuple[PolicyDifference, ...]
 
 
 def apply_policy(context: Context, policy: Policy) -> Applied:

@@ -14,7 +14,7 @@ from cdp.audit.store import sweep as fact_sweep_store
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.retention import horizon, is_month_over
 from cdp.behavior.store import sweep as behavior_sweep_store
-from cdp.behavior.store.sweep import Partition
+from cdp.behavior.store.sweep import MonthPartition
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
 from cdp.destinations.store import sweep as outbox_sweep_store
@@ -95,12 +95,12 @@ def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: i
     return Swept((*months, *_sweep_rows(context, now, rows_max)), postponed, unruled, is_dry_run=False)
 
 
-def _is_over(policy: Policy, partition: Partition, now: datetime) -> bool:
+def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
     rule = policy.retention.classes.get(partition.retention_class)
     return rule is not None and is_month_over(partition.month, rule.keep_for_days, now)
 
 
-def _sweep_month(context: Context, partition: Partition, rows: int, now: datetime, rows_max: int) -> bool:
+def _sweep_month(context: Context, partition: MonthPartition, rows: int, now: datetime, rows_max: int) -> bool:
     """Sever and hold what the policy wants of a month, then drop it; False when its table stayed busy."""
     rule = context.policy.retention.classes[partition.retention_class]
     try:
@@ -227,12 +227,12 @@ def _take_requests(context: Context, tx: Transaction, expired_at: datetime, rows
     return len(requests)
 
 
-def _month_line(policy: Policy, partition: Partition, rows: int) -> Expired:
+def _month_line(policy: Policy, partition: MonthPartition, rows: int) -> Expired:
     rule: RetentionClass = policy.retention.classes[partition.retention_class]
     return Expired(EVENTS, rule.after.value, rows, rule.reason, _part(partition))
 
 
-def _part(partition: Partition) -> str:
+def _part(partition: MonthPartition) -> str:
     return f"{partition.retention_class} {partition.month.year:04d}-{partition.month.month:02d}"
 
 

@@ -13,10 +13,10 @@ from cdp.audit.store import facts as fact_store
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.destinations.store import outbox as outbox_store
-from cdp.flows.consent.verdicts import settle_map
+from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.rights.legal_hold import classes_held, hold_events
-from cdp.flows.rights.person import Person, barrier_of, find_person, unknown_request
+from cdp.flows.rights.person import Person, find_person, suppression_pseudonyms_of, unknown_request
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import reach as reach_store
 from cdp.kit.db import Transaction
@@ -24,8 +24,8 @@ from cdp.kit.errors import Fault
 from cdp.rights import execute, lifecycle
 from cdp.rights.execute import CHUNK_ROWS_MAX
 from cdp.rights.model import Request, Scope, Status, StepCount, Verb
-from cdp.rights.plan import Step, erasure_plan
-from cdp.rights.receipt import Outcome, fulfillment
+from cdp.rights.plan import PlanStep, erasure_plan
+from cdp.rights.receipt import ErasureSummary, fulfillment
 from cdp.rights.replay_file import Erased
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import requests as request_store
@@ -39,7 +39,7 @@ _KEYS = "vault.subject_key"
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class RequestResult:
     """A request with the steps of its plan: rows that would be touched, or that were.
 
     `waiting` counts identifiers that only a reviewer can decide about.
@@ -63,7 +63,7 @@ class _Work:
     now: datetime
 
 
-def preview(context: Context, request_id: int) -> Carried:
+def preview(context: Context, request_id: int) -> RequestResult:
     """The dry run: which tables, how many rows, by which verb, and why. Touches nothing."""
     with context.database.transaction(read_only=True) as tx:
         request = request_store.read_request(tx, request_id)
@@ -71,15 +71,15 @@ def preview(context: Context, request_id: int) -> Carried:
             raise unknown_request()
         done = tuple(step_store.steps(tx, request_id).values())
         if request.status is Status.FULFILLED:
-            return Carried(request, done, request.waiting)
+            return RequestResult(request, done, request.waiting)
         person = find_person(tx, context, request)
         plan = erasure_plan()
         rows = execute.sizes(tx, plan, person.scope(request_id))
     steps = tuple(StepCount(step.table, step.verb, rows[step.position], step.reason) for step in plan)
-    return Carried(request, steps, len(person.reach.waiting))
+    return RequestResult(request, steps, len(person.reach.waiting))
 
 
-def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = CHUNK_ROWS_MAX) -> Carried:
+def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = CHUNK_ROWS_MAX) -> RequestResult:
     """Erase the person of a verified request, or go on where an earlier run ended; done again, it changes nothing.
 
     Faults: `unknown_request`, `request_not_next`.
@@ -87,11 +87,11 @@ def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = C
     while True:
         carried, subjects = _advance(context, request_id, now, rows_max)
         if carried.request.status is Status.FULFILLED:
-            context.vault.forget(subjects)
+            context.vault.evict(subjects)
             return carried
 
 
-def _advance(context: Context, request_id: int, now: datetime, rows_max: int) -> tuple[Carried, frozenset[int]]:
+def _advance(context: Context, request_id: int, now: datetime, rows_max: int) -> tuple[RequestResult, frozenset[int]]:
     """One transaction's worth of an erasure."""
     plan = erasure_plan()
     with context.database.transaction() as tx:
@@ -100,15 +100,17 @@ def _advance(context: Context, request_id: int, now: datetime, rows_max: int) ->
         if request is None:
             raise unknown_request()
         if request.status is Status.FULFILLED:
-            return Carried(request, tuple(step_store.steps(tx, request_id).values()), request.waiting), frozenset()
+            return RequestResult(
+                request, tuple(step_store.steps(tx, request_id).values()), request.waiting
+            ), frozenset()
         person = find_person(tx, context, request)
-        hidden = barrier_of(tx, context, person)
+        hidden = suppression_pseudonyms_of(tx, context, person)
         work = _Work(tx, context, _started(request, now), person, person.scope(request_id), hidden, now)
         if request.status is not Status.IN_PROGRESS:
             _begin(work, plan)
         if _erase_chunks(work, plan, rows_max):
             _finish(work, plan)
-        return Carried(
+        return RequestResult(
             work.request, tuple(step_store.steps(tx, request_id).values()), work.request.waiting
         ), work.scope.subjects
 
@@ -125,11 +127,11 @@ def _started(request: Request, now: datetime) -> Request:
     )
 
 
-def _begin(work: _Work, plan: tuple[Step, ...]) -> None:
+def _begin(work: _Work, plan: tuple[PlanStep, ...]) -> None:
     request_store.change_request(work.tx, work.request)
     steps = [(step.position, StepCount(step.table, step.verb, 0, step.reason)) for step in plan]
     step_store.add_steps(work.tx, work.request.request_id, steps)
-    suppression_store.raise_barrier(work.tx, work.request.request_id, work.hidden, work.now)
+    suppression_store.add_pending_suppressions(work.tx, work.request.request_id, work.hidden, work.now)
     erase_salts(work.tx, work.scope)
     generation_store.advance(work.tx, changed=True)
 
@@ -140,14 +142,14 @@ def erase_salts(tx: Transaction, scope: Scope) -> int:
     return fact_store.erase_salts(tx, [outward_id(each) for each in records])
 
 
-def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
+def _erase_chunks(work: _Work, plan: tuple[PlanStep, ...], rows_max: int) -> bool:
     """Erase up to about `rows_max` rows of what can go before the rest; True when nothing of it is left.
 
     A step that was done counts again: something may have been derived from what was still there.
     """
     first_steps = [step for step in plan if not step.is_final]
     sizes = execute.sizes(work.tx, first_steps, work.scope, rows_max)
-    left, touched, done, whole = rows_max, dict[int, int](), list[int](), list[Step]()
+    left, touched, done, whole = rows_max, dict[int, int](), list[int](), list[PlanStep]()
     for step in first_steps:
         size = sizes[step.position]
         if size <= left:
@@ -171,7 +173,7 @@ def _erase_chunks(work: _Work, plan: tuple[Step, ...], rows_max: int) -> bool:
 
 
 def _erase_chunk(
-    work: _Work, plan: tuple[Step, ...], step: Step, size: int, left: int, touched: dict[int, int]
+    work: _Work, plan: tuple[PlanStep, ...], step: PlanStep, size: int, left: int, touched: dict[int, int]
 ) -> tuple[int, bool]:
     chunk = execute.next_chunk(work.tx, step, work.scope, size, left)
     _hold(work, plan, chunk, touched)
@@ -179,7 +181,7 @@ def _erase_chunk(
     return rows, not rows
 
 
-def _hold(work: _Work, plan: tuple[Step, ...], chunk: execute.Chunk, touched: dict[int, int]) -> None:
+def _hold(work: _Work, plan: tuple[PlanStep, ...], chunk: execute.Chunk, touched: dict[int, int]) -> None:
     """Seal anew what a law keeps of the events of a chunk, before they go."""
     held = classes_held(work.context)
     if chunk.step.table == _EVENTS and held:
@@ -188,7 +190,7 @@ def _hold(work: _Work, plan: tuple[Step, ...], chunk: execute.Chunk, touched: di
         touched[holds] = touched.get(holds, 0) + hold_events(work.tx, work.context, events, work.now)
 
 
-def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
+def _finish(work: _Work, plan: tuple[PlanStep, ...]) -> None:
     """The last transaction: the notices, the map, the keys, the suppression, the replay line, and the fact of it all."""
     tx, context, request = work.tx, work.context, work.request
     until = _suppressed_until(work)
@@ -200,7 +202,7 @@ def _finish(work: _Work, plan: tuple[Step, ...]) -> None:
     suppression_store.suppress(tx, work.hidden, work.now, until)
     replay_store.append(tx, context.replay, [_line(work, until)], work.now)
     steps = tuple(step_store.steps(tx, request.request_id).values())
-    outcome = Outcome(
+    outcome = ErasureSummary(
         steps=steps,
         identifiers=len(work.scope.identifiers),
         anchors=len(work.scope.anchors),
@@ -230,11 +232,11 @@ def _line(work: _Work, until: datetime | None) -> Erased:
 def repair(tx: Transaction, context: Context, left_over: Collection[int], now: datetime) -> None:
     """Let profiles that go on without the person stand on what is left: their birth, verdicts, traits."""
     if left_over:
-        reach_store.rebirth(tx, left_over)
-        settle_map(tx, context.vault, context.policy, left_over, now, retired={})
+        reach_store.reassign_origin(tx, left_over)
+        apply_mapping_change(tx, context.vault, context.policy, left_over, now, retired={})
 
 
-def _erase_final(work: _Work, final: list[Step]) -> dict[int, int]:
+def _erase_final(work: _Work, final: list[PlanStep]) -> dict[int, int]:
     """Everything that tells who the person is, then the keys; how many rows, by position."""
     rest = [step for step in final if step.verb is not Verb.KEEP and step.table != _KEYS]
     touched = dict.fromkeys((step.position for step in final), 0) | execute.erase_whole(work.tx, rest, work.scope)
@@ -244,7 +246,7 @@ def _erase_final(work: _Work, final: list[Step]) -> dict[int, int]:
     return touched
 
 
-def _close(work: _Work, outcome: Outcome) -> None:
+def _close(work: _Work, outcome: ErasureSummary) -> None:
     ended = lifecycle.fulfill(replace(work.request, waiting=len(work.person.reach.waiting)), work.now)
     assert isinstance(ended, Request)
     entry_id = fact_store.append(work.tx, fulfillment(ended, outcome), work.now)

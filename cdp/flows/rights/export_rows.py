@@ -19,7 +19,7 @@ from cdp.policy.events import PropertyType
 from cdp.policy.model import Policy
 from cdp.rights.plan import Section
 from cdp.rights.withhold import withhold
-from cdp.vault.seal import Place, RowId
+from cdp.vault.seal import RowId, SealedColumn
 from cdp.vault.vault import Item, Vault
 
 Row = Mapping[str, Any]
@@ -99,7 +99,7 @@ def _opened(words: Words, name: str, column: str, rows: Sequence[Row]) -> list[A
     table = name.removesuffix(f".{column}")
     sealed = [(place, row) for place, row in enumerate(rows) if row[column] is not None]
     items = [Item(*SEALS[name](row), bytes(row[column])) for _, row in sealed]
-    values = words.vault.open_many(words.keys, Place(table, column), items)
+    values = words.vault.open_many(words.keys, SealedColumn(table, column), items)
     found: list[Any] = [None] * len(rows)
     for (place, _), value in zip(sealed, values, strict=True):
         if value is not None:

@@ -15,12 +15,12 @@ from cdp.flows.context import Context
 from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_ids
-from cdp.rights.model import Hold
+from cdp.rights.model import LegalHold
 from cdp.rights.store import legal_holds as legal_hold_store
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item
 
-HOLD_PLACE: Final = Place("rights.hold", "sealed")
+HOLD_PLACE: Final = SealedColumn("rights.hold", "sealed")
 
 Row = Mapping[str, Any]
 
@@ -60,11 +60,11 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], now: d
     legal_hold_store.add_holds(
         tx,
         [
-            Hold(hold_id, row["retention_class"], _law(context, row), _keep_until(context, row).date(), envelope)
+            LegalHold(hold_id, row["retention_class"], _law(context, row), _keep_until(context, row).date(), envelope)
             for hold_id, row, envelope in zip(ids, living, envelopes, strict=True)
         ],
     )
-    context.vault.forget(ids)
+    context.vault.evict(ids)
     return len(ids)
 
 

@@ -12,21 +12,21 @@ from cdp.identity.store import reach as reach_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
-from cdp.rights.model import Asked, Request, Scope
+from cdp.rights.model import NamedIdentifier, Request, Scope
 from cdp.rights.store import requests as request_store
 from cdp.sources.store import sources as source_store
 from cdp.vault.pseudonym import SUPPRESSION
-from cdp.vault.seal import Place
+from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item
 
-NAMED_PLACE = Place("rights.request_identifier", "sealed")
+NAMED_PLACE = SealedColumn("rights.request_identifier", "sealed")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who a request is about: the identifiers it names, and how far they reach."""
 
-    named: tuple[Asked, ...]
+    named: tuple[NamedIdentifier, ...]
     reach: Reach
 
     def scope(self, request_id: int) -> Scope:
@@ -40,13 +40,15 @@ class Person:
         return Scope(request_id, mine.identifiers, mine.anchors, mine.profiles | (mine.left_over - mine.crowded))
 
 
-def named_by(tx: Transaction, context: Context, request_id: int) -> tuple[Asked, ...]:
+def named_by(tx: Transaction, context: Context, request_id: int) -> tuple[NamedIdentifier, ...]:
     """The identifiers that a request names, opened; none after its end."""
     rows = request_store.identifiers_named(tx, request_id)
     items = [Item(request_id, named_row(request_id, position), sealed) for position, _, sealed in rows]
     opened = context.vault.open_many(context.vault.keys_for(tx, [request_id]), NAMED_PLACE, items)
     return tuple(
-        Asked(type_, value.decode()) for (_, type_, _), value in zip(rows, opened, strict=True) if value is not None
+        NamedIdentifier(type_, value.decode())
+        for (_, type_, _), value in zip(rows, opened, strict=True)
+        if value is not None
     )
 
 
@@ -84,25 +86,25 @@ def _named_otherwise(policy: Policy, around: Surroundings, waiting: Collection[i
     return frozenset(each.profile_id for each in owners if each.profile_id is not None and each.type in personal)
 
 
-def values_by_id(tx: Transaction, context: Context, identifier_ids: Collection[int]) -> dict[int, Asked]:
+def values_by_id(tx: Transaction, context: Context, identifier_ids: Collection[int]) -> dict[int, NamedIdentifier]:
     """These identifiers with their values; those whose key is shredded are absent."""
     opened = open_identifiers(tx, context.vault, identifier_ids)
-    return {id_: Asked(each.type, each.value) for id_, each in opened.items() if each.value is not None}
+    return {id_: NamedIdentifier(each.type, each.value) for id_, each in opened.items() if each.value is not None}
 
 
-def values_of(tx: Transaction, context: Context, identifier_ids: Collection[int]) -> list[Asked]:
+def values_of(tx: Transaction, context: Context, identifier_ids: Collection[int]) -> list[NamedIdentifier]:
     """The values of these identifiers, in order."""
     return sorted(values_by_id(tx, context, identifier_ids).values())
 
 
-def barrier_of(tx: Transaction, context: Context, person: Person) -> list[bytes]:
+def suppression_pseudonyms_of(tx: Transaction, context: Context, person: Person) -> list[bytes]:
     """The pseudonyms to suppress: of what the request names and of what it reaches, but of nothing shared."""
     shared = set(values_of(tx, context, person.reach.shared))
     every = {*person.named, *values_of(tx, context, person.reach.identifiers)} - shared
-    return hidden_names(context, sorted(every))
+    return suppression_pseudonyms(context, sorted(every))
 
 
-def hidden_names(context: Context, asked: Sequence[Asked]) -> list[bytes]:
+def suppression_pseudonyms(context: Context, asked: Sequence[NamedIdentifier]) -> list[bytes]:
     """Pseudonyms under the suppression domain."""
     return context.vault.pseudonyms(SUPPRESSION, [(each.type, each.value) for each in asked])
 

@@ -25,7 +25,7 @@ from cdp.kit.ids import new_id
 from cdp.rights import execute
 from cdp.rights.model import Scope, Status, Verb
 from cdp.rights.plan import erasure_plan
-from cdp.rights.replay_file import Erased, No, Numbered
+from cdp.rights.replay_file import Erased, Numbered, OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import requests as request_store
 from cdp.rights.store import suppressions as suppression_store
@@ -37,7 +37,7 @@ _UNENDED: Final = frozenset({Status.VERIFIED, Status.IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """How many lines were told again, and what of them the database did not hold any more."""
 
     lines: int
@@ -52,7 +52,7 @@ def is_behind(context: Context) -> bool:
         return replay_store.is_behind(tx, context.replay)
 
 
-def replay(context: Context, now: datetime) -> Replayed:
+def replay(context: Context, now: datetime) -> ReplayResult:
     """Tell the database everything in the replay file that it has not seen, in order.
 
     An erasure whose request waits here to be carried out goes the usual road first, with its notices and its receipt: it
@@ -75,8 +75,8 @@ def replay(context: Context, now: datetime) -> Replayed:
             replay_store.follow(tx, lines[-1].number)
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
-        context.vault.forget_all()
-    return Replayed(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
+        context.vault.evict_all()
+    return ReplayResult(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
 
 
 def _interrupted(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
@@ -92,7 +92,7 @@ def _tell(tx: Transaction, context: Context, lines: Sequence[Numbered], counts: 
     for line in erased:
         counts["erased"] += _erase(tx, context, line, now)
         suppression_store.suppress(tx, line.pseudonyms, now, line.until)
-    _repeat_noes(tx, context, [each for each in lines if isinstance(each.line, No)], counts, now)
+    _repeat_noes(tx, context, [each for each in lines if isinstance(each.line, OptOut)], counts, now)
 
 
 def _erase(tx: Transaction, context: Context, line: Erased, now: datetime) -> bool:
@@ -127,7 +127,7 @@ def _repeat_noes(
     tx: Transaction, context: Context, lines: Sequence[Numbered], counts: Counter[str], now: datetime
 ) -> None:
     """Put noes back into the ledger where their identifier is known, and keep the others by pseudonym."""
-    noes = [each.line for each in lines if isinstance(each.line, No)]
+    noes = [each.line for each in lines if isinstance(each.line, OptOut)]
     known = {row.identifier_id for row in identifier_store.sealed_of(tx, [each.identifier_id for each in noes])}
     here = [each for each in noes if each.identifier_id in known]
     told = {
@@ -148,7 +148,7 @@ def _repeat_noes(
         refresh_verdicts(tx, context.vault, context.policy, profiles, now)
 
 
-def _record(context: Context, line: No, now: datetime) -> Record:
+def _record(context: Context, line: OptOut, now: datetime) -> Record:
     return Record(
         record_id=RecordId(new_id()),
         identifier_id=line.identifier_id,

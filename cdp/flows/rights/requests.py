@@ -11,14 +11,14 @@ from typing import Any, Final
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identifiers import read_identifier
-from cdp.flows.rights.erase import Carried, erase, preview
+from cdp.flows.rights.erase import RequestResult, erase, preview
 from cdp.flows.rights.export import archive_of
 from cdp.flows.rights.person import (
     NAMED_PLACE,
-    barrier_of,
     find_person,
     named_by,
     named_row,
+    suppression_pseudonyms_of,
     unknown_request,
     values_of,
 )
@@ -32,8 +32,8 @@ from cdp.policy.jurisdictions import Regime, Right
 from cdp.policy.model import Policy
 from cdp.rights import lifecycle
 from cdp.rights.archive import Archive
-from cdp.rights.lifecycle import Refusal
-from cdp.rights.model import ENDED, Asked, Denial, Request, RequestId, Status, StepCount
+from cdp.rights.lifecycle import StepRefusal
+from cdp.rights.model import ENDED, Denial, NamedIdentifier, Request, RequestId, Status, StepCount
 from cdp.rights.receipt import event_fact, fulfillment
 from cdp.rights.store import legal_holds as legal_hold_store
 from cdp.rights.store import requests as request_store
@@ -51,13 +51,13 @@ _LISTED_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RequestView:
     """A request as the privacy team sees it: what it names, its steps, and what waits for a reviewer."""
 
     request: Request
-    identifiers: tuple[Asked, ...]
+    identifiers: tuple[NamedIdentifier, ...]
     steps: tuple[StepCount, ...]
-    waiting: tuple[Asked, ...]
+    waiting: tuple[NamedIdentifier, ...]
 
 
 def open_request(
@@ -93,7 +93,9 @@ def verify(context: Context, request_id: int, now: datetime) -> Request:
         request = _accepted(lifecycle.verify(_found(tx, request_id), now))
         if request.kind is Right.ERASURE:
             person = find_person(tx, context, request)
-            suppression_store.raise_barrier(tx, request_id, barrier_of(tx, context, person), now)
+            suppression_store.add_pending_suppressions(
+                tx, request_id, suppression_pseudonyms_of(tx, context, person), now
+            )
             generation_store.advance(tx, changed=True)
         request_store.change_request(tx, request)
         fact_store.append(tx, event_fact(request, "request.verified"), now)
@@ -136,7 +138,7 @@ def withdraw(context: Context, request_id: int, now: datetime) -> Request:
     return request
 
 
-def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = False) -> Carried:
+def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = False) -> RequestResult:
     """Carry a verified request out, or say what that would do.
 
     An erasure is erased, step by step; an access request is answered, and its archive can be fetched from then on for
@@ -156,7 +158,7 @@ def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = Fal
     if request.kind is Right.ERASURE:
         return preview(context, request_id) if dry_run else erase(context, request_id, now)
     if dry_run or request.status is Status.FULFILLED:
-        return Carried(request, (), request.waiting)
+        return RequestResult(request, (), request.waiting)
     return _answer(context, request_id, now)
 
 
@@ -194,16 +196,16 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
     return at_one_instant(context.database, read)
 
 
-def show(context: Context, request_id: int) -> Shown:
+def show(context: Context, request_id: int) -> RequestView:
     """One request with what it names, its steps, and the identifiers that wait for a reviewer."""
 
-    def read(tx: Transaction) -> Shown:
+    def read(tx: Transaction) -> RequestView:
         request = _read_request(tx, request_id)
         done = tuple(step_store.steps(tx, request_id).values())
         if request.status in ENDED or request.verified_at is None:
-            return Shown(request, named_by(tx, context, request_id), done, ())
+            return RequestView(request, named_by(tx, context, request_id), done, ())
         person = find_person(tx, context, request)
-        return Shown(request, person.named, done, tuple(values_of(tx, context, person.reach.waiting)))
+        return RequestView(request, person.named, done, tuple(values_of(tx, context, person.reach.waiting)))
 
     return at_one_instant(context.database, read)
 
@@ -261,20 +263,20 @@ def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
     return counts
 
 
-def _answer(context: Context, request_id: int, now: datetime) -> Carried:
+def _answer(context: Context, request_id: int, now: datetime) -> RequestResult:
     with context.database.transaction() as tx:
         request = _accepted(lifecycle.start(_found(tx, request_id), now))
         request = _accepted(lifecycle.fulfill(request, now))
         entry_id = fact_store.append(tx, fulfillment(request, None), now)
         request = replace(request, entry_id=entry_id)
         request_store.change_request(tx, request)
-    return Carried(request, (), request.waiting)
+    return RequestResult(request, (), request.waiting)
 
 
 def _end(tx: Transaction, context: Context, request: Request, fact: dict[str, Any], now: datetime) -> None:
     """A request that comes to nothing names nobody any more and holds nobody off."""
     request_store.change_request(tx, request)
-    suppression_store.lower_barrier(tx, request.request_id)
+    suppression_store.end_pending_suppressions(tx, request.request_id)
     request_store.drop_identifiers(tx, request.request_id)
     context.vault.shred(tx, [request.request_id])
     fact_store.append(tx, fact, now)
@@ -316,7 +318,7 @@ def _right(rules: Regime, kind: str) -> Right:
     return Right(name)
 
 
-def _read(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[Asked]:
+def _read(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[NamedIdentifier]:
     """The identifiers normalized as those of messages are, without doubles."""
     if not 0 < len(identifiers) <= IDENTIFIERS_MAX:
         raise Fault(
@@ -325,10 +327,10 @@ def _read(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[Asked]
             "Give each as a type of policies/identifiers.yaml and a value.",
         )
     read = (read_identifier(policy, type_, value) for type_, value in identifiers)
-    return list(dict.fromkeys(Asked(each.type, each.value) for each in read))
+    return list(dict.fromkeys(NamedIdentifier(each.type, each.value) for each in read))
 
 
-def _accepted(outcome: Request | Refusal) -> Request:
+def _accepted(outcome: Request | StepRefusal) -> Request:
     if isinstance(outcome, Request):
         return outcome
     title, detail = REFUSALS[outcome]
@@ -336,13 +338,13 @@ def _accepted(outcome: Request | Refusal) -> Request:
 
 
 REFUSALS: Final = {
-    Refusal.NOT_NEXT: (
+    StepRefusal.NOT_NEXT: (
         "The request is not at this step",
         "`cdp request show` tells where it stands and what can follow.",
     ),
-    Refusal.NOT_DUE: ("The request is not due yet", "Only a request whose deadline has passed unverified expires."),
-    Refusal.ALREADY_EXTENDED: ("The request was extended before", "A deadline can be extended once."),
-    Refusal.TOO_LATE: ("The deadline has passed", "An extension must be told before the first deadline ends."),
-    Refusal.NO_EXTENSION: ("There is no extension", "The regime gives none for this kind of request."),
-    Refusal.STARTED: ("The erasure has begun", "What is deleted cannot be denied any more: run it to its end."),
+    StepRefusal.NOT_DUE: ("The request is not due yet", "Only a request whose deadline has passed unverified expires."),
+    StepRefusal.ALREADY_EXTENDED: ("The request was extended before", "A deadline can be extended once."),
+    StepRefusal.TOO_LATE: ("The deadline has passed", "An extension must be told before the first deadline ends."),
+    StepRefusal.NO_EXTENSION: ("There is no extension", "The regime gives none for this kind of request."),
+    StepRefusal.STARTED: ("The erasure has begun", "What is deleted cannot be denied any more: run it to its end."),
 }

@@ -23,7 +23,7 @@ from cdp.policy.model import Policy
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue, Definition
 from cdp.query.language.check import check
-from cdp.query.language.explain import Explanation, Standing, fields_of, purposes_of, standing
+from cdp.query.language.explain import MembershipExplanation, SegmentExplanation, fields_of, purposes_of, standing
 from cdp.query.language.parse import parse
 from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
@@ -50,8 +50,8 @@ class Explained:
     """What a segment asks; for one profile why it is in or out, and the consent records that decide."""
 
     segment: Segment
-    explanation: Explanation
-    standing: Standing | None
+    explanation: SegmentExplanation
+    standing: MembershipExplanation | None
     reason: str | None
     records: tuple[str, ...]
 
@@ -187,7 +187,7 @@ def explain(
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = _definition(segment, catalogue)
         compiled = _compiled(tx, condition, catalogue, segment.purpose, now)
-        told = Explanation(
+        told = SegmentExplanation(
             where=segment.where,
             purpose=segment.purpose,
             purposes=_purposes(segment, catalogue),

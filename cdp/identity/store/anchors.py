@@ -31,7 +31,7 @@ def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes
     """The anchors of these member digests with the profile each belongs to now."""
     if not digests:
         return {}
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled,
                ARRAY(SELECT s.source_id FROM identity.anchor_source AS s WHERE s.anchor_id = a.anchor_id)
@@ -47,7 +47,7 @@ def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes
 def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
     """Per profile, the identifiers of its anchors that nobody owns alone: shared ones, and ones without a profile."""
     seen: dict[int, set[int]] = {}
-    for profile_id, identifier_id in tx.bulk(
+    for profile_id, identifier_id in tx.execute(
         """
         SELECT DISTINCT c.profile_id, m.identifier_id
         FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
@@ -65,7 +65,7 @@ def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[in
 def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
     """Per profile, the sources that asserted any of its anchors, or a link of a table to any of its identifiers."""
     found: dict[int, set[int]] = {}
-    for profile_id, source_id in tx.bulk(
+    for profile_id, source_id in tx.execute(
         """
         WITH asked AS (SELECT DISTINCT profile_id FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
         SELECT DISTINCT c.profile_id, s.source_id
@@ -92,7 +92,7 @@ def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[i
 def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[int]]:
     """The sources that asserted these anchors, or edges, which are named by the negative of their sequence."""
     found: dict[int, set[int]] = {}
-    for step, source_id in tx.bulk(
+    for step, source_id in tx.execute(
         """
         SELECT anchor_id, source_id FROM identity.anchor_source WHERE anchor_id = ANY(%(anchors)s::bigint[])
         UNION
@@ -107,7 +107,7 @@ def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[i
 def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
     """Remember which source asserted which anchor, once."""
     if pairs:
-        tx.bulk(
+        tx.execute(
             """
             INSERT INTO identity.anchor_source (anchor_id, source_id)
             SELECT * FROM unnest(%(anchors)s::bigint[], %(sources)s::int[])
@@ -119,7 +119,7 @@ def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
 
 def anchor_counts(tx: Transaction, profile_ids: Collection[int]) -> dict[int, int]:
     """How many anchors each profile has."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT profile_id, count(*)::int FROM identity.canonical
         WHERE profile_id = ANY(%(ids)s::bigint[]) GROUP BY profile_id

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cdp.identity.model import Step
+from cdp.identity.model import ResolutionStep
 from cdp.kit.db import Transaction
 
 
@@ -17,7 +17,7 @@ class Closure:
     `profiles` maps births to existing profile ids, `never` the pairs kept apart.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ResolutionStep, ...]
     types: dict[int, str]
     shared: frozenset[int]
     profiles: Mapping[int, int]
@@ -92,7 +92,7 @@ def closure(
     """
     steps = [
         row[0]
-        for row in tx.bulk(
+        for row in tx.execute(
             _CLOSURE,
             {
                 "ids": list(identifier_ids),
@@ -110,21 +110,21 @@ def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
 
     An edge of a link table is named by the negative of its sequence, and its step has that as its anchor.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT r.sequence, r.anchor_id, r.received_at, m.identifier_id, i.type, i.is_shared, p.profile_id, a.is_settled, m.position
         FROM identity.resolution AS r
         JOIN identity.anchor AS a USING (anchor_id)
         JOIN identity.anchor_member AS m USING (anchor_id)
         JOIN identity.identifier AS i USING (identifier_id)
-        LEFT JOIN identity.profile AS p ON p.born_sequence = r.sequence
+        LEFT JOIN identity.profile AS p ON p.origin_sequence = r.sequence
         WHERE %(all)s OR r.anchor_id = ANY(%(anchors)s::bigint[])
         UNION ALL
         SELECT e.sequence, -e.sequence, e.received_at, i.identifier_id, i.type, i.is_shared, p.profile_id, TRUE,
                (i.identifier_id = e.other_identifier_id)::int
         FROM identity.edge AS e
         JOIN identity.identifier AS i ON i.identifier_id IN (e.identifier_id, e.other_identifier_id)
-        LEFT JOIN identity.profile AS p ON p.born_sequence = e.sequence
+        LEFT JOIN identity.profile AS p ON p.origin_sequence = e.sequence
         WHERE %(all)s OR e.sequence = ANY(%(edges)s::bigint[])
         ORDER BY 1, 9
         """,
@@ -151,6 +151,7 @@ def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
         if is_settled:
             settled.add(anchor_id)
     found = tuple(
-        Step(sequence, heads[sequence][0], tuple(ids), heads[sequence][1]) for sequence, ids in members.items()
+        ResolutionStep(sequence, heads[sequence][0], tuple(ids), heads[sequence][1])
+        for sequence, ids in members.items()
     )
     return Closure(found, types, frozenset(shared), profiles, frozenset(settled))

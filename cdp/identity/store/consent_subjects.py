@@ -15,7 +15,7 @@ def deciding_identifiers(tx: Transaction, profile_ids: Collection[int]) -> dict[
     found: dict[int, dict[int, bool]] = {profile_id: {} for profile_id in profile_ids}
     if not found:
         return {}
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH asked AS (SELECT * FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
         SELECT asked.profile_id, i.identifier_id, i.is_shared
@@ -41,7 +41,7 @@ def profiles_decided_by(tx: Transaction, identifier_ids: Collection[int]) -> set
     """The profiles about which acts on these identifiers decide: see `deciding_identifiers`."""
     if not identifier_ids:
         return set()
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])
         UNION
@@ -61,7 +61,7 @@ def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[
     """Per profile, the anchors that make it today."""
     found: dict[int, list[int]] = {}
     if profile_ids:
-        rows = tx.bulk(
+        rows = tx.execute(
             "SELECT profile_id, anchor_id FROM identity.canonical WHERE profile_id = ANY(%(ids)s::bigint[])",
             {"ids": list(profile_ids)},
         )
@@ -72,7 +72,7 @@ def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[
 
 def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
     """Up to `limit` living profiles with ids beyond `after`, in order; also those that a link table alone made."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT profile_id
         FROM (

@@ -24,7 +24,7 @@ def record(
     """Append to the recorded sequence and to its evidence, in one statement."""
     if not steps and not evidence:
         return
-    tx.bulk(
+    tx.execute(
         """
         WITH recorded AS (
             INSERT INTO identity.resolution
@@ -107,7 +107,7 @@ class SealedResolution(NamedTuple):
 
 def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, SealedResolution]:
     """The messages behind these steps of the recorded sequence."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint
         FROM identity.resolution

@@ -24,12 +24,12 @@ def lock_exclusive(tx: Transaction) -> Generation:
 
     A row is locked, not a number: any login of the database may take an advisory lock, and would stop all ingest.
     """
-    return Generation(*tx.bulk("SELECT version, next_sequence FROM identity.generation FOR UPDATE")[0])
+    return Generation(*tx.execute("SELECT version, next_sequence FROM identity.generation FOR UPDATE")[0])
 
 
 def generation(tx: Transaction) -> Generation:
     """The generation as this transaction sees it."""
-    return Generation(*tx.bulk("SELECT version, next_sequence FROM identity.generation")[0])
+    return Generation(*tx.execute("SELECT version, next_sequence FROM identity.generation")[0])
 
 
 def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool = False) -> Advanced:
@@ -37,7 +37,7 @@ def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool 
 
     The store watches mappings, verdicts and suppressions (`cdp.schema.version`).
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         UPDATE identity.generation
         SET version = version + %(changed)s::int,

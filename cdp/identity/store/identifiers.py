@@ -32,7 +32,7 @@ def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> 
     """What is known of these pseudonyms; unknown ones are absent."""
     if not pseudonyms:
         return {}
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT i.pseudonym, i.identifier_id, i.type, i.is_shared, l.profile_id
         FROM unnest(%(pseudonyms)s::bytea[]) AS asked (pseudonym)
@@ -62,7 +62,7 @@ def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None
         if identifier_id not in newest or newest[identifier_id] < day:
             newest[identifier_id] = day
     if newest:
-        tx.bulk(
+        tx.execute(
             """
             UPDATE identity.identifier AS i
             SET last_seen_on = seen.day
@@ -76,7 +76,7 @@ def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None
 def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: bool = True) -> None:
     """Set whether these identifiers link people."""
     if identifier_ids:
-        tx.bulk(
+        tx.execute(
             "UPDATE identity.identifier SET is_shared = %(is_shared)s WHERE identifier_id = ANY(%(ids)s::bigint[])",
             {"ids": list(identifier_ids), "is_shared": is_shared},
         )
@@ -93,7 +93,7 @@ class SealedIdentifier(NamedTuple):
 
 def sealed_of(tx: Transaction, identifier_ids: Collection[int]) -> list[SealedIdentifier]:
     """The sealed values of these identifiers."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT identifier_id, type, sealed, is_shared
         FROM identity.identifier

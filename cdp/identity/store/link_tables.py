@@ -126,7 +126,7 @@ def insert_newborn(tx: Transaction, ids: Sequence[int], births: Sequence[int], n
     copy_packed(
         tx,
         "identity.profile",
-        ("profile_id", "born_sequence", "created_at"),
+        ("profile_id", "origin_sequence", "created_at"),
         len(ids),
         (bigints(ids), bigints(births), always_instant(now)),
     )
@@ -145,7 +145,7 @@ def insert_owners(tx: Transaction, identifiers: Sequence[int], profiles: Sequenc
 
 def recorded(tx: Transaction, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
     """Which of these pairs, stronger identifier first, are recorded already."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT DISTINCT e.identifier_id, e.other_identifier_id
         FROM unnest(%(ones)s::bigint[], %(others)s::bigint[]) AS asked (identifier_id, other_identifier_id)
@@ -158,7 +158,7 @@ def recorded(tx: Transaction, pairs: Sequence[tuple[int, int]]) -> set[tuple[int
 
 def edges_of(tx: Transaction, sequences: Collection[int]) -> dict[int, RecordedEdge]:
     """Where the edges among these steps came from, and under which policy they were taken."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT e.sequence, e.source_id, e.import_job_id, e.row_number, e.received_at,
                (SELECT v.policy_fingerprint FROM identity.evidence AS v

@@ -38,12 +38,12 @@ class Reached(NamedTuple):
 
 def count_shared(tx: Transaction) -> dict[str, int]:
     """How many identifiers are shared, by type."""
-    return dict(tx.bulk("SELECT type, count(*)::int FROM identity.identifier WHERE is_shared GROUP BY 1 ORDER BY 1"))
+    return dict(tx.execute("SELECT type, count(*)::int FROM identity.identifier WHERE is_shared GROUP BY 1 ORDER BY 1"))
 
 
 def shared(tx: Transaction, limit: int) -> list[SharedRow]:
     """Shared identifiers, those seen with most people first."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH asked AS (SELECT identifier_id, type FROM identity.identifier WHERE is_shared),
         seen AS (
@@ -79,13 +79,13 @@ def shared(tx: Transaction, limit: int) -> list[SharedRow]:
 
 def count_quarantined(tx: Transaction) -> int:
     """How many profiles are in quarantine."""
-    rows = tx.bulk("SELECT count(*)::int FROM identity.profile WHERE is_quarantined AND merged_into IS NULL")
+    rows = tx.execute("SELECT count(*)::int FROM identity.profile WHERE is_quarantined AND merged_into IS NULL")
     return int(rows[0][0])
 
 
 def quarantined(tx: Transaction, limit: int) -> list[QuarantinedRow]:
     """Profiles beyond the bounds, largest first."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT p.profile_id,
                (SELECT count(*)::int FROM identity.link AS l WHERE l.profile_id = p.profile_id),
@@ -102,7 +102,7 @@ def quarantined(tx: Transaction, limit: int) -> list[QuarantinedRow]:
 
 def reached(tx: Transaction, profile_ids: Collection[int]) -> list[Reached]:
     """The bounds that messages and link tables met at these profiles."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT profile_id, rule, count(*)::int, min(at)
         FROM identity.evidence

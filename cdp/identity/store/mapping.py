@@ -21,7 +21,7 @@ class NewProfile(NamedTuple):
     """A profile that did not exist."""
 
     profile_id: int
-    born: int
+    origin: int
     created_at: datetime
 
 
@@ -30,7 +30,7 @@ def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
     if rows:
         tx.copy(
             "identity.profile",
-            ("profile_id", "born_sequence", "created_at"),
+            ("profile_id", "origin_sequence", "created_at"),
             ("int8", "int8", "timestamptz"),
             rows,
         )
@@ -47,7 +47,7 @@ def insert_people(
     if not (identifiers or profiles or links or anchors):
         return
     members = [(row.anchor_id, member, position) for row in anchors for position, member in enumerate(row.members)]
-    tx.bulk(
+    tx.execute(
         """
         WITH new_identifiers AS (
             INSERT INTO identity.identifier
@@ -56,7 +56,7 @@ def insert_people(
                                  %(i_versions)s::smallint[], %(i_sealed)s::bytea[], %(i_first)s::timestamptz[],
                                  %(i_last)s::date[])
         ), new_profiles AS (
-            INSERT INTO identity.profile (profile_id, born_sequence, created_at)
+            INSERT INTO identity.profile (profile_id, origin_sequence, created_at)
             SELECT * FROM unnest(%(p_ids)s::bigint[], %(p_born)s::bigint[], %(p_at)s::timestamptz[])
         ), new_links AS (
             INSERT INTO identity.link (identifier_id, profile_id, linked_at)
@@ -81,7 +81,7 @@ def insert_people(
             "i_first": [row.first_seen_at for row in identifiers],
             "i_last": [row.last_seen_on for row in identifiers],
             "p_ids": [row.profile_id for row in profiles],
-            "p_born": [row.born for row in profiles],
+            "p_born": [row.origin for row in profiles],
             "p_at": [row.created_at for row in profiles],
             "l_ids": [row.identifier_id for row in links],
             "l_profiles": [row.profile_id for row in links],
@@ -103,7 +103,7 @@ def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:
     if not survivor_of:
         return
     pairs = {"old": list(survivor_of), "new": list(survivor_of.values())}
-    tx.bulk(
+    tx.execute(
         """
         WITH pair AS (SELECT * FROM unnest(%(old)s::bigint[], %(new)s::bigint[]) AS p (old, new)),
         moved AS (
@@ -133,14 +133,14 @@ def place(
 
     `alive` profiles stand for themselves; `retired` ones resolve to the profile given.
     """
-    tx.bulk(
+    tx.execute(
         """
         DELETE FROM identity.link AS l
         WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(placed)s::bigint[])
         """,
         {"members": list(members), "placed": [row.identifier_id for row in placed]},
     )
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO identity.link (identifier_id, profile_id, linked_at)
         SELECT * FROM unnest(%(ids)s::bigint[], %(profiles)s::bigint[], %(at)s::timestamptz[])
@@ -154,7 +154,7 @@ def place(
             "at": [row.linked_at for row in placed],
         },
     )
-    tx.bulk(
+    tx.execute(
         """
         UPDATE identity.canonical AS c
         SET profile_id = target.profile_id
@@ -163,7 +163,7 @@ def place(
         """,
         {"anchors": list(canonical), "profiles": list(canonical.values())},
     )
-    tx.bulk(
+    tx.execute(
         """
         UPDATE identity.profile AS p
         SET merged_into = target.into_id
@@ -180,7 +180,7 @@ def place(
 def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
     """Mark profiles that went beyond the bounds; they are listed, and refused for every purpose."""
     if profile_ids:
-        tx.bulk(
+        tx.execute(
             "UPDATE identity.profile SET is_quarantined = TRUE WHERE profile_id = ANY(%(ids)s::bigint[])",
             {"ids": list(profile_ids)},
         )
@@ -189,7 +189,7 @@ def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
 def unsettle(tx: Transaction, anchor_ids: Collection[int]) -> None:
     """Let these anchors be judged again by every message that carries them."""
     if anchor_ids:
-        tx.bulk(
+        tx.execute(
             "UPDATE identity.anchor SET is_settled = FALSE WHERE anchor_id = ANY(%(ids)s::bigint[]) AND is_settled",
             {"ids": list(anchor_ids)},
         )
@@ -197,7 +197,7 @@ def unsettle(tx: Transaction, anchor_ids: Collection[int]) -> None:
 
 def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> dict[int, int]:
     """The profile of every owned identifier, or of those among these."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT identifier_id, profile_id FROM identity.link
         WHERE %(all)s OR identifier_id = ANY(%(ids)s::bigint[])
@@ -210,7 +210,7 @@ def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> di
 def release(tx: Transaction, profile_ids: Collection[int]) -> None:
     """Let profiles out of quarantine that no longer go beyond any bound."""
     if profile_ids:
-        tx.bulk(
+        tx.execute(
             """
             UPDATE identity.profile SET is_quarantined = FALSE
             WHERE profile_id = ANY(%(ids)s::bigint[]) AND is_quarantined
@@ -221,13 +221,13 @@ def release(tx: Transaction, profile_ids: Collection[int]) -> None:
 
 def owned_by(tx: Transaction, profile_id: int) -> list[int]:
     """The identifiers that a profile owns."""
-    rows = tx.bulk("SELECT identifier_id FROM identity.link WHERE profile_id = %(id)s", {"id": profile_id})
+    rows = tx.execute("SELECT identifier_id FROM identity.link WHERE profile_id = %(id)s", {"id": profile_id})
     return [row[0] for row in rows]
 
 
 def owning(tx: Transaction, profile_ids: Collection[int]) -> set[int]:
     """Those of these profiles that own any identifier."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT DISTINCT profile_id FROM identity.link WHERE profile_id = ANY(%(ids)s::bigint[])",
         {"ids": list(profile_ids)},
     )

@@ -11,7 +11,7 @@ class KnownProfile(NamedTuple):
     """A profile as stored."""
 
     profile_id: int
-    born: int
+    origin: int
     merges: int
     is_quarantined: bool
 
@@ -27,9 +27,9 @@ class KnownLink(NamedTuple):
 
 def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile]:
     """These profiles, retired ones included, with the number of profiles merged into each."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
-        SELECT p.profile_id, p.born_sequence, p.is_quarantined,
+        SELECT p.profile_id, p.origin_sequence, p.is_quarantined,
                (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id)
         FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
         JOIN identity.profile AS p USING (profile_id)
@@ -41,7 +41,7 @@ def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile
 
 def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
     """Every identifier that these profiles own."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT l.profile_id, l.identifier_id, i.type, l.linked_at
         FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
@@ -55,7 +55,7 @@ def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
 
 def resolve_retired(tx: Transaction, profile_id: int) -> int | None:
     """The profile that an id means today: itself, or the one it was merged into; None when unknown."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT coalesce(merged_into, profile_id) FROM identity.profile WHERE profile_id = %(id)s", {"id": profile_id}
     )
     return rows[0][0] if rows else None
@@ -63,7 +63,7 @@ def resolve_retired(tx: Transaction, profile_id: int) -> int | None:
 
 def owners_of(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, int]:
     """The profile that owns each of these identifiers; those without one are absent."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT identifier_id, profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
         {"ids": list(identifier_ids)},
     )

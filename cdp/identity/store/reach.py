@@ -19,7 +19,7 @@ def surroundings(
     """
     homes = [
         row[0]
-        for row in tx.bulk(
+        for row in tx.execute(
             "SELECT DISTINCT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
             {"ids": list(identifier_ids)},
         )
@@ -38,7 +38,7 @@ def surroundings(
 
 def retired_into(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int]:
     """The profiles that were merged into these."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT profile_id FROM identity.profile WHERE merged_into = ANY(%(ids)s::bigint[])", {"ids": list(profile_ids)}
     )
     return frozenset(row[0] for row in rows)
@@ -46,7 +46,7 @@ def retired_into(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int
 
 def homes_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Collection[int]) -> frozenset[int]:
     """The profiles that hold any of these anchors, or own any of these identifiers."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT profile_id FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s::bigint[])
         UNION
@@ -59,7 +59,7 @@ def homes_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Colle
 
 def empty_among(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int]:
     """Those of the profiles that hold no anchor and own no identifier."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT asked.id FROM unnest(%(ids)s::bigint[]) AS asked (id)
         WHERE NOT EXISTS (SELECT FROM identity.canonical AS c WHERE c.profile_id = asked.id)
@@ -70,7 +70,7 @@ def empty_among(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int]
     return frozenset(row[0] for row in rows)
 
 
-def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
+def reassign_origin(tx: Transaction, profile_ids: Collection[int]) -> None:
     """Let each profile that goes on be born by the earliest recorded step left to it.
 
     Without this, undoing or recomputing its links later would give it another id. Two profiles that would swap
@@ -78,7 +78,7 @@ def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
     """
     if not profile_ids:
         return
-    tx.bulk(
+    tx.execute(
         """
         WITH step AS (  -- the recorded steps that stay, of anchors and of link tables
             SELECT c.profile_id, r.sequence
@@ -91,23 +91,23 @@ def rebirth(tx: Transaction, profile_ids: Collection[int]) -> None:
         ), left_over AS (
             SELECT profile_id, min(sequence) AS earliest FROM step GROUP BY profile_id
         ), changed AS (
-            SELECT left_over.profile_id, p.born_sequence AS born, left_over.earliest
+            SELECT left_over.profile_id, p.origin_sequence AS born, left_over.earliest
             FROM left_over JOIN identity.profile AS p USING (profile_id)
-            WHERE p.born_sequence <> left_over.earliest
-              AND NOT EXISTS (SELECT FROM step WHERE step.sequence = p.born_sequence)
+            WHERE p.origin_sequence <> left_over.earliest
+              AND NOT EXISTS (SELECT FROM step WHERE step.sequence = p.origin_sequence)
         )
         UPDATE identity.profile AS p
-        SET born_sequence = CASE WHEN p.profile_id = changed.profile_id THEN -changed.earliest ELSE -changed.born END
+        SET origin_sequence = CASE WHEN p.profile_id = changed.profile_id THEN -changed.earliest ELSE -changed.born END
         FROM changed
-        WHERE p.profile_id = changed.profile_id OR p.born_sequence = changed.earliest
+        WHERE p.profile_id = changed.profile_id OR p.origin_sequence = changed.earliest
         """,
         {"ids": list(profile_ids)},
     )
-    tx.bulk("UPDATE identity.profile SET born_sequence = -born_sequence WHERE born_sequence < 0")
+    tx.execute("UPDATE identity.profile SET origin_sequence = -origin_sequence WHERE origin_sequence < 0")
 
 
 def _anchors(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> dict[int, Held]:
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT c.anchor_id, c.profile_id, array_agg(m.identifier_id),
                EXISTS (
@@ -124,7 +124,7 @@ def _anchors(tx: Transaction, homes: Collection[int], server_sources: Collection
 
 
 def _edges(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> tuple[Held, ...]:
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT l.profile_id, e.identifier_id, e.other_identifier_id, bool_or(e.source_id = ANY(%(servers)s::integer[]))
         FROM identity.link AS l
@@ -138,7 +138,7 @@ def _edges(tx: Transaction, homes: Collection[int], server_sources: Collection[i
 
 
 def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, Owned]:
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH wanted AS (
             SELECT unnest(%(members)s::bigint[]) AS identifier_id
@@ -157,7 +157,7 @@ def _crowded(
     tx: Transaction, homes: Collection[int], identifiers: dict[int, Owned], unique_types: Collection[str]
 ) -> frozenset[int]:
     """Profiles in quarantine, and those that own two values of a unique type."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT profile_id FROM identity.profile WHERE profile_id = ANY(%(homes)s::bigint[]) AND is_quarantined",
         {"homes": list(homes)},
     )
@@ -175,7 +175,7 @@ def _lonely(
     tx: Transaction, homes: Collection[int], members: Collection[int], anchor_ids: Collection[int]
 ) -> frozenset[int]:
     """Members that no other anchor holds, and whose own profile has no anchors elsewhere."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT asked.id
         FROM unnest(%(members)s::bigint[]) AS asked (id)

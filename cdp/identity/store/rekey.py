@@ -16,7 +16,7 @@ class OlderIdentifier(NamedTuple):
 
 def count_older(tx: Transaction, version: int) -> int:
     """How many identifiers have a pseudonym older than this version."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT count(*) FROM identity.identifier WHERE pseudonym_version < %(version)s", {"version": version}
     )
     return int(rows[0][0])
@@ -24,7 +24,7 @@ def count_older(tx: Transaction, version: int) -> int:
 
 def older(tx: Transaction, version: int, limit: int) -> list[OlderIdentifier]:
     """Up to `limit` identifiers with a pseudonym older than this version."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT identifier_id, type, sealed
         FROM identity.identifier
@@ -38,7 +38,7 @@ def older(tx: Transaction, version: int, limit: int) -> list[OlderIdentifier]:
 
 def put_pseudonyms(tx: Transaction, pseudonyms: Mapping[int, bytes], version: int) -> None:
     """Give these identifiers their pseudonyms of this version."""
-    tx.bulk(
+    tx.execute(
         """
         UPDATE identity.identifier AS i
         SET pseudonym = given.pseudonym, pseudonym_version = %(version)s

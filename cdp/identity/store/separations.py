@@ -9,7 +9,7 @@ from cdp.kit.db import Transaction
 def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, set[int]]:
     """For these identifiers, those that each must be kept apart from; both directions."""
     apart: dict[int, set[int]] = {}
-    for one, other in tx.bulk(
+    for one, other in tx.execute(
         """
         SELECT identifier_id, other_identifier_id
         FROM identity.never
@@ -25,7 +25,7 @@ def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, s
 def put_apart(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime) -> None:
     """Keep these pairs apart from now on."""
     ordered = [(min(pair), max(pair)) for pair in pairs]
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO identity.never (identifier_id, other_identifier_id, created_at)
         SELECT one, other, %(now)s FROM unnest(%(ones)s::bigint[], %(others)s::bigint[]) AS pair (one, other)
@@ -37,7 +37,7 @@ def put_apart(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime
 
 def let_together(tx: Transaction, one: int, other: int) -> bool:
     """Take a `never` back; False when there was none."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         DELETE FROM identity.never
         WHERE identifier_id = %(one)s AND other_identifier_id = %(other)s

@@ -27,7 +27,7 @@ class ImportJob:
 
 def add_import_job(tx: Transaction, job: ImportJob) -> None:
     """Record that an import begins."""
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO operations.import_job
             (import_job_id, source_id, file_digest, mapping_digest, rows_done, byte_offset, states, started_at)
@@ -50,7 +50,7 @@ def latest_import_job(
     tx: Transaction, source_id: SourceId, file_digest: bytes, mapping_digest: bytes
 ) -> ImportJob | None:
     """The last import of this file under this mapping into this source, None when there was none."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT import_job_id, source_id, file_digest, mapping_digest, rows_done, byte_offset, states,
                started_at, finished_at
@@ -71,7 +71,7 @@ def latest_import_job(
 
 def advance_import_job(tx: Transaction, before: ImportJob, after: ImportJob) -> bool:
     """Move a job on from where it was; False when another process moved it meanwhile or ended it."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         UPDATE operations.import_job
         SET rows_done = %(rows)s, byte_offset = %(bytes)s, states = %(tally)s
@@ -91,7 +91,7 @@ def advance_import_job(tx: Transaction, before: ImportJob, after: ImportJob) -> 
 
 def finish_import_job(tx: Transaction, import_job_id: int, now: datetime) -> None:
     """Every row of the file has its state."""
-    tx.bulk(
+    tx.execute(
         "UPDATE operations.import_job SET finished_at = %(now)s WHERE import_job_id = %(job)s AND finished_at IS NULL",
         {"job": import_job_id, "now": now},
     )

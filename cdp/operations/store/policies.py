@@ -11,7 +11,7 @@ from cdp.operations.model import AppliedPolicy
 
 def add_policy(tx: Transaction, fingerprint: bytes, content: dict[str, Any], now: datetime) -> AppliedPolicy:
     """Record that a policy is in force from `now`."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         INSERT INTO operations.applied_policy (fingerprint, content, applied_at)
         VALUES (%(fingerprint)s, %(content)s, %(now)s)
@@ -24,7 +24,7 @@ def add_policy(tx: Transaction, fingerprint: bytes, content: dict[str, Any], now
 
 def latest_policy(tx: Transaction) -> AppliedPolicy | None:
     """The policy in force, None before the first."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT applied_policy_id, fingerprint, content, applied_at
         FROM operations.applied_policy
@@ -37,7 +37,7 @@ def latest_policy(tx: Transaction) -> AppliedPolicy | None:
 
 def policies(tx: Transaction) -> list[AppliedPolicy]:
     """Every policy that was in force, oldest first."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT applied_policy_id, fingerprint, content, applied_at
         FROM operations.applied_policy

@@ -8,9 +8,9 @@ from cdp.kit.db import Transaction
 def override_instant(tx: Transaction, instant: datetime | None) -> None:
     """Set the test clock that the database's own readers see; None gives the real time back."""
     if instant is None:
-        tx.bulk("DELETE FROM operations.instant_override")
+        tx.execute("DELETE FROM operations.instant_override")
         return
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO operations.instant_override (single, instant) VALUES (1, %(instant)s)
         ON CONFLICT (single) DO UPDATE SET instant = EXCLUDED.instant

@@ -19,7 +19,7 @@ class FieldUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class SegmentExplanation:
     """What a segment asks and how it is answered; `sql` and `plan` hold no person's data."""
 
     where: str
@@ -40,7 +40,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MembershipExplanation:
     """Why one profile is in a segment, or not; `answers` is empty where the purpose is not permitted."""
 
     is_in: bool
@@ -53,12 +53,12 @@ def parts_of(condition: ast.Condition) -> tuple[ast.Condition, ...]:
     return condition.terms if isinstance(condition, ast.And) else (condition,)
 
 
-def standing(condition: ast.Condition, truths: Sequence[Kleene] | None) -> Standing:
+def standing(condition: ast.Condition, truths: Sequence[Kleene] | None) -> MembershipExplanation:
     """Put the truths of the parts beside their texts; None is a profile that is not permitted."""
     if truths is None:
-        return Standing(is_in=False, is_permitted=False, answers=())
+        return MembershipExplanation(is_in=False, is_permitted=False, answers=())
     answers = tuple(Answer(write(part), truth) for part, truth in zip(parts_of(condition), truths, strict=True))
-    return Standing(all_of(truths) is True, is_permitted=True, answers=answers)
+    return MembershipExplanation(all_of(truths) is True, is_permitted=True, answers=answers)
 
 
 def purposes_of(condition: ast.Condition, purpose: str, catalogue: Catalogue) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from cdp.query.language.rejection import Rejection
 MAX_LENGTH = 10_000
 
 
-class Kind(StrEnum):
+class LexemeKind(StrEnum):
     """What a token is."""
 
     WORD = "word"
@@ -21,16 +21,16 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class Lexeme:
     """A token with its place; `text` is the content of a string, the lower-cased form is for keywords."""
 
-    kind: Kind
+    kind: LexemeKind
     text: str
     at: int
 
     @property
     def word(self) -> str:
-        return self.text.lower() if self.kind is Kind.WORD else ""
+        return self.text.lower() if self.kind is LexemeKind.WORD else ""
 
 
 class Rejected(Exception):
@@ -67,11 +67,11 @@ _INSTEAD = {
 }
 
 
-def tokens(text: str) -> tuple[Token, ...]:
+def tokens(text: str) -> tuple[Lexeme, ...]:
     """The tokens of a text, an END last. Raises Rejected at the first character that fits nothing."""
     if len(text) > MAX_LENGTH:
         raise Rejected(MAX_LENGTH, f"the text has {len(text)} characters", f"at most {MAX_LENGTH} are read")
-    found: list[Token] = []
+    found: list[Lexeme] = []
     at = 0
     while at < len(text):
         if text[at] in _SPACES:
@@ -79,30 +79,30 @@ def tokens(text: str) -> tuple[Token, ...]:
             continue
         token, at = _next(text, at)
         found.append(token)
-    return (*found, Token(Kind.END, "", len(text)))
+    return (*found, Lexeme(LexemeKind.END, "", len(text)))
 
 
-def _next(text: str, at: int) -> tuple[Token, int]:
+def _next(text: str, at: int) -> tuple[Lexeme, int]:
     for wrong in ("==", "<>"):
         if text.startswith(wrong, at):
             raise Rejected(at, f"{wrong} is not part of the language", _INSTEAD[wrong])
-    for kind, pattern in ((Kind.DATE, _DATE), (Kind.NUMBER, _NUMBER), (Kind.WORD, _WORD)):
+    for kind, pattern in ((LexemeKind.DATE, _DATE), (LexemeKind.NUMBER, _NUMBER), (LexemeKind.WORD, _WORD)):
         if match := pattern.match(text, at):
-            return Token(kind, match[0], at), match.end()
+            return Lexeme(kind, match[0], at), match.end()
     if text[at] == '"':
         return _string(text, at)
     for symbol in _SYMBOLS:
         if text.startswith(symbol, at):
-            return Token(Kind.SYMBOL, symbol, at), at + len(symbol)
+            return Lexeme(LexemeKind.SYMBOL, symbol, at), at + len(symbol)
     raise _unexpected(text, at)
 
 
-def _string(text: str, at: int) -> tuple[Token, int]:
+def _string(text: str, at: int) -> tuple[Lexeme, int]:
     match = _STRING.match(text, at)
     if match is None:
         raise Rejected(at, "this string does not end", 'close it with " on the same line; write \\" and \\\\ inside it')
     content = re.sub(r"\\(.)", r"\1", match[1])
-    return Token(Kind.STRING, content, at), match.end()
+    return Lexeme(LexemeKind.STRING, content, at), match.end()
 
 
 def _unexpected(text: str, at: int) -> Rejected:

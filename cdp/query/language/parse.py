@@ -38,7 +38,7 @@ from cdp.query.language.ast import (
     Window,
     ZScore,
 )
-from cdp.query.language.lex import Kind, Rejected, Token, tokens
+from cdp.query.language.lex import Lexeme, LexemeKind, Rejected, tokens
 from cdp.query.language.parse_values import MAX_DEPTH, ValueParser
 from cdp.query.language.rejection import Rejection
 
@@ -72,7 +72,7 @@ def parse(text: str) -> Condition | Rejection:
 class _Parser(ValueParser):
     """The conditions; `is_filter` is true inside `where`, where bare names are properties."""
 
-    def __init__(self, found: Many[Token]) -> None:
+    def __init__(self, found: Many[Lexeme]) -> None:
         super().__init__(found)
         self.is_filter = False
 
@@ -182,7 +182,7 @@ class _Parser(ValueParser):
         )
 
     def _operator(self) -> Operator | None:
-        if self.token.kind is Kind.SYMBOL and self.token.text in set(Operator):
+        if self.token.kind is LexemeKind.SYMBOL and self.token.text in set(Operator):
             operator = Operator(self.token.text)
             self.advance()
             return operator

@@ -34,7 +34,7 @@ from cdp.query.language.ast import (
     Window,
     Within,
 )
-from cdp.query.language.lex import Kind, Rejected, Token
+from cdp.query.language.lex import Lexeme, LexemeKind, Rejected
 from cdp.query.language.words import AGGREGATES, FADING, RESERVED, UNITS, WITH_PROPERTY
 
 MAX_DEPTH = 30
@@ -57,7 +57,7 @@ class ValueParser:
 
     is_filter: bool
 
-    def __init__(self, found: Sequence[Token]) -> None:
+    def __init__(self, found: Sequence[Lexeme]) -> None:
         self._tokens = found
         self._index = 0
 
@@ -70,19 +70,19 @@ class ValueParser:
     # --- the cursor ---
 
     @property
-    def token(self) -> Token:
+    def token(self) -> Lexeme:
         return self._tokens[self._index]
 
     @property
-    def following(self) -> Token:
+    def following(self) -> Lexeme:
         return self._tokens[min(self._index + 1, len(self._tokens) - 1)]
 
     @property
     def shown(self) -> str:
         """The token at hand, for messages."""
-        return "the end of the text" if self.token.kind is Kind.END else f"`{self.token.text}`"
+        return "the end of the text" if self.token.kind is LexemeKind.END else f"`{self.token.text}`"
 
-    def advance(self) -> Token:
+    def advance(self) -> Lexeme:
         token = self.token
         self._index = min(self._index + 1, len(self._tokens) - 1)
         return token
@@ -106,7 +106,7 @@ class ValueParser:
         return False
 
     def is_symbol(self, symbol: str) -> bool:
-        return self.token.kind is Kind.SYMBOL and self.token.text == symbol
+        return self.token.kind is LexemeKind.SYMBOL and self.token.text == symbol
 
     def take_symbol(self, symbol: str) -> bool:
         if self.is_symbol(symbol):
@@ -123,12 +123,12 @@ class ValueParser:
             raise self.rejected(f"expected {symbol}, found {self.shown}", hint)
 
     def expect_string(self, what: str) -> str:
-        if self.token.kind is not Kind.STRING:
+        if self.token.kind is not LexemeKind.STRING:
             raise self.rejected(f"expected {what}, found {self.shown}", 'strings stand in double quotes: "like this"')
         return self.advance().text
 
     def expect_number(self, what: str) -> Decimal:
-        if self.token.kind is not Kind.NUMBER:
+        if self.token.kind is not LexemeKind.NUMBER:
             raise self.rejected(f"expected {what}, found {self.shown}", "write a number")
         return Decimal(self.advance().text)
 
@@ -147,7 +147,7 @@ class ValueParser:
         return literal
 
     def expect_end(self) -> None:
-        if self.token.kind is not Kind.END:
+        if self.token.kind is not LexemeKind.END:
             hint = "join conditions with and / or"
             if self.token.text == ")":
                 hint = "there is one closing parenthesis too many"
@@ -158,19 +158,19 @@ class ValueParser:
     def literal(self) -> Literal:
         token = self.token
         match token.kind:
-            case Kind.STRING:
+            case LexemeKind.STRING:
                 self.advance()
                 return self.make(token.at, Text, token.text)
-            case Kind.NUMBER:
+            case LexemeKind.NUMBER:
                 self.advance()
                 return self.make(token.at, Number, Decimal(token.text))
-            case Kind.DATE:
+            case LexemeKind.DATE:
                 self.advance()
                 return self.make(token.at, Day, _date(token))
-            case Kind.WORD if token.word in ("true", "false"):
+            case LexemeKind.WORD if token.word in ("true", "false"):
                 self.advance()
                 return Flag(token.word == "true", at=token.at)
-            case Kind.WORD if token.word not in RESERVED:
+            case LexemeKind.WORD if token.word not in RESERVED:
                 raise self.rejected(f"{self.shown} is no value", f'strings stand in double quotes: "{token.text}"')
             case _:
                 raise self.rejected(f"expected a value, found {self.shown}", 'write 12, "text", true or 2026-01-31')
@@ -241,7 +241,7 @@ class ValueParser:
 
     def value(self, depth: int) -> Value:
         token = self.token
-        if token.kind is Kind.WORD and self.is_filter:
+        if token.kind is LexemeKind.WORD and self.is_filter:
             return self._property(token)
         if token.word in ("trait", "computed"):
             self.advance()
@@ -254,22 +254,22 @@ class ValueParser:
 
     def name(self, what: str) -> str:
         """A name after a dot: a dotted path of words, or a string."""
-        if self.token.kind is Kind.STRING:
+        if self.token.kind is LexemeKind.STRING:
             return self.advance().text
         parts = [self._word(what)]
-        while self.is_symbol(".") and self.following.kind is Kind.WORD:
+        while self.is_symbol(".") and self.following.kind is LexemeKind.WORD:
             self.advance()
             parts.append(self._word(what))
         return ".".join(parts)
 
     def _word(self, what: str) -> str:
-        if self.token.kind is not Kind.WORD:
+        if self.token.kind is not LexemeKind.WORD:
             raise self.rejected(
                 f"expected {what}, found {self.shown}", "write a name, in double quotes if it has spaces"
             )
         return self.advance().text
 
-    def _property(self, token: Token) -> Property:
+    def _property(self, token: Lexeme) -> Property:
         if token.word == "property" and self.following.text == ".":
             self.advance()
             self.advance()
@@ -278,7 +278,7 @@ class ValueParser:
             raise self.rejected(f"`{token.text}` cannot stand in a filter of events", hint)
         return self.make(token.at, Property, self.name("the name of a property"))
 
-    def _aggregate(self, token: Token, depth: int) -> Value:
+    def _aggregate(self, token: Lexeme, depth: int) -> Value:
         word = token.word
         self.advance()
         self.expect_symbol("(", f'write {word}("Event"…)')
@@ -302,16 +302,16 @@ class ValueParser:
             case _:
                 return self.make(token.at, Last, events)
 
-    def _no_start(self, token: Token) -> Rejected:
+    def _no_start(self, token: Lexeme) -> Rejected:
         if self.is_filter:
             return self.rejected(f"expected a property, found {self.shown}", "name a property of the event")
-        if token.kind is Kind.WORD and token.word not in RESERVED:
+        if token.kind is LexemeKind.WORD and token.word not in RESERVED:
             after = self.following
-            is_call = after.text in ("(", ".") or after.kind in (Kind.STRING, Kind.WORD)
+            is_call = after.text in ("(", ".") or after.kind in (LexemeKind.STRING, LexemeKind.WORD)
             close = difflib.get_close_matches(token.word, self.starts(), 1, 0.7) if is_call else []
             hint = f"did you mean {close[0]}?" if close else f"a trait is written trait.{token.text}"
             return self.rejected(f"`{token.text}` does not begin a condition", hint)
-        if token.kind is Kind.STRING:
+        if token.kind is LexemeKind.STRING:
             return self.rejected(
                 "a string does not begin a condition",
                 f'an event is counted: count("{token.text}") >= 1, or did("{token.text}")',
@@ -321,7 +321,7 @@ class ValueParser:
         )
 
 
-def _date(token: Token) -> date:
+def _date(token: Lexeme) -> date:
     try:
         return date.fromisoformat(token.text)
     except ValueError:

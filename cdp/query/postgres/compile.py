@@ -17,7 +17,7 @@ from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import parts_of
 from cdp.query.postgres import measures as compile_events
-from cdp.query.postgres.scope import Ground, Shared, names_in
+from cdp.query.postgres.scope import Ground, StatementScope, names_in
 from cdp.query.postgres.values import Boolean, Column, holds_for, plain, test
 from cdp.query.reference.interpret import sample_threshold
 
@@ -66,7 +66,7 @@ class Compiled:
         return scope.statement(pseudonym).where(is_in).order_by(pseudonym).limit(limit)
 
     def _scope(self) -> "_Scope":
-        return _Scope(Shared(self.catalogue, self.ground, self.now, self.only), self.purpose)
+        return _Scope(StatementScope(self.catalogue, self.ground, self.now, self.only), self.purpose)
 
 
 def compile_segment(
@@ -95,7 +95,7 @@ _RECENT_SECONDS_MAX: Final = 86_400
 class _Scope:
     """One condition for one purpose: the projection and the frames that hang on it."""
 
-    def __init__(self, shared: Shared, purpose: str) -> None:
+    def __init__(self, shared: StatementScope, purpose: str) -> None:
         self.shared = shared
         self.purpose = purpose
         self.people = shared.permitted(purpose)

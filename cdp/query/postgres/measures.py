@@ -10,7 +10,7 @@ from sqlalchemy.types import Date
 
 from cdp.policy.model import ComputedTrait, PropertyPlan, TraitKind
 from cdp.query.language import ast
-from cdp.query.postgres.scope import EVENT_NAMES, Shared
+from cdp.query.postgres.scope import EVENT_NAMES, StatementScope
 from cdp.query.postgres.values import Boolean, Column, Form, amount, plain, test
 from cdp.schema import behavior, identity
 
@@ -26,7 +26,7 @@ _MOST_HALVINGS = 1000
 _NOTHING_BELOW = 200
 
 
-def chosen(events: ast.Events, where: ast.Condition, shared: Shared, *, may_be_null: bool = True) -> Boolean:
+def chosen(events: ast.Events, where: ast.Condition, shared: StatementScope, *, may_be_null: bool = True) -> Boolean:
     """The filter of a set of events; the name of the event decides what the properties are.
 
     A filter takes what is true, so false and unknown are the same unless a `not` is above.
@@ -49,7 +49,7 @@ def chosen(events: ast.Events, where: ast.Condition, shared: Shared, *, may_be_n
             return test(where, plain(event.c.plain, where.value.name, plan), shared, may_be_null=may_be_null)
 
 
-def happened(names: tuple[ast.Events, ...], purpose: str, shared: Shared) -> Select[Any]:
+def happened(names: tuple[ast.Events, ...], purpose: str, shared: StatementScope) -> Select[Any]:
     """The events of permitted profiles that lie in any of these sets of one event name.
 
     Right name and purpose, retained, in the window, and not before the permission began.
@@ -77,13 +77,13 @@ def happened(names: tuple[ast.Events, ...], purpose: str, shared: Shared) -> Sel
     return statement.where(or_(*(chosen(names[0], where, shared) for where in dict.fromkeys(filters))))
 
 
-def occurrences(events: ast.Events, purpose: str, shared: Shared) -> CTE:
+def occurrences(events: ast.Events, purpose: str, shared: StatementScope) -> CTE:
     """Who and when, one row an event."""
     statement = happened((events,), purpose, shared).add_columns(canonical.c.profile_id, event.c.occurred_at)
     return statement.cte(shared.name("happened")).prefix_with("NOT MATERIALIZED")
 
 
-def measured(values: tuple[Measured, ...], purpose: str, shared: Shared, *, is_source: bool) -> CTE:
+def measured(values: tuple[Measured, ...], purpose: str, shared: StatementScope, *, is_source: bool) -> CTE:
     """One row a profile with each of the values of one event name, in their order: `value_1`, `value_2`, …
 
     The events are read once, whatever their windows and filters. A frame that is joined to others is materialized:
@@ -99,7 +99,7 @@ def measured(values: tuple[Measured, ...], purpose: str, shared: Shared, *, is_s
     return frame if is_source else frame.prefix_with("MATERIALIZED")
 
 
-def _apart(events: ast.Events, sets: tuple[ast.Events, ...], shared: Shared) -> tuple[Boolean, ...]:
+def _apart(events: ast.Events, sets: tuple[ast.Events, ...], shared: StatementScope) -> tuple[Boolean, ...]:
     """What tells the events of one set from those of the others that are read with it."""
     mine = shared.bounds(events.window, events.name)
     bounds = [shared.bounds(each.window, each.name) for each in sets]
@@ -113,7 +113,7 @@ def _apart(events: ast.Events, sets: tuple[ast.Events, ...], shared: Shared) -> 
     return tuple(apart)
 
 
-def measure(value: Measured, apart: tuple[Boolean, ...], shared: Shared) -> ColumnElement[Any]:
+def measure(value: Measured, apart: tuple[Boolean, ...], shared: StatementScope) -> ColumnElement[Any]:
     """The aggregate itself, over the events that are told apart."""
 
     def over(aggregate: Any) -> ColumnElement[Any]:
@@ -149,7 +149,7 @@ def column_of(value: Measured, expression: ColumnElement[Any]) -> Column:
             return Column(expression, Form.INSTANT)
 
 
-def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared: Shared) -> Any:
+def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared: StatementScope) -> Any:
     plan = _plan(shared, value.events.name, value.property)
     number = amount(plain(event.c.plain, value.property, plan).expression)
     match value:
@@ -165,7 +165,7 @@ def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared:
             return func.max(number)
 
 
-def _weight(half_life_seconds: int, shared: Shared) -> ColumnElement[Any]:
+def _weight(half_life_seconds: int, shared: StatementScope) -> ColumnElement[Any]:
     """2^(−age / half-life), 0 beyond 1,000 half-lives, where doubles end."""
     halvings = cast(func.extract("epoch", shared.present - event.c.occurred_at), Double) / float(half_life_seconds)
     return case((halvings <= float(_MOST_HALVINGS), _power_of_two(-halvings)), else_=cast(literal(0), Double))
@@ -175,7 +175,7 @@ def _power_of_two(exponent: ColumnElement[Any]) -> ColumnElement[float]:
     return func.power(cast(literal(2), Double), exponent, type_=Double())
 
 
-def _plan(shared: Shared, event_name: str, name: str) -> PropertyPlan:
+def _plan(shared: StatementScope, event_name: str, name: str) -> PropertyPlan:
     plan = shared.catalogue.property(event_name, name)
     if plan is None:
         raise ValueError("a property that the checks refuse")
@@ -185,7 +185,7 @@ def _plan(shared: Shared, event_name: str, name: str) -> PropertyPlan:
 # --- sequences ------------------------------------------------------------------------------------
 
 
-def followed(sequence: ast.Sequence, purpose: str, shared: Shared) -> CTE:
+def followed(sequence: ast.Sequence, purpose: str, shared: StatementScope) -> CTE:
     """The profiles whose events come one after another as the sequence says."""
     first = replace(sequence.steps[0].events, window=sequence.window)
     reached = occurrences(first, purpose, shared)
@@ -194,7 +194,7 @@ def followed(sequence: ast.Sequence, purpose: str, shared: Shared) -> CTE:
     return select(reached.c.profile_id).distinct().cte(shared.name("sequence")).prefix_with("MATERIALIZED")
 
 
-def _next(reached: CTE, step: ast.Step, purpose: str, shared: Shared) -> CTE:
+def _next(reached: CTE, step: ast.Step, purpose: str, shared: StatementScope) -> CTE:
     """Who reached this step, and when.
 
     Where nothing limits the wait, of what was reached before only the first counts for a step that came, and only the
@@ -222,7 +222,7 @@ def _next(reached: CTE, step: ast.Step, purpose: str, shared: Shared) -> CTE:
 # --- computed traits ------------------------------------------------------------------------------
 
 
-def computed(key: str, trait: ComputedTrait, purpose: str, shared: Shared) -> tuple[CTE, Column]:
+def computed(key: str, trait: ComputedTrait, purpose: str, shared: StatementScope) -> tuple[CTE, Column]:
     """One row a profile with the value of a computed trait, from its day buckets."""
     people = shared.permitted(purpose)
     today = shared.now.astimezone(UTC).date()
@@ -259,7 +259,7 @@ def computed(key: str, trait: ComputedTrait, purpose: str, shared: Shared) -> tu
     return frame, Column(found, Form.NUMBER if trait.half_life_days is None else Form.DOUBLE, of_nothing=0)
 
 
-def _bucket_value(trait: ComputedTrait, shared: Shared) -> ColumnElement[Any]:
+def _bucket_value(trait: ComputedTrait, shared: StatementScope) -> ColumnElement[Any]:
     if trait.kind is TraitKind.LAST:
         if trait.property is None:
             return func.max(bucket.c.last_at)
@@ -273,7 +273,7 @@ def _bucket_value(trait: ComputedTrait, shared: Shared) -> ColumnElement[Any]:
     return func.sum(bucket.c.events)
 
 
-def _faded(half_life_days: float, shared: Shared) -> ColumnElement[Any]:
+def _faded(half_life_days: float, shared: StatementScope) -> ColumnElement[Any]:
     """A forward-decayed total brought to now.
 
     Below 2^−200 it is nothing: PostgreSQL refuses products that a double cannot hold.

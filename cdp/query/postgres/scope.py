@@ -32,7 +32,7 @@ class Ground:
 
 
 @dataclass
-class Shared:
+class StatementScope:
     """What all scopes of one statement have in common; `only` limits it to some profiles."""
 
     catalogue: Catalogue

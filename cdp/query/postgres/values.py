@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from cdp.policy.model import PropertyPlan
 from cdp.query.language import ast
 from cdp.query.language.printer import number as written
-from cdp.query.postgres.scope import Shared, micros
+from cdp.query.postgres.scope import StatementScope, micros
 from cdp.schema import behavior
 
 Boolean = ColumnElement[bool]
@@ -87,7 +87,7 @@ def amount(found: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((func.jsonb_typeof(found) == "number", cast(found, Numeric)))
 
 
-def test(node: ast.Test, column: Column, shared: Shared, *, may_be_null: bool) -> Boolean:
+def test(node: ast.Test, column: Column, shared: StatementScope, *, may_be_null: bool) -> Boolean:
     """One test of a value.
 
     With `may_be_null` a test that is false for nothing may give NULL there: only where false and unknown are the
@@ -140,7 +140,7 @@ def _holds(source: ColumnElement[Any], name: str, value: Decimal | bool | int) -
 
 
 def _compare(
-    value: ColumnElement[Any], column: Column, operator: ast.Operator, bound: ast.Literal, shared: Shared
+    value: ColumnElement[Any], column: Column, operator: ast.Operator, bound: ast.Literal, shared: StatementScope
 ) -> Boolean:
     match bound:
         case ast.Day(day):
@@ -155,19 +155,21 @@ _ABOVE_NUMBERS = cast(literal("false"), JSONB)
 """In the order of jsonb booleans come after all numbers: a boolean from before a change of type is no great number."""
 
 
-def _one_of(value: ColumnElement[Any], column: Column, literals: tuple[ast.Literal, ...], shared: Shared) -> Boolean:
+def _one_of(
+    value: ColumnElement[Any], column: Column, literals: tuple[ast.Literal, ...], shared: StatementScope
+) -> Boolean:
     if isinstance(literals[0], ast.Day) or column.form is Form.DOUBLE:
         return or_(*(_compare(value, column, ast.Operator.EQ, each, shared) for each in literals))
     scalars = [_scalar(each, column, shared) for each in literals if not isinstance(each, ast.Day)]
     return value.in_([column.bound(each) for each in scalars])
 
 
-def _scalar(bound: ast.Number | ast.Flag | ast.Text, column: Column, shared: Shared) -> Decimal | bool | int:
+def _scalar(bound: ast.Number | ast.Flag | ast.Text, column: Column, shared: StatementScope) -> Decimal | bool | int:
     return shared.term(column.vocabulary, bound.value) if isinstance(bound, ast.Text) else bound.value
 
 
 def _compare_day(
-    value: ColumnElement[Any], column: Column, operator: ast.Operator, day: date, shared: Shared
+    value: ColumnElement[Any], column: Column, operator: ast.Operator, day: date, shared: StatementScope
 ) -> Boolean:
     begins = column.bound(shared.catalogue.start_of(day))
     ends = column.bound(shared.catalogue.end_of(day))

@@ -47,7 +47,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Permitted:
+class PermittedSpan:
     """Since when and until when a purpose is permitted; None is without bound."""
 
     since: datetime | None = None
@@ -62,7 +62,7 @@ class Profile:
     """All that a segment may know of a profile; `traits` are those visible to each purpose."""
 
     profile_id: int
-    permitted: Mapping[str, Permitted] = field(default_factory=dict)
+    permitted: Mapping[str, PermittedSpan] = field(default_factory=dict)
     traits: Mapping[str, Mapping[str, Given]] = field(default_factory=dict)
     events: tuple[Happened, ...] = ()
 
@@ -273,7 +273,7 @@ class _Reading:
 
     def permitted_events(self, name: str) -> list[Happened]:
         """Events of a name that carry the purpose, since its permission began, and are still retained."""
-        standing = self.profile.permitted.get(self.purpose, Permitted())
+        standing = self.profile.permitted.get(self.purpose, PermittedSpan())
         expired = self.now - self.catalogue.keep_for(name)
         return [
             each

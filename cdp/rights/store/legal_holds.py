@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 
 from cdp.kit.db import Transaction
-from cdp.rights.model import Hold
+from cdp.rights.model import LegalHold
 
 
-def add_holds(tx: Transaction, holds: Sequence[Hold]) -> None:
+def add_holds(tx: Transaction, holds: Sequence[LegalHold]) -> None:
     """Keep columns under a statutory hold, each row under a key of its own."""
     tx.copy(
         "rights.hold",
@@ -19,7 +19,7 @@ def add_holds(tx: Transaction, holds: Sequence[Hold]) -> None:
 
 def end_holds(tx: Transaction, today: date, limit: int) -> list[int]:
     """Delete holds whose time is over; their ids, for their keys to be shredded."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         DELETE FROM rights.hold
         WHERE hold_id IN (SELECT hold_id FROM rights.hold WHERE keep_until < %(today)s LIMIT %(limit)s)

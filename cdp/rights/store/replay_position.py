@@ -27,7 +27,7 @@ def open_replay(tx: Transaction, file: ReplayFile) -> None:
     file_id = remembered or found or random_bytes(FILE_ID_BYTES)
     file.begin(file_id)
     if remembered is None:
-        tx.bulk(
+        tx.execute(
             "INSERT INTO rights.replay (single, file_id, number) VALUES (1, %(file)s, 0) ON CONFLICT DO NOTHING",
             {"file": file_id},
         )
@@ -53,13 +53,13 @@ def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], now: dateti
     file.write(lines, first, now)
     if not is_behind_now:
         file.await_commit(seen, last)
-        tx.after_commit(file.settle)
+        tx.on_commit(file.mark_written)
         follow(tx, last)
 
 
 def follow(tx: Transaction, number: int) -> None:
     """Remember that this database has seen the file up to this number."""
-    tx.bulk("UPDATE rights.replay SET number = greatest(number, %(number)s)", {"number": number})
+    tx.execute("UPDATE rights.replay SET number = greatest(number, %(number)s)", {"number": number})
 
 
 def followed(tx: Transaction) -> int:
@@ -73,5 +73,5 @@ def _is_behind(seen: int, file: ReplayFile) -> bool:
 
 
 def _place(tx: Transaction) -> tuple[bytes | None, int]:
-    rows = tx.bulk("SELECT file_id, number FROM rights.replay")
+    rows = tx.execute("SELECT file_id, number FROM rights.replay")
     return (rows[0][0], rows[0][1]) if rows else (None, 0)

@@ -31,13 +31,13 @@ _REQUEST = (
 
 def add_request(tx: Transaction, new: Request) -> None:
     """Store a request as it came in."""
-    tx.run(insert(request).values(_values(new)))
+    tx.execute_core(insert(request).values(_values(new)))
 
 
 def change_request(tx: Transaction, changed: Request) -> None:
     """Store where a request stands now."""
     values = _values(changed)
-    tx.run(update(request).where(request.c.request_id == values.pop("request_id")).values(values))
+    tx.execute_core(update(request).where(request.c.request_id == values.pop("request_id")).values(values))
 
 
 def find_request(tx: Transaction, request_id: int) -> Request | None:
@@ -78,12 +78,12 @@ def identifiers_named(tx: Transaction, request_id: int) -> list[tuple[int, str, 
 
 def drop_identifiers(tx: Transaction, request_id: int) -> None:
     """Delete what a request named."""
-    tx.run(delete(request_identifier).where(request_identifier.c.request_id == request_id))
+    tx.execute_core(delete(request_identifier).where(request_identifier.c.request_id == request_id))
 
 
 def named_and_closed(tx: Transaction, before: datetime, limit: int) -> list[int]:
     """Requests that ended before an instant and still hold what they named."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT DISTINCT r.request_id
         FROM rights.request AS r JOIN rights.request_identifier USING (request_id)

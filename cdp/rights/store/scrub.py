@@ -56,7 +56,7 @@ def telling_tables() -> list[str]:
 
 def horizon(tx: Transaction) -> int:
     """A transaction number: whatever was deleted before this call was deleted by a smaller one."""
-    return int(tx.bulk("SELECT (pg_current_xact_id()::text)::bigint")[0][0])
+    return int(tx.execute("SELECT (pg_current_xact_id()::text)::bigint")[0][0])
 
 
 def sees_older(tx: Transaction, begun: int) -> bool:
@@ -65,9 +65,9 @@ def sees_older(tx: Transaction, begun: int) -> bool:
     While one does, a rewritten table keeps them. Waits a little for those that are about to end.
     """
     for _ in range(_PATIENCE_TENTHS):
-        if not tx.bulk(_OLDER, {"begun": str(begun)})[0][0]:
+        if not tx.execute(_OLDER, {"begun": str(begun)})[0][0]:
             return False
-        tx.bulk("SELECT pg_sleep(0.1), pg_stat_clear_snapshot()")
+        tx.execute("SELECT pg_sleep(0.1), pg_stat_clear_snapshot()")
     return True
 
 

@@ -12,7 +12,7 @@ from cdp.schema.rights import step
 
 def add_steps(tx: Transaction, request_id: int, steps: Sequence[tuple[int, StepCount]]) -> None:
     """Store the plan of an erasure; a plan that is stored already stays as it is."""
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO rights.step (request_id, position, table_name, verb, reason)
         SELECT %(request)s, * FROM unnest(%(positions)s::int2[], %(tables)s::text[], %(verbs)s::text[], %(reasons)s::text[])
@@ -39,7 +39,7 @@ def advance_steps(
     tx: Transaction, request_id: int, touched: Mapping[int, int], done: Collection[int], now: datetime
 ) -> None:
     """Add rows touched by step, and mark steps as done."""
-    tx.bulk(
+    tx.execute(
         """
         UPDATE rights.step AS s
         SET rows_touched = s.rows_touched + moved.rows,

@@ -22,7 +22,7 @@ def suppressed_purposes(tx: Transaction, pseudonyms: Collection[bytes], now: dat
     """Per pseudonym (suppression domain) with a standing order, the purposes it forbids; `EVERYTHING` forbids all."""
     if not pseudonyms:
         return {}
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT pseudonym, array_agg(purpose)
         FROM rights.suppression
@@ -38,10 +38,10 @@ def suppressed_purposes(tx: Transaction, pseudonyms: Collection[bytes], now: dat
 
 def has_suppressions(tx: Transaction) -> bool:
     """Whether anybody is suppressed at all: where nobody is, nobody needs to be asked about."""
-    return bool(tx.bulk("SELECT EXISTS (SELECT FROM rights.suppression)")[0][0])
+    return bool(tx.execute("SELECT EXISTS (SELECT FROM rights.suppression)")[0][0])
 
 
-def raise_barrier(tx: Transaction, request_id: int, pseudonyms: Collection[bytes], now: datetime) -> None:
+def add_pending_suppressions(tx: Transaction, request_id: int, pseudonyms: Collection[bytes], now: datetime) -> None:
     """Suppress pseudonyms for as long as this request runs."""
     _suppress(tx, request_id, pseudonyms, now, None)
 
@@ -54,7 +54,7 @@ def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, unti
 def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now: datetime) -> int:
     """Keep a no as (pseudonym, purpose) where its identifier is not known; how many were new."""
     given = list(orders)
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH kept AS (
             INSERT INTO rights.suppression (pseudonym, purpose, request_id, since)
@@ -72,7 +72,7 @@ def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now:
 def _suppress(
     tx: Transaction, request_id: int, pseudonyms: Collection[bytes], now: datetime, until: datetime | None
 ) -> None:
-    tx.bulk(
+    tx.execute(
         """
         INSERT INTO rights.suppression AS held (pseudonym, purpose, request_id, since, until)
         SELECT pseudonym, '', %(request)s, %(now)s, %(until)s::timestamptz
@@ -86,6 +86,6 @@ def _suppress(
     )
 
 
-def lower_barrier(tx: Transaction, request_id: int) -> None:
+def end_pending_suppressions(tx: Transaction, request_id: int) -> None:
     """Take back the suppressions of a request that came to nothing."""
-    tx.bulk("DELETE FROM rights.suppression WHERE request_id = %(request)s", {"request": request_id})
+    tx.execute("DELETE FROM rights.suppression WHERE request_id = %(request)s", {"request": request_id})

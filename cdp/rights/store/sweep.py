@@ -7,13 +7,15 @@ from cdp.kit.db import Transaction
 
 def count_expired_requests(tx: Transaction, expired_at: datetime) -> int:
     """How many requests ended at or before an instant."""
-    rows = tx.bulk("SELECT count(*) FROM rights.request WHERE closed_at <= %(expired_at)s", {"expired_at": expired_at})
+    rows = tx.execute(
+        "SELECT count(*) FROM rights.request WHERE closed_at <= %(expired_at)s", {"expired_at": expired_at}
+    )
     return int(rows[0][0])
 
 
 def delete_expired_requests(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
     """Delete up to `rows_max` of them, with their steps and what they named; their ids. Suppressions and holds stay."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "DELETE FROM rights.request WHERE request_id IN ("
         "SELECT request_id FROM rights.request WHERE closed_at <= %(expired_at)s ORDER BY request_id LIMIT %(rows_max)s) "
         "RETURNING request_id",
@@ -21,6 +23,6 @@ def delete_expired_requests(tx: Transaction, expired_at: datetime, rows_max: int
     )
     requests = [request_id for (request_id,) in rows]
     if requests:
-        tx.bulk("DELETE FROM rights.step WHERE request_id = ANY(%(requests)s)", {"requests": requests})
-        tx.bulk("DELETE FROM rights.request_identifier WHERE request_id = ANY(%(requests)s)", {"requests": requests})
+        tx.execute("DELETE FROM rights.step WHERE request_id = ANY(%(requests)s)", {"requests": requests})
+        tx.execute("DELETE FROM rights.request_identifier WHERE request_id = ANY(%(requests)s)", {"requests": requests})
     return requests

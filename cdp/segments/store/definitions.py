@@ -116,7 +116,7 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
         changed_at=now,
     )
     changed = {name: put.excluded[name] for name in ("name", "purpose", "text", "version", "changed_at")}
-    tx.run(put.on_conflict_do_update(index_elements=[segment.c.key], set_=changed))
+    tx.execute_core(put.on_conflict_do_update(index_elements=[segment.c.key], set_=changed))
     if is_new_version:
         values = {
             "key": draft.key,
@@ -128,7 +128,7 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
             "author": draft.author,
             "created_at": now,
         }
-        tx.run(insert(segment_version).values(values))
+        tx.execute_core(insert(segment_version).values(values))
     saved = find(tx, draft.key)
     assert saved is not None
     return saved
@@ -136,7 +136,7 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
 
 def drop(tx: Transaction, key: str) -> bool:
     """Delete a segment with its versions and memberships; its past changes stay until they expire."""
-    return tx.run(delete(segment).where(segment.c.key == key)) > 0
+    return tx.execute_core(delete(segment).where(segment.c.key == key)) > 0
 
 
 def lock(tx: Transaction, key: str) -> bool:
@@ -146,7 +146,7 @@ def lock(tx: Transaction, key: str) -> bool:
 
 def mark_refreshed(tx: Transaction, keys: Iterable[str], now: datetime) -> None:
     """Note when memberships were last evaluated."""
-    tx.run(update(segment).where(segment.c.key.in_(list(keys))).values(refreshed_at=now))
+    tx.execute_core(update(segment).where(segment.c.key.in_(list(keys))).values(refreshed_at=now))
 
 
 def _segment(row: Row) -> Segment:

@@ -27,7 +27,7 @@ def mark(tx: Transaction, touched: Iterable[tuple[int, str | None]]) -> None:
     wholly = {profile_id for profile_id, event in pairs if event is None}
     rows = [pair for pair in pairs if pair[1] is None or pair[0] not in wholly]
     if rows and len(rows) <= MARKS_MAX:
-        tx.bulk(
+        tx.execute(
             """
             INSERT INTO segments.stale (profile_id, event)
             SELECT * FROM unnest(%(profiles)s::bigint[], %(events)s::text[])
@@ -44,7 +44,7 @@ def claim(tx: Transaction) -> bool:
     """
     try:
         with tx.savepoint():
-            tx.bulk("LOCK TABLE segments.stale IN SHARE UPDATE EXCLUSIVE MODE NOWAIT")
+            tx.execute("LOCK TABLE segments.stale IN SHARE UPDATE EXCLUSIVE MODE NOWAIT")
     except psycopg.Error as error:
         if is_conflict(error):
             return False
@@ -54,14 +54,14 @@ def claim(tx: Transaction) -> bool:
 
 def marks(tx: Transaction, limit: int) -> list[Stale]:
     """At most `limit` marks of committed changes."""
-    rows = tx.bulk("SELECT profile_id, stale_id, event FROM segments.stale LIMIT %(limit)s", {"limit": limit})
+    rows = tx.execute("SELECT profile_id, stale_id, event FROM segments.stale LIMIT %(limit)s", {"limit": limit})
     return [Stale(*row) for row in rows]
 
 
 def clear(tx: Transaction, seen: Sequence[Stale]) -> None:
     """Delete marks that were looked at."""
     if seen:
-        tx.bulk(
+        tx.execute(
             """
             DELETE FROM segments.stale AS s
             USING unnest(%(profiles)s::bigint[], %(ids)s::bigint[]) AS seen (profile_id, stale_id)

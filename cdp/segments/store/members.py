@@ -37,7 +37,7 @@ from cdp.query.postgres.left_out import left_out_by_reason
 from cdp.schema.consent import permitted
 from cdp.schema.segments import membership, membership_change
 from cdp.segments import disclose
-from cdp.segments.model import Member, MemberPage, Preview, Refresh, Segment, Size, Step
+from cdp.segments.model import FunnelStep, Member, MemberPage, Preview, Refresh, Segment, Size
 
 LIMIT_MAX = 1_000
 _TIME_MAX = "30s"
@@ -50,7 +50,7 @@ def in_time(tx: Transaction) -> Iterator[None]:
 
     Raises the fault `segment_too_slow` for a statement that takes longer than 30 seconds.
     """
-    tx.run(text("SELECT set_config('statement_timeout', :most, true)"), {"most": _TIME_MAX})
+    tx.execute_core(text("SELECT set_config('statement_timeout', :most, true)"), {"most": _TIME_MAX})
     try:
         yield
     except DBAPIError as error:
@@ -78,7 +78,9 @@ def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, purpose: 
     def shown(at: int) -> Size:
         return _shown(row[at], row[at + 1], catalogue)
 
-    steps = tuple(Step(write(part), shown(2 + 4 * at), shown(4 + 4 * at)) for at, part in enumerate(compiled.parts))
+    steps = tuple(
+        FunnelStep(write(part), shown(2 + 4 * at), shown(4 + 4 * at)) for at, part in enumerate(compiled.parts)
+    )
     whole, size = shown(0), steps[-1].together
     return Preview(size, whole, disclose.share(size, whole), steps, _refused_by_reason(tx, catalogue, purpose, now))
 

@@ -7,7 +7,7 @@ from cdp.kit.db import Transaction
 
 def count_expired_changes(tx: Transaction, expired_at: datetime) -> int:
     """How many changes happened at or before an instant."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT count(*) FROM segments.membership_change WHERE changed_at <= %(expired_at)s", {"expired_at": expired_at}
     )
     return int(rows[0][0])
@@ -15,7 +15,7 @@ def count_expired_changes(tx: Transaction, expired_at: datetime) -> int:
 
 def delete_expired_changes(tx: Transaction, expired_at: datetime, rows_max: int) -> int:
     """Delete up to `rows_max` of them; how many there were. Who is in a segment now stays."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         WITH gone AS (
             DELETE FROM segments.membership_change WHERE ctid = ANY(ARRAY(

@@ -7,7 +7,7 @@ from cdp.kit.db import Transaction
 
 def segment_texts(tx: Transaction, keys: Collection[str]) -> dict[tuple[str, int], str]:
     """What each version of these segments asked for, by key and version: why somebody is in."""
-    rows = tx.bulk(
+    rows = tx.execute(
         "SELECT key, version, where_text FROM segments.segment_version WHERE key = ANY(%(keys)s::text[])",
         {"keys": list(keys)},
     )

@@ -14,7 +14,7 @@ def add_source(tx: Transaction, source: Source, write_key_hash: bytes, now: date
 
     The id of the given value is ignored; the answer carries the real one.
     """
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         INSERT INTO sources.source
             (name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, created_at)
@@ -37,7 +37,7 @@ def add_source(tx: Transaction, source: Source, write_key_hash: bytes, now: date
 
 def sources(tx: Transaction) -> list[SourceEntry]:
     """Every source, disabled ones included, by name."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, created_at, disabled_at
         FROM sources.source
@@ -49,13 +49,13 @@ def sources(tx: Transaction) -> list[SourceEntry]:
 
 def server_source_ids(tx: Transaction) -> list[SourceId]:
     """The ids of all sources of the kind `server`, disabled ones included."""
-    rows = tx.bulk("SELECT source_id FROM sources.source WHERE kind = 'server'")
+    rows = tx.execute("SELECT source_id FROM sources.source WHERE kind = 'server'")
     return [SourceId(row[0]) for row in rows]
 
 
 def source_named(tx: Transaction, name: str) -> Source | None:
     """The working source of that name, None when there is none."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max
         FROM sources.source
@@ -68,7 +68,7 @@ def source_named(tx: Transaction, name: str) -> Source | None:
 
 def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
     """Every source whose write key works, by the hash of that key."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, write_key_hash
         FROM sources.source
@@ -80,7 +80,7 @@ def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
 
 def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
     """Stop the write key of a source; False when there is no such working source."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         UPDATE sources.source SET disabled_at = %(now)s
         WHERE source_id = %(source)s AND disabled_at IS NULL
@@ -93,7 +93,7 @@ def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
 
 def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: bytes) -> bool:
     """Give a source another write key, the old one stops at once; False when there is no such working source."""
-    rows = tx.bulk(
+    rows = tx.execute(
         """
         UPDATE sources.source SET write_key_hash = %(hash)s
         WHERE source_id = %(source)s AND disabled_at IS NULL

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from cdp.access.model import Role
 from cdp.flows.consent import acts
-from cdp.flows.consent.acts import Told
+from cdp.flows.consent.acts import ConsentStatement
 from cdp.web.api.schemas import Given, IdentifierGiven, Instant, Key, StanceShown, stances
 from cdp.web.platform.auth import Caller, allow, allow_consent
 from cdp.web.platform.deps import InContext, Now, problems
@@ -62,7 +62,7 @@ def record(
     given: ConsentGiven, context: InContext, now: Now, caller: Annotated[Caller, Depends(allow_consent)]
 ) -> RecordedShown:
     """Record one act; what follows from it is in force when this answers. The answer is the same for the unknown."""
-    told = Told(
+    told = ConsentStatement(
         identifier=given.identifier.pair(),
         purpose=given.purpose,
         act=given.act,

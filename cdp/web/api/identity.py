@@ -17,13 +17,13 @@ router = APIRouter(prefix="/api/v1/identity", tags=["identity"])
 IsStaff = Annotated[Caller, Depends(allow(Role.PRIVACY, Role.ADMIN))]
 
 
-class Asked(Given):
+class ListingQuery(Given):
     """How many to list."""
 
     limit: int = Field(default=100, ge=1, le=1000)
 
 
-Listing = Annotated[Asked, Query()]
+Listing = Annotated[ListingQuery, Query()]
 
 
 class SharedShown(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from cdp.flows.identity.lookup import Shown
+from cdp.flows.identity.lookup import ProfileView
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -75,7 +75,7 @@ class ProfileShown(BaseModel):
     is_quarantined: bool | None
 
 
-def profile_shown(shown: Shown) -> ProfileShown:
+def profile_shown(shown: ProfileView) -> ProfileShown:
     """A profile as privacy staff see it."""
     return ProfileShown(
         profile=shown.profile,

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cdp.consent.signals.gpc import has_gpc
-from cdp.policy.jurisdictions import UNKNOWN, Term
+from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm
 from cdp.policy.purposes import ConsentModel, LegalBasis, Purpose
 from cdp.web.platform.deps import InContext
 
@@ -48,7 +48,7 @@ def span(days: int) -> str:
     return f"{days / _DAYS_A_YEAR:.0f} years"
 
 
-def term(within: Term) -> str:
+def term(within: DeadlineTerm) -> str:
     """A deadline as people say it."""
     amount, unit = next(
         (amount, unit)

@@ -7,20 +7,20 @@ from typing import Final, Protocol
 from cdp.accounting.model import Outcome
 from cdp.kit.db import has_waited, is_conflict
 from cdp.kit.errors import Fault
-from cdp.wire.limits import Reason
+from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
 _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 
 
-class Takes(Protocol):
+class BatchProcessor(Protocol):
     """The ingest flow: every message of a call lands in one transaction, outcomes in the order given."""
 
-    def take(self, messages: Sequence[Message | Invalid]) -> list[Outcome]: ...
+    def process(self, messages: Sequence[Message | Invalid]) -> list[Outcome]: ...
 
 
-def land(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
+def process_with_retry(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
     """What became of each message, in the order given.
 
     A message that the flow cannot process is accounted as invalid and the others land. Where a fault stands, nothing
@@ -36,16 +36,18 @@ def land(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome |
     if len(messages) == 1:
         return [_given_up(ingest, messages[0])]
     half = len(messages) // 2
-    first = land(ingest, messages[:half])
+    first = process_with_retry(ingest, messages[:half])
     stop = next((each for each in first if isinstance(each, Fault)), None)
-    rest: list[Outcome | Fault] = [stop] * (len(messages) - half) if stop else land(ingest, messages[half:])
+    rest: list[Outcome | Fault] = (
+        [stop] * (len(messages) - half) if stop else process_with_retry(ingest, messages[half:])
+    )
     return first + rest
 
 
-def _taken(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
+def _taken(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
     for left in reversed(range(_TRIES)):
         try:
-            outcomes = ingest.take(messages)
+            outcomes = ingest.process(messages)
         except Exception as error:
             if not left or not is_conflict(error) or has_waited(error):
                 raise
@@ -56,10 +58,10 @@ def _taken(ingest: Takes, messages: Sequence[Message | Invalid]) -> list[Outcome
     raise AssertionError("the last try returns or raises")
 
 
-def _given_up(ingest: Takes, message: Message | Invalid) -> Outcome | Fault:
+def _given_up(ingest: BatchProcessor, message: Message | Invalid) -> Outcome | Fault:
     """Account for a message that cannot be processed; a fault when not even that works."""
     try:
-        return ingest.take([Invalid(message.source, Reason.UNPROCESSABLE.value)])[0]
+        return ingest.process([Invalid(message.source, InvalidReason.UNPROCESSABLE.value)])[0]
     except Fault as fault:
         return fault
     except Exception:  # noqa: BLE001 - this is no longer about the message

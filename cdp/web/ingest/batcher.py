@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from cdp.accounting.model import Outcome
 from cdp.kit.errors import Fault
-from cdp.web.ingest.batch_retry import Takes, land
+from cdp.web.ingest.batch_retry import BatchProcessor, process_with_retry
 from cdp.wire.message import Invalid, Message
 
 Answer = list[Outcome] | Fault
@@ -53,7 +53,7 @@ class _Waiting:
 class Batcher:
     """Collects requests and lands them, in the order of their arrival."""
 
-    ingest: Takes
+    ingest: BatchProcessor
     limits: Limits = field(default_factory=Limits)
     counts: Counts = field(default_factory=Counts)
     _queue: deque[_Waiting] = field(default_factory=deque)
@@ -91,7 +91,7 @@ class Batcher:
         """Bytes of requests that are not answered yet."""
         return self._bytes
 
-    def hold(self, weight: int) -> bool:
+    def reserve(self, weight: int) -> bool:
         """Take room for bytes that are being read; False, and nothing taken, when there is none."""
         if self._closing or self._messages >= self.limits.waiting_messages_max:
             return False
@@ -114,7 +114,7 @@ class Batcher:
             retry_after_seconds=self.limits.retry_after_seconds,
         )
 
-    async def take(self, messages: Sequence[Message | Invalid], weight: int) -> list[Outcome]:
+    async def submit(self, messages: Sequence[Message | Invalid], weight: int) -> list[Outcome]:
         """Land the messages of one request and give their outcomes after the commit.
 
         Raises Fault: overloaded when too much waits, or what kept the messages from being stored.
@@ -140,7 +140,7 @@ class Batcher:
     def _work(self) -> None:
         while requests := self._next():
             messages = [message for request in requests for message in request.messages]
-            landed = land(self.ingest, messages)
+            landed = process_with_retry(self.ingest, messages)
             self.counts.transactions += 1
             self.counts.messages += len(messages)
             self.counts.messages_in_largest = max(self.counts.messages_in_largest, len(messages))

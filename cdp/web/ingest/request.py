@@ -12,7 +12,7 @@ from starlette.types import Scope, Send
 
 from cdp.consent.signals.gpc import has_gpc
 from cdp.kit.errors import Fault
-from cdp.wire.refusal import Refused
+from cdp.wire.refusal import RequestRefused
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -34,16 +34,16 @@ _PREFLIGHT_HEADERS: Final = [
     (b"access-control-max-age", b"86400"),
 ]
 
-MALFORMED_AUTHORIZATION: Final = Refused(
+MALFORMED_AUTHORIZATION: Final = RequestRefused(
     "authorization_malformed", "Authorization must be Basic with the write key as user name and an empty password."
 )
-WRITE_KEYS_DISAGREE: Final = Refused(
+WRITE_KEYS_DISAGREE: Final = RequestRefused(
     "write_keys_disagree", "Authorization, X-Write-Key, ?writeKey= and the body name different write keys."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """The request without its body. `write_key` is None when only the body may name one."""
 
     write_key: str | None
@@ -52,7 +52,7 @@ class Head:
     content_length: int
 
 
-def read_head(scope: Scope) -> Head | Refused:
+def read_head(scope: Scope) -> RequestHead | RequestRefused:
     """Read the headers and the query of a request."""
     keys: set[str] = set()
     is_gzip = False
@@ -69,7 +69,7 @@ def read_head(scope: Scope) -> Head | Refused:
         elif name == b"content-encoding":
             encodings = {each.strip() for each in value.lower().split(b",")} - {b"", b"identity"}
             if not encodings <= {b"gzip", b"x-gzip"}:
-                return Refused("unsupported_encoding", "Content-Encoding must be gzip or absent.")
+                return RequestRefused("unsupported_encoding", "Content-Encoding must be gzip or absent.")
             is_gzip = is_gzip or bool(encodings)
         elif name == b"sec-gpc":
             gpc.extend(each.strip() for each in value.decode("latin-1").split(","))
@@ -81,7 +81,7 @@ def read_head(scope: Scope) -> Head | Refused:
     keys.discard("")
     if len(keys) > 1:
         return WRITE_KEYS_DISAGREE
-    return Head(keys.pop() if keys else None, is_gzip, has_gpc(gpc), content_length)
+    return RequestHead(keys.pop() if keys else None, is_gzip, has_gpc(gpc), content_length)
 
 
 def _basic_name(value: bytes) -> str | None:
@@ -117,7 +117,12 @@ async def send_json(send: Send, content: Mapping[str, object]) -> None:
 
 
 async def send_refused(
-    send: Send, status: int, refused: Refused, *, retry_after_seconds: int | None = None, allow: str | None = None
+    send: Send,
+    status: int,
+    refused: RequestRefused,
+    *,
+    retry_after_seconds: int | None = None,
+    allow: str | None = None,
 ) -> None:
     """A problem document with the `code` and `message` that SDKs read."""
     body = msgspec.json.encode(
@@ -146,4 +151,6 @@ async def send_refused(
 async def send_fault(send: Send, fault: Fault) -> None:
     """The answer to what could not be done now; a client that waits may send the same again."""
     message = f"{fault.title}. {fault.detail}".strip()
-    await send_refused(send, fault.status, Refused(fault.code, message), retry_after_seconds=fault.retry_after_seconds)
+    await send_refused(
+        send, fault.status, RequestRefused(fault.code, message), retry_after_seconds=fault.retry_after_seconds
+    )

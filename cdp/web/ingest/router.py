@@ -20,7 +20,7 @@ from cdp.web.ingest.batcher import Batcher
 from cdp.web.ingest.request import (
     MALFORMED_AUTHORIZATION,
     WRITE_KEYS_DISAGREE,
-    Head,
+    RequestHead,
     read_head,
     send_fault,
     send_json,
@@ -32,7 +32,7 @@ from cdp.web.ingest.settings import rudderstack_config, segment_settings
 from cdp.web.ingest.write_keys import SourceDirectory
 from cdp.wire.batch import REQUEST_BYTES_DEFAULT, Envelope, read_batch, read_single
 from cdp.wire.gzip import Body, too_large
-from cdp.wire.refusal import Refused
+from cdp.wire.refusal import RequestRefused
 from cdp.wire.segment_spec import explain
 
 SINGLE_PATHS: Final = {
@@ -51,16 +51,18 @@ _BODY_SECONDS_MAX: Final = 30
 
 _log = logging.getLogger(__name__)
 
-_UNKNOWN_KEY: Final = Refused("unknown_write_key", "No working source has this write key.")
-_NO_KEY: Final = Refused(
+_UNKNOWN_KEY: Final = RequestRefused("unknown_write_key", "No working source has this write key.")
+_NO_KEY: Final = RequestRefused(
     "write_key_missing",
     "Name the write key of a source: as the user name of Basic authorization, in the body or in the query.",
 )
-_NO_SCOPE: Final = Refused("scope_missing", "The source of this write key may not ingest.")
-_NO_METHOD: Final = Refused("method_not_allowed", "This path takes another method.")
-_NO_PATH: Final = Refused("unknown_path", "There is no such path; messages go to /v1/batch or to /v1/ and their type.")
-_FAILED: Final = Refused("internal_error", "The request could not be handled. Nothing of it was stored.")
-_SLOW: Final = Refused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
+_NO_SCOPE: Final = RequestRefused("scope_missing", "The source of this write key may not ingest.")
+_NO_METHOD: Final = RequestRefused("method_not_allowed", "This path takes another method.")
+_NO_PATH: Final = RequestRefused(
+    "unknown_path", "There is no such path; messages go to /v1/batch or to /v1/ and their type."
+)
+_FAILED: Final = RequestRefused("internal_error", "The request could not be handled. Nothing of it was stored.")
+_SLOW: Final = RequestRefused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
 
 
 class _Gone(Exception):
@@ -116,7 +118,7 @@ class IngestDoor:
         await send_refused(send, status, refused, allow=_allowed(scope["path"]) if status == 405 else None)
         return status
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, Refused] | None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, RequestRefused] | None:
         """Answer with success, or give the refusal to answer with."""
         path, method = _plain(scope["path"]), scope["method"]
         if method == "OPTIONS":
@@ -132,9 +134,11 @@ class IngestDoor:
             return (404, _NO_PATH)
         return (405, _NO_METHOD) if method != "GET" else await self._settings(scope, send)
 
-    async def _ingest(self, scope: Scope, receive: Receive, send: Send, kind: str | None) -> tuple[int, Refused] | None:
+    async def _ingest(
+        self, scope: Scope, receive: Receive, send: Send, kind: str | None
+    ) -> tuple[int, RequestRefused] | None:
         head = read_head(scope)
-        if isinstance(head, Refused):
+        if isinstance(head, RequestRefused):
             return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
         source = None
         if head.write_key is not None:
@@ -147,11 +151,11 @@ class IngestDoor:
         if head.content_length > bytes_max:
             return (400, too_large(bytes_max))
         weight = head.content_length or bytes_max
-        if not self._batcher.hold(weight):
+        if not self._batcher.reserve(weight):
             raise self._batcher.overload()
         try:
             body = await _read_body(receive, Body(bytes_max, is_gzip=head.is_gzip))
-            if isinstance(body, Refused):
+            if isinstance(body, RequestRefused):
                 return (408 if body is _SLOW else 400, body)
             self._batcher.release(weight - len(body))
             weight = len(body)
@@ -160,25 +164,25 @@ class IngestDoor:
             self._batcher.release(weight)
 
     async def _take(
-        self, send: Send, head: Head, source: Source | None, body: bytes, kind: str | None
-    ) -> tuple[int, Refused] | None:
+        self, send: Send, head: RequestHead, source: Source | None, body: bytes, kind: str | None
+    ) -> tuple[int, RequestRefused] | None:
         envelope = read_batch(body) if kind is None else read_single(body, kind)
-        if isinstance(envelope, Refused):
+        if isinstance(envelope, RequestRefused):
             return (400, envelope)
         named = await self._source_of(head, source, envelope)
-        if isinstance(named, Refused):
+        if isinstance(named, RequestRefused):
             return (400 if named is WRITE_KEYS_DISAGREE else 401, named)
         if INGEST_SCOPE not in named.scopes:
             return (403, _NO_SCOPE)
         key = head.write_key or envelope.write_key or ""
         messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc)
-        outcomes = await self._batcher.take(messages, len(body))
+        outcomes = await self._batcher.submit(messages, len(body))
         if kind is not None and outcomes[0].state is State.INVALID:
-            return (400, Refused(outcomes[0].reason, explain(outcomes[0].reason)))
+            return (400, RequestRefused(outcomes[0].reason, explain(outcomes[0].reason)))
         await send_success(send)
         return None
 
-    async def _source_of(self, head: Head, source: Source | None, envelope: Envelope) -> Source | Refused:
+    async def _source_of(self, head: RequestHead, source: Source | None, envelope: Envelope) -> Source | RequestRefused:
         if envelope.write_key is not None:
             if head.write_key is None:
                 return await self._sources.find(envelope.write_key) or _UNKNOWN_KEY
@@ -186,9 +190,9 @@ class IngestDoor:
                 return WRITE_KEYS_DISAGREE
         return source or _NO_KEY
 
-    async def _settings(self, scope: Scope, send: Send) -> tuple[int, Refused] | None:
+    async def _settings(self, scope: Scope, send: Send) -> tuple[int, RequestRefused] | None:
         head = read_head(scope)
-        if isinstance(head, Refused):
+        if isinstance(head, RequestRefused):
             return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
         in_path = _settings_key(scope["path"])
         key = in_path or head.write_key
@@ -202,7 +206,7 @@ class IngestDoor:
         return None
 
 
-class Front:
+class IngestRouter:
     """Sends ingest requests past the framework and everything else to it."""
 
     def __init__(self, door: IngestDoor, app: ASGIApp) -> None:
@@ -214,15 +218,15 @@ class Front:
         await (self._door if is_ingest else self._app)(scope, receive, send)
 
 
-async def _read_body(receive: Receive, body: Body) -> bytes | Refused:
+async def _read_body(receive: Receive, body: Body) -> bytes | RequestRefused:
     """The whole body, inflated; a refusal as soon as it is too large, malformed or too slow."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
-        return body.take(message.get("body", b"")) or body.end()
+        return body.feed(message.get("body", b"")) or body.end()
     try:
         async with asyncio.timeout(_BODY_SECONDS_MAX):
             while message["type"] == "http.request":
-                refused = body.take(message.get("body", b""))
+                refused = body.feed(message.get("body", b""))
                 if refused is not None:
                     return refused
                 if not message.get("more_body", False):

@@ -77,7 +77,7 @@ class GpcSupport(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class Heartbeat:
     """Whether the worker of this process still turns; always true where another process has the worker."""
 
     is_alive: Callable[[], bool]
@@ -99,7 +99,7 @@ def ready(context: InContext, request: Request, response: Response) -> Readiness
     checks = {"database": context.database.is_ready()}
     checks["schema"] = checks["database"] and _asks(lambda: _is_schema_current(context))
     checks["replay"] = checks["schema"] and _asks(lambda: not is_behind(context))
-    pulse: Pulse = request.app.state.pulse
+    pulse: Heartbeat = request.app.state.pulse
     checks["worker"] = pulse.is_alive()
     is_ready = all(checks.values())
     response.status_code = 200 if is_ready else 503

@@ -18,7 +18,7 @@ from cdp.audit.store.lag import Backlog, backlog
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.identity.store.counts import MapCounts, map_counts
 from cdp.kit.errors import Fault
-from cdp.web.ingest.batch_retry import Takes
+from cdp.web.ingest.batch_retry import BatchProcessor
 from cdp.web.ingest.batcher import Batcher
 from cdp.web.platform.auth import allow
 from cdp.web.platform.deps import problems
@@ -60,19 +60,19 @@ class Figures:
 class Timed:
     """An ingest flow that is watched: how long its transactions take, and where messages end."""
 
-    ingest: Takes
+    ingest: BatchProcessor
     figures: Figures
 
-    def take(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
+    def process(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
         """As the flow that is watched."""
         started_at = time.monotonic()
-        outcomes = self.ingest.take(messages)
+        outcomes = self.ingest.process(messages)
         self.figures.transactions.observe(time.monotonic() - started_at)
         self.figures.messages.update((each.state.value, each.reason) for each in outcomes)
         return outcomes
 
 
-class HouseCollector(Collector):
+class StoreCollector(Collector):
     """Reads what only the database and the batcher know, when somebody scrapes."""
 
     def __init__(

@@ -9,7 +9,7 @@ import pytest
 from cdp.behavior.classify import classify, payload, terms_of
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.rules import compile_plan
-from tests.policies import ROOT, shipped
+from tests.support.policies import ROOT, shipped
 
 CAPTURES = sorted((ROOT / "tests" / "data" / "captures").glob("*.json"))
 POLICY = shipped()

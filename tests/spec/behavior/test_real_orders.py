@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 
 from cdp.behavior.model import Bucket, EventId, Landmark, Occurred
-from cdp.behavior.traits import Trait, agree, compile_traits, fold, recompute, value
-from tests.behavior_stage import ORDER, policy_with, trait
-from tests.policies import ROOT
+from cdp.behavior.traits import CompiledTrait, agree, compile_traits, fold, recompute, value
+from tests.support.behavior import ORDER, policy_with, trait
+from tests.support.policies import ROOT
 
 ORDERS = ROOT / "examples" / "online_retail" / "orders.csv.gz"
 NOW = datetime(2011, 12, 10, tzinfo=UTC)
@@ -64,7 +64,7 @@ def buckets(orders: list[Occurred]) -> Mapping[int, list[Bucket]]:
 
 
 def values(buckets: Mapping[int, list[Bucket]], key: str) -> dict[int, float]:
-    chosen: Trait = PLAN.by_key[key]
+    chosen: CompiledTrait = PLAN.by_key[key]
     generations = {1: LANDMARKS[key]} if chosen.half_life_days else {}
     found = {customer: value(chosen, mine, generations, NOW) for customer, mine in buckets.items()}
     return {customer: each for customer, each in found.items() if isinstance(each, int | float)}

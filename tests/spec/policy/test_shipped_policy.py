@@ -11,7 +11,7 @@ from cdp.policy.model import (
     Keep,
     LegalBasis,
     Limit,
-    Normalizer,
+    NormalizerKind,
     OnConflict,
     PropertyType,
     Right,
@@ -19,7 +19,7 @@ from cdp.policy.model import (
     TraitKind,
     Unknown,
 )
-from tests.policies import permit_all, segment_unify, shipped
+from tests.support.policies import permit_all, segment_unify, shipped
 
 PURPOSES = {
     "service": LegalBasis.CONTRACT,
@@ -120,7 +120,7 @@ def test_what_identifies_a_person_and_what_a_device() -> None:
     assert [key for key, each in types.items() if not each.merges] == ["household_id"]
     assert {each.on_conflict for each in types.values()} == {OnConflict.SHARED}
     assert [types[key].normalizer for key in ("email", "phone", "ios.idfa", "user_id")] == [
-        Normalizer.EMAIL, Normalizer.PHONE, Normalizer.ADVERTISING_ID, Normalizer.ID,
+        NormalizerKind.EMAIL, NormalizerKind.PHONE, NormalizerKind.ADVERTISING_ID, NormalizerKind.ID,
     ]  # fmt: skip
     assert identifiers.email_folding is EmailFolding.OFF
     assert (identifiers.bounds.identifiers_per_profile, identifiers.bounds.merges_per_profile) == (1000, 100)

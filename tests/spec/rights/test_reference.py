@@ -8,7 +8,7 @@ from cdp.flows.rights.requests import DOWNLOAD_DAYS
 from cdp.rights.plan import erasure_plan, export_plan
 from cdp.rights.store.scrub import _SETTINGS
 from cdp.rights.withhold import WITHHELD
-from tests.house.source import ROOT
+from tests.support.source_tree import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
 

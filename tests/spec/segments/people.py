@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from cdp.query.reference.interpret import Given, Happened, Permitted, Profile
+from cdp.query.reference.interpret import Given, Happened, PermittedSpan, Profile
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 PURPOSE = "email_marketing"
@@ -30,8 +30,8 @@ def _ordered(days_ago: float, revenue: float, **more: Given) -> Happened:
     return _happened("Order Completed", days_ago, revenue=revenue, **more)
 
 
-def _person(profile_id: int, traits: Mapping[str, Given], *events: Happened, **permitted: Permitted) -> Profile:
-    standing = permitted or {PURPOSE: Permitted(), OTHER: Permitted()}
+def _person(profile_id: int, traits: Mapping[str, Given], *events: Happened, **permitted: PermittedSpan) -> Profile:
+    standing = permitted or {PURPOSE: PermittedSpan(), OTHER: PermittedSpan()}
     return Profile(profile_id, standing, dict.fromkeys(standing, traits), events)
 
 
@@ -63,5 +63,5 @@ PEOPLE = (
         _happened("Order Completed", 20, (OTHER,), revenue=500),
         _ordered(1, 20, category="hats"),
     ),
-    _person(EVE, {"age": 40, "country": "DE"}, _ordered(3, 900), analytics=Permitted()),
+    _person(EVE, {"age": 40, "country": "DE"}, _ordered(3, 900), analytics=PermittedSpan()),
 )

@@ -12,9 +12,9 @@ from pathlib import Path
 from cdp.query.language.jsonform import json_schema, to_json
 from cdp.query.language.rejection import Rejection
 from cdp.query.reference.interpret import Given, Profile
-from tests.segments_world import meaning
 from tests.spec.segments.chapters import CHAPTERS, Chapter
 from tests.spec.segments.people import NAMES, NOW, PEOPLE, PURPOSE
+from tests.support.segment_histories import meaning
 
 ROOT = Path(__file__).resolve().parents[3]
 MANUAL = ROOT / "docs" / "reference" / "segment-language.md"

@@ -11,10 +11,10 @@ from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
 from cdp.query.postgres.compile import Ground, compile_segment
 from cdp.query.reference.interpret import members
-from tests.policies import shipped
-from tests.segments_world import World, load, meaning
 from tests.spec.segments.chapters import CHAPTERS, Example, Wrong
 from tests.spec.segments.people import NOW, OTHER, PEOPLE, PURPOSE
+from tests.support.policies import shipped
+from tests.support.segment_histories import World, load, meaning
 
 BUYERS = meaning('did("Order Completed")')
 CATALOGUE = Catalogue(shipped(), {"buyers": Definition(PURPOSE, BUYERS), "watched_buyers": Definition(OTHER, BUYERS)})
@@ -42,7 +42,7 @@ def test_postgresql_says_so(database: Database) -> None:
     people = World(PEOPLE, {profile.profile_id: (profile.profile_id + 100,) for profile in PEOPLE})
     masks = load(database, [people], CATALOGUE)
     with database.transaction(read_only=True) as tx:
-        terms = {(row[0], row[1]): row[2] for row in tx.bulk("SELECT vocabulary, term, term_id FROM behavior.term")}
+        terms = {(row[0], row[1]): row[2] for row in tx.execute("SELECT vocabulary, term, term_id FROM behavior.term")}
         for example in EXAMPLES:
             statements = compile_segment(
                 meaning(example.program), CATALOGUE, Ground(masks, terms), purpose=PURPOSE, now=NOW

@@ -6,9 +6,9 @@ import jsonschema_rs
 import pytest
 
 from cdp.query.language.jsonform import json_schema, to_json
-from tests.segments_world import meaning
 from tests.spec.segments.chapters import CHAPTERS
 from tests.spec.segments.reference import MANUAL, SCHEMA, manual, schema
+from tests.support.segment_histories import meaning
 
 PROGRAMS = [example.program for chapter in CHAPTERS for example in chapter.examples]
 

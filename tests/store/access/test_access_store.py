@@ -33,7 +33,7 @@ def test_a_source_is_found_by_the_hash_of_its_write_key_only(database: Database)
         made = source_store.add_source(tx, a_source(), hash_secret(key), NOW)
         assert made is not None
         assert source_store.working_sources(tx) == {hash_secret(key): made}
-        rows = tx.bulk("SELECT write_key_hash FROM sources.source")
+        rows = tx.execute("SELECT write_key_hash FROM sources.source")
     assert key.encode() not in bytes(rows[0][0])
     assert made.source_id > 0
     assert (made.name, made.kind, made.scopes, made.jurisdiction, made.request_bytes_max) == (
@@ -142,6 +142,6 @@ def test_the_test_clock_can_be_set_moved_and_taken_away(database: Database) -> N
     with database.transaction() as tx:
         test_clock_store.override_instant(tx, NOW)
         test_clock_store.override_instant(tx, HOUR)
-        assert tx.bulk("SELECT instant FROM operations.instant_override") == [(HOUR,)]
+        assert tx.execute("SELECT instant FROM operations.instant_override") == [(HOUR,)]
         test_clock_store.override_instant(tx, None)
-        assert tx.bulk("SELECT instant FROM operations.instant_override") == []
+        assert tx.execute("SELECT instant FROM operations.instant_override") == []

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cdp.audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from cdp.audit.fact import KINDS, commitment, entry_body
 from cdp.audit.merkle import inclusion_spans, leaf_hash, prove, root_of
-from cdp.audit.sequencer import Standing
+from cdp.audit.sequencer import MirrorState
 from cdp.audit.tile import grow, read_nodes
 from cdp.audit.verify import Broken, Receipt, receipt_document
 from cdp.kit.canonical import canonical_json
@@ -86,4 +86,4 @@ def test_every_kind_refusal_and_standing_is_on_the_page():
 
     assert rows <= set(PAGE.splitlines())
     assert {line for line in PAGE.partition("| Kind |")[2].splitlines() if line.startswith("| `")} == rows
-    assert all(f"| `{word}` |" in PAGE for word in [*Broken, *Standing])
+    assert all(f"| `{word}` |" in PAGE for word in [*Broken, *MirrorState])

@@ -12,7 +12,7 @@ from cdp.audit.tile import grow, read_nodes
 from cdp.audit.verify import (
     Broken,
     Receipt,
-    Refused,
+    Unverified,
     Verified,
     receipt_document,
     tlog_proof_of,
@@ -104,7 +104,7 @@ def altered(document, change):
 def test_each_altered_link_is_refused_by_name(document, change, broken):
     refused = verify_receipt(altered(document, change), [KEY], is_signed)
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Unverified)
     assert refused.broken is broken
 
 
@@ -112,7 +112,7 @@ def test_each_altered_link_is_refused_by_name(document, change, broken):
 def test_what_is_no_receipt_at_all_is_refused(document):
     refused = verify_receipt(document, [KEY], is_signed)
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Unverified)
     assert refused.broken is Broken.MALFORMED
 
 
@@ -120,7 +120,7 @@ def test_a_body_nested_beyond_reason_is_refused(document):
     for _ in range(100_000):
         document["body"] = {"a": document["body"]}
 
-    assert isinstance(verify_receipt(document, [KEY], is_signed), Refused)
+    assert isinstance(verify_receipt(document, [KEY], is_signed), Unverified)
 
 
 def test_a_receipt_under_another_key_is_not_trusted_even_if_it_names_that_key(receipt):
@@ -132,7 +132,7 @@ def test_a_receipt_under_another_key_is_not_trusted_even_if_it_names_that_key(re
 
     refused = verify_receipt(document, [KEY], is_signed)
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Unverified)
     assert refused.broken is Broken.UNTRUSTED_KEY
 
 
@@ -149,7 +149,7 @@ def test_a_known_key_with_a_bad_signature_spoils_the_note_even_beside_a_good_one
 
     refused = verify_note(note, [KEY], is_signed)
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Unverified)
     assert refused.broken is Broken.WRONG_SIGNATURE
 
 
@@ -159,9 +159,9 @@ def test_the_same_receipt_as_a_proof_file_verifies_too(receipt):
 
     assert verify_tlog_proof(text, leaf, [KEY], is_signed) == head(len(ENTRIES))
     refused = verify_tlog_proof(text, leaf_hash(b"other"), [KEY], is_signed)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Unverified)
     assert refused.broken is Broken.NOT_INCLUDED
-    assert isinstance(verify_tlog_proof("nothing", leaf, [KEY], is_signed), Refused)
+    assert isinstance(verify_tlog_proof("nothing", leaf, [KEY], is_signed), Unverified)
 
 
 def test_growth_is_accepted_and_a_rewritten_shrunken_or_foreign_log_is_not():

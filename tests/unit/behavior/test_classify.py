@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cdp.behavior.classify import classify, json_bytes, payload, settle, terms_of
+from cdp.behavior.classify import classify, json_bytes, payload, seal_refused_terms, terms_of
 from cdp.behavior.model import EVENT_NAMES, Classified, Term, Terms
 from cdp.behavior.rules import PlanRules, compile_plan, vocabularies_of
-from tests.policies import changed, shipped
+from tests.support.policies import changed, shipped
 
 POLICY = shipped()
 RULES = compile_plan(POLICY.events)
@@ -255,7 +255,7 @@ class TestTerms:
             "identify", {"traits": {"country": "DE", "language": "de"}, "context": {"locale": "en"}}, RULES
         )
         refused = frozenset({Term("country", "DE"), Term("locale", "en")})
-        settled = settle(found, Terms({}, refused))
+        settled = seal_refused_terms(found, Terms({}, refused))
         assert settled.plain_traits == {"language": Term("locale", "de")}
         assert settled.sealed_traits == {"country": "DE"}
         assert settled.plain == {}
@@ -264,7 +264,7 @@ class TestTerms:
 
     def test_refusals_of_others_change_nothing(self) -> None:
         found = order(currency="EUR")
-        assert settle(found, Terms({}, frozenset({Term("currency", "USD")}))) is found
+        assert seal_refused_terms(found, Terms({}, frozenset({Term("currency", "USD")}))) is found
 
     def test_vocabularies_by_event_and_property(self) -> None:
         found = vocabularies_of(RULES)

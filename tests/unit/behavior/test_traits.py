@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from cdp.behavior.decay import is_outgrown
 from cdp.behavior.model import EventId, Landmark, Occurred, Plain, Term
-from cdp.behavior.traits import Trait, agree, compile_traits, fading, fold, gross, recompute, value
+from cdp.behavior.traits import CompiledTrait, agree, compile_traits, fading, fold, gross, recompute, value
 from cdp.policy.model import TraitKind
-from tests.behavior_stage import ORDER, TRAITS, VIEW, day, policy_with
+from tests.support.behavior import ORDER, TRAITS, VIEW, day, policy_with
 
 POLICY = policy_with()
 MASKS = {purpose: 1 << at for at, purpose in enumerate(POLICY.purposes)}
@@ -28,7 +28,7 @@ def occurred(
     return Occurred(anchor_id, EventId(UUID(int=number)), at, bits, name, plain)
 
 
-def by_buckets(trait: Trait, events: list[Occurred], now: datetime = NOW) -> Plain | None:
+def by_buckets(trait: CompiledTrait, events: list[Occurred], now: datetime = NOW) -> Plain | None:
     generations = {1: LANDMARKS[trait.key]} if trait.half_life_days else {}
     return value(trait, fold(events, PLAN, LANDMARKS), generations, now)
 

@@ -10,16 +10,16 @@ import pytest
 
 from cdp.consent.model import Act, Authority
 from cdp.consent.signals.gpc import has_gpc, support_document
-from cdp.consent.signals.model import Proposal, ProposedAct, signal_map_of
+from cdp.consent.signals.model import ProposedAct, SignalProposal, signal_map_of
 from cdp.consent.signals.read import acts_of
 from cdp.policy.load import build_policy
-from tests.policies import documents_of, shipped
+from tests.support.policies import documents_of, shipped
 
 MAP = signal_map_of(shipped())
 CASES = json.loads((Path(__file__).parents[2] / "data" / "scenarios" / "gpc.json").read_text(encoding="utf-8"))
 
 
-def read(body: Mapping[str, Any], *, gpc: bool = False, server: bool = False) -> Proposal:
+def read(body: Mapping[str, Any], *, gpc: bool = False, server: bool = False) -> SignalProposal:
     return acts_of(body, has_gpc=gpc, is_server=server, mapping=MAP)
 
 
@@ -31,7 +31,7 @@ def rudderstack(**said: Any) -> dict[str, Any]:
     return {"type": "track", "context": {"consentManagement": said}}
 
 
-def acts(proposal: Proposal) -> dict[str, str]:
+def acts(proposal: SignalProposal) -> dict[str, str]:
     return {each.purpose: each.act.value for each in proposal.acts}
 
 
@@ -54,7 +54,7 @@ class TestGpc:
         assert is_about(act, "anonymous_id")
 
     def test_its_absence_says_nothing(self) -> None:
-        assert read({"type": "track"}) == Proposal()
+        assert read({"type": "track"}) == SignalProposal()
 
     def test_the_support_document(self) -> None:
         assert support_document(date(2026, 1, 31)) == {"gpc": True, "lastUpdate": "2026-01-31"}
@@ -156,7 +156,7 @@ class TestSegment:
         documents = documents_of(shipped())
         documents["purposes.yaml"]["purposes"]["service"]["signals"] = {"segment": ["Service"]}
         mapping = signal_map_of(build_policy(documents))
-        assert acts_of(segment({"Service": False}), has_gpc=False, is_server=True, mapping=mapping) == Proposal()
+        assert acts_of(segment({"Service": False}), has_gpc=False, is_server=True, mapping=mapping) == SignalProposal()
 
 
 class TestRudderStack:

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cdp.identity.model import Rule, Step
+from cdp.identity.model import ResolutionStep, Rule
 from cdp.identity.resolve import Rules, Run, World, replay
-from cdp.policy.identifiers import Blocked, Bounds, Identifiers, IdentifierType, Limit, Normalizer, OnConflict
+from cdp.policy.identifiers import Blocked, Bounds, Identifiers, IdentifierType, Limit, NormalizerKind, OnConflict
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("u1", "u2", "u3", "e1", "e2", "e3", "e4", "e5", "e6", "e7", "a1", "a2", "a3", "d1", "h1")
@@ -20,23 +20,28 @@ def policy(
 ) -> Identifiers:
     types = {
         "user_id": IdentifierType(
-            key="user_id", normalizer=Normalizer.ID, priority=1, unique=True, person_level=True, limit=Limit(count=1)
+            key="user_id",
+            normalizer=NormalizerKind.ID,
+            priority=1,
+            unique=True,
+            person_level=True,
+            limit=Limit(count=1),
         ),
         "email": IdentifierType(
             key="email",
-            normalizer=Normalizer.EMAIL,
+            normalizer=NormalizerKind.EMAIL,
             priority=2,
             person_level=True,
             on_conflict=on_conflict,
             limit=email_limit or Limit(count=5),
         ),
         "anonymous_id": IdentifierType(
-            key="anonymous_id", normalizer=Normalizer.ID, priority=3, device=True, on_conflict=on_conflict
+            key="anonymous_id", normalizer=NormalizerKind.ID, priority=3, device=True, on_conflict=on_conflict
         ),
         "ios.id": IdentifierType(
-            key="ios.id", normalizer=Normalizer.ID, priority=4, device=True, on_conflict=on_conflict
+            key="ios.id", normalizer=NormalizerKind.ID, priority=4, device=True, on_conflict=on_conflict
         ),
-        "household_id": IdentifierType(key="household_id", normalizer=Normalizer.ID, priority=9, merges=False),
+        "household_id": IdentifierType(key="household_id", normalizer=NormalizerKind.ID, priority=9, merges=False),
     }
     return Identifiers(blocked=Blocked(), types=types, bounds=bounds or Bounds())
 
@@ -44,7 +49,7 @@ def policy(
 def play(*messages: str, rules: Identifiers | None = None, never: Mapping[int, set[int]] | None = None) -> Run:
     """Each message lists names, strongest first; its sequence number is its place from 1, a day apart."""
     steps = [
-        Step(at, at, tuple(IDS[name] for name in message.split()), START + timedelta(days=at))
+        ResolutionStep(at, at, tuple(IDS[name] for name in message.split()), START + timedelta(days=at))
         for at, message in enumerate(messages, 1)
     ]
     types = {number: TYPES[name[0]] for name, number in IDS.items()}
@@ -80,14 +85,14 @@ def test_two_unique_ids_never_meet() -> None:
     run = play("u1 a1", "u2 a2", "u1 u2")
     assert people(run) == named("u1 a1", "u2 a2")
     assert run.accepted[-1].refusals[0].rule is Rule.UNIQUE
-    assert run.world.landed[3] == 1
+    assert run.world.accepted_placement[3] == 1
 
 
 def test_a_weak_identifier_with_two_unique_ids_is_shared_also_for_earlier_messages() -> None:
     run = play("a1", "u1 a1", "u2 a1")
     assert people(run) == named("a1", "u1", "u2")
     assert run.learned == {IDS["a1"]}
-    assert run.world.landed == {1: 1, 2: 2, 3: 3}
+    assert run.world.accepted_placement == {1: 1, 2: 2, 3: 3}
 
 
 def test_what_was_linked_only_through_a_shared_identifier_comes_apart() -> None:
@@ -103,13 +108,13 @@ def test_what_was_linked_otherwise_too_stays_together() -> None:
 def test_anonymous_messages_on_a_shared_identifier_go_to_its_own_profile() -> None:
     run = play("u1 a1", "u2 a1", "a1", "a1")
     assert people(run) == named("u1", "u2", "a1")
-    assert run.world.landed[3] == run.world.landed[4] == 3
+    assert run.world.accepted_placement[3] == run.world.accepted_placement[4] == 3
 
 
 def test_first_owner_keeps_the_identifier_with_the_first() -> None:
     run = play("a1", "u1 a1", "u2 a1", "a1", rules=policy(on_conflict=OnConflict.FIRST_OWNER))
     assert people(run) == named("u1 a1", "u2")
-    assert run.world.landed[4] == 1
+    assert run.world.accepted_placement[4] == 1
     assert not run.learned
 
 
@@ -122,7 +127,7 @@ def test_a_conflict_without_a_unique_id_in_the_message_is_only_refused() -> None
     run = play("u1 e1", "u2 a2", "e1 a2")
     assert people(run) == named("u1 e1", "u2 a2")
     assert not run.learned
-    assert run.world.landed[3] == 1
+    assert run.world.accepted_placement[3] == 1
 
 
 def test_a_limit_keeps_the_sixth_address_out() -> None:
@@ -135,8 +140,8 @@ def test_a_limit_with_a_window_counts_only_recent_links_and_is_not_settled() -> 
     rules = policy(email_limit=Limit(count=1, within_days=2))
     run = play("u1 e1", "u1 e2", "u1", "u1", "u1 e3", rules=rules)
     assert people(run) == named("u1 e1 e3")
-    assert 2 in run.world.landed
-    assert 2 not in run.world.landing
+    assert 2 in run.world.accepted_placement
+    assert 2 not in run.world.placement
 
 
 def test_a_household_never_links_people() -> None:
@@ -169,5 +174,5 @@ def test_beyond_a_bound_the_profile_is_quarantined_and_not_merged(bounds: Bounds
 def test_a_proposal_changes_nothing() -> None:
     world: World = play("u1 a1").world
     before = {born: dict(group.members) for born, group in world.groups.items()}
-    world.propose(Step(9, 9, (IDS["u2"], IDS["a1"]), START))
+    world.propose(ResolutionStep(9, 9, (IDS["u2"], IDS["a1"]), START))
     assert {born: dict(group.members) for born, group in world.groups.items()} == before

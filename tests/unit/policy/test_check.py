@@ -6,7 +6,7 @@ import pytest
 
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
-from tests.policies import changed, documents_of, shipped
+from tests.support.policies import changed, documents_of, shipped
 
 EVENT = {"retention_class": "browsing", "category": "user.behavior"}
 TRAIT = {

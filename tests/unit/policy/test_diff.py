@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from cdp.policy.diff import Change, Difference, differences
+from cdp.policy.diff import Change, PolicyDifference, differences
 from cdp.policy.load import build_policy
-from tests.policies import changed, documents_of, permit_all, segment_unify, shipped
+from tests.support.policies import changed, documents_of, permit_all, segment_unify, shipped
 
 
-def only(file: str, **sections: Any) -> Difference:
+def only(file: str, **sections: Any) -> PolicyDifference:
     """The one difference that a change of the shipped policy makes."""
     base = shipped()
     (difference,) = differences(base, changed(base, file, **sections))

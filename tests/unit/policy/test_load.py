@@ -10,7 +10,7 @@ from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy, load_policy
 from cdp.policy.model import FILES
-from tests.policies import PERMIT_ALL, SHIPPED, documents_of, shipped, written
+from tests.support.policies import PERMIT_ALL, SHIPPED, documents_of, shipped, written
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from cdp.kit.errors import Fault
 from cdp.policy.model import ConsentModel, LegalBasis, Policy, PropertyType, Purpose, Vocabulary
-from tests.policies import changed, shipped
+from tests.support.policies import changed, shipped
 
 
 def purpose(**fields: Any) -> Purpose:

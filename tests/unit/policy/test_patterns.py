@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cdp.policy.patterns import BLANKS_MAX, DIGITS_MAX, PatternRefused, check_pattern, limits_of
-from tests.policies import shipped
+from tests.support.policies import shipped
 
 PERSONAL = [
     "jane@example.com",

@@ -9,7 +9,7 @@ import pytest
 from cdp.policy.jsonschema import SEGMENT_FILE, schema_at, schema_of
 from cdp.policy.model import FILES, Policy
 from cdp.policy.reference import pages
-from tests.policies import ROOT, documents_of, permit_all, shipped
+from tests.support.policies import ROOT, documents_of, permit_all, shipped
 
 REFERENCE = ROOT / "docs" / "reference"
 

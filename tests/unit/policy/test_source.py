@@ -3,7 +3,7 @@
 import pytest
 
 from cdp.policy import source
-from cdp.policy.problems import Place
+from cdp.policy.problems import Position
 from cdp.policy.source import SourceRefused, parse
 
 
@@ -56,15 +56,15 @@ def test_scalars_follow_yaml_1_2(scalar: str, value: object) -> None:
 def test_every_value_and_key_has_its_place() -> None:
     read = parse("f.yaml", b"a:\n  b: [1, two]\n  c: {d: e}\n")
     assert read.content == {"a": {"b": [1, "two"], "c": {"d": "e"}}}
-    assert read.place(("a", "b", 1)) == Place("f.yaml", 2, 10)
-    assert read.place(("a", "c", "d"), of_key=True) == Place("f.yaml", 3, 7)
-    assert read.place(("a", "c", "d")) == Place("f.yaml", 3, 10)
+    assert read.place(("a", "b", 1)) == Position("f.yaml", 2, 10)
+    assert read.place(("a", "c", "d"), of_key=True) == Position("f.yaml", 3, 7)
+    assert read.place(("a", "c", "d")) == Position("f.yaml", 3, 10)
 
 
 def test_what_is_not_there_has_the_place_of_what_is_around_it() -> None:
     read = parse("f.yaml", b"a:\n  b: 1\n")
-    assert read.place(("a", "missing", "deeper")) == Place("f.yaml", 1, 1)
-    assert read.place(("nothing",)) == Place("f.yaml", 1, 1)
+    assert read.place(("a", "missing", "deeper")) == Position("f.yaml", 1, 1)
+    assert read.place(("nothing",)) == Position("f.yaml", 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.policy.jurisdictions import Regime, Right, Term
+from cdp.policy.jurisdictions import DeadlineTerm, Regime, Right
 from cdp.rights import lifecycle
-from cdp.rights.lifecycle import Refusal
+from cdp.rights.lifecycle import StepRefusal
 from cdp.rights.model import ENDED, Denial, Request, RequestId, Status
-from tests.policies import shipped
+from tests.support.policies import shipped
 
 REGIMES = shipped().jurisdictions.regimes
 GDPR, CCPA = REGIMES["gdpr"], REGIMES["ccpa"]
@@ -46,7 +46,7 @@ def test_california_confirms_in_business_days_and_answers_in_calendar_days() -> 
 
 
 def test_holidays_are_no_business_days() -> None:
-    term = Term(business_days=2)
+    term = DeadlineTerm(business_days=2)
     friday = datetime(2026, 7, 3, 9, tzinfo=UTC)
     assert lifecycle.after(friday, term, UTC_ZONE, {date(2026, 7, 6)}).date() == date(2026, 7, 8)
 
@@ -61,10 +61,10 @@ def test_an_extension_is_counted_from_receipt_and_taken_once() -> None:
     extended = lifecycle.extend(request, GDPR, datetime(2026, 2, 20, tzinfo=UTC), "UTC")
     assert isinstance(extended, Request)
     assert extended.due_at == datetime(2026, 4, 30, 10, tzinfo=UTC)
-    assert lifecycle.extend(extended, GDPR, datetime(2026, 2, 21, tzinfo=UTC), "UTC") is Refusal.ALREADY_EXTENDED
-    assert lifecycle.extend(request, GDPR, datetime(2026, 3, 1, tzinfo=UTC), "UTC") is Refusal.TOO_LATE
+    assert lifecycle.extend(extended, GDPR, datetime(2026, 2, 21, tzinfo=UTC), "UTC") is StepRefusal.ALREADY_EXTENDED
+    assert lifecycle.extend(request, GDPR, datetime(2026, 3, 1, tzinfo=UTC), "UTC") is StepRefusal.TOO_LATE
     opt_out = received(datetime(2026, 1, 31, tzinfo=UTC), Right.OPT_OUT, CCPA)
-    assert lifecycle.extend(opt_out, CCPA, datetime(2026, 2, 1, tzinfo=UTC), "UTC") is Refusal.NO_EXTENSION
+    assert lifecycle.extend(opt_out, CCPA, datetime(2026, 2, 1, tzinfo=UTC), "UTC") is StepRefusal.NO_EXTENSION
 
 
 def test_california_extends_by_forty_five_days_to_ninety() -> None:
@@ -76,7 +76,7 @@ def test_california_extends_by_forty_five_days_to_ninety() -> None:
 
 def test_opt_outs_need_no_verification_and_erasures_do() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
-    assert lifecycle.start(received(now), now) is Refusal.NOT_NEXT
+    assert lifecycle.start(received(now), now) is StepRefusal.NOT_NEXT
     started = lifecycle.start(received(now, Right.OPT_OUT, CCPA), now)
     assert isinstance(started, Request)
     assert started.status is Status.IN_PROGRESS
@@ -88,19 +88,19 @@ def test_an_erasure_that_began_cannot_be_denied() -> None:
     assert isinstance(verified, Request)
     started = lifecycle.start(verified, now)
     assert isinstance(started, Request)
-    assert lifecycle.deny(started, Denial.EXEMPT, now) is Refusal.STARTED
-    assert lifecycle.withdraw(started, now) is Refusal.NOT_NEXT
+    assert lifecycle.deny(started, Denial.EXEMPT, now) is StepRefusal.STARTED
+    assert lifecycle.withdraw(started, now) is StepRefusal.NOT_NEXT
     assert lifecycle.start(started, now) is started
 
 
 def test_nothing_expires_before_it_is_due_or_once_it_is_verified() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
     request = received(now)
-    assert lifecycle.expire(request, request.due_at) is Refusal.NOT_DUE
+    assert lifecycle.expire(request, request.due_at) is StepRefusal.NOT_DUE
     late = datetime(2026, 8, 1, tzinfo=UTC)
     verified = lifecycle.verify(request, now)
     assert isinstance(verified, Request)
-    assert lifecycle.expire(verified, late) is Refusal.NOT_NEXT
+    assert lifecycle.expire(verified, late) is StepRefusal.NOT_NEXT
     expired = lifecycle.expire(request, late)
     assert isinstance(expired, Request)
     assert expired.closed_at == late

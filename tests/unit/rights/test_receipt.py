@@ -9,13 +9,13 @@ from cdp.audit.fact import entry_body
 from cdp.policy.jurisdictions import Right
 from cdp.rights.model import Request, RequestId, Status, StepCount, Verb
 from cdp.rights.plan import erasure_plan
-from cdp.rights.receipt import Outcome, event_fact, fulfillment
+from cdp.rights.receipt import ErasureSummary, event_fact, fulfillment
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DONE = Request(
     RequestId(5), Right.ERASURE, "gdpr", Status.FULFILLED, NOW, None, NOW, verified_at=NOW, closed_at=NOW, waiting=2
 )
-OUTCOME = Outcome(
+OUTCOME = ErasureSummary(
     steps=tuple(StepCount(step.table, step.verb, 3, step.reason) for step in erasure_plan()),
     identifiers=2,
     anchors=1,

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from cdp.kit.errors import Fault
-from cdp.rights.replay_file import Erased, No, ReplayFile
+from cdp.rights.replay_file import Erased, OptOut, ReplayFile
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LINES = [
     Erased((1, 2**62), (3,), (4,), (b"\x01" * 32,), None),
-    No(7, b"\x02" * 32, "analytics", "refuse", "signal", "eu", NOW),
+    OptOut(7, b"\x02" * 32, "analytics", "refuse", "signal", "eu", NOW),
     Erased((), (), (), (), NOW),
 ]
 

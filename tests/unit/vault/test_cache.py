@@ -20,16 +20,16 @@ def test_forgotten_keys_are_gone_and_forgetting_unknown_ones_is_no_error():
     cache = KeyCache(10)
     cache.remember({1: b"a", 2: b"b", 3: b"c"})
 
-    cache.forget([2, 99])
+    cache.evict([2, 99])
     assert cache.found([1, 2, 3]) == {1: b"a", 3: b"c"}
 
-    cache.forget_all()
+    cache.evict_all()
     assert cache.found([1, 2, 3]) == {}
 
 
 def test_keys_that_were_loaded_while_some_were_forgotten_are_not_remembered():
     cache = KeyCache(10)
-    for forget in (lambda: cache.forget([2]), cache.forget_all):
+    for forget in (lambda: cache.evict([2]), cache.evict_all):
         since = cache.forgotten
         forget()
         cache.remember({1: b"a", 2: b"b"}, since=since)
@@ -48,7 +48,7 @@ def test_several_threads_may_use_it_at_once():
             for number in range(3000):
                 cache.remember({number + offset: b"k"})
                 cache.found(range(number, number + 5))
-                cache.forget([number])
+                cache.evict([number])
         except Exception as error:
             faults.append(error)
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.kit.errors import Fault
-from cdp.vault.seal import WRAPPED_BYTES, Place, Wrapper, open_many, seal_many
+from cdp.vault.seal import WRAPPED_BYTES, SealedColumn, Wrapper, open_many, seal_many
 
-PLACE = Place("identity.identifier", "sealed")
+PLACE = SealedColumn("identity.identifier", "sealed")
 KEY, OTHER = b"k" * 32, b"o" * 32
 
 
@@ -48,9 +48,9 @@ def test_equal_values_are_sealed_differently_each_time():
 @pytest.mark.parametrize(
     ("place", "key", "row"),
     [
-        (Place("identity.identifier", "other"), KEY, 7),
-        (Place("identity.other", "sealed"), KEY, 7),
-        (Place("identity.identifier\0sealed", ""), KEY, 7),
+        (SealedColumn("identity.identifier", "other"), KEY, 7),
+        (SealedColumn("identity.other", "sealed"), KEY, 7),
+        (SealedColumn("identity.identifier\0sealed", ""), KEY, 7),
         (PLACE, OTHER, 7),
         (PLACE, KEY, 8),
         (PLACE, KEY, (7).to_bytes(8, "big")),

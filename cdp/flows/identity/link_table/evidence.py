@@ -3,8 +3,8 @@
 from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 
-from cdp.flows.identity.link_table.identifiers import Sight
-from cdp.flows.identity.link_table.judge import Group
+from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
+from cdp.flows.identity.link_table.judge import EdgeGroup
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.identity.unmerge import Redone
 from cdp.identity.model import EvidenceRow, Rule
@@ -12,7 +12,13 @@ from cdp.identity.resolve import Proposal
 
 
 def merges_of(
-    group: Group, part: Part, ids: Sequence[int], sight: Sight, profile: int, first_sequence: int, now: datetime
+    group: EdgeGroup,
+    part: Part,
+    ids: Sequence[int],
+    sight: LinkTableSnapshot,
+    profile: int,
+    first_sequence: int,
+    now: datetime,
 ) -> Iterator[EvidenceRow]:
     """The merges of a plain group: at the row that joins two profiles, the younger one is absorbed."""
     age = {owner: at for at, owner in enumerate(group.owners)}
@@ -46,12 +52,12 @@ def bounded_evidence(redone: Redone, sequences: Container[int]) -> list[Evidence
     mine = [each for each in redone.run.accepted if each.step.sequence in sequences]
     rows: list[EvidenceRow] = []
     for proposal in mine:
-        profile = redone.profile_of[world.current(world.landed[proposal.step.anchor_id])]
+        profile = redone.profile_of[world.current(world.accepted_placement[proposal.step.anchor_id])]
         rows += _of_step(redone, proposal, profile)
     for shared in redone.shared:
         met = next((each for each in mine if shared in each.step.members), None)
         if met is not None:
-            profile = redone.profile_of[world.current(world.landed[met.step.anchor_id])]
+            profile = redone.profile_of[world.current(world.accepted_placement[met.step.anchor_id])]
             rows.append(
                 EvidenceRow(met.step.sequence, "shared", Rule.UNIQUE, shared, met.base, profile, None, met.step.at)
             )

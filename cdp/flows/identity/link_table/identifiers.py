@@ -13,20 +13,20 @@ from cdp.flows.context import Context
 from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.flows.identity.link_table.rows import Part
 from cdp.identity.model import Identifier
-from cdp.identity.normalize import Normaliser
+from cdp.identity.normalize import IdentifierReader
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
-from cdp.policy.identifiers import Normalizer
+from cdp.policy.identifiers import NormalizerKind
 from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION, Domain
 from cdp.vault.vault import FreshKeys, Vault
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class LinkTableSnapshot:
     """What the store said about the identifiers of a part, by their places, at one generation.
 
     `versions` are the living versions of the graph key, `pseudonyms` those under the newest. `suppressed` may not be
@@ -47,7 +47,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class NewIdentifiers:
     """Names for the identifiers at `places` of a part, which the store did not know: ascending ids, keys and seals."""
 
     places: Sequence[int]
@@ -56,7 +56,7 @@ class Names:
 
 
 @dataclass(slots=True)
-class Trail:
+class GenerationLog:
     """The generations between which only this import wrote, and never about an identifier of another part."""
 
     own: dict[generation_store.Generation, generation_store.Generation] = field(default_factory=dict)
@@ -74,31 +74,33 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedPart:
     """A part that only waits for its transaction."""
 
     part: Part
-    sight: Sight
-    names: Names
+    sight: LinkTableSnapshot
+    names: NewIdentifiers
 
 
-def prepare(context: Context, part: Part) -> Prepared:
+def prepare(context: Context, part: Part) -> PreparedPart:
     """Look a part up and name whom the store does not know."""
     try:
         sight, epoch_id = _seen(context, part)
     except Fault:  # a rotation may just have destroyed a key that was to be asked under; the next look knows
         sight, epoch_id = _seen(context, part)
     strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
-    return Prepared(part, sight, name(context.vault, epoch_id, part, strangers))
+    return PreparedPart(part, sight, name(context.vault, epoch_id, part, strangers))
 
 
-def _seen(context: Context, part: Part) -> tuple[Sight, int]:
+def _seen(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
     with context.database.transaction(read_only=True) as tx:
         sight = see(tx, context, part, generation_store.generation(tx), context.clock.now())
         return sight, context.vault.living_epoch(tx)
 
 
-def see(tx: Transaction, context: Context, part: Part, generation: generation_store.Generation, now: datetime) -> Sight:
+def see(
+    tx: Transaction, context: Context, part: Part, generation: generation_store.Generation, now: datetime
+) -> LinkTableSnapshot:
     """Ask the store about every identifier of a part; as many statements as the graph key has living versions."""
     vault = context.vault
     versions = vault.living(tx, GRAPH)
@@ -120,14 +122,14 @@ def see(tx: Transaction, context: Context, part: Part, generation: generation_st
                 orders[at] = frozenset({suppression_store.EVERYTHING})
     suppressed = frozenset(at for at, purposes in orders.items() if suppression_store.EVERYTHING in purposes)
     noes = {at: purposes for at, purposes in orders.items() if at not in suppressed}
-    return Sight(generation, versions, pseudonyms, known, suppressed, noes)
+    return LinkTableSnapshot(generation, versions, pseudonyms, known, suppressed, noes)
 
 
 def _addresses(context: Context, part: Part) -> dict[int, bytes]:
     """What e-mail address, as suppressions name it, an identifier of another type is: many send one as an id."""
     types = context.policy.identifiers.types
-    mail = [key for key, type_ in types.items() if type_.normalizer is Normalizer.EMAIL]
-    read = Normaliser(context.policy.identifiers).read
+    mail = [key for key, type_ in types.items() if type_.normalizer is NormalizerKind.EMAIL]
+    read = IdentifierReader(context.policy.identifiers).read
     found = {
         at: identifier
         for at, each in enumerate(part.identifiers)
@@ -138,11 +140,11 @@ def _addresses(context: Context, part: Part) -> dict[int, bytes]:
     return dict(zip(found, context.vault.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
-def name(vault: Vault, epoch_id: int, part: Part, places: Sequence[int]) -> Names:
+def name(vault: Vault, epoch_id: int, part: Part, places: Sequence[int]) -> NewIdentifiers:
     """Ids that ascend with the places, so that rows go into their indexes in order; a key and a seal for each."""
     keys = vault.make_subject_keys(epoch_id, sorted(new_ids(len(places))))
     values = (part.identifiers[at].value.encode() for at in places)
-    return Names(places, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
+    return NewIdentifiers(places, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
 
 
 def _hashed(vault: Vault, domain: Domain, part: Part, version: int | None) -> list[bytes]:

@@ -16,7 +16,7 @@ from cdp.consent.signals.model import hash_of
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import deciding_records, facts_of
 from cdp.flows.context import Context
-from cdp.flows.identity.link_table.identifiers import Sight
+from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.ingest.judge import KEPT
 from cdp.identity.components import Component, components, is_plain
@@ -32,7 +32,7 @@ Verdicts = Mapping[str, Verdict]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class EdgeGroup:
     """What hangs together in a part, known people included: its members, the places of its edges in order.
 
     `owners` are the profiles that it touches, the oldest first. `noes` were kept by pseudonym alone; the ledger takes
@@ -51,7 +51,7 @@ class Group:
 class Judged:
     """The groups to be taken, and what became of every row of the part."""
 
-    groups: list[Group] = field(default_factory=list)
+    groups: list[EdgeGroup] = field(default_factory=list)
     states: Counter[tuple[State, str]] = field(default_factory=Counter)
 
     def count(self, part: Part, places: Iterable[int], state: State, reason: str = "", *, again: State | None) -> None:
@@ -85,7 +85,7 @@ def judge_strangers(context: Context, source: Source, part: Part, now: datetime)
             found = told[len(edges), kinds] = verdicts, allowed, is_plain(kinds, len(edges), (), 0, rules)
         verdicts, allowed, plain = found
         if allowed:
-            judged.groups.append(Group(members, edges, (), verdicts, plain))
+            judged.groups.append(EdgeGroup(members, edges, (), verdicts, plain))
         else:
             refused.extend(edges)
     judged.count(part, refused, State.NOT_PERMITTED, "no_grant", again=None)
@@ -95,7 +95,13 @@ def judge_strangers(context: Context, source: Source, part: Part, now: datetime)
 
 
 def judge_known(
-    tx: Transaction, context: Context, source: Source, part: Part, ids: Sequence[int], sight: Sight, now: datetime
+    tx: Transaction,
+    context: Context,
+    source: Source,
+    part: Part,
+    ids: Sequence[int],
+    sight: LinkTableSnapshot,
+    now: datetime,
 ) -> Judged:
     """Judge a part of which the store knows somebody; `ids` are those of its identifiers, new ones included."""
     judged = Judged()
@@ -113,7 +119,7 @@ def judge_known(
         edges = [places[at] for at in component.edges]
         if any(verdict.allowed for verdict in verdicts.values()):
             judged.groups.append(
-                Group(
+                EdgeGroup(
                     component.members,
                     edges,
                     owners,
@@ -128,7 +134,7 @@ def judge_known(
     return judged
 
 
-def _that_count(tx: Transaction, part: Part, ids: Sequence[int], sight: Sight, judged: Judged) -> list[int]:
+def _that_count(tx: Transaction, part: Part, ids: Sequence[int], sight: LinkTableSnapshot, judged: Judged) -> list[int]:
     """The edges that teach something: none of a suppressed identifier, and none that was recorded before.
 
     A recorded one was judged then, and judging it again changes nothing.
@@ -177,7 +183,7 @@ class _People:
         source: Source,
         part: Part,
         ids: Sequence[int],
-        sight: Sight,
+        sight: LinkTableSnapshot,
         found: Sequence[Component],
         now: datetime,
     ) -> None:
@@ -208,7 +214,7 @@ class _People:
 
     def _kept(self, at: int, purposes: Iterable[str]) -> list[Record]:
         """Noes of which only pseudonym and purpose are left, unless the ledger has them; taken at their strongest."""
-        told = {each.purpose for each in self.own.get(self.ids[at], ()) if each.act.is_no}
+        told = {each.purpose for each in self.own.get(self.ids[at], ()) if each.act.is_refusal}
         return [
             Record(
                 record_id=RecordId(new_id()),
@@ -239,7 +245,7 @@ class _People:
     def owners_of(self, component: Component) -> list[int]:
         """The profiles that a component touches, the oldest first."""
         owners = {owner for at in component.members if (owner := self._owner(at)) is not None}
-        return sorted(owners, key=lambda each: self.profiles[each].born)
+        return sorted(owners, key=lambda each: self.profiles[each].origin)
 
     def verdicts_of(self, component: Component, owners: Sequence[int]) -> Verdicts:
         """What a component may be processed for, were it one person."""

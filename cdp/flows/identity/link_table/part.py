@@ -17,11 +17,18 @@ from cdp.consent.model import Verdict
 from cdp.consent.store import records as record_store
 from cdp.consent.store.first_verdicts import permit_newborn
 from cdp.consent.store.verdicts import stands_in_a_row
-from cdp.flows.consent.verdicts import MARKETER, put_in_force, settle_map
+from cdp.flows.consent.verdicts import MARKETER, apply_mapping_change, put_in_force
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of
-from cdp.flows.identity.link_table.identifiers import Names, Prepared, Sight, Trail, name, see
-from cdp.flows.identity.link_table.judge import Group, Judged, Verdicts, judge_known, judge_strangers
+from cdp.flows.identity.link_table.identifiers import (
+    GenerationLog,
+    LinkTableSnapshot,
+    NewIdentifiers,
+    PreparedPart,
+    name,
+    see,
+)
+from cdp.flows.identity.link_table.judge import EdgeGroup, Judged, Verdicts, judge_known, judge_strangers
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.identity.unmerge import replay_around
 from cdp.identity.model import EvidenceRow
@@ -50,8 +57,8 @@ def take(
     tx: Transaction,
     context: Context,
     source: Source,
-    prepared: Prepared,
-    trail: Trail,
+    prepared: PreparedPart,
+    trail: GenerationLog,
     *,
     import_job_id: int | None,
     actor: str,
@@ -81,7 +88,7 @@ def take(
     generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not sight.has_strangers_only)
     reached = generation_store.generation(tx)
     _add_up(tx, source, judged.states, actor, now)
-    tx.after_commit(lambda: trail.note(generation, reached))
+    tx.on_commit(lambda: trail.note(generation, reached))
     return Landed(
         judged.states,
         sum(len(each.members) for each in judged.groups),
@@ -102,7 +109,9 @@ def _add_up(
     fact_store.append(tx, {"kind": "ingest.batch", "actor": actor, "states": dict(told)}, now)
 
 
-def _completed(tx: Transaction, context: Context, part: Part, sight: Sight, names: Names) -> Names:
+def _completed(
+    tx: Transaction, context: Context, part: Part, sight: LinkTableSnapshot, names: NewIdentifiers
+) -> NewIdentifiers:
     """The names of those who are strangers now: some may be known meanwhile, and some who were known erased."""
     strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
     if list(names.places) == strangers:
@@ -110,11 +119,11 @@ def _completed(tx: Transaction, context: Context, part: Part, sight: Sight, name
     at_hand = {place: at for at, place in enumerate(names.places)}
     if all(place in at_hand for place in strangers):
         chosen = [at_hand[place] for place in strangers]
-        return Names(strangers, names.keys.only(chosen), [names.sealed[at] for at in chosen])
+        return NewIdentifiers(strangers, names.keys.only(chosen), [names.sealed[at] for at in chosen])
     return name(context.vault, context.vault.living_epoch(tx), part, strangers)
 
 
-def _ids(part: Part, sight: Sight, names: Names) -> Sequence[int]:
+def _ids(part: Part, sight: LinkTableSnapshot, names: NewIdentifiers) -> Sequence[int]:
     """The id of every identifier; 0 where it is suppressed."""
     if len(names.places) == len(part.identifiers):
         return names.keys.ids
@@ -134,7 +143,7 @@ class _Landing:
         tx: Transaction,
         context: Context,
         part: Part,
-        sight: Sight,
+        sight: LinkTableSnapshot,
         ids: Sequence[int],
         judged: Judged,
         first_sequence: int,
@@ -157,18 +166,20 @@ class _Landing:
         self.steps = self._steps(self.edges, range(first_sequence, at))
         self.fingerprint = bytes.fromhex(context.policy.fingerprint)
 
-    def _sequences(self, group: Group) -> range:
+    def _sequences(self, group: EdgeGroup) -> range:
         """The steps of a group."""
         begin = self.begin[group.edges[0]]
         return range(begin, begin + len(group.edges))
 
-    def name(self, names: Names) -> None:
+    def name(self, names: NewIdentifiers) -> None:
         """Keys and rows for the identifiers that are new and whose rows are taken."""
         groups = [*self.plain, *self.bounded]
         if sum(len(each.members) for each in groups) < len(self.part.identifiers):
             taken = {at for each in groups for at in each.members}
             kept = [at for at, place in enumerate(names.places) if place in taken]
-            names = Names([names.places[at] for at in kept], names.keys.only(kept), [names.sealed[at] for at in kept])
+            names = NewIdentifiers(
+                [names.places[at] for at in kept], names.keys.only(kept), [names.sealed[at] for at in kept]
+            )
         if names.places:
             self.context.vault.put_subject_keys(self.tx, names.keys)
         link_table_store.insert_strangers(
@@ -212,7 +223,7 @@ class _Landing:
         self._permit(newborn, mine)
         touched = {profile for each, profile in zip(self.plain, profiles, strict=True) if each.owners}
         if touched:
-            settle_map(self.tx, self.context.vault, self.context.policy, touched, self.now, retired=retired)
+            apply_mapping_change(self.tx, self.context.vault, self.context.policy, touched, self.now, retired=retired)
         return len(self.plain)
 
     def _own(self, profiles: Sequence[int]) -> None:
@@ -251,7 +262,7 @@ class _Landing:
             fact = {"kind": "identity.merged", "actor": "source", "profiles": merges}
             fact_store.append(self.tx, fact | {"policy": self.context.policy.fingerprint}, self.now)
 
-    def _permit(self, newborn: Sequence[Group], profiles: Sequence[int]) -> None:
+    def _permit(self, newborn: Sequence[EdgeGroup], profiles: Sequence[int]) -> None:
         """Put the verdicts of new people in force; people with the same ones at once."""
         alike: dict[int, tuple[Verdicts, list[int]]] = {}
         for each, profile in zip(newborn, profiles, strict=True):

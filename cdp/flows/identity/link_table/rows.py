@@ -11,7 +11,7 @@ from typing import Final
 from cdp.accounting.model import State
 from cdp.identity.components import Component, components
 from cdp.identity.model import Identifier
-from cdp.identity.normalize import Normaliser
+from cdp.identity.normalize import IdentifierReader
 from cdp.identity.resolve import Rules
 
 Row = tuple[str, object, str, object]
@@ -75,7 +75,7 @@ class Part:
         return self.edges_before + len(self.ones)
 
 
-def read_rows(normaliser: Normaliser, rows: Iterable[Row | str]) -> Table:
+def read_rows(normaliser: IdentifierReader, rows: Iterable[Row | str]) -> Table:
     """Normalize every row; one with a side that is no identifier, or with two equal sides, is invalid.
 
     A row that is a text is one that could not be read, and the text is the reason.
@@ -111,7 +111,7 @@ def read_rows(normaliser: Normaliser, rows: Iterable[Row | str]) -> Table:
 class _Reader:
     """Numbers identifiers as they come; a value that came before is not normalized again."""
 
-    def __init__(self, normaliser: Normaliser) -> None:
+    def __init__(self, normaliser: IdentifierReader) -> None:
         self.numbers: dict[Identifier, int] = {}
         rules = Rules(normaliser.policy)
         self.ranks = {key: rules.priority(key) for key in normaliser.policy.types}

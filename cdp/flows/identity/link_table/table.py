@@ -16,11 +16,11 @@ from cdp.accounting.model import State
 from cdp.accounting.store.messages import add_accounting, hour_of
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.flows.identity.link_table.identifiers import Prepared, Trail, prepare
+from cdp.flows.identity.link_table.identifiers import GenerationLog, PreparedPart, prepare
 from cdp.flows.identity.link_table.part import Landed, take
 from cdp.flows.identity.link_table.rows import Row, Table, cut, part_of, read_rows
 from cdp.identity.components import Component
-from cdp.identity.normalize import Normaliser
+from cdp.identity.normalize import IdentifierReader
 from cdp.kit.db import Transaction, is_conflict
 from cdp.kit.gc import collector_paused
 from cdp.sources.model import Source
@@ -87,11 +87,11 @@ def import_links(
     """
     tell = progress or (lambda _what, _done, _total: None)
     with collector_paused():
-        table = read_rows(Normaliser(context.policy.identifiers), rows)
+        table = read_rows(IdentifierReader(context.policy.identifiers), rows)
         tell("reading", 1, 1)
         groups = table.groups()
         tell("joining", 1, 1)
-        trail = Trail()
+        trail = GenerationLog()
         landings: list[Landed] = []
         for prepared in _prepared(context, table, groups, part_rows, job.edges_done if job is not None else 0):
             landings.append(_land(context, source, prepared, trail, job, actor))
@@ -106,10 +106,10 @@ def import_links(
 
 def _prepared(
     context: Context, table: Table, groups: Sequence[Component], part_rows: int, skip: int
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedPart]:
     """The parts in order, each made ready while its predecessor lands."""
 
-    def ready(first: int, last: int, before: int) -> Prepared:
+    def ready(first: int, last: int, before: int) -> PreparedPart:
         return prepare(context, part_of(table, groups[first:last], before))
 
     cuts = list(cut(groups, part_rows, skip=skip))
@@ -123,7 +123,9 @@ def _prepared(
             yield last.result()
 
 
-def _land(context: Context, source: Source, prepared: Prepared, trail: Trail, job: Job | None, actor: str) -> Landed:
+def _land(
+    context: Context, source: Source, prepared: PreparedPart, trail: GenerationLog, job: Job | None, actor: str
+) -> Landed:
     """Take a part; a race that was lost is run again, and what was seen before is looked at again."""
     import_job_id = None if job is None else job.import_job_id
     for left in reversed(range(_TRIES)):

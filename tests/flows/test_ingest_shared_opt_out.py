@@ -1,0 +1,40 @@
+"""A no about a shared identifier, said in the same batch in which one of its people changes."""
+
+from pathlib import Path
+
+from cdp.flows.consent.verdicts import current_verdicts
+from cdp.identity.store.consent_subjects import next_profiles
+from cdp.kit.canonical import sha256
+from cdp.kit.db import Database
+from cdp.schema.ids import SourceId
+from cdp.sources.model import Source, SourceKind
+from cdp.sources.store.sources import add_source
+from tests.support.pipeline import open_pipeline
+from tests.support.policies import shipped
+
+BEACH = Source(SourceId(1), "beach", SourceKind.BROWSER, frozenset({"ingest"}), "us-ca", 512_000)
+
+
+def test_it_ends_the_permission_of_everybody_seen_with_it(database: Database, tmp_path: Path) -> None:
+    town = open_pipeline(database, shipped(), tmp_path)
+    with database.transaction() as tx:
+        add_source(tx, BEACH, sha256(b"beach"), town.clock.now())
+    tablet = {"type": "page", "anonymousId": "tablet"}
+    town.send({**tablet, "userId": "ada"}, source=BEACH)
+    town.send({**tablet, "userId": "bob"}, source=BEACH)
+    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 2
+
+    town.ingest.process(
+        [
+            town.message({"type": "page", "anonymousId": "phone", "userId": "ada"}, source=BEACH),
+            town.message(tablet, source=BEACH, has_gpc=True),
+        ]
+    )
+
+    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 0
+    with database.transaction(read_only=True) as tx:
+        profiles = next_profiles(tx, 0, 10)
+        decided = current_verdicts(tx, town.context.policy, profiles, town.clock.now())
+    assert len(profiles) == 3
+    assert not any(each["advertising"].allowed for each in decided.values())

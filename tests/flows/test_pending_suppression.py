@@ -1,0 +1,41 @@
+"""The barrier against an erased person who is named under another type than before."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.accounting.model import Outcome, State
+from cdp.kit.db import Database
+from tests.support.policies import permit_all
+from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> RequestPipeline:
+    office = open_request_pipeline(database, permit_all(), tmp_path)
+    office.pipeline.send(ADA)
+    office.erase(("user_id", "ada"))
+    return office
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "alias", "userId": "dora", "previousId": "ada"},
+        {"type": "page", "userId": "ada@example.com"},
+        {"type": "page", "anonymousId": " ADA@example.com"},
+    ],
+    ids=["customer number as previous id", "address as customer number", "address as anonymous id"],
+)
+def test_it_refuses_the_message_and_learns_nothing(office: RequestPipeline, message: Mapping[str, Any]) -> None:
+    assert office.pipeline.send(message) == [Outcome(State.SUPPRESSED, "person")]
+    assert office.pipeline.people() == {}
+
+
+def test_others_with_such_ids_are_taken(office: RequestPipeline) -> None:
+    taken = office.pipeline.send(
+        {"type": "alias", "userId": "dora", "previousId": "device"}, {"type": "page", "userId": "dora@example.com"}
+    )
+    assert [each.state for each in taken] == [State.STORED, State.STORED]

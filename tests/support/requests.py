@@ -1,0 +1,102 @@
+"""A rights desk under test: a town whose sources are registered, and how to read what is left of people in it."""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from cdp.audit.mirror import Mirror
+from cdp.audit.sequencer import Log, log_name, sequence
+from cdp.flows.context import Context
+from cdp.flows.rights import requests
+from cdp.kit.db import Database
+from cdp.policy.model import Policy
+from cdp.rights.model import Request
+from cdp.rights.plan import personal_columns
+from cdp.schema.all import tables
+from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+
+ADA = {"type": "identify", "userId": "ada", "traits": {"email": "ada@example.com", "name": "Ada Lovelace", "age": 36}}
+BOB = {"type": "identify", "userId": "bob", "traits": {"email": "bob@example.com", "name": "Bob Noyce"}}
+
+
+@dataclass(slots=True)
+class RequestPipeline:
+    """A town with a desk for subject requests."""
+
+    pipeline: Pipeline
+    context: Context
+    home: Path
+
+    def ask(self, kind: str, *identifiers: tuple[str, str], regime: str = "gdpr") -> Request:
+        """A request that is received and verified."""
+        request = requests.open_request(
+            self.context, kind=kind, regime=regime, identifiers=identifiers, now=self.pipeline.clock.now()
+        )
+        return requests.verify(self.context, request.request_id, self.pipeline.clock.now())
+
+    def erase(self, *identifiers: tuple[str, str]) -> Request:
+        """An erasure from its receipt to its end."""
+        request = self.ask("erasure", *identifiers)
+        return requests.run(self.context, request.request_id, self.pipeline.clock.now()).request
+
+    def export(self, *identifiers: tuple[str, str]) -> dict[str, Any]:
+        """The data of an access request."""
+        request = self.ask("access", *identifiers)
+        return self.opened(request)
+
+    def opened(self, request: Request) -> dict[str, Any]:
+        """The JSON of the archive of a request."""
+        archive = requests.export(self.context, request.request_id, self.pipeline.clock.now())
+        with zipfile.ZipFile(BytesIO(archive.content)) as file:
+            found: dict[str, Any] = json.loads(file.read("data.json"))
+        return found
+
+    def sequence(self) -> None:
+        """Let the log place and sign its entries."""
+        with self.context.database.transaction() as tx:
+            signer = self.context.vault.signer()
+            log = Log(signer, Mirror(self.home / "log"), log_name(signer.public_key))
+            sequence(tx, log, self.pipeline.clock.now())
+
+    def later(self, **span: float) -> None:
+        """Let time pass."""
+        self.pipeline.clock.instant += timedelta(**span)
+
+    def counts(self, *, without: Sequence[str] = ()) -> dict[str, int]:
+        """Rows of every table that says something about people; requests, which outlive them, left out."""
+        found = {}
+        named = {column.rpartition(".")[0] for column in personal_columns()}
+        with self.context.database.transaction(read_only=True) as tx:
+            for table in tables():
+                if table.schema != "rights" and table.fullname in named and table.fullname not in without:
+                    query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*table.fullname.split(".")))
+                    found[table.fullname] = int(tx.execute(query)[0][0])
+        return found
+
+
+def open_request_pipeline(database: Database, policy: Policy, home: Path) -> RequestPipeline:
+    """An office on an empty database."""
+    town = open_pipeline(database, policy, home, NOON)
+    with database.transaction() as tx:
+        for source in (WEB, SHOP):
+            tx.execute(
+                "INSERT INTO sources.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, "
+                "request_bytes_max, created_at) VALUES (%(id)s, %(name)s, %(kind)s, %(hash)s, '{ingest}', "
+                "%(jurisdiction)s, 512000, %(now)s) ON CONFLICT DO NOTHING",
+                {
+                    "id": int(source.source_id),
+                    "name": source.name,
+                    "kind": source.kind.value,
+                    "hash": source.name.encode(),
+                    "jurisdiction": source.jurisdiction,
+                    "now": NOON,
+                },
+            )
+    return RequestPipeline(town, town.context, home)

@@ -1,0 +1,290 @@
+"""A made-up population for segments: a policy with a field of every kind, and random histories under it.
+
+Histories are plain values for the interpreter, and `load` puts the very same ones into PostgreSQL.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from cdp.behavior.model import EventId
+from cdp.behavior.retention import month_of
+from cdp.behavior.store.buckets import recompute_buckets
+from cdp.behavior.store.landmarks import current_landmarks
+from cdp.behavior.store.partitions import ensure_partitions
+from cdp.behavior.traits import compile_traits
+from cdp.consent.store import projection as projection_store
+from cdp.kit.db import Database, Transaction
+from cdp.policy.model import Keep, Policy, PropertyPlan, PropertyType
+from cdp.query.language.catalogue import Catalogue, Definition
+from cdp.query.language.parse import parse
+from cdp.query.language.rejection import Rejection
+from cdp.query.reference.interpret import Given, Happened, PermittedSpan, Profile
+from tests.support.policies import changed, shipped
+
+NOW = datetime(2026, 6, 1, 12, 34, 56, tzinfo=UTC)
+PURPOSE = "email_marketing"
+OTHER = "analytics"
+ORDER, VIEW, TRIAL = "Order Completed", "Product Viewed", "Trial"
+COUNTRIES = ("DE", "FR", "GB")
+CATEGORIES = ("shoes", "sho", "hats")
+CHANNELS = ("email", "web", "app")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BEHAVIOR = "user.behavior.purchase_history"
+
+
+def policy() -> Policy:
+    """The shipped policy with an event of every property type and computed traits of every kind."""
+    plan = {
+        "flag": {"type": "boolean", "keep": "plain"},
+        "due": {"type": "instant", "keep": "plain"},
+        "score": {"type": "number", "keep": "plain"},
+        "channel": {"type": "string", "keep": "plain", "vocabulary": "channel"},
+        "secret": {"type": "string", "keep": "sealed"},
+    }
+    trial = {"retention_class": "system", "category": "user.behavior", "properties": plan}
+    with_event = changed(shipped(), "events.yaml", events={TRIAL: trial})
+    base = {"purpose": PURPOSE, "category": _BEHAVIOR}
+    return changed(
+        with_event,
+        "traits.yaml",
+        traits={
+            "trials": {**base, "kind": "count", "event": TRIAL, "where": {"flag": [True], "channel": ["web", "app"]}},
+            "scores": {**base, "kind": "sum", "event": TRIAL, "property": "score", "within_days": 30},
+            "fading_trials": {**base, "kind": "count", "event": TRIAL, "half_life_days": 5},
+            "fading_scores": {**base, "kind": "sum", "event": TRIAL, "property": "score", "half_life_days": 3},
+            "last_trial_at": {**base, "kind": "last", "event": TRIAL},
+            "last_flag": {**base, "kind": "last", "event": TRIAL, "property": "flag"},
+            "last_due": {**base, "kind": "last", "event": TRIAL, "property": "due"},
+            "last_score": {**base, "kind": "last", "event": TRIAL, "property": "score"},
+            "last_channel": {**base, "kind": "last", "event": TRIAL, "property": "channel"},
+        },
+    )
+
+
+def meaning(text: str) -> Any:
+    """A condition that must be one."""
+    condition = parse(text)
+    assert not isinstance(condition, Rejection), condition.pointed(text)
+    return condition
+
+
+def catalogue() -> Catalogue:
+    """The catalogue with some segments to refer to, one of another purpose, one that refers on."""
+    texts = {
+        "buyers": (PURPOSE, f'did("{ORDER}", within 90 days)'),
+        "visitors": (OTHER, f'count("{VIEW}") >= 2 or trait.country = "DE"'),
+        "both": (PURPOSE, 'in segment "buyers" and not in segment "visitors"'),
+    }
+    definitions = {key: Definition(purpose, meaning(text)) for key, (purpose, text) in texts.items()}
+    return Catalogue(policy(), definitions)
+
+
+@dataclass(frozen=True)
+class World:
+    """Profiles as the interpreter sees them, with the anchors that their events lie on."""
+
+    profiles: tuple[Profile, ...]
+    anchors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+def world(seed: int, size: int) -> World:
+    """A random population; the same for the same seed."""
+    dice = random.Random(seed)
+    ids = [dice.randrange(1, 2**63) for _ in range(size)]
+    profiles = tuple(_profile(dice, profile_id) for profile_id in ids)
+    return World(profiles, {each: tuple(dice.randrange(1, 2**63) for _ in range(dice.randint(1, 3))) for each in ids})
+
+
+def _profile(dice: random.Random, profile_id: int) -> Profile:
+    permitted = {purpose: _permitted(dice) for purpose in (PURPOSE, OTHER) if dice.random() < 0.85}
+    return Profile(
+        profile_id,
+        permitted,
+        {purpose: _traits(dice) for purpose in permitted},
+        tuple(_happened(dice) for _ in range(dice.choice((0, 1, 2, 4, 8, 12)))),
+    )
+
+
+def _permitted(dice: random.Random) -> PermittedSpan:
+    since = dice.choice((None, None, NOW - timedelta(days=300), NOW - timedelta(days=20), NOW, NOW + timedelta(days=1)))
+    until = dice.choice((None, None, None, NOW + timedelta(days=5), NOW, NOW - timedelta(days=1)))
+    return PermittedSpan(since, until if since is None or until is None or since < until else None)
+
+
+def _traits(dice: random.Random) -> dict[str, Given]:
+    every: dict[str, Given] = {
+        "age": dice.choice((17, 18, 30, 30.5, 65)),
+        "country": dice.choice(COUNTRIES),
+        "vip": dice.random() < 0.5,
+        "createdAt": _instant(dice, 400),
+        "plan": dice.choice(("free", "gold", "gold plus")),
+    }
+    return {name: value for name, value in every.items() if dice.random() < 0.7}
+
+
+def _instant(dice: random.Random, days: int) -> datetime:
+    """Often a boundary: midnight in the policy's zone or in UTC, a whole number of days ago, now itself."""
+    whole = NOW - timedelta(days=dice.randint(0, days))
+    midnight = whole.replace(hour=0, minute=0, second=0)
+    exact = dice.choice((whole, whole, midnight, midnight - timedelta(hours=1), midnight - timedelta(hours=2), NOW))
+    return exact - timedelta(microseconds=1) if dice.random() < 0.1 else exact
+
+
+def _happened(dice: random.Random) -> Happened:
+    name = dice.choice((ORDER, VIEW, TRIAL, TRIAL))
+    purposes = frozenset(purpose for purpose in (PURPOSE, OTHER) if dice.random() < 0.85) or frozenset({OTHER})
+    given: dict[str, Given]
+    if name == TRIAL:
+        given = {
+            "flag": dice.random() < 0.5,
+            "due": _instant(dice, 60),
+            "score": dice.choice((-2, 0, 1, 2.5, 10, 0.1)),
+            "channel": dice.choice(CHANNELS),
+        }
+    else:
+        given = {
+            "revenue" if name == ORDER else "price": dice.choice((5, 19.99, 100, 250.5)),
+            "category": dice.choice(CATEGORIES),
+        }
+    properties = {key: value for key, value in given.items() if dice.random() < 0.8}
+    at = _instant(dice, dice.choice((3, 40, 100, 400)))
+    return Happened(name, at, purposes, properties, str(UUID(int=dice.getrandbits(128))))
+
+
+# --- into PostgreSQL ------------------------------------------------------------------------------
+
+
+def load(database: Database, worlds: Iterable[World], catalogue_: Catalogue) -> Mapping[str, int]:
+    """Put populations into an empty store; returns the masks of the purposes."""
+    worlds = list(worlds)
+    profiles = [profile for each in worlds for profile in each.profiles]
+    anchors = {profile_id: found for each in worlds for profile_id, found in each.anchors.items()}
+    of_policy = catalogue_.policy
+    classes = {name: plan.retention_class for name, plan in of_policy.events.events.items()}
+    needed = {(classes[each.name], month_of(each.occurred_at)) for profile in profiles for each in profile.events}
+    ensure_partitions(database, needed)
+    with database.transaction() as tx:
+        masks = projection_store.prepare(tx, list(of_policy.purposes), NOW)
+        terms = _intern(tx, profiles, of_policy)
+        _copy_people(tx, profiles, anchors, terms, of_policy)
+        _copy_events(tx, profiles, anchors, masks, terms, of_policy)
+        plan = compile_traits(of_policy, masks)
+        current_landmarks(tx, plan, NOW - timedelta(days=100))
+        recompute_buckets(tx, plan, [each for found in anchors.values() for each in found], NOW)
+        for table in ("consent.permitted", "behavior.event", "behavior.bucket", "identity.canonical"):
+            tx.raw.execute(f"ANALYZE {table}")
+    return masks
+
+
+def _plans(policy_: Policy, name: str, properties: Mapping[str, Given]) -> Mapping[str, PropertyPlan]:
+    plan = policy_.events.events[name]
+    return {key: plan.properties[key] for key in properties}
+
+
+def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Mapping[tuple[str, str], int]:
+    wanted: set[tuple[str, str]] = set()
+    for profile in profiles:
+        for happened in profile.events:
+            wanted.add(("event", happened.name))
+            plans = _plans(policy_, happened.name, happened.properties)
+            wanted |= {
+                (plan.vocabulary or "", str(happened.properties[key]))
+                for key, plan in plans.items()
+                if plan.type is PropertyType.STRING
+            }
+        for traits in profile.traits.values():
+            wanted |= {
+                (policy_.events.traits[key].vocabulary or "", value)
+                for key, value in traits.items()
+                if isinstance(value, str)
+            }
+    rows = tx.execute(
+        "INSERT INTO behavior.term (vocabulary, term) SELECT * FROM unnest(%(vocabularies)s::text[], %(terms)s::text[]) "
+        "RETURNING vocabulary, term, term_id",
+        {"vocabularies": [each[0] for each in sorted(wanted)], "terms": [each[1] for each in sorted(wanted)]},
+    )
+    return {(vocabulary, text): number for vocabulary, text, number in rows}
+
+
+def _stored(value: Given, plan: PropertyPlan, terms: Mapping[tuple[str, str], int]) -> Any:
+    assert plan.keep is Keep.PLAIN
+    if isinstance(value, datetime):
+        return (value - _EPOCH) // timedelta(microseconds=1)
+    return terms[plan.vocabulary or "", value] if isinstance(value, str) else value
+
+
+def _copy_people(
+    tx: Transaction,
+    profiles: Sequence[Profile],
+    anchors: Mapping[int, tuple[int, ...]],
+    terms: Mapping[tuple[str, str], int],
+    policy_: Policy,
+) -> None:
+    tx.copy(
+        "identity.canonical",
+        ("anchor_id", "profile_id"),
+        ("int8", "int8"),
+        [(anchor, profile_id) for profile_id, found in anchors.items() for anchor in found],
+    )
+    for sequence, profile in enumerate(profiles, 1):
+        tx.execute(
+            "INSERT INTO identity.profile (profile_id, origin_sequence, created_at) VALUES (%(id)s, %(at)s, %(now)s)",
+            {"id": profile.profile_id, "at": sequence, "now": NOW},
+        )
+        for purpose, permitted in profile.permitted.items():
+            given = profile.traits.get(purpose, {})
+            traits = {key: _stored(value, policy_.events.traits[key], terms) for key, value in given.items()}
+            tx.execute(
+                "INSERT INTO consent.permitted (profile_id, purpose, since, until, reader_pseudonym, traits) VALUES "
+                "(%(profile)s, %(purpose)s, coalesce(%(since)s::timestamptz, '-infinity'), %(until)s, %(reader)s, %(traits)s)",
+                {
+                    "profile": profile.profile_id,
+                    "purpose": purpose,
+                    "since": permitted.since,
+                    "until": permitted.until,
+                    "reader": f"reader-{profile.profile_id:020d}",
+                    "traits": Jsonb(traits),
+                },
+            )
+
+
+def _copy_events(
+    tx: Transaction,
+    profiles: Sequence[Profile],
+    anchors: Mapping[int, tuple[int, ...]],
+    masks: Mapping[str, int],
+    terms: Mapping[tuple[str, str], int],
+    policy_: Policy,
+) -> None:
+    rows = []
+    for profile in profiles:
+        for at, happened in enumerate(profile.events):
+            plans = _plans(policy_, happened.name, happened.properties)
+            plain = {key: _stored(value, plans[key], terms) for key, value in happened.properties.items()}
+            held = anchors[profile.profile_id]
+            rows.append(
+                (
+                    held[at % len(held)],
+                    happened.occurred_at,
+                    EventId(UUID(happened.event_id)),
+                    policy_.events.class_of(happened.name),
+                    happened.occurred_at,
+                    1,
+                    terms["event", happened.name],
+                    sum(masks[purpose] for purpose in happened.purposes),
+                    Jsonb(plain) if plain else None,
+                    b"",
+                )
+            )
+    columns = (
+        "anchor_id", "occurred_at", "event_id", "retention_class", "received_at", "source_id", "name_id", "bits", "plain",
+        "sealed",
+    )  # fmt: skip
+    types = ("int8", "timestamptz", "uuid", "text", "timestamptz", "int4", "int4", "int8", "jsonb", "bytea")
+    tx.copy("behavior.event", columns, types, rows)

@@ -1,0 +1,131 @@
+"""The doors of a house on a free loopback port, and how tests speak to them."""
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from cdp.access.model import Role
+from cdp.flows.context import Context
+from cdp.flows.operations import sources
+from cdp.flows.operations import tokens as tokens_flow
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.startup import PolicyWatcher, open_configured, sequence_all
+from cdp.kit.config import Config
+from cdp.kit.db import Database
+from cdp.policy.model import Policy
+from cdp.sources.model import SourceKind
+from cdp.web.app import create_app
+from tests.support.waits import PATIENCE_SECONDS, until
+
+ADA = {"type": "email", "value": "ada@example.com"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A running service. `write_key` is a server source's with both scopes, `browser_key` a browser's with both."""
+
+    url: str
+    client: httpx.Client
+    context: Context
+    tokens: Mapping[str, str]
+    write_key: str
+    browser_key: str
+
+    def call(self, role: str | None, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        """One request with the token of a role."""
+        headers = {} if role is None else {"Authorization": f"Bearer {self.tokens[role]}"}
+        if body is not None:
+            more["json"] = body
+        return self.client.request(method, path, headers={**headers, **more.pop("headers", {})}, **more)
+
+    def post(self, role: str | None, path: str, body: Any, status: int = 200) -> Any:
+        """The answer to a body; the status must be the one expected."""
+        answer = self.call(role, "POST", path, body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def get(self, role: str | None, path: str, expected: int = 200, **query: Any) -> Any:
+        """The answer to a question; the status must be the one expected."""
+        answer = self.call(role, "GET", path, params=query)
+        assert answer.status_code == expected, answer.text
+        return answer.json()
+
+    def send(self, *messages: Mapping[str, Any], key: str | None = None) -> None:
+        """One batch through the ingest door."""
+        answer = self.client.post("/v1/batch", auth=(key or self.write_key, ""), json={"batch": list(messages)})
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+
+    def grant(self, value: str, *purposes: str) -> None:
+        """Consent of an e-mail address, as her own authenticated act."""
+        for purpose in purposes:
+            act = {"purpose": purpose, "act": "grant", "authority": "authenticated", "jurisdiction": "eu"}
+            self.post("privacy", "/api/v1/consents", {"identifier": {"type": "email", "value": value}, **act}, 201)
+
+    def settle(self, email: str, name: str, **traits: Any) -> None:
+        """Somebody who consents to everything, identifies with a user id and orders once."""
+        self.grant(email, "analytics", "personalization", "email_marketing")
+        self.send({"type": "identify", "userId": name, "traits": {"email": email, **traits}})
+        self.send({"type": "track", "userId": name, "event": "Order Completed", "properties": {"revenue": 30}})
+
+    def sign(self) -> None:
+        """What the worker does several times a second."""
+        sequence_all(self.context)
+
+
+def config_of(home: Path) -> Config:
+    """Settings of a service with this home."""
+    return Config(home=home, policies=home, host="127.0.0.1", port=0, log_level="error", fixed_now=None)
+
+
+@contextmanager
+def serve_application(database: Database, home: Path, policy: Policy) -> Iterator[RunningService]:
+    """Serve until the block ends."""
+    context = open_configured(config_of(home), database, policy)
+    apply_policy(context, policy)
+    tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
+    keys = [
+        sources.create_source(
+            context, kind.value, kind=kind, jurisdiction="eu", scopes=sources.SCOPES, request_bytes_max=500 * 1024
+        ).write_key
+        for kind in (SourceKind.SERVER, SourceKind.BROWSER)
+    ]
+    with (
+        running(create_app(PolicyWatcher(context))) as url,
+        httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
+    ):
+        yield RunningService(url, client, context, tokens, *keys)
+
+
+@contextmanager
+def running(app: Any) -> Iterator[str]:
+    """An ASGI application on a free port; its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            lifespan="on",
+            log_level="error",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the server did not start"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE_SECONDS)
+            assert not thread.is_alive(), "the server did not stop"
