@@ -113,7 +113,7 @@ def compared(runs: Sequence[Import], drawn: Sequence[Pair]) -> str:
 
 def beside_ingest(context: Context, source: Source, rows: Sequence[Row]) -> str:
     """How long single messages wait while a table is taken."""
-    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
     is_over = Event()
     waits: list[float] = []
 

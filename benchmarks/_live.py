@@ -130,10 +130,10 @@ def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tupl
 def _arrive(context: Context, people: int) -> Ingest:
     """Everybody is known, and permits, before the clock starts."""
     with context.database.transaction() as tx:
-        add_source(tx, SHOP, sha256(b"shop"), NOW - timedelta(days=1))
+        add_source(tx, SHOP, sha256(b"shop"), now=NOW - timedelta(days=1))
     signal = context.policy.purposes[PURPOSE].signals.segment[0]
     consent = {"context": {"consent": {"categoryPreferences": {signal: True}}}}
-    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
     bodies = [{"type": "identify", "userId": f"buyer-{number}", **consent} for number in range(people)]
     for at in range(0, people, 500):
         some = bodies[at : at + 500]

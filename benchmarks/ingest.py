@@ -82,7 +82,7 @@ class Bench:
         """The baseline."""
         for at in range(0, len(rows), self.batch):
             with self.database.transaction() as tx:
-                tx.copy("behavior.event", _COLUMNS, _TYPES, rows[at : at + self.batch])
+                tx.copy("behavior.event", _COLUMNS, _TYPES, rows=rows[at : at + self.batch])
 
     def rounds(self, rounds: int, messages: int) -> list[Round]:
         """Measure both in turns."""
@@ -127,7 +127,7 @@ def measure(place: Stage, given: argparse.Namespace, people: int, warm: int, sto
     context = open_context(database, load_policy(PERMIT_ALL), SystemClock(), home=place.home)
     made = create_source(context, "bench", kind=SourceKind.SERVER, jurisdiction="eu")
     shop = Shop(people, seed=given.seed, newcomers=given.newcomers)
-    ingest = Ingest(database, context.vault, context.policy, context.clock)
+    ingest = Ingest(database, context.vault, context.policy, clock=context.clock)
     bench = Bench(database, context, ingest, made.entry.source, shop, given.batch)
     bench.process(understood(list(shop.everybody()), made.entry.source))
     if warm:

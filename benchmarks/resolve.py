@@ -62,7 +62,7 @@ def _opened(place: Stage, database: Database) -> tuple[Context, Source]:
 
 def _batches(context: Context, source: Source, messages: int, rounds: int, seed: int) -> str:
     """Time per message at each size of batches, in turns: of the whole ingest, and of resolution alone."""
-    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
     shop = Shop(5_000, seed=seed)
     ingest.process(understood(list(shop.everybody()), source))
     pid = backend_pid(context.database)
@@ -103,7 +103,7 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
 
 def _unmerges(context: Context, source: Source, people: int, events: int) -> str:
     """A user id and a device that came together in the middle of their events, parted again."""
-    ingest = Ingest(context.database, context.vault, context.policy, context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
     rehearsed, done = [], []
     for number in range(people):
         name, device = f"merged-{number}", f"merged-device-{number}"

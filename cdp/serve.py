@@ -58,7 +58,7 @@ def serve(config: Config, say: Say, *, on_start: Callable[[Started], None] | Non
         try:
             host, port = listener.getsockname()[:2]
             started = Started(f"http://{_shown(host)}:{port}", watcher)
-            _answer(watcher, worker, listener, started, say, on_start, stopping)
+            _answer(watcher, worker, listener, started=started, say=say, on_start=on_start, stopping=stopping)
         finally:
             worker.stop()
             sequence_all(watcher.context)
@@ -114,6 +114,7 @@ def _answer(
     watcher: PolicyWatcher,
     worker: Worker,
     listener: socket.socket,
+    *,
     started: Started,
     say: Say,
     on_start: Callable[[Started], None] | None,

@@ -211,7 +211,7 @@ def _follow_policy(watcher: PolicyWatcher) -> None:
     if watcher.follow_policy():
         context = watcher.context
         # Whoever came between the two policies was decided about under the old one.
-        recompute_everybody(context.database, context.vault, context.policy, context.clock.now())
+        recompute_everybody(context.database, context.vault, context.policy, now=context.clock.now())
         follow_definitions(context.database, context.policy, context.clock.now())
         _log.info("policy_followed", extra={"policy": context.policy.fingerprint[:12]})
 
@@ -268,7 +268,7 @@ def _move_landmarks(watcher: PolicyWatcher) -> None:
 def _check_computed(watcher: PolicyWatcher) -> None:
     """Hold a random sample of computed traits to their recomputation; `check_sample` logs and mends what differs."""
     context = watcher.context
-    check_sample(context.database, context.policy, context.clock.now(), new_id())
+    check_sample(context.database, context.policy, context.clock.now(), from_profile=new_id())
 
 
 def _thin_checkpoints(watcher: PolicyWatcher) -> None:

@@ -112,7 +112,7 @@ def prove(spans: Sequence[LeafRange], read: NodeReader) -> list[bytes]:
     return [_fold([next(hashes) for _ in nodes]) for nodes in parts]
 
 
-def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
+def is_included(leaf: bytes, index: int, size: int, *, proof: Sequence[bytes], root: bytes) -> bool:
     """True when `proof` shows the leaf hash at `index` of the tree with this size and root (RFC 9162, 2.1.3.2)."""
     if not 0 <= index < size or not _are_hashes([leaf, root, *proof]):
         return False
@@ -129,7 +129,7 @@ def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root
     return last == 0 and computed == root
 
 
-def is_consistent(old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
+def is_consistent(old_size: int, old_root: bytes, size: int, *, root: bytes, proof: Sequence[bytes]) -> bool:
     """True when `proof` shows that the older tree is a prefix of the newer one (RFC 9162, 2.1.4.2)."""
     if not 0 <= old_size <= size or not _are_hashes([old_root, root, *proof]):
         return False

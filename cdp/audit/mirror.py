@@ -62,7 +62,7 @@ class Mirror:
                 yield from (block[at : at + ENTRY_BYTES] for at in range(0, len(block), ENTRY_BYTES))
                 begin += count
 
-    def append(self, tree_id: int, begin: int, entries: Sequence[bytes], note: str) -> None:
+    def append(self, tree_id: int, begin: int, entries: Sequence[bytes], *, note: str) -> None:
         """Add entries after the first `begin`, then the checkpoint over all; both are on disk when this returns."""
         try:
             folder = self._prepared(tree_id)

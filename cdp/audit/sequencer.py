@@ -73,12 +73,12 @@ def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
     tree, standing = _reconciled(tx, log, now)
     waiting = tree_store.waiting_leaves(tx, _PLACED_MAX)
     if waiting:
-        tree_store.place_leaves(tx, tree.tree_id, tree.size, [leaf.entry_id for leaf in waiting])
+        tree_store.place_leaves(tx, tree.tree_id, tree.size, entry_ids=[leaf.entry_id for leaf in waiting])
         commitments = [leaf.commitment for leaf in waiting]
         checkpoint = _grown(tx, tree, commitments)
         note = sign_checkpoint(checkpoint, log.signer)
-        log.mirror.append(tree.tree_id, tree.size, commitments, note)
-        tree_store.store_head(tx, tree.tree_id, checkpoint, note, now)
+        log.mirror.append(tree.tree_id, tree.size, commitments, note=note)
+        tree_store.store_head(tx, tree.tree_id, checkpoint, note=note, now=now)
     head = tree_store.signed_head(tx, tree.tree_id)
     if head is None:
         raise _broken("Its tree has no checkpoint.")
@@ -90,44 +90,44 @@ def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, MirrorS
     tree = tree_store.newest_tree(tx)
     newest_copied = log.mirror.newest_tree()
     if tree is None or newest_copied > tree.tree_id:
-        return _begin(tx, log, max(newest_copied, tree.tree_id if tree else 0) + 1, now)
+        return _begin(tx, log, max(newest_copied, tree.tree_id if tree else 0) + 1, now=now)
     copied = log.mirror.head(tree.tree_id)
     copied_size = copied.checkpoint.size if copied else 0
     if copied_size < tree.size:
-        return _with_copy_extended(tx, log, tree, copied, now)
+        return _with_copy_extended(tx, log, tree, copied=copied, now=now)
     if copied_size == tree.size and _is_same_head(tree_store.signed_head(tx, tree.tree_id), copied):
         return tree, MirrorState.EQUAL
-    if copied and copied_size > tree.size and _begins_copy(tx, log.mirror, tree, copied):
-        return _rebuilt(tx, log, tree, copied, now), MirrorState.REBUILT
-    return _begin(tx, log, tree.tree_id + 1, now)
+    if copied and copied_size > tree.size and _begins_copy(tx, log.mirror, tree, copied=copied):
+        return _rebuilt(tx, log, tree, copied=copied, now=now), MirrorState.REBUILT
+    return _begin(tx, log, tree.tree_id + 1, now=now)
 
 
 def _is_same_head(head: SignedHead | None, copied: MirroredHead | None) -> bool:
     return (head.root if head else None) == (copied.checkpoint.root if copied else None)
 
 
-def _begin(tx: Transaction, log: Log, tree_id: int, now: datetime) -> tuple[Tree, MirrorState]:
+def _begin(tx: Transaction, log: Log, tree_id: int, *, now: datetime) -> tuple[Tree, MirrorState]:
     """Begin a tree under an origin never used; its start is its own first or next entry."""
     fact_store.append(tx, {"kind": "log.started", "tree": tree_id, "actor": "system"}, now)
-    tree = tree_store.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now)
+    tree = tree_store.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now=now)
     return tree, MirrorState.NEW_ORIGIN
 
 
 def _with_copy_extended(
-    tx: Transaction, log: Log, tree: Tree, copied: MirroredHead | None, now: datetime
+    tx: Transaction, log: Log, tree: Tree, *, copied: MirroredHead | None, now: datetime
 ) -> tuple[Tree, MirrorState]:
     """The database is ahead of a copy that was lost or restored: bring the copy up to it, if it is of this tree."""
     size = copied.checkpoint.size if copied else 0
     if copied and _root(tx, tree, size) != copied.checkpoint.root:
-        return _begin(tx, log, tree.tree_id + 1, now)
+        return _begin(tx, log, tree.tree_id + 1, now=now)
     head = tree_store.signed_head(tx, tree.tree_id)
     if head is None:
         raise _broken("Its tree has leaves but no checkpoint.")
-    log.mirror.append(tree.tree_id, size, tree_store.commitments(tx, tree.tree_id, size, tree.size), head.note)
+    log.mirror.append(tree.tree_id, size, tree_store.commitments(tx, tree.tree_id, size, end=tree.size), note=head.note)
     return tree, MirrorState.COPY_EXTENDED
 
 
-def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: MirroredHead) -> bool:
+def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, *, copied: MirroredHead) -> bool:
     """True when the copy is whole and the tree in the database is its beginning."""
     begun = Checkpoint(copied.checkpoint.origin, tree.size, _root(tx, tree, tree.size))
     return (
@@ -137,14 +137,14 @@ def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, copied: MirroredHe
     )
 
 
-def _rebuilt(tx: Transaction, log: Log, tree: Tree, copied: MirroredHead, now: datetime) -> Tree:
+def _rebuilt(tx: Transaction, log: Log, tree: Tree, *, copied: MirroredHead, now: datetime) -> Tree:
     """The tree with the leaves that only the copy still knew, under the checkpoint that was signed for them."""
     commitments = list(log.mirror.entries(tree.tree_id, tree.size, copied.checkpoint.size))
-    tree_store.place_copies(tx, tree.tree_id, tree.size, commitments, now)
+    tree_store.place_copies(tx, tree.tree_id, tree.size, commitments=commitments, now=now)
     checkpoint = _grown(tx, tree, commitments)
     if checkpoint.root != copied.checkpoint.root:
         raise _broken("Its tiles do not give the root that was signed.")
-    tree_store.store_head(tx, tree.tree_id, checkpoint, copied.note, now)
+    tree_store.store_head(tx, tree.tree_id, checkpoint, note=copied.note, now=now)
     fact_store.append(
         tx, {"kind": "log.restored", "tree": tree.tree_id, "size": checkpoint.size, "actor": "system"}, now
     )

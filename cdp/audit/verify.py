@@ -140,7 +140,7 @@ def verify_receipt(document: Any, trusted: Sequence[VerifierKey], check: Signatu
     checkpoint = verify_note(receipt.note, trusted, check)
     if isinstance(checkpoint, Unverified):
         return checkpoint
-    if not is_included(leaf, receipt.index, checkpoint.size, receipt.proof, checkpoint.root):
+    if not is_included(leaf, receipt.index, checkpoint.size, proof=receipt.proof, root=checkpoint.root):
         return Unverified(
             Broken.NOT_INCLUDED,
             "The body, its salt, its index or its proof was altered: they do not lead to the signed root.",
@@ -155,7 +155,7 @@ def tlog_proof_of(receipt: Receipt) -> TlogProof:
 
 
 def verify_tlog_proof(
-    text: str, leaf: bytes, trusted: Sequence[VerifierKey], check: SignatureCheck
+    text: str, leaf: bytes, trusted: Sequence[VerifierKey], *, check: SignatureCheck
 ) -> Checkpoint | Unverified:
     """The checkpoint of a proof file, if it proves this leaf hash."""
     try:
@@ -165,7 +165,7 @@ def verify_tlog_proof(
     checkpoint = verify_note(proof.note, trusted, check)
     if isinstance(checkpoint, Unverified):
         return checkpoint
-    if not is_included(leaf, proof.index, checkpoint.size, proof.hashes, checkpoint.root):
+    if not is_included(leaf, proof.index, checkpoint.size, proof=proof.hashes, root=checkpoint.root):
         return Unverified(Broken.NOT_INCLUDED, "The proof does not lead from the leaf to the signed root.")
     return checkpoint
 
@@ -176,7 +176,7 @@ def verify_growth(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> U
         return Unverified(Broken.OTHER_ORIGIN, "The checkpoints belong to two different logs.")
     if old.size > new.size:
         return Unverified(Broken.SHRUNK, "The log is shorter than it was: leaves were taken away.")
-    if not is_consistent(old.size, old.root, new.size, new.root, proof):
+    if not is_consistent(old.size, old.root, new.size, root=new.root, proof=proof):
         return Unverified(
             Broken.NOT_CONSISTENT, "The log was rewritten: the older tree is not the beginning of the newer."
         )

@@ -32,7 +32,12 @@ class _Sorter:
         self.mistyped = 0
 
     def sort(
-        self, values: Mapping[str, Any], rules: Mapping[str, PropertyRule], seals_unknown: bool, plain: dict[str, Plain]
+        self,
+        values: Mapping[str, Any],
+        rules: Mapping[str, PropertyRule],
+        seals_unknown: bool,
+        *,
+        plain: dict[str, Plain],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Put planned plain values into `plain`; return planned sealed values and unknown ones."""
         sealed: dict[str, Any] = {}
@@ -49,11 +54,11 @@ class _Sorter:
             elif rule.convert is None:
                 sealed[name] = cut_query(value) if rule.without_query else value
             else:
-                self._keep(name, name, value, rule, plain, sealed)
+                self._keep(name, name, value, rule=rule, plain=plain, sealed=sealed)
         return sealed, unplanned
 
     def sort_context(
-        self, values: Mapping[str, Any], rules: ContextRules, seals_unknown: bool, path: str
+        self, values: Mapping[str, Any], rules: ContextRules, seals_unknown: bool, *, path: str
     ) -> dict[str, Any]:
         """The sealed part of a context, in its own shape; plain values go to `plain` under their dotted path."""
         sealed: dict[str, Any] = {}
@@ -63,7 +68,7 @@ class _Sorter:
             rule = rules.get(name) if name else None
             if type(rule) is dict:
                 if isinstance(value, dict):
-                    below = self.sort_context(value, rule, seals_unknown, f"{path}{name}.")
+                    below = self.sort_context(value, rule, seals_unknown, path=f"{path}{name}.")
                     if below:
                         sealed[name] = below
                     continue
@@ -72,7 +77,7 @@ class _Sorter:
                 rule = _inherited(rules.get(""))
             if type(rule) is PropertyRule:
                 if rule.convert is not None:
-                    self._keep(path + name, name, value, rule, self.plain, sealed)
+                    self._keep(path + name, name, value, rule=rule, plain=self.plain, sealed=sealed)
                 elif not rule.is_dropped:
                     sealed[name] = cut_query(value) if rule.without_query else value
                 continue
@@ -82,7 +87,7 @@ class _Sorter:
         return sealed
 
     def _keep(
-        self, key: str, name: str, value: Any, rule: PropertyRule, plain: dict[str, Plain], sealed: dict[str, Any]
+        self, key: str, name: str, value: Any, *, rule: PropertyRule, plain: dict[str, Plain], sealed: dict[str, Any]
     ) -> None:
         """Put one value into `plain` under `key` if it is of its planned type, else into `sealed` under `name`."""
         if rule.convert is not None:
@@ -110,17 +115,17 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
         sealed["event"] = name
     context = body.get("context")
     if isinstance(context, dict) and context:
-        kept = sorter.sort_context(context, rules.context, rules.seals_context, "context.")
+        kept = sorter.sort_context(context, rules.context, rules.seals_context, path="context.")
         if "page" in kept:
             kept["page"] = _without_query(kept["page"], rules.context.get("page"))
         if kept:
             sealed["context"] = kept
-    _sort_properties(kind, body, event.properties, rules, sorter, sealed)
+    _sort_properties(kind, body, event.properties, rules=rules, sorter=sorter, sealed=sealed)
     plain_traits: dict[str, Plain] = {}
     sealed_traits: dict[str, Any] = {}
     traits = _stated(kind, body, context)
     if traits:
-        sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain_traits)
+        sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain=plain_traits)
         if unplanned:
             sealed["traits"] = unplanned
     return Classified(
@@ -205,6 +210,7 @@ def _sort_properties(
     kind: str,
     body: Mapping[str, Any],
     planned: Mapping[str, PropertyRule],
+    *,
     rules: PlanRules,
     sorter: _Sorter,
     sealed: dict[str, Any],
@@ -226,7 +232,7 @@ def _sort_properties(
         if rules.seals_properties:
             sealed["properties"] = properties
         return
-    kept, unplanned = sorter.sort(properties, planned, rules.seals_properties, sorter.plain)
+    kept, unplanned = sorter.sort(properties, planned, rules.seals_properties, plain=sorter.plain)
     kept |= unplanned
     if kind == "page":
         kept = _without_query(kept, planned)

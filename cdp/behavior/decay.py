@@ -43,12 +43,12 @@ def forward_weight(occurred_at: datetime, landmark_at: datetime, half_life_days:
     return power_of_two(half_lives(landmark_at, occurred_at, half_life_days))
 
 
-def value_at(total: float, landmark_at: datetime, now: datetime, half_life_days: float) -> float:
+def value_at(total: float, landmark_at: datetime, now: datetime, *, half_life_days: float) -> float:
     """The decayed value now of a sum of forward weights."""
     return total * power_of_two(-half_lives(landmark_at, now, half_life_days))
 
 
-def rescaled(total: float, old_landmark_at: datetime, new_landmark_at: datetime, half_life_days: float) -> float:
+def rescaled(total: float, old_landmark_at: datetime, new_landmark_at: datetime, *, half_life_days: float) -> float:
     """The same sum against another landmark."""
     return total * power_of_two(-half_lives(old_landmark_at, new_landmark_at, half_life_days))
 

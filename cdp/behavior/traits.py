@@ -111,7 +111,7 @@ def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, La
 
 
 def value(
-    trait: CompiledTrait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], now: datetime
+    trait: CompiledTrait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], *, now: datetime
 ) -> Plain | None:
     """What the buckets of one profile are worth now: a number for count and sum (of nothing: 0), else None for nothing.
 
@@ -124,7 +124,9 @@ def value(
     if trait.half_life_days is None:
         return fsum(bucket.total for bucket in counted) if trait.has_total else sum(bucket.events for bucket in counted)
     half_life = trait.half_life_days
-    return fsum(value_at(bucket.total, landmarks[bucket.generation].at, now, half_life) for bucket in counted)
+    return fsum(
+        value_at(bucket.total, landmarks[bucket.generation].at, now, half_life_days=half_life) for bucket in counted
+    )
 
 
 def last_value(trait: CompiledTrait, buckets: Iterable[Bucket]) -> Plain | None:

@@ -16,7 +16,7 @@ from cdp.kit.plain_stream import paper_or_terminal
 @click.option("--anyway", is_flag=True, help="Also in a store that has sources of its own.")
 @click.option("--until-input-ends", is_flag=True, hidden=True, help="End with the service that started this.")
 @command("cdp demo", "CDP_HOME=./var-demo CDP_PORT=8001 cdp demo")
-def demo(url: str | None, anyway: bool, until_input_ends: bool, screen: Screen) -> None:
+def demo(url: str | None, anyway: bool, until_input_ends: bool, *, screen: Screen) -> None:
     """Replay a year of real orders through an SDK, then walk from consent to a provable erasure.
 
     18,532 orders of 4,338 customers are sent over HTTP; people, devices and consents around them are invented, the same

@@ -24,7 +24,7 @@ def refusals_told(refusals: Sequence[ExplainedRefusal]) -> Iterator[str]:
     for (one, other, rule, detail), found in met.items():
         first = found[0]
         yield f"  {one}  and  {other}"
-        yield f"    {_words(one, other, rule, detail)}"
+        yield f"    {_words(one, other, rule, detail=detail)}"
         yield f"    Met by {_occasion(first)}{_again(len(found) - 1)}."
         yield f"    rule {rule}, policy {first.policy[:12]}"
 
@@ -34,7 +34,7 @@ def named(each: Named) -> str:
     return f"{each.type}:{each.value if each.value is not None else '(erased)'}"
 
 
-def _words(one: str, other: str, rule: str, detail: str) -> str:
+def _words(one: str, other: str, rule: str, *, detail: str) -> str:
     match rule:
         case "unique":
             return f"Two different values of {detail} are never one person, so {one} was left out."

@@ -37,7 +37,7 @@ from cdp.policy.load import load_policy
     "cdp import orders.csv.gz --mapping mapping.yaml --source backend --resume",
 )
 def import_(
-    file: Path, mapping_file: Path, source_name: str | None, resume: bool, dry_run: bool, screen: Screen
+    file: Path, mapping_file: Path, source_name: str | None, *, resume: bool, dry_run: bool, screen: Screen
 ) -> None:
     """Import CSV or JSON Lines, plain or gzip, through the same checks as every message.
 
@@ -54,7 +54,7 @@ def import_(
     if dry_run:
         config = settings()
         with _bar(screen) as watch:
-            done = try_file(load_policy(config.policies), file, mapping, config.clock().now(), watch=watch)
+            done = try_file(load_policy(config.policies), file, mapping, now=config.clock().now(), watch=watch)
     else:
         with opened() as context, _bar(screen) as watch:
             done = import_file(context, file, mapping, source_name=source_name, resume=resume, watch=watch)

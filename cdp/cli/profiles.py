@@ -66,7 +66,7 @@ def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> Non
     "cdp profile unmerge email:ada@example.com --from email:bob@example.com",
     "cdp profile unmerge email:ada@example.com --from email:bob@example.com --undo",
 )
-def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, undo: bool, screen: Screen) -> None:
+def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, *, undo: bool, screen: Screen) -> None:
     """Make it so that two identifiers were never linked, and keep them apart from now on."""
     with opened() as context:
         journey = unmerge.remerge if undo else unmerge.unmerge

@@ -105,13 +105,15 @@ def api_page(document: Mapping[str, Any]) -> str:
         for method in _METHODS:
             if method in operations:
                 operation = operations[method]
-                groups.setdefault(operation["tags"][0], []).extend(_operation(path, method, operation, document))
+                groups.setdefault(operation["tags"][0], []).extend(
+                    _operation(path, method, operation, document=document)
+                )
     for tag, text in groups.items():
         lines += [f"## {tag[:1].upper()}{tag[1:]}", "", *text]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _operation(path: str, method: str, operation: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+def _operation(path: str, method: str, operation: Mapping[str, Any], *, document: Mapping[str, Any]) -> Iterator[str]:
     yield f"### `{method.upper()} {path}`"
     yield ""
     yield operation.get("description", operation.get("summary", ""))

@@ -34,7 +34,7 @@ def request() -> None:
     "cdp request open access email:ada@example.com",
     "cdp request open erasure email:ada@example.com phone:+4915112345678 --regime gdpr",
 )
-def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, screen: Screen) -> None:
+def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, screen: Screen) -> None:
     """Take a request in and set its deadlines.
 
     KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. The answer does not
@@ -137,7 +137,7 @@ def extend(number: str, screen: Screen) -> None:
 def deny(number: str, reason: str, screen: Screen) -> None:
     """Refuse a request for a reason, which the subject is told."""
     with opened() as context:
-        _print(screen, requests.deny(context, _number(number), reason, context.clock.now()))
+        _print(screen, requests.deny(context, _number(number), reason, now=context.clock.now()))
 
 
 @request.command("withdraw")

@@ -63,7 +63,7 @@ def check(file: Path, screen: Screen) -> None:
     "cdp segment preview loyal_buyers",
     "cdp segment preview --purpose email_marketing --where 'count(\"Order Completed\") >= 3'",
 )
-def preview(key: str | None, where: str | None, purpose: str | None, screen: Screen) -> None:
+def preview(key: str | None, where: str | None, purpose: str | None, *, screen: Screen) -> None:
     """Tell how many people a condition would give, what each part contributes, and how many are refused why."""
     if (key is None) == (where is None) or (where is None) != (purpose is None):
         raise click.UsageError("Give a KEY, or --where with --purpose.")
@@ -107,7 +107,7 @@ def preview(key: str | None, where: str | None, purpose: str | None, screen: Scr
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", help="`next` of the page before.")
 @command("cdp segment members loyal_buyers --limit 5", "cdp segment members loyal_buyers --json")
-def members(key: str, limit: int, cursor: str | None, screen: Screen) -> None:
+def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None:
     """List who is in, by the marketer's pseudonyms. Withheld when there are too few; every reading is logged."""
     with opened() as context:
         memberships.refresh(context, key)

@@ -14,7 +14,7 @@ from cdp.kit.logs import start_logging
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 for any free one. Default: CDP_PORT, or 8000.")
 @click.option("--no-demo", is_flag=True, help="Do not show the demonstration at the first start.")
 @command("cdp serve", "cdp serve --port 9000", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp serve --host 0.0.0.0")
-def serve(host: str | None, port: int | None, no_demo: bool, screen: Screen) -> None:
+def serve(host: str | None, port: int | None, no_demo: bool, *, screen: Screen) -> None:
     """Run API, pages and worker until Ctrl-C.
 
     Without CDP_DATABASE_URL the database is embedded in CDP_HOME and started with it. The first start makes the keys and

@@ -50,7 +50,7 @@ def source() -> None:
     "cdp source create backend --kind server --scope ingest --scope consent",
 )
 def create(
-    name: str, kind: str, jurisdiction: str, scopes: tuple[str, ...], request_bytes_max: int, screen: Screen
+    name: str, kind: str, jurisdiction: str, *, scopes: tuple[str, ...], request_bytes_max: int, screen: Screen
 ) -> None:
     """Create a source and print its write key, which is shown this once."""
     with opened() as context:
@@ -119,7 +119,7 @@ def list_(screen: Screen) -> None:
 @click.option("--from", "since", type=INSTANT, help="Begin of the period. Default: a day before its end.")
 @click.option("--to", "until", type=INSTANT, help="End of the period. Default: now.")
 @command("cdp source accounting", "cdp source accounting web-shop --from 2026-01-01 --to 2026-02-01 --json")
-def accounting(name: str | None, since: datetime | None, until: datetime | None, screen: Screen) -> None:
+def accounting(name: str | None, since: datetime | None, until: datetime | None, *, screen: Screen) -> None:
     """Tell what became of every message: each ends in one state, and the states add up to what was received.
 
     Hours count that begin in the period. Every look is logged.
@@ -127,7 +127,7 @@ def accounting(name: str | None, since: datetime | None, until: datetime | None,
     with opened() as context:
         until = until or context.clock.now() + timedelta(hours=1)
         found = accounting_flow.count_messages(
-            context, since or until - timedelta(days=1), until, name, actor="operator"
+            context, since or until - timedelta(days=1), until, source=name, actor="operator"
         )
     screen.tell(found)
     total = " + ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in sorted(found.by_state.items()))

@@ -21,7 +21,7 @@ Bar = tuple[int, bool, int | None]
 """What a grant must bring to lift a no: a rank, two steps, and the identifier it must be about (None: any)."""
 
 
-def decide(records: Iterable[Record], rule: Purpose, facts: Facts, now: datetime) -> Verdict:
+def decide(records: Iterable[Record], rule: Purpose, facts: Facts, *, now: datetime) -> Verdict:
     """Whether a profile with these records may be processed for the purpose `rule` at `now`.
 
     `records` are those of all identifiers of the profile, of this purpose or of all of them.
@@ -35,7 +35,7 @@ def decide(records: Iterable[Record], rule: Purpose, facts: Facts, now: datetime
         return _by_legal_basis(rule, facts)
     model = rule.consent_model(facts.jurisdictions.union(each.jurisdiction for each in given))
     mine = [each for each in given if each.purpose == rule.key]
-    verdict = _by_records(mine, rule, model, now) if mine else _by_silence(rule, model)
+    verdict = _by_records(mine, rule, model, now=now) if mine else _by_silence(rule, model)
     return _by_age(verdict, rule, facts)
 
 
@@ -137,7 +137,7 @@ class _Standing:
         return min(granted, *self.lifted_until.values()) if self.lifted_until else granted
 
 
-def _by_records(mine: list[Record], rule: Purpose, model: ConsentModel, now: datetime) -> Verdict:
+def _by_records(mine: list[Record], rule: Purpose, model: ConsentModel, *, now: datetime) -> Verdict:
     standing = _Standing()
     since, ends_at = (None, _NEVER) if model is ConsentModel.OPT_IN else (ALWAYS, _FOREVER)
     for at, acts in _timeline(mine, now):
@@ -151,7 +151,7 @@ def _by_records(mine: list[Record], rule: Purpose, model: ConsentModel, now: dat
         ends_at = standing.ends_at(model)
         since = None if ends_at <= at else since or at
     if since is None or ends_at <= now:
-        return _refusal(mine, rule, standing, now)
+        return _refusal(mine, rule, standing, now=now)
     allowing = _allowing(mine, standing, now)
     reason = Reason.GRANTED if allowing else Reason.NOT_REFUSED if rule.model else Reason.LEGAL_BASIS
     return Verdict(True, reason, since, None if ends_at == _FOREVER else ends_at, allowing)
@@ -207,7 +207,7 @@ def _is_live(each: Record, now: datetime) -> bool:
     return each.act is Act.GRANT and not each.is_shared and each.at <= now and not has_ended
 
 
-def _refusal(mine: list[Record], rule: Purpose, standing: _Standing, now: datetime) -> Verdict:
+def _refusal(mine: list[Record], rule: Purpose, standing: _Standing, *, now: datetime) -> Verdict:
     """Why the standing does not permit: the latest live noes, else the grants that ended, else none was given."""
     live = {bar: at for bar, at in standing.said_at.items() if standing.lifted_until[bar] <= now}
     noes = [

@@ -51,7 +51,7 @@ class Ledger:
         """The noes that were said again, new ones among them, with the last instant at which."""
         return list(self._repeated.values())
 
-    def draft(self, act: ProposedAct, identifier_id: int, said: Said, rule: Purpose) -> Record | None:
+    def draft(self, act: ProposedAct, identifier_id: int, said: Said, *, rule: Purpose) -> Record | None:
         """The record that a signal about one identifier would make, None when it stands already.
 
         A no that was said before comes back as the same record, said again. Nothing is kept yet.
@@ -62,10 +62,10 @@ class Ledger:
         same = before if before is not None and _says_the_same(before, act, said) else None
         if act.act is Act.GRANT:
             is_live = same is not None and (same.valid_until is None or at < same.valid_until)
-            return None if is_live else self._record(act, identifier_id, said, rule)
+            return None if is_live else self._record(act, identifier_id, said, rule=rule)
         if any(at <= each.last_at and _says_the_same(each, act, said) for each in known):
             return None
-        return self._record(act, identifier_id, said, rule) if same is None else replace(same, repeated_at=at)
+        return self._record(act, identifier_id, said, rule=rule) if same is None else replace(same, repeated_at=at)
 
     def keep(self, record: Record) -> None:
         """Take a draft in."""
@@ -80,7 +80,7 @@ class Ledger:
         self._purposes.setdefault(record.identifier_id, set()).add(record.purpose)
         self._records.setdefault((record.identifier_id, record.purpose), {})[record.record_id] = record
 
-    def _record(self, act: ProposedAct, identifier_id: int, said: Said, rule: Purpose) -> Record:
+    def _record(self, act: ProposedAct, identifier_id: int, said: Said, *, rule: Purpose) -> Record:
         return Record(
             record_id=RecordId(self._next_id()),
             identifier_id=identifier_id,

@@ -28,7 +28,7 @@ class Api:
         """The JSON of the answer to a body."""
         return self._ask("POST", role, path, json=body).json()
 
-    def withdraw(self, write_key: str, email: str, purpose: str, at: datetime) -> None:
+    def withdraw(self, write_key: str, email: str, purpose: str, *, at: datetime) -> None:
         """Record that somebody took consent back, as the account page of a shop does: with the write key of its source."""
         body = {
             "identifier": {"type": "email", "value": email},

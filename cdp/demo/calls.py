@@ -48,7 +48,9 @@ class Call:
 def joining(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
     """Act one: people visit, answer the consent question or do not, and join."""
     for person in people:
-        yield _view(person, person.phone, person.joined_at - timedelta(minutes=5), calendar, "first", asks=True)
+        yield _view(
+            person, person.phone, person.joined_at - timedelta(minutes=5), calendar=calendar, mark="first", asks=True
+        )
         if person.choices:
             yield Call(
                 sender="shop",
@@ -72,8 +74,8 @@ def shopping(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]
         second = person.orders[-1]
         if person.choices:
             at = second.local_at - timedelta(minutes=20)
-            yield _view(person, person.laptop, at, calendar, "second", asks=True)
-            yield _login(person, person.laptop, at + timedelta(minutes=2), calendar)
+            yield _view(person, person.laptop, at, calendar=calendar, mark="second", asks=True)
+            yield _login(person, person.laptop, at + timedelta(minutes=2), calendar=calendar)
         if person.choices.get("email_marketing"):
             yield from _letters(person, calendar)
 
@@ -83,15 +85,22 @@ def sharing(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
     pair = sharers(people)
     last = max(each.orders[-1].local_at for each in pair)
     for minutes, person in enumerate(pair):
-        yield _login(person, TABLET, last + timedelta(hours=1, minutes=minutes), calendar, about=TABLET)
+        yield _login(person, TABLET, last + timedelta(hours=1, minutes=minutes), calendar=calendar, about=TABLET)
 
 
 def _around(person: DemoPerson, order: Order, calendar: Calendar) -> Iterator[Call]:
     if chance(order.invoice, "visit") < _VISITS_AN_ORDER:
         at = order.local_at - timedelta(minutes=10)
-        yield _view(person, person.phone, at, calendar, order.invoice)
+        yield _view(person, person.phone, at, calendar=calendar, mark=order.invoice)
         if chance(order.invoice, "cart") < _PUTS_IN_CART:
-            yield _view(person, person.phone, at + timedelta(minutes=3), calendar, f"{order.invoice}-cart", puts=True)
+            yield _view(
+                person,
+                person.phone,
+                at + timedelta(minutes=3),
+                calendar=calendar,
+                mark=f"{order.invoice}-cart",
+                puts=True,
+            )
     properties = {
         "order_id": order.invoice,
         "revenue": order.amount,
@@ -116,9 +125,9 @@ def _view(
     person: DemoPerson,
     device: str,
     local: datetime,
+    *,
     calendar: Calendar,
     mark: str,
-    *,
     asks: bool = False,
     puts: bool = False,
 ) -> Call:
@@ -137,7 +146,7 @@ def _view(
     )
 
 
-def _login(person: DemoPerson, device: str, local: datetime, calendar: Calendar, about: str | None = None) -> Call:
+def _login(person: DemoPerson, device: str, local: datetime, *, calendar: Calendar, about: str | None = None) -> Call:
     return Call(
         sender="shop",
         about=about or person.buyer,

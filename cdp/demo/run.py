@@ -169,7 +169,7 @@ def _withdraw(play: Play) -> Play:
         for count, each in enumerate(leaving, start=1):
             assert each.withdrew_at is not None
             at = calendar.at(each.withdrew_at)
-            play.api.withdraw(play.notes.write_keys["shop"], each.email, EMAIL_MARKETING, at)
+            play.api.withdraw(play.notes.write_keys["shop"], each.email, EMAIL_MARKETING, at=at)
             watch(count)
     return replace(play, notes=play.notes.noted(acts=(*play.notes.acts, WITHDRAWALS)))
 

@@ -55,7 +55,7 @@ def find_identifiers(
         failure: Fault | None = None
         found: dict[Identifier, identifier_store.KnownIdentifier] = {}
         try:
-            found = _find_under(tx, vault, identifiers, versions)
+            found = _find_under(tx, vault, identifiers, versions=versions)
         except Fault as fault:  # the key may have been destroyed just now
             failure = fault
         before, versions = versions, vault.living(tx, GRAPH)
@@ -66,7 +66,7 @@ def find_identifiers(
 
 
 def _find_under(
-    tx: Transaction, vault: Vault, identifiers: Sequence[Identifier], versions: Sequence[int]
+    tx: Transaction, vault: Vault, identifiers: Sequence[Identifier], *, versions: Sequence[int]
 ) -> dict[Identifier, identifier_store.KnownIdentifier]:
     named = {
         pseudonym: each

@@ -19,7 +19,7 @@ class Component(NamedTuple):
 
 
 def components(
-    nodes: int, ones: Sequence[int], others: Sequence[int], bonds: Iterable[tuple[int, int]] = ()
+    nodes: int, ones: Sequence[int], others: Sequence[int], *, bonds: Iterable[tuple[int, int]] = ()
 ) -> list[Component]:
     """The connected components of nodes 0..nodes-1 that any edge touches, ordered by their first edge.
 
@@ -71,7 +71,9 @@ def _gathered(root: Sequence[int], ones: Sequence[int], others: Sequence[int]) -
     return [Component(mine, edges[at]) for at, mine in members.items()]
 
 
-def is_plain(types: Iterable[str], edges: int, owned: Sequence[Mapping[int, str]], merges: int, rules: Rules) -> bool:
+def is_plain(
+    types: Iterable[str], edges: int, owned: Sequence[Mapping[int, str]], *, merges: int, rules: Rules
+) -> bool:
     """Whether no rule can break while a component becomes one person, in whatever order.
 
     `types` are the types of its members and `edges` the number of its edges; `owned` gives, per existing profile that

@@ -50,7 +50,7 @@ def path_between(run: Run, start: int, goal: int) -> tuple[Edge, ...] | None:
 
 def refusals_between(run: Run, one: int, other: int) -> tuple[RecordedRefusal, ...]:
     """The refusals that keep two identifiers apart, oldest first."""
-    return tuple(kept for kept in _refusals(run.accepted) if _separates(run, kept.refusal, one, other))
+    return tuple(kept for kept in _refusals(run.accepted) if _separates(run, kept.refusal, one, other=other))
 
 
 def _edges(proposals: Sequence[Proposal]) -> Iterator[Edge]:
@@ -68,7 +68,7 @@ def _refusals(proposals: Sequence[Proposal]) -> Iterator[RecordedRefusal]:
             yield RecordedRefusal(refusal, proposal.step.sequence)
 
 
-def _separates(run: Run, refusal: LinkRefusal, one: int, other: int) -> bool:
+def _separates(run: Run, refusal: LinkRefusal, one: int, *, other: int) -> bool:
     sides = {_side(run, one), _side(run, other)}
     return {_side(run, refusal.identifier), _side(run, refusal.other)} == sides or {
         refusal.identifier,

@@ -185,7 +185,8 @@ class _Union:
             if broken is None:
                 self._take(member)
             else:
-                self._refuse(member, *broken)
+                rule, detail, other = broken
+                self._refuse(member, rule, detail, other=other)
         for member in self.step.members:
             if not self.world.links(member):
                 rule = Rule.SHARED if member in self.world.shared else Rule.NO_LINKS
@@ -278,7 +279,7 @@ class _Union:
             return Rule.BOUND, "merges_per_profile", self.linking[0]
         return None
 
-    def _refuse(self, member: int, rule: Rule, detail: str, other: int) -> None:
+    def _refuse(self, member: int, rule: Rule, detail: str, *, other: int) -> None:
         self.refusals.append(LinkRefusal(member, other, rule, detail))
         if rule is not Rule.UNIQUE or self.world.types[member] not in self.world.rules.can_be_shared:
             return
@@ -295,7 +296,7 @@ class Judge(Protocol):
 
     def begin(self, world: World, decided: int) -> None: ...
 
-    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, born: int) -> bool:
+    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, born: int) -> bool:
         """`proposal` is None where the step's anchor is settled and lands on the known group `born`;
         otherwise `born` is where the proposal would land."""
         ...
@@ -348,7 +349,7 @@ def run(
         found = _take_recorded(world, recorded, accepted)
         if found is None:
             teachers = {step.sequence for step in learned.values()}
-            found, refused = _take_new(world, steps, judge, accepted, teachers)
+            found, refused = _take_new(world, steps, judge, accepted=accepted, teachers=teachers)
             if refused is not None:
                 decided = refused.sequence
                 earlier = {step.sequence for step in steps if step.sequence < decided}
@@ -376,6 +377,7 @@ def _take_new(
     world: World,
     steps: Sequence[ResolutionStep],
     judge: Judge | None,
+    *,
     accepted: list[Proposal],
     teachers: Collection[int],
 ) -> tuple[Proposal | None, ResolutionStep | None]:
@@ -384,11 +386,11 @@ def _take_new(
         known = world.placement.get(step.anchor_id)
         if known is not None:
             if judge is not None:
-                judge.judge(world, step, None, world.current(known))
+                judge.judge(world, step, None, born=world.current(known))
             continue
         proposal = world.propose(step)
         born = step.sequence if proposal.target is None else proposal.target
-        if judge is not None and not judge.judge(world, step, proposal, born):
+        if judge is not None and not judge.judge(world, step, proposal, born=born):
             if step.sequence in teachers:
                 return None, step
             continue

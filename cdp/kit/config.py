@@ -83,12 +83,12 @@ def read_config(environment: Mapping[str, str]) -> Config:
         home=Path(given.get("CDP_HOME", "./var")),
         policies=Path(given.get("CDP_POLICIES", "./policies")),
         host=given.get("CDP_HOST", "127.0.0.1"),
-        port=_read(given, "CDP_PORT", _port, 8000),
-        log_level=_read(given, "CDP_LOG_LEVEL", _log_level, "info"),
+        port=_read(given, "CDP_PORT", _port, default=8000),
+        log_level=_read(given, "CDP_LOG_LEVEL", _log_level, default="info"),
         fixed_now=_fixed_now(given),
-        database_url=_read(given, "CDP_DATABASE_URL", _database_url, None),
-        master_key=_read(given, "CDP_MASTER_KEY", _master_key, None),
-        kms_url=_read(given, "CDP_KMS_URL", _kms_url, None),
+        database_url=_read(given, "CDP_DATABASE_URL", _database_url, default=None),
+        master_key=_read(given, "CDP_MASTER_KEY", _master_key, default=None),
+        kms_url=_read(given, "CDP_KMS_URL", _kms_url, default=None),
     )
 
 
@@ -99,7 +99,7 @@ def warn_of_unknown(names: Mapping[str, str]) -> None:
         _log.warning("unknown_setting", extra={"setting": name, "near": near[0] if near else None})
 
 
-def _read(given: Mapping[str, str], name: str, parse: Callable[[str], _Value], default: _Value) -> _Value:
+def _read(given: Mapping[str, str], name: str, parse: Callable[[str], _Value], *, default: _Value) -> _Value:
     if name not in given:
         return default
     try:
@@ -157,7 +157,7 @@ def _kms_url(text: str) -> str:
 
 
 def _fixed_now(given: Mapping[str, str]) -> datetime | None:
-    instant = _read(given, "CDP_NOW", _instant, None)
+    instant = _read(given, "CDP_NOW", _instant, default=None)
     if instant is not None and given.get("CDP_ALLOW_TEST_CLOCK") != "1":
         raise _wrong(
             "CDP_NOW",

@@ -102,7 +102,7 @@ class Transaction:
         cursor.execute(query, None if params is None else packed(params))
         return cursor.fetchall() if cursor.description is not None else []
 
-    def copy(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    def copy(self, table: str, columns: Sequence[str], types: Sequence[str], *, rows: Iterable[Sequence[Any]]) -> None:
         """Append rows with binary COPY; `table` is `schema.name`, `types` are PostgreSQL type names."""
         self.statements += 1
         with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:

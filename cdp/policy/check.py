@@ -34,17 +34,17 @@ def check(policy: Policy) -> Iterator[Finding]:
 def _check_purpose(purpose: Purpose, policy: Policy) -> Iterator[Finding]:
     at = ("purposes", purpose.key)
     for index, category in enumerate(purpose.categories):
-        yield from must_be_category(PURPOSES, (*at, "categories", index), category, policy)
+        yield from must_be_category(PURPOSES, (*at, "categories", index), category, policy=policy)
     declared = policy.jurisdictions.jurisdictions
     for jurisdiction in purpose.model:
-        yield from must_exist(PURPOSES, (*at, "model", jurisdiction), jurisdiction, declared, "jurisdiction")
+        yield from must_exist(PURPOSES, (*at, "model", jurisdiction), jurisdiction, known=declared, kind="jurisdiction")
     for jurisdiction in declared if purpose.model else ():
         if jurisdiction not in purpose.model:
             remedy = f"add `{jurisdiction}: opt_in` or `{jurisdiction}: opt_out`"
             yield Finding(PURPOSES, (*at, "model"), f"jurisdiction `{jurisdiction}` has no consent model here", remedy)
     for index, event in enumerate(purpose.events if purpose.events != "*" else ()):
         path = (*at, "events", index)
-        yield from must_exist(PURPOSES, path, event, policy.events.events, "event")
+        yield from must_exist(PURPOSES, path, event, known=policy.events.events, kind="event")
         plan = policy.events.events.get(event)
         if plan is not None and not purpose.allows(plan.category):
             remedy = f"add {plan.category} to its categories, or take the event out"
@@ -94,25 +94,27 @@ def _check_retention(policy: Policy) -> Iterator[Finding]:
         names = {name for event in events for name, plan in event.properties.items() if plan.keep is not Keep.DROP}
         for index, column in enumerate(each.hold.columns):
             path = ("classes", key, "hold", "columns", index)
-            yield from must_exist(RETENTION, path, column, names, f"stored property of an event of class `{key}` named")
+            yield from must_exist(
+                RETENTION, path, column, known=names, kind=f"stored property of an event of class `{key}` named"
+            )
 
 
 def _check_destinations(policy: Policy) -> Iterator[Finding]:
     for key, each in policy.destinations.destinations.items():
         at = ("destinations", key)
-        yield from must_exist(DESTINATIONS, (*at, "purpose"), each.purpose, policy.purposes, "purpose")
+        yield from must_exist(DESTINATIONS, (*at, "purpose"), each.purpose, known=policy.purposes, kind="purpose")
         host = urlsplit(each.url).hostname or ""
         if host not in policy.destinations.hosts:
             yield Finding(DESTINATIONS, (*at, "url"), f"the host `{host}` is not allowed", "add it to `hosts`")
         for index, kind in enumerate(each.identifiers):
             path = (*at, "identifiers", index)
-            yield from must_exist(DESTINATIONS, path, kind, policy.identifiers.types, "identifier type")
+            yield from must_exist(DESTINATIONS, path, kind, known=policy.identifiers.types, kind="identifier type")
 
 
 def _check_jurisdictions(policy: Policy) -> Iterator[Finding]:
     for key, each in policy.jurisdictions.jurisdictions.items():
         path = ("jurisdictions", key, "regime")
-        yield from must_exist(JURISDICTIONS, path, each.regime, policy.jurisdictions.regimes, "regime")
+        yield from must_exist(JURISDICTIONS, path, each.regime, known=policy.jurisdictions.regimes, kind="regime")
     zone = policy.jurisdictions.time_zone
     try:
         ZoneInfo(zone)
@@ -124,7 +126,7 @@ def _check_jurisdictions(policy: Policy) -> Iterator[Finding]:
 def _check_segments(policy: Policy) -> Iterator[Finding]:
     for stem, each in policy.segments.items():
         file = f"segments/{stem}.yaml"
-        yield from must_exist(file, ("purpose",), each.purpose, policy.purposes, "purpose")
+        yield from must_exist(file, ("purpose",), each.purpose, known=policy.purposes, kind="purpose")
         if each.key != stem:
             yield Finding(
                 file, ("key",), f"the key is `{each.key}`, the file is {stem}.yaml", "give both the same name"

@@ -23,8 +23,10 @@ EVENTS, TRAITS = "events.yaml", "traits.yaml"
 def check_events(policy: Policy) -> Iterator[Finding]:
     """Names in the tracking plan that nothing declares, and fields that cannot be what they say."""
     plan = policy.events
-    yield from must_exist(EVENTS, ("unknown_class",), plan.unknown_class, policy.retention.classes, "retention class")
-    yield from must_be_category(EVENTS, ("unknown_category",), plan.unknown_category, policy)
+    yield from must_exist(
+        EVENTS, ("unknown_class",), plan.unknown_class, known=policy.retention.classes, kind="retention class"
+    )
+    yield from must_be_category(EVENTS, ("unknown_category",), plan.unknown_category, policy=policy)
     for name, properties in plan.property_sets.items():
         yield from _check_properties(("property_sets", name), properties, policy)
     for name, event in plan.events.items():
@@ -39,10 +41,12 @@ def check_events(policy: Policy) -> Iterator[Finding]:
 def _check_event(name: str, event: EventPlan, policy: Policy) -> Iterator[Finding]:
     at = ("events", name)
     classes, sets = policy.retention.classes, policy.events.property_sets
-    yield from must_exist(EVENTS, (*at, "retention_class"), event.retention_class, classes, "retention class")
-    yield from must_be_category(EVENTS, (*at, "category"), event.category, policy)
+    yield from must_exist(
+        EVENTS, (*at, "retention_class"), event.retention_class, known=classes, kind="retention class"
+    )
+    yield from must_be_category(EVENTS, (*at, "category"), event.category, policy=policy)
     for index, each in enumerate(event.includes):
-        yield from must_exist(EVENTS, (*at, "includes", index), each, sets, "property set")
+        yield from must_exist(EVENTS, (*at, "includes", index), each, known=sets, kind="property set")
     included = {key: plan for each in event.includes for key, plan in sets.get(each, {}).items()}
     own = {key: plan for key, plan in event.properties.items() if not _is_same(plan, included.get(key))}
     yield from _check_properties((*at, "properties"), own, policy)
@@ -56,27 +60,27 @@ def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:
 def _check_properties(at: Path, properties: Mapping[str, PropertyPlan], policy: Policy) -> Iterator[Finding]:
     for name, plan in properties.items():
         if plan.category:
-            yield from must_be_category(EVENTS, (*at, name, "category"), plan.category, policy)
+            yield from must_be_category(EVENTS, (*at, name, "category"), plan.category, policy=policy)
         if plan.vocabulary is not None:
             path = (*at, name, "vocabulary")
-            yield from must_exist(EVENTS, path, plan.vocabulary, policy.events.vocabularies, "vocabulary")
+            yield from must_exist(EVENTS, path, plan.vocabulary, known=policy.events.vocabularies, kind="vocabulary")
 
 
 def check_traits(policy: Policy) -> Iterator[Finding]:
     """Computed traits that could never hold a value, or would use data that their purpose does not allow."""
     for key, trait in policy.traits.items():
         at = ("traits", key)
-        yield from must_exist(TRAITS, (*at, "purpose"), trait.purpose, policy.purposes, "purpose")
-        yield from must_exist(TRAITS, (*at, "event"), trait.event, policy.events.events, "event")
-        yield from must_be_category(TRAITS, (*at, "category"), trait.category, policy)
+        yield from must_exist(TRAITS, (*at, "purpose"), trait.purpose, known=policy.purposes, kind="purpose")
+        yield from must_exist(TRAITS, (*at, "event"), trait.event, known=policy.events.events, kind="event")
+        yield from must_be_category(TRAITS, (*at, "category"), trait.category, policy=policy)
         purpose, event = policy.purposes.get(trait.purpose), policy.events.events.get(trait.event)
         if event is not None:
-            yield from _check_source(at, trait, event, policy)
+            yield from _check_source(at, trait, event, policy=policy)
             if purpose is not None:
-                yield from _check_purpose(at, trait, event, purpose)
+                yield from _check_purpose(at, trait, event, purpose=purpose)
 
 
-def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, purpose: Purpose) -> Iterator[Finding]:
+def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, *, purpose: Purpose) -> Iterator[Finding]:
     """Whether the purpose may use all that the trait reads and says."""
     if not purpose.covers(event.key):
         what = f"purpose `{purpose.key}` does not cover the event `{event.key}`"
@@ -93,7 +97,7 @@ def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, purpose: Pu
             yield Finding(TRAITS, path, what, "allowed: " + ", ".join(purpose.categories))
 
 
-def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, policy: Policy) -> Iterator[Finding]:
+def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, *, policy: Policy) -> Iterator[Finding]:
     """Whether the event carries what the trait reads, in plain and of a fitting type."""
     if trait.property is not None:
         path = (*at, "property")
@@ -110,7 +114,7 @@ def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, policy: Poli
         if plan is not None:
             vocabulary = policy.events.vocabularies.get(plan.vocabulary or "")
             for index, value in enumerate(values):
-                yield from _check_value((*path, index), value, plan, vocabulary)
+                yield from _check_value((*path, index), value, plan, vocabulary=vocabulary)
     retained = policy.retention.classes.get(event.retention_class)
     if retained is not None and trait.within_days is not None and trait.within_days > retained.keep_for_days:
         what = f"the window is longer than events of class `{retained.key}` are kept ({retained.keep_for_days} days)"
@@ -120,13 +124,13 @@ def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, policy: Poli
 def _check_plain(path: Path, name: str, event: EventPlan) -> Iterator[Finding]:
     plan = event.properties.get(name)
     if plan is None:
-        yield from must_exist(TRAITS, path, name, event.properties, f"property of `{event.key}` named")
+        yield from must_exist(TRAITS, path, name, known=event.properties, kind=f"property of `{event.key}` named")
     elif plan.keep is not Keep.PLAIN:
         what = f"`{name}` of `{event.key}` is {plan.keep.value}, so nothing can be computed from it"
         yield Finding(TRAITS, path, what, "keep it plain in events.yaml, or use another property")
 
 
-def _check_value(path: Path, value: Scalar, plan: PropertyPlan, vocabulary: Vocabulary | None) -> Iterator[Finding]:
+def _check_value(path: Path, value: Scalar, plan: PropertyPlan, *, vocabulary: Vocabulary | None) -> Iterator[Finding]:
     fits = {
         PropertyType.BOOLEAN: isinstance(value, bool),
         PropertyType.NUMBER: isinstance(value, (int, float)) and not isinstance(value, bool),

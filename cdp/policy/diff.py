@@ -47,7 +47,7 @@ class _Edit:
 def differences(old: Policy, new: Policy) -> tuple[PolicyDifference, ...]:
     """Every difference in meaning, in the order of the files; none if only layout, comments or written-out defaults differ."""
     before, after = _contents(old), _contents(new)
-    edits = (edit for file in before for edit in _walk(file, (), before[file], after[file]))
+    edits = (edit for file in before for edit in _walk(file, (), before[file], new=after[file]))
     return tuple(PolicyDifference(edit.file, edit.path, edit.change, _words(edit), _effect(edit)) for edit in edits)
 
 
@@ -68,7 +68,7 @@ def _contents(policy: Policy) -> Mapping[str, JsonValue]:
     }
 
 
-def _walk(file: str, path: Steps, old: JsonValue, new: JsonValue) -> Iterator[_Edit]:
+def _walk(file: str, path: Steps, old: JsonValue, *, new: JsonValue) -> Iterator[_Edit]:
     if old == new:
         return
     if isinstance(old, dict) and isinstance(new, dict):
@@ -79,7 +79,7 @@ def _walk(file: str, path: Steps, old: JsonValue, new: JsonValue) -> Iterator[_E
             elif step not in old:
                 yield _Edit(file, below, Change.ADDED, None, new[step])
             else:
-                yield from _walk(file, below, old[step], new[step])
+                yield from _walk(file, below, old[step], new=new[step])
     elif _is_set(old) and _is_set(new) and isinstance(old, list) and isinstance(new, list):
         for each in old:
             if each not in new:

@@ -53,7 +53,7 @@ def problems_of(fault: ValidationError, sources: Mapping[str, PolicyFile]) -> It
         of_alternatives = [error for error in errors if error["type"] not in _SINGLE]
         for error in errors:
             if error["type"] in _SINGLE or len(of_alternatives) == 1:
-                yield _problem(error, path, sources[file], schema)
+                yield _problem(error, path, sources[file], schema=schema)
         if len(of_alternatives) > 1:
             yield _alternatives(of_alternatives, path, sources[file])
 
@@ -80,7 +80,7 @@ def _below(content: JsonValue, step: str | int) -> tuple[JsonValue] | None:
     return None
 
 
-def _problem(error: ErrorDetails, path: Path, source: PolicyFile, schema: str) -> PolicyProblem:
+def _problem(error: ErrorDetails, path: Path, source: PolicyFile, *, schema: str) -> PolicyProblem:
     kind = error["type"]
     name = _shown(path)
     if kind == "extra_forbidden":

@@ -18,12 +18,12 @@ class Finding:
     of_key: bool = False
 
 
-def must_exist(file: str, path: Path, name: str, known: Collection[str], kind: str) -> Iterator[Finding]:
+def must_exist(file: str, path: Path, name: str, *, known: Collection[str], kind: str) -> Iterator[Finding]:
     """Find fault with a name that nothing declares."""
     if name not in known:
         yield Finding(file, path, f"there is no {kind} `{name}`", choose(name, known))
 
 
-def must_be_category(file: str, path: Path, category: str, policy: Policy) -> Iterator[Finding]:
+def must_be_category(file: str, path: Path, category: str, *, policy: Policy) -> Iterator[Finding]:
     """Find fault with a data category that purposes.yaml does not list."""
-    yield from must_exist(file, path, category, policy.categories, "data category")
+    yield from must_exist(file, path, category, known=policy.categories, kind="data category")

@@ -90,7 +90,7 @@ def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, dura
         _check_version(place, version)
         if {ADMIN, OWNER} - place.read_passwords().keys():
             passwords = {ADMIN: new_secret("pg"), OWNER: new_secret("pg")}
-            _single_user(place, place.data, programs, "postgres", _password_statements(passwords))
+            _single_user(place, place.data, programs, database="postgres", statements=_password_statements(passwords))
             write_passwords(place, passwords)
         return
     require_name(place.account)
@@ -99,10 +99,10 @@ def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, dura
     part.mkdir(mode=0o700)
     place.account.give(part)
     try:
-        _initdb(place, part, programs, version, durable=durable)
+        _initdb(place, part, programs, version=version, durable=durable)
         passwords = {ADMIN: new_secret("pg"), OWNER: new_secret("pg")}
-        _single_user(place, part, programs, "postgres", _role_statements(passwords))
-        _single_user(place, part, programs, DATABASE, _database_statements())
+        _single_user(place, part, programs, database="postgres", statements=_role_statements(passwords))
+        _single_user(place, part, programs, database=DATABASE, statements=_database_statements())
         write_passwords(place, passwords)
         part.rename(place.data)
     except BaseException:
@@ -110,7 +110,7 @@ def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, dura
         raise
 
 
-def _initdb(place: ServerPlace, folder: Path, programs: Path, version: Version, *, durable: bool) -> None:
+def _initdb(place: ServerPlace, folder: Path, programs: Path, *, version: Version, durable: bool) -> None:
     # Sorted by code point in every place and version: an order that no library's update changes.
     locale = (
         ["--locale=C"] if version == "16" else ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
@@ -134,7 +134,7 @@ def _initdb(place: ServerPlace, folder: Path, programs: Path, version: Version, 
         raise _failed(place, f"initdb ended with code {code}")
 
 
-def _single_user(place: ServerPlace, folder: Path, programs: Path, database: str, statements: list[str]) -> None:
+def _single_user(place: ServerPlace, folder: Path, programs: Path, *, database: str, statements: list[str]) -> None:
     """Run statements without a server that anyone could connect to; the passwords travel by standard input."""
     command: list[str | Path] = [
         programs / "postgres",

@@ -50,7 +50,7 @@ class Chunk:
     is_last: bool
 
 
-def sizes(tx: Transaction, steps: Sequence[PlanStep], scope: Scope, rows_max: int | None = None) -> dict[int, int]:
+def sizes(tx: Transaction, steps: Sequence[PlanStep], scope: Scope, *, rows_max: int | None = None) -> dict[int, int]:
     """How many rows each step is about, by position, counted no further than `rows_max` + 1; one statement.
 
     Kept tables count as none: what stays of them names nobody. With `rows_max`, the memory of message ids is not counted
@@ -72,7 +72,7 @@ def sizes(tx: Transaction, steps: Sequence[PlanStep], scope: Scope, rows_max: in
     return {step.position: by_step.get(step.position, events if _is_memory(step) else 0) for step in steps}
 
 
-def next_chunk(tx: Transaction, step: PlanStep, scope: Scope, size: int, rows_max: int) -> Chunk:
+def next_chunk(tx: Transaction, step: PlanStep, scope: Scope, *, size: int, rows_max: int) -> Chunk:
     """The next rows to erase of a step that has `size` left: about `rows_max` of them at most.
 
     A partitioned table is cut at a value of the next column of its key, which prunes partitions; rows of one value go
@@ -113,7 +113,7 @@ def erase_whole(tx: Transaction, steps: Sequence[PlanStep], scope: Scope) -> dic
     return dict(zip(gone, tx.all(counts, _params(scope))[0], strict=True))
 
 
-def events_in(tx: Transaction, chunk: Chunk, scope: Scope, classes: Collection[str]) -> list[dict[str, Any]]:
+def events_in(tx: Transaction, chunk: Chunk, scope: Scope, *, classes: Collection[str]) -> list[dict[str, Any]]:
     """The events of a chunk that belong to these retention classes."""
     query = select(_EVENT).where(chunk.condition & _EVENT.c.retention_class.in_(sorted(classes)))
     names = [column.name for column in _EVENT.columns]

@@ -50,20 +50,20 @@ class Deadlines:
     due_at: datetime
 
 
-def deadlines(regime: Regime, kind: Right, received_at: datetime, time_zone: str) -> Deadlines:
+def deadlines(regime: Regime, kind: Right, received_at: datetime, *, time_zone: str) -> Deadlines:
     """The deadlines of a request, counted from receipt; verification stops no clock.
 
     A deadline keeps the local time of day of the receipt, so that it is never later than the law's own end of day.
     """
     term = regime.opt_out if kind in WITHOUT_VERIFICATION else regime.answer
     zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
-    confirm_by = None if regime.confirm is None else after(received_at, regime.confirm, zone, holidays)
-    return Deadlines(confirm_by, after(received_at, term, zone, holidays))
+    confirm_by = None if regime.confirm is None else after(received_at, regime.confirm, zone, holidays=holidays)
+    return Deadlines(confirm_by, after(received_at, term, zone, holidays=holidays))
 
 
-def received(request_id: RequestId, kind: Right, regime: Regime, received_at: datetime, time_zone: str) -> Request:
+def received(request_id: RequestId, kind: Right, regime: Regime, *, received_at: datetime, time_zone: str) -> Request:
     """A new request with its deadlines."""
-    limits = deadlines(regime, kind, received_at, time_zone)
+    limits = deadlines(regime, kind, received_at, time_zone=time_zone)
     return Request(request_id, kind, regime.key, Status.RECEIVED, received_at, limits.confirm_by, limits.due_at)
 
 
@@ -105,7 +105,7 @@ def expire(request: Request, now: datetime) -> Request | StepRefusal:
     return _moved(request, Status.EXPIRED, closed_at=now)
 
 
-def extend(request: Request, regime: Regime, now: datetime, time_zone: str) -> Request | StepRefusal:
+def extend(request: Request, regime: Regime, now: datetime, *, time_zone: str) -> Request | StepRefusal:
     """Take the regime's extension: once, and only if told before the first deadline has passed."""
     if not _NEXT[request.status]:
         return StepRefusal.NOT_NEXT
@@ -118,13 +118,13 @@ def extend(request: Request, regime: Regime, now: datetime, time_zone: str) -> R
     zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
     whole = _sum(regime.answer, regime.extension)
     if whole is not None:
-        due_at = after(request.received_at, whole, zone, holidays)
+        due_at = after(request.received_at, whole, zone, holidays=holidays)
     else:
-        due_at = after(request.due_at, regime.extension, zone, holidays)
+        due_at = after(request.due_at, regime.extension, zone, holidays=holidays)
     return replace(request, due_at=due_at, extended_at=now)
 
 
-def after(instant: datetime, term: DeadlineTerm, zone: ZoneInfo, holidays: Collection[date]) -> datetime:
+def after(instant: datetime, term: DeadlineTerm, zone: ZoneInfo, *, holidays: Collection[date]) -> datetime:
     """The instant a term later, at the same local time of day.
 
     Months end on the last day where the month is shorter (GDPR Art. 12(3), Regulation 1182/71); business days are

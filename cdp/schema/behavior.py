@@ -32,7 +32,7 @@ def _tie(retention: str, category: str = "event") -> dict[str, object]:
 
 
 def _fact(
-    export: str, retention: str = "event_class", category: str = "event", erase: str = "delete"
+    export: str, retention: str = "event_class", category: str = "event", *, erase: str = "delete"
 ) -> dict[str, object]:
     return personal(erase=erase, retention=retention, export=export, category=category, via="anchor")
 

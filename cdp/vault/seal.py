@@ -58,7 +58,7 @@ def seal_many(place: SealedColumn, items: Iterable[tuple[bytes, RowId, bytes]]) 
 
 
 def seal_each(
-    place: SealedColumn, keys: Sequence[bytes], rows: Sequence[int], plaintexts: Iterable[bytes]
+    place: SealedColumn, keys: Sequence[bytes], rows: Sequence[int], *, plaintexts: Iterable[bytes]
 ) -> list[bytes]:
     """Seal many values of one place, each under a key of its own: what `seal_many` gives, with less work for each."""
     nonces = random_bytes(_NONCE_BYTES * len(keys))

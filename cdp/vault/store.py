@@ -41,7 +41,7 @@ def key_checks(tx: Transaction) -> list[KeyCheck]:
     return [KeyCheck(*row) for row in tx.all(select(*columns).order_by(key_check.c.name))]
 
 
-def add_key_check(tx: Transaction, name: str, check_value: bytes, now: datetime) -> None:
+def add_key_check(tx: Transaction, name: str, check_value: bytes, *, now: datetime) -> None:
     """Record what a root key must answer from now on."""
     tx.execute_core(insert(key_check).values(name=name, check_value=check_value, created_at=now))
 
@@ -108,14 +108,14 @@ def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> No
     )
 
 
-def copy_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], wrapped: Sequence[bytes]) -> None:
+def copy_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], *, wrapped: Sequence[bytes]) -> None:
     """Insert many wrapped keys, those of the smallest ids first at best, under an epoch that the transaction holds."""
     copy_packed(
         tx,
         "vault.subject_key",
         ("subject_id", "epoch_id", "wrapped"),
-        len(ids),
-        (bigints(ids), always_integer(epoch_id), octets(wrapped, WRAPPED_BYTES)),
+        count=len(ids),
+        fields=(bigints(ids), always_integer(epoch_id), octets(wrapped, WRAPPED_BYTES)),
     )
 
 
@@ -128,7 +128,7 @@ def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:
     return [WrappedKey(*row) for row in rows]
 
 
-def take_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, limit: int) -> list[WrappedKey]:
+def take_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, *, limit: int) -> list[WrappedKey]:
     """The next keys of these epochs by subject id, locked until the transaction ends."""
     rows = tx.execute(
         """

@@ -74,8 +74,8 @@ def open_vault(
     tx: Transaction,
     folder: Path,
     master_key: bytes | None,
-    now: datetime,
     *,
+    now: datetime,
     kms_url: str | None = None,
     domains: Iterable[Domain] = (),
 ) -> tuple["Vault", str | None]:
@@ -96,7 +96,7 @@ def open_with(tx: Transaction, provider: KeyProvider, now: datetime, *, domains:
     """Open the vault over any key provider."""
     store.lock_root_keys(tx)
     checks = store.key_checks(tx)
-    _check_master(tx, provider, checks, now)
+    _check_master(tx, provider, checks, now=now)
     vault = Vault(provider)
     vault.destroy_marked(tx)
     vault.refresh(tx)
@@ -108,12 +108,12 @@ def open_with(tx: Transaction, provider: KeyProvider, now: datetime, *, domains:
     return vault
 
 
-def _check_master(tx: Transaction, provider: KeyProvider, checks: Sequence[store.KeyCheck], now: datetime) -> None:
+def _check_master(tx: Transaction, provider: KeyProvider, checks: Sequence[store.KeyCheck], *, now: datetime) -> None:
     """Hold the master key and every root key to what the database remembers of them."""
     remembered = {check.name: check for check in checks}
     master = remembered.pop(_MASTER, None)
     if master is None:
-        store.add_key_check(tx, _MASTER, provider.fingerprint(), now)
+        store.add_key_check(tx, _MASTER, provider.fingerprint(), now=now)
     elif master.check_value != provider.fingerprint():
         raise wrong_master_key("Its check value is another one.")
     for name, check in remembered.items():
@@ -185,12 +185,12 @@ class Vault:
         used = [check.name for check in store.key_checks(tx) if check.name.rpartition("/")[0] == stem]
         version = 1 + max((int(name.rpartition("/")[2]) for name in used), default=0)
         name = f"{stem}/{version}"
-        store.add_key_check(tx, name, check_value(self._provider.create(name), name), now)
+        store.add_key_check(tx, name, check_value(self._provider.create(name), name), now=now)
         self._versions[stem] = (*self._versions.get(stem, ()), version)
         tx.on_rollback(lambda: self._unlearn(stem, version))
         return version
 
-    def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, now: datetime) -> None:
+    def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, *, now: datetime) -> None:
         """Decide that a version is to be gone; `destroy_marked` after the commit carries it out. Never the newest."""
         if version == self.versions(stem)[-1]:
             raise Fault("key_in_use", "The key is in use", f"Version {version} is the newest of {stem}: add one first.")
@@ -227,7 +227,7 @@ class Vault:
         return [(form.name, keyed.of(form.name, form.digest)) for form in hashed_forms(kind, value)]
 
     def received_form_pseudonyms(
-        self, domain: Domain, kind: str, protocol: str, digest: bytes
+        self, domain: Domain, kind: str, protocol: str, *, digest: bytes
     ) -> list[tuple[str, bytes]]:
         """(form, pseudonym) under which a received hash may stand; `protocol` is `md5`, `sha1`, `sha256` or `drop`."""
         keyed = self._hash(domain, None)
@@ -279,7 +279,7 @@ class Vault:
         wrapped = fresh.wrapped
         if epoch_id != fresh.epoch_id:
             wrapped = list(self._wrapped(epoch_id, dict(zip(fresh.ids, fresh.keys, strict=True))).values())
-        store.copy_keys(tx, epoch_id, fresh.ids, wrapped)
+        store.copy_keys(tx, epoch_id, fresh.ids, wrapped=wrapped)
 
     def keys_for(self, tx: Transaction, ids: Iterable[int]) -> dict[int, bytes]:
         """The keys of these subjects; a shredded subject is not among them. At most one statement."""
@@ -331,7 +331,7 @@ class Vault:
 
     def seal_each(self, place: SealedColumn, fresh: FreshKeys, values: Iterable[bytes]) -> list[bytes]:
         """Seal one value for each new subject, whose row has the subject's id."""
-        return seal_each(place, fresh.keys, fresh.ids, values)
+        return seal_each(place, fresh.keys, fresh.ids, plaintexts=values)
 
     def open_many(self, keys: Mapping[int, bytes], place: SealedColumn, items: Sequence[Item]) -> list[bytes | None]:
         """Open envelopes of one column, in order; None where the subject's key is shredded."""
@@ -359,7 +359,7 @@ class Vault:
         store.lock_root_keys(tx)
         epoch_id = store.add_epoch(tx, now)
         name = f"epoch/{epoch_id}"
-        store.add_key_check(tx, name, check_value(self._provider.create(name), name), now)
+        store.add_key_check(tx, name, check_value(self._provider.create(name), name), now=now)
         return epoch_id
 
     def rewrap(self, tx: Transaction, *, after: int, limit: int) -> int | None:
@@ -368,7 +368,7 @@ class Vault:
         Gives the subject id to go on after, None when none is left. One transaction per call.
         """
         living, retired = store.hold_living_epoch(tx), store.retired_epochs(tx)
-        taken = store.take_keys(tx, retired, after, limit)
+        taken = store.take_keys(tx, retired, after, limit=limit)
         if not taken:
             return None
         store.replace_keys(tx, living, self._wrapped(living, self._unwrapped(taken)))

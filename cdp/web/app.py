@@ -50,7 +50,9 @@ def create_app(
     batcher = Batcher(Timed(_ingest(context), figures), limits or Limits())
     watcher.subscribe(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
     door = IngestDoor(batcher, directory_of(context.database), context.clock)
-    figures.registry.register(StoreCollector(watcher, batcher, figures, lambda: door.answers, failures))
+    figures.registry.register(
+        StoreCollector(watcher, batcher, figures, answers=lambda: door.answers, failures=failures)
+    )
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
@@ -113,4 +115,4 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
 
 
 def _ingest(context: Context) -> Ingest:
-    return Ingest(context.database, context.vault, context.policy, context.clock, context.replay)
+    return Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)

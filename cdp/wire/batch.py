@@ -101,7 +101,7 @@ def read_batch(body: bytes) -> Envelope | RequestRefused:
         return _NO_BATCH if body.lstrip()[:1] == b"{" else _NOT_AN_OBJECT
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _salvaged(body)
-    return _envelope(batch.batch, batch.write_key, batch.sent_at, batch.context, batch.targets)
+    return _envelope(batch.batch, batch.write_key, batch.sent_at, context=batch.context, targets=batch.targets)
 
 
 def _salvaged(body: bytes) -> Envelope | RequestRefused:
@@ -110,12 +110,17 @@ def _salvaged(body: bytes) -> Envelope | RequestRefused:
         items = split_list(entries[b"batch"])
     except (Unbalanced, KeyError):
         return _NOT_JSON
-    rest = (entries.get(name, b"") for name in (b"writeKey", b"sentAt", b"context", b"integrations"))
-    return _envelope(items, *rest)
+    return _envelope(
+        items,
+        entries.get(b"writeKey", b""),
+        entries.get(b"sentAt", b""),
+        context=entries.get(b"context", b""),
+        targets=entries.get(b"integrations", b""),
+    )
 
 
 def _envelope(
-    items: Sequence[Raw], write_key: Raw, sent_at: Raw, context: Raw, targets: Raw
+    items: Sequence[Raw], write_key: Raw, sent_at: Raw, *, context: Raw, targets: Raw
 ) -> Envelope | RequestRefused:
     if len(items) > MESSAGES_MAX:
         return _TOO_MANY

@@ -64,7 +64,9 @@ def assert_all_landed(door: IngestEndpoint) -> None:
     assert door.accounted() == {"stored": 7}
     context = door.context
     town = Pipeline(
-        context, TestClock(context.clock.now()), Ingest(context.database, context.vault, context.policy, context.clock)
+        context,
+        TestClock(context.clock.now()),
+        Ingest(context.database, context.vault, context.policy, clock=context.clock),
     )
     assert town.partition() == WHO_IS_WHO
     with context.database.transaction(read_only=True) as tx:

@@ -234,7 +234,7 @@ class TestRequests:
 
     def test_all_kinds_of_ends_agree(self, office: RequestPipeline) -> None:
         now = office.pipeline.clock.now()
-        requests.deny(office.context, office.ask("access", ("user_id", "x")).request_id, "unfounded", now)
+        requests.deny(office.context, office.ask("access", ("user_id", "x")).request_id, "unfounded", now=now)
         requests.withdraw(office.context, office.ask("erasure", ("user_id", "x")).request_id, now)
         requests.extend(office.context, office.ask("access", ("user_id", "y")).request_id, now)
         requests.open_request(office.context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=now)

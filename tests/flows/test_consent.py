@@ -361,7 +361,7 @@ def test_a_stricter_policy_is_put_in_force_for_everybody(office: RequestPipeline
     strict = build_policy(documents)
     context = office.context
     total = acts.recompute_everybody(
-        context.database, context.vault, strict, office.pipeline.clock.now(), profiles_max=2
+        context.database, context.vault, strict, now=office.pipeline.clock.now(), profiles_max=2
     )
     assert total == 5
     assert rows(office, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]

@@ -160,7 +160,7 @@ def test_only_a_verified_request_is_carried_out(office: RequestPipeline) -> None
     )
     with pytest.raises(Fault, match="request_not_next"):
         requests.run(office.context, request.request_id, now)
-    requests.deny(office.context, request.request_id, "unverified", now)
+    requests.deny(office.context, request.request_id, "unverified", now=now)
     with pytest.raises(Fault, match="request_not_next"):
         requests.run(office.context, request.request_id, now)
 

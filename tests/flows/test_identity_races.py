@@ -55,7 +55,7 @@ def race(town: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], b
     def write(share: Sequence[dict[str, Any]]) -> None:
         database = Database(url)
         try:
-            ingest = Ingest(database, town.context.vault, town.context.policy, TestClock(NOON))
+            ingest = Ingest(database, town.context.vault, town.context.policy, clock=TestClock(NOON))
             for start in range(0, len(share), batch):
                 outcomes.extend(ingest.process([town.message(body) for body in share[start : start + batch]]))
         except BaseException as fault:

@@ -218,7 +218,7 @@ def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
 
 def test_a_dry_run_writes_nothing(town: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(5), "c1,c1@example.com,6,ten,2026-05-01,")
-    done = try_file(shipped(), file, mapping, NOON)
+    done = try_file(shipped(), file, mapping, now=NOON)
     assert (done.rows, done.tally.states) == (6, {"stored": 5, "invalid": 1})
     assert (accounted(town), list_sources(town.context)) == ({}, [])
 

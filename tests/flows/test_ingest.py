@@ -177,7 +177,7 @@ def _statements(town: Pipeline) -> int:
 def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
     town = open_pipeline(database, shipped(), tmp_path)
     replay = ReplayFile(tmp_path / "replay.jsonl")
-    town.ingest = Ingest(database, town.context.vault, town.context.policy, town.clock, replay)
+    town.ingest = Ingest(database, town.context.vault, town.context.policy, clock=town.clock, replay=replay)
     town.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
     (written,) = [numbered.line for numbered in replay.lines_after(0)]
     assert isinstance(written, OptOut)
@@ -212,8 +212,8 @@ class TestNoIsNeverLost:
         """Where silence permits advertising."""
         town = open_pipeline(database, shipped(), tmp_path)
         with database.transaction() as tx:
-            add_source(tx, CALIFORNIA, b"web", NOON)
-            add_source(tx, SHOP, b"shop", NOON)
+            add_source(tx, CALIFORNIA, b"web", now=NOON)
+            add_source(tx, SHOP, b"shop", now=NOON)
         town.send(page(messageId="first"), source=CALIFORNIA)
         assert "advertising" in self.permitted(town)
         return town

@@ -69,7 +69,7 @@ class Two:
         """What the first process says to it now: the same as a process that has just been started."""
         message, other = (self.here.message(body, source=source) for _ in range(2))
         town = self.there.pipeline
-        fresh = Ingest(town.context.database, town.context.vault, self.here.context.policy, self.here.clock)
+        fresh = Ingest(town.context.database, town.context.vault, self.here.context.policy, clock=self.here.clock)
         (outcome,), (expected,) = self.here.ingest.process([message]), fresh.process([other])
         assert outcome == expected
         if outcome == STORED:
@@ -100,7 +100,7 @@ class Two:
 def two(database: Database, tmp_path: Path) -> Two:
     there = open_request_pipeline(database, shipped(), tmp_path)
     with database.transaction() as tx:
-        add_source(tx, BEACH, sha256(b"beach"), there.pipeline.clock.now())
+        add_source(tx, BEACH, sha256(b"beach"), now=there.pipeline.clock.now())
     return beside(there)
 
 
@@ -108,7 +108,7 @@ def beside(there: RequestPipeline) -> Two:
     """A second process on the same database, with the same keys, the same clock and other message ids."""
     clock, policy = there.pipeline.clock, there.pipeline.context.policy
     context = open_context(Database(there.pipeline.context.database.url), policy, clock, home=there.home)
-    ingest = Ingest(context.database, context.vault, policy, clock)
+    ingest = Ingest(context.database, context.vault, policy, clock=clock)
     return Two(Pipeline(context, clock, ingest, there.pipeline.numbers), there)
 
 

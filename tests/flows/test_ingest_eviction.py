@@ -73,7 +73,7 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
 
 def test_an_ingest_that_nobody_holds_is_not_kept_by_the_vault(database: Database, tmp_path: Path) -> None:
     town = open_pipeline(database, permit_all(), tmp_path)
-    town.ingest = Ingest(database, town.context.vault, town.context.policy, town.clock)
+    town.ingest = Ingest(database, town.context.vault, town.context.policy, clock=town.clock)
     town.context.vault.evict_all()
     assert town.send({**SEEN, "userId": "ada"}) == STORED
 
@@ -91,5 +91,5 @@ def test_a_policy_that_keeps_longer_takes_what_the_one_before_dropped(database: 
     assert town.one("SELECT count(*) FROM behavior.event") == 0
     longer = changed(permit_all(), "retention.yaml", classes={"browsing": {**browsing, "keep_for_days": 3_000}})
     context = apply_policy(town.context, longer).context
-    town.ingest = Ingest(database, context.vault, context.policy, town.clock)
+    town.ingest = Ingest(database, context.vault, context.policy, clock=town.clock)
     assert town.send(seen) == STORED

@@ -130,7 +130,7 @@ def test_components_agree_with_a_walk() -> None:
             joined = set(bond).union(*(each for each in groups if each & set(bond)))
             groups = [each for each in groups if not each & joined] + [joined]
         touched = {node for edge in edges for node in edge}
-        found = components(nodes, [one for one, _ in edges], [other for _, other in edges], bonds)
+        found = components(nodes, [one for one, _ in edges], [other for _, other in edges], bonds=bonds)
         assert {frozenset(each.members) for each in found} == {
             frozenset(each & touched) for each in groups if each & touched
         }

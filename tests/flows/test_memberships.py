@@ -266,7 +266,7 @@ def test_two_services_follow_the_same_marks_once(office: RequestPipeline, databa
     def serve(seed: int) -> None:
         database = Database(database_url)
         context = open_context(database, town.context.policy, town.clock, home=office.home)
-        ingest = Ingest(database, context.vault, context.policy, town.clock)
+        ingest = Ingest(database, context.vault, context.policy, clock=town.clock)
         bodies = crowd(seed, 120)
         for start in range(0, len(bodies), 10):
             ingest.process([town.message(body) for body in bodies[start : start + 10]])

@@ -94,7 +94,7 @@ def _say_no(office: RequestPipeline, value: str) -> None:
         identifier_id = tx.execute("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
         hidden = context.vault.pseudonym(SUPPRESSION, "user_id", value)
         no = OptOut(identifier_id, hidden, "analytics", "refuse", "authenticated", "eu", NOON)
-        replay_store.append(tx, context.replay, [no], NOON)
+        replay_store.append(tx, context.replay, [no], now=NOON)
 
 
 def test_a_no_is_repeated_where_its_identifier_is_known(office: RequestPipeline) -> None:
@@ -130,7 +130,7 @@ def _write_and_crash(office: RequestPipeline) -> None:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         replay_store.append(
-            tx, context.replay, [OptOut(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], NOON
+            tx, context.replay, [OptOut(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], now=NOON
         )
         assert subprocess.run(["grep", "-c", "analytics", context.replay.path], capture_output=True).stdout == b"1\n"
         raise _Crash

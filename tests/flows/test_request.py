@@ -110,8 +110,8 @@ def test_kinds_without_a_machine_say_so(office: RequestPipeline) -> None:
 def test_a_denial_has_a_reason_and_shreds_what_was_named(office: RequestPipeline) -> None:
     request = opened(office)
     with pytest.raises(Fault, match="unknown_denial"):
-        requests.deny(office.context, request.request_id, "mood", office.pipeline.clock.now())
-    denied = requests.deny(office.context, request.request_id, "unverified", office.pipeline.clock.now())
+        requests.deny(office.context, request.request_id, "mood", now=office.pipeline.clock.now())
+    denied = requests.deny(office.context, request.request_id, "unverified", now=office.pipeline.clock.now())
     assert denied.status is Status.DENIED
     assert requests.show(office.context, request.request_id).identifiers == ()
 

@@ -59,7 +59,7 @@ def computed(office: RequestPipeline, policy: Policy) -> dict[str, Any]:
     with office.context.database.transaction() as tx:
         profile_id = tx.execute("SELECT DISTINCT profile_id FROM identity.canonical")[0][0]
         plan = compile_traits(policy, bits_of(tx))
-        return dict(computed_of(tx, plan, [profile_id], office.pipeline.clock.now())[profile_id])
+        return dict(computed_of(tx, plan, [profile_id], now=office.pipeline.clock.now())[profile_id])
 
 
 def test_a_new_trait_counts_what_happened_before_it(office: RequestPipeline) -> None:
@@ -142,11 +142,11 @@ def test_message_ids_are_remembered_as_long_as_events_are_kept_now(office: Reque
 def test_the_sample_finds_and_mends_what_differs(office: RequestPipeline, caplog: pytest.LogCaptureFixture) -> None:
     send_orders(office, 10, 20)
     now, policy = office.pipeline.clock.now(), office.context.policy
-    assert check_sample(office.context.database, policy, now, 0) == []
+    assert check_sample(office.context.database, policy, now, from_profile=0) == []
     with office.context.database.transaction() as tx:
         tx.execute("UPDATE behavior.bucket SET total = 99")
-    (found,) = check_sample(office.context.database, policy, now, 0)
+    (found,) = check_sample(office.context.database, policy, now, from_profile=0)
     assert (found.trait, found.stored, found.recomputed) == ("spent", 99, 30)
     assert [record.message for record in caplog.records] == ["computed_traits_differ"]
-    assert check_sample(office.context.database, policy, now, 0) == []
+    assert check_sample(office.context.database, policy, now, from_profile=0) == []
     assert computed(office, policy) == {"spent": 30}

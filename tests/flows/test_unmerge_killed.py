@@ -101,7 +101,7 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     def write(seed: int) -> None:
         own = Database(database_url)
         try:
-            ingest = Ingest(own, town.context.vault, town.context.policy, TestClock(NOON))
+            ingest = Ingest(own, town.context.vault, town.context.policy, clock=TestClock(NOON))
             bodies = crowd(seed, 60)
             for start in range(0, len(bodies), 5):
                 ingest.process([town.message(body) for body in bodies[start : start + 5]])

@@ -74,8 +74,8 @@ def test_every_inclusion_proof_of_every_size_is_the_defined_one_and_verifies(siz
     for index in range(size):
         proof = prove(inclusion_spans(index, size), lambda nodes: read_nodes(nodes, lambda _: tiles))
         assert proof == audit_path(index, 0, size)
-        assert is_included(LEAVES[index], index, size, proof, root)
-        assert not is_included(LEAVES[index + 1], index, size, proof, root)
+        assert is_included(LEAVES[index], index, size, proof=proof, root=root)
+        assert not is_included(LEAVES[index + 1], index, size, proof=proof, root=root)
 
 
 @pytest.mark.parametrize("size", range(1, LARGEST + 1))
@@ -85,8 +85,8 @@ def test_every_consistency_proof_of_every_size_is_the_defined_one_and_verifies(s
     for old in range(1, size + 1):
         proof = prove(consistency_spans(old, size), lambda nodes: read_nodes(nodes, lambda _: tiles))
         assert proof == sub_proof(old, 0, size, True)
-        assert is_consistent(old, tree_hash(0, old), size, tree_hash(0, size), proof)
-        assert not is_consistent(old, tree_hash(1, old + 1), size, tree_hash(0, size), proof)
+        assert is_consistent(old, tree_hash(0, old), size, root=tree_hash(0, size), proof=proof)
+        assert not is_consistent(old, tree_hash(1, old + 1), size, root=tree_hash(0, size), proof=proof)
 
 
 @given(st.lists(st.integers(0, 400), max_size=6))
@@ -112,7 +112,7 @@ def test_no_altered_inclusion_proof_verifies(data):
     root = tree_hash(0, size)
     altered = data.draw(mutations(proof))
 
-    assert not is_included(LEAVES[index], index, size, altered, root)
+    assert not is_included(LEAVES[index], index, size, proof=altered, root=root)
 
 
 @given(st.data())
@@ -122,14 +122,14 @@ def test_no_altered_consistency_proof_verifies(data):
     old = data.draw(st.integers(1, size - 1))
     altered = data.draw(mutations(sub_proof(old, 0, size, True)))
 
-    assert not is_consistent(old, tree_hash(0, old), size, tree_hash(0, size), altered)
+    assert not is_consistent(old, tree_hash(0, old), size, root=tree_hash(0, size), proof=altered)
 
 
 @given(index=st.integers(0, LARGEST), size=st.integers(0, LARGEST), proof=st.lists(st.binary(max_size=33), max_size=9))
 @settings(max_examples=300, deadline=None)
 def test_invented_proofs_neither_verify_nor_fail_otherwise(index, size, proof):
-    assert not is_included(b"\x00" * 32, index, size, proof, b"\x11" * 32)
-    assert not is_consistent(index, b"\x00" * 32, size, b"\x11" * 32, proof)
+    assert not is_included(b"\x00" * 32, index, size, proof=proof, root=b"\x11" * 32)
+    assert not is_consistent(index, b"\x00" * 32, size, root=b"\x11" * 32, proof=proof)
 
 
 @st.composite

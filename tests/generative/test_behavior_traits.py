@@ -228,7 +228,7 @@ def _decide(tx: Transaction, stage: Stage, truth: Truth, step: Move | Consent | 
         case Clear(profile_id, purpose):
             anchors, mask = truth.anchors(profile_id), stage.bits(purpose)
             truth.clear(anchors, mask, stage.now)
-            event_store.clear_bits(tx, anchors, mask, stage.now)
+            event_store.clear_bits(tx, anchors, mask, before=stage.now)
             stage.recompute(tx, anchors)
 
 
@@ -283,15 +283,15 @@ def _sweep(stage: Stage, step: Sweep) -> None:
                     "DELETE FROM behavior.event WHERE retention_class = %(class)s AND occurred_at < %(end)s",
                     {"class": partition.retention_class, "end": partition.month.end},
                 )
-        behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, 1000)
+        behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, rows_max=1000)
         if step.moves_landmarks:
             computed_store.move_landmarks(tx, stage.plan, 1000)
 
 
 def _compare(stage: Stage, truth: Truth) -> None:
     with stage.database.transaction() as tx:
-        found = computed_store.computed_of(tx, stage.plan, PROFILES, stage.now)
-        assert consistency_store.check_computed(tx, stage.plan, PROFILES, stage.now) == []
+        found = computed_store.computed_of(tx, stage.plan, PROFILES, now=stage.now)
+        assert consistency_store.check_computed(tx, stage.plan, PROFILES, now=stage.now) == []
     for profile_id in PROFILES:
         for key, trait in stage.plan.by_key.items():
             events = truth.counted(profile_id, trait.purpose)

@@ -82,7 +82,7 @@ class World:
     def send(self, told: list[tuple[dict[str, Any], Source, bool]], *, fails: bool) -> None:
         if not self.can_remember:
             context = self.office.pipeline.context
-            self.ingest = Ingest(context.database, context.vault, self.policy, self.office.pipeline.clock)
+            self.ingest = Ingest(context.database, context.vault, self.policy, clock=self.office.pipeline.clock)
         messages = [self.message(*each) for each in told]
         try:
             self.outcomes += self.ingest.process(messages, also=_fail if fails else None)
@@ -181,7 +181,7 @@ def change(random: Random) -> Act:
     def suppresses(world: World) -> None:
         with world.office.pipeline.context.database.transaction() as tx:
             hidden = world.office.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
-            suppression_store.suppress(tx, [hidden], now(world), now(world) + timedelta(days=2))
+            suppression_store.suppress(tx, [hidden], now(world), until=now(world) + timedelta(days=2))
 
     def parts(world: World) -> None:
         unmerge(world.office.pipeline.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
@@ -266,9 +266,11 @@ def live(database: Database, folder: Path, policy: Policy, story: History, *, ca
     office = open_request_pipeline(database, policy, folder)
     office.pipeline.clock.instant = NOON
     with database.transaction() as tx:
-        add_source(tx, BEACH, sha256(b"beach"), NOON)
+        add_source(tx, BEACH, sha256(b"beach"), now=NOON)
     beside = open_context(Database(database.url, pool_size=1), policy, office.pipeline.clock, home=folder)
-    world = World(office, Ingest(beside.database, beside.vault, policy, office.pipeline.clock), policy, can_remember)
+    world = World(
+        office, Ingest(beside.database, beside.vault, policy, clock=office.pipeline.clock), policy, can_remember
+    )
     try:
         for acts, batch, fails in story:
             for act in acts:

@@ -79,7 +79,7 @@ def slowly(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> bo
 
 @given(SETS, RULES, FACTS, INSTANTS)
 def test_the_verdict_is_what_the_page_says(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> None:
-    assert decide(told, rule, facts, now).allowed == slowly(told, rule, facts, now)
+    assert decide(told, rule, facts, now=now).allowed == slowly(told, rule, facts, now)
 
 
 @given(SETS, RULES, FACTS, INSTANTS, st.randoms(use_true_random=False))
@@ -88,7 +88,7 @@ def test_neither_order_nor_repetition_matters(
 ) -> None:
     again = [*told, *told[:3]]
     chance.shuffle(again)  # type: ignore[attr-defined]
-    assert decide(again, rule, facts, now) == decide(told, rule, facts, now)
+    assert decide(again, rule, facts, now=now) == decide(told, rule, facts, now=now)
 
 
 @given(SETS, SETS, SETS, RULES, FACTS, INSTANTS)
@@ -97,7 +97,7 @@ def test_merging_in_any_grouping_gives_one_verdict(
 ) -> None:
     left = {*{*one, *two}, *three}
     right = {*one, *{*three, *two}}
-    assert decide(left, rule, facts, now) == decide(right, rule, facts, now)
+    assert decide(left, rule, facts, now=now) == decide(right, rule, facts, now=now)
 
 
 @given(SETS, SETS, RULES, FACTS, INSTANTS)
@@ -107,7 +107,7 @@ def test_no_consent_resurrects_by_a_merge(
     """A profile with a live no is allowed after a merge only by a grant that lifts this very no."""
     live = [each for each in one if each.act.is_refusal and is_live(each, one, rule, now)]
     merged = [*one, *two]
-    if live and decide(merged, rule, facts, now).allowed:
+    if live and decide(merged, rule, facts, now=now).allowed:
         assert all(not is_live(each, merged, rule, now) for each in live)
         assert any(each.act is Act.GRANT and not each.is_shared for each in two)
 
@@ -118,7 +118,7 @@ def test_no_consent_resurrects_by_what_is_no_grant(
 ) -> None:
     noes = [each for each in more if each.act.is_refusal or each.is_shared]
     if any(each.act.is_refusal and is_live(each, told, rule, now) for each in told):
-        assert not decide([*told, *noes], rule, facts, now).allowed
+        assert not decide([*told, *noes], rule, facts, now=now).allowed
 
 
 @given(SETS, RULES, FACTS, INSTANTS)
@@ -126,7 +126,7 @@ def test_since_and_until_bound_an_unbroken_permission(
     told: list[Record], rule: Purpose, facts: Facts, now: datetime
 ) -> None:
     """At every instant from `since` to now the acts until then allowed; just before `since` they did not."""
-    verdict = decide(told, rule, facts, now)
+    verdict = decide(told, rule, facts, now=now)
     if not verdict.allowed:
         assert verdict.since is verdict.until is None
         return
@@ -147,7 +147,7 @@ def test_since_and_until_bound_an_unbroken_permission(
             assert not then
     if verdict.until is not None:
         assert verdict.until > now
-        assert not decide(told, rule, facts, verdict.until).allowed
+        assert not decide(told, rule, facts, now=verdict.until).allowed
 
 
 @given(SETS, RULES, FACTS, INSTANTS, st.integers(1, 3))
@@ -170,14 +170,14 @@ def test_a_withdrawal_refuses_at_once_and_a_later_grant_begins_anew(
 
     told = [each for each in told if each.last_at <= now]
     withdrawn = [*told, subject(Act.WITHDRAW, 2**50, now)]
-    assert not decide(withdrawn, rule, facts, now).allowed
+    assert not decide(withdrawn, rule, facts, now=now).allowed
     later = day(400)
     objected = {each.identifier_id for each in told if each.act is Act.OBJECT and rule.direct_marketing}
     again = [
         replace(subject(Act.GRANT, 2**51 + each, later, is_two_step=True), identifier_id=each)
         for each in {on, *objected}
     ]
-    verdict = decide([*withdrawn, *again], rule, facts, later)
+    verdict = decide([*withdrawn, *again], rule, facts, now=later)
     assert verdict.allowed
     assert verdict.since == later
 
@@ -187,7 +187,7 @@ def test_a_withdrawal_refuses_at_once_and_a_later_grant_begins_anew(
 def test_the_records_named_are_among_those_given(
     told: list[Record], rule: Purpose, facts: Facts, now: datetime
 ) -> None:
-    verdict: Verdict = decide(told, rule, facts, now)
+    verdict: Verdict = decide(told, rule, facts, now=now)
     named = {each.record_id: each for each in told if each.record_id in verdict.by}
     assert set(verdict.by) <= {each.record_id for each in told}
     if verdict.allowed:

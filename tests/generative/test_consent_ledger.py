@@ -41,11 +41,11 @@ def verdict_after(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verd
     where = "us-ca" if opt_out else "eu"
     for each in signals:
         act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
-        draft = ledger.draft(act, each.identifier_id, Said(where, 1, day(each.at), day(7), b""), rule)
+        draft = ledger.draft(act, each.identifier_id, Said(where, 1, day(each.at), day(7), b""), rule=rule)
         if draft is not None:
             ledger.keep(draft)
     records = [record for identifier_id in (1, 2) for record in ledger.of(identifier_id)]
-    return decide(records, rule, CALIFORNIA if opt_out else EU, day(7))
+    return decide(records, rule, CALIFORNIA if opt_out else EU, now=day(7))
 
 
 def verdict_by_all(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verdict:
@@ -55,10 +55,10 @@ def verdict_by_all(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Ver
     for each in signals:
         act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
         said = Said("us-ca" if opt_out else "eu", 1, day(each.at), day(7), b"")
-        draft = Ledger((), lambda: next(numbers)).draft(act, each.identifier_id, said, rule)
+        draft = Ledger((), lambda: next(numbers)).draft(act, each.identifier_id, said, rule=rule)
         assert draft is not None
         records.append(draft)
-    return decide(records, rule, CALIFORNIA if opt_out else EU, day(7))
+    return decide(records, rule, CALIFORNIA if opt_out else EU, now=day(7))
 
 
 @given(HEARD, RULES, st.booleans(), st.randoms(use_true_random=False))

@@ -169,7 +169,7 @@ def check_derived(town: Pipeline) -> None:
         living = [row[0] for row in tx.execute("SELECT DISTINCT profile_id FROM identity.canonical")]
         decided = {
             (profile_id, purpose, verdict.since, verdict.until)
-            for profile_id, each in current_verdicts(tx, context.policy, living, now).items()
+            for profile_id, each in current_verdicts(tx, context.policy, living, now=now).items()
             for purpose, verdict in each.items()
             if verdict.allowed
         }
@@ -179,9 +179,9 @@ def check_derived(town: Pipeline) -> None:
         masks = bits_of(tx)
         projected, buckets = _projected(tx), _buckets(tx)
         with tx.dry_run():
-            project_traits(tx, context.policy, masks, living, now)
+            project_traits(tx, context.policy, masks, profile_ids=living, now=now)
             anchors = [row[0] for row in tx.execute("SELECT anchor_id FROM identity.anchor")]
-            recompute_buckets(tx, compile_traits(context.policy, masks), anchors, now)
+            recompute_buckets(tx, compile_traits(context.policy, masks), anchors, now=now)
             assert _projected(tx) == projected
             again = _buckets(tx)
         assert buckets.keys() == again.keys()

@@ -30,7 +30,7 @@ class History:
 
     def opened(self) -> Vault:
         with self.database.transaction() as tx:
-            return open_vault(tx, self.home / "keys", None, NOW)[0]
+            return open_vault(tx, self.home / "keys", None, now=NOW)[0]
 
     def some(self, share):
         return [one for one in self.sealed if self.random.random() < share]

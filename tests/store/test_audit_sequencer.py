@@ -58,7 +58,7 @@ def verified(database, log):
         tree, head = newest_tree(tx), signed_head(tx)
         checkpoint = verify_note(head.note, [parse_vkey(log.vkey(tree.origin).text())], is_signed)
         assert not isinstance(checkpoint, Unverified)
-        assert verify_leaves(commitments(tx, tree.tree_id, 0, checkpoint.size), checkpoint) is None
+        assert verify_leaves(commitments(tx, tree.tree_id, 0, end=checkpoint.size), checkpoint) is None
         return checkpoint
 
 
@@ -155,7 +155,7 @@ def test_every_head_ever_signed_is_the_beginning_of_the_last(database, log):
         notes = [row[0] for row in tx.all(text("SELECT note FROM audit.checkpoint ORDER BY size"))]
         heads = [parse_checkpoint(parse_note(note).text) for note in notes]
         for head in heads:
-            assert verify_growth(head, heads[-1], consistency_proof(tx, 1, head.size, heads[-1].size)) is None
+            assert verify_growth(head, heads[-1], consistency_proof(tx, 1, head.size, size=heads[-1].size)) is None
             assert root_at(tx, 1, head.size) == head.root
     assert len(heads) == 6
 

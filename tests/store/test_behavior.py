@@ -37,7 +37,7 @@ def stage(database: Database) -> Stage:
 
 def computed(stage: Stage, profile_id: int = ANNA) -> dict[str, object]:
     with stage.database.transaction() as tx:
-        return dict(computed_store.computed_of(tx, stage.plan, [profile_id], stage.now)[profile_id])
+        return dict(computed_store.computed_of(tx, stage.plan, [profile_id], now=stage.now)[profile_id])
 
 
 def test_what_is_stored_is_read_back_with_its_terms(stage: Stage) -> None:
@@ -157,7 +157,7 @@ def test_clearing_a_purpose_deletes_what_has_no_other(stage: Stage) -> None:
         ]
     )
     with stage.database.transaction() as tx:
-        assert event_store.clear_bits(tx, [1, 2], mail, day(5)) == (1, 1)
+        assert event_store.clear_bits(tx, [1, 2], mail, before=day(5)) == (1, 1)
         left = tx.execute("SELECT anchor_id, occurred_at, bits FROM behavior.event ORDER BY anchor_id, occurred_at")
     assert left == [(1, day(2), stage.bits(SHOP)), (1, day(9), mail), (3, day(1), mail)]
 
@@ -225,7 +225,7 @@ class TestStatedTraits:
 
     def in_force(self, stage: Stage, purpose: str = MAIL, profile_id: int = ANNA) -> dict[str, object]:
         with stage.database.transaction() as tx:
-            return trait_store.traits_of(tx, [profile_id], {purpose: stage.masks[purpose]}, day(-1000)).get(
+            return trait_store.traits_of(tx, [profile_id], {purpose: stage.masks[purpose]}, expired_at=day(-1000)).get(
                 (profile_id, purpose), {}
             )
 
@@ -269,7 +269,7 @@ class TestStatedTraits:
     def test_an_expired_statement_is_not_read(self, stage: Stage) -> None:
         self.state(stage, 4, stage.bits(MAIL), age=30)
         with stage.database.transaction() as tx:
-            found = trait_store.traits_of(tx, [ANNA], {MAIL: stage.masks[MAIL]}, day(4))
+            found = trait_store.traits_of(tx, [ANNA], {MAIL: stage.masks[MAIL]}, expired_at=day(4))
         assert found == {(ANNA, MAIL): {}}
 
     def test_terms_are_exported_as_text_and_seals_closed(self, stage: Stage) -> None:
@@ -288,7 +288,7 @@ class TestStatedTraits:
         self.state(stage, 4, mail, vip=True)
         with stage.database.transaction() as tx:
             stage.permit(tx, ANNA, SHOP, day(0))
-            assert trait_store.clear_trait_bits(tx, [1], mail, day(5)) == 2
+            assert trait_store.clear_trait_bits(tx, [1], mail, before=day(5)) == 2
             rows = tx.execute("SELECT name, bits, plain FROM behavior.trait")
         assert rows == [("age", shop, 31)]
         assert self.in_force(stage, SHOP) == {"age": 31}

@@ -165,7 +165,9 @@ def test_buckets_that_no_window_counts_are_deleted_in_chunks(stage: Stage) -> No
         assert (
             due == 3 + 4
         )  # three days outside the week of `spent_lately`, and four buckets of a trait that is no more
-        assert [behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, 5) for _ in range(3)] == [
+        assert [
+            behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, rows_max=5) for _ in range(3)
+        ] == [
             5,
             2,
             0,
@@ -193,12 +195,12 @@ def test_the_check_finds_a_tampered_bucket_and_nothing_else(stage: Stage) -> Non
     stage.store([stage.view(2, day(3), bits, "Boots")])
     with stage.database.transaction() as tx:
         assert ANNA in consistency_store.sampled_profiles(tx, 0, 100)
-        assert consistency_store.check_computed(tx, stage.plan, [ANNA], stage.now) == []
+        assert consistency_store.check_computed(tx, stage.plan, [ANNA], now=stage.now) == []
         tx.execute(
             "UPDATE behavior.bucket SET total = total + 0.001 WHERE trait = 'spent' AND day = %(day)s",
             {"day": date(2026, 1, 30)},
         )
-        found = consistency_store.check_computed(tx, stage.plan, [ANNA], stage.now)
+        found = consistency_store.check_computed(tx, stage.plan, [ANNA], now=stage.now)
     assert [(each.profile_id, each.trait, each.recomputed) for each in found] == [(ANNA, "spent", 4.5)]
 
 

@@ -40,7 +40,7 @@ def put(
     database: Database, verdicts: verdict_store.Verdicts, at: int = 10, **more: dict[int, int]
 ) -> verdict_store.VerdictChanges:
     with database.transaction() as tx:
-        return verdict_store.put_verdicts(tx, verdicts, PSEUDONYMS, day(at), **more)
+        return verdict_store.put_verdicts(tx, verdicts, PSEUDONYMS, now=day(at), **more)
 
 
 @pytest.fixture
@@ -175,13 +175,13 @@ class TestTheVerdictsInForce:
                 for each in range(size * 100, size * 101)
             }
             with prepared.transaction() as tx:
-                verdict_store.put_verdicts(tx, verdicts, {each: f"p{each}" for each in verdicts}, day(1))
+                verdict_store.put_verdicts(tx, verdicts, {each: f"p{each}" for each in verdicts}, now=day(1))
                 counts.add(tx.statements)
         assert counts == {3}
 
     def test_of_newborn_profiles_nothing_is_looked_for(self, prepared: Database) -> None:
         with prepared.transaction() as tx:
-            outcome = verdict_store.put_verdicts(tx, {1: {"analytics": allowed()}}, PSEUDONYMS, day(1), newborn={1})
+            outcome = verdict_store.put_verdicts(tx, {1: {"analytics": allowed()}}, PSEUDONYMS, now=day(1), newborn={1})
             assert tx.statements == 1
             assert (outcome.begun, outcome.ended) == ({(1, "analytics")}, frozenset())
             assert set(verdict_store.permitted_of(tx, [1])[1]) == {"analytics"}

@@ -41,7 +41,7 @@ class Shop:
 
     def put(self, profile_id: int, verdict: Verdict, purpose: str = "analytics") -> None:
         with self.database.transaction() as tx:
-            verdict_store.put_verdicts(tx, {profile_id: {purpose: verdict}}, {profile_id: f"p{profile_id}"}, START)
+            verdict_store.put_verdicts(tx, {profile_id: {purpose: verdict}}, {profile_id: f"p{profile_id}"}, now=START)
 
     def ask(self, query: LiteralString = TOLD) -> list[tuple[Any, ...]]:
         with self.marketer.transaction():

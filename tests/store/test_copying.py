@@ -56,7 +56,7 @@ def test_rows_arrive_as_they_were_given(tx: Transaction, count: int) -> None:
         "hash": octets([bytes([at % 256]) * 32 for at in range(count)], 32),
     }
     sent = tx.statements
-    copy_packed(tx, "pg_temp.given", list(fields), count, list(fields.values()))
+    copy_packed(tx, "pg_temp.given", list(fields), count=count, fields=list(fields.values()))
     assert tx.statements == sent + 1
     assert tx.execute("SELECT big, seal, word, name, hash FROM given ORDER BY word") == [
         (bigs[at], seals[at], at - count, names[at].decode(), bytes([at % 256]) * 32) for at in range(count)
@@ -65,11 +65,11 @@ def test_rows_arrive_as_they_were_given(tx: Transaction, count: int) -> None:
 
 
 def test_columns_of_fixed_size_alone_and_those_that_never_change(tx: Transaction) -> None:
-    copy_packed(tx, "pg_temp.given", ("big", "word"), 3, [bigints([1, 2, 3]), always_integer(7)])
-    copy_packed(tx, "pg_temp.given", ("hash",), 0, [always_octets(b"x")])
+    copy_packed(tx, "pg_temp.given", ("big", "word"), count=3, fields=[bigints([1, 2, 3]), always_integer(7)])
+    copy_packed(tx, "pg_temp.given", ("hash",), count=0, fields=[always_octets(b"x")])
     assert tx.execute("SELECT big, word, hash FROM given ORDER BY big") == [(1, 7, None), (2, 7, None), (3, 7, None)]
 
 
 def test_a_column_that_is_too_short_is_an_error(tx: Transaction) -> None:
     with pytest.raises(ValueError):
-        copy_packed(tx, "pg_temp.given", ("big", "word"), 3, [bigints([1, 2]), Field("i", 4, [1, 2, 3])])
+        copy_packed(tx, "pg_temp.given", ("big", "word"), count=3, fields=[bigints([1, 2]), Field("i", 4, [1, 2, 3])])

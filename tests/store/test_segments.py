@@ -75,7 +75,7 @@ def refresh(
     catalogue = definition_store.catalogue_of(tx, POLICY)
     purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
     found = member_store.refresh(
-        tx, segment, compiled(tx, segment.where, now, segment.purpose, only), purposes, now, only=only
+        tx, segment, compiled(tx, segment.where, now, segment.purpose, only), purposes=purposes, now=now, only=only
     )
     return found.entered, found.exited
 
@@ -87,7 +87,7 @@ SHOWN = Size(100, "100")
 def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
     catalogue = definition_store.catalogue_of(tx, POLICY)
     purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
-    page = member_store.members(tx, segment, purposes, SHOWN, now, after=None, limit=100)
+    page = member_store.members(tx, segment, purposes, size=SHOWN, now=now, after=None, limit=100)
     return [int(member.reader_pseudonym.removeprefix("reader-")) for member in page.members]
 
 
@@ -234,8 +234,8 @@ def test_pages_follow_each_other_without_gap_or_repeat(crowd: Database) -> None:
         seen: list[str] = []
         after: str | None = None
         for _ in range(10):
-            size = member_store.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
-            page = member_store.members(tx, segment, [PURPOSE], size, NOW, after=after, limit=4)
+            size = member_store.size_of(tx, segment, [PURPOSE], catalogue=CATALOGUE, now=NOW)
+            page = member_store.members(tx, segment, [PURPOSE], size=size, now=NOW, after=after, limit=4)
             seen += [member.reader_pseudonym for member in page.members]
             after = page.after
             if after is None:
@@ -248,9 +248,9 @@ def test_members_are_withheld_under_the_minimum(crowd: Database) -> None:
     with crowd.transaction() as tx:
         segment = save(tx, f'did("{ORDER}", within 2 days)')
         assert refresh(tx, segment)[0] == 1
-        size = member_store.size_of(tx, segment, [PURPOSE], CATALOGUE, NOW)
+        size = member_store.size_of(tx, segment, [PURPOSE], catalogue=CATALOGUE, now=NOW)
         assert size.text == "fewer than 3"
-        page = member_store.members(tx, segment, [PURPOSE], size, NOW, after=None, limit=10)
+        page = member_store.members(tx, segment, [PURPOSE], size=size, now=NOW, after=None, limit=10)
         assert page.members == ()
         assert page.withheld == "the segment has fewer than 3 members, so none is listed"
 
@@ -279,7 +279,7 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
                 {"id": number, "now": NOW},
             )
         tx.execute("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
-        found = member_store.preview(tx, compiled(tx, where), CATALOGUE, PURPOSE, NOW)
+        found = member_store.preview(tx, compiled(tx, where), CATALOGUE, purpose=PURPOSE, now=NOW)
     assert [step.text for step in found.conditions] == [BUYERS, "trait.age <= 24", f'not did("{VIEW}")']
     assert found.permitted.shown in (7, 8, 9)
     assert found.conditions[0].alone.shown in (5, 6, 7)
@@ -293,9 +293,9 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
 
 def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        one = member_store.preview(tx, compiled(tx, BUYERS), CATALOGUE, PURPOSE, NOW).size
+        one = member_store.preview(tx, compiled(tx, BUYERS), CATALOGUE, purpose=PURPOSE, now=NOW).size
         other = member_store.preview(
-            tx, compiled(tx, f'count("{ORDER}", within 30 days) >= 1'), CATALOGUE, PURPOSE, NOW
+            tx, compiled(tx, f'count("{ORDER}", within 30 days) >= 1'), CATALOGUE, purpose=PURPOSE, now=NOW
         ).size
     assert one == other
 

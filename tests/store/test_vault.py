@@ -20,7 +20,7 @@ PLACE = SealedColumn("identity.identifier", "sealed")
 
 def opened(database, home, **settings):
     with database.transaction() as tx:
-        return open_vault(tx, home / "keys", settings.pop("master_key", None), NOW, **settings)
+        return open_vault(tx, home / "keys", settings.pop("master_key", None), now=NOW, **settings)
 
 
 def code_of(call, *args, **kwargs):
@@ -206,7 +206,9 @@ def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault):
 def test_a_received_hash_finds_the_form_that_was_stored(vault):
     stored = dict(vault.form_pseudonyms(GRAPH, "phone", "+14155559317"))
     received = hashlib.sha256(b"4155559317").digest()
-    assert vault.received_form_pseudonyms(GRAPH, "phone", "drop", received) == [("phone.drop", stored["phone.drop"])]
+    assert vault.received_form_pseudonyms(GRAPH, "phone", "drop", digest=received) == [
+        ("phone.drop", stored["phone.drop"])
+    ]
     assert received not in stored.values()
 
 

@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 def open_again(database, home):
     def open_again() -> Vault:
         with database.transaction() as tx:
-            return open_vault(tx, home / "keys", None, NOW)[0]
+            return open_vault(tx, home / "keys", None, now=NOW)[0]
 
     return open_again
 
@@ -225,8 +225,8 @@ def test_versions_of_a_pseudonym_key_live_side_by_side_until_the_old_one_is_dest
 
     with database.transaction() as tx:
         with pytest.raises(Fault, match="key_in_use"):
-            vault.mark_version_destroyed(tx, GRAPH, 2, NOW)
-        vault.mark_version_destroyed(tx, GRAPH, 1, NOW)
+            vault.mark_version_destroyed(tx, GRAPH, 2, now=NOW)
+        vault.mark_version_destroyed(tx, GRAPH, 1, now=NOW)
     again = open_again()
 
     assert again.versions(GRAPH) == (2,)

@@ -47,12 +47,12 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
         example_kms.Service, "decrypt", lambda self, *given: asked.append(given) or unwrap(self, *given)
     )
     with database.transaction() as tx:
-        vault, notice = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        vault, notice = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
     with database.transaction() as tx:
         ids = new_ids(500)
         keys = vault.new_subject_keys(tx, ids)
     with database.transaction() as tx:
-        again, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        again, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
         started = len(asked)
         assert again.keys_for(tx, ids) == keys
         again.evict_all()
@@ -65,22 +65,22 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
 
 def test_the_documented_provider_rotates_and_destroys(example, database, home):
     with database.transaction() as tx:
-        vault, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        vault, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
         keys = vault.new_subject_keys(tx, [7])
         vault.begin_epoch(tx, NOW)
         vault.rewrap(tx, after=0, limit=10)
         vault.mark_epoch_destroyed(tx, 1, NOW)
     with database.transaction() as tx:
         assert vault.destroy_marked(tx) == ["epoch/1"]
-        again, _ = open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        again, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
         assert again.keys_for(tx, [7]) == keys
 
 
 def test_another_key_of_the_service_is_refused_beside_a_database_that_holds_anything(example, database, home):
     with database.transaction() as tx:
-        open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/main")
+        open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
     with database.transaction() as tx, pytest.raises(Fault, match="wrong_master_key"):
-        open_vault(tx, home / "keys", None, NOW, kms_url="example://vault.test/other")
+        open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/other")
 
 
 def test_a_url_that_no_package_knows_is_refused(tmp_path):

@@ -155,12 +155,12 @@ class Stage:
         """Store a batch in an open transaction."""
         terms = store.intern_terms(tx, terms_of(each.classified for each in entries), self.rules)
         settled = [settled_entry(each, terms) for each in entries]
-        store.append(tx, settled, terms, self.plan, self.now)
+        store.append(tx, settled, terms, plan=self.plan, now=self.now)
         return terms
 
     def recompute(self, tx: Transaction, anchor_ids: Sequence[int]) -> None:
         """Make the buckets of anchors anew."""
-        recompute_buckets(tx, self.plan, anchor_ids, self.now)
+        recompute_buckets(tx, self.plan, anchor_ids, now=self.now)
 
 
 def settled_entry(entry: EventEntry, terms: Terms) -> EventEntry:

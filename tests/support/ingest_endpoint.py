@@ -89,7 +89,7 @@ def open_ingest_endpoint(
     clock = clock or SystemClock()
     context = open_context(database, policy, clock, home=folder)
     sources = {key: add_source(database, key, kind, clock.now()) for key, kind in keys.items()}
-    ingest = Ingest(database, context.vault, policy, clock)
+    ingest = Ingest(database, context.vault, policy, clock=clock)
     with serve_ingest(between(ingest), directory_of(database), clock=clock, limits=limits) as running:
         yield IngestEndpoint(context, running, sources)
 
@@ -98,6 +98,6 @@ def add_source(database: Database, key: str, kind: SourceKind, now: datetime) ->
     """A source with a known write key."""
     source = Source(SourceId(0), f"source of {key}", kind, frozenset({"ingest"}), "eu", 500 * 1024)
     with database.transaction() as tx:
-        made = source_store.add_source(tx, source, hash_secret(key), now)
+        made = source_store.add_source(tx, source, hash_secret(key), now=now)
     assert made is not None
     return made

@@ -35,7 +35,9 @@ def main(home: Path) -> None:
             is_new = source_store.source_named(tx, "source of wk") is None
         if is_new:
             add_source(database, "wk", SourceKind.SERVER, clock.now())
-        with serve_ingest(Ingest(database, context.vault, context.policy, clock), directory_of(database)) as running:
+        with serve_ingest(
+            Ingest(database, context.vault, context.policy, clock=clock), directory_of(database)
+        ) as running:
             print(running.url, flush=True)
             stop.wait()
         database.close()

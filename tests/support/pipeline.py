@@ -40,7 +40,7 @@ class Pipeline:
         """Let the store know the two sources, whose jurisdictions count for everybody they speak of."""
         with self.context.database.transaction() as tx:
             for source in (WEB, SHOP):
-                add_source(tx, source, sha256(source.name.encode()), self.clock.now())
+                add_source(tx, source, sha256(source.name.encode()), now=self.clock.now())
 
     def message(self, body: Mapping[str, Any], *, source: Source = SHOP, has_gpc: bool = False) -> Message:
         given = dict(body)
@@ -99,4 +99,4 @@ def open_pipeline(database: Database, policy: Policy, folder: Path, now: datetim
     """Open a house with two sources, `web` and `shop`."""
     clock = TestClock(now)
     context = open_context(database, policy, clock, home=folder)
-    return Pipeline(context, clock, Ingest(database, context.vault, policy, clock))
+    return Pipeline(context, clock, Ingest(database, context.vault, policy, clock=clock))

@@ -176,7 +176,7 @@ def load(database: Database, worlds: Iterable[World], catalogue_: Catalogue) -> 
         _copy_events(tx, profiles, anchors, masks, terms, of_policy)
         plan = compile_traits(of_policy, masks)
         current_landmarks(tx, plan, NOW - timedelta(days=100))
-        recompute_buckets(tx, plan, [each for found in anchors.values() for each in found], NOW)
+        recompute_buckets(tx, plan, [each for found in anchors.values() for each in found], now=NOW)
         for table in ("consent.permitted", "behavior.event", "behavior.bucket", "identity.canonical"):
             tx.raw.execute(f"ANALYZE {table}")
     return masks
@@ -230,7 +230,7 @@ def _copy_people(
         "identity.canonical",
         ("anchor_id", "profile_id"),
         ("int8", "int8"),
-        [(anchor, profile_id) for profile_id, found in anchors.items() for anchor in found],
+        rows=[(anchor, profile_id) for profile_id, found in anchors.items() for anchor in found],
     )
     for sequence, profile in enumerate(profiles, 1):
         tx.execute(
@@ -287,4 +287,4 @@ def _copy_events(
         "sealed",
     )  # fmt: skip
     types = ("int8", "timestamptz", "uuid", "text", "timestamptz", "int4", "int4", "int8", "jsonb", "bytea")
-    tx.copy("behavior.event", columns, types, rows)
+    tx.copy("behavior.event", columns, types, rows=rows)

@@ -7,7 +7,7 @@ from cdp.access.model import Role, Token, TokenId
 from cdp.kit.db import Transaction
 
 
-def add_token(tx: Transaction, name: str, role: Role, token_hash: bytes, now: datetime) -> Token:
+def add_token(tx: Transaction, name: str, role: Role, *, token_hash: bytes, now: datetime) -> Token:
     """Store a new token by the hash of its secret."""
     rows = tx.execute(
         """

@@ -38,7 +38,7 @@ def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[Source
 
 
 def accounting(
-    tx: Transaction, since: datetime, until: datetime, source_ids: Collection[SourceId] | None = None
+    tx: Transaction, since: datetime, until: datetime, *, source_ids: Collection[SourceId] | None = None
 ) -> list[AccountingEntry]:
     """Counts of the hours that begin in [since, until), of all sources or of the given ones, in order."""
     rows = tx.execute(

@@ -33,7 +33,7 @@ def add_notices(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId,
 
 
 def notices(
-    tx: Transaction, since: datetime, until: datetime, source_ids: Collection[SourceId] | None = None
+    tx: Transaction, since: datetime, until: datetime, *, source_ids: Collection[SourceId] | None = None
 ) -> list[NoticeEntry]:
     """Oddities of the hours that begin in [since, until), of all sources or of the given ones, in order."""
     rows = tx.execute(

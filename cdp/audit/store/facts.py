@@ -165,7 +165,9 @@ def check_facts(tx: Transaction, *, since: datetime | None = None, until: dateti
             """,
             {"after": after, "since": since, "until": until, "limit": _CHECKED_AT_ONCE},
         )
-        altered += [row[0] for row in rows if not _is_as_logged(*row[1:])]
+        altered += [
+            row[0] for row in rows if not _is_as_logged(*row[1:4], kind=row[4], recorded_at=row[5], placed_at=row[6])
+        ]
         checked += len(rows)
         if len(rows) < _CHECKED_AT_ONCE:
             return FactCheck(checked, tuple(altered))
@@ -173,7 +175,7 @@ def check_facts(tx: Transaction, *, since: datetime | None = None, until: dateti
 
 
 def _is_as_logged(
-    body: Mapping[str, Any], salt: bytes, leaf: bytes, kind: str, recorded_at: datetime, placed_at: datetime
+    body: Mapping[str, Any], salt: bytes, leaf: bytes, *, kind: str, recorded_at: datetime, placed_at: datetime
 ) -> bool:
     told = (body.get("kind"), body.get("at"), body.get("at"))
     return commitment(salt, body) == leaf and told == (kind, instant_text(recorded_at), instant_text(placed_at))

@@ -60,7 +60,7 @@ def tree_of(tx: Transaction, entry_id: int) -> Tree | None:
     return None if row is None else Tree(*row)
 
 
-def add_tree(tx: Transaction, tree_id: int, origin: str, now: datetime) -> Tree:
+def add_tree(tx: Transaction, tree_id: int, origin: str, *, now: datetime) -> Tree:
     """Begin a tree."""
     tx.execute_core(insert(tree).values(tree_id=tree_id, origin=origin, size=0, started_at=now))
     return Tree(tree_id, origin, 0)
@@ -73,7 +73,7 @@ def waiting_leaves(tx: Transaction, limit: int) -> list[Leaf]:
     return [Leaf(*row) for row in tx.all(waiting)]
 
 
-def place_leaves(tx: Transaction, tree_id: int, begin: int, entry_ids: Sequence[int]) -> None:
+def place_leaves(tx: Transaction, tree_id: int, begin: int, *, entry_ids: Sequence[int]) -> None:
     """Give entries their places from `begin` on."""
     tx.execute(
         """
@@ -86,7 +86,7 @@ def place_leaves(tx: Transaction, tree_id: int, begin: int, entry_ids: Sequence[
     )
 
 
-def place_copies(tx: Transaction, tree_id: int, begin: int, commitments: Sequence[bytes], now: datetime) -> None:
+def place_copies(tx: Transaction, tree_id: int, begin: int, *, commitments: Sequence[bytes], now: datetime) -> None:
     """Place entries known from the copy of the log: those that wait here, and those that the database lost."""
     tx.execute(
         """
@@ -99,7 +99,7 @@ def place_copies(tx: Transaction, tree_id: int, begin: int, commitments: Sequenc
     )
 
 
-def commitments(tx: Transaction, tree_id: int, begin: int, end: int) -> list[bytes]:
+def commitments(tx: Transaction, tree_id: int, begin: int, *, end: int) -> list[bytes]:
     """The entries of a tree from `begin` up to, but without, `end`."""
     span = entry.c.leaf_index.between(begin, end - 1)
     placed = select(entry.c.commitment).where(entry.c.tree_id == tree_id, span).order_by(entry.c.leaf_index)
@@ -138,7 +138,7 @@ def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) 
     )
 
 
-def store_head(tx: Transaction, tree_id: int, signed: Checkpoint, note: str, now: datetime) -> None:
+def store_head(tx: Transaction, tree_id: int, signed: Checkpoint, *, note: str, now: datetime) -> None:
     """Record a signed checkpoint as the head of its tree."""
     values = {"tree_id": tree_id, "size": signed.size, "root": signed.root, "note": note, "signed_at": now}
     tx.execute_core(insert(checkpoint).values(**values))
@@ -187,7 +187,7 @@ def root_at(tx: Transaction, tree_id: int, size: int) -> bytes:
     return prove([LeafRange(0, size)], node_reader(tx, tree_id))[0]
 
 
-def consistency_proof(tx: Transaction, tree_id: int, old_size: int, size: int) -> list[bytes]:
+def consistency_proof(tx: Transaction, tree_id: int, old_size: int, *, size: int) -> list[bytes]:
     """Proof that the tree of `old_size` leaves is the beginning of the tree of `size`."""
     return prove(consistency_spans(old_size, size), node_reader(tx, tree_id))
 
@@ -199,7 +199,7 @@ def served_tile(tx: Transaction, path: TilePath) -> bytes | None:
     if head is None or path.number < 0:
         return None
     if path.level is None:
-        found = commitments(tx, head.tree_id, begin, begin + path.width) if begin + path.width <= head.size else []
+        found = commitments(tx, head.tree_id, begin, end=begin + path.width) if begin + path.width <= head.size else []
         return entry_bundle(found) if len(found) == path.width else None
     wanted = TileId(path.level, path.number)
     if (begin + path.width) << (8 * path.level) > head.size:

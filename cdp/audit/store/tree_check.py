@@ -59,7 +59,7 @@ def check_tree(tx: Transaction, tree_id: int, signed: Sequence[SignedHead]) -> T
     """Grow a tree again from its leaves, and hold its tiles and the roots of all its heads against that."""
     grown, wrong_roots = _Pass(tx, tree_id), []
     for head in signed:
-        for leaves in _leaves(tx, tree_id, grown.size, head.size):
+        for leaves in _leaves(tx, tree_id, grown.size, end=head.size):
             _extend(grown, leaves)
         if grown.size != head.size or edge_root(grown.size, grown.edge) != head.root:
             wrong_roots.append(head.size)
@@ -77,11 +77,11 @@ def check_tree(tx: Transaction, tree_id: int, signed: Sequence[SignedHead]) -> T
     )
 
 
-def _leaves(tx: Transaction, tree_id: int, begin: int, end: int) -> Iterator[list[bytes]]:
+def _leaves(tx: Transaction, tree_id: int, begin: int, *, end: int) -> Iterator[list[bytes]]:
     """The leaf hashes from `begin` up to, but without, `end`; ends early where leaves are missing."""
     while begin < end:
         stop = min(begin + _CHUNK_LEAVES, end)
-        found = commitments(tx, tree_id, begin, stop)
+        found = commitments(tx, tree_id, begin, end=stop)
         yield [leaf_hash(each) for each in found]
         if len(found) < stop - begin:
             return

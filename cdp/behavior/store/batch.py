@@ -88,7 +88,7 @@ def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventI
     return {row.event_id for row in rows}.difference(EventId(row[0]) for row in known)
 
 
-def append(tx: Transaction, given: Iterable[EventEntry], terms: Terms, plan: TraitPlan, now: datetime) -> None:
+def append(tx: Transaction, given: Iterable[EventEntry], terms: Terms, *, plan: TraitPlan, now: datetime) -> None:
     """Store a batch: events, stated traits, and what the events add to computed traits; at most five statements.
 
     Every entry is settled against `terms`, and the partitions it needs exist (`ensure_partitions`). They are taken as

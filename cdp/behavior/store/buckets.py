@@ -60,8 +60,8 @@ def recompute_buckets(
     tx: Transaction,
     plan: TraitPlan,
     anchor_ids: Sequence[int],
-    now: datetime,
     *,
+    now: datetime,
     traits: Collection[str] | None = None,
 ) -> None:
     """Make the buckets of these anchors anew from their events, for all traits or those named.

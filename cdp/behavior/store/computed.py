@@ -17,7 +17,9 @@ Values = dict[int, dict[str, Plain | None]]
 """Computed traits by profile and key."""
 
 
-def buckets_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], now: datetime) -> dict[int, list[Bucket]]:
+def buckets_of(
+    tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], *, now: datetime
+) -> dict[int, list[Bucket]]:
     """The counted buckets of each profile, over all its anchors, of traits whose purpose is permitted now.
 
     `last_plain` holds term ids.
@@ -48,13 +50,13 @@ def buckets_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], now
     return dict(found)
 
 
-def computed_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], now: datetime) -> Values:
+def computed_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], *, now: datetime) -> Values:
     """Every computed trait of these profiles now, terms written out; count and sum of nothing are 0, last is None."""
     generations = landmarks_of(tx, half_lives_of(plan))
-    buckets = buckets_of(tx, plan, profile_ids, now)
+    buckets = buckets_of(tx, plan, profile_ids, now=now)
     values = {
         profile_id: {
-            key: value(trait, buckets.get(profile_id, ()), generations.get(key, {}), now)
+            key: value(trait, buckets.get(profile_id, ()), generations.get(key, {}), now=now)
             for key, trait in plan.by_key.items()
         }
         for profile_id in profile_ids
@@ -89,7 +91,7 @@ def move_landmarks(tx: Transaction, plan: TraitPlan, rows_max: int) -> int:
     moved: dict[tuple[int, str, date], Bucket] = {}
     for anchor_id, trait, day, generation, events, total, last_at, last_event_id in rows:
         old = generations[trait].get(generation)
-        total_now = 0.0 if old is None else rescaled(total, old.at, newest[trait].at, half_lives[trait])
+        total_now = 0.0 if old is None else rescaled(total, old.at, newest[trait].at, half_life_days=half_lives[trait])
         bucket = Bucket(
             anchor_id, trait, day, newest[trait].generation, events, total_now, last_at, EventId(last_event_id), None
         )

@@ -22,10 +22,10 @@ def sampled_profiles(tx: Transaction, from_profile: int, profiles_max: int) -> l
     return [profile_id for (profile_id,) in rows]
 
 
-def check_computed(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], now: datetime) -> list[Discrepancy]:
+def check_computed(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], *, now: datetime) -> list[Discrepancy]:
     """The computed traits of these profiles that differ from their full recomputation; there should be none."""
-    stored = computed_of(tx, plan, profile_ids, now)
-    occurred = _occurred(tx, plan, profile_ids, now)
+    stored = computed_of(tx, plan, profile_ids, now=now)
+    occurred = _occurred(tx, plan, profile_ids, now=now)
     found = []
     for profile_id, values in stored.items():
         for key, trait in plan.by_key.items():
@@ -37,7 +37,7 @@ def check_computed(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int],
 
 
 def _occurred(
-    tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], now: datetime
+    tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], *, now: datetime
 ) -> Mapping[tuple[int, str], list[Occurred]]:
     """The events of each profile that may count for each purpose permitted now."""
     purposes = {trait.purpose: trait.mask for trait in plan.by_key.values()}

@@ -50,7 +50,7 @@ def append_events(tx: Transaction, parts: Iterable[Sequence[EventEntry]], ids: M
 
     Each part is made and packed while the server stores the one before it.
     """
-    copy_pieces(tx, "behavior.event", _COLUMNS, (pack_rows(len(part), _fields(part, ids)) for part in parts))
+    copy_pieces(tx, "behavior.event", _COLUMNS, pieces=(pack_rows(len(part), _fields(part, ids)) for part in parts))
 
 
 def _fields(entries: Sequence[EventEntry], ids: Mapping[Term, int]) -> list[Field]:
@@ -78,7 +78,7 @@ def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> bytes | N
     return b"\x01" + _encode({name: ids[value] if type(value) is Term else value for name, value in plain.items()})
 
 
-def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> ClearedEvents:
+def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before: datetime) -> ClearedEvents:
     """Take a purpose from what occurred before an instant; what is left without any purpose is deleted.
 
     The caller recomputes the buckets of the same anchors in the same transaction.

@@ -83,7 +83,7 @@ def drop_partition(tx: Transaction, partition: MonthPartition) -> None:
     tx.execute(sql.SQL("DROP TABLE {}").format(table))
 
 
-def sever_events(tx: Transaction, partition: MonthPartition, kept: Sequence[KeptProperty], share_min: int) -> int:
+def sever_events(tx: Transaction, partition: MonthPartition, kept: Sequence[KeptProperty], *, share_min: int) -> int:
     """Copy what is left of a month without its people; how many events are still counted.
 
     Instants become months, numbers keep two digits, everything that is not plain and planned goes. A combination of
@@ -133,7 +133,7 @@ _SEVER: Final = """
 """
 
 
-def delete_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime, rows_max: int) -> int:
+def delete_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime, *, rows_max: int) -> int:
     """Delete up to `rows_max` buckets of days that no window counts any more, and of traits that are no more."""
     rows = tx.execute(
         """

@@ -53,7 +53,9 @@ def merge_traits(tx: Transaction, traits: Sequence[StatedTrait], ids: Mapping[Te
     )
 
 
-def traits_of(tx: Transaction, profile_ids: Sequence[int], masks: Mapping[str, int], expired_at: datetime) -> InForce:
+def traits_of(
+    tx: Transaction, profile_ids: Sequence[int], masks: Mapping[str, int], *, expired_at: datetime
+) -> InForce:
     """The plain stated traits in force of each permitted (profile, purpose), empty where there are none.
 
     Of the statements that carry the purpose's bit, occurred since it was permitted and after `expired_at`, a rectified
@@ -120,7 +122,7 @@ def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[
     ]
 
 
-def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, before: datetime) -> int:
+def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before: datetime) -> int:
     """Take a purpose from what was stated before an instant; returns the number of statements deleted with it.
 
     A statement left without any purpose is deleted, and of two that now have the same bits the one in force stays.

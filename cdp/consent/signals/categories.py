@@ -48,7 +48,7 @@ def rudderstack_answers(body: Mapping[str, Any]) -> Answers | None:
 
 
 def category_acts(
-    signal: str, raw: Any, answers: Answers | None, mapping: SignalMap, *, is_server: bool
+    signal: str, raw: Any, answers: Answers | None, *, mapping: SignalMap, is_server: bool
 ) -> Iterator[ProposedAct]:
     """One act for each purpose that the answers speak of.
 

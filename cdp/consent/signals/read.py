@@ -29,7 +29,7 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
             unknown.append(signal)
         if answers is None or answers:
             raw = context.get(place) if isinstance(context, dict) else None
-            acts.extend(category_acts(signal, raw, answers, mapping, is_server=is_server))
+            acts.extend(category_acts(signal, raw, answers, mapping=mapping, is_server=is_server))
     return SignalProposal(tuple(acts), tuple(malformed), tuple(unknown)) if acts or malformed or unknown else _NOTHING
 
 

@@ -12,7 +12,7 @@ _PSEUDONYM_LENGTH = 32
 
 
 def permit_newborn(
-    tx: Transaction, purpose: str, verdict: Verdict, profile_ids: Sequence[int], pseudonyms: Sequence[bytes]
+    tx: Transaction, purpose: str, verdict: Verdict, *, profile_ids: Sequence[int], pseudonyms: Sequence[bytes]
 ) -> None:
     """Let one allowing verdict be in force for all of these; `pseudonyms` are those of the reader, in hexadecimal."""
     assert verdict.since is not None
@@ -26,4 +26,4 @@ def permit_newborn(
     if verdict.until is not None:
         columns.append("until")
         fields.append(always_instant(verdict.until))
-    copy_packed(tx, f"consent.{projection_of(purpose)}", columns, len(profile_ids), fields)
+    copy_packed(tx, f"consent.{projection_of(purpose)}", columns, count=len(profile_ids), fields=fields)

@@ -32,7 +32,7 @@ def prepare(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[s
     known = _bits(tx)
     added = [purpose for purpose in purposes if purpose not in known]
     if added:
-        _add(tx, added, max(known.values(), default=-1) + 1, now)
+        _add(tx, added, max(known.values(), default=-1) + 1, now=now)
     _empty_projections_except(tx, purposes, now)
     return bits_of(tx)
 
@@ -117,7 +117,7 @@ def _projections_without_policy(tx: Transaction) -> list[str]:
     return [row[0] for row in rows]
 
 
-def _add(tx: Transaction, purposes: list[str], first_bit: int, now: datetime) -> None:
+def _add(tx: Transaction, purposes: list[str], first_bit: int, *, now: datetime) -> None:
     if first_bit + len(purposes) > _BITS:
         raise Fault(
             "too_many_purposes",

@@ -17,7 +17,7 @@ class ReaderRow(NamedTuple):
     traits: Mapping[str, Any]
 
 
-def rows_under(tx: Transaction, reader_pseudonym: str, purposes: Collection[str], now: datetime) -> list[ReaderRow]:
+def rows_under(tx: Transaction, reader_pseudonym: str, purposes: Collection[str], *, now: datetime) -> list[ReaderRow]:
     """The projection rows of a reader pseudonym at this instant; none for nobody, or nobody permitted."""
     rows = tx.execute(
         """

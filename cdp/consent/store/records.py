@@ -35,7 +35,7 @@ def append(tx: Transaction, records: Collection[Record]) -> None:
             "consent.record",
             [name for name, _ in _COLUMNS],
             [kind for _, kind in _COLUMNS],
-            ([_stored(each, name) for name, _ in _COLUMNS] for each in records),
+            rows=([_stored(each, name) for name, _ in _COLUMNS] for each in records),
         )
 
 

@@ -88,8 +88,8 @@ def put_verdicts(
     tx: Transaction,
     verdicts: Verdicts,
     pseudonyms: Mapping[int, str],
-    now: datetime,
     *,
+    now: datetime,
     retired: Mapping[int, int] | None = None,
     newborn: Collection[int] = (),
 ) -> VerdictChanges:
@@ -110,7 +110,7 @@ def put_verdicts(
     taken_over = dict(retired or {})
     if not pairs and not taken_over:
         return VerdictChanges(frozenset(), frozenset())
-    ended = _end(tx, [pair for pair in pairs if pair[0] not in newborn], taken_over, now)
+    ended = _end(tx, [pair for pair in pairs if pair[0] not in newborn], taken_over, now=now)
     begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
     _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _SILENT])
     if taken_over:
@@ -122,7 +122,7 @@ def put_verdicts(
 Pair = tuple[int, str, Verdict]
 
 
-def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], now: datetime) -> set[tuple[int, str]]:
+def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now: datetime) -> set[tuple[int, str]]:
     """Delete what no longer holds and note the permissions that ended or now begin later."""
     if not pairs and not retired:
         return set()

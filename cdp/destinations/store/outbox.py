@@ -7,7 +7,7 @@ from cdp.destinations.model import Notified
 from cdp.kit.db import Transaction
 
 
-def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, now: datetime) -> Notified:
+def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, *, now: datetime) -> Notified:
     """Tell every recipient that was ever handed one of these profiles that the person is erased (GDPR Art. 19).
 
     The notice carries the recipient's own pseudonym and the request's outward id, and no profile of ours.

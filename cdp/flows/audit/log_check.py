@@ -73,7 +73,7 @@ def _tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[Log
         signed,
         LogFinding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
         LogFinding(f"the tiles{name} that others are served", _wrong_tiles(found)),
-        LogFinding(f"the copy{name} outside the database", _in_words(lambda: _wrong_copy(tx, log, tree, last))),
+        LogFinding(f"the copy{name} outside the database", _in_words(lambda: _wrong_copy(tx, log, tree, head=last))),
     ]
 
 
@@ -110,7 +110,7 @@ def _wrong_tiles(found: TreeCheck) -> str | None:
     return None
 
 
-def _wrong_copy(tx: Transaction, log: Log, tree: Tree, head: SignedHead) -> str | None:
+def _wrong_copy(tx: Transaction, log: Log, tree: Tree, *, head: SignedHead) -> str | None:
     copied = log.mirror.head(tree.tree_id)
     if copied is None or copied.checkpoint.size < head.size:
         return "It ends before the database does; the next signature brings it up to date."
@@ -139,7 +139,7 @@ def _origin(head: SignedHead) -> str:
 
 def _leaves(tx: Transaction, head: SignedHead) -> Iterator[bytes]:
     for begin in range(0, head.size, _CHUNK_ENTRIES):
-        yield from tree_store.commitments(tx, head.tree_id, begin, min(begin + _CHUNK_ENTRIES, head.size))
+        yield from tree_store.commitments(tx, head.tree_id, begin, end=min(begin + _CHUNK_ENTRIES, head.size))
 
 
 def _facts(tx: Transaction) -> LogFinding:
@@ -170,7 +170,7 @@ def _past(tx: Transaction, log: Log, remembered: str) -> LogFinding:
     now = Checkpoint(_origin(head), head.size, head.root)
     is_comparable = old.origin == now.origin and 0 < old.size <= now.size
     try:
-        proof = tree_store.consistency_proof(tx, head.tree_id, old.size, now.size) if is_comparable else []
+        proof = tree_store.consistency_proof(tx, head.tree_id, old.size, size=now.size) if is_comparable else []
     except KeyError:
         return LogFinding(what, "Tiles are missing, so that nothing proves it to be the beginning of this log.")
     refused = verify_growth(old, now, proof)

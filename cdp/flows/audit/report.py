@@ -96,7 +96,7 @@ def report(context: Context, now: datetime, *, since: datetime | None, until: da
             entries=counts_by_kind(tx, since=since, until=until),
             facts_checked=check.checked,
             altered=check.altered,
-            requests=_figures(tx, since, until, now),
+            requests=_figures(tx, since, until, now=now),
             differing=differing(tx, context.policy.retention.requests, now),
             policies=_policies(tx),
             tree_size=0 if head is None else head.size,
@@ -144,7 +144,7 @@ def _not_there() -> Fault:
     )
 
 
-def _figures(tx: Transaction, since: datetime | None, until: datetime | None, now: datetime) -> RequestFigures:
+def _figures(tx: Transaction, since: datetime | None, until: datetime | None, *, now: datetime) -> RequestFigures:
     found = [
         each
         for each in request_store.requests(tx, None, _REQUESTS_MAX)

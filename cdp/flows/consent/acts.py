@@ -95,20 +95,20 @@ def record(context: Context, told: ConsentStatement, now: datetime) -> Recorded:
     """
     identifier = read_identifier(context.policy, *told.identifier)
     rule = _purpose(context.policy, told.purpose)
-    draft = _draft(context.policy, told, identifier, rule, now)
+    draft = _draft(context.policy, told, identifier, rule=rule, now=now)
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         hidden = context.vault.pseudonym(SUPPRESSION, identifier.type, identifier.value)
         if suppression_store.suppressed(tx, [hidden], now):
             raise _suppressed()
-        kept = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now))
+        kept = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now=now))
         record_store.append(tx, [kept])
         concerned = consent_subject_store.profiles_decided_by(tx, [kept.identifier_id])
-        refresh_verdicts(tx, context.vault, context.policy, concerned, now)
+        refresh_verdicts(tx, context.vault, context.policy, profile_ids=concerned, now=now)
         generation_store.advance(tx, changed=True)
         fact_store.append(tx, _fact(kept, context.policy, told), now)
         if kept.act.is_refusal:
-            replay_store.append(tx, context.replay, [_no(kept, hidden)], now)
+            replay_store.append(tx, context.replay, [_no(kept, hidden)], now=now)
     receipt = sign_receipt(receipt_body(kept, rule, identifier.type), context.vault.signer())
     return Recorded(outward_id(kept), kept.authority.value, receipt)
 
@@ -127,10 +127,12 @@ def look_up(
         known = find_identifiers(tx, context.vault, [asked]).get(asked)
         if known is not None and known.profile_id is not None:
             records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
-            verdicts = current_verdicts(tx, context.policy, [known.profile_id], now, as_of=as_of)[known.profile_id]
+            verdicts = current_verdicts(tx, context.policy, [known.profile_id], now=now, as_of=as_of)[known.profile_id]
         else:
             records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
-            verdicts = {key: decide(records, rule, Facts(), instant) for key, rule in context.policy.purposes.items()}
+            verdicts = {
+                key: decide(records, rule, Facts(), now=instant) for key, rule in context.policy.purposes.items()
+            }
         types = _types(tx, records)
         fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
         return Consents(
@@ -151,13 +153,13 @@ def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> i
         generation_store.lock_exclusive(tx)
         over = verdict_store.ended_by(tx, now, profiles_max)
         if over:
-            refresh_verdicts(tx, context.vault, context.policy, over, now)
+            refresh_verdicts(tx, context.vault, context.policy, profile_ids=over, now=now)
             generation_store.advance(tx, changed=True)
         return len(over)
 
 
 def recompute_everybody(
-    database: Database, vault: Vault, policy: Policy, now: datetime, *, profiles_max: int = 1_000
+    database: Database, vault: Vault, policy: Policy, *, now: datetime, profiles_max: int = 1_000
 ) -> int:
     """Decide about every living profile under this policy, a transaction for each `profiles_max`; how many there were.
 
@@ -170,7 +172,7 @@ def recompute_everybody(
             chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
             if not chunk:
                 return total
-            if refresh_verdicts(tx, vault, policy, chunk, now).has_changes:
+            if refresh_verdicts(tx, vault, policy, profile_ids=chunk, now=now).has_changes:
                 generation_store.advance(tx, changed=True)
         after, total = chunk[-1], total + len(chunk)
 
@@ -201,10 +203,10 @@ def record_document(each: Record, identifier_type: str) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _draft(policy: Policy, told: ConsentStatement, identifier: Identifier, rule: Purpose, now: datetime) -> Record:
-    act = _word(Act, told.act, "unknown_act", "act")
+def _draft(policy: Policy, told: ConsentStatement, identifier: Identifier, *, rule: Purpose, now: datetime) -> Record:
+    act = _word(Act, told.act, "unknown_act", name="act")
     authority = _authority(told)
-    _check(policy, told, identifier, rule, act)
+    _check(policy, told, identifier, rule=rule, act=act)
     occurred_at = told.occurred_at or now
     if occurred_at < _EARLIEST:
         raise Fault("invalid_instant", "That was too long ago", "`occurred_at` lies before 1970.", status=422)
@@ -234,7 +236,7 @@ def _purpose(policy: Policy, key: str) -> Purpose:
     return rule
 
 
-def _word(words: type[Word], given: str, code: str, name: str) -> Word:
+def _word(words: type[Word], given: str, code: str, *, name: str) -> Word:
     try:
         return words(given)
     except ValueError:
@@ -249,11 +251,11 @@ def _authority(told: ConsentStatement) -> Authority:
         if is_browser:
             return Authority.DEVICE
         return Authority.OPERATOR if told.source is None else Authority.AUTHENTICATED
-    claimed = _word(Authority, told.authority, "unknown_authority", "authority")
+    claimed = _word(Authority, told.authority, "unknown_authority", name="authority")
     return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
 
 
-def _check(policy: Policy, told: ConsentStatement, identifier: Identifier, rule: Purpose, act: Act) -> None:
+def _check(policy: Policy, told: ConsentStatement, identifier: Identifier, *, rule: Purpose, act: Act) -> None:
     if rule.needs_unique_identifier:
         raise Fault(
             "not_refusable",
@@ -285,7 +287,7 @@ def _jurisdiction(policy: Policy, told: ConsentStatement) -> str:
     return claimed if claimed in policy.jurisdictions.jurisdictions else UNKNOWN
 
 
-def _identifier_id(tx: Transaction, context: Context, identifier: Identifier, now: datetime) -> int:
+def _identifier_id(tx: Transaction, context: Context, identifier: Identifier, *, now: datetime) -> int:
     """The identifier's id; one never seen before gets its row and key, so that a no waits for its person."""
     known = find_identifiers(tx, context.vault, [identifier]).get(identifier)
     if known is not None:

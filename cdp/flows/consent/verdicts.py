@@ -29,7 +29,7 @@ MARKETER = reader("marketer")
 
 
 def current_verdicts(
-    tx: Transaction, policy: Policy, profile_ids: Collection[int], now: datetime, *, as_of: datetime | None = None
+    tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime, as_of: datetime | None = None
 ) -> dict[int, dict[str, Verdict]]:
     """The verdict of each profile for each purpose, decided afresh from the ledger; `as_of` from what it held then."""
     records = deciding_records(tx, profile_ids, as_of=as_of)
@@ -37,7 +37,7 @@ def current_verdicts(
     instant = now if as_of is None else as_of
     return {
         profile_id: {
-            key: decide(records[profile_id], purpose, facts[profile_id], instant)
+            key: decide(records[profile_id], purpose, facts[profile_id], now=instant)
             for key, purpose in policy.purposes.items()
         }
         for profile_id in profile_ids
@@ -93,16 +93,16 @@ def refresh_verdicts(
     tx: Transaction,
     vault: Vault,
     policy: Policy,
+    *,
     profile_ids: Collection[int],
     now: datetime,
-    *,
     retired: Mapping[int, int] | None = None,
 ) -> VerdictChanges:
     """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
-    verdicts = current_verdicts(tx, policy, profile_ids, now)
-    outcome = put_in_force(tx, vault, verdicts, now, retired=retired)
+    verdicts = current_verdicts(tx, policy, profile_ids, now=now)
+    outcome = put_in_force(tx, vault, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
-    follow(tx, policy, changed, now)
+    follow(tx, policy, changed, now=now)
     mark_store.mark(tx, ((profile_id, None) for profile_id in {*(retired or ()), *(each for each, _ in changed)}))
     return outcome
 
@@ -111,19 +111,19 @@ def apply_mapping_change(
     tx: Transaction,
     vault: Vault,
     policy: Policy,
+    *,
     profile_ids: Collection[int],
     now: datetime,
-    *,
     retired: Mapping[int, int],
 ) -> None:
     """After anchors moved between these profiles: everything derived from who is who, made anew.
 
     What a profile holds by the consent of somebody it is parted from now counts no more, and the worker erases it.
     """
-    outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now), now, retired=retired)
+    outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now=now), now=now, retired=retired)
     verdict_store.note_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
     everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
-    follow(tx, policy, everything | outcome.ended | outcome.begun, now)
+    follow(tx, policy, everything | outcome.ended | outcome.begun, now=now)
     mark_store.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))
 
 
@@ -131,8 +131,8 @@ def put_in_force(
     tx: Transaction,
     vault: Vault,
     verdicts: Mapping[int, Mapping[str, Verdict]],
-    now: datetime,
     *,
+    now: datetime,
     retired: Mapping[int, int] | None = None,
     newborn: Collection[int] = (),
 ) -> VerdictChanges:
@@ -144,11 +144,11 @@ def put_in_force(
         profile_id: each.hex()
         for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
     }
-    return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now, retired=retired, newborn=newborn)
+    return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, newborn=newborn)
 
 
 def project_traits(
-    tx: Transaction, policy: Policy, masks: Mapping[str, int], profile_ids: Collection[int], now: datetime
+    tx: Transaction, policy: Policy, masks: Mapping[str, int], *, profile_ids: Collection[int], now: datetime
 ) -> None:
     """Bring the projections' copies of plain traits up to what is stated now."""
     expired_at = now - timedelta(days=policy.retention.traits.keep_for_days)
@@ -156,7 +156,7 @@ def project_traits(
         key: frozenset(name for name, plan in policy.events.traits.items() if purpose.allows(plan.category))
         for key, purpose in policy.purposes.items()
     }
-    stated = traits_of(tx, list(profile_ids), {key: masks[key] for key in allowed}, expired_at)
+    stated = traits_of(tx, list(profile_ids), {key: masks[key] for key in allowed}, expired_at=expired_at)
     verdict_store.put_traits(
         tx,
         {
@@ -166,16 +166,16 @@ def project_traits(
     )
 
 
-def follow(tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], now: datetime) -> None:
+def follow(tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], *, now: datetime) -> None:
     """Let projections and computed traits follow where a (profile, purpose) began, ended or moved."""
     if not changed:
         return
     masks = bits_of(tx)
-    project_traits(tx, policy, masks, {profile_id for profile_id, _ in changed}, now)
-    _recompute(tx, compile_traits(policy, masks), changed, now)
+    project_traits(tx, policy, masks, profile_ids={profile_id for profile_id, _ in changed}, now=now)
+    _recompute(tx, compile_traits(policy, masks), changed, now=now)
 
 
-def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], now: datetime) -> None:
+def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], *, now: datetime) -> None:
     """Computed traits of a purpose hang on where its permission begins."""
     purposes = {purpose for _, purpose in pairs}
     anchors = consent_subject_store.anchors_of(tx, {profile_id for profile_id, _ in pairs})
@@ -183,6 +183,6 @@ def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]
         tx,
         plan,
         [anchor for each in anchors.values() for anchor in each],
-        now,
+        now=now,
         traits=[trait.key for trait in plan.by_key.values() if trait.purpose in purposes],
     )

@@ -48,18 +48,18 @@ def clear_withdrawn(context: Context, now: datetime, *, withdrawals_max: int = 2
         if due:
             # Under the lock no withdrawal can come between this and the settling, which ends the trace it goes by.
             projection_store.end_older_readers(tx)
-        return _clear(tx, context.vault, context.policy, due, now)
+        return _clear(tx, context.vault, context.policy, due=due, now=now)
 
 
 def clear_of(
-    tx: Transaction, vault: Vault, policy: Policy, profile_ids: Collection[int], now: datetime
+    tx: Transaction, vault: Vault, policy: Policy, *, profile_ids: Collection[int], now: datetime
 ) -> ClearedWithdrawals:
     """The same at once for these profiles; the caller holds the exclusive lock, and has ended older readers if it is meant."""
-    return _clear(tx, vault, policy, verdict_store.withdrawals(tx, _OF_FEW, profile_ids), now)
+    return _clear(tx, vault, policy, due=verdict_store.withdrawals(tx, _OF_FEW, profile_ids), now=now)
 
 
 def _clear(
-    tx: Transaction, vault: Vault, policy: Policy, due: Sequence[Withdrawal], now: datetime
+    tx: Transaction, vault: Vault, policy: Policy, *, due: Sequence[Withdrawal], now: datetime
 ) -> ClearedWithdrawals:
     if not due:
         return ClearedWithdrawals(0, 0, 0, 0)
@@ -68,14 +68,14 @@ def _clear(
     deleted = cleared = traits = 0
     for (purpose, before), each in _grouped(due).items():
         mine = [anchor for profile_id in each for anchor in anchors.get(profile_id, ())]
-        events = clear_bits(tx, mine, masks[purpose], before)
+        events = clear_bits(tx, mine, masks[purpose], before=before)
         deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
-        traits += clear_trait_bits(tx, mine, masks[purpose], before)
-    follow(tx, policy, {(each.profile_id, each.purpose) for each in due}, now)
+        traits += clear_trait_bits(tx, mine, masks[purpose], before=before)
+    follow(tx, policy, {(each.profile_id, each.purpose) for each in due}, now=now)
     verdict_store.close_withdrawals(tx, [each.withdrawal_id for each in due])
     living = {each.profile_id for each in due} & anchors.keys()
     # An age may be among the traits that went, and verdicts rest on it.
-    if traits and asks_for_age(policy) and refresh_verdicts(tx, vault, policy, living, now).has_changes:
+    if traits and asks_for_age(policy) and refresh_verdicts(tx, vault, policy, profile_ids=living, now=now).has_changes:
         generation_store.advance(tx, changed=True)
     _log(tx, due, now)
     return ClearedWithdrawals(len(due), deleted, cleared, traits)

@@ -75,7 +75,7 @@ def explain(context: Context, one: Identifier, other: Identifier, *, actor: str 
     """
 
     def read(tx: Transaction) -> LinkExplanation:
-        first, second = both(tx, context, one, other)
+        first, second = both(tx, context, one, other=other)
         closure = closure_store.closure(tx, [first, second], non_linking=non_linking(context.policy))
         run = replay(
             Rules(context.policy.identifiers),

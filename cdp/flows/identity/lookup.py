@@ -74,7 +74,7 @@ def look_up(context: Context, identifier: Identifier, *, actor: str) -> ProfileV
 
     def read(tx: Transaction) -> ProfileView:
         _, profile_id = find_profile(tx, context.vault, identifier)
-        return _logged(tx, context, profile_id, actor)
+        return _logged(tx, context, profile_id, actor=actor)
 
     return at_one_instant(context.database, read)
 
@@ -87,7 +87,7 @@ def look_up_profile(context: Context, profile: str, *, actor: str) -> ProfileVie
         profile_id = None if number is None else profile_store.resolve_retired(tx, number)
         if profile_id is None:
             raise unknown_profile()
-        return _logged(tx, context, profile_id, actor)
+        return _logged(tx, context, profile_id, actor=actor)
 
     return at_one_instant(context.database, read)
 
@@ -100,8 +100,8 @@ def show(tx: Transaction, context: Context, profile_id: int) -> ProfileView:
     span = spans_of(tx, [profile_id])[profile_id]
     (known,) = profile_store.profiles(tx, [profile_id])
     masks = bits_of(tx)
-    verdicts = current_verdicts(tx, context.policy, [profile_id], now).get(profile_id, {})
-    computed = computed_of(tx, compile_traits(context.policy, masks), [profile_id], now)[profile_id]
+    verdicts = current_verdicts(tx, context.policy, [profile_id], now=now).get(profile_id, {})
+    computed = computed_of(tx, compile_traits(context.policy, masks), [profile_id], now=now)[profile_id]
     return ProfileView(
         profile=encode_id("prf", profile_id),
         anchors=anchor_store.anchor_counts(tx, [profile_id]).get(profile_id, 0),
@@ -122,7 +122,7 @@ def show(tx: Transaction, context: Context, profile_id: int) -> ProfileView:
     )
 
 
-def _logged(tx: Transaction, context: Context, profile_id: int, actor: str) -> ProfileView:
+def _logged(tx: Transaction, context: Context, profile_id: int, *, actor: str) -> ProfileView:
     shown = show(tx, context, profile_id)
     fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, context.clock.now())
     return shown

@@ -17,7 +17,7 @@ class Named:
     value: str | None
 
 
-def both(tx: Transaction, context: Context, one: Identifier, other: Identifier) -> tuple[int, int]:
+def both(tx: Transaction, context: Context, one: Identifier, *, other: Identifier) -> tuple[int, int]:
     """The ids of two identifiers. Raises the fault `unknown_profile` when either is unknown."""
     known = find_identifiers(tx, context.vault, [one, other])
     if one not in known or other not in known:

@@ -48,19 +48,19 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> Seen:
     now = context.clock.now()
 
     def read(tx: Transaction) -> Seen:
-        rows = rows_under(tx, profile, list(context.policy.purposes), now) if _PSEUDONYM.fullmatch(profile) else []
+        rows = rows_under(tx, profile, list(context.policy.purposes), now=now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
         fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, now)
-        return _seen(tx, context, profile, rows, now)
+        return _seen(tx, context, profile, rows=rows, now=now)
 
     return at_one_instant(context.database, read)
 
 
-def _seen(tx: Transaction, context: Context, profile: str, rows: Sequence[ReaderRow], now: datetime) -> Seen:
+def _seen(tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], now: datetime) -> Seen:
     profile_id = rows[0].profile_id
     purposes = {row.purpose: ReadablePurpose(row.since, row.until) for row in rows}
-    computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now)[profile_id]
+    computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
     serving = {each.key for each in all_segments(tx) if each.purpose in purposes}
     return Seen(
         profile=profile,

@@ -126,7 +126,7 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
         before = mapping_store.owners(tx)
         groups = groups_of(before)
         run = _replay(tx, context.policy, recorded)
-        touched = _write(tx, context, run, recorded, context.clock.now(), before=before).touched
+        touched = _write(tx, context, run, closure=recorded, now=context.clock.now(), before=before).touched
         generation_store.advance(tx, next_sequence=generation.next_sequence, changed=True)
         after = groups_of(mapping_store.owners(tx))
         changed = {profile_id for profile_id, held in groups.items() if after.get(profile_id) != held}
@@ -154,7 +154,7 @@ class _Change:
         """Do it. What a consent covers no more is erased once the change is on disk, so that no older reader keeps it."""
         with self.context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
-            pair = both(tx, self.context, keep, sever)
+            pair = both(tx, self.context, keep, other=sever)
             before = tuple(
                 show(tx, self.context, each) for each in sorted(set(profile_store.owners_of(tx, pair).values()))
             )
@@ -162,17 +162,17 @@ class _Change:
                 self.decide(tx, *pair)
                 changed = self._replay(tx, pair)
                 if self.is_dry_run:
-                    return self._told(tx, pair, before, changed)
+                    return self._told(tx, pair, before, changed=changed)
         with self.context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             projection_store.end_older_readers(tx)
-            return self._told(tx, pair, before, changed)
+            return self._told(tx, pair, before, changed=changed)
 
     def _replay(self, tx: Transaction, pair: tuple[int, int]) -> set[int]:
         """Write the map that the recorded steps give now; gives the profiles that hold something else than before."""
         now = self.context.clock.now()
         generation = generation_store.generation(tx)
-        redone = replay_around(tx, self.context, pair, now)
+        redone = replay_around(tx, self.context, pair, now=now)
         owners = profile_store.owners_of(tx, pair)
         here, there = owners.get(pair[0]), owners.get(pair[1])
         held = here or there
@@ -192,11 +192,11 @@ class _Change:
         return {each for each in was.keys() | now_is.keys() if was.get(each) != now_is.get(each)}
 
     def _told(
-        self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], changed: Collection[int]
+        self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], *, changed: Collection[int]
     ) -> Unmerged:
         now = self.context.clock.now()
-        cleared = clear_of(tx, self.context.vault, self.context.policy, changed, now)
-        memberships.follow_profiles(tx, self.context, changed, now)
+        cleared = clear_of(tx, self.context.vault, self.context.policy, profile_ids=changed, now=now)
+        memberships.follow_profiles(tx, self.context, changed, now=now)
         owners = profile_store.owners_of(tx, pair)
         sides = [owners.get(each) for each in pair]
         return Unmerged(
@@ -209,14 +209,14 @@ class _Change:
         )
 
 
-def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[int], now: datetime) -> Redone:
+def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[int], *, now: datetime) -> Redone:
     """Make the map of everything that hangs together with these identifiers what its recorded steps give.
 
     The caller holds the exclusive lock and advances the generation.
     """
     closure = closure_store.closure(tx, identifier_ids, through_shared=True)
     run = _replay(tx, context.policy, closure)
-    return _write(tx, context, run, closure, now, before=mapping_store.owners(tx, list(closure.types)))
+    return _write(tx, context, run, closure=closure, now=now, before=mapping_store.owners(tx, list(closure.types)))
 
 
 def _replay(tx: Transaction, policy: Policy, closure: closure_store.Closure) -> Run:
@@ -229,9 +229,9 @@ def _write(
     tx: Transaction,
     context: Context,
     run: Run,
+    *,
     closure: closure_store.Closure,
     now: datetime,
-    *,
     before: Mapping[int, int],
 ) -> Redone:
     """Write the map of a replay and everything that follows from it."""
@@ -249,7 +249,9 @@ def _write(
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
     mapping_store.quarantine(tx, list(partition.quarantined))
     mapping_store.release(tx, list(partition.alive - partition.quarantined))
-    apply_mapping_change(tx, context.vault, context.policy, partition.alive, now, retired=partition.retired)
+    apply_mapping_change(
+        tx, context.vault, context.policy, profile_ids=partition.alive, now=now, retired=partition.retired
+    )
     return Redone(set(partition.alive), run, profile_of, frozenset(run.world.shared - closure.shared), before)
 
 

@@ -80,10 +80,12 @@ def import_link_file(
     sides = check_sides(mapping, context.policy)
     file = look_at(path, mapping)
     source = source_of(context, source_name)
-    job = begin_job(context, source, file.digest, _digest(mapping, context.policy.identifiers), resume=resume)
+    job = begin_job(
+        context, source, file.digest, mapping_digest=_digest(mapping, context.policy.identifiers), resume=resume
+    )
     run = _Run(context, job)
     try:
-        linked = _linked(context, source, file, mapping, sides, run, part_rows, watch)
+        linked = _linked(context, source, file, mapping=mapping, sides=sides, run=run, part_rows=part_rows, watch=watch)
     except Fault as fault:
         raise run.interrupted(fault) from fault
     done = run.done
@@ -104,6 +106,7 @@ def _linked(
     context: Context,
     source: Source,
     file: File,
+    *,
     mapping: Mapping,
     sides: tuple[Side, Side],
     run: "_Run",
@@ -114,7 +117,7 @@ def _linked(
         return import_links(
             context,
             source,
-            _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
+            _pairs(rows, sides, mapping, tell=lambda: watch(READING, tell(), file.size)),
             part_rows=part_rows,
             job=run,
             progress=watch,
@@ -204,7 +207,7 @@ def try_link_file(
     with rows_of(file, mapping) as (rows, tell):
         table = read_rows(
             IdentifierReader(policy.identifiers),
-            _pairs(rows, sides, mapping, lambda: watch(READING, tell(), file.size)),
+            _pairs(rows, sides, mapping, tell=lambda: watch(READING, tell(), file.size)),
         )
     groups = table.groups()
     counts = {"stored": len(table.ones), "duplicate": table.repeats.total(), "invalid": table.invalid.total()}
@@ -239,7 +242,7 @@ def check_sides(mapping: Mapping, policy: Policy) -> tuple[Side, Side]:
 
 
 def _pairs(
-    rows: Iterator[Row], sides: tuple[Side, Side], mapping: Mapping, tell: Callable[[], None]
+    rows: Iterator[Row], sides: tuple[Side, Side], mapping: Mapping, *, tell: Callable[[], None]
 ) -> Iterator[Pair | str]:
     """Each row as a pair, or as the reason why it cannot be read."""
     one, other = sides

@@ -116,8 +116,8 @@ def import_file(
     check_mapping(mapping, context.policy)
     file = look_at(path, mapping)
     source = source_of(context, source_name)
-    job = begin_job(context, source, file.digest, mapping.digest, resume=resume)
-    run = _Run(context, file, job, row_reader(mapping, source, file.digest), source)
+    job = begin_job(context, source, file.digest, mapping_digest=mapping.digest, resume=resume)
+    run = _Run(context, file, job, reader=row_reader(mapping, source, file.digest), source=source)
     with rows_of(file, mapping) as (rows, tell):
         for chunk in _chunks(islice(rows, job.rows_done, None), chunk_rows):
             run.land(chunk, tell())
@@ -126,7 +126,7 @@ def import_file(
 
 
 def try_file(
-    policy: Policy, path: Path, mapping: Mapping, now: datetime, *, watch: Watch = lambda _progress: None
+    policy: Policy, path: Path, mapping: Mapping, *, now: datetime, watch: Watch = lambda _progress: None
 ) -> Imported:
     """What an import would make of each row, as far as that can be told without the store; nothing is written.
 
@@ -180,12 +180,12 @@ def check_mapping(mapping: Mapping, policy: Policy) -> None:
 class _Run:
     """One run of an import: it lands chunk after chunk and knows how far it came."""
 
-    def __init__(self, context: Context, file: File, job: ImportJob, reader: Reader, source: Source) -> None:
+    def __init__(self, context: Context, file: File, job: ImportJob, *, reader: Reader, source: Source) -> None:
         self._house = context
         self._file = file
         self._reader = reader
         self._source = source
-        self._ingest = Ingest(context.database, context.vault, context.policy, context.clock)
+        self._ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
         self.job = job
 
     def land(self, chunk: Sequence[Row], bytes_read: int) -> None:
@@ -276,12 +276,12 @@ def import_elsewhere() -> Fault:
 
 
 def begin_job(
-    context: Context, source: Source, file_digest: bytes, mapping_digest: bytes, *, resume: bool
+    context: Context, source: Source, file_digest: bytes, *, mapping_digest: bytes, resume: bool
 ) -> ImportJob:
     """The job to work on: the unfinished one, or a new one. Faults: `import_unfinished`, `nothing_to_resume`."""
     now = context.clock.now()
     with context.database.transaction() as tx:
-        latest = import_job_store.latest_import_job(tx, source.source_id, file_digest, mapping_digest)
+        latest = import_job_store.latest_import_job(tx, source.source_id, file_digest, mapping_digest=mapping_digest)
         is_open = latest is not None and latest.finished_at is None
         if latest is not None and is_open:
             if resume:

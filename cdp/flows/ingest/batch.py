@@ -51,7 +51,7 @@ class Ingest:
     """
 
     def __init__(
-        self, database: Database, vault: Vault, policy: Policy, clock: Clock, replay: ReplayFile | None = None
+        self, database: Database, vault: Vault, policy: Policy, *, clock: Clock, replay: ReplayFile | None = None
     ) -> None:
         self._database = database
         self._vault = vault
@@ -121,7 +121,7 @@ class Ingest:
             invalid: Counter[tuple[SourceId, str]] = Counter(
                 (each.source.source_id, each.reason) for each in messages if isinstance(each, Invalid)
             )
-            states = account(tx, list(works.values()), invalid, now)
+            states = account(tx, list(works.values()), invalid, now=now)
             outcomes = [
                 Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else _outcome(works[place])
                 for place, each in enumerate(messages)
@@ -141,7 +141,7 @@ class Ingest:
         for source_id, listed in by_source.items():
             ids = self._vault.message_digests(int(source_id), [message.message_id for _, message in listed])
             for (place, message), event_id in zip(listed, ids, strict=True):
-                works[place] = read_message(self._plan, message, place, EventId(event_id), now)
+                works[place] = read_message(self._plan, message, place, event_id=EventId(event_id), now=now)
         return works
 
     def _judge(self, tx: Transaction, works: Sequence[Work]) -> None:
@@ -153,59 +153,61 @@ class Ingest:
         heard = [work for work in works if is_heard(work)]
         for work in heard:
             work.cached = self.profile_cache.find(work)
-        name_people(tx, self._vault, [work for work in heard if work.cached is None], self._plan)
+        name_people(tx, self._vault, [work for work in heard if work.cached is None], plan=self._plan)
         find_duplicates(tx, heard)
         works = sorted(_carrying(heard), key=_turn)
         if works:
-            self._take(tx, works, generation.next_sequence, now, restarts_max=_RESTARTS_MAX)
+            self._take(tx, works, generation.next_sequence, now=now, restarts_max=_RESTARTS_MAX)
 
     def _take(
-        self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime, *, restarts_max: int
+        self, tx: Transaction, works: Sequence[Work], first_sequence: int, *, now: datetime, restarts_max: int
     ) -> None:
         """Resolve, judge and write works in order.
 
         Where more identifiers turn out to be shared than restarts are worth, the works are taken in smaller bites
         of the same transaction, which ends in the same map.
         """
-        scene = load_batch_state(tx, self._vault, self._plan, works)
+        scene = load_batch_state(tx, self._vault, self._plan, works=works)
         for offset, work in enumerate(works):
             work.sequence = first_sequence + offset
             work.settled = work.outcome
         steps = [
             ResolutionStep(work.sequence, work.anchor_id, work.members, work.message.received_at) for work in works
         ]
-        known = load_known(tx, scene, works, self._memory.masks)
+        known = load_known(tx, scene, works, bits=self._memory.masks)
         judge = BatchJudge(self._plan, known, {work.sequence: work for work in works}, now)
         try:
-            done = run(lambda learned: past_of(tx, scene, known, learned), steps, judge, restarts_max=restarts_max)
+            done = run(
+                lambda learned: past_of(tx, scene, known, learned=learned), steps, judge, restarts_max=restarts_max
+            )
         except Tangled:
-            self._take_bites(tx, works, first_sequence, now)
+            self._take_bites(tx, works, first_sequence, now=now)
             return
         writing = BatchWriter(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory)
         writing.write()
         if self._replay is not None:
-            replay_store.append(tx, self._replay, opt_outs_of(judge.ledger.added, works), now)
+            replay_store.append(tx, self._replay, opt_outs_of(judge.ledger.added, works), now=now)
         advanced = generation_store.advance(tx, next_sequence=first_sequence + len(works))
         if scene.closure is not None:
             tx.on_commit(lambda: self.profile_cache.end(advanced, None, ()))
             return
-        touched, met = writing.touched | scene.links.keys(), cacheable(scene, known, done, judge, works)
+        touched, met = writing.touched | scene.links.keys(), cacheable(scene, known, done, judge=judge, works=works)
         tx.on_commit(lambda: self.profile_cache.end(advanced, touched, met))
 
-    def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, now: datetime) -> None:
+    def _take_bites(self, tx: Transaction, works: Sequence[Work], first_sequence: int, *, now: datetime) -> None:
         """What a bite changes, the next one must read: nobody is familiar here, nor later by what is read meanwhile."""
         for work in works:
             work.outcome = work.settled
         strangers = [work for work in works if work.cached is not None]
         for work in strangers:
             work.cached = None
-        name_people(tx, self._vault, strangers, self._plan)
+        name_people(tx, self._vault, strangers, plan=self._plan)
         for start in range(0, len(works), _BITE):
             bite = works[start : start + _BITE]
             find_duplicates(tx, bite)
             left = _carrying(bite)
             if left:
-                self._take(tx, left, first_sequence + start, now, restarts_max=_BITE)
+                self._take(tx, left, first_sequence + start, now=now, restarts_max=_BITE)
         tx.on_commit(self.profile_cache.drop_all)
 
     def _distrust(self, tx: Transaction) -> None:

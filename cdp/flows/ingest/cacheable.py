@@ -15,7 +15,7 @@ from cdp.identity.store.profiles import KnownProfile
 
 
 def cacheable(
-    scene: BatchState, known: ConsentInputs, run: Run, judge: BatchJudge, works: Sequence[Work]
+    scene: BatchState, known: ConsentInputs, run: Run, *, judge: BatchJudge, works: Sequence[Work]
 ) -> list[CacheEntry]:
     """People with a settled anchor: those about whom nothing was at stake, and those whom the batch made.
 
@@ -24,7 +24,7 @@ def cacheable(
     found: dict[tuple[Identifier, ...], CacheEntry] = {}
     for work in works:
         if work.cached is None and work.identifiers not in found and _is_named_plainly(work):
-            met = _made(scene, run, judge, work) if work.is_novel else _read(scene, known, work)
+            met = _made(scene, run, judge, work=work) if work.is_novel else _read(scene, known, work)
             if met is not None:
                 found[work.identifiers] = met
     return list(found.values())
@@ -44,7 +44,7 @@ def _read(scene: BatchState, known: ConsentInputs, work: Work) -> CacheEntry | N
     return None if verdicts is None else CacheEntry(work, anchor, profile, verdicts)
 
 
-def _made(scene: BatchState, run: Run, judge: BatchJudge, work: Work) -> CacheEntry | None:
+def _made(scene: BatchState, run: Run, judge: BatchJudge, *, work: Work) -> CacheEntry | None:
     """Somebody new whose messages land on the profile made for them, whatever comes with time."""
     born = run.world.placement.get(work.anchor_id)
     if work.outcome is None or work.outcome.state is not State.STORED or work.digest in scene.anchors or born is None:

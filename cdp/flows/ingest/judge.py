@@ -102,7 +102,7 @@ class BatchJudge:
         self.ages.clear()
         self.past = None
 
-    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, born: int) -> bool:
+    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, born: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
         standing = None
@@ -112,13 +112,13 @@ class BatchJudge:
         if standing is not None:
             is_stored = self._judge_familiar(work, standing, decided)
         else:
-            is_stored = self._judge(world, work, proposal, born, decided)
+            is_stored = self._judge(world, work, proposal, born=born, decided=decided)
         assert work.outcome is not None
         self.decisions[step.sequence] = (work.outcome, work.bits)
         return is_stored
 
     def _judge(
-        self, world: World, work: Work, proposal: Proposal | None, born: int, decided: tuple[Outcome, int] | None
+        self, world: World, work: Work, proposal: Proposal | None, *, born: int, decided: tuple[Outcome, int] | None
     ) -> bool:
         acts = self._new_acts(world, work)
         earlier = self.stored.get(work.event_id)
@@ -133,7 +133,7 @@ class BatchJudge:
             return False
         before = self.ages.get(born)
         self._hear_age(work, proposal, born)
-        person = self._person(world, work, proposal, born, acts)
+        person = self._person(world, work, proposal, born=born, acts=acts)
         bits, reason = self._bits(work, person.verdicts) if decided is None else (decided[1], "")
         if not bits:
             self._unhear_age(born, before)
@@ -182,9 +182,15 @@ class BatchJudge:
         if not world.groups[born].is_quarantined:
             return person.verdicts
         owned = set(world.groups[born].members)
-        return self._decide(world, owned, person.seen, [], self._facts(world, (born,), owned, person.jurisdictions))
+        return self._decide(
+            world,
+            owned,
+            person.seen,
+            acts=[],
+            facts=self._facts(world, (born,), owned, jurisdictions=person.jurisdictions),
+        )
 
-    def _person(self, world: World, work: Work, proposal: Proposal | None, born: int, acts: list[Record]) -> _Person:
+    def _person(self, world: World, work: Work, proposal: Proposal | None, *, born: int, acts: list[Record]) -> _Person:
         """The person that the message would belong to, with the verdicts that its own acts would give."""
         current = self.people.get(born)
         if proposal is None and not work.is_novel:
@@ -202,10 +208,10 @@ class BatchJudge:
                 owned.update(world.groups[part].members)
         if proposal is not None:
             owned.update(proposal.joining)
-        facts = self._facts(world, parts, owned, jurisdictions)
-        return _Person(seen, jurisdictions, self._decide(world, owned, seen, acts, facts))
+        facts = self._facts(world, parts, owned, jurisdictions=jurisdictions)
+        return _Person(seen, jurisdictions, self._decide(world, owned, seen, acts=acts, facts=facts))
 
-    def _facts(self, world: World, parts: Sequence[int], owned: set[int], jurisdictions: frozenset[str]) -> Facts:
+    def _facts(self, world: World, parts: Sequence[int], owned: set[int], *, jurisdictions: frozenset[str]) -> Facts:
         ages = self._ages(parts)
         return Facts(
             jurisdictions=jurisdictions,
@@ -242,7 +248,7 @@ class BatchJudge:
         return [each for each in stated if each is not None]
 
     def _decide(
-        self, world: World, owned: set[int], seen: frozenset[int], acts: list[Record], facts: Facts
+        self, world: World, owned: set[int], seen: frozenset[int], *, acts: list[Record], facts: Facts
     ) -> Verdicts:
         """The verdicts for what is owned; a no also counts when said about a seen identifier that nobody owns alone."""
         drafted = {act.record_id: act for act in acts}
@@ -254,7 +260,7 @@ class BatchJudge:
                 is_shared = identifier not in owned or identifier in world.shared
                 records |= {key: replace(each, is_shared=True) for key, each in told.items()} if is_shared else told
         given = records.values()
-        return {key: decide(given, purpose, facts, self.now) for key, purpose in self.plan.policy.purposes.items()}
+        return {key: decide(given, purpose, facts, now=self.now) for key, purpose in self.plan.policy.purposes.items()}
 
     def _standing(self, world: World, born: int) -> Verdicts:
         """The verdicts of a person nobody touched in this batch."""
@@ -263,8 +269,8 @@ class BatchJudge:
             return found
         owned = set(world.groups[born].members) if born in world.groups else set()
         past = self._past_of(world, born)
-        facts = self._facts(world, (born,), owned, past.jurisdictions)
-        return self._decide(world, owned, past.seen, [], facts)
+        facts = self._facts(world, (born,), owned, jurisdictions=past.jurisdictions)
+        return self._decide(world, owned, past.seen, acts=[], facts=facts)
 
     def _bits(self, work: Work, verdicts: Verdicts) -> tuple[int, str]:
         message = work.message
@@ -314,7 +320,7 @@ class BatchJudge:
             for identifier in act.among([(each, world.types[each]) for each in work.members])
         ]
         drafts = (
-            self.ledger.draft(act, identifier, said, self.plan.policy.purposes[act.purpose])
+            self.ledger.draft(act, identifier, said, rule=self.plan.policy.purposes[act.purpose])
             for identifier, act in (*proposed, *kept)
         )
         return [draft for draft in drafts if draft is not None]
@@ -345,8 +351,10 @@ class BatchJudge:
     def _decide_again(self, world: World, born: int) -> None:
         past = self.people.get(born) or self._past_of(world, born)
         owned = set(world.groups[born].members)
-        facts = self._facts(world, (born,), owned, past.jurisdictions)
-        self.people[born] = _Person(past.seen, past.jurisdictions, self._decide(world, owned, past.seen, [], facts))
+        facts = self._facts(world, (born,), owned, jurisdictions=past.jurisdictions)
+        self.people[born] = _Person(
+            past.seen, past.jurisdictions, self._decide(world, owned, past.seen, acts=[], facts=facts)
+        )
         self.changed.add(born)
 
     def _past_of(self, world: World, born: int) -> _Person:

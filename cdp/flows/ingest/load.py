@@ -56,7 +56,7 @@ class BatchState:
     asked: frozenset[int] = frozenset()
 
 
-def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], plan: Plan) -> None:
+def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], *, plan: Plan) -> None:
     """Put pseudonyms on every identifier of the works, and let suppressions refuse or thin them out."""
     if not works:
         return
@@ -122,11 +122,11 @@ def find_duplicates(tx: Transaction, works: Iterable[Work]) -> None:
             work.is_other_body = digest != work.message.body_digest
 
 
-def load_batch_state(tx: Transaction, vault: Vault, plan: Plan, works: Sequence[Work]) -> BatchState:
+def load_batch_state(tx: Transaction, vault: Vault, plan: Plan, *, works: Sequence[Work]) -> BatchState:
     """Find or name the identifiers and anchors of these works, and load the groups that could change."""
     scene = BatchState(plan)
     strangers = [work for work in works if work.cached is None]
-    _find_identifiers(tx, vault, scene, strangers)
+    _find_identifiers(tx, vault, scene, works=strangers)
     named: dict[tuple[int, ...], bytes] = {}
     for work in strangers:
         work.members = members = tuple([scene.ids[each.graph_pseudonym] for each in work.carried])
@@ -159,7 +159,7 @@ def _recognize(scene: BatchState, work: Work, familiar: CachedProfile) -> None:
         scene.profiles.setdefault(profile.profile_id, profile)
 
 
-def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, learned: frozenset[int]) -> Past:
+def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, *, learned: frozenset[int]) -> Past:
     """The world before the batch; once something is learned to be shared, with the closure it touches replayed.
 
     The closure is loaded at the first thing learned and serves for all that follow: it starts from everybody at stake.
@@ -187,7 +187,7 @@ def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, learned: f
     return Past(world, steps)
 
 
-def load_known(tx: Transaction, scene: BatchState, works: Sequence[Work], bits: Mapping[str, int]) -> ConsentInputs:
+def load_known(tx: Transaction, scene: BatchState, works: Sequence[Work], *, bits: Mapping[str, int]) -> ConsentInputs:
     """What consent needs: records and sources of the groups at stake, standing verdicts of everybody else."""
     at_stake = list(scene.links)
     seen = anchor_store.seen_with(tx, at_stake) if at_stake else {}
@@ -239,7 +239,7 @@ def _is_novel(scene: BatchState, work: Work) -> bool:
     return int(work.message.source.source_id) not in anchor.sources
 
 
-def _find_identifiers(tx: Transaction, vault: Vault, scene: BatchState, works: Sequence[Work]) -> None:
+def _find_identifiers(tx: Transaction, vault: Vault, scene: BatchState, *, works: Sequence[Work]) -> None:
     carried = {each.graph_pseudonym: each for work in works for each in work.carried}
     known = identifier_store.identifiers_by_pseudonym(tx, list(carried))
     for version in vault.versions(GRAPH)[:-1]:

@@ -131,7 +131,7 @@ def lay_out(policy: Policy) -> Plan:
     )
 
 
-def read_message(plan: Plan, message: Message, place: int, event_id: EventId, now: datetime) -> Work:
+def read_message(plan: Plan, message: Message, place: int, *, event_id: EventId, now: datetime) -> Work:
     """Everything that can be known of a message without the database; its outcome where that settles it."""
     promoted = plan.normaliser.promote(message.body)
     classified = classify(message.kind, message.body, plan.events)

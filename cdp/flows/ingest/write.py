@@ -184,7 +184,7 @@ class BatchWriter:
     ) -> None:
         world = self.run.world
         links = self._new_links() if self.scene.closure is None else ()
-        mapping_store.insert_people(self.tx, identifiers, fresh, links, anchors)
+        mapping_store.insert_people(self.tx, identifiers, fresh, links=links, anchors=anchors)
         if self.scene.closure is None:
             self._write_merges()
         else:
@@ -235,7 +235,7 @@ class BatchWriter:
         ]
         rows = [row for proposal in mine for row in self._evidence(proposal)]
         rows.extend(self._shared_evidence(mine))
-        evidence_store.record(self.tx, steps, rows, self.plan.fingerprint)
+        evidence_store.record(self.tx, steps, rows, policy_fingerprint=self.plan.fingerprint)
         merges = sum(len(proposal.absorbed) for proposal in mine)
         if merges:
             fact_store.append(
@@ -330,7 +330,7 @@ class BatchWriter:
         if not changed and not retired:
             return set()
         newborn = {each.profile_id for each in fresh}
-        outcome = put_in_force(self.tx, self.vault, changed, self.now, retired=retired, newborn=newborn)
+        outcome = put_in_force(self.tx, self.vault, changed, now=self.now, retired=retired, newborn=newborn)
         overtaken = self._overtaken(stored, changed)
         verdict_store.note_withdrawals(self.tx, overtaken, self.now)
         return overtaken.union(pair for pair in outcome.ended | outcome.begun if pair[0] not in newborn)
@@ -351,19 +351,21 @@ class BatchWriter:
         policy = self.plan.policy
         if self.scene.closure is not None:
             partition = partition_of(self.run, self.scene.profile_of)
-            apply_mapping_change(self.tx, self.vault, policy, partition.alive, self.now, retired=partition.retired)
+            apply_mapping_change(
+                self.tx, self.vault, policy, profile_ids=partition.alive, now=self.now, retired=partition.retired
+            )
         else:
-            follow(self.tx, policy, changed, self.now)
+            follow(self.tx, policy, changed, now=self.now)
         told = {each.identifier_id for each in (*self.judge.ledger.added, *self.judge.ledger.repeated)}
         others = consent_subject_store.profiles_decided_by(self.tx, told) - {
             self.scene.profile_of[born] for born in self.judge.changed
         }
         if others:
             self.touched |= others
-            refresh_verdicts(self.tx, self.vault, policy, others, self.now)
+            refresh_verdicts(self.tx, self.vault, policy, profile_ids=others, now=self.now)
         stating = {self._profile_of(work) for work in stored if work.classified.plain_traits}
         if stating:
-            project_traits(self.tx, policy, self.memory.masks, stating, self.now)
+            project_traits(self.tx, policy, self.memory.masks, profile_ids=stating, now=self.now)
 
     def _write_events(self, stored: Sequence[Work]) -> None:
         if not stored:
@@ -377,7 +379,7 @@ class BatchWriter:
             for work in stored:
                 work.classified = seal_refused_terms(work.classified, terms)
         entries = self._entries(stored, self._sealed_traits(stored))
-        behavior_store.append(self.tx, entries, terms, self.memory.traits, self.now)
+        behavior_store.append(self.tx, entries, terms, plan=self.memory.traits, now=self.now)
 
     def _entries(self, stored: Sequence[Work], traits: Mapping[int, Mapping[str, bytes]]) -> Iterator[EventEntry]:
         """The works as they are stored, sealed some at a time."""
@@ -443,7 +445,7 @@ def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[
 
 
 def account(
-    tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[SourceId, str], int], now: datetime
+    tx: Transaction, works: Sequence[Work], invalid: Mapping[tuple[SourceId, str], int], *, now: datetime
 ) -> Counter[str]:
     """Count what became of every message, and the oddities met; gives the number of messages by state."""
     counts: Counter[tuple[SourceId, State, str]] = Counter()

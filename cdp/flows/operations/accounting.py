@@ -45,7 +45,7 @@ class Accounting:
 
 
 def count_messages(
-    context: Context, since: datetime, until: datetime, source: str | None = None, *, actor: str
+    context: Context, since: datetime, until: datetime, *, source: str | None = None, actor: str
 ) -> Accounting:
     """What became of the messages received in the hours that begin in [since, until). Raises `unknown_source` (404)."""
     with context.database.transaction() as tx:
@@ -53,8 +53,8 @@ def count_messages(
         wanted = None if source is None else [each for each, name in names.items() if name == source]
         if wanted == []:
             raise unknown_source()
-        found = accounting(tx, since, until, wanted)
-        odd = notices(tx, since, until, wanted)
+        found = accounting(tx, since, until, source_ids=wanted)
+        odd = notices(tx, since, until, source_ids=wanted)
         read: dict[str, Any] = {"kind": "data.read", "actor": actor, "read": "accounting", "count": len(found)}
         fact_store.append(tx, read, context.clock.now())
     by_state: dict[str, int] = {}

@@ -52,14 +52,14 @@ def follow_definitions(
     if any(subject.startswith(_CLASS) for subject in outdated):
         _remember_longer(database, policy)
     traits = tuple(sorted(subject.removeprefix(_TRAIT) for subject in outdated if subject.startswith(_TRAIT)))
-    _recompute(database, plan, traits, now, anchors_max)
+    _recompute(database, plan, traits, now=now, anchors_max=anchors_max)
     with database.transaction() as tx:
         bucket_definition_store.remember_definitions(tx, definitions)
     return Followed(traits, refiled)
 
 
 def check_sample(
-    database: Database, policy: Policy, now: datetime, from_profile: int, *, profiles_max: int = PROFILES_MAX
+    database: Database, policy: Policy, now: datetime, *, from_profile: int, profiles_max: int = PROFILES_MAX
 ) -> list[Discrepancy]:
     """Hold the computed traits of a sample against their recomputation, and mend what differs; there should be nothing.
 
@@ -69,17 +69,17 @@ def check_sample(
         generation_store.lock_exclusive(tx)
         plan = compile_traits(policy, bits_of(tx))
         profiles = consistency_store.sampled_profiles(tx, from_profile, profiles_max)
-        found = consistency_store.check_computed(tx, plan, profiles, now)
+        found = consistency_store.check_computed(tx, plan, profiles, now=now)
         if found:
             _log.error(
                 "computed_traits_differ", extra={"count": len(found), "traits": sorted({each.trait for each in found})}
             )
             anchors = consent_subject_store.anchors_of(tx, {each.profile_id for each in found})
-            recompute_buckets(tx, plan, [anchor for each in anchors.values() for anchor in each], now)
+            recompute_buckets(tx, plan, [anchor for each in anchors.values() for anchor in each], now=now)
     return found
 
 
-def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], now: datetime, anchors_max: int) -> None:
+def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], *, now: datetime, anchors_max: int) -> None:
     """Make the buckets of these traits anew for everybody, a transaction for each `anchors_max` anchors."""
     after = 0
     while traits:
@@ -88,7 +88,7 @@ def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], now: 
             anchors = bucket_definition_store.anchors_after(tx, after, anchors_max)
             if not anchors:
                 return
-            recompute_buckets(tx, plan, anchors, now, traits=traits)
+            recompute_buckets(tx, plan, anchors, now=now, traits=traits)
         after = anchors[-1]
 
 

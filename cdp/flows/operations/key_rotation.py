@@ -175,7 +175,7 @@ def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str
         now = context.clock.now()
         for older in context.vault.versions(GRAPH):
             if older < version:
-                context.vault.mark_version_destroyed(tx, GRAPH, older, now)
+                context.vault.mark_version_destroyed(tx, GRAPH, older, now=now)
                 fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "graph", "version": older}, now)
         fact_store.append(tx, {"kind": "key.rotated", "actor": actor, "key": "graph", "version": version}, now)
         generation_store.advance(tx, changed=True)

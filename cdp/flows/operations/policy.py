@@ -51,7 +51,7 @@ def apply_policy(context: Context, policy: Policy) -> Applied:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         projection_store.prepare(tx, list(policy.purposes), context.clock.now())
-    profiles = recompute_everybody(context.database, context.vault, policy, context.clock.now())
+    profiles = recompute_everybody(context.database, context.vault, policy, now=context.clock.now())
     with context.database.transaction() as tx:
         put_in_force(tx, policy, context.clock.now())
         definitions.adopt(tx, policy, context.clock.now())
@@ -68,7 +68,7 @@ def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
     latest = policy_store.latest_policy(tx)
     if latest is not None and latest.fingerprint == fingerprint:
         return False
-    policy_store.add_policy(tx, fingerprint, dict(policy.documents), now)
+    policy_store.add_policy(tx, fingerprint, dict(policy.documents), now=now)
     fact = {"kind": "policy.applied", "actor": "operator", "policy": policy.fingerprint}
     if latest is not None:
         fact["previous_policy"] = latest.fingerprint.hex()

@@ -89,7 +89,9 @@ def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: i
     if dry_run:
         months = [_month_line(context.policy, partition, rows) for partition, rows in counted]
         return Swept((*months, *lines), (), unruled, is_dry_run=True)
-    done = {partition: _sweep_month(context, partition, rows, now, rows_max) for partition, rows in counted}
+    done = {
+        partition: _sweep_month(context, partition, rows, now=now, rows_max=rows_max) for partition, rows in counted
+    }
     months = [_month_line(context.policy, partition, rows) for partition, rows in counted if done[partition]]
     postponed = tuple(_part(partition) for partition in done if not done[partition])
     return Swept((*months, *_sweep_rows(context, now, rows_max)), postponed, unruled, is_dry_run=False)
@@ -100,7 +102,7 @@ def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
     return rule is not None and is_month_over(partition.month, rule.keep_for_days, now)
 
 
-def _sweep_month(context: Context, partition: MonthPartition, rows: int, now: datetime, rows_max: int) -> bool:
+def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now: datetime, rows_max: int) -> bool:
     """Sever and hold what the policy wants of a month, then drop it; False when its table stayed busy."""
     rule = context.policy.retention.classes[partition.retention_class]
     try:
@@ -108,11 +110,11 @@ def _sweep_month(context: Context, partition: MonthPartition, rows: int, now: da
             if rule.after is After.SEVER:
                 share_min = context.policy.jurisdictions.minimum_disclosure_size
                 behavior_sweep_store.sever_events(
-                    tx, partition, behavior_sweep_store.kept_of(tx, _severed(context.policy)), share_min
+                    tx, partition, behavior_sweep_store.kept_of(tx, _severed(context.policy)), share_min=share_min
                 )
             if rule.hold is not None:
                 while events := behavior_sweep_store.take_events(tx, partition, rows_max):
-                    hold_events(tx, context, events, now)
+                    hold_events(tx, context, events, now=now)
             behavior_sweep_store.drop_partition(tx, partition)
             fact = {
                 "kind": "retention.dropped",
@@ -165,6 +167,7 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
         table: str,
         rule: KeepRule,
         due: Callable[[Transaction, datetime], int],
+        *,
         take: Callable[[Transaction, datetime, int], int],
     ) -> _Chore:
         expired_at = horizon(now, rule.keep_for_days)
@@ -173,13 +176,13 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
         )
 
     return [
-        aged(TRAITS, rules.traits, behavior_sweep_store.count_expired_traits, partial(_take_traits, context, now)),
+        aged(TRAITS, rules.traits, behavior_sweep_store.count_expired_traits, take=partial(_take_traits, context, now)),
         _Chore(
             BUCKETS,
             _BUCKETS_REASON,
             lambda tx: behavior_sweep_store.count_uncounted_buckets(tx, compile_traits(policy, bits_of(tx)), now),
             lambda tx, rows_max: behavior_sweep_store.delete_uncounted_buckets(
-                tx, compile_traits(policy, bits_of(tx)), now, rows_max
+                tx, compile_traits(policy, bits_of(tx)), now, rows_max=rows_max
             ),
         ),
         _Chore(
@@ -192,35 +195,39 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
             CHANGES,
             rules.memberships,
             segment_sweep_store.count_expired_changes,
-            segment_sweep_store.delete_expired_changes,
+            take=segment_sweep_store.delete_expired_changes,
         ),
         aged(
             DELIVERIES,
             rules.deliveries,
             outbox_sweep_store.count_expired_deliveries,
-            outbox_sweep_store.delete_expired_deliveries,
+            take=outbox_sweep_store.delete_expired_deliveries,
         ),
-        aged(REQUESTS, rules.requests, request_sweep_store.count_expired_requests, partial(_take_requests, context)),
-        aged(FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, fact_sweep_store.delete_expired_facts),
+        aged(
+            REQUESTS, rules.requests, request_sweep_store.count_expired_requests, take=partial(_take_requests, context)
+        ),
+        aged(
+            FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, take=fact_sweep_store.delete_expired_facts
+        ),
     ]
 
 
-def _take_traits(context: Context, now: datetime, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
+def _take_traits(context: Context, now: datetime, tx: Transaction, *, expired_at: datetime, rows_max: int) -> int:
     """Delete expired statements, and let the projections follow, and the verdicts that rest on an age."""
     generation_store.lock_exclusive(tx)
     anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
     if anchors:
         profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
-        project_traits(tx, context.policy, bits_of(tx), profiles, now)
+        project_traits(tx, context.policy, bits_of(tx), profile_ids=profiles, now=now)
         if (
             asks_for_age(context.policy)
-            and refresh_verdicts(tx, context.vault, context.policy, profiles, now).has_changes
+            and refresh_verdicts(tx, context.vault, context.policy, profile_ids=profiles, now=now).has_changes
         ):
             generation_store.advance(tx, changed=True)
     return len(anchors)
 
 
-def _take_requests(context: Context, tx: Transaction, expired_at: datetime, rows_max: int) -> int:
+def _take_requests(context: Context, tx: Transaction, expired_at: datetime, *, rows_max: int) -> int:
     """Delete old requests with the key that sealed what they named."""
     requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
     context.vault.shred(tx, requests)

@@ -52,7 +52,7 @@ def create_source(
     write_key = new_write_key()
     draft = Source(SourceId(0), name, kind, frozenset(scopes), jurisdiction, request_bytes_max)
     with context.database.transaction() as tx:
-        source = source_store.add_source(tx, draft, hash_secret(write_key), now)
+        source = source_store.add_source(tx, draft, hash_secret(write_key), now=now)
         if source is None:
             raise Fault("source_exists", "That name is taken", "Another source has this name: choose one.", status=409)
         fact = {"kind": "source.created", "actor": actor, "source": int(source.source_id)}

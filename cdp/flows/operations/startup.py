@@ -118,7 +118,7 @@ def open_context(
         # Every process locks identity before the root keys, so that a start cannot deadlock with a rotation.
         generation_store.lock_exclusive(tx)
         now = clock.now()
-        vault, notice = open_vault(tx, home / KEYS, master_key, now, kms_url=kms_url)
+        vault, notice = open_vault(tx, home / KEYS, master_key, now=now, kms_url=kms_url)
         put_in_force(tx, policy, now)
     signer = vault.signer()
     return Context(

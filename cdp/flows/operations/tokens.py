@@ -28,7 +28,7 @@ def create_token(context: Context, name: str, role: Role, *, actor: str = "opera
     now = context.clock.now()
     secret = new_token()
     with context.database.transaction() as tx:
-        token = token_store.add_token(tx, name, role, hash_secret(secret), now)
+        token = token_store.add_token(tx, name, role, token_hash=hash_secret(secret), now=now)
         fact_store.append(
             tx, {"kind": "token.created", "actor": actor, "token": int(token.token_id), "role": role.value}, now
         )

@@ -85,13 +85,15 @@ def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = C
     Faults: `unknown_request`, `request_not_next`.
     """
     while True:
-        carried, subjects = _advance(context, request_id, now, rows_max)
+        carried, subjects = _advance(context, request_id, now, rows_max=rows_max)
         if carried.request.status is Status.FULFILLED:
             context.vault.evict(subjects)
             return carried
 
 
-def _advance(context: Context, request_id: int, now: datetime, rows_max: int) -> tuple[RequestResult, frozenset[int]]:
+def _advance(
+    context: Context, request_id: int, now: datetime, *, rows_max: int
+) -> tuple[RequestResult, frozenset[int]]:
     """One transaction's worth of an erasure."""
     plan = erasure_plan()
     with context.database.transaction() as tx:
@@ -131,7 +133,7 @@ def _begin(work: _Work, plan: tuple[PlanStep, ...]) -> None:
     request_store.change_request(work.tx, work.request)
     steps = [(step.position, StepCount(step.table, step.verb, 0, step.reason)) for step in plan]
     step_store.add_steps(work.tx, work.request.request_id, steps)
-    suppression_store.add_pending_suppressions(work.tx, work.request.request_id, work.hidden, work.now)
+    suppression_store.add_pending_suppressions(work.tx, work.request.request_id, work.hidden, now=work.now)
     erase_salts(work.tx, work.scope)
     generation_store.advance(work.tx, changed=True)
 
@@ -148,7 +150,7 @@ def _erase_chunks(work: _Work, plan: tuple[PlanStep, ...], rows_max: int) -> boo
     A step that was done counts again: something may have been derived from what was still there.
     """
     first_steps = [step for step in plan if not step.is_final]
-    sizes = execute.sizes(work.tx, first_steps, work.scope, rows_max)
+    sizes = execute.sizes(work.tx, first_steps, work.scope, rows_max=rows_max)
     left, touched, done, whole = rows_max, dict[int, int](), list[int](), list[PlanStep]()
     for step in first_steps:
         size = sizes[step.position]
@@ -158,49 +160,49 @@ def _erase_chunks(work: _Work, plan: tuple[PlanStep, ...], rows_max: int) -> boo
             continue
         if left <= 0:
             break
-        rows, is_done = _erase_chunk(work, plan, step, size, left, touched)
+        rows, is_done = _erase_chunk(work, plan, step, size=size, left=left, touched=touched)
         left -= rows
         if not is_done:
             break
         done.append(step.position)
     full = [step for step in whole if sizes[step.position]]
     for step in full:
-        _hold(work, plan, execute.next_chunk(work.tx, step, work.scope, 0, rows_max), touched)
+        _hold(work, plan, execute.next_chunk(work.tx, step, work.scope, size=0, rows_max=rows_max), touched=touched)
     touched |= dict.fromkeys((step.position for step in whole), 0) | execute.erase_whole(work.tx, full, work.scope)
     done += [step.position for step in whole]
-    step_store.advance_steps(work.tx, work.request.request_id, touched, done, work.now)
+    step_store.advance_steps(work.tx, work.request.request_id, touched, done=done, now=work.now)
     return len(done) == len(first_steps)
 
 
 def _erase_chunk(
-    work: _Work, plan: tuple[PlanStep, ...], step: PlanStep, size: int, left: int, touched: dict[int, int]
+    work: _Work, plan: tuple[PlanStep, ...], step: PlanStep, *, size: int, left: int, touched: dict[int, int]
 ) -> tuple[int, bool]:
-    chunk = execute.next_chunk(work.tx, step, work.scope, size, left)
-    _hold(work, plan, chunk, touched)
+    chunk = execute.next_chunk(work.tx, step, work.scope, size=size, rows_max=left)
+    _hold(work, plan, chunk, touched=touched)
     rows = touched[step.position] = execute.erase_chunk(work.tx, chunk, work.scope)
     return rows, not rows
 
 
-def _hold(work: _Work, plan: tuple[PlanStep, ...], chunk: execute.Chunk, touched: dict[int, int]) -> None:
+def _hold(work: _Work, plan: tuple[PlanStep, ...], chunk: execute.Chunk, *, touched: dict[int, int]) -> None:
     """Seal anew what a law keeps of the events of a chunk, before they go."""
     held = classes_held(work.context)
     if chunk.step.table == _EVENTS and held:
-        events = execute.events_in(work.tx, chunk, work.scope, held)
+        events = execute.events_in(work.tx, chunk, work.scope, classes=held)
         holds = next(each.position for each in plan if each.table == _HOLDS)
-        touched[holds] = touched.get(holds, 0) + hold_events(work.tx, work.context, events, work.now)
+        touched[holds] = touched.get(holds, 0) + hold_events(work.tx, work.context, events, now=work.now)
 
 
 def _finish(work: _Work, plan: tuple[PlanStep, ...]) -> None:
     """The last transaction: the notices, the map, the keys, the suppression, the replay line, and the fact of it all."""
     tx, context, request = work.tx, work.context, work.request
     until = _suppressed_until(work)
-    notified = outbox_store.notify_erasure(tx, work.scope.profiles, request.outward_id, work.now)
+    notified = outbox_store.notify_erasure(tx, work.scope.profiles, request.outward_id, now=work.now)
     final = [step for step in plan if step.is_final]
     touched = _erase_final(work, final)
-    step_store.advance_steps(tx, request.request_id, touched, list(touched), work.now)
-    repair(tx, context, work.person.reach.left_over, work.now)
-    suppression_store.suppress(tx, work.hidden, work.now, until)
-    replay_store.append(tx, context.replay, [_line(work, until)], work.now)
+    step_store.advance_steps(tx, request.request_id, touched, done=list(touched), now=work.now)
+    repair(tx, context, work.person.reach.left_over, now=work.now)
+    suppression_store.suppress(tx, work.hidden, work.now, until=until)
+    replay_store.append(tx, context.replay, [_line(work, until)], now=work.now)
     steps = tuple(step_store.steps(tx, request.request_id).values())
     outcome = ErasureSummary(
         steps=steps,
@@ -229,11 +231,11 @@ def _line(work: _Work, until: datetime | None) -> Erased:
     )
 
 
-def repair(tx: Transaction, context: Context, left_over: Collection[int], now: datetime) -> None:
+def repair(tx: Transaction, context: Context, left_over: Collection[int], *, now: datetime) -> None:
     """Let profiles that go on without the person stand on what is left: their birth, verdicts, traits."""
     if left_over:
         reach_store.reassign_origin(tx, left_over)
-        apply_mapping_change(tx, context.vault, context.policy, left_over, now, retired={})
+        apply_mapping_change(tx, context.vault, context.policy, profile_ids=left_over, now=now, retired={})
 
 
 def _erase_final(work: _Work, final: list[PlanStep]) -> dict[int, int]:

@@ -35,18 +35,18 @@ RIGHTS: Final[Mapping[Right, str]] = {
 Rows = list[Mapping[str, Any]]
 
 
-def archive_of(tx: Transaction, context: Context, request: Request, now: datetime) -> Archive:
+def archive_of(tx: Transaction, context: Context, request: Request, *, now: datetime) -> Archive:
     """The ZIP of a request's export."""
-    return archive(f"{request.outward_id}.zip", document_of(tx, context, request, now), now)
+    return archive(f"{request.outward_id}.zip", document_of(tx, context, request, now=now), now)
 
 
-def document_of(tx: Transaction, context: Context, request: Request, now: datetime) -> dict[str, Any]:
+def document_of(tx: Transaction, context: Context, request: Request, *, now: datetime) -> dict[str, Any]:
     """The export as a JSON object; docs/reference/export.md describes it."""
     person = find_person(tx, context, request)
     scope = person.shown(request.request_id)
     plan = export_plan()
     found = {section.table: execute.rows_of(tx, section, scope) for section in plan}
-    words = _words(tx, context, scope, found)
+    words = _words(tx, context, scope, found=found)
     return {
         "format": FORMAT,
         "made_at": instant_text(now),
@@ -63,7 +63,7 @@ def document_of(tx: Transaction, context: Context, request: Request, now: dateti
     }
 
 
-def _words(tx: Transaction, context: Context, scope: Scope, found: Mapping[str, Rows]) -> Words:
+def _words(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[str, Rows]) -> Words:
     """Everything by which numbers and sealed bytes become words."""
     named = values_by_id(tx, context, scope.identifiers)
     return Words(

@@ -78,7 +78,7 @@ def numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
 def shown_rows(words: Words, section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a section under their export names."""
     opened = {
-        column.column: _opened(words, f"{section.table}.{column.column}", column.column, rows)
+        column.column: _opened(words, f"{section.table}.{column.column}", column.column, rows=rows)
         for column in section.columns
         if column.is_sealed
     }
@@ -87,14 +87,14 @@ def shown_rows(words: Words, section: Section, rows: Sequence[Row]) -> list[dict
         values = {
             column.field: opened[column.column][place]
             if column.is_sealed
-            else _value(words, section.table, column.column, row)
+            else _value(words, section.table, column.column, row=row)
             for column in section.columns
         }
-        shown.append(_finished(words, section, row, values))
+        shown.append(_finished(words, section, row, values=values))
     return shown
 
 
-def _opened(words: Words, name: str, column: str, rows: Sequence[Row]) -> list[Any]:
+def _opened(words: Words, name: str, column: str, *, rows: Sequence[Row]) -> list[Any]:
     """The sealed values of a column, opened; None where there is nothing, or the key is gone."""
     table = name.removesuffix(f".{column}")
     sealed = [(place, row) for place, row in enumerate(rows) if row[column] is not None]
@@ -107,12 +107,12 @@ def _opened(words: Words, name: str, column: str, rows: Sequence[Row]) -> list[A
     return found
 
 
-def _value(words: Words, table: str, column: str, row: Row) -> Any:
+def _value(words: Words, table: str, column: str, *, row: Row) -> Any:
     value = row[column]
     if value is None:
         return None
     if f"{table}.{column}" in _PLAIN:
-        return _plain(words, table, row, value)
+        return _plain(words, table, row, value=value)
     if column == "name_id":
         return words.event_name(value)
     if column == "bits":
@@ -135,7 +135,7 @@ def _written(value: Any) -> Any:
     return value
 
 
-def _plain(words: Words, table: str, row: Row, value: Any) -> Any:
+def _plain(words: Words, table: str, row: Row, *, value: Any) -> Any:
     """Plain values with terms and instants written out."""
     plan = words.policy.events
     if table == "behavior.event":
@@ -147,13 +147,13 @@ def _plain(words: Words, table: str, row: Row, value: Any) -> Any:
         return {key: _word(each, types.get(key)) for key, each in written.items()}
     if table == "behavior.trait":
         stated = plan.traits.get(row["name"])
-        return _term_or(words, value, stated.vocabulary if stated else None, stated.type if stated else None)
+        return _term_or(words, value, stated.vocabulary if stated else None, type_=stated.type if stated else None)
     trait = words.policy.traits.get(row["trait"])
     told = words.policy.property_of(trait.event, trait.property) if trait is not None and trait.property else None
-    return _term_or(words, value, told.vocabulary if told else None, told.type if told else PropertyType.INSTANT)
+    return _term_or(words, value, told.vocabulary if told else None, type_=told.type if told else PropertyType.INSTANT)
 
 
-def _term_or(words: Words, value: Any, vocabulary: str | None, type_: PropertyType | None) -> Any:
+def _term_or(words: Words, value: Any, vocabulary: str | None, *, type_: PropertyType | None) -> Any:
     return _word(words.terms.get(value, value) if vocabulary else value, type_)
 
 
@@ -165,7 +165,7 @@ def _word(value: Any, type_: PropertyType | None) -> Any:
     return value
 
 
-def _finished(words: Words, section: Section, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+def _finished(words: Words, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
     """What the row's other columns add: whose identifier, why in a segment, until when, and what is withheld."""
     if section.table == "behavior.event":
         return _finished_event(words, row, values)

@@ -37,7 +37,7 @@ def classes_held(context: Context) -> frozenset[str]:
     return frozenset(key for key, each in context.policy.retention.classes.items() if each.hold is not None)
 
 
-def hold_events(tx: Transaction, context: Context, events: Sequence[Row], now: datetime) -> int:
+def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now: datetime) -> int:
     """Seal the held columns of events that are about to be deleted under hold keys; how many rows that made.
 
     Events whose hold is already over leave nothing.
@@ -50,7 +50,7 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], now: d
     opened = context.vault.open_many(
         keys, EVENT, [Item(row["anchor_id"], UUID(row["event_id"]).bytes, bytes(row["sealed"])) for row in living]
     )
-    bodies = [_held(context, row, words, sealed) for row, sealed in zip(living, opened, strict=True)]
+    bodies = [_held(context, row, words, sealed=sealed) for row, sealed in zip(living, opened, strict=True)]
     ids = new_ids(len(bodies))
     envelopes = context.vault.seal_many(
         context.vault.new_subject_keys(tx, ids),
@@ -68,7 +68,7 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], now: d
     return len(ids)
 
 
-def _held(context: Context, row: Row, words: _Words, sealed: bytes | None) -> dict[str, Any]:
+def _held(context: Context, row: Row, words: _Words, *, sealed: bytes | None) -> dict[str, Any]:
     """The columns that the hold of the class names, of the plain and the sealed part of an event."""
     hold = context.policy.retention.classes[row["retention_class"]].hold
     assert hold is not None

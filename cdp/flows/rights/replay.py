@@ -71,7 +71,7 @@ def replay(context: Context, now: datetime) -> ReplayResult:
     while lines := list(islice(waiting, _LINES_MAX)):
         with context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
-            _tell(tx, context, lines, counts, now)
+            _tell(tx, context, lines, counts=counts, now=now)
             replay_store.follow(tx, lines[-1].number)
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
@@ -86,16 +86,16 @@ def _interrupted(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
     return [each.request_id for each in found if each is not None and each.status in _UNENDED]
 
 
-def _tell(tx: Transaction, context: Context, lines: Sequence[Numbered], counts: Counter[str], now: datetime) -> None:
+def _tell(tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime) -> None:
     counts["lines"] += len(lines)
     erased = [each.line for each in lines if isinstance(each.line, Erased)]
     for line in erased:
-        counts["erased"] += _erase(tx, context, line, now)
-        suppression_store.suppress(tx, line.pseudonyms, now, line.until)
-    _repeat_noes(tx, context, [each for each in lines if isinstance(each.line, OptOut)], counts, now)
+        counts["erased"] += _erase(tx, context, line, now=now)
+        suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
+    _repeat_noes(tx, context, [each for each in lines if isinstance(each.line, OptOut)], counts=counts, now=now)
 
 
-def _erase(tx: Transaction, context: Context, line: Erased, now: datetime) -> bool:
+def _erase(tx: Transaction, context: Context, line: Erased, *, now: datetime) -> bool:
     """Erase by random ids; True when anything of the person was there again.
 
     Profiles that go on without the person forget what they had of her: her traits in the projections, her verdicts.
@@ -107,7 +107,7 @@ def _erase(tx: Transaction, context: Context, line: Erased, now: datetime) -> bo
     left_over = homes - set(line.profiles)
     empty = reach_store.empty_among(tx, left_over)
     rows += _erase_rows(tx, context, Scope(0, frozenset(), frozenset(), empty)) if empty else 0
-    repair(tx, context, left_over - empty, now)
+    repair(tx, context, left_over - empty, now=now)
     return rows > 0
 
 
@@ -119,12 +119,12 @@ def _erase_rows(tx: Transaction, context: Context, scope: Scope) -> int:
         if step.table == _KEYS:
             rows += context.vault.shred(tx, sorted(scope.subjects))
         else:
-            rows += execute.erase_chunk(tx, execute.next_chunk(tx, step, scope, 0, _ROWS_MAX), scope)
+            rows += execute.erase_chunk(tx, execute.next_chunk(tx, step, scope, size=0, rows_max=_ROWS_MAX), scope)
     return rows
 
 
 def _repeat_noes(
-    tx: Transaction, context: Context, lines: Sequence[Numbered], counts: Counter[str], now: datetime
+    tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
 ) -> None:
     """Put noes back into the ledger where their identifier is known, and keep the others by pseudonym."""
     noes = [each.line for each in lines if isinstance(each.line, OptOut)]
@@ -145,7 +145,7 @@ def _repeat_noes(
     counts["suppressed"] += suppression_store.suppress_purposes(tx, elsewhere, now)
     profiles = consent_subject_store.profiles_decided_by(tx, known)
     if missing and profiles:
-        refresh_verdicts(tx, context.vault, context.policy, profiles, now)
+        refresh_verdicts(tx, context.vault, context.policy, profile_ids=profiles, now=now)
 
 
 def _record(context: Context, line: OptOut, now: datetime) -> Record:

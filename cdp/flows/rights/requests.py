@@ -70,7 +70,9 @@ def open_request(
     rules = _regime(context.policy, regime)
     right = _right(rules, kind)
     asked = _read(context.policy, identifiers)
-    request = lifecycle.received(RequestId(new_id()), right, rules, now, context.policy.jurisdictions.time_zone)
+    request = lifecycle.received(
+        RequestId(new_id()), right, rules, received_at=now, time_zone=context.policy.jurisdictions.time_zone
+    )
     with context.database.transaction() as tx:
         keys = context.vault.new_subject_keys(tx, [request.request_id])
         items = [
@@ -94,7 +96,7 @@ def verify(context: Context, request_id: int, now: datetime) -> Request:
         if request.kind is Right.ERASURE:
             person = find_person(tx, context, request)
             suppression_store.add_pending_suppressions(
-                tx, request_id, suppression_pseudonyms_of(tx, context, person), now
+                tx, request_id, suppression_pseudonyms_of(tx, context, person), now=now
             )
             generation_store.advance(tx, changed=True)
         request_store.change_request(tx, request)
@@ -107,14 +109,14 @@ def extend(context: Context, request_id: int, now: datetime) -> Request:
     with context.database.transaction() as tx:
         request = _found(tx, request_id)
         rules = _regime(context.policy, request.regime)
-        request = _accepted(lifecycle.extend(request, rules, now, context.policy.jurisdictions.time_zone))
+        request = _accepted(lifecycle.extend(request, rules, now, time_zone=context.policy.jurisdictions.time_zone))
         request_store.change_request(tx, request)
         fact = event_fact(request, "request.extended") | {"due_at": instant_text(request.due_at)}
         fact_store.append(tx, fact, now)
     return request
 
 
-def deny(context: Context, request_id: int, reason: str, now: datetime) -> Request:
+def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Request:
     """Refuse a request for a reason, which the subject is told with the authority to complain to."""
     if reason not in set(Denial):
         raise Fault(
@@ -125,7 +127,7 @@ def deny(context: Context, request_id: int, reason: str, now: datetime) -> Reque
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         request = _accepted(lifecycle.deny(_found(tx, request_id), Denial(reason), now))
-        _end(tx, context, request, event_fact(request, "request.denied") | {"reason": reason}, now)
+        _end(tx, context, request, fact=event_fact(request, "request.denied") | {"reason": reason}, now=now)
     return request
 
 
@@ -134,7 +136,7 @@ def withdraw(context: Context, request_id: int, now: datetime) -> Request:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         request = _accepted(lifecycle.withdraw(_found(tx, request_id), now))
-        _end(tx, context, request, event_fact(request, "request.withdrawn"), now)
+        _end(tx, context, request, fact=event_fact(request, "request.withdrawn"), now=now)
     return request
 
 
@@ -188,7 +190,7 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
                 "The time for fetching it is over: open a new request.",
                 status=410,
             )
-        archive = archive_of(tx, context, request, now)
+        archive = archive_of(tx, context, request, now=now)
         fact = {"kind": "data.read", "actor": "privacy", "read": "export", "count": 1, "request": request.outward_id}
         fact_store.append(tx, fact, now)
         return archive
@@ -252,7 +254,7 @@ def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
         for waiting in request_store.requests(tx, Status.RECEIVED, _LISTED_MAX):
             ended = lifecycle.expire(waiting, now)
             if isinstance(ended, Request):
-                _end(tx, context, ended, event_fact(ended, "request.expired"), now)
+                _end(tx, context, ended, fact=event_fact(ended, "request.expired"), now=now)
                 counts["expired"] += 1
         over = request_store.named_and_closed(tx, now - timedelta(days=DOWNLOAD_DAYS), _LISTED_MAX)
         counts["shredded"] = context.vault.shred(tx, over)
@@ -273,7 +275,7 @@ def _answer(context: Context, request_id: int, now: datetime) -> RequestResult:
     return RequestResult(request, (), request.waiting)
 
 
-def _end(tx: Transaction, context: Context, request: Request, fact: dict[str, Any], now: datetime) -> None:
+def _end(tx: Transaction, context: Context, request: Request, *, fact: dict[str, Any], now: datetime) -> None:
     """A request that comes to nothing names nobody any more and holds nobody off."""
     request_store.change_request(tx, request)
     suppression_store.end_pending_suppressions(tx, request.request_id)

@@ -65,8 +65,8 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
     now = context.clock.now()
     with context.database.transaction(read_only=True) as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
-        condition = _checked(where, catalogue, draft.purpose, now, key=draft.key)
-        member_store.try_out(tx, _compiled(tx, condition, catalogue, draft.purpose, now))
+        condition = _checked(where, catalogue, draft.purpose, now=now, key=draft.key)
+        member_store.try_out(tx, _compiled(tx, condition, catalogue, purpose=draft.purpose, now=now))
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         known = definition_store.find(tx, draft.key)
@@ -75,8 +75,8 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
         if not is_new and known is None:
             raise unknown_segment()
         catalogue = definition_store.catalogue_of(tx, context.policy)
-        condition = _checked(where, catalogue, draft.purpose, now, key=draft.key)
-        _save(tx, context.policy, draft, condition, now, actor)
+        condition = _checked(where, catalogue, draft.purpose, now=now, key=draft.key)
+        _save(tx, context.policy, draft, condition=condition, now=now, actor=actor)
     refresh(context, draft.key)
     return find(context, draft.key)
 
@@ -91,7 +91,7 @@ def adopt(tx: Transaction, policy: Policy, now: datetime) -> int:
         after = definition_store.save(tx, draft, conditions[key], fingerprint=policy.fingerprint, now=now)
         if before is None or before.version != after.version:
             changed += 1
-            _log_definition(tx, after, "operator", now)
+            _log_definition(tx, after, "operator", now=now)
     return changed
 
 
@@ -145,7 +145,7 @@ def check_alone(policy: Policy, where: str, purpose: str, *, key: str | None = N
         for each, condition in parsed.items()
         if not isinstance(condition, Rejection)
     }
-    return write(_checked(where, Catalogue(policy, others), purpose, None, key=key))
+    return write(_checked(where, Catalogue(policy, others), purpose, now=None, key=key))
 
 
 def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previewed:
@@ -153,10 +153,10 @@ def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previe
     now = context.clock.now()
     with context.database.transaction() as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
-        condition = _checked(where, catalogue, purpose, now)
-        compiled = _compiled(tx, condition, catalogue, purpose, now)
+        condition = _checked(where, catalogue, purpose, now=now)
+        compiled = _compiled(tx, condition, catalogue, purpose=purpose, now=now)
         with member_store.in_time(tx):
-            shown = member_store.preview(tx, compiled, _disclosing(context, catalogue), purpose, now)
+            shown = member_store.preview(tx, compiled, _disclosing(context, catalogue), purpose=purpose, now=now)
             sample = () if shown.size.shown is None else member_store.sample(tx, compiled, SAMPLE_MAX)
         fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
         fact_store.append(tx, fact, now)
@@ -170,8 +170,8 @@ def members(context: Context, key: str, *, after: str | None, limit: int, actor:
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         purposes = _purposes(segment, catalogue)
-        size = member_store.size_of(tx, segment, purposes, _disclosing(context, catalogue), now)
-        page = member_store.members(tx, segment, purposes, size, now, after=after, limit=limit)
+        size = member_store.size_of(tx, segment, purposes, catalogue=_disclosing(context, catalogue), now=now)
+        page = member_store.members(tx, segment, purposes, size=size, now=now, after=after, limit=limit)
         fact = {"kind": "data.read", "actor": actor, "read": "members", "count": len(page.members)}
         fact_store.append(tx, fact | {"segment": key, "purpose": segment.purpose}, now)
     return page, size
@@ -186,7 +186,7 @@ def explain(
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = _definition(segment, catalogue)
-        compiled = _compiled(tx, condition, catalogue, segment.purpose, now)
+        compiled = _compiled(tx, condition, catalogue, purpose=segment.purpose, now=now)
         told = SegmentExplanation(
             where=segment.where,
             purpose=segment.purpose,
@@ -196,12 +196,12 @@ def explain(
             sql=sql_text(compiled.members),
             plan=member_store.plan_of(tx, compiled.members),
         )
-        profile_id = _profile(tx, context, segment, identifier, pseudonym)
+        profile_id = _profile(tx, context, segment, identifier=identifier, pseudonym=pseudonym)
         if profile_id is None:
             return Explained(segment, told, None, None, ())
-        mine = _compiled(tx, condition, catalogue, segment.purpose, now, only=[profile_id])
+        mine = _compiled(tx, condition, catalogue, purpose=segment.purpose, now=now, only=[profile_id])
         stands = standing(condition, member_store.verdicts(tx, mine).get(profile_id))
-        verdict = current_verdicts(tx, context.policy, [profile_id], now)[profile_id][segment.purpose]
+        verdict = current_verdicts(tx, context.policy, [profile_id], now=now)[profile_id][segment.purpose]
         fact = {"kind": "data.read", "actor": actor, "read": "explain", "count": 1, "segment": key}
         fact_store.append(tx, fact, now)
         records = tuple(encode_id("con", each) for each in verdict.by)
@@ -214,14 +214,14 @@ def _disclosing(context: Context, catalogue: Catalogue) -> Catalogue:
 
 
 def _save(
-    tx: Transaction, policy: Policy, draft: Draft, condition: ast.Condition, now: datetime, actor: str
+    tx: Transaction, policy: Policy, draft: Draft, *, condition: ast.Condition, now: datetime, actor: str
 ) -> Segment:
     saved = definition_store.save(tx, draft, condition, fingerprint=policy.fingerprint, now=now)
-    _log_definition(tx, saved, actor, now)
+    _log_definition(tx, saved, actor, now=now)
     return saved
 
 
-def _log_definition(tx: Transaction, saved: Segment, actor: str, now: datetime) -> None:
+def _log_definition(tx: Transaction, saved: Segment, actor: str, *, now: datetime) -> None:
     fact: dict[str, Any] = {
         "kind": "segment.defined",
         "actor": actor,
@@ -244,7 +244,7 @@ def _purposes(segment: Segment, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def _profile(
-    tx: Transaction, context: Context, segment: Segment, identifier: Identifier | None, pseudonym: str | None
+    tx: Transaction, context: Context, segment: Segment, *, identifier: Identifier | None, pseudonym: str | None
 ) -> int | None:
     if identifier is not None:
         return find_profile(tx, context.vault, identifier)[1]
@@ -260,6 +260,7 @@ def _compiled(
     tx: Transaction,
     condition: ast.Condition,
     catalogue: Catalogue,
+    *,
     purpose: str,
     now: datetime,
     only: Sequence[int] | None = None,
@@ -269,7 +270,7 @@ def _compiled(
 
 
 def _checked(
-    where: str, catalogue: Catalogue, purpose: str, now: datetime | None, *, key: str | None = None
+    where: str, catalogue: Catalogue, purpose: str, *, now: datetime | None, key: str | None = None
 ) -> ast.Condition:
     if catalogue.purpose(purpose) is None:
         known = ", ".join(catalogue.policy.purposes)

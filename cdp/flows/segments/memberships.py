@@ -42,14 +42,14 @@ def refresh(context: Context, key: str) -> Refresh:
     """
     with context.database.transaction(read_only=True) as tx:
         concerned = _changing(
-            tx, in_force(tx, key), definition_store.catalogue_of(tx, context.policy), context.clock.now()
+            tx, in_force(tx, key), definition_store.catalogue_of(tx, context.policy), now=context.clock.now()
         )
     entered = exited = 0
     for start in range(0, len(concerned), PROFILES_MAX):
         with context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             some = concerned[start : start + PROFILES_MAX]
-            done = refresh_in(tx, context, in_force(tx, key), context.clock.now(), only=some)
+            done = refresh_in(tx, context, in_force(tx, key), now=context.clock.now(), only=some)
         entered, exited = entered + done.entered, exited + done.exited
     with context.database.transaction() as tx:
         definition_store.mark_refreshed(tx, [key], context.clock.now())
@@ -65,17 +65,17 @@ def refresh_stale(context: Context, *, marks_max: int = STALE_MAX) -> int:
     with context.database.transaction() as tx:
         seen = mark_store.marks(tx, marks_max) if mark_store.claim(tx) else []
         if seen:
-            moving = _moving(tx, context, seen, context.clock.now())
+            moving = _moving(tx, context, seen, now=context.clock.now())
             if moving:
                 generation_store.lock_exclusive(tx)
             for key, concerned in moving.items():
-                refresh_in(tx, context, in_force(tx, key), context.clock.now(), only=concerned)
+                refresh_in(tx, context, in_force(tx, key), now=context.clock.now(), only=concerned)
             mark_store.clear(tx, seen)
         return len(seen)
 
 
 def refresh_in(
-    tx: Transaction, context: Context, segment: Segment, now: datetime, *, only: Sequence[int] | None = None
+    tx: Transaction, context: Context, segment: Segment, *, now: datetime, only: Sequence[int] | None = None
 ) -> Refresh:
     """Evaluate a segment and store the difference; the caller holds the lock of identity and consent to the commit.
 
@@ -83,8 +83,8 @@ def refresh_in(
     """
     definition_store.lock(tx, segment.key)
     catalogue = definition_store.catalogue_of(tx, context.policy)
-    compiled, purposes = _compiled(tx, segment, catalogue, now, only)
-    done = member_store.refresh(tx, segment, compiled, purposes, now, only=only)
+    compiled, purposes = _compiled(tx, segment, catalogue, now=now, only=only)
+    done = member_store.refresh(tx, segment, compiled, purposes=purposes, now=now, only=only)
     if only is None:
         definition_store.mark_refreshed(tx, [segment.key], now)
     if done.entered or done.exited:
@@ -93,7 +93,7 @@ def refresh_in(
     return done
 
 
-def follow_profiles(tx: Transaction, context: Context, profile_ids: Collection[int], now: datetime) -> None:
+def follow_profiles(tx: Transaction, context: Context, profile_ids: Collection[int], *, now: datetime) -> None:
     """Let every segment follow what changed about these profiles; the caller holds the lock to the commit.
 
     A segment that does not fit the policy any more stays as it is.
@@ -101,7 +101,7 @@ def follow_profiles(tx: Transaction, context: Context, profile_ids: Collection[i
     for segment in definition_store.all_segments(tx):
         try:
             with tx.savepoint():
-                refresh_in(tx, context, segment, now, only=sorted(profile_ids))
+                refresh_in(tx, context, segment, now=now, only=sorted(profile_ids))
         except Fault:
             continue
 
@@ -119,7 +119,7 @@ def unknown_segment() -> Fault:
     return Fault("unknown_segment", "There is no such segment", "`cdp segment list` shows all.", status=404)
 
 
-def _moving(tx: Transaction, context: Context, seen: Sequence[Stale], now: datetime) -> Mapping[str, Sequence[int]]:
+def _moving(tx: Transaction, context: Context, seen: Sequence[Stale], *, now: datetime) -> Mapping[str, Sequence[int]]:
     """By segment, the profiles among the marked whose membership is not as stored."""
     catalogue = definition_store.catalogue_of(tx, context.policy)
     moving: dict[str, Sequence[int]] = {}
@@ -128,7 +128,7 @@ def _moving(tx: Transaction, context: Context, seen: Sequence[Stale], now: datet
         if concerned:
             try:
                 with tx.savepoint():
-                    changing = _changing(tx, segment, catalogue, now, only=concerned)
+                    changing = _changing(tx, segment, catalogue, now=now, only=concerned)
             except Fault:
                 continue
             except Exception:  # noqa: BLE001 - one segment that cannot be evaluated holds up no other
@@ -152,16 +152,16 @@ def _changing(
     tx: Transaction,
     segment: Segment,
     catalogue: Catalogue,
-    now: datetime,
     *,
+    now: datetime,
     only: Sequence[int] | None = None,
 ) -> list[int]:
-    compiled, purposes = _compiled(tx, segment, catalogue, now, only)
-    return member_store.changing(tx, segment, compiled, purposes, only=only)
+    compiled, purposes = _compiled(tx, segment, catalogue, now=now, only=only)
+    return member_store.changing(tx, segment, compiled, purposes=purposes, only=only)
 
 
 def _compiled(
-    tx: Transaction, segment: Segment, catalogue: Catalogue, now: datetime, only: Sequence[int] | None
+    tx: Transaction, segment: Segment, catalogue: Catalogue, *, now: datetime, only: Sequence[int] | None
 ) -> tuple[Compiled, tuple[str, ...]]:
     """The statements of a segment, and the purposes that must be permitted."""
     condition = catalogue.segments[segment.key].condition

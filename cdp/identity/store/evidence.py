@@ -19,7 +19,7 @@ class NewResolution(NamedTuple):
 
 
 def record(
-    tx: Transaction, steps: Sequence[NewResolution], evidence: Sequence[EvidenceRow], policy_fingerprint: bytes
+    tx: Transaction, steps: Sequence[NewResolution], evidence: Sequence[EvidenceRow], *, policy_fingerprint: bytes
 ) -> None:
     """Append to the recorded sequence and to its evidence, in one statement."""
     if not steps and not evidence:
@@ -77,7 +77,7 @@ def insert_evidence(tx: Transaction, rows: Sequence[EvidenceRow], policy_fingerp
                 "policy_fingerprint",
             ),
             ("int8", "text", "text", "int8", "int8", "int8", "int8", "timestamptz", "bytea"),
-            (
+            rows=(
                 (
                     row.sequence,
                     row.kind,

@@ -51,7 +51,7 @@ def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:
             "identity.identifier",
             ("identifier_id", "type", "pseudonym", "pseudonym_version", "sealed", "first_seen_at", "last_seen_on"),
             ("int8", "text", "bytea", "int2", "bytea", "timestamptz", "date"),
-            rows,
+            rows=rows,
         )
 
 

@@ -45,7 +45,7 @@ class RecordedEdge(NamedTuple):
     policy_fingerprint: bytes | None
 
 
-def insert_edges(tx: Transaction, edges: Edges, source_id: int, import_job_id: int | None, now: datetime) -> None:
+def insert_edges(tx: Transaction, edges: Edges, source_id: int, *, import_job_id: int | None, now: datetime) -> None:
     """Append edges to the recorded sequence."""
     columns = ["sequence", "identifier_id", "other_identifier_id", "row_number", "source_id", "received_at"]
     fields = [
@@ -59,11 +59,11 @@ def insert_edges(tx: Transaction, edges: Edges, source_id: int, import_job_id: i
     if import_job_id is not None:
         columns.append("import_job_id")
         fields.append(bigints([import_job_id] * len(edges.rows)))
-    copy_packed(tx, "identity.edge", columns, len(edges.rows), fields)
+    copy_packed(tx, "identity.edge", columns, count=len(edges.rows), fields=fields)
 
 
 def insert_edge_evidence(
-    tx: Transaction, edges: Edges, profiles: Sequence[int], policy_fingerprint: bytes, now: datetime
+    tx: Transaction, edges: Edges, profiles: Sequence[int], *, policy_fingerprint: bytes, now: datetime
 ) -> None:
     """Append to the evidence that each edge linked the weaker identifier with the stronger one, in `profiles`."""
     copy_packed(
@@ -79,8 +79,8 @@ def insert_edge_evidence(
             "at",
             "policy_fingerprint",
         ),
-        len(edges.rows),
-        (
+        count=len(edges.rows),
+        fields=(
             bigints(edges.sequences),
             always_text("link"),
             always_text(Rule.LINK_TABLE),
@@ -97,6 +97,7 @@ def insert_strangers(
     tx: Transaction,
     ids: Sequence[int],
     types: Sequence[str],
+    *,
     pseudonyms: Sequence[bytes],
     pseudonym_version: int,
     sealed: Sequence[bytes],
@@ -108,8 +109,8 @@ def insert_strangers(
         tx,
         "identity.identifier",
         ("identifier_id", "type", "pseudonym", "pseudonym_version", "sealed", "first_seen_at", "last_seen_on"),
-        len(ids),
-        (
+        count=len(ids),
+        fields=(
             bigints(ids),
             octets([named[type_] for type_ in types]),
             octets(pseudonyms, _PSEUDONYM_BYTES),
@@ -121,25 +122,25 @@ def insert_strangers(
     )
 
 
-def insert_newborn(tx: Transaction, ids: Sequence[int], births: Sequence[int], now: datetime) -> None:
+def insert_newborn(tx: Transaction, ids: Sequence[int], births: Sequence[int], *, now: datetime) -> None:
     """Write profiles that did not exist, each with the number of the step that bore it."""
     copy_packed(
         tx,
         "identity.profile",
         ("profile_id", "origin_sequence", "created_at"),
-        len(ids),
-        (bigints(ids), bigints(births), always_instant(now)),
+        count=len(ids),
+        fields=(bigints(ids), bigints(births), always_instant(now)),
     )
 
 
-def insert_owners(tx: Transaction, identifiers: Sequence[int], profiles: Sequence[int], now: datetime) -> None:
+def insert_owners(tx: Transaction, identifiers: Sequence[int], profiles: Sequence[int], *, now: datetime) -> None:
     """Write the owners of identifiers that had none."""
     copy_packed(
         tx,
         "identity.link",
         ("identifier_id", "profile_id", "linked_at"),
-        len(identifiers),
-        (bigints(identifiers), bigints(profiles), always_instant(now)),
+        count=len(identifiers),
+        fields=(bigints(identifiers), bigints(profiles), always_instant(now)),
     )
 
 

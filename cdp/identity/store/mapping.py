@@ -32,7 +32,7 @@ def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
             "identity.profile",
             ("profile_id", "origin_sequence", "created_at"),
             ("int8", "int8", "timestamptz"),
-            rows,
+            rows=rows,
         )
 
 
@@ -40,6 +40,7 @@ def insert_people(
     tx: Transaction,
     identifiers: Sequence[NewIdentifier],
     profiles: Sequence[NewProfile],
+    *,
     links: Sequence[Placed],
     anchors: Sequence[NewAnchor],
 ) -> None:

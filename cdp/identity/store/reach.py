@@ -30,8 +30,8 @@ def surroundings(
     return Surroundings(
         identifiers=identifiers,
         anchors=anchors,
-        crowded=_crowded(tx, homes, identifiers, unique_types),
-        lonely=_lonely(tx, homes, members, list(anchors)),
+        crowded=_crowded(tx, homes, identifiers, unique_types=unique_types),
+        lonely=_lonely(tx, homes, members, anchor_ids=list(anchors)),
         edges=_edges(tx, homes, server_sources),
     )
 
@@ -154,7 +154,7 @@ def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[in
 
 
 def _crowded(
-    tx: Transaction, homes: Collection[int], identifiers: dict[int, Owned], unique_types: Collection[str]
+    tx: Transaction, homes: Collection[int], identifiers: dict[int, Owned], *, unique_types: Collection[str]
 ) -> frozenset[int]:
     """Profiles in quarantine, and those that own two values of a unique type."""
     rows = tx.execute(
@@ -172,7 +172,7 @@ def _crowded(
 
 
 def _lonely(
-    tx: Transaction, homes: Collection[int], members: Collection[int], anchor_ids: Collection[int]
+    tx: Transaction, homes: Collection[int], members: Collection[int], *, anchor_ids: Collection[int]
 ) -> frozenset[int]:
     """Members that no other anchor holds, and whose own profile has no anchors elsewhere."""
     rows = tx.execute(

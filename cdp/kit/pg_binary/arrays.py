@@ -82,12 +82,12 @@ def bigints(values: Sequence[int | None]) -> Packed:
 
 def integers(values: Sequence[int]) -> Packed:
     """An int[]; SQL casts it to smallint[] where that is asked."""
-    return _fixed(_Integers, "ii", 4, values)
+    return _fixed(_Integers, "ii", 4, values=values)
 
 
 def doubles(values: Sequence[float]) -> Packed:
     """A float8[]."""
-    return _fixed(_Doubles, "id", 8, values)
+    return _fixed(_Doubles, "id", 8, values=values)
 
 
 def instants(values: Sequence[datetime | None]) -> Packed:
@@ -104,7 +104,7 @@ def instants(values: Sequence[datetime | None]) -> Packed:
 
 def days(values: Sequence[date]) -> Packed:
     """A date[]."""
-    return _fixed(_Days, "ii", 4, [value.toordinal() - _EPOCH_DAY for value in values])
+    return _fixed(_Days, "ii", 4, values=[value.toordinal() - _EPOCH_DAY for value in values])
 
 
 def uuids(values: Sequence[UUID]) -> Packed:
@@ -131,11 +131,11 @@ def _words(kind: type[Packed], values: Sequence[int | None]) -> Packed:
     """Elements of eight bytes, or NULL."""
     whole = [value for value in values if value is not None]
     if len(whole) == len(values):
-        return _fixed(kind, "iq", 8, whole)
+        return _fixed(kind, "iq", 8, values=whole)
     return _variable(kind, [None if value is None else _WORD(value) for value in values])
 
 
-def _fixed(kind: type[Packed], form: str, size: int, values: Sequence[float]) -> Packed:
+def _fixed(kind: type[Packed], form: str, size: int, *, values: Sequence[float]) -> Packed:
     """Elements of one size: each is its length and its value."""
     if not values:
         return kind(_head(kind, 0, has_null=False))

@@ -47,7 +47,7 @@ def add_import_job(tx: Transaction, job: ImportJob) -> None:
 
 
 def latest_import_job(
-    tx: Transaction, source_id: SourceId, file_digest: bytes, mapping_digest: bytes
+    tx: Transaction, source_id: SourceId, file_digest: bytes, *, mapping_digest: bytes
 ) -> ImportJob | None:
     """The last import of this file under this mapping into this source, None when there was none."""
     rows = tx.execute(

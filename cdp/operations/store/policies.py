@@ -9,7 +9,7 @@ from cdp.kit.db import Transaction
 from cdp.operations.model import AppliedPolicy
 
 
-def add_policy(tx: Transaction, fingerprint: bytes, content: dict[str, Any], now: datetime) -> AppliedPolicy:
+def add_policy(tx: Transaction, fingerprint: bytes, content: dict[str, Any], *, now: datetime) -> AppliedPolicy:
     """Record that a policy is in force from `now`."""
     rows = tx.execute(
         """

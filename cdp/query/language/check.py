@@ -41,7 +41,7 @@ def check(
         return (Rejection(0, f"the purpose {purpose} does not exist", suggestion(purpose, catalogue.policy.purposes)),)
     if sum(1 for _ in ast.walk(condition)) > MAX_NODES:
         return (Rejection(0, "the condition is too long", f"at most {MAX_NODES} parts"),)
-    checks = _Checks(catalogue, found, key, now)
+    checks = _Checks(catalogue, found, key, now=now)
     return tuple(sorted(checks.condition(condition, None), key=lambda rejection: rejection.position))
 
 
@@ -64,8 +64,8 @@ class _Checks:
         catalogue: Catalogue,
         purpose: Purpose,
         key: str | None,
-        now: datetime | None,
         *,
+        now: datetime | None,
         is_inner: bool = False,
     ) -> None:
         self.catalogue = catalogue
@@ -109,7 +109,9 @@ class _Checks:
             case ast.Trait(name):
                 known = self.catalogue.policy.events.traits
                 plain = [each for each, plan in known.items() if plan.keep is Keep.PLAIN]
-                yield from self.field(value, known.get(name), f"the trait {name}", suggestion(name, plain, "trait."))
+                yield from self.field(
+                    value, known.get(name), f"the trait {name}", hint=suggestion(name, plain, "trait.")
+                )
             case ast.Property(name):
                 assert event is not None
                 yield from self.property(value, event, name)
@@ -120,22 +122,24 @@ class _Checks:
             ):
                 yield from self.events(events)
                 if (plan := self.catalogue.event(events.name)) is not None:
-                    yield from self.property(value, plan, name, Kind.NUMBER)
+                    yield from self.property(value, plan, name, wanted=Kind.NUMBER)
             case ast.Count(events) | ast.DaysSinceLast(events) | ast.First(events) | ast.Last(events):
                 yield from self.events(events)
             case _:
                 assert_never(value)
 
-    def property(self, node: ast.Node, event: EventPlan, name: str, wanted: Kind | None = None) -> Iterator[Rejection]:
+    def property(
+        self, node: ast.Node, event: EventPlan, name: str, *, wanted: Kind | None = None
+    ) -> Iterator[Rejection]:
         plain = [each for each, plan in event.properties.items() if plan.keep is Keep.PLAIN]
         found = self.catalogue.property(event.key, name)
-        refused = tuple(self.field(node, found, f'the property {name} of "{event.key}"', suggestion(name, plain)))
+        refused = tuple(self.field(node, found, f'the property {name} of "{event.key}"', hint=suggestion(name, plain)))
         yield from refused
         kind = self.catalogue.kind_of(ast.Property(name), event.key)
         if not refused and wanted is not None and kind is not wanted:
             yield Rejection(node.at, f"{name} is {kind}, not {wanted}", "only numbers can be added, averaged or ranked")
 
-    def field(self, node: ast.Node, plan: PropertyPlan | None, what: str, hint: str) -> Iterator[Rejection]:
+    def field(self, node: ast.Node, plan: PropertyPlan | None, what: str, *, hint: str) -> Iterator[Rejection]:
         """A stated field must exist, lie in plain, and be of a category that the purpose allows."""
         if plan is None:
             yield Rejection(node.at, f"{what} is not in the tracking plan", hint)
@@ -304,7 +308,7 @@ class _Checks:
             if definition is None or purpose is None:
                 yield Rejection(node.at, f'the segment "{key}" cannot be asked any more', "define it anew")
                 continue
-            others = _Checks(self.catalogue, purpose, key, None, is_inner=True)
+            others = _Checks(self.catalogue, purpose, key, now=None, is_inner=True)
             for found in list(others.condition(definition.condition, None))[:1]:
                 yield Rejection(node.at, f'the segment "{key}" does not fit the policy any more', found.message)
 

@@ -47,7 +47,7 @@ def to_json(condition: ast.Condition) -> dict[str, Any]:
 def from_json(form: object) -> ast.Condition | Rejection:
     """Read the JSON form; a refusal names the place as a JSON pointer."""
     try:
-        found = _read(ast.Condition, form, "", 0, [0])
+        found = _read(ast.Condition, form, "", depth=0, count=[0])
     except _Malformed as error:
         return Rejection(0, str(error), "the schema of the JSON form is published with the language reference")
     return cast("ast.Condition", found)
@@ -97,7 +97,7 @@ def _number(value: Decimal) -> int | float:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _read(hint: Any, form: object, place: str, depth: int, count: list[int]) -> object:
+def _read(hint: Any, form: object, place: str, *, depth: int, count: list[int]) -> object:
     """Read what the hint allows; `count` is the running number of nodes."""
     if depth > _MAX_DEPTH:
         raise _Malformed(f"{place}: nested too deeply")
@@ -105,19 +105,19 @@ def _read(hint: Any, form: object, place: str, depth: int, count: list[int]) -> 
         if not isinstance(form, list) or not len(form) <= _MAX_LIST:
             raise _Malformed(f"{place or '/'}: a list of at most {_MAX_LIST} belongs here")
         item = get_args(hint)[0]
-        return tuple(_read(item, each, f"{place}/{at}", depth + 1, count) for at, each in enumerate(form))
+        return tuple(_read(item, each, f"{place}/{at}", depth=depth + 1, count=count) for at, each in enumerate(form))
     allowed = _alternatives(hint)
     node_types = tuple(each for each in allowed if issubclass(each, ast.Node))
     if not node_types:
         return _read_scalar(allowed[0], form, place)
-    found = _read_node(node_types, form, place, depth, count)
+    found = _read_node(node_types, form, place, depth=depth, count=count)
     if not isinstance(found, node_types):
         names = ", ".join(sorted(_tag(each) for each in node_types))
         raise _Malformed(f"{place or '/'}: {_tag(type(found))} cannot stand here; one of {names} can")
     return found
 
 
-def _read_node(allowed: tuple[type, ...], form: object, place: str, depth: int, count: list[int]) -> ast.Node:
+def _read_node(allowed: tuple[type, ...], form: object, place: str, *, depth: int, count: list[int]) -> ast.Node:
     count[0] += 1
     if count[0] > MAX_NODES:
         raise _Malformed(f"{place or '/'}: more than {MAX_NODES} nodes")
@@ -125,7 +125,9 @@ def _read_node(allowed: tuple[type, ...], form: object, place: str, depth: int, 
     try:
         match form:
             case dict() if isinstance(name, str) and name in NODES:
-                return _read_fields(NODES[name], {k: v for k, v in form.items() if k != "is"}, place, depth, count)
+                return _read_fields(
+                    NODES[name], {k: v for k, v in form.items() if k != "is"}, place, depth=depth, count=count
+                )
             case {"date": str(text), **rest} if not rest:
                 return ast.Day(date.fromisoformat(text))
             case bool():
@@ -143,7 +145,7 @@ def _read_node(allowed: tuple[type, ...], form: object, place: str, depth: int, 
 
 
 def _read_fields(
-    node: type[ast.Node], form: Mapping[str, object], place: str, depth: int, count: list[int]
+    node: type[ast.Node], form: Mapping[str, object], place: str, *, depth: int, count: list[int]
 ) -> ast.Node:
     declared = {item.name: item for item in fields(node) if item.name != "at"}
     hints = get_type_hints(node)
@@ -154,7 +156,9 @@ def _read_fields(
     for name, item in declared.items():
         if name not in form and item.default is MISSING:
             raise _Malformed(f"{place or '/'}: {_tag(node)} needs the field {name}")
-    given = {name: _read(hints[name], value, f"{place}/{name}", depth + 1, count) for name, value in form.items()}
+    given = {
+        name: _read(hints[name], value, f"{place}/{name}", depth=depth + 1, count=count) for name, value in form.items()
+    }
     return cast("ast.Node", cast("Any", node)(**given))
 
 

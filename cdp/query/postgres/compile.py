@@ -186,7 +186,7 @@ class _Scope:
             if isinstance(node, ast.Computed) and node.name not in self._computed:
                 trait = self.shared.catalogue.computed(node.name)
                 assert trait is not None
-                self._computed[node.name] = compile_events.computed(node.name, trait, self.purpose, self.shared)
+                self._computed[node.name] = compile_events.computed(node.name, trait, self.purpose, shared=self.shared)
         for name, values in wanted.items():
             is_source = name == source
             if is_source or not all(isinstance(value, ast.Did) for value in values):

@@ -190,11 +190,11 @@ def followed(sequence: ast.Sequence, purpose: str, shared: StatementScope) -> CT
     first = replace(sequence.steps[0].events, window=sequence.window)
     reached = occurrences(first, purpose, shared)
     for step in sequence.steps[1:]:
-        reached = _next(reached, step, purpose, shared)
+        reached = _next(reached, step, purpose, shared=shared)
     return select(reached.c.profile_id).distinct().cte(shared.name("sequence")).prefix_with("MATERIALIZED")
 
 
-def _next(reached: CTE, step: ast.Step, purpose: str, shared: StatementScope) -> CTE:
+def _next(reached: CTE, step: ast.Step, purpose: str, *, shared: StatementScope) -> CTE:
     """Who reached this step, and when.
 
     Where nothing limits the wait, of what was reached before only the first counts for a step that came, and only the
@@ -222,7 +222,7 @@ def _next(reached: CTE, step: ast.Step, purpose: str, shared: StatementScope) ->
 # --- computed traits ------------------------------------------------------------------------------
 
 
-def computed(key: str, trait: ComputedTrait, purpose: str, shared: StatementScope) -> tuple[CTE, Column]:
+def computed(key: str, trait: ComputedTrait, purpose: str, *, shared: StatementScope) -> tuple[CTE, Column]:
     """One row a profile with the value of a computed trait, from its day buckets."""
     people = shared.permitted(purpose)
     today = shared.now.astimezone(UTC).date()

@@ -103,12 +103,12 @@ def test(node: ast.Test, column: Column, shared: StatementScope, *, may_be_null:
         ):
             return _holds(*column.field, _scalar(bound, column, shared))
         case ast.Compare(_, operator, bound):
-            return _compare(value, column, operator, bound, shared)
+            return _compare(value, column, operator, bound=bound, shared=shared)
         case ast.OneOf(_, literals):
-            return _one_of(value, column, literals, shared)
+            return _one_of(value, column, literals, shared=shared)
         case ast.Between(_, low, high):
-            above = _compare(value, column, ast.Operator.GE, low, shared)
-            return and_(above, _compare(value, column, ast.Operator.LE, high, shared))
+            above = _compare(value, column, ast.Operator.GE, bound=low, shared=shared)
+            return and_(above, _compare(value, column, ast.Operator.LE, bound=high, shared=shared))
         case ast.Recent(_, duration):
             begins = shared.now - timedelta(seconds=duration.seconds)
             return and_(value > column.bound(begins), value <= column.bound(shared.now))
@@ -140,11 +140,11 @@ def _holds(source: ColumnElement[Any], name: str, value: Decimal | bool | int) -
 
 
 def _compare(
-    value: ColumnElement[Any], column: Column, operator: ast.Operator, bound: ast.Literal, shared: StatementScope
+    value: ColumnElement[Any], column: Column, operator: ast.Operator, *, bound: ast.Literal, shared: StatementScope
 ) -> Boolean:
     match bound:
         case ast.Day(day):
-            return _compare_day(value, column, operator, day, shared)
+            return _compare_day(value, column, operator, day=day, shared=shared)
         case ast.Number() | ast.Flag() | ast.Text():
             related: Boolean = _RELATIONS[operator](value, column.bound(_scalar(bound, column, shared)))
             is_open = column.form is Form.PLAIN and operator in (ast.Operator.GT, ast.Operator.GE)
@@ -156,10 +156,10 @@ _ABOVE_NUMBERS = cast(literal("false"), JSONB)
 
 
 def _one_of(
-    value: ColumnElement[Any], column: Column, literals: tuple[ast.Literal, ...], shared: StatementScope
+    value: ColumnElement[Any], column: Column, literals: tuple[ast.Literal, ...], *, shared: StatementScope
 ) -> Boolean:
     if isinstance(literals[0], ast.Day) or column.form is Form.DOUBLE:
-        return or_(*(_compare(value, column, ast.Operator.EQ, each, shared) for each in literals))
+        return or_(*(_compare(value, column, ast.Operator.EQ, bound=each, shared=shared) for each in literals))
     scalars = [_scalar(each, column, shared) for each in literals if not isinstance(each, ast.Day)]
     return value.in_([column.bound(each) for each in scalars])
 
@@ -169,7 +169,7 @@ def _scalar(bound: ast.Number | ast.Flag | ast.Text, column: Column, shared: Sta
 
 
 def _compare_day(
-    value: ColumnElement[Any], column: Column, operator: ast.Operator, day: date, shared: StatementScope
+    value: ColumnElement[Any], column: Column, operator: ast.Operator, *, day: date, shared: StatementScope
 ) -> Boolean:
     begins = column.bound(shared.catalogue.start_of(day))
     ends = column.bound(shared.catalogue.end_of(day))

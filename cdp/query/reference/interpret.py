@@ -88,7 +88,7 @@ def is_in(condition: ast.Condition, profile: Profile, *, purpose: str, catalogue
 
 def truth(condition: ast.Condition, profile: Profile, *, purpose: str, catalogue: Catalogue, now: datetime) -> Kleene:
     """What a condition says of a permitted profile."""
-    return _Reading(profile, purpose, catalogue, now).truth(condition)
+    return _Reading(profile, purpose, catalogue, now=now).truth(condition)
 
 
 def sample_threshold(percent: Decimal) -> int:
@@ -99,7 +99,7 @@ def sample_threshold(percent: Decimal) -> int:
 class _Reading:
     """One profile, read for one purpose at one instant. `happened` is the event whose filter is being read."""
 
-    def __init__(self, profile: Profile, purpose: str, catalogue: Catalogue, now: datetime) -> None:
+    def __init__(self, profile: Profile, purpose: str, catalogue: Catalogue, *, now: datetime) -> None:
         self.profile = profile
         self.purpose = purpose
         self.catalogue = catalogue

@@ -13,7 +13,7 @@ def add_holds(tx: Transaction, holds: Sequence[LegalHold]) -> None:
         "rights.hold",
         ("hold_id", "retention_class", "law", "keep_until", "sealed"),
         ("int8", "text", "text", "date", "bytea"),
-        ((each.hold_id, each.retention_class, each.law, each.keep_until, each.sealed) for each in holds),
+        rows=((each.hold_id, each.retention_class, each.law, each.keep_until, each.sealed) for each in holds),
     )
 
 

@@ -38,7 +38,7 @@ def is_behind(tx: Transaction, file: ReplayFile) -> bool:
     return _is_behind(_place(tx)[1], file)
 
 
-def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], now: datetime) -> None:
+def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], *, now: datetime) -> None:
     """Write lines to the file, on disk before the caller's commit; the caller holds the exclusive lock.
 
     A database that is behind its file stays behind: it has not been told what others wrote.

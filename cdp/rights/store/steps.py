@@ -36,7 +36,7 @@ def steps(tx: Transaction, request_id: int) -> dict[int, StepCount]:
 
 
 def advance_steps(
-    tx: Transaction, request_id: int, touched: Mapping[int, int], done: Collection[int], now: datetime
+    tx: Transaction, request_id: int, touched: Mapping[int, int], *, done: Collection[int], now: datetime
 ) -> None:
     """Add rows touched by step, and mark steps as done."""
     tx.execute(

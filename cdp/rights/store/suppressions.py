@@ -41,14 +41,14 @@ def has_suppressions(tx: Transaction) -> bool:
     return bool(tx.execute("SELECT EXISTS (SELECT FROM rights.suppression)")[0][0])
 
 
-def add_pending_suppressions(tx: Transaction, request_id: int, pseudonyms: Collection[bytes], now: datetime) -> None:
+def add_pending_suppressions(tx: Transaction, request_id: int, pseudonyms: Collection[bytes], *, now: datetime) -> None:
     """Suppress pseudonyms for as long as this request runs."""
-    _suppress(tx, request_id, pseudonyms, now, None)
+    _suppress(tx, request_id, pseudonyms, now=now, until=None)
 
 
-def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, until: datetime | None) -> None:
+def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, *, until: datetime | None) -> None:
     """Suppress pseudonyms for good, or until an instant; an order that stands is never shortened."""
-    _suppress(tx, 0, pseudonyms, now, until)
+    _suppress(tx, 0, pseudonyms, now=now, until=until)
 
 
 def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now: datetime) -> int:
@@ -70,7 +70,7 @@ def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now:
 
 
 def _suppress(
-    tx: Transaction, request_id: int, pseudonyms: Collection[bytes], now: datetime, until: datetime | None
+    tx: Transaction, request_id: int, pseudonyms: Collection[bytes], *, now: datetime, until: datetime | None
 ) -> None:
     tx.execute(
         """

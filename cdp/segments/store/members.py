@@ -70,7 +70,7 @@ def try_out(tx: Transaction, compiled: Compiled) -> None:
         tx.scalar(select(func.count()).select_from(compiled.members.subquery()))
 
 
-def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, purpose: str, now: datetime) -> Preview:
+def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, *, purpose: str, now: datetime) -> Preview:
     """What a condition would give: sizes as they may be shown, part by part, and who is refused why."""
     row = tx.one_or_none(compiled.funnel)
     assert row is not None
@@ -82,7 +82,7 @@ def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, purpose: 
         FunnelStep(write(part), shown(2 + 4 * at), shown(4 + 4 * at)) for at, part in enumerate(compiled.parts)
     )
     whole, size = shown(0), steps[-1].together
-    return Preview(size, whole, disclose.share(size, whole), steps, _refused_by_reason(tx, catalogue, purpose, now))
+    return Preview(size, whole, disclose.share(size, whole), steps, _refused_by_reason(tx, catalogue, purpose, now=now))
 
 
 def sample(tx: Transaction, compiled: Compiled, limit: int) -> tuple[str, ...]:
@@ -94,9 +94,9 @@ def refresh(
     tx: Transaction,
     segment: Segment,
     compiled: Compiled,
+    *,
     purposes: Sequence[str],
     now: datetime,
-    *,
     only: Sequence[int] | None = None,
 ) -> Refresh:
     """Bring the stored membership of a segment up to date, and note who entered and who left.
@@ -104,8 +104,8 @@ def refresh(
     `purposes` are those of the segment and of the segments it asks for. A membership from before the present
     permission ends first: it rested on what was withdrawn. Hold `store.lock` before. `only` is as compiled.
     """
-    outlived = tx.scalar(_end_outlived(segment, purposes, now, only))
-    gone, entered = tx.all(_difference(segment, compiled.members, now, only))[0]
+    outlived = tx.scalar(_end_outlived(segment, purposes, now, only=only))
+    gone, entered = tx.all(_difference(segment, compiled.members, now, only=only))[0]
     return Refresh(segment.key, entered, gone + outlived)
 
 
@@ -113,8 +113,8 @@ def changing(
     tx: Transaction,
     segment: Segment,
     compiled: Compiled,
-    purposes: Sequence[str],
     *,
+    purposes: Sequence[str],
     only: Sequence[int] | None = None,
 ) -> list[int]:
     """The profiles, in order, that a refresh would let in or out or give another version; touches nothing.
@@ -135,9 +135,9 @@ def members(
     tx: Transaction,
     segment: Segment,
     purposes: Sequence[str],
+    *,
     size: Size,
     now: datetime,
-    *,
     after: str | None,
     limit: int,
 ) -> MemberPage:
@@ -155,7 +155,7 @@ def members(
     return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None, None)
 
 
-def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], catalogue: Catalogue, now: datetime) -> Size:
+def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], *, catalogue: Catalogue, now: datetime) -> Size:
     """How many members there are, as it may be shown."""
     standing = _standing(segment, purposes, now).with_only_columns(membership.c.profile_id).subquery()
     row = tx.one_or_none(select(func.count(), func.bit_xor(standing.c.profile_id)))
@@ -203,7 +203,7 @@ def _shown(count: int, cell: int | None, catalogue: Catalogue) -> Size:
     )
 
 
-def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, now: datetime) -> Mapping[str, Size]:
+def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, *, now: datetime) -> Mapping[str, Size]:
     """Silence has a reason too: nobody granted, or no unique identifier where one is needed."""
     found = catalogue.purpose(purpose)
     silent = "no_unique_identifier" if found is not None and found.needs_unique_identifier else "no_grant"
@@ -247,7 +247,7 @@ def _is_outlived(purposes: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _end_outlived(
-    segment: Segment, purposes: Sequence[str], now: datetime, only: Sequence[int] | None
+    segment: Segment, purposes: Sequence[str], now: datetime, *, only: Sequence[int] | None
 ) -> Select[tuple[int]]:
     """One statement: let those out whose membership is older than the present permission, and note it."""
     old = delete(membership).where(membership.c.key == segment.key, _is_outlived(purposes), *_among(only))
@@ -259,7 +259,7 @@ def _end_outlived(
 
 
 def _difference(
-    segment: Segment, found_now: Select[tuple[int]], now: datetime, only: Sequence[int] | None
+    segment: Segment, found_now: Select[tuple[int]], now: datetime, *, only: Sequence[int] | None
 ) -> Select[tuple[int, int]]:
     """One statement: evaluate, delete who left, insert who entered, renew the version of who stayed, note the changes."""
     found = found_now.cte("found")
@@ -284,7 +284,7 @@ def _difference(
         .returning(membership.c.profile_id)
         .cte("renewed")
     )
-    noted = _noted(segment, gone, entered, now)
+    noted = _noted(segment, gone, entered, now=now)
     counts = select(
         select(func.count()).select_from(gone).scalar_subquery(),
         select(func.count()).select_from(entered).scalar_subquery(),
@@ -292,7 +292,7 @@ def _difference(
     return counts.add_cte(renewed, noted)
 
 
-def _noted(segment: Segment, gone: CTE, entered: CTE, now: datetime) -> CTE:
+def _noted(segment: Segment, gone: CTE, entered: CTE, *, now: datetime) -> CTE:
     exits = select(gone.c.profile_id, literal(segment.key), gone.c.version, literal("exited"), literal(now))
     entries = select(
         entered.c.profile_id, literal(segment.key), literal(segment.version), literal("entered"), literal(now)

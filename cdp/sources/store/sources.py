@@ -9,7 +9,7 @@ from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceEntry, SourceKind
 
 
-def add_source(tx: Transaction, source: Source, write_key_hash: bytes, now: datetime) -> Source | None:
+def add_source(tx: Transaction, source: Source, write_key_hash: bytes, *, now: datetime) -> Source | None:
     """Store a new source under a fresh id; None when the name or the write key is taken.
 
     The id of the given value is ignored; the answer carries the real one.

@@ -182,6 +182,7 @@ def accounting(
     context: InContext,
     now: Now,
     caller: Annotated[Caller, Depends(allow(Role.ADMIN, Role.AUDITOR))],
+    *,
     source: Annotated[Name | None, Query()] = None,
     from_: Annotated[Instant | None, Query(alias="from", description="Default: a day before `to`.")] = None,
     to: Annotated[Instant | None, Query(description="Default: now.")] = None,
@@ -189,7 +190,7 @@ def accounting(
     """What became of every message in the hours that begin in [from, to)."""
     until = now + timedelta(hours=1) if to is None else to
     since = until - timedelta(days=1) if from_ is None else from_
-    found = accounting_flow.count_messages(context, since, until, source, actor=caller.actor)
+    found = accounting_flow.count_messages(context, since, until, source=source, actor=caller.actor)
     return AccountingShown(
         received=found.received,
         by_state=found.by_state,

@@ -69,6 +69,7 @@ def entries(
     context: InContext,
     now: Now,
     caller: IsAuditor,
+    *,
     kind: Annotated[list[EntryKind] | None, Query(max_length=50)] = None,
     from_: Annotated[Instant | None, Query(alias="from")] = None,
     to: Annotated[Instant | None, Query()] = None,
@@ -93,6 +94,7 @@ def report(
     context: InContext,
     now: Now,
     caller: IsAuditor,
+    *,
     from_: Annotated[Instant | None, Query(alias="from")] = None,
     to: Annotated[Instant | None, Query()] = None,
 ) -> ReportShown:

@@ -59,7 +59,7 @@ class ConsentsShown(BaseModel):
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
 def record(
-    given: ConsentGiven, context: InContext, now: Now, caller: Annotated[Caller, Depends(allow_consent)]
+    given: ConsentGiven, context: InContext, now: Now, *, caller: Annotated[Caller, Depends(allow_consent)]
 ) -> RecordedShown:
     """Record one act; what follows from it is in force when this answers. The answer is the same for the unknown."""
     told = ConsentStatement(
@@ -83,6 +83,7 @@ def look_up(
     given: ConsentLookupGiven,
     context: InContext,
     now: Now,
+    *,
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
 ) -> ConsentsShown:
     """Every act that decides about a person, and what is allowed, now or as it was at an earlier instant."""

@@ -105,7 +105,7 @@ class NothingGiven(Given):
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="open_request")
-def open_request(given: RequestGiven, context: InContext, now: Now, _caller: IsPrivacy) -> RequestShown:
+def open_request(given: RequestGiven, context: InContext, now: Now, *, _caller: IsPrivacy) -> RequestShown:
     """Take a request in and set its deadlines. The answer does not tell whether somebody exists."""
     pairs = [each.pair() for each in given.identifiers]
     request = subject_request.open_request(context, kind=given.kind, regime=given.regime, identifiers=pairs, now=now)
@@ -117,6 +117,7 @@ def listing(
     context: InContext,
     _caller: IsPrivacy,
     status: Annotated[Status | None, Query()] = None,
+    *,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> RequestList:
     """Requests of one status, or all, the most urgent first."""
@@ -138,7 +139,7 @@ def show(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> Requ
 
 @router.post("/{request_id}/verify", responses=problems(404, 409), operation_id="verify_request")
 def verify(
-    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _given: NothingGiven | None = None
 ) -> RequestShown:
     """The requester is who the identifiers name. For an erasure the barrier stands from here on."""
     return request_shown(subject_request.verify(context, _number(request_id), now))
@@ -146,7 +147,7 @@ def verify(
 
 @router.post("/{request_id}/run", responses=problems(404, 409), operation_id="run_request")
 def run(
-    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, given: RunGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, given: RunGiven | None = None
 ) -> CarriedShown:
     """Carry a verified request out, or say with `dry_run` what would be done."""
     done = subject_request.run(context, _number(request_id), now, dry_run=given is not None and given.dry_run)
@@ -157,21 +158,21 @@ def run(
 
 @router.post("/{request_id}/extend", responses=problems(404, 409), operation_id="extend_request")
 def extend(
-    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _given: NothingGiven | None = None
 ) -> RequestShown:
     """Take the regime's one extension of the deadline."""
     return request_shown(subject_request.extend(context, _number(request_id), now))
 
 
 @router.post("/{request_id}/deny", responses=problems(404, 409), operation_id="deny_request")
-def deny(request_id: RequestKey, given: DenyGiven, context: InContext, now: Now, _caller: IsPrivacy) -> RequestShown:
+def deny(request_id: RequestKey, given: DenyGiven, context: InContext, *, now: Now, _caller: IsPrivacy) -> RequestShown:
     """Refuse a request for a reason."""
-    return request_shown(subject_request.deny(context, _number(request_id), given.reason, now))
+    return request_shown(subject_request.deny(context, _number(request_id), given.reason, now=now))
 
 
 @router.post("/{request_id}/withdraw", responses=problems(404, 409), operation_id="withdraw_request")
 def withdraw(
-    request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _given: NothingGiven | None = None
 ) -> RequestShown:
     """The subject takes the request back."""
     return request_shown(subject_request.withdraw(context, _number(request_id), now))
@@ -186,7 +187,7 @@ def withdraw(
     response_class=Response,
     operation_id="export_request",
 )
-def export(request_id: RequestKey, context: InContext, now: Now, _caller: IsPrivacy) -> Response:
+def export(request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy) -> Response:
     """The archive of an access or portability request. Every fetching is logged."""
     archive = subject_request.export(context, _number(request_id), now)
     return Response(

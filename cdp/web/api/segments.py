@@ -182,7 +182,7 @@ def list_segments(context: InContext, _caller: IsMarketer) -> SegmentList:
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_segment")
 def create(given: SegmentGiven, context: InContext, caller: IsMarketer) -> SegmentShown:
     """Define a segment. A rejected text is answered with 422, the position, and what would be right."""
-    return _define(context, given.key, given, caller, is_new=True)
+    return _define(context, given.key, given, caller=caller, is_new=True)
 
 
 @router.post("/preview", responses=problems(), operation_id="preview_segment")
@@ -211,9 +211,9 @@ def show(key: SegmentPath, context: InContext, _caller: IsMarketer) -> SegmentSh
 
 
 @router.put("/{key}", responses=problems(404), operation_id="change_segment")
-def change(key: SegmentPath, given: SegmentChange, context: InContext, caller: IsMarketer) -> SegmentShown:
+def change(key: SegmentPath, given: SegmentChange, context: InContext, *, caller: IsMarketer) -> SegmentShown:
     """Change a segment; another meaning makes a new version."""
-    return _define(context, key, given, caller, is_new=False)
+    return _define(context, key, given, caller=caller, is_new=False)
 
 
 @router.delete("/{key}", status_code=204, responses=problems(404, 409), operation_id="delete_segment")
@@ -227,6 +227,7 @@ def members(
     key: SegmentPath,
     context: InContext,
     caller: IsMarketer,
+    *,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[Pseudonym | None, Query(description="`next` of the page before.")] = None,
 ) -> MemberList:
@@ -246,6 +247,7 @@ def explain(
     key: SegmentPath,
     context: InContext,
     caller: Annotated[Caller, Depends(allow(Role.MARKETER, Role.AUDITOR, Role.PRIVACY))],
+    *,
     given: ExplainGiven | None = None,
 ) -> ExplainedShown:
     """What a segment asks, and condition by condition why a profile is in or out."""
@@ -262,7 +264,7 @@ def explain(
     return _explained(told)
 
 
-def _define(context: InContext, key: str, given: SegmentChange, caller: Caller, *, is_new: bool) -> SegmentShown:
+def _define(context: InContext, key: str, given: SegmentChange, *, caller: Caller, is_new: bool) -> SegmentShown:
     draft = Draft(SegmentKey(key), given.name, given.purpose, caller.actor, given.text)
     return _shown(segments.define(context, draft, given.where, is_new=is_new, actor=caller.actor))
 

@@ -21,6 +21,7 @@ def log(
     context: InContext,
     now: Now,
     visitor: Annotated[Visitor, Depends(for_roles(Role.AUDITOR))],
+    *,
     kind: Annotated[str, Query(max_length=60)] = "",
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
 ) -> Response:

@@ -37,6 +37,7 @@ def messages(
     context: InContext,
     now: Now,
     visitor: Annotated[Visitor, Depends(for_roles(Role.ADMIN, Role.AUDITOR))],
+    *,
     source: Annotated[str, Query(max_length=100)] = "",
     from_: Annotated[date | Literal[""], Query(alias="from")] = "",
     to: Annotated[date | Literal[""], Query()] = "",
@@ -45,7 +46,7 @@ def messages(
     last = _day(to, now.date())
     first = _day(from_, last - timedelta(days=6))
     since, until = (datetime.combine(day, time(), now.tzinfo) for day in (first, last + timedelta(days=1)))
-    found = accounting.count_messages(context, since, until, source or None, actor=visitor.caller.actor)
+    found = accounting.count_messages(context, since, until, source=source or None, actor=visitor.caller.actor)
     states = [state.value for state in State if found.by_state.get(state.value)]
     return page(
         "messages",

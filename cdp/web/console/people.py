@@ -29,6 +29,7 @@ def show(
     context: InContext,
     now: Now,
     visitor: Annotated[Visitor, Depends(sent_by(*_MAY_LOOK))],
+    *,
     type: Annotated[str, Form(max_length=512)] = "",  # noqa: A002 - the name of a field
     value: Annotated[str, Form(max_length=512)] = "",
     profile: Annotated[str, Form(max_length=512)] = "",
@@ -39,7 +40,7 @@ def show(
     found = profiles.look_up(given, context, visitor.caller)
     records = []
     if visitor.role is Role.PRIVACY and asked is not None:
-        looked = consents.look_up(consents.ConsentLookupGiven(identifier=asked), context, now, visitor.caller)
+        looked = consents.look_up(consents.ConsentLookupGiven(identifier=asked), context, now, caller=visitor.caller)
         records = looked.records
     purposes = {key: each.name for key, each in context.policy.purposes.items()}
     return page("person", visitor, found=found, records=records, asked=asked, purposes=purposes)
@@ -50,6 +51,7 @@ def explain(
     context: InContext,
     visitor: Annotated[Visitor, Depends(sent_by(Role.PRIVACY))],
     a_type: Text,
+    *,
     a_value: Text,
     b_type: Text,
     b_value: Text,

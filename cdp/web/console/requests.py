@@ -24,7 +24,7 @@ _SHOWN = 200
 
 @router.get("")
 def listing(
-    context: InContext, now: Now, visitor: Reader, status: Annotated[routes.Status | Literal[""], Query()] = ""
+    context: InContext, now: Now, visitor: Reader, *, status: Annotated[routes.Status | Literal[""], Query()] = ""
 ) -> Response:
     """Every request, the most urgent first, and a form to open one."""
     regimes = context.policy.jurisdictions.regimes
@@ -46,6 +46,7 @@ def take_in(
     context: InContext,
     now: Now,
     visitor: Sender,
+    *,
     right: Annotated[str, Form(max_length=100)],
     type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],  # noqa: A002 - the name of a field
     value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],
@@ -60,42 +61,42 @@ def take_in(
         regime=regime,
         identifiers=[IdentifierGiven(type=each, value=text) for each, text in named],
     )
-    return _to(routes.open_request(given, context, now, visitor.caller).id)
+    return _to(routes.open_request(given, context, now, _caller=visitor.caller).id)
 
 
 @router.get("/{request_id}")
-def one(context: InContext, now: Now, visitor: Reader, request_id: routes.RequestKey) -> Response:
+def one(context: InContext, now: Now, visitor: Reader, *, request_id: routes.RequestKey) -> Response:
     """One request, and what can follow."""
     found = routes.show(request_id, context, visitor.caller)
     return page("request", visitor, request=found, now=now, plan=None, reasons=[each.value for each in Denial])
 
 
 @router.post("/{request_id}/plan")
-def plan(context: InContext, now: Now, visitor: Sender, request_id: routes.RequestKey) -> Response:
+def plan(context: InContext, now: Now, visitor: Sender, *, request_id: routes.RequestKey) -> Response:
     """What carrying it out would do."""
-    told = routes.run(request_id, context, now, visitor.caller, routes.RunGiven(dry_run=True))
+    told = routes.run(request_id, context, now, _caller=visitor.caller, given=routes.RunGiven(dry_run=True))
     found = routes.show(request_id, context, visitor.caller)
     return page("request", visitor, request=found, now=now, plan=told.steps, reasons=[each.value for each in Denial])
 
 
 @router.post("/{request_id}/run")
 def carry_out(
-    context: InContext, now: Now, visitor: Sender, request_id: routes.RequestKey, sure: Annotated[str, Form()] = ""
+    context: InContext, now: Now, visitor: Sender, *, request_id: routes.RequestKey, sure: Annotated[str, Form()] = ""
 ) -> Response:
     """Carry it out; an erasure only when the box is ticked."""
     found = routes.show(request_id, context, visitor.caller)
     if found.kind == "erasure" and sure != "yes":
         raise Fault("not_sure", "Nothing was erased", "An erasure cannot be undone: tick the box first.", status=422)
-    routes.run(request_id, context, now, visitor.caller)
+    routes.run(request_id, context, now, _caller=visitor.caller)
     return _to(request_id)
 
 
 @router.post("/{request_id}/deny")
 def deny(
-    context: InContext, now: Now, visitor: Sender, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]
+    context: InContext, now: Now, visitor: Sender, *, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]
 ) -> Response:
     """Refuse it for a reason."""
-    routes.deny(request_id, routes.DenyGiven(reason=reason.value), context, now, visitor.caller)
+    routes.deny(request_id, routes.DenyGiven(reason=reason.value), context, now=now, _caller=visitor.caller)
     return _to(request_id)
 
 
@@ -104,19 +105,20 @@ def step(
     context: InContext,
     now: Now,
     visitor: Sender,
+    *,
     request_id: routes.RequestKey,
     step: Literal["verify", "extend", "withdraw"],
 ) -> Response:
     """Take one of the steps that need nothing more than to be taken."""
     take = {"verify": routes.verify, "extend": routes.extend, "withdraw": routes.withdraw}[step]
-    take(request_id, context, now, visitor.caller)
+    take(request_id, context, now, caller=visitor.caller)
     return _to(request_id)
 
 
 @router.get("/{request_id}/export")
-def export(context: InContext, now: Now, visitor: Reader, request_id: routes.RequestKey) -> Response:
+def export(context: InContext, now: Now, visitor: Reader, *, request_id: routes.RequestKey) -> Response:
     """The archive, as a download."""
-    return routes.export(request_id, context, now, visitor.caller)
+    return routes.export(request_id, context, now, _caller=visitor.caller)
 
 
 @router.get("/{request_id}/receipt")

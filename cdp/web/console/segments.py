@@ -27,7 +27,7 @@ def every(context: InContext, visitor: Marketer) -> Response:
 
 @router.post("/try")
 def attempt(
-    context: InContext, visitor: Sender, purpose: Annotated[Key, Form()], where: Annotated[routes.Where, Form()]
+    context: InContext, visitor: Sender, purpose: Annotated[Key, Form()], *, where: Annotated[routes.Where, Form()]
 ) -> Response:
     """What a text would give, or where it is wrong."""
     try:
@@ -43,6 +43,7 @@ def keep(
     context: InContext,
     visitor: Sender,
     key: Annotated[routes.NewKey, Form()],
+    *,
     name: Annotated[routes.Name, Form()],
     purpose: Annotated[Key, Form()],
     where: Annotated[routes.Where, Form()],
@@ -72,6 +73,7 @@ def members(
     context: InContext,
     visitor: Marketer,
     key: routes.SegmentPath,
+    *,
     cursor: Annotated[routes.Pseudonym | None, Query()] = None,
 ) -> Response:
     """Who is in, by pseudonym."""
@@ -82,10 +84,10 @@ def members(
 
 @router.post("/{key}/explain")
 def explain(
-    context: InContext, visitor: Sender, key: routes.SegmentPath, profile: Annotated[routes.Pseudonym, Form()]
+    context: InContext, visitor: Sender, key: routes.SegmentPath, *, profile: Annotated[routes.Pseudonym, Form()]
 ) -> Response:
     """Why one profile is in, or not, condition by condition."""
-    told = routes.explain(key, context, visitor.caller, routes.ExplainGiven(profile=profile))
+    told = routes.explain(key, context, visitor.caller, given=routes.ExplainGiven(profile=profile))
     return page("standing", visitor, told=told, profile=profile)
 
 

@@ -126,7 +126,7 @@ class IngestDoor:
             return None
         kind = SINGLE_PATHS.get(path)
         if kind is not None or path in BATCH_PATHS:
-            return (405, _NO_METHOD) if method != "POST" else await self._ingest(scope, receive, send, kind)
+            return (405, _NO_METHOD) if method != "POST" else await self._ingest(scope, receive, send, kind=kind)
         if path == METRICS_PATH:
             await send_success(send)
             return None
@@ -135,7 +135,7 @@ class IngestDoor:
         return (405, _NO_METHOD) if method != "GET" else await self._settings(scope, send)
 
     async def _ingest(
-        self, scope: Scope, receive: Receive, send: Send, kind: str | None
+        self, scope: Scope, receive: Receive, send: Send, *, kind: str | None
     ) -> tuple[int, RequestRefused] | None:
         head = read_head(scope)
         if isinstance(head, RequestRefused):
@@ -159,12 +159,12 @@ class IngestDoor:
                 return (408 if body is _SLOW else 400, body)
             self._batcher.release(weight - len(body))
             weight = len(body)
-            return await self._take(send, head, source, body, kind)
+            return await self._take(send, head, source, body=body, kind=kind)
         finally:
             self._batcher.release(weight)
 
     async def _take(
-        self, send: Send, head: RequestHead, source: Source | None, body: bytes, kind: str | None
+        self, send: Send, head: RequestHead, source: Source | None, *, body: bytes, kind: str | None
     ) -> tuple[int, RequestRefused] | None:
         envelope = read_batch(body) if kind is None else read_single(body, kind)
         if isinstance(envelope, RequestRefused):

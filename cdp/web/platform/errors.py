@@ -46,8 +46,8 @@ class ProblemResponse(Response):
         status: int,
         code: str,
         title: str,
-        detail: str,
         *,
+        detail: str,
         extra: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
@@ -73,7 +73,9 @@ def problem_of(fault: Fault) -> ProblemResponse:
     headers = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
     if fault.status == 500:
         return internal_error(fault)
-    return ProblemResponse(fault.status, fault.code, fault.title, fault.detail, extra=fault.extra, headers=headers)
+    return ProblemResponse(
+        fault.status, fault.code, fault.title, detail=fault.detail, extra=fault.extra, headers=headers
+    )
 
 
 def internal_error(error: BaseException) -> ProblemResponse:
@@ -84,7 +86,7 @@ def internal_error(error: BaseException) -> ProblemResponse:
         500,
         "internal_error",
         "Something went wrong here",
-        "Nothing of this request was stored unless an earlier answer said so. The log tells more under the incident's id.",
+        detail="Nothing of this request was stored unless an earlier answer said so. The log tells more under the incident's id.",
         extra={"incident": encode_id("inc", incident)},
     )
 
@@ -92,7 +94,7 @@ def internal_error(error: BaseException) -> ProblemResponse:
 def unauthorized(detail: str) -> ProblemResponse:
     """401: no token, or none that works."""
     return ProblemResponse(
-        401, "unauthorized", "A token is needed", detail, headers={"WWW-Authenticate": 'Bearer realm="cdp"'}
+        401, "unauthorized", "A token is needed", detail=detail, headers={"WWW-Authenticate": 'Bearer realm="cdp"'}
     )
 
 
@@ -119,10 +121,12 @@ def install(app: FastAPI, tell: Tell) -> None:
 def invalid_request(errors: Sequence[Any]) -> ProblemResponse:
     """422 (400 for what is no JSON at all), naming the fields and what would be right, never what was sent."""
     if any(each["type"] == "json_invalid" for each in errors):
-        return ProblemResponse(400, "invalid_json", "The body is no JSON", "Send one JSON object in UTF-8.")
+        return ProblemResponse(400, "invalid_json", "The body is no JSON", detail="Send one JSON object in UTF-8.")
     told = [{"where": _where(each), "message": _message(each)} for each in errors[:_LISTED_MAX]]
     detail = "; ".join(f"{each['where']}: {each['message']}" for each in told)
-    return ProblemResponse(422, "invalid_request", "The request is not as documented", detail, extra={"errors": told})
+    return ProblemResponse(
+        422, "invalid_request", "The request is not as documented", detail=detail, extra={"errors": told}
+    )
 
 
 def _where(error: Mapping[str, Any]) -> str:
@@ -146,7 +150,7 @@ def _of_status(error: HTTPException) -> ProblemResponse:
     if not code:
         phrase = HTTPStatus(error.status_code).phrase
         code, title, detail = phrase.lower().replace(" ", "_").replace("-", "_"), phrase, phrase
-    return ProblemResponse(error.status_code, code, title, detail, headers=error.headers)
+    return ProblemResponse(error.status_code, code, title, detail=detail, headers=error.headers)
 
 
 TITLES: Final = {

@@ -50,7 +50,7 @@ class Figures:
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
         )
 
-    def note_request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def note_request(self, method: str, route: str, status: int, *, seconds: float) -> None:
         """Count one answer; methods that nobody defined are one."""
         known = method if method in ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS") else "other"
         self.requests.labels(known, route, str(status)).observe(seconds)
@@ -80,6 +80,7 @@ class StoreCollector(Collector):
         watcher: PolicyWatcher,
         batcher: Batcher,
         figures: Figures,
+        *,
         answers: Callable[[], Mapping[int, int]],
         failures: Callable[[], Mapping[str, int]],
     ) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -35,8 +35,14 @@ _POLICY: Final = (
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _log = logging.getLogger("cdp.web")
 
-Observe = Callable[[str, str, int, float], None]
-"""(method, route template, status, seconds)"""
+
+class Observe(Protocol):
+    """Counts one answer of a route."""
+
+    def __call__(self, method: str, route: str, status: int, *, seconds: float) -> None: ...
+
+
+"""(method, route template, status, seconds=seconds)"""
 
 
 class Gate:
@@ -85,13 +91,13 @@ class Gate:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > BODY_BYTES_MAX:
             return ProblemResponse(
-                413, "body_too_large", "The body is too large", "A request has at most one megabyte."
+                413, "body_too_large", "The body is too large", detail="A request has at most one megabyte."
             )
         return None
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         template = getattr(scope.get("route"), "path", "unknown")
-        self._observe(scope["method"], template, status, seconds)
+        self._observe(scope["method"], template, status, seconds=seconds)
         _log.info(
             "request",
             extra={

@@ -20,7 +20,7 @@ def test_inclusion_vector(vector):
     proof = [base64.b64decode(sibling) for sibling in vector["proof"] or []]
     leaf, root = base64.b64decode(vector["leafHash"]), base64.b64decode(vector["root"])
 
-    assert is_included(leaf, vector["leafIdx"], vector["treeSize"], proof, root) is not vector["wantErr"]
+    assert is_included(leaf, vector["leafIdx"], vector["treeSize"], proof=proof, root=root) is not vector["wantErr"]
 
 
 def test_the_vectors_hold_both_good_and_bad_proofs():

@@ -66,7 +66,7 @@ def buckets(orders: list[Occurred]) -> Mapping[int, list[Bucket]]:
 def values(buckets: Mapping[int, list[Bucket]], key: str) -> dict[int, float]:
     chosen: CompiledTrait = PLAN.by_key[key]
     generations = {1: LANDMARKS[key]} if chosen.half_life_days else {}
-    found = {customer: value(chosen, mine, generations, NOW) for customer, mine in buckets.items()}
+    found = {customer: value(chosen, mine, generations, now=NOW) for customer, mine in buckets.items()}
     return {customer: each for customer, each in found.items() if isinstance(each, int | float)}
 
 

@@ -77,4 +77,4 @@ def object_to(at: float, **more: Any) -> Record:
 
 
 def verdict(*records: Record, rule: Purpose = ANALYTICS, facts: Facts = EU, now: datetime = NOW) -> Verdict:
-    return decide(records, rule, facts, now)
+    return decide(records, rule, facts, now=now)

@@ -30,7 +30,7 @@ def a_source(name: str = "shop", kind: SourceKind = SourceKind.SERVER) -> Source
 def test_a_source_is_found_by_the_hash_of_its_write_key_only(database: Database) -> None:
     key = new_write_key()
     with database.transaction() as tx:
-        made = source_store.add_source(tx, a_source(), hash_secret(key), NOW)
+        made = source_store.add_source(tx, a_source(), hash_secret(key), now=NOW)
         assert made is not None
         assert source_store.working_sources(tx) == {hash_secret(key): made}
         rows = tx.execute("SELECT write_key_hash FROM sources.source")
@@ -47,15 +47,15 @@ def test_a_source_is_found_by_the_hash_of_its_write_key_only(database: Database)
 
 def test_a_taken_name_and_a_taken_key_make_no_source(database: Database) -> None:
     with database.transaction() as tx:
-        assert source_store.add_source(tx, a_source("shop"), hash_secret("a"), NOW) is not None
-        assert source_store.add_source(tx, a_source("shop"), hash_secret("b"), NOW) is None
-        assert source_store.add_source(tx, a_source("app"), hash_secret("a"), NOW) is None
+        assert source_store.add_source(tx, a_source("shop"), hash_secret("a"), now=NOW) is not None
+        assert source_store.add_source(tx, a_source("shop"), hash_secret("b"), now=NOW) is None
+        assert source_store.add_source(tx, a_source("app"), hash_secret("a"), now=NOW) is None
         assert [entry.source.name for entry in source_store.sources(tx)] == ["shop"]
 
 
 def test_a_disabled_source_is_listed_and_its_key_stops(database: Database) -> None:
     with database.transaction() as tx:
-        made = source_store.add_source(tx, a_source(), hash_secret("a"), NOW)
+        made = source_store.add_source(tx, a_source(), hash_secret("a"), now=NOW)
         assert made is not None
         assert source_store.source_named(tx, "shop") == made
         assert source_store.disable_source(tx, made.source_id, NOW)
@@ -67,7 +67,7 @@ def test_a_disabled_source_is_listed_and_its_key_stops(database: Database) -> No
 
 def test_a_replaced_write_key_stops_the_old_one(database: Database) -> None:
     with database.transaction() as tx:
-        made = source_store.add_source(tx, a_source(), hash_secret("old"), NOW)
+        made = source_store.add_source(tx, a_source(), hash_secret("old"), now=NOW)
         assert made is not None
         assert source_store.replace_write_key(tx, made.source_id, hash_secret("new"))
         assert not source_store.replace_write_key(tx, SourceId(made.source_id + 1), hash_secret("other"))
@@ -77,7 +77,7 @@ def test_a_replaced_write_key_stops_the_old_one(database: Database) -> None:
 def test_a_token_works_until_it_is_revoked(database: Database) -> None:
     secret = new_token()
     with database.transaction() as tx:
-        token = token_store.add_token(tx, "ada", Role.PRIVACY, hash_secret(secret), NOW)
+        token = token_store.add_token(tx, "ada", Role.PRIVACY, token_hash=hash_secret(secret), now=NOW)
         assert token_store.token_of(tx, hash_secret(secret)) == token
         assert token_store.token_of(tx, hash_secret(new_token())) is None
         assert token_store.revoke_token(tx, token.token_id, NOW)
@@ -111,8 +111,8 @@ def test_accounting_is_summed_over_batches_and_kept_by_compaction(database: Data
         assert accounting_store.compact_accounting(tx, HOUR + timedelta(hours=1)) == 6
         assert accounting_store.compact_accounting(tx, HOUR + timedelta(hours=1)) == 0
         assert accounting_store.accounting(tx, HOUR, until) == read
-        assert accounting_store.accounting(tx, HOUR, HOUR + timedelta(hours=1), [app]) == [read[2]]
-        assert accounting_store.accounting(tx, HOUR, until, []) == []
+        assert accounting_store.accounting(tx, HOUR, HOUR + timedelta(hours=1), source_ids=[app]) == [read[2]]
+        assert accounting_store.accounting(tx, HOUR, until, source_ids=[]) == []
 
 
 def test_notices_are_summed(database: Database) -> None:
@@ -121,7 +121,7 @@ def test_notices_are_summed(database: Database) -> None:
         for _ in range(2):
             notice_store.add_notices(tx, HOUR, {(shop, NoticeKind.UNKNOWN_EVENT, "other"): 2})
         notice_store.add_notices(tx, HOUR, {})
-        [entry] = notice_store.notices(tx, HOUR, HOUR + timedelta(hours=1), [shop])
+        [entry] = notice_store.notices(tx, HOUR, HOUR + timedelta(hours=1), source_ids=[shop])
     assert (entry.kind, entry.subject, entry.messages) == (NoticeKind.UNKNOWN_EVENT, "other", 4)
 
 
@@ -132,8 +132,8 @@ def test_an_hour_is_cut_to_its_beginning() -> None:
 def test_the_latest_policy_is_the_last_applied_and_history_stays(database: Database) -> None:
     with database.transaction() as tx:
         assert policy_store.latest_policy(tx) is None
-        first = policy_store.add_policy(tx, b"1", {"purposes": ["service"]}, NOW)
-        second = policy_store.add_policy(tx, b"2", {"purposes": ["service", "analytics"]}, NOW)
+        first = policy_store.add_policy(tx, b"1", {"purposes": ["service"]}, now=NOW)
+        second = policy_store.add_policy(tx, b"2", {"purposes": ["service", "analytics"]}, now=NOW)
         assert policy_store.latest_policy(tx) == second
         assert policy_store.policies(tx) == [first, second]
 

@@ -26,9 +26,9 @@ def test_nothing_is_there_at_first(tmp_path):
 
 
 def test_entries_and_checkpoint_are_read_back_by_another_object(tmp_path):
-    Mirror(tmp_path / "audit").append(1, 0, [entry(n) for n in range(5)], note(5))
-    Mirror(tmp_path / "audit").append(1, 5, [entry(n) for n in range(5, 9000)], note(9000))
-    Mirror(tmp_path / "audit").append(12, 0, [entry(0)], note(1))
+    Mirror(tmp_path / "audit").append(1, 0, [entry(n) for n in range(5)], note=note(5))
+    Mirror(tmp_path / "audit").append(1, 5, [entry(n) for n in range(5, 9000)], note=note(9000))
+    Mirror(tmp_path / "audit").append(12, 0, [entry(0)], note=note(1))
 
     mirror = Mirror(tmp_path / "audit")
     assert mirror.newest_tree() == 12
@@ -40,11 +40,11 @@ def test_entries_and_checkpoint_are_read_back_by_another_object(tmp_path):
 
 def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(tmp_path):
     mirror = Mirror(tmp_path)
-    mirror.append(1, 0, [entry(1)], note(1))
+    mirror.append(1, 0, [entry(1)], note=note(1))
     with (tmp_path / "1/entries").open("ab") as file:
         file.write(b"torn" * 11)
 
-    mirror.append(1, 1, [entry(2)], note(2))
+    mirror.append(1, 1, [entry(2)], note=note(2))
 
     assert list(mirror.entries(1, 0, 2)) == [entry(1), entry(2)]
     assert (tmp_path / "1/entries").stat().st_size == 64
@@ -52,7 +52,7 @@ def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(
 
 def test_a_copy_with_too_few_entries_is_broken(tmp_path):
     mirror = Mirror(tmp_path)
-    mirror.append(1, 0, [entry(1)], note(2))
+    mirror.append(1, 0, [entry(1)], note=note(2))
 
     with pytest.raises(Fault) as caught:
         list(mirror.entries(1, 0, 2))
@@ -62,7 +62,7 @@ def test_a_copy_with_too_few_entries_is_broken(tmp_path):
 
 def test_a_checkpoint_that_is_none_is_broken(tmp_path):
     mirror = Mirror(tmp_path)
-    mirror.append(1, 0, [entry(1)], "nonsense")
+    mirror.append(1, 0, [entry(1)], note="nonsense")
 
     with pytest.raises(Fault) as caught:
         mirror.head(1)
@@ -74,6 +74,6 @@ def test_a_folder_that_cannot_be_written_is_a_fault_to_retry(tmp_path):
     (tmp_path / "audit").write_text("a file where the folder should be")
 
     with pytest.raises(Fault) as caught:
-        Mirror(tmp_path / "audit").append(1, 0, [entry(1)], note(1))
+        Mirror(tmp_path / "audit").append(1, 0, [entry(1)], note=note(1))
 
     assert (caught.value.code, caught.value.status) == ("audit_copy_failed", 503)

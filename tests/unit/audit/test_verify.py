@@ -157,11 +157,11 @@ def test_the_same_receipt_as_a_proof_file_verifies_too(receipt):
     text = tlog_proof_of(receipt).text()
     leaf = leaf_hash(commitment(SALT, BODY))
 
-    assert verify_tlog_proof(text, leaf, [KEY], is_signed) == head(len(ENTRIES))
-    refused = verify_tlog_proof(text, leaf_hash(b"other"), [KEY], is_signed)
+    assert verify_tlog_proof(text, leaf, [KEY], check=is_signed) == head(len(ENTRIES))
+    refused = verify_tlog_proof(text, leaf_hash(b"other"), [KEY], check=is_signed)
     assert isinstance(refused, Unverified)
     assert refused.broken is Broken.NOT_INCLUDED
-    assert isinstance(verify_tlog_proof("nothing", leaf, [KEY], is_signed), Unverified)
+    assert isinstance(verify_tlog_proof("nothing", leaf, [KEY], check=is_signed), Unverified)
 
 
 def test_growth_is_accepted_and_a_rewritten_shrunken_or_foreign_log_is_not():

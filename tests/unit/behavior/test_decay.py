@@ -27,7 +27,7 @@ def test_an_event_weighs_half_after_a_half_life() -> None:
 def test_forward_weights_read_now_are_ages(age: float, landmark: float, half: float) -> None:
     stored = decay.forward_weight(ago(age), ago(landmark), half) if landmark / half < 500 else 0.0
     if landmark / half < 500:
-        assert decay.value_at(stored, ago(landmark), NOW, half) == pytest.approx(
+        assert decay.value_at(stored, ago(landmark), NOW, half_life_days=half) == pytest.approx(
             decay.weight(ago(age), NOW, half), rel=1e-9, abs=2.0**-100
         )
 
@@ -40,9 +40,9 @@ def test_forward_weights_read_now_are_ages(age: float, landmark: float, half: fl
 def test_moving_the_landmark_changes_no_value(ages: list[float], amounts: list[int], half: float) -> None:
     old, new = ago(70), ago(1)
     total = math.fsum(x * decay.forward_weight(ago(age), old, half) for age, x in zip(ages, amounts, strict=False))
-    moved = decay.rescaled(total, old, new, half)
-    assert decay.value_at(moved, new, NOW, half) == pytest.approx(
-        decay.value_at(total, old, NOW, half), rel=1e-9, abs=1e-12
+    moved = decay.rescaled(total, old, new, half_life_days=half)
+    assert decay.value_at(moved, new, NOW, half_life_days=half) == pytest.approx(
+        decay.value_at(total, old, NOW, half_life_days=half), rel=1e-9, abs=1e-12
     )
 
 
@@ -66,7 +66,7 @@ def test_powers_of_two_are_exact_enough(exponent: float) -> None:
 
 def test_a_clock_that_was_set_back_raises_nothing() -> None:
     assert decay.is_outgrown(NOW + timedelta(days=501), NOW, 1)
-    assert decay.value_at(0.0, NOW + timedelta(days=5000), NOW, 1) == 0
+    assert decay.value_at(0.0, NOW + timedelta(days=5000), NOW, half_life_days=1) == 0
     assert decay.power_of_two(5000) == 2.0**1000
 
 

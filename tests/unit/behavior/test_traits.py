@@ -30,7 +30,7 @@ def occurred(
 
 def by_buckets(trait: CompiledTrait, events: list[Occurred], now: datetime = NOW) -> Plain | None:
     generations = {1: LANDMARKS[trait.key]} if trait.half_life_days else {}
-    return value(trait, fold(events, PLAN, LANDMARKS), generations, now)
+    return value(trait, fold(events, PLAN, LANDMARKS), generations, now=now)
 
 
 def both(key: str, *events: Occurred, now: datetime = NOW) -> Plain | None:
@@ -161,7 +161,9 @@ def test_buckets_of_parts_add_up(events: list[Occurred], at: int) -> None:
         trait = PLAN.by_key[key]
         generations = {1: LANDMARKS[key]} if trait.half_life_days else {}
         parts = fold(events[:at], PLAN, LANDMARKS) + fold(events[at:], PLAN, LANDMARKS)
-        assert agree(value(trait, parts, generations, NOW), recompute(trait, events, NOW), gross(trait, events, NOW))
+        assert agree(
+            value(trait, parts, generations, now=NOW), recompute(trait, events, NOW), gross(trait, events, NOW)
+        )
 
 
 def test_the_landmarks_here_are_in_use() -> None:

@@ -28,7 +28,7 @@ class Room:
     def hear(
         self, kind: str, at: float, rule: Purpose = ANALYTICS, *, name: str = "segment", where: str = "eu"
     ) -> Record | None:
-        draft = self.ledger.draft(signal(kind, name=name), 1, said(at, where=where), rule)
+        draft = self.ledger.draft(signal(kind, name=name), 1, said(at, where=where), rule=rule)
         if draft is not None:
             self.ledger.keep(draft)
         return draft
@@ -39,7 +39,7 @@ class Room:
 
 def test_a_draft_is_kept_only_when_told() -> None:
     room = Room()
-    assert room.ledger.draft(signal("grant"), 1, said(1), ANALYTICS) is not None
+    assert room.ledger.draft(signal("grant"), 1, said(1), rule=ANALYTICS) is not None
     assert room.ledger.of(1) == room.ledger.added == []
 
 

@@ -19,7 +19,7 @@ UTC_ZONE = ZoneInfo("UTC")
 
 
 def received(at: datetime, kind: Right = Right.ERASURE, regime: Regime = GDPR, zone: str = "UTC") -> Request:
-    return lifecycle.received(RequestId(1), kind, regime, at, zone)
+    return lifecycle.received(RequestId(1), kind, regime, received_at=at, time_zone=zone)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_california_confirms_in_business_days_and_answers_in_calendar_days() -> 
 def test_holidays_are_no_business_days() -> None:
     term = DeadlineTerm(business_days=2)
     friday = datetime(2026, 7, 3, 9, tzinfo=UTC)
-    assert lifecycle.after(friday, term, UTC_ZONE, {date(2026, 7, 6)}).date() == date(2026, 7, 8)
+    assert lifecycle.after(friday, term, UTC_ZONE, holidays={date(2026, 7, 6)}).date() == date(2026, 7, 8)
 
 
 def test_days_are_those_of_the_policys_time_zone() -> None:
@@ -58,18 +58,23 @@ def test_days_are_those_of_the_policys_time_zone() -> None:
 
 def test_an_extension_is_counted_from_receipt_and_taken_once() -> None:
     request = received(datetime(2026, 1, 31, 10, tzinfo=UTC))
-    extended = lifecycle.extend(request, GDPR, datetime(2026, 2, 20, tzinfo=UTC), "UTC")
+    extended = lifecycle.extend(request, GDPR, datetime(2026, 2, 20, tzinfo=UTC), time_zone="UTC")
     assert isinstance(extended, Request)
     assert extended.due_at == datetime(2026, 4, 30, 10, tzinfo=UTC)
-    assert lifecycle.extend(extended, GDPR, datetime(2026, 2, 21, tzinfo=UTC), "UTC") is StepRefusal.ALREADY_EXTENDED
-    assert lifecycle.extend(request, GDPR, datetime(2026, 3, 1, tzinfo=UTC), "UTC") is StepRefusal.TOO_LATE
+    assert (
+        lifecycle.extend(extended, GDPR, datetime(2026, 2, 21, tzinfo=UTC), time_zone="UTC")
+        is StepRefusal.ALREADY_EXTENDED
+    )
+    assert lifecycle.extend(request, GDPR, datetime(2026, 3, 1, tzinfo=UTC), time_zone="UTC") is StepRefusal.TOO_LATE
     opt_out = received(datetime(2026, 1, 31, tzinfo=UTC), Right.OPT_OUT, CCPA)
-    assert lifecycle.extend(opt_out, CCPA, datetime(2026, 2, 1, tzinfo=UTC), "UTC") is StepRefusal.NO_EXTENSION
+    assert (
+        lifecycle.extend(opt_out, CCPA, datetime(2026, 2, 1, tzinfo=UTC), time_zone="UTC") is StepRefusal.NO_EXTENSION
+    )
 
 
 def test_california_extends_by_forty_five_days_to_ninety() -> None:
     request = received(datetime(2026, 1, 1, tzinfo=UTC), regime=CCPA)
-    extended = lifecycle.extend(request, CCPA, datetime(2026, 1, 2, tzinfo=UTC), "UTC")
+    extended = lifecycle.extend(request, CCPA, datetime(2026, 1, 2, tzinfo=UTC), time_zone="UTC")
     assert isinstance(extended, Request)
     assert (extended.due_at - request.received_at).days == 90
 
@@ -113,7 +118,7 @@ STEPS = {
     "deny": lambda request, now: lifecycle.deny(request, Denial.UNFOUNDED, now),
     "withdraw": lifecycle.withdraw,
     "expire": lifecycle.expire,
-    "extend": lambda request, now: lifecycle.extend(request, GDPR, now, "UTC"),
+    "extend": lambda request, now: lifecycle.extend(request, GDPR, now, time_zone="UTC"),
 }
 
 

@@ -15,6 +15,7 @@ def merges_of(
     group: EdgeGroup,
     part: Part,
     ids: Sequence[int],
+    *,
     sight: LinkTableSnapshot,
     profile: int,
     first_sequence: int,

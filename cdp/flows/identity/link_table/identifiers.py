@@ -89,17 +89,17 @@ def prepare(context: Context, part: Part) -> PreparedPart:
     except Fault:  # a rotation may just have destroyed a key that was to be asked under; the next look knows
         sight, epoch_id = _seen(context, part)
     strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
-    return PreparedPart(part, sight, name(context.vault, epoch_id, part, strangers))
+    return PreparedPart(part, sight, name(context.vault, epoch_id, part, places=strangers))
 
 
 def _seen(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
     with context.database.transaction(read_only=True) as tx:
-        sight = see(tx, context, part, generation_store.generation(tx), context.clock.now())
+        sight = see(tx, context, part, generation=generation_store.generation(tx), now=context.clock.now())
         return sight, context.vault.living_epoch(tx)
 
 
 def see(
-    tx: Transaction, context: Context, part: Part, generation: generation_store.Generation, now: datetime
+    tx: Transaction, context: Context, part: Part, *, generation: generation_store.Generation, now: datetime
 ) -> LinkTableSnapshot:
     """Ask the store about every identifier of a part; as many statements as the graph key has living versions."""
     vault = context.vault
@@ -107,13 +107,13 @@ def see(
     known: dict[int, identifier_store.KnownIdentifier] = {}
     pseudonyms: list[bytes] = []
     for version in versions:  # the newest comes last, and is never destroyed
-        pseudonyms = _hashed(vault, GRAPH, part, version)
+        pseudonyms = _hashed(vault, GRAPH, part, version=version)
         found = identifier_store.identifiers_by_pseudonym(tx, pseudonyms)
         if found:
             known.update((at, found[each]) for at, each in enumerate(pseudonyms) if each in found)
     orders: dict[int, frozenset[str]] = {}
     if suppression_store.has_suppressions(tx):
-        hidden = _hashed(vault, SUPPRESSION, part, None)
+        hidden = _hashed(vault, SUPPRESSION, part, version=None)
         addresses = _addresses(context, part)
         standing = suppression_store.suppressed_purposes(tx, [*hidden, *addresses.values()], now)
         orders = {at: standing[each] for at, each in enumerate(hidden) if each in standing}
@@ -140,14 +140,14 @@ def _addresses(context: Context, part: Part) -> dict[int, bytes]:
     return dict(zip(found, context.vault.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
-def name(vault: Vault, epoch_id: int, part: Part, places: Sequence[int]) -> NewIdentifiers:
+def name(vault: Vault, epoch_id: int, part: Part, *, places: Sequence[int]) -> NewIdentifiers:
     """Ids that ascend with the places, so that rows go into their indexes in order; a key and a seal for each."""
     keys = vault.make_subject_keys(epoch_id, sorted(new_ids(len(places))))
     values = (part.identifiers[at].value.encode() for at in places)
     return NewIdentifiers(places, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
 
 
-def _hashed(vault: Vault, domain: Domain, part: Part, version: int | None) -> list[bytes]:
+def _hashed(vault: Vault, domain: Domain, part: Part, *, version: int | None) -> list[bytes]:
     """The pseudonyms of a part's identifiers, in order; hashed type by type."""
     by_type = sorted(range(len(part.identifiers)), key=lambda at: part.identifiers[at].type)
     hashed: list[bytes] = [b""] * len(by_type)

@@ -54,7 +54,7 @@ class Judged:
     groups: list[EdgeGroup] = field(default_factory=list)
     states: Counter[tuple[State, str]] = field(default_factory=Counter)
 
-    def count(self, part: Part, places: Iterable[int], state: State, reason: str = "", *, again: State | None) -> None:
+    def count(self, part: Part, places: Iterable[int], state: State, *, reason: str = "", again: State | None) -> None:
         """Count edges; their repetitions end in the state `again`, or in the same one."""
         edges = repeats = 0
         for place in places:
@@ -68,7 +68,7 @@ class Judged:
                 self.states[ended, why] += number
 
 
-def judge_strangers(context: Context, source: Source, part: Part, now: datetime) -> Judged:
+def judge_strangers(context: Context, source: Source, part: Part, *, now: datetime) -> Judged:
     """Judge a part of which the store knows nobody."""
     judged = Judged()
     rules = Rules(context.policy.identifiers)
@@ -80,15 +80,15 @@ def judge_strangers(context: Context, source: Source, part: Part, now: datetime)
         kinds = tuple([types[member] for member in members])
         found = told.get((len(edges), kinds))
         if found is None:
-            verdicts = _decided(context, source, (), _facts(context, source, kinds), now)
+            verdicts = _decided(context, source, (), facts=_facts(context, source, kinds), now=now)
             allowed = any(verdict.allowed for verdict in verdicts.values())
-            found = told[len(edges), kinds] = verdicts, allowed, is_plain(kinds, len(edges), (), 0, rules)
+            found = told[len(edges), kinds] = verdicts, allowed, is_plain(kinds, len(edges), (), merges=0, rules=rules)
         verdicts, allowed, plain = found
         if allowed:
             judged.groups.append(EdgeGroup(members, edges, (), verdicts, plain))
         else:
             refused.extend(edges)
-    judged.count(part, refused, State.NOT_PERMITTED, "no_grant", again=None)
+    judged.count(part, refused, State.NOT_PERMITTED, reason="no_grant", again=None)
     stored = (place for group in judged.groups for place in group.edges)
     judged.count(part, stored, State.STORED, again=State.DUPLICATE)
     return judged
@@ -98,6 +98,7 @@ def judge_known(
     tx: Transaction,
     context: Context,
     source: Source,
+    *,
     part: Part,
     ids: Sequence[int],
     sight: LinkTableSnapshot,
@@ -105,14 +106,14 @@ def judge_known(
 ) -> Judged:
     """Judge a part of which the store knows somebody; `ids` are those of its identifiers, new ones included."""
     judged = Judged()
-    places = _that_count(tx, part, ids, sight, judged)
+    places = _that_count(tx, part, ids, sight=sight, judged=judged)
     known = sight.known
     bonds: dict[int, int] = {}
     joined = [(bonds.setdefault(each.profile_id, at), at) for at, each in known.items() if each.profile_id is not None]
     found = components(
-        len(part.identifiers), [part.ones[at] for at in places], [part.others[at] for at in places], joined
+        len(part.identifiers), [part.ones[at] for at in places], [part.others[at] for at in places], bonds=joined
     )
-    people = _People(tx, context, source, part, ids, sight, found, now)
+    people = _People(tx, context, source, part=part, ids=ids, sight=sight, found=found, now=now)
     for component in found:
         owners = people.owners_of(component)
         verdicts = people.verdicts_of(component, owners)
@@ -130,11 +131,13 @@ def judge_known(
             )
             judged.count(part, edges, State.STORED, again=State.DUPLICATE)
         else:
-            judged.count(part, edges, State.NOT_PERMITTED, "no_grant", again=None)
+            judged.count(part, edges, State.NOT_PERMITTED, reason="no_grant", again=None)
     return judged
 
 
-def _that_count(tx: Transaction, part: Part, ids: Sequence[int], sight: LinkTableSnapshot, judged: Judged) -> list[int]:
+def _that_count(
+    tx: Transaction, part: Part, ids: Sequence[int], *, sight: LinkTableSnapshot, judged: Judged
+) -> list[int]:
     """The edges that teach something: none of a suppressed identifier, and none that was recorded before.
 
     A recorded one was judged then, and judging it again changes nothing.
@@ -142,7 +145,7 @@ def _that_count(tx: Transaction, part: Part, ids: Sequence[int], sight: LinkTabl
     places: Sequence[int] = range(len(part.ones))
     if sight.suppressed:
         hidden = [at for at in places if part.ones[at] in sight.suppressed or part.others[at] in sight.suppressed]
-        judged.count(part, hidden, State.SUPPRESSED, "link", again=None)
+        judged.count(part, hidden, State.SUPPRESSED, reason="link", again=None)
         places = sorted(set(places).difference(hidden))
     asked = {
         (ids[part.ones[at]], ids[part.others[at]]): at
@@ -164,10 +167,10 @@ def _facts(context: Context, source: Source, types: Iterable[str]) -> Facts:
     )
 
 
-def _decided(context: Context, source: Source, told: Iterable[Record], facts: Facts, now: datetime) -> Verdicts:
+def _decided(context: Context, source: Source, told: Iterable[Record], *, facts: Facts, now: datetime) -> Verdicts:
     records = tuple(told)
     return {
-        key: decide(records, purpose, facts, now)
+        key: decide(records, purpose, facts, now=now)
         for key, purpose in context.policy.purposes.items()
         if source.kind is SourceKind.SERVER or not purpose.needs_unique_identifier
     }
@@ -181,6 +184,7 @@ class _People:
         tx: Transaction,
         context: Context,
         source: Source,
+        *,
         part: Part,
         ids: Sequence[int],
         sight: LinkTableSnapshot,
@@ -259,7 +263,7 @@ class _People:
         )
         told = {each.record_id: each for owner in owners for each in self.records[owner]}
         told |= {each.record_id: each for at in component.members for each in self.own.get(self.ids[at], ())}
-        return _decided(self.context, self.source, told.values(), facts, self.now)
+        return _decided(self.context, self.source, told.values(), facts=facts, now=self.now)
 
     def is_plain(self, component: Component, owners: Sequence[int]) -> bool:
         """Whether no rule can break while a component becomes one person."""
@@ -275,4 +279,4 @@ class _People:
         ]
         merges = sum(self.profiles[owner].merges for owner in owners)
         types = (self.part.identifiers[at].type for at in component.members)
-        return is_plain(types, len(component.edges), owned, merges, self.rules)
+        return is_plain(types, len(component.edges), owned, merges=merges, rules=self.rules)

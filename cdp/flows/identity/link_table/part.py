@@ -57,9 +57,9 @@ def take(
     tx: Transaction,
     context: Context,
     source: Source,
+    *,
     prepared: PreparedPart,
     trail: GenerationLog,
-    *,
     import_job_id: int | None,
     actor: str,
     look_again: bool = False,
@@ -73,21 +73,23 @@ def take(
     now = context.clock.now()
     sight = prepared.sight
     if look_again or not (sight.has_strangers_only and trail.leads(sight.generation, generation)):
-        sight = see(tx, context, part, generation, now)
-    names = _completed(tx, context, part, sight, prepared.names)
+        sight = see(tx, context, part, generation=generation, now=now)
+    names = _completed(tx, context, part, sight=sight, names=prepared.names)
     ids = _ids(part, sight, names)
     if sight.has_strangers_only:
-        judged = judge_strangers(context, source, part, now)
+        judged = judge_strangers(context, source, part, now=now)
     else:
-        judged = judge_known(tx, context, source, part, ids, sight, now)
-    landing = _Landing(tx, context, part, sight, ids, judged, generation.next_sequence, now)
+        judged = judge_known(tx, context, source, part=part, ids=ids, sight=sight, now=now)
+    landing = _Landing(
+        tx, context, part, sight=sight, ids=ids, judged=judged, first_sequence=generation.next_sequence, now=now
+    )
     landing.name(names)
     landing.record(source, import_job_id)
     profiles = landing.settle_plain() + landing.settle_bounded()
     after = generation.next_sequence + len(landing.edges)
     generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not sight.has_strangers_only)
     reached = generation_store.generation(tx)
-    _add_up(tx, source, judged.states, actor, now)
+    _add_up(tx, source, judged.states, actor=actor, now=now)
     tx.on_commit(lambda: trail.note(generation, reached))
     return Landed(
         judged.states,
@@ -99,7 +101,7 @@ def take(
 
 
 def _add_up(
-    tx: Transaction, source: Source, states: Mapping[tuple[State, str], int], actor: str, now: datetime
+    tx: Transaction, source: Source, states: Mapping[tuple[State, str], int], *, actor: str, now: datetime
 ) -> None:
     counts = {(source.source_id, state, reason): number for (state, reason), number in states.items()}
     add_accounting(tx, hour_of(now), counts)
@@ -110,7 +112,7 @@ def _add_up(
 
 
 def _completed(
-    tx: Transaction, context: Context, part: Part, sight: LinkTableSnapshot, names: NewIdentifiers
+    tx: Transaction, context: Context, part: Part, *, sight: LinkTableSnapshot, names: NewIdentifiers
 ) -> NewIdentifiers:
     """The names of those who are strangers now: some may be known meanwhile, and some who were known erased."""
     strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
@@ -120,7 +122,7 @@ def _completed(
     if all(place in at_hand for place in strangers):
         chosen = [at_hand[place] for place in strangers]
         return NewIdentifiers(strangers, names.keys.only(chosen), [names.sealed[at] for at in chosen])
-    return name(context.vault, context.vault.living_epoch(tx), part, strangers)
+    return name(context.vault, context.vault.living_epoch(tx), part, places=strangers)
 
 
 def _ids(part: Part, sight: LinkTableSnapshot, names: NewIdentifiers) -> Sequence[int]:
@@ -143,6 +145,7 @@ class _Landing:
         tx: Transaction,
         context: Context,
         part: Part,
+        *,
         sight: LinkTableSnapshot,
         ids: Sequence[int],
         judged: Judged,
@@ -186,16 +189,18 @@ class _Landing:
             self.tx,
             names.keys.ids,
             [self.part.identifiers[at].type for at in names.places],
-            [self.sight.pseudonyms[at] for at in names.places],
-            self.sight.versions[-1],
-            names.sealed,
-            self.now,
+            pseudonyms=[self.sight.pseudonyms[at] for at in names.places],
+            pseudonym_version=self.sight.versions[-1],
+            sealed=names.sealed,
+            now=self.now,
         )
         record_store.append(self.tx, [no for each in groups for no in each.noes])
 
     def record(self, source: Source, import_job_id: int | None) -> None:
         """The rows as steps of the recorded sequence: group by group, within a group as they came."""
-        link_table_store.insert_edges(self.tx, self.steps, int(source.source_id), import_job_id, self.now)
+        link_table_store.insert_edges(
+            self.tx, self.steps, int(source.source_id), import_job_id=import_job_id, now=self.now
+        )
 
     def _steps(self, places: Sequence[int], sequences: Sequence[int]) -> link_table_store.Edges:
         ids, ones, others, rows = self.ids, self.part.ones, self.part.others, self.part.rows
@@ -213,7 +218,7 @@ class _Landing:
         profiles = [each.owners[0] if each.owners else next(fresh) for each in self.plain]
         births = [self.begin[each.edges[0]] for each in newborn]
         mine = [profile for each, profile in zip(self.plain, profiles, strict=True) if not each.owners]
-        link_table_store.insert_newborn(self.tx, mine, births, self.now)
+        link_table_store.insert_newborn(self.tx, mine, births, now=self.now)
         retired = {
             owner: profile for each, profile in zip(self.plain, profiles, strict=True) for owner in each.owners[1:]
         }
@@ -223,7 +228,9 @@ class _Landing:
         self._permit(newborn, mine)
         touched = {profile for each, profile in zip(self.plain, profiles, strict=True) if each.owners}
         if touched:
-            apply_mapping_change(self.tx, self.context.vault, self.context.policy, touched, self.now, retired=retired)
+            apply_mapping_change(
+                self.tx, self.context.vault, self.context.policy, profile_ids=touched, now=self.now, retired=retired
+            )
         return len(self.plain)
 
     def _own(self, profiles: Sequence[int]) -> None:
@@ -234,7 +241,7 @@ class _Landing:
         if known:
             free = [at for at, member in enumerate(members) if member not in known or known[member].profile_id is None]
             members, owners = [members[at] for at in free], [owners[at] for at in free]
-        link_table_store.insert_owners(self.tx, [self.ids[at] for at in members], owners, self.now)
+        link_table_store.insert_owners(self.tx, [self.ids[at] for at in members], owners, now=self.now)
 
     def _prove(self, profiles: Sequence[int]) -> None:
         """Evidence of every row of a plain group, and of the profiles that became one by it."""
@@ -243,14 +250,20 @@ class _Landing:
             sequences = [sequence for each in self.plain for sequence in self._sequences(each)]
             steps = self._steps([place for each in self.plain for place in each.edges], sequences)
         linked = _each_for(profiles, (len(each.edges) for each in self.plain))
-        link_table_store.insert_edge_evidence(self.tx, steps, linked, self.fingerprint, self.now)
+        link_table_store.insert_edge_evidence(self.tx, steps, linked, policy_fingerprint=self.fingerprint, now=self.now)
         self._write_evidence(
             [
                 row
                 for each, profile in zip(self.plain, profiles, strict=True)
                 if len(each.owners) > 1
                 for row in merges_of(
-                    each, self.part, self.ids, self.sight, profile, self.begin[each.edges[0]], self.now
+                    each,
+                    self.part,
+                    self.ids,
+                    sight=self.sight,
+                    profile=profile,
+                    first_sequence=self.begin[each.edges[0]],
+                    now=self.now,
                 )
             ]
         )
@@ -271,20 +284,20 @@ class _Landing:
             if all(verdict.allowed or not stands_in_a_row(verdict) for verdict in verdicts.values()):
                 self._permit_alike({key: each for key, each in verdicts.items() if each.allowed}, ids)
             else:
-                put_in_force(self.tx, self.context.vault, dict.fromkeys(ids, verdicts), self.now, newborn=ids)
+                put_in_force(self.tx, self.context.vault, dict.fromkeys(ids, verdicts), now=self.now, newborn=ids)
         mark_store.mark(self.tx, ((profile, None) for profile in profiles))
 
     def _permit_alike(self, verdicts: Mapping[str, Verdict], profiles: Sequence[int]) -> None:
         pseudonyms = [each.hex().encode() for each in self.context.vault.reader_pseudonyms(MARKETER, profiles)]
         for purpose, verdict in verdicts.items():
-            permit_newborn(self.tx, purpose, verdict, profiles, pseudonyms)
+            permit_newborn(self.tx, purpose, verdict, profile_ids=profiles, pseudonyms=pseudonyms)
 
     def settle_bounded(self) -> int:
         """Step through the groups in which a rule could break; how many profiles are concerned."""
         if not self.bounded:
             return 0
         start = [self.ids[at] for each in self.bounded for at in each.members]
-        redone = replay_around(self.tx, self.context, start, self.now)
+        redone = replay_around(self.tx, self.context, start, now=self.now)
         steps = {sequence for each in self.bounded for sequence in self._sequences(each)}
         self._write_evidence(bounded_evidence(redone, steps))
         return len(redone.touched)

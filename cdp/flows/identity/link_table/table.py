@@ -93,19 +93,21 @@ def import_links(
         tell("joining", 1, 1)
         trail = GenerationLog()
         landings: list[Landed] = []
-        for prepared in _prepared(context, table, groups, part_rows, job.edges_done if job is not None else 0):
-            landings.append(_land(context, source, prepared, trail, job, actor))
+        for prepared in _prepared(
+            context, table, groups, part_rows=part_rows, skip=job.edges_done if job is not None else 0
+        ):
+            landings.append(_land(context, source, prepared, trail=trail, job=job, actor=actor))
             tell("linking", prepared.part.edges_after, len(table.ones))
         invalid = {(State.INVALID, reason): count for reason, count in table.invalid.items()}
         with context.database.transaction() as tx:
-            _finish(tx, context, source, invalid, actor)
+            _finish(tx, context, source, invalid=invalid, actor=actor)
             if job is not None:
                 job.finish(tx, invalid)
         return _linked(table, landings, invalid)
 
 
 def _prepared(
-    context: Context, table: Table, groups: Sequence[Component], part_rows: int, skip: int
+    context: Context, table: Table, groups: Sequence[Component], *, part_rows: int, skip: int
 ) -> Iterator[PreparedPart]:
     """The parts in order, each made ready while its predecessor lands."""
 
@@ -124,7 +126,7 @@ def _prepared(
 
 
 def _land(
-    context: Context, source: Source, prepared: PreparedPart, trail: GenerationLog, job: Job | None, actor: str
+    context: Context, source: Source, prepared: PreparedPart, *, trail: GenerationLog, job: Job | None, actor: str
 ) -> Landed:
     """Take a part; a race that was lost is run again, and what was seen before is looked at again."""
     import_job_id = None if job is None else job.import_job_id
@@ -135,8 +137,8 @@ def _land(
                     tx,
                     context,
                     source,
-                    prepared,
-                    trail,
+                    prepared=prepared,
+                    trail=trail,
                     import_job_id=import_job_id,
                     actor=actor,
                     look_again=left < _TRIES - 1,
@@ -151,7 +153,7 @@ def _land(
 
 
 def _finish(
-    tx: Transaction, context: Context, source: Source, invalid: Mapping[tuple[State, str], int], actor: str
+    tx: Transaction, context: Context, source: Source, *, invalid: Mapping[tuple[State, str], int], actor: str
 ) -> None:
     if invalid:
         now = context.clock.now()
