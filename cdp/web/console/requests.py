@@ -111,7 +111,7 @@ def step(
 ) -> Response:
     """Take one of the steps that need nothing more than to be taken."""
     take = {"verify": routes.verify, "extend": routes.extend, "withdraw": routes.withdraw}[step]
-    take(request_id, context, now, caller=visitor.caller)
+    take(request_id, context, now, _caller=visitor.caller)
     return _to(request_id)
 
 
