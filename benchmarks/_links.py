@@ -15,7 +15,7 @@ from benchmarks._shop import Shop, understood
 from benchmarks._stage import Stopwatch, median, table
 from cdp.accounting.model import State
 from cdp.flows.context import Context
-from cdp.flows.identity.link_table.table import PART_ROWS, Linked, Row, import_links
+from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, Row, import_links
 from cdp.flows.ingest.batch import Ingest
 from cdp.sources.model import Source
 
@@ -56,7 +56,7 @@ class Import:
         self.phases: dict[str, float] = {}
         self.longest_part = 0.0
         self._last = time.perf_counter()
-        self.linked: Linked = import_links(context, source, rows, progress=self._tell)
+        self.linked: LinkTableResult = import_links(context, source, rows, progress=self._tell)
         spent = [each.read() for each in watches]
         self.wall, self.here = spent[0].wall, spent[0].here
         self.database = sum(each.database for each in spent)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from cdp.flows.identity.explain import ExplainedLink, ExplainedRefusal
-from cdp.flows.identity.names import Named
+from cdp.flows.identity.names import ReadableIdentifier
 
 
 def path_told(path: Sequence[ExplainedLink]) -> Iterator[str]:
@@ -29,7 +29,7 @@ def refusals_told(refusals: Sequence[ExplainedRefusal]) -> Iterator[str]:
         yield f"    rule {rule}, policy {first.policy[:12]}"
 
 
-def named(each: Named) -> str:
+def named(each: ReadableIdentifier) -> str:
     """An identifier for people."""
     return f"{each.type}:{each.value if each.value is not None else '(erased)'}"
 

@@ -8,7 +8,7 @@ from cdp.cli.screen import Screen
 from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
 from cdp.flows.identity import lookup, unmerge
-from cdp.flows.identity.lookup import ProfileView
+from cdp.flows.identity.profile_view import ProfileView
 from cdp.flows.operations.meanings import beginning, value_text
 
 

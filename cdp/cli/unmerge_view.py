@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from cdp.cli.screen import Cell, Screen, counted
-from cdp.flows.identity.lookup import ProfileView, Stance
+from cdp.flows.identity.profile_view import ProfileView, PurposeVerdict
 from cdp.flows.identity.unmerge import Unmerged
 from cdp.flows.operations.meanings import beginning, value_text
 
@@ -68,7 +68,7 @@ def _identifiers(each: ProfileView) -> str:
     return "\n".join(f"{one.type}:{one.value or '(erased)'}{' (shared)' * one.is_shared}" for one in each.identifiers)
 
 
-def _stance(each: Stance | None) -> str:
+def _stance(each: PurposeVerdict | None) -> str:
     if each is None:
         return "-"
     why = str(each.reason).replace("_", " ")

@@ -16,7 +16,7 @@ from cdp.vault.vault import Item, Vault
 IDENTIFIER_PLACE = SealedColumn("identity.identifier", "sealed")
 
 
-class Opened(NamedTuple):
+class OpenedIdentifier(NamedTuple):
     """An identifier in the clear; `value` is None once its key is shredded."""
 
     identifier_id: int
@@ -44,7 +44,7 @@ def read_identifier(policy: Policy, type_: str, value: str) -> Identifier:
 
 def find_identifiers(
     tx: Transaction, vault: Vault, identifiers: Sequence[Identifier]
-) -> dict[Identifier, identifier_store.KnownIdentifier]:
+) -> dict[Identifier, identifier_store.StoredIdentifier]:
     """What is known of these identifiers, under whichever living pseudonym key they lie.
 
     A rotation, here or in another process, may move them from key to key meanwhile. So one statement asks under all
@@ -53,7 +53,7 @@ def find_identifiers(
     versions = vault.living(tx, GRAPH)
     while True:
         failure: Fault | None = None
-        found: dict[Identifier, identifier_store.KnownIdentifier] = {}
+        found: dict[Identifier, identifier_store.StoredIdentifier] = {}
         try:
             found = _find_under(tx, vault, identifiers, versions=versions)
         except Fault as fault:  # the key may have been destroyed just now
@@ -67,7 +67,7 @@ def find_identifiers(
 
 def _find_under(
     tx: Transaction, vault: Vault, identifiers: Sequence[Identifier], *, versions: Sequence[int]
-) -> dict[Identifier, identifier_store.KnownIdentifier]:
+) -> dict[Identifier, identifier_store.StoredIdentifier]:
     named = {
         pseudonym: each
         for version in versions
@@ -79,7 +79,9 @@ def _find_under(
     }
 
 
-def find_profile(tx: Transaction, vault: Vault, identifier: Identifier) -> tuple[identifier_store.KnownIdentifier, int]:
+def find_profile(
+    tx: Transaction, vault: Vault, identifier: Identifier
+) -> tuple[identifier_store.StoredIdentifier, int]:
     """The stored identifier and the profile that owns it. Raises the fault `unknown_profile` (404)."""
     known = find_identifiers(tx, vault, [identifier]).get(identifier)
     if known is None or known.profile_id is None:
@@ -97,7 +99,7 @@ def unknown_profile() -> Fault:
     )
 
 
-def open_identifiers(tx: Transaction, vault: Vault, identifier_ids: Collection[int]) -> dict[int, Opened]:
+def open_identifiers(tx: Transaction, vault: Vault, identifier_ids: Collection[int]) -> dict[int, OpenedIdentifier]:
     """These identifiers in the clear."""
     rows = identifier_store.sealed_of(tx, identifier_ids)
     keys = vault.keys_for(tx, [row.identifier_id for row in rows])
@@ -105,7 +107,7 @@ def open_identifiers(tx: Transaction, vault: Vault, identifier_ids: Collection[i
         keys, IDENTIFIER_PLACE, [Item(row.identifier_id, row.identifier_id, row.sealed) for row in rows]
     )
     return {
-        row.identifier_id: Opened(
+        row.identifier_id: OpenedIdentifier(
             row.identifier_id, row.type, None if value is None else value.decode("utf-8"), row.is_shared
         )
         for row, value in zip(rows, values, strict=True)

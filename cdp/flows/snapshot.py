@@ -8,10 +8,10 @@ from cdp.kit.errors import Fault
 
 _TRIES: Final = 5
 
-Told = TypeVar("Told")
+Result = TypeVar("Result")
 
 
-def at_one_instant(database: Database, read: Callable[[Transaction], Told]) -> Told:
+def at_one_instant(database: Database, read: Callable[[Transaction], Result]) -> Result:
     """What `read` finds, and its note in the log, in one transaction whose statements all see the same instant.
 
     It begins again where a rotation destroyed a key that the instant still needed, or a lost race ended it.

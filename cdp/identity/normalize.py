@@ -63,7 +63,7 @@ class IdentifierReader:
         return Promoted(ordered, tuple(ignored))
 
     @property
-    def remembered(self) -> int:
+    def cached_values(self) -> int:
         """How many values that were read before are in memory."""
         return sum(each.read_text.cache_info().currsize for each in self._types.values())
 

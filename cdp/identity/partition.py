@@ -74,3 +74,11 @@ def difference(before: Iterable[frozenset[int]], after: Run) -> PartitionDiffere
         split=tuple(group for group in old if len({new_home.get(each, -each) for each in group}) > 1),
         quarantined=tuple(groups[born] for born, group in after.world.groups.items() if group.is_quarantined),
     )
+
+
+def groups_of(home: Mapping[int, int]) -> dict[int, frozenset[int]]:
+    """The identifiers of each profile, from the profile of each identifier."""
+    groups: dict[int, set[int]] = {}
+    for identifier, profile_id in home.items():
+        groups.setdefault(profile_id, set()).add(identifier)
+    return {profile_id: frozenset(each) for profile_id, each in groups.items()}

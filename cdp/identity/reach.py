@@ -1,4 +1,4 @@
-"""How far a request reaches: from the identifiers that were verified to everything that is that person's. Pure.
+"""How far a subject request reaches: from the verified identifiers to everything that belongs to that person. Pure.
 
 rights.md, Erasure 0: the verified identifiers and what server sources linked to them. What only browser sources
 assert, and profiles that may hold several people, wait for a reviewer; a shared identifier reaches only its own
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
-    """An identifier of the surroundings: the profile that owns it, and whether several people carry it."""
+class OwnedIdentifier:
+    """An identifier of the neighborhood: its type, the profile that owns it if any, and whether it is shared."""
 
     type: str
     profile_id: int | None
@@ -20,136 +20,153 @@ class Owned:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """An anchor of the surroundings, or an edge of a link table: its profile today, its members, and whether a server
-    source asserted it.
+class MemberSet:
+    """An anchor, or an edge of a link table: its current profile, its members, and whether a server source asserted
+    it.
     """
 
     profile_id: int
     members: frozenset[int]
-    is_vouched: bool
+    is_server_asserted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """All identifiers, anchors and table edges of the profiles that own the verified identifiers.
+class Neighborhood:
+    """All identifiers, anchors and edges of the profiles that own the verified identifiers, by their ids.
 
-    `crowded` profiles hold, or may hold, several people. `lonely` identifiers are in no other anchor than those given,
-    no profile but those given has anything to do with them, and no refusal was recorded for them.
+    `ambiguous` profiles hold, or may hold, several people. `unreferenced` identifiers occur in no anchor and no edge
+    beyond these anchors, have no profile with anchors beyond these profiles, and have no recorded refusal.
     """
 
-    identifiers: Mapping[int, Owned]
-    anchors: Mapping[int, Held]
-    crowded: frozenset[int] = frozenset()
-    lonely: frozenset[int] = frozenset()
-    edges: tuple[Held, ...] = ()
+    identifiers: Mapping[int, OwnedIdentifier]
+    anchors: Mapping[int, MemberSet]
+    ambiguous: frozenset[int] = frozenset()
+    unreferenced: frozenset[int] = frozenset()
+    edges: tuple[MemberSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a request is about, what is left over with it, and what waits for a reviewer.
+    """The identifiers and anchors that a request is about, the profiles that it concerns, and what needs a review.
 
-    `profiles` are those of which nothing remains, `left_over` those that go on without the person. `shared` are verified
-    identifiers that several people carry. `orphans` are
-    identifiers that were not reached but that nobody else carries, and of which nothing else is known.
-    `crowded` profiles may hold several people.
+    Nothing remains of `profiles` once identifiers, orphans and anchors are erased; `continuing` profiles go on without
+    the person. `shared` are verified identifiers that several people use. `orphans` are identifiers that were not
+    reached but that only the person's anchors name. `waiting` identifiers need a reviewer. `ambiguous` profiles may
+    hold several people.
     """
 
     identifiers: frozenset[int]
     anchors: frozenset[int]
     profiles: frozenset[int]
-    left_over: frozenset[int]
+    continuing: frozenset[int]
     shared: frozenset[int] = field(default=frozenset())
     orphans: frozenset[int] = field(default=frozenset())
     waiting: frozenset[int] = field(default=frozenset())
-    crowded: frozenset[int] = field(default=frozenset())
+    ambiguous: frozenset[int] = field(default=frozenset())
 
 
-def reach(verified: Collection[int], around: Surroundings) -> Reach:
-    """The reach of the verified identifiers within their surroundings.
+def reach(verified: Collection[int], neighborhood: Neighborhood) -> Reach:
+    """The reach of the verified identifiers within their neighborhood; unknown identifiers reach nothing.
 
-    One person's identifiers are never followed through a shared one, nor into another profile: a link that the rules
-    refused is no link.
+    A person's identifiers are never followed through a shared one, nor into another profile: a link that the rules
+    refused does not count as a link.
     """
-    known = {one for one in verified if one in around.identifiers}
-    seeds = {one for one in known if not around.identifiers[one].is_shared}
-    shared = known - seeds
-    identifiers = _expand(seeds, around)
-    homes = {around.identifiers[one].profile_id for one in shared}
+    stored = {identifier for identifier in verified if identifier in neighborhood.identifiers}
+    seeds = {identifier for identifier in stored if not neighborhood.identifiers[identifier].is_shared}
+    shared = stored - seeds
+    identifiers = _expand(seeds, neighborhood)
+    profiles_of_shared = {neighborhood.identifiers[identifier].profile_id for identifier in shared}
     anchors = {
         anchor_id
-        for anchor_id, held in around.anchors.items()
-        if held.profile_id in homes or _is_theirs(held, identifiers, around)
+        for anchor_id, anchor in neighborhood.anchors.items()
+        if anchor.profile_id in profiles_of_shared or _belongs_to(anchor, identifiers, neighborhood)
     }
-    orphans = _orphans(identifiers, anchors, around)
-    remaining = _remaining(identifiers | orphans, anchors, around)
-    touched = {around.anchors[one].profile_id for one in anchors} | {
-        owner for one in identifiers | orphans if (owner := around.identifiers[one].profile_id) is not None
+    orphans = _orphans(identifiers, anchors, neighborhood)
+    remaining = _remaining(identifiers | orphans, anchors, neighborhood)
+    touched = {neighborhood.anchors[anchor_id].profile_id for anchor_id in anchors} | {
+        profile_id
+        for identifier in identifiers | orphans
+        if (profile_id := neighborhood.identifiers[identifier].profile_id) is not None
     }
     waiting = {
-        one
-        for one, owned in around.identifiers.items()
-        if owned.profile_id in touched and not owned.is_shared and one not in identifiers and one not in orphans
+        identifier
+        for identifier, owned in neighborhood.identifiers.items()
+        if owned.profile_id in touched
+        and not owned.is_shared
+        and identifier not in identifiers
+        and identifier not in orphans
     }
     return Reach(
         identifiers=frozenset(identifiers),
         anchors=frozenset(anchors),
         profiles=frozenset(touched - remaining),
-        left_over=frozenset(touched & remaining),
+        continuing=frozenset(touched & remaining),
         shared=frozenset(shared),
         orphans=frozenset(orphans),
         waiting=frozenset(waiting),
-        crowded=frozenset(touched & around.crowded),
+        ambiguous=frozenset(touched & neighborhood.ambiguous),
     )
 
 
-def _expand(seeds: AbstractSet[int], around: Surroundings) -> set[int]:
-    """The identifiers that vouched anchors connect with the seeds, profile by profile."""
-    by_member: dict[int, list[Held]] = {}
-    for held in (*around.anchors.values(), *around.edges):
-        if held.is_vouched and held.profile_id not in around.crowded:
-            for member in held.members:
-                by_member.setdefault(member, []).append(held)
-    found, waiting = set(seeds), list(seeds)
-    while waiting:
-        one = waiting.pop()
-        home = around.identifiers[one].profile_id
-        for held in by_member.get(one, ()):
-            if held.profile_id != home:
+def _expand(seeds: AbstractSet[int], neighborhood: Neighborhood) -> set[int]:
+    """The identifiers that anchors and edges of server sources connect with the seeds, within each profile."""
+    by_member: dict[int, list[MemberSet]] = {}
+    for member_set in (*neighborhood.anchors.values(), *neighborhood.edges):
+        if member_set.is_server_asserted and member_set.profile_id not in neighborhood.ambiguous:
+            for member in member_set.members:
+                by_member.setdefault(member, []).append(member_set)
+    found, queue = set(seeds), list(seeds)
+    while queue:
+        identifier = queue.pop()
+        profile_id = neighborhood.identifiers[identifier].profile_id
+        for member_set in by_member.get(identifier, ()):
+            if member_set.profile_id != profile_id:
                 continue
-            for other in held.members - found:
-                owned = around.identifiers.get(other)
-                if owned is not None and not owned.is_shared and owned.profile_id == home:
+            for other in member_set.members - found:
+                owned = neighborhood.identifiers.get(other)
+                if owned is not None and not owned.is_shared and owned.profile_id == profile_id:
                     found.add(other)
-                    waiting.append(other)
+                    queue.append(other)
     return found
 
 
-def _is_theirs(held: Held, identifiers: AbstractSet[int], around: Surroundings) -> bool:
-    """Whether an anchor is the person's: it names them, in the profile that is theirs.
+def _belongs_to(anchor: MemberSet, identifiers: AbstractSet[int], neighborhood: Neighborhood) -> bool:
+    """Whether an anchor belongs to the person: it names them, and lies in the profile that owns that identifier.
 
-    In a crowded profile it must name nobody else.
+    In an ambiguous profile it must name nobody else.
     """
-    naming = {one for one in held.members & identifiers if around.identifiers[one].profile_id == held.profile_id}
-    if not naming or held.profile_id not in around.crowded:
+    naming = {
+        identifier
+        for identifier in anchor.members & identifiers
+        if neighborhood.identifiers[identifier].profile_id == anchor.profile_id
+    }
+    if not naming or anchor.profile_id not in neighborhood.ambiguous:
         return bool(naming)
-    others = held.members - identifiers
-    return all(one not in around.identifiers or around.identifiers[one].is_shared for one in others)
+    others = anchor.members - identifiers
+    return all(
+        identifier not in neighborhood.identifiers or neighborhood.identifiers[identifier].is_shared
+        for identifier in others
+    )
 
 
-def _orphans(identifiers: AbstractSet[int], anchors: AbstractSet[int], around: Surroundings) -> set[int]:
-    """Members of the person's anchors that no other anchor holds: without the person nobody ever named them."""
-    carried = {member for one in anchors for member in around.anchors[one].members} - identifiers
-    kept = {member for anchor_id, held in around.anchors.items() if anchor_id not in anchors for member in held.members}
-    return carried & around.lonely - kept
+def _orphans(identifiers: AbstractSet[int], anchors: AbstractSet[int], neighborhood: Neighborhood) -> set[int]:
+    """Members of the person's anchors that no other anchor names, so that nothing refers to them after an erasure."""
+    named = {member for anchor_id in anchors for member in neighborhood.anchors[anchor_id].members} - identifiers
+    kept = {
+        member
+        for anchor_id, anchor in neighborhood.anchors.items()
+        if anchor_id not in anchors
+        for member in anchor.members
+    }
+    return named & neighborhood.unreferenced - kept
 
 
-def _remaining(identifiers: AbstractSet[int], anchors: AbstractSet[int], around: Surroundings) -> set[int]:
-    """Profiles that still hold an anchor or own an identifier."""
-    by_anchor = {held.profile_id for anchor_id, held in around.anchors.items() if anchor_id not in anchors}
+def _remaining(identifiers: AbstractSet[int], anchors: AbstractSet[int], neighborhood: Neighborhood) -> set[int]:
+    """Profiles that still have an anchor or own an identifier."""
+    by_anchor = {anchor.profile_id for anchor_id, anchor in neighborhood.anchors.items() if anchor_id not in anchors}
     by_link = {
         owned.profile_id
-        for one, owned in around.identifiers.items()
-        if one not in identifiers and owned.profile_id is not None
+        for identifier, owned in neighborhood.identifiers.items()
+        if identifier not in identifiers and owned.profile_id is not None
     }
     return by_anchor | by_link

@@ -114,12 +114,12 @@ class World:
             self.groups[step.sequence] = group
         else:
             group = self.groups[proposal.target]
-        for born in proposal.absorbed:
-            other = self.groups.pop(born)
+        for origin in proposal.absorbed:
+            other = self.groups.pop(origin)
             group.members.update(other.members)
             group.merges += other.merges + 1
             group.is_quarantined |= other.is_quarantined
-            self.merged_into[born] = group.origin
+            self.merged_into[origin] = group.origin
             for identifier in other.members:
                 self.owner[identifier] = group.origin
         for identifier in proposal.joining:
@@ -131,24 +131,24 @@ class World:
             self.placement[step.anchor_id] = group.origin
         return group
 
-    def current(self, born: int) -> int:
+    def current(self, origin: int) -> int:
         """The group that a group has become by merging."""
-        while born in self.merged_into:
-            born = self.merged_into[born]
-        return born
+        while origin in self.merged_into:
+            origin = self.merged_into[origin]
+        return origin
 
     def _propose_solo(self, step: ResolutionStep) -> Proposal:
         strongest = step.members[0]
-        born = self.owner.get(strongest)
+        origin = self.owner.get(strongest)
         refusals = tuple(
             LinkRefusal(other, strongest, Rule.SHARED if other in self.shared else Rule.NO_LINKS, self.types[other])
             for other in step.members[1:]
         )
         return Proposal(
             step=step,
-            target=born,
+            target=origin,
             absorbed=(),
-            joining=() if born is not None else (strongest,),
+            joining=() if origin is not None else (strongest,),
             base=strongest,
             bridges={},
             refusals=refusals,
@@ -166,7 +166,7 @@ class _Union:
         self.world = world
         self.step = step
         self.linking = linking
-        self.origin: list[int] = []
+        self.origins: list[int] = []
         self.joining: list[int] = []
         self.bridges: dict[int, int] = {}
         self.members: dict[int, datetime] = {}
@@ -191,11 +191,11 @@ class _Union:
             if not self.world.links(member):
                 rule = Rule.SHARED if member in self.world.shared else Rule.NO_LINKS
                 self.refusals.append(LinkRefusal(member, base, rule, self.world.types[member]))
-        survivor = min(self.origin) if self.origin else None
+        survivor = min(self.origins) if self.origins else None
         return Proposal(
             step=self.step,
             target=survivor,
-            absorbed=tuple(born for born in self.origin if born != survivor),
+            absorbed=tuple(origin for origin in self.origins if origin != survivor),
             joining=tuple(self.joining),
             base=base,
             bridges=self.bridges,
@@ -207,18 +207,18 @@ class _Union:
         )
 
     def _take(self, member: int) -> None:
-        born = self.world.owner.get(member)
-        if born is None:
+        origin = self.world.owner.get(member)
+        if origin is None:
             self.joining.append(member)
             self.members[member] = self.step.at
             return
-        self.origin.append(born)
-        self.bridges[born] = member
-        self.members.update(self.world.groups[born].members)
+        self.origins.append(origin)
+        self.bridges[origin] = member
+        self.members.update(self.world.groups[origin].members)
 
     def _candidate(self, member: int) -> Mapping[int, datetime]:
-        born = self.world.owner.get(member)
-        return {member: self.step.at} if born is None else self.world.groups[born].members
+        origin = self.world.owner.get(member)
+        return {member: self.step.at} if origin is None else self.world.groups[origin].members
 
     def _breaks(self, member: int) -> tuple[Rule, str, int] | None:
         """The first rule that joining `member` would break: (rule, type, the identifier it collides with)."""
@@ -270,10 +270,10 @@ class _Union:
         if len(self.members) + len(candidate) > bounds.identifiers_per_profile:
             self.is_quarantined = True
             return Rule.BOUND, "identifiers_per_profile", self.linking[0]
-        born = self.world.owner.get(member)
-        if born is None or not self.origin:
+        origin = self.world.owner.get(member)
+        if origin is None or not self.origins:
             return None
-        merges = sum(groups[each].merges for each in self.origin) + groups[born].merges + len(self.origin)
+        merges = sum(groups[each].merges for each in self.origins) + groups[origin].merges + len(self.origins)
         if merges > bounds.merges_per_profile:
             self.is_quarantined = True
             return Rule.BOUND, "merges_per_profile", self.linking[0]
@@ -296,13 +296,13 @@ class Judge(Protocol):
 
     def begin(self, world: World, decided: int) -> None: ...
 
-    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, born: int) -> bool:
-        """`proposal` is None where the step's anchor is settled and lands on the known group `born`;
-        otherwise `born` is where the proposal would land."""
+    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, origin: int) -> bool:
+        """`proposal` is None where the step's anchor is settled and lands on the known group `origin`;
+        otherwise `origin` is where the proposal would land."""
         ...
 
 
-class Past(NamedTuple):
+class StartState(NamedTuple):
     """What a world starts from: the groups as stored, and recorded steps to take first."""
 
     world: World
@@ -318,12 +318,12 @@ class Run:
     learned: frozenset[int]
 
 
-class Tangled(Exception):
+class TooManyRestarts(Exception):
     """Too many identifiers turned out to be shared for one run."""
 
 
 def run(
-    past: Callable[[frozenset[int]], Past],
+    past: Callable[[frozenset[int]], StartState],
     steps: Sequence[ResolutionStep],
     judge: Judge | None = None,
     *,
@@ -359,7 +359,7 @@ def run(
                 return Run(world, accepted, frozenset(learned))
             decided = found.step.sequence - 1
         learned |= dict.fromkeys(found.shared, found.step)
-    raise Tangled
+    raise TooManyRestarts
 
 
 def _take_recorded(world: World, steps: Sequence[ResolutionStep], accepted: list[Proposal]) -> Proposal | None:
@@ -386,11 +386,11 @@ def _take_new(
         known = world.placement.get(step.anchor_id)
         if known is not None:
             if judge is not None:
-                judge.judge(world, step, None, born=world.current(known))
+                judge.judge(world, step, None, origin=world.current(known))
             continue
         proposal = world.propose(step)
-        born = step.sequence if proposal.target is None else proposal.target
-        if judge is not None and not judge.judge(world, step, proposal, born=born):
+        origin = step.sequence if proposal.target is None else proposal.target
+        if judge is not None and not judge.judge(world, step, proposal, origin=origin):
             if step.sequence in teachers:
                 return None, step
             continue
@@ -412,7 +412,7 @@ def replay(
     """The world that recorded steps make from nothing, under these rules."""
     sticky = frozenset(shared)
 
-    def past(learned: frozenset[int]) -> Past:
-        return Past(World(rules, types, set(sticky | learned), dict(never or {})), steps)
+    def past(learned: frozenset[int]) -> StartState:
+        return StartState(World(rules, types, set(sticky | learned), dict(never or {})), steps)
 
     return run(past, ())

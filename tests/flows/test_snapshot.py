@@ -81,7 +81,7 @@ def test_consents_during_an_erasure_are_those_before_it(office: RequestPipeline,
 
 def test_an_explanation_during_an_erasure_is_that_before_it(office: RequestPipeline, meanwhile: Any) -> None:
     office.pipeline.send(ADA)
-    meanwhile("explain.both", lambda: office.erase(("user_id", "ada")))
+    meanwhile("explain.identifier_pair", lambda: office.erase(("user_id", "ada")))
     told = explain.explain(office.pipeline.context, HERS, Identifier("email", "ada@example.com"))
     assert [(each.one.value, each.other.value) for each in told.path] == [("ada", "ada@example.com")]
 

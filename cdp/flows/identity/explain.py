@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.flows.identity.names import Named, both, names_of
+from cdp.flows.identity.names import ReadableIdentifier, identifier_pair, readable_identifiers
 from cdp.flows.identity.simulate import non_linking
 from cdp.flows.ingest.write import MESSAGE_PLACE
 from cdp.flows.snapshot import at_one_instant
@@ -36,8 +36,8 @@ class TableRow:
 class ExplainedLink:
     """One link of a path: the message or the row that made it, when, and under which policy."""
 
-    one: Named
-    other: Named
+    one: ReadableIdentifier
+    other: ReadableIdentifier
     rule: str
     message_id: str | None
     at: datetime
@@ -49,8 +49,8 @@ class ExplainedLink:
 class ExplainedRefusal:
     """Why two identifiers were not joined."""
 
-    one: Named
-    other: Named
+    one: ReadableIdentifier
+    other: ReadableIdentifier
     rule: str
     detail: str
     message_id: str | None
@@ -75,7 +75,7 @@ def explain(context: Context, one: Identifier, other: Identifier, *, actor: str 
     """
 
     def read(tx: Transaction) -> LinkExplanation:
-        first, second = both(tx, context, one, other=other)
+        first, second = identifier_pair(tx, context, one, other=other)
         closure = closure_store.closure(tx, [first, second], non_linking=non_linking(context.policy))
         run = replay(
             Rules(context.policy.identifiers),
@@ -87,7 +87,7 @@ def explain(context: Context, one: Identifier, other: Identifier, *, actor: str 
         path = path_between(run, first, second)
         kept = () if path is not None else refusals_between(run, first, second)
         messages = _Messages(tx, context, [edge.sequence for edge in path or ()] + [each.sequence for each in kept])
-        names = names_of(
+        names = readable_identifiers(
             tx,
             context,
             [each for edge in path or () for each in (edge.one, edge.other)]

@@ -87,7 +87,7 @@ def list_quarantined(context: Context, *, limit: int) -> QuarantineList:
     with context.database.transaction(read_only=True) as tx:
         rows = listing_store.quarantined(tx, limit)
         bounds: dict[int, list[Bound]] = {}
-        for each in listing_store.reached(tx, [row.profile_id for row in rows]):
+        for each in listing_store.reached_bounds(tx, [row.profile_id for row in rows]):
             bound = each.rule.partition(":")[2]
             bounds.setdefault(each.profile_id, []).append(Bound(bound, each.refusals, each.since))
         return QuarantineList(

@@ -1,72 +1,14 @@
 """The journey of looking one person up: what is held, and for which purposes. It is logged like every read."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-
-import msgspec
-
 from cdp.audit.store import facts as fact_store
-from cdp.behavior.model import StatedTrait, Term
-from cdp.behavior.rules import instant_of
-from cdp.behavior.store import batch as behavior_store
-from cdp.behavior.store.computed import computed_of
-from cdp.behavior.store.traits import stated_of
-from cdp.behavior.store.volume import spans_of
-from cdp.behavior.traits import compile_traits
-from cdp.consent.store.projection import bits_of
-from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
-from cdp.flows.identifiers import find_profile, open_identifiers, unknown_profile
+from cdp.flows.identifiers import find_profile, unknown_profile
+from cdp.flows.identity.profile_view import ProfileView, view_profile
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.model import Identifier
-from cdp.identity.store import anchors as anchor_store
-from cdp.identity.store import consent_subjects as consent_subject_store
-from cdp.identity.store import mapping as mapping_store
 from cdp.identity.store import profiles as profile_store
-from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
-from cdp.kit.ids import decode_id, encode_id
-from cdp.policy.model import PropertyType
-from cdp.segments.store.of_profile import memberships_of
-from cdp.vault.vault import Item
-
-
-@dataclass(frozen=True, slots=True)
-class Stance:
-    """What is in force for one purpose."""
-
-    allowed: bool
-    reason: str
-    since: datetime | None
-    until: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class HeldIdentifier:
-    """An identifier of a profile; `value` is None once its key is shredded."""
-
-    type: str
-    value: str | None
-    is_shared: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileView:
-    """One profile in full, as privacy staff see it."""
-
-    profile: str
-    anchors: int
-    identifiers: tuple[HeldIdentifier, ...]
-    traits: Mapping[str, Any]
-    computed_traits: Mapping[str, Any]
-    consents: Mapping[str, Stance]
-    segments: tuple[str, ...]
-    events: int
-    first_seen_at: datetime | None
-    last_seen_at: datetime | None
-    is_quarantined: bool
+from cdp.kit.ids import decode_id
 
 
 def look_up(context: Context, identifier: Identifier, *, actor: str) -> ProfileView:
@@ -92,91 +34,7 @@ def look_up_profile(context: Context, profile: str, *, actor: str) -> ProfileVie
     return at_one_instant(context.database, read)
 
 
-def show(tx: Transaction, context: Context, profile_id: int) -> ProfileView:
-    """One profile, without logging: for journeys that log their own reading."""
-    now = context.clock.now()
-    links = mapping_store.owned_by(tx, profile_id)
-    opened = open_identifiers(tx, context.vault, links)
-    span = spans_of(tx, [profile_id])[profile_id]
-    (known,) = profile_store.profiles(tx, [profile_id])
-    masks = bits_of(tx)
-    verdicts = current_verdicts(tx, context.policy, [profile_id], now=now).get(profile_id, {})
-    computed = computed_of(tx, compile_traits(context.policy, masks), [profile_id], now=now)[profile_id]
-    return ProfileView(
-        profile=encode_id("prf", profile_id),
-        anchors=anchor_store.anchor_counts(tx, [profile_id]).get(profile_id, 0),
-        identifiers=tuple(
-            HeldIdentifier(each.type, each.value, each.is_shared)
-            for each in sorted(opened.values(), key=lambda each: (each.type, each.value or ""))
-        ),
-        traits=_traits(tx, context, profile_id),
-        computed_traits={key: outward(context, key, value) for key, value in sorted(computed.items())},
-        consents={
-            key: Stance(each.allowed, each.reason.value, each.since, each.until) for key, each in verdicts.items()
-        },
-        segments=tuple(memberships_of(tx, [profile_id]).get(profile_id, ())),
-        events=span.events,
-        first_seen_at=span.first_at,
-        last_seen_at=span.last_at,
-        is_quarantined=known.is_quarantined,
-    )
-
-
 def _logged(tx: Transaction, context: Context, profile_id: int, *, actor: str) -> ProfileView:
-    shown = show(tx, context, profile_id)
+    shown = view_profile(tx, context, profile_id)
     fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, context.clock.now())
     return shown
-
-
-def _traits(tx: Transaction, context: Context, profile_id: int) -> dict[str, Any]:
-    """Every stated trait, opened; of several statements a rectified one wins, then the latest."""
-    anchors = consent_subject_store.anchors_of(tx, [profile_id]).get(profile_id, [])
-    vocabularies = {
-        name: plan.vocabulary for name, plan in context.policy.events.traits.items() if plan.vocabulary is not None
-    }
-    winners: dict[str, StatedTrait] = {}
-    for stated in stated_of(tx, anchors, vocabularies):
-        held = winners.get(stated.name)
-        if held is None or _rank(held) < _rank(stated):
-            winners[stated.name] = stated
-    sealed = [each for each in winners.values() if each.sealed is not None]
-    keys = context.vault.keys_for(tx, [each.anchor_id for each in sealed])
-    opened = context.vault.open_many(
-        keys,
-        behavior_store.TRAIT,
-        [
-            Item(each.anchor_id, behavior_store.trait_row(each.anchor_id, each.name), each.sealed or b"")
-            for each in sealed
-        ],
-    )
-    values = {
-        each.name: None if raw is None else msgspec.json.decode(raw) for each, raw in zip(sealed, opened, strict=True)
-    }
-    return {
-        name: values[name] if each.sealed is not None else _stated(context, name, each.plain)
-        for name, each in sorted(winners.items())
-    }
-
-
-def _rank(stated: StatedTrait) -> tuple[object, ...]:
-    return (stated.is_rectified, stated.occurred_at, stated.received_at, stated.event_id)
-
-
-def _stated(context: Context, name: str, value: object) -> object:
-    plan = context.policy.events.traits.get(name)
-    return written(value, is_instant=plan is not None and plan.type is PropertyType.INSTANT)
-
-
-def outward(context: Context, key: str, value: object) -> object:
-    """The value of a computed trait as answers write it."""
-    trait = context.policy.traits[key]
-    return written(value, is_instant=context.policy.value_type(trait) is PropertyType.INSTANT)
-
-
-def written(value: object, *, is_instant: bool) -> object:
-    """A plain value as answers write it: terms as text, instants in RFC 3339."""
-    if isinstance(value, Term):
-        return value.text
-    if is_instant and isinstance(value, int | float) and not isinstance(value, bool):
-        return instant_text(instant_of(value))
-    return value

@@ -10,14 +10,14 @@ from cdp.kit.db import Transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ReadableIdentifier:
     """An identifier as people read it; `value` is None once its key is shredded."""
 
     type: str
     value: str | None
 
 
-def both(tx: Transaction, context: Context, one: Identifier, *, other: Identifier) -> tuple[int, int]:
+def identifier_pair(tx: Transaction, context: Context, one: Identifier, *, other: Identifier) -> tuple[int, int]:
     """The ids of two identifiers. Raises the fault `unknown_profile` when either is unknown."""
     known = find_identifiers(tx, context.vault, [one, other])
     if one not in known or other not in known:
@@ -25,6 +25,8 @@ def both(tx: Transaction, context: Context, one: Identifier, *, other: Identifie
     return known[one].identifier_id, known[other].identifier_id
 
 
-def names_of(tx: Transaction, context: Context, identifier_ids: Sequence[int]) -> dict[int, Named]:
+def readable_identifiers(
+    tx: Transaction, context: Context, identifier_ids: Sequence[int]
+) -> dict[int, ReadableIdentifier]:
     opened = open_identifiers(tx, context.vault, set(identifier_ids))
-    return {each.identifier_id: Named(each.type, each.value) for each in opened.values()}
+    return {each.identifier_id: ReadableIdentifier(each.type, each.value) for each in opened.values()}

@@ -14,7 +14,7 @@ from cdp.consent.store.projection import bits_of
 from cdp.consent.store.reader_view import ReaderRow, rows_under
 from cdp.flows.context import Context
 from cdp.flows.identifiers import unknown_profile
-from cdp.flows.identity.lookup import outward, written
+from cdp.flows.identity.profile_view import written_trait, written_value
 from cdp.flows.snapshot import at_one_instant
 from cdp.kit.db import Transaction
 from cdp.policy.model import PropertyType
@@ -33,7 +33,7 @@ class ReadablePurpose:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ReaderProfileView:
     """One profile as a marketer sees it: what belongs to the purposes that are permitted now."""
 
     profile: str
@@ -43,11 +43,11 @@ class Seen:
     segments: tuple[str, ...]
 
 
-def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> Seen:
+def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> ReaderProfileView:
     """The profile under a reader pseudonym. Raises `unknown_profile` (404), also when no purpose is permitted."""
     now = context.clock.now()
 
-    def read(tx: Transaction) -> Seen:
+    def read(tx: Transaction) -> ReaderProfileView:
         rows = rows_under(tx, profile, list(context.policy.purposes), now=now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
@@ -57,17 +57,19 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> Seen:
     return at_one_instant(context.database, read)
 
 
-def _seen(tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], now: datetime) -> Seen:
+def _seen(
+    tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], now: datetime
+) -> ReaderProfileView:
     profile_id = rows[0].profile_id
     purposes = {row.purpose: ReadablePurpose(row.since, row.until) for row in rows}
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
     serving = {each.key for each in all_segments(tx) if each.purpose in purposes}
-    return Seen(
+    return ReaderProfileView(
         profile=profile,
         purposes=purposes,
         traits=_traits(tx, context, rows),
         computed_traits={
-            key: outward(context, key, value)
+            key: written_trait(context, key, value)
             for key, value in sorted(computed.items())
             if context.policy.traits[key].purpose in purposes
         },
@@ -83,6 +85,6 @@ def _traits(tx: Transaction, context: Context, rows: Sequence[ReaderRow]) -> dic
     return {
         name: texts[value].text
         if name in spoken and value in texts
-        else written(value, is_instant=plans[name].type is PropertyType.INSTANT)
+        else written_value(value, is_instant=plans[name].type is PropertyType.INSTANT)
         for name, value in sorted(values.items())
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.identity.partition import PartitionDifference, difference
+from cdp.identity.partition import PartitionDifference, difference, groups_of
 from cdp.identity.resolve import Rules, replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import mapping as mapping_store
@@ -76,14 +76,6 @@ def simulate(context: Context, changed: Policy, *, actor: str = "admin") -> Simu
 def non_linking(policy: Policy) -> list[str]:
     """The types that never link anybody."""
     return [each.key for each in policy.identifiers.types.values() if not each.merges]
-
-
-def groups_of(home: Mapping[int, int]) -> dict[int, frozenset[int]]:
-    """The identifiers of each profile, from the profile of each identifier."""
-    groups: dict[int, set[int]] = {}
-    for identifier, profile_id in home.items():
-        groups.setdefault(profile_id, set()).add(identifier)
-    return {profile_id: frozenset(each) for profile_id, each in groups.items()}
 
 
 def _examples(

@@ -4,36 +4,28 @@ All three replay recorded steps and write the map that the replay gives, so what
 what a world without the link, or with the other rules, would hold.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
-from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.consent.withdrawal import clear_of
 from cdp.flows.context import Context
-from cdp.flows.identity.lookup import ProfileView, show
-from cdp.flows.identity.names import both
-from cdp.flows.identity.simulate import groups_of
-from cdp.flows.ingest.write import write_partition
+from cdp.flows.identity.mapping_replay import replay_around, replay_closure, write_run
+from cdp.flows.identity.names import identifier_pair
+from cdp.flows.identity.profile_view import ProfileView, view_profile
 from cdp.flows.segments import memberships
 from cdp.identity.model import EvidenceRow, Identifier, Rule
-from cdp.identity.partition import partition_of
-from cdp.identity.resolve import Rules, Run, replay
+from cdp.identity.partition import groups_of
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import generation as generation_store
-from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.identity.store import profiles as profile_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
-from cdp.kit.ids import new_id
-from cdp.policy.model import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +54,6 @@ class Rebuilt:
     profiles: int
 
 
-class Redone(NamedTuple):
-    """A replay that was written: the living profiles concerned, the run, the profile of each birth, what it found shared.
-
-    `before` are the owners of the identifiers concerned until then.
-    """
-
-    touched: set[int]
-    run: Run
-    profile_of: Mapping[int, int]
-    shared: frozenset[int]
-    before: Mapping[int, int]
-
-
 def unmerge(
     context: Context, keep: Identifier, sever: Identifier, *, dry_run: bool, actor: str = "privacy"
 ) -> Unmerged:
@@ -93,7 +72,7 @@ def unmerge(
                 "They belong to different profiles already. `cdp profile explain` tells what keeps them apart.",
                 status=409,
             )
-        separation_store.put_apart(tx, [(one, other)], context.clock.now())
+        separation_store.separate(tx, [(one, other)], context.clock.now())
 
     return _Change(context, "unmerge", part, actor, dry_run).make(keep, sever)
 
@@ -104,7 +83,7 @@ def remerge(
     """Take an unmerge back: the recorded messages may join the two again. Faults: `unknown_profile`, `not_kept_apart`."""
 
     def join(tx: Transaction, one: int, other: int) -> None:
-        if not separation_store.let_together(tx, one, other):
+        if not separation_store.allow_together(tx, one, other):
             raise Fault(
                 "not_kept_apart",
                 "Nothing keeps these identifiers apart",
@@ -125,8 +104,8 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
         recorded = closure_store.recorded(tx)
         before = mapping_store.owners(tx)
         groups = groups_of(before)
-        run = _replay(tx, context.policy, recorded)
-        touched = _write(tx, context, run, closure=recorded, now=context.clock.now(), before=before).touched
+        run = replay_closure(tx, context.policy, recorded)
+        touched = write_run(tx, context, run, closure=recorded, now=context.clock.now(), before=before).touched
         generation_store.advance(tx, next_sequence=generation.next_sequence, changed=True)
         after = groups_of(mapping_store.owners(tx))
         changed = {profile_id for profile_id, held in groups.items() if after.get(profile_id) != held}
@@ -154,9 +133,9 @@ class _Change:
         """Do it. What a consent covers no more is erased once the change is on disk, so that no older reader keeps it."""
         with self.context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
-            pair = both(tx, self.context, keep, other=sever)
+            pair = identifier_pair(tx, self.context, keep, other=sever)
             before = tuple(
-                show(tx, self.context, each) for each in sorted(set(profile_store.owners_of(tx, pair).values()))
+                view_profile(tx, self.context, each) for each in sorted(set(profile_store.owners_of(tx, pair).values()))
             )
             with tx.dry_run() if self.is_dry_run else nullcontext():
                 self.decide(tx, *pair)
@@ -202,73 +181,8 @@ class _Change:
         return Unmerged(
             is_dry_run=self.is_dry_run,
             before=before,
-            keep=None if sides[0] is None else show(tx, self.context, sides[0]),
-            sever=None if sides[1] is None else show(tx, self.context, sides[1]),
+            keep=None if sides[0] is None else view_profile(tx, self.context, sides[0]),
+            sever=None if sides[1] is None else view_profile(tx, self.context, sides[1]),
             other_profiles=len(mapping_store.owning(tx, changed) - set(sides)),
             erased_events=cleared.events_deleted,
         )
-
-
-def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[int], *, now: datetime) -> Redone:
-    """Make the map of everything that hangs together with these identifiers what its recorded steps give.
-
-    The caller holds the exclusive lock and advances the generation.
-    """
-    closure = closure_store.closure(tx, identifier_ids, through_shared=True)
-    run = _replay(tx, context.policy, closure)
-    return _write(tx, context, run, closure=closure, now=now, before=mapping_store.owners(tx, list(closure.types)))
-
-
-def _replay(tx: Transaction, policy: Policy, closure: closure_store.Closure) -> Run:
-    """From nothing, sharing included: what is shared now may have become so through the link in question."""
-    never = separation_store.never_pairs(tx, list(closure.types))
-    return replay(Rules(policy.identifiers), closure.types, closure.steps, never=never)
-
-
-def _write(
-    tx: Transaction,
-    context: Context,
-    run: Run,
-    *,
-    closure: closure_store.Closure,
-    now: datetime,
-    before: Mapping[int, int],
-) -> Redone:
-    """Write the map of a replay and everything that follows from it."""
-    profile_of = _named(run, closure, before)
-    fresh = [
-        mapping_store.NewProfile(profile_of[born], born, now)
-        for born in run.world.groups
-        if born not in closure.profiles
-    ]
-    fresh = [each for each in fresh if each.profile_id not in closure.profiles.values()]
-    mapping_store.insert_profiles(tx, fresh)
-    partition = partition_of(run, profile_of)
-    write_partition(tx, partition, members=list(closure.types))
-    identifier_store.mark_shared(tx, list(run.world.shared - closure.shared))
-    identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
-    mapping_store.quarantine(tx, list(partition.quarantined))
-    mapping_store.release(tx, list(partition.alive - partition.quarantined))
-    apply_mapping_change(
-        tx, context.vault, context.policy, profile_ids=partition.alive, now=now, retired=partition.retired
-    )
-    return Redone(set(partition.alive), run, profile_of, frozenset(run.world.shared - closure.shared), before)
-
-
-def _named(run: Run, closure: closure_store.Closure, before: Mapping[int, int]) -> dict[int, int]:
-    """A profile id for every birth: the one it had; where a group is exactly an old profile, that profile's; else new.
-
-    A profile that does not change keeps its id even where the new rules bear it at another step.
-    """
-    profile_of = dict(closure.profiles)
-    old: dict[int, set[int]] = {}
-    for identifier, profile_id in before.items():
-        old.setdefault(profile_id, set()).add(identifier)
-    by_members = {frozenset(members): profile_id for profile_id, members in old.items()}
-    taken = {profile_of[born] for born in run.world.groups if born in profile_of}
-    for born, group in run.world.groups.items():
-        same = by_members.get(frozenset(group.members))
-        if born not in profile_of:
-            profile_of[born] = same if same is not None and same not in taken else new_id()
-            taken.add(profile_of[born])
-    return profile_of

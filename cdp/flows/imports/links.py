@@ -16,7 +16,7 @@ from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.rows import Row as Pair
 from cdp.flows.identity.link_table.rows import read_rows
-from cdp.flows.identity.link_table.table import PART_ROWS, Landed, Linked, import_links
+from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, PartResult, import_links
 from cdp.flows.imports.mapping import Mapping, Side
 from cdp.flows.imports.messages import SOURCE, Tally, begin_job, import_elsewhere, source_of
 from cdp.flows.imports.read import File, look_at, rows_of
@@ -112,7 +112,7 @@ def _linked(
     run: "_Run",
     part_rows: int,
     watch: Watch,
-) -> Linked:
+) -> LinkTableResult:
     with rows_of(file, mapping) as (rows, tell):
         return import_links(
             context,
@@ -146,7 +146,7 @@ class _Run:
         """What became of the rows until now."""
         return dict.fromkeys(_COUNTED, 0) | self.job.tally
 
-    def note(self, tx: Transaction, edges_done: int, landed: Landed) -> None:
+    def note(self, tx: Transaction, edges_done: int, landed: PartResult) -> None:
         """Move the job on with a part, in its transaction. Raises `import_elsewhere`."""
         counts = {name: self.done[name] + getattr(landed, name) for name in _COUNTED}
         moved = replace(self.job, rows_done=edges_done, tally=self._with(landed.states) | counts)

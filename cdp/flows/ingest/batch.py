@@ -25,7 +25,7 @@ from cdp.flows.ingest.profile_cache import ProfileCache
 from cdp.flows.ingest.stages import Work, is_heard, lay_out, read_message
 from cdp.flows.ingest.write import BatchWriter, WriterCache, account, opt_outs_of
 from cdp.identity.model import ResolutionStep
-from cdp.identity.resolve import Tangled, run
+from cdp.identity.resolve import TooManyRestarts, run
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock
 from cdp.kit.db import Database, Transaction
@@ -102,7 +102,7 @@ class Ingest:
     @property
     def remembered(self) -> int:
         """How many people and values of identifiers are in memory."""
-        return len(self.profile_cache) + self._plan.normaliser.remembered
+        return len(self.profile_cache) + self._plan.normaliser.cached_values
 
     def _landed(self, messages: Sequence[Message | Invalid], also: Also | None) -> list[Outcome]:
         """Read, judge and write. What that makes is gone when this returns, before anything collects garbage again."""
@@ -180,7 +180,7 @@ class Ingest:
             done = run(
                 lambda learned: past_of(tx, scene, known, learned=learned), steps, judge, restarts_max=restarts_max
             )
-        except Tangled:
+        except TooManyRestarts:
             self._take_bites(tx, works, first_sequence, now=now)
             return
         writing = BatchWriter(tx, self._vault, self._plan, scene, done, judge, works, now, self._memory)

@@ -10,8 +10,8 @@ from cdp.flows.ingest.profile_cache import CacheEntry
 from cdp.flows.ingest.stages import Work
 from cdp.identity.model import Identifier
 from cdp.identity.resolve import Run
-from cdp.identity.store.anchors import KnownAnchor
-from cdp.identity.store.profiles import KnownProfile
+from cdp.identity.store.anchors import StoredAnchor
+from cdp.identity.store.profiles import StoredProfile
 
 
 def cacheable(
@@ -56,5 +56,5 @@ def _made(scene: BatchState, run: Run, judge: BatchJudge, *, work: Work) -> Cach
     source = int(work.message.source.source_id)
     decided = judge.people[born].verdicts
     verdicts = {key: each for key, each in decided.items() if stands_in_a_row(each)}
-    anchor = KnownAnchor(work.anchor_id, profile_id, True, frozenset({source}))
-    return CacheEntry(work, anchor, KnownProfile(profile_id, born, 0, False), verdicts)
+    anchor = StoredAnchor(work.anchor_id, profile_id, True, frozenset({source}))
+    return CacheEntry(work, anchor, StoredProfile(profile_id, born, 0, False), verdicts)

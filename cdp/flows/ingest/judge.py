@@ -102,17 +102,17 @@ class BatchJudge:
         self.ages.clear()
         self.past = None
 
-    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, born: int) -> bool:
+    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, origin: int) -> bool:
         """Decide one message; True when it may be stored and its links written."""
         work = self.works[step.sequence]
         standing = None
-        if work.cached is not None and proposal is None and born not in self.people:
-            standing = self.known.standing.get(born)
+        if work.cached is not None and proposal is None and origin not in self.people:
+            standing = self.known.standing.get(origin)
         decided = self.decisions.get(step.sequence)
         if standing is not None:
             is_stored = self._judge_familiar(work, standing, decided)
         else:
-            is_stored = self._judge(world, work, proposal, born=born, decided=decided)
+            is_stored = self._judge(world, work, proposal, born=origin, decided=decided)
         assert work.outcome is not None
         self.decisions[step.sequence] = (work.outcome, work.bits)
         return is_stored

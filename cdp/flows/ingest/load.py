@@ -13,7 +13,7 @@ from cdp.flows.consent.verdicts import asks_for_age
 from cdp.flows.ingest.judge import ConsentInputs, ReplayedAnchor
 from cdp.flows.ingest.stages import CachedProfile, HashedIdentifier, Plan, Work, members_digest
 from cdp.identity.model import Identifier, Ignored, ResolutionStep
-from cdp.identity.resolve import Group, Past, World
+from cdp.identity.resolve import Group, StartState, World
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import identifiers as identifier_store
@@ -46,12 +46,12 @@ class BatchState:
     shared: set[int] = field(default_factory=set)
     never: dict[int, set[int]] = field(default_factory=dict)
     owner: dict[int, int] = field(default_factory=dict)
-    anchors: dict[bytes, anchor_store.KnownAnchor] = field(default_factory=dict)
+    anchors: dict[bytes, anchor_store.StoredAnchor] = field(default_factory=dict)
     origins: dict[int, int] = field(default_factory=dict)
     profile_of: dict[int, int] = field(default_factory=dict)
     profile_cache: dict[int, CachedProfile] = field(default_factory=dict)
-    profiles: dict[int, profile_store.KnownProfile] = field(default_factory=dict)
-    links: dict[int, list[profile_store.KnownLink]] = field(default_factory=dict)
+    profiles: dict[int, profile_store.StoredProfile] = field(default_factory=dict)
+    links: dict[int, list[profile_store.StoredLink]] = field(default_factory=dict)
     closure: closure_store.Closure | None = None
     asked: frozenset[int] = frozenset()
 
@@ -159,7 +159,7 @@ def _recognize(scene: BatchState, work: Work, familiar: CachedProfile) -> None:
         scene.profiles.setdefault(profile.profile_id, profile)
 
 
-def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, *, learned: frozenset[int]) -> Past:
+def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, *, learned: frozenset[int]) -> StartState:
     """The world before the batch; once something is learned to be shared, with the closure it touches replayed.
 
     The closure is loaded at the first thing learned and serves for all that follow: it starts from everybody at stake.
@@ -184,13 +184,13 @@ def past_of(tx: Transaction, scene: BatchState, known: ConsentInputs, *, learned
     for anchor in scene.anchors.values():
         if anchor.is_settled and anchor.anchor_id not in replayed:
             world.placement[anchor.anchor_id] = scene.origins[anchor.profile_id]
-    return Past(world, steps)
+    return StartState(world, steps)
 
 
 def load_known(tx: Transaction, scene: BatchState, works: Sequence[Work], *, bits: Mapping[str, int]) -> ConsentInputs:
     """What consent needs: records and sources of the groups at stake, standing verdicts of everybody else."""
     at_stake = list(scene.links)
-    seen = anchor_store.seen_with(tx, at_stake) if at_stake else {}
+    seen = anchor_store.unowned_identifiers_of(tx, at_stake) if at_stake else {}
     asked = {member for work in works if work.is_novel for member in work.members} - scene.is_new.keys()
     asked.update(link.identifier_id for links in scene.links.values() for link in links)
     asked.update(identifier for found in seen.values() for identifier in found)

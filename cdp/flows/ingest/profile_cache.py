@@ -13,9 +13,9 @@ from typing import Final
 from cdp.consent.model import Verdict
 from cdp.flows.ingest.stages import CachedProfile, Work
 from cdp.identity.model import Identifier
-from cdp.identity.store.anchors import KnownAnchor
+from cdp.identity.store.anchors import StoredAnchor
 from cdp.identity.store.generation import Advanced
-from cdp.identity.store.profiles import KnownProfile
+from cdp.identity.store.profiles import StoredProfile
 
 _FAMILIARS_MAX: Final = 20_000
 _NEVER: Final = -1
@@ -26,8 +26,8 @@ class CacheEntry:
     """What a batch read about the people of one of its works."""
 
     work: Work
-    anchor: KnownAnchor
-    profile: KnownProfile
+    anchor: StoredAnchor
+    profile: StoredProfile
     verdicts: Mapping[str, Verdict]
 
 

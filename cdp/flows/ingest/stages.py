@@ -18,8 +18,8 @@ from cdp.consent.signals.read import acts_of
 from cdp.identity.model import Identifier, Ignored
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.resolve import Rules
-from cdp.identity.store.anchors import KnownAnchor
-from cdp.identity.store.profiles import KnownProfile
+from cdp.identity.store.anchors import StoredAnchor
+from cdp.identity.store.profiles import StoredProfile
 from cdp.kit.canonical import sha256
 from cdp.policy.model import Policy, Purpose
 from cdp.sources.model import SourceKind
@@ -48,8 +48,8 @@ class CachedProfile:
 
     members: tuple[int, ...]
     digest: bytes
-    anchor: KnownAnchor
-    profile: KnownProfile
+    anchor: StoredAnchor
+    profile: StoredProfile
     verdicts: Mapping[str, Verdict]
     met: int
 

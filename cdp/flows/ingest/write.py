@@ -148,7 +148,7 @@ class BatchWriter:
         """Who was seen today and from where, as far as this process does not know it to be stored."""
         today = self.now.date()
         sourced = {(work.anchor_id, int(work.message.source.source_id)) for work in stored} - self.memory.sourced
-        anchor_store.note_sources(self.tx, sourced)
+        anchor_store.insert_anchor_sources(self.tx, sourced)
         unseen = [each for each in needed if self.memory.seen_on.get(each) != today]
         identifier_store.touch_identifiers(self.tx, ((each, today) for each in unseen if each not in self.scene.is_new))
         self.tx.on_commit(lambda: self.memory.keep(sourced, unseen, today))
@@ -167,7 +167,7 @@ class BatchWriter:
                 fresh[work.anchor_id] = anchor_store.NewAnchor(
                     work.anchor_id, work.digest, self.now, not proposal.depends_on_time, work.members, profile_id
                 )
-        mapping_store.unsettle(self.tx, unsettled)
+        mapping_store.reopen_anchors(self.tx, unsettled)
         return list(fresh.values())
 
     def _load_keys(self, stored: Sequence[Work], new_ids: Sequence[int]) -> None:
@@ -184,7 +184,7 @@ class BatchWriter:
     ) -> None:
         world = self.run.world
         links = self._new_links() if self.scene.closure is None else ()
-        mapping_store.insert_people(self.tx, identifiers, fresh, links=links, anchors=anchors)
+        mapping_store.insert_new(self.tx, identifiers, fresh, links=links, anchors=anchors)
         if self.scene.closure is None:
             self._write_merges()
         else:
@@ -202,11 +202,11 @@ class BatchWriter:
         }
         mapping_store.merge_profiles(self.tx, absorbed)
 
-    def _new_links(self) -> list[mapping_store.Placed]:
+    def _new_links(self) -> list[mapping_store.NewLink]:
         """Owners of what nobody owned, already with those who survive the batch."""
         owned_before = {link.identifier_id for links in self.scene.links.values() for link in links}
         return [
-            mapping_store.Placed(each, self.scene.profile_of[group.origin], linked_at)
+            mapping_store.NewLink(each, self.scene.profile_of[group.origin], linked_at)
             for group in self.run.world.groups.values()
             for each, linked_at in group.members.items()
             if each not in self.scene.owner and each not in owned_before
@@ -434,10 +434,10 @@ class BatchWriter:
 
 def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[int]) -> None:
     """Make the stored map of these identifiers exactly what a replay came to."""
-    mapping_store.place(
+    mapping_store.write_mapping(
         tx,
         members=members,
-        placed=[mapping_store.Placed(each, *owner) for each, owner in partition.owners.items()],
+        placed=[mapping_store.NewLink(each, *owner) for each, owner in partition.owners.items()],
         canonical=partition.canonical,
         alive=partition.alive,
         retired=partition.retired,

@@ -159,7 +159,7 @@ def _rekey_chunk(context: Context, version: int, chunk: int) -> int:
         values = vault.open_many(keys, IDENTIFIER_PLACE, items)
         known = [(row, value.decode()) for row, value in zip(rows, values, strict=True) if value is not None]
         pseudonyms = vault.pseudonyms(GRAPH, ((row.type, value) for row, value in known), version=version)
-        rekey_store.put_pseudonyms(
+        rekey_store.update_pseudonyms(
             tx, {row.identifier_id: each for (row, _), each in zip(known, pseudonyms, strict=True)}, version
         )
         if len(known) < len(rows):

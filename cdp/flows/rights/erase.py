@@ -200,7 +200,7 @@ def _finish(work: _Work, plan: tuple[PlanStep, ...]) -> None:
     final = [step for step in plan if step.is_final]
     touched = _erase_final(work, final)
     step_store.advance_steps(tx, request.request_id, touched, done=list(touched), now=work.now)
-    repair(tx, context, work.person.reach.left_over, now=work.now)
+    repair(tx, context, work.person.reach.continuing, now=work.now)
     suppression_store.suppress(tx, work.hidden, work.now, until=until)
     replay_store.append(tx, context.replay, [_line(work, until)], now=work.now)
     steps = tuple(step_store.steps(tx, request.request_id).values())

@@ -7,7 +7,7 @@ from cdp.consent.store import records as record_store
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_identifiers, open_identifiers
 from cdp.identity.model import Identifier
-from cdp.identity.reach import Reach, Surroundings, reach
+from cdp.identity.reach import Neighborhood, Reach, reach
 from cdp.identity.store import reach as reach_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
@@ -37,7 +37,7 @@ class Person:
     def shown(self, request_id: int) -> Scope:
         """What an export shows: what is the person's, and verdicts and segments of a profile that is theirs alone."""
         mine = self.reach
-        return Scope(request_id, mine.identifiers, mine.anchors, mine.profiles | (mine.left_over - mine.crowded))
+        return Scope(request_id, mine.identifiers, mine.anchors, mine.profiles | (mine.continuing - mine.ambiguous))
 
 
 def named_by(tx: Transaction, context: Context, request_id: int) -> tuple[NamedIdentifier, ...]:
@@ -62,21 +62,21 @@ def find_person(tx: Transaction, context: Context, request: Request) -> Person:
     named = named_by(tx, context, request.request_id)
     known = find_identifiers(tx, context.vault, [Identifier(each.type, each.value) for each in named])
     verified = frozenset(each.identifier_id for each in known.values())
-    around = reach_store.surroundings(
+    around = reach_store.load_neighborhood(
         tx,
         verified,
         unique_types=context.policy.identifiers.unique_types,
         server_sources=source_store.server_source_ids(tx),
     )
     # An identifier with a recorded refusal stays: erasing it would lose the refusal for whoever else carries it.
-    around = replace(around, lonely=around.lonely - record_store.with_refusals(tx, around.lonely))
+    around = replace(around, unreferenced=around.unreferenced - record_store.with_refusals(tx, around.unreferenced))
     found = reach(verified, around)
     named_otherwise = _named_otherwise(context.policy, around, found.waiting)
     retired = reach_store.retired_into(tx, found.profiles)
-    return Person(named, replace(found, profiles=found.profiles | retired, crowded=found.crowded | named_otherwise))
+    return Person(named, replace(found, profiles=found.profiles | retired, ambiguous=found.ambiguous | named_otherwise))
 
 
-def _named_otherwise(policy: Policy, around: Surroundings, waiting: Collection[int]) -> frozenset[int]:
+def _named_otherwise(policy: Policy, around: Neighborhood, waiting: Collection[int]) -> frozenset[int]:
     """The profiles in which somebody is named by an address or a number that was not verified: perhaps another person.
 
     Anybody can let a browser say that a device carries somebody else's address.

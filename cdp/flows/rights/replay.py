@@ -100,7 +100,7 @@ def _erase(tx: Transaction, context: Context, line: Erased, *, now: datetime) ->
 
     Profiles that go on without the person forget what they had of her: her traits in the projections, her verdicts.
     """
-    homes = reach_store.homes_of(tx, line.anchors, line.identifiers)
+    homes = reach_store.profiles_of(tx, line.anchors, line.identifiers)
     rows = _erase_rows(
         tx, context, Scope(0, frozenset(line.identifiers), frozenset(line.anchors), frozenset(line.profiles))
     )

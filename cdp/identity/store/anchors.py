@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cdp.kit.db import Transaction
 
 
-class KnownAnchor(NamedTuple):
+class StoredAnchor(NamedTuple):
     """An anchor as stored, with the sources that asserted it."""
 
     anchor_id: int
@@ -27,7 +27,7 @@ class NewAnchor(NamedTuple):
     profile_id: int
 
 
-def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, KnownAnchor]:
+def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, StoredAnchor]:
     """The anchors of these member digests with the profile each belongs to now."""
     if not digests:
         return {}
@@ -41,10 +41,10 @@ def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes
         """,
         {"digests": list(digests)},
     )
-    return {row[0]: KnownAnchor(row[1], row[2], row[3], frozenset(row[4])) for row in rows}
+    return {row[0]: StoredAnchor(row[1], row[2], row[3], frozenset(row[4])) for row in rows}
 
 
-def seen_with(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
+def unowned_identifiers_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
     """Per profile, the identifiers of its anchors that nobody owns alone: shared ones, and ones without a profile."""
     seen: dict[int, set[int]] = {}
     for profile_id, identifier_id in tx.execute(
@@ -104,7 +104,7 @@ def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[i
     return found
 
 
-def note_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
+def insert_anchor_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
     """Remember which source asserted which anchor, once."""
     if pairs:
         tx.execute(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cdp.kit.db import Transaction
 
 
-class KnownIdentifier(NamedTuple):
+class StoredIdentifier(NamedTuple):
     """An identifier as stored, with the profile that owns it, if any."""
 
     identifier_id: int
@@ -28,7 +28,7 @@ class NewIdentifier(NamedTuple):
     last_seen_on: date
 
 
-def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, KnownIdentifier]:
+def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, StoredIdentifier]:
     """What is known of these pseudonyms; unknown ones are absent."""
     if not pseudonyms:
         return {}
@@ -41,7 +41,7 @@ def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> 
         """,
         {"pseudonyms": list(pseudonyms)},
     )
-    return {row[0]: KnownIdentifier(*row[1:]) for row in rows}
+    return {row[0]: StoredIdentifier(*row[1:]) for row in rows}
 
 
 def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:

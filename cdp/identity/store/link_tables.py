@@ -93,7 +93,7 @@ def insert_edge_evidence(
     )
 
 
-def insert_strangers(
+def insert_identifiers(
     tx: Transaction,
     ids: Sequence[int],
     types: Sequence[str],
@@ -122,7 +122,7 @@ def insert_strangers(
     )
 
 
-def insert_newborn(tx: Transaction, ids: Sequence[int], births: Sequence[int], *, now: datetime) -> None:
+def insert_profiles(tx: Transaction, ids: Sequence[int], births: Sequence[int], *, now: datetime) -> None:
     """Write profiles that did not exist, each with the number of the step that bore it."""
     copy_packed(
         tx,
@@ -133,7 +133,7 @@ def insert_newborn(tx: Transaction, ids: Sequence[int], births: Sequence[int], *
     )
 
 
-def insert_owners(tx: Transaction, identifiers: Sequence[int], profiles: Sequence[int], *, now: datetime) -> None:
+def insert_links(tx: Transaction, identifiers: Sequence[int], profiles: Sequence[int], *, now: datetime) -> None:
     """Write the owners of identifiers that had none."""
     copy_packed(
         tx,

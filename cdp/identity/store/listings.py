@@ -27,7 +27,7 @@ class QuarantinedRow(NamedTuple):
     merges: int
 
 
-class Reached(NamedTuple):
+class ReachedBound(NamedTuple):
     """Which bound a profile reached, how often something was refused for it, and when first."""
 
     profile_id: int
@@ -100,7 +100,7 @@ def quarantined(tx: Transaction, limit: int) -> list[QuarantinedRow]:
     return [QuarantinedRow(*row) for row in rows]
 
 
-def reached(tx: Transaction, profile_ids: Collection[int]) -> list[Reached]:
+def reached_bounds(tx: Transaction, profile_ids: Collection[int]) -> list[ReachedBound]:
     """The bounds that messages and link tables met at these profiles."""
     rows = tx.execute(
         """
@@ -112,4 +112,4 @@ def reached(tx: Transaction, profile_ids: Collection[int]) -> list[Reached]:
         """,
         {"ids": list(profile_ids)},
     )
-    return [Reached(*row) for row in rows]
+    return [ReachedBound(*row) for row in rows]

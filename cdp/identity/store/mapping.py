@@ -9,7 +9,7 @@ from cdp.identity.store.identifiers import NewIdentifier
 from cdp.kit.db import Transaction
 
 
-class Placed(NamedTuple):
+class NewLink(NamedTuple):
     """Where an identifier belongs and since when."""
 
     identifier_id: int
@@ -36,12 +36,12 @@ def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
         )
 
 
-def insert_people(
+def insert_new(
     tx: Transaction,
     identifiers: Sequence[NewIdentifier],
     profiles: Sequence[NewProfile],
     *,
-    links: Sequence[Placed],
+    links: Sequence[NewLink],
     anchors: Sequence[NewAnchor],
 ) -> None:
     """Write everything that is new about who is who, in one statement: what the single inserts do, table by table."""
@@ -121,11 +121,11 @@ def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:
     )
 
 
-def place(
+def write_mapping(
     tx: Transaction,
     *,
     members: Collection[int],
-    placed: Sequence[Placed],
+    placed: Sequence[NewLink],
     canonical: Mapping[int, int],
     alive: Collection[int],
     retired: Mapping[int, int],
@@ -187,7 +187,7 @@ def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
         )
 
 
-def unsettle(tx: Transaction, anchor_ids: Collection[int]) -> None:
+def reopen_anchors(tx: Transaction, anchor_ids: Collection[int]) -> None:
     """Let these anchors be judged again by every message that carries them."""
     if anchor_ids:
         tx.execute(
@@ -208,7 +208,7 @@ def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> di
     return {row[0]: row[1] for row in rows}
 
 
-def release(tx: Transaction, profile_ids: Collection[int]) -> None:
+def end_quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
     """Let profiles out of quarantine that no longer go beyond any bound."""
     if profile_ids:
         tx.execute(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cdp.kit.db import Transaction
 
 
-class KnownProfile(NamedTuple):
+class StoredProfile(NamedTuple):
     """A profile as stored."""
 
     profile_id: int
@@ -16,7 +16,7 @@ class KnownProfile(NamedTuple):
     is_quarantined: bool
 
 
-class KnownLink(NamedTuple):
+class StoredLink(NamedTuple):
     """One owned identifier of a profile."""
 
     profile_id: int
@@ -25,7 +25,7 @@ class KnownLink(NamedTuple):
     linked_at: datetime
 
 
-def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile]:
+def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[StoredProfile]:
     """These profiles, retired ones included, with the number of profiles merged into each."""
     rows = tx.execute(
         """
@@ -36,10 +36,10 @@ def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[KnownProfile
         """,
         {"ids": list(profile_ids)},
     )
-    return [KnownProfile(row[0], row[1], row[3], row[2]) for row in rows]
+    return [StoredProfile(row[0], row[1], row[3], row[2]) for row in rows]
 
 
-def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
+def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[StoredLink]:
     """Every identifier that these profiles own."""
     rows = tx.execute(
         """
@@ -50,7 +50,7 @@ def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[KnownLink]:
         """,
         {"ids": list(profile_ids)},
     )
-    return [KnownLink(*row) for row in rows]
+    return [StoredLink(*row) for row in rows]
 
 
 def resolve_retired(tx: Transaction, profile_id: int) -> int | None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Collection
 
-from cdp.identity.reach import Held, Owned, Surroundings
+from cdp.identity.reach import MemberSet, Neighborhood, OwnedIdentifier
 from cdp.kit.db import Transaction
 
 
-def surroundings(
+def load_neighborhood(
     tx: Transaction,
     identifier_ids: Collection[int],
     *,
     unique_types: Collection[str],
     server_sources: Collection[int],
-) -> Surroundings:
+) -> Neighborhood:
     """What `reach` judges: the profiles that own these identifiers, whole, and who else their anchors name.
 
     `server_sources` are the ids of the sources whose word is vouched for.
@@ -27,11 +27,11 @@ def surroundings(
     anchors = _anchors(tx, homes, server_sources)
     members = {member for held in anchors.values() for member in held.members}
     identifiers = _identifiers(tx, homes, members | set(identifier_ids))
-    return Surroundings(
+    return Neighborhood(
         identifiers=identifiers,
         anchors=anchors,
-        crowded=_crowded(tx, homes, identifiers, unique_types=unique_types),
-        lonely=_lonely(tx, homes, members, anchor_ids=list(anchors)),
+        ambiguous=_crowded(tx, homes, identifiers, unique_types=unique_types),
+        unreferenced=_lonely(tx, homes, members, anchor_ids=list(anchors)),
         edges=_edges(tx, homes, server_sources),
     )
 
@@ -44,7 +44,7 @@ def retired_into(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int
     return frozenset(row[0] for row in rows)
 
 
-def homes_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Collection[int]) -> frozenset[int]:
+def profiles_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Collection[int]) -> frozenset[int]:
     """The profiles that hold any of these anchors, or own any of these identifiers."""
     rows = tx.execute(
         """
@@ -106,7 +106,7 @@ def reassign_origin(tx: Transaction, profile_ids: Collection[int]) -> None:
     tx.execute("UPDATE identity.profile SET origin_sequence = -origin_sequence WHERE origin_sequence < 0")
 
 
-def _anchors(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> dict[int, Held]:
+def _anchors(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> dict[int, MemberSet]:
     rows = tx.execute(
         """
         SELECT c.anchor_id, c.profile_id, array_agg(m.identifier_id),
@@ -120,10 +120,10 @@ def _anchors(tx: Transaction, homes: Collection[int], server_sources: Collection
         """,
         {"homes": list(homes), "servers": list(server_sources)},
     )
-    return {row[0]: Held(row[1], frozenset(row[2]), row[3]) for row in rows}
+    return {row[0]: MemberSet(row[1], frozenset(row[2]), row[3]) for row in rows}
 
 
-def _edges(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> tuple[Held, ...]:
+def _edges(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> tuple[MemberSet, ...]:
     rows = tx.execute(
         """
         SELECT l.profile_id, e.identifier_id, e.other_identifier_id, bool_or(e.source_id = ANY(%(servers)s::integer[]))
@@ -134,10 +134,10 @@ def _edges(tx: Transaction, homes: Collection[int], server_sources: Collection[i
         """,
         {"homes": list(homes), "servers": list(server_sources)},
     )
-    return tuple(Held(row[0], frozenset(row[1:3]), row[3]) for row in rows)
+    return tuple(MemberSet(row[0], frozenset(row[1:3]), row[3]) for row in rows)
 
 
-def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, Owned]:
+def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, OwnedIdentifier]:
     rows = tx.execute(
         """
         WITH wanted AS (
@@ -150,11 +150,11 @@ def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[in
         """,
         {"homes": list(homes), "members": list(members)},
     )
-    return {row[0]: Owned(row[1], row[2], row[3]) for row in rows}
+    return {row[0]: OwnedIdentifier(row[1], row[2], row[3]) for row in rows}
 
 
 def _crowded(
-    tx: Transaction, homes: Collection[int], identifiers: dict[int, Owned], *, unique_types: Collection[str]
+    tx: Transaction, homes: Collection[int], identifiers: dict[int, OwnedIdentifier], *, unique_types: Collection[str]
 ) -> frozenset[int]:
     """Profiles in quarantine, and those that own two values of a unique type."""
     rows = tx.execute(

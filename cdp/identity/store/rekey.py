@@ -36,7 +36,7 @@ def older(tx: Transaction, version: int, limit: int) -> list[OlderIdentifier]:
     return [OlderIdentifier(*row) for row in rows]
 
 
-def put_pseudonyms(tx: Transaction, pseudonyms: Mapping[int, bytes], version: int) -> None:
+def update_pseudonyms(tx: Transaction, pseudonyms: Mapping[int, bytes], version: int) -> None:
     """Give these identifiers their pseudonyms of this version."""
     tx.execute(
         """

@@ -22,7 +22,7 @@ def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, s
     return apart
 
 
-def put_apart(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime) -> None:
+def separate(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime) -> None:
     """Keep these pairs apart from now on."""
     ordered = [(min(pair), max(pair)) for pair in pairs]
     tx.execute(
@@ -35,7 +35,7 @@ def put_apart(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime
     )
 
 
-def let_together(tx: Transaction, one: int, other: int) -> bool:
+def allow_together(tx: Transaction, one: int, other: int) -> bool:
     """Take a `never` back; False when there was none."""
     rows = tx.execute(
         """

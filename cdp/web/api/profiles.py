@@ -205,7 +205,7 @@ def simulate(
     )
 
 
-def _seen(seen: reader_lookup.Seen) -> ProfileShown:
+def _seen(seen: reader_lookup.ReaderProfileView) -> ProfileShown:
     consents = {
         key: StanceShown(allowed=True, reason="permitted", since=each.since, until=each.until)
         for key, each in seen.purposes.items()
@@ -239,5 +239,5 @@ def _edge(each: ExplainedLink | ExplainedRefusal) -> dict[str, Any]:
     }
 
 
-def _named(each: names.Named) -> dict[str, str | None]:
+def _named(each: names.ReadableIdentifier) -> dict[str, str | None]:
     return {"type": each.type, "value": each.value}

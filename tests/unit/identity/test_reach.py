@@ -1,4 +1,4 @@
-"""How far a request reaches, in small worlds: letters are identifiers, numbers anchors, profiles are hundreds."""
+"""How far a request reaches, in small worlds: identifiers are 1 to 9, anchors 10 to 90, profiles hundreds."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.identity.reach import Held, Owned, Reach, Surroundings, reach
+from cdp.identity.reach import MemberSet, Neighborhood, OwnedIdentifier, Reach, reach
 
 
 def world(
@@ -14,79 +14,85 @@ def world(
     anchors: dict[int, tuple[int, set[int], bool]],
     *,
     shared: Iterable[int] = (),
-    crowded: Iterable[int] = (),
-    lonely: Iterable[int] = (),
-) -> Surroundings:
-    return Surroundings(
-        {one: Owned("email", owner, one in shared) for one, owner in owners.items()},
-        {one: Held(profile, frozenset(members), vouched) for one, (profile, members, vouched) in anchors.items()},
-        frozenset(crowded),
-        frozenset(lonely),
+    ambiguous: Iterable[int] = (),
+    unreferenced: Iterable[int] = (),
+) -> Neighborhood:
+    return Neighborhood(
+        {identifier: OwnedIdentifier("email", owner, identifier in shared) for identifier, owner in owners.items()},
+        {
+            one: MemberSet(profile, frozenset(members), is_server_asserted)
+            for one, (profile, members, is_server_asserted) in anchors.items()
+        },
+        frozenset(ambiguous),
+        frozenset(unreferenced),
     )
 
 
-def test_vouched_anchors_are_followed_as_far_as_they_go() -> None:
+def test_server_asserted_anchors_are_followed_as_far_as_they_go() -> None:
     found = reach([1], world({1: 100, 2: 100, 3: 100}, {10: (100, {1, 2}, True), 11: (100, {2, 3}, True)}))
     assert found == Reach(frozenset({1, 2, 3}), frozenset({10, 11}), frozenset({100}), frozenset())
 
 
-def test_a_browsers_word_is_not_followed_but_its_anchor_goes() -> None:
+def test_the_anchor_of_a_browser_is_erased_but_not_followed() -> None:
     found = reach([1], world({1: 100, 2: 100}, {10: (100, {1, 2}, False), 11: (100, {2}, False)}))
     assert (found.identifiers, found.anchors) == ({1}, {10})
-    assert (found.profiles, found.left_over, found.waiting) == (set(), {100}, {2})
+    assert (found.profiles, found.continuing, found.waiting) == (set(), {100}, {2})
 
 
-def test_one_vouched_assertion_is_enough() -> None:
+def test_one_assertion_of_a_server_is_enough() -> None:
     found = reach([1], world({1: 100, 2: 100}, {10: (100, {1, 2}, False), 11: (100, {1, 2}, True)}))
     assert found.identifiers == {1, 2}
 
 
 def test_a_link_table_of_a_server_source_joins_like_its_messages() -> None:
-    around = world({1: 100, 2: 100, 3: 100, 4: 100}, {10: (100, {1}, True), 12: (100, {2}, False)})
-    edges = (Held(100, frozenset({1, 2}), is_vouched=True), Held(100, frozenset({2, 3}), is_vouched=False))
-    found = reach([1], replace(around, edges=edges))
+    neighborhood = world({1: 100, 2: 100, 3: 100, 4: 100}, {10: (100, {1}, True), 12: (100, {2}, False)})
+    edges = (
+        MemberSet(100, frozenset({1, 2}), is_server_asserted=True),
+        MemberSet(100, frozenset({2, 3}), is_server_asserted=False),
+    )
+    found = reach([1], replace(neighborhood, edges=edges))
     assert (found.identifiers, found.anchors, found.waiting) == ({1, 2}, {10, 12}, {3, 4})
 
 
-def test_a_refused_link_is_no_link() -> None:
-    other = world({1: 100, 2: 200}, {10: (100, {1}, True), 20: (200, {1, 2}, True)})
-    found = reach([1], other)
+def test_a_refused_link_does_not_count() -> None:
+    neighborhood = world({1: 100, 2: 200}, {10: (100, {1}, True), 20: (200, {1, 2}, True)})
+    found = reach([1], neighborhood)
     assert (found.identifiers, found.anchors, found.profiles) == ({1}, {10}, {100})
 
 
 def test_a_shared_identifier_joins_nobody_and_reaches_only_its_own_profile() -> None:
-    around = world(
+    neighborhood = world(
         {1: 100, 2: 200, 9: 900},
         {10: (100, {1, 9}, True), 20: (200, {2, 9}, True), 90: (900, {9}, True)},
         shared=[9],
     )
-    assert reach([1], around).anchors == {10}
-    mine = reach([9], around)
-    assert (mine.identifiers, mine.anchors, mine.shared) == (set(), {90}, {9})
-    assert mine.profiles == set()
+    assert reach([1], neighborhood).anchors == {10}
+    found = reach([9], neighborhood)
+    assert (found.identifiers, found.anchors, found.shared) == (set(), {90}, {9})
+    assert found.profiles == set()
 
 
-def test_a_crowded_profile_gives_up_only_what_names_nobody_else() -> None:
-    around = world(
-        {1: 100, 2: 100}, {10: (100, {1}, True), 11: (100, {1, 2}, True), 12: (100, {2}, True)}, crowded=[100]
+def test_of_an_ambiguous_profile_only_anchors_that_name_nobody_else_are_reached() -> None:
+    neighborhood = world(
+        {1: 100, 2: 100}, {10: (100, {1}, True), 11: (100, {1, 2}, True), 12: (100, {2}, True)}, ambiguous=[100]
     )
-    found = reach([1], around)
+    found = reach([1], neighborhood)
     assert (found.identifiers, found.anchors, found.waiting) == ({1}, {10}, {2})
-    assert (found.left_over, found.crowded) == ({100}, {100})
+    assert (found.continuing, found.ambiguous) == ({100}, {100})
 
 
-def test_what_nobody_else_carries_goes_along() -> None:
-    around = world({1: 100, 2: None}, {10: (100, {1, 2}, True)}, lonely=[2])
-    found = reach([1], around)
+def test_what_only_the_person_used_is_erased_too() -> None:
+    neighborhood = world({1: 100, 2: None}, {10: (100, {1, 2}, True)}, unreferenced=[2])
+    found = reach([1], neighborhood)
     assert (found.identifiers, found.orphans, found.waiting) == ({1}, {2}, set())
 
 
-def test_nobody_known_is_reached_by_an_unknown_identifier() -> None:
+def test_an_unknown_identifier_reaches_nothing() -> None:
     assert reach([7], world({}, {})) == Reach(frozenset(), frozenset(), frozenset(), frozenset())
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> Surroundings:
+def worlds(draw: st.DrawFn) -> Neighborhood:
     profiles = [100, 200]
     owners = {one: draw(st.sampled_from([*profiles, None])) for one in range(1, 7)}
     anchors = {}
@@ -95,25 +101,35 @@ def worlds(draw: st.DrawFn) -> Surroundings:
         anchors[anchor] = (draw(st.sampled_from(profiles)), members, draw(st.booleans()))
     subset = st.sets(st.integers(1, 6))
     return world(
-        owners, anchors, shared=draw(subset), crowded=draw(st.sets(st.sampled_from(profiles))), lonely=draw(subset)
+        owners,
+        anchors,
+        shared=draw(subset),
+        ambiguous=draw(st.sets(st.sampled_from(profiles))),
+        unreferenced=draw(subset),
     )
 
 
 @given(worlds(), st.sets(st.integers(1, 8), min_size=1, max_size=3))
-def test_a_reach_never_crosses_profiles_nor_shared_identifiers(around: Surroundings, verified: set[int]) -> None:
-    found = reach(verified, around)
-    assert not any(around.identifiers[one].is_shared for one in found.identifiers)
-    homes = {around.identifiers[one].profile_id for one in verified if one in around.identifiers}
-    assert {around.identifiers[one].profile_id for one in found.identifiers} <= homes
-    assert {around.anchors[one].profile_id for one in found.anchors} <= homes
+def test_a_reach_never_crosses_profiles_nor_shared_identifiers(neighborhood: Neighborhood, verified: set[int]) -> None:
+    found = reach(verified, neighborhood)
+    assert not any(neighborhood.identifiers[identifier].is_shared for identifier in found.identifiers)
+    profiles = {
+        neighborhood.identifiers[identifier].profile_id
+        for identifier in verified
+        if identifier in neighborhood.identifiers
+    }
+    assert {neighborhood.identifiers[identifier].profile_id for identifier in found.identifiers} <= profiles
+    assert {neighborhood.anchors[anchor_id].profile_id for anchor_id in found.anchors} <= profiles
     assert not found.identifiers & found.waiting
-    assert not found.profiles & found.left_over
-    kept = {each.profile_id for one, each in around.anchors.items() if one not in found.anchors}
+    assert not found.profiles & found.continuing
+    kept = {anchor.profile_id for anchor_id, anchor in neighborhood.anchors.items() if anchor_id not in found.anchors}
     assert not found.profiles & kept
 
 
 @given(worlds(), st.sets(st.integers(1, 6), min_size=1, max_size=2), st.sets(st.integers(1, 6), max_size=2))
-def test_naming_more_reaches_no_less(around: Surroundings, verified: set[int], more: set[int]) -> None:
-    few, many = reach(verified, around), reach(verified | more, around)
+def test_more_verified_identifiers_never_reach_less(
+    neighborhood: Neighborhood, verified: set[int], more: set[int]
+) -> None:
+    few, many = reach(verified, neighborhood), reach(verified | more, neighborhood)
     assert few.identifiers <= many.identifiers
     assert few.anchors <= many.anchors

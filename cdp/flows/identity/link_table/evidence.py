@@ -6,7 +6,7 @@ from datetime import datetime
 from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
 from cdp.flows.identity.link_table.judge import EdgeGroup
 from cdp.flows.identity.link_table.rows import Part
-from cdp.flows.identity.unmerge import Redone
+from cdp.flows.identity.mapping_replay import WrittenReplay
 from cdp.identity.model import EvidenceRow, Rule
 from cdp.identity.resolve import Proposal
 
@@ -47,7 +47,7 @@ def merges_of(
         home.update(dict.fromkeys(side.pop(other), one))
 
 
-def bounded_evidence(redone: Redone, sequences: Container[int]) -> list[EvidenceRow]:
+def bounded_evidence(redone: WrittenReplay, sequences: Container[int]) -> list[EvidenceRow]:
     """What these steps of a replay did: links, merges of profiles that there were, refusals, quarantines, discoveries."""
     world = redone.run.world
     mine = [each for each in redone.run.accepted if each.step.sequence in sequences]
@@ -65,7 +65,7 @@ def bounded_evidence(redone: Redone, sequences: Container[int]) -> list[Evidence
     return rows
 
 
-def _of_step(redone: Redone, proposal: Proposal, profile: int) -> Iterator[EvidenceRow]:
+def _of_step(redone: WrittenReplay, proposal: Proposal, profile: int) -> Iterator[EvidenceRow]:
     step = proposal.step
     left_out = {each.identifier for each in proposal.refusals}
     for member in step.members:

@@ -36,12 +36,12 @@ class LinkTableSnapshot:
     generation: generation_store.Generation
     versions: tuple[int, ...]
     pseudonyms: Sequence[bytes]
-    known: Mapping[int, identifier_store.KnownIdentifier]
+    known: Mapping[int, identifier_store.StoredIdentifier]
     suppressed: frozenset[int]
     noes: Mapping[int, frozenset[str]]
 
     @property
-    def has_strangers_only(self) -> bool:
+    def knows_nobody(self) -> bool:
         """Whether the store knows nothing of anybody here."""
         return not self.known and not self.suppressed and not self.noes
 
@@ -89,22 +89,22 @@ def prepare(context: Context, part: Part) -> PreparedPart:
     except Fault:  # a rotation may just have destroyed a key that was to be asked under; the next look knows
         sight, epoch_id = _seen(context, part)
     strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
-    return PreparedPart(part, sight, name(context.vault, epoch_id, part, places=strangers))
+    return PreparedPart(part, sight, name_identifiers(context.vault, epoch_id, part, places=strangers))
 
 
 def _seen(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
     with context.database.transaction(read_only=True) as tx:
-        sight = see(tx, context, part, generation=generation_store.generation(tx), now=context.clock.now())
+        sight = load_snapshot(tx, context, part, generation=generation_store.generation(tx), now=context.clock.now())
         return sight, context.vault.living_epoch(tx)
 
 
-def see(
+def load_snapshot(
     tx: Transaction, context: Context, part: Part, *, generation: generation_store.Generation, now: datetime
 ) -> LinkTableSnapshot:
     """Ask the store about every identifier of a part; as many statements as the graph key has living versions."""
     vault = context.vault
     versions = vault.living(tx, GRAPH)
-    known: dict[int, identifier_store.KnownIdentifier] = {}
+    known: dict[int, identifier_store.StoredIdentifier] = {}
     pseudonyms: list[bytes] = []
     for version in versions:  # the newest comes last, and is never destroyed
         pseudonyms = _hashed(vault, GRAPH, part, version=version)
@@ -140,7 +140,7 @@ def _addresses(context: Context, part: Part) -> dict[int, bytes]:
     return dict(zip(found, context.vault.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
-def name(vault: Vault, epoch_id: int, part: Part, *, places: Sequence[int]) -> NewIdentifiers:
+def name_identifiers(vault: Vault, epoch_id: int, part: Part, *, places: Sequence[int]) -> NewIdentifiers:
     """Ids that ascend with the places, so that rows go into their indexes in order; a key and a seal for each."""
     keys = vault.make_subject_keys(epoch_id, sorted(new_ids(len(places))))
     values = (part.identifiers[at].value.encode() for at in places)

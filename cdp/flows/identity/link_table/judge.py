@@ -68,7 +68,7 @@ class Judged:
                 self.states[ended, why] += number
 
 
-def judge_strangers(context: Context, source: Source, part: Part, *, now: datetime) -> Judged:
+def judge_unknown(context: Context, source: Source, part: Part, *, now: datetime) -> Judged:
     """Judge a part of which the store knows nobody."""
     judged = Judged()
     rules = Rules(context.policy.identifiers)

@@ -25,12 +25,12 @@ from cdp.flows.identity.link_table.identifiers import (
     LinkTableSnapshot,
     NewIdentifiers,
     PreparedPart,
-    name,
-    see,
+    load_snapshot,
+    name_identifiers,
 )
-from cdp.flows.identity.link_table.judge import EdgeGroup, Judged, Verdicts, judge_known, judge_strangers
+from cdp.flows.identity.link_table.judge import EdgeGroup, Judged, Verdicts, judge_known, judge_unknown
 from cdp.flows.identity.link_table.rows import Part
-from cdp.flows.identity.unmerge import replay_around
+from cdp.flows.identity.mapping_replay import replay_around
 from cdp.identity.model import EvidenceRow
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import generation as generation_store
@@ -43,7 +43,7 @@ from cdp.sources.model import Source
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class PartResult:
     """What a part came to: its rows by state and reason, the identifiers of its groups, and the groups by their road."""
 
     states: Mapping[tuple[State, str], int]
@@ -53,7 +53,7 @@ class Landed:
     bounded: int
 
 
-def take(
+def process_part(
     tx: Transaction,
     context: Context,
     source: Source,
@@ -63,7 +63,7 @@ def take(
     import_job_id: int | None,
     actor: str,
     look_again: bool = False,
-) -> Landed:
+) -> PartResult:
     """Take a part: all of it lands with the transaction, or nothing. The lock is held from here to its end.
 
     With `look_again` nothing is believed that was seen before the lock.
@@ -72,26 +72,26 @@ def take(
     generation = generation_store.lock_exclusive(tx)
     now = context.clock.now()
     sight = prepared.sight
-    if look_again or not (sight.has_strangers_only and trail.leads(sight.generation, generation)):
-        sight = see(tx, context, part, generation=generation, now=now)
+    if look_again or not (sight.knows_nobody and trail.leads(sight.generation, generation)):
+        sight = load_snapshot(tx, context, part, generation=generation, now=now)
     names = _completed(tx, context, part, sight=sight, names=prepared.names)
     ids = _ids(part, sight, names)
-    if sight.has_strangers_only:
-        judged = judge_strangers(context, source, part, now=now)
+    if sight.knows_nobody:
+        judged = judge_unknown(context, source, part, now=now)
     else:
         judged = judge_known(tx, context, source, part=part, ids=ids, sight=sight, now=now)
-    landing = _Landing(
+    landing = _PartWriter(
         tx, context, part, sight=sight, ids=ids, judged=judged, first_sequence=generation.next_sequence, now=now
     )
     landing.name(names)
     landing.record(source, import_job_id)
     profiles = landing.settle_plain() + landing.settle_bounded()
     after = generation.next_sequence + len(landing.edges)
-    generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not sight.has_strangers_only)
+    generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not sight.knows_nobody)
     reached = generation_store.generation(tx)
     _add_up(tx, source, judged.states, actor=actor, now=now)
     tx.on_commit(lambda: trail.note(generation, reached))
-    return Landed(
+    return PartResult(
         judged.states,
         sum(len(each.members) for each in judged.groups),
         profiles,
@@ -122,7 +122,7 @@ def _completed(
     if all(place in at_hand for place in strangers):
         chosen = [at_hand[place] for place in strangers]
         return NewIdentifiers(strangers, names.keys.only(chosen), [names.sealed[at] for at in chosen])
-    return name(context.vault, context.vault.living_epoch(tx), part, places=strangers)
+    return name_identifiers(context.vault, context.vault.living_epoch(tx), part, places=strangers)
 
 
 def _ids(part: Part, sight: LinkTableSnapshot, names: NewIdentifiers) -> Sequence[int]:
@@ -137,7 +137,7 @@ def _ids(part: Part, sight: LinkTableSnapshot, names: NewIdentifiers) -> Sequenc
     return ids
 
 
-class _Landing:
+class _PartWriter:
     """Writing what a part came to."""
 
     def __init__(
@@ -185,7 +185,7 @@ class _Landing:
             )
         if names.places:
             self.context.vault.put_subject_keys(self.tx, names.keys)
-        link_table_store.insert_strangers(
+        link_table_store.insert_identifiers(
             self.tx,
             names.keys.ids,
             [self.part.identifiers[at].type for at in names.places],
@@ -218,7 +218,7 @@ class _Landing:
         profiles = [each.owners[0] if each.owners else next(fresh) for each in self.plain]
         births = [self.begin[each.edges[0]] for each in newborn]
         mine = [profile for each, profile in zip(self.plain, profiles, strict=True) if not each.owners]
-        link_table_store.insert_newborn(self.tx, mine, births, now=self.now)
+        link_table_store.insert_profiles(self.tx, mine, births, now=self.now)
         retired = {
             owner: profile for each, profile in zip(self.plain, profiles, strict=True) for owner in each.owners[1:]
         }
@@ -241,7 +241,7 @@ class _Landing:
         if known:
             free = [at for at, member in enumerate(members) if member not in known or known[member].profile_id is None]
             members, owners = [members[at] for at in free], [owners[at] for at in free]
-        link_table_store.insert_owners(self.tx, [self.ids[at] for at in members], owners, now=self.now)
+        link_table_store.insert_links(self.tx, [self.ids[at] for at in members], owners, now=self.now)
 
     def _prove(self, profiles: Sequence[int]) -> None:
         """Evidence of every row of a plain group, and of the profiles that became one by it."""

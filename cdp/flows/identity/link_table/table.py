@@ -17,7 +17,7 @@ from cdp.accounting.store.messages import add_accounting, hour_of
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.identifiers import GenerationLog, PreparedPart, prepare
-from cdp.flows.identity.link_table.part import Landed, take
+from cdp.flows.identity.link_table.part import PartResult, process_part
 from cdp.flows.identity.link_table.rows import Row, Table, cut, part_of, read_rows
 from cdp.identity.components import Component
 from cdp.identity.normalize import IdentifierReader
@@ -25,7 +25,7 @@ from cdp.kit.db import Transaction, is_conflict
 from cdp.kit.gc import collector_paused
 from cdp.sources.model import Source
 
-__all__ = ["PART_ROWS", "Landed", "Linked", "Row", "import_links"]
+__all__ = ["PART_ROWS", "LinkTableResult", "PartResult", "Row", "import_links"]
 
 Progress = Callable[[str, int, int], None]
 """Called with the work under way, how much of it is done, and how much there is (0: not known)."""
@@ -34,7 +34,7 @@ PART_ROWS: Final = 20_000
 _TRIES: Final = 3
 
 
-class Job(Protocol):
+class LinkTableJob(Protocol):
     """What an import of a file keeps of its progress, so that another run can go on.
 
     `note` is called in the transaction of each part, with how many edges of the table are done once it commits, and
@@ -47,13 +47,13 @@ class Job(Protocol):
     @property
     def edges_done(self) -> int: ...
 
-    def note(self, tx: Transaction, edges_done: int, landed: Landed) -> None: ...
+    def note(self, tx: Transaction, edges_done: int, landed: PartResult) -> None: ...
 
     def finish(self, tx: Transaction, invalid: Mapping[tuple[State, str], int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class LinkTableResult:
     """What a link table came to.
 
     `states` counts its rows, `reasons` those that were not taken, `rows` gives the first numbers of what could not
@@ -76,9 +76,9 @@ def import_links(
     *,
     actor: str = "operator",
     part_rows: int = PART_ROWS,
-    job: Job | None = None,
+    job: LinkTableJob | None = None,
     progress: Progress | None = None,
-) -> Linked:
+) -> LinkTableResult:
     """Take a link table part by part; each part lands whole or not at all.
 
     A row that is a text is one that could not be read, and the text is the reason. A row whose people no purpose
@@ -92,7 +92,7 @@ def import_links(
         groups = table.groups()
         tell("joining", 1, 1)
         trail = GenerationLog()
-        landings: list[Landed] = []
+        landings: list[PartResult] = []
         for prepared in _prepared(
             context, table, groups, part_rows=part_rows, skip=job.edges_done if job is not None else 0
         ):
@@ -126,14 +126,20 @@ def _prepared(
 
 
 def _land(
-    context: Context, source: Source, prepared: PreparedPart, *, trail: GenerationLog, job: Job | None, actor: str
-) -> Landed:
+    context: Context,
+    source: Source,
+    prepared: PreparedPart,
+    *,
+    trail: GenerationLog,
+    job: LinkTableJob | None,
+    actor: str,
+) -> PartResult:
     """Take a part; a race that was lost is run again, and what was seen before is looked at again."""
     import_job_id = None if job is None else job.import_job_id
     for left in reversed(range(_TRIES)):
         try:
             with context.database.transaction() as tx:
-                landed = take(
+                landed = process_part(
                     tx,
                     context,
                     source,
@@ -163,14 +169,14 @@ def _finish(
         fact_store.append(tx, {"kind": "ingest.batch", "actor": actor, "states": states}, now)
 
 
-def _linked(table: Table, landings: Sequence[Landed], invalid: Mapping[tuple[State, str], int]) -> Linked:
+def _linked(table: Table, landings: Sequence[PartResult], invalid: Mapping[tuple[State, str], int]) -> LinkTableResult:
     ended: Counter[tuple[State, str]] = Counter(invalid)
     for landed in landings:
         ended.update(landed.states)
     states: Counter[str] = Counter()
     for (state, _), count in ended.items():
         states[state.value] += count
-    return Linked(
+    return LinkTableResult(
         dict(states),
         {f"{state.value}: {reason}": count for (state, reason), count in ended.items() if reason},
         table.named,
