@@ -48,7 +48,7 @@ def test_messages_are_accounted_for(shell: Shell) -> None:
     assert shown.startswith("2 received = 2 stored")
     assert "Some purpose was permitted" in shown
     assert shell.run("source", "accounting", "nobody", code=3).stderr.startswith("unknown_source")
-    assert shell.run("source", "accounting", "--to", _caller="2020-01-01").stdout == "0 received.\n"
+    assert shell.run("source", "accounting", "--to", "2020-01-01").stdout == "0 received.\n"
 
 
 def test_a_policy_is_rehearsed_before_it_is_applied(shell: Shell) -> None:
@@ -58,10 +58,10 @@ def test_a_policy_is_rehearsed_before_it_is_applied(shell: Shell) -> None:
 def test_a_file_that_cannot_be_written_is_told(shell: Shell) -> None:
     opened = shell.json("request", "open", "access", "email:ada@example.com")
     shell.run("request", "verify", opened["id"])
-    failed = shell.run("request", "export", opened["id"], _caller="--out", given="/no/such/folder/ada.zip", code=2)
+    failed = shell.run("request", "export", opened["id"], "--out", "/no/such/folder/ada.zip", code=2)
     assert failed.stderr.startswith("not_writable")
     assert "in a folder that exists" in failed.stderr
-    shell.run("request", "deny", opened["id"], _caller="--reason", given="exempt")
+    shell.run("request", "deny", opened["id"], "--reason", "exempt")
 
 
 def test_lines_end_where_their_text_ends(shell: Shell) -> None:
@@ -73,7 +73,7 @@ def test_a_person_is_shown_and_her_links_explained(shell: Shell) -> None:
     shown = shell.run("profile", "show", "email:Ada@Example.com").stdout
     for piece in ("ada@example.com", "user_id", "country", "DE", "email_marketing", "granted"):
         assert piece in shown
-    told = shell.run("profile", "explain", "email:ada@example.com", _caller="user_id:ada").stdout
+    told = shell.run("profile", "explain", "email:ada@example.com", "user_id:ada").stdout
     assert told.startswith("One person")
     assert shell.json("profile", "explain", "email:ada@example.com", "user_id:ada")["is_same_profile"] is True
 
@@ -109,7 +109,7 @@ def test_segments_are_listed_previewed_and_explained(shell: Shell) -> None:
     assert shell.json("segment", "members", "new_buyers")["withheld"]
     told = shell.json("segment", "explain", "new_buyers", "user_id:ada")
     assert told["standing"]["is_in"] is True
-    assert "In." in shell.run("segment", "explain", "new_buyers", _caller="email:ada@example.com").stdout
+    assert "In." in shell.run("segment", "explain", "new_buyers", "email:ada@example.com").stdout
 
 
 def test_a_segment_file_is_checked_at_the_character(shell: Shell, tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_a_segment_file_is_checked_at_the_character(shell: Shell, tmp_path: Path
 
 def test_an_export_is_written_for_its_reader_alone(shell: Shell, tmp_path: Path) -> None:
     request = shell.json("request", "open", "access", "email:ada@example.com")["id"]
-    refused = shell.run("request", "export", request, _caller="--out", given=str(tmp_path / "early.zip"), code=3)
+    refused = shell.run("request", "export", request, "--out", str(tmp_path / "early.zip"), code=3)
     assert "request_not_verified" in refused.stderr
     shell.run("request", "verify", request)
     shell.run("request", "run", request)
     out = tmp_path / "ada.zip"
-    shell.run("request", "export", request, _caller="--out", given=str(out))
+    shell.run("request", "export", request, "--out", str(out))
     assert out.stat().st_mode & 0o077 == 0
     with zipfile.ZipFile(out) as archive:
         assert b"ada@example.com" in archive.read("data.json")
@@ -138,15 +138,15 @@ def test_an_export_is_written_for_its_reader_alone(shell: Shell, tmp_path: Path)
 def test_an_erasure_ends_with_a_receipt_that_is_verified_offline(shell: Shell, tmp_path: Path) -> None:
     shell.run("consent", "record", "email:eve@example.com", "--purpose", "analytics", "--act", "grant")
     request = shell.json("request", "open", "erasure", "email:eve@example.com")["id"]
-    assert request in shell.run("request", "list", "--status", _caller="received").stdout
+    assert request in shell.run("request", "list", "--status", "received").stdout
     shell.run("request", "verify", request)
-    plan = shell.run("request", "run", request, _caller="--dry-run").stdout
+    plan = shell.run("request", "run", request, "--dry-run").stdout
     assert "consent.record" in plan
     assert "vault.subject_key" in plan
     shell.run("request", "run", request)
     assert shell.json("request", "show", request)["status"] == "fulfilled"
     receipt = tmp_path / "receipt.json"
-    shell.run("request", "receipt", request, _caller="--out", given=str(receipt))
+    shell.run("request", "receipt", request, "--out", str(receipt))
 
     # Nothing but the file and a key: another home, no policies, no service.
     stranger = Shell(tmp_path / "nowhere", {"CDP_POLICIES": str(tmp_path)})
@@ -183,7 +183,7 @@ def test_the_log_is_checked_against_a_remembered_checkpoint(shell: Shell, tmp_pa
     assert "remembered" in " ".join(each["what"] for each in found["findings"])
     lines = remembered.read_text().split("\n")
     remembered.write_text("\n".join([lines[0], str(int(lines[1]) - 1), *lines[2:]]))
-    wrong = shell.run("audit", "check-log", "--from", _caller=str(remembered), code=1)
+    wrong = shell.run("audit", "check-log", "--from", str(remembered), code=1)
     assert "WRONG" in wrong.stdout
 
 
@@ -220,5 +220,5 @@ def test_what_goes_wrong_is_told_and_counted(shell: Shell, arguments: list[str],
 
 
 def test_a_fault_is_json_for_machines(shell: Shell) -> None:
-    done = shell.run("segment", "members", "no_such", _caller="--json", code=3)
+    done = shell.run("segment", "members", "no_such", "--json", code=3)
     assert json.loads(done.stderr)["code"] == "unknown_segment"

@@ -35,7 +35,7 @@ def shell(town: Pipeline, database_url: str, tmp_path: Path) -> Shell:
 def test_a_path_of_links_reads_from_one_end_to_the_other(town: Pipeline, shell: Shell) -> None:
     town.send(track(anonymousId="a1", messageId="first", context={"traits": {"email": "p@example.com"}}))
     town.send(track(userId="u1", messageId="second", context={"traits": {"email": "p@example.com"}}))
-    told = shell.run("profile", "explain", "anonymous_id:a1", _caller="user_id:u1").stdout
+    told = shell.run("profile", "explain", "anonymous_id:a1", "user_id:u1").stdout
     assert told.splitlines() == [
         "One person, by 2 links:",
         "  anonymous_id:a1",
@@ -52,7 +52,7 @@ def test_a_path_of_links_reads_from_one_end_to_the_other(town: Pipeline, shell: 
 def test_a_refusal_is_told_in_words_and_once(town: Pipeline, shell: Shell) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1", messageId="culprit"))
     town.send(track(userId="u2", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
-    told = shell.run("profile", "explain", "user_id:u2", _caller="anonymous_id:a1").stdout
+    told = shell.run("profile", "explain", "user_id:u2", "anonymous_id:a1").stdout
     assert told.startswith("Two people. This keeps them apart:")
     assert told.count("anonymous_id:a1 is shared") == 1
     assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in told
@@ -60,8 +60,8 @@ def test_a_refusal_is_told_in_words_and_once(town: Pipeline, shell: Shell) -> No
 
 def test_an_unmerge_tells_the_command_that_takes_it_back(town: Pipeline, shell: Shell) -> None:
     town.send(track(userId="u1", anonymousId="a1"))
-    shell.run("profile", "unmerge", "user_id:u1", _caller="--from", given="anonymous_id:a1")
-    told = shell.run("profile", "explain", "user_id:u1", _caller="anonymous_id:a1").stdout
+    shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1")
+    told = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
     (undo,) = (line.partition("To take it back: cdp ")[2] for line in told.splitlines() if "--undo" in line)
     shell.run(*undo.split())
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
@@ -87,7 +87,7 @@ def test_an_unmerge_is_shown_side_by_side(town: Pipeline, shell: Shell) -> None:
 def test_changed_rules_are_rehearsed_in_words(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
     town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     rules = written(segment_unify(), tmp_path / "unified") / "identifiers.yaml"
-    told = shell.run("identity", "simulate", "--rules", _caller=str(rules)).stdout.splitlines()
+    told = shell.run("identity", "simulate", "--rules", str(rules)).stdout.splitlines()
     assert told[0] == f"The rules of {rules}, over 3 recorded steps. Nothing was changed."
     assert [line.split() for line in told[2:5]] == [
         ["profiles", "3", "2"],
@@ -108,7 +108,7 @@ def test_shared_identifiers_are_listed_with_their_people(town: Pipeline, shell: 
     told = shell.json("identity", "shared")
     assert (told["total"], told["by_type"]) == (2, {"anonymous_id": 2})
     assert [(each["value"], each["people"]) for each in told["identifiers"]] == [("kiosk", 3), ("tablet", 2)]
-    assert "and 1 more" in shell.run("identity", "shared", "--limit", _caller="1").stdout
+    assert "and 1 more" in shell.run("identity", "shared", "--limit", "1").stdout
     assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'data.read'") >= 2
 
 

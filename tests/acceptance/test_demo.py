@@ -29,8 +29,9 @@ from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance, invent
 from cdp.demo.run import Play, prepare, run_demo, send_all, walk
 from cdp.demo.send import Senders
 from cdp.demo.stage import Stage
+from cdp.flows.context import Context
 from cdp.flows.identifiers import open_identifiers
-from cdp.flows.operations.startup import Context, visit
+from cdp.flows.operations.startup import open_for_command
 from cdp.flows.segments import memberships
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
@@ -59,7 +60,7 @@ class Shop:
 
     @contextmanager
     def context(self) -> Iterator[Context]:
-        with visit(self.config) as context:
+        with open_for_command(self.config) as context:
             yield context
 
     def one(self, query: str) -> object:

@@ -43,7 +43,7 @@ def fatal(step):
         return step(*given, **more)
     return counted
 
-for name in ("all", "bulk", "committed", "copy", "one_or_none", "run", "scalar"):
+for name in ("all", "execute", "committed", "copy", "one_or_none", "execute_core", "scalar"):
     setattr(Transaction, name, fatal(getattr(Transaction, name)))
 erase(context, request_id, at, rows_max=2)
 """

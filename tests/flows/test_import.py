@@ -163,7 +163,7 @@ def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
             raise Fault("database_unavailable", "away", "PostgreSQL answered nothing.", status=503)
         return take(self, messages, **values)
 
-    monkeypatch.setattr(Ingest, "take", failing)
+    monkeypatch.setattr(Ingest, "process", failing)
     with pytest.raises(Fault, match="import_interrupted") as refused:
         import_file(town.context, file, mapping, chunk_rows=20)
     assert "Rows 1 to 40 have landed" in refused.value.detail
@@ -210,7 +210,7 @@ def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
             raise ValueError
         return take(self, messages, **values)
 
-    monkeypatch.setattr(Ingest, "take", choking)
+    monkeypatch.setattr(Ingest, "process", choking)
     done = import_file(town.context, file, mapping)
     assert done.tally.states == {"stored": 7, "invalid": 1}
     assert done.tally.rows == {"invalid: unprocessable": [5]}

@@ -261,7 +261,7 @@ def fatal(step):
         return step(*given, **more)
     return counted
 
-for name in ("bulk", "copy", "copy_bytes", "committed"):
+for name in ("execute", "copy", "copy_bytes", "committed"):
     setattr(Transaction, name, fatal(getattr(Transaction, name)))
 import_link_file(context, home / "links.csv", load_mapping(home / "mapping.yaml"), resume=resume, part_rows=1)
 """

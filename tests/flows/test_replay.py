@@ -17,7 +17,7 @@ from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.support.pipeline import NOON, WEB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline, restarted
 
 pytestmark = pytest.mark.postgres
 
@@ -142,7 +142,7 @@ def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: Req
     with pytest.raises(_Crash):
         _write_and_crash(office)
     assert not is_behind(office.context)  # it knows its own line
-    context = office.pipeline.context
+    context = restarted(office.pipeline.context)
     assert is_behind(context)
     replay(context, NOON)
     assert not is_behind(context)
@@ -185,7 +185,7 @@ def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(
     copy = Copy(office)
     requests.run(office.context, request.request_id, office.pipeline.clock.now())
     copy.restore()
-    context = office.pipeline.context
+    context = restarted(office.pipeline.context)
     assert replay(context, office.pipeline.clock.now()).erased == 1
     assert requests.show(context, request.request_id).request.status == "fulfilled"
     assert office.pipeline.people() == {}
@@ -198,7 +198,7 @@ def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: Req
     copy = Copy(office)
     office.erase(("user_id", "ada"))
     copy.restore()
-    context = office.pipeline.context
+    context = restarted(office.pipeline.context)
     _say_no(office, "bob")
     assert is_behind(context)
     assert replay(context, office.pipeline.clock.now()).erased == 1

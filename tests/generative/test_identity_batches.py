@@ -128,7 +128,7 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
             row[0]
             for row in tx.execute(
                 "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables "
-                "WHERE schemaname IN ('identity', 'behavior', 'consent', 'segments', 'access') "
+                "WHERE schemaname IN ('identity', 'behavior', 'consent', 'segments', 'sources', 'access', 'accounting', 'operations') "
                 "AND tablename <> ALL(%(kept)s)",
                 {"kept": ["generation", "purpose", "applied_policy", "term", "landmark", *keep]},
             )

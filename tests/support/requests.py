@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +14,13 @@ from psycopg import sql
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name, sequence
 from cdp.flows.context import Context
+from cdp.flows.operations.startup import REPLAY_FILE
 from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.rights.model import Request
 from cdp.rights.plan import personal_columns
+from cdp.rights.replay_file import ReplayFile
 from cdp.schema.all import tables
 from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
 
@@ -100,3 +102,8 @@ def open_request_pipeline(database: Database, policy: Policy, home: Path) -> Req
                 },
             )
     return RequestPipeline(town, town.context, home)
+
+
+def restarted(context: Context) -> Context:
+    """The context as another process would have it, which remembers nothing of the replay file."""
+    return replace(context, replay=ReplayFile(context.home / REPLAY_FILE))

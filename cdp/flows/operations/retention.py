@@ -176,7 +176,12 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
         )
 
     return [
-        aged(TRAITS, rules.traits, behavior_sweep_store.count_expired_traits, take=partial(_take_traits, context, now)),
+        aged(
+            TRAITS,
+            rules.traits,
+            behavior_sweep_store.count_expired_traits,
+            take=partial(_take_traits, context=context, now=now),
+        ),
         _Chore(
             BUCKETS,
             _BUCKETS_REASON,
@@ -204,7 +209,10 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
             take=outbox_sweep_store.delete_expired_deliveries,
         ),
         aged(
-            REQUESTS, rules.requests, request_sweep_store.count_expired_requests, take=partial(_take_requests, context)
+            REQUESTS,
+            rules.requests,
+            request_sweep_store.count_expired_requests,
+            take=partial(_take_requests, context=context),
         ),
         aged(
             FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, take=fact_sweep_store.delete_expired_facts
@@ -212,7 +220,7 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
     ]
 
 
-def _take_traits(context: Context, now: datetime, tx: Transaction, *, expired_at: datetime, rows_max: int) -> int:
+def _take_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
     """Delete expired statements, and let the projections follow, and the verdicts that rest on an age."""
     generation_store.lock_exclusive(tx)
     anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
@@ -227,7 +235,7 @@ def _take_traits(context: Context, now: datetime, tx: Transaction, *, expired_at
     return len(anchors)
 
 
-def _take_requests(context: Context, tx: Transaction, expired_at: datetime, *, rows_max: int) -> int:
+def _take_requests(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete old requests with the key that sealed what they named."""
     requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
     context.vault.shred(tx, requests)

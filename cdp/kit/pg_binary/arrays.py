@@ -1,6 +1,6 @@
 """Arrays for set-based SQL, packed by hand into PostgreSQL's binary form: several times faster than lists.
 
-A packed array is passed to `Transaction.bulk` like a list, and its elements are as in a list; None is NULL. The
+A packed array is passed to `Transaction.execute` like a list, and its elements are as in a list; None is NULL. The
 functions are named after what they hold, and each says which type the statement names.
 """
 

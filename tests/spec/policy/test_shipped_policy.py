@@ -6,6 +6,7 @@ import pytest
 
 from cdp.policy.model import (
     ConsentModel,
+    DeadlineTerm,
     EmailFolding,
     IdentifierType,
     Keep,
@@ -15,7 +16,6 @@ from cdp.policy.model import (
     OnConflict,
     PropertyType,
     Right,
-    Term,
     TraitKind,
     Unknown,
 )
@@ -74,10 +74,10 @@ def test_jurisdictions_and_the_strictest_for_the_unknown() -> None:
 
 def test_deadlines_of_both_regimes() -> None:
     gdpr, ccpa = (shipped().jurisdictions.regimes[key] for key in ("gdpr", "ccpa"))
-    assert (gdpr.confirm, gdpr.answer, gdpr.extension) == (None, Term(months=1), Term(months=2))
-    assert ccpa.confirm == Term(business_days=10)
-    assert (ccpa.answer, ccpa.extension) == (Term(calendar_days=45), Term(calendar_days=45))
-    assert ccpa.opt_out == Term(business_days=15)
+    assert (gdpr.confirm, gdpr.answer, gdpr.extension) == (None, DeadlineTerm(months=1), DeadlineTerm(months=2))
+    assert ccpa.confirm == DeadlineTerm(business_days=10)
+    assert (ccpa.answer, ccpa.extension) == (DeadlineTerm(calendar_days=45), DeadlineTerm(calendar_days=45))
+    assert ccpa.opt_out == DeadlineTerm(business_days=15)
     assert ccpa.ask_again_after_months == 12
     assert {Right.ACCESS, Right.ERASURE, Right.PORTABILITY} <= set(gdpr.rights) & set(ccpa.rights)
 
