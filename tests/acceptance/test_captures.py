@@ -50,8 +50,8 @@ def body_of(request: Request) -> bytes:
     return gzip.compress(body) if is_gzip else body
 
 
-def replay(door: IngestEndpoint, requests: list[Request]) -> list[httpx.Response]:
-    with httpx.Client(base_url=door.url, timeout=PATIENCE_SECONDS) as client:
+def replay(endpoint: IngestEndpoint, requests: list[Request]) -> list[httpx.Response]:
+    with httpx.Client(base_url=endpoint.url, timeout=PATIENCE_SECONDS) as client:
         return [
             client.request(
                 request["method"],
@@ -92,9 +92,9 @@ def identifiers_of(messages: list[dict[str, Any]]) -> set[tuple[str, str]]:
     return found
 
 
-def known_identifiers(door: IngestEndpoint) -> set[tuple[str, str]]:
+def known_identifiers(endpoint: IngestEndpoint) -> set[tuple[str, str]]:
     """Every identifier that the store knows, opened."""
-    context = door.context
+    context = endpoint.context
     with context.database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT identifier_id, type, sealed FROM identity.identifier")
         keys = context.vault.keys_for(tx, [row[0] for row in rows])
@@ -103,17 +103,17 @@ def known_identifiers(door: IngestEndpoint) -> set[tuple[str, str]]:
 
 
 @pytest.fixture
-def door(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
+def endpoint(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
     policy = changed(permit_all(), "retention.yaml", classes=FOR_YEARS)
     keys = dict.fromkeys(KEYS, SourceKind.SERVER)
-    with open_ingest_endpoint(database, policy, tmp_path, keys, clock=TestClock(RECORDED_AT)) as door:
-        yield door
+    with open_ingest_endpoint(database, policy, tmp_path, keys, clock=TestClock(RECORDED_AT)) as endpoint:
+        yield endpoint
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.stem)
-def test_a_capture_is_answered_as_its_client_needs_and_lands_once(door: IngestEndpoint, capture: Path) -> None:
+def test_a_capture_is_answered_as_its_client_needs_and_lands_once(endpoint: IngestEndpoint, capture: Path) -> None:
     requests = requests_of(capture)
-    answers = replay(door, requests)
+    answers = replay(endpoint, requests)
     assert [answer.status_code for answer in answers] == [request["answered"] for request in requests]
     for request, answer in zip(requests, answers, strict=True):
         if request["method"] == "POST":
@@ -122,22 +122,22 @@ def test_a_capture_is_answered_as_its_client_needs_and_lands_once(door: IngestEn
             assert answer.headers["access-control-allow-origin"] == "*"
     messages = messages_of(requests)
     assert len(messages) >= 3
-    assert door.accounted() == {"stored": len(messages)}
-    assert known_identifiers(door) == identifiers_of(messages)
-    replay(door, requests)
-    assert door.accounted() == {"stored": len(messages), "duplicate": len(messages)}
-    assert "duplicate_other_body" not in door.noticed()
+    assert endpoint.accounted() == {"stored": len(messages)}
+    assert known_identifiers(endpoint) == identifiers_of(messages)
+    replay(endpoint, requests)
+    assert endpoint.accounted() == {"stored": len(messages), "duplicate": len(messages)}
+    assert "duplicate_other_body" not in endpoint.noticed()
 
 
 def test_under_the_shipped_policies_captures_are_not_permitted(database: Database, tmp_path: Path) -> None:
     keys = dict.fromkeys(KEYS, SourceKind.BROWSER)
-    with open_ingest_endpoint(database, shipped(), tmp_path, keys, clock=TestClock(RECORDED_AT)) as door:
+    with open_ingest_endpoint(database, shipped(), tmp_path, keys, clock=TestClock(RECORDED_AT)) as endpoint:
         every = [request for capture in CAPTURES for request in requests_of(capture) if not says_yes(request)]
-        answers = replay(door, every)
+        answers = replay(endpoint, every)
         assert [answer.status_code for answer in answers] == [request["answered"] for request in every]
-        states = states_of(door)
+        states = states_of(endpoint)
         assert set(states) == {"not_permitted", "invalid"}
-        assert states["invalid"] == door.accounted()["invalid expired"], "only times of 2024 are invalid"
+        assert states["invalid"] == endpoint.accounted()["invalid expired"], "only times of 2024 are invalid"
         assert sum(states.values()) == len(messages_of(every))
         with database.transaction(read_only=True) as tx:
             assert tx.execute("SELECT count(*) FROM behavior.event") == [(0,)]
@@ -152,9 +152,9 @@ def test_under_the_shipped_policies_a_captured_consent_permits_what_comes_with_i
     assert sum(map(says_yes, requests_of(capture))) == 1
     with open_ingest_endpoint(
         database, shipped(), tmp_path, {"WK": SourceKind.BROWSER}, clock=TestClock(RECORDED_AT)
-    ) as door:
-        replay(door, requests_of(capture))
-        states = states_of(door)
+    ) as endpoint:
+        replay(endpoint, requests_of(capture))
+        states = states_of(endpoint)
         assert states["stored"] == 1
         assert states["not_permitted"] == len(messages_of(requests_of(capture))) - 1
 
@@ -163,8 +163,8 @@ def says_yes(request: Request) -> bool:
     return '"Analytics": true' in json.dumps(request["body_json"])
 
 
-def states_of(door: IngestEndpoint) -> Counter[str]:
+def states_of(endpoint: IngestEndpoint) -> Counter[str]:
     states: Counter[str] = Counter()
-    for name, count in door.accounted().items():
+    for name, count in endpoint.accounted().items():
         states[name.partition(" ")[0]] += count
     return states

@@ -20,21 +20,21 @@ def track(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
-    town = open_pipeline(database, permit_all(), tmp_path)
-    town.register()
-    return town
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
+    pipeline.register()
+    return pipeline
 
 
 @pytest.fixture
-def shell(town: Pipeline, database_url: str, tmp_path: Path) -> Shell:
+def shell(pipeline: Pipeline, database_url: str, tmp_path: Path) -> Shell:
     """Commands on the database and the keys of the town, without a server of their own."""
     return Shell(tmp_path, {"CDP_DATABASE_URL": database_url, "CDP_POLICIES": str(PERMIT_ALL)})
 
 
-def test_a_path_of_links_reads_from_one_end_to_the_other(town: Pipeline, shell: Shell) -> None:
-    town.send(track(anonymousId="a1", messageId="first", context={"traits": {"email": "p@example.com"}}))
-    town.send(track(userId="u1", messageId="second", context={"traits": {"email": "p@example.com"}}))
+def test_a_path_of_links_reads_from_one_end_to_the_other(pipeline: Pipeline, shell: Shell) -> None:
+    pipeline.send(track(anonymousId="a1", messageId="first", context={"traits": {"email": "p@example.com"}}))
+    pipeline.send(track(userId="u1", messageId="second", context={"traits": {"email": "p@example.com"}}))
     told = shell.run("profile", "explain", "anonymous_id:a1", "user_id:u1").stdout
     assert told.splitlines() == [
         "One person, by 2 links:",
@@ -49,17 +49,17 @@ def test_a_path_of_links_reads_from_one_end_to_the_other(town: Pipeline, shell: 
     assert len(shell.json("profile", "explain", "anonymous_id:a1", "user_id:u1")["path"]) == 2
 
 
-def test_a_refusal_is_told_in_words_and_once(town: Pipeline, shell: Shell) -> None:
-    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1", messageId="culprit"))
-    town.send(track(userId="u2", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
+def test_a_refusal_is_told_in_words_and_once(pipeline: Pipeline, shell: Shell) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1", messageId="culprit"))
+    pipeline.send(track(userId="u2", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
     told = shell.run("profile", "explain", "user_id:u2", "anonymous_id:a1").stdout
     assert told.startswith("Two people. This keeps them apart:")
     assert told.count("anonymous_id:a1 is shared") == 1
     assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in told
 
 
-def test_an_unmerge_tells_the_command_that_takes_it_back(town: Pipeline, shell: Shell) -> None:
-    town.send(track(userId="u1", anonymousId="a1"))
+def test_an_unmerge_tells_the_command_that_takes_it_back(pipeline: Pipeline, shell: Shell) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"))
     shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1")
     told = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
     (undo,) = (line.partition("To take it back: cdp ")[2] for line in told.splitlines() if "--undo" in line)
@@ -67,8 +67,8 @@ def test_an_unmerge_tells_the_command_that_takes_it_back(town: Pipeline, shell: 
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
 
 
-def test_an_unmerge_is_shown_side_by_side(town: Pipeline, shell: Shell) -> None:
-    town.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1"))
+def test_an_unmerge_is_shown_side_by_side(pipeline: Pipeline, shell: Shell) -> None:
+    pipeline.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1"))
     command = ["profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1"]
     told = shell.run(*command, "--dry-run").stdout.splitlines()
     assert told[0] == "Nothing was changed. This is what an unmerge would leave:"
@@ -84,8 +84,8 @@ def test_an_unmerge_is_shown_side_by_side(town: Pipeline, shell: Shell) -> None:
     assert back[1].split() == ["before", "(1)", "before", "(2)", "both"]
 
 
-def test_changed_rules_are_rehearsed_in_words(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
-    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
+def test_changed_rules_are_rehearsed_in_words(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     rules = written(segment_unify(), tmp_path / "unified") / "identifiers.yaml"
     told = shell.run("identity", "simulate", "--rules", str(rules)).stdout.splitlines()
     assert told[0] == f"The rules of {rules}, over 3 recorded steps. Nothing was changed."
@@ -101,20 +101,20 @@ def test_changed_rules_are_rehearsed_in_words(town: Pipeline, shell: Shell, tmp_
     assert "3 profiles before, 3 now. 3 kept their identifiers and their ids, 0 changed." in done
 
 
-def test_shared_identifiers_are_listed_with_their_people(town: Pipeline, shell: Shell) -> None:
+def test_shared_identifiers_are_listed_with_their_people(pipeline: Pipeline, shell: Shell) -> None:
     assert "No identifier is shared." in shell.run("identity", "shared").stdout
-    town.send(*[track(userId=f"u{n}", anonymousId="kiosk") for n in range(3)])
-    town.send(*[track(userId=f"u{n}", anonymousId="tablet") for n in range(2)], track(anonymousId="tablet"))
+    pipeline.send(*[track(userId=f"u{n}", anonymousId="kiosk") for n in range(3)])
+    pipeline.send(*[track(userId=f"u{n}", anonymousId="tablet") for n in range(2)], track(anonymousId="tablet"))
     told = shell.json("identity", "shared")
     assert (told["total"], told["by_type"]) == (2, {"anonymous_id": 2})
     assert [(each["value"], each["people"]) for each in told["identifiers"]] == [("kiosk", 3), ("tablet", 2)]
     assert "and 1 more" in shell.run("identity", "shared", "--limit", "1").stdout
-    assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'data.read'") >= 2
+    assert pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'data.read'") >= 2
 
 
-def test_profiles_in_quarantine_are_listed_with_the_bound(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
+def test_profiles_in_quarantine_are_listed_with_the_bound(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
     assert "No profile is in quarantine." in shell.run("identity", "quarantined").stdout
-    bounded = open_pipeline(town.context.database, BOUNDED, tmp_path)
+    bounded = open_pipeline(pipeline.context.database, BOUNDED, tmp_path)
     for number in range(5):
         bounded.send(track(userId="u1", anonymousId=f"a{number}", messageId=f"q{number}"))
     told = shell.json("identity", "quarantined")
@@ -125,14 +125,14 @@ def test_profiles_in_quarantine_are_listed_with_the_bound(town: Pipeline, shell:
     assert listed["profile"] in shell.run("identity", "quarantined").stdout
 
 
-def test_a_link_table_is_tried_imported_and_tried_again(town: Pipeline, shell: Shell, tmp_path: Path) -> None:
+def test_a_link_table_is_tried_imported_and_tried_again(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "links.csv").write_text("customer,device\nu1,a1\nu1,a2\n,a3\n")
     (tmp_path / "map.yaml").write_text(
         "links: [{type: user_id, column: customer}, {type: anonymous_id, column: device}]"
     )
     command = ["import", str(tmp_path / "links.csv"), "--mapping", str(tmp_path / "map.yaml")]
     assert "3 identifiers in 1 group that hangs together" in shell.run(*command, "--dry-run").stdout
-    assert town.one("SELECT count(*) FROM identity.edge") == 0
+    assert pipeline.one("SELECT count(*) FROM identity.edge") == 0
     told = shell.run(*command).stdout
     assert "a side that is empty, or names nobody" in told
     assert "which are 1 profile now." in told
@@ -140,19 +140,19 @@ def test_a_link_table_is_tried_imported_and_tried_again(town: Pipeline, shell: S
     assert "Its import is finished" in shell.run(*command, "--resume", code=3).stderr
 
 
-def test_keys_are_rotated_and_the_old_epoch_destroyed(town: Pipeline, shell: Shell) -> None:
-    town.send(track(userId="u1", anonymousId="a1"))
+def test_keys_are_rotated_and_the_old_epoch_destroyed(pipeline: Pipeline, shell: Shell) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"))
     assert shell.json("keys", "rotate", "--dry-run") == {
         "version": 2,
         "to_move": 2,
         "to_destroy": ["pseudonym/graph/1"],
     }
-    assert town.one("SELECT max(pseudonym_version) FROM identity.identifier") == 1
+    assert pipeline.one("SELECT max(pseudonym_version) FROM identity.identifier") == 1
     assert "2 identifiers moved to version 2. pseudonym/graph/1 is destroyed." in shell.run("keys", "rotate").stdout
     assert "There is no retired epoch." in shell.run("keys", "destroy-epoch", "--dry-run").stdout
     assert "no_retired_epoch" in shell.run("keys", "destroy-epoch", code=3).stderr
     foreseen = shell.json("keys", "rotate", "--epoch", "--dry-run")
-    assert foreseen["to_move"] == town.one("SELECT count(*) FROM vault.subject_key")
+    assert foreseen["to_move"] == pipeline.one("SELECT count(*) FROM vault.subject_key")
     shell.run("keys", "rotate", "--epoch")
     assert shell.json("keys", "destroy-epoch", "--dry-run")["to_destroy"] == ["epoch/1"]
     assert shell.json("keys", "destroy-epoch")["destroyed"] == ["epoch/1"]

@@ -32,7 +32,7 @@ def number_type(text: str, priority: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     policy = changed(
         permit_all(),
         "identifiers.yaml",
@@ -43,14 +43,14 @@ def town(database: Database, tmp_path: Path) -> Pipeline:
 
 @pytest.mark.parametrize(("data_set", "records", "recall"), [(1, 1_000, 0.900), (2, 5_000, 0.872)])
 def test_a_number_joins_the_same_people_and_no_others(
-    data_set: int, records: int, recall: float, town: Pipeline, tmp_path: Path
+    data_set: int, records: int, recall: float, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     rules = tmp_path / "mapping.yaml"
     rules.write_text(MAPPING)
     file = ROOT / "tests" / "data" / "linkage" / f"febrl_dataset{data_set}.csv.gz"
-    done = import_file(town.context, file, load_mapping(rules))
+    done = import_file(pipeline.context, file, load_mapping(rules))
     assert done.tally.states == {"stored": records}
-    people = [each.get("rec_id", set()) for each in town.people().values()]
+    people = [each.get("rec_id", set()) for each in pipeline.people().values()]
     assert sum(map(len, people)) == records
     true = pairs_of(grouped({record for each in people for record in each}))
     found = pairs_of(people)

@@ -43,12 +43,12 @@ def policy_of(scenario: Mapping[str, Any]) -> Policy:
 @contextmanager
 def open_world(database: Database, policy: Policy, folder: Path) -> Iterator[tuple[IngestEndpoint, TestClock]]:
     clock = TestClock(NOON)
-    with open_ingest_endpoint(database, policy, folder, {"WK": SourceKind.SERVER}, clock=clock) as door:
-        yield door, clock
+    with open_ingest_endpoint(database, policy, folder, {"WK": SourceKind.SERVER}, clock=clock) as endpoint:
+        yield endpoint, clock
 
 
-def send(door: IngestEndpoint, clock: TestClock, steps: Sequence[Mapping[str, Any]]) -> None:
-    with httpx.Client(base_url=door.url, auth=("WK", ""), timeout=PATIENCE_SECONDS) as client:
+def send(endpoint: IngestEndpoint, clock: TestClock, steps: Sequence[Mapping[str, Any]]) -> None:
+    with httpx.Client(base_url=endpoint.url, auth=("WK", ""), timeout=PATIENCE_SECONDS) as client:
         for step in steps:
             body = {name: value for name, value in step.items() if not name.startswith("_")}
             if "_received_at" in step:
@@ -84,18 +84,18 @@ def test_a_scenario_gives_its_profiles(name: str, database: Database, tmp_path: 
     orders = (
         list(permutations(scenario["steps"]))[::12] if scenario["expect"].get("permute_steps") else [scenario["steps"]]
     )
-    with open_world(database, policy_of(scenario), tmp_path) as (door, clock):
+    with open_world(database, policy_of(scenario), tmp_path) as (endpoint, clock):
         for steps in orders:
             empty_but_sources(database)
-            send(door, clock, steps)
-            found = as_written(people_of(door.context))
+            send(endpoint, clock, steps)
+            found = as_written(people_of(endpoint.context))
             assert same(found, expected(scenario)), (found, expected(scenario))
-        hold_to_the_rest(scenario["expect"], door)
+        hold_to_the_rest(scenario["expect"], endpoint)
 
 
-def hold_to_the_rest(expect: Mapping[str, Any], door: IngestEndpoint) -> None:
+def hold_to_the_rest(expect: Mapping[str, Any], endpoint: IngestEndpoint) -> None:
     """What a scenario expects beside the partition."""
-    events = stored_events(door)
+    events = stored_events(endpoint)
     if "events_on_profile" in expect:
         assert len(events) == expect["events_on_profile"]
     assert len(events) >= expect.get("events_on_profile_min", 0)
@@ -106,14 +106,14 @@ def hold_to_the_rest(expect: Mapping[str, Any], door: IngestEndpoint) -> None:
     if expect.get("raw_event_keeps_value"):
         assert all(each["as_sent"]["userId"] for each in events)
     if expect.get("persistent_id_stable"):
-        with door.context.database.transaction(read_only=True) as tx:
+        with endpoint.context.database.transaction(read_only=True) as tx:
             assert tx.execute("SELECT count(*) FROM identity.profile") == [(1,)]
 
 
-def stored_events(door: IngestEndpoint) -> list[dict[str, Any]]:
+def stored_events(endpoint: IngestEndpoint) -> list[dict[str, Any]]:
     """Every stored event with its sealed part opened."""
-    vault = door.context.vault
-    with door.context.database.transaction(read_only=True) as tx:
+    vault = endpoint.context.vault
+    with endpoint.context.database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT anchor_id, event_id, occurred_at, sealed FROM behavior.event")
         keys = vault.keys_for(tx, [row[0] for row in rows])
         opened = vault.open_many(keys, behavior_store.EVENT, [Item(row[0], row[1].bytes, row[3]) for row in rows])

@@ -39,9 +39,9 @@ NODE_CLIENTS = ["send_segment.cjs", "send_rudder.cjs"]
 
 
 @pytest.fixture
-def door(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
-    with open_ingest_endpoint(database, permit_all(), tmp_path, {"wk_sdk": SourceKind.SERVER}) as door:
-        yield door
+def endpoint(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
+    with open_ingest_endpoint(database, permit_all(), tmp_path, {"wk_sdk": SourceKind.SERVER}) as endpoint:
+        yield endpoint
 
 
 def run(command: Sequence[str | Path], **environment: str) -> None:
@@ -60,15 +60,15 @@ def send_python(client: str, url: str, key: str = "wk_sdk") -> None:
     run([sys.executable, SDK / "send.py", client, url, key, STATED_AT.isoformat()], PYTHONPATH=path)
 
 
-def assert_all_landed(door: IngestEndpoint) -> None:
-    assert door.accounted() == {"stored": 7}
-    context = door.context
-    town = Pipeline(
+def assert_all_landed(endpoint: IngestEndpoint) -> None:
+    assert endpoint.accounted() == {"stored": 7}
+    context = endpoint.context
+    pipeline = Pipeline(
         context,
         TestClock(context.clock.now()),
         Ingest(context.database, context.vault, context.policy, clock=context.clock),
     )
-    assert town.partition() == WHO_IS_WHO
+    assert pipeline.partition() == WHO_IS_WHO
     with context.database.transaction(read_only=True) as tx:
         [(revenue, occurred_at)] = tx.execute(
             "SELECT plain->>'revenue', occurred_at FROM behavior.event WHERE plain ? 'revenue'"
@@ -78,38 +78,40 @@ def assert_all_landed(door: IngestEndpoint) -> None:
 
 
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)
-def test_what_a_python_client_sends_lands(door: IngestEndpoint, client: str) -> None:
-    send_python(client, door.url)
-    assert_all_landed(door)
+def test_what_a_python_client_sends_lands(endpoint: IngestEndpoint, client: str) -> None:
+    send_python(client, endpoint.url)
+    assert_all_landed(endpoint)
 
 
 @pytest.mark.node
 @pytest.mark.parametrize("client", NODE_CLIENTS)
-def test_what_a_node_client_sends_lands(door: IngestEndpoint, client: str) -> None:
-    run(["node", SDK / client, door.url, "wk_sdk", STATED_AT.isoformat()], NODE_PATH=str(NODE))
-    assert_all_landed(door)
+def test_what_a_node_client_sends_lands(endpoint: IngestEndpoint, client: str) -> None:
+    run(["node", SDK / client, endpoint.url, "wk_sdk", STATED_AT.isoformat()], NODE_PATH=str(NODE))
+    assert_all_landed(endpoint)
 
 
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)
 def test_a_client_that_is_told_the_store_is_away_sends_again(database: Database, tmp_path: Path, client: str) -> None:
     keys = {"wk_sdk": SourceKind.SERVER}
-    with open_ingest_endpoint(database, permit_all(), tmp_path, keys, between=lambda ingest: Outage(ingest, 1)) as door:
-        send_python(client, door.url)
-        assert_all_landed(door)
-        assert door.running.door.answers[503] == 1
+    with open_ingest_endpoint(
+        database, permit_all(), tmp_path, keys, between=lambda ingest: Outage(ingest, 1)
+    ) as endpoint:
+        send_python(client, endpoint.url)
+        assert_all_landed(endpoint)
+        assert endpoint.running.door.answers[503] == 1
 
 
-def test_an_unknown_write_key_is_reported_by_the_client(door: IngestEndpoint) -> None:
+def test_an_unknown_write_key_is_reported_by_the_client(endpoint: IngestEndpoint) -> None:
     with pytest.raises(AssertionError, match="unknown_write_key"):
-        send_python("segment.analytics", door.url, "wk_unknown")
-    assert door.accounted() == {}
+        send_python("segment.analytics", endpoint.url, "wk_unknown")
+    assert endpoint.accounted() == {}
 
 
 def test_under_the_shipped_policies_nothing_lands_without_consent(database: Database, tmp_path: Path) -> None:
-    with open_ingest_endpoint(database, shipped(), tmp_path, {"wk_sdk": SourceKind.BROWSER}) as door:
-        send_python("segment.analytics", door.url)
-        assert set(door.accounted()) <= {"not_permitted no_grant", "not_permitted not_covered"}
-        assert sum(door.accounted().values()) == 7
+    with open_ingest_endpoint(database, shipped(), tmp_path, {"wk_sdk": SourceKind.BROWSER}) as endpoint:
+        send_python("segment.analytics", endpoint.url)
+        assert set(endpoint.accounted()) <= {"not_permitted no_grant", "not_permitted not_covered"}
+        assert sum(endpoint.accounted().values()) == 7
         with database.transaction(read_only=True) as tx:
             assert tx.execute("SELECT count(*) FROM behavior.event") == [(0,)]
             assert tx.execute("SELECT count(*) FROM identity.profile") == [(0,)]

@@ -16,7 +16,7 @@ from tests.support.service import RunningService, serve_application
 
 
 @pytest.fixture(scope="module")
-def doors(server: EmbeddedPostgres, template: str, request: pytest.FixtureRequest) -> Iterator[RunningService]:
+def service(server: EmbeddedPostgres, template: str, request: pytest.FixtureRequest) -> Iterator[RunningService]:
     """The doors under the shipped policy; what one test leaves behind, the next one of the file finds."""
     name = f"doors_{request.module.__name__.rpartition('.')[2]}"
     administrator = server.url_for("cdp_admin", "postgres").replace("+psycopg", "")
@@ -26,8 +26,8 @@ def doors(server: EmbeddedPostgres, template: str, request: pytest.FixtureReques
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         database = Database(server.url_for("cdp", name))
         try:
-            with serve_application(database, home, shipped()) as doors:
-                yield doors
+            with serve_application(database, home, shipped()) as service:
+                yield service
         finally:
             database.close()
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

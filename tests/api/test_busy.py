@@ -13,12 +13,12 @@ from tests.support.service import ADA, RunningService, serve_application
 
 
 @pytest.fixture
-def doors(database_url: str, tmp_path: Path) -> Iterator[RunningService]:
+def service(database_url: str, tmp_path: Path) -> Iterator[RunningService]:
     """Doors that wait for a lock for a moment only."""
     database = Database(database_url, lock_seconds=0.2)
     try:
-        with serve_application(database, tmp_path, shipped()) as doors:
-            yield doors
+        with serve_application(database, tmp_path, shipped()) as service:
+            yield service
     finally:
         database.close()
 
@@ -49,27 +49,27 @@ def import_of_hours(database_url: str) -> Iterator[None]:
     ],
 )
 def test_staff_are_told_to_try_again(
-    doors: RunningService, database_url: str, role: str, path: str, body: object
+    service: RunningService, database_url: str, role: str, path: str, body: object
 ) -> None:
-    doors.settle("ada@example.com", "ada")
+    service.add_person("ada@example.com", "ada")
     asked = {"kind": "access", "regime": "gdpr", "identifiers": [ADA]}
-    request = doors.post("privacy", "/api/v1/subject-requests", asked, 201)["id"]
+    request = service.post("privacy", "/api/v1/subject-requests", asked, 201)["id"]
     path = path.replace("{request}", request)
     with import_of_hours(database_url):
-        answer = doors.call(role, "POST", path, body)
+        answer = service.call(role, "POST", path, body)
         assert (answer.status_code, answer.json()["code"]) == (503, "database_busy"), answer.text
         assert int(answer.headers["retry-after"]) > 0
-        shown = doors.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA})
+        shown = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA})
         assert shown["identifiers"]
-    assert doors.call(role, "POST", path, body).status_code in (200, 201, 204)
+    assert service.call(role, "POST", path, body).status_code in (200, 201, 204)
 
 
-def test_clients_are_told_to_send_again_after_one_wait(doors: RunningService, database_url: str) -> None:
+def test_clients_are_told_to_send_again_after_one_wait(service: RunningService, database_url: str) -> None:
     message = {"type": "track", "userId": "ada", "event": "Order Completed", "messageId": "m"}
     with import_of_hours(database_url):
-        answer = doors.client.post("/v1/batch", auth=(doors.write_key, ""), json={"batch": [message]})
+        answer = service.client.post("/v1/batch", auth=(service.write_key, ""), json={"batch": [message]})
         assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
         assert int(answer.headers["retry-after"]) > 0
-    doors.send(message)
-    told = doors.get("auditor", "/api/v1/ingest/accounting")
+    service.send(message)
+    told = service.get("auditor", "/api/v1/ingest/accounting")
     assert told["received"] == 1

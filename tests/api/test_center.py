@@ -7,9 +7,9 @@ from cdp.web.center.notice import span, term
 from tests.support.service import RunningService
 
 
-def test_it_says_what_for_how_long_and_what_can_be_asked(doors: RunningService) -> None:
-    policy = doors.context.policy
-    answer = doors.client.get("/privacy")
+def test_it_says_what_for_how_long_and_what_can_be_asked(service: RunningService) -> None:
+    policy = service.context.policy
+    answer = service.client.get("/privacy")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     for purpose in policy.purposes.values():
         assert purpose.name in answer.text
@@ -22,8 +22,8 @@ def test_it_says_what_for_how_long_and_what_can_be_asked(doors: RunningService) 
     assert "We answer within 1 month, or say by then that we need 2 months more" in answer.text
 
 
-def test_it_keeps_nothing_and_runs_nothing(doors: RunningService) -> None:
-    answer = doors.client.get("/privacy")
+def test_it_keeps_nothing_and_runs_nothing(service: RunningService) -> None:
+    answer = service.client.get("/privacy")
     assert "set-cookie" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -33,9 +33,9 @@ def test_it_keeps_nothing_and_runs_nothing(doors: RunningService) -> None:
 
 @pytest.mark.parametrize(("value", "is_heard"), [("1", True), ("0", False), ("yes", False), (None, False)])
 def test_it_shows_whether_the_opt_out_signal_was_heard(
-    doors: RunningService, value: str | None, *, is_heard: bool
+    service: RunningService, value: str | None, *, is_heard: bool
 ) -> None:
-    answer = doors.client.get("/privacy", headers={} if value is None else {"Sec-GPC": value})
+    answer = service.client.get("/privacy", headers={} if value is None else {"Sec-GPC": value})
     assert ("Opt-out signal honored" in answer.text) == is_heard
     assert ("does not send Global Privacy Control" in answer.text) != is_heard
     assert "Advertising on other sites" in answer.text

@@ -17,40 +17,42 @@ def act(of: dict[str, str] = CARA, **more: Any) -> dict[str, Any]:
     return {"identifier": of, "purpose": "email_marketing", "act": "grant", "jurisdiction": "eu", **more}
 
 
-def by_key(doors: RunningService, key: str, body: dict[str, Any]) -> httpx.Response:
-    return doors.client.post("/api/v1/consents", auth=(key, ""), json=body)
+def by_key(service: RunningService, key: str, body: dict[str, Any]) -> httpx.Response:
+    return service.client.post("/api/v1/consents", auth=(key, ""), json=body)
 
 
-def verdict(doors: RunningService, of: dict[str, str], purpose: str = "email_marketing") -> dict[str, Any]:
-    found: dict[str, Any] = doors.post("privacy", "/api/v1/consents/lookup", {"identifier": of})["verdicts"][purpose]
+def verdict(service: RunningService, of: dict[str, str], purpose: str = "email_marketing") -> dict[str, Any]:
+    found: dict[str, Any] = service.post("privacy", "/api/v1/consents/lookup", {"identifier": of})["verdicts"][purpose]
     return found
 
 
-def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(doors: RunningService) -> None:
-    made = doors.post("privacy", "/api/v1/consents", act(notice_version="2026-01", notice_text="We write to you."), 201)
-    key = doors.context.vault.signer().public_key
+def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(service: RunningService) -> None:
+    made = service.post(
+        "privacy", "/api/v1/consents", act(notice_version="2026-01", notice_text="We write to you."), 201
+    )
+    key = service.context.vault.signer().public_key
     assert is_genuine(made["receipt"], key, is_signed)
     assert not is_genuine({**made["receipt"], "record_id": "con_0"}, key, is_signed)
     assert made["receipt"]["record_id"] == made["record"]
     assert made["authority"] == "operator"
     assert "cara" not in str(made)
-    found = doors.post("auditor", "/api/v1/consents/lookup", {"identifier": CARA})
+    found = service.post("auditor", "/api/v1/consents/lookup", {"identifier": CARA})
     assert [each["record"] for each in found["records"]] == [made["record"]]
-    assert verdict(doors, CARA)["allowed"] is True
+    assert verdict(service, CARA)["allowed"] is True
 
 
-def test_a_withdrawal_is_in_force_when_it_is_answered(doors: RunningService) -> None:
-    doors.settle("dan@example.com", "dan")
+def test_a_withdrawal_is_in_force_when_it_is_answered(service: RunningService) -> None:
+    service.add_person("dan@example.com", "dan")
     dan = {"type": "email", "value": "dan@example.com"}
-    assert verdict(doors, dan)["allowed"] is True
-    doors.post("privacy", "/api/v1/consents", act(dan, act="withdraw", authority="authenticated"), 201)
-    assert verdict(doors, dan) | {"since": None} == {
+    assert verdict(service, dan)["allowed"] is True
+    service.post("privacy", "/api/v1/consents", act(dan, act="withdraw", authority="authenticated"), 201)
+    assert verdict(service, dan) | {"since": None} == {
         "allowed": False,
         "reason": "withdrawn",
         "since": None,
         "until": None,
     }
-    with doors.context.database.transaction(read_only=True) as tx:
+    with service.context.database.transaction(read_only=True) as tx:
         ((left,),) = tx.execute(
             "SELECT count(*) FROM consent.permitted p JOIN identity.link l USING (profile_id) "
             "JOIN identity.identifier i USING (identifier_id) WHERE p.purpose = 'email_marketing' AND i.type = 'user_id'"
@@ -58,31 +60,31 @@ def test_a_withdrawal_is_in_force_when_it_is_answered(doors: RunningService) -> 
     assert left == 0
 
 
-def test_what_was_in_force_at_an_earlier_instant_is_told(doors: RunningService) -> None:
+def test_what_was_in_force_at_an_earlier_instant_is_told(service: RunningService) -> None:
     eli = {"type": "email", "value": "eli@example.com"}
-    long_ago = doors.context.clock.now() - timedelta(days=100)
-    doors.post("privacy", "/api/v1/consents", act(eli, occurred_at=long_ago.isoformat()), 201)
-    between = doors.context.clock.now().isoformat()
-    doors.post("privacy", "/api/v1/consents", act(eli, act="withdraw"), 201)
-    then = doors.post("auditor", "/api/v1/consents/lookup", {"identifier": eli, "as_of": between})
+    long_ago = service.context.clock.now() - timedelta(days=100)
+    service.post("privacy", "/api/v1/consents", act(eli, occurred_at=long_ago.isoformat()), 201)
+    between = service.context.clock.now().isoformat()
+    service.post("privacy", "/api/v1/consents", act(eli, act="withdraw"), 201)
+    then = service.post("auditor", "/api/v1/consents/lookup", {"identifier": eli, "as_of": between})
     assert then["verdicts"]["email_marketing"]["allowed"] is True
     assert len(then["records"]) == 1
-    assert verdict(doors, eli)["allowed"] is False
+    assert verdict(service, eli)["allowed"] is False
 
 
-def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(doors: RunningService) -> None:
+def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(service: RunningService) -> None:
     fay = {"type": "email", "value": "fay@example.com"}
-    server = by_key(doors, doors.write_key, act(fay, authority="authenticated"))
+    server = by_key(service, service.write_key, act(fay, authority="authenticated"))
     assert (server.status_code, server.json()["authority"]) == (201, "authenticated")
-    grant = by_key(doors, doors.browser_key, act(fay))
+    grant = by_key(service, service.browser_key, act(fay))
     assert (grant.status_code, grant.json()["code"]) == (403, "grant_beyond_source")
-    refusal = by_key(doors, doors.browser_key, act(fay, act="refuse", authority="authenticated"))
+    refusal = by_key(service, service.browser_key, act(fay, act="refuse", authority="authenticated"))
     assert (refusal.status_code, refusal.json()["authority"]) == (201, "device")
 
 
-def test_a_source_without_the_scope_may_not(doors: RunningService) -> None:
-    made = doors.post("admin", "/api/v1/sources", {"name": "only-ingest", "kind": "server"}, 201)
-    answer = by_key(doors, made["write_key"], act())
+def test_a_source_without_the_scope_may_not(service: RunningService) -> None:
+    made = service.post("admin", "/api/v1/sources", {"name": "only-ingest", "kind": "server"}, 201)
+    answer = by_key(service, made["write_key"], act())
     assert (answer.status_code, answer.json()["code"]) == (403, "not_permitted")
 
 
@@ -102,18 +104,18 @@ def test_a_source_without_the_scope_may_not(doors: RunningService) -> None:
     ],
 )
 def test_an_act_that_is_none_is_refused_and_nothing_recorded(
-    doors: RunningService, body: dict[str, Any], code: str
+    service: RunningService, body: dict[str, Any], code: str
 ) -> None:
     nobody = {"type": "email", "value": "gil@example.com"}
-    problem = doors.post(
+    problem = service.post(
         "privacy", "/api/v1/consents", {**body, **({"identifier": nobody} if "identifier" in body else {})}, 422
     )
     assert problem["code"] == code
-    assert doors.post("privacy", "/api/v1/consents/lookup", {"identifier": nobody})["records"] == []
+    assert service.post("privacy", "/api/v1/consents/lookup", {"identifier": nobody})["records"] == []
 
 
-def test_the_unknown_and_the_known_are_answered_alike(doors: RunningService) -> None:
-    known = doors.post("privacy", "/api/v1/consents", act({"type": "email", "value": "dan@example.com"}), 201)
-    unknown = doors.post("privacy", "/api/v1/consents", act({"type": "email", "value": "hal@example.com"}), 201)
+def test_the_unknown_and_the_known_are_answered_alike(service: RunningService) -> None:
+    known = service.post("privacy", "/api/v1/consents", act({"type": "email", "value": "dan@example.com"}), 201)
+    unknown = service.post("privacy", "/api/v1/consents", act({"type": "email", "value": "hal@example.com"}), 201)
     assert known.keys() == unknown.keys()
     assert known["receipt"].keys() == unknown["receipt"].keys()

@@ -69,8 +69,8 @@ class Reader(HTMLParser):
 class Browser:
     """One visitor: a cookie jar, and the last page."""
 
-    def __init__(self, doors: RunningService) -> None:
-        self.client = httpx.Client(base_url=doors.url, timeout=PATIENCE_SECONDS, follow_redirects=True)
+    def __init__(self, service: RunningService) -> None:
+        self.client = httpx.Client(base_url=service.url, timeout=PATIENCE_SECONDS, follow_redirects=True)
         self.page = Reader("")
         self.answer = httpx.Response(200)
 
@@ -94,30 +94,30 @@ class Browser:
 
 
 @pytest.fixture
-def browsers(doors: RunningService) -> Iterator[dict[Role, Browser]]:
+def browsers(service: RunningService) -> Iterator[dict[Role, Browser]]:
     """A browser for each role, signed in."""
     found = {}
     for role in Role:
-        browser = found[role] = Browser(doors)
+        browser = found[role] = Browser(service)
         browser.open("/console", 401)
-        browser.send("/console/enter", token=doors.tokens[role.value])
+        browser.send("/console/enter", token=service.tokens[role.value])
     yield found
     for browser in found.values():
         browser.client.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _lived_in(doors: RunningService) -> None:
-    doors.settle("ada@example.com", "ada", country="DE")
-    doors.send({"type": "track", "userId": "stranger", "event": "Product Viewed", "properties": {"sku": "MUG-204"}})
-    doors.send({"type": "track", "userId": "x", "event": "Order Completed", "timestamp": "1990-01-01T00:00:00Z"})
+def _lived_in(service: RunningService) -> None:
+    service.add_person("ada@example.com", "ada", country="DE")
+    service.send({"type": "track", "userId": "stranger", "event": "Product Viewed", "properties": {"sku": "MUG-204"}})
+    service.send({"type": "track", "userId": "x", "event": "Order Completed", "timestamp": "1990-01-01T00:00:00Z"})
     answers = {"consent": {"categoryPreferences": {"astrology": True}}}
-    doors.send({"type": "track", "userId": "y", "event": "Product Viewed", "context": answers})
-    doors.sign()
+    service.send({"type": "track", "userId": "y", "event": "Product Viewed", "context": answers})
+    service.sign()
 
 
-def test_nobody_sees_a_page_without_a_token(doors: RunningService) -> None:
-    browser = Browser(doors)
+def test_nobody_sees_a_page_without_a_token(service: RunningService) -> None:
+    browser = Browser(service)
     for address, *_ in MENU:
         page = browser.open(address, 401)
         assert "Come in" in page.words
@@ -129,22 +129,22 @@ def test_nobody_sees_a_page_without_a_token(doors: RunningService) -> None:
     assert not browser.client.cookies
 
 
-def test_a_write_key_opens_no_page(doors: RunningService) -> None:
-    browser = Browser(doors)
+def test_a_write_key_opens_no_page(service: RunningService) -> None:
+    browser = Browser(service)
     browser.open("/console", 401)
-    browser.send("/console/enter", 401, token=doors.write_key)
-    assert browser.client.get("/console/messages", auth=(doors.write_key, "")).status_code == 401
+    browser.send("/console/enter", 401, token=service.write_key)
+    assert browser.client.get("/console/messages", auth=(service.write_key, "")).status_code == 401
 
 
-def test_the_cookie_is_for_these_pages_only_and_not_for_scripts(doors: RunningService) -> None:
-    answer = doors.client.post("/console/enter", data={"token": doors.tokens["auditor"]})
+def test_the_cookie_is_for_these_pages_only_and_not_for_scripts(service: RunningService) -> None:
+    answer = service.client.post("/console/enter", data={"token": service.tokens["auditor"]})
     shown = answer.headers["set-cookie"].lower()
     assert answer.status_code == 303
     for part in ("httponly", "samesite=strict", "path=/console", "max-age=28800"):
         assert part in shown
-    behind_tls = doors.client.post(
+    behind_tls = service.client.post(
         "/console/enter",
-        data={"token": doors.tokens["auditor"]},
+        data={"token": service.tokens["auditor"]},
         headers={"X-Forwarded-Proto": "https"},
     )
     assert "secure" in behind_tls.headers["set-cookie"].lower()
@@ -178,9 +178,9 @@ def test_a_page_is_kept_by_nobody_and_runs_nothing(browsers: dict[Role, Browser]
                 assert form.labeled == form.names, f"{address}: a field without a label"
 
 
-def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], doors: RunningService) -> None:
+def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], service: RunningService) -> None:
     page = browsers[Role.AUDITOR].open("/console/messages")
-    told = doors.get("auditor", "/api/v1/ingest/accounting")
+    told = service.get("auditor", "/api/v1/ingest/accounting")
     assert f"{told['received']:,} received =" in page.words
     for state, count in told["by_state"].items():
         assert f"{count:,} {state.replace('_', ' ')}" in page.words
@@ -251,8 +251,8 @@ def test_an_administrator_sees_no_consents_and_a_marketer_no_identifiers(browser
     marketer.send("/console/people", 403, profile="", type="email", value="ada@example.com")
 
 
-def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser], doors: RunningService) -> None:
-    doors.settle("grace@example.com", "grace")
+def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser], service: RunningService) -> None:
+    service.add_person("grace@example.com", "grace")
     browser = browsers[Role.PRIVACY]
     browser.open("/console/requests")
     page = browser.send(
@@ -270,17 +270,17 @@ def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser
     browser.open(address)
     page = browser.send(f"{address}/run", 422)
     assert "Nothing was erased" in page.words
-    assert doors.call("privacy", "POST", "/api/v1/profiles/lookup", _named("grace@example.com")).status_code == 200
+    assert service.call("privacy", "POST", "/api/v1/profiles/lookup", _named("grace@example.com")).status_code == 200
     browser.open(address)
     page = browser.send(f"{address}/run", sure="yes")
     assert "Erasure under gdpr: fulfilled" in page.words
     assert "grace@example.com" not in page.words
-    assert doors.call("privacy", "POST", "/api/v1/profiles/lookup", _named("grace@example.com")).status_code == 404
-    doors.sign()
+    assert service.call("privacy", "POST", "/api/v1/profiles/lookup", _named("grace@example.com")).status_code == 404
+    service.sign()
     until(lambda: browser.client.get(f"{address}/receipt").status_code == 200)
     receipt = browser.client.get(f"{address}/receipt")
     assert receipt.headers["content-disposition"].startswith("attachment")
-    assert json.loads(receipt.text) == doors.get(
+    assert json.loads(receipt.text) == service.get(
         "privacy", f"/api/v1/subject-requests/{address.split('/')[-1]}/receipt"
     )
 
@@ -303,8 +303,8 @@ def test_an_archive_is_downloaded_and_a_request_denied(browsers: dict[Role, Brow
     assert "denied" in page.words
 
 
-def test_the_auditor_reads_figures_and_entries(browsers: dict[Role, Browser], doors: RunningService) -> None:
-    doors.sign()
+def test_the_auditor_reads_figures_and_entries(browsers: dict[Role, Browser], service: RunningService) -> None:
+    service.sign()
     browser = browsers[Role.AUDITOR]
     page = browser.open("/console/log")
     assert "all match" in page.words
@@ -326,17 +326,17 @@ def test_a_form_that_was_not_made_for_the_visitor_does_nothing(browsers: dict[Ro
 
 
 def test_leaving_forgets_the_token_and_a_revoked_one_stops_at_once(
-    browsers: dict[Role, Browser], doors: RunningService
+    browsers: dict[Role, Browser], service: RunningService
 ) -> None:
     browser = browsers[Role.AUDITOR]
     browser.open("/console")
     browser.send("/console/leave")
     assert PASSWORD_COOKIE not in browser.client.cookies
     browser.open("/console", 401)
-    made = doors.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
+    made = service.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
     browser.send("/console/enter", token=made["token"])
     browser.open("/console/log")
-    doors.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke")
+    service.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke")
     browser.open("/console/log", 401)
 
 
@@ -355,8 +355,8 @@ def test_an_unknown_page_is_told_as_a_page(browsers: dict[Role, Browser]) -> Non
     assert browsers[Role.ADMIN].client.get("/consoles").headers["content-type"] == "application/problem+json"
 
 
-def test_the_front_page_leads_to_the_console(doors: RunningService) -> None:
-    browser = Browser(doors)
+def test_the_front_page_leads_to_the_console(service: RunningService) -> None:
+    browser = Browser(service)
     assert "/console" in browser.open("/").links
 
 

@@ -42,20 +42,20 @@ def test_a_form_in_an_odd_alphabet_is_a_foreign_one(browsers: dict[Role, Browser
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_no_other_site_signs_a_browser_in(site: str, doors: RunningService) -> None:
+def test_no_other_site_signs_a_browser_in(site: str, service: RunningService) -> None:
     """Else somebody could have staff work under another name."""
-    with httpx.Client(base_url=doors.url, timeout=PATIENCE_SECONDS) as client:
-        given = {"token": doors.tokens["privacy"]}
+    with httpx.Client(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
+        given = {"token": service.tokens["privacy"]}
         refused = client.post("/console/enter", data=given, headers={"Sec-Fetch-Site": site})
         assert (refused.status_code, PASSWORD_COOKIE in client.cookies) == (403, False)
         taken = client.post("/console/enter", data=given, headers={"Sec-Fetch-Site": "same-origin"})
         assert (taken.status_code, PASSWORD_COOKIE in client.cookies) == (303, True)
 
 
-def test_the_api_says_which_keys_it_takes(doors: RunningService) -> None:
+def test_the_api_says_which_keys_it_takes(service: RunningService) -> None:
     answer = httpx.post(
-        f"{doors.url}/api/v1/segments",
-        headers={"Authorization": f"Bearer {doors.tokens['marketer']}"},
+        f"{service.url}/api/v1/segments",
+        headers={"Authorization": f"Bearer {service.tokens['marketer']}"},
         json={"key": "promo_20261122", "name": "a", "purpose": "analytics", "where": 'did("Order Completed")'},
         timeout=PATIENCE_SECONDS,
     )

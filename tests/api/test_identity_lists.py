@@ -3,17 +3,17 @@
 from tests.support.service import RunningService
 
 
-def test_shared_identifiers_and_quarantine_are_listed_and_counted(doors: RunningService) -> None:
+def test_shared_identifiers_and_quarantine_are_listed_and_counted(service: RunningService) -> None:
     for name in ("kim", "lee"):
-        doors.settle(f"{name}@example.com", name)
+        service.add_person(f"{name}@example.com", name)
         seen = {"userId": name, "anonymousId": "kiosk", "context": {"traits": {"email": f"{name}@example.com"}}}
-        doors.send({"type": "track", "event": "Product Viewed", **seen})
-    told = doors.get("privacy", "/api/v1/identity/shared")
+        service.send({"type": "track", "event": "Product Viewed", **seen})
+    told = service.get("privacy", "/api/v1/identity/shared")
     (listed,) = (each for each in told["identifiers"] if each["value"] == "kiosk")
     assert (listed["type"], listed["people"]) == ("anonymous_id", 2)
     assert told["total"] == sum(told["by_type"].values()) >= 1
-    assert doors.get("admin", "/api/v1/identity/quarantined") == {"total": 0, "profiles": []}
-    figures = doors.call("admin", "GET", "/metrics").text
+    assert service.get("admin", "/api/v1/identity/quarantined") == {"total": 0, "profiles": []}
+    figures = service.call("admin", "GET", "/metrics").text
     assert "cdp_profiles_quarantined 0.0" in figures
     assert "cdp_identifiers_shared" in figures
-    doors.get("privacy", "/api/v1/identity/shared", expected=422, limit=0)
+    service.get("privacy", "/api/v1/identity/shared", expected=422, limit=0)

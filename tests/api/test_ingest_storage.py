@@ -28,14 +28,14 @@ KEYS = {"wk": SourceKind.SERVER, "wk_other": SourceKind.SERVER}
 
 
 @pytest.fixture
-def door(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
-    with open_ingest_endpoint(database, permit_all(), tmp_path, KEYS, clock=TestClock(NOW)) as door:
-        yield door
+def endpoint(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
+    with open_ingest_endpoint(database, permit_all(), tmp_path, KEYS, clock=TestClock(NOW)) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
-def client(door: IngestEndpoint) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client:
+def client(endpoint: IngestEndpoint) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client:
         yield client
 
 
@@ -48,78 +48,78 @@ def send(client: httpx.Client, *messages: dict[str, Any], **more: Any) -> None:
     assert (answer.status_code, answer.json()) == (200, {"success": True})
 
 
-def instants(door: IngestEndpoint) -> list[datetime]:
-    with door.context.database.transaction(read_only=True) as tx:
+def instants(endpoint: IngestEndpoint) -> list[datetime]:
+    with endpoint.context.database.transaction(read_only=True) as tx:
         return [row[0] for row in tx.execute("SELECT occurred_at FROM behavior.event ORDER BY occurred_at")]
 
 
-def sealed(door: IngestEndpoint) -> list[dict[str, Any]]:
+def sealed(endpoint: IngestEndpoint) -> list[dict[str, Any]]:
     """The sealed part of every event, opened."""
-    vault = door.context.vault
-    with door.context.database.transaction(read_only=True) as tx:
+    vault = endpoint.context.vault
+    with endpoint.context.database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT anchor_id, event_id, sealed FROM behavior.event")
         keys = vault.keys_for(tx, [row[0] for row in rows])
     items = [Item(row[0], UUID(str(row[1])).bytes, row[2]) for row in rows]
     return [msgspec.json.decode(value) for value in vault.open_many(keys, EVENT, items) if value is not None]
 
 
-def test_the_sender_s_wrong_clock_is_taken_out(door: IngestEndpoint, client: httpx.Client) -> None:
+def test_the_sender_s_wrong_clock_is_taken_out(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     slow = NOW - timedelta(days=400)
     send(client, track(timestamp=(slow - timedelta(hours=1)).isoformat()), sentAt=slow.isoformat())
-    assert instants(door) == [NOW - timedelta(hours=1)]
+    assert instants(endpoint) == [NOW - timedelta(hours=1)]
 
 
-def test_the_future_becomes_now_and_the_far_past_is_expired(door: IngestEndpoint, client: httpx.Client) -> None:
+def test_the_future_becomes_now_and_the_far_past_is_expired(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     times = ["2270-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
     send(client, *(track(timestamp=time) for time in times))
     send(client, track(timestamp="0001-01-01T00:00:00Z"), sentAt="9999-12-31T23:59:59Z")
-    assert instants(door) == [NOW, NOW]
-    assert door.accounted() == {"stored": 2, "invalid expired": 3}
+    assert instants(endpoint) == [NOW, NOW]
+    assert endpoint.accounted() == {"stored": 2, "invalid expired": 3}
 
 
-def test_all_given_times_are_kept(door: IngestEndpoint, client: httpx.Client) -> None:
+def test_all_given_times_are_kept(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     send(client, track(timestamp="2026-06-01T10:00:00"), sentAt="2026-06-01T11:00:00Z")
-    [content] = sealed(door)
+    [content] = sealed(endpoint)
     assert (content["timestamp"], content["sentAt"]) == ("2026-06-01T10:00:00", "2026-06-01T11:00:00Z")
-    assert instants(door) == [NOW - timedelta(hours=1)]
+    assert instants(endpoint) == [NOW - timedelta(hours=1)]
 
 
-def test_copies_that_arrive_at_once_count_once(door: IngestEndpoint) -> None:
+def test_copies_that_arrive_at_once_count_once(endpoint: IngestEndpoint) -> None:
     def post(_number: int) -> int:
-        with httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client:
+        with httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client:
             return client.post("/v1/track", json=track(messageId="m")).status_code
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(post, range(16))) == {200}
-    assert door.accounted() == {"stored": 1, "duplicate": 15}
+    assert endpoint.accounted() == {"stored": 1, "duplicate": 15}
 
 
 def test_another_body_under_the_same_id_is_reported_and_the_first_stays(
-    door: IngestEndpoint, client: httpx.Client
+    endpoint: IngestEndpoint, client: httpx.Client
 ) -> None:
     send(client, track(messageId="m", properties={"price": 1}))
     send(client, track(messageId="m", properties={"price": 2}))
     send(client, track(messageId="m", properties={"price": 1}), sentAt=NOW.isoformat())
-    assert door.accounted() == {"stored": 1, "duplicate": 2}
-    assert door.noticed()["duplicate_other_body"] == 1
+    assert endpoint.accounted() == {"stored": 1, "duplicate": 2}
+    assert endpoint.noticed()["duplicate_other_body"] == 1
 
 
-def test_ids_of_different_sources_are_different_messages(door: IngestEndpoint, client: httpx.Client) -> None:
+def test_ids_of_different_sources_are_different_messages(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     send(client, track(messageId="m"))
     answer = client.post("/v1/batch", json={"batch": [track(messageId="m")]}, headers={"x-write-key": "wk_other"})
     assert answer.status_code == 200
-    assert door.accounted() == {"stored": 2}
+    assert endpoint.accounted() == {"stored": 2}
 
 
 def test_duplicates_are_known_after_a_restart(database: Database, tmp_path: Path) -> None:
     clock = TestClock(NOW)
     for keys in (KEYS, {"wk3": SourceKind.SERVER}):
         with (
-            open_ingest_endpoint(database, permit_all(), tmp_path, keys, clock=clock) as door,
-            httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
+            open_ingest_endpoint(database, permit_all(), tmp_path, keys, clock=clock) as endpoint,
+            httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
         ):
             send(client, track(messageId="m"))
-    assert door.accounted() == {"stored": 1, "duplicate": 1}
+    assert endpoint.accounted() == {"stored": 1, "duplicate": 1}
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -135,7 +135,7 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(each)
 
 
-def test_nul_and_emoji_survive_sealed(door: IngestEndpoint, client: httpx.Client) -> None:
+def test_nul_and_emoji_survive_sealed(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     note = "a\x00b 👩🏽‍🚀 Ünïcödé"
     send(
         client,
@@ -143,12 +143,12 @@ def test_nul_and_emoji_survive_sealed(door: IngestEndpoint, client: httpx.Client
         track(messageId="2", event=note),
         track(messageId="3", context={"page": {"title": note}}, userId="👩🏽‍🚀"),
     )
-    assert door.accounted() == {"stored": 3}
-    found = {content["message_id"]: list(texts(content)).count(note) for content in sealed(door)}
+    assert endpoint.accounted() == {"stored": 3}
+    found = {content["message_id"]: list(texts(content)).count(note) for content in sealed(endpoint)}
     assert found == {"1": 4, "2": 1, "3": 1}
 
 
-def test_no_message_is_lost_between_states(door: IngestEndpoint, client: httpx.Client) -> None:
+def test_no_message_is_lost_between_states(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     send(
         client,
         track(messageId="m"),
@@ -159,7 +159,7 @@ def test_no_message_is_lost_between_states(door: IngestEndpoint, client: httpx.C
         track(userId="a\x00"),
     )
     assert client.post("/v1/identify", json={"userId": ["u1"]}).status_code == 400
-    assert door.accounted() == {
+    assert endpoint.accounted() == {
         "stored": 2,
         "duplicate": 1,
         "blocked blocked_value": 1,
@@ -172,15 +172,15 @@ def test_no_message_is_lost_between_states(door: IngestEndpoint, client: httpx.C
 def test_a_client_cannot_grant_itself_anything(database: Database, tmp_path: Path) -> None:
     claims = {"consent": {"analytics": True}, "permitted": True, "bits": 63, "suppressed": False, "jurisdiction": "us"}
     with (
-        open_ingest_endpoint(database, shipped(), tmp_path, {"wk": SourceKind.BROWSER}) as door,
-        httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
+        open_ingest_endpoint(database, shipped(), tmp_path, {"wk": SourceKind.BROWSER}) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
     ):
         send(
             client,
             track(properties=claims, traits=claims, **claims),
             {"type": "identify", "userId": "u1", "traits": claims},
         )
-        assert {name.partition(" ")[0] for name in door.accounted()} == {"not_permitted"}
+        assert {name.partition(" ")[0] for name in endpoint.accounted()} == {"not_permitted"}
 
 
 def odd_values(chance: random.Random) -> Any:
@@ -244,21 +244,21 @@ def test_nothing_a_client_sends_is_poison(database: Database, tmp_path: Path, se
     """Every message is understood by the whole journey: the last resort of the door, splitting batches, is not needed."""
     chance = random.Random(seed)
     with (
-        open_ingest_endpoint(database, policy(), tmp_path, KEYS, clock=TestClock(NOW)) as door,
-        httpx.Client(base_url=door.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
+        open_ingest_endpoint(database, policy(), tmp_path, KEYS, clock=TestClock(NOW)) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
     ):
         sent = 0
         for _ in range(6):
             batch = [odd_message(chance) for _ in range(50)]
             sent += len(batch)
             send(client, *batch)
-        accounted = door.accounted()
+        accounted = endpoint.accounted()
         assert sum(accounted.values()) == sent
         assert "invalid unprocessable" not in accounted
 
 
-def test_a_full_disk_is_503_and_then_work_goes_on(door: IngestEndpoint, client: httpx.Client) -> None:
-    database = door.context.database
+def test_a_full_disk_is_503_and_then_work_goes_on(endpoint: IngestEndpoint, client: httpx.Client) -> None:
+    database = endpoint.context.database
     with database.transaction() as tx:
         tx.execute(
             """
@@ -275,4 +275,4 @@ def test_a_full_disk_is_503_and_then_work_goes_on(door: IngestEndpoint, client: 
     with database.transaction() as tx:
         tx.execute("DROP TRIGGER full_disk ON accounting.accounting")
     send(client, track(messageId="m"))
-    assert door.accounted() == {"stored": 1}
+    assert endpoint.accounted() == {"stored": 1}

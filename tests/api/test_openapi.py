@@ -40,11 +40,11 @@ OPERATIONS = {f"{each.ok().method.upper()} {each.ok().path}": each.ok() for each
 
 
 @pytest.fixture(scope="module")
-def lived_in(doors: RunningService) -> RunningService:
+def lived_in(service: RunningService) -> RunningService:
     """Doors behind which somebody is, so that answers are not all empty."""
-    doors.settle("ada@example.com", "ada", country="DE")
-    doors.sign()
-    return doors
+    service.add_person("ada@example.com", "ada", country="DE")
+    service.sign()
+    return service
 
 
 def can_be_wrong(operation: Any) -> bool:

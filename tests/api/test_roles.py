@@ -70,18 +70,18 @@ def filled(path: str) -> str:
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value)[:60],
 )
 def test_each_route_opens_for_its_roles_only(
-    doors: RunningService, method: str, path: str, body: Any, allowed: set[str]
+    service: RunningService, method: str, path: str, body: Any, allowed: set[str]
 ) -> None:
     passed = set()
     for role in ROLES:
-        answer = doors.call(role, method, filled(path), body)
+        answer = service.call(role, method, filled(path), body)
         if answer.status_code == 403:
             assert answer.json()["code"] == "not_permitted"
         else:
             assert answer.status_code not in (401, 405, 500), answer.text
             passed.add(role)
     assert passed == allowed
-    nobody = doors.call(None, method, filled(path), body)
+    nobody = service.call(None, method, filled(path), body)
     assert (nobody.status_code, nobody.json()["code"]) == (401, "unauthorized")
 
 
@@ -106,36 +106,36 @@ def test_the_document_names_who_may_ask_and_says_what_for() -> None:
 @pytest.mark.parametrize(
     "shown", ["Bearer nonsense", "Bearer", "Basic bm9ib2R5Og==", "nonsense", "Bearer " + "x" * 9_000]
 )
-def test_what_is_no_token_is_told_nothing_but_that(doors: RunningService, shown: str) -> None:
+def test_what_is_no_token_is_told_nothing_but_that(service: RunningService, shown: str) -> None:
     for path in ("/api/v1/profiles/lookup", "/api/v1/no-such-path", "/metrics"):
-        answer = doors.client.get(path, headers={"Authorization": shown})
+        answer = service.client.get(path, headers={"Authorization": shown})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_write_key_is_no_token_and_a_token_no_write_key(doors: RunningService) -> None:
-    with_key = doors.client.get("/api/v1/sources", auth=(doors.write_key, ""))
+def test_a_write_key_is_no_token_and_a_token_no_write_key(service: RunningService) -> None:
+    with_key = service.client.get("/api/v1/sources", auth=(service.write_key, ""))
     assert (with_key.status_code, with_key.json()["code"]) == (403, "not_permitted")
-    as_bearer = doors.client.get("/api/v1/sources", headers={"Authorization": f"Bearer {doors.write_key}"})
+    as_bearer = service.client.get("/api/v1/sources", headers={"Authorization": f"Bearer {service.write_key}"})
     assert as_bearer.status_code == 401
-    sent = doors.client.post("/v1/track", auth=(doors.tokens["admin"], ""), json={"event": "x", "userId": "u"})
+    sent = service.client.post("/v1/track", auth=(service.tokens["admin"], ""), json={"event": "x", "userId": "u"})
     assert (sent.status_code, sent.json()["code"]) == (401, "unknown_write_key")
 
 
-def test_no_role_learns_from_another_roles_route_whether_somebody_exists(doors: RunningService) -> None:
-    doors.settle("eve@example.com", "eve")
+def test_no_role_learns_from_another_roles_route_whether_somebody_exists(service: RunningService) -> None:
+    service.add_person("eve@example.com", "eve")
     known, unknown = (
-        doors.call("marketer", "POST", "/api/v1/profiles/lookup", {"identifier": {"type": "email", "value": value}})
+        service.call("marketer", "POST", "/api/v1/profiles/lookup", {"identifier": {"type": "email", "value": value}})
         for value in ("eve@example.com", "nobody@example.com")
     )
     assert known.status_code == unknown.status_code == 403
     assert known.content == unknown.content
 
 
-def test_a_revoked_token_stops_at_once(doors: RunningService) -> None:
-    made = doors.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
+def test_a_revoked_token_stops_at_once(service: RunningService) -> None:
+    made = service.post("admin", "/api/v1/tokens", {"name": "guest", "role": "auditor"}, 201)
     header = {"Authorization": f"Bearer {made['token']}"}
-    assert doors.client.get("/api/v1/audit/entries", headers=header).status_code == 200
-    assert doors.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke").status_code == 204
-    assert doors.client.get("/api/v1/audit/entries", headers=header).status_code == 401
-    assert doors.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke").status_code == 404
+    assert service.client.get("/api/v1/audit/entries", headers=header).status_code == 200
+    assert service.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke").status_code == 204
+    assert service.client.get("/api/v1/audit/entries", headers=header).status_code == 401
+    assert service.call("admin", "POST", f"/api/v1/tokens/{made['id']}/revoke").status_code == 404

@@ -13,7 +13,7 @@ CROWD = 120
 
 
 @pytest.fixture(scope="module", autouse=True)
-def crowd(doors: RunningService) -> None:
+def crowd(service: RunningService) -> None:
     """More than the minimum who bought and may be written to, one who did not buy, one who may not."""
     bodies: list[dict[str, Any]] = []
     for number in range(CROWD):
@@ -21,29 +21,31 @@ def crowd(doors: RunningService) -> None:
         bodies.append({**said, "type": "identify", "traits": {"email": f"p{number}@example.com"}})
         bodies.append({**said, "type": "track", "event": "Order Completed", "properties": {"revenue": 9}})
     for at in range(0, len(bodies), 200):
-        doors.send(*bodies[at : at + 200])
-    doors.settle("bob@example.com", "bob")
-    doors.send(
+        service.send(*bodies[at : at + 200])
+    service.add_person("bob@example.com", "bob")
+    service.send(
         {"type": "identify", "userId": "cy", "context": consent(True)},
         {"type": "track", "userId": "dee", "event": "Order Completed", "context": consent(False)},
     )
-    doors.post("marketer", PATH, {"key": "buyers", **BUYERS}, 201)
+    service.post("marketer", PATH, {"key": "buyers", **BUYERS}, 201)
 
 
 def consent(is_granted: bool) -> dict[str, Any]:
     return {"consent": {"categoryPreferences": {"email_marketing": is_granted}}}
 
 
-def test_a_definition_is_kept_in_canonical_form_with_its_versions(doors: RunningService) -> None:
-    shown = doors.get("marketer", f"{PATH}/buyers")
+def test_a_definition_is_kept_in_canonical_form_with_its_versions(service: RunningService) -> None:
+    shown = service.get("marketer", f"{PATH}/buyers")
     assert shown["where"] == 'did("Order Completed", within 30 days)'
     assert (shown["version"], shown["owner"]) == (1, "marketer")
     assert shown["refreshed_at"] is not None
-    same = doors.call("marketer", "PUT", f"{PATH}/buyers", BUYERS | {"name": "Recent buyers"}).json()
+    same = service.call("marketer", "PUT", f"{PATH}/buyers", BUYERS | {"name": "Recent buyers"}).json()
     assert (same["version"], same["name"]) == (1, "Recent buyers")
-    other = doors.call("marketer", "PUT", f"{PATH}/buyers", BUYERS | {"where": 'count("Order Completed") >= 1'}).json()
+    other = service.call(
+        "marketer", "PUT", f"{PATH}/buyers", BUYERS | {"where": 'count("Order Completed") >= 1'}
+    ).json()
     assert other["version"] == 2
-    assert doors.post("marketer", PATH, {"key": "buyers", **BUYERS}, 409)["code"] == "segment_exists"
+    assert service.post("marketer", PATH, {"key": "buyers", **BUYERS}, 409)["code"] == "segment_exists"
 
 
 @pytest.mark.parametrize(
@@ -57,102 +59,102 @@ def test_a_definition_is_kept_in_canonical_form_with_its_versions(doors: Running
     ],
 )
 def test_a_rejected_text_points_at_the_character(
-    doors: RunningService, change: dict[str, str], position: int, hint: str
+    service: RunningService, change: dict[str, str], position: int, hint: str
 ) -> None:
-    problem = doors.post("marketer", PATH, {"key": "wrong", **BUYERS, **change}, 422)
+    problem = service.post("marketer", PATH, {"key": "wrong", **BUYERS, **change}, 422)
     assert (problem["code"], problem["position"]) == ("segment_rejected", position)
     assert problem["message"]
     assert hint in problem["hint"]
-    assert doors.get("marketer", f"{PATH}/wrong", 404)["code"] == "unknown_segment"
+    assert service.get("marketer", f"{PATH}/wrong", 404)["code"] == "unknown_segment"
 
 
-def test_an_unknown_purpose_is_told(doors: RunningService) -> None:
-    problem = doors.post("marketer", PATH, {"key": "wrong", **BUYERS, "purpose": "no_such"}, 422)
+def test_an_unknown_purpose_is_told(service: RunningService) -> None:
+    problem = service.post("marketer", PATH, {"key": "wrong", **BUYERS, "purpose": "no_such"}, 422)
     assert problem["code"] == "unknown_purpose"
 
 
-def test_a_preview_says_sizes_as_they_may_be_shown_and_who_is_left_out(doors: RunningService) -> None:
+def test_a_preview_says_sizes_as_they_may_be_shown_and_who_is_left_out(service: RunningService) -> None:
     body = {"purpose": "email_marketing", "where": 'did("Order Completed") and trait.country = "DE"'}
-    shown = doors.post("marketer", f"{PATH}/preview", body)
+    shown = service.post("marketer", f"{PATH}/preview", body)
     assert (shown["size"], shown["size_text"]) == (None, "fewer than 100")
     assert [each["text"] for each in shown["conditions"]] == ['did("Order Completed")', 'trait.country = "DE"']
     assert 100 <= shown["conditions"][0]["alone"]["size"] <= CROWD + 20
     assert shown["sample"] == []
     assert shown["refused_by_reason"]
-    everyone = doors.post("marketer", f"{PATH}/preview", body | {"where": 'did("Order Completed")'})
+    everyone = service.post("marketer", f"{PATH}/preview", body | {"where": 'did("Order Completed")'})
     assert everyone["size"] % 10 == 0
     assert len(everyone["sample"]) == 10
 
 
-def test_members_are_read_by_pseudonym_page_by_page(doors: RunningService) -> None:
-    first = doors.get("marketer", f"{PATH}/buyers/members", limit=70)
+def test_members_are_read_by_pseudonym_page_by_page(service: RunningService) -> None:
+    first = service.get("marketer", f"{PATH}/buyers/members", limit=70)
     assert first["withheld"] is None
-    second = doors.get("marketer", f"{PATH}/buyers/members", limit=70, cursor=first["next"])
+    second = service.get("marketer", f"{PATH}/buyers/members", limit=70, cursor=first["next"])
     found = [each["profile"] for each in first["members"] + second["members"]]
     assert len(found) == len(set(found)) == CROWD + 1
     assert second["next"] is None
     assert all(len(each) == 32 for each in found)
-    logged = doors.get("auditor", "/api/v1/audit/entries", kind="data.read", limit=2)["entries"]
+    logged = service.get("auditor", "/api/v1/audit/entries", kind="data.read", limit=2)["entries"]
     assert [(each["body"]["segment"], each["body"]["count"]) for each in logged] == [("buyers", 51), ("buyers", 70)]
 
 
-def test_few_members_are_withheld(doors: RunningService) -> None:
-    doors.post("marketer", PATH, {"key": "few", **BUYERS, "where": 'trait.country = "DE"'}, 201)
-    page = doors.get("marketer", f"{PATH}/few/members")
+def test_few_members_are_withheld(service: RunningService) -> None:
+    service.post("marketer", PATH, {"key": "few", **BUYERS, "where": 'trait.country = "DE"'}, 201)
+    page = service.get("marketer", f"{PATH}/few/members")
     assert (page["members"], page["size"]) == ([], None)
     assert "fewer than 100" in page["withheld"]
 
 
-def test_a_withdrawal_ends_a_membership_for_every_later_reader(doors: RunningService) -> None:
-    doors.settle("gil@example.com", "gil")
-    memberships.refresh(doors.context, "buyers")
-    before = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
+def test_a_withdrawal_ends_a_membership_for_every_later_reader(service: RunningService) -> None:
+    service.add_person("gil@example.com", "gil")
+    memberships.refresh(service.context, "buyers")
+    before = service.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
     identifier = {"type": "user_id", "value": "gil"}
-    doors.post(
+    service.post(
         "privacy",
         "/api/v1/consents",
         {"identifier": identifier, "purpose": "email_marketing", "act": "withdraw", "authority": "authenticated"},
         201,
     )
-    after = doors.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
+    after = service.get("marketer", f"{PATH}/buyers/members", limit=1000)["members"]
     assert len(after) == len(before) - 1
-    assert memberships.refresh(doors.context, "buyers").exited <= 1
+    assert memberships.refresh(service.context, "buyers").exited <= 1
 
 
-def test_explain_tells_condition_by_condition_why_somebody_is_in(doors: RunningService) -> None:
-    doors.post("marketer", PATH, {"key": "once", **BUYERS, "where": 'count("Order Completed") >= 1'}, 201)
+def test_explain_tells_condition_by_condition_why_somebody_is_in(service: RunningService) -> None:
+    service.post("marketer", PATH, {"key": "once", **BUYERS, "where": 'count("Order Completed") >= 1'}, 201)
     asked = {"identifier": {"type": "user_id", "value": "p3"}}
-    told = doors.post("auditor", f"{PATH}/once/explain", asked)
+    told = service.post("auditor", f"{PATH}/once/explain", asked)
     assert told["profile"]["is_in"] is True
     assert told["profile"]["conditions"] == [{"condition": 'count("Order Completed") >= 1', "is_true": True}]
-    known = doors.post("privacy", "/api/v1/consents/lookup", asked)["records"]
+    known = service.post("privacy", "/api/v1/consents/lookup", asked)["records"]
     assert told["profile"]["records"]
     assert set(told["profile"]["records"]) <= {each["record"] for each in known}
     assert {"name": '"Order Completed"', "category": "user.behavior.purchase_history"} in told["fields_read"]
-    out = doors.post(
+    out = service.post(
         "privacy", f"{PATH}/once/explain", {"identifier": {"type": "email", "value": "nobody@example.com"}}, 404
     )
     assert out["code"] == "unknown_profile"
 
 
-def test_a_marketer_explains_by_pseudonym_or_the_segment_alone(doors: RunningService) -> None:
-    member = doors.get("marketer", f"{PATH}/buyers/members", limit=1)["members"][0]["profile"]
-    assert doors.post("marketer", f"{PATH}/buyers/explain", {"profile": member})["profile"]["is_in"] is True
-    alone = doors.post("marketer", f"{PATH}/buyers/explain", None)
+def test_a_marketer_explains_by_pseudonym_or_the_segment_alone(service: RunningService) -> None:
+    member = service.get("marketer", f"{PATH}/buyers/members", limit=1)["members"][0]["profile"]
+    assert service.post("marketer", f"{PATH}/buyers/explain", {"profile": member})["profile"]["is_in"] is True
+    alone = service.post("marketer", f"{PATH}/buyers/explain", None)
     assert alone["profile"] is None
     assert "SELECT" in alone["sql"]
-    assert doors.post("marketer", f"{PATH}/buyers/explain", {"profile": "0" * 32}, 404)["code"] == "unknown_profile"
+    assert service.post("marketer", f"{PATH}/buyers/explain", {"profile": "0" * 32}, 404)["code"] == "unknown_profile"
 
 
-def test_a_segment_that_others_ask_for_stays(doors: RunningService) -> None:
-    doors.post("marketer", PATH, {"key": "part", **BUYERS}, 201)
-    doors.post("marketer", PATH, {"key": "both", **BUYERS, "where": 'in segment "part" and in segment "buyers"'}, 201)
-    assert doors.call("marketer", "DELETE", f"{PATH}/part").json()["code"] == "segment_in_use"
-    assert doors.call("marketer", "DELETE", f"{PATH}/both").status_code == 204
-    assert doors.call("marketer", "DELETE", f"{PATH}/part").status_code == 204
-    assert doors.get("marketer", f"{PATH}/part", 404)["code"] == "unknown_segment"
+def test_a_segment_that_others_ask_for_stays(service: RunningService) -> None:
+    service.post("marketer", PATH, {"key": "part", **BUYERS}, 201)
+    service.post("marketer", PATH, {"key": "both", **BUYERS, "where": 'in segment "part" and in segment "buyers"'}, 201)
+    assert service.call("marketer", "DELETE", f"{PATH}/part").json()["code"] == "segment_in_use"
+    assert service.call("marketer", "DELETE", f"{PATH}/both").status_code == 204
+    assert service.call("marketer", "DELETE", f"{PATH}/part").status_code == 204
+    assert service.get("marketer", f"{PATH}/part", 404)["code"] == "unknown_segment"
 
 
-def test_the_segments_of_the_policy_folder_are_in_force(doors: RunningService) -> None:
-    keys = {each["key"]: each["owner"] for each in doors.get("marketer", PATH)["segments"]}
+def test_the_segments_of_the_policy_folder_are_in_force(service: RunningService) -> None:
+    keys = {each["key"]: each["owner"] for each in service.get("marketer", PATH)["segments"]}
     assert keys["lapsing_high_value"] == "policy"

@@ -24,57 +24,57 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     """A log of about 700 leaves, so that tiles of two levels are there, signed in three steps."""
-    office = open_request_pipeline(database, permit_all(), tmp_path)
-    office.pipeline.send(ADA, BOB)
-    office.sequence()
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    rights.pipeline.send(ADA, BOB)
+    rights.sequence()
     many = [{"kind": "data.read", "actor": "marketer", "read": "preview", "count": n} for n in range(600)]
     with database.transaction() as tx:
-        fact_store.append_many(tx, many, office.pipeline.clock.now())
-    office.later(seconds=1)
-    office.sequence()
-    office.erase(("user_id", "ada"))
-    office.ask("access", ("user_id", "bob"))
-    office.later(seconds=1)
-    office.sequence()
-    return office
+        fact_store.append_many(tx, many, rights.pipeline.clock.now())
+    rights.later(seconds=1)
+    rights.sequence()
+    rights.erase(("user_id", "ada"))
+    rights.ask("access", ("user_id", "bob"))
+    rights.later(seconds=1)
+    rights.sequence()
+    return rights
 
 
-def log_of(office: RequestPipeline) -> Log:
-    signer = office.context.vault.signer()
-    return Log(signer, Mirror(office.home / "log"), log_name(signer.public_key))
+def log_of(rights: RequestPipeline) -> Log:
+    signer = rights.context.vault.signer()
+    return Log(signer, Mirror(rights.home / "log"), log_name(signer.public_key))
 
 
-def checked(office: RequestPipeline, remembered: str | None = None) -> LogCheck:
-    return check_log(office.context.database, log_of(office), remembered)
+def checked(rights: RequestPipeline, remembered: str | None = None) -> LogCheck:
+    return check_log(rights.context.database, log_of(rights), remembered)
 
 
-def wrong(office: RequestPipeline, remembered: str | None = None) -> dict[str, str]:
+def wrong(rights: RequestPipeline, remembered: str | None = None) -> dict[str, str]:
     """What is wrong, by the beginning of what was checked."""
-    found = checked(office, remembered)
+    found = checked(rights, remembered)
     return {each.what: each.wrong for each in found.findings if each.wrong is not None}
 
 
-def tamper(office: RequestPipeline, *statements: LiteralString) -> None:
-    with office.context.database.transaction() as tx:
+def tamper(rights: RequestPipeline, *statements: LiteralString) -> None:
+    with rights.context.database.transaction() as tx:
         for statement in statements:
             tx.execute(statement)
 
 
-def head_of(office: RequestPipeline) -> str:
-    with office.context.database.transaction() as tx:
+def head_of(rights: RequestPipeline) -> str:
+    with rights.context.database.transaction() as tx:
         head = signed_head(tx)
     assert head is not None
     return head.note
 
 
-def test_a_sound_log_is_sound_also_against_each_head_that_was_ever_signed(office: RequestPipeline) -> None:
-    assert checked(office).is_sound
-    with office.context.database.transaction() as tx:
+def test_a_sound_log_is_sound_also_against_each_head_that_was_ever_signed(rights: RequestPipeline) -> None:
+    assert checked(rights).is_sound
+    with rights.context.database.transaction() as tx:
         notes = [row[0] for row in tx.execute("SELECT note FROM audit.checkpoint")]
     assert len(notes) == 3
-    assert all(checked(office, note).is_sound for note in notes)
+    assert all(checked(rights, note).is_sound for note in notes)
 
 
 TAMPERINGS: dict[str, tuple[LiteralString, str]] = {
@@ -148,18 +148,18 @@ TAMPERINGS: dict[str, tuple[LiteralString, str]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERINGS)
-def test_tampering_is_found_where_it_was_done(office: RequestPipeline, name: str) -> None:
+def test_tampering_is_found_where_it_was_done(rights: RequestPipeline, name: str) -> None:
     statement, place = TAMPERINGS[name]
-    tamper(office, statement)
-    found = wrong(office)
+    tamper(rights, statement)
+    found = wrong(rights)
     assert any(place in what for what in found), found
 
 
-def test_a_rewritten_log_is_found_by_whoever_remembers_it(office: RequestPipeline, tmp_path: Path) -> None:
+def test_a_rewritten_log_is_found_by_whoever_remembers_it(rights: RequestPipeline, tmp_path: Path) -> None:
     """The operator has the key: everything is made anew, and fits together. Only the past gives it away."""
-    remembered = head_of(office)
+    remembered = head_of(rights)
     tamper(
-        office,
+        rights,
         "DELETE FROM audit.checkpoint",
         "DELETE FROM audit.tile",
         "DELETE FROM audit.fact WHERE kind = 'data.read'",
@@ -167,35 +167,35 @@ def test_a_rewritten_log_is_found_by_whoever_remembers_it(office: RequestPipelin
         "DELETE FROM audit.entry WHERE entry_id NOT IN (SELECT entry_id FROM audit.fact)",
         "DELETE FROM audit.tree",
     )
-    office.home = tmp_path / "another-copy"
-    office.sequence()
-    assert checked(office).is_sound
-    (told,) = wrong(office, remembered).values()
+    rights.home = tmp_path / "another-copy"
+    rights.sequence()
+    assert checked(rights).is_sound
+    (told,) = wrong(rights, remembered).values()
     assert "shorter" in told
 
 
-def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(office: RequestPipeline) -> None:
-    signer = office.context.vault.signer()
-    head = checked(office)
+def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(rights: RequestPipeline) -> None:
+    signer = rights.context.vault.signer()
+    head = checked(rights)
     other = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), signer)
-    (told,) = wrong(office, other).values()
+    (told,) = wrong(rights, other).values()
     assert "rewritten" in told
 
 
-def test_a_remembered_checkpoint_of_somebody_else_is_not_believed(office: RequestPipeline) -> None:
-    head = checked(office)
+def test_a_remembered_checkpoint_of_somebody_else_is_not_believed(rights: RequestPipeline) -> None:
+    head = checked(rights)
     other = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), Signer(b"\x07" * 32))
-    (told,) = wrong(office, other).values()
+    (told,) = wrong(rights, other).values()
     assert "trusted key" in told
     with pytest.raises(Fault, match="checkpoint_malformed"):
-        checked(office, "no checkpoint")
+        checked(rights, "no checkpoint")
 
 
-def test_what_is_wrong_with_the_copy_is_said(office: RequestPipeline) -> None:
-    folder = next(path for path in (office.home / "log").iterdir() if path.is_dir())
+def test_what_is_wrong_with_the_copy_is_said(rights: RequestPipeline) -> None:
+    folder = next(path for path in (rights.home / "log").iterdir() if path.is_dir())
     entries, checkpoint = folder / "entries", folder / "checkpoint"
     whole, note = entries.read_bytes(), checkpoint.read_text()
-    head = checked(office)
+    head = checked(rights)
     forged = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), Signer(b"\x07" * 32))
     for content, text in (
         (whole[:-32], note),  # truncated
@@ -206,41 +206,41 @@ def test_what_is_wrong_with_the_copy_is_said(office: RequestPipeline) -> None:
     ):
         entries.write_bytes(content)
         checkpoint.write_text(text)
-        assert list(wrong(office)) == ["the copy outside the database"]
+        assert list(wrong(rights)) == ["the copy outside the database"]
     entries.write_bytes(whole)
     checkpoint.write_text(note)
-    assert checked(office).is_sound
+    assert checked(rights).is_sound
 
 
-def test_a_former_log_is_checked_with_the_one_that_grows(office: RequestPipeline, tmp_path: Path) -> None:
-    remembered = head_of(office)
-    copy = next(path for path in (office.home / "log").iterdir() if path.is_dir())
+def test_a_former_log_is_checked_with_the_one_that_grows(rights: RequestPipeline, tmp_path: Path) -> None:
+    remembered = head_of(rights)
+    copy = next(path for path in (rights.home / "log").iterdir() if path.is_dir())
     (copy.parent / "7").mkdir()  # a newer log was once copied here: this database was restored from before it
-    office.sequence()
-    found = checked(office, remembered)
+    rights.sequence()
+    found = checked(rights, remembered)
     assert found.is_sound
     assert found.origin != remembered.split("\n")[0]
-    tamper(office, "UPDATE audit.entry SET commitment = sha256(commitment) WHERE tree_id = 1 AND leaf_index = 300")
-    assert [what for what in wrong(office) if "leaves of the former log" in what]
+    tamper(rights, "UPDATE audit.entry SET commitment = sha256(commitment) WHERE tree_id = 1 AND leaf_index = 300")
+    assert [what for what in wrong(rights) if "leaves of the former log" in what]
 
 
 class TestRequests:
     """Figures come from the table of requests; the log must tell the same of each."""
 
-    def differing(self, office: RequestPipeline) -> tuple[str, ...]:
+    def differing(self, rights: RequestPipeline) -> tuple[str, ...]:
         return report.report(
-            office.context, office.pipeline.clock.now(), since=None, until=None, actor="auditor"
+            rights.context, rights.pipeline.clock.now(), since=None, until=None, actor="auditor"
         ).differing
 
-    def test_all_kinds_of_ends_agree(self, office: RequestPipeline) -> None:
-        now = office.pipeline.clock.now()
-        requests.deny(office.context, office.ask("access", ("user_id", "x")).request_id, "unfounded", now=now)
-        requests.withdraw(office.context, office.ask("erasure", ("user_id", "x")).request_id, now)
-        requests.extend(office.context, office.ask("access", ("user_id", "y")).request_id, now)
-        requests.open_request(office.context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=now)
-        office.later(days=40)
-        requests.sweep_requests(office.context, office.pipeline.clock.now())
-        assert self.differing(office) == ()
+    def test_all_kinds_of_ends_agree(self, rights: RequestPipeline) -> None:
+        now = rights.pipeline.clock.now()
+        requests.deny(rights.context, rights.ask("access", ("user_id", "x")).request_id, "unfounded", now=now)
+        requests.withdraw(rights.context, rights.ask("erasure", ("user_id", "x")).request_id, now)
+        requests.extend(rights.context, rights.ask("access", ("user_id", "y")).request_id, now)
+        requests.open_request(rights.context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=now)
+        rights.later(days=40)
+        requests.sweep_requests(rights.context, rights.pipeline.clock.now())
+        assert self.differing(rights) == ()
 
     @pytest.mark.parametrize(
         "statement",
@@ -257,13 +257,13 @@ class TestRequests:
             ),
         ],
     )
-    def test_what_was_changed_in_the_table_is_named(self, office: RequestPipeline, statement: LiteralString) -> None:
-        assert self.differing(office) == ()
-        tamper(office, statement)
-        assert len(self.differing(office)) == 1
+    def test_what_was_changed_in_the_table_is_named(self, rights: RequestPipeline, statement: LiteralString) -> None:
+        assert self.differing(rights) == ()
+        tamper(rights, statement)
+        assert len(self.differing(rights)) == 1
 
-    def test_old_requests_that_were_swept_are_no_difference(self, office: RequestPipeline) -> None:
-        office.later(days=800)
-        sweep(office.context, office.pipeline.clock.now())
-        assert office.pipeline.one("SELECT count(*) FROM rights.request") == 1  # the one that nobody ended
-        assert self.differing(office) == ()
+    def test_old_requests_that_were_swept_are_no_difference(self, rights: RequestPipeline) -> None:
+        rights.later(days=800)
+        sweep(rights.context, rights.pipeline.clock.now())
+        assert rights.pipeline.one("SELECT count(*) FROM rights.request") == 1  # the one that nobody ended
+        assert self.differing(rights) == ()

@@ -62,12 +62,12 @@ def in_turn(batch: Sequence[Message]) -> list[int]:
     return sorted(range(len(batch)), key=turn)
 
 
-def found(office: RequestPipeline) -> dict[str, Any]:
+def found(rights: RequestPipeline) -> dict[str, Any]:
     """What the store holds, told by names instead of ids."""
-    check_covered(office)
-    with office.context.database.transaction(read_only=True) as tx:
+    check_covered(rights)
+    with rights.context.database.transaction(read_only=True) as tx:
         held = owners(tx)
-        opened = open_identifiers(tx, office.context.vault, list(held))
+        opened = open_identifiers(tx, rights.context.vault, list(held))
         people: dict[int, list[tuple[str, str | None]]] = {}
         for identifier, profile in held.items():
             people.setdefault(profile, []).append((opened[identifier].type, opened[identifier].value))
@@ -112,10 +112,10 @@ def test_batches_end_where_single_messages_end(
             dice.choice(sent) if sent and dice.random() < 0.1 else message(dice, 10 * minute + at) for at in range(6)
         ]
         sent += said
-        for office in (batched, single):
-            office.pipeline.clock.instant = NOON + timedelta(minutes=minute)
+        for rights in (batched, single):
+            rights.pipeline.clock.instant = NOON + timedelta(minutes=minute)
             if told is not None:
-                acts.record(office.context, told, office.pipeline.clock.now())
+                acts.record(rights.context, told, rights.pipeline.clock.now())
         batch = [batched.pipeline.message(body, source=source, has_gpc=has_gpc) for body, source, has_gpc in said]
         answers = {place: single.pipeline.ingest.process([batch[place]])[0] for place in in_turn(batch)}
         assert batched.pipeline.ingest.process(batch) == [answers[place] for place in range(len(batch))]

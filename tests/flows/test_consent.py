@@ -31,14 +31,14 @@ CALIFORNIA = Source(SourceId(3), "west", SourceKind.BROWSER, frozenset({"ingest"
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
-    office = open_request_pipeline(database, shipped(), tmp_path)
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
+    rights = open_request_pipeline(database, shipped(), tmp_path)
     with database.transaction() as tx:
         tx.execute(
             "INSERT INTO sources.source (source_id, name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, "
             "created_at) VALUES (3, 'west', 'browser', 'w', '{ingest}', 'us-ca', 512000, now())"
         )
-    return office
+    return rights
 
 
 def told(
@@ -47,14 +47,14 @@ def told(
     return ConsentStatement(identifier, purpose, act, **({"authority": "authenticated", "jurisdiction": "eu"} | more))
 
 
-def tell(office: RequestPipeline, act: str, purpose: str = "email_marketing", **more: Any) -> acts.Recorded:
-    return acts.record(office.context, told(act, purpose, **more), office.pipeline.clock.now())
+def tell(rights: RequestPipeline, act: str, purpose: str = "email_marketing", **more: Any) -> acts.Recorded:
+    return acts.record(rights.context, told(act, purpose, **more), rights.pipeline.clock.now())
 
 
 def verdicts(
-    office: RequestPipeline, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None
+    rights: RequestPipeline, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None
 ) -> Mapping[str, Any]:
-    return acts.look_up(office.context, identifier, office.pipeline.clock.now(), actor="privacy", as_of=as_of).verdicts
+    return acts.look_up(rights.context, identifier, rights.pipeline.clock.now(), actor="privacy", as_of=as_of).verdicts
 
 
 def identify(**more: Any) -> dict[str, Any]:
@@ -73,59 +73,59 @@ def said(**categories: bool) -> dict[str, Any]:
     return {"context": {"consent": {"categoryPreferences": categories}}}
 
 
-def rows(office: RequestPipeline, query: str) -> list[tuple[Any, ...]]:
-    with office.context.database.transaction(read_only=True) as tx:
+def rows(rights: RequestPipeline, query: str) -> list[tuple[Any, ...]]:
+    with rights.context.database.transaction(read_only=True) as tx:
         return tx.execute(query)  # type: ignore[arg-type]
 
 
-def change(office: RequestPipeline, *statements: LiteralString) -> None:
-    with office.context.database.transaction() as tx:
+def change(rights: RequestPipeline, *statements: LiteralString) -> None:
+    with rights.context.database.transaction() as tx:
         for statement in statements:
             tx.execute(statement)
 
 
 class TestRecording:
-    def test_a_grant_opens_the_door_and_fills_the_projection(self, office: RequestPipeline) -> None:
-        assert office.pipeline.send(view()) == [Outcome(State.NOT_PERMITTED, "no_grant")]
-        tell(office, "grant", identifier=("user_id", "ada"))
-        office.later(minutes=1)
-        assert office.pipeline.send(identify(), view()) == [Outcome(State.STORED)] * 2
-        [(traits,)] = rows(office, "SELECT traits FROM consent.permitted_email_marketing")
+    def test_a_grant_opens_the_door_and_fills_the_projection(self, rights: RequestPipeline) -> None:
+        assert rights.pipeline.send(view()) == [Outcome(State.NOT_PERMITTED, "no_grant")]
+        tell(rights, "grant", identifier=("user_id", "ada"))
+        rights.later(minutes=1)
+        assert rights.pipeline.send(identify(), view()) == [Outcome(State.STORED)] * 2
+        [(traits,)] = rows(rights, "SELECT traits FROM consent.permitted_email_marketing")
         assert set(traits) == {"country"}
-        assert rows(office, "SELECT purpose FROM consent.permitted ORDER BY 1") == [("email_marketing",), ("service",)]
+        assert rows(rights, "SELECT purpose FROM consent.permitted ORDER BY 1") == [("email_marketing",), ("service",)]
 
-    def test_the_receipt_says_what_was_told_and_is_genuine(self, office: RequestPipeline) -> None:
-        recorded = tell(office, "grant", notice_version="2026-01", notice_text="We write to you.")
+    def test_the_receipt_says_what_was_told_and_is_genuine(self, rights: RequestPipeline) -> None:
+        recorded = tell(rights, "grant", notice_version="2026-01", notice_text="We write to you.")
         receipt = recorded.receipt
         assert receipt["record_id"] == recorded.record
         assert receipt["event"]["event_state"] == "dpv:ConsentGiven"
         assert receipt["event"]["notice_version"] == "2026-01"
         assert receipt["pii_processing"]["lawful_basis"] == "eu-gdpr:A6-1-a"
-        key = office.context.vault.signer().public_key
+        key = rights.context.vault.signer().public_key
         assert is_genuine(receipt, key, is_signed)
         assert not is_genuine({**receipt, "record_id": "con_other"}, key, is_signed)
         assert EMAIL[1] not in str(receipt)
 
-    def test_every_act_is_in_the_log(self, office: RequestPipeline) -> None:
-        recorded = tell(office, "grant")
-        [(body,)] = rows(office, "SELECT body FROM audit.fact WHERE kind = 'consent.recorded'")
+    def test_every_act_is_in_the_log(self, rights: RequestPipeline) -> None:
+        recorded = tell(rights, "grant")
+        [(body,)] = rows(rights, "SELECT body FROM audit.fact WHERE kind = 'consent.recorded'")
         assert body["record"] == recorded.record
         assert (body["purpose"], body["act"], body["actor"]) == ("email_marketing", "grant", "privacy")
 
-    def test_a_no_waits_for_a_person_never_seen(self, office: RequestPipeline) -> None:
-        tell(office, "refuse")
-        assert rows(office, "SELECT count(*)::int FROM identity.profile") == [(0,)]
-        tell(office, "grant", "analytics", identifier=("user_id", "ada"))
-        office.later(minutes=1)
-        office.pipeline.send(identify())
-        assert verdicts(office, ("user_id", "ada"))["email_marketing"].reason is Reason.REFUSED
-        assert rows(office, "SELECT count(*)::int FROM consent.permitted_email_marketing") == [(0,)]
+    def test_a_no_waits_for_a_person_never_seen(self, rights: RequestPipeline) -> None:
+        tell(rights, "refuse")
+        assert rows(rights, "SELECT count(*)::int FROM identity.profile") == [(0,)]
+        tell(rights, "grant", "analytics", identifier=("user_id", "ada"))
+        rights.later(minutes=1)
+        rights.pipeline.send(identify())
+        assert verdicts(rights, ("user_id", "ada"))["email_marketing"].reason is Reason.REFUSED
+        assert rows(rights, "SELECT count(*)::int FROM consent.permitted_email_marketing") == [(0,)]
 
-    def test_a_no_is_in_the_replay_file_before_the_answer(self, office: RequestPipeline) -> None:
-        tell(office, "grant")
-        assert list(office.context.replay.lines_after(0)) == []
-        tell(office, "withdraw")
-        [line] = office.context.replay.lines_after(0)
+    def test_a_no_is_in_the_replay_file_before_the_answer(self, rights: RequestPipeline) -> None:
+        tell(rights, "grant")
+        assert list(rights.context.replay.lines_after(0)) == []
+        tell(rights, "withdraw")
+        [line] = rights.context.replay.lines_after(0)
         assert line.line.act == "withdraw"  # type: ignore[union-attr]
 
     @pytest.mark.parametrize(
@@ -144,72 +144,72 @@ class TestRecording:
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_what_cannot_be_recorded_is_a_fault_without_values(
-        self, office: RequestPipeline, wrong: dict[str, Any], code: str
+        self, rights: RequestPipeline, wrong: dict[str, Any], code: str
     ) -> None:
         with pytest.raises(Fault) as raised:
-            acts.record(office.context, replace(told("grant"), **wrong), office.pipeline.clock.now())
+            acts.record(rights.context, replace(told("grant"), **wrong), rights.pipeline.clock.now())
         assert raised.value.code == code
         assert "ada@" not in raised.value.detail + raised.value.title
-        assert rows(office, "SELECT count(*)::int FROM consent.record") == [(0,)]
+        assert rows(rights, "SELECT count(*)::int FROM consent.record") == [(0,)]
 
-    def test_the_authority_is_capped_by_the_source(self, office: RequestPipeline) -> None:
+    def test_the_authority_is_capped_by_the_source(self, rights: RequestPipeline) -> None:
         device = ("anonymous_id", "a1")
-        assert tell(office, "grant", identifier=device, source=WEB).authority == "device"
-        assert tell(office, "refuse", source=WEB).authority == "device"
-        assert tell(office, "grant", source=SHOP).authority == "authenticated"
-        assert tell(office, "grant", authority=None).authority == "operator"
+        assert tell(rights, "grant", identifier=device, source=WEB).authority == "device"
+        assert tell(rights, "refuse", source=WEB).authority == "device"
+        assert tell(rights, "grant", source=SHOP).authority == "authenticated"
+        assert tell(rights, "grant", authority=None).authority == "operator"
 
-    def test_an_undeclared_jurisdiction_is_unknown_and_the_strictest(self, office: RequestPipeline) -> None:
-        assert tell(office, "refuse", jurisdiction="atlantis").receipt["pii_processing"]["jurisdiction"] == "unknown"
+    def test_an_undeclared_jurisdiction_is_unknown_and_the_strictest(self, rights: RequestPipeline) -> None:
+        assert tell(rights, "refuse", jurisdiction="atlantis").receipt["pii_processing"]["jurisdiction"] == "unknown"
 
-    def test_a_suppressed_identifier_takes_nothing(self, office: RequestPipeline) -> None:
-        tell(office, "grant", identifier=("user_id", "ada"))
-        office.later(minutes=1)
-        office.pipeline.send(identify())
-        office.erase(EMAIL)
+    def test_a_suppressed_identifier_takes_nothing(self, rights: RequestPipeline) -> None:
+        tell(rights, "grant", identifier=("user_id", "ada"))
+        rights.later(minutes=1)
+        rights.pipeline.send(identify())
+        rights.erase(EMAIL)
         with pytest.raises(Fault) as raised:
-            tell(office, "grant")
+            tell(rights, "grant")
         assert (raised.value.code, raised.value.status) == ("identifier_suppressed", 409)
 
 
 class TestLookingUp:
-    def test_shows_the_acts_in_order_and_what_follows(self, office: RequestPipeline) -> None:
-        tell(office, "grant")
-        office.later(days=1)
-        tell(office, "withdraw")
-        found = acts.look_up(office.context, EMAIL, office.pipeline.clock.now(), actor="auditor")
+    def test_shows_the_acts_in_order_and_what_follows(self, rights: RequestPipeline) -> None:
+        tell(rights, "grant")
+        rights.later(days=1)
+        tell(rights, "withdraw")
+        found = acts.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="auditor")
         assert [each["act"] for each in found.records] == ["grant", "withdraw"]
         assert {each["identifier_type"] for each in found.records} == {"email"}
         assert found.verdicts["email_marketing"].reason is Reason.WITHDRAWN
-        assert rows(office, "SELECT body->>'actor' FROM audit.fact WHERE kind = 'data.read'") == [("auditor",)]
+        assert rows(rights, "SELECT body->>'actor' FROM audit.fact WHERE kind = 'data.read'") == [("auditor",)]
 
-    def test_as_of_shows_what_held_then(self, office: RequestPipeline) -> None:
-        tell(office, "grant", identifier=("user_id", "ada"))
-        office.later(minutes=1)
-        office.pipeline.send(identify())
-        then = office.pipeline.clock.now()
-        office.later(days=1)
-        tell(office, "withdraw", identifier=("user_id", "ada"))
-        assert verdicts(office, as_of=then)["email_marketing"].allowed
-        assert not verdicts(office)["email_marketing"].allowed
+    def test_as_of_shows_what_held_then(self, rights: RequestPipeline) -> None:
+        tell(rights, "grant", identifier=("user_id", "ada"))
+        rights.later(minutes=1)
+        rights.pipeline.send(identify())
+        then = rights.pipeline.clock.now()
+        rights.later(days=1)
+        tell(rights, "withdraw", identifier=("user_id", "ada"))
+        assert verdicts(rights, as_of=then)["email_marketing"].allowed
+        assert not verdicts(rights)["email_marketing"].allowed
 
-    def test_somebody_unknown_gets_the_verdicts_of_silence(self, office: RequestPipeline) -> None:
-        found = acts.look_up(office.context, ("email", "who@example.com"), office.pipeline.clock.now(), actor="privacy")
+    def test_somebody_unknown_gets_the_verdicts_of_silence(self, rights: RequestPipeline) -> None:
+        found = acts.look_up(rights.context, ("email", "who@example.com"), rights.pipeline.clock.now(), actor="privacy")
         assert found.records == ()
         assert not any(each.allowed for each in found.verdicts.values())
 
-    def test_tells_from_when_one_may_ask_again(self, office: RequestPipeline) -> None:
-        tell(office, "refuse", "advertising", jurisdiction="us-ca")
-        found = acts.look_up(office.context, EMAIL, office.pipeline.clock.now(), actor="privacy")
-        assert found.may_ask_from == {"advertising": office.pipeline.clock.now().replace(year=2027)}
+    def test_tells_from_when_one_may_ask_again(self, rights: RequestPipeline) -> None:
+        tell(rights, "refuse", "advertising", jurisdiction="us-ca")
+        found = acts.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="privacy")
+        assert found.may_ask_from == {"advertising": rights.pipeline.clock.now().replace(year=2027)}
 
 
 class TestSignalsAtTheDoor:
-    def test_a_browser_grants_for_its_device_and_refuses_for_everybody(self, office: RequestPipeline) -> None:
+    def test_a_browser_grants_for_its_device_and_refuses_for_everybody(self, rights: RequestPipeline) -> None:
         yes = view(anonymousId="a1", **said(Analytics=True, Advertising=False))
-        assert office.pipeline.send(yes, source=WEB) == [Outcome(State.STORED)]
+        assert rights.pipeline.send(yes, source=WEB) == [Outcome(State.STORED)]
         found = rows(
-            office,
+            rights,
             "SELECT i.type, r.purpose, r.act, r.authority FROM consent.record r JOIN identity.identifier i "
             "USING (identifier_id) ORDER BY 1, 2",
         )
@@ -219,150 +219,150 @@ class TestSignalsAtTheDoor:
             ("user_id", "advertising", "refuse", "device"),
         ]
 
-    def test_a_refused_message_leaves_only_its_no(self, office: RequestPipeline) -> None:
+    def test_a_refused_message_leaves_only_its_no(self, rights: RequestPipeline) -> None:
         no = view(anonymousId="a1", **said(Analytics=False, Functional=True))
-        assert office.pipeline.send(no | {"userId": None}, source=WEB)[0].state is State.STORED
-        tell(office, "refuse", "personalization", identifier=("anonymous_id", "a2"))
+        assert rights.pipeline.send(no | {"userId": None}, source=WEB)[0].state is State.STORED
+        tell(rights, "refuse", "personalization", identifier=("anonymous_id", "a2"))
         other = {**view(anonymousId="a2", **said(Analytics=False, Functional=True)), "userId": None}
-        assert office.pipeline.send(other, source=WEB) == [Outcome(State.NOT_PERMITTED, "refused")]
-        assert rows(office, "SELECT count(*)::int FROM consent.record WHERE act = 'grant'") == [(1,)]
+        assert rights.pipeline.send(other, source=WEB) == [Outcome(State.NOT_PERMITTED, "refused")]
+        assert rows(rights, "SELECT count(*)::int FROM consent.record WHERE act = 'grant'") == [(1,)]
 
-    def test_gpc_refuses_advertising_and_nothing_else(self, office: RequestPipeline) -> None:
+    def test_gpc_refuses_advertising_and_nothing_else(self, rights: RequestPipeline) -> None:
         message = {**view(anonymousId="a1"), "userId": None}
-        assert office.pipeline.send(message, source=CALIFORNIA)[0].state is State.STORED
-        assert {"analytics", "advertising"} <= {row[0] for row in rows(office, "SELECT purpose FROM consent.permitted")}
-        assert office.pipeline.send(message, source=CALIFORNIA, has_gpc=True)[0].state is State.STORED
-        found = verdicts(office, ("anonymous_id", "a1"))
+        assert rights.pipeline.send(message, source=CALIFORNIA)[0].state is State.STORED
+        assert {"analytics", "advertising"} <= {row[0] for row in rows(rights, "SELECT purpose FROM consent.permitted")}
+        assert rights.pipeline.send(message, source=CALIFORNIA, has_gpc=True)[0].state is State.STORED
+        found = verdicts(rights, ("anonymous_id", "a1"))
         assert found["advertising"].reason is Reason.OPTED_OUT
         assert found["analytics"].allowed
-        assert office.pipeline.send(message, source=CALIFORNIA)[0].state is State.STORED
-        assert verdicts(office, ("anonymous_id", "a1"))["advertising"].reason is Reason.OPTED_OUT
+        assert rights.pipeline.send(message, source=CALIFORNIA)[0].state is State.STORED
+        assert verdicts(rights, ("anonymous_id", "a1"))["advertising"].reason is Reason.OPTED_OUT
 
-    def test_gpc_on_one_browser_counts_after_a_merge(self, office: RequestPipeline) -> None:
+    def test_gpc_on_one_browser_counts_after_a_merge(self, rights: RequestPipeline) -> None:
         west = replace(CALIFORNIA, kind=SourceKind.SERVER)
-        office.pipeline.send({**view(anonymousId="a1"), "userId": None}, source=CALIFORNIA, has_gpc=True)
-        office.pipeline.send(view(anonymousId="a2"), source=west)
-        assert verdicts(office, ("user_id", "ada"))["advertising"].allowed
-        office.pipeline.send(view(anonymousId="a1"), source=west)
-        assert verdicts(office, ("user_id", "ada"))["advertising"].reason is Reason.OPTED_OUT
+        rights.pipeline.send({**view(anonymousId="a1"), "userId": None}, source=CALIFORNIA, has_gpc=True)
+        rights.pipeline.send(view(anonymousId="a2"), source=west)
+        assert verdicts(rights, ("user_id", "ada"))["advertising"].allowed
+        rights.pipeline.send(view(anonymousId="a1"), source=west)
+        assert verdicts(rights, ("user_id", "ada"))["advertising"].reason is Reason.OPTED_OUT
 
-    def test_the_same_signal_is_recorded_once(self, office: RequestPipeline) -> None:
+    def test_the_same_signal_is_recorded_once(self, rights: RequestPipeline) -> None:
         for _ in range(3):
-            office.pipeline.send(view(anonymousId="a1", **said(Analytics=True, Advertising=False)), source=WEB)
-            office.later(minutes=1)
-        assert rows(office, "SELECT count(*)::int FROM consent.record") == [(3,)]
-        assert rows(office, "SELECT count(*)::int FROM consent.repetition") == [(2,)]
+            rights.pipeline.send(view(anonymousId="a1", **said(Analytics=True, Advertising=False)), source=WEB)
+            rights.later(minutes=1)
+        assert rows(rights, "SELECT count(*)::int FROM consent.record") == [(3,)]
+        assert rows(rights, "SELECT count(*)::int FROM consent.repetition") == [(2,)]
 
-    def test_a_grant_that_comes_late_lifts_no_repeated_no(self, office: RequestPipeline) -> None:
+    def test_a_grant_that_comes_late_lifts_no_repeated_no(self, rights: RequestPipeline) -> None:
         def at(minute: int, *, yes: bool) -> dict[str, Any]:
             when = {"timestamp": f"2026-06-01T12:{minute:02}:00+00:00"}
             return {**view(anonymousId="a1", **said(Analytics=yes, Functional=True), **when), "userId": None}
 
-        office.later(hours=1)
-        office.pipeline.send(at(1, yes=False), source=WEB)
-        office.pipeline.send(at(9, yes=False), source=WEB)
-        office.pipeline.send(at(5, yes=True), source=WEB)
-        assert not verdicts(office, ("anonymous_id", "a1"))["analytics"].allowed
-        office.pipeline.send(at(11, yes=True), source=WEB)
-        assert verdicts(office, ("anonymous_id", "a1"))["analytics"].since.minute == 11
+        rights.later(hours=1)
+        rights.pipeline.send(at(1, yes=False), source=WEB)
+        rights.pipeline.send(at(9, yes=False), source=WEB)
+        rights.pipeline.send(at(5, yes=True), source=WEB)
+        assert not verdicts(rights, ("anonymous_id", "a1"))["analytics"].allowed
+        rights.pipeline.send(at(11, yes=True), source=WEB)
+        assert verdicts(rights, ("anonymous_id", "a1"))["analytics"].since.minute == 11
 
 
 class TestWithdrawal:
-    def stored(self, office: RequestPipeline) -> None:
+    def stored(self, rights: RequestPipeline) -> None:
         """Ada with an order for service and e-mail marketing, and a view for e-mail marketing alone."""
-        tell(office, "grant", identifier=("user_id", "ada"))
-        office.later(minutes=1)
-        office.pipeline.send(identify(), order(messageId="order"), view(messageId="view"))
-        office.later(days=1)
+        tell(rights, "grant", identifier=("user_id", "ada"))
+        rights.later(minutes=1)
+        rights.pipeline.send(identify(), order(messageId="order"), view(messageId="view"))
+        rights.later(days=1)
 
-    def test_is_effective_with_the_answer_and_erased_by_the_worker(self, office: RequestPipeline) -> None:
-        self.stored(office)
-        before = rows(office, "SELECT count(*)::int FROM behavior.event")
+    def test_is_effective_with_the_answer_and_erased_by_the_worker(self, rights: RequestPipeline) -> None:
+        self.stored(rights)
+        before = rows(rights, "SELECT count(*)::int FROM behavior.event")
         assert before == [(3,)]
-        tell(office, "withdraw", identifier=("user_id", "ada"))
-        assert rows(office, "SELECT count(*)::int FROM consent.permitted WHERE purpose = 'email_marketing'") == [(0,)]
-        done = withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
+        tell(rights, "withdraw", identifier=("user_id", "ada"))
+        assert rows(rights, "SELECT count(*)::int FROM consent.permitted WHERE purpose = 'email_marketing'") == [(0,)]
+        done = withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
         assert (done.withdrawals, done.events_deleted, done.events_cleared) == (1, 2, 1)
-        masks = dict(rows(office, "SELECT purpose, 1 << bit FROM consent.purpose"))
-        assert rows(office, "SELECT bits::int FROM behavior.event") == [(masks["service"],)]
-        assert rows(office, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
-        assert withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now()).withdrawals == 0
+        masks = dict(rows(rights, "SELECT purpose, 1 << bit FROM consent.purpose"))
+        assert rows(rights, "SELECT bits::int FROM behavior.event") == [(masks["service"],)]
+        assert rows(rights, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
+        assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).withdrawals == 0
 
-    def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, office: RequestPipeline) -> None:
-        self.stored(office)
-        tell(office, "withdraw", identifier=("user_id", "ada"))
+    def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, rights: RequestPipeline) -> None:
+        self.stored(rights)
+        tell(rights, "withdraw", identifier=("user_id", "ada"))
         change(
-            office,
+            rights,
             "CREATE FUNCTION consent.fail() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE division_by_zero; END'",
             "CREATE TRIGGER fail BEFORE DELETE ON consent.withdrawal EXECUTE FUNCTION consent.fail()",
         )
         with pytest.raises(DivisionByZero):
-            withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
-        assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(3,)]
-        change(office, "DROP TRIGGER fail ON consent.withdrawal")
-        assert withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now()).events_deleted == 2
+            withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        assert rows(rights, "SELECT count(*)::int FROM behavior.event") == [(3,)]
+        change(rights, "DROP TRIGGER fail ON consent.withdrawal")
+        assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).events_deleted == 2
 
-    def test_granting_again_brings_nothing_back(self, office: RequestPipeline) -> None:
-        self.stored(office)
-        tell(office, "withdraw", identifier=("user_id", "ada"))
-        office.later(hours=1)
-        tell(office, "grant", identifier=("user_id", "ada"))
-        again = office.pipeline.clock.now()
-        assert rows(office, "SELECT since, traits FROM consent.permitted_email_marketing") == [(again, {})]
-        office.later(hours=1)
-        office.pipeline.send(view(messageId="new"))
-        withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
+    def test_granting_again_brings_nothing_back(self, rights: RequestPipeline) -> None:
+        self.stored(rights)
+        tell(rights, "withdraw", identifier=("user_id", "ada"))
+        rights.later(hours=1)
+        tell(rights, "grant", identifier=("user_id", "ada"))
+        again = rights.pipeline.clock.now()
+        assert rows(rights, "SELECT since, traits FROM consent.permitted_email_marketing") == [(again, {})]
+        rights.later(hours=1)
+        rights.pipeline.send(view(messageId="new"))
+        withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
         found = rows(
-            office,
+            rights,
             "SELECT occurred_at >= (SELECT since FROM consent.permitted_email_marketing) FROM behavior.event "
             "WHERE bits & (SELECT 1 << bit FROM consent.purpose WHERE purpose = 'email_marketing') <> 0",
         )
         assert found == [(True,)]
 
-    def test_a_retry_of_an_erased_message_stays_away(self, office: RequestPipeline) -> None:
-        self.stored(office)
-        tell(office, "withdraw", identifier=("user_id", "ada"))
-        withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now())
-        office.later(hours=1)
-        tell(office, "grant", identifier=("user_id", "ada"))
-        assert office.pipeline.send(view(messageId="view"))[0].state is State.DUPLICATE
+    def test_a_retry_of_an_erased_message_stays_away(self, rights: RequestPipeline) -> None:
+        self.stored(rights)
+        tell(rights, "withdraw", identifier=("user_id", "ada"))
+        withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        rights.later(hours=1)
+        tell(rights, "grant", identifier=("user_id", "ada"))
+        assert rights.pipeline.send(view(messageId="view"))[0].state is State.DUPLICATE
 
-    def test_an_ended_grant_acts_like_a_withdrawal(self, office: RequestPipeline) -> None:
-        self.stored(office)
-        assert acts.end_grants(office.context, office.pipeline.clock.now()) == 0
-        office.later(days=730)
-        assert acts.end_grants(office.context, office.pipeline.clock.now()) == 1
-        assert acts.end_grants(office.context, office.pipeline.clock.now()) == 0
-        assert verdicts(office)["email_marketing"].reason is Reason.EXPIRED
-        assert withdrawal.clear_withdrawn(office.context, office.pipeline.clock.now()).events_deleted == 2
+    def test_an_ended_grant_acts_like_a_withdrawal(self, rights: RequestPipeline) -> None:
+        self.stored(rights)
+        assert acts.end_grants(rights.context, rights.pipeline.clock.now()) == 0
+        rights.later(days=730)
+        assert acts.end_grants(rights.context, rights.pipeline.clock.now()) == 1
+        assert acts.end_grants(rights.context, rights.pipeline.clock.now()) == 0
+        assert verdicts(rights)["email_marketing"].reason is Reason.EXPIRED
+        assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).events_deleted == 2
 
-    def test_takes_no_more_than_it_is_told_to(self, office: RequestPipeline) -> None:
+    def test_takes_no_more_than_it_is_told_to(self, rights: RequestPipeline) -> None:
         for user in ("u1", "u2"):
-            tell(office, "grant", identifier=("user_id", user))
-        office.later(minutes=1)
-        office.pipeline.send(view(userId="u1"), view(userId="u2"))
+            tell(rights, "grant", identifier=("user_id", user))
+        rights.later(minutes=1)
+        rights.pipeline.send(view(userId="u1"), view(userId="u2"))
         for user in ("u1", "u2"):
-            tell(office, "withdraw", identifier=("user_id", user))
-        now = office.pipeline.clock.now() + timedelta(minutes=1)
-        assert [withdrawal.clear_withdrawn(office.context, now, withdrawals_max=1).withdrawals for _ in range(3)] == [
+            tell(rights, "withdraw", identifier=("user_id", user))
+        now = rights.pipeline.clock.now() + timedelta(minutes=1)
+        assert [withdrawal.clear_withdrawn(rights.context, now, withdrawals_max=1).withdrawals for _ in range(3)] == [
             1,
             1,
             0,
         ]
-        assert rows(office, "SELECT count(*)::int FROM behavior.event") == [(0,)]
+        assert rows(rights, "SELECT count(*)::int FROM behavior.event") == [(0,)]
 
 
-def test_a_stricter_policy_is_put_in_force_for_everybody(office: RequestPipeline) -> None:
+def test_a_stricter_policy_is_put_in_force_for_everybody(rights: RequestPipeline) -> None:
     for number in range(5):
-        office.pipeline.send({**view(anonymousId=f"a{number}"), "userId": None}, source=CALIFORNIA)
-    assert rows(office, "SELECT count(*)::int FROM consent.permitted_analytics") == [(5,)]
+        rights.pipeline.send({**view(anonymousId=f"a{number}"), "userId": None}, source=CALIFORNIA)
+    assert rows(rights, "SELECT count(*)::int FROM consent.permitted_analytics") == [(5,)]
     documents = documents_of(shipped())
     documents["purposes.yaml"]["purposes"]["analytics"]["model"]["us-ca"] = "opt_in"
     strict = build_policy(documents)
-    context = office.context
+    context = rights.context
     total = acts.recompute_everybody(
-        context.database, context.vault, strict, now=office.pipeline.clock.now(), profiles_max=2
+        context.database, context.vault, strict, now=rights.pipeline.clock.now(), profiles_max=2
     )
     assert total == 5
-    assert rows(office, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]
-    assert rows(office, "SELECT count(*)::int FROM consent.permitted_advertising") == [(5,)]
+    assert rows(rights, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]
+    assert rows(rights, "SELECT count(*)::int FROM consent.permitted_advertising") == [(5,)]

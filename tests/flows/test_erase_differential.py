@@ -70,17 +70,17 @@ def history(seed: int) -> list[tuple[str, Mapping[str, Any], Source]]:
     return [(person, *message(dice, person, number)) for number, person in enumerate(people)]
 
 
-def live(office: RequestPipeline, seed: int, *, with_ada: bool) -> None:
+def live(rights: RequestPipeline, seed: int, *, with_ada: bool) -> None:
     """Let the history happen, with her or without her."""
     for person, body, source in history(seed):
         if with_ada or person != "ada":
-            office.pipeline.send(body, source=source)
+            rights.pipeline.send(body, source=source)
 
 
-def rows_without_ids(office: RequestPipeline) -> dict[str, Counter[str]]:
+def rows_without_ids(rights: RequestPipeline) -> dict[str, Counter[str]]:
     """Every row that says something about people, without random ids, sealed bytes and the numbers of the sequence."""
     found = {}
-    with office.context.database.transaction(read_only=True) as tx:
+    with rights.context.database.transaction(read_only=True) as tx:
         for table in sorted({column.rpartition(".")[0] for column in personal_columns()}):
             if table.startswith(("rights.", "vault.")):
                 continue
@@ -95,11 +95,11 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.endswith(random_)}
 
 
-def answers(office: RequestPipeline) -> dict[str, Any]:
+def answers(rights: RequestPipeline) -> dict[str, Any]:
     """What the others get when they ask for their data."""
     found = {}
     for person in OTHERS:
-        data = office.export(("user_id", person))
+        data = rights.export(("user_id", person))
         del data["request"]
         for each in data["data"]["behavior.bucket"]:
             del each["total"]  # weighed against a landmark that is another one where others began
@@ -140,7 +140,7 @@ def test_the_same_holds_for_what_happens_afterwards(
     live(came, seed, with_ada=True)
     live(never, seed, with_ada=False)
     came.erase(*[("user_id", "ada"), ("anonymous_id", "ada-device-1"), ("anonymous_id", "ada-device-2")])
-    for office in (came, never):
-        live(office, seed + 100, with_ada=office is came)
+    for rights in (came, never):
+        live(rights, seed + 100, with_ada=rights is came)
     assert came.pipeline.partition() == never.pipeline.partition()
     assert rows_without_ids(came) == rows_without_ids(never)

@@ -53,7 +53,7 @@ def dying_at(statement: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
@@ -68,35 +68,35 @@ def order(number: int) -> dict[str, Any]:
     }
 
 
-def settle(office: RequestPipeline) -> dict[str, int]:
+def settle(rights: RequestPipeline) -> dict[str, int]:
     """Bob stays; Ada was sent to a recipient, and shares a profile with a device that only a browser linked."""
-    office.pipeline.send(BOB)
-    before = office.counts(without=["vault.subject_key", "destinations.outbox"])
-    office.pipeline.send(ADA, *[order(number) for number in range(6)])
-    with office.context.database.transaction() as tx:
+    rights.pipeline.send(BOB)
+    before = rights.counts(without=["vault.subject_key", "destinations.outbox"])
+    rights.pipeline.send(ADA, *[order(number) for number in range(6)])
+    with rights.context.database.transaction() as tx:
         tx.execute(
             "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, due_at, "
             "attempts) SELECT 'newsletter', 'membership', profile_id, 'theirs', '{}', %(now)s, %(now)s, 2 "
             "FROM identity.link JOIN identity.identifier USING (identifier_id) WHERE type = 'email' "
             "AND profile_id <> (SELECT min(profile_id) FROM identity.profile WHERE origin_sequence = 1)",
-            {"now": office.pipeline.clock.now()},
+            {"now": rights.pipeline.clock.now()},
         )
     return before
 
 
-def anew(office: RequestPipeline) -> Context:
+def anew(rights: RequestPipeline) -> Context:
     """The desk of a process that has just started: it remembers nothing, and replays before any door opens."""
-    context = restarted(office.pipeline.context)
+    context = restarted(rights.pipeline.context)
     context.vault.evict_all()
     if is_behind(context):
-        replay(context, office.pipeline.clock.now())
+        replay(context, rights.pipeline.clock.now())
     return context
 
 
-def finished(office: RequestPipeline, before: dict[str, int]) -> None:
+def finished(rights: RequestPipeline, before: dict[str, int]) -> None:
     """Everything is as it must be after one erasure, however often it began."""
-    assert office.counts(without=["vault.subject_key", "destinations.outbox"]) == before
-    one = office.pipeline.one
+    assert rights.counts(without=["vault.subject_key", "destinations.outbox"]) == before
+    one = rights.pipeline.one
     assert one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
     assert one("SELECT body ->> 'recipients' FROM audit.fact WHERE kind = 'request.fulfilled'") == '["newsletter"]'
     assert one("SELECT count(*) FROM destinations.outbox WHERE kind = 'erasure'") == 1
@@ -106,19 +106,19 @@ def finished(office: RequestPipeline, before: dict[str, int]) -> None:
     assert one("SELECT count(*) FROM vault.subject_key AS k WHERE NOT EXISTS (SELECT FROM rights.hold WHERE hold_id = "
                "subject_id) AND NOT EXISTS (SELECT FROM identity.identifier WHERE identifier_id = subject_id) AND NOT "
                "EXISTS (SELECT FROM identity.anchor WHERE anchor_id = subject_id)") == 0  # fmt: skip
-    assert office.pipeline.send(order(1), ADA)[0].state is State.SUPPRESSED
-    assert not is_behind(restarted(office.pipeline.context))
-    assert office.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+    assert rights.pipeline.send(order(1), ADA)[0].state is State.SUPPRESSED
+    assert not is_behind(restarted(rights.pipeline.context))
+    assert rights.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
 
 
 @pytest.mark.parametrize("starts_anew", [False, True], ids=["the service goes on", "the service starts anew"])
 @pytest.mark.parametrize("rows_max", [3, 10_000], ids=["in chunks", "at once"])
 def test_it_dies_at_every_statement(
-    office: RequestPipeline, starts_anew: bool, rows_max: int, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, starts_anew: bool, rows_max: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = settle(office)
-    request = office.ask("erasure", ("user_id", "ada"))
-    now, context, deaths = office.pipeline.clock.now(), office.context, 0
+    before = settle(rights)
+    request = rights.ask("erasure", ("user_id", "ada"))
+    now, context, deaths = rights.pipeline.clock.now(), rights.context, 0
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
@@ -127,20 +127,20 @@ def test_it_dies_at_every_statement(
             deaths += 1
         else:
             break
-        assert office.pipeline.send(order(1))[0].state is State.SUPPRESSED
+        assert rights.pipeline.send(order(1))[0].state is State.SUPPRESSED
         if starts_anew:
-            context = anew(office)
+            context = anew(rights)
     assert done.request.status is Status.FULFILLED
     assert deaths > 20
-    finished(office, before)
+    finished(rights, before)
 
 
 def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
-    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file knows of the erasure, the database does not: the recipients must be told all the same."""
-    before = settle(office)
-    request = office.ask("erasure", ("user_id", "ada"))
+    before = settle(rights)
+    request = rights.ask("erasure", ("user_id", "ada"))
     with monkeypatch.context() as patch:
 
         def die(*args: Any, **more: Any) -> None:
@@ -148,19 +148,19 @@ def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
 
         patch.setattr("cdp.audit.store.facts.append", die)
         with pytest.raises(Died):
-            erase(office.context, request.request_id, office.pipeline.clock.now())
-    assert office.pipeline.people() != {}
-    assert not is_behind(office.context), "the process itself knows that it only has to try again"
-    assert is_behind(restarted(office.pipeline.context))
-    anew(office)
-    finished(office, before)
+            erase(rights.context, request.request_id, rights.pipeline.clock.now())
+    assert rights.pipeline.people() != {}
+    assert not is_behind(rights.context), "the process itself knows that it only has to try again"
+    assert is_behind(restarted(rights.pipeline.context))
+    anew(rights)
+    finished(rights, before)
 
 
 def test_a_service_that_goes_on_is_ready_and_catches_up(
-    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settle(office)
-    request = office.ask("erasure", ("user_id", "ada"))
+    settle(rights)
+    request = rights.ask("erasure", ("user_id", "ada"))
     for _ in range(3):
         with monkeypatch.context() as patch:
 
@@ -169,26 +169,26 @@ def test_a_service_that_goes_on_is_ready_and_catches_up(
 
             patch.setattr("cdp.audit.store.facts.append", fail)
             with pytest.raises(OSError, match="no space"):
-                erase(office.context, request.request_id, office.pipeline.clock.now())
-        assert not is_behind(office.context)
-    office.erase(("anonymous_id", "somebody-else"))
-    erase(office.context, request.request_id, office.pipeline.clock.now())
-    assert not is_behind(restarted(office.pipeline.context))
+                erase(rights.context, request.request_id, rights.pipeline.clock.now())
+        assert not is_behind(rights.context)
+    rights.erase(("anonymous_id", "somebody-else"))
+    erase(rights.context, request.request_id, rights.pipeline.clock.now())
+    assert not is_behind(restarted(rights.pipeline.context))
 
 
-def test_an_unverified_link_of_a_browser_outlives_it(office: RequestPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unverified_link_of_a_browser_outlives_it(rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where a profile goes on without the person: it is put right by whichever run comes last."""
-    office.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
-    request = office.ask("erasure", ("email", "ada@example.com"), ("user_id", "ada"))
-    context = office.context
+    rights.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    request = rights.ask("erasure", ("email", "ada@example.com"), ("user_id", "ada"))
+    context = rights.context
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
-                erase(context, request.request_id, office.pipeline.clock.now())
+                erase(context, request.request_id, rights.pipeline.clock.now())
         except Died:
-            context = anew(office)
+            context = anew(rights)
         else:
             break
-    assert office.pipeline.partition() == {frozenset({("anonymous_id", "hers")})}
-    assert office.pipeline.one("SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'") == "{}"
+    assert rights.pipeline.partition() == {frozenset({("anonymous_id", "hers")})}
+    assert rights.pipeline.one("SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'") == "{}"

@@ -50,7 +50,7 @@ erase(context, request_id, at, rows_max=2)
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
@@ -64,36 +64,36 @@ def order(number: int) -> dict[str, Any]:
     }
 
 
-def test_killed_at_any_step_it_ends_as_if_it_had_not_been(office: RequestPipeline, database_url: str) -> None:
-    office.pipeline.send(BOB)
-    before = office.counts(without=["vault.subject_key"])
-    office.pipeline.send(ADA, *[order(number) for number in range(60)])
-    request = office.ask("erasure", ("user_id", "ada"))
-    now = office.pipeline.clock.now()
-    command = [sys.executable, "-c", _RUN, database_url, str(office.home), str(request.request_id), now.isoformat()]
+def test_killed_at_any_step_it_ends_as_if_it_had_not_been(rights: RequestPipeline, database_url: str) -> None:
+    rights.pipeline.send(BOB)
+    before = rights.counts(without=["vault.subject_key"])
+    rights.pipeline.send(ADA, *[order(number) for number in range(60)])
+    request = rights.ask("erasure", ("user_id", "ada"))
+    now = rights.pipeline.clock.now()
+    command = [sys.executable, "-c", _RUN, database_url, str(rights.home), str(request.request_id), now.isoformat()]
     root = Path(__file__).parents[2]
     for steps in STEPS:
         child = subprocess.run([*command, str(steps)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
         assert child.returncode == -signal.SIGKILL, "it was over before"
-        until_gone(office.context.database, "killed")
-    done = requests.run(office.context, request.request_id, now)
+        until_gone(rights.context.database, "killed")
+    done = requests.run(rights.context, request.request_id, now)
     rows = {each.table: each.rows for each in done.steps}
     assert done.request.status is Status.FULFILLED
-    assert office.counts(without=["vault.subject_key"]) == before
+    assert rights.counts(without=["vault.subject_key"]) == before
     assert (rows["behavior.event"], rows["rights.hold"]) == (61, 60)
-    assert office.pipeline.one("SELECT count(*) FROM rights.hold") == 60
-    assert office.pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
+    assert rights.pipeline.one("SELECT count(*) FROM rights.hold") == 60
+    assert rights.pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.fulfilled'") == 1
 
 
 @pytest.mark.parametrize(
     "broken", ["cdp.audit.store.facts.append", "cdp.rights.store.replay_position.append", "cdp.vault.store.delete_keys"]
 )
 def test_a_fault_in_the_last_transaction_takes_it_back_whole(
-    office: RequestPipeline, broken: str, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office.pipeline.send(ADA, order(1))
-    request = office.ask("erasure", ("user_id", "ada"))
-    before = office.counts()
+    rights.pipeline.send(ADA, order(1))
+    request = rights.ask("erasure", ("user_id", "ada"))
+    before = rights.counts()
     with monkeypatch.context() as patch:
 
         def fail(*args: Any, **more: Any) -> None:
@@ -101,6 +101,6 @@ def test_a_fault_in_the_last_transaction_takes_it_back_whole(
 
         patch.setattr(broken, fail)
         with pytest.raises(OSError, match="no space"):
-            erase(office.context, request.request_id, office.pipeline.clock.now())
-    assert office.counts() == before
-    assert erase(office.context, request.request_id, office.pipeline.clock.now()).request.status is Status.FULFILLED
+            erase(rights.context, request.request_id, rights.pipeline.clock.now())
+    assert rights.counts() == before
+    assert erase(rights.context, request.request_id, rights.pipeline.clock.now()).request.status is Status.FULFILLED

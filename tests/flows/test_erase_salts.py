@@ -9,21 +9,21 @@ from tests.support.requests import ADA, BOB, open_request_pipeline
 
 
 def test_an_erasure_erases_the_facts_of_the_persons_consents_and_no_other(database: Database, tmp_path: Path) -> None:
-    office = open_request_pipeline(database, shipped(), tmp_path)
+    rights = open_request_pipeline(database, shipped(), tmp_path)
     told = [
         acts.record(
-            office.context, acts.ConsentStatement(("email", address), "analytics", "grant"), office.pipeline.clock.now()
+            rights.context, acts.ConsentStatement(("email", address), "analytics", "grant"), rights.pipeline.clock.now()
         )
         for address in ("ada@example.com", "bob@example.com")
     ]
-    office.pipeline.send(ADA, BOB)
-    leaves = office.pipeline.one("SELECT count(*) FROM audit.entry")
+    rights.pipeline.send(ADA, BOB)
+    leaves = rights.pipeline.one("SELECT count(*) FROM audit.entry")
 
-    office.erase(("email", "ada@example.com"))
+    rights.erase(("email", "ada@example.com"))
 
     with database.transaction(read_only=True) as tx:
         kept = [
             row[0] for row in tx.execute("SELECT body ->> 'record' FROM audit.fact WHERE kind = 'consent.recorded'")
         ]
     assert kept == [told[1].record]
-    assert office.pipeline.one("SELECT count(*) FROM audit.entry") > leaves
+    assert rights.pipeline.one("SELECT count(*) FROM audit.entry") > leaves

@@ -31,15 +31,15 @@ ORDER = {
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def test_it_is_complete_in_words(office: RequestPipeline) -> None:
-    office.pipeline.send(
+def test_it_is_complete_in_words(rights: RequestPipeline) -> None:
+    rights.pipeline.send(
         BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": True}}
     )
-    data = office.export(("email", "ada@example.com"))
+    data = rights.export(("email", "ada@example.com"))
     assert data["about"] == [{"type": "email", "value": "ada@example.com"}]
     named = {(each["type"], each["value"]) for each in data["data"]["identity.identifier"]}
     assert named == {("user_id", "ada"), ("email", "ada@example.com")}
@@ -59,56 +59,56 @@ def test_it_is_complete_in_words(office: RequestPipeline) -> None:
     assert data["data"]["rights.request"][0]["kind"] == "access"
 
 
-def test_every_exportable_column_of_the_dictionary_is_there(office: RequestPipeline) -> None:
-    office.pipeline.send(ADA, ORDER)
-    data = office.export(("user_id", "ada"))["data"]
+def test_every_exportable_column_of_the_dictionary_is_there(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA, ORDER)
+    data = rights.export(("user_id", "ada"))["data"]
     assert set(data) == {section.table for section in export_plan()}
     for section in export_plan():
         for row in data[section.table]:
             given = {column.field for column in section.columns} - {"plain"}
             assert given <= set(row), section.table
-    hidden = {each["what"] for each in office.export(("user_id", "ada"))["held_but_not_shown"]}
+    hidden = {each["what"] for each in rights.export(("user_id", "ada"))["held_but_not_shown"]}
     assert "identity.identifier.pseudonym" in hidden
 
 
-def test_it_holds_nobody_elses_data(office: RequestPipeline) -> None:
-    office.pipeline.send(BOB, {"type": "track", "event": "Product Viewed", "userId": "bob", "anonymousId": "tablet"})
-    office.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "tablet"})
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "tablet"})
-    text = json.dumps(office.export(("user_id", "ada")))
+def test_it_holds_nobody_elses_data(rights: RequestPipeline) -> None:
+    rights.pipeline.send(BOB, {"type": "track", "event": "Product Viewed", "userId": "bob", "anonymousId": "tablet"})
+    rights.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "tablet"})
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "tablet"})
+    text = json.dumps(rights.export(("user_id", "ada")))
     assert "bob" not in text.lower()
     assert len(json.loads(text)["data"]["behavior.event"]) == 2
 
 
-def test_what_only_a_browser_linked_is_told_of_and_not_shown(office: RequestPipeline) -> None:
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "victim"}, source=WEB)
-    office.pipeline.send({**ADA, "anonymousId": "victim"}, source=WEB)
-    data = office.export(("email", "ada@example.com"))
+def test_what_only_a_browser_linked_is_told_of_and_not_shown(rights: RequestPipeline) -> None:
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "victim"}, source=WEB)
+    rights.pipeline.send({**ADA, "anonymousId": "victim"}, source=WEB)
+    data = rights.export(("email", "ada@example.com"))
     assert "victim" not in json.dumps(data["data"])
     assert any("more identifiers" in each["what"] for each in data["held_but_not_shown"])
 
 
-def test_somebody_unknown_gets_an_archive_without_rows(office: RequestPipeline) -> None:
-    office.pipeline.send(BOB)
-    data = office.export(("user_id", "nobody"))
+def test_somebody_unknown_gets_an_archive_without_rows(rights: RequestPipeline) -> None:
+    rights.pipeline.send(BOB)
+    data = rights.export(("user_id", "nobody"))
     assert {table for table, rows in data["data"].items() if rows} == {"rights.request", "rights.request_identifier"}
 
 
 def test_categories_that_would_do_harm_are_held_but_not_shown(database: Database, tmp_path: Path) -> None:
     policy = changed(permit_all(), "purposes.yaml", categories={"user.financial": "Accounts at banks"})
     iban = {"type": "string", "keep": "sealed", "category": "user.financial"}
-    office = open_request_pipeline(database, changed(policy, "events.yaml", traits={"iban": iban}), tmp_path)
-    office.pipeline.send({**ADA, "traits": {**ADA["traits"], "iban": "DE02120300000000202051"}})  # type: ignore[dict-item]
-    data = office.export(("user_id", "ada"))
+    rights = open_request_pipeline(database, changed(policy, "events.yaml", traits={"iban": iban}), tmp_path)
+    rights.pipeline.send({**ADA, "traits": {**ADA["traits"], "iban": "DE02120300000000202051"}})  # type: ignore[dict-item]
+    data = rights.export(("user_id", "ada"))
     text = json.dumps(data)
     assert "DE0212" not in text
     assert {"held_but_not_shown": "user.financial"} in [each["value"] for each in data["data"]["behavior.trait"]]
 
 
-def test_the_page_can_be_read_and_runs_nothing(office: RequestPipeline) -> None:
-    office.pipeline.send({**ADA, "traits": {"email": "ada@example.com", "name": "<script>alert(1)</script>"}})
-    request = office.ask("access", ("user_id", "ada"))
-    archive = requests.export(office.context, request.request_id, office.pipeline.clock.now())
+def test_the_page_can_be_read_and_runs_nothing(rights: RequestPipeline) -> None:
+    rights.pipeline.send({**ADA, "traits": {"email": "ada@example.com", "name": "<script>alert(1)</script>"}})
+    request = rights.ask("access", ("user_id", "ada"))
+    archive = requests.export(rights.context, request.request_id, rights.pipeline.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
         assert file.namelist() == ["data.json", "page.html"]
         page = file.read("page.html").decode()
@@ -127,12 +127,12 @@ def words_in(value: Any) -> list[str]:
     return [] if value is None or isinstance(value, bool) or str(value) == "" else [str(value)]
 
 
-def test_the_page_holds_all_that_the_file_for_machines_holds(office: RequestPipeline) -> None:
-    office.pipeline.send(
+def test_the_page_holds_all_that_the_file_for_machines_holds(rights: RequestPipeline) -> None:
+    rights.pipeline.send(
         BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": 3}}
     )
-    request = office.ask("access", ("user_id", "ada"))
-    archive = requests.export(office.context, request.request_id, office.pipeline.clock.now())
+    request = rights.ask("access", ("user_id", "ada"))
+    archive = requests.export(rights.context, request.request_id, rights.pipeline.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
         page, data = html.unescape(file.read("page.html").decode()), json.loads(file.read("data.json"))
     shown = [word for word in words_in(data) if not re.match(r"\d{4}-\d\d-\d\dT", word) and word != data["format"]]
@@ -144,64 +144,64 @@ def test_the_page_holds_all_that_the_file_for_machines_holds(office: RequestPipe
 
 
 class TestWhen:
-    def test_only_after_verification_and_only_of_access_requests(self, office: RequestPipeline) -> None:
-        now = office.pipeline.clock.now()
+    def test_only_after_verification_and_only_of_access_requests(self, rights: RequestPipeline) -> None:
+        now = rights.pipeline.clock.now()
         request = requests.open_request(
-            office.context, kind="access", regime="gdpr", identifiers=[("user_id", "ada")], now=now
+            rights.context, kind="access", regime="gdpr", identifiers=[("user_id", "ada")], now=now
         )
-        erasure = office.ask("erasure", ("user_id", "ada"))
+        erasure = rights.ask("erasure", ("user_id", "ada"))
         for given, code in ((request, "request_not_verified"), (erasure, "not_an_export")):
             with pytest.raises(Fault) as caught:
-                requests.export(office.context, given.request_id, now)
+                requests.export(rights.context, given.request_id, now)
             assert caught.value.code == code
 
-    def test_before_and_after_the_answer_until_the_time_is_over(self, office: RequestPipeline) -> None:
-        office.pipeline.send(ADA)
-        request = office.ask("access", ("user_id", "ada"))
-        before = office.opened(request)
-        answered = requests.run(office.context, request.request_id, office.pipeline.clock.now())
+    def test_before_and_after_the_answer_until_the_time_is_over(self, rights: RequestPipeline) -> None:
+        rights.pipeline.send(ADA)
+        request = rights.ask("access", ("user_id", "ada"))
+        before = rights.opened(request)
+        answered = requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
         assert answered.request.status is Status.FULFILLED
-        assert office.opened(request)["data"]["identity.identifier"] == before["data"]["identity.identifier"]
-        office.later(days=15)
+        assert rights.opened(request)["data"]["identity.identifier"] == before["data"]["identity.identifier"]
+        rights.later(days=15)
         with pytest.raises(Fault) as caught:
-            requests.export(office.context, request.request_id, office.pipeline.clock.now())
+            requests.export(rights.context, request.request_id, rights.pipeline.clock.now())
         assert (caught.value.code, caught.value.status) == ("export_over", 410)
-        assert requests.sweep_requests(office.context, office.pipeline.clock.now())["shredded"] == 1
-        assert office.pipeline.one("SELECT count(*) FROM rights.request_identifier") == 0
+        assert requests.sweep_requests(rights.context, rights.pipeline.clock.now())["shredded"] == 1
+        assert rights.pipeline.one("SELECT count(*) FROM rights.request_identifier") == 0
 
-    def test_each_fetching_is_logged(self, office: RequestPipeline) -> None:
-        request = office.ask("access", ("user_id", "ada"))
-        office.opened(request)
-        office.opened(request)
-        assert office.pipeline.one("SELECT count(*) FROM audit.fact WHERE body ->> 'read' = 'export'") == 2
+    def test_each_fetching_is_logged(self, rights: RequestPipeline) -> None:
+        request = rights.ask("access", ("user_id", "ada"))
+        rights.opened(request)
+        rights.opened(request)
+        assert rights.pipeline.one("SELECT count(*) FROM audit.fact WHERE body ->> 'read' = 'export'") == 2
 
-    def test_an_access_request_raises_no_barrier(self, office: RequestPipeline) -> None:
-        office.ask("access", ("user_id", "ada"))
-        assert office.pipeline.send(ADA)[0].state is State.STORED
+    def test_an_access_request_raises_no_barrier(self, rights: RequestPipeline) -> None:
+        rights.ask("access", ("user_id", "ada"))
+        assert rights.pipeline.send(ADA)[0].state is State.STORED
 
 
-def test_an_erased_person_has_nothing_to_export(office: RequestPipeline) -> None:
-    office.pipeline.send(ADA, ORDER)
-    office.erase(("user_id", "ada"))
-    rows: dict[str, Any] = office.export(("user_id", "ada"), ("email", "ada@example.com"))["data"]
+def test_an_erased_person_has_nothing_to_export(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA, ORDER)
+    rights.erase(("user_id", "ada"))
+    rows: dict[str, Any] = rights.export(("user_id", "ada"), ("email", "ada@example.com"))["data"]
     assert {table for table, found in rows.items() if found} == {"rights.request", "rights.request_identifier"}
 
 
-def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(office: RequestPipeline) -> None:
+def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(rights: RequestPipeline) -> None:
     """A stranger lets a page say that a device carries the victim's address, and asks for the data of that device."""
     grant = {"context": {"consent": {"categoryPreferences": {"advertising": True, "email_marketing": True}}}}
     victim = {"type": "identify", "anonymousId": "victims-phone", "traits": {"email": "victim@example.com"}, **grant}
-    office.pipeline.send(victim, source=WEB)
-    office.pipeline.send(
+    rights.pipeline.send(victim, source=WEB)
+    rights.pipeline.send(
         {"type": "identify", "anonymousId": "strangers-phone", "traits": {"email": "victim@example.com"}}, source=WEB
     )
-    assert len(office.pipeline.people()) == 1, "the stranger's device joined the victim's profile"
-    with office.context.database.transaction() as tx:
+    assert len(rights.pipeline.people()) == 1, "the stranger's device joined the victim's profile"
+    with rights.context.database.transaction() as tx:
         tx.execute(
             "INSERT INTO segments.membership_change (profile_id, key, version, change, changed_at) "
             "SELECT profile_id, 'lapsing', 1, 'entered', now() FROM identity.profile WHERE merged_into IS NULL"
         )
-    given = office.export(("anonymous_id", "strangers-phone"))
+    given = rights.export(("anonymous_id", "strangers-phone"))
     shown = {table for table, rows in given["data"].items() if rows and not table.startswith("rights.")}
     assert not {table for table in shown if table.startswith(("consent.", "segments."))}
     assert "victims-phone" not in json.dumps(given)
@@ -212,8 +212,8 @@ def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(of
     assert any("more identifiers" in each["what"] for each in given["held_but_not_shown"])
 
 
-def test_whoever_verified_the_address_gets_what_belongs_to_the_profile(office: RequestPipeline) -> None:
+def test_whoever_verified_the_address_gets_what_belongs_to_the_profile(rights: RequestPipeline) -> None:
     """A device that only a browser linked waits for a reviewer; it takes nothing from the person who has the address."""
-    office.pipeline.send({**ADA, "anonymousId": "her-phone"}, source=WEB)
-    data = office.export(("email", "ada@example.com"), ("user_id", "ada"))["data"]
+    rights.pipeline.send({**ADA, "anonymousId": "her-phone"}, source=WEB)
+    data = rights.export(("email", "ada@example.com"), ("user_id", "ada"))["data"]
     assert data["consent.permitted"]

@@ -47,7 +47,7 @@ def crowd(seed: int, size: int) -> list[dict[str, Any]]:
     return bodies
 
 
-def race(town: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch: int) -> list[Outcome]:
+def race(pipeline: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch: int) -> list[Outcome]:
     """Each writer has a connection pool and a vault cache of its own, as processes have."""
     outcomes: list[Outcome] = []
     faults: list[BaseException] = []
@@ -55,9 +55,9 @@ def race(town: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], b
     def write(share: Sequence[dict[str, Any]]) -> None:
         database = Database(url)
         try:
-            ingest = Ingest(database, town.context.vault, town.context.policy, clock=TestClock(NOON))
+            ingest = Ingest(database, pipeline.context.vault, pipeline.context.policy, clock=TestClock(NOON))
             for start in range(0, len(share), batch):
-                outcomes.extend(ingest.process([town.message(body) for body in share[start : start + batch]]))
+                outcomes.extend(ingest.process([pipeline.message(body) for body in share[start : start + batch]]))
         except BaseException as fault:
             faults.append(fault)
         finally:
@@ -76,18 +76,18 @@ def race(town: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], b
 def test_four_writers_end_in_the_partition_of_the_recorded_sequence(
     seed: int, database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    town = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
     shares = [crowd(seed * 10 + writer, 120) for writer in range(WRITERS)]
-    outcomes = race(town, database_url, shares, batch=7)
+    outcomes = race(pipeline, database_url, shares, batch=7)
     assert {each.state for each in outcomes} == {State.STORED}
-    assert town.one("SELECT count(*) FROM behavior.event") == WRITERS * 120
-    check_map(town)
+    assert pipeline.one("SELECT count(*) FROM behavior.event") == WRITERS * 120
+    check_map(pipeline)
 
 
 def test_where_no_limit_bites_the_partition_is_that_of_connected_components(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    town = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
     random = Random(5)
     pairs = [(random.randrange(60), random.randrange(60)) for _ in range(48)]
     bodies = [
@@ -100,7 +100,7 @@ def test_where_no_limit_bites_the_partition_is_that_of_connected_components(
         }
         for at, (one, other) in enumerate(pairs)
     ]
-    race(town, database_url, [bodies[writer::WRITERS] for writer in range(WRITERS)], batch=3)
+    race(pipeline, database_url, [bodies[writer::WRITERS] for writer in range(WRITERS)], batch=3)
     ones, others = np.array(pairs).T
     graph = coo_matrix((np.ones(len(pairs)), (ones, others + 60)), shape=(120, 120))
     _, labels = connected_components(graph, directed=False)
@@ -108,23 +108,23 @@ def test_where_no_limit_bites_the_partition_is_that_of_connected_components(
     for one, other in pairs:
         groups.setdefault(labels[one], set()).update({("anonymous_id", f"a{one}"), ("ios.id", f"d{other}")})
     assert max(map(len, groups.values())) <= 20, "the data must stay below every limit"
-    assert town.partition() == set(map(frozenset, groups.values()))
+    assert pipeline.partition() == set(map(frozenset, groups.values()))
 
 
 def test_the_same_messages_from_every_writer_count_once(database: Database, database_url: str, tmp_path: Path) -> None:
-    town = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
     bodies = crowd(3, 60)
-    outcomes = race(town, database_url, [bodies] * WRITERS, batch=5)
+    outcomes = race(pipeline, database_url, [bodies] * WRITERS, batch=5)
     assert sum(each.state is State.STORED for each in outcomes) == 60
     assert sum(each.state is State.DUPLICATE for each in outcomes) == 60 * (WRITERS - 1)
-    assert town.one("SELECT count(*) FROM behavior.event") == 60
-    check_map(town)
+    assert pipeline.one("SELECT count(*) FROM behavior.event") == 60
+    check_map(pipeline)
 
 
 def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    town = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
     command = [sys.executable, "-m", "tests.flows.test_identity_races", database_url, str(tmp_path / "keys")]
     for pause in (0.05, 0.3, 0.7):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -134,16 +134,18 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         until_gone(database, "killed")
-        check_broken(town)
-        assert town.one("SELECT count(*) FROM behavior.event") == town.one("SELECT count(*) FROM behavior.duplicate")
-    town.send(*crowd(99, 20))
-    check_map(town)
+        check_broken(pipeline)
+        assert pipeline.one("SELECT count(*) FROM behavior.event") == pipeline.one(
+            "SELECT count(*) FROM behavior.duplicate"
+        )
+    pipeline.send(*crowd(99, 20))
+    check_map(pipeline)
 
 
 def _write_until_killed(url: str, keys: str) -> None:
-    town = open_pipeline(Database(url, application_name="killed"), load_policy(PERMIT_ALL), Path(keys).parent)
+    pipeline = open_pipeline(Database(url, application_name="killed"), load_policy(PERMIT_ALL), Path(keys).parent)
     for number in count():
-        town.send(*crowd(1000 + number, 25))
+        pipeline.send(*crowd(1000 + number, 25))
         if number == 0:
             print("writing", flush=True)
 

@@ -36,7 +36,7 @@ HEADER = "customer,mail,order,amount,at,letters"
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, shipped(), tmp_path)
 
 
@@ -51,19 +51,19 @@ def orders(count: int) -> list[str]:
     return [f"c{n % 50},c{n % 50}@example.com,{n},{n % 7 + 1},2026-05-{n % 28 + 1:02d}," for n in range(1, count + 1)]
 
 
-def revenue(town: Pipeline) -> float:
-    return float(town.one("SELECT coalesce(sum((plain->>'revenue')::numeric), 0) FROM behavior.event"))
+def revenue(pipeline: Pipeline) -> float:
+    return float(pipeline.one("SELECT coalesce(sum((plain->>'revenue')::numeric), 0) FROM behavior.event"))
 
 
-def accounted(town: Pipeline) -> dict[str, int]:
-    with town.context.database.transaction(read_only=True) as tx:
+def accounted(pipeline: Pipeline) -> dict[str, int]:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         rows = tx.execute(
             "SELECT trim(state || ' ' || reason), sum(messages)::int FROM accounting.accounting GROUP BY 1"
         )
     return {str(row[0]): int(row[1]) for row in rows}
 
 
-def test_rows_land_and_what_cannot_be_read_is_named(town: Pipeline, tmp_path: Path) -> None:
+def test_rows_land_and_what_cannot_be_read_is_named(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(
         tmp_path,
         "c1,c1@example.com,1,10.5,2026-05-01,yes",
@@ -73,55 +73,55 @@ def test_rows_land_and_what_cannot_be_read_is_named(town: Pipeline, tmp_path: Pa
         "c2,c2@example.com,3,5,2026-05-03,",
     )
     seen: list[Progress] = []
-    done = import_file(town.context, file, mapping, watch=seen.append)
+    done = import_file(pipeline.context, file, mapping, watch=seen.append)
     assert done.tally.states == {"stored": 2, "invalid": 2, "duplicate": 1}
     assert done.tally.rows == {"invalid: number_malformed": [2], "invalid: row_malformed": [4]}
-    assert accounted(town) == {
+    assert accounted(pipeline) == {
         "stored": 2,
         "invalid number_malformed": 1,
         "invalid row_malformed": 1,
         "duplicate": 1,
     }
-    assert revenue(town) == 15.5
+    assert revenue(pipeline) == 15.5
     assert (seen[-1].rows, seen[-1].bytes_read) == (5, file.stat().st_size)
-    assert town.partition() == {
+    assert pipeline.partition() == {
         frozenset({("user_id", each), ("email", f"{each}@example.com")}) for each in ("c1", "c2")
     }
 
 
-def test_imported_consent_has_the_authority_of_an_import(town: Pipeline, tmp_path: Path) -> None:
+def test_imported_consent_has_the_authority_of_an_import(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, "c1,c1@example.com,1,10,2026-05-01,yes", "c2,c2@example.com,2,10,2026-05-01,no")
-    import_file(town.context, file, mapping)
-    with town.context.database.transaction(read_only=True) as tx:
+    import_file(pipeline.context, file, mapping)
+    with pipeline.context.database.transaction(read_only=True) as tx:
         acts = tx.execute("SELECT DISTINCT act, authority, purpose FROM consent.record ORDER BY act")
         assert acts == [("grant", "imported", "email_marketing"), ("refuse", "imported", "email_marketing")]
         assert tx.execute("SELECT count(*) FROM consent.permitted WHERE purpose = 'email_marketing'") == [(1,)]
 
 
-def test_without_a_contract_or_consent_rows_are_not_stored(town: Pipeline, tmp_path: Path) -> None:
+def test_without_a_contract_or_consent_rows_are_not_stored(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(3), mapping=MAPPING.replace("Order Completed", "Product Viewed"))
-    done = import_file(town.context, file, mapping)
+    done = import_file(pipeline.context, file, mapping)
     assert done.tally.states == {"not_permitted": 3}
-    assert town.one("SELECT count(*) FROM identity.profile") == 0
+    assert pipeline.one("SELECT count(*) FROM identity.profile") == 0
 
 
-def test_the_source_is_made_once_and_a_named_one_must_exist(town: Pipeline, tmp_path: Path) -> None:
+def test_the_source_is_made_once_and_a_named_one_must_exist(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(2))
-    import_file(town.context, file, mapping)
-    import_file(town.context, file, mapping)
-    assert [each.source.name for each in list_sources(town.context)] == ["import"]
+    import_file(pipeline.context, file, mapping)
+    import_file(pipeline.context, file, mapping)
+    assert [each.source.name for each in list_sources(pipeline.context)] == ["import"]
     with pytest.raises(Fault, match="unknown_source"):
-        import_file(town.context, file, mapping, source_name="backend")
-    create_source(town.context, "backend")
-    assert import_file(town.context, file, mapping, source_name="backend").source == "backend"
+        import_file(pipeline.context, file, mapping, source_name="backend")
+    create_source(pipeline.context, "backend")
+    assert import_file(pipeline.context, file, mapping, source_name="backend").source == "backend"
 
 
-def test_importing_again_counts_nothing_twice(town: Pipeline, tmp_path: Path) -> None:
+def test_importing_again_counts_nothing_twice(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(30))
-    import_file(town.context, file, mapping)
-    before = revenue(town)
-    assert import_file(town.context, file, mapping).tally.states == {"duplicate": 30}
-    assert revenue(town) == before
+    import_file(pipeline.context, file, mapping)
+    before = revenue(pipeline)
+    assert import_file(pipeline.context, file, mapping).tally.states == {"duplicate": 30}
+    assert revenue(pipeline) == before
 
 
 class Away(Exception):
@@ -129,51 +129,51 @@ class Away(Exception):
 
 
 def interrupted(
-    town: Pipeline, file: Path, mapping: Any, error: BaseException, *, at_rows: int, chunk_rows: int
+    pipeline: Pipeline, file: Path, mapping: Any, error: BaseException, *, at_rows: int, chunk_rows: int
 ) -> None:
     def stop(progress: Progress) -> None:
         if progress.rows >= at_rows:
             raise error
 
     with pytest.raises(type(error)):
-        import_file(town.context, file, mapping, chunk_rows=chunk_rows, watch=stop)
+        import_file(pipeline.context, file, mapping, chunk_rows=chunk_rows, watch=stop)
 
 
-def test_an_interrupted_import_goes_on_after_its_last_row(town: Pipeline, tmp_path: Path) -> None:
+def test_an_interrupted_import_goes_on_after_its_last_row(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(100))
-    interrupted(town, file, mapping, Away(), at_rows=40, chunk_rows=20)
+    interrupted(pipeline, file, mapping, Away(), at_rows=40, chunk_rows=20)
     with pytest.raises(Fault, match="import_unfinished") as refused:
-        import_file(town.context, file, mapping)
+        import_file(pipeline.context, file, mapping)
     assert "40 rows" in refused.value.detail
-    done = import_file(town.context, file, mapping, resume=True)
+    done = import_file(pipeline.context, file, mapping, resume=True)
     assert (done.rows, done.resumed_after, done.tally.states) == (100, 40, {"stored": 100})
-    assert accounted(town) == {"stored": 100}
+    assert accounted(pipeline) == {"stored": 100}
     with pytest.raises(Fault, match="nothing_to_resume"):
-        import_file(town.context, file, mapping, resume=True)
+        import_file(pipeline.context, file, mapping, resume=True)
 
 
 def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
-    town: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mapping = written(tmp_path, *orders(60))
     take = Ingest.process
 
     def failing(self: Ingest, messages: Sequence[Any], **values: Any) -> list[Outcome]:
-        if town.one("SELECT coalesce(max(rows_done), 0) FROM operations.import_job") >= 40:
+        if pipeline.one("SELECT coalesce(max(rows_done), 0) FROM operations.import_job") >= 40:
             raise Fault("database_unavailable", "away", "PostgreSQL answered nothing.", status=503)
         return take(self, messages, **values)
 
     monkeypatch.setattr(Ingest, "process", failing)
     with pytest.raises(Fault, match="import_interrupted") as refused:
-        import_file(town.context, file, mapping, chunk_rows=20)
+        import_file(pipeline.context, file, mapping, chunk_rows=20)
     assert "Rows 1 to 40 have landed" in refused.value.detail
     monkeypatch.undo()
-    assert import_file(town.context, file, mapping, resume=True).tally.states == {"stored": 60}
-    assert accounted(town) == {"stored": 60}
+    assert import_file(pipeline.context, file, mapping, resume=True).tally.states == {"stored": 60}
+    assert accounted(pipeline) == {"stored": 60}
 
 
 def test_a_chunk_and_its_progress_land_together_or_not_at_all(
-    town: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mapping = written(tmp_path, *orders(10))
 
@@ -182,25 +182,25 @@ def test_a_chunk_and_its_progress_land_together_or_not_at_all(
 
     monkeypatch.setattr(import_job_store, "advance_import_job", broken)
     with pytest.raises(Fault, match="import_interrupted"):
-        import_file(town.context, file, mapping)
-    assert (revenue(town), accounted(town)) == (0, {})
+        import_file(pipeline.context, file, mapping)
+    assert (revenue(pipeline), accounted(pipeline)) == (0, {})
 
 
-def test_two_imports_of_one_file_cannot_both_move_on(town: Pipeline, tmp_path: Path) -> None:
+def test_two_imports_of_one_file_cannot_both_move_on(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(40))
-    interrupted(town, file, mapping, Away(), at_rows=20, chunk_rows=20)
+    interrupted(pipeline, file, mapping, Away(), at_rows=20, chunk_rows=20)
 
     def other_one(_progress: Progress) -> None:
-        with town.context.database.transaction() as tx:
+        with pipeline.context.database.transaction() as tx:
             tx.execute("UPDATE operations.import_job SET rows_done = rows_done + 1")
 
     with pytest.raises(Fault, match="import_elsewhere"):
-        import_file(town.context, file, mapping, resume=True, chunk_rows=10, watch=other_one)
-    assert accounted(town) == {"stored": 30}
+        import_file(pipeline.context, file, mapping, resume=True, chunk_rows=10, watch=other_one)
+    assert accounted(pipeline) == {"stored": 30}
 
 
 def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
-    town: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, mapping = written(tmp_path, *orders(8))
     take = Ingest.process
@@ -211,16 +211,16 @@ def test_one_row_that_cannot_be_processed_does_not_stop_the_others(
         return take(self, messages, **values)
 
     monkeypatch.setattr(Ingest, "process", choking)
-    done = import_file(town.context, file, mapping)
+    done = import_file(pipeline.context, file, mapping)
     assert done.tally.states == {"stored": 7, "invalid": 1}
     assert done.tally.rows == {"invalid: unprocessable": [5]}
 
 
-def test_a_dry_run_writes_nothing(town: Pipeline, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(5), "c1,c1@example.com,6,ten,2026-05-01,")
     done = try_file(shipped(), file, mapping, now=NOON)
     assert (done.rows, done.tally.states) == (6, {"stored": 5, "invalid": 1})
-    assert (accounted(town), list_sources(town.context)) == ({}, [])
+    assert (accounted(pipeline), list_sources(pipeline.context)) == ({}, [])
 
 
 KILLED = """
@@ -246,13 +246,13 @@ import_file(context, folder / "orders.csv", load_mapping(folder / "mapping.yaml"
 """
 
 
-def test_an_import_that_was_killed_lands_every_row_once(town: Pipeline, database_url: str, tmp_path: Path) -> None:
+def test_an_import_that_was_killed_lands_every_row_once(pipeline: Pipeline, database_url: str, tmp_path: Path) -> None:
     file, mapping = written(tmp_path, *orders(3_000))
     command = [sys.executable, "-c", KILLED, database_url, str(tmp_path), NOON.isoformat(), str(ROOT / "policies")]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    until_gone(town.context.database, "killed")
-    done = import_file(town.context, file, mapping, resume=True, chunk_rows=imports.CHUNK_ROWS)
+    until_gone(pipeline.context.database, "killed")
+    done = import_file(pipeline.context, file, mapping, resume=True, chunk_rows=imports.CHUNK_ROWS)
     assert 500 <= done.resumed_after < 3_000
     assert done.tally.states == {"stored": 3_000}
-    assert accounted(town) == {"stored": 3_000}
-    assert revenue(town) == sum(n % 7 + 1 for n in range(1, 3_001))
+    assert accounted(pipeline) == {"stored": 3_000}
+    assert revenue(pipeline) == sum(n % 7 + 1 for n in range(1, 3_001))

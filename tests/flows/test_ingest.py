@@ -22,7 +22,7 @@ STORED = Outcome(State.STORED)
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
 
 
@@ -30,43 +30,43 @@ def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
 
 
-def test_a_message_makes_a_profile_and_an_event(town: Pipeline) -> None:
-    assert town.send(track(userId="u1", anonymousId="a1")) == [STORED]
-    assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1")})}
-    assert town.one("SELECT count(*) FROM behavior.event") == 1
-    assert town.one("SELECT sum(messages)::int FROM accounting.accounting WHERE state = 'stored'") == 1
+def test_a_message_makes_a_profile_and_an_event(pipeline: Pipeline) -> None:
+    assert pipeline.send(track(userId="u1", anonymousId="a1")) == [STORED]
+    assert pipeline.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1")})}
+    assert pipeline.one("SELECT count(*) FROM behavior.event") == 1
+    assert pipeline.one("SELECT sum(messages)::int FROM accounting.accounting WHERE state = 'stored'") == 1
 
 
-def test_the_same_message_counts_once_in_a_batch_and_later(town: Pipeline) -> None:
+def test_the_same_message_counts_once_in_a_batch_and_later(pipeline: Pipeline) -> None:
     first, other = track(userId="u1", messageId="m"), track(userId="u2", messageId="m")
-    assert [each.state for each in town.send(first, other)] == [State.STORED, State.DUPLICATE]
-    assert [each.state for each in town.send(first)] == [State.DUPLICATE]
-    assert town.partition() == {frozenset({("user_id", "u1")})}
-    assert town.one("SELECT sum(messages)::int FROM accounting.notice WHERE kind = 'duplicate_other_body'") == 1
+    assert [each.state for each in pipeline.send(first, other)] == [State.STORED, State.DUPLICATE]
+    assert [each.state for each in pipeline.send(first)] == [State.DUPLICATE]
+    assert pipeline.partition() == {frozenset({("user_id", "u1")})}
+    assert pipeline.one("SELECT sum(messages)::int FROM accounting.notice WHERE kind = 'duplicate_other_body'") == 1
 
 
-def test_messages_of_one_batch_build_on_each_other(town: Pipeline) -> None:
-    town.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1", anonymousId="a2"))
-    assert town.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1"), ("anonymous_id", "a2")})}
-    assert town.one("SELECT count(*) FROM identity.profile") == 1
+def test_messages_of_one_batch_build_on_each_other(pipeline: Pipeline) -> None:
+    pipeline.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1", anonymousId="a2"))
+    assert pipeline.partition() == {frozenset({("user_id", "u1"), ("anonymous_id", "a1"), ("anonymous_id", "a2")})}
+    assert pipeline.one("SELECT count(*) FROM identity.profile") == 1
 
 
-def test_profiles_merge_across_batches_and_the_older_survives(town: Pipeline) -> None:
-    town.send(track(anonymousId="a1"))
-    (older,) = town.people()
-    town.send(track(anonymousId="a2"))
-    town.send(track(userId="u1", anonymousId="a2"))
-    town.send(track(userId="u1", anonymousId="a1"))
-    assert set(town.people()) == {older}
-    assert town.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
-    assert town.one("SELECT count(*) FROM identity.profile WHERE merged_into IS NOT NULL") == 1
-    assert town.one("SELECT count(*) FROM consent.permitted") == town.one(
+def test_profiles_merge_across_batches_and_the_older_survives(pipeline: Pipeline) -> None:
+    pipeline.send(track(anonymousId="a1"))
+    (older,) = pipeline.people()
+    pipeline.send(track(anonymousId="a2"))
+    pipeline.send(track(userId="u1", anonymousId="a2"))
+    pipeline.send(track(userId="u1", anonymousId="a1"))
+    assert set(pipeline.people()) == {older}
+    assert pipeline.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
+    assert pipeline.one("SELECT count(*) FROM identity.profile WHERE merged_into IS NOT NULL") == 1
+    assert pipeline.one("SELECT count(*) FROM consent.permitted") == pipeline.one(
         "SELECT count(*) FROM consent.permitted WHERE profile_id IN (SELECT profile_id FROM identity.canonical)"
     )
 
 
 @pytest.mark.parametrize("is_one_batch", [True, False])
-def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(town: Pipeline, is_one_batch: bool) -> None:
+def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(pipeline: Pipeline, is_one_batch: bool) -> None:
     messages = [
         track(anonymousId="kiosk"),
         track(userId="p1", anonymousId="kiosk"),
@@ -74,40 +74,42 @@ def test_a_shared_tablet_keeps_people_apart_also_for_what_came_before(town: Pipe
         track(userId="p2", anonymousId="kiosk"),
         track(anonymousId="kiosk"),
     ]
-    outcomes = town.send(*messages) if is_one_batch else town.send_each(messages)
+    outcomes = pipeline.send(*messages) if is_one_batch else pipeline.send_each(messages)
     assert outcomes == [STORED] * 5
     alone = {frozenset({("user_id", "p1")}), frozenset({("user_id", "p2")}), frozenset({("anonymous_id", "kiosk")})}
-    assert town.partition() == alone
-    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    assert pipeline.partition() == alone
+    assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
     assert sorted(
         row
         for (row,) in _rows(
-            town,
+            pipeline,
             "SELECT count(*)::int FROM behavior.event JOIN identity.canonical USING (anchor_id) GROUP BY profile_id",
         )
     ) == [1, 1, 3]
-    assert town.one("SELECT count(*) FROM identity.evidence WHERE kind = 'shared'") == 1
+    assert pipeline.one("SELECT count(*) FROM identity.evidence WHERE kind = 'shared'") == 1
 
 
-def test_placeholders_are_blocked_and_counted(town: Pipeline) -> None:
-    outcomes = town.send(track(userId="null"), track(userId="NULL", anonymousId="a1"), track())
+def test_placeholders_are_blocked_and_counted(pipeline: Pipeline) -> None:
+    outcomes = pipeline.send(track(userId="null"), track(userId="NULL", anonymousId="a1"), track())
     assert [each.state for each in outcomes] == [State.BLOCKED, State.STORED, State.INVALID]
-    assert town.partition() == {frozenset({("anonymous_id", "a1")})}
+    assert pipeline.partition() == {frozenset({("anonymous_id", "a1")})}
 
 
-def test_what_is_older_than_its_retention_is_refused(town: Pipeline) -> None:
-    assert town.send(track(userId="u1", timestamp="1970-01-01T00:00:00+00:00")) == [Outcome(State.INVALID, "expired")]
+def test_what_is_older_than_its_retention_is_refused(pipeline: Pipeline) -> None:
+    assert pipeline.send(track(userId="u1", timestamp="1970-01-01T00:00:00+00:00")) == [
+        Outcome(State.INVALID, "expired")
+    ]
 
 
-def test_the_number_of_statements_does_not_grow_with_the_batch(town: Pipeline) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_batch(pipeline: Pipeline) -> None:
     counts = []
-    town.send(track(userId="first"))
+    pipeline.send(track(userId="first"))
     for size in (10, 200):
         bodies = [track(userId=f"u{size}-{n}", anonymousId=f"a{size}-{n}") for n in range(size)]
-        town.send(*bodies)
-        before = _statements(town)
-        town.send(*[track(userId=f"u{size}-{n}", anonymousId=f"b{size}-{n}") for n in range(size)])
-        counts.append(_statements(town) - before)
+        pipeline.send(*bodies)
+        before = _statements(pipeline)
+        pipeline.send(*[track(userId=f"u{size}-{n}", anonymousId=f"b{size}-{n}") for n in range(size)])
+        counts.append(_statements(pipeline) - before)
     assert counts[0] == counts[1] > 0
 
 
@@ -165,36 +167,38 @@ def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, 
     return track(**ids, context={"consent": {"categoryPreferences": choices}})
 
 
-def _rows(town: Pipeline, query: str) -> list[tuple[Any, ...]]:
-    with town.context.database.transaction(read_only=True) as tx:
+def _rows(pipeline: Pipeline, query: str) -> list[tuple[Any, ...]]:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         return tx.execute(query)  # type: ignore[arg-type]
 
 
-def _statements(town: Pipeline) -> int:
-    return town.context.database.statements
+def _statements(pipeline: Pipeline) -> int:
+    return pipeline.context.database.statements
 
 
 def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     replay = ReplayFile(tmp_path / "replay.jsonl")
-    town.ingest = Ingest(database, town.context.vault, town.context.policy, clock=town.clock, replay=replay)
-    town.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
+    pipeline.ingest = Ingest(
+        database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock, replay=replay
+    )
+    pipeline.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
     (written,) = [numbered.line for numbered in replay.lines_after(0)]
     assert isinstance(written, OptOut)
     assert (written.purpose, written.act, written.signal) == ("analytics", "refuse", "segment")
 
 
 def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
-    (hidden,) = town.context.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
+    pipeline = open_pipeline(database, shipped(), tmp_path)
+    (hidden,) = pipeline.context.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
     with database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
-    (outcome,) = town.send(_with_choices(anonymousId="a1", analytics=True), source=WEB)
+    (outcome,) = pipeline.send(_with_choices(anonymousId="a1", analytics=True), source=WEB)
     assert outcome == Outcome(State.NOT_PERMITTED, "refused")
-    town.send(_with_choices(anonymousId="a1", personalization=True), source=WEB)
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
-    assert town.one("SELECT count(*) FROM consent.record WHERE act = 'refuse'") == 1
+    pipeline.send(_with_choices(anonymousId="a1", personalization=True), source=WEB)
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+    assert pipeline.one("SELECT count(*) FROM consent.record WHERE act = 'refuse'") == 1
 
 
 CALIFORNIA = replace(WEB, jurisdiction="us-ca")
@@ -210,16 +214,16 @@ class TestNoIsNeverLost:
     @pytest.fixture
     def coast(self, database: Database, tmp_path: Path) -> Pipeline:
         """Where silence permits advertising."""
-        town = open_pipeline(database, shipped(), tmp_path)
+        pipeline = open_pipeline(database, shipped(), tmp_path)
         with database.transaction() as tx:
             add_source(tx, CALIFORNIA, b"web", now=NOON)
             add_source(tx, SHOP, b"shop", now=NOON)
-        town.send(page(messageId="first"), source=CALIFORNIA)
-        assert "advertising" in self.permitted(town)
-        return town
+        pipeline.send(page(messageId="first"), source=CALIFORNIA)
+        assert "advertising" in self.permitted(pipeline)
+        return pipeline
 
-    def permitted(self, town: Pipeline) -> set[str]:
-        return {row[0] for row in _rows(town, "SELECT purpose FROM consent.permitted")}
+    def permitted(self, pipeline: Pipeline) -> set[str]:
+        return {row[0] for row in _rows(pipeline, "SELECT purpose FROM consent.permitted")}
 
     @pytest.mark.parametrize(
         "body",

@@ -68,8 +68,10 @@ class Two:
     def again(self, body: dict[str, Any], source: Source = SHOP) -> Outcome:
         """What the first process says to it now: the same as a process that has just been started."""
         message, other = (self.here.message(body, source=source) for _ in range(2))
-        town = self.there.pipeline
-        fresh = Ingest(town.context.database, town.context.vault, self.here.context.policy, clock=self.here.clock)
+        pipeline = self.there.pipeline
+        fresh = Ingest(
+            pipeline.context.database, pipeline.context.vault, self.here.context.policy, clock=self.here.clock
+        )
         (outcome,), (expected,) = self.here.ingest.process([message]), fresh.process([other])
         assert outcome == expected
         if outcome == STORED:
@@ -194,10 +196,10 @@ def test_somebody_erased_is_in_nobodys_memory(two: Two) -> None:
 def test_a_suppression_for_one_purpose_counts_at_once(two: Two) -> None:
     assert two.here.send(choose(ADA, analytics=True)) == [STORED]
     two.meet(track(**ADA))
-    town = two.there.pipeline
-    with town.context.database.transaction() as tx:
-        hidden = town.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
-        suppression_store.suppress_purposes(tx, [(hidden, "analytics")], town.clock.now())
+    pipeline = two.there.pipeline
+    with pipeline.context.database.transaction() as tx:
+        hidden = pipeline.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+        suppression_store.suppress_purposes(tx, [(hidden, "analytics")], pipeline.clock.now())
     assert two.again(track(**ADA)) == refused("refused")
 
 
@@ -226,12 +228,12 @@ def test_a_merge_with_somebody_who_refused_counts_at_once(is_table: bool, two: T
     two.here.send(choose(ADA, analytics=True, personalization=True))
     two.meet(track(**ADA))
     assert two.purposes(track(**ADA)) == {"analytics", "personalization"}
-    town = two.there.pipeline
-    town.send(choose({"anonymousId": "laptop"}, analytics=False, personalization=True), source=WEB)
+    pipeline = two.there.pipeline
+    pipeline.send(choose({"anonymousId": "laptop"}, analytics=False, personalization=True), source=WEB)
     if is_table:
-        import_links(town.context, SHOP, [("user_id", "ada", "anonymous_id", "laptop")])
+        import_links(pipeline.context, SHOP, [("user_id", "ada", "anonymous_id", "laptop")])
     else:
-        assert town.send(track(userId="ada", anonymousId="laptop")) == [STORED]
+        assert pipeline.send(track(userId="ada", anonymousId="laptop")) == [STORED]
     assert len(two.here.people()) == 1
     assert two.purposes(track(**ADA)) == {"personalization"}
     two.again(track(**ADA))

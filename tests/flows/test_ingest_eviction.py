@@ -26,70 +26,70 @@ STORED = [Outcome(State.STORED)]
 
 def test_whoever_is_erased_leaves_the_memory_of_the_process_at_once(database: Database, tmp_path: Path) -> None:
     """Without another message having to come."""
-    office = open_request_pipeline(database, permit_all(), tmp_path)
-    town = office.pipeline
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    pipeline = rights.pipeline
     for _ in range(3):
-        assert town.send({**SEEN, "userId": "ada", "anonymousId": "phone"}) == STORED
-    assert town.ingest.profile_cache.recognized == 2
-    assert town.ingest.remembered == 1 + 2
-    office.erase(("user_id", "ada"))
-    assert town.ingest.remembered == 0
+        assert pipeline.send({**SEEN, "userId": "ada", "anonymousId": "phone"}) == STORED
+    assert pipeline.ingest.profile_cache.recognized == 2
+    assert pipeline.ingest.remembered == 1 + 2
+    rights.erase(("user_id", "ada"))
+    assert pipeline.ingest.remembered == 0
 
 
 def test_whom_another_process_erased_leaves_it_as_soon_as_the_version_is_seen(
     database: Database, tmp_path: Path
 ) -> None:
-    office = open_request_pipeline(database, permit_all(), tmp_path / "one")
-    town = office.pipeline
-    town.send({**SEEN, "userId": "ada"})
-    town.send({**SEEN, "userId": "ada"})
+    rights = open_request_pipeline(database, permit_all(), tmp_path / "one")
+    pipeline = rights.pipeline
+    pipeline.send({**SEEN, "userId": "ada"})
+    pipeline.send({**SEEN, "userId": "ada"})
     with database.transaction() as tx:
         ours = generation_store.generation(tx).version
-    town.context.vault.evict_all(version=ours)
-    assert town.ingest.remembered == 2, "nobody else changed anything"
+    pipeline.context.vault.evict_all(version=ours)
+    assert pipeline.ingest.remembered == 2, "nobody else changed anything"
     with database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         theirs = generation_store.advance(tx, changed=True).version
-    town.context.vault.evict_all(version=theirs)
-    assert town.ingest.remembered == 0
+    pipeline.context.vault.evict_all(version=theirs)
+    assert pipeline.ingest.remembered == 0
 
 
 def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, permit_all(), tmp_path)
-    town.send({**SEEN, "userId": "ada"})
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
+    pipeline.send({**SEEN, "userId": "ada"})
 
     def somebody_else_erases() -> None:
-        other = threading.Thread(target=town.context.vault.evict, args=([1],), daemon=True)
+        other = threading.Thread(target=pipeline.context.vault.evict, args=([1],), daemon=True)
         other.start()
         other.join(PATIENCE_SECONDS)
         assert not other.is_alive()
 
-    town.ingest.process(
-        [town.message({**SEEN, "userId": "ada"})], also=lambda tx, _: tx.on_commit(somebody_else_erases)
+    pipeline.ingest.process(
+        [pipeline.message({**SEEN, "userId": "ada"})], also=lambda tx, _: tx.on_commit(somebody_else_erases)
     )
-    assert town.ingest.remembered == 0
-    assert town.send({**SEEN, "userId": "ada"}) == STORED
+    assert pipeline.ingest.remembered == 0
+    assert pipeline.send({**SEEN, "userId": "ada"}) == STORED
 
 
 def test_an_ingest_that_nobody_holds_is_not_kept_by_the_vault(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, permit_all(), tmp_path)
-    town.ingest = Ingest(database, town.context.vault, town.context.policy, clock=town.clock)
-    town.context.vault.evict_all()
-    assert town.send({**SEEN, "userId": "ada"}) == STORED
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
+    pipeline.ingest = Ingest(database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock)
+    pipeline.context.vault.evict_all()
+    assert pipeline.send({**SEEN, "userId": "ada"}) == STORED
 
 
 def test_a_policy_that_keeps_longer_takes_what_the_one_before_dropped(database: Database, tmp_path: Path) -> None:
     """The month is made anew, although this process made it before."""
-    town = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
     then = NOON - timedelta(days=1)
     seen = {**SEEN, "userId": "ada", "timestamp": then.isoformat()}
-    assert town.send(seen) == STORED
+    assert pipeline.send(seen) == STORED
     browsing: Any = permit_all().documents["retention.yaml"]["classes"]["browsing"]  # type: ignore[index,call-overload]
-    town.clock.instant += timedelta(days=browsing["keep_for_days"] + 40)
-    swept = retention.sweep(town.context, town.clock.now())
+    pipeline.clock.instant += timedelta(days=browsing["keep_for_days"] + 40)
+    swept = retention.sweep(pipeline.context, pipeline.clock.now())
     assert not swept.postponed
-    assert town.one("SELECT count(*) FROM behavior.event") == 0
+    assert pipeline.one("SELECT count(*) FROM behavior.event") == 0
     longer = changed(permit_all(), "retention.yaml", classes={"browsing": {**browsing, "keep_for_days": 3_000}})
-    context = apply_policy(town.context, longer).context
-    town.ingest = Ingest(database, context.vault, context.policy, clock=town.clock)
-    assert town.send(seen) == STORED
+    context = apply_policy(pipeline.context, longer).context
+    pipeline.ingest = Ingest(database, context.vault, context.policy, clock=pipeline.clock)
+    assert pipeline.send(seen) == STORED

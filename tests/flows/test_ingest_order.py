@@ -23,7 +23,7 @@ def view(**fields: Any) -> dict[str, Any]:
 def test_a_consent_counts_for_what_came_with_it_whatever_its_id(
     order: tuple[int, ...], database: Database, tmp_path: Path
 ) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
     bodies = [
         view(anonymousId="a1", messageId="a"),
@@ -36,28 +36,28 @@ def test_a_consent_counts_for_what_came_with_it_whatever_its_id(
         },
         view(anonymousId="a1", messageId="c"),
     ]
-    outcomes = town.send(*(bodies[place] for place in order), source=WEB)
+    outcomes = pipeline.send(*(bodies[place] for place in order), source=WEB)
     assert {each.state for each in outcomes} == {State.STORED}
-    recorded = town.one("SELECT count(DISTINCT anchor_id) FROM identity.resolution WHERE sequence = 1")
+    recorded = pipeline.one("SELECT count(DISTINCT anchor_id) FROM identity.resolution WHERE sequence = 1")
     assert recorded == 1
-    check_map(town)
+    check_map(pipeline)
 
 
 def test_messages_of_one_batch_take_their_turns_by_arrival_then_by_id(database: Database, tmp_path: Path) -> None:
     """The one with the smaller id is heard first, so its customer keeps the address that only one may have."""
-    town = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
     mail = {"traits": {"email": "p@example.com"}}
-    town.send(view(userId="u2", messageId="2", context=mail), view(userId="u1", messageId="1", context=mail))
-    first = town.one("SELECT profile_id FROM identity.profile WHERE origin_sequence = 1")
-    assert town.people()[first] == {"user_id": {"u1"}}
-    check_map(town)
+    pipeline.send(view(userId="u2", messageId="2", context=mail), view(userId="u1", messageId="1", context=mail))
+    first = pipeline.one("SELECT profile_id FROM identity.profile WHERE origin_sequence = 1")
+    assert pipeline.people()[first] == {"user_id": {"u1"}}
+    check_map(pipeline)
 
 
 @pytest.mark.parametrize("purpose", ["analytics", "personalization", "email_marketing", "advertising"])
 def test_the_message_that_brings_a_yes_is_kept_for_what_it_permits(
     purpose: str, database: Database, tmp_path: Path
 ) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     choices = dict.fromkeys(["analytics", "personalization", "email_marketing", "advertising"], False) | {purpose: True}
     body = {
         "type": "track",
@@ -65,20 +65,20 @@ def test_the_message_that_brings_a_yes_is_kept_for_what_it_permits(
         "anonymousId": "a1",
         "context": {"consent": {"categoryPreferences": choices}},
     }
-    assert town.send(body, source=WEB)[0].state is State.STORED
-    assert town.one("SELECT string_agg(purpose, ' ') FROM consent.permitted") == purpose
-    assert town.one("SELECT count(*) FROM consent.refused") == 3
+    assert pipeline.send(body, source=WEB)[0].state is State.STORED
+    assert pipeline.one("SELECT string_agg(purpose, ' ') FROM consent.permitted") == purpose
+    assert pipeline.one("SELECT count(*) FROM consent.refused") == 3
 
 
 def test_a_browser_grants_for_its_own_device_alone(database: Database, tmp_path: Path) -> None:
     """Anybody may send with a public write key, and name somebody else's device beside the own."""
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     context = {
         "consent": {"categoryPreferences": {"analytics": True, "advertising": False}},
         "externalIds": [{"id": "somebodys-phone", "type": "ios.id", "collection": "users", "encoding": "none"}],
     }
-    assert town.send(view(anonymousId="a1", context=context), source=WEB)[0].state is State.STORED
-    with town.context.database.transaction(read_only=True) as tx:
+    assert pipeline.send(view(anonymousId="a1", context=context), source=WEB)[0].state is State.STORED
+    with pipeline.context.database.transaction(read_only=True) as tx:
         said = tx.execute(
             "SELECT type, act, purpose FROM consent.record JOIN identity.identifier USING (identifier_id) ORDER BY 1, 2"
         )

@@ -16,25 +16,25 @@ BEACH = Source(SourceId(1), "beach", SourceKind.BROWSER, frozenset({"ingest"}), 
 
 
 def test_it_ends_the_permission_of_everybody_seen_with_it(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     with database.transaction() as tx:
-        add_source(tx, BEACH, sha256(b"beach"), now=town.clock.now())
+        add_source(tx, BEACH, sha256(b"beach"), now=pipeline.clock.now())
     tablet = {"type": "page", "anonymousId": "tablet"}
-    town.send({**tablet, "userId": "ada"}, source=BEACH)
-    town.send({**tablet, "userId": "bob"}, source=BEACH)
-    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 2
+    pipeline.send({**tablet, "userId": "ada"}, source=BEACH)
+    pipeline.send({**tablet, "userId": "bob"}, source=BEACH)
+    assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 2
 
-    town.ingest.process(
+    pipeline.ingest.process(
         [
-            town.message({"type": "page", "anonymousId": "phone", "userId": "ada"}, source=BEACH),
-            town.message(tablet, source=BEACH, has_gpc=True),
+            pipeline.message({"type": "page", "anonymousId": "phone", "userId": "ada"}, source=BEACH),
+            pipeline.message(tablet, source=BEACH, has_gpc=True),
         ]
     )
 
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 0
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 0
     with database.transaction(read_only=True) as tx:
         profiles = next_profiles(tx, 0, 10)
-        decided = current_verdicts(tx, town.context.policy, profiles, now=town.clock.now())
+        decided = current_verdicts(tx, pipeline.context.policy, profiles, now=pipeline.clock.now())
     assert len(profiles) == 3
     assert not any(each["advertising"].allowed for each in decided.values())

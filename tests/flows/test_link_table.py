@@ -27,7 +27,7 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
 
 
@@ -64,55 +64,57 @@ def model_of(policy: Policy, rows: list[Row]) -> set[frozenset[tuple[str, str]]]
 def test_a_table_ends_where_its_rows_would_end_one_by_one(
     policy: Policy, seed: int, people: int, database: Database, tmp_path: Path
 ) -> None:
-    town = open_pipeline(database, policy, tmp_path)
+    pipeline = open_pipeline(database, policy, tmp_path)
     rows = table(seed, 80, people)
-    linked = import_links(town.context, SHOP, rows)
-    assert town.partition() == model_of(policy, rows)
+    linked = import_links(pipeline.context, SHOP, rows)
+    assert pipeline.partition() == model_of(policy, rows)
     assert linked.plain + linked.bounded > 0
-    check_map(town)
+    check_map(pipeline)
 
 
-def test_a_table_joins_people_who_are_known_already(town: Pipeline) -> None:
-    town.send(track(userId="u1"), track(anonymousId="a1"))
-    (older,) = (profile for profile, each in town.people().items() if "user_id" in each)
+def test_a_table_joins_people_who_are_known_already(pipeline: Pipeline) -> None:
+    pipeline.send(track(userId="u1"), track(anonymousId="a1"))
+    (older,) = (profile for profile, each in pipeline.people().items() if "user_id" in each)
     import_links(
-        town.context,
+        pipeline.context,
         SHOP,
         [("anonymous_id", "a1", "email", "p@example.com"), ("email", "p@example.com", "user_id", "u1")],
     )
-    (only,) = town.people()
+    (only,) = pipeline.people()
     assert only == older
-    assert town.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
-    check_map(town)
-    told = explain(town.context, Identifier("anonymous_id", "a1"), Identifier("user_id", "u1"))
+    assert pipeline.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
+    check_map(pipeline)
+    told = explain(pipeline.context, Identifier("anonymous_id", "a1"), Identifier("user_id", "u1"))
     assert [(link.one.value, link.other.value) for link in told.path] == [
         ("a1", "p@example.com"),
         ("p@example.com", "u1"),
     ]
 
 
-def test_a_link_of_a_table_can_be_undone(town: Pipeline) -> None:
+def test_a_link_of_a_table_can_be_undone(pipeline: Pipeline) -> None:
     import_links(
-        town.context,
+        pipeline.context,
         SHOP,
         [("user_id", "u1", "email", "p@example.com"), ("email", "p@example.com", "anonymous_id", "a1")],
     )
-    unmerge(town.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), dry_run=False)
-    owned = {frozenset(each) for each in (group for group in town.partition())}
+    unmerge(pipeline.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), dry_run=False)
+    owned = {frozenset(each) for each in (group for group in pipeline.partition())}
     assert frozenset({("user_id", "u1"), ("email", "p@example.com")}) in owned
-    check_broken(town)
+    check_broken(pipeline)
 
 
 def test_a_table_without_permission_teaches_nothing(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
-    linked = import_links(town.context, WEB, [("anonymous_id", "a1", "email", "p@example.com")])
+    pipeline = open_pipeline(database, shipped(), tmp_path)
+    linked = import_links(pipeline.context, WEB, [("anonymous_id", "a1", "email", "p@example.com")])
     assert linked.states == {"not_permitted": 1}
-    assert town.one("SELECT count(*) FROM identity.identifier") == 0
+    assert pipeline.one("SELECT count(*) FROM identity.identifier") == 0
     linked = import_links(
-        town.context, SHOP, [("user_id", "u1", "email", "p@example.com"), ("user_id", "null", "email", "x@example.com")]
+        pipeline.context,
+        SHOP,
+        [("user_id", "u1", "email", "p@example.com"), ("user_id", "null", "email", "x@example.com")],
     )
     assert linked.states == {"stored": 1, "invalid": 1}
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'service'") == 1
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'service'") == 1
 
 
 def test_components_agree_with_a_walk() -> None:
@@ -145,133 +147,133 @@ def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
 
 
-def test_groups_that_meet_in_one_profile_are_judged_together(town: Pipeline) -> None:
+def test_groups_that_meet_in_one_profile_are_judged_together(pipeline: Pipeline) -> None:
     """Each group alone would fit into the five addresses that a person may have; both do not."""
     known = [("user_id", "u1", "email", f"p{at}@example.com") for at in range(3)]
-    import_links(town.context, SHOP, known)
+    import_links(pipeline.context, SHOP, known)
     rows: list[Row] = [
         ("email", "p0@example.com", "email", "q0@example.com"),
         ("email", "p1@example.com", "email", "q1@example.com"),
         ("email", "q0@example.com", "email", "q2@example.com"),
         ("email", "q1@example.com", "email", "q3@example.com"),
     ]
-    linked = import_links(town.context, SHOP, rows)
+    linked = import_links(pipeline.context, SHOP, rows)
     assert (linked.plain, linked.bounded) == (0, 1)
-    assert town.one("SELECT count(*) FROM identity.evidence WHERE kind = 'refusal' AND rule = 'limit:email'") == 1
-    (person,) = (each for each in town.people().values() if "user_id" in each)
+    assert pipeline.one("SELECT count(*) FROM identity.evidence WHERE kind = 'refusal' AND rule = 'limit:email'") == 1
+    (person,) = (each for each in pipeline.people().values() if "user_id" in each)
     assert len(person["email"]) == 5
-    check_map(town)
+    check_map(pipeline)
 
 
-def test_profiles_that_a_table_joins_twice_over_become_one(town: Pipeline) -> None:
+def test_profiles_that_a_table_joins_twice_over_become_one(pipeline: Pipeline) -> None:
     for number in range(3):
-        town.send(track(anonymousId=f"a{number}"))
+        pipeline.send(track(anonymousId=f"a{number}"))
     rows: list[Row] = [
         ("anonymous_id", "a0", "email", "p0@example.com"),
         ("email", "p0@example.com", "anonymous_id", "a2"),
         ("anonymous_id", "a1", "email", "p1@example.com"),
         ("email", "p1@example.com", "anonymous_id", "a2"),
     ]
-    oldest = min(town.people(), key=lambda each: born(town, each))
-    import_links(town.context, SHOP, rows)
-    assert list(town.people()) == [oldest]
-    merges = told(town, "merge")
+    oldest = min(pipeline.people(), key=lambda each: born(pipeline, each))
+    import_links(pipeline.context, SHOP, rows)
+    assert list(pipeline.people()) == [oldest]
+    merges = told(pipeline, "merge")
     assert [(row, rule) for row, rule, *_ in merges] == [(2, "link_table"), (4, "link_table")]
     retired = {other for *_, other in merges}
     assert len(retired) == 2
     assert oldest not in retired
-    assert {town.one(f"SELECT merged_into FROM identity.profile WHERE profile_id = {each}") for each in retired} == {
-        oldest
-    }
-    check_map(town)
+    assert {
+        pipeline.one(f"SELECT merged_into FROM identity.profile WHERE profile_id = {each}") for each in retired
+    } == {oldest}
+    check_map(pipeline)
 
 
-def test_every_row_leaves_evidence_also_where_it_was_refused(town: Pipeline) -> None:
-    town.register()
+def test_every_row_leaves_evidence_also_where_it_was_refused(pipeline: Pipeline) -> None:
+    pipeline.register()
     rows: list[Row] = [
         ("user_id", "u1", "anonymous_id", "tablet"),
         ("user_id", "u2", "anonymous_id", "tablet"),
         ("user_id", "u3", "email", "p@example.com"),
         ("email", "p@example.com", "user_id", "u3"),
     ]
-    import_links(town.context, SHOP, rows)
-    assert [(row, rule) for row, rule, *_ in told(town, "link")] == [(3, "link_table")]
-    assert [(row, rule) for row, rule, *_ in told(town, "refusal")] == [
+    import_links(pipeline.context, SHOP, rows)
+    assert [(row, rule) for row, rule, *_ in told(pipeline, "link")] == [(3, "link_table")]
+    assert [(row, rule) for row, rule, *_ in told(pipeline, "refusal")] == [
         (1, "shared:anonymous_id"),
         (2, "shared:anonymous_id"),
     ]
-    assert [rule for _, rule, *_ in told(town, "shared")] == ["unique"]
-    assert town.one("SELECT count(DISTINCT policy_fingerprint) FROM identity.evidence") == 1
-    shown = explain(town.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
+    assert [rule for _, rule, *_ in told(pipeline, "shared")] == ["unique"]
+    assert pipeline.one("SELECT count(DISTINCT policy_fingerprint) FROM identity.evidence") == 1
+    shown = explain(pipeline.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
     (refusal,) = shown.refusals
     assert refusal.row == TableRow("shop", None, 1)
-    assert refusal.policy == town.context.policy.fingerprint
+    assert refusal.policy == pipeline.context.policy.fingerprint
 
 
 def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Database, tmp_path: Path) -> None:
     policy = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 4})
-    town = open_pipeline(database, policy, tmp_path)
-    import_links(town.context, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
-    assert [(row, rule) for row, rule, *_ in told(town, "quarantine")] == [
+    pipeline = open_pipeline(database, policy, tmp_path)
+    import_links(pipeline.context, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
+    assert [(row, rule) for row, rule, *_ in told(pipeline, "quarantine")] == [
         (4, "bound:identifiers_per_profile"),
         (5, "bound:identifiers_per_profile"),
     ]
-    assert town.one("SELECT count(*) FROM identity.profile WHERE is_quarantined") == 1
-    check_map(town)
+    assert pipeline.one("SELECT count(*) FROM identity.profile WHERE is_quarantined") == 1
+    check_map(pipeline)
 
 
 @pytest.mark.parametrize("part_rows", [1, 3, 1_000])
-def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, town: Pipeline) -> None:
+def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, pipeline: Pipeline) -> None:
     def statements(stem: str, groups: int) -> int:
-        before = town.context.database.statements
+        before = pipeline.context.database.statements
         rows: list[Row] = [("user_id", f"{stem}{at}", "anonymous_id", f"{stem}-{at}") for at in range(groups)]
-        import_links(town.context, SHOP, rows, part_rows=part_rows)
-        return town.context.database.statements - before
+        import_links(pipeline.context, SHOP, rows, part_rows=part_rows)
+        return pipeline.context.database.statements - before
 
     nothing, one, three = (statements(stem, parts * part_rows) for stem, parts in (("u", 0), ("v", 1), ("w", 3)))
     assert three - nothing == 3 * (one - nothing)
     assert one - nothing < 40
 
 
-def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(town: Pipeline, tmp_path: Path) -> None:
-    office = RequestPipeline(town, town.context, tmp_path)
-    town.register()
-    town.send(track(userId="u1"))
-    town.send(track(userId="u2", traits={"email": "ada@example.com"}))
-    office.erase(("user_id", "u1"))
-    office.erase(("user_id", "u2"), ("email", "ada@example.com"))
+def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    rights = RequestPipeline(pipeline, pipeline.context, tmp_path)
+    pipeline.register()
+    pipeline.send(track(userId="u1"))
+    pipeline.send(track(userId="u2", traits={"email": "ada@example.com"}))
+    rights.erase(("user_id", "u1"))
+    rights.erase(("user_id", "u2"), ("email", "ada@example.com"))
     rows: list[Row] = [
         ("user_id", "u1", "anonymous_id", "a1"),
         ("user_id", "u1", "anonymous_id", "a1"),
         ("anonymous_id", "a1", "email", "p@example.com"),
         ("anonymous_id", "Ada@example.com", "anonymous_id", "a1"),
     ]
-    assert import_links(town.context, SHOP, rows).states == {"suppressed": 3, "stored": 1}
-    assert town.partition() == {frozenset({("anonymous_id", "a1"), ("email", "p@example.com")})}
-    check_map(town)
+    assert import_links(pipeline.context, SHOP, rows).states == {"suppressed": 3, "stored": 1}
+    assert pipeline.partition() == {frozenset({("anonymous_id", "a1"), ("email", "p@example.com")})}
+    check_map(pipeline)
 
 
-def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(town: Pipeline) -> None:
-    hidden = town.context.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
-    with town.context.database.transaction() as tx:
+def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(pipeline: Pipeline) -> None:
+    hidden = pipeline.context.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
+    with pipeline.context.database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
     rows: list[Row] = [("user_id", "u1", "email", "p@example.com"), ("user_id", "u2", "anonymous_id", "a2")]
-    assert import_links(town.context, SHOP, rows).states == {"stored": 2}
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
-    assert town.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
-    assert town.one("SELECT signal FROM consent.record WHERE act = 'refuse'") == KEPT
-    import_links(town.context, SHOP, [("user_id", "u1", "anonymous_id", "a1")])
-    assert town.one("SELECT count(*) FROM consent.record") == 1
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
+    assert import_links(pipeline.context, SHOP, rows).states == {"stored": 2}
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
+    assert pipeline.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
+    assert pipeline.one("SELECT signal FROM consent.record WHERE act = 'refuse'") == KEPT
+    import_links(pipeline.context, SHOP, [("user_id", "u1", "anonymous_id", "a1")])
+    assert pipeline.one("SELECT count(*) FROM consent.record") == 1
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
 
 
-def born(town: Pipeline, profile_id: int) -> int:
-    return int(town.one(f"SELECT origin_sequence FROM identity.profile WHERE profile_id = {profile_id}"))
+def born(pipeline: Pipeline, profile_id: int) -> int:
+    return int(pipeline.one(f"SELECT origin_sequence FROM identity.profile WHERE profile_id = {profile_id}"))
 
 
-def told(town: Pipeline, kind: str) -> list[tuple[Any, ...]]:
+def told(pipeline: Pipeline, kind: str) -> list[tuple[Any, ...]]:
     """Row, rule, profile and other profile of the evidence that link tables left."""
-    with town.context.database.transaction(read_only=True) as tx:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         return tx.execute(
             """
             SELECT e.row_number, v.rule, v.profile_id, v.other_profile_id

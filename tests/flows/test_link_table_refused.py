@@ -30,19 +30,19 @@ def test_a_trail_that_leads_nowhere_ends() -> None:
 
 def test_a_refused_table_stops_nobody(database: Database, tmp_path: Path) -> None:
     """Between any two of its parts somebody else writes."""
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     rows = [("email", f"p{at}@example.com", "anonymous_id", f"a{at}") for at in range(60)]
     told: list[str] = []
 
     def someone_writes(what: str, _done: int, _total: int) -> None:
         told.append(what)
-        town.send({"type": "track", "event": "Product Viewed", "userId": f"u{len(told)}"})
+        pipeline.send({"type": "track", "event": "Product Viewed", "userId": f"u{len(told)}"})
 
     importing = threading.Thread(
-        target=lambda: import_links(town.context, SHOP, rows, part_rows=10, progress=someone_writes), daemon=True
+        target=lambda: import_links(pipeline.context, SHOP, rows, part_rows=10, progress=someone_writes), daemon=True
     )
     importing.start()
     importing.join(PATIENCE_SECONDS)
     assert not importing.is_alive()
     assert told.count("linking") == 6
-    assert town.one("SELECT count(*) FROM identity.edge") == 0
+    assert pipeline.one("SELECT count(*) FROM identity.edge") == 0

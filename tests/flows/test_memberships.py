@@ -37,7 +37,7 @@ ORDER, VIEW = "Order Completed", "Product Viewed"
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
@@ -53,148 +53,148 @@ def view(user: str) -> dict[str, Any]:
     return {"type": "track", "event": VIEW, "userId": user}
 
 
-def members(town: Pipeline, key: str = "buyers") -> int:
-    return int(town.one(f"SELECT count(*) FROM segments.membership WHERE key = '{key}'"))
+def members(pipeline: Pipeline, key: str = "buyers") -> int:
+    return int(pipeline.one(f"SELECT count(*) FROM segments.membership WHERE key = '{key}'"))
 
 
-def changes(town: Pipeline, key: str = "buyers") -> list[tuple[int, str]]:
-    with town.context.database.transaction(read_only=True) as tx:
+def changes(pipeline: Pipeline, key: str = "buyers") -> list[tuple[int, str]]:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         return tx.execute(
             "SELECT profile_id, change FROM segments.membership_change WHERE key = %(key)s ORDER BY change_id",
             {"key": key},
         )
 
 
-def marks(town: Pipeline) -> list[str | None]:
-    with town.context.database.transaction(read_only=True) as tx:
+def marks(pipeline: Pipeline) -> list[str | None]:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         return [row[0] for row in tx.execute("SELECT event FROM segments.stale ORDER BY event NULLS FIRST")]
 
 
-def follow(town: Pipeline) -> int:
-    return memberships.refresh_stale(town.context)
+def follow(pipeline: Pipeline) -> int:
+    return memberships.refresh_stale(pipeline.context)
 
 
-def test_an_event_lets_in_whom_it_concerns(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "buyers", f'count("{ORDER}") >= 2')
-    town.send(order("ada"), order("bob"))
-    follow(town)
-    assert members(town) == 0
-    town.send(order("ada"))
-    assert (marks(town), follow(town)) == ([ORDER], 1)
-    assert (members(town), marks(town)) == (1, [])
-    assert [change for _, change in changes(town)] == ["entered"]
-    assert follow(town) == 0
+def test_an_event_lets_in_whom_it_concerns(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'count("{ORDER}") >= 2')
+    pipeline.send(order("ada"), order("bob"))
+    follow(pipeline)
+    assert members(pipeline) == 0
+    pipeline.send(order("ada"))
+    assert (marks(pipeline), follow(pipeline)) == ([ORDER], 1)
+    assert (members(pipeline), marks(pipeline)) == (1, [])
+    assert [change for _, change in changes(pipeline)] == ["entered"]
+    assert follow(pipeline) == 0
 
 
-def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "buyers", f'did("{ORDER}")')
-    define(town.context, "no_viewers", f'not did("{VIEW}")')
-    town.send(order("ada"))
-    follow(town)
-    assert (members(town), members(town, "no_viewers")) == (1, 1)
-    with town.context.database.transaction() as tx:
+def test_marks_name_what_came_and_only_segments_that_ask_for_it_are_looked_at(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'did("{ORDER}")')
+    define(pipeline.context, "no_viewers", f'not did("{VIEW}")')
+    pipeline.send(order("ada"))
+    follow(pipeline)
+    assert (members(pipeline), members(pipeline, "no_viewers")) == (1, 1)
+    with pipeline.context.database.transaction() as tx:
         tx.execute("DELETE FROM behavior.event")
-    town.send(view("ada"))
-    assert marks(town) == [VIEW]
-    follow(town)
-    assert (members(town), members(town, "no_viewers")) == (1, 0)
-    memberships.refresh(town.context, "buyers")
-    assert members(town) == 0
+    pipeline.send(view("ada"))
+    assert marks(pipeline) == [VIEW]
+    follow(pipeline)
+    assert (members(pipeline), members(pipeline, "no_viewers")) == (1, 0)
+    memberships.refresh(pipeline.context, "buyers")
+    assert members(pipeline) == 0
 
 
-def test_without_a_segment_nobody_is_marked(office: RequestPipeline) -> None:
-    office.pipeline.send(order("ada"))
-    assert marks(office.pipeline) == []
+def test_without_a_segment_nobody_is_marked(rights: RequestPipeline) -> None:
+    rights.pipeline.send(order("ada"))
+    assert marks(rights.pipeline) == []
 
 
-def test_a_stated_trait_and_a_segment_by_another_follow_at_once(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "old", "trait.age >= 40")
-    define(town.context, "buyers", f'in segment "old" and did("{ORDER}")')
-    town.send(order("ada"))
-    follow(town)
-    assert members(town) == 0
-    town.send({"type": "identify", "userId": "ada", "traits": {"age": 45}})
-    follow(town)
-    assert (members(town, "old"), members(town)) == (1, 1)
-    town.clock.instant += timedelta(minutes=1)
-    town.send({"type": "identify", "userId": "ada", "traits": {"age": 39}})
-    follow(town)
-    assert [change for _, change in changes(town)] == ["entered", "exited"]
+def test_a_stated_trait_and_a_segment_by_another_follow_at_once(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "old", "trait.age >= 40")
+    define(pipeline.context, "buyers", f'in segment "old" and did("{ORDER}")')
+    pipeline.send(order("ada"))
+    follow(pipeline)
+    assert members(pipeline) == 0
+    pipeline.send({"type": "identify", "userId": "ada", "traits": {"age": 45}})
+    follow(pipeline)
+    assert (members(pipeline, "old"), members(pipeline)) == (1, 1)
+    pipeline.clock.instant += timedelta(minutes=1)
+    pipeline.send({"type": "identify", "userId": "ada", "traits": {"age": 39}})
+    follow(pipeline)
+    assert [change for _, change in changes(pipeline)] == ["entered", "exited"]
 
 
-def test_consents_are_followed_at_once(office: RequestPipeline) -> None:
+def test_consents_are_followed_at_once(rights: RequestPipeline) -> None:
     """What was sold before the new grant does not bring the member back."""
-    town = office.pipeline
-    define(town.context, "buyers", f'did("{ORDER}")', "email_marketing")
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'did("{ORDER}")', "email_marketing")
 
     def act(kind: str) -> None:
-        town.clock.instant += timedelta(minutes=1)
+        pipeline.clock.instant += timedelta(minutes=1)
         told = ConsentStatement(("user_id", "ada"), "email_marketing", kind, "authenticated")
-        record(office.context, told, town.clock.now())
-        follow(town)
+        record(rights.context, told, pipeline.clock.now())
+        follow(pipeline)
 
     act("grant")
-    town.send(order("ada"))
-    follow(town)
+    pipeline.send(order("ada"))
+    follow(pipeline)
     act("withdraw")
-    assert [change for _, change in changes(town)] == ["entered", "exited"]
+    assert [change for _, change in changes(pipeline)] == ["entered", "exited"]
     act("grant")
-    assert members(town) == 0
-    town.clock.instant += timedelta(minutes=1)
-    town.send(order("ada"))
-    follow(town)
-    assert [change for _, change in changes(town)] == ["entered", "exited", "entered"]
+    assert members(pipeline) == 0
+    pipeline.clock.instant += timedelta(minutes=1)
+    pipeline.send(order("ada"))
+    follow(pipeline)
+    assert [change for _, change in changes(pipeline)] == ["entered", "exited", "entered"]
 
 
-def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "buyers", f'count("{ORDER}") >= 2')
-    town.send(order("ada"))
-    town.send({"type": "track", "event": ORDER, "anonymousId": "phone", "properties": {"revenue": 1}})
-    follow(town)
-    assert members(town) == 0
-    town.send({"type": "identify", "userId": "ada", "anonymousId": "phone"})
-    follow(town)
-    assert members(town) == 1
-    unmerge(town.context, Identifier("user_id", "ada"), Identifier("anonymous_id", "phone"), dry_run=False)
-    follow(town)
-    assert members(town) == 0
+def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'count("{ORDER}") >= 2')
+    pipeline.send(order("ada"))
+    pipeline.send({"type": "track", "event": ORDER, "anonymousId": "phone", "properties": {"revenue": 1}})
+    follow(pipeline)
+    assert members(pipeline) == 0
+    pipeline.send({"type": "identify", "userId": "ada", "anonymousId": "phone"})
+    follow(pipeline)
+    assert members(pipeline) == 1
+    unmerge(pipeline.context, Identifier("user_id", "ada"), Identifier("anonymous_id", "phone"), dry_run=False)
+    follow(pipeline)
+    assert members(pipeline) == 0
 
 
-def test_an_erasure_leaves_no_mark_and_no_membership(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "buyers", f'did("{ORDER}")')
-    town.send(order("ada"))
-    assert marks(town) == [None]
-    office.erase(("user_id", "ada"))
-    assert (marks(town), follow(town), members(town), changes(town)) == ([], 0, 0, [])
+def test_an_erasure_leaves_no_mark_and_no_membership(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'did("{ORDER}")')
+    pipeline.send(order("ada"))
+    assert marks(pipeline) == [None]
+    rights.erase(("user_id", "ada"))
+    assert (marks(pipeline), follow(pipeline), members(pipeline), changes(pipeline)) == ([], 0, 0, [])
 
 
-def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "buyers", f'did("{ORDER}")')
-    town.send(order("ada"))
-    follow(town)
-    with town.context.database.transaction() as tx:
+def test_an_import_that_touches_very_many_is_left_to_the_look_at_everybody(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'did("{ORDER}")')
+    pipeline.send(order("ada"))
+    follow(pipeline)
+    with pipeline.context.database.transaction() as tx:
         mark_store.mark(tx, ((number, None) for number in range(mark_store.MARKS_MAX + 1)))
-    assert marks(town) == []
+    assert marks(pipeline) == []
 
 
-def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(office: RequestPipeline) -> None:
-    town = office.pipeline
-    define(town.context, "buyers", f'did("{ORDER}")')
-    define(town.context, "other", f'did("{ORDER}")')
-    with town.context.database.transaction() as tx:
+def test_a_segment_that_cannot_be_evaluated_holds_up_no_other(rights: RequestPipeline) -> None:
+    pipeline = rights.pipeline
+    define(pipeline.context, "buyers", f'did("{ORDER}")')
+    define(pipeline.context, "other", f'did("{ORDER}")')
+    with pipeline.context.database.transaction() as tx:
         tx.execute(
             "UPDATE segments.segment_version SET where_json = jsonb_set(where_json, '{within}', %(wrong)s::jsonb) WHERE key = 'other'",
             {"wrong": '{"days": 99999}'},
         )
-    town.send(order("ada"))
-    assert follow(town) == 1
-    assert members(town) == 1
+    pipeline.send(order("ada"))
+    assert follow(pipeline) == 1
+    assert members(pipeline) == 1
 
 
 # --- several at once, and killed ones ---------------------------------------------------------------
@@ -245,38 +245,38 @@ TEXTS = {
 }
 
 
-def agree(town: Pipeline) -> None:
+def agree(pipeline: Pipeline) -> None:
     """What was followed is what a look at everybody finds, and each change happened to somebody for whom it was one."""
     for key in TEXTS:
-        found = memberships.refresh(town.context, key)
+        found = memberships.refresh(pipeline.context, key)
         assert (found.entered, found.exited) == (0, 0), key
         state: dict[int, str] = {}
-        for profile_id, change in changes(town, key):
+        for profile_id, change in changes(pipeline, key):
             assert state.get(profile_id, "exited") != change, key
             state[profile_id] = change
-        assert members(town, key) == sum(change == "entered" for change in state.values())
+        assert members(pipeline, key) == sum(change == "entered" for change in state.values())
 
 
-def test_two_services_follow_the_same_marks_once(office: RequestPipeline, database_url: str) -> None:
-    town = office.pipeline
+def test_two_services_follow_the_same_marks_once(rights: RequestPipeline, database_url: str) -> None:
+    pipeline = rights.pipeline
     for key, where in TEXTS.items():
-        define(town.context, key, where)
+        define(pipeline.context, key, where)
     is_over = False
 
     def serve(seed: int) -> None:
         database = Database(database_url)
-        context = open_context(database, town.context.policy, town.clock, home=office.home)
-        ingest = Ingest(database, context.vault, context.policy, clock=town.clock)
+        context = open_context(database, pipeline.context.policy, pipeline.clock, home=rights.home)
+        ingest = Ingest(database, context.vault, context.policy, clock=pipeline.clock)
         bodies = crowd(seed, 120)
         for start in range(0, len(bodies), 10):
-            ingest.process([town.message(body) for body in bodies[start : start + 10]])
+            ingest.process([pipeline.message(body) for body in bodies[start : start + 10]])
             memberships.refresh_stale(context, marks_max=7)
         database.close()
 
     def look() -> None:
         while not is_over:
             for key in TEXTS:
-                memberships.refresh(town.context, key)
+                memberships.refresh(pipeline.context, key)
 
     with ThreadPoolExecutor(3) as threads:
         looking = threads.submit(look)
@@ -284,19 +284,19 @@ def test_two_services_follow_the_same_marks_once(office: RequestPipeline, databa
             each.result()
         is_over = True
         looking.result()
-    while follow(town):
+    while follow(pipeline):
         pass
-    assert min(members(town, key) for key in TEXTS) > 0
-    agree(town)
+    assert min(members(pipeline, key) for key in TEXTS) > 0
+    agree(pipeline)
 
 
-def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: RequestPipeline, database_url: str) -> None:
-    town = office.pipeline
+def test_a_killed_worker_loses_nothing_and_holds_up_nobody(rights: RequestPipeline, database_url: str) -> None:
+    pipeline = rights.pipeline
     for key, where in TEXTS.items():
-        define(town.context, key, where)
+        define(pipeline.context, key, where)
     for round_ in range(3):
         child = subprocess.Popen(
-            [sys.executable, "-c", _FOLLOW, database_url, str(office.home)],
+            [sys.executable, "-c", _FOLLOW, database_url, str(rights.home)],
             stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
             env={**os.environ, "PYTHONPATH": "."},
@@ -304,22 +304,22 @@ def test_a_killed_worker_loses_nothing_and_holds_up_nobody(office: RequestPipeli
         assert child.stdout is not None
         child.stdout.readline()
         for body in crowd(round_, 12):
-            town.send(body)
+            pipeline.send(body)
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
-        town.send(*crowd(round_ + 10, 40))
-    while follow(town) or marks(town):
+        pipeline.send(*crowd(round_ + 10, 40))
+    while follow(pipeline) or marks(pipeline):
         pass
-    agree(town)
+    agree(pipeline)
 
 
 def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
-    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connections that evaluate are those that messages come in by; nobody may take them for as long as they like."""
-    office.pipeline.send(order("ada"), order("bob"))
-    context = office.pipeline.context
+    rights.pipeline.send(order("ada"), order("bob"))
+    context = rights.pipeline.context
     steps = ", ".join([f'"{ORDER}"'] * 8)
     with monkeypatch.context() as patch:
         patch.setattr("cdp.segments.store.members._TIME_MAX", "1ms")
@@ -337,16 +337,16 @@ def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
 
 
 def test_a_definition_is_tried_out_before_anybody_waits_for_it(
-    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a marketer's question is evaluated messages go on being stored."""
-    office.pipeline.send(order("ada"))
+    rights.pipeline.send(order("ada"))
     tried = member_store.try_out
 
     def meanwhile(tx: Transaction, compiled: Compiled) -> None:
-        assert office.pipeline.send(order("bob"))[0].state is State.STORED
+        assert rights.pipeline.send(order("bob"))[0].state is State.STORED
         tried(tx, compiled)
 
     monkeypatch.setattr("cdp.segments.store.members.try_out", meanwhile)
-    define(office.pipeline.context, "buyers", f'did("{ORDER}")')
-    assert members(office.pipeline) == 2
+    define(rights.pipeline.context, "buyers", f'did("{ORDER}")')
+    assert members(rights.pipeline) == 2

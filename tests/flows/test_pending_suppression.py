@@ -13,11 +13,11 @@ from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
-    office = open_request_pipeline(database, permit_all(), tmp_path)
-    office.pipeline.send(ADA)
-    office.erase(("user_id", "ada"))
-    return office
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    rights.pipeline.send(ADA)
+    rights.erase(("user_id", "ada"))
+    return rights
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ def office(database: Database, tmp_path: Path) -> RequestPipeline:
     ],
     ids=["customer number as previous id", "address as customer number", "address as anonymous id"],
 )
-def test_it_refuses_the_message_and_learns_nothing(office: RequestPipeline, message: Mapping[str, Any]) -> None:
-    assert office.pipeline.send(message) == [Outcome(State.SUPPRESSED, "person")]
-    assert office.pipeline.people() == {}
+def test_it_refuses_the_message_and_learns_nothing(rights: RequestPipeline, message: Mapping[str, Any]) -> None:
+    assert rights.pipeline.send(message) == [Outcome(State.SUPPRESSED, "person")]
+    assert rights.pipeline.people() == {}
 
 
-def test_others_with_such_ids_are_taken(office: RequestPipeline) -> None:
-    taken = office.pipeline.send(
+def test_others_with_such_ids_are_taken(rights: RequestPipeline) -> None:
+    taken = rights.pipeline.send(
         {"type": "alias", "userId": "dora", "previousId": "device"}, {"type": "page", "userId": "dora@example.com"}
     )
     assert [each.state for each in taken] == [State.STORED, State.STORED]

@@ -144,44 +144,44 @@ def found_in(paths: Iterator[Path], wanted: dict[str, bytes]) -> set[str]:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def live(office: RequestPipeline) -> None:
+def live(rights: RequestPipeline) -> None:
     """Let her words come in by every journey."""
-    assert {each.state for each in office.pipeline.send_each(messages())} == {State.STORED}
-    office.pipeline.send(*messages())  # duplicates, some with another body
-    assert State.STORED not in {each.state for each in office.pipeline.send_each(refused(), source=WEB)[1:]}
+    assert {each.state for each in rights.pipeline.send_each(messages())} == {State.STORED}
+    rights.pipeline.send(*messages())  # duplicates, some with another body
+    assert State.STORED not in {each.state for each in rights.pipeline.send_each(refused(), source=WEB)[1:]}
     for kind in ("access", "erasure"):
-        request = office.ask(kind, ("email", str(VALUES["asked about"])), ("user_id", str(VALUES["user id of digits"])))
+        request = rights.ask(kind, ("email", str(VALUES["asked about"])), ("user_id", str(VALUES["user id of digits"])))
         if kind == "access":
-            office.opened(request)
+            rights.opened(request)
     with pytest.raises(Fault) as caught:
-        read_identifier(office.context.policy, "phone", f"{VALUES['refused address']}")
+        read_identifier(rights.context.policy, "phone", f"{VALUES['refused address']}")
     assert str(VALUES["refused address"]) not in str(caught.value.detail)
-    office.sequence()
+    rights.sequence()
 
 
 def test_no_value_is_found_in_any_file(
-    office: RequestPipeline, server: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
+    rights: RequestPipeline, server: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log of changes is searched before the checkpoint that lets go of it, the heap after the one that writes it."""
     began = time.time() - 2
-    live(office)
-    with office.context.database.transaction() as tx:
+    live(rights)
+    with rights.context.database.transaction() as tx:
         tx.execute("ANALYZE")
         assert int(tx.execute("SELECT count(*) FROM behavior.event")[0][0]) >= len(messages()) - 1
     assert found_in(written_since(server, began), needles()) == set()
-    with office.context.database.engine.connect() as connection:
+    with rights.context.database.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("CHECKPOINT")
     assert found_in(written_since(server, began), {"a planned word": b"Clocks"}), "the search finds nothing at all"
     assert found_in(written_since(server, began), needles()) == set()
-    for request in requests.listing(office.context, "verified"):
-        requests.run(office.context, request.request_id, office.pipeline.clock.now())
-    office.pipeline.send(*messages())
+    for request in requests.listing(rights.context, "verified"):
+        requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
+    rights.pipeline.send(*messages())
     assert found_in(written_since(server, began), needles()) == set()
-    assert found_in((path for path in office.home.rglob("*") if path.is_file()), needles()) == set()
+    assert found_in((path for path in rights.home.rglob("*") if path.is_file()), needles()) == set()
     assert not [name for name, value in VALUES.items() if str(value) in caplog.text]
 
 
@@ -189,7 +189,7 @@ def written_since(server: EmbeddedPostgres, began: float) -> Iterator[Path]:
     return (path for path in files_of(server) if path.stat().st_mtime >= began)
 
 
-def test_a_statement_that_fails_tells_the_server_log_nothing(office: RequestPipeline, server: EmbeddedPostgres) -> None:
+def test_a_statement_that_fails_tells_the_server_log_nothing(rights: RequestPipeline, server: EmbeddedPostgres) -> None:
     """The values of a failing statement, its rows and its parameters stay out of the server's log."""
     secret = str(VALUES["user id of letters"])
     for query in (
@@ -200,7 +200,7 @@ def test_a_statement_that_fails_tells_the_server_log_nothing(office: RequestPipe
         ),
         "SELECT %(secret)s FROM nowhere",
     ):
-        with pytest.raises(Exception, match=r".+"), office.context.database.transaction() as tx:
+        with pytest.raises(Exception, match=r".+"), rights.context.database.transaction() as tx:
             tx.execute(query, {"secret": secret})  # type: ignore[arg-type]
     place = server._place
     assert place is not None

@@ -23,29 +23,29 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
 class Copy:
     """A copy of every row of a database, as a backup holds it."""
 
-    def __init__(self, office: RequestPipeline) -> None:
-        self.office = office
+    def __init__(self, rights: RequestPipeline) -> None:
+        self.rights = rights
         self.tables: dict[str, bytes] = {}
-        with office.context.database.transaction(read_only=True) as tx:
+        with rights.context.database.transaction(read_only=True) as tx:
             for (name,) in tx.execute(_TABLES):
                 with tx.raw.cursor().copy(f"COPY (SELECT * FROM {name}) TO STDOUT") as stream:
                     self.tables[name] = b"".join(bytes(block) for block in stream)
 
     def restore(self) -> None:
         """Put the rows of the copy back in place of today's."""
-        with self.office.context.database.transaction() as tx:
+        with self.rights.context.database.transaction() as tx:
             tx.raw.execute(f"TRUNCATE {', '.join(self.tables)} CASCADE")
             for name, block in self.tables.items():
                 with tx.raw.cursor().copy(f"COPY {name} FROM STDIN") as stream:
                     stream.write(block)
-        self.office.context.vault.evict_all()
+        self.rights.context.vault.evict_all()
 
 
 _TABLES = """
@@ -56,39 +56,39 @@ ORDER BY n.nspname, c.relname
 """
 
 
-def test_an_erasure_is_repeated_after_a_restore(office: RequestPipeline) -> None:
-    office.pipeline.send(BOB)
-    before = office.counts()
-    office.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
-    copy = Copy(office)
-    office.erase(("user_id", "ada"))
-    assert not is_behind(office.context)
+def test_an_erasure_is_repeated_after_a_restore(rights: RequestPipeline) -> None:
+    rights.pipeline.send(BOB)
+    before = rights.counts()
+    rights.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    copy = Copy(rights)
+    rights.erase(("user_id", "ada"))
+    assert not is_behind(rights.context)
     copy.restore()
-    assert is_behind(office.context)
-    assert office.pipeline.one("SELECT count(*) FROM behavior.event") == 3
-    told = replay(office.context, office.pipeline.clock.now())
+    assert is_behind(rights.context)
+    assert rights.pipeline.one("SELECT count(*) FROM behavior.event") == 3
+    told = replay(rights.context, rights.pipeline.clock.now())
     assert (told.lines, told.erased) == (1, 1)
-    assert office.counts() == before
-    assert not is_behind(office.context)
-    assert office.pipeline.send(ADA)[0].state is State.SUPPRESSED
+    assert rights.counts() == before
+    assert not is_behind(rights.context)
+    assert rights.pipeline.send(ADA)[0].state is State.SUPPRESSED
 
 
-def test_replaying_twice_changes_nothing(office: RequestPipeline) -> None:
-    office.pipeline.send(BOB, ADA)
-    copy = Copy(office)
-    office.erase(("user_id", "ada"))
+def test_replaying_twice_changes_nothing(rights: RequestPipeline) -> None:
+    rights.pipeline.send(BOB, ADA)
+    copy = Copy(rights)
+    rights.erase(("user_id", "ada"))
     copy.restore()
-    replay(office.context, office.pipeline.clock.now())
-    before = office.counts()
-    assert replay(office.context, office.pipeline.clock.now()).lines == 0
-    with office.context.database.transaction() as tx:
+    replay(rights.context, rights.pipeline.clock.now())
+    before = rights.counts()
+    assert replay(rights.context, rights.pipeline.clock.now()).lines == 0
+    with rights.context.database.transaction() as tx:
         tx.execute("UPDATE rights.replay SET number = 0")
-    assert replay(office.context, office.pipeline.clock.now()).erased == 0
-    assert office.counts() == before
+    assert replay(rights.context, rights.pipeline.clock.now()).erased == 0
+    assert rights.counts() == before
 
 
-def _say_no(office: RequestPipeline, value: str) -> None:
-    context = office.context
+def _say_no(rights: RequestPipeline, value: str) -> None:
+    context = rights.context
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         identifier_id = tx.execute("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
@@ -97,26 +97,26 @@ def _say_no(office: RequestPipeline, value: str) -> None:
         replay_store.append(tx, context.replay, [no], now=NOON)
 
 
-def test_a_no_is_repeated_where_its_identifier_is_known(office: RequestPipeline) -> None:
-    office.pipeline.send(ADA)
-    _say_no(office, "ada")
-    with office.context.database.transaction() as tx:
+def test_a_no_is_repeated_where_its_identifier_is_known(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA)
+    _say_no(rights, "ada")
+    with rights.context.database.transaction() as tx:
         tx.execute("UPDATE rights.replay SET number = 0")
-    told = replay(office.context, office.pipeline.clock.now())
+    told = replay(rights.context, rights.pipeline.clock.now())
     assert (told.noes, told.suppressed) == (1, 0)
-    assert office.pipeline.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
-    assert office.pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
+    assert rights.pipeline.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
+    assert rights.pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
 
 
-def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(office: RequestPipeline) -> None:
-    copy = Copy(office)
-    office.pipeline.send(ADA)
-    _say_no(office, "ada")
+def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(rights: RequestPipeline) -> None:
+    copy = Copy(rights)
+    rights.pipeline.send(ADA)
+    _say_no(rights, "ada")
     copy.restore()
-    told = replay(office.context, office.pipeline.clock.now())
+    told = replay(rights.context, rights.pipeline.clock.now())
     assert (told.noes, told.suppressed) == (0, 1)
-    with office.context.database.transaction() as tx:
-        hidden = office.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+    with rights.context.database.transaction() as tx:
+        hidden = rights.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
         assert suppression_store.suppressed_purposes(tx, [hidden], NOON) == {hidden: frozenset({"analytics"})}
         assert suppression_store.suppressed(tx, [hidden], NOON) == set()
 
@@ -125,8 +125,8 @@ class _Crash(Exception):
     """The process ends here."""
 
 
-def _write_and_crash(office: RequestPipeline) -> None:
-    context = office.context
+def _write_and_crash(rights: RequestPipeline) -> None:
+    context = rights.context
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         replay_store.append(
@@ -136,80 +136,80 @@ def _write_and_crash(office: RequestPipeline) -> None:
         raise _Crash
 
 
-def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(office: RequestPipeline) -> None:
-    office.pipeline.send(ADA)
+def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA)
 
     with pytest.raises(_Crash):
-        _write_and_crash(office)
-    assert not is_behind(office.context)  # it knows its own line
-    context = restarted(office.pipeline.context)
+        _write_and_crash(rights)
+    assert not is_behind(rights.context)  # it knows its own line
+    context = restarted(rights.pipeline.context)
     assert is_behind(context)
     replay(context, NOON)
     assert not is_behind(context)
-    office.erase(("user_id", "ada"))
+    rights.erase(("user_id", "ada"))
     assert [each.number for each in context.replay.lines_after(0)] == [1, 2]
 
 
-def test_who_goes_on_without_the_person_forgets_her_after_a_restore(office: RequestPipeline) -> None:
+def test_who_goes_on_without_the_person_forgets_her_after_a_restore(rights: RequestPipeline) -> None:
     """A device that only a browser linked keeps the profile; the copy brought her traits back into its projection."""
-    office.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
-    copy = Copy(office)
-    office.erase(("email", "ada@example.com"), ("user_id", "ada"))
-    before = office.counts()
+    rights.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    copy = Copy(rights)
+    rights.erase(("email", "ada@example.com"), ("user_id", "ada"))
+    before = rights.counts()
     copy.restore()
     traits = "SELECT traits::text FROM consent.permitted WHERE purpose = 'analytics'"
-    assert "36" in office.pipeline.one(traits)
-    replay(office.context, office.pipeline.clock.now())
-    assert office.pipeline.one(traits) == "{}"
-    assert office.counts() == before
-    assert office.pipeline.partition() == {frozenset({("anonymous_id", "hers")})}
+    assert "36" in rights.pipeline.one(traits)
+    replay(rights.context, rights.pipeline.clock.now())
+    assert rights.pipeline.one(traits) == "{}"
+    assert rights.counts() == before
+    assert rights.pipeline.partition() == {frozenset({("anonymous_id", "hers")})}
 
 
-def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(office: RequestPipeline) -> None:
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"})
-    assert len(office.pipeline.people()) == 2
-    copy = Copy(office)
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
-    office.erase(("user_id", "ada"))
+def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(rights: RequestPipeline) -> None:
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"})
+    assert len(rights.pipeline.people()) == 2
+    copy = Copy(rights)
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    rights.erase(("user_id", "ada"))
     copy.restore()
-    replay(office.context, office.pipeline.clock.now())
-    assert office.pipeline.one("SELECT count(*) FROM identity.profile") == 0
-    assert office.pipeline.one("SELECT count(*) FROM consent.permitted") == 0
+    replay(rights.context, rights.pipeline.clock.now())
+    assert rights.pipeline.one("SELECT count(*) FROM identity.profile") == 0
+    assert rights.pipeline.one("SELECT count(*) FROM consent.permitted") == 0
 
 
-def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(office: RequestPipeline) -> None:
-    office.pipeline.send(ADA)
-    request = office.ask("erasure", ("user_id", "ada"))
-    copy = Copy(office)
-    requests.run(office.context, request.request_id, office.pipeline.clock.now())
+def test_an_erasure_that_was_running_when_the_copy_was_made_ends_with_a_receipt(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA)
+    request = rights.ask("erasure", ("user_id", "ada"))
+    copy = Copy(rights)
+    requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
     copy.restore()
-    context = restarted(office.pipeline.context)
-    assert replay(context, office.pipeline.clock.now()).erased == 1
+    context = restarted(rights.pipeline.context)
+    assert replay(context, rights.pipeline.clock.now()).erased == 1
     assert requests.show(context, request.request_id).request.status == "fulfilled"
-    assert office.pipeline.people() == {}
+    assert rights.pipeline.people() == {}
     assert not is_behind(context)
 
 
-def test_a_database_that_is_behind_stays_so_whatever_else_is_written(office: RequestPipeline) -> None:
+def test_a_database_that_is_behind_stays_so_whatever_else_is_written(rights: RequestPipeline) -> None:
     """A command beside a restored database must not make it believe that it was told everything."""
-    office.pipeline.send(ADA, BOB)
-    copy = Copy(office)
-    office.erase(("user_id", "ada"))
+    rights.pipeline.send(ADA, BOB)
+    copy = Copy(rights)
+    rights.erase(("user_id", "ada"))
     copy.restore()
-    context = restarted(office.pipeline.context)
-    _say_no(office, "bob")
+    context = restarted(rights.pipeline.context)
+    _say_no(rights, "bob")
     assert is_behind(context)
-    assert replay(context, office.pipeline.clock.now()).erased == 1
-    assert office.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
+    assert replay(context, rights.pipeline.clock.now()).erased == 1
+    assert rights.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
     assert not is_behind(context)
 
 
-def test_the_file_of_another_database_is_refused(office: RequestPipeline) -> None:
-    office.erase(("user_id", "ada"))
-    text = office.context.replay.path.read_text()
-    office.context.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))
+def test_the_file_of_another_database_is_refused(rights: RequestPipeline) -> None:
+    rights.erase(("user_id", "ada"))
+    text = rights.context.replay.path.read_text()
+    rights.context.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))
     with pytest.raises(Fault) as caught:
-        replay(office.context, NOON)
+        replay(rights.context, NOON)
     assert caught.value.code == "replay_file_foreign"

@@ -22,50 +22,50 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def opened(office: RequestPipeline, kind: str = "erasure", regime: str = "gdpr") -> Any:
+def opened(rights: RequestPipeline, kind: str = "erasure", regime: str = "gdpr") -> Any:
     return requests.open_request(
-        office.context, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=office.pipeline.clock.now()
+        rights.context, kind=kind, regime=regime, identifiers=[("user_id", "ada")], now=rights.pipeline.clock.now()
     )
 
 
-def test_deadlines_are_stored_with_the_request(office: RequestPipeline) -> None:
-    european, californian = opened(office), opened(office, "opt-out", "ccpa")
+def test_deadlines_are_stored_with_the_request(rights: RequestPipeline) -> None:
+    european, californian = opened(rights), opened(rights, "opt-out", "ccpa")
     assert european.due_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert californian.due_at == datetime(2026, 6, 22, 12, tzinfo=UTC)
-    assert requests.listing(office.context) == [californian, european]
-    extended = requests.extend(office.context, european.request_id, office.pipeline.clock.now())
-    assert requests.listing(office.context, "received") == [californian, extended]
+    assert requests.listing(rights.context) == [californian, european]
+    extended = requests.extend(rights.context, european.request_id, rights.pipeline.clock.now())
+    assert requests.listing(rights.context, "received") == [californian, extended]
     assert extended.due_at == datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
-def test_what_is_named_lies_sealed(office: RequestPipeline) -> None:
-    opened(office)
+def test_what_is_named_lies_sealed(rights: RequestPipeline) -> None:
+    opened(rights)
     assert (
-        office.pipeline.one("SELECT count(*) FROM rights.request_identifier WHERE position('ada'::bytea IN sealed) > 0")
+        rights.pipeline.one("SELECT count(*) FROM rights.request_identifier WHERE position('ada'::bytea IN sealed) > 0")
         == 0
     )
-    request = requests.listing(office.context)[0]
-    shown = requests.show(office.context, request.request_id)
+    request = requests.listing(rights.context)[0]
+    shown = requests.show(rights.context, request.request_id)
     assert [(each.type, each.value) for each in shown.identifiers] == [("user_id", "ada")]
 
 
-def test_known_and_unknown_people_get_the_same_answers(office: RequestPipeline) -> None:
-    office.pipeline.send(ADA)
+def test_known_and_unknown_people_get_the_same_answers(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA)
     answers = []
     for value in ("ada", "nobody"):
         request = requests.open_request(
-            office.context,
+            rights.context,
             kind="erasure",
             regime="gdpr",
             identifiers=[("user_id", value)],
-            now=office.pipeline.clock.now(),
+            now=rights.pipeline.clock.now(),
         )
-        verified = requests.verify(office.context, request.request_id, office.pipeline.clock.now())
-        ended = requests.run(office.context, request.request_id, office.pipeline.clock.now()).request
+        verified = requests.verify(rights.context, request.request_id, rights.pipeline.clock.now())
+        ended = requests.run(rights.context, request.request_id, rights.pipeline.clock.now()).request
         answers.append([replace(each, request_id=0, entry_id=None) for each in (request, verified, ended)])  # type: ignore[arg-type]
     assert answers[0] == answers[1]
 
@@ -83,58 +83,58 @@ def test_known_and_unknown_people_get_the_same_answers(office: RequestPipeline) 
     ],
 )
 def test_what_cannot_be_taken_in_is_refused_without_repeating_it(
-    office: RequestPipeline, change: dict[str, Any], code: str
+    rights: RequestPipeline, change: dict[str, Any], code: str
 ) -> None:
     asked: dict[str, Any] = {"kind": "erasure", "regime": "gdpr", "identifiers": [("user_id", "ada")]} | change
     with pytest.raises(Fault) as caught:
-        requests.open_request(office.context, now=office.pipeline.clock.now(), **asked)
+        requests.open_request(rights.context, now=rights.pipeline.clock.now(), **asked)
     assert caught.value.code == code
     assert "43" not in caught.value.detail
-    assert requests.listing(office.context) == []
+    assert requests.listing(rights.context) == []
 
 
-def test_an_unknown_id_is_not_found(office: RequestPipeline) -> None:
+def test_an_unknown_id_is_not_found(rights: RequestPipeline) -> None:
     for call in (requests.verify, requests.withdraw, requests.run, requests.export):
         with pytest.raises(Fault) as caught:
-            call(office.context, 12345, office.pipeline.clock.now())
+            call(rights.context, 12345, rights.pipeline.clock.now())
         assert (caught.value.code, caught.value.status) == ("unknown_request", 404)
 
 
-def test_kinds_without_a_machine_say_so(office: RequestPipeline) -> None:
-    request = opened(office, "rectification")
+def test_kinds_without_a_machine_say_so(rights: RequestPipeline) -> None:
+    request = opened(rights, "rectification")
     with pytest.raises(Fault) as caught:
-        requests.run(office.context, request.request_id, office.pipeline.clock.now())
+        requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
     assert caught.value.code == "right_not_executable"
 
 
-def test_a_denial_has_a_reason_and_shreds_what_was_named(office: RequestPipeline) -> None:
-    request = opened(office)
+def test_a_denial_has_a_reason_and_shreds_what_was_named(rights: RequestPipeline) -> None:
+    request = opened(rights)
     with pytest.raises(Fault, match="unknown_denial"):
-        requests.deny(office.context, request.request_id, "mood", now=office.pipeline.clock.now())
-    denied = requests.deny(office.context, request.request_id, "unverified", now=office.pipeline.clock.now())
+        requests.deny(rights.context, request.request_id, "mood", now=rights.pipeline.clock.now())
+    denied = requests.deny(rights.context, request.request_id, "unverified", now=rights.pipeline.clock.now())
     assert denied.status is Status.DENIED
-    assert requests.show(office.context, request.request_id).identifiers == ()
+    assert requests.show(rights.context, request.request_id).identifiers == ()
 
 
-def test_nobody_verified_in_time_ends_the_request(office: RequestPipeline) -> None:
-    opened(office)
-    assert requests.sweep_requests(office.context, office.pipeline.clock.now())["expired"] == 0
-    office.later(days=40)
-    assert requests.sweep_requests(office.context, office.pipeline.clock.now())["expired"] == 1
-    assert requests.listing(office.context)[0].status is Status.EXPIRED
-    assert office.pipeline.one("SELECT count(*) FROM rights.request_identifier") == 0
+def test_nobody_verified_in_time_ends_the_request(rights: RequestPipeline) -> None:
+    opened(rights)
+    assert requests.sweep_requests(rights.context, rights.pipeline.clock.now())["expired"] == 0
+    rights.later(days=40)
+    assert requests.sweep_requests(rights.context, rights.pipeline.clock.now())["expired"] == 1
+    assert requests.listing(rights.context)[0].status is Status.EXPIRED
+    assert rights.pipeline.one("SELECT count(*) FROM rights.request_identifier") == 0
 
 
 class TestReceipt:
-    def test_a_stranger_verifies_it_offline(self, office: RequestPipeline) -> None:
-        office.pipeline.send(ADA)
-        ended = office.erase(("user_id", "ada"))
+    def test_a_stranger_verifies_it_offline(self, rights: RequestPipeline) -> None:
+        rights.pipeline.send(ADA)
+        ended = rights.erase(("user_id", "ada"))
         with pytest.raises(Fault) as caught:
-            requests.receipt(office.context, ended.request_id)
+            requests.receipt(rights.context, ended.request_id)
         assert caught.value.code == "receipt_not_ready"
         assert caught.value.retry_after_seconds == 1
-        office.sequence()
-        document = json.loads(json.dumps(requests.receipt(office.context, ended.request_id)))
+        rights.sequence()
+        document = json.loads(json.dumps(requests.receipt(rights.context, ended.request_id)))
         trusted = [parse_vkey(document["vkey"])]
         verified = verify_receipt(document, trusted, is_signed)
         assert isinstance(verified, Verified)
@@ -144,15 +144,15 @@ class TestReceipt:
         document["body"]["identifiers"] = 3
         assert isinstance(verify_receipt(document, trusted, is_signed), Unverified)
 
-    def test_it_holds_nothing_of_the_person(self, office: RequestPipeline) -> None:
-        office.pipeline.send(ADA)
-        ended = office.erase(("user_id", "ada"))
-        office.sequence()
-        text = json.dumps(requests.receipt(office.context, ended.request_id)["body"]).lower()
+    def test_it_holds_nothing_of_the_person(self, rights: RequestPipeline) -> None:
+        rights.pipeline.send(ADA)
+        ended = rights.erase(("user_id", "ada"))
+        rights.sequence()
+        text = json.dumps(requests.receipt(rights.context, ended.request_id)["body"]).lower()
         assert "ada" not in text
         assert "example.com" not in text
 
-    def test_there_is_none_before_the_end(self, office: RequestPipeline) -> None:
-        request = office.ask("erasure", ("user_id", "ada"))
+    def test_there_is_none_before_the_end(self, rights: RequestPipeline) -> None:
+        request = rights.ask("erasure", ("user_id", "ada"))
         with pytest.raises(Fault, match="request_not_fulfilled"):
-            requests.receipt(office.context, request.request_id)
+            requests.receipt(rights.context, request.request_id)

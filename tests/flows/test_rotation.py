@@ -28,7 +28,7 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
 
 
@@ -40,20 +40,20 @@ def names_of_keys(tmp_path: Path) -> set[str]:
     return {path.name for path in (tmp_path / "keys").iterdir()}
 
 
-def test_every_pseudonym_changes_and_the_old_key_is_gone(town: Pipeline, tmp_path: Path) -> None:
-    town.send(*crowd(1, 30))
-    before = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
-    people = town.people()
-    rotated = rotate_pseudonyms(town.context, chunk=7)
-    after = {row[0] for row in _rows(town, "SELECT pseudonym FROM identity.identifier")}
+def test_every_pseudonym_changes_and_the_old_key_is_gone(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.send(*crowd(1, 30))
+    before = {row[0] for row in _rows(pipeline, "SELECT pseudonym FROM identity.identifier")}
+    people = pipeline.people()
+    rotated = rotate_pseudonyms(pipeline.context, chunk=7)
+    after = {row[0] for row in _rows(pipeline, "SELECT pseudonym FROM identity.identifier")}
     assert rotated.moved == len(before)
     assert not before & after
     assert rotated.destroyed == ("pseudonym/graph/1",)
     assert not [name for name in names_of_keys(tmp_path) if "graph.1" in name]
-    assert town.people() == people
-    town.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(1, 30)])
-    assert {each for each, _ in _flat(town)} == {each for each, _ in _flat_of(people)}
-    check_map(town)
+    assert pipeline.people() == people
+    pipeline.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(1, 30)])
+    assert {each for each, _ in _flat(pipeline)} == {each for each, _ in _flat_of(people)}
+    check_map(pipeline)
 
 
 class Interrupted(Vault):
@@ -80,13 +80,13 @@ def keys_of(tmp_path: Path) -> KeyProvider:
 
 @pytest.mark.parametrize("rotations", [1, 2, 5])
 def test_a_look_up_survives_whole_rotations_between_its_steps(
-    town: Pipeline, database_url: str, tmp_path: Path, rotations: int
+    pipeline: Pipeline, database_url: str, tmp_path: Path, rotations: int
 ) -> None:
-    town.send(*crowd(1, 10))
-    ((name, *_), *_) = town.partition()
-    other = open_pipeline(Database(database_url), town.context.policy, tmp_path)
+    pipeline.send(*crowd(1, 10))
+    ((name, *_), *_) = pipeline.partition()
+    other = open_pipeline(Database(database_url), pipeline.context.policy, tmp_path)
     vault = Interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.context))
-    with town.context.database.transaction() as tx:
+    with pipeline.context.database.transaction() as tx:
         find_profile(tx, vault, Identifier(*name))
         assert vault.living(tx, GRAPH) == (rotations + 1,)
     other.context.database.close()
@@ -94,11 +94,11 @@ def test_a_look_up_survives_whole_rotations_between_its_steps(
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
-    town: Pipeline, database_url: str, tmp_path: Path, call: int
+    pipeline: Pipeline, database_url: str, tmp_path: Path, call: int
 ) -> None:
-    town.send(*crowd(1, 10))
-    names = [Identifier(*name) for group in town.partition() for name in group]
-    other = open_pipeline(Database(database_url), town.context.policy, tmp_path)
+    pipeline.send(*crowd(1, 10))
+    names = [Identifier(*name) for group in pipeline.partition() for name in group]
+    other = open_pipeline(Database(database_url), pipeline.context.policy, tmp_path)
 
     def kill(*_: int) -> None:
         raise KeyboardInterrupt
@@ -106,28 +106,28 @@ def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
     with pytest.raises(KeyboardInterrupt):
         rotate_pseudonyms(other.context, chunk=1, progress=kill)
     vault = Interrupted(keys_of(tmp_path), {call}, lambda: rotate_pseudonyms(other.context, chunk=1))
-    with town.context.database.transaction() as tx:
+    with pipeline.context.database.transaction() as tx:
         assert vault.living(tx, GRAPH) == (1, 2)
         assert find_identifiers(tx, vault, names).keys() == set(names)
     other.context.database.close()
 
 
 def test_look_ups_and_messages_are_right_while_a_rotation_runs(
-    town: Pipeline, database_url: str, tmp_path: Path
+    pipeline: Pipeline, database_url: str, tmp_path: Path
 ) -> None:
-    town.send(*crowd(2, 120))
-    shared = frozenset(name for group in town.partition() for name in group)
+    pipeline.send(*crowd(2, 120))
+    shared = frozenset(name for group in pipeline.partition() for name in group)
     wrong: list[str] = []
     finished = threading.Event()
 
     def write() -> None:
         """Another process: its own connections, its own vault."""
-        other = open_pipeline(Database(database_url), town.context.policy, tmp_path)
+        other = open_pipeline(Database(database_url), pipeline.context.policy, tmp_path)
         ingest = Ingest(other.context.database, other.context.vault, other.context.policy, clock=TestClock(NOON))
         number = 0
         while not finished.is_set():
             bodies = [{**body, "messageId": f"w{number}-{body['messageId']}"} for body in crowd(2, 120)[:20]]
-            ingest.process([town.message(body) for body in bodies])
+            ingest.process([pipeline.message(body) for body in bodies])
             for type_, value in list(shared)[:5]:
                 try:
                     look_up(other.context, Identifier(type_, value), actor="privacy")
@@ -140,18 +140,18 @@ def test_look_ups_and_messages_are_right_while_a_rotation_runs(
     writer.start()
     try:
         for _ in range(3):
-            rotate_pseudonyms(town.context, chunk=5)
+            rotate_pseudonyms(pipeline.context, chunk=5)
     finally:
         finished.set()
         writer.join()
     assert not wrong
-    assert not [name for name in shared if name not in {each for group in town.partition() for each in group}]
-    assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
-    check_map(town)
+    assert not [name for name in shared if name not in {each for group in pipeline.partition() for each in group}]
+    assert pipeline.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
+    check_map(pipeline)
 
 
-def test_a_killed_rotation_is_finished_by_the_next(town: Pipeline) -> None:
-    town.send(*crowd(3, 20))
+def test_a_killed_rotation_is_finished_by_the_next(pipeline: Pipeline) -> None:
+    pipeline.send(*crowd(3, 20))
 
     class Killed(BaseException):
         pass
@@ -160,31 +160,31 @@ def test_a_killed_rotation_is_finished_by_the_next(town: Pipeline) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        rotate_pseudonyms(town.context, chunk=4, progress=kill)
-    assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 2
-    town.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(3, 20)])
-    assert town.one("SELECT count(*) FROM identity.identifier") == len(_flat(town)) + town.one(
+        rotate_pseudonyms(pipeline.context, chunk=4, progress=kill)
+    assert pipeline.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 2
+    pipeline.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(3, 20)])
+    assert pipeline.one("SELECT count(*) FROM identity.identifier") == len(_flat(pipeline)) + pipeline.one(
         "SELECT count(*) FROM identity.identifier i LEFT JOIN identity.link l USING (identifier_id) "
         "WHERE l.identifier_id IS NULL"
     )
-    rotated = rotate_pseudonyms(town.context, chunk=4)
+    rotated = rotate_pseudonyms(pipeline.context, chunk=4)
     assert rotated.version == 2
-    assert town.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
+    assert pipeline.one("SELECT count(DISTINCT pseudonym_version) FROM identity.identifier") == 1
 
 
-def test_an_epoch_ends_when_no_living_key_hangs_on_it(town: Pipeline, tmp_path: Path) -> None:
-    town.send(track(userId="u1"))
+def test_an_epoch_ends_when_no_living_key_hangs_on_it(pipeline: Pipeline, tmp_path: Path) -> None:
+    pipeline.send(track(userId="u1"))
     with pytest.raises(Fault, match="no_retired_epoch"):
-        destroy_epochs(town.context)
-    rotate_epoch(town.context)
-    assert destroy_epochs(town.context).destroyed == ("epoch/1",)
+        destroy_epochs(pipeline.context)
+    rotate_epoch(pipeline.context)
+    assert destroy_epochs(pipeline.context).destroyed == ("epoch/1",)
     assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
-    town.context.vault.evict_all()
-    assert town.people().popitem()[1] == {"user_id": {"u1"}}
+    pipeline.context.vault.evict_all()
+    assert pipeline.people().popitem()[1] == {"user_id": {"u1"}}
 
 
-def _flat(town: Pipeline) -> set[tuple[tuple[str, str], int]]:
-    return _flat_of(town.people())
+def _flat(pipeline: Pipeline) -> set[tuple[tuple[str, str], int]]:
+    return _flat_of(pipeline.people())
 
 
 def _flat_of(people: dict[int, dict[str, set[str]]]) -> set[tuple[tuple[str, str], int]]:
@@ -196,6 +196,6 @@ def _flat_of(people: dict[int, dict[str, set[str]]]) -> set[tuple[tuple[str, str
     }
 
 
-def _rows(town: Pipeline, query: str) -> list[tuple[Any, ...]]:
-    with town.context.database.transaction(read_only=True) as tx:
+def _rows(pipeline: Pipeline, query: str) -> list[tuple[Any, ...]]:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         return tx.execute(query)  # type: ignore[arg-type]

@@ -31,14 +31,14 @@ ZOE = [
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def secrets_of(office: RequestPipeline) -> dict[str, bytes]:
+def secrets_of(rights: RequestPipeline) -> dict[str, bytes]:
     """Everything that must not be found again: words, pseudonyms of each domain, wrapped keys."""
     found = {f"word {number}": word.encode() for number, word in enumerate(WORDS)}
-    with office.context.database.transaction(read_only=True) as tx:
+    with rights.context.database.transaction(read_only=True) as tx:
         found |= {
             f"graph {n}": bytes(row[0]) for n, row in enumerate(tx.execute("SELECT pseudonym FROM identity.identifier"))
         }
@@ -69,104 +69,104 @@ def residue(server: EmbeddedPostgres, secrets: dict[str, bytes]) -> set[str]:
     return found
 
 
-def test_no_byte_is_left(office: RequestPipeline, server: EmbeddedPostgres) -> None:
-    office.pipeline.send(*ZOE)
-    secrets = secrets_of(office)
-    office.pipeline.send(BOB)
-    with office.context.database.transaction() as tx:
+def test_no_byte_is_left(rights: RequestPipeline, server: EmbeddedPostgres) -> None:
+    rights.pipeline.send(*ZOE)
+    secrets = secrets_of(rights)
+    rights.pipeline.send(BOB)
+    with rights.context.database.transaction() as tx:
         tx.execute("ANALYZE")
     plain = {each for each in residue(server, secrets) if each.startswith("word")}
     assert plain == set(), "a value was written in plain"
-    request = office.ask("access", ("user_id", WORDS[1]))
-    office.opened(request)
-    office.erase(("user_id", WORDS[1]))
+    request = rights.ask("access", ("user_id", WORDS[1]))
+    rights.opened(request)
+    rights.erase(("user_id", WORDS[1]))
     assert any(each.startswith("graph") for each in residue(server, secrets)), "the search finds nothing at all"
-    done = scrub(office.context.database, office.pipeline.clock.now())
+    done = scrub(rights.context.database, rights.pipeline.clock.now())
     assert done.not_scrubbed == ()
     assert set(done.tables) == set(telling_tables())
     assert residue(server, secrets) == set()
-    hidden = office.context.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
-    assert office.pipeline.one("SELECT count(*) FROM rights.suppression") >= 3
+    hidden = rights.context.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
+    assert rights.pipeline.one("SELECT count(*) FROM rights.suppression") >= 3
     assert any(name.startswith("hidden") for name in residue(server, {"hidden": hidden}))
 
 
-def test_what_this_role_may_not_do_is_listed(office: RequestPipeline, server: EmbeddedPostgres) -> None:
+def test_what_this_role_may_not_do_is_listed(rights: RequestPipeline, server: EmbeddedPostgres) -> None:
     with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
         tx.execute("REVOKE pg_checkpoint FROM cdp")
     try:
-        done = scrub(office.context.database, office.pipeline.clock.now())
+        done = scrub(rights.context.database, rights.pipeline.clock.now())
     finally:
         with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
             tx.execute("GRANT pg_checkpoint TO cdp")
     assert done.not_scrubbed == ("checkpoint",)
     assert (
-        office.pipeline.one("SELECT body -> 'not_scrubbed' ->> 0 FROM audit.fact WHERE kind = 'scrub.run'")
+        rights.pipeline.one("SELECT body -> 'not_scrubbed' ->> 0 FROM audit.fact WHERE kind = 'scrub.run'")
         == "checkpoint"
     )
 
 
-def test_a_snapshot_that_still_sees_the_person_is_reported(office: RequestPipeline, server: EmbeddedPostgres) -> None:
-    office.pipeline.send(*ZOE)
-    secrets = secrets_of(office)
-    with office.context.database.transaction(read_only=True) as tx:
+def test_a_snapshot_that_still_sees_the_person_is_reported(rights: RequestPipeline, server: EmbeddedPostgres) -> None:
+    rights.pipeline.send(*ZOE)
+    secrets = secrets_of(rights)
+    with rights.context.database.transaction(read_only=True) as tx:
         tx.execute("SELECT 1")
-        office.erase(("user_id", WORDS[1]))
-        assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ("older_snapshot",)
+        rights.erase(("user_id", WORDS[1]))
+        assert scrub(rights.context.database, rights.pipeline.clock.now()).not_scrubbed == ("older_snapshot",)
         assert residue(server, secrets), "there was no reason to report it"
-    assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ()
+    assert scrub(rights.context.database, rights.pipeline.clock.now()).not_scrubbed == ()
     assert residue(server, secrets) == set()
 
 
-def test_a_writer_between_two_statements_is_an_older_snapshot_too(office: RequestPipeline) -> None:
-    with office.context.database.transaction() as tx:
+def test_a_writer_between_two_statements_is_an_older_snapshot_too(rights: RequestPipeline) -> None:
+    with rights.context.database.transaction() as tx:
         tx.execute("SELECT pg_current_xact_id()")
-        assert "older_snapshot" in scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed
+        assert "older_snapshot" in scrub(rights.context.database, rights.pipeline.clock.now()).not_scrubbed
 
 
-def test_a_busy_service_is_no_older_snapshot(office: RequestPipeline) -> None:
+def test_a_busy_service_is_no_older_snapshot(rights: RequestPipeline) -> None:
     """Others come and go all the time: only who was there before, and stays, holds deleted rows back."""
     done = threading.Event()
 
     def work() -> None:
         while not done.is_set():
-            with office.context.database.transaction() as tx:
+            with rights.context.database.transaction() as tx:
                 tx.execute("SELECT pg_current_xact_id(), pg_sleep(0.02)")
 
     with ThreadPoolExecutor(3) as pool:
         busy = [pool.submit(work) for _ in range(3)]
         try:
-            assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ()
+            assert scrub(rights.context.database, rights.pipeline.clock.now()).not_scrubbed == ()
         finally:
             done.set()
         for each in busy:
             each.result()
 
 
-def test_a_reader_that_stays_delays_nobody_and_is_told(office: RequestPipeline) -> None:
+def test_a_reader_that_stays_delays_nobody_and_is_told(rights: RequestPipeline) -> None:
     """A marketer's open transaction must not make the scrub, and everybody behind it, wait."""
-    with office.context.database.transaction() as tx:
+    with rights.context.database.transaction() as tx:
         tx.execute("SELECT count(*) FROM consent.permitted")
-        assert "consent.permitted" in scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed
-        assert office.pipeline.send(BOB)[0].state is State.STORED
-    with office.context.database.transaction() as tx:
+        assert "consent.permitted" in scrub(rights.context.database, rights.pipeline.clock.now()).not_scrubbed
+        assert rights.pipeline.send(BOB)[0].state is State.STORED
+    with rights.context.database.transaction() as tx:
         assert tx.execute("SHOW lock_timeout") == [("30s",)]
 
 
-def test_it_is_due_until_all_of_it_is_done(office: RequestPipeline) -> None:
-    assert not is_scrub_due(office.context, office.pipeline.clock.now())
-    office.pipeline.send(*ZOE)
-    with office.context.database.transaction(read_only=True) as tx:
+def test_it_is_due_until_all_of_it_is_done(rights: RequestPipeline) -> None:
+    assert not is_scrub_due(rights.context, rights.pipeline.clock.now())
+    rights.pipeline.send(*ZOE)
+    with rights.context.database.transaction(read_only=True) as tx:
         tx.execute("SELECT 1")
-        office.erase(("user_id", WORDS[1]))
-        assert not is_scrub_due(office.context, office.pipeline.clock.now())
-        office.later(days=office.context.policy.retention.scrub_within_days / 2)
-        assert is_scrub_due(office.context, office.pipeline.clock.now())
-        assert scrub(office.context.database, office.pipeline.clock.now()).not_scrubbed == ("older_snapshot",)
-    office.later(hours=1)
-    assert is_scrub_due(office.context, office.pipeline.clock.now())
-    scrub(office.context.database, office.pipeline.clock.now())
-    office.later(hours=1)
-    assert not is_scrub_due(office.context, office.pipeline.clock.now())
+        rights.erase(("user_id", WORDS[1]))
+        assert not is_scrub_due(rights.context, rights.pipeline.clock.now())
+        rights.later(days=rights.context.policy.retention.scrub_within_days / 2)
+        assert is_scrub_due(rights.context, rights.pipeline.clock.now())
+        assert scrub(rights.context.database, rights.pipeline.clock.now()).not_scrubbed == ("older_snapshot",)
+    rights.later(hours=1)
+    assert is_scrub_due(rights.context, rights.pipeline.clock.now())
+    scrub(rights.context.database, rights.pipeline.clock.now())
+    rights.later(hours=1)
+    assert not is_scrub_due(rights.context, rights.pipeline.clock.now())
 
 
 def test_the_tables_are_computed_from_the_dictionary() -> None:

@@ -23,7 +23,7 @@ DEVICE = Identifier("anonymous_id", "device")
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
@@ -48,64 +48,64 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], ob
     return happen
 
 
-def test_a_look_up_during_a_merge_shows_her_before_it(office: RequestPipeline, meanwhile: Any) -> None:
-    office.pipeline.send({**ADA, "userId": "older"})
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "device"})
+def test_a_look_up_during_a_merge_shows_her_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
+    rights.pipeline.send({**ADA, "userId": "older"})
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "device"})
     merge = {"type": "identify", "userId": "older", "anonymousId": "device"}
-    meanwhile("lookup.find_profile", lambda: office.pipeline.send(merge))
-    shown = lookup.look_up(office.pipeline.context, DEVICE, actor="privacy")
+    meanwhile("lookup.find_profile", lambda: rights.pipeline.send(merge))
+    shown = lookup.look_up(rights.pipeline.context, DEVICE, actor="privacy")
     assert [(each.type, each.value) for each in shown.identifiers] == [("anonymous_id", "device")]
     assert shown.events == 1
-    again = lookup.look_up(office.pipeline.context, DEVICE, actor="privacy")
+    again = lookup.look_up(rights.pipeline.context, DEVICE, actor="privacy")
     assert len(again.identifiers) == 3
 
 
-def test_a_look_up_during_an_erasure_shows_her_before_it(office: RequestPipeline, meanwhile: Any) -> None:
-    office.pipeline.send(ADA)
-    meanwhile("lookup.find_profile", lambda: office.erase(("user_id", "ada")))
-    shown = lookup.look_up(office.pipeline.context, HERS, actor="privacy")
+def test_a_look_up_during_an_erasure_shows_her_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
+    rights.pipeline.send(ADA)
+    meanwhile("lookup.find_profile", lambda: rights.erase(("user_id", "ada")))
+    shown = lookup.look_up(rights.pipeline.context, HERS, actor="privacy")
     assert {each.value for each in shown.identifiers} == {"ada", "ada@example.com"}
     with pytest.raises(Fault, match="unknown_profile"):
-        lookup.look_up(office.pipeline.context, HERS, actor="privacy")
+        lookup.look_up(rights.pipeline.context, HERS, actor="privacy")
 
 
-def test_consents_during_an_erasure_are_those_before_it(office: RequestPipeline, meanwhile: Any) -> None:
-    now = office.pipeline.clock.now()
-    office.pipeline.send({**ADA, "context": {"consent": {"categoryPreferences": {"advertising": True}}}})
-    before = consent.look_up(office.context, HERS, now, actor="privacy")
+def test_consents_during_an_erasure_are_those_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
+    now = rights.pipeline.clock.now()
+    rights.pipeline.send({**ADA, "context": {"consent": {"categoryPreferences": {"advertising": True}}}})
+    before = consent.look_up(rights.context, HERS, now, actor="privacy")
     assert before.records
-    meanwhile("consent.find_identifiers", lambda: office.erase(("user_id", "ada")))
-    assert consent.look_up(office.context, HERS, now, actor="privacy") == before
-    assert consent.look_up(office.context, HERS, now, actor="privacy") != before
+    meanwhile("consent.find_identifiers", lambda: rights.erase(("user_id", "ada")))
+    assert consent.look_up(rights.context, HERS, now, actor="privacy") == before
+    assert consent.look_up(rights.context, HERS, now, actor="privacy") != before
 
 
-def test_an_explanation_during_an_erasure_is_that_before_it(office: RequestPipeline, meanwhile: Any) -> None:
-    office.pipeline.send(ADA)
-    meanwhile("explain.identifier_pair", lambda: office.erase(("user_id", "ada")))
-    told = explain.explain(office.pipeline.context, HERS, Identifier("email", "ada@example.com"))
+def test_an_explanation_during_an_erasure_is_that_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
+    rights.pipeline.send(ADA)
+    meanwhile("explain.identifier_pair", lambda: rights.erase(("user_id", "ada")))
+    told = explain.explain(rights.pipeline.context, HERS, Identifier("email", "ada@example.com"))
     assert [(each.one.value, each.other.value) for each in told.path] == [("ada", "ada@example.com")]
 
 
 def test_an_export_during_new_messages_and_an_erasure_is_of_one_instant(
-    office: RequestPipeline, meanwhile: Any
+    rights: RequestPipeline, meanwhile: Any
 ) -> None:
-    office.pipeline.send(ADA, BOB)
-    request = office.ask("access", ("user_id", "ada"))
+    rights.pipeline.send(ADA, BOB)
+    request = rights.ask("access", ("user_id", "ada"))
 
     def act() -> None:
-        office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
-        office.erase(("user_id", "ada"))
+        rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+        rights.erase(("user_id", "ada"))
 
     meanwhile("subject_request._found", act)
-    data = office.opened(request)["data"]
+    data = rights.opened(request)["data"]
     assert {each["value"] for each in data["identity.identifier"]} == {"ada", "ada@example.com"}
     assert len(data["behavior.event"]) == 1
 
 
 def test_a_look_up_whose_key_a_rotation_destroys_begins_again(
-    office: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    office.pipeline.send(ADA)
+    rights.pipeline.send(ADA)
     begun: list[Transaction] = []
     real = lookup.find_profile
 
@@ -113,10 +113,10 @@ def test_a_look_up_whose_key_a_rotation_destroys_begins_again(
         begun.append(tx)
         if len(begun) == 1:
             tx.scalar(text("SELECT count(*) FROM identity.identifier"))
-            rotate_pseudonyms(office.pipeline.context)
+            rotate_pseudonyms(rights.pipeline.context)
         return real(tx, *given)
 
     monkeypatch.setattr(lookup, "find_profile", find)
-    shown = lookup.look_up(office.pipeline.context, HERS, actor="privacy")
+    shown = lookup.look_up(rights.pipeline.context, HERS, actor="privacy")
     assert {each.value for each in shown.identifiers} == {"ada", "ada@example.com"}
     assert len(begun) == 2

@@ -28,7 +28,7 @@ EMAIL = Identifier("email", "p@example.com")
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
 
 
@@ -44,63 +44,63 @@ def with_email(**fields: Any) -> dict[str, Any]:
     return track(**fields, context={"traits": {"email": "p@example.com"}})
 
 
-def test_explain_gives_the_path_of_links_with_their_messages(town: Pipeline) -> None:
-    town.send(track(anonymousId="a1", messageId="first"))
-    town.send(with_email(anonymousId="a1", messageId="second"))
-    town.send(with_email(userId="u1", messageId="third"))
-    told = explain(town.context, A1, U1)
+def test_explain_gives_the_path_of_links_with_their_messages(pipeline: Pipeline) -> None:
+    pipeline.send(track(anonymousId="a1", messageId="first"))
+    pipeline.send(with_email(anonymousId="a1", messageId="second"))
+    pipeline.send(with_email(userId="u1", messageId="third"))
+    told = explain(pipeline.context, A1, U1)
     assert told.is_same_profile
     assert [(link.one.value, link.other.value, link.message_id) for link in told.path] == [
         ("a1", "p@example.com", "second"),
         ("p@example.com", "u1", "third"),
     ]
-    assert {link.policy for link in told.path} == {town.context.policy.fingerprint}
+    assert {link.policy for link in told.path} == {pipeline.context.policy.fingerprint}
 
 
-def test_explain_gives_the_refusal_that_keeps_two_apart(town: Pipeline) -> None:
-    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a2"))
-    town.send(track(userId="u2", anonymousId="a1", messageId="culprit"))
-    told = explain(town.context, U1, A1)
+def test_explain_gives_the_refusal_that_keeps_two_apart(pipeline: Pipeline) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a2"))
+    pipeline.send(track(userId="u2", anonymousId="a1", messageId="culprit"))
+    told = explain(pipeline.context, U1, A1)
     assert not told.is_same_profile
     assert {each.rule for each in told.refusals} == {"shared"}
     assert "culprit" in {each.message_id for each in told.refusals} | {"culprit"}
 
 
-def test_unmerge_says_what_it_would_do_and_does_nothing(town: Pipeline) -> None:
-    town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
-    before = town.people()
-    told = unmerge(town.context, U1, A1, dry_run=True)
+def test_unmerge_says_what_it_would_do_and_does_nothing(pipeline: Pipeline) -> None:
+    pipeline.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
+    before = pipeline.people()
+    told = unmerge(pipeline.context, U1, A1, dry_run=True)
     assert told.is_dry_run
     assert told.keep is not None
     assert told.sever is not None
     assert (told.keep.events, told.sever.events) == (2, 1)
-    assert town.people() == before
-    assert town.one("SELECT count(*) FROM identity.never") == 0
-    assert town.one("SELECT count(*) FROM audit.fact WHERE kind = 'identity.unmerged'") == 0
+    assert pipeline.people() == before
+    assert pipeline.one("SELECT count(*) FROM identity.never") == 0
+    assert pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'identity.unmerged'") == 0
 
 
 def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_path: Path) -> None:
     """Identifiers, events, traits, computed traits, consents and segments of each side, as they are afterwards."""
-    office = open_request_pipeline(database, shipped(), tmp_path)
-    town = office.pipeline
+    rights = open_request_pipeline(database, shipped(), tmp_path)
+    pipeline = rights.pipeline
     definitions.define(
-        town.context,
+        pipeline.context,
         Draft(SegmentKey("buyers"), "Buyers", "service", "marketer"),
         'did("Order Completed", within 30 days)',
         is_new=True,
         actor="marketer",
     )
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
-    town.send(track(anonymousId="a1", properties={"price": 3}, context=yes), source=WEB)
-    town.send(order(userId="u1", context={"traits": {"country": "DE"}}), order(userId="u1", anonymousId="a1"))
-    town.send(track(userId="u1"))
-    memberships.refresh(town.context, "buyers")
-    before = look_up(town.context, U1, actor="privacy")
+    pipeline.send(track(anonymousId="a1", properties={"price": 3}, context=yes), source=WEB)
+    pipeline.send(order(userId="u1", context={"traits": {"country": "DE"}}), order(userId="u1", anonymousId="a1"))
+    pipeline.send(track(userId="u1"))
+    memberships.refresh(pipeline.context, "buyers")
+    before = look_up(pipeline.context, U1, actor="privacy")
     assert (before.segments, before.events) == (("buyers",), 4)
-    told = unmerge(town.context, U1, A1, dry_run=True)
+    told = unmerge(pipeline.context, U1, A1, dry_run=True)
     assert told.before == (before,)
-    assert look_up(town.context, U1, actor="privacy") == before
-    done = unmerge(town.context, U1, A1, dry_run=False)
+    assert look_up(pipeline.context, U1, actor="privacy") == before
+    done = unmerge(pipeline.context, U1, A1, dry_run=False)
     for foreseen, side, events, kept in ((told.keep, done.keep, 2, ("buyers",)), (told.sever, done.sever, 1, ())):
         assert foreseen is not None
         assert side is not None
@@ -112,95 +112,97 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
     assert (done.keep.consents["analytics"].allowed, done.sever.consents["analytics"].allowed) == (False, True)
     assert (done.keep.computed_traits["service_orders_count"], done.sever.computed_traits["orders_count"]) == (2, 0)
     assert done.sever.traits == {}
-    assert look_up(town.context, A1, actor="privacy") == done.sever
-    assert town.one("SELECT count(*) FROM consent.withdrawal") == 0
+    assert look_up(pipeline.context, A1, actor="privacy") == done.sever
+    assert pipeline.one("SELECT count(*) FROM consent.withdrawal") == 0
 
 
-def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(town: Pipeline) -> None:
-    town.send(track(anonymousId="a1"))
-    ((older, _),) = town.people().items()
-    town.send(track(userId="u1"))
-    town.send(track(userId="u1", anonymousId="a1"))
-    assert set(town.people()) == {older}
-    unmerge(town.context, U1, A1, dry_run=False)
-    assert town.partition() == {frozenset({A1}), frozenset({U1})}
-    assert look_up(town.context, A1, actor="privacy").events == 1
-    assert look_up(town.context, U1, actor="privacy").events == 2
-    assert older in town.people()
-    town.send(track(userId="u1", anonymousId="a1"))
-    assert town.partition() == {frozenset({A1}), frozenset({U1})}
-    assert explain(town.context, U1, A1).refusals[0].rule == "never"
-    check_replay(town)
+def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(pipeline: Pipeline) -> None:
+    pipeline.send(track(anonymousId="a1"))
+    ((older, _),) = pipeline.people().items()
+    pipeline.send(track(userId="u1"))
+    pipeline.send(track(userId="u1", anonymousId="a1"))
+    assert set(pipeline.people()) == {older}
+    unmerge(pipeline.context, U1, A1, dry_run=False)
+    assert pipeline.partition() == {frozenset({A1}), frozenset({U1})}
+    assert look_up(pipeline.context, A1, actor="privacy").events == 1
+    assert look_up(pipeline.context, U1, actor="privacy").events == 2
+    assert older in pipeline.people()
+    pipeline.send(track(userId="u1", anonymousId="a1"))
+    assert pipeline.partition() == {frozenset({A1}), frozenset({U1})}
+    assert explain(pipeline.context, U1, A1).refusals[0].rule == "never"
+    check_replay(pipeline)
 
 
-def test_an_unmerge_can_be_taken_back(town: Pipeline) -> None:
-    town.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
-    before = town.people()
-    unmerge(town.context, U1, A1, dry_run=False)
-    remerge(town.context, U1, A1, dry_run=False)
-    assert town.people() == before
-    check_map(town)
+def test_an_unmerge_can_be_taken_back(pipeline: Pipeline) -> None:
+    pipeline.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
+    before = pipeline.people()
+    unmerge(pipeline.context, U1, A1, dry_run=False)
+    remerge(pipeline.context, U1, A1, dry_run=False)
+    assert pipeline.people() == before
+    check_map(pipeline)
     with pytest.raises(Fault, match="not_kept_apart"):
-        remerge(town.context, U1, A1, dry_run=False)
+        remerge(pipeline.context, U1, A1, dry_run=False)
 
 
-def test_unmerging_strangers_is_refused(town: Pipeline) -> None:
-    town.send(track(userId="u1"), track(userId="u2"))
+def test_unmerging_strangers_is_refused(pipeline: Pipeline) -> None:
+    pipeline.send(track(userId="u1"), track(userId="u2"))
     with pytest.raises(Fault, match="not_merged"):
-        unmerge(town.context, U1, U2, dry_run=False)
+        unmerge(pipeline.context, U1, U2, dry_run=False)
     with pytest.raises(Fault, match="unknown_profile"):
-        unmerge(town.context, U1, A1, dry_run=False)
+        unmerge(pipeline.context, U1, A1, dry_run=False)
 
 
 def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_path: Path) -> None:
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
     no = {"consent": {"categoryPreferences": {"analytics": False, "personalization": True}}}
-    town.send(track(userId="u1", context=yes))
-    town.send(track(anonymousId="a1", context=no))
-    town.send({"type": "track", "event": "Order Completed", "userId": "u1", "anonymousId": "a1"})
-    assert not look_up(town.context, U1, actor="privacy").consents["analytics"].allowed
-    unmerge(town.context, U1, A1, dry_run=False)
-    assert look_up(town.context, U1, actor="privacy").consents["analytics"].allowed
-    assert not look_up(town.context, A1, actor="privacy").consents["analytics"].allowed
+    pipeline.send(track(userId="u1", context=yes))
+    pipeline.send(track(anonymousId="a1", context=no))
+    pipeline.send({"type": "track", "event": "Order Completed", "userId": "u1", "anonymousId": "a1"})
+    assert not look_up(pipeline.context, U1, actor="privacy").consents["analytics"].allowed
+    unmerge(pipeline.context, U1, A1, dry_run=False)
+    assert look_up(pipeline.context, U1, actor="privacy").consents["analytics"].allowed
+    assert not look_up(pipeline.context, A1, actor="privacy").consents["analytics"].allowed
 
 
-def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(town: Pipeline) -> None:
+def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(pipeline: Pipeline) -> None:
     """The typing error that made u1's address meet a1 is why u2 looked like a second person on a1."""
-    town.send(with_email(userId="u1"))
-    town.send(with_email(anonymousId="a1"))
-    town.send(track(userId="u2", anonymousId="a1"))
-    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
-    assert town.partition() == {frozenset({U1, EMAIL}), frozenset({U2})}
+    pipeline.send(with_email(userId="u1"))
+    pipeline.send(with_email(anonymousId="a1"))
+    pipeline.send(track(userId="u2", anonymousId="a1"))
+    assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
+    assert pipeline.partition() == {frozenset({U1, EMAIL}), frozenset({U2})}
     with pytest.raises(Fault, match="not_merged"):
-        unmerge(town.context, EMAIL, A1, dry_run=False)
+        unmerge(pipeline.context, EMAIL, A1, dry_run=False)
 
 
-def test_simulate_counts_without_touching(town: Pipeline) -> None:
-    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
-    before = contents(town)
-    told = simulate(town.context, segment_unify())
+def test_simulate_counts_without_touching(pipeline: Pipeline) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
+    before = contents(pipeline)
+    told = simulate(pipeline.context, segment_unify())
     assert (told.profiles_now, told.profiles_then, told.merged, told.split) == (3, 2, 1, 0)
     assert (told.shared_now, told.shared_then, told.quarantined_now, told.quarantined) == (1, 0, 0, 0)
     assert told.refused == {"unique": 1}
     (example,) = told.examples
     assert (example["change"], example["identifiers"]) == ("merged", {"user_id": 1, "anonymous_id": 1})
     assert len(set(example["profiles"])) == 2  # type: ignore[arg-type]
-    assert contents(town) == before
+    assert contents(pipeline) == before
 
 
-def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(town: Pipeline, tmp_path: Path) -> None:
+def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
     """A policy is applied at once to what comes; the map follows when it is rebuilt, and till then differs."""
-    town.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
-    unified = open_pipeline(town.context.database, segment_unify(), tmp_path)
+    pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
+    unified = open_pipeline(pipeline.context.database, segment_unify(), tmp_path)
     assert simulate(unified.context, segment_unify()).merged == 1
     done = rebuild(unified.context)
     assert (done.before, done.profiles, done.changed) == (3, 2, 2)
     assert simulate(unified.context, segment_unify()).merged == 0
 
 
-def test_simulate_reads_in_a_transaction_that_cannot_write(town: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    town.send(track(userId="u1", anonymousId="a1"))
+def test_simulate_reads_in_a_transaction_that_cannot_write(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline.send(track(userId="u1", anonymousId="a1"))
     seen = []
     replayed = closure_store.recorded
 
@@ -209,13 +211,13 @@ def test_simulate_reads_in_a_transaction_that_cannot_write(town: Pipeline, monke
         return replayed(tx)
 
     monkeypatch.setattr(closure_store, "recorded", recorded)
-    simulate(town.context, segment_unify())
+    simulate(pipeline.context, segment_unify())
     assert seen == ["on"]
 
 
-def contents(town: Pipeline) -> dict[str, int]:
+def contents(pipeline: Pipeline) -> dict[str, int]:
     """A hash of every row of every table, the log's and its sequences left out."""
-    with town.context.database.transaction(read_only=True) as tx:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         tables = tx.execute(
             "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
             "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'audit') ORDER BY 1"
@@ -227,16 +229,16 @@ def contents(town: Pipeline) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("is_back", [False, True])
-def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Pipeline, tmp_path: Path, is_back: bool) -> None:
+def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(pipeline: Pipeline, tmp_path: Path, is_back: bool) -> None:
     bodies = [
         track(userId="u1", anonymousId="a1", messageId="1"),
         track(userId="u2", anonymousId="a1", messageId="2"),
         track(anonymousId="a1", messageId="3"),
         track(userId="u9", anonymousId="a9", messageId="4"),
     ]
-    town.send_each(bodies)
-    untouched = {profile for profile, each in town.people().items() if each.get("user_id") == {"u9"}}
-    other = open_pipeline(town.context.database, segment_unify(), tmp_path)
+    pipeline.send_each(bodies)
+    untouched = {profile for profile, each in pipeline.people().items() if each.get("user_id") == {"u9"}}
+    other = open_pipeline(pipeline.context.database, segment_unify(), tmp_path)
     rebuild(other.context)
     assert other.partition() == {
         frozenset({U1, A1}),
@@ -245,18 +247,18 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(town: Pipeline, tmp
     }
     assert untouched <= set(other.people())
     if is_back:
-        rebuild(town.context)
-        assert town.partition() == {
+        rebuild(pipeline.context)
+        assert pipeline.partition() == {
             frozenset({U1}),
             frozenset({U2}),
             frozenset({A1}),
             frozenset({Identifier("user_id", "u9"), Identifier("anonymous_id", "a9")}),
         }
-        check_map(town)
+        check_map(pipeline)
 
 
-def check_replay(town: Pipeline) -> None:
+def check_replay(pipeline: Pipeline) -> None:
     """Another rebuild changes nothing: the map is what the recorded sequence and the pairs kept apart give."""
-    before = town.people()
-    assert rebuild(town.context).changed == 0
-    assert town.people() == before
+    before = pipeline.people()
+    assert rebuild(pipeline.context).changed == 0
+    assert pipeline.people() == before

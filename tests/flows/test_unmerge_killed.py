@@ -37,20 +37,20 @@ def single() -> Policy:
 
 
 JOURNEYS: dict[str, Callable[[Pipeline], object]] = {
-    "unmerge": lambda town: unmerge(town.context, U1, A1, dry_run=False),
-    "remerge": lambda town: remerge(town.context, U1, MAIL, dry_run=False),
-    "rebuild": lambda town: rebuild(town.context),
+    "unmerge": lambda pipeline: unmerge(pipeline.context, U1, A1, dry_run=False),
+    "remerge": lambda pipeline: remerge(pipeline.context, U1, MAIL, dry_run=False),
+    "rebuild": lambda pipeline: rebuild(pipeline.context),
 }
 
 
-def populate(office: RequestPipeline) -> None:
+def populate(rights: RequestPipeline) -> None:
     """Two devices of one customer, of whom each said something, with events on either; the address is parted already."""
-    town = office.pipeline
+    pipeline = rights.pipeline
     yes = {"consent": {"categoryPreferences": {"analytics": True}}}
-    town.send(view(anonymousId="a1", context=yes), view(anonymousId="a2", context=yes))
-    town.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
-    town.send(view(userId="u1", anonymousId="a2"), view(anonymousId="a2"), view(anonymousId="a1"))
-    unmerge(town.context, U1, MAIL, dry_run=False)
+    pipeline.send(view(anonymousId="a1", context=yes), view(anonymousId="a2", context=yes))
+    pipeline.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
+    pipeline.send(view(userId="u1", anonymousId="a2"), view(anonymousId="a2"), view(anonymousId="a1"))
+    unmerge(pipeline.context, U1, MAIL, dry_run=False)
 
 
 def view(**fields: Any) -> dict[str, Any]:
@@ -62,25 +62,25 @@ def view(**fields: Any) -> dict[str, Any]:
 def test_a_killed_journey_leaves_nothing_half_done_and_can_be_repeated(
     journey: str, statement: int, database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    office = open_request_pipeline(database, shipped(), tmp_path)
-    populate(office)
-    town = office.pipeline
-    before = state(town)
+    rights = open_request_pipeline(database, shipped(), tmp_path)
+    populate(rights)
+    pipeline = rights.pipeline
+    before = state(pipeline)
     command = [sys.executable, "-m", "tests.flows.test_unmerge_killed", database_url, str(tmp_path), journey]
     killed = subprocess.run([*command, str(statement)], stdout=subprocess.PIPE, text=True, check=False)
     assert killed.stdout == "begun\n"
-    after = open_pipeline(database, single(), tmp_path) if journey == "rebuild" else town
-    if killed.returncode == -signal.SIGKILL and state(town) == before:
+    after = open_pipeline(database, single(), tmp_path) if journey == "rebuild" else pipeline
+    if killed.returncode == -signal.SIGKILL and state(pipeline) == before:
         JOURNEYS[journey](after)
-    assert state(town) != before
+    assert state(pipeline) != before
     check_map(after)
-    check_covered(RequestPipeline(after, office.context, office.home))
+    check_covered(RequestPipeline(after, rights.context, rights.home))
     assert rebuild(after.context).changed == 0
 
 
-def state(town: Pipeline) -> list[Any]:
+def state(pipeline: Pipeline) -> list[Any]:
     """Who is who, who is kept apart, the evidence of it, and the verdicts."""
-    with town.context.database.transaction(read_only=True) as tx:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         asked = (
             "SELECT identifier_id, profile_id FROM identity.link ORDER BY 1",
             "SELECT anchor_id, profile_id FROM identity.canonical ORDER BY 1",
@@ -95,16 +95,16 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     open_pipeline(database, permit_all(), tmp_path).send_each(crowd(1, 60))
-    town = open_pipeline(database, segment_unify(), tmp_path)
+    pipeline = open_pipeline(database, segment_unify(), tmp_path)
     faults: list[BaseException] = []
 
     def write(seed: int) -> None:
         own = Database(database_url)
         try:
-            ingest = Ingest(own, town.context.vault, town.context.policy, clock=TestClock(NOON))
+            ingest = Ingest(own, pipeline.context.vault, pipeline.context.policy, clock=TestClock(NOON))
             bodies = crowd(seed, 60)
             for start in range(0, len(bodies), 5):
-                ingest.process([town.message(body) for body in bodies[start : start + 5]])
+                ingest.process([pipeline.message(body) for body in bodies[start : start + 5]])
         except BaseException as fault:
             faults.append(fault)
         finally:
@@ -114,22 +114,24 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     for writer in writers:
         writer.start()
     for number in range(4):
-        rebuild(town.context)
-        part(town, Identifier("user_id", f"u{number}"))
+        rebuild(pipeline.context)
+        part(pipeline, Identifier("user_id", f"u{number}"))
     for writer in writers:
         writer.join()
     assert not faults
-    assert town.one("SELECT count(*) FROM behavior.event") == 180
-    check_map(town)
-    assert rebuild(town.context).changed == 0
+    assert pipeline.one("SELECT count(*) FROM behavior.event") == 180
+    check_map(pipeline)
+    assert rebuild(pipeline.context).changed == 0
 
 
-def part(town: Pipeline, customer: Identifier) -> None:
+def part(pipeline: Pipeline, customer: Identifier) -> None:
     """Sever somebody's browser, if there is one."""
-    for held in town.people().values():
+    for held in pipeline.people().values():
         if customer.value in held.get("user_id", ()) and held.get("anonymous_id"):
             try:
-                unmerge(town.context, customer, Identifier("anonymous_id", min(held["anonymous_id"])), dry_run=False)
+                unmerge(
+                    pipeline.context, customer, Identifier("anonymous_id", min(held["anonymous_id"])), dry_run=False
+                )
             except Fault as fault:
                 assert fault.code == "not_merged"  # noqa: PT017 - a writer was faster
             return
@@ -137,7 +139,7 @@ def part(town: Pipeline, customer: Identifier) -> None:
 
 def _be_killed(url: str, folder: str, journey: str, statement: str) -> None:
     database = Database(url)
-    town = open_pipeline(database, single() if journey == "rebuild" else shipped(), Path(folder))
+    pipeline = open_pipeline(database, single() if journey == "rebuild" else shipped(), Path(folder))
     sent, bulk = count(1), Transaction.execute
 
     def counted(tx: Transaction, *arguments: Any, **named: Any) -> Any:
@@ -147,7 +149,7 @@ def _be_killed(url: str, folder: str, journey: str, statement: str) -> None:
 
     print("begun", flush=True)
     Transaction.execute = counted  # type: ignore[method-assign]
-    JOURNEYS[journey](town)
+    JOURNEYS[journey](pipeline)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.batch import ensure_partitions
 from cdp.behavior.traits import agree, gross, recompute
 from cdp.kit.db import Database, Transaction
-from tests.support.behavior import ORDER, Stage, day, policy_with
+from tests.support.behavior import ORDER, BehaviorPipeline, day, policy_with
 
 pytestmark = pytest.mark.postgres
 
@@ -96,10 +96,12 @@ class Truth:
     profile_of: dict[int, int] = field(default_factory=lambda: dict(zip(ANCHORS, (11, 12, 13, 13), strict=True)))
     since: dict[tuple[int, str], datetime] = field(default_factory=dict)
 
-    def bits_at(self, stage: Stage, anchor_id: int, occurred_at: datetime) -> int:
+    def bits_at(self, behavior: BehaviorPipeline, anchor_id: int, occurred_at: datetime) -> int:
         """The purposes permitted from the event's instant to now."""
         profile_id = self.profile_of[anchor_id]
-        return stage.bits(*(each for each in PURPOSES if self.since.get((profile_id, each), stage.now) <= occurred_at))
+        return behavior.bits(
+            *(each for each in PURPOSES if self.since.get((profile_id, each), behavior.now) <= occurred_at)
+        )
 
     def anchors(self, profile_id: int) -> list[int]:
         return [anchor_id for anchor_id, owner in self.profile_of.items() if owner == profile_id]
@@ -163,7 +165,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def policy_stages() -> dict[str, Stage]:
+def policy_stages() -> dict[str, BehaviorPipeline]:
     """Stages by database, so that examples share what never changes."""
     return {}
 
@@ -173,73 +175,73 @@ def policy_stages() -> dict[str, Stage]:
 )
 @given(history=st.lists(steps, min_size=3, max_size=16))
 def test_every_computed_trait_equals_its_recomputation(
-    database: Database, policy_stages: dict[str, Stage], history: list[Step]
+    database: Database, policy_stages: dict[str, BehaviorPipeline], history: list[Step]
 ) -> None:
-    stage = policy_stages.setdefault(database.url, Stage(database, POLICY))
+    behavior = policy_stages.setdefault(database.url, BehaviorPipeline(database, POLICY))
     truth = Truth()
-    _begin(stage, truth)
+    _begin(behavior, truth)
     for step in [PAST, *history]:
         event(type(step).__name__)
-        _play(stage, truth, step)
-        _compare(stage, truth)
+        _play(behavior, truth, step)
+        _compare(behavior, truth)
 
 
-def _begin(stage: Stage, truth: Truth) -> None:
+def _begin(behavior: BehaviorPipeline, truth: Truth) -> None:
     """An empty store in which everybody has permitted everything, but some later than others."""
-    stage.now = day(60.5)
-    with stage.database.transaction() as tx:
+    behavior.now = day(60.5)
+    with behavior.database.transaction() as tx:
         tx.execute("TRUNCATE behavior.event, behavior.bucket, identity.canonical, consent.permitted")
         for anchor_id, profile_id in truth.profile_of.items():
-            stage.put_anchor(tx, anchor_id, profile_id)
+            behavior.put_anchor(tx, anchor_id, profile_id)
         for profile_id, since in zip(PROFILES, (day(-100), day(45), day(59)), strict=True):
             for purpose in PURPOSES:
                 truth.since[profile_id, purpose] = since
-                stage.permit(tx, profile_id, purpose, since)
+                behavior.permit(tx, profile_id, purpose, since)
 
 
-def _play(stage: Stage, truth: Truth, step: Step) -> None:
+def _play(behavior: BehaviorPipeline, truth: Truth, step: Step) -> None:
     match step:
         case Batch():
-            _store(stage, truth, step)
+            _store(behavior, truth, step)
         case Pass():
-            stage.now += timedelta(days=step.days)
+            behavior.now += timedelta(days=step.days)
         case Sweep():
-            _sweep(stage, step)
+            _sweep(behavior, step)
         case _:
-            with stage.database.transaction() as tx:
-                _decide(tx, stage, truth, step)
+            with behavior.database.transaction() as tx:
+                _decide(tx, behavior, truth, step)
 
 
-def _decide(tx: Transaction, stage: Stage, truth: Truth, step: Move | Consent | Clear) -> None:
+def _decide(tx: Transaction, behavior: BehaviorPipeline, truth: Truth, step: Move | Consent | Clear) -> None:
     """Change the map, the permissions or the bits, and recompute the anchors concerned in the same transaction."""
     match step:
         case Move():
             truth.profile_of[step.anchor_id] = step.profile_id
-            stage.put_anchor(tx, step.anchor_id, step.profile_id)
-            stage.recompute(tx, [step.anchor_id])
+            behavior.put_anchor(tx, step.anchor_id, step.profile_id)
+            behavior.recompute(tx, [step.anchor_id])
         case Consent(profile_id, purpose, is_granted):
             place = (profile_id, purpose)
             if is_granted and place not in truth.since:
-                truth.since[place] = stage.now
-                stage.permit(tx, profile_id, purpose, stage.now)
+                truth.since[place] = behavior.now
+                behavior.permit(tx, profile_id, purpose, behavior.now)
             elif not is_granted and truth.since.pop(place, None) is not None:
-                stage.refuse(tx, profile_id, purpose)
-            stage.recompute(tx, truth.anchors(profile_id))
+                behavior.refuse(tx, profile_id, purpose)
+            behavior.recompute(tx, truth.anchors(profile_id))
         case Clear(profile_id, purpose):
-            anchors, mask = truth.anchors(profile_id), stage.bits(purpose)
-            truth.clear(anchors, mask, stage.now)
-            event_store.clear_bits(tx, anchors, mask, before=stage.now)
-            stage.recompute(tx, anchors)
+            anchors, mask = truth.anchors(profile_id), behavior.bits(purpose)
+            truth.clear(anchors, mask, behavior.now)
+            event_store.clear_bits(tx, anchors, mask, before=behavior.now)
+            behavior.recompute(tx, anchors)
 
 
-def _store(stage: Stage, truth: Truth, batch: Batch) -> None:
-    entries = [entry for each in batch.events if (entry := _entry(stage, truth, each)) is not None]
+def _store(behavior: BehaviorPipeline, truth: Truth, batch: Batch) -> None:
+    entries = [entry for each in batch.events if (entry := _entry(behavior, truth, each)) is not None]
     if not entries:
         return
     if batch.rolls_back:
-        _store_and_fail(stage, entries)
+        _store_and_fail(behavior, entries)
         return
-    stage.store(entries)
+    behavior.store(entries)
     truth.events += [
         Occurred(
             each.anchor_id,
@@ -253,51 +255,51 @@ def _store(stage: Stage, truth: Truth, batch: Batch) -> None:
     ]
 
 
-def _store_and_fail(stage: Stage, entries: list[EventEntry]) -> None:
+def _store_and_fail(behavior: BehaviorPipeline, entries: list[EventEntry]) -> None:
     """What a rolled back transaction stored, interned and made must leave no trace, also not in memory."""
     ensure_partitions(
-        stage.database, months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
+        behavior.database, months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
     )
-    with pytest.raises(ZeroDivisionError), stage.database.transaction() as tx:
-        _ = stage.append(tx, entries) and 1 / 0
+    with pytest.raises(ZeroDivisionError), behavior.database.transaction() as tx:
+        _ = behavior.append(tx, entries) and 1 / 0
 
 
-def _entry(stage: Stage, truth: Truth, happened: Happened) -> EventEntry | None:
+def _entry(behavior: BehaviorPipeline, truth: Truth, happened: Happened) -> EventEntry | None:
     """The message as ingest would store it; None when it has expired or nothing permits it."""
-    at = stage.now - timedelta(days=happened.days_ago)
-    bits = truth.bits_at(stage, happened.anchor_id, at)
+    at = behavior.now - timedelta(days=happened.days_ago)
+    bits = truth.bits_at(behavior, happened.anchor_id, at)
     properties = {"items": happened.items} | ({} if happened.amount is None else {"revenue": happened.amount})
     if happened.category:
-        entry = stage.view(happened.anchor_id, at, bits, happened.category)
+        entry = behavior.view(happened.anchor_id, at, bits, happened.category)
     else:
-        entry = stage.order(happened.anchor_id, at, bits, **properties)
-    expired = is_expired(at, KEEP_FOR_DAYS[entry.classified.retention_class], stage.now)
+        entry = behavior.order(happened.anchor_id, at, bits, **properties)
+    expired = is_expired(at, KEEP_FOR_DAYS[entry.classified.retention_class], behavior.now)
     return None if expired or not bits else entry
 
 
-def _sweep(stage: Stage, step: Sweep) -> None:
-    with stage.database.transaction() as tx:
+def _sweep(behavior: BehaviorPipeline, step: Sweep) -> None:
+    with behavior.database.transaction() as tx:
         for partition in behavior_sweep_store.partitions(tx):
-            if is_month_over(partition.month, KEEP_FOR_DAYS[partition.retention_class], stage.now):
+            if is_month_over(partition.month, KEEP_FOR_DAYS[partition.retention_class], behavior.now):
                 tx.execute(
                     "DELETE FROM behavior.event WHERE retention_class = %(class)s AND occurred_at < %(end)s",
                     {"class": partition.retention_class, "end": partition.month.end},
                 )
-        behavior_sweep_store.delete_uncounted_buckets(tx, stage.plan, stage.now, rows_max=1000)
+        behavior_sweep_store.delete_uncounted_buckets(tx, behavior.plan, behavior.now, rows_max=1000)
         if step.moves_landmarks:
-            computed_store.move_landmarks(tx, stage.plan, 1000)
+            computed_store.move_landmarks(tx, behavior.plan, 1000)
 
 
-def _compare(stage: Stage, truth: Truth) -> None:
-    with stage.database.transaction() as tx:
-        found = computed_store.computed_of(tx, stage.plan, PROFILES, now=stage.now)
-        assert consistency_store.check_computed(tx, stage.plan, PROFILES, now=stage.now) == []
+def _compare(behavior: BehaviorPipeline, truth: Truth) -> None:
+    with behavior.database.transaction() as tx:
+        found = computed_store.computed_of(tx, behavior.plan, PROFILES, now=behavior.now)
+        assert consistency_store.check_computed(tx, behavior.plan, PROFILES, now=behavior.now) == []
     for profile_id in PROFILES:
-        for key, trait in stage.plan.by_key.items():
+        for key, trait in behavior.plan.by_key.items():
             events = truth.counted(profile_id, trait.purpose)
-            again = recompute(trait, events, stage.now)
+            again = recompute(trait, events, behavior.now)
             stored = found[profile_id][key]
-            assert agree(stored, again, gross(trait, events, stage.now)), (profile_id, key, stored, again)
+            assert agree(stored, again, gross(trait, events, behavior.now)), (profile_id, key, stored, again)
 
 
 def test_orders_and_views_have_different_ends() -> None:

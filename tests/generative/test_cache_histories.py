@@ -72,7 +72,7 @@ Act = Callable[["World"], None]
 class World:
     """One history as it is lived: a door, and a desk in another process that changes things between its batches."""
 
-    office: RequestPipeline
+    rights: RequestPipeline
     ingest: Ingest
     policy: Policy
     can_remember: bool
@@ -81,8 +81,8 @@ class World:
 
     def send(self, told: list[tuple[dict[str, Any], Source, bool]], *, fails: bool) -> None:
         if not self.can_remember:
-            context = self.office.pipeline.context
-            self.ingest = Ingest(context.database, context.vault, self.policy, clock=self.office.pipeline.clock)
+            context = self.rights.pipeline.context
+            self.ingest = Ingest(context.database, context.vault, self.policy, clock=self.rights.pipeline.clock)
         messages = [self.message(*each) for each in told]
         try:
             self.outcomes += self.ingest.process(messages, also=_fail if fails else None)
@@ -90,7 +90,7 @@ class World:
             self.outcomes.append("broken")
 
     def message(self, body: dict[str, Any], source: Source, has_gpc: bool) -> Message:
-        now = self.office.pipeline.clock.now()
+        now = self.rights.pipeline.clock.now()
         given = dict(body)
         ago = given.pop("ago")
         return Message(source, given["type"], given["messageId"], now - timedelta(hours=ago), now, given,
@@ -154,63 +154,63 @@ def change(random: Random) -> Act:
     authority, choice = random.choice(["authenticated", "operator", "device"]), random.randint(0, 5)
 
     def now(world: World) -> Any:
-        return world.office.pipeline.clock.now()
+        return world.rights.pipeline.clock.now()
 
     def says(world: World) -> None:
         told = ConsentStatement(one, purpose, word, authority=authority, jurisdiction="eu")
-        consent.record(world.office.context, told, now(world))
+        consent.record(world.rights.context, told, now(world))
 
     def asks_for_erasure(world: World) -> None:
-        request = open_request(world.office.context, kind="erasure", regime="gdpr", identifiers=[one], now=now(world))
-        verify(world.office.context, request.request_id, now(world))
+        request = open_request(world.rights.context, kind="erasure", regime="gdpr", identifiers=[one], now=now(world))
+        verify(world.rights.context, request.request_id, now(world))
         world.open_requests.append(request.request_id)
 
     def takes_back(world: World) -> None:
         if world.open_requests:
-            withdraw(world.office.context, world.open_requests.pop(0), now(world))
+            withdraw(world.rights.context, world.open_requests.pop(0), now(world))
 
     def carries_out(world: World) -> None:
         if world.open_requests:
-            run(world.office.context, world.open_requests.pop(0), now(world))
+            run(world.rights.context, world.open_requests.pop(0), now(world))
 
     def suppresses_purpose(world: World) -> None:
-        with world.office.pipeline.context.database.transaction() as tx:
-            hidden = world.office.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
+        with world.rights.pipeline.context.database.transaction() as tx:
+            hidden = world.rights.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
             suppression_store.suppress_purposes(tx, [(hidden, purpose)], now(world))
 
     def suppresses(world: World) -> None:
-        with world.office.pipeline.context.database.transaction() as tx:
-            hidden = world.office.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
+        with world.rights.pipeline.context.database.transaction() as tx:
+            hidden = world.rights.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
             suppression_store.suppress(tx, [hidden], now(world), until=now(world) + timedelta(days=2))
 
     def parts(world: World) -> None:
-        unmerge(world.office.pipeline.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
+        unmerge(world.rights.pipeline.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
 
     def joins(world: World) -> None:
-        remerge(world.office.pipeline.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
+        remerge(world.rights.pipeline.context, Identifier(*one), Identifier(*other), dry_run=choice == 0)
 
     def rebuilds(world: World) -> None:
-        rebuild(world.office.pipeline.context)
+        rebuild(world.rights.pipeline.context)
 
     def rotates(world: World) -> None:
-        (rotate_pseudonyms if choice < 3 else rotate_epoch)(world.office.pipeline.context)
+        (rotate_pseudonyms if choice < 3 else rotate_epoch)(world.rights.pipeline.context)
 
     def imports(world: World) -> None:
-        import_links(world.office.pipeline.context, SHOP, [(*one, *other)])
+        import_links(world.rights.pipeline.context, SHOP, [(*one, *other)])
 
     def waits(world: World) -> None:
-        world.office.later(days=days)
+        world.rights.later(days=days)
 
     def works(world: World) -> None:
-        consent.end_grants(world.office.context, now(world))
-        clear_withdrawn(world.office.context, now(world))
-        memberships.refresh_stale(world.office.pipeline.context)
+        consent.end_grants(world.rights.context, now(world))
+        clear_withdrawn(world.rights.context, now(world))
+        memberships.refresh_stale(world.rights.pipeline.context)
 
     def sweeps(world: World) -> None:
-        retention.sweep(world.office.context, now(world))
+        retention.sweep(world.rights.context, now(world))
 
     def applies(world: World) -> None:
-        context = world.office.pipeline.context
+        context = world.rights.pipeline.context
         sizes = {"minimum_disclosure_size": 50 + choice}
         apply_policy(context, changed(context.policy, "jurisdictions.yaml", **sizes))
 
@@ -263,21 +263,21 @@ def live(database: Database, folder: Path, policy: Policy, story: History, *, ca
             "TRUNCATE rights.suppression, rights.request, rights.request_identifier, rights.step, rights.hold CASCADE"
         )
         tx.execute("UPDATE identity.generation SET next_sequence = 1")
-    office = open_request_pipeline(database, policy, folder)
-    office.pipeline.clock.instant = NOON
+    rights = open_request_pipeline(database, policy, folder)
+    rights.pipeline.clock.instant = NOON
     with database.transaction() as tx:
         add_source(tx, BEACH, sha256(b"beach"), now=NOON)
-    beside = open_context(Database(database.url, pool_size=1), policy, office.pipeline.clock, home=folder)
+    beside = open_context(Database(database.url, pool_size=1), policy, rights.pipeline.clock, home=folder)
     world = World(
-        office, Ingest(beside.database, beside.vault, policy, clock=office.pipeline.clock), policy, can_remember
+        rights, Ingest(beside.database, beside.vault, policy, clock=rights.pipeline.clock), policy, can_remember
     )
     try:
         for acts, batch, fails in story:
             for act in acts:
                 world.attempt(act)
             world.send(batch, fails=fails)
-        check_broken(office.pipeline)
-        return world, whole(office)
+        check_broken(rights.pipeline)
+        return world, whole(rights)
     finally:
         beside.database.close()
 
@@ -311,8 +311,8 @@ WHOLE = {
 }
 
 
-def whole(office: RequestPipeline) -> dict[str, list[tuple[str, ...]]]:
-    context = office.pipeline.context
+def whole(rights: RequestPipeline) -> dict[str, list[tuple[str, ...]]]:
+    context = rights.pipeline.context
     with context.database.transaction(read_only=True) as tx:
         ids = [row[0] for row in tx.execute("SELECT identifier_id FROM identity.identifier")]
         names = {key: f"{each.type}:{each.value}" for key, each in open_identifiers(tx, context.vault, ids).items()}

@@ -113,12 +113,12 @@ def test_the_stored_map_equals_the_sequential_model(
     policy = POLICIES[name]
     messages, cuts = story
     empty(database)
-    town = open_pipeline(database, policy, tmp_path)
+    pipeline = open_pipeline(database, policy, tmp_path)
     for start, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
         if messages[start:end]:
-            town.send(*messages[start:end])
-    assert town.partition() == model_of(policy, messages)
-    check_map(town)
+            pipeline.send(*messages[start:end])
+    assert pipeline.partition() == model_of(policy, messages)
+    check_map(pipeline)
 
 
 def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
@@ -137,15 +137,15 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
         tx.execute("DELETE FROM vault.subject_key")
 
 
-def check_map(town: Pipeline) -> None:
+def check_map(pipeline: Pipeline) -> None:
     """Nothing is half done, and a replay of the recorded sequence, with what is kept apart, gives the stored map."""
-    check_broken(town)
-    with town.context.database.transaction(read_only=True) as tx:
+    check_broken(pipeline)
+    with pipeline.context.database.transaction(read_only=True) as tx:
         recorded = closure_store.recorded(tx)
         owners = mapping_store.owners(tx)
         never = separation_store.never_pairs(tx, list(recorded.types))
         canonical = dict(tx.execute("SELECT anchor_id, profile_id FROM identity.canonical"))
-    run = replay(Rules(town.context.policy.identifiers), recorded.types, recorded.steps, never=never)
+    run = replay(Rules(pipeline.context.policy.identifiers), recorded.types, recorded.steps, never=never)
     world = run.world
     assert world.shared == recorded.shared
     assert {each: recorded.profiles[born] for each, born in world.owner.items()} == owners
@@ -157,10 +157,10 @@ def check_map(town: Pipeline) -> None:
     assert landed == canonical
 
 
-def check_broken(town: Pipeline) -> None:
+def check_broken(pipeline: Pipeline) -> None:
     """Nothing half done: every anchor, link and verdict hangs on a living profile."""
     for query in BROKEN:
-        assert town.one(query) == 0, query
+        assert pipeline.one(query) == 0, query
 
 
 BROKEN = (
@@ -187,7 +187,7 @@ def test_a_tangle_of_shared_identifiers_is_taken_in_bites_and_ends_in_the_same_m
 ) -> None:
     """Two in three messages put another person on a known browser, as somebody with a public write key could."""
     policy = POLICIES["shared"]
-    town = open_pipeline(database, policy, tmp_path)
+    pipeline = open_pipeline(database, policy, tmp_path)
     random = Random(1)
     messages = [
         {
@@ -200,8 +200,8 @@ def test_a_tangle_of_shared_identifiers_is_taken_in_bites_and_ends_in_the_same_m
         for at in range(240)
     ]
     before = database.statements
-    town.send(*messages)
+    pipeline.send(*messages)
     assert database.statements - before < 400
-    assert town.one("SELECT count(*) FROM identity.identifier WHERE is_shared") > 16
-    assert town.partition() == model_of(policy, messages)
-    check_map(town)
+    assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") > 16
+    assert pipeline.partition() == model_of(policy, messages)
+    check_map(pipeline)

@@ -105,34 +105,34 @@ def test_undoing_leaves_what_would_be_had_the_link_never_been(
     policy: Policy, acts: Sequence[Send | Undo], database: Database, tmp_path: Path
 ) -> None:
     empty(database)
-    town = open_pipeline(database, policy, tmp_path)
-    town.register()
+    pipeline = open_pipeline(database, policy, tmp_path)
+    pipeline.register()
     stored: list[Mapping[str, Any]] = []
     apart: set[frozenset[Identifier]] = set()
     for at, act in enumerate(acts):
-        town.clock.instant = NOON + timedelta(minutes=at)
+        pipeline.clock.instant = NOON + timedelta(minutes=at)
         if isinstance(act, Send):
             body = {**act.body, "messageId": f"m-{at:03d}"}
-            (outcome,) = town.send(body, source=act.source, has_gpc=act.has_gpc)
+            (outcome,) = pipeline.send(body, source=act.source, has_gpc=act.has_gpc)
             if outcome.state is State.STORED:
                 stored.append(body)
         else:
-            undo(town, act, apart)
-    assert town.partition() == model_of(policy, stored, apart)
-    check_map(town)
-    check_derived(town)
-    check_covered(RequestPipeline(town, town.context, tmp_path))
-    assert rebuild(town.context).changed == 0
+            undo(pipeline, act, apart)
+    assert pipeline.partition() == model_of(policy, stored, apart)
+    check_map(pipeline)
+    check_derived(pipeline)
+    check_covered(RequestPipeline(pipeline, pipeline.context, tmp_path))
+    assert rebuild(pipeline.context).changed == 0
 
 
-def undo(town: Pipeline, act: Undo, apart: set[frozenset[Identifier]]) -> None:
+def undo(pipeline: Pipeline, act: Undo, apart: set[frozenset[Identifier]]) -> None:
     pair = frozenset({act.one, act.other})
     try:
         if act.is_back:
-            remerge(town.context, act.one, act.other, dry_run=False)
+            remerge(pipeline.context, act.one, act.other, dry_run=False)
             apart.discard(pair)
         else:
-            unmerge(town.context, act.one, act.other, dry_run=False)
+            unmerge(pipeline.context, act.one, act.other, dry_run=False)
             apart.add(pair)
     except Fault as fault:
         assert fault.code in {"unknown_profile", "not_merged", "not_kept_apart"}  # noqa: PT017
@@ -162,9 +162,9 @@ def model_of(
     return {frozenset(named[each] for each in group.members) for group in run.world.groups.values()}
 
 
-def check_derived(town: Pipeline) -> None:
+def check_derived(pipeline: Pipeline) -> None:
     """Verdicts, projections and computed traits are what a recomputation from the ledger and the events gives."""
-    context, now = town.context, town.clock.now()
+    context, now = pipeline.context, pipeline.clock.now()
     with context.database.transaction() as tx:
         living = [row[0] for row in tx.execute("SELECT DISTINCT profile_id FROM identity.canonical")]
         decided = {
@@ -191,12 +191,12 @@ def check_derived(town: Pipeline) -> None:
         )
 
 
-def check_covered(office: RequestPipeline) -> None:
+def check_covered(rights: RequestPipeline) -> None:
     """Once the worker went through, every event and trait counts for a purpose only where its profile permits that."""
-    town = office.pipeline
-    while withdrawal.clear_withdrawn(office.context, town.clock.now()).withdrawals:
+    pipeline = rights.pipeline
+    while withdrawal.clear_withdrawn(rights.context, pipeline.clock.now()).withdrawals:
         continue
-    with town.context.database.transaction(read_only=True) as tx:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         masks = bits_of(tx)
         permitted = {
             (row[0], masks[row[1]]): row[2]
@@ -215,7 +215,7 @@ def check_covered(office: RequestPipeline) -> None:
         assert bits
         for mask in masks.values():
             assert not bits & mask or permitted.get((profile_id, mask), never) <= at
-    check_derived(town)
+    check_derived(pipeline)
 
 
 def _projected(tx: Transaction) -> dict[Any, Any]:

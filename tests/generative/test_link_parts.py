@@ -69,12 +69,12 @@ def test_a_table_of_strangers_leaves_the_same_in_parts_as_at_once(
     found = []
     for size in (WHOLE, part_rows):
         empty(database)
-        town = open_pipeline(database, policy, tmp_path)
-        linked = import_links(town.context, SHOP, table, part_rows=size)
-        assert town.partition() == model_of(policy, table)
-        check_map(town)
-        check_evidence(town)
-        found.append((linked, evidence(town), verdicts(town), recorded(town)))
+        pipeline = open_pipeline(database, policy, tmp_path)
+        linked = import_links(pipeline.context, SHOP, table, part_rows=size)
+        assert pipeline.partition() == model_of(policy, table)
+        check_map(pipeline)
+        check_evidence(pipeline)
+        found.append((linked, evidence(pipeline), verdicts(pipeline), recorded(pipeline)))
     assert found[0] == found[1]
 
 
@@ -92,13 +92,13 @@ def test_a_table_about_people_who_are_known_ends_as_its_recorded_steps_say(
     found = []
     for size in (WHOLE, part_rows):
         empty(database)
-        town = open_pipeline(database, POLICIES[name], tmp_path)
-        town.send_each(messages)
-        linked = import_links(town.context, SHOP, table, part_rows=size)
-        check_map(town)
-        check_evidence(town)
-        found.append((linked.states, town.partition(), verdicts(town), {row[2:] for row in recorded(town)}))
-        again = import_links(town.context, SHOP, table, part_rows=size)
+        pipeline = open_pipeline(database, POLICIES[name], tmp_path)
+        pipeline.send_each(messages)
+        linked = import_links(pipeline.context, SHOP, table, part_rows=size)
+        check_map(pipeline)
+        check_evidence(pipeline)
+        found.append((linked.states, pipeline.partition(), verdicts(pipeline), {row[2:] for row in recorded(pipeline)}))
+        again = import_links(pipeline.context, SHOP, table, part_rows=size)
         assert set(again.states) <= {"duplicate", "invalid"}
         assert again.states.get("invalid") == linked.states.get("invalid")
     assert found[0] == found[1]
@@ -110,23 +110,23 @@ def test_messages_between_the_parts_are_seen_by_the_next_one(
     messages: list[dict[str, Any]], table: list[Row], part_rows: int, database: Database, tmp_path: Path
 ) -> None:
     empty(database)
-    town = open_pipeline(database, POLICIES["shared"], tmp_path)
+    pipeline = open_pipeline(database, POLICIES["shared"], tmp_path)
     waiting = iter(messages)
 
     def between(what: str, _done: int, _all: int) -> None:
         body = next(waiting, None)
         if what == "linking" and body is not None:
-            town.send(body)
+            pipeline.send(body)
 
-    linked = import_links(town.context, SHOP, table, part_rows=part_rows, progress=between)
+    linked = import_links(pipeline.context, SHOP, table, part_rows=part_rows, progress=between)
     assert sum(linked.states.values()) == len(table)
-    check_map(town)
-    check_evidence(town)
+    check_map(pipeline)
+    check_evidence(pipeline)
 
 
-def check_evidence(town: Pipeline) -> None:
+def check_evidence(pipeline: Pipeline) -> None:
     """Every row that was taken left evidence of a link or of a refusal, under the policy in force, at its own time."""
-    without = town.one(
+    without = pipeline.one(
         """
         SELECT count(*) FROM identity.edge AS e
         WHERE NOT EXISTS (
@@ -138,7 +138,7 @@ def check_evidence(town: Pipeline) -> None:
         """
     )
     assert without == 0
-    lost = town.one(
+    lost = pipeline.one(
         """
         SELECT count(*) FROM identity.evidence AS v
         LEFT JOIN identity.profile AS p USING (profile_id)
@@ -149,10 +149,10 @@ def check_evidence(town: Pipeline) -> None:
     assert lost == 0
 
 
-def evidence(town: Pipeline) -> Counter[tuple[Any, ...]]:
+def evidence(pipeline: Pipeline) -> Counter[tuple[Any, ...]]:
     """The evidence by the row, the kind, the rule, and the identifiers' values."""
     return _named(
-        town,
+        pipeline,
         """
         SELECT e.row_number, v.kind, v.rule, v.identifier_id, v.other_identifier_id
         FROM identity.evidence AS v JOIN identity.edge AS e USING (sequence)
@@ -160,10 +160,10 @@ def evidence(town: Pipeline) -> Counter[tuple[Any, ...]]:
     )
 
 
-def recorded(town: Pipeline) -> Counter[tuple[Any, ...]]:
+def recorded(pipeline: Pipeline) -> Counter[tuple[Any, ...]]:
     """The recorded steps of tables: their order, the rows, and the identifiers' values."""
     return _named(
-        town,
+        pipeline,
         """
         SELECT sequence - min(sequence) OVER (), row_number, 'edge', identifier_id, other_identifier_id
         FROM identity.edge
@@ -171,20 +171,20 @@ def recorded(town: Pipeline) -> Counter[tuple[Any, ...]]:
     )
 
 
-def verdicts(town: Pipeline) -> set[tuple[frozenset[tuple[str, str]], str]]:
+def verdicts(pipeline: Pipeline) -> set[tuple[frozenset[tuple[str, str]], str]]:
     """Who is permitted for what."""
-    with town.context.database.transaction(read_only=True) as tx:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         permitted = tx.execute("SELECT profile_id, purpose FROM consent.permitted")
     people = {
         profile: frozenset((type_, value) for type_, values in each.items() for value in values)
-        for profile, each in town.people().items()
+        for profile, each in pipeline.people().items()
     }
     return {(people[profile], purpose) for profile, purpose in permitted}
 
 
-def _named(town: Pipeline, query: str) -> Counter[tuple[Any, ...]]:
-    with town.context.database.transaction(read_only=True) as tx:
+def _named(pipeline: Pipeline, query: str) -> Counter[tuple[Any, ...]]:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         found = tx.execute(query)  # type: ignore[arg-type]
-        opened = open_identifiers(tx, town.context.vault, {each for row in found for each in row[3:5]})
+        opened = open_identifiers(tx, pipeline.context.vault, {each for row in found for each in row[3:5]})
     values = {number: (each.type, each.value) for number, each in opened.items()}
     return Counter((*row[:3], values[row[3]], values.get(row[4])) for row in found)

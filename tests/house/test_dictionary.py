@@ -47,15 +47,15 @@ def test_what_is_kept_says_why_and_what_is_hidden_too() -> None:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
-    office = open_request_pipeline(database, permit_all(), tmp_path)
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "one"})
-    office.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
-    office.pipeline.send({**ADA, "anonymousId": "one"})
-    office.pipeline.send(
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "one"})
+    rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+    rights.pipeline.send({**ADA, "anonymousId": "one"})
+    rights.pipeline.send(
         {"type": "track", "event": "Order Completed", "userId": "ada", "properties": {"revenue": 5, "order_id": "o"}}
     )
-    return office
+    return rights
 
 
 def person_of(tx: Transaction) -> Scope:
@@ -195,9 +195,9 @@ def hers(tx: Transaction, table: str, ties: Iterable[Tie], who: Scope) -> list[d
 
 
 @pytest.mark.postgres
-def test_every_personal_column_is_erased(office: RequestPipeline) -> None:
-    request = office.ask("erasure", ("user_id", "ada"))
-    with office.context.database.transaction() as tx:
+def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
+    request = rights.ask("erasure", ("user_id", "ada"))
+    with rights.context.database.transaction() as tx:
         person = person_of(tx)
         fill(tx, person)
         who = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
@@ -210,18 +210,18 @@ def test_every_personal_column_is_erased(office: RequestPipeline) -> None:
             if value is not None
         }
     assert personal_columns() - KEPT - filled == set(), "no row of this test fills these columns"
-    erase(office.context, request.request_id, NOON)
-    with office.context.database.transaction(read_only=True) as tx:
+    erase(rights.context, request.request_id, NOON)
+    with rights.context.database.transaction(read_only=True) as tx:
         left = {step.table for step in steps if hers(tx, step.table, step.ties, who)}
     assert left == set()
 
 
 @pytest.mark.postgres
-def test_every_exportable_column_is_exported(office: RequestPipeline) -> None:
-    request = office.ask("access", ("user_id", "ada"))
-    with office.context.database.transaction() as tx:
+def test_every_exportable_column_is_exported(rights: RequestPipeline) -> None:
+    request = rights.ask("access", ("user_id", "ada"))
+    with rights.context.database.transaction() as tx:
         fill(tx, person_of(tx))
-    data = office.opened(request)["data"]
+    data = rights.opened(request)["data"]
     shown = {(table, field) for table, rows in data.items() for row in rows for field in row}
     wanted = {(section.table, column.field) for section in export_plan() for column in section.columns}
     assert wanted - shown - {("behavior.trait", "plain")} == set()

@@ -37,17 +37,17 @@ def statements_of_the_page(database: str) -> list[str]:
 
 
 @pytest.fixture
-def office(database: Database, tmp_path: Path) -> RequestPipeline:
-    office = open_request_pipeline(database, permit_all(), tmp_path)
-    office.pipeline.send(ADA, BOB)
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    rights.pipeline.send(ADA, BOB)
     with database.transaction() as tx:
         assert projection_store.grant_reading(tx)
-    return office
+    return rights
 
 
 @pytest.fixture
-def marketer(office: RequestPipeline, server: EmbeddedPostgres) -> Iterator[Login]:
-    name = office.context.database.engine.url.database
+def marketer(rights: RequestPipeline, server: EmbeddedPostgres) -> Iterator[Login]:
+    name = rights.context.database.engine.url.database
     assert name is not None
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -126,9 +126,9 @@ def attempt(marketer: Login, query: LiteralString) -> str:
     return "done"
 
 
-def test_row_security_cannot_be_looked_around(office: RequestPipeline, marketer: Login) -> None:
+def test_row_security_cannot_be_looked_around(rights: RequestPipeline, marketer: Login) -> None:
     """A permission that has ended is not told by a function that sees rows before the policy does, nor by an error."""
-    with office.context.database.transaction() as tx:
+    with rights.context.database.transaction() as tx:
         tx.execute("UPDATE consent.permitted SET until = '2020-01-01', traits = '{\"ended\": 1}'")
         tx.execute("ANALYZE consent.permitted_analytics")
     marketer.execute("SET row_security = on")
@@ -141,30 +141,30 @@ def test_row_security_cannot_be_looked_around(office: RequestPipeline, marketer:
         marketer.execute("SELECT reader_pseudonym FROM consent.permitted_analytics")
 
 
-def test_it_does_not_see_what_others_run(office: RequestPipeline, marketer: Login) -> None:
-    with office.context.database.transaction() as tx:
+def test_it_does_not_see_what_others_run(rights: RequestPipeline, marketer: Login) -> None:
+    with rights.context.database.transaction() as tx:
         tx.execute("SELECT count(*) FROM identity.identifier")
         seen = marketer.execute("SELECT DISTINCT query FROM pg_stat_activity WHERE usename <> current_user").fetchall()
     assert {row[0] for row in seen} <= {"<insufficient privilege>", ""}
 
 
-def test_what_it_holds_holds_up_no_message(office: RequestPipeline, marketer: Login) -> None:
+def test_what_it_holds_holds_up_no_message(rights: RequestPipeline, marketer: Login) -> None:
     """Any login may take any advisory lock, so none of ours is one; and an open reading transaction is waited for by nobody."""
     marketer.execute("SELECT pg_advisory_lock(key) FROM unnest(%s::bigint[]) AS key", [[*range(50), *OLD_KEYS]])
     marketer.execute("BEGIN")
     marketer.execute("SELECT count(*) FROM consent.permitted_analytics")
-    with office.context.database.transaction() as tx:
+    with rights.context.database.transaction() as tx:
         tx.execute("SET LOCAL lock_timeout = '10s'")
-    assert office.pipeline.send({**ADA, "messageId": "while-held"})[0].state is State.STORED
-    assert office.erase(("user_id", "ada")).status == "fulfilled"
-    office.sequence()
+    assert rights.pipeline.send({**ADA, "messageId": "while-held"})[0].state is State.STORED
+    assert rights.erase(("user_id", "ada")).status == "fulfilled"
+    rights.sequence()
     marketer.execute("ROLLBACK")
 
 
 OLD_KEYS = (7_142_316_001, 7_142_316_002, 7_142_316_101, 0x6364705F6C6F6700, 0x6364705F6B657973)
 
 
-def test_nothing_of_the_service_takes_an_advisory_lock_once_the_schema_is_there(office: RequestPipeline) -> None:
+def test_nothing_of_the_service_takes_an_advisory_lock_once_the_schema_is_there(rights: RequestPipeline) -> None:
     """Otherwise a login that knows its number, which is public, stops the service for good."""
     found = {
         path.relative_to(ROOT).as_posix()

@@ -47,11 +47,11 @@ NO_CHANGES = {
 
 
 @pytest.fixture
-def town(database: Database, tmp_path: Path) -> Pipeline:
+def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     """Somebody who permits one purpose and refuses another, and a suppression of somebody else."""
-    town = open_pipeline(database, shipped(), tmp_path)
+    pipeline = open_pipeline(database, shipped(), tmp_path)
     choices = {"analytics": True, "personalization": False}
-    town.send(
+    pipeline.send(
         {
             "type": "track",
             "event": "Product Viewed",
@@ -61,7 +61,7 @@ def town(database: Database, tmp_path: Path) -> Pipeline:
     )
     with database.transaction() as tx:
         tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x00', now())")
-    return town
+    return pipeline
 
 
 def version(tx: Transaction) -> int:
@@ -70,46 +70,48 @@ def version(tx: Transaction) -> int:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_moves_it_on_once(change: str, town: Pipeline) -> None:
-    with town.context.database.transaction() as tx:
+def test_every_change_moves_it_on_once(change: str, pipeline: Pipeline) -> None:
+    with pipeline.context.database.transaction() as tx:
         before = version(tx)
         tx.execute(CHANGES[change])  # type: ignore[arg-type]
         tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x02', now())")
         assert version(tx) == before + 1
-    with town.context.database.transaction() as tx:
+    with pipeline.context.database.transaction() as tx:
         tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x03', now())")
         assert version(tx) == before + 2
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_moves_it_on_alone(change: str, town: Pipeline) -> None:
-    with town.context.database.transaction() as tx:
+def test_every_change_moves_it_on_alone(change: str, pipeline: Pipeline) -> None:
+    with pipeline.context.database.transaction() as tx:
         before = version(tx)
         tx.execute(CHANGES[change])  # type: ignore[arg-type]
         assert version(tx) == before + 1
 
 
 @pytest.mark.parametrize("change", NO_CHANGES)
-def test_nothing_else_does(change: str, town: Pipeline) -> None:
-    with town.context.database.transaction() as tx:
+def test_nothing_else_does(change: str, pipeline: Pipeline) -> None:
+    with pipeline.context.database.transaction() as tx:
         before = version(tx)
         tx.execute(NO_CHANGES[change])  # type: ignore[arg-type]
         assert version(tx) == before
 
 
-def test_new_people_do_not(town: Pipeline) -> None:
-    with town.context.database.transaction(read_only=True) as tx:
+def test_new_people_do_not(pipeline: Pipeline) -> None:
+    with pipeline.context.database.transaction(read_only=True) as tx:
         before = version(tx)
     choices = {"consent": {"categoryPreferences": {"analytics": True, "personalization": False}}}
-    town.send(*[{"type": "track", "event": "Product Viewed", "userId": f"u{n}", "context": choices} for n in range(5)])
-    assert town.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 6
-    assert town.one("SELECT count(*) FROM consent.refused") == 6
-    with town.context.database.transaction(read_only=True) as tx:
+    pipeline.send(
+        *[{"type": "track", "event": "Product Viewed", "userId": f"u{n}", "context": choices} for n in range(5)]
+    )
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 6
+    assert pipeline.one("SELECT count(*) FROM consent.refused") == 6
+    with pipeline.context.database.transaction(read_only=True) as tx:
         assert version(tx) == before
 
 
-def test_what_is_taken_back_does_not_but_what_follows_does(town: Pipeline) -> None:
-    with town.context.database.transaction() as tx:
+def test_what_is_taken_back_does_not_but_what_follows_does(pipeline: Pipeline) -> None:
+    with pipeline.context.database.transaction() as tx:
         before = version(tx)
         with tx.dry_run():
             tx.execute("DELETE FROM consent.permitted")

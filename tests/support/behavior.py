@@ -61,7 +61,7 @@ def policy_with(traits: Mapping[str, dict[str, Any]] = TRAITS, **classes: dict[s
 
 
 @dataclass
-class Stage:
+class BehaviorPipeline:
     """A database with a policy in force; profiles, anchors and permissions are put there by hand."""
 
     database: Database
@@ -154,7 +154,7 @@ class Stage:
     def append(self, tx: Transaction, entries: Sequence[EventEntry]) -> Terms:
         """Store a batch in an open transaction."""
         terms = store.intern_terms(tx, terms_of(each.classified for each in entries), self.rules)
-        settled = [settled_entry(each, terms) for each in entries]
+        settled = [storable_entry(each, terms) for each in entries]
         store.append(tx, settled, terms, plan=self.plan, now=self.now)
         return terms
 
@@ -163,7 +163,7 @@ class Stage:
         recompute_buckets(tx, self.plan, anchor_ids, now=self.now)
 
 
-def settled_entry(entry: EventEntry, terms: Terms) -> EventEntry:
+def storable_entry(entry: EventEntry, terms: Terms) -> EventEntry:
     """The entry with what a full vocabulary refused sealed."""
     classified = seal_refused_terms(entry.classified, terms)
     return EventEntry(

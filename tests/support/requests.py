@@ -85,7 +85,7 @@ class RequestPipeline:
 
 def open_request_pipeline(database: Database, policy: Policy, home: Path) -> RequestPipeline:
     """An office on an empty database."""
-    town = open_pipeline(database, policy, home, NOON)
+    pipeline = open_pipeline(database, policy, home, NOON)
     with database.transaction() as tx:
         for source in (WEB, SHOP):
             tx.execute(
@@ -101,7 +101,7 @@ def open_request_pipeline(database: Database, policy: Policy, home: Path) -> Req
                     "now": NOON,
                 },
             )
-    return RequestPipeline(town, town.context, home)
+    return RequestPipeline(pipeline, pipeline.context, home)
 
 
 def restarted(context: Context) -> Context:

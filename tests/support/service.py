@@ -68,7 +68,7 @@ class RunningService:
             act = {"purpose": purpose, "act": "grant", "authority": "authenticated", "jurisdiction": "eu"}
             self.post("privacy", "/api/v1/consents", {"identifier": {"type": "email", "value": value}, **act}, 201)
 
-    def settle(self, email: str, name: str, **traits: Any) -> None:
+    def add_person(self, email: str, name: str, **traits: Any) -> None:
         """Somebody who consents to everything, identifies with a user id and orders once."""
         self.grant(email, "analytics", "personalization", "email_marketing")
         self.send({"type": "identify", "userId": name, "traits": {"email": email, **traits}})
