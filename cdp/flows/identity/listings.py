@@ -75,7 +75,7 @@ def list_shared(context: Context, *, limit: int, actor: str) -> SharedList:
             total=sum(by_type.values()),
             by_type=by_type,
             identifiers=tuple(
-                SharedIdentifier(row.type, opened[row.identifier_id].value, row.people, row.since) for row in rows
+                SharedIdentifier(row.type, opened[row.identifier_id].value, row.profiles, row.since) for row in rows
             ),
         )
 

@@ -352,7 +352,7 @@ class BatchWriter:
         if self.scene.closure is not None:
             partition = partition_of(self.run, self.scene.profile_of)
             apply_mapping_change(
-                self.tx, self.vault, policy, profile_ids=partition.alive, now=self.now, retired=partition.retired
+                self.tx, self.vault, policy, profile_ids=partition.living, now=self.now, retired=partition.retired
             )
         else:
             follow(self.tx, policy, changed, now=self.now)
@@ -437,9 +437,9 @@ def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[
     mapping_store.write_mapping(
         tx,
         members=members,
-        placed=[mapping_store.NewLink(each, *owner) for each, owner in partition.owners.items()],
+        links=[mapping_store.NewLink(each, *owner) for each, owner in partition.owners.items()],
         canonical=partition.canonical,
-        alive=partition.alive,
+        living=partition.living,
         retired=partition.retired,
     )
 

@@ -1,4 +1,4 @@
-"""SQL of anchors: looked up by the digest of their members, with the sources that asserted them."""
+"""SQL of anchors: found by the digest of their members, with the sources that asserted them."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -28,29 +28,32 @@ class NewAnchor(NamedTuple):
 
 
 def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, StoredAnchor]:
-    """The anchors of these member digests with the profile each belongs to now."""
+    """The stored anchors with these member digests, each with the profile that it belongs to now."""
     if not digests:
         return {}
     rows = tx.execute(
         """
         SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled,
-               ARRAY(SELECT s.source_id FROM identity.anchor_source AS s WHERE s.anchor_id = a.anchor_id)
-        FROM unnest(%(digests)s::bytea[]) AS asked (members_digest)
+               ARRAY(SELECT s.source_id FROM identity.anchor_source AS s WHERE s.anchor_id = a.anchor_id) AS sources
+        FROM unnest(%(digests)s::bytea[]) AS requested (members_digest)
         JOIN identity.anchor AS a USING (members_digest)
         JOIN identity.canonical AS c USING (anchor_id)
         """,
         {"digests": list(digests)},
     )
-    return {row[0]: StoredAnchor(row[1], row[2], row[3], frozenset(row[4])) for row in rows}
+    return {
+        members_digest: StoredAnchor(anchor_id, profile_id, is_settled, frozenset(sources))
+        for members_digest, anchor_id, profile_id, is_settled, sources in rows
+    }
 
 
 def unowned_identifiers_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
-    """Per profile, the identifiers of its anchors that nobody owns alone: shared ones, and ones without a profile."""
-    seen: dict[int, set[int]] = {}
+    """Per profile, the identifiers of its anchors that no profile owns alone: shared ones, and ones without a profile."""
+    found: dict[int, set[int]] = {}
     for profile_id, identifier_id in tx.execute(
         """
         SELECT DISTINCT c.profile_id, m.identifier_id
-        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        FROM unnest(%(ids)s::bigint[]) AS requested (profile_id)
         JOIN identity.canonical AS c USING (profile_id)
         JOIN identity.anchor_member AS m USING (anchor_id)
         JOIN identity.identifier AS i USING (identifier_id)
@@ -58,28 +61,28 @@ def unowned_identifiers_of(tx: Transaction, profile_ids: Collection[int]) -> dic
         """,
         {"ids": list(profile_ids)},
     ):
-        seen.setdefault(profile_id, set()).add(identifier_id)
-    return seen
+        found.setdefault(profile_id, set()).add(identifier_id)
+    return found
 
 
 def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[int]]:
-    """Per profile, the sources that asserted any of its anchors, or a link of a table to any of its identifiers."""
+    """Per profile, the sources that asserted any of its anchors, or any edge of its identifiers."""
     found: dict[int, set[int]] = {}
     for profile_id, source_id in tx.execute(
         """
-        WITH asked AS (SELECT DISTINCT profile_id FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
+        WITH requested AS (SELECT DISTINCT profile_id FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
         SELECT DISTINCT c.profile_id, s.source_id
-        FROM asked
+        FROM requested
         JOIN identity.canonical AS c USING (profile_id)
         JOIN identity.anchor_source AS s USING (anchor_id)
         UNION
         SELECT l.profile_id, e.source_id
-        FROM asked
+        FROM requested
         JOIN identity.link AS l USING (profile_id)
         JOIN identity.edge AS e USING (identifier_id)
         UNION
         SELECT l.profile_id, e.source_id
-        FROM asked
+        FROM requested
         JOIN identity.link AS l USING (profile_id)
         JOIN identity.edge AS e ON e.other_identifier_id = l.identifier_id
         """,
@@ -90,7 +93,7 @@ def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[i
 
 
 def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[int]]:
-    """The sources that asserted these anchors, or edges, which are named by the negative of their sequence."""
+    """Per step, the sources that asserted it; an edge is named by the negative of its sequence."""
     found: dict[int, set[int]] = {}
     for step, source_id in tx.execute(
         """
@@ -105,7 +108,7 @@ def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[i
 
 
 def insert_anchor_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
-    """Remember which source asserted which anchor, once."""
+    """Record which source asserted which anchor, as (anchor id, source id); repetitions are ignored."""
     if pairs:
         tx.execute(
             """
@@ -113,17 +116,20 @@ def insert_anchor_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -
             SELECT * FROM unnest(%(anchors)s::bigint[], %(sources)s::int[])
             ON CONFLICT DO NOTHING
             """,
-            {"anchors": [pair[0] for pair in pairs], "sources": [pair[1] for pair in pairs]},
+            {
+                "anchors": [anchor_id for anchor_id, _ in pairs],
+                "sources": [source_id for _, source_id in pairs],
+            },
         )
 
 
 def anchor_counts(tx: Transaction, profile_ids: Collection[int]) -> dict[int, int]:
-    """How many anchors each profile has."""
+    """How many anchors each profile has; a profile without anchors is absent."""
     rows = tx.execute(
         """
-        SELECT profile_id, count(*)::int FROM identity.canonical
+        SELECT profile_id, count(*)::int AS anchors FROM identity.canonical
         WHERE profile_id = ANY(%(ids)s::bigint[]) GROUP BY profile_id
         """,
         {"ids": list(profile_ids)},
     )
-    return {row[0]: row[1] for row in rows}
+    return dict(rows)

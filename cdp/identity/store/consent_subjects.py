@@ -1,4 +1,4 @@
-"""SQL of the identity room for consent: whose acts decide about which profile."""
+"""SQL that consent needs: which identifiers decide about which profile."""
 
 from collections.abc import Collection
 
@@ -6,25 +6,25 @@ from cdp.kit.db import Transaction
 
 
 def deciding_identifiers(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[int, bool]]:
-    """Per profile, the identifiers whose acts decide about it, and whether each links nobody.
+    """Per profile, the identifiers whose consent acts decide about it, and whether each of them links no profiles.
 
-    These are its own, and of those in its anchors the shared ones and those that no profile owns: a no
-    of theirs counts for every profile ever seen with them. An identifier that another profile owns
-    decides about that one alone.
+    These are the identifiers that the profile owns, and of those in its anchors the shared ones and those without an
+    owner: their refusals apply to every profile ever seen with them. An identifier that another profile owns
+    decides about that profile alone.
     """
     found: dict[int, dict[int, bool]] = {profile_id: {} for profile_id in profile_ids}
     if not found:
         return {}
     rows = tx.execute(
         """
-        WITH asked AS (SELECT * FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
-        SELECT asked.profile_id, i.identifier_id, i.is_shared
-        FROM asked
+        WITH requested AS (SELECT * FROM unnest(%(ids)s::bigint[]) AS a (profile_id))
+        SELECT requested.profile_id, i.identifier_id, i.is_shared AS links_nobody
+        FROM requested
         JOIN identity.link USING (profile_id)
         JOIN identity.identifier AS i USING (identifier_id)
         UNION
-        SELECT asked.profile_id, i.identifier_id, TRUE
-        FROM asked
+        SELECT requested.profile_id, i.identifier_id, TRUE
+        FROM requested
         JOIN identity.canonical USING (profile_id)
         JOIN identity.anchor_member USING (anchor_id)
         JOIN identity.identifier AS i USING (identifier_id)
@@ -32,13 +32,13 @@ def deciding_identifiers(tx: Transaction, profile_ids: Collection[int]) -> dict[
         """,
         {"ids": list(found)},
     )
-    for profile_id, identifier_id, is_shared in rows:
-        found[profile_id][identifier_id] = is_shared
+    for profile_id, identifier_id, links_nobody in rows:
+        found[profile_id][identifier_id] = links_nobody
     return found
 
 
 def profiles_decided_by(tx: Transaction, identifier_ids: Collection[int]) -> set[int]:
-    """The profiles about which acts on these identifiers decide: see `deciding_identifiers`."""
+    """The profiles that consent acts of these identifiers decide about: see `deciding_identifiers`."""
     if not identifier_ids:
         return set()
     rows = tx.execute(
@@ -54,11 +54,11 @@ def profiles_decided_by(tx: Transaction, identifier_ids: Collection[int]) -> set
         """,
         {"ids": list(identifier_ids)},
     )
-    return {row[0] for row in rows}
+    return {profile_id for (profile_id,) in rows}
 
 
 def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[int]]:
-    """Per profile, the anchors that make it today."""
+    """Per profile, its current anchors; a profile without anchors is absent."""
     found: dict[int, list[int]] = {}
     if profile_ids:
         rows = tx.execute(
@@ -71,7 +71,7 @@ def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[
 
 
 def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
-    """Up to `limit` living profiles with ids beyond `after`, in order; also those that a link table alone made."""
+    """Up to `limit` living profiles with ids above `after`, in order, including those that only a link table created."""
     rows = tx.execute(
         """
         SELECT profile_id
@@ -87,4 +87,4 @@ def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
         """,
         {"after": after, "limit": limit},
     )
-    return [row[0] for row in rows]
+    return [profile_id for (profile_id,) in rows]

@@ -1,4 +1,4 @@
-"""SQL of figures about the map that name nobody: for dashboards, not for decisions."""
+"""SQL of aggregate counts of the mapping: for dashboards, not for decisions."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from cdp.schema.identity import identifier, profile
 
 
 class MapCounts(NamedTuple):
-    """Living profiles, those of them in quarantine, and shared identifiers."""
+    """How many living profiles there are, how many of them in quarantine, and how many shared identifiers."""
 
     profiles: int
     quarantined: int
@@ -17,10 +17,11 @@ class MapCounts(NamedTuple):
 
 
 def map_counts(tx: Transaction) -> MapCounts:
-    """Counts of the whole map; reads it all, so ask rarely."""
+    """Counts over the whole mapping. Scans the tables: call it rarely."""
     living = tx.one_or_none(
         select(func.count(), func.count().filter(profile.c.is_quarantined)).where(profile.c.merged_into.is_(None))
     )
     assert living is not None
+    profiles, quarantined = living
     shared = tx.scalar(select(func.count()).select_from(identifier).where(identifier.c.is_shared))
-    return MapCounts(living[0], living[1], shared)
+    return MapCounts(profiles, quarantined, shared)

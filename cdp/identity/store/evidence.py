@@ -1,4 +1,4 @@
-"""SQL of the recorded sequence and its evidence: appended, and read to explain."""
+"""SQL of the recorded sequence and its evidence: both are appended to, and read to explain links."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from cdp.kit.db import Transaction
 
 
 class NewResolution(NamedTuple):
-    """A row of the recorded sequence."""
+    """A row of the recorded sequence; the message id is sealed under the key of the anchor."""
 
     sequence: int
     anchor_id: int
@@ -21,7 +21,7 @@ class NewResolution(NamedTuple):
 def record(
     tx: Transaction, steps: Sequence[NewResolution], evidence: Sequence[EvidenceRow], *, policy_fingerprint: bytes
 ) -> None:
-    """Append to the recorded sequence and to its evidence, in one statement."""
+    """Append to the recorded sequence and to its evidence in one statement; nothing happens without rows."""
     if not steps and not evidence:
         return
     tx.execute(
@@ -61,7 +61,7 @@ def record(
 
 
 def insert_evidence(tx: Transaction, rows: Sequence[EvidenceRow], policy_fingerprint: bytes) -> None:
-    """Append to the evidence."""
+    """Append to the evidence by COPY: for many rows."""
     if rows:
         tx.copy(
             "identity.evidence",
@@ -95,7 +95,7 @@ def insert_evidence(tx: Transaction, rows: Sequence[EvidenceRow], policy_fingerp
 
 
 class SealedResolution(NamedTuple):
-    """Where a recorded step came from."""
+    """A recorded step with the message that caused it, sealed."""
 
     sequence: int
     anchor_id: int
@@ -106,7 +106,7 @@ class SealedResolution(NamedTuple):
 
 
 def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, SealedResolution]:
-    """The messages behind these steps of the recorded sequence."""
+    """The messages behind these recorded steps, by sequence; steps of link tables are absent."""
     rows = tx.execute(
         """
         SELECT sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint
@@ -115,4 +115,4 @@ def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, Sealed
         """,
         {"sequences": list(sequences)},
     )
-    return {row[0]: SealedResolution(*row) for row in rows}
+    return {resolution.sequence: resolution for resolution in (SealedResolution(*row) for row in rows)}

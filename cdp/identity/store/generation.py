@@ -1,4 +1,4 @@
-"""SQL of the generation: the lock of the one writer of identity, the version of the mapping, and the recorded sequence."""
+"""SQL of the generation: the lock of the single writer, the version of the mapping, and the next sequence number."""
 
 from typing import NamedTuple
 
@@ -13,38 +13,40 @@ class Generation(NamedTuple):
 
 
 class Advanced(NamedTuple):
-    """The version that a transaction leaves behind, and whether the store moved it on for what the transaction changed."""
+    """The version after a transaction, and whether the database advanced it because of what the transaction changed."""
 
     version: int
     is_moved: bool
 
 
 def lock_exclusive(tx: Transaction) -> Generation:
-    """Become the only writer of identity and consent until the transaction ends; tells the generation.
+    """Become the only writer of identity and consent until the transaction ends; returns the generation.
 
-    A row is locked, not a number: any login of the database may take an advisory lock, and would stop all ingest.
+    A row is locked instead of a number, because every login of the database can take an advisory lock and stop ingest.
     """
-    return Generation(*tx.execute("SELECT version, next_sequence FROM identity.generation FOR UPDATE")[0])
+    (row,) = tx.execute("SELECT version, next_sequence FROM identity.generation FOR UPDATE")
+    return Generation(*row)
 
 
 def generation(tx: Transaction) -> Generation:
     """The generation as this transaction sees it."""
-    return Generation(*tx.execute("SELECT version, next_sequence FROM identity.generation")[0])
+    (row,) = tx.execute("SELECT version, next_sequence FROM identity.generation")
+    return Generation(*row)
 
 
 def advance(tx: Transaction, *, next_sequence: int | None = None, changed: bool = False) -> Advanced:
-    """Move the recorded sequence on; and the version where something `changed` that the store does not watch itself.
+    """Advance the recorded sequence to `next_sequence`, and the version if something `changed` that has no trigger.
 
-    The store watches mappings, verdicts and suppressions (`cdp.schema.version`).
+    Triggers watch mappings, verdicts and suppressions (`cdp.schema.version`).
     """
-    rows = tx.execute(
+    (row,) = tx.execute(
         """
         UPDATE identity.generation
         SET version = version + %(changed)s::int,
             next_sequence = greatest(next_sequence, %(next)s::bigint)
         RETURNING version,
-                  coalesce(current_setting('cdp.advanced_by', true), '') = pg_current_xact_id()::text
+                  coalesce(current_setting('cdp.advanced_by', true), '') = pg_current_xact_id()::text AS is_moved
         """,
         {"changed": int(changed), "next": next_sequence or 0},
     )
-    return Advanced(*rows[0])
+    return Advanced(*row)

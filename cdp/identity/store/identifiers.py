@@ -1,4 +1,4 @@
-"""SQL of identifiers: looked up by pseudonym, written once, marked as shared."""
+"""SQL of identifiers: found by pseudonym, written once, marked as shared."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date, datetime
@@ -17,7 +17,7 @@ class StoredIdentifier(NamedTuple):
 
 
 class NewIdentifier(NamedTuple):
-    """A row of identity.identifier; `sealed` holds the value under the identifier's own key."""
+    """A row of identity.identifier; `sealed` is the value sealed under the identifier's own key."""
 
     identifier_id: int
     type: str
@@ -29,23 +29,23 @@ class NewIdentifier(NamedTuple):
 
 
 def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, StoredIdentifier]:
-    """What is known of these pseudonyms; unknown ones are absent."""
+    """The stored identifiers with these pseudonyms; unknown pseudonyms are absent."""
     if not pseudonyms:
         return {}
     rows = tx.execute(
         """
         SELECT i.pseudonym, i.identifier_id, i.type, i.is_shared, l.profile_id
-        FROM unnest(%(pseudonyms)s::bytea[]) AS asked (pseudonym)
+        FROM unnest(%(pseudonyms)s::bytea[]) AS requested (pseudonym)
         JOIN identity.identifier AS i USING (pseudonym)
         LEFT JOIN identity.link AS l USING (identifier_id)
         """,
         {"pseudonyms": list(pseudonyms)},
     )
-    return {row[0]: StoredIdentifier(*row[1:]) for row in rows}
+    return {pseudonym: StoredIdentifier(*columns) for pseudonym, *columns in rows}
 
 
 def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:
-    """Write identifiers that are not known yet."""
+    """Write identifiers that are not stored yet, by COPY."""
     if rows:
         tx.copy(
             "identity.identifier",
@@ -56,7 +56,7 @@ def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:
 
 
 def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None:
-    """Move `last_seen_on` forward; a row is rewritten at most once a day."""
+    """Advance `last_seen_on` to the latest day of each identifier; a row is rewritten at most once a day."""
     newest: dict[int, date] = {}
     for identifier_id, day in seen:
         if identifier_id not in newest or newest[identifier_id] < day:
@@ -74,7 +74,7 @@ def touch_identifiers(tx: Transaction, seen: Iterable[tuple[int, date]]) -> None
 
 
 def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: bool = True) -> None:
-    """Set whether these identifiers link people."""
+    """Mark these identifiers as shared, so that they link no profiles, or with `is_shared=False` as linking again."""
     if identifier_ids:
         tx.execute(
             "UPDATE identity.identifier SET is_shared = %(is_shared)s WHERE identifier_id = ANY(%(ids)s::bigint[])",
@@ -83,7 +83,7 @@ def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: 
 
 
 class SealedIdentifier(NamedTuple):
-    """An identifier with its value as it lies in the store."""
+    """An identifier with its sealed value."""
 
     identifier_id: int
     type: str
@@ -92,7 +92,7 @@ class SealedIdentifier(NamedTuple):
 
 
 def sealed_of(tx: Transaction, identifier_ids: Collection[int]) -> list[SealedIdentifier]:
-    """The sealed values of these identifiers."""
+    """These identifiers with their sealed values; unknown ids are absent."""
     rows = tx.execute(
         """
         SELECT identifier_id, type, sealed, is_shared

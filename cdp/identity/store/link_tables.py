@@ -1,6 +1,6 @@
-"""SQL of link tables: edges as recorded steps, and many new people at once.
+"""SQL of link tables: edges as recorded steps, and bulk inserts of new identifiers, profiles and links.
 
-What is copied in comes in the order of its ids at best, because rows that go into their indexes in order cost half.
+Callers should pass rows in the order of their ids: inserting into the indexes in order costs half.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ _PSEUDONYM_BYTES = 32
 
 
 class Edges(NamedTuple):
-    """Edges of one table, column by column: their numbers in the sequence, the stronger identifiers, the others, the rows."""
+    """Edges of one link table by columns: sequence numbers, stronger identifiers, other identifiers, row numbers."""
 
     sequences: Sequence[int]
     ones: Sequence[int]
@@ -35,8 +35,10 @@ class Edges(NamedTuple):
 
 
 class RecordedEdge(NamedTuple):
-    """Where a recorded edge came from; `import_job_id` is None where the table was no file, the fingerprint
-    where no evidence is left."""
+    """The origin of a recorded edge.
+
+    `import_job_id` is None if the table was not a file; `policy_fingerprint` is None if no evidence is left.
+    """
 
     source_id: int
     import_job_id: int | None
@@ -65,7 +67,7 @@ def insert_edges(tx: Transaction, edges: Edges, source_id: int, *, import_job_id
 def insert_edge_evidence(
     tx: Transaction, edges: Edges, profiles: Sequence[int], *, policy_fingerprint: bytes, now: datetime
 ) -> None:
-    """Append to the evidence that each edge linked the weaker identifier with the stronger one, in `profiles`."""
+    """Append to the evidence, per edge, that it linked the weaker identifier with the stronger one in its profile."""
     copy_packed(
         tx,
         "identity.evidence",
@@ -103,7 +105,7 @@ def insert_identifiers(
     sealed: Sequence[bytes],
     now: datetime,
 ) -> None:
-    """Write identifiers that are not known yet."""
+    """Write identifiers that are not stored yet, by columns; all were first seen now."""
     named = {type_: type_.encode() for type_ in set(types)}
     copy_packed(
         tx,
@@ -122,19 +124,19 @@ def insert_identifiers(
     )
 
 
-def insert_profiles(tx: Transaction, ids: Sequence[int], births: Sequence[int], *, now: datetime) -> None:
-    """Write profiles that did not exist, each with the number of the step that bore it."""
+def insert_profiles(tx: Transaction, ids: Sequence[int], origins: Sequence[int], *, now: datetime) -> None:
+    """Write new profiles, each with the sequence number of the step that created it."""
     copy_packed(
         tx,
         "identity.profile",
         ("profile_id", "origin_sequence", "created_at"),
         count=len(ids),
-        fields=(bigints(ids), bigints(births), always_instant(now)),
+        fields=(bigints(ids), bigints(origins), always_instant(now)),
     )
 
 
 def insert_links(tx: Transaction, identifiers: Sequence[int], profiles: Sequence[int], *, now: datetime) -> None:
-    """Write the owners of identifiers that had none."""
+    """Write the owning profiles of identifiers that had none."""
     copy_packed(
         tx,
         "identity.link",
@@ -144,21 +146,21 @@ def insert_links(tx: Transaction, identifiers: Sequence[int], profiles: Sequence
     )
 
 
-def recorded(tx: Transaction, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Which of these pairs, stronger identifier first, are recorded already."""
+def recorded_pairs(tx: Transaction, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of these pairs, stronger identifier first, that are recorded as edges."""
     rows = tx.execute(
         """
         SELECT DISTINCT e.identifier_id, e.other_identifier_id
-        FROM unnest(%(ones)s::bigint[], %(others)s::bigint[]) AS asked (identifier_id, other_identifier_id)
+        FROM unnest(%(ones)s::bigint[], %(others)s::bigint[]) AS requested (identifier_id, other_identifier_id)
         JOIN identity.edge AS e USING (identifier_id, other_identifier_id)
         """,
-        {"ones": [pair[0] for pair in pairs], "others": [pair[1] for pair in pairs]},
+        {"ones": [one for one, _ in pairs], "others": [other for _, other in pairs]},
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(one, other) for one, other in rows}
 
 
 def edges_of(tx: Transaction, sequences: Collection[int]) -> dict[int, RecordedEdge]:
-    """Where the edges among these steps came from, and under which policy they were taken."""
+    """The origins of these edges, by sequence, with the policy in force when they were applied; others are absent."""
     rows = tx.execute(
         """
         SELECT e.sequence, e.source_id, e.import_job_id, e.row_number, e.received_at,
@@ -170,4 +172,4 @@ def edges_of(tx: Transaction, sequences: Collection[int]) -> dict[int, RecordedE
         """,
         {"sequences": list(sequences)},
     )
-    return {row[0]: RecordedEdge(*row[1:]) for row in rows}
+    return {sequence: RecordedEdge(*columns) for sequence, *columns in rows}

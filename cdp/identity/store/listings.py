@@ -1,4 +1,4 @@
-"""SQL of what staff should look at: shared identifiers, and profiles in quarantine."""
+"""SQL of what staff should review: shared identifiers, and profiles in quarantine."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,19 +8,19 @@ from cdp.kit.db import Transaction
 
 
 class SharedRow(NamedTuple):
-    """A shared identifier; `people` are the profiles seen with it, its own one not counted.
+    """A shared identifier and the number of profiles seen with it, not counting its own profile.
 
-    `since` is the instant at which a message or a link table proved it, None where a replay did.
+    `since` is the instant at which a message or a link table proved it to be shared, None if a replay did.
     """
 
     identifier_id: int
     type: str
-    people: int
+    profiles: int
     since: datetime | None
 
 
 class QuarantinedRow(NamedTuple):
-    """A profile beyond a bound, how many identifiers it has and how many profiles it took over."""
+    """A profile beyond a bound, with the number of its identifiers and of the profiles merged into it."""
 
     profile_id: int
     identifiers: int
@@ -28,7 +28,7 @@ class QuarantinedRow(NamedTuple):
 
 
 class ReachedBound(NamedTuple):
-    """Which bound a profile reached, how often something was refused for it, and when first."""
+    """A bound that a profile reached: how many links were refused because of it, and since when."""
 
     profile_id: int
     rule: str
@@ -37,39 +37,42 @@ class ReachedBound(NamedTuple):
 
 
 def count_shared(tx: Transaction) -> dict[str, int]:
-    """How many identifiers are shared, by type."""
-    return dict(tx.execute("SELECT type, count(*)::int FROM identity.identifier WHERE is_shared GROUP BY 1 ORDER BY 1"))
+    """The number of shared identifiers by type; types without any are absent."""
+    return dict(
+        tx.execute("SELECT type, count(*)::int FROM identity.identifier WHERE is_shared GROUP BY type ORDER BY type")
+    )
 
 
 def shared(tx: Transaction, limit: int) -> list[SharedRow]:
-    """Shared identifiers, those seen with most people first."""
+    """Up to `limit` shared identifiers, those seen with most profiles first."""
     rows = tx.execute(
         """
-        WITH asked AS (SELECT identifier_id, type FROM identity.identifier WHERE is_shared),
-        seen AS (
-            SELECT asked.identifier_id, c.profile_id
-            FROM asked
+        WITH listed AS (SELECT identifier_id, type FROM identity.identifier WHERE is_shared),
+        seen AS (  -- the profiles of its anchors, and of the identifiers that edges connect with it
+            SELECT listed.identifier_id, c.profile_id
+            FROM listed
             JOIN identity.anchor_member AS m USING (identifier_id)
             JOIN identity.canonical AS c USING (anchor_id)
             UNION
-            SELECT asked.identifier_id, l.profile_id
-            FROM asked
+            SELECT listed.identifier_id, l.profile_id
+            FROM listed
             JOIN identity.edge AS e USING (identifier_id)
             JOIN identity.link AS l ON l.identifier_id = e.other_identifier_id
             UNION
-            SELECT asked.identifier_id, l.profile_id
-            FROM asked
-            JOIN identity.edge AS e ON e.other_identifier_id = asked.identifier_id
+            SELECT listed.identifier_id, l.profile_id
+            FROM listed
+            JOIN identity.edge AS e ON e.other_identifier_id = listed.identifier_id
             JOIN identity.link AS l ON l.identifier_id = e.identifier_id
         )
-        SELECT asked.identifier_id, asked.type, count(seen.profile_id) FILTER (WHERE own.profile_id IS NULL)::int,
+        SELECT listed.identifier_id, listed.type,
+               count(seen.profile_id) FILTER (WHERE own.profile_id IS NULL)::int AS profiles,
                (SELECT min(v.at) FROM identity.evidence AS v
-                WHERE v.identifier_id = asked.identifier_id AND v.kind = 'shared')
-        FROM asked
+                WHERE v.identifier_id = listed.identifier_id AND v.kind = 'shared') AS since
+        FROM listed
         LEFT JOIN seen USING (identifier_id)
-        LEFT JOIN identity.link AS own ON own.identifier_id = asked.identifier_id AND own.profile_id = seen.profile_id
-        GROUP BY 1, 2
-        ORDER BY 3 DESC, 1
+        LEFT JOIN identity.link AS own ON own.identifier_id = listed.identifier_id AND own.profile_id = seen.profile_id
+        GROUP BY listed.identifier_id, listed.type
+        ORDER BY profiles DESC, identifier_id
         LIMIT %(limit)s
         """,
         {"limit": limit},
@@ -78,21 +81,21 @@ def shared(tx: Transaction, limit: int) -> list[SharedRow]:
 
 
 def count_quarantined(tx: Transaction) -> int:
-    """How many profiles are in quarantine."""
-    rows = tx.execute("SELECT count(*)::int FROM identity.profile WHERE is_quarantined AND merged_into IS NULL")
-    return int(rows[0][0])
+    """The number of profiles in quarantine."""
+    ((count,),) = tx.execute("SELECT count(*) FROM identity.profile WHERE is_quarantined AND merged_into IS NULL")
+    return int(count)
 
 
 def quarantined(tx: Transaction, limit: int) -> list[QuarantinedRow]:
-    """Profiles beyond the bounds, largest first."""
+    """Up to `limit` profiles in quarantine, those with most identifiers first."""
     rows = tx.execute(
         """
         SELECT p.profile_id,
-               (SELECT count(*)::int FROM identity.link AS l WHERE l.profile_id = p.profile_id),
-               (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id)
+               (SELECT count(*)::int FROM identity.link AS l WHERE l.profile_id = p.profile_id) AS identifiers,
+               (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id) AS merges
         FROM identity.profile AS p
         WHERE p.is_quarantined AND p.merged_into IS NULL
-        ORDER BY 2 DESC, 1
+        ORDER BY identifiers DESC, p.profile_id
         LIMIT %(limit)s
         """,
         {"limit": limit},
@@ -101,14 +104,14 @@ def quarantined(tx: Transaction, limit: int) -> list[QuarantinedRow]:
 
 
 def reached_bounds(tx: Transaction, profile_ids: Collection[int]) -> list[ReachedBound]:
-    """The bounds that messages and link tables met at these profiles."""
+    """The bounds at which messages and link tables were refused for these profiles."""
     rows = tx.execute(
         """
-        SELECT profile_id, rule, count(*)::int, min(at)
+        SELECT profile_id, rule, count(*)::int AS refusals, min(at) AS since
         FROM identity.evidence
         WHERE kind = 'quarantine' AND profile_id = ANY(%(ids)s::bigint[])
-        GROUP BY 1, 2
-        ORDER BY 1, 2
+        GROUP BY profile_id, rule
+        ORDER BY profile_id, rule
         """,
         {"ids": list(profile_ids)},
     )

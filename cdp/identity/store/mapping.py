@@ -1,4 +1,4 @@
-"""SQL of the mapping: which profile owns which identifiers and anchors."""
+"""SQL of the mapping: which profile owns which identifiers and anchors. Written under the lock of the generation."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +10,7 @@ from cdp.kit.db import Transaction
 
 
 class NewLink(NamedTuple):
-    """Where an identifier belongs and since when."""
+    """The profile that an identifier is to belong to, and the instant of the link."""
 
     identifier_id: int
     profile_id: int
@@ -18,7 +18,7 @@ class NewLink(NamedTuple):
 
 
 class NewProfile(NamedTuple):
-    """A profile that did not exist."""
+    """A profile to be written; `origin` is the sequence number of the step that created it."""
 
     profile_id: int
     origin: int
@@ -26,7 +26,7 @@ class NewProfile(NamedTuple):
 
 
 def insert_profiles(tx: Transaction, rows: Sequence[NewProfile]) -> None:
-    """Write profiles that did not exist."""
+    """Write new profiles by COPY."""
     if rows:
         tx.copy(
             "identity.profile",
@@ -44,7 +44,7 @@ def insert_new(
     links: Sequence[NewLink],
     anchors: Sequence[NewAnchor],
 ) -> None:
-    """Write everything that is new about who is who, in one statement: what the single inserts do, table by table."""
+    """Write new identifiers, profiles, links and anchors with their members and profiles, in one statement."""
     if not (identifiers or profiles or links or anchors):
         return
     members = [(row.anchor_id, member, position) for row in anchors for position, member in enumerate(row.members)]
@@ -58,7 +58,7 @@ def insert_new(
                                  %(i_last)s::date[])
         ), new_profiles AS (
             INSERT INTO identity.profile (profile_id, origin_sequence, created_at)
-            SELECT * FROM unnest(%(p_ids)s::bigint[], %(p_born)s::bigint[], %(p_at)s::timestamptz[])
+            SELECT * FROM unnest(%(p_ids)s::bigint[], %(p_origins)s::bigint[], %(p_at)s::timestamptz[])
         ), new_links AS (
             INSERT INTO identity.link (identifier_id, profile_id, linked_at)
             SELECT * FROM unnest(%(l_ids)s::bigint[], %(l_profiles)s::bigint[], %(l_at)s::timestamptz[])
@@ -82,7 +82,7 @@ def insert_new(
             "i_first": [row.first_seen_at for row in identifiers],
             "i_last": [row.last_seen_on for row in identifiers],
             "p_ids": [row.profile_id for row in profiles],
-            "p_born": [row.origin for row in profiles],
+            "p_origins": [row.origin for row in profiles],
             "p_at": [row.created_at for row in profiles],
             "l_ids": [row.identifier_id for row in links],
             "l_profiles": [row.profile_id for row in links],
@@ -92,18 +92,20 @@ def insert_new(
             "a_at": [row.created_at for row in anchors],
             "a_settled": [row.is_settled for row in anchors],
             "a_profiles": [row.profile_id for row in anchors],
-            "m_anchors": [row[0] for row in members],
-            "m_ids": [row[1] for row in members],
-            "m_positions": [row[2] for row in members],
+            "m_anchors": [anchor_id for anchor_id, _, _ in members],
+            "m_ids": [member for _, member, _ in members],
+            "m_positions": [position for _, _, position in members],
         },
     )
 
 
 def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:
-    """Let survivors take over everything that the absorbed profiles own; retired ids keep resolving."""
+    """Move everything that absorbed profiles own to their survivors, given by absorbed id.
+
+    The ids of absorbed profiles keep resolving, to the survivor.
+    """
     if not survivor_of:
         return
-    pairs = {"old": list(survivor_of), "new": list(survivor_of.values())}
     tx.execute(
         """
         WITH pair AS (SELECT * FROM unnest(%(old)s::bigint[], %(new)s::bigint[]) AS p (old, new)),
@@ -117,7 +119,7 @@ def merge_profiles(tx: Transaction, survivor_of: Mapping[int, int]) -> None:
         FROM pair
         WHERE p.profile_id = pair.old OR p.merged_into = pair.old
         """,
-        pairs,
+        {"old": list(survivor_of), "new": list(survivor_of.values())},
     )
 
 
@@ -125,21 +127,23 @@ def write_mapping(
     tx: Transaction,
     *,
     members: Collection[int],
-    placed: Sequence[NewLink],
+    links: Sequence[NewLink],
     canonical: Mapping[int, int],
-    alive: Collection[int],
+    living: Collection[int],
     retired: Mapping[int, int],
 ) -> None:
-    """Rewrite the map for a closure: owners of `members` become exactly `placed`, anchors follow `canonical`.
+    """Rewrite the mapping of a closure: `links` become the only links of `members`, and anchors get their `canonical`
+    profiles.
 
-    `alive` profiles stand for themselves; `retired` ones resolve to the profile given.
+    `living` profiles are not merged into another; `retired` ones resolve to the profile they are mapped to. Rows that
+    do not change are not rewritten.
     """
     tx.execute(
         """
         DELETE FROM identity.link AS l
-        WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(placed)s::bigint[])
+        WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(linked)s::bigint[])
         """,
-        {"members": list(members), "placed": [row.identifier_id for row in placed]},
+        {"members": list(members), "linked": [row.identifier_id for row in links]},
     )
     tx.execute(
         """
@@ -150,9 +154,9 @@ def write_mapping(
         WHERE (link.profile_id, link.linked_at) IS DISTINCT FROM (excluded.profile_id, excluded.linked_at)
         """,
         {
-            "ids": [row.identifier_id for row in placed],
-            "profiles": [row.profile_id for row in placed],
-            "at": [row.linked_at for row in placed],
+            "ids": [row.identifier_id for row in links],
+            "profiles": [row.profile_id for row in links],
+            "at": [row.linked_at for row in links],
         },
     )
     tx.execute(
@@ -172,14 +176,14 @@ def write_mapping(
         WHERE p.profile_id = target.profile_id AND p.merged_into IS DISTINCT FROM target.into_id
         """,
         {
-            "ids": [*alive, *retired],
-            "into": [*(None for _ in alive), *retired.values()],
+            "ids": [*living, *retired],
+            "into": [*(None for _ in living), *retired.values()],
         },
     )
 
 
 def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
-    """Mark profiles that went beyond the bounds; they are listed, and refused for every purpose."""
+    """Put profiles that exceed a bound into quarantine: they are listed, and refused for every purpose."""
     if profile_ids:
         tx.execute(
             "UPDATE identity.profile SET is_quarantined = TRUE WHERE profile_id = ANY(%(ids)s::bigint[])",
@@ -188,7 +192,7 @@ def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
 
 
 def reopen_anchors(tx: Transaction, anchor_ids: Collection[int]) -> None:
-    """Let these anchors be judged again by every message that carries them."""
+    """Let these anchors be resolved again by every message that carries them."""
     if anchor_ids:
         tx.execute(
             "UPDATE identity.anchor SET is_settled = FALSE WHERE anchor_id = ANY(%(ids)s::bigint[]) AND is_settled",
@@ -197,7 +201,7 @@ def reopen_anchors(tx: Transaction, anchor_ids: Collection[int]) -> None:
 
 
 def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> dict[int, int]:
-    """The profile of every owned identifier, or of those among these."""
+    """The owning profile of each identifier, of all or of these; identifiers without one are absent."""
     rows = tx.execute(
         """
         SELECT identifier_id, profile_id FROM identity.link
@@ -205,11 +209,11 @@ def owners(tx: Transaction, identifier_ids: Collection[int] | None = None) -> di
         """,
         {"all": identifier_ids is None, "ids": list(identifier_ids or ())},
     )
-    return {row[0]: row[1] for row in rows}
+    return dict(rows)
 
 
 def end_quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
-    """Let profiles out of quarantine that no longer go beyond any bound."""
+    """End the quarantine of profiles that no longer exceed any bound."""
     if profile_ids:
         tx.execute(
             """
@@ -223,13 +227,13 @@ def end_quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
 def owned_by(tx: Transaction, profile_id: int) -> list[int]:
     """The identifiers that a profile owns."""
     rows = tx.execute("SELECT identifier_id FROM identity.link WHERE profile_id = %(id)s", {"id": profile_id})
-    return [row[0] for row in rows]
+    return [identifier_id for (identifier_id,) in rows]
 
 
 def owning(tx: Transaction, profile_ids: Collection[int]) -> set[int]:
-    """Those of these profiles that own any identifier."""
+    """Those of these profiles that own an identifier."""
     rows = tx.execute(
         "SELECT DISTINCT profile_id FROM identity.link WHERE profile_id = ANY(%(ids)s::bigint[])",
         {"ids": list(profile_ids)},
     )
-    return {row[0] for row in rows}
+    return {profile_id for (profile_id,) in rows}

@@ -8,7 +8,10 @@ from cdp.kit.db import Transaction
 
 
 class StoredProfile(NamedTuple):
-    """A profile as stored."""
+    """A profile as stored.
+
+    `origin` is the sequence number of the step that created it; `merges` counts the profiles merged into it.
+    """
 
     profile_id: int
     origin: int
@@ -17,7 +20,7 @@ class StoredProfile(NamedTuple):
 
 
 class StoredLink(NamedTuple):
-    """One owned identifier of a profile."""
+    """An identifier that a profile owns."""
 
     profile_id: int
     identifier_id: int
@@ -26,17 +29,18 @@ class StoredLink(NamedTuple):
 
 
 def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[StoredProfile]:
-    """These profiles, retired ones included, with the number of profiles merged into each."""
+    """These profiles, including retired ones; unknown ids are absent."""
     rows = tx.execute(
         """
-        SELECT p.profile_id, p.origin_sequence, p.is_quarantined,
-               (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id)
-        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        SELECT p.profile_id, p.origin_sequence,
+               (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id) AS merges,
+               p.is_quarantined
+        FROM unnest(%(ids)s::bigint[]) AS requested (profile_id)
         JOIN identity.profile AS p USING (profile_id)
         """,
         {"ids": list(profile_ids)},
     )
-    return [StoredProfile(row[0], row[1], row[3], row[2]) for row in rows]
+    return [StoredProfile(*row) for row in rows]
 
 
 def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[StoredLink]:
@@ -44,7 +48,7 @@ def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[StoredLink]:
     rows = tx.execute(
         """
         SELECT l.profile_id, l.identifier_id, i.type, l.linked_at
-        FROM unnest(%(ids)s::bigint[]) AS asked (profile_id)
+        FROM unnest(%(ids)s::bigint[]) AS requested (profile_id)
         JOIN identity.link AS l USING (profile_id)
         JOIN identity.identifier AS i USING (identifier_id)
         """,
@@ -54,17 +58,17 @@ def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[StoredLink]:
 
 
 def resolve_retired(tx: Transaction, profile_id: int) -> int | None:
-    """The profile that an id means today: itself, or the one it was merged into; None when unknown."""
+    """The current profile of an id: itself, or the profile it was merged into; None if unknown."""
     rows = tx.execute(
         "SELECT coalesce(merged_into, profile_id) FROM identity.profile WHERE profile_id = %(id)s", {"id": profile_id}
     )
-    return rows[0][0] if rows else None
+    return next((current for (current,) in rows), None)
 
 
 def owners_of(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, int]:
-    """The profile that owns each of these identifiers; those without one are absent."""
+    """The profile that owns each of these identifiers; identifiers without one are absent."""
     rows = tx.execute(
         "SELECT identifier_id, profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
         {"ids": list(identifier_ids)},
     )
-    return {row[0]: row[1] for row in rows}
+    return dict(rows)

@@ -1,4 +1,4 @@
-"""SQL of the reach: who owns the verified identifiers, and everything that hangs together with them."""
+"""SQL of the reach of a subject request: the neighborhood of the verified identifiers, and repairs after an erasure."""
 
 from collections.abc import Collection
 
@@ -13,26 +13,24 @@ def load_neighborhood(
     unique_types: Collection[str],
     server_sources: Collection[int],
 ) -> Neighborhood:
-    """What `reach` judges: the profiles that own these identifiers, whole, and who else their anchors name.
+    """The input of `reach`: everything of the profiles that own these identifiers, and who else their anchors name.
 
-    `server_sources` are the ids of the sources whose word is vouched for.
+    `server_sources` are the ids of the sources whose assertions are followed.
     """
-    homes = [
-        row[0]
-        for row in tx.execute(
-            "SELECT DISTINCT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
-            {"ids": list(identifier_ids)},
-        )
-    ]
-    anchors = _anchors(tx, homes, server_sources)
-    members = {member for held in anchors.values() for member in held.members}
-    identifiers = _identifiers(tx, homes, members | set(identifier_ids))
+    rows = tx.execute(
+        "SELECT DISTINCT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(identifier_ids)},
+    )
+    profile_ids = [profile_id for (profile_id,) in rows]
+    anchors = _anchors(tx, profile_ids, server_sources)
+    members = {member for anchor in anchors.values() for member in anchor.members}
+    identifiers = _identifiers(tx, profile_ids, members | set(identifier_ids))
     return Neighborhood(
         identifiers=identifiers,
         anchors=anchors,
-        ambiguous=_crowded(tx, homes, identifiers, unique_types=unique_types),
-        unreferenced=_lonely(tx, homes, members, anchor_ids=list(anchors)),
-        edges=_edges(tx, homes, server_sources),
+        ambiguous=_ambiguous(tx, profile_ids, identifiers, unique_types=unique_types),
+        unreferenced=_unreferenced(tx, profile_ids, members, anchor_ids=list(anchors)),
+        edges=_edges(tx, profile_ids, server_sources),
     )
 
 
@@ -41,11 +39,11 @@ def retired_into(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int
     rows = tx.execute(
         "SELECT profile_id FROM identity.profile WHERE merged_into = ANY(%(ids)s::bigint[])", {"ids": list(profile_ids)}
     )
-    return frozenset(row[0] for row in rows)
+    return frozenset(profile_id for (profile_id,) in rows)
 
 
 def profiles_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Collection[int]) -> frozenset[int]:
-    """The profiles that hold any of these anchors, or own any of these identifiers."""
+    """The profiles that have any of these anchors, or own any of these identifiers."""
     rows = tx.execute(
         """
         SELECT profile_id FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s::bigint[])
@@ -54,33 +52,33 @@ def profiles_of(tx: Transaction, anchor_ids: Collection[int], identifier_ids: Co
         """,
         {"anchors": list(anchor_ids), "identifiers": list(identifier_ids)},
     )
-    return frozenset(row[0] for row in rows)
+    return frozenset(profile_id for (profile_id,) in rows)
 
 
 def empty_among(tx: Transaction, profile_ids: Collection[int]) -> frozenset[int]:
-    """Those of the profiles that hold no anchor and own no identifier."""
+    """Those of these profiles that have no anchor and own no identifier."""
     rows = tx.execute(
         """
-        SELECT asked.id FROM unnest(%(ids)s::bigint[]) AS asked (id)
-        WHERE NOT EXISTS (SELECT FROM identity.canonical AS c WHERE c.profile_id = asked.id)
-          AND NOT EXISTS (SELECT FROM identity.link AS l WHERE l.profile_id = asked.id)
+        SELECT requested.id FROM unnest(%(ids)s::bigint[]) AS requested (id)
+        WHERE NOT EXISTS (SELECT FROM identity.canonical AS c WHERE c.profile_id = requested.id)
+          AND NOT EXISTS (SELECT FROM identity.link AS l WHERE l.profile_id = requested.id)
         """,
         {"ids": list(profile_ids)},
     )
-    return frozenset(row[0] for row in rows)
+    return frozenset(profile_id for (profile_id,) in rows)
 
 
 def reassign_origin(tx: Transaction, profile_ids: Collection[int]) -> None:
-    """Let each profile that goes on be born by the earliest recorded step left to it.
+    """Make the earliest remaining recorded step the origin of each of these profiles whose own one is deleted.
 
-    Without this, undoing or recomputing its links later would give it another id. Two profiles that would swap
-    births do so by way of the negative numbers, which no step has.
+    Without this, undoing or recomputing its links later would give the profile another id. Two profiles may exchange
+    their origins, which are unique: the new ones are written as negative numbers, which no step has, and then negated.
     """
     if not profile_ids:
         return
     tx.execute(
         """
-        WITH step AS (  -- the recorded steps that stay, of anchors and of link tables
+        WITH step AS (  -- the recorded steps that remain, of anchors and of link tables
             SELECT c.profile_id, r.sequence
             FROM identity.canonical AS c JOIN identity.resolution AS r USING (anchor_id)
             WHERE c.profile_id = ANY(%(ids)s::bigint[])
@@ -88,16 +86,16 @@ def reassign_origin(tx: Transaction, profile_ids: Collection[int]) -> None:
             SELECT l.profile_id, e.sequence
             FROM identity.link AS l JOIN identity.edge AS e USING (identifier_id)
             WHERE l.profile_id = ANY(%(ids)s::bigint[])
-        ), left_over AS (
+        ), remaining AS (
             SELECT profile_id, min(sequence) AS earliest FROM step GROUP BY profile_id
-        ), changed AS (
-            SELECT left_over.profile_id, p.origin_sequence AS born, left_over.earliest
-            FROM left_over JOIN identity.profile AS p USING (profile_id)
-            WHERE p.origin_sequence <> left_over.earliest
+        ), changed AS (  -- the profiles whose origin is deleted
+            SELECT remaining.profile_id, p.origin_sequence AS origin, remaining.earliest
+            FROM remaining JOIN identity.profile AS p USING (profile_id)
+            WHERE p.origin_sequence <> remaining.earliest
               AND NOT EXISTS (SELECT FROM step WHERE step.sequence = p.origin_sequence)
         )
         UPDATE identity.profile AS p
-        SET origin_sequence = CASE WHEN p.profile_id = changed.profile_id THEN -changed.earliest ELSE -changed.born END
+        SET origin_sequence = CASE WHEN p.profile_id = changed.profile_id THEN -changed.earliest ELSE -changed.origin END
         FROM changed
         WHERE p.profile_id = changed.profile_id OR p.origin_sequence = changed.earliest
         """,
@@ -106,91 +104,102 @@ def reassign_origin(tx: Transaction, profile_ids: Collection[int]) -> None:
     tx.execute("UPDATE identity.profile SET origin_sequence = -origin_sequence WHERE origin_sequence < 0")
 
 
-def _anchors(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> dict[int, MemberSet]:
+def _anchors(tx: Transaction, profile_ids: Collection[int], server_sources: Collection[int]) -> dict[int, MemberSet]:
     rows = tx.execute(
         """
-        SELECT c.anchor_id, c.profile_id, array_agg(m.identifier_id),
+        SELECT c.anchor_id, c.profile_id, array_agg(m.identifier_id) AS members,
                EXISTS (
                    SELECT FROM identity.anchor_source AS a
                    WHERE a.anchor_id = c.anchor_id AND a.source_id = ANY(%(servers)s::integer[])
-               )
+               ) AS is_server_asserted
         FROM identity.canonical AS c JOIN identity.anchor_member AS m USING (anchor_id)
-        WHERE c.profile_id = ANY(%(homes)s::bigint[])
+        WHERE c.profile_id = ANY(%(profiles)s::bigint[])
         GROUP BY c.anchor_id, c.profile_id
         """,
-        {"homes": list(homes), "servers": list(server_sources)},
+        {"profiles": list(profile_ids), "servers": list(server_sources)},
     )
-    return {row[0]: MemberSet(row[1], frozenset(row[2]), row[3]) for row in rows}
+    return {
+        anchor_id: MemberSet(profile_id, frozenset(members), is_server_asserted)
+        for anchor_id, profile_id, members, is_server_asserted in rows
+    }
 
 
-def _edges(tx: Transaction, homes: Collection[int], server_sources: Collection[int]) -> tuple[MemberSet, ...]:
+def _edges(tx: Transaction, profile_ids: Collection[int], server_sources: Collection[int]) -> tuple[MemberSet, ...]:
     rows = tx.execute(
         """
-        SELECT l.profile_id, e.identifier_id, e.other_identifier_id, bool_or(e.source_id = ANY(%(servers)s::integer[]))
+        SELECT l.profile_id, e.identifier_id, e.other_identifier_id,
+               bool_or(e.source_id = ANY(%(servers)s::integer[])) AS is_server_asserted
         FROM identity.link AS l
         JOIN identity.edge AS e USING (identifier_id)
-        WHERE l.profile_id = ANY(%(homes)s::bigint[])
+        WHERE l.profile_id = ANY(%(profiles)s::bigint[])
         GROUP BY l.profile_id, e.identifier_id, e.other_identifier_id
         """,
-        {"homes": list(homes), "servers": list(server_sources)},
+        {"profiles": list(profile_ids), "servers": list(server_sources)},
     )
-    return tuple(MemberSet(row[0], frozenset(row[1:3]), row[3]) for row in rows)
+    return tuple(
+        MemberSet(profile_id, frozenset((one, other)), is_server_asserted)
+        for profile_id, one, other, is_server_asserted in rows
+    )
 
 
-def _identifiers(tx: Transaction, homes: Collection[int], members: Collection[int]) -> dict[int, OwnedIdentifier]:
+def _identifiers(tx: Transaction, profile_ids: Collection[int], members: Collection[int]) -> dict[int, OwnedIdentifier]:
     rows = tx.execute(
         """
         WITH wanted AS (
             SELECT unnest(%(members)s::bigint[]) AS identifier_id
             UNION
-            SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(homes)s::bigint[])
+            SELECT identifier_id FROM identity.link WHERE profile_id = ANY(%(profiles)s::bigint[])
         )
         SELECT identifier_id, i.type, l.profile_id, i.is_shared
         FROM wanted JOIN identity.identifier AS i USING (identifier_id) LEFT JOIN identity.link AS l USING (identifier_id)
         """,
-        {"homes": list(homes), "members": list(members)},
+        {"profiles": list(profile_ids), "members": list(members)},
     )
-    return {row[0]: OwnedIdentifier(row[1], row[2], row[3]) for row in rows}
+    return {identifier_id: OwnedIdentifier(*columns) for identifier_id, *columns in rows}
 
 
-def _crowded(
-    tx: Transaction, homes: Collection[int], identifiers: dict[int, OwnedIdentifier], *, unique_types: Collection[str]
+def _ambiguous(
+    tx: Transaction,
+    profile_ids: Collection[int],
+    identifiers: dict[int, OwnedIdentifier],
+    *,
+    unique_types: Collection[str],
 ) -> frozenset[int]:
-    """Profiles in quarantine, and those that own two values of a unique type."""
+    """The profiles that are in quarantine, or own two values of a unique type."""
     rows = tx.execute(
-        "SELECT profile_id FROM identity.profile WHERE profile_id = ANY(%(homes)s::bigint[]) AND is_quarantined",
-        {"homes": list(homes)},
+        "SELECT profile_id FROM identity.profile WHERE profile_id = ANY(%(profiles)s::bigint[]) AND is_quarantined",
+        {"profiles": list(profile_ids)},
     )
-    crowded = {row[0] for row in rows}
+    ambiguous = {profile_id for (profile_id,) in rows}
     seen: set[tuple[int, str]] = set()
     for owned in identifiers.values():
         if owned.profile_id is not None and owned.type in unique_types:
             if (owned.profile_id, owned.type) in seen:
-                crowded.add(owned.profile_id)
+                ambiguous.add(owned.profile_id)
             seen.add((owned.profile_id, owned.type))
-    return frozenset(crowded)
+    return frozenset(ambiguous)
 
 
-def _lonely(
-    tx: Transaction, homes: Collection[int], members: Collection[int], *, anchor_ids: Collection[int]
+def _unreferenced(
+    tx: Transaction, profile_ids: Collection[int], members: Collection[int], *, anchor_ids: Collection[int]
 ) -> frozenset[int]:
-    """Members that no other anchor holds, and whose own profile has no anchors elsewhere."""
+    """Members that occur in no other anchor and no edge, and whose profile, if it is another one, has no anchors."""
     rows = tx.execute(
         """
-        SELECT asked.id
-        FROM unnest(%(members)s::bigint[]) AS asked (id)
-        LEFT JOIN identity.link AS l ON l.identifier_id = asked.id
+        SELECT requested.id
+        FROM unnest(%(members)s::bigint[]) AS requested (id)
+        LEFT JOIN identity.link AS l ON l.identifier_id = requested.id
         WHERE NOT EXISTS (
                 SELECT FROM identity.anchor_member AS m
-                WHERE m.identifier_id = asked.id AND m.anchor_id <> ALL(%(anchors)s::bigint[])
+                WHERE m.identifier_id = requested.id AND m.anchor_id <> ALL(%(anchors)s::bigint[])
               )
           AND NOT EXISTS (
-                SELECT FROM identity.edge AS e WHERE e.identifier_id = asked.id OR e.other_identifier_id = asked.id
+                SELECT FROM identity.edge AS e WHERE e.identifier_id = requested.id OR e.other_identifier_id = requested.id
               )
-          AND (l.profile_id IS NULL OR l.profile_id = ANY(%(homes)s::bigint[]) OR NOT EXISTS (
+          AND (l.profile_id IS NULL OR l.profile_id = ANY(%(profiles)s::bigint[]) OR NOT EXISTS (
                 SELECT FROM identity.canonical AS c WHERE c.profile_id = l.profile_id
               ))
         """,
-        {"members": list(members), "homes": list(homes), "anchors": list(anchor_ids)},
+        {"members": list(members), "profiles": list(profile_ids), "anchors": list(anchor_ids)},
     )
-    return frozenset(row[0] for row in rows)
+    return frozenset(identifier_id for (identifier_id,) in rows)

@@ -1,4 +1,4 @@
-"""SQL that moves identifiers to another version of the pseudonym key."""
+"""SQL of the rotation of the pseudonym key: identifiers move to its new version."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from cdp.kit.db import Transaction
 
 
 class OlderIdentifier(NamedTuple):
-    """An identifier whose pseudonym is of an older version."""
+    """An identifier whose pseudonym was made with an older version of the key."""
 
     identifier_id: int
     type: str
@@ -15,15 +15,15 @@ class OlderIdentifier(NamedTuple):
 
 
 def count_older(tx: Transaction, version: int) -> int:
-    """How many identifiers have a pseudonym older than this version."""
-    rows = tx.execute(
+    """The number of identifiers with a pseudonym of an older version than this."""
+    ((count,),) = tx.execute(
         "SELECT count(*) FROM identity.identifier WHERE pseudonym_version < %(version)s", {"version": version}
     )
-    return int(rows[0][0])
+    return int(count)
 
 
 def older(tx: Transaction, version: int, limit: int) -> list[OlderIdentifier]:
-    """Up to `limit` identifiers with a pseudonym older than this version."""
+    """Up to `limit` identifiers with a pseudonym of an older version than this."""
     rows = tx.execute(
         """
         SELECT identifier_id, type, sealed
@@ -37,13 +37,13 @@ def older(tx: Transaction, version: int, limit: int) -> list[OlderIdentifier]:
 
 
 def update_pseudonyms(tx: Transaction, pseudonyms: Mapping[int, bytes], version: int) -> None:
-    """Give these identifiers their pseudonyms of this version."""
+    """Set the pseudonyms of these identifiers, made with this version of the key."""
     tx.execute(
         """
         UPDATE identity.identifier AS i
-        SET pseudonym = given.pseudonym, pseudonym_version = %(version)s
-        FROM unnest(%(ids)s::bigint[], %(pseudonyms)s::bytea[]) AS given (identifier_id, pseudonym)
-        WHERE i.identifier_id = given.identifier_id
+        SET pseudonym = updated.pseudonym, pseudonym_version = %(version)s
+        FROM unnest(%(ids)s::bigint[], %(pseudonyms)s::bytea[]) AS updated (identifier_id, pseudonym)
+        WHERE i.identifier_id = updated.identifier_id
         """,
         {"ids": list(pseudonyms), "pseudonyms": list(pseudonyms.values()), "version": version},
     )

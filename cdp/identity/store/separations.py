@@ -1,4 +1,4 @@
-"""SQL of identifiers that must be kept apart."""
+"""SQL of pairs of identifiers that must not be linked again after an unmerge."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -7,8 +7,8 @@ from cdp.kit.db import Transaction
 
 
 def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, set[int]]:
-    """For these identifiers, those that each must be kept apart from; both directions."""
-    apart: dict[int, set[int]] = {}
+    """Per identifier, those that it must be kept apart from, in both directions, for pairs with any of these."""
+    separated: dict[int, set[int]] = {}
     for one, other in tx.execute(
         """
         SELECT identifier_id, other_identifier_id
@@ -17,13 +17,13 @@ def never_pairs(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, s
         """,
         {"ids": list(identifier_ids)},
     ):
-        apart.setdefault(one, set()).add(other)
-        apart.setdefault(other, set()).add(one)
-    return apart
+        separated.setdefault(one, set()).add(other)
+        separated.setdefault(other, set()).add(one)
+    return separated
 
 
 def separate(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime) -> None:
-    """Keep these pairs apart from now on."""
+    """Keep these pairs apart from now on; pairs that are kept apart already stay as they are."""
     ordered = [(min(pair), max(pair)) for pair in pairs]
     tx.execute(
         """
@@ -31,12 +31,12 @@ def separate(tx: Transaction, pairs: Collection[tuple[int, int]], now: datetime)
         SELECT one, other, %(now)s FROM unnest(%(ones)s::bigint[], %(others)s::bigint[]) AS pair (one, other)
         ON CONFLICT DO NOTHING
         """,
-        {"ones": [pair[0] for pair in ordered], "others": [pair[1] for pair in ordered], "now": now},
+        {"ones": [one for one, _ in ordered], "others": [other for _, other in ordered], "now": now},
     )
 
 
 def allow_together(tx: Transaction, one: int, other: int) -> bool:
-    """Take a `never` back; False when there was none."""
+    """Allow two identifiers to be linked again; False if nothing kept them apart."""
     rows = tx.execute(
         """
         DELETE FROM identity.never

@@ -152,7 +152,7 @@ def _that_count(
         for at in places
         if part.ones[at] in sight.known and part.others[at] in sight.known
     }
-    recorded = {asked[pair] for pair in link_table_store.recorded(tx, list(asked))} if asked else set()
+    recorded = {asked[pair] for pair in link_table_store.recorded_pairs(tx, list(asked))} if asked else set()
     judged.count(part, recorded, State.DUPLICATE, again=None)
     return [at for at in places if at not in recorded]
 
