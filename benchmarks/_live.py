@@ -26,7 +26,7 @@ from cdp.segments.model import Draft, SegmentKey
 from cdp.sources.model import Source, SourceKind
 from cdp.sources.store.sources import add_source
 from cdp.wire.message import Message
-from cdp.worker import worker_of
+from cdp.worker.tasks import create_worker
 
 SHOP = Source(SourceId(1), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu", 512_000)
 FIRST = "first_order"
@@ -54,7 +54,7 @@ def follow(database: Database, home: Path, questions: Mapping[str, str], batches
         segments.define(context, draft, where, is_new=True, actor="operator")
     people = batches * BUYERS
     ingest = _arrive(context, people)
-    worker = worker_of(PolicyWatcher(context))
+    worker = create_worker(PolicyWatcher(context))
     worker.start()
     try:
         _wait_for_calm(database)

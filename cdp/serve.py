@@ -28,7 +28,8 @@ from cdp.kit.errors import Fault
 from cdp.kit.gc import keep_what_is_there
 from cdp.postgres.place import write_private
 from cdp.web.app import create_app
-from cdp.worker import Worker, worker_of
+from cdp.worker.runner import Worker
+from cdp.worker.tasks import create_worker
 
 ADMIN_TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the name of a file
 _DRAIN_SECONDS: Final = 15
@@ -53,7 +54,7 @@ def serve(config: Config, say: Say, *, on_start: Callable[[Started], None] | Non
     """
     with _listening(config) as listener, open_service(config) as context, _told_to_stop() as stopping:
         watcher = prepare(context, say)
-        worker = worker_of(watcher)
+        worker = create_worker(watcher)
         worker.start()
         try:
             host, port = listener.getsockname()[:2]
@@ -76,7 +77,7 @@ def work(config: Config, say: Say) -> None:
         )
     with open_service(config) as context, _told_to_stop() as stopping:
         watcher = prepare(context, say)
-        worker = worker_of(watcher)
+        worker = create_worker(watcher)
         worker.start()
         say("The worker runs. Ctrl-C stops it.")
         try:

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from cdp.kit.errors import Fault
-from cdp.worker import Task, Worker, _Beat
+from cdp.worker.runner import TaskState, Worker
+from cdp.worker.task import Task
 from tests.support.waits import PATIENCE_SECONDS, until
 
 
@@ -47,7 +48,7 @@ def test_a_fault_and_a_failure_end_one_turn_and_are_counted() -> None:
 
 
 def test_a_vital_task_that_fails_for_a_minute_makes_the_worker_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cdp.worker._SILENT_SECONDS_MAX", 0.2)
+    monkeypatch.setattr("cdp.worker.runner._SILENT_SECONDS_MAX", 0.2)
 
     def fail() -> None:
         raise Fault("away", "Away", status=503)
@@ -62,7 +63,7 @@ def test_a_vital_task_that_fails_for_a_minute_makes_the_worker_not_alive(monkeyp
 
 
 def test_a_task_that_fails_again_and_again_is_left_alone_for_longer_each_time_and_never_for_long() -> None:
-    failing = _Beat()
+    failing = TaskState()
     pauses = [failing.pause_seconds]
     for _ in range(20):
         failing.fail()

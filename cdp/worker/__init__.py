@@ -1,0 +1,1 @@
+"""Background tasks: one file per task, run in threads of their own by the worker."""

@@ -1,0 +1,15 @@
+"""A task of the worker: what it runs, and how often."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something that is run at an interval; a run that finds nothing to do is cheap."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], None]
+    is_vital: bool = False
+    """Whether the service stops being ready when this has not succeeded for a minute."""

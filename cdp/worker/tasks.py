@@ -1,0 +1,46 @@
+"""Every task of the worker.
+
+The audit log is signed several times a second; withdrawals are cleared and grants expire within seconds; the retention
+sweep runs every hour.
+"""
+
+from cdp.flows.operations.startup import PolicyWatcher
+from cdp.worker import (
+    accounting,
+    audit_log,
+    checkpoints,
+    computed_traits,
+    consent_expiry,
+    keys,
+    landmarks,
+    memberships,
+    policy,
+    requests,
+    retention,
+    scrub,
+    segments,
+    withdrawals,
+)
+from cdp.worker.runner import Worker
+
+_TASKS = (
+    audit_log,
+    keys,
+    policy,
+    consent_expiry,
+    withdrawals,
+    memberships,
+    segments,
+    retention,
+    scrub,
+    requests,
+    accounting,
+    landmarks,
+    computed_traits,
+    checkpoints,
+)
+
+
+def create_worker(watcher: PolicyWatcher) -> Worker:
+    """A worker with every task there is, under the policy in force."""
+    return Worker([module.create_task(watcher) for module in _TASKS])
