@@ -51,7 +51,7 @@ def fill(database: Database, profiles: int, events: int) -> float:
     days = [NOW - timedelta(days=day) for day in range(0, DAYS + 31, 5)]
     ensure_partitions(database, {(name, month_of(day)) for name in ("transactions", "browsing") for day in days})
     with database.transaction() as tx:
-        masks = projection_store.prepare(tx, list(policy.purposes), NOW)
+        masks = projection_store.prepare_purposes(tx, list(policy.purposes), NOW)
         _intern(tx)
         ids = terms(tx)
         tx.execute_core(text("SELECT setseed(0.42)"))

@@ -96,7 +96,7 @@ def prepare(context: Context, say: Say) -> PolicyWatcher:
             "The database is older than its replay file: it was restored. Telling it again what was erased and refused…"
         )
         told = replay(context, context.clock.now())
-        say(f"Replayed {told.lines} lines: {told.erased} erasures and {told.noes} refusals were missing.")
+        say(f"Replayed {told.lines} lines: {told.erased} erasures and {told.opt_outs} refusals were missing.")
     _ensure_admin(context, say)
     sequence_all(context)
     return PolicyWatcher(context)

@@ -55,7 +55,7 @@ class Sequenced:
     head: SignedHead
     placed: int
     is_more_waiting: bool
-    standing: MirrorState
+    mirror_state: MirrorState
 
 
 def log_name(public_key: bytes) -> str:

@@ -8,8 +8,8 @@ import click
 from cdp.cli.command import PAIR, command, opened
 from cdp.cli.screen import Screen
 from cdp.consent.model import Act, Authority
-from cdp.flows.consent import acts
-from cdp.flows.operations.meanings import beginning
+from cdp.flows.consent import acts, lookup
+from cdp.flows.operations.meanings import permission_start
 from cdp.kit.clock import parse_instant
 
 
@@ -71,7 +71,7 @@ def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
 def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) -> None:
     """Show every act that decides about a person, and the verdict for each purpose."""
     with opened() as context:
-        found = acts.look_up(context, identifier, context.clock.now(), actor="operator", as_of=as_of)
+        found = lookup.look_up(context, identifier, context.clock.now(), actor="operator", as_of=as_of)
     screen.tell(
         {
             "records": found.records,
@@ -107,7 +107,7 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
         [
-            (key, each.allowed, each.reason.value, beginning(each.since), each.until)
+            (key, each.allowed, each.reason.value, permission_start(each.since), each.until)
             for key, each in found.verdicts.items()
         ],
     )

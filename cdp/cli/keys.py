@@ -36,7 +36,11 @@ def rotate(epoch: bool, dry_run: bool, screen: Screen) -> None:
     what = "keys" if epoch else "identifiers"
     with opened() as context:
         if dry_run:
-            seen = key_rotation.foresee_epoch(context) if epoch else key_rotation.foresee_pseudonyms(context)
+            seen = (
+                key_rotation.preview_epoch_rotation(context)
+                if epoch
+                else key_rotation.preview_pseudonym_rotation(context)
+            )
             screen.tell(seen)
             screen.line(
                 f"{seen.to_move:,} {what} would move to version {seen.version}.{_destroyed(seen.to_destroy, 'would be')}"
@@ -61,7 +65,7 @@ def destroy_epoch(dry_run: bool, screen: Screen) -> None:
     """
     with opened() as context:
         if dry_run:
-            seen = key_rotation.foresee_destruction(context)
+            seen = key_rotation.preview_destruction(context)
             screen.tell(seen)
             screen.line(
                 f"Would destroy {', '.join(seen.to_destroy)}." if seen.to_destroy else "There is no retired epoch."

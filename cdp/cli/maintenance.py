@@ -34,6 +34,6 @@ def replay(screen: Screen) -> None:
         done = replays.replay(context, context.clock.now())
     screen.tell(done)
     if done.lines:
-        screen.line(f"{done.lines:,} lines: {done.erased:,} erasures and {done.noes:,} refusals were missing.")
+        screen.line(f"{done.lines:,} lines: {done.erased:,} erasures and {done.opt_outs:,} refusals were missing.")
     else:
         screen.line("The database has seen everything in the replay file.")

@@ -9,7 +9,7 @@ from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
 from cdp.flows.identity import lookup, unmerge
 from cdp.flows.identity.profile_view import ProfileView
-from cdp.flows.operations.meanings import beginning, value_text
+from cdp.flows.operations.meanings import permission_start, value_text
 
 
 @click.group()
@@ -112,7 +112,10 @@ def print_profile(screen: Screen, shown: ProfileView) -> None:
     screen.line()
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
-        [(key, each.allowed, each.reason, beginning(each.since), each.until) for key, each in shown.consents.items()],
+        [
+            (key, each.allowed, each.reason, permission_start(each.since), each.until)
+            for key, each in shown.consents.items()
+        ],
     )
 
 

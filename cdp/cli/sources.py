@@ -10,7 +10,7 @@ from cdp.cli.consents import INSTANT
 from cdp.cli.screen import Screen
 from cdp.flows.operations import accounting as accounting_flow
 from cdp.flows.operations import sources
-from cdp.flows.operations.meanings import ODDITIES, meaning_of
+from cdp.flows.operations.meanings import NOTICES, meaning_of
 from cdp.sources.model import SourceKind
 
 
@@ -144,16 +144,13 @@ def accounting(name: str | None, since: datetime | None, until: datetime | None,
             ],
         )
     odd: Counter[tuple[str, str, str]] = Counter()
-    for seen in found.oddities:
+    for seen in found.notices:
         odd[seen.source, seen.kind, seen.subject] += seen.messages
     if odd:
         screen.line()
         screen.table(
             ["source", "of", "messages", "oddity"],
-            [
-                (source, subject, count, ODDITIES.get(kind, kind))
-                for (source, kind, subject), count in odd.most_common()
-            ],
+            [(source, subject, count, NOTICES.get(kind, kind)) for (source, kind, subject), count in odd.most_common()],
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from cdp.cli.screen import Cell, Screen, counted
 from cdp.flows.identity.profile_view import ProfileView, PurposeVerdict
 from cdp.flows.identity.unmerge import Unmerged
-from cdp.flows.operations.meanings import beginning, value_text
+from cdp.flows.operations.meanings import permission_start, value_text
 
 
 def print_sides(screen: Screen, done: Unmerged, names: tuple[str, str]) -> None:
@@ -72,5 +72,5 @@ def _stance(each: PurposeVerdict | None) -> str:
     if each is None:
         return "-"
     why = str(each.reason).replace("_", " ")
-    since = beginning(each.since) if each.allowed else None
+    since = permission_start(each.since) if each.allowed else None
     return f"{'yes' if each.allowed else 'no'}, {why}" + ("" if since is None else f" since {since:%Y-%m-%d}")

@@ -17,7 +17,7 @@ GPC: Final = "gpc"
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
-Bar = tuple[int, bool, int | None]
+Requirement = tuple[int, bool, int | None]
 """What a grant must bring to lift a no: a rank, two steps, and the identifier it must be about (None: any)."""
 
 
@@ -35,7 +35,7 @@ def decide(records: Iterable[Record], rule: Purpose, facts: Facts, *, now: datet
         return _by_legal_basis(rule, facts)
     model = rule.consent_model(facts.jurisdictions.union(each.jurisdiction for each in given))
     mine = [each for each in given if each.purpose == rule.key]
-    verdict = _by_records(mine, rule, model, now=now) if mine else _by_silence(rule, model)
+    verdict = _by_records(mine, rule, model, now=now) if mine else _without_records(rule, model)
     return _by_age(verdict, rule, facts)
 
 
@@ -93,7 +93,7 @@ def _by_legal_basis(rule: Purpose, facts: Facts) -> Verdict:
     return _by_age(Verdict(True, Reason.LEGAL_BASIS, ALWAYS), rule, facts)
 
 
-def _by_silence(rule: Purpose, model: ConsentModel) -> Verdict:
+def _without_records(rule: Purpose, model: ConsentModel) -> Verdict:
     if model is ConsentModel.OPT_IN:
         return Verdict(False, Reason.NO_GRANT)
     reason = Reason.NOT_REFUSED if rule.model else Reason.LEGAL_BASIS
@@ -109,22 +109,22 @@ def _by_age(verdict: Verdict, rule: Purpose, facts: Facts) -> Verdict:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _ConsentState:
     """What stands at one instant while the acts are gone through in the order in which they happened."""
 
-    said_at: dict[Bar, datetime] = field(default_factory=dict)
-    lifted_until: dict[Bar, datetime] = field(default_factory=dict)
+    refused_at: dict[Requirement, datetime] = field(default_factory=dict)
+    lifted_until: dict[Requirement, datetime] = field(default_factory=dict)
     granted_until: datetime | None = None
 
-    def say_yes(self, grant: Record) -> None:
+    def add_grant(self, grant: Record) -> None:
         until = grant.valid_until or _FOREVER
         self.granted_until = max(self.granted_until or until, until)
-        for bar in self.said_at:
-            if _lifts(grant, bar):
+        for bar in self.refused_at:
+            if _satisfies(grant, bar):
                 self.lifted_until[bar] = max(self.lifted_until[bar], until)
 
-    def say_no(self, bar: Bar, at: datetime) -> None:
-        self.said_at[bar] = at
+    def add_refusal(self, bar: Requirement, at: datetime) -> None:
+        self.refused_at[bar] = at
         self.lifted_until[bar] = _NEVER
 
     def ends_at(self, model: ConsentModel) -> datetime:
@@ -138,16 +138,16 @@ class _Standing:
 
 
 def _by_records(mine: list[Record], rule: Purpose, model: ConsentModel, *, now: datetime) -> Verdict:
-    standing = _Standing()
+    standing = _ConsentState()
     since, ends_at = (None, _NEVER) if model is ConsentModel.OPT_IN else (ALWAYS, _FOREVER)
     for at, acts in _timeline(mine, now):
         if ends_at < at:
             since = None
         for each in acts:
             if each.act is Act.GRANT:
-                standing.say_yes(each)
+                standing.add_grant(each)
             else:
-                standing.say_no(_bar_of(each, rule), at)
+                standing.add_refusal(_requirement_of(each, rule), at)
         ends_at = standing.ends_at(model)
         since = None if ends_at <= at else since or at
     if since is None or ends_at <= now:
@@ -174,7 +174,7 @@ def _timeline(mine: list[Record], now: datetime) -> list[tuple[datetime, list[Re
     return [(at, sorted(acts[at], key=lambda each: each.act.is_refusal)) for at in sorted(acts)]
 
 
-def _bar_of(no: Record, rule: Purpose) -> Bar:
+def _requirement_of(no: Record, rule: Purpose) -> Requirement:
     """An objection to direct marketing yields only to the same subject, authenticated."""
     needs_two_steps = is_opt_out_of_sale(no, rule)
     if no.act is Act.OBJECT and rule.direct_marketing:
@@ -182,7 +182,7 @@ def _bar_of(no: Record, rule: Purpose) -> Bar:
     return no.authority.rank, needs_two_steps, None
 
 
-def _lifts(grant: Record, bar: Bar) -> bool:
+def _satisfies(grant: Record, bar: Requirement) -> bool:
     rank, needs_two_steps, identifier_id = bar
     return (
         grant.authority.rank >= rank
@@ -191,14 +191,16 @@ def _lifts(grant: Record, bar: Bar) -> bool:
     )
 
 
-def _allowing(mine: list[Record], standing: _Standing, now: datetime) -> tuple[RecordId, ...]:
+def _allowing(mine: list[Record], standing: _ConsentState, now: datetime) -> tuple[RecordId, ...]:
     """The live grants on which the permission rests: they lift a no, or are later than every no."""
-    last_no = max(standing.said_at.values(), default=_NEVER)
+    last_no = max(standing.refused_at.values(), default=_NEVER)
     return _ids(
         each
         for each in mine
         if _is_live(each, now)
-        and (last_no < each.at or any(at < each.at and _lifts(each, bar) for bar, at in standing.said_at.items()))
+        and (
+            last_no < each.at or any(at < each.at and _satisfies(each, bar) for bar, at in standing.refused_at.items())
+        )
     )
 
 
@@ -207,13 +209,15 @@ def _is_live(each: Record, now: datetime) -> bool:
     return each.act is Act.GRANT and not each.is_shared and each.at <= now and not has_ended
 
 
-def _refusal(mine: list[Record], rule: Purpose, standing: _Standing, *, now: datetime) -> Verdict:
+def _refusal(mine: list[Record], rule: Purpose, standing: _ConsentState, *, now: datetime) -> Verdict:
     """Why the standing does not permit: the latest live noes, else the grants that ended, else none was given."""
-    live = {bar: at for bar, at in standing.said_at.items() if standing.lifted_until[bar] <= now}
+    live = {bar: at for bar, at in standing.refused_at.items() if standing.lifted_until[bar] <= now}
     noes = [
         each
         for each in mine
-        if each.act.is_refusal and (at := live.get(_bar_of(each, rule))) is not None and min(each.last_at, now) == at
+        if each.act.is_refusal
+        and (at := live.get(_requirement_of(each, rule))) is not None
+        and min(each.last_at, now) == at
     ]
     if noes:
         return Verdict(False, _reason_of(noes, rule), by=_ids(noes))

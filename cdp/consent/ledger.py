@@ -14,7 +14,7 @@ from cdp.policy.model import Purpose
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SignalContext:
     """The circumstances of a message's signals: where and when they were said, under which policy."""
 
     jurisdiction: str
@@ -51,19 +51,19 @@ class Ledger:
         """The noes that were said again, new ones among them, with the last instant at which."""
         return list(self._repeated.values())
 
-    def draft(self, act: ProposedAct, identifier_id: int, said: Said, *, rule: Purpose) -> Record | None:
+    def draft(self, act: ProposedAct, identifier_id: int, said: SignalContext, *, rule: Purpose) -> Record | None:
         """The record that a signal about one identifier would make, None when it stands already.
 
         A no that was said before comes back as the same record, said again. Nothing is kept yet.
         """
         known = self._records.get((identifier_id, act.purpose), {}).values()
         at = min(said.occurred_at, said.recorded_at)
-        before = _standing_at(known, at)
-        same = before if before is not None and _says_the_same(before, act, said) else None
+        before = _latest_at(known, at)
+        same = before if before is not None and _is_same_statement(before, act, said) else None
         if act.act is Act.GRANT:
             is_live = same is not None and (same.valid_until is None or at < same.valid_until)
             return None if is_live else self._record(act, identifier_id, said, rule=rule)
-        if any(at <= each.last_at and _says_the_same(each, act, said) for each in known):
+        if any(at <= each.last_at and _is_same_statement(each, act, said) for each in known):
             return None
         return self._record(act, identifier_id, said, rule=rule) if same is None else replace(same, repeated_at=at)
 
@@ -80,7 +80,7 @@ class Ledger:
         self._purposes.setdefault(record.identifier_id, set()).add(record.purpose)
         self._records.setdefault((record.identifier_id, record.purpose), {})[record.record_id] = record
 
-    def _record(self, act: ProposedAct, identifier_id: int, said: Said, *, rule: Purpose) -> Record:
+    def _record(self, act: ProposedAct, identifier_id: int, said: SignalContext, *, rule: Purpose) -> Record:
         return Record(
             record_id=RecordId(self._next_id()),
             identifier_id=identifier_id,
@@ -106,7 +106,7 @@ def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
     return at + timedelta(days=rule.validity_days)
 
 
-def _standing_at(known: Iterable[Record], at: datetime) -> Record | None:
+def _latest_at(known: Iterable[Record], at: datetime) -> Record | None:
     """The last of these to have been said by `at`; at one instant the no."""
     said = [
         (each.last_at if each.last_at <= at else each.at, each.act.is_refusal, each) for each in known if each.at <= at
@@ -114,7 +114,7 @@ def _standing_at(known: Iterable[Record], at: datetime) -> Record | None:
     return max(said, key=lambda entry: entry[:2])[2] if said else None
 
 
-def _says_the_same(record: Record, act: ProposedAct, said: Said) -> bool:
+def _is_same_statement(record: Record, act: ProposedAct, said: SignalContext) -> bool:
     return (record.act, record.authority, record.signal, record.jurisdiction) == (
         act.act,
         act.authority,

@@ -35,7 +35,7 @@ _BASES: Final[Mapping[LegalBasis, str]] = {
 }
 
 
-class Signs(Protocol):
+class ReceiptSigner(Protocol):
     """Whoever can sign: 64 bytes of Ed25519 over a message."""
 
     @property
@@ -44,7 +44,7 @@ class Signs(Protocol):
     def sign(self, message: bytes) -> bytes: ...
 
 
-class Checks(Protocol):
+class ReceiptSignatureCheck(Protocol):
     """Whoever can tell whether a signature was made with the private half of a public key."""
 
     def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
@@ -72,7 +72,7 @@ def receipt_body(record: Record, rule: Purpose, identifier_type: str) -> dict[st
             "jurisdiction": record.jurisdiction,
             "policy": record.policy_fingerprint.hex(),
         },
-        "event": _without_nothing(
+        "event": _without_none(
             {
                 "event_state": _STATES[record.act],
                 "act": record.act.value,
@@ -88,7 +88,7 @@ def receipt_body(record: Record, rule: Purpose, identifier_type: str) -> dict[st
     }
 
 
-def sign_receipt(body: Mapping[str, Any], signer: Signs) -> dict[str, Any]:
+def sign_receipt(body: Mapping[str, Any], signer: ReceiptSigner) -> dict[str, Any]:
     """The receipt as a file: the body with a signature over its RFC 8785 bytes."""
     return {
         **body,
@@ -100,7 +100,7 @@ def sign_receipt(body: Mapping[str, Any], signer: Signs) -> dict[str, Any]:
     }
 
 
-def is_genuine(receipt: Mapping[str, Any], public_key: bytes, is_signed: Checks) -> bool:
+def is_genuine(receipt: Mapping[str, Any], public_key: bytes, is_signed: ReceiptSignatureCheck) -> bool:
     """Whether a receipt was signed with this key and not changed since."""
     body = {name: value for name, value in receipt.items() if name != "signature"}
     signature = receipt.get("signature")
@@ -122,5 +122,5 @@ def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode("ascii")
 
 
-def _without_nothing(fields: dict[str, Any]) -> dict[str, Any]:
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}

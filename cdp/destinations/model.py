@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Notified:
+class NotifiedRecipients:
     """The recipients that are told of an erasure, by name, in order."""
 
     recipients: tuple[str, ...]

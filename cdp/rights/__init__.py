@@ -1,1 +1,1 @@
-"""Rights: heard, checked, carried out once, provable."""
+"""Subject requests: deadlines, erasure and export plans, legal holds, suppressions and receipts."""

@@ -1,4 +1,4 @@
-"""The archive of an access request: a ZIP with the data for machines and a page for people. Pure."""
+"""The archive of an access request: a ZIP file with the data for programs and a page for people. Pure."""
 
 import io
 import json
@@ -16,22 +16,22 @@ PAGE: Final = "page.html"
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A file to hand over. The name says nothing of the person."""
+    """A file for the data subject. Its name contains nothing about the person."""
 
     name: str
     content: bytes
 
 
 def archive(name: str, document: Mapping[str, Any], made_at: datetime) -> Archive:
-    """The ZIP of an export document."""
-    written = io.BytesIO()
+    """The ZIP file of an export document, with its entries dated `made_at`."""
+    buffer = io.BytesIO()
     stamp = (made_at.year, made_at.month, made_at.day, made_at.hour, made_at.minute, made_at.second)
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for entry, text in ((DATA, to_json(document)), (PAGE, page(document, data_file=DATA))):
             file.writestr(zipfile.ZipInfo(entry, stamp), text, zipfile.ZIP_DEFLATED)
-    return Archive(name, written.getvalue())
+    return Archive(name, buffer.getvalue())
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """The document as people can read it too: indented UTF-8."""
+    """The document as indented JSON in UTF-8, ending with a newline."""
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"

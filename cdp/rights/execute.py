@@ -1,7 +1,7 @@
-"""Carrying out an erasure plan: counting what it would touch, and doing it in chunks. The only SQL built at run time.
+"""Execution of an erasure plan: counting the rows it affects, and erasing them in chunks.
 
-Statements are SQLAlchemy expressions over the declared tables; ids travel as array parameters. Each ties a row to the
-person through an indexed column, so that no erasure reads a whole table.
+The statements are computed from the plan as SQLAlchemy expressions over the declared tables; ids are passed as array
+parameters. Each statement finds the rows of the person through an indexed column, so that no erasure reads a whole table.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -43,20 +43,24 @@ _ROW_KEYS: Final = frozenset({"anchor_id", "identifier_id", "event_id", "profile
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a step, or, when `is_last`, all that are left of it."""
+    """Some rows of a step; all that are left of it when `is_last`."""
 
     step: PlanStep
     condition: ColumnElement[bool]
     is_last: bool
 
 
-def sizes(tx: Transaction, steps: Sequence[PlanStep], scope: Scope, *, rows_max: int | None = None) -> dict[int, int]:
-    """How many rows each step is about, by position, counted no further than `rows_max` + 1; one statement.
+def row_counts(
+    tx: Transaction, steps: Sequence[PlanStep], scope: Scope, *, rows_max: int | None = None
+) -> dict[int, int]:
+    """How many rows each step affects, by position, counted up to `rows_max` + 1; one statement.
 
-    Kept tables count as none: what stays of them names nobody. With `rows_max`, the memory of message ids is not counted
-    but taken to be as long as the events that it remembers.
+    Tables that are kept count as 0. With `rows_max`, digests of message ids are not counted; there are assumed to be as
+    many as events.
     """
-    counted = [step for step in steps if step.verb is not Verb.KEEP and (rows_max is None or not _is_memory(step))]
+    counted = [
+        step for step in steps if step.verb is not Verb.KEEP and (rows_max is None or not _is_duplicate_digest(step))
+    ]
     if not counted:
         return dict.fromkeys((step.position for step in steps), 0)
     queries = []
@@ -66,66 +70,68 @@ def sizes(tx: Transaction, steps: Sequence[PlanStep], scope: Scope, *, rows_max:
         if rows_max is not None:
             rows = rows.limit(rows_max + 1)
         queries.append(select(func.count()).select_from(rows.subquery()).scalar_subquery())
-    found = tx.one_or_none(select(*queries), _params(scope)) or ()
-    by_step = {step.position: int(count) for step, count in zip(counted, found, strict=True)}
+    counts = tx.one_or_none(select(*queries), _params(scope)) or ()
+    by_step = {step.position: int(count) for step, count in zip(counted, counts, strict=True)}
     events = sum(by_step.get(step.position, 0) for step in steps if step.table == _EVENT.fullname)
-    return {step.position: by_step.get(step.position, events if _is_memory(step) else 0) for step in steps}
+    return {step.position: by_step.get(step.position, events if _is_duplicate_digest(step) else 0) for step in steps}
 
 
 def next_chunk(tx: Transaction, step: PlanStep, scope: Scope, *, size: int, rows_max: int) -> Chunk:
-    """The next rows to erase of a step that has `size` left: about `rows_max` of them at most.
+    """The next rows to erase of a step with `size` rows left: about `rows_max` of them at most.
 
-    A partitioned table is cut at a value of the next column of its key, which prunes partitions; rows of one value go
-    together. An ordinary table is cut by the places of its rows.
+    A partitioned table is divided at a value of the next column of its key, which prunes partitions; rows with the same
+    value are erased together. An ordinary table is divided by the physical location (ctid) of its rows.
     """
     table = _TABLES[step.table]
     tied, params = _tied(table, step.ties), _params(scope)
     if size <= rows_max:
         return Chunk(step, tied, is_last=True)
-    free = [column for column in table.primary_key.columns if column.name not in {tie.column for tie in step.ties}]
-    if _is_partitioned(table) and free:
-        bound = select(free[0]).where(tied).order_by(free[0]).offset(rows_max - 1).limit(1)
-        return Chunk(step, tied & (free[0] <= tx.scalar(bound, params)), is_last=False)
-    place = table.c[step.ties[0].column] if _is_partitioned(table) else literal_column("ctid")
-    chosen = select(place).select_from(table).where(tied).limit(rows_max)
-    return Chunk(step, place == _any_of(chosen), is_last=False)
+    unbound = [column for column in table.primary_key.columns if column.name not in {tie.column for tie in step.ties}]
+    if _is_partitioned(table) and unbound:
+        bound = select(unbound[0]).where(tied).order_by(unbound[0]).offset(rows_max - 1).limit(1)
+        return Chunk(step, tied & (unbound[0] <= tx.scalar(bound, params)), is_last=False)
+    location = table.c[step.ties[0].column] if _is_partitioned(table) else literal_column("ctid")
+    chosen = select(location).select_from(table).where(tied).limit(rows_max)
+    return Chunk(step, location == _any_of(chosen), is_last=False)
 
 
 def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:
-    """Delete or sever the rows of a chunk; how many there were. Doing it again touches nothing."""
-    return tx.execute_core(_erasing(chunk.step, chunk.condition), _params(scope))
+    """Delete or sever the rows of a chunk; returns how many. Repeating it affects no rows."""
+    return tx.execute_core(_erase_statement(chunk.step, chunk.condition), _params(scope))
 
 
 def erase_whole(tx: Transaction, steps: Sequence[PlanStep], scope: Scope) -> dict[int, int]:
-    """Delete or sever every row of these steps in one statement; how many there were, by position.
+    """Delete or sever all rows of these steps in one statement; returns how many, by position.
 
-    All of it sees the rows as they were before, so what leads from one table to another still leads there.
+    Every part sees the rows as they were before the statement, so references between the tables are still intact.
     """
     if not steps:
         return {}
-    gone = {
-        step.position: _erasing(step, _tied(_TABLES[step.table], step.ties))
+    erased = {
+        step.position: _erase_statement(step, _tied(_TABLES[step.table], step.ties))
         .returning(literal_column("1").label("row"))
         .cte(f"step_{step.position}")
         for step in steps
     }
-    counts = select(*(select(func.count()).select_from(each).scalar_subquery() for each in gone.values()))
-    return dict(zip(gone, tx.all(counts, _params(scope))[0], strict=True))
+    counts = select(*(select(func.count()).select_from(rows).scalar_subquery() for rows in erased.values()))
+    return dict(zip(erased, tx.all(counts, _params(scope))[0], strict=True))
 
 
 def events_in(tx: Transaction, chunk: Chunk, scope: Scope, *, classes: Collection[str]) -> list[dict[str, Any]]:
-    """The events of a chunk that belong to these retention classes."""
+    """The events of a chunk in these retention classes, as dictionaries by column."""
     query = select(_EVENT).where(chunk.condition & _EVENT.c.retention_class.in_(sorted(classes)))
     names = [column.name for column in _EVENT.columns]
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
 def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str, Any]]:
-    """The person's rows of an export section in order of time, with the columns that say in which row a sealed value lies."""
+    """The person's rows of an export section in chronological order, with the columns that identify the
+    row of a sealed value.
+    """
     table = _TABLES[section.table]
-    shown = {column.column for column in section.columns}
+    exported = {column.column for column in section.columns}
     wanted = [
-        column for column in table.columns if column.name in shown or column.primary_key or column.name in _ROW_KEYS
+        column for column in table.columns if column.name in exported or column.primary_key or column.name in _ROW_KEYS
     ]
     instants = [column for column in table.columns if isinstance(column.type, DateTime)]
     query = select(*wanted).where(_tied(table, section.ties)).order_by(*instants, *table.primary_key.columns)
@@ -133,16 +139,16 @@ def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
-def _erasing(step: PlanStep, condition: ColumnElement[bool]) -> Delete | Update:
-    """Delete the rows, or cut off the columns that lead to the person where they still do."""
+def _erase_statement(step: PlanStep, condition: ColumnElement[bool]) -> Delete | Update:
+    """Delete the rows, or set the columns that lead to the person to NULL where they are not yet."""
     table = _TABLES[step.table]
     if step.verb is Verb.SEVER:
-        whole = or_(*(table.c[column].is_not(None) for column in step.columns))
-        return update(table).where(condition & whole).values(dict.fromkeys(step.columns))
+        is_unsevered = or_(*(table.c[column].is_not(None) for column in step.columns))
+        return update(table).where(condition & is_unsevered).values(dict.fromkeys(step.columns))
     return delete(table).where(condition)
 
 
-def _is_memory(step: PlanStep) -> bool:
+def _is_duplicate_digest(step: PlanStep) -> bool:
     return any(tie.space is Space.EVENT for tie in step.ties)
 
 
@@ -151,12 +157,12 @@ def _is_partitioned(table: Table) -> bool:
 
 
 def _tied(table: Table, ties: Sequence[Tie]) -> ColumnElement[bool]:
-    return or_(*(_leads(table.c[tie.column], tie.space) for tie in ties))
+    return or_(*(_leads_to_person(table.c[tie.column], tie.space) for tie in ties))
 
 
-def _leads(column: Column[Any], space: Space) -> ColumnElement[bool]:
+def _leads_to_person(column: Column[Any], space: Space) -> ColumnElement[bool]:
     if space is Space.EVENT:
-        # Fetched first and then looked up one by one, each in the one partition that can hold it.
+        # Fetched as one array first: each id is then looked up in the one partition that can contain it.
         events = select(_EVENT.c.event_id).where(_EVENT.c.anchor_id == any_(_ids(Space.ANCHOR)))
         return column.in_(select(func.unnest(func.array(events.correlate(None).scalar_subquery()))))
     leads: ColumnElement[bool] = column == any_(_ids(space))
@@ -164,7 +170,7 @@ def _leads(column: Column[Any], space: Space) -> ColumnElement[bool]:
 
 
 def _any_of(query: Select[Any]) -> Any:
-    """Compare with the rows of a query as one array, fetched first: an index serves each, whatever the estimates."""
+    """Any of the rows of a query, fetched first as one array, so that an index is used whatever the row estimates are."""
     return any_(func.array(query.correlate(None).scalar_subquery()))
 
 
@@ -178,5 +184,5 @@ def _params(scope: Scope) -> dict[str, list[int]]:
         Space.ANCHOR.value: list(scope.anchors),
         Space.PROFILE.value: list(scope.profiles),
         Space.SUBJECT.value: list(scope.subjects),
-        Space.REQUEST.value: [scope.request_id] if scope.request_id else [],  # 0 marks standing suppressions
+        Space.REQUEST.value: [scope.request_id] if scope.request_id else [],  # 0 marks permanent suppressions
     }

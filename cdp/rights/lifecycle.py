@@ -1,9 +1,9 @@
-"""The life of a request: which step may follow which, and by when. Pure.
+"""The lifecycle of a request: which status may follow which, and the deadlines. Pure.
 
     received -> verified -> in_progress -> fulfilled | denied
     received, verified -> denied | withdrawn; received -> expired
 
-Opt-outs, objections and limits need no verification (California section 7026 (d)) and may start at once.
+Opt-outs, objections and requests to limit need no verification (California section 7026 (d)) and may start immediately.
 """
 
 import calendar
@@ -32,7 +32,7 @@ _NEXT: dict[Status, frozenset[Status]] = {
 
 
 class StepRefusal(StrEnum):
-    """Why a step of a request's life may not be taken."""
+    """Why a request cannot move to a status."""
 
     NOT_NEXT = "not_next"
     NOT_DUE = "not_due"
@@ -44,16 +44,16 @@ class StepRefusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """By when receipt must be confirmed, where there is such a duty, and by when the answer is due."""
+    """When receipt must be confirmed, if the regime requires it, and when the answer is due."""
 
     confirm_by: datetime | None
     due_at: datetime
 
 
 def deadlines(regime: Regime, kind: Right, received_at: datetime, *, time_zone: str) -> Deadlines:
-    """The deadlines of a request, counted from receipt; verification stops no clock.
+    """The deadlines of a request, counted from receipt; verification does not suspend them.
 
-    A deadline keeps the local time of day of the receipt, so that it is never later than the law's own end of day.
+    A deadline has the local time of day of the receipt, so that it is never later than the end of the statutory day.
     """
     term = regime.opt_out if kind in WITHOUT_VERIFICATION else regime.answer
     zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
@@ -68,45 +68,45 @@ def received(request_id: RequestId, kind: Right, regime: Regime, *, received_at:
 
 
 def verify(request: Request, now: datetime) -> Request | StepRefusal:
-    """The requester is who the identifiers name."""
-    return _moved(request, Status.VERIFIED, verified_at=now)
+    """Mark that the requester is verified as the person whom the identifiers name."""
+    return _advanced(request, Status.VERIFIED, verified_at=now)
 
 
 def start(request: Request, now: datetime) -> Request | StepRefusal:
-    """Begin to carry it out; starting again what is in progress changes nothing."""
+    """Start carrying it out; a request in progress is returned unchanged."""
     if request.status is Status.IN_PROGRESS:
         return request
     if request.status is Status.RECEIVED and request.kind in WITHOUT_VERIFICATION:
         return replace(request, status=Status.IN_PROGRESS, started_at=now)
-    return _moved(request, Status.IN_PROGRESS, started_at=now)
+    return _advanced(request, Status.IN_PROGRESS, started_at=now)
 
 
 def fulfill(request: Request, now: datetime) -> Request | StepRefusal:
-    """It is carried out."""
-    return _moved(request, Status.FULFILLED, closed_at=now)
+    """Mark it as carried out."""
+    return _advanced(request, Status.FULFILLED, closed_at=now)
 
 
 def deny(request: Request, reason: Denial, now: datetime) -> Request | StepRefusal:
-    """It is refused for a reason. An erasure that began to delete cannot be: that answer would be untrue."""
+    """Deny it for a reason. An erasure that is in progress cannot be denied, because it has deleted data already."""
     if request.status is Status.IN_PROGRESS and request.kind is Right.ERASURE:
         return StepRefusal.STARTED
-    return _moved(request, Status.DENIED, denial_reason=reason, closed_at=now)
+    return _advanced(request, Status.DENIED, denial_reason=reason, closed_at=now)
 
 
 def withdraw(request: Request, now: datetime) -> Request | StepRefusal:
-    """The requester takes it back, as long as nothing was done."""
-    return _moved(request, Status.WITHDRAWN, closed_at=now)
+    """Withdraw it at the requester's wish, before it is in progress."""
+    return _advanced(request, Status.WITHDRAWN, closed_at=now)
 
 
 def expire(request: Request, now: datetime) -> Request | StepRefusal:
-    """Nobody verified it before its deadline passed."""
+    """Expire a request that was not verified before its deadline."""
     if request.status is Status.RECEIVED and now <= request.due_at:
         return StepRefusal.NOT_DUE
-    return _moved(request, Status.EXPIRED, closed_at=now)
+    return _advanced(request, Status.EXPIRED, closed_at=now)
 
 
 def extend(request: Request, regime: Regime, now: datetime, *, time_zone: str) -> Request | StepRefusal:
-    """Take the regime's extension: once, and only if told before the first deadline has passed."""
+    """Apply the regime's extension: once, and only before the first deadline has passed."""
     if not _NEXT[request.status]:
         return StepRefusal.NOT_NEXT
     if regime.extension is None or request.kind in WITHOUT_VERIFICATION:
@@ -116,9 +116,9 @@ def extend(request: Request, regime: Regime, now: datetime, *, time_zone: str) -
     if now > request.due_at:
         return StepRefusal.TOO_LATE
     zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
-    whole = _sum(regime.answer, regime.extension)
-    if whole is not None:
-        due_at = after(request.received_at, whole, zone, holidays=holidays)
+    total = _sum(regime.answer, regime.extension)
+    if total is not None:
+        due_at = after(request.received_at, total, zone, holidays=holidays)
     else:
         due_at = after(request.due_at, regime.extension, zone, holidays=holidays)
     return replace(request, due_at=due_at, extended_at=now)
@@ -127,8 +127,8 @@ def extend(request: Request, regime: Regime, now: datetime, *, time_zone: str) -
 def after(instant: datetime, term: DeadlineTerm, zone: ZoneInfo, *, holidays: Collection[date]) -> datetime:
     """The instant a term later, at the same local time of day.
 
-    Months end on the last day where the month is shorter (GDPR Art. 12(3), Regulation 1182/71); business days are
-    neither Saturday, Sunday nor holiday, and the day of receipt is not counted.
+    A term in months ends on the last day of a shorter month (GDPR Art. 12(3), Regulation 1182/71). Business days exclude
+    Saturdays, Sundays and holidays; the day of receipt is not counted.
     """
     local = instant.astimezone(zone)
     day = local.date()
@@ -155,7 +155,7 @@ def _business_days_later(day: date, count: int, holidays: Collection[date]) -> d
 
 
 def _sum(one: DeadlineTerm, other: DeadlineTerm) -> DeadlineTerm | None:
-    """Both terms as one where they have a unit in common, so that the month's end is met once."""
+    """Both terms as one if they have the same unit, so that the end of a month is applied once; None otherwise."""
     if one.months is not None and other.months is not None:
         return DeadlineTerm(months=one.months + other.months)
     if one.calendar_days is not None and other.calendar_days is not None:
@@ -163,7 +163,7 @@ def _sum(one: DeadlineTerm, other: DeadlineTerm) -> DeadlineTerm | None:
     return None
 
 
-def _moved(
+def _advanced(
     request: Request,
     status: Status,
     *,

@@ -1,4 +1,4 @@
-"""Values of the rights room."""
+"""Values of subject requests and their execution."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,7 +12,7 @@ RequestId = NewType("RequestId", int)
 
 
 class Status(StrEnum):
-    """Where a request stands; the last four are its ends."""
+    """The status of a request; the last four are final."""
 
     RECEIVED = "received"
     VERIFIED = "verified"
@@ -27,7 +27,7 @@ ENDED = frozenset({Status.FULFILLED, Status.DENIED, Status.WITHDRAWN, Status.EXP
 
 
 class Denial(StrEnum):
-    """Why a request is denied, in words that name no one."""
+    """Why a request is denied; contains nothing about the person."""
 
     UNVERIFIED = "unverified"
     UNFOUNDED = "unfounded"
@@ -47,7 +47,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A right exercised. After its end it names nobody. `waiting` counts what is left to a reviewer."""
+    """A subject request. It contains no identifier. `waiting` counts the identifiers that need a reviewer's decision."""
 
     request_id: RequestId
     kind: Right
@@ -66,12 +66,12 @@ class Request:
 
     @property
     def outward_id(self) -> str:
-        """The id as commands and routes show it."""
+        """The id that commands and routes use, for example `req_0004zc8e6w1rk`."""
         return encode_id("req", self.request_id)
 
     @property
     def is_in_time(self) -> bool:
-        """Whether it ended, if it did, before its deadline."""
+        """Whether it ended before its deadline; False while it is open."""
         return self.closed_at is not None and self.closed_at <= self.due_at
 
 
@@ -85,7 +85,7 @@ class NamedIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """One line of an erasure: what is done to which table, why, and how many rows it is or was about."""
+    """One step of an erasure: what is done to which table, why, and how many rows it affects or affected."""
 
     table: str
     verb: Verb
@@ -96,7 +96,7 @@ class StepCount:
 
 @dataclass(frozen=True, slots=True)
 class LegalHold:
-    """Columns that a law keeps longer than the person may stay: under a random id and a key of their own."""
+    """Columns that a law requires to keep after an erasure, under a random id and a key of their own."""
 
     hold_id: int
     retention_class: str
@@ -107,9 +107,9 @@ class LegalHold:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Everything of one person that an erasure or an export is about, as random ids.
+    """Everything about one person that an erasure or an export covers, as random ids.
 
-    `subjects` are those whose keys seal something of the person: identifiers, anchors and the request itself.
+    `subjects` are the owners of keys that seal data of the person: identifiers, anchors and the request itself.
     """
 
     request_id: int

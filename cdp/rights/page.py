@@ -86,7 +86,7 @@ _ABOUT: Final[Mapping[str, Chapter]] = {
     ),
 }
 
-_HEADS: Final[Mapping[str, str]] = {
+_COLUMN_TITLES: Final[Mapping[str, str]] = {
     "occurred_at": "when",
     "received_at": "reached us",
     "expires_at": "not read after",
@@ -114,20 +114,20 @@ def page(document: Mapping[str, Any], *, data_file: str) -> str:
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>Your data</title><style>{_STYLE}</style><h1>Your data</h1>",
         (
-            f"<p>What is held about you, as of {_text(_worded(document['made_at']))}, for your request {_text(request['id'])}. "
+            f"<p>What is held about you, as of {_text(_readable(document['made_at']))}, for your request {_text(request['id'])}. "
             f"The file {_text(data_file)} beside this page holds the same for machines, to the last digit.</p>"
         ),
-        f"<p>You were found by: {_found_by(document['about'])}.</p>",
+        f"<p>You were found by: {_identifiers_text(document['about'])}.</p>",
         _contents([(name, _chapter(name).title, len(data[name])) for name in full]),
     ]
-    parts += [_section(name, _chapter(name), _folded(data[name])) for name in full]
+    parts += [_section(name, _chapter(name), _collapsible(data[name])) for name in full]
     if empty:
         nothing = ", ".join(_text(_chapter(name).title) for name in empty)
         parts.append(f"<h2>Of these there is nothing</h2><p class=none>{nothing}.</p>")
     for name, chapter in _ABOUT.items():
         rows = _by_reason(document[name]) if name == "held_but_not_shown" else document[name]
         added = f"<p><strong>{_text(document['complain_to'])}</strong></p>" if name == "your_rights" else ""
-        parts.append(_section(name, chapter, added + (_folded(rows) if rows else "<p class=none>Nobody.</p>")))
+        parts.append(_section(name, chapter, added + (_collapsible(rows) if rows else "<p class=none>Nobody.</p>")))
     return "".join(parts) + "</html>\n"
 
 
@@ -139,7 +139,7 @@ def _chapter(name: str) -> Chapter:
     return Chapter(f"{table.replace('_', ' ').capitalize()} ({room})", "")
 
 
-def _found_by(about: Sequence[Mapping[str, Any]]) -> str:
+def _identifiers_text(about: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{_text(each['type'].replace('_', ' '))} {_text(each['value'])}" for each in about) or "nothing"
 
 
@@ -156,7 +156,7 @@ def _section(name: str, chapter: Chapter, body: str) -> str:
     return f"<h2 id='{_text(name)}'>{_text(chapter.title)}</h2>{text}{body}"
 
 
-def _folded(rows: Sequence[Mapping[str, Any]]) -> str:
+def _collapsible(rows: Sequence[Mapping[str, Any]]) -> str:
     table = _table(rows)
     return table if len(rows) <= 3 else f"<details open><summary>{len(rows):,} rows</summary>{table}</details>"
 
@@ -175,7 +175,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
         for name in dict.fromkeys(name for row in rows for name in row)
         if any(row.get(name) not in (None, {}, []) for row in rows)
     ]
-    head = "".join(f"<th>{_text(_HEADS.get(name, name.replace('_', ' ')))}</th>" for name in names)
+    head = "".join(f"<th>{_text(_COLUMN_TITLES.get(name, name.replace('_', ' ')))}</th>" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{_cell(row.get(name))}</td>" for name in names) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
@@ -191,10 +191,10 @@ def _cell(value: Any) -> str:
         return ", ".join(_cell(inner) for inner in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _text(_worded(value) if isinstance(value, str) else value)
+    return _text(_readable(value) if isinstance(value, str) else value)
 
 
-def _worded(text: str) -> str:
+def _readable(text: str) -> str:
     """An instant as people write it; anything else as it is. Before 1970 stands for what was so from the beginning."""
     found = _INSTANT.fullmatch(text)
     if found is None:

@@ -1,4 +1,4 @@
-"""The barrier: what a standing suppression does to a message that names the person (rights.md, Erasure). Pure."""
+"""What a suppression, pending or permanent, does to a message that names the person (rights.md, Erasure). Pure."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 
 class SuppressibleIdentifier(Protocol):
-    """An identifier as a message carries it: its pseudonym under the suppression domain, and whether it names a person."""
+    """An identifier of a message: its pseudonym under the suppression domain, and whether it identifies a person."""
 
     @property
     def suppression_pseudonym(self) -> bytes: ...
@@ -17,7 +17,7 @@ class SuppressibleIdentifier(Protocol):
 
 
 class Suppressed(StrEnum):
-    """Why the barrier refuses a message whole."""
+    """Why a message is suppressed as a whole."""
 
     PERSON = "person"
     DEVICE = "device"
@@ -26,15 +26,17 @@ class Suppressed(StrEnum):
 Identifier = TypeVar("Identifier", bound=SuppressibleIdentifier)
 
 
-def judge(carried: Sequence[Identifier], suppressed: AbstractSet[bytes]) -> tuple[Identifier, ...] | Suppressed:
-    """The identifiers that the message may keep, in their order, or why it is refused whole.
+def filter_suppressed(
+    identifiers: Sequence[Identifier], suppressed: AbstractSet[bytes]
+) -> tuple[Identifier, ...] | Suppressed:
+    """The identifiers that the message may keep, in their order, or why the whole message is suppressed.
 
-    A suppressed identifier that names a person refuses the message; a suppressed device identifier is dropped
-    beside others and refuses a message that carries no other. A message without identifiers keeps none.
+    A suppressed identifier that identifies a person suppresses the message. A suppressed device identifier is dropped if
+    the message has others, and suppresses the message if it does not. A message without identifiers keeps none.
     """
-    kept = tuple(each for each in carried if each.suppression_pseudonym not in suppressed)
-    if len(kept) == len(carried):
+    kept = tuple(identifier for identifier in identifiers if identifier.suppression_pseudonym not in suppressed)
+    if len(kept) == len(identifiers):
         return kept
-    if any(each.is_person_level for each in carried if each.suppression_pseudonym in suppressed):
+    if any(identifier.is_person_level for identifier in identifiers if identifier.suppression_pseudonym in suppressed):
         return Suppressed.PERSON
     return kept or Suppressed.DEVICE

@@ -1,8 +1,8 @@
 """The erasure plan and the export plan, computed from the data dictionary. Pure: it reads declarations, not rows.
 
-A table is tied to a person through the id spaces that its columns declare (`via`). A row goes when one of the ties of
-its deletable columns leads to the person; a table that has something to erase and no tie is refused here, so that a
-new personal table cannot be forgotten.
+A table is tied to a person through the id spaces that its columns declare (`via`). A row is erased when one of the ties
+of its erasable columns leads to the person. A table with something to erase but no tie raises an error, so that a new
+personal table cannot be missed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from cdp.schema.dictionary import Declaration, Erase, declaration_of
 
 
 class Space(StrEnum):
-    """What a tie is compared with: identifiers, anchors, profiles, subjects of keys, the request, or the event ids
+    """The ids that a tie is compared with: identifiers, anchors, profiles, subjects of keys, the request, or the events
     of the person's anchors.
     """
 
@@ -41,8 +41,8 @@ class Tie:
 class PlanStep:
     """One step of an erasure: what is done to the rows of one table that the ties lead to.
 
-    `columns` are those cut off by a sever. `is_final` marks the tables from which the reach and the recipients are read:
-    they are erased last and all at once, so that a run that was killed finds the same person again.
+    `columns` are those that a sever sets to NULL. `is_final` marks the tables from which the reach and the recipients are
+    read: they are erased last and together, so that a run that was killed finds the same person again.
     """
 
     position: int
@@ -56,7 +56,7 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True)
 class ExportColumn:
-    """A column of an access export, under the name it has there."""
+    """A column of an access export; `field` is its name in the export."""
 
     column: str
     field: str
@@ -65,7 +65,7 @@ class ExportColumn:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What an access export shows of one table, and what it does not show, with the reason."""
+    """What an access export contains of one table; `hidden` are the other personal columns, with the reason."""
 
     table: str
     category: str
@@ -91,20 +91,20 @@ _FINAL_SCHEMAS = ("destinations", "identity", "rights", "vault")
 
 _WHY = {
     Space.PROFILE: "belongs to a profile of the person",
-    Space.EVENT: "remembers a message of the person",
-    Space.ANCHOR: "hangs on an anchor of the person",
-    Space.IDENTIFIER: "hangs on an identifier of the person",
-    Space.REQUEST: "was needed while the request ran",
-    Space.SUBJECT: "opens what was sealed for the person",
+    Space.EVENT: "a digest of a message of the person",
+    Space.ANCHOR: "belongs to an anchor of the person",
+    Space.IDENTIFIER: "belongs to an identifier of the person",
+    Space.REQUEST: "was needed while the request was in progress",
+    Space.SUBJECT: "decrypts what was sealed for the person",
 }
 
 Column = tuple[str, Declaration]
 
 
 def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
-    """The steps of an erasure in their order: readers' projections first, keys last.
+    """The steps of an erasure in order: projections of readers first, keys last.
 
-    Raises ValueError for a table with something to erase that no tie leads to.
+    Raises ValueError for a table with something to erase but no tie.
     """
     drafts = [draft for table in tables or declared_tables() for draft in _drafts(table)]
     return tuple(
@@ -114,25 +114,28 @@ def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
 
 
 def export_plan(tables: Sequence[Table] | None = None) -> tuple[Section, ...]:
-    """The sections of an access export, in order of table names: every column declared exportable."""
+    """The sections of an access export, in the order of the declared tables: every column declared exportable.
+
+    Raises ValueError for a table with something to export but no tie.
+    """
     sections = []
     for table in tables or declared_tables():
         name, personal = table.fullname, _personal(table)
-        shown = [(column, declared) for column, declared in personal if declared.export is not None]
-        if not shown:
+        exported = [(column, declared) for column, declared in personal if declared.export is not None]
+        if not exported:
             continue
         hidden = [(column, declared.why_not_exported or "") for column, declared in personal if declared.export is None]
-        ties = _ties(table, shown)
+        ties = _ties(table, exported)
         if not ties:
-            raise ValueError(f"{name} has columns to export, but none leads to a person: declare its via path")
+            raise ValueError(f"{name} has columns to export, but none leads to a person: declare its `via` path")
         sections.append(
             Section(
                 table=name,
-                category=shown[0][1].category or "",
-                retention=shown[0][1].retention or "",
+                category=exported[0][1].category or "",
+                retention=exported[0][1].retention or "",
                 ties=ties,
                 columns=tuple(
-                    ExportColumn(column, declared.export or "", _is_sealed(column)) for column, declared in shown
+                    ExportColumn(column, declared.export or "", _is_sealed(column)) for column, declared in exported
                 ),
                 hidden=tuple(hidden),
             )
@@ -141,21 +144,21 @@ def export_plan(tables: Sequence[Table] | None = None) -> tuple[Section, ...]:
 
 
 def personal_columns(tables: Sequence[Table] | None = None) -> frozenset[str]:
-    """Every column that says something about a person, as `schema.table.column`."""
+    """Every column with personal data, as `schema.table.column`."""
     every = tables or declared_tables()
     return frozenset(f"{table.fullname}.{column}" for table in every for column, _ in _personal(table))
 
 
 def erased_columns(steps: Sequence[PlanStep], tables: Sequence[Table] | None = None) -> frozenset[str]:
-    """The columns that these steps account for: gone with their row, cut off, unreadable, or kept for a reason."""
+    """The columns that these steps cover: deleted with their row, severed, made unreadable, or kept for a reason."""
     named = {table.fullname: table for table in tables or declared_tables()}
-    out = set()
+    covered = set()
     for step in steps:
         for column, declared in _personal(named[step.table]):
             is_kept = declared.erase is Erase.KEEP
             if is_kept == (step.verb is Verb.KEEP) and (step.verb is not Verb.SEVER or column in step.columns):
-                out.add(f"{step.table}.{column}")
-    return frozenset(out)
+                covered.add(f"{step.table}.{column}")
+    return frozenset(covered)
 
 
 Draft = tuple[str, Verb, tuple[Tie, ...], tuple[str, ...], str]
@@ -164,18 +167,18 @@ Draft = tuple[str, Verb, tuple[Tie, ...], tuple[str, ...], str]
 def _drafts(table: Table) -> list[Draft]:
     name, personal = table.fullname, _personal(table)
     kept = [declared for _, declared in personal if declared.erase is Erase.KEEP]
-    gone = [(column, declared) for column, declared in personal if declared.erase is not Erase.KEEP]
+    erased = [(column, declared) for column, declared in personal if declared.erase is not Erase.KEEP]
     drafts: list[Draft] = []
     if kept:
         reasons = sorted({declared.why_kept or "" for declared in kept})
         drafts.append((name, Verb.KEEP, (), (), "; ".join(reasons)))
-    if gone:
-        verbs = {declared.erase for _, declared in gone}
+    if erased:
+        verbs = {declared.erase for _, declared in erased}
         verb = Verb.DELETE if Erase.DELETE in verbs else Verb.SEVER if Erase.SEVER in verbs else Verb.SHRED
-        ties = _ties(table, gone)
+        ties = _ties(table, erased)
         if not ties:
-            raise ValueError(f"{name} has something to erase, but nothing leads to a person: declare its via path")
-        severed = tuple(column for column, _ in gone) if verb is Verb.SEVER else ()
+            raise ValueError(f"{name} has something to erase, but no column leads to a person: declare its `via` path")
+        severed = tuple(column for column, _ in erased) if verb is Verb.SEVER else ()
         drafts.append((name, verb, ties, severed, "; ".join(sorted({_WHY[tie.space] for tie in ties}))))
     return drafts
 
@@ -190,16 +193,16 @@ def _personal(table: Table) -> list[Column]:
 
 
 def _ties(table: Table, columns: Iterable[Column]) -> tuple[Tie, ...]:
-    """The tie columns that the table has in the spaces that these columns declare.
+    """The tie columns of the table in the spaces that these columns declare.
 
-    A row with both an anchor and an event id is tied by its anchor: the event id is only the way where there is none.
+    A row with both an anchor and an event id is tied by its anchor; the event id is used only where there is no anchor.
     """
     present = {column.name for column in table.columns}
     ties: set[Tie] = set()
     for space in {declared.via for _, declared in columns if declared.via is not None}:
         if space not in _TIES:
             raise ValueError(
-                f"{table.fullname} declares the via path {space}, which leads nowhere; known are {sorted(_TIES)}"
+                f"{table.fullname} declares the unknown `via` path {space}; known paths are {sorted(_TIES)}"
             )
         found = [tie for tie in _TIES[space] if tie.column in present]
         ties.update(found[:1] if space == "anchor" else found)
@@ -215,19 +218,19 @@ def _is_final(table: str) -> bool:
 
 
 def _rank(draft: Draft) -> tuple[int, int, str, Verb]:
-    """Projections and memberships, then what hangs on events, then the rest, the map, the keys; within it by name."""
+    """Order: projections and memberships, digests of events, the rest, final tables, keys, kept tables; then by name."""
     table, verb, ties, _, _ = draft
     spaces = {tie.space for tie in ties}
     if verb is Verb.KEEP:
-        place = 9
+        order = 9
     elif Space.SUBJECT in spaces:
-        place = 8
+        order = 8
     elif _is_final(table):
-        place = 7
+        order = 7
     elif Space.PROFILE in spaces:
-        place = 0
+        order = 0
     elif Space.EVENT in spaces:
-        place = 1
+        order = 1
     else:
-        place = 2
-    return place, len(spaces), table, verb
+        order = 2
+    return order, len(spaces), table, verb

@@ -1,6 +1,6 @@
-"""What the log says about a request: facts without a word about the person. Pure.
+"""Audit facts about a request; they contain no personal data. Pure.
 
-The fact of a fulfilment is the body of the receipt that the subject is handed.
+The fact of a fulfillment is the body of the receipt that the subject receives.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cdp.rights.model import Request, StepCount
 
 @dataclass(frozen=True, slots=True)
 class ErasureSummary:
-    """What an erasure came to, in numbers and names of ours."""
+    """The result of an erasure: counts, and names of tables, recipients and classes."""
 
     steps: tuple[StepCount, ...]
     identifiers: int
@@ -30,7 +30,7 @@ class ErasureSummary:
 
 
 def event_fact(request: Request, kind: str) -> dict[str, Any]:
-    """The fact that something happened to a request: `request.received`, `request.verified` and so on."""
+    """The fact of an event in the lifecycle of a request: `request.received`, `request.verified` and so on."""
     return {
         "kind": kind,
         "actor": "privacy",
@@ -40,8 +40,8 @@ def event_fact(request: Request, kind: str) -> dict[str, Any]:
     }
 
 
-def fulfillment(request: Request, outcome: ErasureSummary | None) -> dict[str, Any]:
-    """The fact of a fulfilled request, and so the body of its receipt."""
+def fulfillment(request: Request, summary: ErasureSummary | None) -> dict[str, Any]:
+    """The fact of a fulfilled request, which is the body of its receipt; `summary` is given for erasures only."""
     assert request.closed_at is not None
     fact = event_fact(request, "request.fulfilled") | {
         "received_at": instant_text(request.received_at),
@@ -51,33 +51,33 @@ def fulfillment(request: Request, outcome: ErasureSummary | None) -> dict[str, A
     }
     if request.verified_at is not None:
         fact["verified_at"] = instant_text(request.verified_at)
-    if outcome is not None:
-        fact |= _erasure(outcome, request.waiting)
+    if summary is not None:
+        fact |= _erasure(summary, request.waiting)
     return fact
 
 
-def _erasure(outcome: ErasureSummary, waiting: int) -> dict[str, Any]:
-    """`by_reason` counts what was not erased: identifiers that only a reviewer can decide about."""
+def _erasure(summary: ErasureSummary, waiting: int) -> dict[str, Any]:
+    """`by_reason` counts what was not erased: identifiers that need a reviewer's decision."""
     fact: dict[str, Any] = {
-        "steps": steps_of(outcome.steps),
-        "identifiers": outcome.identifiers,
-        "anchors": outcome.anchors,
-        "profiles": outcome.profiles,
-        "keys_shredded": outcome.keys_shredded,
-        "suppressed": outcome.suppressed,
-        "recipients": list(outcome.recipients),
-        "recipients_notified": len(outcome.recipients),
-        "holds": list(outcome.holds),
+        "steps": steps_of(summary.steps),
+        "identifiers": summary.identifiers,
+        "anchors": summary.anchors,
+        "profiles": summary.profiles,
+        "keys_shredded": summary.keys_shredded,
+        "suppressed": summary.suppressed,
+        "recipients": list(summary.recipients),
+        "recipients_notified": len(summary.recipients),
+        "holds": list(summary.holds),
         "is_scrubbed": False,
         "by_reason": {"waiting_for_reviewer": waiting},
-        "epoch": outcome.epoch,
-        "policy": outcome.policy,
+        "epoch": summary.epoch,
+        "policy": summary.policy,
     }
-    if outcome.suppressed_until is not None:
-        fact["suppressed_until"] = instant_text(outcome.suppressed_until)
+    if summary.suppressed_until is not None:
+        fact["suppressed_until"] = instant_text(summary.suppressed_until)
     return fact
 
 
 def steps_of(steps: Sequence[StepCount]) -> list[dict[str, Any]]:
-    """The lines of an erasure; rows of a kept table are those that were written to it, such as holds."""
-    return [{"table": each.table, "verb": each.verb.value, "rows": each.rows} for each in steps]
+    """The steps of an erasure; for a kept table, `rows` counts rows written to it, such as legal holds."""
+    return [{"table": step.table, "verb": step.verb.value, "rows": step.rows} for step in steps]

@@ -1,10 +1,10 @@
-"""The replay file: what a restored database must be told again before it may speak.
+"""The replay file: what a database restored from a backup must apply before the service starts.
 
-It lies outside the database, under CDP_HOME. Each line is a JSON object with the next number: erasures as random ids,
-suppressions as pseudonyms of their own domain, noes as (identifier, pseudonym, purpose). A line is on disk before the
-answer that rests on it leaves, and before its transaction commits; a line whose transaction never committed repeats
-something that was asked for and is harmless. The database remembers the last number it has seen: one that is behind
-its file was restored.
+It is kept outside the database, under CDP_HOME. Each line is a JSON object with the next number: erasures as random
+ids, suppressions as pseudonyms of a separate domain, and opt-outs as (identifier, pseudonym, purpose). A line is on disk
+before the answer that depends on it is sent, and before its transaction commits. A line whose transaction never
+committed repeats something that was requested, and is harmless. The database stores the number of the last line it has
+applied: a database that is behind its file was restored.
 """
 
 import json
@@ -27,7 +27,7 @@ _BLOCK_BYTES: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """A person who was erased, as random ids, with the suppression that stands since, and the request that asked for it."""
+    """An erased person, as random ids, with the suppressed pseudonyms and the request that was fulfilled."""
 
     identifiers: tuple[int, ...]
     anchors: tuple[int, ...]
@@ -39,9 +39,9 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class OptOut:
-    """A refusal, withdrawal or objection: by which identifier, for which purpose, on whose authority, when.
+    """A refusal, withdrawal or objection: by which identifier, for which purpose, with which authority, and when.
 
-    `signal` is what it was said by, where that decides what may lift it; empty otherwise.
+    `signal` names the consent signal where that determines what may override the opt-out; empty otherwise.
     """
 
     identifier_id: int
@@ -69,17 +69,17 @@ class Numbered:
 class ReplayFile:
     """The replay file of one CDP_HOME; its writers hold the exclusive lock of the database.
 
-    What was read is remembered by its length, so that asking for the last number reads only what others added.
+    The number of bytes read is remembered, so that `last_number` reads only what was added since.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._read_bytes = 0
         self._last_number = 0
-        self._unsettled: tuple[int, int] | None = None
+        self._uncommitted: tuple[int, int] | None = None
 
     def file_id(self) -> bytes | None:
-        """The random id in the first line, None while there is no file."""
+        """The random id in the first line; None if there is no file."""
         try:
             with self.path.open("rb") as file:
                 first = file.readline()
@@ -92,8 +92,8 @@ class ReplayFile:
             raise _damaged(self.path)
         return bytes.fromhex(entry["file"])
 
-    def begin(self, file_id: bytes) -> None:
-        """Make the file, when there is none, and let it say which one it is."""
+    def create(self, file_id: bytes) -> None:
+        """Create the file with this id, unless it exists."""
         if self.file_id() is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._append([{"format": FORMAT, "file": file_id.hex()}])
@@ -101,43 +101,45 @@ class ReplayFile:
     def write(self, lines: Sequence[Line], first_number: int, now: datetime) -> None:
         """Append lines, numbered from `first_number`; they are on disk when this returns."""
         at = instant_text(now)
-        self._append([{"n": number, "at": at, **_shape(line)} for number, line in enumerate(lines, start=first_number)])
+        self._append(
+            [{"n": number, "at": at, **_json_object(line)} for number, line in enumerate(lines, start=first_number)]
+        )
 
     def lines_after(self, number: int) -> Iterator[Numbered]:
-        """The lines with a higher number, as they were written."""
+        """The lines with a higher number, in order."""
         for entry in self._entries():
             if entry.get("n", 0) > number:
                 yield _read(entry, self.path)
 
     def last_number(self) -> int:
-        """The highest number in the file, 0 when it has none; reads only what was added since it was last asked."""
-        added = self._whole(self._read_bytes)
+        """The highest number in the file, 0 if it has none; reads only what was added since the last call."""
+        added = self._complete_lines(self._read_bytes)
         for text in added.splitlines():
             self._last_number = max(self._last_number, _parsed(text, self.path).get("n", 0))
         self._read_bytes += len(added)
         return self._last_number
 
     def await_commit(self, seen: int, written: int) -> None:
-        """Remember what was written here, up to a number, for a database that had seen everything up to another."""
-        begins = self._unsettled[0] if self._unsettled is not None else seen
-        self._unsettled = (begins, written)
+        """Remember that this process wrote lines up to `written`, for a database that had applied those up to `seen`."""
+        begins = self._uncommitted[0] if self._uncommitted is not None else seen
+        self._uncommitted = (begins, written)
 
-    def mark_written(self) -> None:
-        """What was written here is committed."""
-        self._unsettled = None
+    def mark_committed(self) -> None:
+        """The transaction of the lines written by this process was committed."""
+        self._uncommitted = None
 
-    def is_unsettled(self, seen: int, written: int) -> bool:
-        """Whether all lines after `seen` are lines of this process whose transaction never ended well.
+    def is_uncommitted(self, seen: int, written: int) -> bool:
+        """Whether all lines after `seen` were written by this process in transactions that were not committed.
 
-        They repeat what was asked for and will be asked for again; the database lacks nothing that anybody was told.
+        They repeat what was requested and will be requested again, and no answer depended on them.
         """
-        return self._unsettled is not None and seen >= self._unsettled[0] and written == self._unsettled[1]
+        return self._uncommitted is not None and seen >= self._uncommitted[0] and written == self._uncommitted[1]
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         is_new = not self.path.exists()
         block = b"".join(canonical_json(entry) + b"\n" for entry in entries)
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            file.seek(_whole_bytes(file))
+            file.seek(_complete_bytes(file))
             file.truncate()
             file.write(block)
             file.flush()
@@ -146,10 +148,10 @@ class ReplayFile:
             _sync_folder(self.path.parent)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        return (_parsed(text, self.path) for text in self._whole(0).splitlines())
+        return (_parsed(text, self.path) for text in self._complete_lines(0).splitlines())
 
-    def _whole(self, offset: int) -> bytes:
-        """The file from an offset, without a last line that lacks its end: that was never answered for."""
+    def _complete_lines(self, offset: int) -> bytes:
+        """The content from an offset, without an incomplete last line: no answer depended on it."""
         try:
             with self.path.open("rb") as file:
                 file.seek(offset)
@@ -159,8 +161,8 @@ class ReplayFile:
         return content[: content.rfind(b"\n") + 1]
 
 
-def _whole_bytes(file: IO[bytes]) -> int:
-    """The length of a file up to the end of its last whole line; looks at its end only."""
+def _complete_bytes(file: IO[bytes]) -> int:
+    """The length of a file up to the end of its last complete line; reads only the end of the file."""
     end = file.seek(0, os.SEEK_END)
     while end:
         begin = max(0, end - _BLOCK_BYTES)
@@ -182,7 +184,7 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
     return entry
 
 
-def _shape(line: Line) -> dict[str, Any]:
+def _json_object(line: Line) -> dict[str, Any]:
     kind = "erased" if isinstance(line, Erased) else "no"
     return {"kind": kind, **{name: _json(value) for name, value in asdict(line).items()}}
 
@@ -195,13 +197,13 @@ def _json(value: Any) -> Any:
     if isinstance(value, int):
         return str(value)  # ids are 63 bits: more than JSON numbers hold everywhere
     if isinstance(value, tuple):
-        return [_json(each) for each in value]
+        return [_json(item) for item in value]
     return value
 
 
 def _read(entry: dict[str, Any], path: Path) -> Numbered:
     try:
-        line = _erased(entry) if entry["kind"] == "erased" else _no(entry)
+        line = _erased(entry) if entry["kind"] == "erased" else _opt_out(entry)
         return Numbered(entry["n"], parse_instant(entry["at"]), line)
     except (KeyError, TypeError, ValueError):
         raise _damaged(path) from None
@@ -218,7 +220,7 @@ def _erased(entry: dict[str, Any]) -> Erased:
     )
 
 
-def _no(entry: dict[str, Any]) -> OptOut:
+def _opt_out(entry: dict[str, Any]) -> OptOut:
     return OptOut(
         identifier_id=int(entry["identifier_id"]),
         pseudonym=bytes.fromhex(entry["pseudonym"]),
@@ -243,7 +245,7 @@ def _damaged(path: Path) -> Fault:
     return Fault(
         "replay_file_damaged",
         "The replay file cannot be read",
-        f"{path} holds a line that cdp did not write. Bring the file back from its backup; without it a restored "
-        "database cannot be told which people were erased.",
+        f"{path} contains a line that cdp did not write. Restore the file from its backup; without it, a restored "
+        "database cannot know which people were erased.",
         status=500,
     )

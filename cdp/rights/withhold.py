@@ -1,7 +1,7 @@
-"""What an export says is held, and does not show (California regulations section 7024 (d)). Pure.
+"""Values that an export names but does not disclose (California regulations section 7024 (d)). Pure.
 
-Number of a social security or health insurance, driving licence or other government id, financial account, password,
-security question and biometrics: shown to the wrong person they would do more harm than good to the right one.
+Social security and health insurance numbers, driver's licenses and other government ids, financial accounts, passwords,
+security questions and biometrics: disclosed to the wrong person, they could cause substantial harm.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,18 +14,18 @@ WITHHELD: Final = (
     "user.biometric",
     "user.health_and_medical.insurance_beneficiary_id",
 )
-"""Data categories of fideslang; each includes those below it."""
+"""Data categories of fideslang; each includes its subcategories."""
 
 
 def is_withheld(category: str) -> bool:
-    """Whether values of this category are never shown."""
-    return any(category == each or category.startswith(each + ".") for each in WITHHELD)
+    """Whether values of this category are never disclosed."""
+    return any(category == withheld or category.startswith(withheld + ".") for withheld in WITHHELD)
 
 
 def withhold(values: Mapping[str, Any], category_of: Callable[[str], str]) -> dict[str, Any]:
-    """The values by name, with those that may not be shown replaced by the category that is held."""
-    shown: dict[str, Any] = {}
+    """The values by name; those that may not be disclosed are replaced by `{"held_but_not_shown": category}`."""
+    disclosed: dict[str, Any] = {}
     for name, value in values.items():
         category = category_of(name)
-        shown[name] = {"held_but_not_shown": category} if is_withheld(category) else value
-    return shown
+        disclosed[name] = {"held_but_not_shown": category} if is_withheld(category) else value
+    return disclosed

@@ -2,7 +2,7 @@
 
 import logging
 
-from cdp.flows.consent.acts import end_grants
+from cdp.flows.consent.recompute import end_grants
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.worker.task import Task
 

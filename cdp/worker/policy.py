@@ -2,8 +2,8 @@
 
 import logging
 
-from cdp.flows.consent.acts import recompute_everybody
-from cdp.flows.operations.computed_traits import follow_definitions
+from cdp.flows.consent.recompute import recompute_all_verdicts
+from cdp.flows.operations.computed_traits import apply_definitions
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.worker.task import Task
 
@@ -20,6 +20,6 @@ def _follow(watcher: PolicyWatcher) -> None:
         return
     context = watcher.context
     # Profiles created between the two policies have verdicts under the old one.
-    recompute_everybody(context.database, context.vault, context.policy, now=context.clock.now())
-    follow_definitions(context.database, context.policy, context.clock.now())
+    recompute_all_verdicts(context.database, context.vault, context.policy, now=context.clock.now())
+    apply_definitions(context.database, context.policy, context.clock.now())
     _log.info("policy_followed", extra={"policy": context.policy.fingerprint[:12]})

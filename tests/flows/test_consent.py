@@ -12,7 +12,7 @@ from psycopg.errors import DivisionByZero
 from cdp.accounting.model import Outcome, State
 from cdp.consent.model import Reason
 from cdp.consent.receipt import is_genuine
-from cdp.flows.consent import acts, withdrawal
+from cdp.flows.consent import acts, lookup, recompute, withdrawal
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
@@ -47,14 +47,16 @@ def told(
     return ConsentStatement(identifier, purpose, act, **({"authority": "authenticated", "jurisdiction": "eu"} | more))
 
 
-def tell(rights: RequestPipeline, act: str, purpose: str = "email_marketing", **more: Any) -> acts.Recorded:
+def tell(rights: RequestPipeline, act: str, purpose: str = "email_marketing", **more: Any) -> acts.RecordedAct:
     return acts.record(rights.context, told(act, purpose, **more), rights.pipeline.clock.now())
 
 
 def verdicts(
     rights: RequestPipeline, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None
 ) -> Mapping[str, Any]:
-    return acts.look_up(rights.context, identifier, rights.pipeline.clock.now(), actor="privacy", as_of=as_of).verdicts
+    return lookup.look_up(
+        rights.context, identifier, rights.pipeline.clock.now(), actor="privacy", as_of=as_of
+    ).verdicts
 
 
 def identify(**more: Any) -> dict[str, Any]:
@@ -177,7 +179,7 @@ class TestLookingUp:
         tell(rights, "grant")
         rights.later(days=1)
         tell(rights, "withdraw")
-        found = acts.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="auditor")
+        found = lookup.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="auditor")
         assert [each["act"] for each in found.records] == ["grant", "withdraw"]
         assert {each["identifier_type"] for each in found.records} == {"email"}
         assert found.verdicts["email_marketing"].reason is Reason.WITHDRAWN
@@ -194,13 +196,15 @@ class TestLookingUp:
         assert not verdicts(rights)["email_marketing"].allowed
 
     def test_somebody_unknown_gets_the_verdicts_of_silence(self, rights: RequestPipeline) -> None:
-        found = acts.look_up(rights.context, ("email", "who@example.com"), rights.pipeline.clock.now(), actor="privacy")
+        found = lookup.look_up(
+            rights.context, ("email", "who@example.com"), rights.pipeline.clock.now(), actor="privacy"
+        )
         assert found.records == ()
         assert not any(each.allowed for each in found.verdicts.values())
 
     def test_tells_from_when_one_may_ask_again(self, rights: RequestPipeline) -> None:
         tell(rights, "refuse", "advertising", jurisdiction="us-ca")
-        found = acts.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="privacy")
+        found = lookup.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="privacy")
         assert found.may_ask_from == {"advertising": rights.pipeline.clock.now().replace(year=2027)}
 
 
@@ -329,10 +333,10 @@ class TestWithdrawal:
 
     def test_an_ended_grant_acts_like_a_withdrawal(self, rights: RequestPipeline) -> None:
         self.stored(rights)
-        assert acts.end_grants(rights.context, rights.pipeline.clock.now()) == 0
+        assert recompute.end_grants(rights.context, rights.pipeline.clock.now()) == 0
         rights.later(days=730)
-        assert acts.end_grants(rights.context, rights.pipeline.clock.now()) == 1
-        assert acts.end_grants(rights.context, rights.pipeline.clock.now()) == 0
+        assert recompute.end_grants(rights.context, rights.pipeline.clock.now()) == 1
+        assert recompute.end_grants(rights.context, rights.pipeline.clock.now()) == 0
         assert verdicts(rights)["email_marketing"].reason is Reason.EXPIRED
         assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).events_deleted == 2
 
@@ -360,7 +364,7 @@ def test_a_stricter_policy_is_put_in_force_for_everybody(rights: RequestPipeline
     documents["purposes.yaml"]["purposes"]["analytics"]["model"]["us-ca"] = "opt_in"
     strict = build_policy(documents)
     context = rights.context
-    total = acts.recompute_everybody(
+    total = recompute.recompute_all_verdicts(
         context.database, context.vault, strict, now=rights.pipeline.clock.now(), profiles_max=2
     )
     assert total == 5

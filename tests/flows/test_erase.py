@@ -10,7 +10,7 @@ import pytest
 from cdp.accounting.model import Outcome, State
 from cdp.flows.rights import requests
 from cdp.flows.rights.erase import erase
-from cdp.flows.rights.legal_hold import HOLD_PLACE
+from cdp.flows.rights.legal_hold import HOLD_COLUMN
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status, Verb
@@ -310,7 +310,7 @@ class TestHold:
 def _held(rights: RequestPipeline) -> dict[str, Any]:
     with rights.context.database.transaction() as tx:
         hold_id, sealed = tx.execute("SELECT hold_id, sealed FROM rights.hold")[0]
-        opened = rights.context.vault.open(tx, HOLD_PLACE, Item(hold_id, hold_id, bytes(sealed)))
+        opened = rights.context.vault.open(tx, HOLD_COLUMN, Item(hold_id, hold_id, bytes(sealed)))
     assert opened is not None
     found: dict[str, Any] = json.loads(opened)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cdp.accounting.model import Outcome, State
-from cdp.flows.consent import acts
+from cdp.flows.consent import acts, recompute
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.identity.link_table.table import import_links
 from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
@@ -149,7 +149,7 @@ def grant_ends(two: Two) -> None:
 
 def grant_ends_and_is_swept(two: Two) -> None:
     two.there.later(days=396)
-    assert acts.end_grants(two.there.context, two.there.pipeline.clock.now()) == 1
+    assert recompute.end_grants(two.there.context, two.there.pipeline.clock.now()) == 1
 
 
 CHANGES: dict[str, tuple[Callable[[Two], None], Outcome]] = {

@@ -103,7 +103,7 @@ def test_a_no_is_repeated_where_its_identifier_is_known(rights: RequestPipeline)
     with rights.context.database.transaction() as tx:
         tx.execute("UPDATE rights.replay SET number = 0")
     told = replay(rights.context, rights.pipeline.clock.now())
-    assert (told.noes, told.suppressed) == (1, 0)
+    assert (told.opt_outs, told.suppressed) == (1, 0)
     assert rights.pipeline.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "refused"
     assert rights.pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 0
 
@@ -114,7 +114,7 @@ def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(rights: Req
     _say_no(rights, "ada")
     copy.restore()
     told = replay(rights.context, rights.pipeline.clock.now())
-    assert (told.noes, told.suppressed) == (0, 1)
+    assert (told.opt_outs, told.suppressed) == (0, 1)
     with rights.context.database.transaction() as tx:
         hidden = rights.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
         assert suppression_store.suppressed_purposes(tx, [hidden], NOON) == {hidden: frozenset({"analytics"})}

@@ -12,8 +12,8 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.retention import is_expired
-from cdp.flows.operations.retention import BUCKETS, EVENTS, MESSAGES, TRAITS, Expired, Swept, sweep
-from cdp.flows.rights.legal_hold import HOLD_PLACE
+from cdp.flows.operations.retention import BUCKETS, EVENTS, MESSAGES, TRAITS, SweepLine, SweepResult, sweep
+from cdp.flows.rights.legal_hold import HOLD_COLUMN
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.vault.vault import Item
@@ -54,11 +54,11 @@ def view(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", "userId": "ada", "properties": {"category": "Hats"}, **fields}
 
 
-def run(rights: RequestPipeline, *, dry_run: bool = False, rows_max: int = 10_000) -> Swept:
+def run(rights: RequestPipeline, *, dry_run: bool = False, rows_max: int = 10_000) -> SweepResult:
     return sweep(rights.context, rights.pipeline.clock.now(), dry_run=dry_run, rows_max=rows_max)
 
 
-def rows(swept: Swept) -> dict[str, int]:
+def rows(swept: SweepResult) -> dict[str, int]:
     """Rows by table and part, lines without any left out."""
     return {f"{line.table} {line.part}".strip(): line.rows for line in swept.lines if line.rows}
 
@@ -122,7 +122,7 @@ def test_every_line_says_why(rights: RequestPipeline) -> None:
     planned = run(rights, dry_run=True)
     assert all(line.reason for line in planned.lines)
     rule = rights.context.policy.retention.classes["transactions"]
-    assert planned.lines[0] == Expired(EVENTS, "delete", 1, rule.reason, "transactions 2026-06")
+    assert planned.lines[0] == SweepLine(EVENTS, "delete", 1, rule.reason, "transactions 2026-06")
 
 
 def test_chunks_end_everything(rights: RequestPipeline) -> None:
@@ -243,7 +243,7 @@ def holds(rights: RequestPipeline) -> Sequence[dict[str, Any]]:
     with rights.context.database.transaction() as tx:
         stored = tx.execute("SELECT hold_id, sealed FROM rights.hold")
         keys = vault.keys_for(tx, [row[0] for row in stored])
-        opened = vault.open_many(keys, HOLD_PLACE, [Item(row[0], row[0], bytes(row[1])) for row in stored])
+        opened = vault.open_many(keys, HOLD_COLUMN, [Item(row[0], row[0], bytes(row[1])) for row in stored])
     return [json.loads(each or b"null") for each in opened]
 
 

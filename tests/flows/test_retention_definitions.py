@@ -10,7 +10,7 @@ import pytest
 from cdp.behavior.store.computed import computed_of
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
-from cdp.flows.operations.computed_traits import check_sample, follow_definitions
+from cdp.flows.operations.computed_traits import apply_definitions, check_sample
 from cdp.flows.operations.retention import sweep
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
@@ -42,7 +42,7 @@ def with_classes(policy: Policy, **classes: Any) -> Policy:
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     rights = open_request_pipeline(database, with_traits(permit_all(), spent=SPENT), tmp_path)
-    follow_definitions(database, rights.context.policy, rights.pipeline.clock.now())
+    apply_definitions(database, rights.context.policy, rights.pipeline.clock.now())
     return rights
 
 
@@ -66,16 +66,16 @@ def test_a_new_trait_counts_what_happened_before_it(rights: RequestPipeline) -> 
     send_orders(rights, 10, 20, 30)
     policy = with_traits(rights.context.policy, spent=SPENT, pieces={**SPENT, "property": "items"})
     assert computed(rights, policy) == {"spent": 60, "pieces": 0}
-    followed = follow_definitions(rights.context.database, policy, rights.pipeline.clock.now(), anchors_max=1)
+    followed = apply_definitions(rights.context.database, policy, rights.pipeline.clock.now(), anchors_max=1)
     assert followed.traits == ("pieces",)
     assert computed(rights, policy) == {"spent": 60, "pieces": 60}
-    assert follow_definitions(rights.context.database, policy, rights.pipeline.clock.now()).traits == ()
+    assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).traits == ()
 
 
 def test_a_changed_trait_is_computed_anew(rights: RequestPipeline) -> None:
     send_orders(rights, 10, 20, 30)
     policy = with_traits(rights.context.policy, spent={**SPENT, "where": {"items": [20, 30]}})
-    assert follow_definitions(rights.context.database, policy, rights.pipeline.clock.now()).traits == ("spent",)
+    assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).traits == ("spent",)
     assert computed(rights, policy) == {"spent": 50}
 
 
@@ -84,7 +84,7 @@ def test_another_half_life_is_weighed_against_a_landmark_of_its_own(rights: Requ
     now = rights.pipeline.clock.now()
     for half_life in (2, 4):
         policy = with_traits(rights.context.policy, spent={**SPENT, "half_life_days": half_life})
-        follow_definitions(rights.context.database, policy, now)
+        apply_definitions(rights.context.database, policy, now)
         rights.pipeline.clock.instant = now
         rights.later(days=half_life)
         assert computed(rights, policy)["spent"] == pytest.approx(4, rel=1e-9)
@@ -93,7 +93,7 @@ def test_another_half_life_is_weighed_against_a_landmark_of_its_own(rights: Requ
 def test_a_trait_that_is_no_more_is_swept(rights: RequestPipeline) -> None:
     send_orders(rights, 8)
     policy = with_traits(rights.context.policy)
-    follow_definitions(rights.context.database, policy, rights.pipeline.clock.now())
+    apply_definitions(rights.context.database, policy, rights.pipeline.clock.now())
     sweep(replace(rights.context, policy=policy), rights.pipeline.clock.now())
     assert rights.pipeline.one("SELECT count(*) FROM behavior.bucket") == 0
 
@@ -101,7 +101,7 @@ def test_a_trait_that_is_no_more_is_swept(rights: RequestPipeline) -> None:
 def test_other_words_compute_nothing(rights: RequestPipeline) -> None:
     send_orders(rights, 8)
     policy = with_traits(rights.context.policy, spent={**SPENT, "text": "What somebody spent"})
-    assert follow_definitions(rights.context.database, policy, rights.pipeline.clock.now()).traits == ()
+    assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).traits == ()
 
 
 def test_events_follow_their_class(rights: RequestPipeline) -> None:
@@ -110,17 +110,17 @@ def test_events_follow_their_class(rights: RequestPipeline) -> None:
     events = json.loads(json.dumps(rights.context.policy.documents["events.yaml"]))["events"]  # type: ignore[index,call-overload]
     events["Order Completed"]["retention_class"] = "engagement"
     policy = changed(rights.context.policy, "events.yaml", events=events)
-    assert follow_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_refiled == 2
+    assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_reclassified == 2
     assert filed(rights) == {"engagement": 2, "browsing": 1}
     assert computed(rights, policy) == {"spent": 30}
-    assert follow_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_refiled == 0
+    assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_reclassified == 0
 
 
 def test_events_of_a_class_that_is_no_more_go_where_their_name_belongs(rights: RequestPipeline) -> None:
     send_orders(rights, 10)
     rights.pipeline.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
     policy = changed(rights.context.policy, "events.yaml", unknown_class="system")
-    assert follow_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_refiled == 1
+    assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_reclassified == 1
     assert filed(rights) == {"transactions": 1, "system": 1}
     assert sweep(replace(rights.context, policy=policy), rights.pipeline.clock.now()).unruled == ()
 
@@ -135,7 +135,7 @@ def test_message_ids_are_remembered_as_long_as_events_are_kept_now(rights: Reque
     before = rights.pipeline.one("SELECT keep_until FROM behavior.duplicate")
     kept = rights.context.policy.retention.classes["transactions"].keep_for_days
     policy = with_classes(rights.context.policy, transactions={"keep_for_days": kept + 100})
-    follow_definitions(rights.context.database, policy, rights.pipeline.clock.now())
+    apply_definitions(rights.context.database, policy, rights.pipeline.clock.now())
     assert (rights.pipeline.one("SELECT keep_until FROM behavior.duplicate") - before).days == 100
 
 

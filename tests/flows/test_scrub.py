@@ -11,7 +11,7 @@ from cdp.accounting.model import State
 from cdp.flows.rights.scrub import is_scrub_due, scrub
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
-from cdp.rights.store.scrub import telling_tables
+from cdp.rights.store.scrub import tables_to_rewrite
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.support.policies import permit_all
 from tests.support.requests import BOB, RequestPipeline, open_request_pipeline
@@ -83,7 +83,7 @@ def test_no_byte_is_left(rights: RequestPipeline, server: EmbeddedPostgres) -> N
     assert any(each.startswith("graph") for each in residue(server, secrets)), "the search finds nothing at all"
     done = scrub(rights.context.database, rights.pipeline.clock.now())
     assert done.not_scrubbed == ()
-    assert set(done.tables) == set(telling_tables())
+    assert set(done.tables) == set(tables_to_rewrite())
     assert residue(server, secrets) == set()
     hidden = rights.context.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
     assert rights.pipeline.one("SELECT count(*) FROM rights.suppression") >= 3
@@ -170,4 +170,4 @@ def test_it_is_due_until_all_of_it_is_done(rights: RequestPipeline) -> None:
 
 
 def test_the_tables_are_computed_from_the_dictionary() -> None:
-    assert set(telling_tables()) >= {"identity.identifier", "vault.subject_key", "consent.permitted"}
+    assert set(tables_to_rewrite()) >= {"identity.identifier", "vault.subject_key", "consent.permitted"}

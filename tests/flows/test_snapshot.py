@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from cdp.flows.consent import acts as consent
+from cdp.flows.consent import lookup as consent
 from cdp.flows.identity import explain, lookup
 from cdp.flows.operations.key_rotation import rotate_pseudonyms
 from cdp.flows.rights import requests
@@ -96,7 +96,7 @@ def test_an_export_during_new_messages_and_an_erasure_is_of_one_instant(
         rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
         rights.erase(("user_id", "ada"))
 
-    meanwhile("subject_request._found", act)
+    meanwhile("subject_request._locked_request", act)
     data = rights.opened(request)["data"]
     assert {each["value"] for each in data["identity.identifier"]} == {"ada", "ada@example.com"}
     assert len(data["behavior.event"]) == 1

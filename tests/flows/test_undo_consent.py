@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cdp.accounting.model import Outcome, State
-from cdp.flows.consent import acts, withdrawal
+from cdp.flows.consent import acts, clearing, withdrawal
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.identity.unmerge import unmerge
 from cdp.identity.model import Identifier
@@ -37,7 +37,7 @@ def say(rights: RequestPipeline, identifier: tuple[str, str], act: str, purpose:
     rights.later(minutes=1)
 
 
-def clear(rights: RequestPipeline) -> withdrawal.ClearedWithdrawals:
+def clear(rights: RequestPipeline) -> clearing.ClearedWithdrawals:
     return withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cdp.accounting.model import Outcome
 from cdp.flows.consent import acts as consent
+from cdp.flows.consent import recompute
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.identifiers import open_identifiers
@@ -202,7 +203,7 @@ def change(random: Random) -> Act:
         world.rights.later(days=days)
 
     def works(world: World) -> None:
-        consent.end_grants(world.rights.context, now(world))
+        recompute.end_grants(world.rights.context, now(world))
         clear_withdrawn(world.rights.context, now(world))
         memberships.refresh_stale(world.rights.pipeline.context)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.consent.decide import decide
-from cdp.consent.ledger import Ledger, Said
+from cdp.consent.ledger import Ledger, SignalContext
 from cdp.consent.model import Act, Authority, Verdict
 from cdp.consent.signals.model import ProposedAct
 from cdp.policy.model import Purpose
@@ -41,7 +41,7 @@ def verdict_after(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verd
     where = "us-ca" if opt_out else "eu"
     for each in signals:
         act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
-        draft = ledger.draft(act, each.identifier_id, Said(where, 1, day(each.at), day(7), b""), rule=rule)
+        draft = ledger.draft(act, each.identifier_id, SignalContext(where, 1, day(each.at), day(7), b""), rule=rule)
         if draft is not None:
             ledger.keep(draft)
     records = [record for identifier_id in (1, 2) for record in ledger.of(identifier_id)]
@@ -54,7 +54,7 @@ def verdict_by_all(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Ver
     records = []
     for each in signals:
         act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
-        said = Said("us-ca" if opt_out else "eu", 1, day(each.at), day(7), b"")
+        said = SignalContext("us-ca" if opt_out else "eu", 1, day(each.at), day(7), b"")
         draft = Ledger((), lambda: next(numbers)).draft(act, each.identifier_id, said, rule=rule)
         assert draft is not None
         records.append(draft)

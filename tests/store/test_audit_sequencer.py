@@ -66,8 +66,8 @@ def test_the_log_begins_with_its_own_first_entry(database, log):
     first = run(database, log)
     again = run(database, log)
 
-    assert (first.placed, first.head.size, first.standing) == (1, 1, MirrorState.NEW_ORIGIN)
-    assert (again.placed, again.head, again.standing) == (0, first.head, MirrorState.EQUAL)
+    assert (first.placed, first.head.size, first.mirror_state) == (1, 1, MirrorState.NEW_ORIGIN)
+    assert (again.placed, again.head, again.mirror_state) == (0, first.head, MirrorState.EQUAL)
     assert verified(database, log).origin == log.name + "/1"
 
 
@@ -244,9 +244,9 @@ def test_a_copy_that_was_lost_is_made_again(database, log, home):
     run(database, log)
     shutil.rmtree(home / "audit")
 
-    assert run(database, log).standing is MirrorState.COPY_EXTENDED
+    assert run(database, log).mirror_state is MirrorState.COPY_EXTENDED
     assert copy_of(home)[0] == verified(database, log)
-    assert run(database, log).standing is MirrorState.EQUAL
+    assert run(database, log).mirror_state is MirrorState.EQUAL
 
 
 def test_a_copy_that_was_restored_from_an_older_one_is_extended(database, log, home):
@@ -258,7 +258,7 @@ def test_a_copy_that_was_restored_from_an_older_one_is_extended(database, log, h
     shutil.rmtree(home / "audit")
     (home / "older").rename(home / "audit")
 
-    assert run(database, log).standing is MirrorState.COPY_EXTENDED
+    assert run(database, log).mirror_state is MirrorState.COPY_EXTENDED
     assert copy_of(home)[0] == verified(database, log)
 
 
@@ -282,7 +282,7 @@ def test_a_kill_between_copy_and_commit_is_completed_as_it_was_signed(database, 
 
     done = run(database, log)
 
-    assert done.standing is MirrorState.REBUILT
+    assert done.mirror_state is MirrorState.REBUILT
     with database.transaction() as tx:
         assert root_at(tx, 1, signed.size) == signed.root
         index = {entry.entry_id: entry.index for entry in entries(tx, limit=1000)}
@@ -294,7 +294,7 @@ def test_a_kill_at_the_very_first_start_begins_anew_under_another_origin(databas
     with pytest.raises(Killed):
         kill_before_commit(database, log)
 
-    assert run(database, log).standing is MirrorState.NEW_ORIGIN
+    assert run(database, log).mirror_state is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"
 
 
@@ -325,12 +325,12 @@ def test_a_restored_database_is_brought_up_to_the_last_head_that_was_signed(data
 
     done = run(database, log)
 
-    assert done.standing is MirrorState.REBUILT
+    assert done.mirror_state is MirrorState.REBUILT
     with database.transaction() as tx:
         assert root_at(tx, 1, published.size) == published.root
         assert tx.scalar(text("SELECT count(*) FROM audit.entry")) == published.size + 1
     assert verified(database, log).size == published.size + 1
-    assert run(database, log).standing is MirrorState.EQUAL
+    assert run(database, log).mirror_state is MirrorState.EQUAL
 
 
 def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_tree(database, log, home):
@@ -347,7 +347,7 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
 
     done = run(database, log)
 
-    assert done.standing is MirrorState.NEW_ORIGIN
+    assert done.mirror_state is MirrorState.NEW_ORIGIN
     begun = verified(database, log)
     assert (begun.origin, published.origin) == (log.name + "/2", log.name + "/1")
     assert copy_of(home)[0] == begun
@@ -359,7 +359,7 @@ def test_a_database_without_the_newest_tree_gets_a_new_origin(database, log, hom
     with database.transaction() as tx:
         tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
 
-    assert run(database, log).standing is MirrorState.NEW_ORIGIN
+    assert run(database, log).mirror_state is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"
 
 
@@ -375,7 +375,7 @@ def test_a_copy_whose_entries_were_altered_is_not_believed(database, log, home):
     content[-1] ^= 1
     path.write_bytes(content)
 
-    assert run(database, log).standing is MirrorState.NEW_ORIGIN
+    assert run(database, log).mirror_state is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"
 
 

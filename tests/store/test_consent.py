@@ -46,7 +46,7 @@ def put(
 @pytest.fixture
 def prepared(database: Database) -> Database:
     with database.transaction() as tx:
-        projection_store.prepare(tx, PURPOSES, START)
+        projection_store.prepare_purposes(tx, PURPOSES, START)
     return database
 
 
@@ -72,8 +72,8 @@ class TestTheLedger:
         no = record(1, 7, Act.REFUSE)
         with database.transaction() as tx:
             record_store.append(tx, [no])
-            record_store.repeat(tx, [replace(no, repeated_at=day(5))])
-            record_store.repeat(tx, [replace(no, repeated_at=day(3))])
+            record_store.store_repetitions(tx, [replace(no, repeated_at=day(5))])
+            record_store.store_repetitions(tx, [replace(no, repeated_at=day(3))])
             assert record_store.records_of(tx, [7]) == [replace(no, repeated_at=day(5))]
 
     def test_refuses_a_no_that_ends(self, database: Database) -> None:
@@ -113,7 +113,7 @@ class TestTheVerdictsInForce:
             assert set(verdict_store.permitted_of(tx, [1])[1]) == {"email_marketing"}
             [noted] = verdict_store.withdrawals(tx, 10)
             assert (noted.profile_id, noted.purpose, noted.withdrawn_at, noted.since) == (1, "analytics", day(20), None)
-            verdict_store.close_withdrawals(tx, [noted.withdrawal_id])
+            verdict_store.delete_withdrawals(tx, [noted.withdrawal_id])
             assert verdict_store.withdrawals(tx, 10) == []
 
     def test_a_permission_that_begins_later_forgets_what_came_before(self, prepared: Database) -> None:
@@ -181,7 +181,9 @@ class TestTheVerdictsInForce:
 
     def test_of_newborn_profiles_nothing_is_looked_for(self, prepared: Database) -> None:
         with prepared.transaction() as tx:
-            outcome = verdict_store.put_verdicts(tx, {1: {"analytics": allowed()}}, PSEUDONYMS, now=day(1), newborn={1})
+            outcome = verdict_store.put_verdicts(
+                tx, {1: {"analytics": allowed()}}, PSEUDONYMS, now=day(1), new_profiles={1}
+            )
             assert tx.statements == 1
             assert (outcome.begun, outcome.ended) == ({(1, "analytics")}, frozenset())
             assert set(verdict_store.permitted_of(tx, [1])[1]) == {"analytics"}
@@ -190,13 +192,13 @@ class TestTheVerdictsInForce:
 class TestPurposes:
     def test_bits_are_given_once_and_never_again(self, database: Database) -> None:
         with database.transaction() as tx:
-            assert projection_store.prepare(tx, ("a", "b"), START) == {"a": 1, "b": 2}
-            assert projection_store.prepare(tx, ("b", "c"), START) == {"a": 1, "b": 2, "c": 4}
-            assert projection_store.prepare(tx, ("a", "b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+            assert projection_store.prepare_purposes(tx, ("a", "b"), START) == {"a": 1, "b": 2}
+            assert projection_store.prepare_purposes(tx, ("b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+            assert projection_store.prepare_purposes(tx, ("a", "b", "c"), START) == {"a": 1, "b": 2, "c": 4}
 
     def test_a_purpose_that_is_no_more_permits_nobody(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1))}, 2: {"analytics": REFUSED}})
         with prepared.transaction() as tx:
-            projection_store.prepare(tx, ("email_marketing",), day(9))
+            projection_store.prepare_purposes(tx, ("email_marketing",), day(9))
             assert verdict_store.permitted_of(tx, [1]) == {}
             assert [each.purpose for each in verdict_store.withdrawals(tx, 10)] == ["analytics"]

@@ -53,7 +53,7 @@ def shop(database: Database, server: EmbeddedPostgres) -> Iterator[Shop]:
     name = database.engine.url.database
     assert name is not None
     with database.transaction() as tx:
-        projection_store.prepare(tx, PURPOSES, START)
+        projection_store.prepare_purposes(tx, PURPOSES, START)
         assert projection_store.grant_reading(tx)
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -173,7 +173,7 @@ def test_without_the_right_to_end_sessions_it_says_so(shop: Shop, server: Embedd
 
 def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
     with shop.database.transaction() as tx:
-        projection_store.prepare(tx, (*PURPOSES, "research"), START)
+        projection_store.prepare_purposes(tx, (*PURPOSES, "research"), START)
         assert projection_store.grant_reading(tx)
         before = tx.statements
         assert projection_store.grant_reading(tx)
@@ -183,4 +183,4 @@ def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
 
 def test_purposes_end_with_the_bits(database: Database) -> None:
     with pytest.raises(Fault, match="too_many_purposes"), database.transaction() as tx:
-        projection_store.prepare(tx, [f"p{number}" for number in range(64)], START)
+        projection_store.prepare_purposes(tx, [f"p{number}" for number in range(64)], START)

@@ -336,7 +336,7 @@ def test_the_written_out_sql_runs_and_gives_the_members(crowd: Database) -> None
 def test_a_purpose_without_bit_has_nobody(database: Database) -> None:
     """A policy that is not yet applied cannot be asked; one that is, begins empty."""
     with database.transaction() as tx:
-        projection_store.prepare(tx, list(POLICY.purposes), NOW)
+        projection_store.prepare_purposes(tx, list(POLICY.purposes), NOW)
         assert tx.all(compiled(tx, BUYERS).members) == []
 
 

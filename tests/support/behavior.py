@@ -74,7 +74,7 @@ class BehaviorPipeline:
 
     def __post_init__(self) -> None:
         with self.database.transaction() as tx:
-            self.masks = projection_store.prepare(tx, list(self.policy.purposes), START)
+            self.masks = projection_store.prepare_purposes(tx, list(self.policy.purposes), START)
         self.rules = compile_plan(self.policy.events)
         self.plan = compile_traits(self.policy, self.masks)
 

@@ -170,7 +170,7 @@ def load(database: Database, worlds: Iterable[World], catalogue_: Catalogue) -> 
     needed = {(classes[each.name], month_of(each.occurred_at)) for profile in profiles for each in profile.events}
     ensure_partitions(database, needed)
     with database.transaction() as tx:
-        masks = projection_store.prepare(tx, list(of_policy.purposes), NOW)
+        masks = projection_store.prepare_purposes(tx, list(of_policy.purposes), NOW)
         terms = _intern(tx, profiles, of_policy)
         _copy_people(tx, profiles, anchors, terms, of_policy)
         _copy_events(tx, profiles, anchors, masks, terms, of_policy)

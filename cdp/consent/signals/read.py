@@ -17,7 +17,7 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
     of a device and grants only for device identifiers; a no is about every identifier of the message.
     """
     context = body.get("context")
-    if not has_gpc and body.get("event") != PREFERENCE_EVENT and not _may_speak(context):
+    if not has_gpc and body.get("event") != PREFERENCE_EVENT and not _has_consent_field(context):
         return _NOTHING
     acts = gpc_acts(mapping) if has_gpc else []
     malformed, unknown = [], []
@@ -33,6 +33,6 @@ def acts_of(body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, mapping:
     return SignalProposal(tuple(acts), tuple(malformed), tuple(unknown)) if acts or malformed or unknown else _NOTHING
 
 
-def _may_speak(context: Any) -> bool:
+def _has_consent_field(context: Any) -> bool:
     """Whether a context has a place in which consent is told; most have none."""
     return isinstance(context, dict) and any(place in context for _, place, _ in READERS)

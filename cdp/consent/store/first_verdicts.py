@@ -11,7 +11,7 @@ from cdp.kit.pg_binary.copying import always_instant, always_text, bigints, octe
 _PSEUDONYM_LENGTH = 32
 
 
-def permit_newborn(
+def permit_new_profiles(
     tx: Transaction, purpose: str, verdict: Verdict, *, profile_ids: Sequence[int], pseudonyms: Sequence[bytes]
 ) -> None:
     """Let one allowing verdict be in force for all of these; `pseudonyms` are those of the reader, in hexadecimal."""

@@ -24,7 +24,7 @@ def projection_of(purpose: str) -> str:
     return f"permitted_{purpose}"
 
 
-def prepare(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[str, int]:
+def prepare_purposes(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[str, int]:
     """Give every purpose its bit and its projection, and drop the permissions of purposes that are no more.
 
     A purpose keeps its bit for ever. Tells the mask of each purpose; safe to repeat.

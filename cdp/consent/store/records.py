@@ -39,7 +39,7 @@ def append(tx: Transaction, records: Collection[Record]) -> None:
         )
 
 
-def repeat(tx: Transaction, records: Collection[Record]) -> None:
+def store_repetitions(tx: Transaction, records: Collection[Record]) -> None:
     """Remember the last instant at which these noes were said again."""
     said_again = [each for each in records if each.repeated_at is not None]
     if said_again:

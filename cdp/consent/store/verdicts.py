@@ -13,7 +13,7 @@ from cdp.kit.db import Transaction
 Verdicts = Mapping[int, Mapping[str, Verdict]]
 """By profile and purpose."""
 
-_SILENT = (Reason.NO_GRANT, Reason.NO_UNIQUE_IDENTIFIER)
+_WITHOUT_ROW = (Reason.NO_GRANT, Reason.NO_UNIQUE_IDENTIFIER)
 """Refusals that rest on nothing recorded: they are the absence of a row."""
 
 
@@ -55,9 +55,9 @@ class Withdrawal:
     since: datetime | None
 
 
-def stands_in_a_row(verdict: Verdict) -> bool:
+def has_stored_row(verdict: Verdict) -> bool:
     """Whether a verdict in force has a row of its own; the others are what silence gives."""
-    return verdict.allowed or verdict.reason not in _SILENT
+    return verdict.allowed or verdict.reason not in _WITHOUT_ROW
 
 
 def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, PermittedVerdict]]:
@@ -91,28 +91,28 @@ def put_verdicts(
     *,
     now: datetime,
     retired: Mapping[int, int] | None = None,
-    newborn: Collection[int] = (),
+    new_profiles: Collection[int] = (),
 ) -> VerdictChanges:
     """Make these the verdicts in force, in three statements whatever their number.
 
     `pseudonyms` gives the reader pseudonym of every profile that is allowed anything. `retired` maps
     profiles that were merged away to those that took them over; these must be among the verdicts.
-    Of the `newborn` nothing stands yet, so nothing is looked for that could end, nor is anything to do for silence.
+    Of the `new_profiles` nothing stands yet, so nothing is looked for that could end, nor is anything to do for silence.
     A permission that begins later than before empties its projection row.
     """
     pairs = [
         (profile, purpose, verdict)
         for profile, each in verdicts.items()
         for purpose, verdict in each.items()
-        if verdict.allowed or verdict.reason not in _SILENT or profile not in newborn
+        if verdict.allowed or verdict.reason not in _WITHOUT_ROW or profile not in new_profiles
     ]
     pairs.sort(key=lambda pair: pair[:2])
     taken_over = dict(retired or {})
     if not pairs and not taken_over:
         return VerdictChanges(frozenset(), frozenset())
-    ended = _end(tx, [pair for pair in pairs if pair[0] not in newborn], taken_over, now=now)
+    ended = _end(tx, [pair for pair in pairs if pair[0] not in new_profiles], taken_over, now=now)
     begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
-    _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _SILENT])
+    _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _WITHOUT_ROW])
     if taken_over:
         survivors = set(taken_over.values())
         begun |= {pair[:2] for pair in pairs if pair[0] in survivors and pair[2].allowed}
@@ -170,7 +170,7 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now:
             "profiles": [profile for profile, _, _ in pairs],
             "purposes": [purpose for _, purpose, _ in pairs],
             "since": [verdict.since for _, _, verdict in pairs],
-            "silent": [verdict.allowed or verdict.reason in _SILENT for _, _, verdict in pairs],
+            "silent": [verdict.allowed or verdict.reason in _WITHOUT_ROW for _, _, verdict in pairs],
             "retired": list(retired),
             "survivors": list(retired.values()),
             "now": now,
@@ -268,7 +268,7 @@ def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None
     return [Withdrawal(*row) for row in rows]
 
 
-def note_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: datetime) -> None:
+def add_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: datetime) -> None:
     """Note that these profiles hold, for these purposes, what their present permission does not cover."""
     if pairs:
         tx.execute(
@@ -285,7 +285,7 @@ def note_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: d
         )
 
 
-def close_withdrawals(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
+def delete_withdrawals(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
     """Strike withdrawals off: their traces are erased."""
     if withdrawal_ids:
         tx.execute(

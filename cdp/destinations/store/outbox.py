@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from cdp.destinations.model import Notified
+from cdp.destinations.model import NotifiedRecipients
 from cdp.kit.db import Transaction
 
 
-def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, *, now: datetime) -> Notified:
+def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, *, now: datetime) -> NotifiedRecipients:
     """Tell every recipient that was ever handed one of these profiles that the person is erased (GDPR Art. 19).
 
     The notice carries the recipient's own pseudonym and the request's outward id, and no profile of ours.
@@ -29,4 +29,4 @@ def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, 
         """,
         {"profiles": list(profile_ids), "request": request, "now": now},
     )
-    return Notified(tuple(sorted({row[0] for row in rows})))
+    return NotifiedRecipients(tuple(sorted({row[0] for row in rows})))

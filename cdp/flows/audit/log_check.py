@@ -52,15 +52,15 @@ def check_log(database: Database, log: Log, remembered: str | None = None) -> Lo
             raise Fault("log_empty", "The log has no checkpoint yet", "Nothing was signed so far.", status=404)
         findings: list[LogFinding] = []
         for tree in tree_check_store.trees(tx):
-            findings += _tree(tx, log, tree, is_newest=tree.tree_id == head.tree_id)
-        findings.append(_facts(tx))
+            findings += _check_tree(tx, log, tree, is_newest=tree.tree_id == head.tree_id)
+        findings.append(_check_facts(tx))
         if remembered is not None:
-            findings.append(_past(tx, log, remembered))
+            findings.append(_check_remembered(tx, log, remembered))
     origin = _origin(head)
     return LogCheck(origin, head.size, log.vkey(origin).text(), tuple(findings))
 
 
-def _tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[LogFinding]:
+def _check_tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[LogFinding]:
     """What is to be said of one tree; those that do not grow any more are checked as the one that does."""
     heads = tree_check_store.heads(tx, tree.tree_id)
     name = "" if is_newest else f" of the former log {tree.origin}"
@@ -73,7 +73,9 @@ def _tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[Log
         signed,
         LogFinding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
         LogFinding(f"the tiles{name} that others are served", _wrong_tiles(found)),
-        LogFinding(f"the copy{name} outside the database", _in_words(lambda: _wrong_copy(tx, log, tree, head=last))),
+        LogFinding(
+            f"the copy{name} outside the database", _or_fault_detail(lambda: _wrong_copy(tx, log, tree, head=last))
+        ),
     ]
 
 
@@ -125,7 +127,7 @@ def _wrong_copy(tx: Transaction, log: Log, tree: Tree, *, head: SignedHead) -> s
     return None if all(stored == kept for stored, kept in both) else "It holds other leaves than the database."
 
 
-def _in_words(check: Callable[[], str | None]) -> str | None:
+def _or_fault_detail(check: Callable[[], str | None]) -> str | None:
     """What a check found; a copy that cannot even be read is wrong as well."""
     try:
         return check()
@@ -142,7 +144,7 @@ def _leaves(tx: Transaction, head: SignedHead) -> Iterator[bytes]:
         yield from tree_store.commitments(tx, head.tree_id, begin, end=min(begin + _CHUNK_ENTRIES, head.size))
 
 
-def _facts(tx: Transaction) -> LogFinding:
+def _check_facts(tx: Transaction) -> LogFinding:
     checked = fact_store.check_facts(tx)
     what = f"{checked.checked:,} facts against their leaves"
     if not checked.altered:
@@ -151,7 +153,7 @@ def _facts(tx: Transaction) -> LogFinding:
     return LogFinding(what, f"{len(checked.altered)} facts were altered after they were logged: entries {named}.")
 
 
-def _past(tx: Transaction, log: Log, remembered: str) -> LogFinding:
+def _check_remembered(tx: Transaction, log: Log, remembered: str) -> LogFinding:
     """Whether the log begins with the remembered checkpoint; one of a former log is held against that log."""
     what = "the remembered checkpoint"
     try:

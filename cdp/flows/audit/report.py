@@ -13,7 +13,7 @@ from cdp.audit.store.facts import LogEntry
 from cdp.audit.store.lag import backlog, counts_by_kind
 from cdp.audit.store.tree import newest_tree, served_tile, signed_head
 from cdp.audit.tile import parse_tile_path
-from cdp.flows.audit.request_check import differing
+from cdp.flows.audit.request_check import differing_requests
 from cdp.flows.context import Context
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Database, Transaction
@@ -97,7 +97,7 @@ def report(context: Context, now: datetime, *, since: datetime | None, until: da
             facts_checked=check.checked,
             altered=check.altered,
             requests=_figures(tx, since, until, now=now),
-            differing=differing(tx, context.policy.retention.requests, now),
+            differing=differing_requests(tx, context.policy.retention.requests, now),
             policies=_policies(tx),
             tree_size=0 if head is None else head.size,
             waiting=waiting.leaves,

@@ -24,7 +24,7 @@ _REQUESTS_MAX: Final = 100_000
 
 
 @dataclass(slots=True)
-class _Told:
+class _LoggedRequest:
     """What the facts say of one request; instants as the log writes them."""
 
     kind: str = ""
@@ -36,13 +36,13 @@ class _Told:
     closed_at: str | None = None
 
 
-def differing(tx: Transaction, rule: KeepRule, now: datetime) -> tuple[str, ...]:
+def differing_requests(tx: Transaction, rule: KeepRule, now: datetime) -> tuple[str, ...]:
     """The requests, by outward id, that are not stored as the log tells them.
 
     One that the log tells of and the table lacks is counted unless its term is over. Facts end by age as well: a request
     older than the oldest fact of any request is left out.
     """
-    told = _told(tx)
+    told = _logged_requests(tx)
     if not told:
         return ()
     begins = min(each.received_at for each in told.values() if each.received_at)
@@ -50,7 +50,7 @@ def differing(tx: Transaction, rule: KeepRule, now: datetime) -> tuple[str, ...]
     wrong = {
         id_
         for id_, request in stored.items()
-        if instant_text(request.received_at) >= begins and not _agree(request, told.get(id_, _Told()))
+        if instant_text(request.received_at) >= begins and not _agree(request, told.get(id_, _LoggedRequest()))
     }
     over = instant_text(now - timedelta(days=rule.keep_for_days))
     wrong |= {
@@ -59,7 +59,7 @@ def differing(tx: Transaction, rule: KeepRule, now: datetime) -> tuple[str, ...]
     return tuple(sorted(wrong))
 
 
-def _agree(stored: Request, told: _Told) -> bool:
+def _agree(stored: Request, told: _LoggedRequest) -> bool:
     end = stored.status if stored.status in ENDED else None
     facts = (stored.kind.value, stored.regime, instant_text(stored.received_at), end, _text(stored.closed_at))
     if facts != (told.kind, told.regime, told.received_at, told.end, told.closed_at):
@@ -69,10 +69,10 @@ def _agree(stored: Request, told: _Told) -> bool:
     return told.due_at in (None, instant_text(stored.due_at))
 
 
-def _told(tx: Transaction) -> dict[str, _Told]:
-    found: dict[str, _Told] = {}
+def _logged_requests(tx: Transaction) -> dict[str, _LoggedRequest]:
+    found: dict[str, _LoggedRequest] = {}
     for body in _facts(tx):
-        one = found.setdefault(body["request"], _Told())
+        one = found.setdefault(body["request"], _LoggedRequest())
         match body["kind"]:
             case "request.received":
                 one.kind, one.regime, one.received_at = body["request_kind"], body["regime"], body["at"]

@@ -4,28 +4,25 @@ Whatever changes a verdict puts it in force in the transaction that answers, so 
 after the answer sees no row of somebody who withdrew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from cdp.audit.store import facts as fact_store
-from cdp.consent.decide import decide, may_ask_from
 from cdp.consent.ledger import valid_until
-from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
 from cdp.consent.store import records as record_store
-from cdp.consent.store import verdicts as verdict_store
-from cdp.flows.consent.verdicts import current_verdicts, deciding_records, refresh_verdicts
+from cdp.flows.consent.verdicts import refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import IDENTIFIER_PLACE, find_identifiers, read_identifier
-from cdp.flows.snapshot import at_one_instant
 from cdp.identity.model import Identifier
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import identifiers as identifier_store
-from cdp.kit.canonical import instant_text, sha256
-from cdp.kit.db import Database, Transaction
+from cdp.kit.canonical import sha256
+from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
 from cdp.policy.jurisdictions import UNKNOWN
@@ -35,9 +32,9 @@ from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.sources.model import Source, SourceKind
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION
-from cdp.vault.vault import Item, Vault
+from cdp.vault.vault import Item
 
-Word = TypeVar("Word", Act, Authority)
+AnyEnum = TypeVar("AnyEnum", Act, Authority)
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTICE_VERSION_MAX: Final = 100
@@ -66,7 +63,7 @@ class ConsentStatement:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedAct:
     """What came of it: the record's outward id, the authority it was taken with, and the signed receipt."""
 
     record: str
@@ -74,20 +71,7 @@ class Recorded:
     receipt: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Consents:
-    """What the ledger holds about one person, oldest act first, and what follows from it for each purpose.
-
-    `may_ask_from` names, for purposes of sale that the person opted out of, the instant before which
-    nobody may ask for an opt-in again.
-    """
-
-    records: tuple[Mapping[str, Any], ...]
-    verdicts: Mapping[str, Verdict]
-    may_ask_from: Mapping[str, datetime]
-
-
-def record(context: Context, told: ConsentStatement, now: datetime) -> Recorded:
+def record(context: Context, told: ConsentStatement, now: datetime) -> RecordedAct:
     """Record one act about one identifier, known or not, and put what follows in force.
 
     Faults: `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`, `not_refusable`,
@@ -108,103 +92,13 @@ def record(context: Context, told: ConsentStatement, now: datetime) -> Recorded:
         generation_store.advance(tx, changed=True)
         fact_store.append(tx, _fact(kept, context.policy, told), now)
         if kept.act.is_refusal:
-            replay_store.append(tx, context.replay, [_no(kept, hidden)], now=now)
+            replay_store.append(tx, context.replay, [_opt_out(kept, hidden)], now=now)
     receipt = sign_receipt(receipt_body(kept, rule, identifier.type), context.vault.signer())
-    return Recorded(outward_id(kept), kept.authority.value, receipt)
-
-
-def look_up(
-    context: Context, identifier: tuple[str, str], now: datetime, *, actor: str, as_of: datetime | None = None
-) -> Consents:
-    """The records that decide about the person of an identifier, and the verdicts; with `as_of`, as they were then.
-
-    Somebody unknown has no records, and the verdicts that silence gives. The reading is logged.
-    """
-    asked = read_identifier(context.policy, *identifier)
-    instant = now if as_of is None else as_of
-
-    def read(tx: Transaction) -> Consents:
-        known = find_identifiers(tx, context.vault, [asked]).get(asked)
-        if known is not None and known.profile_id is not None:
-            records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
-            verdicts = current_verdicts(tx, context.policy, [known.profile_id], now=now, as_of=as_of)[known.profile_id]
-        else:
-            records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
-            verdicts = {
-                key: decide(records, rule, Facts(), now=instant) for key, rule in context.policy.purposes.items()
-            }
-        types = _types(tx, records)
-        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
-        return Consents(
-            records=tuple(record_document(each, types[each.identifier_id]) for each in record_store.in_order(records)),
-            verdicts=verdicts,
-            may_ask_from=_may_ask_from(context.policy, records),
-        )
-
-    return at_one_instant(context.database, read)
-
-
-def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> int:
-    """Put in force what ended by itself until now, for at most `profiles_max` profiles; how many there were.
-
-    An ended grant acts like a withdrawal: what was stored for the purpose is erased by the next step.
-    """
-    with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
-        over = verdict_store.ended_by(tx, now, profiles_max)
-        if over:
-            refresh_verdicts(tx, context.vault, context.policy, profile_ids=over, now=now)
-            generation_store.advance(tx, changed=True)
-        return len(over)
-
-
-def recompute_everybody(
-    database: Database, vault: Vault, policy: Policy, *, now: datetime, profiles_max: int = 1_000
-) -> int:
-    """Decide about every living profile under this policy, a transaction for each `profiles_max`; how many there were.
-
-    Needed before a policy with other purposes, models or jurisdictions comes into force. Safe to repeat.
-    """
-    after, total = 0, 0
-    while True:
-        with database.transaction() as tx:
-            generation_store.lock_exclusive(tx)
-            chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
-            if not chunk:
-                return total
-            if refresh_verdicts(tx, vault, policy, profile_ids=chunk, now=now).has_changes:
-                generation_store.advance(tx, changed=True)
-        after, total = chunk[-1], total + len(chunk)
-
-
-def record_document(each: Record, identifier_type: str) -> dict[str, Any]:
-    """One record as staff and the person read it; what is unknown is left out."""
-    fields: dict[str, Any] = {
-        "record": outward_id(each),
-        "identifier_type": identifier_type,
-        "purpose": each.purpose,
-        "act": each.act.value,
-        "authority": each.authority.value,
-        "jurisdiction": each.jurisdiction,
-        "occurred_at": instant_text(each.occurred_at),
-        "recorded_at": instant_text(each.recorded_at),
-        "repeated_at": each.repeated_at and instant_text(each.repeated_at),
-        "valid_until": each.valid_until and instant_text(each.valid_until),
-        "notice_version": each.notice_version,
-        "notice_sha256": each.notice_hash and each.notice_hash.hex(),
-        "signal": each.signal,
-        "signal_sha256": each.signal_hash and each.signal_hash.hex(),
-        "rule": each.rule,
-        "source": each.source_id,
-        "policy": each.policy_fingerprint.hex(),
-        "is_two_step": each.is_two_step or None,
-        "is_shared": each.is_shared or None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+    return RecordedAct(outward_id(kept), kept.authority.value, receipt)
 
 
 def _draft(policy: Policy, told: ConsentStatement, identifier: Identifier, *, rule: Purpose, now: datetime) -> Record:
-    act = _word(Act, told.act, "unknown_act", name="act")
+    act = _member_of(Act, told.act, "unknown_act", name="act")
     authority = _authority(told)
     _check(policy, told, identifier, rule=rule, act=act)
     occurred_at = told.occurred_at or now
@@ -236,7 +130,7 @@ def _purpose(policy: Policy, key: str) -> Purpose:
     return rule
 
 
-def _word(words: type[Word], given: str, code: str, *, name: str) -> Word:
+def _member_of(words: type[AnyEnum], given: str, code: str, *, name: str) -> AnyEnum:
     try:
         return words(given)
     except ValueError:
@@ -251,7 +145,7 @@ def _authority(told: ConsentStatement) -> Authority:
         if is_browser:
             return Authority.DEVICE
         return Authority.OPERATOR if told.source is None else Authority.AUTHENTICATED
-    claimed = _word(Authority, told.authority, "unknown_authority", name="authority")
+    claimed = _member_of(Authority, told.authority, "unknown_authority", name="authority")
     return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
 
 
@@ -317,7 +211,7 @@ def _fact(kept: Record, policy: Policy, told: ConsentStatement) -> dict[str, Any
     return fact if kept.source_id is None else fact | {"source": kept.source_id}
 
 
-def _no(kept: Record, hidden: bytes) -> OptOut:
+def _opt_out(kept: Record, hidden: bytes) -> OptOut:
     return OptOut(
         identifier_id=kept.identifier_id,
         pseudonym=hidden,
@@ -337,16 +231,3 @@ def _suppressed() -> Fault:
         "It is suppressed: nothing about it is processed for any purpose until the person lifts that.",
         status=409,
     )
-
-
-def _types(tx: Transaction, records: Sequence[Record]) -> dict[int, str]:
-    ids = {each.identifier_id for each in records}
-    return {each.identifier_id: each.type for each in identifier_store.sealed_of(tx, ids)} if ids else {}
-
-
-def _may_ask_from(policy: Policy, records: Sequence[Record]) -> dict[str, datetime]:
-    months = max((each.ask_again_after_months or 0 for each in policy.jurisdictions.regimes.values()), default=0)
-    if not months:
-        return {}
-    waits = {key: may_ask_from(records, rule, months) for key, rule in policy.purposes.items()}
-    return {key: instant for key, instant in waits.items() if instant is not None}

@@ -102,7 +102,7 @@ def refresh_verdicts(
     verdicts = current_verdicts(tx, policy, profile_ids, now=now)
     outcome = put_in_force(tx, vault, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
-    follow(tx, policy, changed, now=now)
+    update_derived_data(tx, policy, changed, now=now)
     mark_store.mark(tx, ((profile_id, None) for profile_id in {*(retired or ()), *(each for each, _ in changed)}))
     return outcome
 
@@ -121,9 +121,9 @@ def apply_mapping_change(
     What a profile holds by the consent of somebody it is parted from now counts no more, and the worker erases it.
     """
     outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now=now), now=now, retired=retired)
-    verdict_store.note_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
+    verdict_store.add_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
     everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
-    follow(tx, policy, everything | outcome.ended | outcome.begun, now=now)
+    update_derived_data(tx, policy, everything | outcome.ended | outcome.begun, now=now)
     mark_store.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))
 
 
@@ -134,17 +134,17 @@ def put_in_force(
     *,
     now: datetime,
     retired: Mapping[int, int] | None = None,
-    newborn: Collection[int] = (),
+    new_profiles: Collection[int] = (),
 ) -> VerdictChanges:
     """Make these verdicts the ones in force; `follow` must come after, in the same transaction.
 
-    Of the `newborn` nothing stands yet.
+    Of the `new_profiles` nothing stands yet.
     """
     pseudonyms = {
         profile_id: each.hex()
         for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
     }
-    return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, newborn=newborn)
+    return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, new_profiles=new_profiles)
 
 
 def project_traits(
@@ -166,7 +166,9 @@ def project_traits(
     )
 
 
-def follow(tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], *, now: datetime) -> None:
+def update_derived_data(
+    tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], *, now: datetime
+) -> None:
     """Let projections and computed traits follow where a (profile, purpose) began, ended or moved."""
     if not changed:
         return

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
-from cdp.flows.consent.withdrawal import clear_of
+from cdp.flows.consent.clearing import clear_withdrawn_of
 from cdp.flows.context import Context
 from cdp.flows.identity.mapping_replay import replay_around, replay_closure, write_run
 from cdp.flows.identity.names import identifier_pair
@@ -174,7 +174,7 @@ class _Change:
         self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], *, changed: Collection[int]
     ) -> Unmerged:
         now = self.context.clock.now()
-        cleared = clear_of(tx, self.context.vault, self.context.policy, profile_ids=changed, now=now)
+        cleared = clear_withdrawn_of(tx, self.context.vault, self.context.policy, profile_ids=changed, now=now)
         memberships.follow_profiles(tx, self.context, changed, now=now)
         owners = profile_store.owners_of(tx, pair)
         sides = [owners.get(each) for each in pair]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cdp.accounting.model import State
-from cdp.consent.store.verdicts import stands_in_a_row
+from cdp.consent.store.verdicts import has_stored_row
 from cdp.flows.ingest.judge import BatchJudge, ConsentInputs
 from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.profile_cache import CacheEntry
@@ -55,6 +55,6 @@ def _made(scene: BatchState, run: Run, judge: BatchJudge, *, work: Work) -> Cach
     profile_id = scene.profile_of[born]
     source = int(work.message.source.source_id)
     decided = judge.people[born].verdicts
-    verdicts = {key: each for key, each in decided.items() if stands_in_a_row(each)}
+    verdicts = {key: each for key, each in decided.items() if has_stored_row(each)}
     anchor = StoredAnchor(work.anchor_id, profile_id, True, frozenset({source}))
     return CacheEntry(work, anchor, StoredProfile(profile_id, born, 0, False), verdicts)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.store.volume import AGE, StatedAge
 from cdp.consent.decide import decide, is_permitted
-from cdp.consent.ledger import Ledger, Said
+from cdp.consent.ledger import Ledger, SignalContext
 from cdp.consent.model import Act, Authority, Facts, Reason, Record, RecordId, Verdict
 from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest.stages import Plan, Work
@@ -307,7 +307,7 @@ class BatchJudge:
         if not work.signals.acts and not kept:
             return []
         message = work.message
-        said = Said(
+        said = SignalContext(
             jurisdiction=message.source.jurisdiction,
             source_id=int(message.source.source_id),
             occurred_at=message.occurred_at,

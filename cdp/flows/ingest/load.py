@@ -23,7 +23,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
 from cdp.policy.identifiers import NormalizerKind
 from cdp.rights.pending_suppression import Suppressed
-from cdp.rights.pending_suppression import judge as barrier
+from cdp.rights.pending_suppression import filter_suppressed as barrier
 from cdp.rights.store import suppressions as suppression_store
 from cdp.sources.store import sources as source_store
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION

@@ -17,7 +17,13 @@ from cdp.behavior.traits import TraitPlan
 from cdp.consent.model import Record
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
-from cdp.flows.consent.verdicts import apply_mapping_change, follow, project_traits, put_in_force, refresh_verdicts
+from cdp.flows.consent.verdicts import (
+    apply_mapping_change,
+    project_traits,
+    put_in_force,
+    refresh_verdicts,
+    update_derived_data,
+)
 from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.flows.ingest.judge import BatchJudge, Verdicts
 from cdp.flows.ingest.load import BatchState
@@ -317,7 +323,7 @@ class BatchWriter:
         """Ledger and verdicts; gives the (profile, purpose) pairs that projections and traits must follow."""
         added, repeated = self.judge.ledger.added, self.judge.ledger.repeated
         record_store.append(self.tx, added)
-        record_store.repeat(self.tx, repeated)
+        record_store.store_repetitions(self.tx, repeated)
         if self.scene.closure is not None:
             return set()
         world = self.run.world
@@ -330,9 +336,9 @@ class BatchWriter:
         if not changed and not retired:
             return set()
         newborn = {each.profile_id for each in fresh}
-        outcome = put_in_force(self.tx, self.vault, changed, now=self.now, retired=retired, newborn=newborn)
+        outcome = put_in_force(self.tx, self.vault, changed, now=self.now, retired=retired, new_profiles=newborn)
         overtaken = self._overtaken(stored, changed)
-        verdict_store.note_withdrawals(self.tx, overtaken, self.now)
+        verdict_store.add_withdrawals(self.tx, overtaken, self.now)
         return overtaken.union(pair for pair in outcome.ended | outcome.begun if pair[0] not in newborn)
 
     def _overtaken(self, stored: Sequence[Work], verdicts: Mapping[int, Verdicts]) -> set[tuple[int, str]]:
@@ -355,7 +361,7 @@ class BatchWriter:
                 self.tx, self.vault, policy, profile_ids=partition.living, now=self.now, retired=partition.retired
             )
         else:
-            follow(self.tx, policy, changed, now=self.now)
+            update_derived_data(self.tx, policy, changed, now=self.now)
         told = {each.identifier_id for each in (*self.judge.ledger.added, *self.judge.ledger.repeated)}
         others = consent_subject_store.profiles_decided_by(self.tx, told) - {
             self.scene.profile_of[born] for born in self.judge.changed

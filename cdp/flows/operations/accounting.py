@@ -41,7 +41,7 @@ class Accounting:
     received: int
     by_state: dict[str, int]
     counts: tuple[MessageCount, ...]
-    oddities: tuple[NoticeCount, ...]
+    notices: tuple[NoticeCount, ...]
 
 
 def count_messages(
@@ -67,7 +67,7 @@ def count_messages(
             MessageCount(names.get(each.source_id, "?"), each.hour, each.state.value, each.reason, each.messages)
             for each in found
         ),
-        oddities=tuple(
+        notices=tuple(
             NoticeCount(names.get(each.source_id, "?"), each.hour, each.kind.value, each.subject, each.messages)
             for each in odd
         ),

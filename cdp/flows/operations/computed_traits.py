@@ -26,21 +26,21 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class AppliedDefinitions:
     """What bringing the store up to a policy came to: traits computed anew, and events moved to another class."""
 
     traits: tuple[str, ...]
-    events_refiled: int
+    events_reclassified: int
 
 
-def follow_definitions(
+def apply_definitions(
     database: Database, policy: Policy, now: datetime, *, anchors_max: int = ANCHORS_MAX
-) -> Followed:
+) -> AppliedDefinitions:
     """Compute new and changed traits from the events there are, and file events in the classes of this policy.
 
     Call it once the policy is in force. Safe to repeat; a kill leaves the rest to the next call.
     """
-    refiled = _refile(database, policy)
+    refiled = _reclassify_events(database, policy)
     with database.transaction() as tx:
         plan = compile_traits(policy, bits_of(tx))
         definitions = _definitions(policy, plan)
@@ -48,14 +48,14 @@ def follow_definitions(
     if refiled:
         outdated = set(definitions)
     if not outdated:
-        return Followed((), refiled)
+        return AppliedDefinitions((), refiled)
     if any(subject.startswith(_CLASS) for subject in outdated):
-        _remember_longer(database, policy)
+        _extend_duplicate_window(database, policy)
     traits = tuple(sorted(subject.removeprefix(_TRAIT) for subject in outdated if subject.startswith(_TRAIT)))
     _recompute(database, plan, traits, now=now, anchors_max=anchors_max)
     with database.transaction() as tx:
         bucket_definition_store.remember_definitions(tx, definitions)
-    return Followed(traits, refiled)
+    return AppliedDefinitions(traits, refiled)
 
 
 def check_sample(
@@ -92,7 +92,7 @@ def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], *, no
         after = anchors[-1]
 
 
-def _refile(database: Database, policy: Policy) -> int:
+def _reclassify_events(database: Database, policy: Policy) -> int:
     """Move events whose class the policy changed or no longer has, a transaction for each month."""
     classes = {name: event.retention_class for name, event in policy.events.events.items()}
     with database.transaction(read_only=True) as tx:
@@ -110,7 +110,7 @@ def _refile(database: Database, policy: Policy) -> int:
     return refiled
 
 
-def _remember_longer(database: Database, policy: Policy) -> None:
+def _extend_duplicate_window(database: Database, policy: Policy) -> None:
     """Where events are kept longer than before, a message that comes again must be known as long, too."""
     with database.transaction(read_only=True) as tx:
         partitions = behavior_sweep_store.partitions(tx)

@@ -22,7 +22,7 @@ CHUNK = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
+class RotationResult:
     """What a rotation did: the version in force, and how many identifiers or keys moved to it."""
 
     version: int
@@ -31,7 +31,7 @@ class Rotated:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class RotationPreview:
     """What a rotation or a destruction would do now: the version afterwards, what moves, what is destroyed."""
 
     version: int
@@ -39,33 +39,33 @@ class Foreseen:
     to_destroy: tuple[str, ...]
 
 
-def foresee_pseudonyms(context: Context) -> Foreseen:
+def preview_pseudonym_rotation(context: Context) -> RotationPreview:
     """What `rotate_pseudonyms` would do now."""
     with context.database.transaction(read_only=True) as tx:
         versions = context.vault.living(tx, GRAPH)
         version = versions[-1] if len(versions) > 1 else versions[-1] + 1
         older = tuple(f"{GRAPH}/{each}" for each in versions if each < version)
-        return Foreseen(version, rekey_store.count_older(tx, version), older)
+        return RotationPreview(version, rekey_store.count_older(tx, version), older)
 
 
-def foresee_epoch(context: Context) -> Foreseen:
+def preview_epoch_rotation(context: Context) -> RotationPreview:
     """What `rotate_epoch` would do now; it destroys nothing."""
     with context.database.transaction() as tx:
         keys = context.vault.count_keys(tx)
-        return Foreseen(max(keys) + 1, sum(keys.values()), ())
+        return RotationPreview(max(keys) + 1, sum(keys.values()), ())
 
 
-def foresee_destruction(context: Context) -> Foreseen:
+def preview_destruction(context: Context) -> RotationPreview:
     """What `destroy_epochs` would do now; keys that still hang on a retired epoch stand in its way."""
     with context.database.transaction() as tx:
         keys = context.vault.count_keys(tx)
         *retired, living = keys
-        return Foreseen(living, sum(keys[each] for each in retired), tuple(f"epoch/{each}" for each in retired))
+        return RotationPreview(living, sum(keys[each] for each in retired), tuple(f"epoch/{each}" for each in retired))
 
 
 def rotate_pseudonyms(
     context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
-) -> Rotated:
+) -> RotationResult:
     """Give every identifier a pseudonym under a new graph key, then destroy the old key.
 
     Between the two, messages and look-ups try both keys. A killed rotation is finished by the next one:
@@ -82,12 +82,12 @@ def rotate_pseudonyms(
         moved += done
         if progress is not None:
             progress(moved, max(total, moved))
-    return Rotated(version, moved, _end_older_versions(context, version, actor))
+    return RotationResult(version, moved, _end_older_versions(context, version, actor))
 
 
 def rotate_epoch(
     context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
-) -> Rotated:
+) -> RotationResult:
     """Begin a new epoch and hang every living subject key on it; the old epoch stays until `destroy_epoch`."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -105,10 +105,10 @@ def rotate_epoch(
             moved += chunk
             if progress is not None:
                 progress(moved, moved)
-    return Rotated(epoch, moved, ())
+    return RotationResult(epoch, moved, ())
 
 
-def destroy_epochs(context: Context, *, actor: str = "admin") -> Rotated:
+def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
     """Destroy every retired epoch that no living key hangs on: from then on no backup of its time can be opened.
 
     Raises the fault `no_retired_epoch` (409) when there is nothing to destroy.
@@ -128,7 +128,7 @@ def destroy_epochs(context: Context, *, actor: str = "admin") -> Rotated:
             context.vault.mark_epoch_destroyed(tx, epoch, now)
             fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "epoch", "version": epoch}, now)
         generation_store.advance(tx, changed=True)
-    return Rotated(retired[-1], 0, _carry_out(context))
+    return RotationResult(retired[-1], 0, _destroy_marked(context))
 
 
 def _begin_version(context: Context, actor: str) -> int:
@@ -179,10 +179,10 @@ def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str
                 fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "graph", "version": older}, now)
         fact_store.append(tx, {"kind": "key.rotated", "actor": actor, "key": "graph", "version": version}, now)
         generation_store.advance(tx, changed=True)
-    return _carry_out(context)
+    return _destroy_marked(context)
 
 
-def _carry_out(context: Context) -> tuple[str, ...]:
+def _destroy_marked(context: Context) -> tuple[str, ...]:
     """Destroy at the provider what is committed to be gone; the next start repeats it after a kill."""
     with context.database.transaction() as tx:
         destroyed = context.vault.destroy_marked(tx)

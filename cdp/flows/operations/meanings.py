@@ -48,7 +48,7 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ): "The tracking plan drops events that it does not name (policies/events.yaml).",
 }
 
-ODDITIES: Final[Mapping[str, str]] = {
+NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "identifiers of a type that policies/identifiers.yaml does not name; they link nobody",
     NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` in the place of an identifier; left out",
     NoticeKind.DUPLICATE_OTHER_BODY: "the same message id with another content; the first one counts",
@@ -72,7 +72,7 @@ def meaning_of(state: str, reason: str) -> str:
     return found or reason.replace("_", " ") or STATES.get(state, state)
 
 
-def beginning(since: datetime | None) -> datetime | None:
+def permission_start(since: datetime | None) -> datetime | None:
     """When a permission began; None for one that needs no act and was always there."""
     return None if since == ALWAYS else since
 

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from pydantic import JsonValue
 
-from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
-from cdp.flows.consent.acts import recompute_everybody
+from cdp.flows.consent.recompute import recompute_all_verdicts
 from cdp.flows.context import Context
-from cdp.flows.operations.computed_traits import follow_definitions
+from cdp.flows.operations.computed_traits import apply_definitions
+from cdp.flows.operations.policy_activation import put_in_force
 from cdp.flows.segments import definitions
 from cdp.identity.store import generation as generation_store
-from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
-from cdp.operations.store import policies as policy_store
 from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import build_policy
 from cdp.policy.model import Policy
@@ -25,7 +22,7 @@ IDENTIFIERS: Final = "identifiers.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedPolicy:
     """What applying a policy came to; `profiles` were decided about anew."""
 
     context: Context
@@ -34,7 +31,7 @@ class Applied:
     differences: tuple[PolicyDifference, ...]
 
 
-def apply_policy(context: Context, policy: Policy) -> Applied:
+def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
     """Put a policy in force: every verdict is decided under it before it is the one in force, and its segments with it.
 
     Safe to repeat; a kill leaves the old policy in force and the next call does the whole work. Faults:
@@ -45,36 +42,18 @@ def apply_policy(context: Context, policy: Policy) -> Applied:
         with context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             definitions.adopt(tx, policy, context.clock.now())
-        follow_definitions(context.database, policy, context.clock.now())
-        return Applied(context, is_new=False, profiles=0, differences=())
+        apply_definitions(context.database, policy, context.clock.now())
+        return AppliedPolicy(context, is_new=False, profiles=0, differences=())
     changes = differences(context.policy, policy)
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        projection_store.prepare(tx, list(policy.purposes), context.clock.now())
-    profiles = recompute_everybody(context.database, context.vault, policy, now=context.clock.now())
+        projection_store.prepare_purposes(tx, list(policy.purposes), context.clock.now())
+    profiles = recompute_all_verdicts(context.database, context.vault, policy, now=context.clock.now())
     with context.database.transaction() as tx:
         put_in_force(tx, policy, context.clock.now())
         definitions.adopt(tx, policy, context.clock.now())
-    follow_definitions(context.database, policy, context.clock.now())
-    return Applied(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
-
-
-def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
-    """Make this the policy in force; True when it was another one before. Safe to repeat."""
-    generation_store.lock_exclusive(tx)
-    projection_store.prepare(tx, list(policy.purposes), now)
-    projection_store.grant_reading(tx)
-    fingerprint = bytes.fromhex(policy.fingerprint)
-    latest = policy_store.latest_policy(tx)
-    if latest is not None and latest.fingerprint == fingerprint:
-        return False
-    policy_store.add_policy(tx, fingerprint, dict(policy.documents), now=now)
-    fact = {"kind": "policy.applied", "actor": "operator", "policy": policy.fingerprint}
-    if latest is not None:
-        fact["previous_policy"] = latest.fingerprint.hex()
-    fact_store.append(tx, fact, now)
-    generation_store.advance(tx, changed=True)
-    return True
+    apply_definitions(context.database, policy, context.clock.now())
+    return AppliedPolicy(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
 
 
 def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:

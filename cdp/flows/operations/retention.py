@@ -40,7 +40,7 @@ FACTS = "audit.fact"
 
 
 @dataclass(frozen=True, slots=True)
-class Expired:
+class SweepLine:
     """One line of a sweep: rows of a table that ended, or would.
 
     `verb` is `delete` or `sever`; `reason` is the policy's own. `part` names the class and month of events.
@@ -54,7 +54,7 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chore:
+class _SweepTask:
     """Rows of one table that end by age: how many are due, and taking up to so many of them away."""
 
     table: str
@@ -64,20 +64,20 @@ class _Chore:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepResult:
     """What a sweep did, or would do.
 
     `postponed` names months whose table somebody was reading too long; the next sweep takes them. `unruled` names
     classes that hold events but are no longer in the policy, which says not how long to keep them.
     """
 
-    lines: tuple[Expired, ...]
+    lines: tuple[SweepLine, ...]
     postponed: tuple[str, ...]
     unruled: tuple[str, ...]
     is_dry_run: bool
 
 
-def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: int = CHUNK_ROWS_MAX) -> Swept:
+def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: int = CHUNK_ROWS_MAX) -> SweepResult:
     """End everything whose time is over. A dry run counts the same rows and touches nothing."""
     with context.database.transaction(read_only=True) as tx:
         every = behavior_sweep_store.partitions(tx)
@@ -88,13 +88,13 @@ def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: i
     unruled = tuple(sorted({each.retention_class for each in every} - classes.keys()))
     if dry_run:
         months = [_month_line(context.policy, partition, rows) for partition, rows in counted]
-        return Swept((*months, *lines), (), unruled, is_dry_run=True)
+        return SweepResult((*months, *lines), (), unruled, is_dry_run=True)
     done = {
         partition: _sweep_month(context, partition, rows, now=now, rows_max=rows_max) for partition, rows in counted
     }
     months = [_month_line(context.policy, partition, rows) for partition, rows in counted if done[partition]]
-    postponed = tuple(_part(partition) for partition in done if not done[partition])
-    return Swept((*months, *_sweep_rows(context, now, rows_max)), postponed, unruled, is_dry_run=False)
+    postponed = tuple(_month_name(partition) for partition in done if not done[partition])
+    return SweepResult((*months, *_sweep_rows(context, now, rows_max)), postponed, unruled, is_dry_run=False)
 
 
 def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
@@ -110,7 +110,10 @@ def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now:
             if rule.after is After.SEVER:
                 share_min = context.policy.jurisdictions.minimum_disclosure_size
                 behavior_sweep_store.sever_events(
-                    tx, partition, behavior_sweep_store.kept_of(tx, _severed(context.policy)), share_min=share_min
+                    tx,
+                    partition,
+                    behavior_sweep_store.kept_of(tx, _properties_kept(context.policy)),
+                    share_min=share_min,
                 )
             if rule.hold is not None:
                 while events := behavior_sweep_store.take_events(tx, partition, rows_max):
@@ -131,11 +134,11 @@ def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now:
     return True
 
 
-def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[Expired]:
+def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[SweepLine]:
     """Delete expired rows chunk by chunk, and log how many there were."""
     lines = [
-        Expired(chore.table, "delete", sum(_chunks(context, chore, rows_max)), chore.reason)
-        for chore in _chores(context, now)
+        SweepLine(chore.table, "delete", sum(_chunks(context, chore, rows_max)), chore.reason)
+        for chore in _sweep_tasks(context, now)
     ]
     tally = {line.table: line.rows for line in lines if line.rows}
     if tally:
@@ -144,12 +147,12 @@ def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[Expired]
     return lines
 
 
-def _rows_due(tx: Transaction, context: Context, now: datetime) -> list[Expired]:
+def _rows_due(tx: Transaction, context: Context, now: datetime) -> list[SweepLine]:
     """What `_sweep_rows` would delete."""
-    return [Expired(chore.table, "delete", chore.due(tx), chore.reason) for chore in _chores(context, now)]
+    return [SweepLine(chore.table, "delete", chore.due(tx), chore.reason) for chore in _sweep_tasks(context, now)]
 
 
-def _chunks(context: Context, chore: _Chore, rows_max: int) -> Iterator[int]:
+def _chunks(context: Context, chore: _SweepTask, rows_max: int) -> Iterator[int]:
     """The rows of each chunk, a transaction each, until one comes back short."""
     rows = rows_max
     while rows >= rows_max:
@@ -158,7 +161,7 @@ def _chunks(context: Context, chore: _Chore, rows_max: int) -> Iterator[int]:
         yield rows
 
 
-def _chores(context: Context, now: datetime) -> list[_Chore]:
+def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
     """Everything but events that ends by age."""
     policy, today = context.policy, now.date()
     rules = policy.retention
@@ -169,9 +172,9 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
         due: Callable[[Transaction, datetime], int],
         *,
         take: Callable[[Transaction, datetime, int], int],
-    ) -> _Chore:
+    ) -> _SweepTask:
         expired_at = horizon(now, rule.keep_for_days)
-        return _Chore(
+        return _SweepTask(
             table, rule.reason, lambda tx: due(tx, expired_at), lambda tx, rows_max: take(tx, expired_at, rows_max)
         )
 
@@ -180,9 +183,9 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
             TRAITS,
             rules.traits,
             behavior_sweep_store.count_expired_traits,
-            take=partial(_take_traits, context=context, now=now),
+            take=partial(_delete_traits, context=context, now=now),
         ),
-        _Chore(
+        _SweepTask(
             BUCKETS,
             _BUCKETS_REASON,
             lambda tx: behavior_sweep_store.count_uncounted_buckets(tx, compile_traits(policy, bits_of(tx)), now),
@@ -190,7 +193,7 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
                 tx, compile_traits(policy, bits_of(tx)), now, rows_max=rows_max
             ),
         ),
-        _Chore(
+        _SweepTask(
             MESSAGES,
             _MESSAGES_REASON,
             lambda tx: behavior_sweep_store.count_expired_messages(tx, today),
@@ -212,7 +215,7 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
             REQUESTS,
             rules.requests,
             request_sweep_store.count_expired_requests,
-            take=partial(_take_requests, context=context),
+            take=partial(_delete_requests, context=context),
         ),
         aged(
             FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, take=fact_sweep_store.delete_expired_facts
@@ -220,7 +223,7 @@ def _chores(context: Context, now: datetime) -> list[_Chore]:
     ]
 
 
-def _take_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
+def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
     """Delete expired statements, and let the projections follow, and the verdicts that rest on an age."""
     generation_store.lock_exclusive(tx)
     anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
@@ -235,23 +238,23 @@ def _take_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, contex
     return len(anchors)
 
 
-def _take_requests(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
+def _delete_requests(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete old requests with the key that sealed what they named."""
     requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
     context.vault.shred(tx, requests)
     return len(requests)
 
 
-def _month_line(policy: Policy, partition: MonthPartition, rows: int) -> Expired:
+def _month_line(policy: Policy, partition: MonthPartition, rows: int) -> SweepLine:
     rule: RetentionClass = policy.retention.classes[partition.retention_class]
-    return Expired(EVENTS, rule.after.value, rows, rule.reason, _part(partition))
+    return SweepLine(EVENTS, rule.after.value, rows, rule.reason, _month_name(partition))
 
 
-def _part(partition: MonthPartition) -> str:
+def _month_name(partition: MonthPartition) -> str:
     return f"{partition.retention_class} {partition.month.year:04d}-{partition.month.month:02d}"
 
 
-def _severed(policy: Policy) -> dict[Term, dict[str, bool]]:
+def _properties_kept(policy: Policy) -> dict[Term, dict[str, bool]]:
     """Properties that severed copies keep: numbers (rounded), booleans and terms of planned events; never instants."""
     coarse = {PropertyType.NUMBER: True, PropertyType.BOOLEAN: False, PropertyType.STRING: False}
     return {

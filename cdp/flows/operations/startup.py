@@ -14,7 +14,8 @@ from cdp.audit import sequencer
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name
 from cdp.flows.context import Context, vocabularies_under
-from cdp.flows.operations.policy import apply_policy, put_in_force
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.policy_activation import put_in_force
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock
 from cdp.kit.config import Config
@@ -43,9 +44,9 @@ def open_service(config: Config) -> Iterator[Context]:
     Faults: `home_in_use`, those of the vault, of the policy and of the migrations.
     """
     policy = load_policy(config.policies)
-    with _served(config) as (url, _):
+    with _service_database(config) as (url, _):
         migrate(url)
-        with _connected(url) as database:
+        with _opened_database(url) as database:
             with database.transaction() as tx:
                 test_clock_store.override_instant(tx, config.fixed_now)
             context = open_configured(config, database, policy_in_force(database) or policy)
@@ -58,7 +59,7 @@ def open_for_command(config: Config) -> Iterator[Context]:
 
     What the command adds to the log is signed before this ends, unless a running service does it.
     """
-    with _reached(config) as (url, is_shared):
+    with _database_url(config) as (url, is_shared):
         if needs_migration(url):
             if is_shared:
                 raise Fault(
@@ -68,7 +69,7 @@ def open_for_command(config: Config) -> Iterator[Context]:
                     status=500,
                 )
             migrate(url)
-        with _connected(url) as database:
+        with _opened_database(url) as database:
             context = open_configured(
                 config, database, policy_in_force(database) or load_policy(config.policies), is_shared=is_shared
             )
@@ -82,7 +83,7 @@ def open_for_command(config: Config) -> Iterator[Context]:
 @contextmanager
 def open_database_url(config: Config) -> Iterator[str]:
     """The URL of the database alone, whatever it holds."""
-    with _reached(config) as (url, _):
+    with _database_url(config) as (url, _):
         yield url
 
 
@@ -192,7 +193,7 @@ def sequence_all(context: Context) -> int:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[Database]:
+def _opened_database(url: str) -> Iterator[Database]:
     database = Database(url)
     try:
         yield database
@@ -201,7 +202,7 @@ def _connected(url: str) -> Iterator[Database]:
 
 
 @contextmanager
-def _served(config: Config) -> Iterator[tuple[str, bool]]:
+def _service_database(config: Config) -> Iterator[tuple[str, bool]]:
     if config.database_url is not None:
         yield config.database_url, False
         return
@@ -210,7 +211,7 @@ def _served(config: Config) -> Iterator[tuple[str, bool]]:
 
 
 @contextmanager
-def _reached(config: Config) -> Iterator[tuple[str, bool]]:
+def _database_url(config: Config) -> Iterator[tuple[str, bool]]:
     """The database's URL, and whether a service runs it; a service that is just starting is waited for."""
     if config.database_url is not None:
         yield config.database_url, False

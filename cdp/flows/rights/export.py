@@ -7,7 +7,7 @@ from typing import Any, Final
 from cdp.behavior.store.terms import texts_of
 from cdp.consent.store import projection as projection_store
 from cdp.flows.context import Context
-from cdp.flows.rights.export_rows import Words, numbers_in, shown_rows
+from cdp.flows.rights.export_rows import ExportLookups, export_rows, term_numbers_in
 from cdp.flows.rights.person import find_person, values_by_id
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
@@ -35,18 +35,18 @@ RIGHTS: Final[Mapping[Right, str]] = {
 Rows = list[Mapping[str, Any]]
 
 
-def archive_of(tx: Transaction, context: Context, request: Request, *, now: datetime) -> Archive:
+def export_archive(tx: Transaction, context: Context, request: Request, *, now: datetime) -> Archive:
     """The ZIP of a request's export."""
-    return archive(f"{request.outward_id}.zip", document_of(tx, context, request, now=now), now)
+    return archive(f"{request.outward_id}.zip", export_document(tx, context, request, now=now), now)
 
 
-def document_of(tx: Transaction, context: Context, request: Request, *, now: datetime) -> dict[str, Any]:
+def export_document(tx: Transaction, context: Context, request: Request, *, now: datetime) -> dict[str, Any]:
     """The export as a JSON object; docs/reference/export.md describes it."""
     person = find_person(tx, context, request)
-    scope = person.shown(request.request_id)
+    scope = person.export_scope(request.request_id)
     plan = export_plan()
     found = {section.table: execute.rows_of(tx, section, scope) for section in plan}
-    words = _words(tx, context, scope, found=found)
+    words = _lookups(tx, context, scope, found=found)
     return {
         "format": FORMAT,
         "made_at": instant_text(now),
@@ -59,18 +59,18 @@ def document_of(tx: Transaction, context: Context, request: Request, *, now: dat
         "your_rights": _rights(context.policy, request.regime),
         "complain_to": _authority(context.policy, request.regime),
         "held_but_not_shown": _not_shown(plan, len(person.reach.waiting)),
-        "data": {section.table: shown_rows(words, section, found[section.table]) for section in plan},
+        "data": {section.table: export_rows(words, section, found[section.table]) for section in plan},
     }
 
 
-def _words(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[str, Rows]) -> Words:
+def _lookups(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[str, Rows]) -> ExportLookups:
     """Everything by which numbers and sealed bytes become words."""
     named = values_by_id(tx, context, scope.identifiers)
-    return Words(
+    return ExportLookups(
         policy=context.policy,
         vault=context.vault,
         keys=context.vault.keys_for(tx, scope.subjects),
-        terms=texts_of(tx, numbers_in(found)),
+        terms=texts_of(tx, term_numbers_in(found)),
         vocabularies=context.vocabularies,
         sources={int(each.source.source_id): each.source.name for each in source_store.sources(tx)},
         masks=projection_store.bits_of(tx),
@@ -119,7 +119,7 @@ def _retention(policy: Policy) -> Rows:
     ]
 
 
-def _sources(words: Words, found: Mapping[str, Rows]) -> Rows:
+def _sources(words: ExportLookups, found: Mapping[str, Rows]) -> Rows:
     ids = {row["source_id"] for row in found["identity.anchor_source"]}
     return [{"source": name} for name in sorted(words.sources[each] for each in ids if each in words.sources)]
 

@@ -12,7 +12,7 @@ from cdp.behavior.model import NO_NAME, Term
 from cdp.behavior.rules import instant_of
 from cdp.behavior.store.batch import trait_row
 from cdp.behavior.store.events import revived
-from cdp.flows.rights.person import named_row
+from cdp.flows.rights.person import named_identifier_row
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
@@ -29,7 +29,10 @@ SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
     "behavior.trait.sealed": lambda row: (row["anchor_id"], trait_row(row["anchor_id"], row["name"])),
     "identity.identifier.sealed": lambda row: (row["identifier_id"], row["identifier_id"]),
     "identity.resolution.message_sealed": lambda row: (row["anchor_id"], row["sequence"]),
-    "rights.request_identifier.sealed": lambda row: (row["request_id"], named_row(row["request_id"], row["position"])),
+    "rights.request_identifier.sealed": lambda row: (
+        row["request_id"],
+        named_identifier_row(row["request_id"], row["position"]),
+    ),
 }
 """Whose key opens a sealed column, and as which row; a column that is missing here fails the tests."""
 
@@ -39,7 +42,7 @@ _TERMS_MAX: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ExportLookups:
     """Everything by which numbers and sealed bytes become words.
 
     `vocabularies` names, by event and property, those that hold terms; `segments` the texts by key and version;
@@ -65,7 +68,7 @@ class Words:
         return [purpose for purpose, mask in self.masks.items() if bits & mask]
 
 
-def numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
+def term_numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
     """Every number in these rows that may be a term."""
     numbers = {row["name_id"] for row in found["behavior.event"]} - {NO_NAME}
     for row in found["behavior.event"]:
@@ -75,7 +78,7 @@ def numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
     return numbers
 
 
-def shown_rows(words: Words, section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def export_rows(words: ExportLookups, section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a section under their export names."""
     opened = {
         column.column: _opened(words, f"{section.table}.{column.column}", column.column, rows=rows)
@@ -90,11 +93,11 @@ def shown_rows(words: Words, section: Section, rows: Sequence[Row]) -> list[dict
             else _value(words, section.table, column.column, row=row)
             for column in section.columns
         }
-        shown.append(_finished(words, section, row, values=values))
+        shown.append(_completed(words, section, row, values=values))
     return shown
 
 
-def _opened(words: Words, name: str, column: str, *, rows: Sequence[Row]) -> list[Any]:
+def _opened(words: ExportLookups, name: str, column: str, *, rows: Sequence[Row]) -> list[Any]:
     """The sealed values of a column, opened; None where there is nothing, or the key is gone."""
     table = name.removesuffix(f".{column}")
     sealed = [(place, row) for place, row in enumerate(rows) if row[column] is not None]
@@ -107,7 +110,7 @@ def _opened(words: Words, name: str, column: str, *, rows: Sequence[Row]) -> lis
     return found
 
 
-def _value(words: Words, table: str, column: str, *, row: Row) -> Any:
+def _value(words: ExportLookups, table: str, column: str, *, row: Row) -> Any:
     value = row[column]
     if value is None:
         return None
@@ -119,10 +122,10 @@ def _value(words: Words, table: str, column: str, *, row: Row) -> Any:
         return words.purposes(value)
     if column == "source_id":
         return words.sources.get(value)
-    return _written(value)
+    return _json_value(value)
 
 
-def _written(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """A value as JSON can hold it."""
     if isinstance(value, datetime):
         return instant_text(value)
@@ -135,7 +138,7 @@ def _written(value: Any) -> Any:
     return value
 
 
-def _plain(words: Words, table: str, row: Row, *, value: Any) -> Any:
+def _plain(words: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
     """Plain values with terms and instants written out."""
     plan = words.policy.events
     if table == "behavior.event":
@@ -144,20 +147,22 @@ def _plain(words: Words, table: str, row: Row, *, value: Any) -> Any:
         written = revived(value, words.vocabularies.get(name, words.vocabularies[""]), words.terms)
         types = {key: each.type for key, each in (event.properties if event else {}).items()}
         types |= {f"context.{key}": each.type for key, each in plan.context.items()}
-        return {key: _word(each, types.get(key)) for key, each in written.items()}
+        return {key: _text_of(each, types.get(key)) for key, each in written.items()}
     if table == "behavior.trait":
         stated = plan.traits.get(row["name"])
-        return _term_or(words, value, stated.vocabulary if stated else None, type_=stated.type if stated else None)
+        return _term_text_or(words, value, stated.vocabulary if stated else None, type_=stated.type if stated else None)
     trait = words.policy.traits.get(row["trait"])
     told = words.policy.property_of(trait.event, trait.property) if trait is not None and trait.property else None
-    return _term_or(words, value, told.vocabulary if told else None, type_=told.type if told else PropertyType.INSTANT)
+    return _term_text_or(
+        words, value, told.vocabulary if told else None, type_=told.type if told else PropertyType.INSTANT
+    )
 
 
-def _term_or(words: Words, value: Any, vocabulary: str | None, *, type_: PropertyType | None) -> Any:
-    return _word(words.terms.get(value, value) if vocabulary else value, type_)
+def _term_text_or(words: ExportLookups, value: Any, vocabulary: str | None, *, type_: PropertyType | None) -> Any:
+    return _text_of(words.terms.get(value, value) if vocabulary else value, type_)
 
 
-def _word(value: Any, type_: PropertyType | None) -> Any:
+def _text_of(value: Any, type_: PropertyType | None) -> Any:
     if isinstance(value, Term):
         return value.text
     if type_ is PropertyType.INSTANT and isinstance(value, int | float) and not isinstance(value, bool):
@@ -165,10 +170,10 @@ def _word(value: Any, type_: PropertyType | None) -> Any:
     return value
 
 
-def _finished(words: Words, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
+def _completed(words: ExportLookups, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
     """What the row's other columns add: whose identifier, why in a segment, until when, and what is withheld."""
     if section.table == "behavior.event":
-        return _finished_event(words, row, values)
+        return _completed_event(words, row, values)
     if section.table == "behavior.trait":
         plan = words.policy.events.traits.get(row["name"])
         category = plan.category if plan else words.policy.events.unknown_category
@@ -183,7 +188,7 @@ def _finished(words: Words, section: Section, row: Row, *, values: dict[str, Any
     return values
 
 
-def _finished_event(words: Words, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+def _completed_event(words: ExportLookups, row: Row, values: dict[str, Any]) -> dict[str, Any]:
     plan = words.policy.events
     name = words.event_name(row["name_id"]) or ""
     event = plan.events.get(name)

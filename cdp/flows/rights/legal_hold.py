@@ -20,19 +20,19 @@ from cdp.rights.store import legal_holds as legal_hold_store
 from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item
 
-HOLD_PLACE: Final = SealedColumn("rights.hold", "sealed")
+HOLD_COLUMN: Final = SealedColumn("rights.hold", "sealed")
 
 Row = Mapping[str, Any]
 
 
-class _Words(NamedTuple):
+class _EventLookups(NamedTuple):
     """Terms by number, and by event and property the vocabularies that hold them."""
 
     terms: Mapping[int, Term]
     vocabularies: Mapping[str, Mapping[str, str]]
 
 
-def classes_held(context: Context) -> frozenset[str]:
+def held_classes(context: Context) -> frozenset[str]:
     """The retention classes of which a law keeps something."""
     return frozenset(key for key, each in context.policy.retention.classes.items() if each.hold is not None)
 
@@ -45,16 +45,16 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now
     living = [row for row in events if _keep_until(context, row) > now]
     if not living:
         return 0
-    words = _words(tx, context, living)
+    words = _lookups_for(tx, context, living)
     keys = context.vault.keys_for(tx, {row["anchor_id"] for row in living})
     opened = context.vault.open_many(
         keys, EVENT, [Item(row["anchor_id"], UUID(row["event_id"]).bytes, bytes(row["sealed"])) for row in living]
     )
-    bodies = [_held(context, row, words, sealed=sealed) for row, sealed in zip(living, opened, strict=True)]
+    bodies = [_held_columns(context, row, words, sealed=sealed) for row, sealed in zip(living, opened, strict=True)]
     ids = new_ids(len(bodies))
     envelopes = context.vault.seal_many(
         context.vault.new_subject_keys(tx, ids),
-        HOLD_PLACE,
+        HOLD_COLUMN,
         [Item(hold_id, hold_id, canonical_json(body)) for hold_id, body in zip(ids, bodies, strict=True)],
     )
     legal_hold_store.add_holds(
@@ -68,7 +68,7 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now
     return len(ids)
 
 
-def _held(context: Context, row: Row, words: _Words, *, sealed: bytes | None) -> dict[str, Any]:
+def _held_columns(context: Context, row: Row, words: _EventLookups, *, sealed: bytes | None) -> dict[str, Any]:
     """The columns that the hold of the class names, of the plain and the sealed part of an event."""
     hold = context.policy.retention.classes[row["retention_class"]].hold
     assert hold is not None
@@ -83,12 +83,12 @@ def _held(context: Context, row: Row, words: _Words, *, sealed: bytes | None) ->
     }
 
 
-def _words(tx: Transaction, context: Context, rows: Sequence[Row]) -> _Words:
+def _lookups_for(tx: Transaction, context: Context, rows: Sequence[Row]) -> _EventLookups:
     """The terms that the events may name, by number."""
     numbers = {row["name_id"] for row in rows} - {NO_NAME}
     for row in rows:
         numbers.update(value for value in (row["plain"] or {}).values() if type(value) is int and 0 < value < 2**31)
-    return _Words(texts_of(tx, numbers), context.vocabularies)
+    return _EventLookups(texts_of(tx, numbers), context.vocabularies)
 
 
 def _keep_until(context: Context, row: Row) -> datetime:

@@ -15,7 +15,8 @@ from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import refresh_verdicts
 from cdp.flows.context import Context
-from cdp.flows.rights.erase import erase, erase_salts, repair
+from cdp.flows.rights.erase import erase
+from cdp.flows.rights.erasure_steps import erase_salts, recompute_remaining
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import identifiers as identifier_store
@@ -42,7 +43,7 @@ class ReplayResult:
 
     lines: int
     erased: int
-    noes: int
+    opt_outs: int
     suppressed: int
 
 
@@ -61,9 +62,9 @@ def replay(context: Context, now: datetime) -> ReplayResult:
     counts: Counter[str] = Counter()
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        replay_store.open_replay(tx, context.replay)
-        seen = replay_store.followed(tx)
-        interrupted = _interrupted(tx, context.replay.lines_after(seen))
+        replay_store.bind_replay_file(tx, context.replay)
+        seen = replay_store.applied_number(tx)
+        interrupted = _interrupted_requests(tx, context.replay.lines_after(seen))
     for request_id in interrupted:
         erase(context, request_id, now)
         counts["erased"] += 1
@@ -71,28 +72,30 @@ def replay(context: Context, now: datetime) -> ReplayResult:
     while lines := list(islice(waiting, _LINES_MAX)):
         with context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
-            _tell(tx, context, lines, counts=counts, now=now)
-            replay_store.follow(tx, lines[-1].number)
+            _apply_lines(tx, context, lines, counts=counts, now=now)
+            replay_store.advance_position(tx, lines[-1].number)
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
         context.vault.evict_all()
     return ReplayResult(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
 
 
-def _interrupted(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
+def _interrupted_requests(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
     """The requests of these lines that are verified, or begun, and not at their end."""
     named = dict.fromkeys(each.line.request_id for each in lines if isinstance(each.line, Erased))
     found = [request_store.read_request(tx, each) for each in named if each]
     return [each.request_id for each in found if each is not None and each.status in _UNENDED]
 
 
-def _tell(tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime) -> None:
+def _apply_lines(
+    tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
+) -> None:
     counts["lines"] += len(lines)
     erased = [each.line for each in lines if isinstance(each.line, Erased)]
     for line in erased:
         counts["erased"] += _erase(tx, context, line, now=now)
         suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
-    _repeat_noes(tx, context, [each for each in lines if isinstance(each.line, OptOut)], counts=counts, now=now)
+    _restore_opt_outs(tx, context, [each for each in lines if isinstance(each.line, OptOut)], counts=counts, now=now)
 
 
 def _erase(tx: Transaction, context: Context, line: Erased, *, now: datetime) -> bool:
@@ -107,7 +110,7 @@ def _erase(tx: Transaction, context: Context, line: Erased, *, now: datetime) ->
     left_over = homes - set(line.profiles)
     empty = reach_store.empty_among(tx, left_over)
     rows += _erase_rows(tx, context, Scope(0, frozenset(), frozenset(), empty)) if empty else 0
-    repair(tx, context, left_over - empty, now=now)
+    recompute_remaining(tx, context, left_over - empty, now=now)
     return rows > 0
 
 
@@ -123,7 +126,7 @@ def _erase_rows(tx: Transaction, context: Context, scope: Scope) -> int:
     return rows
 
 
-def _repeat_noes(
+def _restore_opt_outs(
     tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
 ) -> None:
     """Put noes back into the ledger where their identifier is known, and keep the others by pseudonym."""

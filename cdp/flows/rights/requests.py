@@ -12,12 +12,12 @@ from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identifiers import read_identifier
 from cdp.flows.rights.erase import RequestResult, erase, preview
-from cdp.flows.rights.export import archive_of
+from cdp.flows.rights.export import export_archive
 from cdp.flows.rights.person import (
-    NAMED_PLACE,
+    NAMED_IDENTIFIER_COLUMN,
     find_person,
-    named_by,
-    named_row,
+    named_identifier_row,
+    named_identifiers,
     suppression_pseudonyms_of,
     unknown_request,
     values_of,
@@ -69,17 +69,17 @@ def open_request(
     """
     rules = _regime(context.policy, regime)
     right = _right(rules, kind)
-    asked = _read(context.policy, identifiers)
+    asked = _normalized(context.policy, identifiers)
     request = lifecycle.received(
         RequestId(new_id()), right, rules, received_at=now, time_zone=context.policy.jurisdictions.time_zone
     )
     with context.database.transaction() as tx:
         keys = context.vault.new_subject_keys(tx, [request.request_id])
         items = [
-            Item(request.request_id, named_row(request.request_id, position), each.value.encode())
+            Item(request.request_id, named_identifier_row(request.request_id, position), each.value.encode())
             for position, each in enumerate(asked)
         ]
-        sealed = context.vault.seal_many(keys, NAMED_PLACE, items)
+        sealed = context.vault.seal_many(keys, NAMED_IDENTIFIER_COLUMN, items)
         request_store.add_request(tx, request)
         request_store.add_identifiers(
             tx, request.request_id, [(each.type, envelope) for each, envelope in zip(asked, sealed, strict=True)]
@@ -92,14 +92,14 @@ def verify(context: Context, request_id: int, now: datetime) -> Request:
     """The requester is who the identifiers name. From here on nothing about them is stored, if they are to be erased."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        request = _accepted(lifecycle.verify(_found(tx, request_id), now))
+        request = _accepted(lifecycle.verify(_locked_request(tx, request_id), now))
         if request.kind is Right.ERASURE:
             person = find_person(tx, context, request)
             suppression_store.add_pending_suppressions(
                 tx, request_id, suppression_pseudonyms_of(tx, context, person), now=now
             )
             generation_store.advance(tx, changed=True)
-        request_store.change_request(tx, request)
+        request_store.update_request(tx, request)
         fact_store.append(tx, event_fact(request, "request.verified"), now)
     return request
 
@@ -107,10 +107,10 @@ def verify(context: Context, request_id: int, now: datetime) -> Request:
 def extend(context: Context, request_id: int, now: datetime) -> Request:
     """Take the regime's extension, once, in time."""
     with context.database.transaction() as tx:
-        request = _found(tx, request_id)
+        request = _locked_request(tx, request_id)
         rules = _regime(context.policy, request.regime)
         request = _accepted(lifecycle.extend(request, rules, now, time_zone=context.policy.jurisdictions.time_zone))
-        request_store.change_request(tx, request)
+        request_store.update_request(tx, request)
         fact = event_fact(request, "request.extended") | {"due_at": instant_text(request.due_at)}
         fact_store.append(tx, fact, now)
     return request
@@ -126,7 +126,7 @@ def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Re
         )
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        request = _accepted(lifecycle.deny(_found(tx, request_id), Denial(reason), now))
+        request = _accepted(lifecycle.deny(_locked_request(tx, request_id), Denial(reason), now))
         _end(tx, context, request, fact=event_fact(request, "request.denied") | {"reason": reason}, now=now)
     return request
 
@@ -135,7 +135,7 @@ def withdraw(context: Context, request_id: int, now: datetime) -> Request:
     """The subject takes the request back; its barrier falls."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        request = _accepted(lifecycle.withdraw(_found(tx, request_id), now))
+        request = _accepted(lifecycle.withdraw(_locked_request(tx, request_id), now))
         _end(tx, context, request, fact=event_fact(request, "request.withdrawn"), now=now)
     return request
 
@@ -171,7 +171,7 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
     """
 
     def read(tx: Transaction) -> Archive:
-        request = _found(tx, request_id)
+        request = _locked_request(tx, request_id)
         if request.kind not in _EXPORTS:
             raise Fault(
                 "not_an_export",
@@ -183,14 +183,16 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
             raise Fault(
                 "request_not_verified", "The request is not verified", "Verify who is asking first.", status=409
             )
-        if request.status not in (Status.VERIFIED, Status.IN_PROGRESS, Status.FULFILLED) or _is_over(request, now):
+        if request.status not in (Status.VERIFIED, Status.IN_PROGRESS, Status.FULFILLED) or _is_download_over(
+            request, now
+        ):
             raise Fault(
                 "export_over",
                 "The archive is no longer there",
                 "The time for fetching it is over: open a new request.",
                 status=410,
             )
-        archive = archive_of(tx, context, request, now=now)
+        archive = export_archive(tx, context, request, now=now)
         fact = {"kind": "data.read", "actor": "privacy", "read": "export", "count": 1, "request": request.outward_id}
         fact_store.append(tx, fact, now)
         return archive
@@ -205,7 +207,7 @@ def show(context: Context, request_id: int) -> RequestView:
         request = _read_request(tx, request_id)
         done = tuple(step_store.steps(tx, request_id).values())
         if request.status in ENDED or request.verified_at is None:
-            return RequestView(request, named_by(tx, context, request_id), done, ())
+            return RequestView(request, named_identifiers(tx, context, request_id), done, ())
         person = find_person(tx, context, request)
         return RequestView(request, person.named, done, tuple(values_of(tx, context, person.reach.waiting)))
 
@@ -256,10 +258,10 @@ def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
             if isinstance(ended, Request):
                 _end(tx, context, ended, fact=event_fact(ended, "request.expired"), now=now)
                 counts["expired"] += 1
-        over = request_store.named_and_closed(tx, now - timedelta(days=DOWNLOAD_DAYS), _LISTED_MAX)
+        over = request_store.closed_with_identifiers(tx, now - timedelta(days=DOWNLOAD_DAYS), _LISTED_MAX)
         counts["shredded"] = context.vault.shred(tx, over)
         for request_id in over:
-            request_store.drop_identifiers(tx, request_id)
+            request_store.delete_identifiers(tx, request_id)
         ended_holds = legal_hold_store.end_holds(tx, now.date(), _LISTED_MAX)
         counts["holds_ended"] = context.vault.shred(tx, ended_holds)
     return counts
@@ -267,29 +269,29 @@ def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
 
 def _answer(context: Context, request_id: int, now: datetime) -> RequestResult:
     with context.database.transaction() as tx:
-        request = _accepted(lifecycle.start(_found(tx, request_id), now))
+        request = _accepted(lifecycle.start(_locked_request(tx, request_id), now))
         request = _accepted(lifecycle.fulfill(request, now))
         entry_id = fact_store.append(tx, fulfillment(request, None), now)
         request = replace(request, entry_id=entry_id)
-        request_store.change_request(tx, request)
+        request_store.update_request(tx, request)
     return RequestResult(request, (), request.waiting)
 
 
 def _end(tx: Transaction, context: Context, request: Request, *, fact: dict[str, Any], now: datetime) -> None:
     """A request that comes to nothing names nobody any more and holds nobody off."""
-    request_store.change_request(tx, request)
+    request_store.update_request(tx, request)
     suppression_store.end_pending_suppressions(tx, request.request_id)
-    request_store.drop_identifiers(tx, request.request_id)
+    request_store.delete_identifiers(tx, request.request_id)
     context.vault.shred(tx, [request.request_id])
     fact_store.append(tx, fact, now)
 
 
-def _is_over(request: Request, now: datetime) -> bool:
+def _is_download_over(request: Request, now: datetime) -> bool:
     return request.closed_at is not None and now > request.closed_at + timedelta(days=DOWNLOAD_DAYS)
 
 
-def _found(tx: Transaction, request_id: int) -> Request:
-    request = request_store.find_request(tx, request_id)
+def _locked_request(tx: Transaction, request_id: int) -> Request:
+    request = request_store.lock_request(tx, request_id)
     if request is None:
         raise unknown_request()
     return request
@@ -320,7 +322,7 @@ def _right(rules: Regime, kind: str) -> Right:
     return Right(name)
 
 
-def _read(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[NamedIdentifier]:
+def _normalized(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[NamedIdentifier]:
     """The identifiers normalized as those of messages are, without doubles."""
     if not 0 < len(identifiers) <= IDENTIFIERS_MAX:
         raise Fault(

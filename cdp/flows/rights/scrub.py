@@ -14,14 +14,14 @@ OLDER_SNAPSHOT: Final = "older_snapshot"
 
 
 @dataclass(frozen=True, slots=True)
-class Scrubbed:
+class ScrubResult:
     """The tables written anew, and what could not be scrubbed, in words that docs/reference/erasure.md explains."""
 
     tables: tuple[str, ...]
     not_scrubbed: tuple[str, ...]
 
 
-def scrub(database: Database, now: datetime) -> Scrubbed:
+def scrub(database: Database, now: datetime) -> ScrubResult:
     """Rewrite the tables that hold pseudonyms and keys, renew the write-ahead log, and note it in the audit log.
 
     Takes seconds; each table is locked while it is written. Run it within `scrub_within_days` of an erasure. A session
@@ -29,18 +29,18 @@ def scrub(database: Database, now: datetime) -> Scrubbed:
     """
     done, left = [], []
     with database.transaction() as tx:
-        begun = scrub_store.horizon(tx)
+        begun = scrub_store.current_transaction_id(tx)
     with database.transaction() as tx:
-        if scrub_store.sees_older(tx, begun):
+        if scrub_store.has_older_snapshot(tx, begun):
             left.append(OLDER_SNAPSHOT)
-    for table in scrub_store.telling_tables():
-        if scrub_store.rewrite(database, table):
+    for table in scrub_store.tables_to_rewrite():
+        if scrub_store.rewrite_table(database, table):
             done.append(table)
         else:
             left.append(table)
-    left += scrub_store.renew_log(database)
+    left += scrub_store.switch_wal(database)
     with database.transaction() as tx:
-        left += scrub_store.residue_kept(tx)
+        left += scrub_store.unscrubbable_residue(tx)
         fact = {
             "kind": "scrub.run",
             "actor": "operator",
@@ -49,7 +49,7 @@ def scrub(database: Database, now: datetime) -> Scrubbed:
             "rows": len(done),
         }
         fact_store.append(tx, fact, now)
-    return Scrubbed(tuple(done), tuple(left))
+    return ScrubResult(tuple(done), tuple(left))
 
 
 def is_scrub_due(context: Context, now: datetime) -> bool:
@@ -61,12 +61,12 @@ def is_scrub_due(context: Context, now: datetime) -> bool:
     with context.database.transaction(read_only=True) as tx:
         runs = fact_store.entries(tx, kinds=["scrub.run"], limit=1_000)
         since = next(
-            (each.recorded_at for each in runs if not _left_for_later(each.body.get("not_scrubbed", ()))), None
+            (each.recorded_at for each in runs if not _is_to_be_repeated(each.body.get("not_scrubbed", ()))), None
         )
         erasures = fact_store.entries(tx, kinds=["request.fulfilled"], since=since, limit=1_000)
     oldest = [each.recorded_at for each in erasures if each.body.get("request_kind") == "erasure"][-1:]
     return bool(oldest) and now - oldest[0] >= timedelta(days=context.policy.retention.scrub_within_days) / 2
 
 
-def _left_for_later(words: Sequence[str]) -> bool:
+def _is_to_be_repeated(words: Sequence[str]) -> bool:
     return any(word == OLDER_SNAPSHOT or "." in word for word in words)

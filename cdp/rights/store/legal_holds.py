@@ -8,17 +8,17 @@ from cdp.rights.model import LegalHold
 
 
 def add_holds(tx: Transaction, holds: Sequence[LegalHold]) -> None:
-    """Keep columns under a statutory hold, each row under a key of its own."""
+    """Store legal holds; each is sealed under a key of its own."""
     tx.copy(
         "rights.hold",
         ("hold_id", "retention_class", "law", "keep_until", "sealed"),
         ("int8", "text", "text", "date", "bytea"),
-        rows=((each.hold_id, each.retention_class, each.law, each.keep_until, each.sealed) for each in holds),
+        rows=((hold.hold_id, hold.retention_class, hold.law, hold.keep_until, hold.sealed) for hold in holds),
     )
 
 
 def end_holds(tx: Transaction, today: date, limit: int) -> list[int]:
-    """Delete holds whose time is over; their ids, for their keys to be shredded."""
+    """Delete up to `limit` holds that ended before `today`; returns their ids, whose keys are to be shredded."""
     rows = tx.execute(
         """
         DELETE FROM rights.hold
@@ -27,4 +27,4 @@ def end_holds(tx: Transaction, today: date, limit: int) -> list[int]:
         """,
         {"today": today, "limit": limit},
     )
-    return [row[0] for row in rows]
+    return [hold_id for (hold_id,) in rows]

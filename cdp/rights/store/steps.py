@@ -3,15 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import select
-
 from cdp.kit.db import Transaction
 from cdp.rights.model import StepCount, Verb
-from cdp.schema.rights import step
 
 
 def add_steps(tx: Transaction, request_id: int, steps: Sequence[tuple[int, StepCount]]) -> None:
-    """Store the plan of an erasure; a plan that is stored already stays as it is."""
+    """Store the plan of an erasure; a plan that is already stored is not changed."""
     tx.execute(
         """
         INSERT INTO rights.step (request_id, position, table_name, verb, reason)
@@ -21,24 +18,34 @@ def add_steps(tx: Transaction, request_id: int, steps: Sequence[tuple[int, StepC
         {
             "request": request_id,
             "positions": [position for position, _ in steps],
-            "tables": [each.table for _, each in steps],
-            "verbs": [each.verb.value for _, each in steps],
-            "reasons": [each.reason for _, each in steps],
+            "tables": [step.table for _, step in steps],
+            "verbs": [step.verb.value for _, step in steps],
+            "reasons": [step.reason for _, step in steps],
         },
     )
 
 
 def steps(tx: Transaction, request_id: int) -> dict[int, StepCount]:
-    """The steps of an erasure by position, with the rows touched so far."""
-    columns = (step.c.position, step.c.table_name, step.c.verb, step.c.rows_touched, step.c.reason, step.c.done_at)
-    rows = tx.all(select(*columns).where(step.c.request_id == request_id).order_by(step.c.position))
-    return {row[0]: StepCount(row[1], Verb(row[2]), row[3], row[4], row[5] is not None) for row in rows}
+    """The steps of an erasure by position, with the rows affected so far."""
+    rows = tx.execute(
+        """
+        SELECT position, table_name, verb, rows_touched, reason, done_at IS NOT NULL AS is_done
+        FROM rights.step
+        WHERE request_id = %(request)s
+        ORDER BY position
+        """,
+        {"request": request_id},
+    )
+    return {
+        position: StepCount(table, Verb(verb), touched, reason, is_done)
+        for position, table, verb, touched, reason, is_done in rows
+    }
 
 
 def advance_steps(
     tx: Transaction, request_id: int, touched: Mapping[int, int], *, done: Collection[int], now: datetime
 ) -> None:
-    """Add rows touched by step, and mark steps as done."""
+    """Add the rows affected, by position of the step, and mark steps as done."""
     tx.execute(
         """
         UPDATE rights.step AS s

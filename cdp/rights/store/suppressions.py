@@ -1,4 +1,4 @@
-"""SQL of suppressions: who must not be processed again, and whose suppression is pending."""
+"""SQL of suppressions: pseudonyms that must not be processed again, and pending ones of running requests."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -10,16 +10,16 @@ EVERYTHING: Final = ""
 
 
 def suppressed(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> set[bytes]:
-    """Those of the pseudonyms (suppression domain) that no message may name at `now`, for any purpose.
+    """Those of the pseudonyms (suppression domain) that are suppressed for every purpose at `now`.
 
-    One statement, whatever their number; none when there are none.
+    One statement for any number of pseudonyms; none for an empty collection.
     """
     orders = suppressed_purposes(tx, pseudonyms, now)
     return {pseudonym for pseudonym, purposes in orders.items() if EVERYTHING in purposes}
 
 
 def suppressed_purposes(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> dict[bytes, frozenset[str]]:
-    """Per pseudonym (suppression domain) with a standing order, the purposes it forbids; `EVERYTHING` forbids all."""
+    """Per suppressed pseudonym (suppression domain), the purposes it is suppressed for; `EVERYTHING` stands for all."""
     if not pseudonyms:
         return {}
     rows = tx.execute(
@@ -33,38 +33,42 @@ def suppressed_purposes(tx: Transaction, pseudonyms: Collection[bytes], now: dat
         """,
         {"pseudonyms": list(pseudonyms), "now": now},
     )
-    return {row[0]: frozenset(row[1]) for row in rows}
+    return {pseudonym: frozenset(purposes) for pseudonym, purposes in rows}
 
 
 def has_suppressions(tx: Transaction) -> bool:
-    """Whether anybody is suppressed at all: where nobody is, nobody needs to be asked about."""
+    """Whether any suppression exists; without one, callers need not look up pseudonyms."""
     return bool(tx.execute("SELECT EXISTS (SELECT FROM rights.suppression)")[0][0])
 
 
 def add_pending_suppressions(tx: Transaction, request_id: int, pseudonyms: Collection[bytes], *, now: datetime) -> None:
-    """Suppress pseudonyms for as long as this request runs."""
+    """Suppress pseudonyms for every purpose while this request runs."""
     _suppress(tx, request_id, pseudonyms, now=now, until=None)
 
 
 def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, *, until: datetime | None) -> None:
-    """Suppress pseudonyms for good, or until an instant; an order that stands is never shortened."""
+    """Suppress pseudonyms for every purpose, permanently or until an instant; never shortens a suppression."""
     _suppress(tx, 0, pseudonyms, now=now, until=until)
 
 
 def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now: datetime) -> int:
-    """Keep a no as (pseudonym, purpose) where its identifier is not known; how many were new."""
-    given = list(orders)
+    """Suppress (pseudonym, purpose) pairs of opt-outs whose identifier is unknown; returns how many were new."""
+    pairs = list(orders)
     rows = tx.execute(
         """
-        WITH kept AS (
+        WITH added AS (
             INSERT INTO rights.suppression (pseudonym, purpose, request_id, since)
             SELECT *, 0, %(now)s FROM unnest(%(pseudonyms)s::bytea[], %(purposes)s::text[])
             ON CONFLICT DO NOTHING
             RETURNING 1
         )
-        SELECT count(*) FROM kept
+        SELECT count(*) FROM added
         """,
-        {"pseudonyms": [one[0] for one in given], "purposes": [one[1] for one in given], "now": now},
+        {
+            "pseudonyms": [pseudonym for pseudonym, _ in pairs],
+            "purposes": [purpose for _, purpose in pairs],
+            "now": now,
+        },
     )
     return int(rows[0][0])
 
@@ -74,12 +78,12 @@ def _suppress(
 ) -> None:
     tx.execute(
         """
-        INSERT INTO rights.suppression AS held (pseudonym, purpose, request_id, since, until)
+        INSERT INTO rights.suppression AS stored (pseudonym, purpose, request_id, since, until)
         SELECT pseudonym, '', %(request)s, %(now)s, %(until)s::timestamptz
-        FROM unnest(%(pseudonyms)s::bytea[]) AS given (pseudonym)
+        FROM unnest(%(pseudonyms)s::bytea[]) AS listed (pseudonym)
         GROUP BY pseudonym
         ON CONFLICT (pseudonym, purpose, request_id) DO UPDATE
-        SET until = nullif(greatest(coalesce(held.until, 'infinity'), coalesce(excluded.until, 'infinity')), 'infinity'),
+        SET until = nullif(greatest(coalesce(stored.until, 'infinity'), coalesce(excluded.until, 'infinity')), 'infinity'),
             lifted_at = NULL
         """,
         {"request": request_id, "pseudonyms": list(pseudonyms), "now": now, "until": until},
@@ -87,5 +91,5 @@ def _suppress(
 
 
 def end_pending_suppressions(tx: Transaction, request_id: int) -> None:
-    """Take back the suppressions of a request that came to nothing."""
+    """Delete the suppressions of a request that ended without being fulfilled."""
     tx.execute("DELETE FROM rights.suppression WHERE request_id = %(request)s", {"request": request_id})

@@ -1,4 +1,4 @@
-"""SQL of the sweep: requests that ended longer ago than the policy keeps them."""
+"""SQL of the sweep: requests that ended before the retention period of the policy."""
 
 from datetime import datetime
 
@@ -14,7 +14,10 @@ def count_expired_requests(tx: Transaction, expired_at: datetime) -> int:
 
 
 def delete_expired_requests(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
-    """Delete up to `rows_max` of them, with their steps and what they named; their ids. Suppressions and holds stay."""
+    """Delete up to `rows_max` of them, with their steps and named identifiers; returns their ids.
+
+    Suppressions and legal holds are not deleted.
+    """
     rows = tx.execute(
         "DELETE FROM rights.request WHERE request_id IN ("
         "SELECT request_id FROM rights.request WHERE closed_at <= %(expired_at)s ORDER BY request_id LIMIT %(rows_max)s) "

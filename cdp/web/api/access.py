@@ -202,7 +202,7 @@ def accounting(
             OddityShown(
                 source=each.source, hour=each.hour, kind=each.kind, subject=each.subject, messages=each.messages
             )
-            for each in found.oddities
+            for each in found.notices
         ],
     )
 

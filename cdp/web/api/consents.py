@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, status
 from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from cdp.access.model import Role
-from cdp.flows.consent import acts
+from cdp.flows.consent import acts, lookup
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.web.api.schemas import Given, IdentifierGiven, Instant, Key, StanceShown, stances
 from cdp.web.platform.auth import Caller, allow, allow_consent
@@ -87,7 +87,7 @@ def look_up(
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
 ) -> ConsentsShown:
     """Every act that decides about a person, and what is allowed, now or as it was at an earlier instant."""
-    found = acts.look_up(context, given.identifier.pair(), now, actor=caller.actor, as_of=given.as_of)
+    found = lookup.look_up(context, given.identifier.pair(), now, actor=caller.actor, as_of=given.as_of)
     return ConsentsShown(
         records=[dict(each) for each in found.records],
         verdicts=stances(found.verdicts),

@@ -11,7 +11,7 @@ from cdp.access.model import Role
 from cdp.accounting.model import State
 from cdp.flows.operations import accounting, sources
 from cdp.flows.operations.accounting import Accounting
-from cdp.flows.operations.meanings import ODDITIES, STATES, meaning_of
+from cdp.flows.operations.meanings import NOTICES, STATES, meaning_of
 from cdp.kit.errors import Fault
 from cdp.web.console.page import page
 from cdp.web.console.session import HOME, Visitor, for_roles
@@ -94,6 +94,6 @@ def _reasons(found: Accounting) -> list[tuple[str, str, str, int]]:
 
 def _oddities(found: Accounting) -> list[tuple[str, str, str, int]]:
     counts: Counter[tuple[str, str]] = Counter()
-    for each in found.oddities:
+    for each in found.notices:
         counts[each.kind, each.subject] += each.messages
-    return [(kind, subject, ODDITIES.get(kind, ""), count) for (kind, subject), count in counts.most_common()]
+    return [(kind, subject, NOTICES.get(kind, ""), count) for (kind, subject), count in counts.most_common()]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from itertools import count
 
-from cdp.consent.ledger import Ledger, Said, valid_until
+from cdp.consent.ledger import Ledger, SignalContext, valid_until
 from cdp.consent.model import Act, Authority, Record
 from cdp.consent.signals.model import ProposedAct
 from cdp.policy.model import Purpose
@@ -14,8 +14,8 @@ def signal(kind: str, authority: Authority = Authority.DEVICE, name: str = "segm
     return ProposedAct("analytics", Act(kind), authority, None, name, b"", f"signals.{name}")
 
 
-def said(at: float, *, recorded: float | None = None, where: str = "eu") -> Said:
-    return Said(where, 4, day(at), day(at if recorded is None else recorded), b"\x07")
+def said(at: float, *, recorded: float | None = None, where: str = "eu") -> SignalContext:
+    return SignalContext(where, 4, day(at), day(at if recorded is None else recorded), b"\x07")
 
 
 class Room:

@@ -19,7 +19,7 @@ LINES = [
 @pytest.fixture
 def file(tmp_path: Path) -> ReplayFile:
     file = ReplayFile(tmp_path / "home" / "replay.jsonl")
-    file.begin(b"f" * 16)
+    file.create(b"f" * 16)
     return file
 
 
@@ -39,7 +39,7 @@ def test_only_its_owner_can_read_it(file: ReplayFile) -> None:
 
 
 def test_it_says_which_file_it_is_and_keeps_saying_so(file: ReplayFile) -> None:
-    file.begin(b"g" * 16)
+    file.create(b"g" * 16)
     assert file.file_id() == b"f" * 16
     assert ReplayFile(file.path.with_name("none")).file_id() is None
     assert ReplayFile(file.path.with_name("none")).last_number() == 0

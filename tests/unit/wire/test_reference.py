@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from cdp.accounting.model import NoticeKind
-from cdp.flows.operations.meanings import ODDITIES
+from cdp.flows.operations.meanings import NOTICES
 from cdp.web.ingest.router import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
 from cdp.wire.segment_spec import EXPLANATIONS, OF_THE_FLOW
 
@@ -24,8 +24,8 @@ def test_every_reason_stands_there_with_its_sentence() -> None:
 
 def test_every_oddity_stands_there_with_its_sentence() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("Oddities"), re.MULTILINE))
-    assert rows == {str(kind): text for kind, text in ODDITIES.items()}
-    assert set(ODDITIES) == set(NoticeKind)
+    assert rows == {str(kind): text for kind, text in NOTICES.items()}
+    assert set(NOTICES) == set(NoticeKind)
 
 
 def test_every_code_of_an_answer_stands_there() -> None:

@@ -15,8 +15,8 @@ from cdp.accounting.store.messages import add_accounting, hour_of
 from cdp.audit.store import facts as fact_store
 from cdp.consent.model import Verdict
 from cdp.consent.store import records as record_store
-from cdp.consent.store.first_verdicts import permit_newborn
-from cdp.consent.store.verdicts import stands_in_a_row
+from cdp.consent.store.first_verdicts import permit_new_profiles
+from cdp.consent.store.verdicts import has_stored_row
 from cdp.flows.consent.verdicts import MARKETER, apply_mapping_change, put_in_force
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of
@@ -281,16 +281,16 @@ class _PartWriter:
         for each, profile in zip(newborn, profiles, strict=True):
             alike.setdefault(id(each.verdicts), (each.verdicts, []))[1].append(profile)
         for verdicts, ids in alike.values():
-            if all(verdict.allowed or not stands_in_a_row(verdict) for verdict in verdicts.values()):
+            if all(verdict.allowed or not has_stored_row(verdict) for verdict in verdicts.values()):
                 self._permit_alike({key: each for key, each in verdicts.items() if each.allowed}, ids)
             else:
-                put_in_force(self.tx, self.context.vault, dict.fromkeys(ids, verdicts), now=self.now, newborn=ids)
+                put_in_force(self.tx, self.context.vault, dict.fromkeys(ids, verdicts), now=self.now, new_profiles=ids)
         mark_store.mark(self.tx, ((profile, None) for profile in profiles))
 
     def _permit_alike(self, verdicts: Mapping[str, Verdict], profiles: Sequence[int]) -> None:
         pseudonyms = [each.hex().encode() for each in self.context.vault.reader_pseudonyms(MARKETER, profiles)]
         for purpose, verdict in verdicts.items():
-            permit_newborn(self.tx, purpose, verdict, profile_ids=profiles, pseudonyms=pseudonyms)
+            permit_new_profiles(self.tx, purpose, verdict, profile_ids=profiles, pseudonyms=pseudonyms)
 
     def settle_bounded(self) -> int:
         """Step through the groups in which a rule could break; how many profiles are concerned."""

@@ -1,0 +1,103 @@
+"""Use case of consent: what the ledger contains about one person, and what follows from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cdp.audit.store import facts as fact_store
+from cdp.consent.decide import decide, may_ask_from
+from cdp.consent.model import Facts, Record, Verdict
+from cdp.consent.receipt import outward_id
+from cdp.consent.store import records as record_store
+from cdp.flows.consent.verdicts import current_verdicts, deciding_records
+from cdp.flows.context import Context
+from cdp.flows.identifiers import find_identifiers, read_identifier
+from cdp.flows.snapshot import at_one_instant
+from cdp.identity.store import identifiers as identifier_store
+from cdp.kit.canonical import instant_text
+from cdp.kit.db import Transaction
+from cdp.policy.model import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Consents:
+    """What the ledger holds about one person, oldest act first, and what follows from it for each purpose.
+
+    `may_ask_from` names, for purposes of sale that the person opted out of, the instant before which
+    nobody may ask for an opt-in again.
+    """
+
+    records: tuple[Mapping[str, Any], ...]
+    verdicts: Mapping[str, Verdict]
+    may_ask_from: Mapping[str, datetime]
+
+
+def look_up(
+    context: Context, identifier: tuple[str, str], now: datetime, *, actor: str, as_of: datetime | None = None
+) -> Consents:
+    """The records that decide about the person of an identifier, and the verdicts; with `as_of`, as they were then.
+
+    Somebody unknown has no records, and the verdicts that silence gives. The reading is logged.
+    """
+    asked = read_identifier(context.policy, *identifier)
+    instant = now if as_of is None else as_of
+
+    def read(tx: Transaction) -> Consents:
+        known = find_identifiers(tx, context.vault, [asked]).get(asked)
+        if known is not None and known.profile_id is not None:
+            records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
+            verdicts = current_verdicts(tx, context.policy, [known.profile_id], now=now, as_of=as_of)[known.profile_id]
+        else:
+            records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
+            verdicts = {
+                key: decide(records, rule, Facts(), now=instant) for key, rule in context.policy.purposes.items()
+            }
+        types = _types(tx, records)
+        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
+        return Consents(
+            records=tuple(record_document(each, types[each.identifier_id]) for each in record_store.in_order(records)),
+            verdicts=verdicts,
+            may_ask_from=_may_ask_from(context.policy, records),
+        )
+
+    return at_one_instant(context.database, read)
+
+
+def record_document(each: Record, identifier_type: str) -> dict[str, Any]:
+    """One record as staff and the person read it; what is unknown is left out."""
+    fields: dict[str, Any] = {
+        "record": outward_id(each),
+        "identifier_type": identifier_type,
+        "purpose": each.purpose,
+        "act": each.act.value,
+        "authority": each.authority.value,
+        "jurisdiction": each.jurisdiction,
+        "occurred_at": instant_text(each.occurred_at),
+        "recorded_at": instant_text(each.recorded_at),
+        "repeated_at": each.repeated_at and instant_text(each.repeated_at),
+        "valid_until": each.valid_until and instant_text(each.valid_until),
+        "notice_version": each.notice_version,
+        "notice_sha256": each.notice_hash and each.notice_hash.hex(),
+        "signal": each.signal,
+        "signal_sha256": each.signal_hash and each.signal_hash.hex(),
+        "rule": each.rule,
+        "source": each.source_id,
+        "policy": each.policy_fingerprint.hex(),
+        "is_two_step": each.is_two_step or None,
+        "is_shared": each.is_shared or None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _types(tx: Transaction, records: Sequence[Record]) -> dict[int, str]:
+    ids = {each.identifier_id for each in records}
+    return {each.identifier_id: each.type for each in identifier_store.sealed_of(tx, ids)} if ids else {}
+
+
+def _may_ask_from(policy: Policy, records: Sequence[Record]) -> dict[str, datetime]:
+    months = max((each.ask_again_after_months or 0 for each in policy.jurisdictions.regimes.values()), default=0)
+    if not months:
+        return {}
+    waits = {key: may_ask_from(records, rule, months) for key, rule in policy.purposes.items()}
+    return {key: instant for key, instant in waits.items() if instant is not None}

@@ -1,0 +1,45 @@
+"""Use cases that decide again: grants that ended, and every profile under a new policy."""
+
+from datetime import datetime
+
+from cdp.consent.store import verdicts as verdict_store
+from cdp.flows.consent.verdicts import refresh_verdicts
+from cdp.flows.context import Context
+from cdp.identity.store import consent_subjects as consent_subject_store
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Database
+from cdp.policy.model import Policy
+from cdp.vault.vault import Vault
+
+
+def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> int:
+    """Put in force what ended by itself until now, for at most `profiles_max` profiles; how many there were.
+
+    An ended grant acts like a withdrawal: what was stored for the purpose is erased by the next step.
+    """
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        over = verdict_store.ended_by(tx, now, profiles_max)
+        if over:
+            refresh_verdicts(tx, context.vault, context.policy, profile_ids=over, now=now)
+            generation_store.advance(tx, changed=True)
+        return len(over)
+
+
+def recompute_all_verdicts(
+    database: Database, vault: Vault, policy: Policy, *, now: datetime, profiles_max: int = 1_000
+) -> int:
+    """Decide about every living profile under this policy, a transaction for each `profiles_max`; how many there were.
+
+    Needed before a policy with other purposes, models or jurisdictions comes into force. Safe to repeat.
+    """
+    after, total = 0, 0
+    while True:
+        with database.transaction() as tx:
+            generation_store.lock_exclusive(tx)
+            chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
+            if not chunk:
+                return total
+            if refresh_verdicts(tx, vault, policy, profile_ids=chunk, now=now).has_changes:
+                generation_store.advance(tx, changed=True)
+        after, total = chunk[-1], total + len(chunk)

@@ -1,0 +1,28 @@
+"""Step that records a policy as the one in force."""
+
+from datetime import datetime
+
+from cdp.audit.store import facts as fact_store
+from cdp.consent.store import projection as projection_store
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Transaction
+from cdp.operations.store import policies as policy_store
+from cdp.policy.model import Policy
+
+
+def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
+    """Make this the policy in force; True when it was another one before. Safe to repeat."""
+    generation_store.lock_exclusive(tx)
+    projection_store.prepare_purposes(tx, list(policy.purposes), now)
+    projection_store.grant_reading(tx)
+    fingerprint = bytes.fromhex(policy.fingerprint)
+    latest = policy_store.latest_policy(tx)
+    if latest is not None and latest.fingerprint == fingerprint:
+        return False
+    policy_store.add_policy(tx, fingerprint, dict(policy.documents), now=now)
+    fact = {"kind": "policy.applied", "actor": "operator", "policy": policy.fingerprint}
+    if latest is not None:
+        fact["previous_policy"] = latest.fingerprint.hex()
+    fact_store.append(tx, fact, now)
+    generation_store.advance(tx, changed=True)
+    return True
