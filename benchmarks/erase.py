@@ -185,7 +185,7 @@ def erase(context: Context, name: str) -> Spent:
 def delete(database: Database, vault: Vault, name: str, statements: Sequence[str]) -> Spent:
     """What hand-written DELETEs take in one transaction; the ids are looked up before the clock starts."""
     with database.transaction(read_only=True) as tx:
-        pseudonym = vault.pseudonyms(GRAPH, [Identifier("user_id", name)])[0]
+        pseudonym = vault.hashes.pseudonyms(GRAPH, [Identifier("user_id", name)])[0]
         known = identifier_store.identifiers_by_pseudonym(tx, [pseudonym])[pseudonym]
         profiles = [known.profile_id]
         anchors = [

@@ -105,7 +105,7 @@ class Bench:
         with self.database.transaction(read_only=True) as tx:
             rows = tx.execute(
                 f"SELECT {', '.join(_COLUMNS)} FROM behavior.event WHERE event_id = ANY(%(ids)s)",
-                {"ids": self.context.vault.message_digests(int(self.source.source_id), ids)},
+                {"ids": self.context.vault.hashes.message_digests(int(self.source.source_id), ids)},
             )
         assert len(rows) == len(sent)
         return [(*row[:2], uuid4(), *row[3:8], None if row[8] is None else Jsonb(row[8]), row[9]) for row in rows]

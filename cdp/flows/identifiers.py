@@ -50,7 +50,7 @@ def find_identifiers(
     A rotation, here or in another process, may move them from key to key meanwhile. So one statement asks under all
     living keys, and asks again where other keys live after it than before.
     """
-    versions = vault.living(tx, GRAPH)
+    versions = vault.root_keys.active_versions(tx, GRAPH)
     while True:
         failure: Fault | None = None
         found: dict[Identifier, identifier_store.StoredIdentifier] = {}
@@ -58,7 +58,7 @@ def find_identifiers(
             found = _find_under(tx, vault, identifiers, versions=versions)
         except Fault as fault:  # the key may have been destroyed just now
             failure = fault
-        before, versions = versions, vault.living(tx, GRAPH)
+        before, versions = versions, vault.root_keys.active_versions(tx, GRAPH)
         if versions == before:
             if failure is not None:
                 raise failure
@@ -71,7 +71,9 @@ def _find_under(
     named = {
         pseudonym: each
         for version in versions
-        for each, pseudonym in zip(identifiers, vault.pseudonyms(GRAPH, identifiers, version=version), strict=True)
+        for each, pseudonym in zip(
+            identifiers, vault.hashes.pseudonyms(GRAPH, identifiers, version=version), strict=True
+        )
     }
     return {
         named[pseudonym]: known
@@ -102,7 +104,7 @@ def unknown_profile() -> Fault:
 def open_identifiers(tx: Transaction, vault: Vault, identifier_ids: Collection[int]) -> dict[int, OpenedIdentifier]:
     """These identifiers in the clear."""
     rows = identifier_store.sealed_of(tx, identifier_ids)
-    keys = vault.keys_for(tx, [row.identifier_id for row in rows])
+    keys = vault.subject_keys.keys_for(tx, [row.identifier_id for row in rows])
     values = vault.open_many(
         keys, IDENTIFIER_PLACE, [Item(row.identifier_id, row.identifier_id, row.sealed) for row in rows]
     )

@@ -1,6 +1,6 @@
-"""A bounded memory of subject keys, least recently used first out.
+"""A bounded cache of subject keys; the least recently used keys are dropped first.
 
-It keeps keys, not cipher objects: those take 2.5 kB each and are rebuilt in a microsecond.
+It holds keys, not cipher objects: those take 2.5 kB each and are rebuilt in a microsecond.
 """
 
 from collections import OrderedDict
@@ -15,10 +15,10 @@ class KeyCache:
         self._keys: OrderedDict[int, bytes] = OrderedDict()
         self._keys_max = keys_max
         self._lock = Lock()
-        self._forgotten = 0
+        self._evictions = 0
 
-    def found(self, ids: Iterable[int]) -> dict[int, bytes]:
-        """The remembered keys among `ids`."""
+    def get_many(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """The cached keys among `ids`."""
         hits = {}
         with self._lock:
             for subject_id in ids:
@@ -29,17 +29,17 @@ class KeyCache:
         return hits
 
     @property
-    def forgotten(self) -> int:
-        """How often something was to be forgotten: to be asked before keys are loaded, and told when they are remembered."""
-        return self._forgotten
+    def evictions(self) -> int:
+        """How many evictions were requested so far: read it before loading keys and pass it to `add` afterwards."""
+        return self._evictions
 
-    def remember(self, keys: Mapping[int, bytes], *, since: int | None = None) -> None:
-        """Add keys, dropping those used longest ago when there are too many.
+    def add(self, keys: Mapping[int, bytes], *, since: int | None = None) -> None:
+        """Add keys, dropping the least recently used ones when there are too many.
 
-        Those that were loaded while some were forgotten may be among these, so none of them is added.
+        Adds nothing when there was an eviction after the `evictions` of `since`: the keys may include evicted ones.
         """
         with self._lock:
-            if since is not None and since != self._forgotten:
+            if since is not None and since != self._evictions:
                 return
             self._keys.update(keys)
             while len(self._keys) > self._keys_max:
@@ -48,14 +48,14 @@ class KeyCache:
     def evict(self, ids: Iterable[int]) -> None:
         """Drop the keys of these subjects."""
         with self._lock:
-            self._forgotten += 1
+            self._evictions += 1
             for subject_id in ids:
                 self._keys.pop(subject_id, None)
 
     def evict_all(self) -> None:
-        """Drop everything."""
+        """Drop every key."""
         with self._lock:
-            self._forgotten += 1
+            self._evictions += 1
             self._keys.clear()
 
     def __len__(self) -> int:

@@ -1,21 +1,18 @@
-"""All SQL of the strongroom: wrapped subject keys, epochs, and check values of root keys."""
+"""All SQL of the vault: wrapped subject keys, epochs, and check values of root keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
-
-from sqlalchemy import func, insert, select, text, update
 
 from cdp.kit.copy import copy_packed
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.pg_binary.copying import always_integer, bigints, octets
-from cdp.schema.vault import epoch, key_check
 from cdp.vault.seal import WRAPPED_BYTES
 
 
 class WrappedKey(NamedTuple):
-    """A subject key as it lies in the table."""
+    """A subject key as it is stored."""
 
     subject_id: int
     epoch_id: int
@@ -23,7 +20,7 @@ class WrappedKey(NamedTuple):
 
 
 class KeyCheck(NamedTuple):
-    """What a root key must answer; `is_destroyed` when it must be gone."""
+    """The check value of a root key; `is_destroyed` when the key is destroyed or marked for destruction."""
 
     name: str
     check_value: bytes
@@ -31,85 +28,98 @@ class KeyCheck(NamedTuple):
 
 
 def lock_root_keys(tx: Transaction) -> None:
-    """Hold the making and destroying of root keys until the transaction ends."""
-    tx.execute_core(text("LOCK TABLE vault.key_check IN SHARE ROW EXCLUSIVE MODE"))
+    """Keep other transactions from creating or destroying root keys until this one ends."""
+    tx.execute("LOCK TABLE vault.key_check IN SHARE ROW EXCLUSIVE MODE")
 
 
 def key_checks(tx: Transaction) -> list[KeyCheck]:
-    """The check values of all root keys that ever were, by name."""
-    columns = (key_check.c.name, key_check.c.check_value, key_check.c.destroyed_at.is_not(None))
-    return [KeyCheck(*row) for row in tx.all(select(*columns).order_by(key_check.c.name))]
+    """The check values of all root keys, destroyed ones included, by name."""
+    rows = tx.execute("SELECT name, check_value, destroyed_at IS NOT NULL FROM vault.key_check ORDER BY name")
+    return [KeyCheck(*row) for row in rows]
 
 
 def add_key_check(tx: Transaction, name: str, check_value: bytes, *, now: datetime) -> None:
-    """Record what a root key must answer from now on."""
-    tx.execute_core(insert(key_check).values(name=name, check_value=check_value, created_at=now))
-
-
-def mark_key_destroyed(tx: Transaction, name: str, now: datetime) -> None:
-    """Record that a root key is to be gone from the provider."""
-    tx.execute_core(
-        update(key_check).where(key_check.c.name == name, key_check.c.destroyed_at.is_(None)).values(destroyed_at=now)
+    """Record the check value of a new root key."""
+    tx.execute(
+        "INSERT INTO vault.key_check (name, check_value, created_at) VALUES (%(name)s, %(check_value)s, %(now)s)",
+        {"name": name, "check_value": check_value, "now": now},
     )
 
 
-def living_epoch(tx: Transaction) -> int | None:
+def mark_key_destroyed(tx: Transaction, name: str, now: datetime) -> None:
+    """Record that a root key is to be destroyed at the provider."""
+    tx.execute(
+        "UPDATE vault.key_check SET destroyed_at = %(now)s WHERE name = %(name)s AND destroyed_at IS NULL",
+        {"name": name, "now": now},
+    )
+
+
+def active_epoch(tx: Transaction) -> int | None:
     """The epoch under which new subject keys are wrapped."""
-    found = tx.scalar(select(func.max(epoch.c.epoch_id)).where(epoch.c.retired_at.is_(None)))
-    return None if found is None else int(found)
+    rows = tx.execute("SELECT max(epoch_id) FROM vault.epoch WHERE retired_at IS NULL")
+    return next((int(epoch_id) for (epoch_id,) in rows if epoch_id is not None), None)
 
 
-def hold_living_epoch(tx: Transaction) -> int:
-    """The living epoch, held so that it cannot be retired before the transaction ends."""
-    for _ in range(2):  # the first may have waited for a rotation, whose new epoch only a second look sees
-        rows = tx.execute("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR KEY SHARE")
-        if rows:
-            return int(rows[0][0])
+def hold_active_epoch(tx: Transaction) -> int:
+    """The active epoch, locked so that it cannot be retired before the transaction ends."""
+    for _ in range(2):  # the first may have waited for a rotation, whose new epoch only a second statement sees
+        for (epoch_id,) in tx.execute("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR KEY SHARE"):
+            return int(epoch_id)
     raise Fault("epoch_missing", "There is no epoch", "The vault was not opened on this database.", status=500)
 
 
 def add_epoch(tx: Transaction, now: datetime) -> int:
-    """Begin the next epoch and retire those before it: they take no new keys from here on.
+    """Begin the next epoch and retire those before it, which wrap no new keys from here on.
 
-    Waits for transactions that are just adding keys to the epochs retired.
+    Waits for transactions that are adding keys to the epochs retired.
     """
-    tx.all(select(epoch.c.epoch_id).where(epoch.c.retired_at.is_(None)).with_for_update())
-    tx.execute_core(update(epoch).where(epoch.c.retired_at.is_(None)).values(retired_at=now))
-    epoch_id = int(tx.scalar(select(func.coalesce(func.max(epoch.c.epoch_id), 0) + 1)))
-    tx.execute_core(insert(epoch).values(epoch_id=epoch_id, created_at=now))
-    return epoch_id
+    tx.execute("SELECT epoch_id FROM vault.epoch WHERE retired_at IS NULL FOR UPDATE")
+    tx.execute("UPDATE vault.epoch SET retired_at = %(now)s WHERE retired_at IS NULL", {"now": now})
+    rows = tx.execute(
+        """
+        INSERT INTO vault.epoch (epoch_id, created_at)
+        SELECT coalesce(max(epoch_id), 0) + 1, %(now)s FROM vault.epoch
+        RETURNING epoch_id
+        """,
+        {"now": now},
+    )
+    return next(int(epoch_id) for (epoch_id,) in rows)
 
 
 def retired_epochs(tx: Transaction) -> list[int]:
-    """Epochs that take no new keys and whose root key is not destroyed yet."""
-    waiting = epoch.c.retired_at.is_not(None) & epoch.c.destroyed_at.is_(None)
-    return [row[0] for row in tx.all(select(epoch.c.epoch_id).where(waiting).order_by(epoch.c.epoch_id))]
+    """Epochs that wrap no new keys and whose root key is not destroyed yet."""
+    rows = tx.execute(
+        "SELECT epoch_id FROM vault.epoch WHERE retired_at IS NOT NULL AND destroyed_at IS NULL ORDER BY epoch_id"
+    )
+    return [epoch_id for (epoch_id,) in rows]
 
 
 def mark_epoch_destroyed(tx: Transaction, epoch_id: int, now: datetime) -> None:
-    """Record that the key of an epoch is to be gone."""
-    tx.execute_core(update(epoch).where(epoch.c.epoch_id == epoch_id).values(destroyed_at=now))
+    """Record that the key of an epoch is to be destroyed."""
+    tx.execute(
+        "UPDATE vault.epoch SET destroyed_at = %(now)s WHERE epoch_id = %(epoch)s", {"epoch": epoch_id, "now": now}
+    )
 
 
 def count_keys(tx: Transaction, epoch_id: int) -> int:
-    """How many subject keys hang on an epoch."""
+    """How many subject keys an epoch wraps."""
     rows = tx.execute("SELECT count(*) FROM vault.subject_key WHERE epoch_id = %(epoch)s", {"epoch": epoch_id})
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
-def add_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> None:
-    """Insert wrapped keys by subject id, under an epoch that the transaction holds."""
+def add_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], *, wrapped: Sequence[bytes]) -> None:
+    """Insert the wrapped keys of these subjects, side by side, under an epoch that the transaction holds."""
     tx.execute(
         """
         INSERT INTO vault.subject_key (subject_id, epoch_id, wrapped)
-        SELECT id, %(epoch)s, wrapped FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS made (id, wrapped)
+        SELECT id, %(epoch)s, wrapped FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS fresh (id, wrapped)
         """,
-        {"epoch": epoch_id, "ids": list(wrapped), "wrapped": list(wrapped.values())},
+        {"epoch": epoch_id, "ids": list(ids), "wrapped": list(wrapped)},
     )
 
 
 def copy_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], *, wrapped: Sequence[bytes]) -> None:
-    """Insert many wrapped keys, those of the smallest ids first at best, under an epoch that the transaction holds."""
+    """Insert many wrapped keys, best in ascending order of id, under an epoch that the transaction holds."""
     copy_packed(
         tx,
         "vault.subject_key",
@@ -120,7 +130,7 @@ def copy_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], *, wrapped: Se
 
 
 def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:
-    """The wrapped keys of these subjects; a shredded one is not among them."""
+    """The wrapped keys of these subjects; a shredded subject has none."""
     rows = tx.execute(
         "SELECT subject_id, epoch_id, wrapped FROM vault.subject_key WHERE subject_id = ANY(%(ids)s::bigint[])",
         {"ids": list(ids)},
@@ -128,7 +138,7 @@ def keys_of(tx: Transaction, ids: Sequence[int]) -> list[WrappedKey]:
     return [WrappedKey(*row) for row in rows]
 
 
-def take_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, *, limit: int) -> list[WrappedKey]:
+def lock_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, *, limit: int) -> list[WrappedKey]:
     """The next keys of these epochs by subject id, locked until the transaction ends."""
     rows = tx.execute(
         """
@@ -144,26 +154,26 @@ def take_keys(tx: Transaction, epoch_ids: Sequence[int], after: int, *, limit: i
     return [WrappedKey(*row) for row in rows]
 
 
-def replace_keys(tx: Transaction, epoch_id: int, wrapped: Mapping[int, bytes]) -> None:
-    """Hang these subjects' keys, wrapped anew, on another epoch."""
+def replace_keys(tx: Transaction, epoch_id: int, ids: Sequence[int], *, wrapped: Sequence[bytes]) -> None:
+    """Replace the wrapped keys of these subjects, side by side, by ones wrapped under another epoch."""
     tx.execute(
         """
-        UPDATE vault.subject_key AS held
+        UPDATE vault.subject_key AS stored
         SET epoch_id = %(epoch)s, wrapped = fresh.wrapped
         FROM unnest(%(ids)s::bigint[], %(wrapped)s::bytea[]) AS fresh (subject_id, wrapped)
-        WHERE held.subject_id = fresh.subject_id
+        WHERE stored.subject_id = fresh.subject_id
         """,
-        {"epoch": epoch_id, "ids": list(wrapped), "wrapped": list(wrapped.values())},
+        {"epoch": epoch_id, "ids": list(ids), "wrapped": list(wrapped)},
     )
 
 
 def delete_keys(tx: Transaction, ids: Sequence[int]) -> int:
-    """Delete the wrapped keys of these subjects; the number that there were."""
+    """Delete the wrapped keys of these subjects; returns how many there were."""
     rows = tx.execute(
         """
-        WITH gone AS (DELETE FROM vault.subject_key WHERE subject_id = ANY(%(ids)s::bigint[]) RETURNING 1)
-        SELECT count(*) FROM gone
+        WITH deleted AS (DELETE FROM vault.subject_key WHERE subject_id = ANY(%(ids)s::bigint[]) RETURNING 1)
+        SELECT count(*) FROM deleted
         """,
         {"ids": list(ids)},
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)

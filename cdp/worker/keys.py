@@ -18,7 +18,7 @@ class KeyWatch:
         version = read_generation(context).version
         if version != self._version:
             self._version = version
-            context.vault.evict_all(version=version)
+            context.vault.subject_keys.evict_all(version=version)
 
 
 def create_task(watcher: PolicyWatcher) -> Task:

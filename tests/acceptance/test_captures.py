@@ -97,7 +97,7 @@ def known_identifiers(endpoint: IngestEndpoint) -> set[tuple[str, str]]:
     context = endpoint.context
     with context.database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT identifier_id, type, sealed FROM identity.identifier")
-        keys = context.vault.keys_for(tx, [row[0] for row in rows])
+        keys = context.vault.subject_keys.keys_for(tx, [row[0] for row in rows])
     values = context.vault.open_many(keys, IDENTIFIER_PLACE, [Item(row[0], row[0], row[2]) for row in rows])
     return {(row[1], value.decode()) for row, value in zip(rows, values, strict=True) if value is not None}
 

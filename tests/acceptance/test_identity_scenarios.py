@@ -115,7 +115,7 @@ def stored_events(endpoint: IngestEndpoint) -> list[dict[str, Any]]:
     vault = endpoint.context.vault
     with endpoint.context.database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT anchor_id, event_id, occurred_at, sealed FROM behavior.event")
-        keys = vault.keys_for(tx, [row[0] for row in rows])
+        keys = vault.subject_keys.keys_for(tx, [row[0] for row in rows])
         opened = vault.open_many(keys, behavior_store.EVENT, [Item(row[0], row[1].bytes, row[3]) for row in rows])
     return [
         {**msgspec.json.decode(content or b""), "occurred_at": row[2]}

@@ -151,7 +151,7 @@ def landed(home: Path, names: set[str]) -> tuple[Landed, dict[str, int]]:
         )[0]
     found = {}
     for name in names:
-        ids = context.vault.message_digests(source_id, [f"{name}-{index}" for index in range(MESSAGES)])
+        ids = context.vault.hashes.message_digests(source_id, [f"{name}-{index}" for index in range(MESSAGES)])
         found[name] = sum(str(each) in stored for each in ids)
     database.close()
     return found, dict(zip(("events", "remembered", "accounted", "homeless"), counts, strict=True))

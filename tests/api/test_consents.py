@@ -30,7 +30,7 @@ def test_an_act_gives_a_record_and_a_receipt_that_anybody_verifies(service: Runn
     made = service.post(
         "privacy", "/api/v1/consents", act(notice_version="2026-01", notice_text="We write to you."), 201
     )
-    key = service.context.vault.signer().public_key
+    key = service.context.vault.root_keys.signer().public_key
     assert is_genuine(made["receipt"], key, is_signed)
     assert not is_genuine({**made["receipt"], "record_id": "con_0"}, key, is_signed)
     assert made["receipt"]["record_id"] == made["record"]

@@ -58,7 +58,7 @@ def sealed(endpoint: IngestEndpoint) -> list[dict[str, Any]]:
     vault = endpoint.context.vault
     with endpoint.context.database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT anchor_id, event_id, sealed FROM behavior.event")
-        keys = vault.keys_for(tx, [row[0] for row in rows])
+        keys = vault.subject_keys.keys_for(tx, [row[0] for row in rows])
     items = [Item(row[0], UUID(str(row[1])).bytes, row[2]) for row in rows]
     return [msgspec.json.decode(value) for value in vault.open_many(keys, EVENT, items) if value is not None]
 

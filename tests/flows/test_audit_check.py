@@ -42,7 +42,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 
 
 def log_of(rights: RequestPipeline) -> Log:
-    signer = rights.context.vault.signer()
+    signer = rights.context.vault.root_keys.signer()
     return Log(signer, Mirror(rights.home / "log"), log_name(signer.public_key))
 
 
@@ -175,7 +175,7 @@ def test_a_rewritten_log_is_found_by_whoever_remembers_it(rights: RequestPipelin
 
 
 def test_a_log_of_the_same_length_that_was_rewritten_is_found_too(rights: RequestPipeline) -> None:
-    signer = rights.context.vault.signer()
+    signer = rights.context.vault.root_keys.signer()
     head = checked(rights)
     other = sign_checkpoint(Checkpoint(head.origin, head.size, b"\x01" * 32), signer)
     (told,) = wrong(rights, other).values()

@@ -103,7 +103,7 @@ class TestRecording:
         assert receipt["event"]["event_state"] == "dpv:ConsentGiven"
         assert receipt["event"]["notice_version"] == "2026-01"
         assert receipt["pii_processing"]["lawful_basis"] == "eu-gdpr:A6-1-a"
-        key = rights.context.vault.signer().public_key
+        key = rights.context.vault.root_keys.signer().public_key
         assert is_genuine(receipt, key, is_signed)
         assert not is_genuine({**receipt, "record_id": "con_other"}, key, is_signed)
         assert EMAIL[1] not in str(receipt)

@@ -87,7 +87,7 @@ def settle(rights: RequestPipeline) -> dict[str, int]:
 def anew(rights: RequestPipeline) -> Context:
     """The desk of a process that has just started: it remembers nothing, and replays before any door opens."""
     context = restarted(rights.pipeline.context)
-    context.vault.evict_all()
+    context.vault.subject_keys.evict_all()
     if is_behind(context):
         replay(context, rights.pipeline.clock.now())
     return context

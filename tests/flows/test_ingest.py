@@ -190,7 +190,7 @@ def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database
 
 def test_a_no_kept_by_pseudonym_alone_counts_when_its_identifier_appears(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
-    (hidden,) = pipeline.context.vault.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
+    (hidden,) = pipeline.context.vault.hashes.pseudonyms(SUPPRESSION, [("anonymous_id", "a1")])
     with database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
     (outcome,) = pipeline.send(_with_choices(anonymousId="a1", analytics=True), source=WEB)

@@ -88,7 +88,7 @@ class Two:
 
     def stored(self, message: Message) -> tuple[int, int]:
         """The purposes and the profile of a stored message."""
-        ids = self.here.context.vault.message_digests(int(message.source.source_id), [message.message_id])
+        ids = self.here.context.vault.hashes.message_digests(int(message.source.source_id), [message.message_id])
         with self.here.context.database.transaction(read_only=True) as tx:
             (row,) = tx.execute(
                 "SELECT e.bits, c.profile_id FROM behavior.event AS e JOIN identity.canonical AS c USING (anchor_id) "
@@ -198,7 +198,7 @@ def test_a_suppression_for_one_purpose_counts_at_once(two: Two) -> None:
     two.meet(track(**ADA))
     pipeline = two.there.pipeline
     with pipeline.context.database.transaction() as tx:
-        hidden = pipeline.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+        hidden = pipeline.context.vault.hashes.pseudonym(SUPPRESSION, "user_id", "ada")
         suppression_store.suppress_purposes(tx, [(hidden, "analytics")], pipeline.clock.now())
     assert two.again(track(**ADA)) == refused("refused")
 

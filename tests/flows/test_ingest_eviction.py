@@ -45,12 +45,12 @@ def test_whom_another_process_erased_leaves_it_as_soon_as_the_version_is_seen(
     pipeline.send({**SEEN, "userId": "ada"})
     with database.transaction() as tx:
         ours = generation_store.generation(tx).version
-    pipeline.context.vault.evict_all(version=ours)
+    pipeline.context.vault.subject_keys.evict_all(version=ours)
     assert pipeline.ingest.remembered == 2, "nobody else changed anything"
     with database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         theirs = generation_store.advance(tx, changed=True).version
-    pipeline.context.vault.evict_all(version=theirs)
+    pipeline.context.vault.subject_keys.evict_all(version=theirs)
     assert pipeline.ingest.remembered == 0
 
 
@@ -59,7 +59,7 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
     pipeline.send({**SEEN, "userId": "ada"})
 
     def somebody_else_erases() -> None:
-        other = threading.Thread(target=pipeline.context.vault.evict, args=([1],), daemon=True)
+        other = threading.Thread(target=pipeline.context.vault.subject_keys.evict, args=([1],), daemon=True)
         other.start()
         other.join(PATIENCE_SECONDS)
         assert not other.is_alive()
@@ -74,7 +74,7 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
 def test_an_ingest_that_nobody_holds_is_not_kept_by_the_vault(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, permit_all(), tmp_path)
     pipeline.ingest = Ingest(database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock)
-    pipeline.context.vault.evict_all()
+    pipeline.context.vault.subject_keys.evict_all()
     assert pipeline.send({**SEEN, "userId": "ada"}) == STORED
 
 

@@ -254,7 +254,7 @@ def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(pipeli
 
 
 def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(pipeline: Pipeline) -> None:
-    hidden = pipeline.context.vault.pseudonym(SUPPRESSION, "email", "p@example.com")
+    hidden = pipeline.context.vault.hashes.pseudonym(SUPPRESSION, "email", "p@example.com")
     with pipeline.context.database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
     rows: list[Row] = [("user_id", "u1", "email", "p@example.com"), ("user_id", "u2", "anonymous_id", "a2")]

@@ -45,7 +45,7 @@ class Copy:
             for name, block in self.tables.items():
                 with tx.raw.cursor().copy(f"COPY {name} FROM STDIN") as stream:
                     stream.write(block)
-        self.rights.context.vault.evict_all()
+        self.rights.context.vault.subject_keys.evict_all()
 
 
 _TABLES = """
@@ -92,7 +92,7 @@ def _say_no(rights: RequestPipeline, value: str) -> None:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         identifier_id = tx.execute("SELECT identifier_id FROM identity.identifier WHERE type = 'user_id'")[0][0]
-        hidden = context.vault.pseudonym(SUPPRESSION, "user_id", value)
+        hidden = context.vault.hashes.pseudonym(SUPPRESSION, "user_id", value)
         no = OptOut(identifier_id, hidden, "analytics", "refuse", "authenticated", "eu", NOON)
         replay_store.append(tx, context.replay, [no], now=NOON)
 
@@ -116,7 +116,7 @@ def test_a_no_is_kept_by_pseudonym_where_its_identifier_is_not_known(rights: Req
     told = replay(rights.context, rights.pipeline.clock.now())
     assert (told.opt_outs, told.suppressed) == (0, 1)
     with rights.context.database.transaction() as tx:
-        hidden = rights.context.vault.pseudonym(SUPPRESSION, "user_id", "ada")
+        hidden = rights.context.vault.hashes.pseudonym(SUPPRESSION, "user_id", "ada")
         assert suppression_store.suppressed_purposes(tx, [hidden], NOON) == {hidden: frozenset({"analytics"})}
         assert suppression_store.suppressed(tx, [hidden], NOON) == set()
 

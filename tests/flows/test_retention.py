@@ -242,7 +242,7 @@ def holds(rights: RequestPipeline) -> Sequence[dict[str, Any]]:
     vault = rights.context.vault
     with rights.context.database.transaction() as tx:
         stored = tx.execute("SELECT hold_id, sealed FROM rights.hold")
-        keys = vault.keys_for(tx, [row[0] for row in stored])
+        keys = vault.subject_keys.keys_for(tx, [row[0] for row in stored])
         opened = vault.open_many(keys, HOLD_COLUMN, [Item(row[0], row[0], bytes(row[1])) for row in stored])
     return [json.loads(each or b"null") for each in opened]
 

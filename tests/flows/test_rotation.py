@@ -15,9 +15,11 @@ from cdp.identity.model import Identifier
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.vault.keyed_hashes import KeyedHashes
 from cdp.vault.keys import KeyProvider
 from cdp.vault.providers.file import open_local_provider
 from cdp.vault.pseudonym import GRAPH, Domain
+from cdp.vault.root_keys import RootKeys
 from cdp.vault.vault import Vault
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
@@ -56,11 +58,11 @@ def test_every_pseudonym_changes_and_the_old_key_is_gone(pipeline: Pipeline, tmp
     check_map(pipeline)
 
 
-class Interrupted(Vault):
-    """A vault in whose look-ups something happens after some of the times that it named identifiers."""
+class InterruptedHashes(KeyedHashes):
+    """Keyed hashes that call something after some of the times that identifiers were hashed."""
 
-    def __init__(self, provider: KeyProvider, on: Collection[int], happens: Callable[[], object]) -> None:
-        super().__init__(provider)
+    def __init__(self, root_keys: RootKeys, on: Collection[int], happens: Callable[[], object]) -> None:
+        super().__init__(root_keys)
         self._on, self._happens = on, happens
         self._calls = 0
 
@@ -74,6 +76,12 @@ class Interrupted(Vault):
         return found
 
 
+def interrupted(provider: KeyProvider, on: Collection[int], happens: Callable[[], object]) -> Vault:
+    vault = Vault(provider)
+    vault.hashes = InterruptedHashes(vault.root_keys, on, happens)
+    return vault
+
+
 def keys_of(tmp_path: Path) -> KeyProvider:
     return open_local_provider(tmp_path / "keys", None, may_create=False)[0]
 
@@ -85,10 +93,10 @@ def test_a_look_up_survives_whole_rotations_between_its_steps(
     pipeline.send(*crowd(1, 10))
     ((name, *_), *_) = pipeline.partition()
     other = open_pipeline(Database(database_url), pipeline.context.policy, tmp_path)
-    vault = Interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.context))
+    vault = interrupted(keys_of(tmp_path), range(1, rotations + 1), lambda: rotate_pseudonyms(other.context))
     with pipeline.context.database.transaction() as tx:
         find_profile(tx, vault, Identifier(*name))
-        assert vault.living(tx, GRAPH) == (rotations + 1,)
+        assert vault.root_keys.active_versions(tx, GRAPH) == (rotations + 1,)
     other.context.database.close()
 
 
@@ -105,9 +113,9 @@ def test_a_look_up_finds_who_moves_to_the_next_key_while_it_asks(
 
     with pytest.raises(KeyboardInterrupt):
         rotate_pseudonyms(other.context, chunk=1, progress=kill)
-    vault = Interrupted(keys_of(tmp_path), {call}, lambda: rotate_pseudonyms(other.context, chunk=1))
+    vault = interrupted(keys_of(tmp_path), {call}, lambda: rotate_pseudonyms(other.context, chunk=1))
     with pipeline.context.database.transaction() as tx:
-        assert vault.living(tx, GRAPH) == (1, 2)
+        assert vault.root_keys.active_versions(tx, GRAPH) == (1, 2)
         assert find_identifiers(tx, vault, names).keys() == set(names)
     other.context.database.close()
 
@@ -179,7 +187,7 @@ def test_an_epoch_ends_when_no_living_key_hangs_on_it(pipeline: Pipeline, tmp_pa
     rotate_epoch(pipeline.context)
     assert destroy_epochs(pipeline.context).destroyed == ("epoch/1",)
     assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
-    pipeline.context.vault.evict_all()
+    pipeline.context.vault.subject_keys.evict_all()
     assert pipeline.people().popitem()[1] == {"user_id": {"u1"}}
 
 

@@ -85,7 +85,7 @@ def test_no_byte_is_left(rights: RequestPipeline, server: EmbeddedPostgres) -> N
     assert done.not_scrubbed == ()
     assert set(done.tables) == set(tables_to_rewrite())
     assert residue(server, secrets) == set()
-    hidden = rights.context.vault.pseudonym(SUPPRESSION, "user_id", WORDS[1])
+    hidden = rights.context.vault.hashes.pseudonym(SUPPRESSION, "user_id", WORDS[1])
     assert rights.pipeline.one("SELECT count(*) FROM rights.suppression") >= 3
     assert any(name.startswith("hidden") for name in residue(server, {"hidden": hidden}))
 

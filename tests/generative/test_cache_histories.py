@@ -176,12 +176,12 @@ def change(random: Random) -> Act:
 
     def suppresses_purpose(world: World) -> None:
         with world.rights.pipeline.context.database.transaction() as tx:
-            hidden = world.rights.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
+            hidden = world.rights.pipeline.context.vault.hashes.pseudonym(SUPPRESSION, *one)
             suppression_store.suppress_purposes(tx, [(hidden, purpose)], now(world))
 
     def suppresses(world: World) -> None:
         with world.rights.pipeline.context.database.transaction() as tx:
-            hidden = world.rights.pipeline.context.vault.pseudonym(SUPPRESSION, *one)
+            hidden = world.rights.pipeline.context.vault.hashes.pseudonym(SUPPRESSION, *one)
             suppression_store.suppress(tx, [hidden], now(world), until=now(world) + timedelta(days=2))
 
     def parts(world: World) -> None:

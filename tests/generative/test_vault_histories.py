@@ -1,4 +1,4 @@
-"""Random histories of subjects, shreddings, rotations, kills and restarts: the living open, the shredded never again."""
+"""Random histories of subjects, shredding, rotations, kills and restarts: shredded values never open again."""
 
 import random
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ class Killed(Exception):
 
 
 class History:
-    """Two processes over one database, and what must be true of it."""
+    """Two processes over subject_id database, and what must be true of it."""
 
     def __init__(self, database, home, seed):
         self.database, self.home, self.random = database, home, random.Random(seed)
@@ -33,16 +33,16 @@ class History:
             return open_vault(tx, self.home / "keys", None, now=NOW)[0]
 
     def some(self, share):
-        return [one for one in self.sealed if self.random.random() < share]
+        return [subject_id for subject_id in self.sealed if self.random.random() < share]
 
     def add(self, vault):
         ids = new_ids(self.random.randint(1, 30))
         is_killed = self.random.random() < 0.2
         try:
             with self.database.transaction() as tx:
-                keys = vault.new_subject_keys(tx, ids)
+                keys = vault.subject_keys.create(tx, ids)
                 values = [self.random.randbytes(20) for _ in ids]
-                items = [Item(one, one, value) for one, value in zip(ids, values, strict=True)]
+                items = [Item(subject_id, subject_id, value) for subject_id, value in zip(ids, values, strict=True)]
                 envelopes = vault.seal_many(keys, PLACE, items)
                 if is_killed:
                     raise Killed
@@ -51,32 +51,32 @@ class History:
         self.sealed |= dict(zip(ids, zip(values, envelopes, strict=True), strict=True))
 
     def shred(self, vault):
-        gone = self.some(0.2)
+        shredded = self.some(0.2)
         with self.database.transaction() as tx:
-            assert vault.shred(tx, gone) == len(gone)
-        for one in self.vaults:
-            one.evict(gone)
-        self.shredded |= {one: self.sealed.pop(one)[1] for one in gone}
+            assert vault.subject_keys.shred(tx, shredded) == len(shredded)
+        for process in self.vaults:
+            process.subject_keys.evict(shredded)
+        self.shredded |= {subject_id: self.sealed.pop(subject_id)[1] for subject_id in shredded}
 
     def begin_epoch(self, vault):
         with self.database.transaction() as tx:
-            vault.begin_epoch(tx, NOW)
+            vault.epochs.begin(tx, NOW)
 
     def rewrap(self, vault):
         with self.database.transaction() as tx:
-            vault.rewrap(tx, after=0, limit=self.random.randint(1, 40))
+            vault.epochs.rewrap(tx, after=0, limit=self.random.randint(1, 40))
 
     def finish_rotation(self, vault):
         after = 0
         while after is not None:
             with self.database.transaction() as tx:
-                after = vault.rewrap(tx, after=after, limit=25)
+                after = vault.epochs.rewrap(tx, after=after, limit=25)
         with self.database.transaction() as tx:
-            for epoch_id in vault.retired_epochs(tx):
-                vault.mark_epoch_destroyed(tx, epoch_id, NOW)
+            for epoch_id in vault.epochs.retired(tx):
+                vault.epochs.mark_destroyed(tx, epoch_id, NOW)
         if self.random.random() < 0.5:  # otherwise killed here: the next start destroys
             with self.database.transaction() as tx:
-                vault.destroy_marked(tx)
+                vault.root_keys.destroy_marked(tx)
 
     def restart(self, vault):
         self.vaults[self.vaults.index(vault)] = self.opened()
@@ -84,17 +84,17 @@ class History:
     def check(self):
         vault = self.random.choice(self.vaults)
         if self.random.random() < 0.5:
-            vault.evict_all()
+            vault.subject_keys.evict_all()
         ids = [*self.sealed, *self.shredded]
-        items = [Item(one, one, self.sealed[one][1]) for one in self.sealed]
-        items += [Item(one, one, envelope) for one, envelope in self.shredded.items()]
+        items = [Item(subject_id, subject_id, self.sealed[subject_id][1]) for subject_id in self.sealed]
+        items += [Item(subject_id, subject_id, envelope) for subject_id, envelope in self.shredded.items()]
         with self.database.transaction(read_only=True) as tx:
-            opened = vault.open_many(vault.keys_for(tx, ids), PLACE, items)
+            opened = vault.open_many(vault.subject_keys.keys_for(tx, ids), PLACE, items)
         assert opened == [value for value, _ in self.sealed.values()] + [None] * len(self.shredded)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_after_any_history_the_living_open_and_the_shredded_do_not(database, home, seed):
+def test_after_any_history_only_what_was_not_shredded_opens(database, home, seed):
     history = History(database, home, seed)
     steps = [
         history.add,

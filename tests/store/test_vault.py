@@ -40,8 +40,10 @@ def test_a_new_database_gets_its_keys_and_a_notice_once(database, home):
 
     assert "master.key" in notice
     assert silence is None
-    assert vault.pseudonym(GRAPH, "email", "a@example.com") == again.pseudonym(GRAPH, "email", "a@example.com")
-    assert vault.signer().public_key == again.signer().public_key
+    assert vault.hashes.pseudonym(GRAPH, "email", "a@example.com") == again.hashes.pseudonym(
+        GRAPH, "email", "a@example.com"
+    )
+    assert vault.root_keys.signer().public_key == again.root_keys.signer().public_key
 
 
 @pytest.mark.parametrize(
@@ -85,12 +87,12 @@ def test_the_keys_of_another_database_are_refused(vault, database, home, tmp_pat
 def test_new_keys_seal_at_once_and_open_in_another_process(vault, database, home):
     ids = new_ids(50)
     with database.transaction() as tx:
-        keys = vault.new_subject_keys(tx, ids)
+        keys = vault.subject_keys.create(tx, ids)
         sealed = vault.seal_many(keys, PLACE, [Item(one, one, b"value %d" % at) for at, one in enumerate(ids)])
 
     other = opened(database, home)[0]
     with database.transaction() as tx:
-        loaded = other.keys_for(tx, ids)
+        loaded = other.subject_keys.keys_for(tx, ids)
         items = [Item(one, one, envelope) for one, envelope in zip(ids, sealed, strict=True)]
         assert other.open_many(loaded, PLACE, items) == [b"value %d" % at for at in range(50)]
         assert other.open(tx, PLACE, items[7]) == b"value 7"
@@ -100,22 +102,22 @@ def test_new_keys_seal_at_once_and_open_in_another_process(vault, database, home
 def test_any_number_of_keys_costs_a_constant_number_of_statements_and_none_when_remembered(vault, database, home):
     ids = new_ids(300)
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, ids)
+        vault.subject_keys.create(tx, ids)
         assert tx.statements == 2
-        vault.keys_for(tx, ids)
-        vault.new_subject_keys(tx, [])
+        vault.subject_keys.keys_for(tx, ids)
+        vault.subject_keys.create(tx, [])
         assert tx.statements == 2
-        vault.evict_all()
-        vault.keys_for(tx, ids)
+        vault.subject_keys.evict_all()
+        vault.subject_keys.keys_for(tx, ids)
         assert tx.statements == 3
-        vault.keys_for(tx, ids)
+        vault.subject_keys.keys_for(tx, ids)
         assert tx.statements == 3
 
 
 def test_no_subject_key_lies_in_the_database_in_the_clear(vault, database):
     ids = new_ids(3)
     with database.transaction() as tx:
-        keys = vault.new_subject_keys(tx, ids)
+        keys = vault.subject_keys.create(tx, ids)
         stored = b"".join(row[0] for row in tx.all(text("SELECT wrapped FROM vault.subject_key")))
 
     assert len(set(keys.values())) == 3
@@ -125,28 +127,28 @@ def test_no_subject_key_lies_in_the_database_in_the_clear(vault, database):
 def test_a_key_moved_to_another_subject_does_not_open(vault, database):
     one, other = new_ids(2)
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, [one, other])
+        vault.subject_keys.create(tx, [one, other])
         tx.execute_core(
             text("UPDATE vault.subject_key SET wrapped = (SELECT wrapped FROM vault.subject_key WHERE subject_id = :one) "
                  "WHERE subject_id = :other"),
             {"one": one, "other": other},
         )  # fmt: skip
-        vault.evict_all()
-        assert code_of(vault.keys_for, tx, [other]) == "seal_broken"
+        vault.subject_keys.evict_all()
+        assert code_of(vault.subject_keys.keys_for, tx, [other]) == "seal_broken"
 
 
 def test_a_shredded_subject_can_be_read_and_written_no_more(vault, database, home):
     gone, stays = new_ids(2)
     with database.transaction() as tx:
-        keys = vault.new_subject_keys(tx, [gone, stays])
+        keys = vault.subject_keys.create(tx, [gone, stays])
         sealed = vault.seal_many(keys, PLACE, [Item(one, 1, b"v") for one in (gone, stays)])
     with database.transaction() as tx:
-        assert vault.shred(tx, [gone, 12345]) == 1
-    vault.evict([gone])
+        assert vault.subject_keys.shred(tx, [gone, 12345]) == 1
+    vault.subject_keys.evict([gone])
 
     for reader_of_it in (vault, opened(database, home)[0]):
         with database.transaction() as tx:
-            found = reader_of_it.keys_for(tx, [gone, stays])
+            found = reader_of_it.subject_keys.keys_for(tx, [gone, stays])
             assert set(found) == {stays}
             items = [Item(gone, 1, sealed[0]), Item(stays, 1, sealed[1])]
             assert reader_of_it.open_many(found, PLACE, items) == [None, b"v"]
@@ -156,35 +158,35 @@ def test_a_shredded_subject_can_be_read_and_written_no_more(vault, database, hom
 def test_keys_that_somebody_loads_during_their_shredding_are_in_no_memory_afterwards(vault, database):
     ids = new_ids(2)
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, ids)
-    vault.evict_all()
+        vault.subject_keys.create(tx, ids)
+    vault.subject_keys.evict_all()
     with database.transaction() as shredding:
-        vault.shred(shredding, ids)
+        vault.subject_keys.shred(shredding, ids)
         with database.transaction() as tx:
-            assert set(vault.keys_for(tx, ids)) == set(ids)
+            assert set(vault.subject_keys.keys_for(tx, ids)) == set(ids)
     with database.transaction() as tx:
-        assert vault.keys_for(tx, ids) == {}
+        assert vault.subject_keys.keys_for(tx, ids) == {}
 
 
 def test_who_still_sees_an_earlier_instant_leaves_no_shredded_key_in_memory(vault, database):
     ids = new_ids(2)
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, ids)
+        vault.subject_keys.create(tx, ids)
     with database.transaction(one_instant=True) as tx:
         tx.scalar(text("SELECT count(*) FROM vault.subject_key"))
         with database.transaction() as shredding:
-            vault.shred(shredding, ids)
-        assert set(vault.keys_for(tx, ids)) == set(ids)
+            vault.subject_keys.shred(shredding, ids)
+        assert set(vault.subject_keys.keys_for(tx, ids)) == set(ids)
     with database.transaction() as tx:
-        assert vault.keys_for(tx, ids) == {}
+        assert vault.subject_keys.keys_for(tx, ids) == {}
 
 
 def test_pseudonyms_cannot_be_joined_across_domains(vault, database, home):
     vault = opened(database, home, domains=[reader("auditor"), destination("mailer")])[0]
     domains = [GRAPH, SUPPRESSION, reader("marketer"), reader("auditor"), destination("mailer")]
 
-    assert len({vault.pseudonym(domain, "email", "a@example.com") for domain in domains}) == 5
-    assert code_of(vault.pseudonym, destination("unknown"), "email", "a@example.com") == "root_key_missing"
+    assert len({vault.hashes.pseudonym(domain, "email", "a@example.com") for domain in domains}) == 5
+    assert code_of(vault.hashes.pseudonym, destination("unknown"), "email", "a@example.com") == "root_key_missing"
 
 
 def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault):
@@ -196,33 +198,33 @@ def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault):
         ("user_id", "\ud800"),
     ]
 
-    found = vault.pseudonyms(GRAPH, identifiers)
+    found = vault.hashes.pseudonyms(GRAPH, identifiers)
 
-    assert found == [vault.pseudonym(GRAPH, kind, value) for kind, value in identifiers]
+    assert found == [vault.hashes.pseudonym(GRAPH, kind, value) for kind, value in identifiers]
     assert len(set(found)) == 5
     assert {len(one) for one in found} == {32}
 
 
 def test_a_received_hash_finds_the_form_that_was_stored(vault):
-    stored = dict(vault.form_pseudonyms(GRAPH, "phone", "+14155559317"))
+    stored = dict(vault.hashes.form_pseudonyms(GRAPH, "phone", "+14155559317"))
     received = hashlib.sha256(b"4155559317").digest()
-    assert vault.received_form_pseudonyms(GRAPH, "phone", "drop", digest=received) == [
+    assert vault.hashes.received_form_pseudonyms(GRAPH, "phone", "drop", digest=received) == [
         ("phone.drop", stored["phone.drop"])
     ]
     assert received not in stored.values()
 
 
 def test_message_digests_depend_on_source_and_message(vault):
-    assert vault.message_digests(1, ["a", "b", "a"])[0] == vault.message_digests(1, ["a", "b", "a"])[2]
-    digests = {*vault.message_digests(1, ["a", "b"]), *vault.message_digests(2, ["a", "b"])}
+    assert vault.hashes.message_digests(1, ["a", "b", "a"])[0] == vault.hashes.message_digests(1, ["a", "b", "a"])[2]
+    digests = {*vault.hashes.message_digests(1, ["a", "b"]), *vault.hashes.message_digests(2, ["a", "b"])}
     assert len(digests) == 4
 
 
 def test_reader_pseudonyms_are_stable_short_and_apart(vault):
     ids = new_ids(20)
 
-    pseudonyms = vault.reader_pseudonyms(reader("marketer"), ids)
+    pseudonyms = vault.hashes.reader_pseudonyms(reader("marketer"), ids)
 
-    assert pseudonyms == vault.reader_pseudonyms(reader("marketer"), ids)
+    assert pseudonyms == vault.hashes.reader_pseudonyms(reader("marketer"), ids)
     assert len(set(pseudonyms)) == 20
     assert {len(one) for one in pseudonyms} == {16}

@@ -38,7 +38,7 @@ def rewrap_all(database, vault, limit):
     calls, after = 0, 0
     while after is not None:
         with database.transaction() as tx:
-            after = vault.rewrap(tx, after=after, limit=limit)
+            after = vault.epochs.rewrap(tx, after=after, limit=limit)
         calls += 1
     return calls
 
@@ -46,46 +46,46 @@ def rewrap_all(database, vault, limit):
 def test_rotation_keeps_the_living_and_leaves_the_shredded_without_any_key(vault, database, home, open_again):
     ids = new_ids(25)
     with database.transaction() as tx:
-        keys = vault.new_subject_keys(tx, ids)
+        keys = vault.subject_keys.create(tx, ids)
     with database.transaction() as tx:
-        vault.shred(tx, ids[:5])
+        vault.subject_keys.shred(tx, ids[:5])
     with database.transaction() as tx:
-        assert vault.begin_epoch(tx, NOW) == 2
+        assert vault.epochs.begin(tx, NOW) == 2
 
     assert rewrap_all(database, vault, 10) == 3
     with database.transaction() as tx:
-        vault.mark_epoch_destroyed(tx, 1, NOW)
+        vault.epochs.mark_destroyed(tx, 1, NOW)
     assert key_files(home) == {"epoch.1.wrapped", "epoch.2.wrapped"}  # not before the decision is committed
     with database.transaction() as tx:
-        assert vault.destroy_marked(tx) == ["epoch/1"]
-        assert vault.destroy_marked(tx) == []
+        assert vault.root_keys.destroy_marked(tx) == ["epoch/1"]
+        assert vault.root_keys.destroy_marked(tx) == []
 
     assert key_files(home) == {"epoch.2.wrapped"}
     with database.transaction() as tx:
-        assert open_again().keys_for(tx, ids) == {one: keys[one] for one in ids[5:]}
+        assert open_again().subject_keys.keys_for(tx, ids) == {one: keys[one] for one in ids[5:]}
 
 
 def test_a_version_that_is_taken_back_is_not_written_under(vault, database):
     def begin_and_stop() -> None:
         with database.transaction() as tx:
-            vault.add_version(tx, GRAPH, NOW)
-            assert vault.versions(GRAPH) == (1, 2)
+            vault.root_keys.add_version(tx, GRAPH, NOW)
+            assert vault.root_keys.versions(GRAPH) == (1, 2)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         begin_and_stop()
-    assert vault.versions(GRAPH) == (1,)
+    assert vault.root_keys.versions(GRAPH) == (1,)
     with database.transaction() as tx:
-        vault.add_version(tx, GRAPH, NOW)
+        vault.root_keys.add_version(tx, GRAPH, NOW)
     with database.transaction() as tx:
-        assert vault.versions(GRAPH) == vault.living(tx, GRAPH) == (1, 2)
+        assert vault.root_keys.versions(GRAPH) == vault.root_keys.active_versions(tx, GRAPH) == (1, 2)
 
 
 def test_a_kill_before_the_key_is_destroyed_is_made_good_at_the_next_start(vault, database, home, open_again):
     with database.transaction() as tx:
-        vault.begin_epoch(tx, NOW)
+        vault.epochs.begin(tx, NOW)
     with database.transaction() as tx:
-        vault.mark_epoch_destroyed(tx, 1, NOW)
+        vault.epochs.mark_destroyed(tx, 1, NOW)
 
     open_again()
 
@@ -94,27 +94,27 @@ def test_a_kill_before_the_key_is_destroyed_is_made_good_at_the_next_start(vault
 
 def test_an_epoch_in_use_is_not_destroyed(vault, database):
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, new_ids(1))
+        vault.subject_keys.create(tx, new_ids(1))
         with pytest.raises(Fault, match="epoch_in_use"):
-            vault.mark_epoch_destroyed(tx, 1, NOW)
-        vault.begin_epoch(tx, NOW)
+            vault.epochs.mark_destroyed(tx, 1, NOW)
+        vault.epochs.begin(tx, NOW)
         with pytest.raises(Fault, match="epoch_in_use"):
-            vault.mark_epoch_destroyed(tx, 1, NOW)
-        vault.rewrap(tx, after=0, limit=10)
-        vault.mark_epoch_destroyed(tx, 1, NOW)
+            vault.epochs.mark_destroyed(tx, 1, NOW)
+        vault.epochs.rewrap(tx, after=0, limit=10)
+        vault.epochs.mark_destroyed(tx, 1, NOW)
 
 
 def test_another_process_notices_the_new_epoch_by_itself(vault, database, open_again):
     stale = open_again()
     with database.transaction() as tx:
-        vault.begin_epoch(tx, NOW)
+        vault.epochs.begin(tx, NOW)
 
     ids = new_ids(3)
     with database.transaction() as tx:
-        keys = stale.new_subject_keys(tx, ids)
+        keys = stale.subject_keys.create(tx, ids)
     with database.transaction() as tx:
-        vault.mark_epoch_destroyed(tx, 1, NOW)  # so nothing was hung on the retired one
-        assert vault.keys_for(tx, ids) == keys
+        vault.epochs.mark_destroyed(tx, 1, NOW)  # so nothing was hung on the retired one
+        assert vault.subject_keys.keys_for(tx, ids) == keys
 
 
 def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault, database, open_again):
@@ -123,12 +123,12 @@ def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault
 
     def rotate():
         with database.transaction() as tx:
-            rotating.begin_epoch(tx, NOW)
+            rotating.epochs.begin(tx, NOW)
         begun.set()
 
     ids = new_ids(2)
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, ids)
+        vault.subject_keys.create(tx, ids)
         thread = threading.Thread(target=rotate)
         thread.start()
         until_blocked(database)
@@ -137,7 +137,7 @@ def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault
 
     assert begun.is_set()
     with database.transaction() as tx:
-        assert rotating.rewrap(tx, after=0, limit=10) == max(ids)
+        assert rotating.epochs.rewrap(tx, after=0, limit=10) == max(ids)
 
 
 def test_a_writer_that_waited_for_a_rotation_hangs_its_keys_on_the_new_epoch(vault, database, open_again):
@@ -147,11 +147,11 @@ def test_a_writer_that_waited_for_a_rotation_hangs_its_keys_on_the_new_epoch(vau
 
     def write():
         with database.transaction() as tx:
-            vault.new_subject_keys(tx, ids)
+            vault.subject_keys.create(tx, ids)
         done.set()
 
     with database.transaction() as tx:
-        rotating.begin_epoch(tx, NOW)
+        rotating.epochs.begin(tx, NOW)
         thread = threading.Thread(target=write)
         thread.start()
         until_blocked(database)
@@ -160,25 +160,25 @@ def test_a_writer_that_waited_for_a_rotation_hangs_its_keys_on_the_new_epoch(vau
 
     assert done.is_set()
     with database.transaction() as tx:
-        assert rotating.rewrap(tx, after=0, limit=10) is None
-        assert set(rotating.keys_for(tx, ids)) == set(ids)
+        assert rotating.epochs.rewrap(tx, after=0, limit=10) is None
+        assert set(rotating.subject_keys.keys_for(tx, ids)) == set(ids)
 
 
 def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open_again):
     with database.transaction() as tx:
-        vault.new_subject_keys(tx, new_ids(2))
+        vault.subject_keys.create(tx, new_ids(2))
     with database.transaction() as tx:
-        vault.begin_epoch(tx, NOW)
+        vault.epochs.begin(tx, NOW)
     rotating = open_again()
     begun = threading.Event()
 
     def rotate():
         with database.transaction() as tx:
-            rotating.begin_epoch(tx, NOW)
+            rotating.epochs.begin(tx, NOW)
         begun.set()
 
     with database.transaction() as tx:
-        vault.rewrap(tx, after=0, limit=10)
+        vault.epochs.rewrap(tx, after=0, limit=10)
         thread = threading.Thread(target=rotate)
         thread.start()
         until_blocked(database)
@@ -187,8 +187,8 @@ def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open
 
     with database.transaction() as tx:
         with pytest.raises(Fault, match="epoch_in_use"):
-            rotating.mark_epoch_destroyed(tx, 2, NOW)
-        rotating.mark_epoch_destroyed(tx, 1, NOW)
+            rotating.epochs.mark_destroyed(tx, 2, NOW)
+        rotating.epochs.mark_destroyed(tx, 1, NOW)
 
 
 def test_a_rotation_that_is_taken_back_leaves_everything_usable(vault, database, home, open_again):
@@ -197,7 +197,7 @@ def test_a_rotation_that_is_taken_back_leaves_everything_usable(vault, database,
 
     def begin_and_stop():
         with database.transaction() as tx:
-            vault.begin_epoch(tx, NOW)
+            vault.epochs.begin(tx, NOW)
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -205,44 +205,44 @@ def test_a_rotation_that_is_taken_back_leaves_everything_usable(vault, database,
 
     ids = new_ids(1)
     with database.transaction() as tx:
-        keys = vault.new_subject_keys(tx, ids)
+        keys = vault.subject_keys.create(tx, ids)
     again = open_again()
     with database.transaction() as tx:
-        assert again.keys_for(tx, ids) == keys
-        assert again.begin_epoch(tx, NOW) == 2
+        assert again.subject_keys.keys_for(tx, ids) == keys
+        assert again.epochs.begin(tx, NOW) == 2
 
 
 def test_versions_of_a_pseudonym_key_live_side_by_side_until_the_old_one_is_destroyed(
     vault, database, home, open_again
 ):
-    before = vault.pseudonym(GRAPH, "email", "a@example.com")
+    before = vault.hashes.pseudonym(GRAPH, "email", "a@example.com")
     with database.transaction() as tx:
-        assert vault.add_version(tx, GRAPH, NOW) == 2
+        assert vault.root_keys.add_version(tx, GRAPH, NOW) == 2
 
-    after = vault.pseudonym(GRAPH, "email", "a@example.com")
-    assert vault.versions(GRAPH) == (1, 2)
-    assert vault.pseudonym(GRAPH, "email", "a@example.com", version=1) == before != after
+    after = vault.hashes.pseudonym(GRAPH, "email", "a@example.com")
+    assert vault.root_keys.versions(GRAPH) == (1, 2)
+    assert vault.hashes.pseudonym(GRAPH, "email", "a@example.com", version=1) == before != after
 
     with database.transaction() as tx:
         with pytest.raises(Fault, match="key_in_use"):
-            vault.mark_version_destroyed(tx, GRAPH, 2, now=NOW)
-        vault.mark_version_destroyed(tx, GRAPH, 1, now=NOW)
+            vault.root_keys.mark_version_destroyed(tx, GRAPH, 2, now=NOW)
+        vault.root_keys.mark_version_destroyed(tx, GRAPH, 1, now=NOW)
     again = open_again()
 
-    assert again.versions(GRAPH) == (2,)
-    assert again.pseudonym(GRAPH, "email", "a@example.com") == after
+    assert again.root_keys.versions(GRAPH) == (2,)
+    assert again.hashes.pseudonym(GRAPH, "email", "a@example.com") == after
     assert not (home / "keys/pseudonym.graph.1.wrapped").exists()
     with pytest.raises(Fault, match="root_key_missing"):
-        again.pseudonym(GRAPH, "email", "a@example.com", version=1)
+        again.hashes.pseudonym(GRAPH, "email", "a@example.com", version=1)
     with database.transaction() as tx:
-        assert again.add_version(tx, GRAPH, NOW) == 3  # numbers are never used again
+        assert again.root_keys.add_version(tx, GRAPH, NOW) == 3  # numbers are never used again
 
 
 def test_other_processes_learn_of_versions_by_refresh(vault, database, open_again):
     other = open_again()
     with database.transaction() as tx:
-        vault.add_version(tx, GRAPH, NOW)
-        other.refresh(tx)
+        vault.root_keys.add_version(tx, GRAPH, NOW)
+        other.root_keys.refresh(tx)
 
-    assert other.versions(GRAPH) == (1, 2)
-    assert other.pseudonym(GRAPH, "email", "x") == vault.pseudonym(GRAPH, "email", "x")
+    assert other.root_keys.versions(GRAPH) == (1, 2)
+    assert other.hashes.pseudonym(GRAPH, "email", "x") == vault.hashes.pseudonym(GRAPH, "email", "x")

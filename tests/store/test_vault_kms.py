@@ -50,13 +50,13 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
         vault, notice = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
     with database.transaction() as tx:
         ids = new_ids(500)
-        keys = vault.new_subject_keys(tx, ids)
+        keys = vault.subject_keys.create(tx, ids)
     with database.transaction() as tx:
         again, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
         started = len(asked)
-        assert again.keys_for(tx, ids) == keys
-        again.evict_all()
-        assert again.keys_for(tx, ids) == keys
+        assert again.subject_keys.keys_for(tx, ids) == keys
+        again.subject_keys.evict_all()
+        assert again.subject_keys.keys_for(tx, ids) == keys
 
     assert notice is None
     assert len(asked) - started <= 1
@@ -66,14 +66,14 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
 def test_the_documented_provider_rotates_and_destroys(example, database, home):
     with database.transaction() as tx:
         vault, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
-        keys = vault.new_subject_keys(tx, [7])
-        vault.begin_epoch(tx, NOW)
-        vault.rewrap(tx, after=0, limit=10)
-        vault.mark_epoch_destroyed(tx, 1, NOW)
+        keys = vault.subject_keys.create(tx, [7])
+        vault.epochs.begin(tx, NOW)
+        vault.epochs.rewrap(tx, after=0, limit=10)
+        vault.epochs.mark_destroyed(tx, 1, NOW)
     with database.transaction() as tx:
-        assert vault.destroy_marked(tx) == ["epoch/1"]
+        assert vault.root_keys.destroy_marked(tx) == ["epoch/1"]
         again, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
-        assert again.keys_for(tx, [7]) == keys
+        assert again.subject_keys.keys_for(tx, [7]) == keys
 
 
 def test_another_key_of_the_service_is_refused_beside_a_database_that_holds_anything(example, database, home):

@@ -63,7 +63,7 @@ class RequestPipeline:
     def sequence(self) -> None:
         """Let the log place and sign its entries."""
         with self.context.database.transaction() as tx:
-            signer = self.context.vault.signer()
+            signer = self.context.vault.root_keys.signer()
             log = Log(signer, Mirror(self.home / "log"), log_name(signer.public_key))
             sequence(tx, log, self.pipeline.clock.now())
 

@@ -102,7 +102,7 @@ def report(context: Context, now: datetime, *, since: datetime | None, until: da
             tree_size=0 if head is None else head.size,
             waiting=waiting.leaves,
             checkpoint=None if head is None else head.note,
-            vkey=None if tree is None else VerifierKey(tree.origin, context.vault.signer().public_key).text(),
+            vkey=None if tree is None else VerifierKey(tree.origin, context.vault.root_keys.signer().public_key).text(),
         )
         fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "report", "count": check.checked}, now)
     return answer
@@ -123,7 +123,7 @@ def public_key(context: Context) -> str:
         tree = newest_tree(tx)
     if tree is None:
         raise _not_there()
-    return VerifierKey(tree.origin, context.vault.signer().public_key).text()
+    return VerifierKey(tree.origin, context.vault.root_keys.signer().public_key).text()
 
 
 def public_tile(database: Database, path: str) -> bytes:

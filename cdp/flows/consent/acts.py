@@ -82,7 +82,7 @@ def record(context: Context, told: ConsentStatement, now: datetime) -> RecordedA
     draft = _draft(context.policy, told, identifier, rule=rule, now=now)
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        hidden = context.vault.pseudonym(SUPPRESSION, identifier.type, identifier.value)
+        hidden = context.vault.hashes.pseudonym(SUPPRESSION, identifier.type, identifier.value)
         if suppression_store.suppressed(tx, [hidden], now):
             raise _suppressed()
         kept = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now=now))
@@ -93,7 +93,7 @@ def record(context: Context, told: ConsentStatement, now: datetime) -> RecordedA
         fact_store.append(tx, _fact(kept, context.policy, told), now)
         if kept.act.is_refusal:
             replay_store.append(tx, context.replay, [_opt_out(kept, hidden)], now=now)
-    receipt = sign_receipt(receipt_body(kept, rule, identifier.type), context.vault.signer())
+    receipt = sign_receipt(receipt_body(kept, rule, identifier.type), context.vault.root_keys.signer())
     return RecordedAct(outward_id(kept), kept.authority.value, receipt)
 
 
@@ -187,11 +187,11 @@ def _identifier_id(tx: Transaction, context: Context, identifier: Identifier, *,
     if known is not None:
         return known.identifier_id
     identifier_id = new_id()
-    keys = context.vault.new_subject_keys(tx, [identifier_id])
+    keys = context.vault.subject_keys.create(tx, [identifier_id])
     item = Item(identifier_id, identifier_id, identifier.value.encode())
     (sealed,) = context.vault.seal_many(keys, IDENTIFIER_PLACE, [item])
-    version = context.vault.living(tx, GRAPH)[-1]
-    pseudonym = context.vault.pseudonym(GRAPH, identifier.type, identifier.value, version=version)
+    version = context.vault.root_keys.active_versions(tx, GRAPH)[-1]
+    pseudonym = context.vault.hashes.pseudonym(GRAPH, identifier.type, identifier.value, version=version)
     row = identifier_store.NewIdentifier(identifier_id, identifier.type, pseudonym, version, sealed, now, now.date())
     identifier_store.insert_identifiers(tx, [row])
     return identifier_id

@@ -142,7 +142,7 @@ def put_in_force(
     """
     pseudonyms = {
         profile_id: each.hex()
-        for profile_id, each in zip(verdicts, vault.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
+        for profile_id, each in zip(verdicts, vault.hashes.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
     }
     return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, new_profiles=new_profiles)
 

@@ -123,7 +123,7 @@ class _Messages:
     def __init__(self, tx: Transaction, context: Context, sequences: Sequence[int]) -> None:
         self._rows = evidence_store.resolutions(tx, set(sequences))
         rows = list(self._rows.values())
-        keys = context.vault.keys_for(tx, [row.anchor_id for row in rows])
+        keys = context.vault.subject_keys.keys_for(tx, [row.anchor_id for row in rows])
         opened = context.vault.open_many(
             keys, MESSAGE_PLACE, [Item(row.anchor_id, row.sequence, row.message_sealed) for row in rows]
         )

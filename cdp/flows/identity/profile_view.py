@@ -109,7 +109,7 @@ def _traits(tx: Transaction, context: Context, profile_id: int) -> dict[str, Any
         if held is None or _rank(held) < _rank(stated):
             winners[stated.name] = stated
     sealed = [each for each in winners.values() if each.sealed is not None]
-    keys = context.vault.keys_for(tx, [each.anchor_id for each in sealed])
+    keys = context.vault.subject_keys.keys_for(tx, [each.anchor_id for each in sealed])
     opened = context.vault.open_many(
         keys,
         behavior_store.TRAIT,

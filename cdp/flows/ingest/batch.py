@@ -67,7 +67,7 @@ class Ingest:
         )
         self._turn = threading.RLock()
         self._is_to_empty = False
-        vault.on_eviction(self.clear_cache)
+        vault.subject_keys.on_eviction(self.clear_cache)
         distrust_partitions(database)
 
     def process(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
@@ -139,7 +139,7 @@ class Ingest:
                 by_source.setdefault(each.source.source_id, []).append((place, each))
         works: dict[int, Work] = {}
         for source_id, listed in by_source.items():
-            ids = self._vault.message_digests(int(source_id), [message.message_id for _, message in listed])
+            ids = self._vault.hashes.message_digests(int(source_id), [message.message_id for _, message in listed])
             for (place, message), event_id in zip(listed, ids, strict=True):
                 works[place] = read_message(self._plan, message, place, event_id=EventId(event_id), now=now)
         return works
@@ -212,8 +212,8 @@ class Ingest:
 
     def _distrust(self, tx: Transaction) -> None:
         """Another process may have erased somebody, or rotated or shredded keys, since this one looked."""
-        self._vault.refresh(tx)
-        self._vault.evict_all()
+        self._vault.root_keys.refresh(tx)
+        self._vault.subject_keys.evict_all()
         self.clear_cache()
 
 

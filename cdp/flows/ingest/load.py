@@ -61,10 +61,10 @@ def name_people(tx: Transaction, vault: Vault, works: Sequence[Work], *, plan: P
     if not works:
         return
     wanted = list(dict.fromkeys(each for work in works for each in work.identifiers))
-    graph = dict(zip(wanted, vault.pseudonyms(GRAPH, wanted), strict=True))
+    graph = dict(zip(wanted, vault.hashes.pseudonyms(GRAPH, wanted), strict=True))
     other_names = {work.place: names for work in works if (names := _other_names(plan, work))}
     asked = list(dict.fromkeys([*wanted, *(each for names in other_names.values() for each in names)]))
-    hidden = dict(zip(asked, vault.pseudonyms(SUPPRESSION, asked), strict=True))
+    hidden = dict(zip(asked, vault.hashes.pseudonyms(SUPPRESSION, asked), strict=True))
     personal = {key for key, each in plan.policy.identifiers.types.items() if each.person_level or each.unique}
     now = works[0].message.received_at if works else None
     orders = suppression_store.suppressed_purposes(tx, list(hidden.values()), now) if now is not None else {}
@@ -242,9 +242,9 @@ def _is_novel(scene: BatchState, work: Work) -> bool:
 def _find_identifiers(tx: Transaction, vault: Vault, scene: BatchState, *, works: Sequence[Work]) -> None:
     carried = {each.graph_pseudonym: each for work in works for each in work.carried}
     known = identifier_store.identifiers_by_pseudonym(tx, list(carried))
-    for version in vault.versions(GRAPH)[:-1]:
+    for version in vault.root_keys.versions(GRAPH)[:-1]:
         missing = [each for pseudonym, each in carried.items() if pseudonym not in known]
-        older = vault.pseudonyms(GRAPH, (each.identifier for each in missing), version=version)
+        older = vault.hashes.pseudonyms(GRAPH, (each.identifier for each in missing), version=version)
         found = identifier_store.identifiers_by_pseudonym(tx, older)
         known |= {each.graph_pseudonym: found[old] for each, old in zip(missing, older, strict=True) if old in found}
     for pseudonym, each in carried.items():

@@ -141,7 +141,7 @@ class BatchWriter:
         sealed = self.vault.seal_many(
             self.keys, IDENTIFIER_PLACE, (Item(id_, id_, each.identifier.value.encode()) for id_, each in fresh)
         )
-        version = self.vault.versions(GRAPH)[-1]
+        version = self.vault.root_keys.versions(GRAPH)[-1]
         today = self.now.date()
         return [
             identifier_store.NewIdentifier(
@@ -177,10 +177,10 @@ class BatchWriter:
         return list(fresh.values())
 
     def _load_keys(self, stored: Sequence[Work], new_ids: Sequence[int]) -> None:
-        self.keys |= self.vault.new_subject_keys(self.tx, new_ids)
+        self.keys |= self.vault.subject_keys.create(self.tx, new_ids)
         known = {work.anchor_id for work in stored} - self.keys.keys()
         if known:
-            self.keys |= self.vault.keys_for(self.tx, known)
+            self.keys |= self.vault.subject_keys.keys_for(self.tx, known)
 
     def _write_map(
         self,

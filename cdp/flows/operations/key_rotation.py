@@ -42,7 +42,7 @@ class RotationPreview:
 def preview_pseudonym_rotation(context: Context) -> RotationPreview:
     """What `rotate_pseudonyms` would do now."""
     with context.database.transaction(read_only=True) as tx:
-        versions = context.vault.living(tx, GRAPH)
+        versions = context.vault.root_keys.active_versions(tx, GRAPH)
         version = versions[-1] if len(versions) > 1 else versions[-1] + 1
         older = tuple(f"{GRAPH}/{each}" for each in versions if each < version)
         return RotationPreview(version, rekey_store.count_older(tx, version), older)
@@ -51,14 +51,14 @@ def preview_pseudonym_rotation(context: Context) -> RotationPreview:
 def preview_epoch_rotation(context: Context) -> RotationPreview:
     """What `rotate_epoch` would do now; it destroys nothing."""
     with context.database.transaction() as tx:
-        keys = context.vault.count_keys(tx)
+        keys = context.vault.epochs.count_keys(tx)
         return RotationPreview(max(keys) + 1, sum(keys.values()), ())
 
 
 def preview_destruction(context: Context) -> RotationPreview:
     """What `destroy_epochs` would do now; keys that still hang on a retired epoch stand in its way."""
     with context.database.transaction() as tx:
-        keys = context.vault.count_keys(tx)
+        keys = context.vault.epochs.count_keys(tx)
         *retired, living = keys
         return RotationPreview(living, sum(keys[each] for each in retired), tuple(f"epoch/{each}" for each in retired))
 
@@ -91,7 +91,7 @@ def rotate_epoch(
     """Begin a new epoch and hang every living subject key on it; the old epoch stays until `destroy_epoch`."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        epoch = context.vault.begin_epoch(tx, context.clock.now())
+        epoch = context.vault.epochs.begin(tx, context.clock.now())
         fact_store.append(
             tx, {"kind": "key.created", "actor": actor, "key": "epoch", "version": epoch}, context.clock.now()
         )
@@ -100,7 +100,7 @@ def rotate_epoch(
     moved = 0
     while after is not None:
         with context.database.transaction() as tx:
-            after = context.vault.rewrap(tx, after=after, limit=chunk)
+            after = context.vault.epochs.rewrap(tx, after=after, limit=chunk)
         if after is not None:
             moved += chunk
             if progress is not None:
@@ -115,7 +115,7 @@ def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
     """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        retired = context.vault.retired_epochs(tx)
+        retired = context.vault.epochs.retired(tx)
         if not retired:
             raise Fault(
                 "no_retired_epoch",
@@ -125,7 +125,7 @@ def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
             )
         now = context.clock.now()
         for epoch in retired:
-            context.vault.mark_epoch_destroyed(tx, epoch, now)
+            context.vault.epochs.mark_destroyed(tx, epoch, now)
             fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "epoch", "version": epoch}, now)
         generation_store.advance(tx, changed=True)
     return RotationResult(retired[-1], 0, _destroy_marked(context))
@@ -135,11 +135,11 @@ def _begin_version(context: Context, actor: str) -> int:
     """A new version, or the newest where an earlier rotation was killed with identifiers still under older ones."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        context.vault.refresh(tx)
-        versions = context.vault.versions(GRAPH)
+        context.vault.root_keys.refresh(tx)
+        versions = context.vault.root_keys.versions(GRAPH)
         if len(versions) > 1:
             return versions[-1]
-        version = context.vault.add_version(tx, GRAPH, context.clock.now())
+        version = context.vault.root_keys.add_version(tx, GRAPH, context.clock.now())
         fact_store.append(
             tx, {"kind": "key.created", "actor": actor, "key": "graph", "version": version}, context.clock.now()
         )
@@ -154,11 +154,11 @@ def _rekey_chunk(context: Context, version: int, chunk: int) -> int:
         rows = rekey_store.older(tx, version, chunk)
         if not rows:
             return 0
-        keys = vault.keys_for(tx, [row.identifier_id for row in rows])
+        keys = vault.subject_keys.keys_for(tx, [row.identifier_id for row in rows])
         items = [Item(row.identifier_id, row.identifier_id, row.sealed) for row in rows]
         values = vault.open_many(keys, IDENTIFIER_PLACE, items)
         known = [(row, value.decode()) for row, value in zip(rows, values, strict=True) if value is not None]
-        pseudonyms = vault.pseudonyms(GRAPH, ((row.type, value) for row, value in known), version=version)
+        pseudonyms = vault.hashes.pseudonyms(GRAPH, ((row.type, value) for row, value in known), version=version)
         rekey_store.update_pseudonyms(
             tx, {row.identifier_id: each for (row, _), each in zip(known, pseudonyms, strict=True)}, version
         )
@@ -173,9 +173,9 @@ def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str
         if rekey_store.count_older(tx, version):
             raise _unreadable(rekey_store.count_older(tx, version))
         now = context.clock.now()
-        for older in context.vault.versions(GRAPH):
+        for older in context.vault.root_keys.versions(GRAPH):
             if older < version:
-                context.vault.mark_version_destroyed(tx, GRAPH, older, now=now)
+                context.vault.root_keys.mark_version_destroyed(tx, GRAPH, older, now=now)
                 fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "graph", "version": older}, now)
         fact_store.append(tx, {"kind": "key.rotated", "actor": actor, "key": "graph", "version": version}, now)
         generation_store.advance(tx, changed=True)
@@ -185,8 +185,8 @@ def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str
 def _destroy_marked(context: Context) -> tuple[str, ...]:
     """Destroy at the provider what is committed to be gone; the next start repeats it after a kill."""
     with context.database.transaction() as tx:
-        destroyed = context.vault.destroy_marked(tx)
-        context.vault.refresh(tx)
+        destroyed = context.vault.root_keys.destroy_marked(tx)
+        context.vault.root_keys.refresh(tx)
     return tuple(destroyed)
 
 

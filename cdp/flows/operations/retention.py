@@ -241,7 +241,7 @@ def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, cont
 def _delete_requests(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete old requests with the key that sealed what they named."""
     requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
-    context.vault.shred(tx, requests)
+    context.vault.subject_keys.shred(tx, requests)
     return len(requests)
 
 

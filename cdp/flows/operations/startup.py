@@ -121,7 +121,7 @@ def open_context(
         now = clock.now()
         vault, notice = open_vault(tx, home / KEYS, master_key, now=now, kms_url=kms_url)
         put_in_force(tx, policy, now)
-    signer = vault.signer()
+    signer = vault.root_keys.signer()
     return Context(
         home=home,
         database=database,

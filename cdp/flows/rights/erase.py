@@ -60,7 +60,7 @@ def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = C
     while True:
         result, subjects = _run_transaction(context, request_id, now, rows_max=rows_max)
         if result.request.status is Status.FULFILLED:
-            context.vault.evict(subjects)
+            context.vault.subject_keys.evict(subjects)
             return result
 
 

@@ -136,7 +136,7 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
         suppressed_until=until,
         recipients=notified.recipients,
         holds=_classes_kept(run, steps),
-        epoch=vault_store.living_epoch(tx) or 0,
+        epoch=vault_store.active_epoch(tx) or 0,
         policy=context.policy.fingerprint,
     )
     _close(run, summary)
@@ -155,7 +155,7 @@ def _erase_final(run: ErasureRun, final: list[PlanStep]) -> dict[int, int]:
     touched = dict.fromkeys((step.position for step in final), 0) | execute.erase_whole(run.tx, rest, run.scope)
     for step in final:
         if step.table == _KEYS and step.verb is not Verb.KEEP:
-            touched[step.position] = run.context.vault.shred(run.tx, sorted(run.scope.subjects))
+            touched[step.position] = run.context.vault.subject_keys.shred(run.tx, sorted(run.scope.subjects))
     return touched
 
 

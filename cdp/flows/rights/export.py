@@ -69,7 +69,7 @@ def _lookups(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[
     return ExportLookups(
         policy=context.policy,
         vault=context.vault,
-        keys=context.vault.keys_for(tx, scope.subjects),
+        keys=context.vault.subject_keys.keys_for(tx, scope.subjects),
         terms=texts_of(tx, term_numbers_in(found)),
         vocabularies=context.vocabularies,
         sources={int(each.source.source_id): each.source.name for each in source_store.sources(tx)},

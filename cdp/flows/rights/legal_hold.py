@@ -46,14 +46,14 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now
     if not living:
         return 0
     words = _lookups_for(tx, context, living)
-    keys = context.vault.keys_for(tx, {row["anchor_id"] for row in living})
+    keys = context.vault.subject_keys.keys_for(tx, {row["anchor_id"] for row in living})
     opened = context.vault.open_many(
         keys, EVENT, [Item(row["anchor_id"], UUID(row["event_id"]).bytes, bytes(row["sealed"])) for row in living]
     )
     bodies = [_held_columns(context, row, words, sealed=sealed) for row, sealed in zip(living, opened, strict=True)]
     ids = new_ids(len(bodies))
     envelopes = context.vault.seal_many(
-        context.vault.new_subject_keys(tx, ids),
+        context.vault.subject_keys.create(tx, ids),
         HOLD_COLUMN,
         [Item(hold_id, hold_id, canonical_json(body)) for hold_id, body in zip(ids, bodies, strict=True)],
     )
@@ -64,7 +64,7 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now
             for hold_id, row, envelope in zip(ids, living, envelopes, strict=True)
         ],
     )
-    context.vault.evict(ids)
+    context.vault.subject_keys.evict(ids)
     return len(ids)
 
 

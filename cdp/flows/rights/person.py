@@ -44,7 +44,9 @@ def named_identifiers(tx: Transaction, context: Context, request_id: int) -> tup
     """The identifiers that a request names, opened; none once they were shredded after its end."""
     stored = request_store.named_identifiers(tx, request_id)
     items = [Item(request_id, named_identifier_row(request_id, row.position), row.sealed) for row in stored]
-    values = context.vault.open_many(context.vault.keys_for(tx, [request_id]), NAMED_IDENTIFIER_COLUMN, items)
+    values = context.vault.open_many(
+        context.vault.subject_keys.keys_for(tx, [request_id]), NAMED_IDENTIFIER_COLUMN, items
+    )
     return tuple(
         NamedIdentifier(row.type, value.decode())
         for row, value in zip(stored, values, strict=True)
@@ -118,7 +120,9 @@ def suppression_pseudonyms_of(tx: Transaction, context: Context, person: Person)
 
 def suppression_pseudonyms(context: Context, identifiers: Sequence[NamedIdentifier]) -> list[bytes]:
     """The pseudonyms of these identifiers under the suppression domain, in their order."""
-    return context.vault.pseudonyms(SUPPRESSION, [(identifier.type, identifier.value) for identifier in identifiers])
+    return context.vault.hashes.pseudonyms(
+        SUPPRESSION, [(identifier.type, identifier.value) for identifier in identifiers]
+    )
 
 
 def unknown_request() -> Fault:

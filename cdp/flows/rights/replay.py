@@ -76,7 +76,7 @@ def replay(context: Context, now: datetime) -> ReplayResult:
             replay_store.advance_position(tx, lines[-1].number)
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
-        context.vault.evict_all()
+        context.vault.subject_keys.evict_all()
     return ReplayResult(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
 
 
@@ -120,7 +120,7 @@ def _erase_rows(tx: Transaction, context: Context, scope: Scope) -> int:
         if step.verb is Verb.KEEP:
             continue
         if step.table == _KEYS:
-            rows += context.vault.shred(tx, sorted(scope.subjects))
+            rows += context.vault.subject_keys.shred(tx, sorted(scope.subjects))
         else:
             rows += execute.erase_chunk(tx, execute.next_chunk(tx, step, scope, size=0, rows_max=_ROWS_MAX), scope)
     return rows

@@ -74,7 +74,7 @@ def open_request(
         RequestId(new_id()), right, rules, received_at=now, time_zone=context.policy.jurisdictions.time_zone
     )
     with context.database.transaction() as tx:
-        keys = context.vault.new_subject_keys(tx, [request.request_id])
+        keys = context.vault.subject_keys.create(tx, [request.request_id])
         items = [
             Item(request.request_id, named_identifier_row(request.request_id, position), each.value.encode())
             for position, each in enumerate(asked)
@@ -236,7 +236,7 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
                 "A receipt is given when the request is fulfilled.",
                 status=409,
             )
-        found = fact_store.receipt_file(tx, request.entry_id, context.vault.signer().public_key)
+        found = fact_store.receipt_file(tx, request.entry_id, context.vault.root_keys.signer().public_key)
     if found is None:
         raise Fault(
             "receipt_not_ready",
@@ -259,11 +259,11 @@ def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
                 _end(tx, context, ended, fact=event_fact(ended, "request.expired"), now=now)
                 counts["expired"] += 1
         over = request_store.closed_with_identifiers(tx, now - timedelta(days=DOWNLOAD_DAYS), _LISTED_MAX)
-        counts["shredded"] = context.vault.shred(tx, over)
+        counts["shredded"] = context.vault.subject_keys.shred(tx, over)
         for request_id in over:
             request_store.delete_identifiers(tx, request_id)
         ended_holds = legal_hold_store.end_holds(tx, now.date(), _LISTED_MAX)
-        counts["holds_ended"] = context.vault.shred(tx, ended_holds)
+        counts["holds_ended"] = context.vault.subject_keys.shred(tx, ended_holds)
     return counts
 
 
@@ -282,7 +282,7 @@ def _end(tx: Transaction, context: Context, request: Request, *, fact: dict[str,
     request_store.update_request(tx, request)
     suppression_store.end_pending_suppressions(tx, request.request_id)
     request_store.delete_identifiers(tx, request.request_id)
-    context.vault.shred(tx, [request.request_id])
+    context.vault.subject_keys.shred(tx, [request.request_id])
     fact_store.append(tx, fact, now)
 
 

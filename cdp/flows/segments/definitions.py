@@ -210,7 +210,7 @@ def explain(
 
 def _disclosing(context: Context, catalogue: Catalogue) -> Catalogue:
     """The catalogue with the key by which shown sizes are blurred."""
-    return replace(catalogue, disclosure_key=context.vault.digests(DISCLOSURE, "segment size", [b""])[0])
+    return replace(catalogue, disclosure_key=context.vault.hashes.digests(DISCLOSURE, "segment size", [b""])[0])
 
 
 def _save(

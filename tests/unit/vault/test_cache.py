@@ -7,36 +7,36 @@ from cdp.vault.cache import KeyCache
 
 def test_the_key_used_longest_ago_goes_first():
     cache = KeyCache(2)
-    cache.remember({1: b"a", 2: b"b"})
-    cache.found([1])
+    cache.add({1: b"a", 2: b"b"})
+    cache.get_many([1])
 
-    cache.remember({3: b"c"})
+    cache.add({3: b"c"})
 
-    assert cache.found([1, 2, 3]) == {1: b"a", 3: b"c"}
+    assert cache.get_many([1, 2, 3]) == {1: b"a", 3: b"c"}
     assert len(cache) == 2
 
 
 def test_forgotten_keys_are_gone_and_forgetting_unknown_ones_is_no_error():
     cache = KeyCache(10)
-    cache.remember({1: b"a", 2: b"b", 3: b"c"})
+    cache.add({1: b"a", 2: b"b", 3: b"c"})
 
     cache.evict([2, 99])
-    assert cache.found([1, 2, 3]) == {1: b"a", 3: b"c"}
+    assert cache.get_many([1, 2, 3]) == {1: b"a", 3: b"c"}
 
     cache.evict_all()
-    assert cache.found([1, 2, 3]) == {}
+    assert cache.get_many([1, 2, 3]) == {}
 
 
 def test_keys_that_were_loaded_while_some_were_forgotten_are_not_remembered():
     cache = KeyCache(10)
     for forget in (lambda: cache.evict([2]), cache.evict_all):
-        since = cache.forgotten
+        since = cache.evictions
         forget()
-        cache.remember({1: b"a", 2: b"b"}, since=since)
-        assert cache.found([1, 2]) == {}
+        cache.add({1: b"a", 2: b"b"}, since=since)
+        assert cache.get_many([1, 2]) == {}
 
-    cache.remember({1: b"a"}, since=cache.forgotten)
-    assert cache.found([1, 2]) == {1: b"a"}
+    cache.add({1: b"a"}, since=cache.evictions)
+    assert cache.get_many([1, 2]) == {1: b"a"}
 
 
 def test_several_threads_may_use_it_at_once():
@@ -46,8 +46,8 @@ def test_several_threads_may_use_it_at_once():
     def use(offset):
         try:
             for number in range(3000):
-                cache.remember({number + offset: b"k"})
-                cache.found(range(number, number + 5))
+                cache.add({number + offset: b"k"})
+                cache.get_many(range(number, number + 5))
                 cache.evict([number])
         except Exception as error:
             faults.append(error)

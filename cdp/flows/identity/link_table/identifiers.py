@@ -22,7 +22,8 @@ from cdp.kit.ids import new_ids
 from cdp.policy.identifiers import NormalizerKind
 from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION, Domain
-from cdp.vault.vault import FreshKeys, Vault
+from cdp.vault.subject_keys import FreshKeys
+from cdp.vault.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def prepare(context: Context, part: Part) -> PreparedPart:
 def _seen(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
     with context.database.transaction(read_only=True) as tx:
         sight = load_snapshot(tx, context, part, generation=generation_store.generation(tx), now=context.clock.now())
-        return sight, context.vault.living_epoch(tx)
+        return sight, context.vault.epochs.active(tx)
 
 
 def load_snapshot(
@@ -103,7 +104,7 @@ def load_snapshot(
 ) -> LinkTableSnapshot:
     """Ask the store about every identifier of a part; as many statements as the graph key has living versions."""
     vault = context.vault
-    versions = vault.living(tx, GRAPH)
+    versions = vault.root_keys.active_versions(tx, GRAPH)
     known: dict[int, identifier_store.StoredIdentifier] = {}
     pseudonyms: list[bytes] = []
     for version in versions:  # the newest comes last, and is never destroyed
@@ -137,12 +138,12 @@ def _addresses(context: Context, part: Part) -> dict[int, bytes]:
         for key in mail
         if isinstance(identifier := read(key, each.value), Identifier)
     }
-    return dict(zip(found, context.vault.pseudonyms(SUPPRESSION, found.values()), strict=True))
+    return dict(zip(found, context.vault.hashes.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
 def name_identifiers(vault: Vault, epoch_id: int, part: Part, *, places: Sequence[int]) -> NewIdentifiers:
     """Ids that ascend with the places, so that rows go into their indexes in order; a key and a seal for each."""
-    keys = vault.make_subject_keys(epoch_id, sorted(new_ids(len(places))))
+    keys = vault.subject_keys.prepare(epoch_id, sorted(new_ids(len(places))))
     values = (part.identifiers[at].value.encode() for at in places)
     return NewIdentifiers(places, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
 
@@ -154,6 +155,6 @@ def _hashed(vault: Vault, domain: Domain, part: Part, *, version: int | None) ->
     for type_, places in groupby(by_type, key=lambda at: part.identifiers[at].type):
         mine = list(places)
         values = (part.identifiers[at].value.encode() for at in mine)
-        for at, digest in zip(mine, vault.digests(domain, type_, values, version=version), strict=True):
+        for at, digest in zip(mine, vault.hashes.digests(domain, type_, values, version=version), strict=True):
             hashed[at] = digest
     return hashed

@@ -122,7 +122,7 @@ def _completed(
     if all(place in at_hand for place in strangers):
         chosen = [at_hand[place] for place in strangers]
         return NewIdentifiers(strangers, names.keys.only(chosen), [names.sealed[at] for at in chosen])
-    return name_identifiers(context.vault, context.vault.living_epoch(tx), part, places=strangers)
+    return name_identifiers(context.vault, context.vault.epochs.active(tx), part, places=strangers)
 
 
 def _ids(part: Part, sight: LinkTableSnapshot, names: NewIdentifiers) -> Sequence[int]:
@@ -184,7 +184,7 @@ class _PartWriter:
                 [names.places[at] for at in kept], names.keys.only(kept), [names.sealed[at] for at in kept]
             )
         if names.places:
-            self.context.vault.put_subject_keys(self.tx, names.keys)
+            self.context.vault.subject_keys.store_prepared(self.tx, names.keys)
         link_table_store.insert_identifiers(
             self.tx,
             names.keys.ids,
@@ -288,7 +288,7 @@ class _PartWriter:
         mark_store.mark(self.tx, ((profile, None) for profile in profiles))
 
     def _permit_alike(self, verdicts: Mapping[str, Verdict], profiles: Sequence[int]) -> None:
-        pseudonyms = [each.hex().encode() for each in self.context.vault.reader_pseudonyms(MARKETER, profiles)]
+        pseudonyms = [each.hex().encode() for each in self.context.vault.hashes.reader_pseudonyms(MARKETER, profiles)]
         for purpose, verdict in verdicts.items():
             permit_new_profiles(self.tx, purpose, verdict, profile_ids=profiles, pseudonyms=pseudonyms)
 
