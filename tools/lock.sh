@@ -4,12 +4,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-for name in requirements-build requirements requirements-dev requirements-legacy-sdk; do
+for name in requirements-build requirements requirements-demo requirements-dev requirements-docs requirements-legacy-sdk; do
     .venv/bin/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file "$name.txt" "$name.in" "$@"
 done
 
 cd tests/sdk
 npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error
-# Where a package lies is the business of whoever installs; its hash says that it is the right one.
+# The lock names no host: the hash alone identifies a package.
 sed -i.bak '/^ *"resolved": /d' package-lock.json && rm package-lock.json.bak

@@ -1,7 +1,8 @@
-"""Make or refresh `.venv` from the lock files: `python3 tools/setup.py run|dev`.
+"""Create or update `.venv` from the lock files: `python3 tools/setup.py run|dev|docs`.
 
-`run` brings what the service needs; `dev` adds what the tests and checks need, and the clients they send through.
-It does nothing when the locks are those of the last time. Only the standard library is used: nothing is installed yet.
+`run` installs what the service and its demonstration need; `dev` adds what the tests and checks need, and the SDKs they
+send through; `docs` creates an environment of its own, `.venv/docs-site`, for the documentation site.
+Nothing is done when the locks have not changed. Only the standard library is used, because nothing is installed yet.
 """
 
 import fcntl
@@ -16,12 +17,16 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 NODE_FILES = [ROOT / "tests" / "sdk" / "package.json", ROOT / "tests" / "sdk" / "package-lock.json"]
-LOCKS = {"run": ["requirements.txt", "requirements-build.txt"], "dev": ["requirements-dev.txt"]}
+LOCKS = {
+    "run": ["requirements-demo.txt", "requirements-build.txt"],
+    "dev": ["requirements-dev.txt"],
+    "docs": ["requirements-docs.txt"],
+}
 LEGACY = "requirements-legacy-sdk.txt"
 
 
 def main(level: str) -> None:
-    """Bring `.venv` to the level, unless it is there."""
+    """Bring `.venv` to the level, unless it has it already."""
     if sys.version_info < (3, 11):
         sys.exit(
             f"cdp needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: make PYTHON=/path/to/python3.11"
@@ -45,7 +50,7 @@ def stamp(level: str) -> Path:
 
 def wanted(level: str) -> str:
     """What the stamp says when nothing is left to do: the locks, this folder and the interpreter."""
-    names = [*LOCKS[level], "pyproject.toml", *([LEGACY] if level == "dev" else [])]
+    names = [*LOCKS[level], *(["pyproject.toml"] if level != "docs" else []), *([LEGACY] if level == "dev" else [])]
     files = [ROOT / name for name in names] + (NODE_FILES if level == "dev" else [])
     digest = hashlib.sha256(str(ROOT).encode())
     for file in files:
@@ -59,7 +64,7 @@ def is_done(level: str) -> bool:
 
 
 def works() -> bool:
-    """True when `.venv` is whole and was made in this folder."""
+    """True when `.venv` is complete and was created in this folder."""
     note = VENV / ".made-in"
     if not PYTHON.exists() or not note.exists() or note.read_text() != str(ROOT):
         return False
@@ -67,18 +72,18 @@ def works() -> bool:
 
 
 def make_venv() -> None:
-    """Make an empty `.venv` with pip, also where Debian took `ensurepip` out of Python."""
-    say("making .venv")
+    """Create an empty `.venv` with pip, also where the distribution packages Python without `ensurepip`."""
+    say("creating .venv")
     for left in VENV.iterdir():
         if left.name != ".lock":
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     plain = run([sys.executable, "-m", "venv", VENV], quiet=True)
     if plain != 0:
         bare = run([sys.executable, "-m", "venv", "--without-pip", VENV], quiet=True)
-        given = bare == 0 and run([sys.executable, "-m", "pip", "--python", PYTHON, "install", "pip"], quiet=True) == 0
-        if not given and run([sys.executable, "-m", "virtualenv", "--clear", VENV], quiet=True) != 0:
+        has_pip = bare == 0 and run([sys.executable, "-m", "pip", "--python", PYTHON, "install", "pip"], quiet=True) == 0
+        if not has_pip and run([sys.executable, "-m", "virtualenv", "--clear", VENV], quiet=True) != 0:
             sys.exit(
-                f"{sys.executable} cannot make virtual environments: its modules venv and ensurepip are not complete.\n"
+                f"{sys.executable} cannot create virtual environments: its modules venv and ensurepip are not complete.\n"
                 "On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3.11"
             )
     (VENV / ".made-in").write_text(str(ROOT))
@@ -88,6 +93,12 @@ def install(level: str) -> None:
     """Install the locked packages, each checked against its hash, and cdp itself as a link to this folder."""
     say(f"installing {' and '.join(LOCKS[level])} (the first time takes a minute or two)")
     locks = [argument for name in LOCKS[level] for argument in ("-r", name)]
+    if level == "docs":
+        site = VENV / "docs-site"
+        shutil.rmtree(site, ignore_errors=True)
+        must([PYTHON, "-m", "venv", "--without-pip", site])
+        must([*pip(site / "bin" / "python"), "install", "--require-hashes", *locks])
+        return
     must([*pip(), "install", "--require-hashes", *locks])
     must([*pip(), "install", "--no-deps", "--no-build-isolation", "--no-index", "--editable", "."])
     if level == "dev":
@@ -98,10 +109,10 @@ def install(level: str) -> None:
 
 
 def install_node_clients() -> None:
-    """Install the Node clients for the tests that need them, where Node is at hand."""
+    """Install the Node clients for the tests that need them, where Node is installed."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        say("node and npm are not installed: the tests with the Node clients will say so")
+        say("node and npm are not installed: tests with the Node clients are left out")
         return
     folder = VENV / "node-sdk"
     folder.mkdir(exist_ok=True)
@@ -113,10 +124,11 @@ def install_node_clients() -> None:
     must([npm, *arguments], cwd=folder)
 
 
-def pip() -> list[str | Path]:
-    """The pip of `.venv`, quiet, and without a cache where there is no home folder to keep one."""
+def pip(target: Path | None = None) -> list[str | Path]:
+    """The pip of `.venv`, quiet, for another environment when named, and without a cache where no home can keep one."""
     cache = [] if has_home() else ["--no-cache-dir"]
-    return [PYTHON, "-m", "pip", "--quiet", "--no-input", "--disable-pip-version-check", *cache]
+    other = [] if target is None else ["--python", target]
+    return [PYTHON, "-m", "pip", *other, "--quiet", "--no-input", "--disable-pip-version-check", *cache]
 
 
 def has_home() -> bool:
@@ -126,8 +138,8 @@ def has_home() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would make Python or pip look or install elsewhere."""
-    elsewhere = {
+    """The environment of this process, without what would make Python or pip read or install elsewhere."""
+    redirecting = {
         "PYTHONPATH",
         "PYTHONHOME",
         "PIP_USER",
@@ -136,7 +148,7 @@ def environment() -> dict[str, str]:
         "PIP_REQUIRE_VIRTUALENV",
         "VIRTUAL_ENV",
     }
-    kept = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    kept = {name: value for name, value in os.environ.items() if name not in redirecting}
     return kept if has_home() else kept | {"HOME": str(VENV)}
 
 
@@ -154,11 +166,11 @@ def must(command: list[str | Path], *, cwd: Path = ROOT) -> None:
 
 
 def say(text: str) -> None:
-    """Tell what takes long."""
+    """Report a step that takes a while."""
     print(f"setup: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["run"], ["dev"]):
+    if len(sys.argv) != 2 or sys.argv[1] not in LOCKS:
         sys.exit(__doc__)
     main(sys.argv[1])

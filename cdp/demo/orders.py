@@ -14,10 +14,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from cdp.kit.errors import Fault
+from cdp.kit.shipped import shipped_folder
 
 LONDON: Final = ZoneInfo("Europe/London")
 LAST_ORDER_AT: Final = datetime(2011, 12, 9, 12, 50)  # noqa: DTZ001 - local time in London, as in the file
-_FILE: Final = Path("examples") / "online_retail" / "orders.csv.gz"
+_FILE: Final = Path("online_retail") / "orders.csv.gz"
 
 COUNTRIES: Final[Mapping[str, str]] = {
     "Australia": "AU", "Austria": "AT", "Bahrain": "BH", "Belgium": "BE", "Brazil": "BR", "Canada": "CA",
@@ -84,13 +85,13 @@ def read_orders(path: Path | None = None) -> list[Order]:
 
 
 def data_file() -> Path:
-    """Where the orders lie: below the current folder, or beside the package."""
-    for folder in (Path(), Path(__file__).resolve().parents[2]):
-        if (folder / _FILE).is_file():
-            return folder / _FILE
+    """The file with the orders. Raises the fault `demo_data_missing`."""
+    file = shipped_folder("examples") / _FILE
+    if file.is_file():
+        return file
     raise Fault(
         "demo_data_missing",
-        "The orders of the demonstration are not here",
-        f"Run it in the folder of the repository, which holds {_FILE}.",
+        "The orders of the demonstration are missing",
+        f"{file} does not exist. Install cdp again, from its wheel or from the whole repository.",
         status=500,
     )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from cdp.kit.clock import Clock, SystemClock, TestClock, parse_instant
 from cdp.kit.errors import Fault
+from cdp.kit.shipped import shipped_folder
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 _Value = TypeVar("_Value")
@@ -37,7 +38,11 @@ SETTINGS: Final = (
         "own server in CDP_HOME",
     ),
     Setting("CDP_HOME", "the folder of the embedded database, the key file and the admin token", "./var"),
-    Setting("CDP_POLICIES", "the folder of the policy files", "./policies"),
+    Setting(
+        "CDP_POLICIES",
+        "the folder of the policy files; `cdp init` copies the shipped ones",
+        "./policies if that folder exists, else the policies shipped with cdp",
+    ),
     Setting("CDP_HOST", "the address to listen on", "127.0.0.1"),
     Setting("CDP_PORT", "the port to listen on", "8000"),
     Setting("CDP_MASTER_KEY", "the master key: 64 hexadecimal digits", "a file in CDP_HOME"),
@@ -81,7 +86,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         raise _wrong("CDP_KMS_URL", "is set beside CDP_MASTER_KEY", "one of them: the master key has one keeper")
     return Config(
         home=Path(given.get("CDP_HOME", "./var")),
-        policies=Path(given.get("CDP_POLICIES", "./policies")),
+        policies=Path(given["CDP_POLICIES"]) if "CDP_POLICIES" in given else _default_policies(),
         host=given.get("CDP_HOST", "127.0.0.1"),
         port=_read(given, "CDP_PORT", _port, default=8000),
         log_level=_read(given, "CDP_LOG_LEVEL", _log_level, default="info"),
@@ -97,6 +102,12 @@ def warn_of_unknown(names: Mapping[str, str]) -> None:
     for name in sorted(names.keys() - _NAMES - _FOREIGN):
         near = get_close_matches(name, _NAMES, n=1)
         _log.warning("unknown_setting", extra={"setting": name, "near": near[0] if near else None})
+
+
+def _default_policies() -> Path:
+    """`./policies` where there is such a folder, otherwise the shipped ones."""
+    local = Path("./policies")
+    return local if local.is_dir() else shipped_folder("policies")
 
 
 def _read(given: Mapping[str, str], name: str, parse: Callable[[str], _Value], *, default: _Value) -> _Value:

