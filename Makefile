@@ -23,7 +23,7 @@ help: ## Show this list
 .PHONY: run
 run: ## Serve API, pages and worker at http://127.0.0.1:8000; the first start shows a demonstration
 	$(SETUP) run
-	@$(BIN)/cdp serve $(ARGS)
+	@$(BIN)/cdp serve --demo $(ARGS)
 
 .PHONY: demo
 demo: ## Replay real orders through an SDK and walk from consent to a provable erasure

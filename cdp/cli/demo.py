@@ -22,7 +22,9 @@ def demo(url: str | None, anyway: bool, until_input_ends: bool, *, screen: Scree
     18,532 orders of 4,338 customers are sent over HTTP; people, devices and consents around them are invented, the same
     in every run. It takes a minute or two, can be stopped anywhere and run again, and counts nothing twice.
     """
-    from cdp.demo.first import end_with_input
+    from cdp.demo.first import end_with_input, require_demo
+
+    require_demo()
     from cdp.demo.run import reachable, run_demo
 
     if until_input_ends:

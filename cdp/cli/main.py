@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import click
 
+from cdp import __version__
 from cdp.cli.command import run
 
 
@@ -19,6 +20,7 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS: Final = {
+    "init": CommandEntry("init", "Copy the shipped policies into a folder"),
     "serve": CommandEntry("serving", "Run API, pages and worker; the embedded database with them"),
     "demo": CommandEntry("demo", "Replay real orders, then walk from consent to a provable erasure"),
     "worker": CommandEntry("serving", "Run the worker alone, beside services on a database of yours"),
@@ -65,11 +67,11 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="cdp", prog_name="cdp")
+@click.version_option(__version__, prog_name="cdp")
 def cdp() -> None:
     """A customer data platform with consent, retention and erasure in its data model.
 
-    Settings are environment variables: CDP_HOME (./var), CDP_POLICIES (./policies), CDP_DATABASE_URL (none: an embedded
+    Settings are environment variables: CDP_HOME (./var), CDP_POLICIES (./policies, or the shipped ones), CDP_DATABASE_URL (none: an embedded
     PostgreSQL in CDP_HOME) and others; docs/reference/settings.md lists them. Commands work beside a running service
     and without one.
 

@@ -4,36 +4,45 @@ import dataclasses
 
 import click
 
+from cdp import __version__
 from cdp.cli.command import command, quiet_logging, settings
 from cdp.cli.screen import Screen, is_terminal
 from cdp.kit.logs import start_logging
+from cdp.kit.shipped import shipped_folder
 
 
 @click.command()
 @click.option("--host", help="The address to listen on. Default: CDP_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 for any free one. Default: CDP_PORT, or 8000.")
-@click.option("--no-demo", is_flag=True, help="Do not show the demonstration at the first start.")
-@command("cdp serve", "cdp serve --port 9000", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp serve --host 0.0.0.0")
-def serve(host: str | None, port: int | None, no_demo: bool, *, screen: Screen) -> None:
+@click.option("--demo/--no-demo", "is_demo", help="Replay the demonstration into an empty embedded database, or not.")
+@command("cdp serve", "cdp serve --demo", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp serve --host 0.0.0.0")
+def serve(host: str | None, port: int | None, is_demo: bool, *, screen: Screen) -> None:
     """Run API, pages and worker until Ctrl-C.
 
-    Without CDP_DATABASE_URL the database is embedded in CDP_HOME and started with it. The first start makes the keys and
-    an admin token, and says where they lie; into an empty embedded database it then replays a demonstration.
+    Without CDP_DATABASE_URL, the database is embedded in CDP_HOME and runs as long as the service. The first start
+    creates the keys and an admin token and prints where they are. With --demo, an empty embedded database is then filled
+    with a demonstration; a database named by CDP_DATABASE_URL never is.
     """
-    from cdp.demo.first import run_first_demo
+    from cdp.demo.first import require_demo, run_first_demo
     from cdp.flows.operations.sources import list_sources
     from cdp.serve import Started
-    from cdp.serve import serve as serve_until_told
+    from cdp.serve import serve as serve_until_stopped
 
     config = settings()
     config = dataclasses.replace(config, host=host or config.host, port=config.port if port is None else port)
     start_logging(config.log_level, style="console" if is_terminal() else "json")
+    shows_demo = is_demo and not screen.is_json and config.database_url is None
+    if shows_demo:
+        require_demo()
+    elif is_demo and config.database_url is not None:
+        _say(screen, "--demo has no effect: CDP_DATABASE_URL names a database, which is never filled at a start.")
+    if config.policies == shipped_folder("policies"):
+        _say(screen, f"Policies: those shipped with cdp {__version__}. `cdp init` copies them to ./policies.")
 
     def show_first(started: Started) -> None:
         run_first_demo(config, started.url, is_empty=not list_sources(started.watcher.context))
 
-    shows_demo = not no_demo and not screen.is_json and config.database_url is None
-    serve_until_told(
+    serve_until_stopped(
         config,
         lambda text: _say(screen, text),
         on_start=show_first if shows_demo else None,
@@ -43,9 +52,9 @@ def serve(host: str | None, port: int | None, no_demo: bool, *, screen: Screen) 
 @click.command()
 @command("CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp worker")
 def worker(screen: Screen) -> None:
-    """Run the worker alone, beside services that run on the same database of yours.
+    """Run the worker alone, beside services on the same external database.
 
-    It signs the audit log, clears withdrawals, ends grants and sweeps what has expired. `cdp serve` has one of its own.
+    It signs the audit log, clears withdrawals, ends expired grants and sweeps expired rows. `cdp serve` includes a worker.
     """
     from cdp.serve import work
 
@@ -59,7 +68,7 @@ def worker(screen: Screen) -> None:
 def migrate(screen: Screen) -> None:
     """Bring the database's schema up to date: forward only, one migrator at a time.
 
-    `cdp serve` does it at every start.
+    `cdp serve` does this at every start.
     """
     from cdp.flows.operations.startup import open_database_url
     from cdp.schema.migrate import migrate as migrate_database

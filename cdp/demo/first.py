@@ -1,5 +1,6 @@
 """The demonstration at the first start of a service."""
 
+import importlib.util
 import logging
 import os
 import socket
@@ -12,9 +13,22 @@ from urllib.parse import urlsplit
 
 from cdp.demo.notes import read_notes
 from cdp.kit.config import Config
+from cdp.kit.errors import Fault
 
 _LOOK_SECONDS: Final = 0.5
 _INTERRUPTED: Final = 130
+_SDK: Final = "segment"
+
+
+def require_demo() -> None:
+    """Raise the fault `demo_not_installed` when the SDK that the demonstration sends through is missing."""
+    if importlib.util.find_spec(_SDK) is None:
+        raise Fault(
+            "demo_not_installed",
+            "The demonstration is not installed",
+            "It sends through an SDK. Install cdp with its extra `demo`, that is the package segment-analytics-python.",
+            status=500,
+        )
 
 
 def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
