@@ -1,4 +1,4 @@
-"""Commands that write what others read: the OpenAPI document and the generated pages of docs/reference."""
+"""Commands that print or write generated documents: the OpenAPI document and the pages of docs/reference."""
 
 import json
 from pathlib import Path
@@ -19,13 +19,11 @@ def openapi(screen: Screen) -> None:  # noqa: ARG001 - always JSON
 
 
 @click.command()
-@click.option(
-    "--check", "is_check", is_flag=True, help="Write nothing; exit code 1 when a page is not what it should be."
-)
+@click.option("--check", "is_check", is_flag=True, help="Write nothing; exit with code 1 when a page is out of date.")
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("docs/reference"))
 @command("cdp docs", "cdp docs --check")
 def docs(is_check: bool, folder: Path, screen: Screen) -> None:
-    """Write the pages of docs/reference that are generated: commands, routes, settings and error codes."""
+    """Write every generated page of docs/reference: commands, routes, settings, error codes, policy files, segment language."""
     from cdp.cli.reference_pages import pages
 
     stale = []
@@ -35,9 +33,10 @@ def docs(is_check: bool, folder: Path, screen: Screen) -> None:
             continue
         stale.append(name)
         if not is_check:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     screen.tell({"stale" if is_check else "written": stale})
     if is_check and stale:
-        complain(f"Not what the code says: {', '.join(stale)} in {folder}. `cdp docs` writes them.")
+        complain(f"Out of date in {folder}: {', '.join(stale)}. `cdp docs` writes them.")
         click.get_current_context().exit(FAILED)
-    screen.line(f"Written: {', '.join(stale)}." if stale else "Every page is what the code says.")
+    screen.line(f"Written: {', '.join(stale)}." if stale else "Every page is up to date.")

@@ -1,4 +1,7 @@
-"""The generated pages of docs/reference: commands, routes, settings and error codes, from the code itself."""
+"""The generated pages of docs/reference: all of them.
+
+Commands, routes, settings and error codes are described here; policy files and the segment language by their packages.
+"""
 
 import ast
 import inspect
@@ -15,6 +18,8 @@ from cdp.cli.main import cdp as root
 from cdp.flows.rights.requests import REFUSALS
 from cdp.kit.config import SETTINGS
 from cdp.kit.errors import Fault
+from cdp.policy import reference as policy_reference
+from cdp.query.manual import pages as segment_manual
 from cdp.web.app import describe, openapi_of
 from cdp.web.platform.errors import TITLES
 
@@ -23,8 +28,10 @@ _METHODS: Final = ("get", "post", "put", "delete")
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file name."""
+    """The text of every generated file by its path in docs/reference."""
     return {
+        **policy_reference.pages(),
+        **segment_manual.pages(),
         "commands.md": commands_page(),
         "api.md": api_page(openapi_of(describe())),
         "settings.md": settings_page(),
@@ -38,9 +45,9 @@ def commands_page() -> str:
         _NOTE,
         "# Commands",
         "",
-        "Commands read their settings from the environment ([settings](settings.md)) and work beside a running service and",
-        "without one: then they start the embedded database for as long as they last. With `--json` the answer is JSON on",
-        "standard output, and a fault is a JSON object on standard error.",
+        "Commands read their settings from the environment ([settings](settings.md)). They use the database of a running",
+        "service, or start the embedded one for as long as they run. With `--json`, the result is JSON on standard output,",
+        "and a fault is a JSON object on standard error.",
         "",
         "| exit code | meaning |",
         "|---|---|",
@@ -88,16 +95,16 @@ def _usage(found: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def api_page(document: Mapping[str, Any]) -> str:
-    """Every route with what it takes and gives."""
+    """Every route with its parameters, body and responses."""
     lines = [
         _NOTE,
         "# Routes",
         "",
         document["info"]["description"],
         "",
-        "`GET /openapi.json` is the whole description for machines; `cdp openapi` prints it. Every answer that is no success is",
-        "`application/problem+json` with `type`, `title`, `status`, `detail` and a stable `code` ([error codes](errors.md)).",
-        "A body has at most one megabyte.",
+        "`GET /openapi.json` returns the complete OpenAPI document; `cdp openapi` prints it. Every response that is not a",
+        "success is `application/problem+json` with `type`, `title`, `status`, `detail` and a stable `code`",
+        "([error codes](errors.md)). A body may have at most one megabyte.",
         "",
     ]
     groups: dict[str, list[str]] = {}
@@ -118,11 +125,11 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], *, document
     yield ""
     yield operation.get("description", operation.get("summary", ""))
     yield ""
-    yield f"- for: {_who(operation)}"
+    yield f"- access: {_access(operation)}"
     for parameter in operation.get("parameters", ()):
-        told = parameter.get("description", parameter["schema"].get("description", ""))
+        meaning = parameter.get("description", parameter["schema"].get("description", ""))
         need = "" if parameter.get("required") else ", optional"
-        yield f"- `{parameter['name']}` in the {parameter['in']}{need}{': ' + told if told else ''}"
+        yield f"- `{parameter['name']}` in the {parameter['in']}{need}{': ' + meaning if meaning else ''}"
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     if body is not None:
         yield f"- body: {_shape(body, document)}"
@@ -140,29 +147,29 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], *, document
     yield ""
 
 
-def _who(operation: Mapping[str, Any]) -> str:
-    """Who may ask, as the document names them beside its security schemes."""
-    told = []
-    for each in operation.get("security", ()):
-        told += each.get("token", ())
-        if "write_key" in each:
-            told.append("a source with the scope `consent`")
-    return ", ".join(told) or "everybody"
+def _access(operation: Mapping[str, Any]) -> str:
+    """The roles that may call a route, as its security schemes name them."""
+    roles = []
+    for scheme in operation.get("security", ()):
+        roles += scheme.get("token", ())
+        if "write_key" in scheme:
+            roles.append("a source with the scope `consent`")
+    return ", ".join(roles) or "public"
 
 
 def _shape(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    """The fields of a shape on one line; optional ones with a question mark."""
+    """The fields of a schema on one line; optional ones with a question mark."""
     for option in schema.get("anyOf", ()):
         if "$ref" in option:
             schema = option
     if "$ref" not in schema:
         return "a JSON object"
     name = schema["$ref"].rpartition("/")[2]
-    found = document["components"]["schemas"][name]
-    required = set(found.get("required", ()))
-    fields = [f"`{field}{'' if field in required else '?'}`" for field in found.get("properties", {})]
-    told = " ".join(found.get("description", "").split())
-    return f"{', '.join(fields) or 'no fields'}. {told}".strip()
+    named = document["components"]["schemas"][name]
+    required = set(named.get("required", ()))
+    fields = [f"`{field}{'' if field in required else '?'}`" for field in named.get("properties", {})]
+    meaning = " ".join(named.get("description", "").split())
+    return f"{', '.join(fields) or 'no fields'}. {meaning}".strip()
 
 
 def settings_page() -> str:
@@ -172,22 +179,22 @@ def settings_page() -> str:
             _NOTE,
             "# Settings",
             "",
-            "Environment variables, read once at the start. A value that cannot be used ends the command with the fault",
-            "`wrong_setting`, which says what would be right; an unknown name that begins with `CDP_` is logged as a warning.",
+            "Environment variables, read once at the start. An invalid value ends the command with the fault `wrong_setting`,",
+            "which describes a valid one; an unknown name that begins with `CDP_` is logged as a warning.",
             "",
             "| name | meaning | default |",
             "|---|---|---|",
-            *(f"| `{each.name}` | {_cell(each.meaning)} | {_cell(each.default)} |" for each in SETTINGS),
+            *(f"| `{setting.name}` | {_cell(setting.meaning)} | {_cell(setting.default)} |" for setting in SETTINGS),
             "",
-            "## What lies in `CDP_HOME`",
+            "## Contents of `CDP_HOME`",
             "",
-            "| file or folder | what it is | what losing it means |",
+            "| file or folder | content | consequence of losing it |",
             "|---|---|---|",
-            "| `keys/` | the master key (`master.key`) and the wrapped root keys | everything sealed is lost |",
-            "| `admin.token` | the admin token of the first start | nothing: `cdp token create` makes another |",
-            "| `replay.jsonl` | erasures and refusals, for a database that is restored | a restored database brings people back |",
-            "| `audit/` | the copy of the audit log outside the database | a restored log cannot be continued, a new one begins |",
-            "| `postgres/` | the embedded database, when no `CDP_DATABASE_URL` is given | all data |",
+            "| `keys/` | the master key (`master.key`) and the wrapped root keys | all encrypted data is lost |",
+            "| `admin.token` | the admin token of the first start | none: `cdp token create` creates another |",
+            "| `replay.jsonl` | erasures and opt-outs, reapplied to a restored database | a restored database contains erased people again |",
+            "| `audit/` | the copy of the audit log outside the database | a restored log cannot be continued; a new one is started |",
+            "| `postgres/` | the embedded database, unless `CDP_DATABASE_URL` is set | all data is lost |",
             "",
         ]
     )
@@ -208,7 +215,7 @@ def errors_page(folder: Path) -> str:
         "# Error codes",
         "",
         "A fault has a stable `code`. Over HTTP it is a problem document with this status; commands print it on standard error",
-        "and end with the exit code. Status 500 is told outside only as `internal_error` with the id of an incident.",
+        "and end with the exit code. HTTP clients see status 500 only as `internal_error` with the id of the incident.",
         "",
         "| code | meaning | HTTP status | exit code |",
         "|---|---|---|---|",
@@ -229,14 +236,14 @@ def errors_page(folder: Path) -> str:
 
 
 def faults_in(source: str) -> Iterator[FaultSite]:
-    """Every fault and problem with a constant code and title that a file raises or answers."""
+    """Every fault that a file raises, and every problem it returns, with a constant code and title."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
             continue
-        values = [each.value if isinstance(each, ast.Constant) else None for each in node.args]
+        values = [argument.value if isinstance(argument, ast.Constant) else None for argument in node.args]
         match node.func.id, values:
             case "Fault", [str(code), str(title), *_]:
-                status = next((each.value.value for each in node.keywords if _is_status(each)), 400)  # type: ignore[attr-defined]
+                status = next((keyword.value.value for keyword in node.keywords if _is_status(keyword)), 400)  # type: ignore[attr-defined]
                 yield FaultSite(code, title, int(status))
             case "ProblemResponse", [int(status), str(code), str(title), *_]:
                 yield FaultSite(code, title, status)

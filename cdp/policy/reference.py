@@ -1,11 +1,6 @@
-"""The reference pages of the policy files, written from the models, so that they cannot differ from them.
+"""The reference pages of the policy files and their JSON Schemas, generated from the models."""
 
-`python -m cdp.policy.reference FOLDER` writes `policies-<file>.md` pages and, below `schemas/`, the JSON Schemas.
-"""
-
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path as FilePath
 from typing import Any
 
 from cdp.policy.jsonschema import SEGMENT_FILE, published, schema_of
@@ -14,8 +9,8 @@ from cdp.policy.model import FILES
 
 def pages() -> Mapping[str, str]:
     """File name and text of every generated file, relative to docs/reference."""
-    written = {f"policies-{file.removesuffix('.yaml')}.md": _page(file) for file in (*FILES, SEGMENT_FILE)}
-    return written | {f"schemas/{name}": text for name, text in published().items()}
+    generated = {f"policies-{file.removesuffix('.yaml')}.md": _page(file) for file in (*FILES, SEGMENT_FILE)}
+    return generated | {f"schemas/{name}": text for name, text in published().items()}
 
 
 def _page(file: str) -> str:
@@ -25,7 +20,7 @@ def _page(file: str) -> str:
     lines = [
         f"# {title}",
         "",
-        f"Written from the models by `python -m cdp.policy.reference docs/reference`. How files are read, and what is refused: [policies](policies.md). Schema for editors: [schemas/{name}.schema.json](schemas/{name}.schema.json).",
+        f"Written by `cdp docs` from the models. [Policies](policies.md) describes how files are read and validated. Schema for editors: [schemas/{name}.schema.json](schemas/{name}.schema.json).",
         "",
         "## The file",
         *_table(schema),
@@ -49,9 +44,9 @@ def _table(part: Mapping[str, Any]) -> Iterator[str]:
     yield "| key | value | default | meaning |"
     yield "|---|---|---|---|"
     required = part.get("required", [])
-    for name, each in part["properties"].items():
-        meaning = " ".join(each.get("description", "").split()).replace("|", "\\|")
-        yield f"| `{name}` | {_value(each)} | {'needed' if name in required else _default(each)} | {meaning} |"
+    for name, value in part["properties"].items():
+        meaning = " ".join(value.get("description", "").split()).replace("|", "\\|")
+        yield f"| `{name}` | {_value(value)} | {'required' if name in required else _default(value)} | {meaning} |"
 
 
 def _default(part: Mapping[str, Any]) -> str:
@@ -89,14 +84,3 @@ def _value(part: Mapping[str, Any]) -> str:
 
 def _bounds(part: Mapping[str, Any]) -> str:
     return f", {part['minimum']:g} to {part['maximum']:g}" if {"minimum", "maximum"} <= part.keys() else ""
-
-
-def _main(folder: FilePath) -> None:
-    for name, text in pages().items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    _main(FilePath(sys.argv[1]))

@@ -9,10 +9,10 @@ from cdp.query.language.jsonform import from_json, to_json
 from cdp.query.language.parse import parse
 from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
+from cdp.query.manual.chapters import CHAPTERS, Example, Wrong
+from cdp.query.manual.people import NOW, OTHER, PEOPLE, PURPOSE
 from cdp.query.postgres.compile import Ground, compile_segment
 from cdp.query.reference.interpret import members
-from tests.spec.segments.chapters import CHAPTERS, Example, Wrong
-from tests.spec.segments.people import NOW, OTHER, PEOPLE, PURPOSE
 from tests.support.policies import shipped
 from tests.support.segment_histories import World, load, meaning
 

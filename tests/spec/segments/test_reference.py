@@ -6,19 +6,23 @@ import jsonschema_rs
 import pytest
 
 from cdp.query.language.jsonform import json_schema, to_json
-from tests.spec.segments.chapters import CHAPTERS
-from tests.spec.segments.reference import MANUAL, SCHEMA, manual, schema
+from cdp.query.manual.chapters import CHAPTERS
+from cdp.query.manual.pages import manual, schema
+from tests.support.policies import ROOT
 from tests.support.segment_histories import meaning
 
+REFERENCE = ROOT / "docs" / "reference"
+MANUAL = REFERENCE / "segment-language.md"
+SCHEMA = REFERENCE / "schemas" / "segment-condition.schema.json"
 PROGRAMS = [example.program for chapter in CHAPTERS for example in chapter.examples]
 
 
 def test_the_manual_is_fresh() -> None:
-    assert MANUAL.read_text(encoding="utf-8") == manual(), "run python -m tests.spec.segments.reference"
+    assert MANUAL.read_text(encoding="utf-8") == manual(), "run: make docs"
 
 
 def test_the_published_schema_is_fresh() -> None:
-    assert SCHEMA.read_text(encoding="utf-8") == schema(), "run python -m tests.spec.segments.reference"
+    assert SCHEMA.read_text(encoding="utf-8") == schema(), "run: make docs"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

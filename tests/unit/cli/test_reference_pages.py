@@ -1,11 +1,35 @@
-"""The generated reference says what the code says; `make check` holds the files to it."""
+"""The generated reference is complete, and the files in docs/reference are what the code generates."""
 
+import json
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from cdp.cli.main import cdp
 from cdp.cli.reference_pages import errors_page, faults_in, pages
 from cdp.kit.config import SETTINGS
+from tests.support.policies import ROOT
 
 PAGES = pages()
+REFERENCE = ROOT / "docs" / "reference"
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_every_generated_page_is_up_to_date(name: str) -> None:
+    assert (REFERENCE / name).read_text(encoding="utf-8") == PAGES[name], "run: make docs"
+
+
+def test_one_command_writes_all_pages_and_checks_them(tmp_path: Path) -> None:
+    folder = str(tmp_path / "reference")
+    wrote = CliRunner().invoke(cdp, ["docs", folder, "--json"])
+    assert json.loads(wrote.output) == {"written": list(PAGES)}
+    assert CliRunner().invoke(cdp, ["docs", folder, "--check"]).exit_code == 0
+    (tmp_path / "reference" / "policies-events.md").write_text("old")
+    checked = CliRunner().invoke(cdp, ["docs", folder, "--check", "--json"])
+    assert checked.exit_code == 1
+    assert '"policies-events.md"' in checked.output
+    assert (tmp_path / "reference" / "policies-events.md").read_text() == "old"
 
 
 def test_every_setting_and_command_is_there() -> None:
@@ -23,7 +47,7 @@ raise Fault("one", "One happened", "Detail.", status=409)
 x = ProblemResponse(413, "two", "Two happened", "Detail.")
 y = Fault(code, "no constant")
 """
-    assert [(each.code, each.status) for each in faults_in(source)] == [("one", 409), ("two", 413)]
+    assert [(fault.code, fault.status) for fault in faults_in(source)] == [("one", 409), ("two", 413)]
     (tmp_path / "a.py").write_text(source)
     assert "| `one` | One happened | 409 | 3 |" in errors_page(tmp_path)
     assert "| `two` | Two happened | 413 | 1 |" in errors_page(tmp_path)

@@ -16,7 +16,7 @@ REFERENCE = ROOT / "docs" / "reference"
 
 @pytest.mark.parametrize("name", sorted(pages()))
 def test_the_page_is_as_the_models_say(name: str) -> None:
-    assert (REFERENCE / name).read_text() == pages()[name], "run: python -m cdp.policy.reference docs/reference"
+    assert (REFERENCE / name).read_text() == pages()[name], "run: make docs"
 
 
 def test_no_generated_page_is_left_over() -> None:
@@ -28,7 +28,7 @@ def test_no_generated_page_is_left_over() -> None:
 def test_every_key_has_a_meaning(name: str) -> None:
     rows = [line for line in pages()[name].splitlines() if line.startswith("| `")]
     assert rows
-    assert [row for row in rows if row.rstrip("| ").endswith(("needed", "none"))] == []
+    assert [row for row in rows if row.rstrip("| ").endswith(("required", "none"))] == []
 
 
 @pytest.mark.parametrize("file", FILES)

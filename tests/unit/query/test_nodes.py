@@ -11,9 +11,9 @@ from cdp.query.language.explain import fields_of
 from cdp.query.language.jsonform import NODES, from_json, json_schema, to_json
 from cdp.query.language.parse import parse
 from cdp.query.language.printer import write
+from cdp.query.manual.chapters import CHAPTERS
 from cdp.query.postgres.compile import Ground, compile_segment, sql_text
 from cdp.query.reference.interpret import NotInterpretable, PermittedSpan, Profile, truth
-from tests.spec.segments.chapters import CHAPTERS
 from tests.support.segment_histories import PURPOSE, catalogue, meaning
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

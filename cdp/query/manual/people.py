@@ -1,4 +1,4 @@
-"""Five people with a little history, for the examples of the language."""
+"""Five people with short histories, for the examples of the language."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -31,8 +31,8 @@ def _ordered(days_ago: float, revenue: float, **more: Given) -> Happened:
 
 
 def _person(profile_id: int, traits: Mapping[str, Given], *events: Happened, **permitted: PermittedSpan) -> Profile:
-    standing = permitted or {PURPOSE: PermittedSpan(), OTHER: PermittedSpan()}
-    return Profile(profile_id, standing, dict.fromkeys(standing, traits), events)
+    spans = permitted or {PURPOSE: PermittedSpan(), OTHER: PermittedSpan()}
+    return Profile(profile_id, spans, dict.fromkeys(spans, traits), events)
 
 
 PEOPLE = (

@@ -1,16 +1,16 @@
-"""The language by example: what each program says of five people.
+"""The language by example: who of five people each program selects.
 
-`reference.py` makes the manual of it, and the tests hold both evaluators to it.
+`pages` turns this into the manual, and the tests hold every engine to it.
 """
 
 from dataclasses import dataclass
 
-from tests.spec.segments.people import ADA, BEN, CEM, DOT
+from cdp.query.manual.people import ADA, BEN, CEM, DOT
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A program and who is in; `remark` says why that is so."""
+    """A program and its members; `remark` gives the reason."""
 
     program: str
     members: tuple[int, ...]
@@ -19,7 +19,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A program that is refused: what the caret points at (the end, when empty), what is wrong, what would be right."""
+    """A program that is refused: what the caret points at (the end, when empty), the error, and the correction."""
 
     program: str
     marked: str
@@ -40,7 +40,7 @@ class Chapter:
 CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         "Traits",
-        "A stated trait is named `trait.<name>`; one with unusual letters stands in double quotes: "
+        "A stated trait is named `trait.<name>`; a name with other characters is written in double quotes: "
         '`trait."shoe size"`. Numbers have an order, strings and `true`/`false` do not. Only fields that the tracking '
         "plan keeps plain can be named. Strings are compared letter by letter, case included.",
         (
@@ -77,10 +77,10 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Absent values",
-        "A test of an absent value is *unknown*, neither true nor false. `and`, `or` and `not` follow Kleene: `not` of "
-        "unknown is unknown, `and` is false if a side is false, `or` is true if a side is true, and otherwise unknown "
-        "wins. Only those for whom the whole is *true* are in. `exists` asks whether a value is there; `known` asks "
-        "whether it is there and was observed, not estimated.",
+        "A comparison with an absent value is *unknown*, neither true nor false. `and`, `or` and `not` follow Kleene: `not` of "
+        "unknown is unknown, `and` is false if one side is false, `or` is true if one side is true; otherwise the "
+        "result is unknown. Members are the people for whom the whole condition is *true*. `exists` tests whether there "
+        "is a value; `known` tests whether there is one that was observed, not estimated.",
         (
             Example("not trait.age >= 18", (BEN,), "for Cem it stays unknown"),
             Example("exists trait.age", (ADA, BEN, DOT)),
@@ -93,16 +93,16 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Events",
-        "`did` asks whether an event happened, `count` how often; of nothing the count is 0. `where` chooses among the "
+        "`did` tests whether an event happened, `count` how often; without events, the count is 0. `where` selects among the "
         "events by their properties; an event for which the filter is unknown is not counted. A window is `within` a "
-        "duration, which is (now − duration, now], or `between` two dates, both included, whole days in the policy's "
-        "time zone. Without a window all retained events count. An event counts only if it was permitted for the "
+        "duration, that is (now − duration, now], or `between` two dates, both included, as whole days in the policy's "
+        "time zone. Without a window, all retained events count. An event counts only if it was permitted for the "
         "segment's purpose.",
         (
             Example('did("Order Completed")', (ADA, BEN, DOT)),
             Example('not did("Order Completed", within 14 days)', (ADA, CEM)),
             Example('count("Order Completed", within 150 days) >= 2', (ADA,)),
-            Example('count("Order Completed") = 0', (CEM,), "count of nothing is 0"),
+            Example('count("Order Completed") = 0', (CEM,), "without events, the count is 0"),
             Example('count("Order Completed") = 1', (BEN, DOT), "Dot's other order was not permitted for this purpose"),
             Example('count("Order Completed" where category = "shoes") >= 1', (ADA, BEN)),
             Example('did("Product Viewed" where category = "shoes" and price > 50, within 2 weeks)', (CEM,)),
@@ -131,11 +131,11 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Amounts",
-        '`sum("Event".property)`, `average`, `min` and `max` take a numeric property; events without it are left out. '
-        "The sum of nothing is 0; average, minimum and maximum of nothing are absent.",
+        '`sum("Event".property)`, `average`, `min` and `max` take a numeric property; events without it are ignored. '
+        "Without events, the sum is 0, and average, minimum and maximum are absent.",
         (
             Example('sum("Order Completed".revenue, within 365 days) > 250', (ADA,)),
-            Example('sum("Order Completed".revenue) < 50', (BEN, CEM, DOT), "sum of nothing is 0"),
+            Example('sum("Order Completed".revenue) < 50', (BEN, CEM, DOT), "without events, the sum is 0"),
             Example('average("Order Completed".revenue) >= 100', (ADA,)),
             Example('not average("Order Completed".revenue) >= 100', (BEN, DOT), "Cem ordered nothing: unknown"),
             Example('max("Order Completed".revenue) = 150', (ADA,)),
@@ -152,9 +152,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Time",
-        "`first` and `last` give an instant, absent when there is none; `days_since_last` whole days, rounded down. An "
-        "instant is compared with whole days: `<` (or `before`) is before the day begins, `>` (or `after`) after it has "
-        "ended, `=` within it. `within` asks whether it lies in the last so long.",
+        "`first` and `last` return an instant, absent without events; `days_since_last` returns whole days, rounded down. "
+        "An instant is compared with whole days: `<` (or `before`) means before the day begins, `>` (or `after`) after it "
+        "has ended, `=` within it. `within` tests whether it lies within a duration before now.",
         (
             Example('days_since_last("Order Completed") <= 14', (BEN, DOT)),
             Example('days_since_last("Order Completed") = 9', (BEN,), "nine and a half days are nine"),
@@ -166,10 +166,10 @@ CHAPTERS: tuple[Chapter, ...] = (
         ),
     ),
     Chapter(
-        "What fades",
-        "With `half_life` an event weighs half after that time: 2^(−age / half-life). `count` and `sum` can fade, with "
+        "Decay",
+        "With `half_life` an event has half its weight after that time: 2^(−age / half-life). `count` and `sum` can decay, with "
         "or without a window. Computed traits, named `computed.<key>`, are defined in `policies/traits.yaml`, each for "
-        "one purpose; those that fade are compared through the stored sum.",
+        "one purpose; those that decay are compared through the stored sum.",
         (
             Example('count("Order Completed", half_life 10 days) > 0.9', (DOT,), "one day old: 0.93"),
             Example('count("Order Completed", half_life 100 days) > 1', (ADA,), "0.25 + 0.5 + 0.62"),
@@ -192,9 +192,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Sequences",
-        "Events one after another, each strictly later than the one before; `within` bounds the time since the step "
-        "before. The last step may be a `not`: it did not happen, and the time for it has passed. A window at the end "
-        "is one for the first step.",
+        "Events in order, each strictly later than the previous one; `within` limits the time since the previous step. "
+        "The last step may be a `not`: the event did not happen, and the time for it has passed. A window at the end "
+        "applies to the first step.",
         (
             Example('sequence("Product Added", not "Order Completed" within 1 day)', (CEM,), "an abandoned cart"),
             Example('sequence("Product Added", "Order Completed" within 1 day)', (BEN,)),
@@ -205,8 +205,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Other segments",
-        'A segment may ask for another: `in segment "key"`. Its definition is evaluated under its own purpose, so who '
-        "is in must be permitted for both. Circles are refused. In the examples, `buyers` is "
+        'A segment may refer to another: `in segment "key"`. The other definition is evaluated under its own purpose, so a '
+        "member must be permitted for both. Circular references are refused. In the examples, `buyers` is "
         '`did("Order Completed")` for `email_marketing`, and `watched_buyers` the same for `analytics`.',
         (
             Example('in segment "buyers" and trait.age >= 18', (ADA, DOT)),
@@ -217,8 +217,8 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Samples and hold-outs",
-        "`sample` takes a fixed share of all profiles by a hash of the profile and the seed: the same people for the "
-        "same seed, at any time and in any segment, so a control group stays a control group.",
+        "`sample` selects a fixed share of all profiles by a hash of the profile and the seed: the same people for the "
+        "same seed, at any time and in any segment, so a control group remains the same.",
         (
             Example('sample 100% by "spring-test"', (ADA, BEN, CEM, DOT)),
             Example('sample 50% by "spring-test"', (BEN, CEM, DOT), "half of many people; of four it may be three"),
@@ -226,9 +226,9 @@ CHAPTERS: tuple[Chapter, ...] = (
         ),
     ),
     Chapter(
-        "Joining",
-        "`not` binds strongest, then `and`, then `or`; parentheses change that. The canonical form, in which segments "
-        "are kept, writes `not x in (…)` for `x not in (…)`, and `<` and `>` for `before` and `after`.",
+        "Combining conditions",
+        "`not` has the highest precedence, then `and`, then `or`; parentheses override it. The canonical form, in which "
+        "segments are stored, uses `not x in (…)` for `x not in (…)`, and `<` and `>` for `before` and `after`.",
         (
             Example('trait.vip = true and did("Order Completed", within 7 days) or trait.country = "FR"', (BEN, DOT)),
             Example('trait.vip = true and (did("Order Completed", within 7 days) or trait.country = "FR")', (DOT,)),

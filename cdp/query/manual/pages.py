@@ -1,39 +1,37 @@
-"""Write docs/reference/segment-language.md and the published JSON schema from the examples that the tests hold true.
-
-`python -m tests.spec.segments.reference` writes both.
-"""
+"""The manual of the segment language as Markdown, and the published JSON Schema of its JSON form."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
+from typing import Final
 
 from cdp.query.language.jsonform import json_schema, to_json
+from cdp.query.language.parse import parse
 from cdp.query.language.rejection import Rejection
+from cdp.query.manual.chapters import CHAPTERS, Chapter
+from cdp.query.manual.people import NAMES, NOW, PEOPLE, PURPOSE
 from cdp.query.reference.interpret import Given, Profile
-from tests.spec.segments.chapters import CHAPTERS, Chapter
-from tests.spec.segments.people import NAMES, NOW, PEOPLE, PURPOSE
-from tests.support.segment_histories import meaning
 
-ROOT = Path(__file__).resolve().parents[3]
-MANUAL = ROOT / "docs" / "reference" / "segment-language.md"
-SCHEMA = ROOT / "docs" / "reference" / "schemas" / "segment-condition.schema.json"
+_INTRODUCTION: Final = f"""# The segment language
 
-_INTRODUCTION = f"""# The segment language
+<!-- Written by `cdp docs` from cdp/query/manual; each example is a test. -->
 
-<!-- Written by `python -m tests.spec.segments.reference` from tests/spec/segments; each example is a test. -->
+A segment has a key, a name, one purpose and a text in this language. `cdp segment check FILE` checks a text;
+`cdp segment preview --where TEXT --purpose P` shows its size.
 
-A segment has a key, a name, one purpose and a text in this language. `cdp segment check FILE` checks a text,
-`cdp segment preview --where TEXT --purpose P` shows what it would give.
-
-All examples are asked at {NOW:%Y-%m-%d %H:%M} UTC for the purpose `{PURPOSE}`, of five people:
+All examples are evaluated at {NOW:%Y-%m-%d %H:%M} UTC for the purpose `{PURPOSE}`, on five people:
 """
+
+
+def pages() -> Mapping[str, str]:
+    """File name and text of every generated file, relative to docs/reference."""
+    return {"segment-language.md": manual(), "schemas/segment-condition.schema.json": schema()}
 
 
 def manual() -> str:
     """The manual as Markdown."""
-    parts = [_INTRODUCTION, "\n".join(_people()), *("\n".join(_chapter(each)) for each in CHAPTERS), _json_form()]
+    parts = [_INTRODUCTION, "\n".join(_people()), *("\n".join(_chapter(chapter)) for chapter in CHAPTERS), _json_form()]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -70,10 +68,10 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
     yield f"## {chapter.title}\n"
     yield chapter.text + "\n"
     if chapter.examples:
-        yield "| Program | Who is in | |"
+        yield "| Program | Members | |"
         yield "|---|---|---|"
     for example in chapter.examples:
-        who = ", ".join(NAMES[each] for each in example.members) or "nobody"
+        who = ", ".join(NAMES[profile_id] for profile_id in example.members) or "none"
         yield f"| `{example.program}` | {who} | {example.remark} |"
     if chapter.wrong:
         yield "\nRefused:\n\n```text"
@@ -86,14 +84,11 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
 
 def _json_form() -> str:
     example = 'trait.age >= 18 and count("Order Completed" where category = "shoes", within 30 days) >= 2'
-    form = json.dumps(to_json(meaning(example)), indent=2, default=lambda number: float(Decimal(number)))
+    condition = parse(example)
+    assert not isinstance(condition, Rejection)
+    form = json.dumps(to_json(condition), indent=2, default=lambda number: float(Decimal(number)))
     return (
-        "## JSON form\n\nEvery text has an exact JSON form and the other way round; nothing is lost. The schema is "
+        "## JSON form\n\nEvery text has an exact JSON form, and every JSON form has a text; nothing is lost. The schema is "
         "[schemas/segment-condition.schema.json](schemas/segment-condition.schema.json).\n\n"
         f"```text\n{example}\n```\n\n```json\n{form}\n```"
     )
-
-
-if __name__ == "__main__":
-    MANUAL.write_text(manual(), encoding="utf-8")
-    SCHEMA.write_text(schema(), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The manual of the segment language: chapters, the people of their examples, and the pages made of both."""
