@@ -80,7 +80,9 @@ def make_venv() -> None:
     plain = run([sys.executable, "-m", "venv", VENV], quiet=True)
     if plain != 0:
         bare = run([sys.executable, "-m", "venv", "--without-pip", VENV], quiet=True)
-        has_pip = bare == 0 and run([sys.executable, "-m", "pip", "--python", PYTHON, "install", "pip"], quiet=True) == 0
+        has_pip = (
+            bare == 0 and run([sys.executable, "-m", "pip", "--python", PYTHON, "install", "pip"], quiet=True) == 0
+        )
         if not has_pip and run([sys.executable, "-m", "virtualenv", "--clear", VENV], quiet=True) != 0:
             sys.exit(
                 f"{sys.executable} cannot create virtual environments: its modules venv and ensurepip are not complete.\n"

@@ -1,6 +1,7 @@
 """Five people with short histories, for the examples of the language."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
@@ -19,11 +20,9 @@ def _at(days_ago: float) -> datetime:
     return NOW - timedelta(days=days_ago)
 
 
-def _happened(
-    name: str, days_ago: float, purposes: tuple[str, ...] = (PURPOSE, OTHER), **properties: Given
-) -> Happened:
+def _happened(name: str, days_ago: float, **properties: Given) -> Happened:
     event_id = UUID(bytes=sha256(f"{name} {days_ago}".encode()).digest()[:16])
-    return Happened(name, _at(days_ago), frozenset(purposes), properties, str(event_id))
+    return Happened(name, _at(days_ago), frozenset((PURPOSE, OTHER)), properties, str(event_id))
 
 
 def _ordered(days_ago: float, revenue: float, **more: Given) -> Happened:
@@ -60,7 +59,7 @@ PEOPLE = (
     _person(
         DOT,
         {"age": 51, "vip": True},
-        _happened("Order Completed", 20, (OTHER,), revenue=500),
+        replace(_ordered(20, 500), purposes=frozenset({OTHER})),
         _ordered(1, 20, category="hats"),
     ),
     _person(EVE, {"age": 40, "country": "DE"}, _ordered(3, 900), analytics=PermittedSpan()),
