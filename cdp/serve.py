@@ -25,7 +25,7 @@ from cdp.flows.operations.startup import PolicyWatcher, open_service, sequence_a
 from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
-from cdp.kit.gc import keep_what_is_there
+from cdp.kit.gc import freeze_live_objects
 from cdp.postgres.place import write_private
 from cdp.web.app import create_app
 from cdp.worker.runner import Worker
@@ -143,7 +143,7 @@ def _answer(
             await asyncio.sleep(0.02)
         telling = None
         if server.started:
-            keep_what_is_there()
+            freeze_live_objects()
             say(f"cdp is ready at {started.url}")
             _log.info("started", extra={"port": int(started.url.rpartition(":")[2]), "pid": os.getpid()})
             telling = asyncio.create_task(asyncio.to_thread(on_start, started)) if on_start is not None else None

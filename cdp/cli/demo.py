@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cdp.cli.command import command, quiet_logging, settings
 from cdp.cli.screen import Screen
-from cdp.kit.plain_stream import paper_or_terminal
+from cdp.kit.plain_stream import plain_unless_terminal
 
 
 @click.command()
@@ -31,7 +31,7 @@ def demo(url: str | None, anyway: bool, until_input_ends: bool, *, screen: Scree
         end_with_input()
     config = settings()
     quiet_logging(config)
-    console = Console(file=paper_or_terminal(sys.stdout), quiet=screen.is_json)
+    console = Console(file=plain_unless_terminal(sys.stdout), quiet=screen.is_json)
     with reachable(config, url, console) as (found, goes_on):
         notes = run_demo(config, found, console, anyway=anyway, is_serving=goes_on)
     screen.tell(

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cdp.kit.canonical import instant_text
-from cdp.kit.plain_stream import paper_or_terminal
+from cdp.kit.plain_stream import plain_unless_terminal
 
 _WIDTH: Final = 160
 
@@ -27,7 +27,7 @@ class Screen:
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
         width = None if sys.stdout.isatty() else _WIDTH
-        self._console = Console(file=paper_or_terminal(sys.stdout), highlight=False, width=width)
+        self._console = Console(file=plain_unless_terminal(sys.stdout), highlight=False, width=width)
 
     def tell(self, value: Any) -> None:
         """The whole answer, for machines."""

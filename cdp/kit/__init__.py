@@ -1,1 +1,1 @@
-"""The ground floor: clock, ids, errors, settings, the database, canonical bytes and logs. It imports nothing of cdp above it."""
+"""What everything else builds on: clock, ids, errors, settings, the database, canonical bytes and logs. Imports no other package of cdp."""

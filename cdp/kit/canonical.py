@@ -1,4 +1,4 @@
-"""Canonical bytes: the same meaning gives the same bytes, everywhere (RFC 8785)."""
+"""Canonical bytes: equal values have equal bytes on every machine (RFC 8785)."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ import rfc8785
 
 
 def canonical_json(value: Any) -> bytes:
-    """RFC 8785 bytes of a JSON value; raises ValueError for what JSON cannot hold."""
+    """RFC 8785 bytes of a JSON value; raises ValueError for a value that JSON cannot represent."""
     return rfc8785.dumps(value)
 
 

@@ -1,4 +1,4 @@
-"""The one source of the present instant: everyone else receives `now` as an argument."""
+"""The only source of the current instant: everyone else receives `now` as an argument."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the present instant, always aware and in UTC."""
+    """Returns the current instant, always timezone-aware and in UTC."""
 
     def now(self) -> datetime: ...
 
@@ -20,7 +20,7 @@ class SystemClock:
 
 @dataclass(slots=True)
 class TestClock:
-    """A clock that stands still until it is moved; for tests and demonstrations only."""
+    """A clock that shows a fixed instant until it is set; for tests and demonstrations only."""
 
     __test__ = False
     instant: datetime

@@ -1,6 +1,6 @@
 """Settings: read once from the environment, checked, frozen, and handed down as an argument.
 
-A wrong value is a fault that says what would be right; values that are secret never appear in it.
+An invalid value is a fault that names a valid one; secret values never appear in it.
 """
 
 import logging
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One environment variable: its name, what it means, and what it is when absent."""
+    """One environment variable: its name, its meaning, and its value when absent."""
 
     name: str
     meaning: str
@@ -58,7 +58,7 @@ _FOREIGN: Final = frozenset({"CDP_TEST_POSTGRES"})
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How this process was told to run. `database_url` is None when it runs its own PostgreSQL."""
+    """The settings of this process. `database_url` is None when it runs its own PostgreSQL."""
 
     home: Path
     policies: Path
@@ -71,34 +71,34 @@ class Config:
     kms_url: str | None = field(default=None, repr=False)
 
     def clock(self) -> Clock:
-        """The clock of this process: the machine's, or one that stands still for a test."""
+        """The clock of this process: the machine's, or a fixed one for a test."""
         return SystemClock() if self.fixed_now is None else TestClock(self.fixed_now)
 
 
 def read_config(environment: Mapping[str, str]) -> Config:
-    """Read every setting; raises the fault `wrong_setting` for the first value that cannot be used.
+    """Read every setting; raises the fault `wrong_setting` for the first invalid value.
 
-    An unknown name beginning with CDP_ is logged as a warning with the name that was probably meant.
+    An unknown name that begins with CDP_ is logged as a warning, with the name that was probably meant.
     """
-    given = {name: text.strip() for name, text in environment.items() if name.startswith("CDP_") and text.strip()}
-    warn_of_unknown(given)
-    if "CDP_MASTER_KEY" in given and "CDP_KMS_URL" in given:
-        raise _wrong("CDP_KMS_URL", "is set beside CDP_MASTER_KEY", "one of them: the master key has one keeper")
+    values = {name: text.strip() for name, text in environment.items() if name.startswith("CDP_") and text.strip()}
+    warn_of_unknown(values)
+    if "CDP_MASTER_KEY" in values and "CDP_KMS_URL" in values:
+        raise _wrong("CDP_KMS_URL", "is set together with CDP_MASTER_KEY", "exactly one of the two")
     return Config(
-        home=Path(given.get("CDP_HOME", "./var")),
-        policies=Path(given["CDP_POLICIES"]) if "CDP_POLICIES" in given else _default_policies(),
-        host=given.get("CDP_HOST", "127.0.0.1"),
-        port=_read(given, "CDP_PORT", _port, default=8000),
-        log_level=_read(given, "CDP_LOG_LEVEL", _log_level, default="info"),
-        fixed_now=_fixed_now(given),
-        database_url=_read(given, "CDP_DATABASE_URL", _database_url, default=None),
-        master_key=_read(given, "CDP_MASTER_KEY", _master_key, default=None),
-        kms_url=_read(given, "CDP_KMS_URL", _kms_url, default=None),
+        home=Path(values.get("CDP_HOME", "./var")),
+        policies=Path(values["CDP_POLICIES"]) if "CDP_POLICIES" in values else _default_policies(),
+        host=values.get("CDP_HOST", "127.0.0.1"),
+        port=_read(values, "CDP_PORT", _port, default=8000),
+        log_level=_read(values, "CDP_LOG_LEVEL", _log_level, default="info"),
+        fixed_now=_fixed_now(values),
+        database_url=_read(values, "CDP_DATABASE_URL", _database_url, default=None),
+        master_key=_read(values, "CDP_MASTER_KEY", _master_key, default=None),
+        kms_url=_read(values, "CDP_KMS_URL", _kms_url, default=None),
     )
 
 
 def warn_of_unknown(names: Mapping[str, str]) -> None:
-    """Log each CDP_ name that means nothing, by name and never by value."""
+    """Log each unknown CDP_ name, by name and never by value."""
     for name in sorted(names.keys() - _NAMES - _FOREIGN):
         near = get_close_matches(name, _NAMES, n=1)
         _log.warning("unknown_setting", extra={"setting": name, "near": near[0] if near else None})
@@ -110,23 +110,23 @@ def _default_policies() -> Path:
     return local if local.is_dir() else shipped_folder("policies")
 
 
-def _read(given: Mapping[str, str], name: str, parse: Callable[[str], _Value], *, default: _Value) -> _Value:
-    if name not in given:
+def _read(values: Mapping[str, str], name: str, parse: Callable[[str], _Value], *, default: _Value) -> _Value:
+    if name not in values:
         return default
     try:
-        return parse(given[name])
+        return parse(values[name])
     except ValueError as error:
         wrong, _, right = str(error).partition("; ")
         raise _wrong(name, wrong, right) from None
 
 
 def _wrong(name: str, wrong: str, right: str) -> Fault:
-    return Fault("wrong_setting", "A setting cannot be used", f"{name} {wrong}. Right would be {right}.", status=500)
+    return Fault("wrong_setting", "A setting is invalid", f"{name} {wrong}. Expected: {right}.", status=500)
 
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
-        raise ValueError(f"is {text!r}, which is no port; a number from 1 to 65535, or 0 for any free port")
+        raise ValueError(f"is {text!r}, which is not a port; a number from 1 to 65535, or 0 for any free port")
     return int(text)
 
 
@@ -138,13 +138,13 @@ def _log_level(text: str) -> LogLevel:
 
 
 def _database_url(text: str) -> str:
-    """The URL with the driver that this service uses; the schemes of other drivers are refused."""
+    """The URL with the driver that this service uses; other schemes are refused."""
     parts = urlsplit(text)
     right = "a URL such as postgresql://user:password@host:5432/database"
     if parts.scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
         raise ValueError(f"does not begin with postgresql://; {right}")
     if not parts.path.strip("/"):
-        raise ValueError(f"names no database; {right}")
+        raise ValueError(f"does not name a database; {right}")
     return "postgresql+psycopg" + text[len(parts.scheme) :]
 
 
@@ -153,9 +153,9 @@ def _master_key(text: str) -> bytes:
     try:
         key = bytes.fromhex(text)
     except ValueError:
-        raise ValueError(f"holds something else than hexadecimal digits; {right}") from None
+        raise ValueError(f"contains characters that are not hexadecimal digits; {right}") from None
     if len(key) != _MASTER_KEY_BYTES:
-        raise ValueError(f"holds {len(key)} bytes; {right}")
+        raise ValueError(f"has {len(key)} bytes; {right}")
     if len(set(key)) == 1:
         raise ValueError(f"repeats one byte; {right}")
     return key
@@ -163,17 +163,17 @@ def _master_key(text: str) -> bytes:
 
 def _kms_url(text: str) -> str:
     if not urlsplit(text).scheme or not urlsplit(text).netloc:
-        raise ValueError("is no URL; one such as https://kms.example.com/keys/cdp")
+        raise ValueError("is not a URL; one such as https://kms.example.com/keys/cdp")
     return text
 
 
-def _fixed_now(given: Mapping[str, str]) -> datetime | None:
-    instant = _read(given, "CDP_NOW", _instant, default=None)
-    if instant is not None and given.get("CDP_ALLOW_TEST_CLOCK") != "1":
+def _fixed_now(values: Mapping[str, str]) -> datetime | None:
+    instant = _read(values, "CDP_NOW", _instant, default=None)
+    if instant is not None and values.get("CDP_ALLOW_TEST_CLOCK") != "1":
         raise _wrong(
             "CDP_NOW",
-            "is set, and a service with a clock that stands still forgets deadlines and retention",
-            "to unset it, or for a test to set CDP_ALLOW_TEST_CLOCK=1 too",
+            "is set, but a service with a fixed clock would miss deadlines and retention",
+            "CDP_NOW unset, or in a test CDP_ALLOW_TEST_CLOCK=1 as well",
         )
     return instant
 
@@ -182,4 +182,4 @@ def _instant(text: str) -> datetime:
     try:
         return parse_instant(text)
     except ValueError:
-        raise ValueError(f"is {text!r}, which is no instant; one such as 2026-01-31T12:00:00Z") from None
+        raise ValueError(f"is {text!r}, which is not an instant; one such as 2026-01-31T12:00:00Z") from None

@@ -1,7 +1,7 @@
-"""The database: one place that opens transactions, one place that commits.
+"""The database: the only place that opens transactions and the only place that commits.
 
-Stores receive a `Transaction`. Small statements are SQLAlchemy Core; set-based work is static SQL
-with array parameters (`bulk`); mass writes are binary COPY (`copy`).
+Stores receive a `Transaction`. Fixed statements are text SQL with array parameters (`execute`); statements that are
+computed are SQLAlchemy Core (`execute_core`, `all`, `one_or_none`, `scalar`); mass writes are binary COPY (`copy`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _LOCK_SECONDS = 30.0
 
 
 class _PackedDumper(Dumper):
-    """Hands a packed array to the server as it is."""
+    """Sends a packed array to the server unchanged."""
 
     format = Format.BINARY
 
@@ -48,56 +48,56 @@ _register_packed()
 class Transaction:
     """One open transaction; it ends with the block that opened it.
 
-    `statements` counts what was sent to the server, so that a test can hold a batch to a constant. With
-    `one_instant` all of them see what was there at the first, which may be gone by now.
+    `statements` is the number of statements sent, so that tests can hold a batch to a constant number. With
+    `one_instant` all statements see the snapshot of the first, which may be out of date by now.
     """
 
     def __init__(self, connection: Connection, *, one_instant: bool = False) -> None:
         self.connection = connection
         self.one_instant = one_instant
         self.statements = 0
-        self._afterwards: list[Callable[[], None]] = []
-        self._undoing: list[Callable[[], None]] = []
+        self._commit_calls: list[Callable[[], None]] = []
+        self._rollback_calls: list[Callable[[], None]] = []
         self._cursor: psycopg.Cursor[Row] | None = None
 
     @property
     def raw(self) -> "psycopg.Connection[Row]":
-        """The psycopg connection under this transaction, for bulk work."""
+        """The psycopg connection under this transaction."""
         driver = self.connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         return driver
 
     def execute_core(self, statement: Executable, params: Mapping[str, Any] | None = None) -> int:
-        """Execute and return the number of rows touched."""
+        """Run a Core statement; returns the number of rows affected."""
         self.statements += 1
         return self.connection.execute(statement, params or {}).rowcount
 
     def all(self, statement: Executable, params: Mapping[str, Any] | None = None) -> list[Row]:
-        """Every row, as plain tuples."""
+        """All rows of a Core statement, as plain tuples."""
         self.statements += 1
         return [tuple(row) for row in self.connection.execute(statement, params or {})]
 
     def one_or_none(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Row | None:
-        """The only row, or None; more than one is an error."""
+        """The only row of a Core statement, or None; raises MultipleResultsFound when there are several."""
         self.statements += 1
         row = self.connection.execute(statement, params or {}).one_or_none()
         return None if row is None else tuple(row)
 
     def scalar(self, statement: Executable, params: Mapping[str, Any] | None = None) -> Any:
-        """The first column of the first row, or None."""
+        """The first column of the first row of a Core statement, or None."""
         self.statements += 1
         return self.connection.execute(statement, params or {}).scalar()
 
     def execute(
         self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None
     ) -> list[Row]:
-        """Run static set-based SQL with `%(name)s` parameters; lists travel packed (`cdp.kit.pg_binary.packing`).
+        """Run text SQL with `%(name)s` parameters; lists are sent packed (`cdp.kit.pg_binary.packing`).
 
-        Returns the rows when the statement gives any, otherwise an empty list.
+        Returns the rows, an empty list for a statement that returns none.
         """
         self.statements += 1
         cursor = self._cursor
-        if cursor is None:  # one for all, because it remembers how types are packed
+        if cursor is None:  # one for all statements, because it caches how types are dumped
             cursor = self._cursor = self.raw.cursor(binary=True)
         cursor.execute(query, None if params is None else packed(params))
         return cursor.fetchall() if cursor.description is not None else []
@@ -111,43 +111,43 @@ class Transaction:
                 stream.write_row(row)
 
     def copy_bytes(self, table: str, columns: Sequence[str], pieces: Iterable[bytes]) -> None:
-        """Append what is packed already in the form of binary COPY, head and end included (`cdp.kit.pg_binary.copying`)."""
+        """Append rows that are packed for binary COPY, header and trailer included (`cdp.kit.pg_binary.copying`)."""
         self.statements += 1
         with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:
             for piece in pieces:
                 stream.write(piece)
 
     def on_commit(self, call: Callable[[], None]) -> None:
-        """Have something done once the transaction is on disk, such as remembering what it wrote; never before."""
-        self._afterwards.append(call)
+        """Call a function once the transaction is committed, such as one that caches what it wrote; never before."""
+        self._commit_calls.append(call)
 
     def on_rollback(self, call: Callable[[], None]) -> None:
-        """Have something done if the transaction does not get to disk, such as forgetting what it would have written."""
-        self._undoing.append(call)
+        """Call a function if the transaction is not committed, such as one that evicts what it would have written."""
+        self._rollback_calls.append(call)
 
     def committed(self) -> None:
-        """To be called once the transaction is on disk."""
-        self._end(self._afterwards)
+        """Make the calls of `on_commit`. For `Database`, once the transaction is committed."""
+        self._end(self._commit_calls)
 
     def rolled_back(self) -> None:
-        """To be called once the transaction will never be on disk."""
-        self._end(self._undoing)
+        """Make the calls of `on_rollback`. For `Database`, once the transaction will never be committed."""
+        self._end(self._rollback_calls)
 
     def _end(self, calls: list[Callable[[], None]]) -> None:
-        # What is to be done holds this transaction: left in place, only a collection of garbage would end both.
-        self._afterwards, self._undoing = [], []
+        # The calls refer to this transaction: kept here, they would form a cycle that only the garbage collector frees.
+        self._commit_calls, self._rollback_calls = [], []
         for call in calls:
             call()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """A part that may fail and be taken back without losing the transaction."""
+        """A part that may fail and be rolled back without losing the transaction."""
         with self.connection.begin_nested():
             yield
 
     @contextmanager
     def dry_run(self) -> Iterator[None]:
-        """A part that is looked at and then taken back: for dry runs that must tell the exact truth."""
+        """A part whose effects are read and then rolled back: for dry runs that must report exactly what would happen."""
         nested = self.connection.begin_nested()
         try:
             yield
@@ -178,13 +178,13 @@ class Database:
 
     @contextmanager
     def transaction(self, *, read_only: bool = False, one_instant: bool = False) -> Iterator[Transaction]:
-        """Open a transaction; commit when the block ends well, roll back otherwise.
+        """Open a transaction; commit when the block completes, roll back when it raises.
 
-        A reading transaction sees one instant throughout; so does one that writes, such as the log of its reading, if
-        asked to. An unreachable, restarting or full database becomes the fault `database_unavailable`, a lost race and
-        a lock that stays taken `database_busy` (both 503, with Retry-After).
+        All statements of a read-only transaction see one snapshot; with `one_instant` so do those of a transaction
+        that also writes. An unreachable, restarting or full database becomes the fault `database_unavailable`; a
+        serialization failure, a deadlock and a lock timeout become `database_busy` (both 503, with Retry-After).
         """
-        with _told(), self.engine.connect() as connection:
+        with _as_faults(), self.engine.connect() as connection:
             if read_only:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             elif one_instant:
@@ -207,8 +207,8 @@ class Database:
 
     @contextmanager
     def outside(self) -> "Iterator[psycopg.Connection[Row]]":
-        """A connection outside any transaction, for what PostgreSQL does nowhere else; the same faults as in one."""
-        with _told(), self.engine.connect() as connection:
+        """A connection outside any transaction, for commands that PostgreSQL runs only there; same faults as `transaction`."""
+        with _as_faults(), self.engine.connect() as connection:
             raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
             yield raw
@@ -222,13 +222,13 @@ class Database:
             return False
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Tell what became of the database as the fault that it is."""
+def _as_faults() -> Iterator[None]:
+    """Raise errors of the database as faults where there is one for them."""
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
@@ -239,12 +239,12 @@ def _told() -> Iterator[None]:
 
 
 def is_conflict(error: BaseException) -> bool:
-    """True for a lost race (serialization, deadlock, lock timeout) that a retry settles."""
+    """True for a lost race (serialization, deadlock, lock timeout) that a retry may resolve."""
     return _sqlstate(error) in _CONFLICT_STATES
 
 
 def has_waited(error: BaseException) -> bool:
-    """True for the conflict that took its time: a lock that stayed taken for as long as anybody waits for one."""
+    """True for a lock timeout: the conflict that has already waited as long as any statement may."""
     return _sqlstate(error) == _LOCK_TIMEOUT
 
 
@@ -277,7 +277,7 @@ def _fault_of(error: DBAPIError | psycopg.Error) -> Fault | None:
         return Fault(
             "database_busy",
             "The database is busy",
-            f"PostgreSQL answered {state}: somebody else holds what this needs, such as a long import. Nothing of this "
+            f"PostgreSQL answered {state}: another transaction, such as a long import, holds a lock that this request needs. Nothing of this "
             "request was stored. Try again shortly.",
             status=503,
             retry_after_seconds=_RETRY_AFTER_SECONDS,
@@ -285,7 +285,7 @@ def _fault_of(error: DBAPIError | psycopg.Error) -> Fault | None:
     if (state is None and is_lost) or (state is not None and state.startswith(_UNAVAILABLE_STATES)):
         return Fault(
             "database_unavailable",
-            "The database cannot take work right now",
+            "The database is unavailable",
             f"PostgreSQL answered {state or 'nothing'}; nothing of this request was stored. Try again shortly.",
             status=503,
             retry_after_seconds=_RETRY_AFTER_SECONDS,

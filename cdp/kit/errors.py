@@ -1,6 +1,6 @@
-"""Faults: what could not be done, with a code for machines and a remedy for people.
+"""Faults: errors with a code for machines, and a title and a remedy for people.
 
-A refusal (a decision that says no) is a value of its room, not a fault.
+A refusal (a negative decision) is a value with a reason, not a fault.
 """
 
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Fault(Exception):
-    """Something could not be done.
+    """An operation that could not be carried out.
 
-    `code` is stable and lower_snake_case; `title` names the kind of fault; `detail` says what is
-    wrong and what would be right, and never holds a value of a person. `extra` is added to the
-    problem document and holds only machine-readable positions, hints and counts.
+    `code` is stable and lower_snake_case; `title` names the kind of fault; `detail` describes
+    what is wrong and what would be correct, and never contains personal data. `extra` is added to
+    the problem document and holds only machine-readable positions, hints and counts.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The cyclic garbage collector, held back where it finds nothing."""
+"""The cyclic garbage collector, paused where it would find nothing."""
 
 import gc
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Let no collection interrupt the block; what it leaves behind is collected soon after.
+    """Run the block without garbage collection; its garbage is collected soon after.
 
-    A batch makes many objects that all live to its end, so every collection on the way searches them for nothing.
+    A batch creates many objects that all live until its end, so each collection in between scans them in vain.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -20,10 +20,10 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def keep_what_is_there() -> None:
-    """Exempt everything alive from collection from now on: to be called once, when a service has started.
+def freeze_live_objects() -> None:
+    """Exempt all live objects from collection from now on; call it once, when a service has started.
 
-    Policy, plans and code live as long as the process; searching them after every batch costs more than small batches do.
+    Policy, plans and code live as long as the process; scanning them after every batch costs more than a small batch does.
     """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Randomness and the outward form of random ids."""
+"""Randomness, and the external form of random ids."""
 
 import os
 import secrets
@@ -11,7 +11,7 @@ _MASK: Final = (1 << 63) - 1
 
 
 def new_id() -> int:
-    """A random id between 1 and 2^63 - 1; it says nothing about its subject or its time."""
+    """A random id between 1 and 2^63 - 1; it reveals nothing about its subject or its time."""
     return (int.from_bytes(os.urandom(8), "big") & _MASK) or 1
 
 
@@ -22,7 +22,7 @@ def new_ids(count: int) -> list[int]:
 
 
 def random_bytes(count: int) -> bytes:
-    """`count` bytes fit for salts and nonces."""
+    """`count` bytes suitable for salts and nonces."""
     return os.urandom(count)
 
 
@@ -32,7 +32,7 @@ def new_secret(prefix: str) -> str:
 
 
 def encode_id(prefix: str, number: int) -> str:
-    """Write an id outwardly, for example `prf_0004zc8e6w1rk`: base 32, fixed length, no look-alikes."""
+    """The external form of an id, for example `prf_0004zc8e6w1rk`: base 32, fixed length, no look-alikes."""
     symbols = []
     for _ in range(_LENGTH):
         number, rest = divmod(number, 32)
@@ -41,7 +41,7 @@ def encode_id(prefix: str, number: int) -> str:
 
 
 def decode_id(prefix: str, text: str) -> int | None:
-    """Read an outward id; None when it is not one with this prefix."""
+    """Read an external id; None when the text is not one with this prefix."""
     head, _, body = text.partition("_")
     if head != prefix or len(body) != _LENGTH or any(symbol not in _VALUES for symbol in body):
         return None

@@ -1,8 +1,8 @@
-"""Logs: one line per occurrence, made of codes, ids, counts and durations; never a value of a person.
+"""Logs: one line per occurrence, made of codes, ids, counts and durations; never personal data.
 
 A record's message must be an event code (`snake_case`) and its extra fields must be on the list below. Anything else is
-replaced by what is known to be harmless: the logger, the place in the code, and the type of an exception. So a library that
-puts a value into its message, or a driver that quotes a row in its error, cannot put it into our log.
+replaced by harmless information: the logger, the location in the code, and the type of an exception. A library that puts
+a value into its message, or a driver that quotes a row in its error, therefore cannot put it into the log.
 """
 
 import json
@@ -38,13 +38,13 @@ _LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "er
 
 
 def start_logging(level: str, *, style: Style = "json", stream: TextIO | None = None) -> None:
-    """Send every log of this process, libraries included, through the formatter that withholds values."""
+    """Send every log of this process, libraries included, through a formatter that withholds values."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(SafeFormatter(style))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_LEVELS[level])
-    # A library that logs each statement or request is quiet unless something is wrong.
+    # Libraries that log each statement or request log only warnings.
     for name in ("sqlalchemy", "alembic", "httpx", "httpcore", "urllib3", "asyncio", "uvicorn.access"):
         logging.getLogger(name).setLevel(max(_LEVELS[level], logging.WARNING))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
@@ -53,14 +53,14 @@ def start_logging(level: str, *, style: Style = "json", stream: TextIO | None = 
 
 
 class SafeFormatter(logging.Formatter):
-    """Writes only what cannot hold a value of a person: codes, listed fields, types and places in code."""
+    """Writes only what cannot contain personal data: codes, listed fields, types and places in code."""
 
     def __init__(self, style: Style = "json") -> None:
         super().__init__()
         self._form = style
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line without line breaks, whatever the record holds."""
+        """One line without line breaks, whatever the record contains."""
         entry: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
@@ -76,7 +76,7 @@ class SafeFormatter(logging.Formatter):
 
 
 def event_of(record: logging.LogRecord) -> str:
-    """The record's code; for a message that is no code, the place that logged it."""
+    """The record's code; for a message that is not a code, the location that logged it."""
     if isinstance(record.msg, str) and not record.args and _CODE.fullmatch(record.msg):
         return record.msg
     return f"{record.name}:{record.funcName}:{record.lineno}"
@@ -87,11 +87,11 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = {}
     for name, value in vars(record).items():
         if name not in _STANDARD and name in FIELDS and value is not None:
-            fields[name] = harmless(value)
+            fields[name] = harmless_value(value)
     return fields
 
 
-def harmless(value: object) -> object:
+def harmless_value(value: object) -> object:
     """A number or a single word as it is; anything else, such as free text or an address, withheld."""
     if isinstance(value, bool | int):
         return value
@@ -119,7 +119,7 @@ def describe(error: BaseException) -> dict[str, object]:
 
 
 def _short(filename: str) -> str:
-    """The file from its package on, without the folders of this machine."""
+    """The path of a file from its package on, without the folders of this machine."""
     parts = Path(filename).parts
     for mark in ("site-packages", "cdp"):
         if mark in parts:

@@ -1,42 +1,42 @@
-"""Output for files and pipes: lines end where their text ends, so that they can be compared and copied."""
+"""Output for files and pipes: lines without trailing blanks, so that they can be compared and copied."""
 
 import io
 from typing import Any, TextIO
 
 
 class PlainStream(io.TextIOBase):
-    """A text stream that writes whole lines to another one, without the blanks that tables leave at their ends."""
+    """A text stream that writes whole lines to another one, without the trailing blanks of tables."""
 
-    def __init__(self, under: TextIO) -> None:
-        self._under = under
-        self._begun = ""
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._incomplete_line = ""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of the stream below."""
-        return self._under.encoding or "utf-8"
+        """The encoding of the underlying stream."""
+        return self._stream.encoding or "utf-8"
 
     def writable(self) -> bool:
         """Always."""
         return True
 
     def isatty(self) -> bool:
-        """Never: a terminal needs what is written at once."""
+        """Never: a terminal needs unbuffered output."""
         return False
 
     def write(self, text: str, /) -> int:
-        """Take text; lines that are complete are written on."""
-        *whole, self._begun = (self._begun + text).split("\n")
-        if whole:
-            self._under.write("".join(f"{line.rstrip(' ')}\n" for line in whole))
+        """Write the complete lines of a text; the rest is kept until its line is complete."""
+        *lines, self._incomplete_line = (self._incomplete_line + text).split("\n")
+        if lines:
+            self._stream.write("".join(f"{line.rstrip(' ')}\n" for line in lines))
         return len(text)
 
     def flush(self) -> None:
-        """Write on what the stream below holds; a line that is not complete waits."""
+        """Flush the underlying stream; an incomplete line is kept."""
         if not self.closed:
-            self._under.flush()
+            self._stream.flush()
 
 
-def paper_or_terminal(stream: TextIO) -> Any:
-    """The stream itself when it is a terminal, else paper over it."""
+def plain_unless_terminal(stream: TextIO) -> Any:
+    """The stream itself if it is a terminal, else a `PlainStream` over it."""
     return stream if stream.isatty() else PlainStream(stream)

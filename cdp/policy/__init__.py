@@ -1,1 +1,1 @@
-"""What is allowed: the folder `policies/` as frozen values with one fingerprint."""
+"""The policy: the folder `policies/` as frozen values with one fingerprint."""

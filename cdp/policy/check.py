@@ -1,4 +1,4 @@
-"""What the files of a policy must agree on among themselves: names that exist, places that are taken once, hosts allowed.
+"""Consistency checks across the files of a policy: names that exist, places that are promoted once, hosts that are allowed.
 
 A pure function of the policy. Each finding names a file and the path inside it; the loader finds the line.
 """
@@ -19,7 +19,7 @@ REGIONS: frozenset[str] = frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 
 def check(policy: Policy) -> Iterator[Finding]:
-    """Everything in which the files disagree."""
+    """All inconsistencies between the files."""
     for purpose in policy.purposes.values():
         yield from _check_purpose(purpose, policy)
     yield from _check_identifiers(policy)
@@ -47,7 +47,7 @@ def _check_purpose(purpose: Purpose, policy: Policy) -> Iterator[Finding]:
         yield from must_exist(PURPOSES, path, event, known=policy.events.events, kind="event")
         plan = policy.events.events.get(event)
         if plan is not None and not purpose.allows(plan.category):
-            remedy = f"add {plan.category} to its categories, or take the event out"
+            remedy = f"add {plan.category} to its categories, or remove the event"
             yield Finding(
                 PURPOSES, path, f"`{event}` is of category {plan.category}, which this purpose does not allow", remedy
             )
@@ -63,36 +63,38 @@ def _check_identifiers(policy: Policy) -> Iterator[Finding]:
     region = identifiers.default_region
     if region is not None and region not in REGIONS:
         remedy = "did you mean `GB`?" if region == "UK" else "use an ISO 3166 code such as DE, GB or US"
-        yield Finding(IDENTIFIERS, ("default_region",), f"no telephone numbers exist in region `{region}`", remedy)
-    holders: dict[int, str] = {}
+        yield Finding(IDENTIFIERS, ("default_region",), f"`{region}` is not a region with telephone numbers", remedy)
+    keys_by_priority: dict[int, str] = {}
     places: dict[object, str] = {}
-    for key, each in identifiers.types.items():
-        taken = holders.setdefault(each.priority, key)
-        if taken != key:
-            what = f"priority {each.priority} is already that of `{taken}`"
-            yield Finding(IDENTIFIERS, ("types", key, "priority"), what, f"the next free one is {_free(policy)}")
-        for index, promotion in enumerate(each.promote):
+    for key, identifier_type in identifiers.types.items():
+        other_key = keys_by_priority.setdefault(identifier_type.priority, key)
+        if other_key != key:
+            what = f"priority {identifier_type.priority} is already used by `{other_key}`"
+            yield Finding(
+                IDENTIFIERS, ("types", key, "priority"), what, f"the next free one is {_next_priority(policy)}"
+            )
+        for index, promotion in enumerate(identifier_type.promote):
             if promotion.place.endswith("[]"):
                 continue
             place = promotion.place, tuple(sorted(promotion.when.items(), key=str))
             if places.setdefault(place, key) != key:
                 what = f"`{promotion.place}` is already promoted to `{places[place]}` under the same conditions"
                 yield Finding(
-                    IDENTIFIERS, ("types", key, "promote", index), what, "keep one, or tell them apart by `when`"
+                    IDENTIFIERS, ("types", key, "promote", index), what, "keep one, or distinguish them with `when`"
                 )
 
 
-def _free(policy: Policy) -> int:
-    return max(each.priority for each in policy.identifiers.types.values()) + 1
+def _next_priority(policy: Policy) -> int:
+    return max(identifier_type.priority for identifier_type in policy.identifiers.types.values()) + 1
 
 
 def _check_retention(policy: Policy) -> Iterator[Finding]:
-    for key, each in policy.retention.classes.items():
-        if each.hold is None:
+    for key, retention_class in policy.retention.classes.items():
+        if retention_class.hold is None:
             continue
         events = [event for event in policy.events.events.values() if event.retention_class == key]
         names = {name for event in events for name, plan in event.properties.items() if plan.keep is not Keep.DROP}
-        for index, column in enumerate(each.hold.columns):
+        for index, column in enumerate(retention_class.hold.columns):
             path = ("classes", key, "hold", "columns", index)
             yield from must_exist(
                 RETENTION, path, column, known=names, kind=f"stored property of an event of class `{key}` named"
@@ -100,34 +102,38 @@ def _check_retention(policy: Policy) -> Iterator[Finding]:
 
 
 def _check_destinations(policy: Policy) -> Iterator[Finding]:
-    for key, each in policy.destinations.destinations.items():
+    for key, destination in policy.destinations.destinations.items():
         at = ("destinations", key)
-        yield from must_exist(DESTINATIONS, (*at, "purpose"), each.purpose, known=policy.purposes, kind="purpose")
-        host = urlsplit(each.url).hostname or ""
+        yield from must_exist(
+            DESTINATIONS, (*at, "purpose"), destination.purpose, known=policy.purposes, kind="purpose"
+        )
+        host = urlsplit(destination.url).hostname or ""
         if host not in policy.destinations.hosts:
             yield Finding(DESTINATIONS, (*at, "url"), f"the host `{host}` is not allowed", "add it to `hosts`")
-        for index, kind in enumerate(each.identifiers):
+        for index, kind in enumerate(destination.identifiers):
             path = (*at, "identifiers", index)
             yield from must_exist(DESTINATIONS, path, kind, known=policy.identifiers.types, kind="identifier type")
 
 
 def _check_jurisdictions(policy: Policy) -> Iterator[Finding]:
-    for key, each in policy.jurisdictions.jurisdictions.items():
+    for key, jurisdiction in policy.jurisdictions.jurisdictions.items():
         path = ("jurisdictions", key, "regime")
-        yield from must_exist(JURISDICTIONS, path, each.regime, known=policy.jurisdictions.regimes, kind="regime")
+        yield from must_exist(
+            JURISDICTIONS, path, jurisdiction.regime, known=policy.jurisdictions.regimes, kind="regime"
+        )
     zone = policy.jurisdictions.time_zone
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         remedy = "use an IANA name such as UTC or Europe/Berlin"
-        yield Finding(JURISDICTIONS, ("time_zone",), f"there is no time zone `{zone}`", remedy)
+        yield Finding(JURISDICTIONS, ("time_zone",), f"unknown time zone `{zone}`", remedy)
 
 
 def _check_segments(policy: Policy) -> Iterator[Finding]:
-    for stem, each in policy.segments.items():
+    for stem, segment in policy.segments.items():
         file = f"segments/{stem}.yaml"
-        yield from must_exist(file, ("purpose",), each.purpose, known=policy.purposes, kind="purpose")
-        if each.key != stem:
+        yield from must_exist(file, ("purpose",), segment.purpose, known=policy.purposes, kind="purpose")
+        if segment.key != stem:
             yield Finding(
-                file, ("key",), f"the key is `{each.key}`, the file is {stem}.yaml", "give both the same name"
+                file, ("key",), f"the key is `{segment.key}`, but the file is {stem}.yaml", "use the same name for both"
             )

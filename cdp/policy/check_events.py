@@ -21,7 +21,7 @@ EVENTS, TRAITS = "events.yaml", "traits.yaml"
 
 
 def check_events(policy: Policy) -> Iterator[Finding]:
-    """Names in the tracking plan that nothing declares, and fields that cannot be what they say."""
+    """Undeclared names in the tracking plan, and fields without a data category."""
     plan = policy.events
     yield from must_exist(
         EVENTS, ("unknown_class",), plan.unknown_class, known=policy.retention.classes, kind="retention class"
@@ -33,8 +33,8 @@ def check_events(policy: Policy) -> Iterator[Finding]:
         yield from _check_event(name, event, policy)
     for section, properties in (("traits", plan.traits), ("context", plan.context)):
         yield from _check_properties((section,), properties, policy)
-        for name, each in properties.items():
-            if not each.category:
+        for name, property_plan in properties.items():
+            if not property_plan.category:
                 yield Finding(EVENTS, (section, name), f"`{name}` has no data category", "add `category`")
 
 
@@ -45,15 +45,15 @@ def _check_event(name: str, event: EventPlan, policy: Policy) -> Iterator[Findin
         EVENTS, (*at, "retention_class"), event.retention_class, known=classes, kind="retention class"
     )
     yield from must_be_category(EVENTS, (*at, "category"), event.category, policy=policy)
-    for index, each in enumerate(event.includes):
-        yield from must_exist(EVENTS, (*at, "includes", index), each, known=sets, kind="property set")
-    included = {key: plan for each in event.includes for key, plan in sets.get(each, {}).items()}
+    for index, set_name in enumerate(event.includes):
+        yield from must_exist(EVENTS, (*at, "includes", index), set_name, known=sets, kind="property set")
+    included = {key: plan for set_name in event.includes for key, plan in sets.get(set_name, {}).items()}
     own = {key: plan for key, plan in event.properties.items() if not _is_same(plan, included.get(key))}
     yield from _check_properties((*at, "properties"), own, policy)
 
 
 def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:
-    """Whether a property comes from an included set, its category perhaps filled in."""
+    """Whether a property comes from an included set, with or without its category filled in."""
     return included is not None and plan.model_copy(update={"category": included.category}) == included
 
 
@@ -67,7 +67,7 @@ def _check_properties(at: Path, properties: Mapping[str, PropertyPlan], policy: 
 
 
 def check_traits(policy: Policy) -> Iterator[Finding]:
-    """Computed traits that could never hold a value, or would use data that their purpose does not allow."""
+    """Computed traits that can never have a value, or that would use data their purpose does not allow."""
     for key, trait in policy.traits.items():
         at = ("traits", key)
         yield from must_exist(TRAITS, (*at, "purpose"), trait.purpose, known=policy.purposes, kind="purpose")
@@ -81,7 +81,7 @@ def check_traits(policy: Policy) -> Iterator[Finding]:
 
 
 def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, *, purpose: Purpose) -> Iterator[Finding]:
-    """Whether the purpose may use all that the trait reads and says."""
+    """Whether the purpose may use everything that the trait reads and yields."""
     if not purpose.covers(event.key):
         what = f"purpose `{purpose.key}` does not cover the event `{event.key}`"
         yield Finding(TRAITS, (*at, "event"), what, "list the event in purposes.yaml, or choose another purpose")
@@ -98,14 +98,17 @@ def _check_purpose(at: Path, trait: ComputedTrait, event: EventPlan, *, purpose:
 
 
 def _check_source(at: Path, trait: ComputedTrait, event: EventPlan, *, policy: Policy) -> Iterator[Finding]:
-    """Whether the event carries what the trait reads, in plain and of a fitting type."""
+    """Whether the event has the properties that the trait reads, stored in plain and of a suitable type."""
     if trait.property is not None:
         path = (*at, "property")
         yield from _check_plain(path, trait.property, event)
         plan = event.properties.get(trait.property)
         if plan is not None and trait.kind is TraitKind.SUM and plan.type is not PropertyType.NUMBER:
             yield Finding(
-                TRAITS, path, f"`{trait.property}` is a {plan.type.value}, and only numbers add up", "use a number"
+                TRAITS,
+                path,
+                f"`{trait.property}` is a {plan.type.value}; a sum needs a number",
+                "use a property of type number",
             )
     for name, values in trait.where.items():
         path = (*at, "where", name)
@@ -126,7 +129,7 @@ def _check_plain(path: Path, name: str, event: EventPlan) -> Iterator[Finding]:
     if plan is None:
         yield from must_exist(TRAITS, path, name, known=event.properties, kind=f"property of `{event.key}` named")
     elif plan.keep is not Keep.PLAIN:
-        what = f"`{name}` of `{event.key}` is {plan.keep.value}, so nothing can be computed from it"
+        what = f"`{name}` of `{event.key}` is kept {plan.keep.value}, so nothing can be computed from it"
         yield Finding(TRAITS, path, what, "keep it plain in events.yaml, or use another property")
 
 
@@ -137,7 +140,7 @@ def _check_value(path: Path, value: Scalar, plan: PropertyPlan, *, vocabulary: V
         PropertyType.STRING: isinstance(value, str),
     }
     if not fits.get(plan.type, False):
-        yield Finding(TRAITS, path, f"`{plan.key}` is a {plan.type.value}", "give values of that type")
+        yield Finding(TRAITS, path, f"`{plan.key}` is a {plan.type.value}", "use values of that type")
     elif isinstance(value, str) and vocabulary is not None and not vocabulary.accepts(value):
-        what = f"`{value}` is no term of the vocabulary `{vocabulary.key}`, so it is never stored in plain"
-        yield Finding(TRAITS, path, what, "correct it, or widen the vocabulary")
+        what = f"`{value}` is not a term of the vocabulary `{vocabulary.key}`, so it is never stored in plain"
+        yield Finding(TRAITS, path, what, "correct it, or extend the vocabulary")

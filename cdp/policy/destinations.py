@@ -1,4 +1,4 @@
-"""Destinations: where segments may be sent, and over which hosts anything may be sent at all."""
+"""Destinations: where segments may be sent, and which hosts may be reached at all."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -8,7 +8,7 @@ from pydantic import Field
 from cdp.policy.frozen import Frozen, Key, KeyedEntry, Name, Text, TypeKey
 
 Host = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")]
-"""A host by its full name in lower case; no address, no wildcard, no port."""
+"""A host by its full name in lower case; not an address, without wildcard or port."""
 
 
 class Destination(KeyedEntry):
@@ -27,7 +27,7 @@ class Destination(KeyedEntry):
     url: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+(/[^\s?#]*)?$", max_length=500)]
     """Where deliveries go: HTTPS, a host of `hosts`, no query."""
     identifiers: tuple[TypeKey, ...] = ()
-    """Identifier types that are sent; beside them only the destination's own pseudonym is."""
+    """Identifier types that are sent; the only other identifier is the destination's own pseudonym."""
 
 
 class Destinations(Frozen):

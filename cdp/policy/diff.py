@@ -1,6 +1,6 @@
-"""What changes between two policies, in words, with what each change would do.
+"""The differences between two policies as sentences, each with the effect of applying it.
 
-Pure: it counts nobody. `cdp policy plan` adds the numbers.
+Pure: it counts no profiles. `cdp policy plan` adds the numbers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ Steps = tuple[str, ...]
 
 
 class Change(StrEnum):
-    """How something differs."""
+    """The kind of a difference."""
 
     ADDED = "added"
     ENDED = "ended"
@@ -24,7 +24,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True)
 class PolicyDifference:
-    """One difference: where it is, how it reads, and what applying it would do (empty when it has no effect on data)."""
+    """One difference: where it is, a sentence, and the effect of applying it (empty when it has no effect on data)."""
 
     file: str
     path: Steps
@@ -35,7 +35,7 @@ class PolicyDifference:
 
 @dataclass(frozen=True)
 class _Edit:
-    """A difference before it is put into words; a side that is not there is None."""
+    """A difference before it is described; an absent side is None."""
 
     file: str
     path: Steps
@@ -81,18 +81,18 @@ def _walk(file: str, path: Steps, old: JsonValue, *, new: JsonValue) -> Iterator
             else:
                 yield from _walk(file, below, old[step], new=new[step])
     elif _is_set(old) and _is_set(new) and isinstance(old, list) and isinstance(new, list):
-        for each in old:
-            if each not in new:
-                yield _Edit(file, (*path, str(each)), Change.ENDED, each, None)
-        for each in new:
-            if each not in old:
-                yield _Edit(file, (*path, str(each)), Change.ADDED, None, each)
+        for item in old:
+            if item not in new:
+                yield _Edit(file, (*path, str(item)), Change.ENDED, item, None)
+        for item in new:
+            if item not in old:
+                yield _Edit(file, (*path, str(item)), Change.ADDED, None, item)
     else:
         yield _Edit(file, path, Change.CHANGED, old, new)
 
 
 def _is_set(value: JsonValue) -> bool:
-    return isinstance(value, list) and all(isinstance(each, (str, int)) for each in value)
+    return isinstance(value, list) and all(isinstance(item, (str, int)) for item in value)
 
 
 def _words(edit: _Edit) -> str:
@@ -123,7 +123,7 @@ def _effect(edit: _Edit) -> str:
 
 
 def _is_shorter(edit: _Edit) -> bool:
-    """Whether a number of days went down; nothing means without end."""
+    """Whether a number of days is reduced; an absent number means unlimited."""
     if not isinstance(edit.new, int):
         return False
     return edit.old is None or (isinstance(edit.old, int) and edit.new < edit.old)
@@ -132,21 +132,21 @@ def _is_shorter(edit: _Edit) -> bool:
 def _of_purposes(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("purposes", _), Change.ADDED:
-            return "it starts with nobody eligible"
+            return "it starts with no eligible profile"
         case ("purposes", _), Change.ENDED:
             return "its projection ends, and events that no other purpose permits are deleted"
         case ("purposes", _, "model", _), _ if edit.new == "opt_in":
-            return "people there who never granted it are no longer permitted"
+            return "people there who never granted consent are no longer permitted"
         case ("purposes", _, "model", _), _ if edit.new == "opt_out":
-            return "people there who never refused it become eligible, for events from now on"
+            return "people there who never refused become eligible, for events from now on"
         case ("purposes", _, "validity_days"), _ if _is_shorter(edit):
             return f"grants older than {edit.new} days end, as if withdrawn"
         case ("purposes", _, "categories" | "events", _), Change.ENDED:
-            return "what nothing else in the list includes no longer counts for the purpose"
+            return "whatever the list no longer includes stops counting for the purpose"
         case ("purposes", _, "minimum_age" | "unknown_age"), _:
-            return "the verdict of everybody is decided anew"
+            return "every verdict is recomputed"
         case ("purposes", _, "legal_basis"), _:
-            return "the verdict of everybody is decided anew; what people were told must be told again"
+            return "every verdict is recomputed; people must be informed again"
         case _:
             return ""
 
@@ -156,9 +156,9 @@ def _of_retention(edit: _Edit) -> str:
         case ("classes", key, "keep_for_days"), _ if _is_shorter(edit):
             return f"events of {key} older than {edit.new} days are deleted by the next sweep"
         case ("classes", key), Change.ENDED:
-            return f"stored events of {key} keep their end; new ones need another class"
+            return f"stored events of {key} keep their retention; new ones need another class"
         case ("classes", _, "hold", "columns", _), Change.ENDED:
-            return "the held column is deleted by the next sweep"
+            return "the column under legal hold is deleted by the next sweep"
         case (kind, "keep_for_days"), _ if _is_shorter(edit):
             return f"{kind.replace('_', ' ')} older than {edit.new} days are deleted by the next sweep"
         case _:
@@ -168,7 +168,7 @@ def _of_retention(edit: _Edit) -> str:
 def _of_events(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("events", _, "retention_class"), _:
-            return "stored events stay in their class until it ends them; new ones go to the other"
+            return "stored events stay in their class until they expire; new ones are stored in the other"
         case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.new == "plain":
             return "values from now on can be used by segments; stored ones stay sealed"
         case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.old == "plain":
@@ -182,7 +182,7 @@ def _of_events(edit: _Edit) -> str:
 def _of_identifiers(edit: _Edit) -> str:
     if edit.path[-1] == "text":
         return ""
-    return "links already made stay; `cdp identity simulate` shows what the new rules would have made of them"
+    return "existing links stay; `cdp identity simulate` shows how the new rules would have decided"
 
 
 def _of_traits(edit: _Edit) -> str:
@@ -200,9 +200,9 @@ def _of_traits(edit: _Edit) -> str:
 def _of_segments(edit: _Edit) -> str:
     match edit.path, edit.change:
         case (_, "where" | "purpose"), _:
-            return "a new version of the segment is made, and everybody is evaluated again"
+            return "a new version of the segment is created, and every profile is evaluated again"
         case (_,), Change.ENDED:
-            return "everybody in it exits"
+            return "all members exit"
         case _:
             return ""
 

@@ -1,4 +1,4 @@
-"""What Pydantic found, in sentences of the policy: where, what is wrong, what would be right."""
+"""Validation errors of Pydantic as messages about the policy: where, what is wrong, and a remedy."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from cdp.policy.problems import Path, PolicyProblem, Position, choose
 from cdp.policy.source import PolicyFile
 
 SECOND_KEY = "`key`"
-"""What the loader calls a `key` that stands inside an entry, whose key is its name."""
+"""What the loader renames a `key` inside an entry to, whose key is its name."""
 
 _KINDS: Mapping[str, str] = {
     "string_type": "a string",
@@ -32,22 +32,22 @@ _KINDS: Mapping[str, str] = {
 }
 
 _SINGLE = frozenset({"missing", "extra_forbidden", "value_error"})
-"""Errors that stand for themselves; several others at one place are the alternatives of a union."""
+"""Errors reported one by one; several others at one place are the alternatives of a union."""
 
 
 def problems_of(fault: ValidationError, sources: Mapping[str, PolicyFile]) -> Iterator[PolicyProblem]:
-    """One problem for each place that a model refused; locations begin with the file, segments under `segments`."""
+    """One problem for each invalid place; locations begin with the file, segments under `segments`."""
     by_place: dict[tuple[str, Path], list[ErrorDetails]] = {}
     for error in fault.errors(include_url=False):
         depth = 2 if error["loc"][0] == "segments" else 1
         file, steps = str(error["loc"][depth - 1]), error["loc"][depth:]
         error["loc"] = steps
         if steps[-1:] == ("key",) and not file.startswith("segments/"):
-            continue  # the copied name; its mapping finds the same fault with it
+            continue  # the copied name: its mapping reports the same error
         if file in sources:
             by_place.setdefault((file, _path_of(steps, sources[file].content)), []).append(error)
         else:
-            yield PolicyProblem(Position(file), "the file is missing", "every policy has it, if only short")
+            yield PolicyProblem(Position(file), "the file is missing", "every policy needs it; it may be short")
     for (file, path), errors in by_place.items():
         schema = file if file in FILES else SEGMENT_FILE
         of_alternatives = [error for error in errors if error["type"] not in _SINGLE]
@@ -72,7 +72,7 @@ def _path_of(steps: Iterable[str | int], content: JsonValue) -> Path:
 
 
 def _below(content: JsonValue, step: str | int) -> tuple[JsonValue] | None:
-    """What stands one step below, if anything does."""
+    """The value one step below, None if there is none."""
     if isinstance(content, dict):
         return (content[step],) if isinstance(step, str) and step in content else None
     if isinstance(content, list):
@@ -88,7 +88,7 @@ def _problem(error: ErrorDetails, path: Path, source: PolicyFile, *, schema: str
         if path[-1] == "key":
             return PolicyProblem(
                 source.place(path, of_key=True),
-                f"`key` is not written inside {_shown(path[:-1])}",
+                f"`key` must not be written inside {_shown(path[:-1])}",
                 "the name of the entry is its key",
             )
         return PolicyProblem(
@@ -101,7 +101,7 @@ def _problem(error: ErrorDetails, path: Path, source: PolicyFile, *, schema: str
         return PolicyProblem(
             source.place(path),
             f"`{wanted}` is missing in {name or 'the file'}",
-            f"it says: {first}" if first else "add it",
+            f"add it: {first}" if first else "add it",
         )
     if error["loc"] and error["loc"][-1] == "[key]":
         return PolicyProblem(source.place(path, of_key=True), f"the name `{path[-1]}` {_must(error)}")
@@ -111,15 +111,15 @@ def _problem(error: ErrorDetails, path: Path, source: PolicyFile, *, schema: str
     if kind in {"enum", "literal_error"} and allowed:
         return PolicyProblem(
             source.place(path),
-            f"{name} {_must(error)}, is {_value(error)}",
+            f"{name} {_must(error)}, but is {_value(error)}",
             choose(str(error["input"]), map(str, allowed)),
         )
-    return PolicyProblem(source.place(path), f"{name} {_must(error)}, is {_value(error)}")
+    return PolicyProblem(source.place(path), f"{name} {_must(error)}, but is {_value(error)}")
 
 
 def _alternatives(errors: list[ErrorDetails], path: Path, source: PolicyFile) -> PolicyProblem:
     musts = list(dict.fromkeys(_must(error).removeprefix("must ").removeprefix("be ") for error in errors))
-    return PolicyProblem(source.place(path), f"{_shown(path)} must be {' or '.join(musts)}, is {_value(errors[0])}")
+    return PolicyProblem(source.place(path), f"{_shown(path)} must be {' or '.join(musts)}, but is {_value(errors[0])}")
 
 
 def _sentence(name: str, message: str) -> str:

@@ -11,7 +11,7 @@ from cdp.policy.vocabularies import Vocabulary
 
 
 class PropertyType(StrEnum):
-    """What a value must be; `any` (objects, lists, whatever comes) is never plain."""
+    """The type of a value; `any` (objects, lists, mixed values) is never plain."""
 
     NUMBER = "number"
     BOOLEAN = "boolean"
@@ -29,27 +29,27 @@ class Keep(StrEnum):
 
 
 class Unknown(StrEnum):
-    """What happens to what the plan does not name."""
+    """How anything that the plan does not name is stored."""
 
     SEAL = "seal"
     DROP = "drop"
 
 
 class PropertyPlan(KeyedEntry):
-    """What becomes of one property, trait or context field."""
+    """How one property, trait or context field is stored."""
 
     key: Name
-    """The name of the entry: the property as the message spells it."""
+    """The name of the entry: the property as spelled in the message."""
     type: PropertyType
     """A plain value of another type is sealed instead, and counted."""
     keep: Keep
-    """`plain` can be used by segments and computed traits, `sealed` only opened for the person, `drop` is not stored."""
+    """`plain` can be used by segments and computed traits, `sealed` is only opened for the person, `drop` is not stored."""
     vocabulary: Key | None = None
     """The vocabulary a plain string must belong to."""
     category: CategoryKey = ""
     """Data category; absent: that of the event."""
     without_query: bool = False
-    """Cut a URL before its `?` and `#`, where names and e-mail addresses hide."""
+    """Cut a URL before its `?` and `#`, which may contain names and e-mail addresses."""
     text: Text = ""
     """What it means, for people."""
 
@@ -57,13 +57,13 @@ class PropertyPlan(KeyedEntry):
     def _is_coherent(self) -> Self:
         if self.keep is Keep.PLAIN and self.type is PropertyType.ANY:
             raise ValueError(
-                "type any cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string"
+                "type `any` cannot be kept plain: use `keep: sealed`, or one of number, boolean, instant, string"
             )
         plain_string = self.keep is Keep.PLAIN and self.type is PropertyType.STRING
         if plain_string and self.vocabulary is None:
             raise ValueError("a plain string needs a `vocabulary`; without one use `keep: sealed`")
         if self.vocabulary is not None and not plain_string:
-            raise ValueError("`vocabulary` belongs to a string that is kept plain")
+            raise ValueError("`vocabulary` is allowed only for a string that is kept plain")
         if self.without_query and (self.type is not PropertyType.STRING or self.keep is not Keep.SEALED):
             raise ValueError("`without_query` cuts a URL: set `type: string` and `keep: sealed`")
         return self
@@ -75,13 +75,13 @@ class EventPlan(KeyedEntry):
     key: Name
     """The name of the entry: `event` of a track call, or the type of another call (`page`, `screen`, `identify`, …)."""
     retention_class: Key
-    """The class of `retention.yaml` that ends it."""
+    """Its class in `retention.yaml`."""
     category: CategoryKey
-    """Data category of the fact that it happened, and of every property that names no other."""
+    """Data category of the event itself, and of every property without one of its own."""
     text: Text = ""
     """When it is sent, for people."""
     includes: tuple[Key, ...] = ()
-    """Sets of properties that it has in common with other events."""
+    """Sets of properties that it shares with other events."""
     properties: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
     """Its properties; in a loaded policy with those of `includes`, and each with its category."""
 
@@ -117,7 +117,7 @@ class TrackingPlan(Frozen):
     events: Annotated[Mapping[Name, EventPlan], Field(min_length=1, max_length=2000)]
     """The events by name."""
     traits: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
-    """Traits that identify calls state."""
+    """Traits stated by identify calls."""
     context: Mapping[Name, PropertyPlan] = Field(default_factory=dict)
     """Fields of `context` by dotted path."""
 

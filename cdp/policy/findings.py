@@ -1,4 +1,4 @@
-"""Findings of the cross checks: a place by its path in a file, what is wrong, and what would be right."""
+"""Findings of the cross checks: a path in a file, what is wrong, and a remedy."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from cdp.policy.problems import Path, choose
 
 @dataclass(frozen=True)
 class Finding:
-    """One disagreement; `of_key` points at the name of the entry instead of its content."""
+    """One inconsistency; `of_key` points at the name of the entry instead of its content."""
 
     file: str
     path: Path
@@ -19,11 +19,11 @@ class Finding:
 
 
 def must_exist(file: str, path: Path, name: str, *, known: Collection[str], kind: str) -> Iterator[Finding]:
-    """Find fault with a name that nothing declares."""
+    """Report a name that is not declared."""
     if name not in known:
-        yield Finding(file, path, f"there is no {kind} `{name}`", choose(name, known))
+        yield Finding(file, path, f"unknown {kind} `{name}`", choose(name, known))
 
 
 def must_be_category(file: str, path: Path, category: str, *, policy: Policy) -> Iterator[Finding]:
-    """Find fault with a data category that purposes.yaml does not list."""
+    """Report a data category that purposes.yaml does not list."""
     yield from must_exist(file, path, category, known=policy.categories, kind="data category")

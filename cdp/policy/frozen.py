@@ -1,36 +1,36 @@
-"""The ground of every policy model: frozen and strict; a key it does not know is refused."""
+"""The base of every policy model: frozen and strict; unknown keys are refused."""
 
 import re
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-_COULD_NAME_SOMEBODY = re.compile(r"[0-9]{6}|[0-9a-f]{16}")
+_COULD_IDENTIFY_A_PERSON = re.compile(r"[0-9]{6}|[0-9a-f]{16}")
 
 
-def _names_nobody(key: str) -> str:
-    if _COULD_NAME_SOMEBODY.search(key):
+def _identifies_nobody(key: str) -> str:
+    if _COULD_IDENTIFY_A_PERSON.search(key):
         raise ValueError(
-            "has six digits or sixteen hexadecimal ones in a row, which could name somebody: the audit log takes no such "
-            "name. Write promo_2026_11 instead of promo_20261122"
+            "has six digits or sixteen hexadecimal digits in a row, which could identify a person, and the audit log "
+            "refuses such names. Write promo_2026_11 instead of promo_20261122"
         )
     return key
 
 
-Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,52}$"), AfterValidator(_names_nobody)]
-"""A name that becomes part of a table or partition name: 53 characters leave room for ten of ours in PostgreSQL's 63."""
+Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,52}$"), AfterValidator(_identifies_nobody)]
+"""A name that becomes part of a table or partition name: 53 characters leave ten for the service within PostgreSQL's 63."""
 
-DashedKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,52}$"), AfterValidator(_names_nobody)]
+DashedKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,52}$"), AfterValidator(_identifies_nobody)]
 """A key that never names a table: jurisdictions such as `us-ca`."""
 
-TypeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,52}$"), AfterValidator(_names_nobody)]
-"""An identifier type; dots are allowed, because the Segment spec says `ios.idfa`."""
+TypeKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,52}$"), AfterValidator(_identifies_nobody)]
+"""An identifier type; dots are allowed, because the Segment spec uses `ios.idfa`."""
 
 CategoryKey = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$", max_length=100)]
 """A data category in fideslang's dotted form; `user.contact` includes `user.contact.email`."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-"""What people read; also the name of an event or a property, which SDKs send as they like."""
+"""A title for people; also the name of an event or a property, which SDKs may choose freely."""
 
 Text = Annotated[str, Field(max_length=2000)]
 """A sentence or two for people."""
@@ -40,7 +40,7 @@ Days = Annotated[int, Field(ge=1, le=36_525)]
 
 
 class Frozen(BaseModel):
-    """A value of the policy: it cannot be changed, and a wrong key or type is refused, never guessed at."""
+    """A value of the policy: immutable; an unknown key or a wrong type is refused and never coerced."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -56,7 +56,7 @@ class Frozen(BaseModel):
 
 
 def hide_key(schema: dict[str, Any]) -> None:
-    """Take `key` out of a published schema: in the file it is the name of the entry, not a field of it."""
+    """Remove `key` from a published schema: in the file it is the name of the entry, not a field of it."""
     schema.get("properties", {}).pop("key", None)
     schema["required"] = [name for name in schema.get("required", []) if name != "key"]
 

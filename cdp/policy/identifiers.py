@@ -21,7 +21,7 @@ class NormalizerKind(StrEnum):
 
 
 class OnConflict(StrEnum):
-    """What becomes of a weak identifier seen with two different unique ones."""
+    """How a weak identifier seen with two different unique ones is treated."""
 
     SHARED = "shared"
     FIRST_OWNER = "first_owner"
@@ -39,19 +39,19 @@ class Limit(Frozen):
     """How many identifiers of a type one profile may hold."""
 
     count: Annotated[int, Field(ge=1, le=1000)]
-    """At most so many."""
+    """The largest number."""
     within_days: Days | None = None
-    """Counting those seen within so many days; absent: ever."""
+    """Counts those seen within this many days; absent: all."""
 
 
 class Promotion(Frozen):
-    """A place of a message in which an identifier stands."""
+    """A place of a message that contains an identifier."""
 
     place: Annotated[str, Field(pattern=r"^[A-Za-z_$][^.\[\]]*(\.[^.\[\]]+)*(\[\])?$", max_length=200)]
-    """Dotted path into the message. `context.externalIds[]` takes the entries that name this type, have `id`, `type`,
+    """Dotted path into the message. `context.externalIds[]` reads the entries that name this type and have `id`, `type`,
     `collection: users` and `encoding: none`."""
     when: Mapping[Name, str | bool] = Field(default_factory=dict)
-    """Paths that must hold these values, else the place is ignored; letter case does not count."""
+    """Paths that must hold these values, else the place is ignored; case is ignored."""
 
     @field_validator("place")
     @classmethod
@@ -65,12 +65,12 @@ EXTERNAL_IDS = "context.externalIds[]"
 
 
 class Blocked(Frozen):
-    """Values that point at nobody."""
+    """Values that identify no one."""
 
     values: tuple[Annotated[str, Field(max_length=200)], ...] = ()
-    """Whole values; compared after trimming, without letter case, also when sent in quotes."""
+    """Whole values; compared after trimming, ignoring case and surrounding quotes."""
     patterns: tuple[Annotated[str, Field(max_length=200)], ...] = ()
-    """Regular expressions, searched for in the trimmed value without letter case."""
+    """Regular expressions, searched for in the trimmed value, ignoring case."""
 
     @field_validator("patterns")
     @classmethod
@@ -84,58 +84,56 @@ class Blocked(Frozen):
 
 
 class Bounds(Frozen):
-    """Where a profile or a message stops being plausible."""
+    """Limits beyond which a profile or a message is implausible."""
 
     identifiers_per_profile: Annotated[int, Field(ge=2, le=100_000)] = 1000
-    """Beyond it the profile is quarantined."""
+    """A profile that exceeds it is quarantined."""
     merges_per_profile: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Beyond it the profile is quarantined."""
+    """A profile that exceeds it is quarantined."""
     identifiers_per_message: Annotated[int, Field(ge=2, le=200)] = 50
-    """Beyond it the weakest are ignored and counted."""
+    """The weakest identifiers that exceed it are ignored and counted."""
     value_length_max: Annotated[int, Field(ge=16, le=4096)] = 512
-    """A longer value is no identifier; it is ignored and counted."""
+    """A longer value is not an identifier; it is ignored and counted."""
 
 
 class IdentifierType(KeyedEntry):
-    """A kind of identifier and the power it has."""
+    """A kind of identifier and how strongly it links."""
 
     key: TypeKey
-    """The name of the entry: the type as API, SDKs and pseudonyms know it."""
+    """The name of the entry: the type as used by the API, SDKs and pseudonyms."""
     text: Text = ""
     """What it is, for people."""
     normalizer: NormalizerKind
     """How values become comparable."""
     priority: Annotated[int, Field(ge=1, le=1000)]
-    """1 is strongest; where a union would break a rule, the weakest of the message is dropped first. No two are equal."""
+    """1 is strongest; where a merge would break a rule, the weakest identifier of the message is dropped first. No two types share one."""
     limit: Limit = Limit(count=5)
     """How many one profile may hold."""
     unique: bool = False
     """Two profiles with different values of a unique type never merge."""
     person_level: bool = False
-    """Names a person: if it is suppressed, the whole message is refused. Unique types always do."""
+    """Identifies a person: if it is suppressed, the whole message is refused. Required for unique types."""
     device: bool = False
-    """Names a device or browser: the only kind for which a browser source may record a grant."""
+    """Identifies a device or browser: the only kind for which a browser source may record a grant."""
     merges: bool = True
-    """Whether it may link people at all; a household id does not."""
+    """Whether it may link profiles at all; a household id does not."""
     on_conflict: OnConflict = OnConflict.SHARED
-    """What becomes of it when two different unique ids carry it."""
+    """How it is treated when two different unique identifiers appear with it."""
     blocked: Blocked = Blocked()
-    """Values blocked for this type beside those blocked for all."""
+    """Values blocked for this type in addition to those blocked for all."""
     promote: tuple[Promotion, ...] = ()
-    """Where messages carry it; `previousId` of an alias is always read as an `anonymous_id`."""
+    """Where messages contain it; `previousId` of an alias is always read as an `anonymous_id`."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
         if self.unique and self.limit != Limit(count=1):
             raise ValueError("a unique type has `limit: {count: 1}` without a window")
         if self.unique and not self.person_level:
-            raise ValueError("a unique type names a person: set `person_level: true`")
+            raise ValueError("a unique type identifies a person: set `person_level: true`")
         if self.device and self.person_level:
-            raise ValueError("a type names a person or a device, not both: choose `person_level` or `device`")
+            raise ValueError("a type identifies a person or a device, not both: choose `person_level` or `device`")
         if self.unique and not self.merges:
-            raise ValueError(
-                "a unique type that never merges would make a profile of its own each time: set `merges: true`"
-            )
+            raise ValueError("a unique type that never merges would create a new profile each time: set `merges: true`")
         return self
 
 
@@ -145,11 +143,11 @@ class Identifiers(Frozen):
     entries: ClassVar[tuple[tuple[str, ...], ...]] = (("types",),)
 
     default_region: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
-    """Country of phone numbers written without a country code; absent: those are no identifiers."""
+    """Country of phone numbers written without a country code; absent: such numbers are not identifiers."""
     email_folding: EmailFolding = EmailFolding.OFF
     """`plus` drops `+tag` before the @; `plus_and_dots` also drops dots at gmail.com and googlemail.com."""
     blocked: Blocked
-    """Values that are no identifier of any type."""
+    """Values that are not accepted as an identifier of any type."""
     bounds: Bounds = Bounds()
     """Limits of a profile and of a message."""
     types: Annotated[Mapping[TypeKey, IdentifierType], Field(min_length=1, max_length=100)]
@@ -158,9 +156,9 @@ class Identifiers(Frozen):
     @cached_property
     def ordered(self) -> tuple[IdentifierType, ...]:
         """The types, strongest first."""
-        return tuple(sorted(self.types.values(), key=lambda each: each.priority))
+        return tuple(sorted(self.types.values(), key=lambda identifier_type: identifier_type.priority))
 
     @cached_property
     def unique_types(self) -> frozenset[str]:
         """Keys of the unique types."""
-        return frozenset(each.key for each in self.types.values() if each.unique)
+        return frozenset(key for key, identifier_type in self.types.items() if identifier_type.unique)

@@ -1,4 +1,4 @@
-"""JSON Schemas of the policy files: published below docs/reference/schemas for editors, and read for the loader's hints."""
+"""JSON Schemas of the policy files: published in docs/reference/schemas for editors, and used for the loader's suggestions."""
 
 import json
 from collections.abc import Mapping

@@ -29,51 +29,51 @@ class DeadlineTerm(Frozen):
     months: Annotated[int, Field(ge=1, le=24)] | None = None
     """Calendar months."""
     calendar_days: Annotated[int, Field(ge=1, le=730)] | None = None
-    """Days, whatever they are."""
+    """Days, including weekends and holidays."""
     business_days: Annotated[int, Field(ge=1, le=260)] | None = None
     """Days that are neither Saturday, Sunday nor a holiday of the regime."""
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
-        if sum(each is not None for each in (self.months, self.calendar_days, self.business_days)) != 1:
+        if sum(length is not None for length in (self.months, self.calendar_days, self.business_days)) != 1:
             raise ValueError("a term has exactly one of months, calendar_days, business_days")
         return self
 
 
 class Regime(KeyedEntry):
-    """A body of law under which people exercise rights."""
+    """A law or group of laws under which people exercise rights."""
 
     key: Key
     """The name of the entry, as requests name it."""
     name: Name
     """Title for people."""
     rights: Annotated[tuple[Right, ...], Field(min_length=1)]
-    """What can be asked for."""
+    """The rights that can be exercised."""
     confirm: DeadlineTerm | None = None
-    """Receipt must be confirmed within; absent: no such duty."""
+    """Receipt must be confirmed within this term; absent: no such duty."""
     answer: DeadlineTerm
-    """The answer is due within, counted from receipt."""
+    """The answer is due within this term, counted from receipt."""
     extension: DeadlineTerm | None = None
-    """Granted once, if told before `answer` has passed; absent: none."""
+    """Available once, if the person is informed before `answer` has passed; absent: none."""
     opt_out: DeadlineTerm
-    """Objections and opt-outs are due within."""
+    """Objections and opt-outs must be carried out within this term."""
     ask_again_after_months: Annotated[int, Field(ge=1, le=60)] | None = None
-    """After an opt-out nobody asks for consent again within; absent: no such rule."""
+    """Months after an opt-out in which consent must not be requested again; absent: no such rule."""
     holidays: tuple[date, ...] = ()
-    """Dates that are no business days."""
+    """Dates that are not business days."""
     authority: Text
-    """Where a person may complain; named in every denial."""
+    """Where a person may lodge a complaint; named in every denial."""
 
 
 class Jurisdiction(KeyedEntry):
-    """A place whose law protects a person."""
+    """A country or state whose law protects a person."""
 
     key: DashedKey
     """The name of the entry, as consent records and sources name it."""
     name: Name
     """Title for people."""
     regime: Key
-    """The regime of its requests."""
+    """The regime that applies to its requests."""
 
 
 class Jurisdictions(Frozen):
@@ -90,13 +90,13 @@ class Jurisdictions(Frozen):
     regimes: Annotated[Mapping[Key, Regime], Field(min_length=1, max_length=50)]
     """The regimes."""
     jurisdictions: Annotated[Mapping[DashedKey, Jurisdiction], Field(min_length=1, max_length=300)]
-    """The jurisdictions; `unknown` must be among them and gets the strictest consent model of all."""
+    """The jurisdictions; `unknown` must be among them and has the strictest consent model of all."""
 
     @model_validator(mode="after")
     def _knows_unknown(self) -> Self:
         if UNKNOWN not in self.jurisdictions:
             raise ValueError(
-                "the jurisdiction `unknown` is missing: it says which regime serves people from nowhere known"
+                "the jurisdiction `unknown` is missing: it names the regime for people whose jurisdiction is not known"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""From the folder `policies/` to one frozen Policy, or to a fault that lists everything that is wrong with it."""
+"""Reads the folder `policies/` into one frozen Policy, or raises a fault that lists everything wrong with it."""
 
 import json
 from collections.abc import Mapping
@@ -32,22 +32,22 @@ SEGMENTS_MAX = 2000
 def load_policy(folder: FilePath, *, instead: Mapping[str, FilePath] | None = None) -> Policy:
     """Read and check a policy folder.
 
-    `instead` names other files for some of its files, for rehearsing a change: `{"identifiers.yaml": path}`.
-    Raises Fault `invalid_policy`, whose detail has one line for each problem with file, line, column, and the remedy.
+    `instead` names other files for some of its files, for simulating a change: `{"identifiers.yaml": path}`.
+    Raises the fault `invalid_policy`; its detail has one line per problem with file, line, column and remedy.
     """
     return _build(_read(folder, instead or {}))
 
 
 def build_policy(documents: Mapping[str, JsonValue]) -> Policy:
-    """The policy that these parsed documents make, by path in the folder; the inverse of `Policy.documents`.
+    """The policy of parsed documents, given by path in the folder; the inverse of `Policy.documents`.
 
-    Raises Fault `invalid_policy` as `load_policy` does, without lines.
+    Raises the fault `invalid_policy` as `load_policy` does, without lines.
     """
     return _build({file: PolicyFile(file, content) for file, content in documents.items()})
 
 
 def fingerprint_of(documents: Mapping[str, JsonValue]) -> str:
-    """SHA-256, in hex, of the RFC 8785 canonical JSON of the documents: comments and layout do not count."""
+    """SHA-256, in hex, of the RFC 8785 canonical JSON of the documents: comments and layout do not matter."""
     return sha256(canonical_json(dict(documents))).hex()
 
 
@@ -57,7 +57,11 @@ def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Pol
     if not folder.is_dir():
         place = Position(str(folder))
         raise fault_of(
-            [PolicyProblem(place, "there is no such folder", "set CDP_POLICIES to the folder that holds purposes.yaml")]
+            [
+                PolicyProblem(
+                    place, "the folder does not exist", "set CDP_POLICIES to the folder that contains purposes.yaml"
+                )
+            ]
         )
     for file, path in _files(folder, problems).items():
         shown = f"{folder.name}/{file}" if file not in instead else str(instead[file])
@@ -67,7 +71,9 @@ def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Pol
             problems.append(refused.problem)
         except OSError as fault:
             problems.append(
-                PolicyProblem(Position(shown), f"the file cannot be read: {fault.strerror}", "let this user read it")
+                PolicyProblem(
+                    Position(shown), f"the file cannot be read: {fault.strerror}", "make it readable for this user"
+                )
             )
     if problems:
         raise fault_of(problems)
@@ -75,10 +81,12 @@ def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Pol
 
 
 def _files(folder: FilePath, problems: list[PolicyProblem]) -> Mapping[str, FilePath]:
-    """The files that count, by their path in the folder."""
+    """The policy files, by their path in the folder."""
     found = {file: folder / file for file in FILES if (folder / file).is_file()}
     problems.extend(
-        PolicyProblem(Position(f"{folder.name}/{file}"), "the file is missing", "every policy has it, if only short")
+        PolicyProblem(
+            Position(f"{folder.name}/{file}"), "the file is missing", "every policy needs it; it may be short"
+        )
         for file in FILES
         if file not in found
     )
@@ -88,18 +96,20 @@ def _files(folder: FilePath, problems: list[PolicyProblem]) -> Mapping[str, File
             found[name] = path
         elif name not in FILES:
             remedy = f"name it {path.stem}.yaml" if path.suffix != ".yaml" else choose(name, FILES)
-            problems.append(PolicyProblem(Position(f"{folder.name}/{name}"), "no policy file has this name", remedy))
+            problems.append(
+                PolicyProblem(Position(f"{folder.name}/{name}"), "this is not a name of a policy file", remedy)
+            )
     if len(found) > SEGMENTS_MAX:
         problems.append(
             PolicyProblem(
-                Position(f"{folder.name}/{SEGMENTS}"), f"there are more than {SEGMENTS_MAX} segments", "end some"
+                Position(f"{folder.name}/{SEGMENTS}"), f"there are more than {SEGMENTS_MAX} segments", "remove some"
             )
         )
     return found
 
 
 class _Folder(Frozen):
-    """All files at once, so that one validation finds the problems of all."""
+    """All files at once, so that one validation reports the problems of all."""
 
     purposes: Purposes = Field(alias="purposes.yaml")
     identifiers: Identifiers = Field(alias="identifiers.yaml")
@@ -128,8 +138,8 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         fingerprint=fingerprint_of(documents),
     )
     problems = [
-        PolicyProblem(sources[each.file].place(each.path, of_key=each.of_key), each.what, each.remedy)
-        for each in check(policy)
+        PolicyProblem(sources[finding.file].place(finding.path, of_key=finding.of_key), finding.what, finding.remedy)
+        for finding in check(policy)
     ]
     if problems:
         raise fault_of(problems)
@@ -140,7 +150,7 @@ def _validate(sources: Mapping[str, PolicyFile]) -> _Folder:
     parts = {file: _with_keys(source.content, FILES[file]) for file, source in sources.items() if file in FILES}
     segments = {file: source.content for file, source in sources.items() if file.startswith(SEGMENTS + "/")}
     problems = [
-        PolicyProblem(Position(file), "no policy file has this name", choose(file, FILES))
+        PolicyProblem(Position(file), "this is not a name of a policy file", choose(file, FILES))
         for file in sources
         if file not in parts and file not in segments
     ]
@@ -170,7 +180,7 @@ def _keyed(content: JsonValue, path: tuple[str, ...]) -> JsonValue:
 
 
 def _named(name: str, entry: JsonValue) -> JsonValue:
-    """The entry with its name as `key`; a `key` of its own is set aside under a name that its model refuses."""
+    """The entry with its name as `key`; a `key` inside it is renamed to one that its model refuses."""
     if not isinstance(entry, dict):
         return entry
     return {**{SECOND_KEY if inner == "key" else inner: value for inner, value in entry.items()}, "key": name}

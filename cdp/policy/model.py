@@ -1,4 +1,4 @@
-"""The policy: everything that `policies/` says, as one frozen value with one fingerprint."""
+"""The policy: the content of `policies/` as one frozen value with one fingerprint."""
 
 from collections.abc import Mapping
 
@@ -83,18 +83,18 @@ FILES: Mapping[str, type[Frozen]] = {
     "destinations.yaml": Destinations,
     "jurisdictions.yaml": Jurisdictions,
 }
-"""The files of the folder, each with the model of its content; `segments/*.yaml` come on top."""
+"""The files of the folder, each with the model of its content; `segments/*.yaml` are additional."""
 
 
 class Policy(Frozen):
-    """What is allowed. Two policies with one fingerprint say the same."""
+    """What is allowed. Two policies with the same fingerprint are equal in meaning."""
 
     categories: Mapping[str, str]
     """Data categories with their texts."""
     purposes: Mapping[str, Purpose]
     """Purposes by key, in the order of the file."""
     identifiers: Identifiers
-    """Identifier types and what blocks, bounds and promotes them."""
+    """Identifier types with their blocked values, bounds and promotions."""
     retention: Retention
     """Retention classes and keep rules."""
     events: TrackingPlan
@@ -108,7 +108,7 @@ class Policy(Frozen):
     segments: Mapping[str, SegmentText]
     """Segments by key, as text."""
     documents: Mapping[str, JsonValue]
-    """The parsed content of each file, by its path in the folder: what the fingerprint is taken of."""
+    """The parsed content of each file, by its path in the folder: the input of the fingerprint."""
     fingerprint: str
     """SHA-256, in hex, of the RFC 8785 canonical JSON of `documents`."""
 
@@ -118,7 +118,7 @@ class Policy(Frozen):
         return None if plan is None else plan.properties.get(name)
 
     def value_type(self, trait: ComputedTrait) -> PropertyType:
-        """What a computed trait's value is."""
+        """The type of a computed trait's value."""
         if trait.kind is not TraitKind.LAST:
             return PropertyType.NUMBER
         plan = None if trait.property is None else self.property_of(trait.event, trait.property)

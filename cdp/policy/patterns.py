@@ -1,11 +1,11 @@
-"""Patterns of open vocabularies: a small language of which one can prove that it holds no personal string.
+"""Patterns of open vocabularies: a small language for which it can be proven that no match holds a personal string.
 
 A pattern is a plain sequence of characters, classes and groups with repetition:
 
     literal  \\. \\- \\/ …  [A-Z0-9_]  (one|two)  (?:one|two)  ?  *  +  {n}  {m,n}
 
-Nothing else exists here: no dot, no negated class, no shorthand such as \\w, no anchors, look-around, back-reference or
-flag. So the most digits and the most blanks that any matching string can hold are computed exactly, from the tree.
+Nothing else is supported: no dot, no negated class, no shorthand such as \\w, no anchors, look-around, back-reference or
+flag. The largest number of digits and of blanks in a matching string is therefore computed exactly, from the tree.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from re import Pattern
 from re import compile as compile_pattern
 
 DIGITS_MAX = 6
-"""A telephone number has at least seven digits; so has a customer number worth guessing."""
+"""Telephone numbers have at least seven digits, and so do most customer numbers."""
 BLANKS_MAX = 3
-"""Four words name a category; more are free text."""
+"""A category has at most four words; more are treated as free text."""
 UNBOUNDED = 1_000_000
 _COUNT = compile_pattern(r"[0-9]{1,6}")
 _SPECIAL = frozenset("\\[](){}|?*+.^$")
 
 
 class PatternRefused(ValueError):
-    """The pattern is not of this language, or could hold personal data; the message says what would be right."""
+    """The pattern is not in this language, or could match personal data; the message names a remedy."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +119,16 @@ class _Reader:
         end = self._rest.find("}", self._at)
         least, comma, most = self._rest[self._at + 1 : end].partition(",")
         if end < 0 or not _COUNT.fullmatch(least) or (comma and not _COUNT.fullmatch(most)):
-            raise self._refuse("needs {n} or {m,n} here, with both bounds")
+            raise self._refuse("is invalid here: expected {n} or {m,n}, with both bounds")
         self._at = end + 1
         bounds = int(least), int(most or least)
         if bounds[0] > bounds[1]:
-            raise self._refuse("repeats from more to less")
+            raise self._refuse("has a repetition whose lower bound exceeds its upper bound")
         return self._once(Repeat(part, *bounds))
 
     def _once(self, repeat: Repeat) -> Repeat:
         if self._peek() and self._peek() in "?*+{":
-            raise self._refuse("repeats a repetition; put the inner one into a group")
+            raise self._refuse("repeats a repetition; put the inner one in a group")
         return repeat
 
     def _part(self) -> Node:
@@ -142,7 +142,7 @@ class _Reader:
         if character in _SPECIAL:
             self._at -= 1
             raise self._refuse(
-                f"uses {character!r}, which this language does not have; name the characters, or escape it with a backslash"
+                f"uses {character!r}, which is not supported; list the characters, or escape it with a backslash"
             )
         return Characters(frozenset(character))
 
@@ -160,7 +160,7 @@ class _Reader:
             raise self._refuse("nests more than ten groups")
         if self._peek() == "?":
             if self._rest[self._at : self._at + 2] != "?:":
-                raise self._refuse("uses look-around, a name or a flag; only (…) and (?:…) exist")
+                raise self._refuse("uses look-around, a name or a flag; only (…) and (?:…) are supported")
             self._at += 2
         tree = self._choice()
         if self._next() != ")":
@@ -170,7 +170,7 @@ class _Reader:
 
     def _class(self) -> Characters:
         if self._peek() == "^":
-            raise self._refuse("negates a class, which then holds nearly everything; name the characters instead")
+            raise self._refuse("negates a class, which then matches nearly everything; list the characters instead")
         members: set[str] = set()
         while (first := self._member()) is not None:
             if self._peek() == "-" and self._rest[self._at + 1 : self._at + 2] not in {"]", ""}:
@@ -240,7 +240,7 @@ def _first(node: Node) -> frozenset[str]:
 
 
 def _is_ambiguous(node: Node, follow: frozenset[str]) -> bool:
-    """Whether one character of lookahead does not settle the way on; if it always does, matching takes linear time."""
+    """Whether one character of lookahead is not enough to choose the next step; where it is, matching takes linear time."""
     match node:
         case Characters():
             return False
@@ -268,37 +268,37 @@ def _is_at(character: str) -> bool:
 def limits_of(text: str) -> str | None:
     """Why a fixed string may not be stored in plain; None when it may."""
     if any(map(_is_at, text)):
-        return "holds an @, as e-mail addresses do"
+        return "contains an @, as e-mail addresses do"
     if sum(map(str.isdigit, text)) > DIGITS_MAX:
-        return f"holds more than {DIGITS_MAX} digits, as telephone numbers do"
+        return f"contains more than {DIGITS_MAX} digits, as telephone numbers do"
     if sum(map(str.isspace, text)) > BLANKS_MAX:
-        return f"holds more than {BLANKS_MAX} blanks, as free text does"
+        return f"contains more than {BLANKS_MAX} blanks, as free text does"
     return None
 
 
 def check_pattern(pattern: str, max_length: int) -> None:
-    """Refuse a pattern that is not of this language or could hold an e-mail address, a phone number or free text."""
+    """Refuse a pattern that is not in this language or could match an e-mail address, a phone number or free text."""
     tree = _Reader(pattern).read()
     if _most(tree, _is_at):
-        raise PatternRefused("pattern can match an @, so it could hold an e-mail address; leave the @ out")
+        raise PatternRefused("pattern can match an @, so it could match an e-mail address; remove the @")
     if min(max_length, _most(tree, str.isdigit)) > DIGITS_MAX:
         raise PatternRefused(
-            f"pattern can match more than {DIGITS_MAX} digits, so it could hold a telephone number; bound the digits with "
+            f"pattern can match more than {DIGITS_MAX} digits, so it could match a telephone number; bound the digits with "
             f"[0-9]{{1,{DIGITS_MAX}}} or set `max_length: {DIGITS_MAX}`"
         )
     if min(max_length, _most(tree, str.isspace)) > BLANKS_MAX:
         raise PatternRefused(
-            f"pattern can match more than {BLANKS_MAX} blanks, so it could hold free text; bound the words with "
+            f"pattern can match more than {BLANKS_MAX} blanks, so it could match free text; bound the words with "
             f"( [a-z]+){{0,{BLANKS_MAX}}}"
         )
     if _is_ambiguous(tree, frozenset()):
         raise PatternRefused(
-            "pattern can be matched in several ways, so matching could take very long; let each alternative and whatever "
-            "follows a repetition begin with other characters, as in [a-z]+(_[a-z]+){0,3}"
+            "pattern can be matched in several ways, so matching could take very long; let each alternative, and what "
+            "follows a repetition, begin with different characters, as in [a-z]+(_[a-z]+){0,3}"
         )
 
 
 @lru_cache(maxsize=256)
 def compiled(pattern: str) -> Pattern[str]:
-    """The pattern, ready to match."""
+    """The compiled pattern."""
     return compile_pattern(pattern)

@@ -1,4 +1,4 @@
-"""Problems of a policy, and the sentence for each: what is wrong, and what would be right."""
+"""Problems of a policy, each with a message: what is wrong, and a remedy."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from difflib import get_close_matches
 from cdp.kit.errors import Fault
 
 Path = tuple[str | int, ...]
-"""Where a value stands inside its file: keys and indexes from the top."""
+"""Where a value is in its file: keys and indexes from the top."""
 
 SHOWN_MAX = 100
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """A position in a file; lines and columns count from 1, and 0 means that the text is not at hand."""
+    """A position in a file; lines and columns count from 1, 0 means that the text is not available."""
 
     file: str
     line: int = 0
@@ -26,7 +26,7 @@ class Position:
 
 @dataclass(frozen=True, order=True)
 class PolicyProblem:
-    """One thing that is wrong: where, what, and what would be right."""
+    """One thing that is wrong: where, what, and a remedy."""
 
     place: Position
     what: str
@@ -37,16 +37,16 @@ class PolicyProblem:
 
 
 def choose(wrong: str, known: Iterable[str]) -> str:
-    """Name the nearest known word, or all of them if none is near."""
+    """Suggest the closest known word, or list all of them if none is close."""
     words = sorted(known)
     near = get_close_matches(wrong, words, n=1, cutoff=0.6)
     if near:
         return f"did you mean `{near[0]}`?"
-    return "known: " + ", ".join(words) if words else "nothing is known here"
+    return "expected one of: " + ", ".join(words) if words else "no names are declared for this"
 
 
 def fault_of(problems: Iterable[PolicyProblem]) -> Fault:
-    """The fault that lists them all, sorted by file and line."""
+    """The fault that lists the problems, sorted by file and line."""
     listed = sorted(set(problems))
     lines = [str(problem) for problem in listed[:SHOWN_MAX]]
     if len(listed) > SHOWN_MAX:
@@ -54,12 +54,12 @@ def fault_of(problems: Iterable[PolicyProblem]) -> Fault:
     count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
     places = [
         {
-            "file": each.place.file,
-            "line": each.place.line,
-            "column": each.place.column,
-            "what": each.what,
-            "remedy": each.remedy,
+            "file": problem.place.file,
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "what": problem.what,
+            "remedy": problem.remedy,
         }
-        for each in listed[:SHOWN_MAX]
+        for problem in listed[:SHOWN_MAX]
     ]
     return Fault("invalid_policy", f"The policy has {count}", "\n".join(lines), extra={"problems": places})

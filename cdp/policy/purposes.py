@@ -1,4 +1,4 @@
-"""Purposes: why we process, on which legal basis, and what that allows."""
+"""Purposes: why data is processed, on which legal basis, and what that allows."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -21,14 +21,14 @@ class LegalBasis(StrEnum):
 
 
 class ConsentModel(StrEnum):
-    """What silence means."""
+    """What the absence of a choice means."""
 
     OPT_IN = "opt_in"
     OPT_OUT = "opt_out"
 
 
 class UnknownAge(StrEnum):
-    """What to do with a purpose that has a minimum age when the age is not known."""
+    """The verdict of a purpose with a minimum age when the age is not known."""
 
     ALLOW = "allow"
     REFUSE = "refuse"
@@ -46,11 +46,11 @@ class GoogleConsent(StrEnum):
 LISTED = frozenset(
     {LegalBasis.CONTRACT, LegalBasis.LEGAL_OBLIGATION, LegalBasis.VITAL_INTERESTS, LegalBasis.PUBLIC_TASK}
 )
-"""Bases that cover only the events they list, and only people known by a unique identifier."""
+"""Bases that cover only the events they list, and only people identified by a unique identifier."""
 
 
 class Signals(Frozen):
-    """Under which names consent tools speak of a purpose."""
+    """The names that consent tools use for a purpose."""
 
     segment: tuple[Name, ...] = ()
     """Keys of Segment's `context.consent.categoryPreferences` that mean this purpose."""
@@ -70,29 +70,29 @@ class Purpose(KeyedEntry):
     name: Name
     """Title for people."""
     text: Text
-    """What a person is told before agreeing."""
+    """What a person is shown before giving consent."""
     legal_basis: LegalBasis
     """GDPR Art. 6(1) ground."""
     assessment: Name | None = None
-    """Reference of the balancing test; needed by `legitimate_interests`, refused elsewhere."""
+    """Reference of the balancing test; required by `legitimate_interests`, refused otherwise."""
     model: Mapping[DashedKey, ConsentModel] = Field(default_factory=dict)
-    """What silence means in each jurisdiction; needed by `consent`, refused elsewhere."""
+    """What the absence of a choice means in each jurisdiction; required by `consent`, refused otherwise."""
     validity_days: Days | None = None
-    """A grant ends after so many days; absent: it does not end by itself."""
+    """A grant expires after this many days; absent: it does not expire."""
     categories: Annotated[tuple[CategoryKey, ...], Field(min_length=1)]
-    """Data categories that may serve this purpose; a category includes those below it."""
+    """Data categories that may serve this purpose; a category includes its subcategories."""
     events: Literal["*"] | tuple[Name, ...] = "*"
     """Events covered; `"*"` is every event, and only for consent and legitimate interests."""
     minimum_age: Annotated[int, Field(ge=0, le=21)] | None = None
-    """Younger people are refused."""
+    """Younger people are not permitted."""
     unknown_age: UnknownAge = UnknownAge.ALLOW
-    """What happens when there is a minimum age and the age is not known."""
+    """The verdict when there is a minimum age and the age is not known."""
     data_use: CategoryKey
     """Data use in fideslang's taxonomy."""
     sale_or_sharing: bool = False
     """A sale or sharing in California's sense: GPC and other opt-out signals refuse it."""
     direct_marketing: bool = False
-    """Direct marketing (GDPR Art. 21(2)): an objection always prevails."""
+    """Direct marketing (GDPR Art. 21(2)): an objection is always binding."""
     signals: Signals = Signals()
     """Names of this purpose in consent signals."""
 
@@ -100,15 +100,15 @@ class Purpose(KeyedEntry):
     def _is_coherent(self) -> Self:
         basis = self.legal_basis
         if (basis is LegalBasis.LEGITIMATE_INTERESTS) != (self.assessment is not None):
-            raise ValueError("`assessment` belongs to legal_basis legitimate_interests, and that basis needs it")
+            raise ValueError("`assessment` is allowed only with legal_basis legitimate_interests, which requires it")
         if (basis is LegalBasis.CONSENT) != bool(self.model):
             raise ValueError(
-                "`model` (opt_in or opt_out per jurisdiction) belongs to legal_basis consent, and that basis needs it"
+                "`model` (opt_in or opt_out per jurisdiction) is allowed only with legal_basis consent, which requires it"
             )
         if basis in LISTED and not self.listed_events:
-            raise ValueError(f"legal_basis {basis.value} covers only what it lists: name the `events`")
+            raise ValueError(f"legal_basis {basis.value} covers only the events it lists: name them in `events`")
         if self.validity_days is not None and basis is not LegalBasis.CONSENT:
-            raise ValueError("`validity_days` ends grants, so it belongs to legal_basis consent")
+            raise ValueError("`validity_days` limits grants, so it is allowed only with legal_basis consent")
         return self
 
     @property
@@ -130,9 +130,9 @@ class Purpose(KeyedEntry):
         return any(category == allowed or category.startswith(allowed + ".") for allowed in self.categories)
 
     def consent_model(self, jurisdictions: Iterable[str]) -> ConsentModel:
-        """The strictest model among these jurisdictions; none, or an undeclared one, means the strictest of all.
+        """The strictest model among these jurisdictions; with none, or an undeclared one, the strictest of all.
 
-        A purpose on another basis than consent is opt-out in this sense: only a no can end it.
+        A purpose on a basis other than consent is opt-out in this sense: only a refusal or objection ends it.
         """
         if self.legal_basis is not LegalBasis.CONSENT:
             return ConsentModel.OPT_OUT
@@ -150,4 +150,4 @@ class Purposes(Frozen):
     categories: Mapping[CategoryKey, Text]
     """Every data category that policies may name, with a sentence for people."""
     purposes: Annotated[Mapping[Key, Purpose], Field(min_length=1, max_length=30)]
-    """The purposes; at most thirty, because an event carries one bit for each that ever was."""
+    """The purposes; at most thirty, because an event carries one bit for every purpose that ever existed."""

@@ -1,4 +1,4 @@
-"""Retention: how long each kind of row is kept, why, and what happens then."""
+"""Retention: how long each kind of row is kept, why, and what happens afterwards."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -10,41 +10,41 @@ from cdp.policy.frozen import Days, Frozen, Key, KeyedEntry, Name, Text
 
 
 class After(StrEnum):
-    """What happens to a row at its end."""
+    """What happens to a row when it expires."""
 
     DELETE = "delete"
     SEVER = "sever"
 
 
 class LegalHoldRule(Frozen):
-    """A law that demands some columns longer than the class keeps them: sealed again, without the person, out of use."""
+    """A law that requires some columns for longer than the class keeps them: sealed again, without the person, out of use."""
 
     law: Name
-    """The provision that demands it."""
+    """The provision that requires it."""
     columns: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Properties of the class's events that are held; nothing else is."""
+    """The properties of the class's events that are held; no others are."""
     keep_for_days: Days
-    """Days from the event, after which the hold ends by itself."""
+    """Days from the event after which the hold ends."""
 
 
 class RetentionClass(KeyedEntry):
-    """A class of events with one end."""
+    """A class of events with a common retention."""
 
     key: Key
     """The name of the entry; also the name of the partition that holds the class."""
     keep_for_days: Days
     """Days from `occurred_at`."""
     after: After
-    """`delete`, or `sever`: coarsened copies without the person stay."""
+    """`delete`, or `sever`: coarsened copies without the person remain."""
     reason: Annotated[Text, Field(min_length=1)]
-    """Why so long (GDPR Art. 5(1)(e))."""
+    """The reason for the duration (GDPR Art. 5(1)(e))."""
     hold: LegalHoldRule | None = None
     """A statutory hold that outlasts the class."""
 
     @model_validator(mode="after")
     def _hold_is_longer(self) -> Self:
         if self.hold is not None and self.hold.keep_for_days <= self.keep_for_days:
-            raise ValueError("a hold that ends no later than its class holds nothing: lengthen the hold or take it out")
+            raise ValueError("a hold that ends no later than its class has no effect: lengthen the hold or remove it")
         return self
 
 
@@ -52,20 +52,20 @@ class KeepRule(Frozen):
     """How long rows of one kind are kept."""
 
     keep_for_days: Days
-    """Days from the instant that `counted_from` of this kind names."""
+    """Days, counted from the instant described for this kind."""
     after: After = After.DELETE
-    """What happens then."""
+    """What happens when a row expires."""
     reason: Annotated[Text, Field(min_length=1)]
-    """Why so long."""
+    """The reason for the duration."""
 
 
 class StandingRule(Frozen):
-    """How long a standing order is kept: for good, unless a term is set."""
+    """How long a standing order is kept: indefinitely, unless a term is set."""
 
     keep_for_days: Days | None = None
-    """Absent: without end."""
+    """Absent: indefinitely."""
     reason: Annotated[Text, Field(min_length=1)]
-    """Why."""
+    """The reason for the duration."""
 
 
 class Retention(Frozen):
@@ -80,16 +80,16 @@ class Retention(Frozen):
     identifiers: KeepRule
     """Identifiers, from when they were last seen."""
     consent_records: KeepRule
-    """Consent records, from when they ceased to decide; a live no is never swept."""
+    """Consent records, from when they ceased to be decisive; a refusal in force is never deleted."""
     requests: KeepRule
     """Subject requests, from their end."""
     memberships: KeepRule
     """Changes of segment membership, from the change."""
     deliveries: KeepRule
-    """Deliveries, from the sending."""
+    """Deliveries, from when they were sent."""
     audit_salts: KeepRule
-    """Salts of the audit log, from the entry; without its salt a leaf says nothing."""
+    """Salts of the audit log, from the entry; without its salt a leaf reveals nothing."""
     suppressions: StandingRule
     """Suppressions, from the erasure."""
     scrub_within_days: Days = 30
-    """Within so many days of an erasure no residue may be left on disk."""
+    """Days after an erasure within which all residue on disk must be overwritten."""

@@ -1,4 +1,4 @@
-"""Segments as files: key, name, purpose and a text; the segment room gives the text its meaning."""
+"""Segments as files: key, name, purpose and conditions in the segment language."""
 
 from typing import Annotated
 
@@ -11,12 +11,12 @@ class SegmentText(Frozen):
     """One file `segments/<key>.yaml`."""
 
     key: Key
-    """The name of the file without its ending."""
+    """The name of the file without its extension."""
     name: Name
     """Title for people."""
     text: Text = ""
-    """What it is for, for people."""
+    """What it is for."""
     purpose: Key
-    """The purpose it serves; only profiles permitted for it can be in."""
+    """The purpose it serves; only profiles permitted for it can be members."""
     where: Annotated[str, Field(min_length=1, max_length=20_000)]
     """The conditions, in the segment language."""

@@ -1,6 +1,6 @@
-"""One YAML file, read safely: plain JSON values, and for each of them the line on which it stands.
+"""One YAML file, read safely: plain JSON values with the line of each.
 
-Only a harmless part of YAML is accepted: one document of mappings, lists and scalars. Anchors, aliases, tags, duplicate
+Only a safe subset of YAML is accepted: one document of mappings, lists and scalars. Anchors, aliases, tags, duplicate
 keys, deep nesting and large files are refused before anything is built. Scalars follow YAML 1.2: `true` and `false` are
 the only booleans, so the country `NO` stays a string; dates stay strings, so everything has a canonical JSON form.
 """
@@ -32,7 +32,7 @@ _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]+)?|\.[0-9]+)([eE][-+]?[0-9]{
 
 
 class SourceRefused(Exception):
-    """The file cannot be read; `problem` says where and why."""
+    """The file cannot be read; `problem` describes where and why."""
 
     def __init__(self, problem: PolicyProblem) -> None:
         super().__init__(str(problem))
@@ -41,7 +41,7 @@ class SourceRefused(Exception):
 
 @dataclass(frozen=True)
 class PolicyFile:
-    """A file's content, and where each value (and each key) of it stands."""
+    """A file's content, with the position of every value and every key."""
 
     file: str
     content: JsonValue
@@ -49,7 +49,7 @@ class PolicyFile:
     keys: Mapping[Path, Position] = field(default_factory=dict)
 
     def place(self, path: Path, *, of_key: bool = False) -> Position:
-        """The place of a value, or of its key; of the nearest thing around it when the value is not there."""
+        """The position of a value or of its key; that of the nearest enclosing value if there is none at the path."""
         places = self.keys if of_key else self.values
         while path and path not in places:
             path, places = path[:-1], self.keys
@@ -57,7 +57,7 @@ class PolicyFile:
 
 
 class _Builder:
-    """Turns a node tree into plain values, and notes the places."""
+    """Turns a node tree into plain values, and records their positions."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -75,19 +75,19 @@ class _Builder:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.value(each, (*path, index)) for index, each in enumerate(node.value)]
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> JsonValue:
         built: dict[str, JsonValue] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise self.refuse(key_node.start_mark, "a key must be a word", "quote it, or write one key a line")
+                raise self.refuse(key_node.start_mark, "a key must be a string", "quote it, or write one key per line")
             key = self._text(key_node)
             if key in built:
                 first = self.keys[(*path, key)].line
                 raise self.refuse(
-                    key_node.start_mark, f"the key `{key}` stands here twice, first on line {first}", "keep one of them"
+                    key_node.start_mark, f"the key `{key}` appears twice, first on line {first}", "keep one of them"
                 )
             self.keys[(*path, key)] = self.at(key_node.start_mark)
             built[key] = self.value(value_node, (*path, key))
@@ -97,7 +97,7 @@ class _Builder:
         text = str(node.value)
         if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text):
             raise self.refuse(
-                node.start_mark, "a character stands here that cannot be stored", "take out NUL and surrogates"
+                node.start_mark, "this text contains a character that cannot be stored", "remove NUL and surrogates"
             )
         return text
 
@@ -120,7 +120,7 @@ class _Builder:
 
 
 def parse(file: str, data: bytes) -> PolicyFile:
-    """Read one file's bytes; raises SourceRefused with the first thing that is wrong."""
+    """Parse one file; raises SourceRefused with the first problem."""
     start = Position(file, 1, 1)
     if len(data) > BYTES_MAX:
         raise SourceRefused(PolicyProblem(start, f"the file is larger than {BYTES_MAX} bytes", "split or shorten it"))
@@ -140,11 +140,11 @@ def parse(file: str, data: bytes) -> PolicyFile:
         place = builder.at(mark) if mark else start
         what = " ".join(part for part in (fault.context, fault.problem) if part)
         raise SourceRefused(
-            PolicyProblem(place, f"this is not YAML: {what}", "look at the indentation and the quotes")
+            PolicyProblem(place, f"this is not YAML: {what}", "check the indentation and the quotes")
         ) from None
     except yaml.YAMLError:
         raise SourceRefused(
-            PolicyProblem(start, "the file holds characters that YAML does not allow", "take them out")
+            PolicyProblem(start, "the file contains characters that YAML does not allow", "remove them")
         ) from None
     if not isinstance(node, yaml.MappingNode):
         raise SourceRefused(PolicyProblem(start, "the file must be a mapping", "begin it with `key: value`"))
@@ -153,24 +153,20 @@ def parse(file: str, data: bytes) -> PolicyFile:
 
 
 def _scan(text: str, builder: _Builder) -> None:
-    """Refuse what could expand, execute or exhaust, on the flat stream of events, before any tree is built."""
+    """Refuse what could expand, execute code or exhaust memory, on the flat stream of events before a tree is built."""
     depth = nodes = 0
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise builder.refuse(
-                event.start_mark, "anchors and aliases (& and *) are not accepted", "write the value out"
-            )
+            raise builder.refuse(event.start_mark, "anchors and aliases (& and *) are not accepted", "repeat the value")
         if getattr(event, "tag", None):
             raise builder.refuse(
                 event.start_mark, "tags (!) are not accepted", "write the plain value, in quotes if it is a string"
             )
         if isinstance(event, yaml.DocumentStartEvent) and (depth or nodes):
-            raise builder.refuse(event.start_mark, "a second document begins here", "keep one document a file")
+            raise builder.refuse(event.start_mark, "a second document begins here", "write one document per file")
         nodes += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH_MAX:
             raise builder.refuse(event.start_mark, f"values are nested deeper than {DEPTH_MAX}", "flatten them")
         if nodes > NODES_MAX:
-            raise builder.refuse(
-                event.start_mark, f"the file holds more than {NODES_MAX} values", "split or shorten it"
-            )
+            raise builder.refuse(event.start_mark, f"the file has more than {NODES_MAX} values", "split or shorten it")

@@ -24,15 +24,15 @@ class TraitKind(StrEnum):
 
 
 SUPPORTED = (TraitKind.COUNT, TraitKind.SUM, TraitKind.LAST)
-"""Kinds that this version computes; the loader refuses the others by name."""
+"""Kinds that this version computes; the loader refuses the others."""
 
 NEEDS_PROPERTY = frozenset(
     {TraitKind.SUM, TraitKind.MIN, TraitKind.MAX, TraitKind.DISTINCT, TraitKind.MOST_FREQUENT, TraitKind.AVERAGE}
 )
-"""Kinds that mean nothing without a property; `first` and `last` without one give the instant of the event."""
+"""Kinds that require a property; `first` and `last` without one yield the instant of the event."""
 
 DECAYS = frozenset({TraitKind.COUNT, TraitKind.SUM})
-"""Kinds that may fade with a half-life."""
+"""Kinds that may decay with a half-life."""
 
 Scalar = str | bool | int | float
 
@@ -41,9 +41,9 @@ class ComputedTrait(KeyedEntry):
     """One attribute derived from the events that carry the bit of one purpose."""
 
     key: Key
-    """The name of the entry; segments say `computed.<key>`."""
+    """The name of the entry; segments refer to it as `computed.<key>`."""
     text: Text = ""
-    """What it says, for people."""
+    """What it means, for people."""
     purpose: Key
     """The purpose it serves; only events permitted for it are counted."""
     kind: TraitKind
@@ -51,15 +51,15 @@ class ComputedTrait(KeyedEntry):
     event: Name
     """The event it is computed from."""
     property: Name | None = None
-    """The plain property that is summed, or taken from the last event; `last` without one gives the instant."""
+    """The plain property that is summed, or taken from the last event; `last` without one yields the instant."""
     where: Mapping[Name, Annotated[tuple[Scalar, ...], Field(min_length=1, max_length=100)]] = Field(
         default_factory=dict
     )
     """Plain properties that must have one of these values; an event without the property does not count."""
     half_life_days: Annotated[float, Field(ge=0.01, le=3650)] | None = None
-    """Days after which an event weighs half; absent: events do not fade."""
+    """Days after which the weight of an event is halved; absent: no decay."""
     within_days: Days | None = None
-    """Only events of the last so many days; absent: as long as they are retained."""
+    """Counts only events of this many days; absent: all that are retained."""
     category: CategoryKey
     """Data category of the result."""
 
@@ -67,15 +67,15 @@ class ComputedTrait(KeyedEntry):
     def _is_coherent(self) -> Self:
         if self.kind not in SUPPORTED:
             supported = ", ".join(kind.value for kind in SUPPORTED)
-            raise ValueError(f"kind {self.kind.value} is not computed by this version, which knows {supported}")
+            raise ValueError(f"kind {self.kind.value} is not supported by this version; expected one of {supported}")
         if self.kind in NEEDS_PROPERTY and self.property is None:
-            raise ValueError(f"kind {self.kind.value} needs a `property`")
+            raise ValueError(f"kind {self.kind.value} requires a `property`")
         if self.kind is TraitKind.COUNT and self.property is not None:
-            raise ValueError("kind count counts events and takes no `property`; use `where` to choose among them")
+            raise ValueError("kind count counts events and must not have a `property`; select events with `where`")
         if self.half_life_days is not None and self.kind not in DECAYS:
-            raise ValueError("`half_life_days` belongs to count and sum")
+            raise ValueError("`half_life_days` is allowed only for count and sum")
         if self.half_life_days is not None and self.within_days is not None:
-            raise ValueError("a trait fades (`half_life_days`) or has a window (`within_days`), not both")
+            raise ValueError("a trait decays (`half_life_days`) or has a window (`within_days`), not both")
         return self
 
 

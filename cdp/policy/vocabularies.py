@@ -21,20 +21,20 @@ class Vocabulary(KeyedEntry):
     values: tuple[Annotated[str, Field(min_length=1, max_length=TERM_LENGTH_MAX)], ...] = ()
     """The terms, one by one."""
     pattern: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    """What a whole term looks like; see docs/reference/policies-events.md for the language."""
+    """The pattern of a whole term; docs/reference/policies-events.md describes the language."""
     max_length: Annotated[int, Field(ge=1, le=TERM_LENGTH_MAX)] | None = None
-    """The longest term of an open vocabulary."""
+    """The length of the longest term of an open vocabulary."""
     terms_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """How many terms an open vocabulary may come to hold; beyond it new terms are sealed and counted."""
+    """The largest number of terms of an open vocabulary; further ones are sealed and counted."""
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
         if bool(self.values) == (self.pattern is not None):
-            raise ValueError("a vocabulary is enumerated (`values`) or open (`pattern` and `max_length`)")
+            raise ValueError("a vocabulary is either enumerated (`values`) or open (`pattern` and `max_length`)")
         if (self.pattern is None) != (self.max_length is None):
-            raise ValueError("`pattern` and `max_length` go together")
+            raise ValueError("`pattern` and `max_length` require each other")
         if len(set(self.values)) != len(self.values):
-            raise ValueError("`values` names a term twice")
+            raise ValueError("`values` contains a term twice")
         for value in self.values:
             if why := limits_of(value):
                 raise ValueError(f"the term {value!r} {why}")

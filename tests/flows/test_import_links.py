@@ -293,7 +293,7 @@ def test_a_database_that_goes_away_between_parts_says_how_to_go_on(pipeline: Pip
 
     def away(what: str, _done: int, _all: int) -> None:
         if what == "linking":
-            raise Fault("database_unavailable", "The database cannot take work right now", status=503)
+            raise Fault("database_unavailable", "The database is unavailable", status=503)
 
     with pytest.raises(Fault, match="import_interrupted") as raised:
         import_link_file(pipeline.context, *file, part_rows=1, watch=away)

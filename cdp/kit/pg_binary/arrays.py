@@ -1,7 +1,7 @@
-"""Arrays for set-based SQL, packed by hand into PostgreSQL's binary form: several times faster than lists.
+"""Arrays for set-based SQL, packed into PostgreSQL's binary form.
 
-A packed array is passed to `Transaction.execute` like a list, and its elements are as in a list; None is NULL. The
-functions are named after what they hold, and each says which type the statement names.
+A packed array is passed to `Transaction.execute` like a list; None is NULL. The functions are named after their
+elements, and each names the type of the parameter in the statement.
 """
 
 import struct
@@ -72,7 +72,7 @@ _ELEMENTS: Final = {
 
 
 ARRAY_TYPES: Final = {kind: array_oid for kind, (_, array_oid) in _ELEMENTS.items()}
-"""What the database's driver is told: the object id of the array type of each packed form."""
+"""The object id of the array type of each packed form, for registration with the driver."""
 
 
 def bigints(values: Sequence[int | None]) -> Packed:
@@ -81,7 +81,7 @@ def bigints(values: Sequence[int | None]) -> Packed:
 
 
 def integers(values: Sequence[int]) -> Packed:
-    """An int[]; SQL casts it to smallint[] where that is asked."""
+    """An int[]; SQL casts it to smallint[] where the statement names that type."""
     return _fixed(_Integers, "ii", 4, values=values)
 
 
@@ -136,7 +136,7 @@ def _words(kind: type[Packed], values: Sequence[int | None]) -> Packed:
 
 
 def _fixed(kind: type[Packed], form: str, size: int, *, values: Sequence[float]) -> Packed:
-    """Elements of one size: each is its length and its value."""
+    """Elements of one size, each preceded by its length."""
     if not values:
         return kind(_head(kind, 0, has_null=False))
     flat: list[float] = [size] * (2 * len(values))

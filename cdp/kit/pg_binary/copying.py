@@ -1,7 +1,7 @@
-"""Rows for binary COPY, packed by hand: several times faster than handing them over value by value.
+"""Rows for binary COPY, packed column by column.
 
-A field is one column of all rows. Rows are packed at once and sent in one piece, so they should be some ten thousand
-at a time, not millions. Only octets may be NULL (None); leave other columns out where nothing is known.
+A field is one column of all rows. The rows of a call are packed in memory in one piece, so pass tens of thousands
+at a time, not millions. Only octets may be NULL (None); omit other columns where no value is known.
 """
 
 import struct
@@ -20,7 +20,7 @@ _BLOCK_ROWS: Final = 512
 
 
 class Field(NamedTuple):
-    """One column: how `struct` packs a value, how many bytes that takes (None: as many as it has), the values."""
+    """One column: the `struct` format of a value, its size in bytes (None: it varies), and the values."""
 
     form: str
     size: int | None
@@ -73,12 +73,12 @@ def instants(values: Iterable[datetime]) -> Field:
 
 
 def octets(values: Iterable[bytes | None], size: int | None = None) -> Field:
-    """A column of bytes as they are, such as text, bytea or uuid; `size` where all values have it, which is faster."""
+    """A column of bytes as they are, such as text, bytea or uuid; `size` if all values have the same, which is faster."""
     return Field(f"{size}s", size, values)
 
 
 def pack_rows(count: int, fields: Sequence[Field]) -> bytes:
-    """`count` rows in the form of binary COPY, without its head and its end."""
+    """`count` rows in the form of binary COPY, without header and trailer."""
     runs: list[list[Field]] = [[Field("h", None, repeat(len(fields)))]]
     pieces: list[list[bytes]] = []
     for field in fields:
@@ -115,11 +115,11 @@ def _cut(block: bytes, width: int) -> list[bytes]:
 
 
 def _blocks(count: int, run: Sequence[Field]) -> tuple[int, Iterator[bytes]]:
-    """The bytes that a row has, and all rows."""
+    """The size of a row in bytes, and all rows in blocks."""
     form = ""
     columns: list[list[object]] = []
     for field in run:
-        if field.size is not None:  # every column but the number of fields is preceded by its length
+        if field.size is not None:  # the length precedes every column except the number of fields
             form += "i"
             columns.append([field.size] * count)
         form += field.form

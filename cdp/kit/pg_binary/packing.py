@@ -1,6 +1,6 @@
-"""Which lists travel to the server as packed arrays (`cdp.kit.pg_binary.arrays`), and by which type.
+"""Which lists are sent to the server as packed arrays (`cdp.kit.pg_binary.arrays`), and as which type.
 
-A list whose elements are all of one kind is packed by hand; anything else is left to the driver. Integers go as
+A list whose elements are all of one type is packed here; anything else is left to the driver. Integers are sent as
 bigint[], which SQL casts where it names a narrower type.
 """
 
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from cdp.kit.pg_binary import arrays
 
-_NOTHING: Final = type(None)
+_NONE_TYPE: Final = type(None)
 _PACK: Final[Mapping[type, Callable[[Any], arrays.Packed]]] = {
     int: arrays.bigints,
     str: arrays.texts,
@@ -22,23 +22,23 @@ _PACK: Final[Mapping[type, Callable[[Any], arrays.Packed]]] = {
     date: arrays.days,
     UUID: arrays.uuids,
 }
-_TAKES_NULL: Final = frozenset({int, str, bytes, datetime})
+_NULLABLE: Final = frozenset({int, str, bytes, datetime})
 
 
 def packed(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a statement, with every list of one kind packed."""
+    """The parameters of a statement, with every list of one type packed."""
     return {name: _packed(value) if type(value) is list and value else value for name, value in params.items()}
 
 
 def _packed(values: list[Any]) -> Any:
     kinds = set(map(type, values))
-    has_null = _NOTHING in kinds
-    kinds.discard(_NOTHING)
+    has_null = _NONE_TYPE in kinds
+    kinds.discard(_NONE_TYPE)
     if len(kinds) != 1:
         return values
     kind = kinds.pop()
     pack = _PACK.get(kind)
-    if pack is None or (has_null and kind not in _TAKES_NULL):
+    if pack is None or (has_null and kind not in _NULLABLE):
         return values
     if kind is datetime and any(value is not None and value.tzinfo is None for value in values):
         return values

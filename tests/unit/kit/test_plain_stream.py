@@ -5,7 +5,7 @@ from io import StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.kit.plain_stream import PlainStream, paper_or_terminal
+from cdp.kit.plain_stream import PlainStream, plain_unless_terminal
 
 
 class Terminal(StringIO):
@@ -26,5 +26,5 @@ def test_whole_lines_lose_their_last_blanks_however_they_are_cut(pieces: list[st
 
 def test_a_terminal_is_written_to_at_once() -> None:
     terminal = Terminal()
-    assert paper_or_terminal(terminal) is terminal
-    assert isinstance(paper_or_terminal(StringIO()), PlainStream)
+    assert plain_unless_terminal(terminal) is terminal
+    assert isinstance(plain_unless_terminal(StringIO()), PlainStream)

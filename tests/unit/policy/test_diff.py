@@ -51,10 +51,10 @@ def test_a_default_written_out_is_no_difference() -> None:
          "purposes › advertising › validity_days changes from 395 to nothing", ""),
         ("purposes.yaml", "purposes", "analytics", {"model": {"eu": "opt_in", "us-ca": "opt_in", "unknown": "opt_in"}},
          "purposes › analytics › model › us-ca changes from opt_out to opt_in",
-         "people there who never granted it are no longer permitted"),
+         "people there who never granted consent are no longer permitted"),
         ("purposes.yaml", "purposes", "service", {"events": ["Order Completed", "Order Updated", "Order Refunded"]},
          "purposes › service › events › Order Cancelled ends",
-         "what nothing else in the list includes no longer counts for the purpose"),
+         "whatever the list no longer includes stops counting for the purpose"),
         ("events.yaml", "traits", "vip", {"keep": "sealed"},
          "traits › vip › keep changes from plain to sealed",
          "segments and computed traits that read it no longer compile"),
@@ -63,10 +63,10 @@ def test_a_default_written_out_is_no_difference() -> None:
          "segments and computed traits that read it no longer compile"),
         ("events.yaml", "events", "page", {"retention_class": "system"},
          "events › page › retention_class changes from browsing to system",
-         "stored events stay in their class until it ends them; new ones go to the other"),
+         "stored events stay in their class until they expire; new ones are stored in the other"),
         ("identifiers.yaml", "types", "email", {"limit": {"count": 3}},
          "types › email › limit › count changes from 5 to 3",
-         "links already made stay; `cdp identity simulate` shows what the new rules would have made of them"),
+         "existing links stay; `cdp identity simulate` shows how the new rules would have decided"),
         ("traits.yaml", "traits", "monetary_decayed", {"half_life_days": 60},
          "traits › monetary_decayed › half_life_days changes from 30.0 to 60.0",
          "it is recomputed from the events still retained and permitted for its purpose"),
@@ -99,7 +99,7 @@ def test_a_purpose_that_ends_and_one_that_is_new() -> None:
     texts = {each.text: each.effect for each in differences(base, fewer)}
     assert texts["purposes › advertising ends"].startswith("its projection ends")
     back = {each.text: each.effect for each in differences(fewer, base)}
-    assert back["purposes › advertising is new"] == "it starts with nobody eligible"
+    assert back["purposes › advertising is new"] == "it starts with no eligible profile"
 
 
 def test_differences_are_in_the_order_of_the_files_and_mirror_each_other() -> None:
@@ -115,6 +115,6 @@ def test_a_changed_segment_makes_a_new_version() -> None:
         return build_policy(documents)
 
     (difference,) = differences(with_segment("trait.age > 3"), with_segment("trait.age > 4"))
-    assert difference.effect.startswith("a new version of the segment is made")
+    assert difference.effect.startswith("a new version of the segment is created")
     ended = differences(with_segment("trait.age > 3"), shipped())
-    assert ended[0].effect == "everybody in it exits"
+    assert ended[0].effect == "all members exit"

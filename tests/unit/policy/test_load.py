@@ -79,7 +79,7 @@ def test_a_key_that_could_name_somebody_is_refused(folder: Path, key: str) -> No
     text = f'key: {key}\nname: Big\npurpose: analytics\nwhere: |\n  count("page") > 3\n'
     (folder / "segments" / f"{key}.yaml").write_text(text)
     (only,) = problems(folder)
-    assert "could name somebody" in only
+    assert "could identify a person" in only
     assert f"segments/{key}.yaml:1:6" in only
 
 
@@ -92,7 +92,7 @@ def test_one_file_can_be_replaced_for_a_rehearsal(folder: Path, tmp_path: Path) 
     other.write_text("types: 1\n")
     with pytest.raises(Fault) as fault:
         load_policy(folder, instead={"identifiers.yaml": other})
-    assert f"{other}:1:8: `types` must be a mapping, is 1" in fault.value.detail
+    assert f"{other}:1:8: `types` must be a mapping, but is 1" in fault.value.detail
 
 
 def test_a_wrong_key_names_file_line_column_and_the_right_one(folder: Path) -> None:
@@ -112,8 +112,8 @@ def test_all_problems_of_all_files_are_listed_at_once(folder: Path) -> None:
     bases = "'consent', 'contract', 'legal_obligation', 'vital_interests', 'public_task' or 'legitimate_interests'"
     lines = [
         f"{places[0]}: unknown key `time_zon`; did you mean `time_zone`?",
-        f"{places[1]}: `purposes.service.legal_basis` must be {bases}, is 'contact'; did you mean `contract`?",
-        f"{places[2]}: `classes.system.keep_for_days` must be a whole number, is 'ninety'",
+        f"{places[1]}: `purposes.service.legal_basis` must be {bases}, but is 'contact'; did you mean `contract`?",
+        f"{places[2]}: `classes.system.keep_for_days` must be a whole number, but is 'ninety'",
     ]
     found = problems(folder)
     assert [line for line in lines if line not in found] == []
@@ -129,8 +129,8 @@ def test_a_wrong_type_a_wrong_bound_and_a_wrong_name_read_well(folder: Path) -> 
     spoil(folder, "identifiers.yaml", "    priority: 13", "    priority: 0")
     found = "\n".join(problems(folder))
     assert "the name `Service` must match ^[a-z][a-z0-9_]{0,52}$" in found
-    assert "`purposes.Service.name` must be a string, is a list" in found
-    assert "`types.household_id.priority` must be greater than or equal to 1, is 0" in found
+    assert "`purposes.Service.name` must be a string, but is a list" in found
+    assert "`types.household_id.priority` must be greater than or equal to 1, but is 0" in found
 
 
 def test_alternatives_are_one_problem(folder: Path) -> None:
@@ -141,33 +141,33 @@ def test_alternatives_are_one_problem(folder: Path) -> None:
         "    events: all",
     )
     assert problems(folder) == [
-        f"policies/purposes.yaml:{line}:13: `purposes.service.events` must be '*' or a list, is 'all'"
+        f"policies/purposes.yaml:{line}:13: `purposes.service.events` must be '*' or a list, but is 'all'"
     ]
 
 
 def test_a_missing_key_says_what_it_would_say(folder: Path) -> None:
     spoil(folder, "purposes.yaml", "    data_use: essential.service\n", "")
     (only,) = problems(folder)
-    assert "`data_use` is missing in `purposes.service`; it says: Data use in fideslang's taxonomy" in only
+    assert "`data_use` is missing in `purposes.service`; add it: Data use in fideslang's taxonomy" in only
 
 
 def test_an_entry_does_not_repeat_its_key(folder: Path) -> None:
     line = spoil(folder, "traits.yaml", "  monetary:\n", "  monetary:\n    key: monetary\n") + 1
     (only,) = problems(folder)
-    assert only.startswith(f"policies/traits.yaml:{line}:5: `key` is not written inside `traits.monetary`")
+    assert only.startswith(f"policies/traits.yaml:{line}:5: `key` must not be written inside `traits.monetary`")
 
 
 def test_a_file_that_is_missing_or_has_a_strange_name_is_said(folder: Path) -> None:
     (folder / "purposes.yaml").rename(folder / "purpose.yaml")
     (folder / "traits.yaml").rename(folder / "traits.yml")
     found = problems(folder)
-    assert "policies/purpose.yaml: no policy file has this name; did you mean `purposes.yaml`?" in found
-    assert "policies/purposes.yaml: the file is missing; every policy has it, if only short" in found
-    assert "policies/traits.yml: no policy file has this name; name it traits.yaml" in found
+    assert "policies/purpose.yaml: this is not a name of a policy file; did you mean `purposes.yaml`?" in found
+    assert "policies/purposes.yaml: the file is missing; every policy needs it; it may be short" in found
+    assert "policies/traits.yml: this is not a name of a policy file; name it traits.yaml" in found
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
-    assert "there is no such folder; set CDP_POLICIES" in problems(tmp_path / "nowhere")[0]
+    assert "the folder does not exist; set CDP_POLICIES" in problems(tmp_path / "nowhere")[0]
 
 
 def test_yaml_faults_of_several_files_are_listed_together(folder: Path) -> None:
@@ -186,7 +186,7 @@ def test_documents_are_checked_as_folders_are() -> None:
     with pytest.raises(Fault) as fault:
         build_policy(documents)
     assert "traits.yaml: the file is missing" in fault.value.detail
-    assert "trait.yaml: no policy file has this name; did you mean `traits.yaml`?" in fault.value.detail
+    assert "trait.yaml: this is not a name of a policy file; did you mean `traits.yaml`?" in fault.value.detail
 
 
 def test_a_fault_carries_its_problems_for_machines(folder: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_fault_carries_its_problems_for_machines(folder: Path) -> None:
         load_policy(folder)
     (problem,) = fault.value.extra["problems"]
     assert (problem["file"], problem["line"], problem["column"]) == ("policies/destinations.yaml", line, 14)
-    assert problem["what"] == "`destinations.newsletter.enabled` must be true or false, is 'no'"
+    assert problem["what"] == "`destinations.newsletter.enabled` must be true or false, but is 'no'"
     assert json.loads(json.dumps(fault.value.extra)) == fault.value.extra
 
 
