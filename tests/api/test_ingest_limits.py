@@ -240,9 +240,7 @@ def test_bytes_that_wait_are_bounded_too(recorder: Recorder) -> None:
 
 def test_a_store_that_is_away_is_503_with_the_time_to_wait(client: httpx.Client, recorder: Recorder) -> None:
     def away(_messages: object) -> None:
-        raise Fault(
-            "database_unavailable", "The database is unavailable", status=503, retry_after_seconds=2
-        )
+        raise Fault("database_unavailable", "The database is unavailable", status=503, retry_after_seconds=2)
 
     recorder.before = away
     answer = client.post("/v1/batch", json={"batch": [GOOD, GOOD]})
@@ -351,9 +349,7 @@ def test_known_keys_work_while_sources_cannot_be_read(recorder: Recorder) -> Non
 
     def load() -> dict[bytes, Source]:
         if is_away.is_set():
-            raise Fault(
-                "database_unavailable", "The database is unavailable", status=503, retry_after_seconds=2
-            )
+            raise Fault("database_unavailable", "The database is unavailable", status=503, retry_after_seconds=2)
         return {hash_secret("wk"): a_source(1, "web")}
 
     directory = SourceDirectory(load, fresh_seconds=0.05, pause_seconds=0.01)

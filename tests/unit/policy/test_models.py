@@ -35,7 +35,10 @@ def refuse(file: str, **sections: Any) -> str:
         ({"legal_basis": LegalBasis.CONTRACT, "events": ("a",)}, "`model` .* is allowed only with legal_basis consent"),
         ({"legal_basis": LegalBasis.CONTRACT, "model": {}}, "contract covers only the events it lists"),
         ({"legal_basis": LegalBasis.LEGAL_OBLIGATION, "model": {}, "events": ()}, "covers only the events it lists"),
-        ({"legal_basis": LegalBasis.VITAL_INTERESTS, "model": {}, "events": ("a",), "validity_days": 3}, "limits grants"),
+        (
+            {"legal_basis": LegalBasis.VITAL_INTERESTS, "model": {}, "events": ("a",), "validity_days": 3},
+            "limits grants",
+        ),
         ({"categories": ()}, "at least 1 item"),
         ({"key": "x" * 54}, "match pattern"),
         ({"key": "drop table"}, "match pattern"),
@@ -148,7 +151,10 @@ def test_an_incoherent_property_is_refused(entry: dict[str, Any], why: str) -> N
     ("entry", "why"),
     [
         ({}, "a vocabulary is either enumerated (`values`) or open"),
-        ({"values": ["a"], "pattern": "[a-z]", "max_length": 1}, "a vocabulary is either enumerated (`values`) or open"),
+        (
+            {"values": ["a"], "pattern": "[a-z]", "max_length": 1},
+            "a vocabulary is either enumerated (`values`) or open",
+        ),
         ({"pattern": "[a-z]"}, "`pattern` and `max_length` require each other"),
         ({"values": ["a", "a"]}, "contains a term twice"),
         ({"values": ["jane@example.com"]}, "the term 'jane@example.com' contains an @"),
