@@ -1,4 +1,4 @@
-"""The context: what every use case is given."""
+"""The context that every use case receives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ class Context:
     """Database, vault, policy, clock and logs of one process.
 
     - `home` is CDP_HOME: keys, the copy of the audit log and the replay file.
-    - `vocabularies` names, by event and property, the vocabularies whose terms are stored in plain.
-    - `is_shared` when another process serves the same embedded database.
-    - `notice` is to be printed prominently: it is set when a master key was created.
+    - `vocabularies` gives, by event and property, the vocabulary whose terms are stored unsealed.
+    - `is_shared` is set if another process serves the same embedded database.
+    - `notice` must be shown prominently: it is set when a master key was created.
     """
 
     home: Path
@@ -40,5 +40,5 @@ class Context:
 
 
 def vocabularies_under(policy: Policy) -> Mapping[str, Mapping[str, str]]:
-    """The vocabularies whose terms are stored in plain, by event and property."""
+    """By event and property, the vocabulary whose terms are stored unsealed."""
     return vocabularies_of(compile_plan(policy.events))

@@ -1,4 +1,4 @@
-"""Finding and naming people for the journeys: from what somebody typed to identifier and profile, and back."""
+"""Find identifiers and profiles from input, and open stored identifiers: shared by use cases."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ IDENTIFIER_PLACE = SealedColumn("identity.identifier", "sealed")
 
 
 class OpenedIdentifier(NamedTuple):
-    """An identifier in the clear; `value` is None once its key is shredded."""
+    """An identifier in plain text; `value` is None once its key is shredded."""
 
     identifier_id: int
     type: str
@@ -26,29 +26,28 @@ class OpenedIdentifier(NamedTuple):
 
 
 def read_identifier(policy: Policy, type_: str, value: str) -> Identifier:
-    """Normalize what somebody gave as an identifier.
+    """Normalize an identifier from input.
 
-    Raises the fault `invalid_identifier`, which never repeats the value.
+    Raises the fault `invalid_identifier` (422), which never repeats the value.
     """
     outcome = IdentifierReader(policy.identifiers).read(type_, value)
     if isinstance(outcome, Identifier):
         return outcome
     if outcome is Ignored.UNKNOWN_TYPE:
-        detail = f"The policy knows the types {', '.join(each.key for each in policy.identifiers.ordered)}."
+        types = ", ".join(identifier_type.key for identifier_type in policy.identifiers.ordered)
+        detail = f"The policy defines the types {types}."
     else:
-        detail = (
-            f"The value is {outcome.value.replace('_', ' ')} for the type {type_}: give one that can name a person."
-        )
-    raise Fault("invalid_identifier", "That is no identifier", detail, status=422)
+        detail = f"The value is {outcome.value.replace('_', ' ')} for the type {type_}, so it cannot identify a person."
+    raise Fault("invalid_identifier", "The identifier is invalid", detail, status=422)
 
 
 def find_identifiers(
     tx: Transaction, vault: Vault, identifiers: Sequence[Identifier]
 ) -> dict[Identifier, identifier_store.StoredIdentifier]:
-    """What is known of these identifiers, under whichever living pseudonym key they lie.
+    """The stored ones of these identifiers, under any active version of the pseudonym key.
 
-    A rotation, here or in another process, may move them from key to key meanwhile. So one statement asks under all
-    living keys, and asks again where other keys live after it than before.
+    A rotation in any process may move them to another version meanwhile. So one statement looks under all active
+    versions, and is repeated if other versions are active after it than before.
     """
     versions = vault.root_keys.active_versions(tx, GRAPH)
     while True:
@@ -56,7 +55,7 @@ def find_identifiers(
         found: dict[Identifier, identifier_store.StoredIdentifier] = {}
         try:
             found = _find_under(tx, vault, identifiers, versions=versions)
-        except Fault as fault:  # the key may have been destroyed just now
+        except Fault as fault:  # the key may just have been destroyed
             failure = fault
         before, versions = versions, vault.root_keys.active_versions(tx, GRAPH)
         if versions == before:
@@ -68,16 +67,16 @@ def find_identifiers(
 def _find_under(
     tx: Transaction, vault: Vault, identifiers: Sequence[Identifier], *, versions: Sequence[int]
 ) -> dict[Identifier, identifier_store.StoredIdentifier]:
-    named = {
-        pseudonym: each
+    requested = {
+        pseudonym: identifier
         for version in versions
-        for each, pseudonym in zip(
+        for identifier, pseudonym in zip(
             identifiers, vault.hashes.pseudonyms(GRAPH, identifiers, version=version), strict=True
         )
     }
     return {
-        named[pseudonym]: known
-        for pseudonym, known in identifier_store.identifiers_by_pseudonym(tx, list(named)).items()
+        requested[pseudonym]: stored
+        for pseudonym, stored in identifier_store.identifiers_by_pseudonym(tx, list(requested)).items()
     }
 
 
@@ -85,24 +84,24 @@ def find_profile(
     tx: Transaction, vault: Vault, identifier: Identifier
 ) -> tuple[identifier_store.StoredIdentifier, int]:
     """The stored identifier and the profile that owns it. Raises the fault `unknown_profile` (404)."""
-    known = find_identifiers(tx, vault, [identifier]).get(identifier)
-    if known is None or known.profile_id is None:
+    stored = find_identifiers(tx, vault, [identifier]).get(identifier)
+    if stored is None or stored.profile_id is None:
         raise unknown_profile()
-    return known, known.profile_id
+    return stored, stored.profile_id
 
 
 def unknown_profile() -> Fault:
-    """Nobody has this identifier."""
+    """The fault of an identifier that no profile owns."""
     return Fault(
         "unknown_profile",
         "There is no profile",
-        "No profile has that identifier now. It may never have come, may not have been permitted, or was erased.",
+        "No profile has this identifier now. It was never received, was not permitted, or was erased.",
         status=404,
     )
 
 
 def open_identifiers(tx: Transaction, vault: Vault, identifier_ids: Collection[int]) -> dict[int, OpenedIdentifier]:
-    """These identifiers in the clear."""
+    """These identifiers in plain text, by id; unknown ids are absent."""
     rows = identifier_store.sealed_of(tx, identifier_ids)
     keys = vault.subject_keys.keys_for(tx, [row.identifier_id for row in rows])
     values = vault.open_many(

@@ -1,4 +1,4 @@
-"""Reading about a person as of one instant, beside everybody who writes."""
+"""Consistent reads: several statements that see the same instant while others write."""
 
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -12,9 +12,10 @@ Result = TypeVar("Result")
 
 
 def at_one_instant(database: Database, read: Callable[[Transaction], Result]) -> Result:
-    """What `read` finds, and its note in the log, in one transaction whose statements all see the same instant.
+    """Run `read` in a transaction whose statements all see the same instant, and return its result.
 
-    It begins again where a rotation destroyed a key that the instant still needed, or a lost race ended it.
+    `read` is run again, up to five times in all, if a key rotation destroyed a key that this instant still needs, or if
+    the transaction conflicts with another one.
     """
     for left in reversed(range(_TRIES)):
         try:

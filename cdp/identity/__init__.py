@@ -1,1 +1,1 @@
-"""Who is who: identifiers, anchors, profiles, and the evidence that joins or separates them."""
+"""Identity resolution: identifiers, anchors, profiles, and the evidence that links or separates them."""

@@ -1,7 +1,7 @@
-"""Connected components of a link table, and which of them every rule lets be one person at once. Pure.
+"""Connected components of a link table, and which of them cannot break any rule. Pure.
 
-Where no rule can break, the order of the edges does not matter, so a component becomes one profile
-without being stepped through; everything else is left to the sequential rules of `resolve`.
+Where no rule can break, the order of the edges does not matter, so that a component becomes one profile at once;
+all other components go through the sequential rules of `resolve`.
 """
 
 from collections import Counter
@@ -12,23 +12,26 @@ from cdp.identity.resolve import Rules
 
 
 class Component(NamedTuple):
-    """Some nodes joined by edges: the nodes as they are met along the edges, and the positions of the edges in order."""
+    """Nodes joined by edges: the nodes in the order in which the edges name them, and the positions of the edges."""
 
     members: Sequence[int]
     edges: Sequence[int]
 
 
 def components(
-    nodes: int, ones: Sequence[int], others: Sequence[int], *, bonds: Iterable[tuple[int, int]] = ()
+    nodes: int, ones: Sequence[int], others: Sequence[int], *, joined: Iterable[tuple[int, int]] = ()
 ) -> list[Component]:
-    """The connected components of nodes 0..nodes-1 that any edge touches, ordered by their first edge.
+    """The connected components of the nodes 0 to `nodes` - 1 that have an edge, ordered by their first edge.
 
-    An edge joins `ones[i]` and `others[i]`; `bonds` join nodes beside the edges. Union by index with path halving.
+    Edge i joins `ones[i]` and `others[i]`; pairs of nodes that are `joined` belong together without an edge. Union by
+    index with path halving.
     """
     parent = list(range(nodes))
-    for one, other in bonds:
+    for one, other in joined:
         _unite(parent, one, other)
-    for one, other in zip(ones, others, strict=True):  # `_unite`, written out: this loop is what a large table costs
+    for one, other in zip(
+        ones, others, strict=True
+    ):  # `_unite`, inlined: this loop dominates the cost of a large table
         while parent[one] != one:
             parent[one] = one = parent[parent[one]]
         while parent[other] != other:
@@ -37,9 +40,9 @@ def components(
             parent[other] = one
         elif other < one:
             parent[one] = other
-    for node, above in enumerate(parent):  # whoever is above has a smaller number, so its own root is known by now
+    for node, above in enumerate(parent):  # a parent has a smaller number, so its root is already known
         parent[node] = parent[above]
-    return _gathered(parent, ones, others)
+    return _collect(parent, ones, others)
 
 
 def _unite(parent: list[int], one: int, other: int) -> None:
@@ -50,40 +53,40 @@ def _unite(parent: list[int], one: int, other: int) -> None:
     parent[max(one, other)] = min(one, other)
 
 
-def _gathered(root: Sequence[int], ones: Sequence[int], others: Sequence[int]) -> list[Component]:
+def _collect(roots: Sequence[int], ones: Sequence[int], others: Sequence[int]) -> list[Component]:
     members: dict[int, list[int]] = {}
     edges: dict[int, list[int]] = {}
-    is_fresh = bytearray(b"\1") * len(root)
+    is_new = bytearray(b"\1") * len(roots)
     for position, one in enumerate(ones):
-        at = root[one]
-        mine = members.get(at)
-        if mine is None:
-            mine = members[at] = []
-            edges[at] = []
-        edges[at].append(position)
-        if is_fresh[one]:
-            is_fresh[one] = 0
-            mine.append(one)
+        root = roots[one]
+        nodes = members.get(root)
+        if nodes is None:
+            nodes = members[root] = []
+            edges[root] = []
+        edges[root].append(position)
+        if is_new[one]:
+            is_new[one] = 0
+            nodes.append(one)
         other = others[position]
-        if is_fresh[other]:
-            is_fresh[other] = 0
-            mine.append(other)
-    return [Component(mine, edges[at]) for at, mine in members.items()]
+        if is_new[other]:
+            is_new[other] = 0
+            nodes.append(other)
+    return [Component(nodes, edges[root]) for root, nodes in members.items()]
 
 
 def is_plain(
     types: Iterable[str], edges: int, owned: Sequence[Mapping[int, str]], *, merges: int, rules: Rules
 ) -> bool:
-    """Whether no rule can break while a component becomes one person, in whatever order.
+    """Whether no rule can break while a component becomes one profile, whatever the order of its edges.
 
-    `types` are the types of its members and `edges` the number of its edges; `owned` gives, per existing profile that
-    it touches, the identifiers (any keys) beside the members with their types; `merges` is how often those profiles
-    merged before. Cautious: a window counts as none, and every edge counts as a merge.
+    `types` are the types of its members and `edges` the number of its edges. `owned` has, per existing profile that
+    owns a member, its other identifiers (as any keys) with their types; `merges` counts the earlier merges of those
+    profiles. The answer is conservative: time windows are ignored, and every edge counts as a merge.
     """
     bounds = rules.policy.bounds
     counts = Counter(types)
-    for each in owned:
-        counts.update(each.values())
+    for identifiers in owned:
+        counts.update(identifiers.values())
     if counts.total() > bounds.identifiers_per_profile or merges + edges + len(owned) > bounds.merges_per_profile:
         return False
     return all(

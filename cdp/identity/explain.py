@@ -1,4 +1,4 @@
-"""Why two identifiers are one person, or why they are not: read off a replay of their recorded steps. Pure."""
+"""Why two identifiers belong to one profile, or why not, derived from a replay of their recorded steps. Pure."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,39 +18,41 @@ class Edge(NamedTuple):
 
 
 class RecordedRefusal(NamedTuple):
-    """A refusal and the recorded step that met it."""
+    """A refusal and the sequence number of the recorded step that caused it."""
 
     refusal: LinkRefusal
     sequence: int
 
 
 def path_between(run: Run, start: int, goal: int) -> tuple[Edge, ...] | None:
-    """The shortest chain of links from one identifier to the other, None when there is none."""
+    """The shortest path of links from `start` to `goal`; None if there is none."""
     neighbors: dict[int, list[Edge]] = {}
     for edge in _edges(run.accepted):
         neighbors.setdefault(edge.one, []).append(edge)
         neighbors.setdefault(edge.other, []).append(Edge(edge.other, edge.one, edge.rule, edge.sequence))
-    came_by: dict[int, Edge | None] = {start: None}
-    waiting = deque([start])
-    while waiting and goal not in came_by:
-        here = waiting.popleft()
-        for edge in neighbors.get(here, ()):
-            if edge.other not in came_by:
-                came_by[edge.other] = edge
-                waiting.append(edge.other)
-    if goal not in came_by:
+    reached_by: dict[int, Edge | None] = {start: None}
+    queue = deque([start])
+    while queue and goal not in reached_by:
+        identifier = queue.popleft()
+        for edge in neighbors.get(identifier, ()):
+            if edge.other not in reached_by:
+                reached_by[edge.other] = edge
+                queue.append(edge.other)
+    if goal not in reached_by:
         return None
     path: list[Edge] = []
-    at = came_by[goal]
-    while at is not None:
-        path.append(at)
-        at = came_by[at.one]
+    step = reached_by[goal]
+    while step is not None:
+        path.append(step)
+        step = reached_by[step.one]
     return tuple(reversed(path))
 
 
 def refusals_between(run: Run, one: int, other: int) -> tuple[RecordedRefusal, ...]:
     """The refusals that keep two identifiers apart, oldest first."""
-    return tuple(kept for kept in _refusals(run.accepted) if _separates(run, kept.refusal, one, other=other))
+    return tuple(
+        recorded for recorded in _refusals(run.accepted) if _separates(run, recorded.refusal, one, other=other)
+    )
 
 
 def _edges(proposals: Sequence[Proposal]) -> Iterator[Edge]:
@@ -77,8 +79,8 @@ def _separates(run: Run, refusal: LinkRefusal, one: int, *, other: int) -> bool:
 
 
 def _side(run: Run, identifier: int) -> tuple[str, int]:
-    """Where an identifier belongs: its group, or itself where it has none because it is shared."""
-    born = run.world.owner.get(identifier)
-    if born is None or identifier in run.world.shared:
+    """The side of a refusal that an identifier is on: its group, or itself if it has none or is shared."""
+    origin = run.world.owner.get(identifier)
+    if origin is None or identifier in run.world.shared:
         return ("identifier", identifier)
-    return ("group", born)
+    return ("group", origin)

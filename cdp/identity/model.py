@@ -1,4 +1,4 @@
-"""Values of the identity room."""
+"""Values of identity resolution."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ class Identifier(NamedTuple):
 
 
 class Ignored(StrEnum):
-    """Why something in an identifier's place is no identifier."""
+    """Why a value in the place of an identifier is not used as one."""
 
     BLOCKED = "blocked"
     MALFORMED = "malformed"
@@ -28,9 +28,9 @@ class Ignored(StrEnum):
 
 
 class Promoted(NamedTuple):
-    """What a message says about who it is: its identifiers, strongest first, and what was ignored there.
+    """The identifiers of a message, strongest first, and the values that were ignored.
 
-    `ignored` holds (reason, type) pairs; the type is one of the policy, or `other`.
+    `ignored` has (reason, type) pairs; the type is one of the policy, or `other`.
     """
 
     identifiers: tuple[Identifier, ...]
@@ -51,7 +51,7 @@ class Rule(StrEnum):
 
 
 class ResolutionStep(NamedTuple):
-    """One application of the rules: the members of an anchor, strongest first, at a place of the recorded sequence."""
+    """One application of the rules: the members of an anchor, strongest first, under a number of the recorded sequence."""
 
     sequence: int
     anchor_id: int
@@ -60,7 +60,7 @@ class ResolutionStep(NamedTuple):
 
 
 class LinkRefusal(NamedTuple):
-    """`identifier` was not joined with `other` by `rule`; `detail` names the type whose rule it was."""
+    """`rule` did not allow to link `identifier` with `other`; `detail` is the type whose rule it is, or the bound."""
 
     identifier: int
     other: int
@@ -70,7 +70,7 @@ class LinkRefusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRow:
-    """One row of the append-only evidence."""
+    """One row of the append-only evidence, whose `kind` is one of those that the table allows."""
 
     sequence: int
     kind: str

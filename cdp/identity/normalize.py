@@ -1,4 +1,4 @@
-"""From the places of a message to normalized identifiers (identity.md, Identifier types). Pure."""
+"""Extract and normalize the identifiers of a message (identity.md, Identifier types). Pure."""
 
 import re
 import unicodedata
@@ -28,61 +28,63 @@ _DOTLESS_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
 _EMAIL_LENGTH_MAX = 254
 _LOCAL_LENGTH_MAX = 64
 _RANKS = 1_000_000
-_BESIDE = 1_000
-"""Room for the finds of one type: its places in the order of policy, then what stands beside them."""
+_UNPLACED = 1_000
+"""The offset of values that have no place of their own: they rank after the promoted places of their type."""
 
 
 class IdentifierReader:
-    """The identifier policy, laid out for reading messages fast."""
+    """The identifier policy, compiled for reading messages fast. Recently read values stay in memory: `clear_cache`."""
 
     def __init__(self, policy: Identifiers) -> None:
         self.policy = policy
-        self._types = {each.key: _Type(each, policy) for each in policy.ordered}
+        self._types = {type_.key: _Type(type_, policy) for type_ in policy.ordered}
         self._tree = _tree(self._types.values())
-        self._listed = {key for key, each in self._types.items() if _is_listed(each.type)}
+        self._listed = {key for key, type_ in self._types.items() if _is_listed(type_.type)}
 
     def promote(self, body: Mapping[str, Any]) -> Promoted:
-        """Every identifier of a message, strongest first, without doubles; `previousId` reads as an anonymous id."""
-        reached: list[_Found] = []
+        """The identifiers of a message, strongest first, each once; `previousId` is read as an anonymous id."""
+        candidates: list[_Candidate] = []
         ignored: list[tuple[Ignored, str]] = []
-        self._tree.gather(body, body, reached)
-        self._beside(body, reached, ignored)
-        reached.sort(key=itemgetter(0))
+        self._tree.collect(body, body, candidates)
+        self._collect_unplaced(body, candidates, ignored)
+        candidates.sort(key=itemgetter(0))
         found: dict[Identifier, None] = {}
-        for _, type_, raw in reached:
+        for _, type_, raw in candidates:
             outcome = type_.read(raw)
             if isinstance(outcome, Identifier):
                 found[outcome] = None
             else:
                 ignored.append((outcome, type_.type.key))
         ordered = tuple(found)
-        most = self.policy.bounds.identifiers_per_message
-        if len(ordered) > most:
-            ignored.extend((Ignored.TOO_MANY, each.type) for each in ordered[most:])
-            ordered = ordered[:most]
+        limit = self.policy.bounds.identifiers_per_message
+        if len(ordered) > limit:
+            ignored.extend((Ignored.TOO_MANY, identifier.type) for identifier in ordered[limit:])
+            ordered = ordered[:limit]
         return Promoted(ordered, tuple(ignored))
 
     @property
     def cached_values(self) -> int:
-        """How many values that were read before are in memory."""
-        return sum(each.read_text.cache_info().currsize for each in self._types.values())
+        """The number of values in the cache."""
+        return sum(type_.read_text.cache_info().currsize for type_ in self._types.values())
 
     def clear_cache(self) -> None:
-        """Keep no value that was read before in memory."""
-        for each in self._types.values():
-            each.read_text.cache_clear()
+        """Drop every cached value."""
+        for type_ in self._types.values():
+            type_.read_text.cache_clear()
 
     def read(self, type_: str, raw: object) -> Identifier | Ignored:
-        """One identifier given by a person or a file, by the same rules as a message's."""
-        known = self._types.get(type_)
-        return Ignored.UNKNOWN_TYPE if known is None else known.read(raw)
+        """One identifier from user input or a file, normalized by the same rules as those of messages."""
+        reader = self._types.get(type_)
+        return Ignored.UNKNOWN_TYPE if reader is None else reader.read(raw)
 
-    def _beside(self, body: Mapping[str, Any], reached: list["_Found"], ignored: list[tuple[Ignored, str]]) -> None:
-        """What stands in no place of one type: the former id of an alias, and the ids that name their type."""
+    def _collect_unplaced(
+        self, body: Mapping[str, Any], candidates: list["_Candidate"], ignored: list[tuple[Ignored, str]]
+    ) -> None:
+        """Add the values whose type does not follow from their place: an alias's previous id, and external ids."""
         if body.get("type") == "alias":
             previous, anonymous = body.get("previousId"), self._types.get("anonymous_id")
             if previous is not None and anonymous is not None and str(previous) != str(body.get("userId")):
-                reached.append((anonymous.rank + _BESIDE, anonymous, previous))
+                candidates.append((anonymous.rank + _UNPLACED, anonymous, previous))
         context = body.get("context")
         listed = context.get("externalIds") if isinstance(context, dict) else None
         if not isinstance(listed, list):
@@ -94,21 +96,21 @@ class IdentifierReader:
             if not isinstance(type_, str) or raw is None:
                 continue
             if type_ in self._listed:
-                known = self._types[type_]
-                reached.append((known.rank + _BESIDE + at, known, raw))
+                reader = self._types[type_]
+                candidates.append((reader.rank + _UNPLACED + at, reader, raw))
             else:
                 ignored.append((Ignored.UNKNOWN_TYPE, "other"))
 
 
 class _Type:
-    """One identifier type with its compiled block list and its normalizer."""
+    """One identifier type with its compiled block list, its normalizer and a cache of what it read."""
 
     def __init__(self, type_: IdentifierType, policy: Identifiers) -> None:
         self.type = type_
         self.rank = type_.priority * _RANKS
         self.length_max = policy.bounds.value_length_max
         self.blocked = _blocked(policy.blocked, type_.blocked)
-        self.normal = _normalizer(type_.normalizer, policy)
+        self.normalize = _normalizer(type_.normalizer, policy)
         self.read_text = lru_cache(maxsize=20_000)(self._read_text)
 
     def read(self, raw: object) -> Identifier | Ignored:
@@ -129,7 +131,7 @@ class _Type:
             return Ignored.BLOCKED
         if _CONTROL.search(text):
             return Ignored.MALFORMED
-        value = self.normal(text)
+        value = self.normalize(text)
         if value is None:
             return Ignored.MALFORMED
         if value != text and self.blocked(value):
@@ -137,14 +139,14 @@ class _Type:
         return Identifier(self.type.key, value)
 
 
-_Found = tuple[int, _Type, object]
-"""Something found in a message: its rank, strongest first, its type, and what it says."""
+_Candidate = tuple[int, _Type, object]
+"""A value found in a message: its rank (the lowest is the strongest), its type, and the raw value."""
 
 
 class _Node:
-    """A part of a message in which identifiers may stand: places by name, each with the parts below it.
+    """A part of a message that may contain identifiers: promoted places by name, each with the parts below it.
 
-    Walked beside a message, it meets only what the message has.
+    Only parts that a message has are visited.
     """
 
     def __init__(self) -> None:
@@ -152,20 +154,20 @@ class _Node:
         self.below: dict[str, _Node] = {}
 
     def at(self, name: str) -> "_Node":
-        """The part of this name, made where it is missing."""
+        """The part of this name, created if it is missing."""
         return self.below.setdefault(name, _Node())
 
-    def gather(self, part: Mapping[str, Any], body: Mapping[str, Any], reached: list[_Found]) -> None:
-        """Add everything that stands in a promoted place of this part."""
+    def collect(self, part: Mapping[str, Any], body: Mapping[str, Any], candidates: list[_Candidate]) -> None:
+        """Add the value of every promoted place of this part, if the conditions of its promotion hold for the body."""
         for name, node in self.below.items():
             value = part.get(name)
             if value is None:
                 continue
             for rank, type_, promotion in node.leaves:
                 if not promotion.when or _holds(body, promotion):
-                    reached.append((rank, type_, value))
+                    candidates.append((rank, type_, value))
             if node.below and isinstance(value, dict):
-                node.gather(value, body, reached)
+                node.collect(value, body, candidates)
 
 
 def _tree(types: Iterable[_Type]) -> _Node:
@@ -184,7 +186,7 @@ def _is_listed(type_: IdentifierType) -> bool:
     return any(promotion.place == EXTERNAL_IDS for promotion in type_.promote)
 
 
-def _at(body: Mapping[str, Any], path: tuple[str, ...]) -> object:
+def _value_at(body: Mapping[str, Any], path: tuple[str, ...]) -> object:
     value: object = body
     for name in path:
         if not isinstance(value, dict):
@@ -194,21 +196,21 @@ def _at(body: Mapping[str, Any], path: tuple[str, ...]) -> object:
 
 
 def _holds(body: Mapping[str, Any], promotion: Promotion) -> bool:
-    for path, wanted in promotion.when.items():
-        value = _at(body, tuple(path.split(".")))
-        same = (
-            value.casefold() == wanted.casefold()
-            if isinstance(value, str) and isinstance(wanted, str)
-            else value is wanted
+    for path, expected in promotion.when.items():
+        value = _value_at(body, tuple(path.split(".")))
+        is_equal = (
+            value.casefold() == expected.casefold()
+            if isinstance(value, str) and isinstance(expected, str)
+            else value is expected
         )
-        if not same:
+        if not is_equal:
             return False
     return True
 
 
 def _blocked(*lists: Blocked) -> Callable[[str], bool]:
-    values = {value.strip().casefold() for each in lists for value in each.values}
-    patterns = [re.compile(pattern, re.IGNORECASE) for each in lists for pattern in each.patterns]
+    values = {value.strip().casefold() for blocked in lists for value in blocked.values}
+    patterns = [re.compile(pattern, re.IGNORECASE) for blocked in lists for pattern in blocked.patterns]
 
     def is_blocked(text: str) -> bool:
         bare = text.strip().strip(_QUOTES).strip()
@@ -221,21 +223,26 @@ def _blocked(*lists: Blocked) -> Callable[[str], bool]:
 def _normalizer(kind: NormalizerKind, policy: Identifiers) -> Callable[[str], str | None]:
     match kind:
         case NormalizerKind.EMAIL:
-            return lambda text: normal_email(text, policy.email_folding)
+            return lambda text: normalize_email(text, policy.email_folding)
         case NormalizerKind.PHONE:
-            return lambda text: normal_phone(text, policy.default_region)
+            return lambda text: normalize_phone(text, policy.default_region)
         case NormalizerKind.ID:
             return lambda text: unicodedata.normalize("NFC", text)
         case NormalizerKind.ADVERTISING_ID:
             return str.lower
 
 
-def normal_email(text: str, folding: EmailFolding = EmailFolding.OFF) -> str | None:
-    """Lower case with an IDNA domain, or None when it is no address (RFC 5321 lengths, RFC 5891 domains)."""
+def normalize_email(text: str, folding: EmailFolding = EmailFolding.OFF) -> str | None:
+    """The address in lower case with an IDNA domain; None if invalid (RFC 5321 lengths, RFC 5891 domains)."""
     address = unicodedata.normalize("NFC", text).lower()
     if not _PLAIN_EMAIL.match(address):
         local, at, domain = address.rpartition("@")
-        if not at or not local or len(local.encode()) > _LOCAL_LENGTH_MAX or any(each.isspace() for each in local):
+        if (
+            not at
+            or not local
+            or len(local.encode()) > _LOCAL_LENGTH_MAX
+            or any(character.isspace() for character in local)
+        ):
             return None
         try:
             address = f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
@@ -256,8 +263,8 @@ def _folded(address: str, folding: EmailFolding) -> str:
     return f"{local}@{domain}"
 
 
-def normal_phone(text: str, default_region: str | None) -> str | None:
-    """E.164, also of a number that cannot be valid as long as it has that form; None when it has not."""
+def normalize_phone(text: str, default_region: str | None) -> str | None:
+    """The number in E.164 form, whether or not it is a valid number; None if it has no such form."""
     try:
         number = phonenumbers.parse(text, default_region)
     except phonenumbers.NumberParseException:

@@ -1,9 +1,9 @@
-"""Who is who, as a pure sequential model: the five steps of identity.md over a world in memory.
+"""Identity resolution as a pure sequential model: the five steps of identity.md over a world in memory.
 
-A `World` holds some groups (profiles by the sequence number that bore them) and takes steps one at a
-time: `propose` says what a step would do, `accept` does it. A weak identifier that turns out to be
-shared changes the past as well; `run` therefore starts again with that knowledge until nothing new
-is learned, so that batches, retries and replays all end in the same partition.
+A `World` holds some groups (profiles, by the sequence number of their origin) and processes one step at
+a time: `propose` returns what a step would do, `accept` applies it. An identifier that turns out to be
+shared changes the outcome of earlier steps as well; `run` therefore starts over with that knowledge until
+nothing new is learned, so that batches, retries and replays all end in the same partition.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,7 +17,11 @@ from cdp.policy.identifiers import Identifiers, OnConflict
 
 @dataclass(slots=True)
 class Group:
-    """A profile in the making: its identifiers with the instant of their link, and how often it merged."""
+    """A profile under resolution: its identifiers with the instants of their links, and the groups merged into it.
+
+    `origin` is the sequence number of the step that created it. A solo group was created by a step without linking
+    identifiers.
+    """
 
     origin: int
     members: dict[int, datetime]
@@ -28,10 +32,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a step would do: which groups become one, which identifiers join, and what is refused.
+    """What a step would do: which groups merge, which identifiers join, and which are refused.
 
-    `lands_on` is the surviving group's birth, or None when the step would bear a new group.
-    `shared` names identifiers that this step proves to be shared.
+    `target` is the origin of the surviving group, None if the step would create a group; `absorbed` are the origins
+    of the groups merged into it. `base` is the strongest linking identifier, and `bridges` maps the origin of each
+    group to the member that connects it. `shared` are identifiers that this step proves to be shared. The outcome
+    `depends_on_time` if a limit with a window refused something.
     """
 
     step: ResolutionStep
@@ -48,35 +54,42 @@ class Proposal:
 
 
 class Rules:
-    """The identifier policy, laid out for resolution."""
+    """The identifier policy, compiled for resolution: per type whether it links, its limit and its window."""
 
     def __init__(self, policy: Identifiers) -> None:
         self.policy = policy
         self.unique = policy.unique_types
-        self.links = {key: each.merges for key, each in policy.types.items()}
-        self.count = {key: each.limit.count for key, each in policy.types.items()}
+        self.links = {key: type_.merges for key, type_ in policy.types.items()}
+        self.count = {key: type_.limit.count for key, type_ in policy.types.items()}
         self.window = {
-            key: None if each.limit.within_days is None else timedelta(days=each.limit.within_days)
-            for key, each in policy.types.items()
+            key: None if type_.limit.within_days is None else timedelta(days=type_.limit.within_days)
+            for key, type_ in policy.types.items()
         }
         self.can_be_shared = {
             key
-            for key, each in policy.types.items()
-            if not each.unique and each.merges and each.on_conflict is OnConflict.SHARED
+            for key, type_ in policy.types.items()
+            if not type_.unique and type_.merges and type_.on_conflict is OnConflict.SHARED
         }
 
+    @property
+    def non_linking(self) -> list[str]:
+        """The types that never link profiles."""
+        return [key for key, links in self.links.items() if not links]
+
     def priority(self, type_: str) -> int:
-        """The strength of a type, 1 first; unknown types come last and link nothing."""
-        known = self.policy.types.get(type_)
-        return 1_000_000 if known is None else known.priority
+        """The priority of a type, 1 is the strongest; unknown types come last and link nothing."""
+        found = self.policy.types.get(type_)
+        return 1_000_000 if found is None else found.priority
 
 
 @dataclass(slots=True)
 class World:
-    """The groups under consideration, and the rules they live by.
+    """The groups under resolution, by their origin, and the rules that apply to them.
 
-    `landing` maps settled anchors to the group they land on, `landed` those of accepted steps, settled or not, and
-    `became` absorbed groups to their survivor.
+    `types` has every identifier that steps name, `never` the pairs that are kept apart, `owner` the group of each
+    identifier. `placement` maps settled anchors to the origin of their group, `accepted_placement` those of accepted
+    steps, settled or not, and `merged_into` absorbed groups to their survivor; both may name a group that has been
+    absorbed since: see `current`.
     """
 
     rules: Rules
@@ -90,24 +103,24 @@ class World:
     merged_into: dict[int, int] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
-        """Bring in a group as it stands in the store."""
+        """Add a group as stored."""
         self.groups[group.origin] = group
         for identifier in group.members:
             self.owner[identifier] = group.origin
 
     def links(self, identifier: int) -> bool:
-        """Whether an identifier may link people at all, now."""
+        """Whether an identifier may link profiles at all."""
         return identifier not in self.shared and self.rules.links.get(self.types[identifier], False)
 
     def propose(self, step: ResolutionStep) -> Proposal:
-        """Judge one step without taking it. The members must be known to `types`, strongest first."""
+        """Evaluate a step without applying it. Its members, strongest first, must be in `types`."""
         linking = [member for member in step.members if self.links(member)]
         if not linking:
             return self._propose_solo(step)
         return _Union(self, step, linking).propose()
 
     def accept(self, proposal: Proposal) -> Group:
-        """Take a step; the proposal must be the newest one of this world."""
+        """Apply a step and return its group; nothing may have been accepted since the proposal was made."""
         step = proposal.step
         if proposal.target is None:
             group = Group(step.sequence, {}, is_solo=proposal.is_solo)
@@ -132,7 +145,7 @@ class World:
         return group
 
     def current(self, origin: int) -> int:
-        """The group that a group has become by merging."""
+        """The origin of the group that a group is part of after merges: its own or that of the survivor."""
         while origin in self.merged_into:
             origin = self.merged_into[origin]
         return origin
@@ -160,7 +173,7 @@ class World:
 
 
 class _Union:
-    """The union that one step builds: the strongest identifier first, each next one only if no rule breaks."""
+    """The union that a step builds: the strongest identifier, then each next one that does not break a rule."""
 
     def __init__(self, world: World, step: ResolutionStep, linking: list[int]) -> None:
         self.world = world
@@ -177,13 +190,13 @@ class _Union:
 
     def propose(self) -> Proposal:
         base = self.linking[0]
-        self._take(base)
+        self._include(base)
         for member in self.linking[1:]:
             if member in self.members:
                 continue
             broken = self._breaks(member)
             if broken is None:
-                self._take(member)
+                self._include(member)
             else:
                 rule, detail, other = broken
                 self._refuse(member, rule, detail, other=other)
@@ -206,7 +219,7 @@ class _Union:
             depends_on_time=self.depends_on_time,
         )
 
-    def _take(self, member: int) -> None:
+    def _include(self, member: int) -> None:
         origin = self.world.owner.get(member)
         if origin is None:
             self.joining.append(member)
@@ -221,7 +234,7 @@ class _Union:
         return {member: self.step.at} if origin is None else self.world.groups[origin].members
 
     def _breaks(self, member: int) -> tuple[Rule, str, int] | None:
-        """The first rule that joining `member` would break: (rule, type, the identifier it collides with)."""
+        """The first rule that including `member` would break, as (rule, type or bound, conflicting identifier)."""
         candidate = self._candidate(member)
         return (
             self._breaks_unique(candidate)
@@ -233,31 +246,31 @@ class _Union:
     def _breaks_unique(self, candidate: Mapping[int, datetime]) -> tuple[Rule, str, int] | None:
         types = self.world.types
         for type_ in self.world.rules.unique:
-            mine = [each for each in self.members if types[each] == type_]
-            if mine and any(types[each] == type_ and each not in self.members for each in candidate):
-                return Rule.UNIQUE, type_, mine[0]
+            present = [member for member in self.members if types[member] == type_]
+            if present and any(types[member] == type_ and member not in self.members for member in candidate):
+                return Rule.UNIQUE, type_, present[0]
         return None
 
     def _breaks_never(self, candidate: Mapping[int, datetime]) -> tuple[Rule, str, int] | None:
         if not self.world.never:
             return None
-        for each in candidate:
-            for apart in self.world.never.get(each, ()):
-                if apart in self.members:
-                    return Rule.NEVER, self.world.types[each], apart
+        for member in candidate:
+            for separated in self.world.never.get(member, ()):
+                if separated in self.members:
+                    return Rule.NEVER, self.world.types[member], separated
         return None
 
     def _breaks_limit(self, candidate: Mapping[int, datetime]) -> tuple[Rule, str, int] | None:
         types = self.world.types
         rules = self.world.rules
-        for type_ in {types[each] for each in candidate}:
+        for type_ in {types[member] for member in candidate}:
             window = rules.window.get(type_)
             since = None if window is None else self.step.at - window
             counted = {
-                each
-                for source in (self.members, candidate)
-                for each, linked_at in source.items()
-                if types[each] == type_ and (since is None or linked_at >= since)
+                member
+                for members in (self.members, candidate)
+                for member, linked_at in members.items()
+                if types[member] == type_ and (since is None or linked_at >= since)
             }
             if len(counted) > rules.count.get(type_, 0):
                 self.depends_on_time |= since is not None
@@ -273,7 +286,7 @@ class _Union:
         origin = self.world.owner.get(member)
         if origin is None or not self.origins:
             return None
-        merges = sum(groups[each].merges for each in self.origins) + groups[origin].merges + len(self.origins)
+        merges = sum(groups[joined].merges for joined in self.origins) + groups[origin].merges + len(self.origins)
         if merges > bounds.merges_per_profile:
             self.is_quarantined = True
             return Rule.BOUND, "merges_per_profile", self.linking[0]
@@ -283,27 +296,29 @@ class _Union:
         self.refusals.append(LinkRefusal(member, other, rule, detail))
         if rule is not Rule.UNIQUE or self.world.types[member] not in self.world.rules.can_be_shared:
             return
-        if any(self.world.types[each] == detail for each in self.linking):
+        if any(self.world.types[linking] == detail for linking in self.linking):
             self.shared.add(member)
 
 
 class Judge(Protocol):
-    """Decides whether what a step would do may happen; called for every step of a batch, in order.
+    """Decides whether a step may be applied; called for every new step of a run, in order.
 
-    `begin` is called at each (re)start, when everything judged before is void, but for the decisions about the steps
-    up to `decided`: what a later step proves does not change what was decided before it.
+    `begin` is called at each start and restart: all judgments become void except the decisions about the steps up to
+    the sequence number `decided`, because what a later step proves does not change what was decided before it.
     """
 
     def begin(self, world: World, decided: int) -> None: ...
 
     def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, origin: int) -> bool:
-        """`proposal` is None where the step's anchor is settled and lands on the known group `origin`;
-        otherwise `origin` is where the proposal would land."""
+        """Whether the step may be applied. `origin` is that of the group that the step belongs or would belong to.
+
+        `proposal` is None if the step's anchor is settled, so that the rules are not applied to it again.
+        """
         ...
 
 
 class StartState(NamedTuple):
-    """What a world starts from: the groups as stored, and recorded steps to take first."""
+    """What a run starts from: a world with the stored groups, and recorded steps to apply first."""
 
     world: World
     steps: Sequence[ResolutionStep]
@@ -311,7 +326,9 @@ class StartState(NamedTuple):
 
 @dataclass(slots=True)
 class Run:
-    """A finished run: its world, every accepted proposal (of recorded steps too), and what was learned to be shared."""
+    """A finished run: its world, every accepted proposal including those of recorded steps, and the identifiers that
+    were learned to be shared.
+    """
 
     world: World
     accepted: list[Proposal]
@@ -319,51 +336,53 @@ class Run:
 
 
 class TooManyRestarts(Exception):
-    """Too many identifiers turned out to be shared for one run."""
+    """A run started over too often, because many identifiers turned out to be shared."""
 
 
 def run(
-    past: Callable[[frozenset[int]], StartState],
+    start: Callable[[frozenset[int]], StartState],
     steps: Sequence[ResolutionStep],
     judge: Judge | None = None,
     *,
     restarts_max: int = 1_000_000,
 ) -> Run:
-    """Take recorded steps, then new ones in order; start again whenever a step proves an identifier to be shared.
+    """Apply recorded steps, then new ones in order; start over whenever a step proves an identifier to be shared.
 
-    `past` is called with the identifiers learned so far and must give a fresh world each time. A new
-    step's anchor that has a landing in the world is settled and not judged by the rules again.
-    Steps before the one that proves it stay as they were decided, as if each had come alone. A step that is refused
-    once what it proves is known proves nothing: all starts again with it refused.
-    Ends, because each restart learns at least one identifier more or decides about one more step. Raises `Tangled`
-    after `restarts_max` of them: every restart goes through all steps again, so many discoveries are cheaper in
-    smaller batches.
+    `start` is called with the identifiers learned so far and must return a new world each time. New steps whose
+    anchor has a placement in the world are settled: the rules are not applied to them again.
+    Steps before the one that proves an identifier to be shared stay as they were decided, as if each had been
+    processed alone. A step that is refused once what it proves is known proves nothing: the run starts over with that
+    step refused.
+
+    The run terminates, because each restart learns at least one more identifier or decides about one more step. Raises
+    `TooManyRestarts` after `restarts_max` restarts: each one processes all steps again, so many discoveries are cheaper
+    in smaller batches.
     """
     learned: dict[int, ResolutionStep] = {}
     decided = 0
     for _ in range(restarts_max + 1):
-        world, recorded = past(frozenset(learned))
+        world, recorded = start(frozenset(learned))
         if judge is not None:
             judge.begin(world, decided)
         accepted: list[Proposal] = []
-        found = _take_recorded(world, recorded, accepted)
-        if found is None:
-            teachers = {step.sequence for step in learned.values()}
-            found, refused = _take_new(world, steps, judge, accepted=accepted, teachers=teachers)
+        proving = _apply_recorded(world, recorded, accepted)
+        if proving is None:
+            proven_by = {step.sequence for step in learned.values()}
+            proving, refused = _apply_new(world, steps, judge, accepted=accepted, proven_by=proven_by)
             if refused is not None:
                 decided = refused.sequence
                 earlier = {step.sequence for step in steps if step.sequence < decided}
-                learned = {each: step for each, step in learned.items() if step.sequence in earlier}
+                learned = {identifier: step for identifier, step in learned.items() if step.sequence in earlier}
                 continue
-            if found is None:
+            if proving is None:
                 return Run(world, accepted, frozenset(learned))
-            decided = found.step.sequence - 1
-        learned |= dict.fromkeys(found.shared, found.step)
+            decided = proving.step.sequence - 1
+        learned |= dict.fromkeys(proving.shared, proving.step)
     raise TooManyRestarts
 
 
-def _take_recorded(world: World, steps: Sequence[ResolutionStep], accepted: list[Proposal]) -> Proposal | None:
-    """Take them all; or stop at the first that proves an identifier to be shared, and give that."""
+def _apply_recorded(world: World, steps: Sequence[ResolutionStep], accepted: list[Proposal]) -> Proposal | None:
+    """Apply all steps; or stop at the first that proves an identifier to be shared and return its proposal."""
     for step in steps:
         proposal = world.propose(step)
         if proposal.shared:
@@ -373,25 +392,27 @@ def _take_recorded(world: World, steps: Sequence[ResolutionStep], accepted: list
     return None
 
 
-def _take_new(
+def _apply_new(
     world: World,
     steps: Sequence[ResolutionStep],
     judge: Judge | None,
     *,
     accepted: list[Proposal],
-    teachers: Collection[int],
+    proven_by: Collection[int],
 ) -> tuple[Proposal | None, ResolutionStep | None]:
-    """Take them all; or stop at the first that proves an identifier to be shared, or at a teacher that is refused."""
+    """Apply all steps; or stop, at the first that proves an identifier to be shared and return its proposal, or at one
+    that is refused although an identifier is treated as shared because of it (in `proven_by`) and return that step.
+    """
     for step in steps:
-        known = world.placement.get(step.anchor_id)
-        if known is not None:
+        placed = world.placement.get(step.anchor_id)
+        if placed is not None:
             if judge is not None:
-                judge.judge(world, step, None, origin=world.current(known))
+                judge.judge(world, step, None, origin=world.current(placed))
             continue
         proposal = world.propose(step)
         origin = step.sequence if proposal.target is None else proposal.target
         if judge is not None and not judge.judge(world, step, proposal, origin=origin):
-            if step.sequence in teachers:
+            if step.sequence in proven_by:
                 return None, step
             continue
         if proposal.shared:
@@ -409,10 +430,10 @@ def replay(
     shared: Iterable[int] = (),
     never: Mapping[int, set[int]] | None = None,
 ) -> Run:
-    """The world that recorded steps make from nothing, under these rules."""
-    sticky = frozenset(shared)
+    """Apply recorded steps to an empty world under these rules; `shared` identifiers are shared from the start."""
+    initially_shared = frozenset(shared)
 
-    def past(learned: frozenset[int]) -> StartState:
-        return StartState(World(rules, types, set(sticky | learned), dict(never or {})), steps)
+    def start(learned: frozenset[int]) -> StartState:
+        return StartState(World(rules, types, set(initially_shared | learned), dict(never or {})), steps)
 
-    return run(past, ())
+    return run(start, ())

@@ -1,4 +1,4 @@
-"""Several real writers at once: the map is that of the recorded sequence, and nobody meets a deadlock."""
+"""Several real writers at once: the mapping is that of the recorded sequence, and there is no deadlock."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def crowd(seed: int, size: int) -> list[dict[str, Any]]:
 
 
 def race(pipeline: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]], batch: int) -> list[Outcome]:
-    """Each writer has a connection pool and a vault cache of its own, as processes have."""
+    """Let each writer store its share with its own connection pool, as separate processes do."""
     outcomes: list[Outcome] = []
     faults: list[BaseException] = []
 
@@ -84,7 +84,7 @@ def test_four_writers_end_in_the_partition_of_the_recorded_sequence(
     check_map(pipeline)
 
 
-def test_where_no_limit_bites_the_partition_is_that_of_connected_components(
+def test_below_every_limit_the_partition_is_that_of_connected_components(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     pipeline = open_pipeline(database, permit_all(), tmp_path)

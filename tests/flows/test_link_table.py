@@ -1,4 +1,4 @@
-"""Link tables: set-based where no rule can break, by the rules where one does; always what stepping would give."""
+"""Link tables: set-based where no rule can break, otherwise by the rules; always the result of single steps."""
 
 from pathlib import Path
 from random import Random
@@ -43,7 +43,7 @@ def table(seed: int, rows: int, people: int) -> list[Row]:
 
 
 def model_of(policy: Policy, rows: list[Row]) -> set[frozenset[tuple[str, str]]]:
-    """Each row stepped through, one after another."""
+    """The sequential model: each row as one step."""
     plan = lay_out(policy)
     numbers: dict[Identifier, int] = {}
     steps = []
@@ -51,17 +51,17 @@ def model_of(policy: Policy, rows: list[Row]) -> set[frozenset[tuple[str, str]]]
         pair = [plan.normaliser.read(one_type, one), plan.normaliser.read(other_type, other)]
         if pair[0] == pair[1]:
             continue
-        pair.sort(key=lambda each: plan.rules.priority(each.type))  # type: ignore[union-attr]
-        members = tuple(numbers.setdefault(each, len(numbers) + 1) for each in pair)  # type: ignore[arg-type]
+        pair.sort(key=lambda identifier: plan.rules.priority(identifier.type))  # type: ignore[union-attr]
+        members = tuple(numbers.setdefault(identifier, len(numbers) + 1) for identifier in pair)  # type: ignore[arg-type]
         steps.append(ResolutionStep(at, -at, members, NOON))
     named = {number: name for name, number in numbers.items()}
     run = replay(Rules(policy.identifiers), {number: name.type for number, name in named.items()}, steps)
-    return {frozenset(named[each] for each in group.members) for group in run.world.groups.values()}
+    return {frozenset(named[member] for member in group.members) for group in run.world.groups.values()}
 
 
 @pytest.mark.parametrize("policy", [permit_all(), segment_unify()], ids=["shared", "first_owner"])
 @pytest.mark.parametrize(("seed", "people"), [(1, 200), (2, 12), (3, 40)])
-def test_a_table_ends_where_its_rows_would_end_one_by_one(
+def test_a_table_results_in_the_partition_of_its_rows_one_by_one(
     policy: Policy, seed: int, people: int, database: Database, tmp_path: Path
 ) -> None:
     pipeline = open_pipeline(database, policy, tmp_path)
@@ -72,9 +72,9 @@ def test_a_table_ends_where_its_rows_would_end_one_by_one(
     check_map(pipeline)
 
 
-def test_a_table_joins_people_who_are_known_already(pipeline: Pipeline) -> None:
+def test_a_table_links_profiles_that_exist_already(pipeline: Pipeline) -> None:
     pipeline.send(track(userId="u1"), track(anonymousId="a1"))
-    (older,) = (profile for profile, each in pipeline.people().items() if "user_id" in each)
+    (older,) = (profile for profile, owned in pipeline.people().items() if "user_id" in owned)
     import_links(
         pipeline.context,
         SHOP,
@@ -84,8 +84,8 @@ def test_a_table_joins_people_who_are_known_already(pipeline: Pipeline) -> None:
     assert only == older
     assert pipeline.one("SELECT count(DISTINCT profile_id) FROM identity.canonical") == 1
     check_map(pipeline)
-    told = explain(pipeline.context, Identifier("anonymous_id", "a1"), Identifier("user_id", "u1"))
-    assert [(link.one.value, link.other.value) for link in told.path] == [
+    explanation = explain(pipeline.context, Identifier("anonymous_id", "a1"), Identifier("user_id", "u1"))
+    assert [(link.one.value, link.other.value) for link in explanation.path] == [
         ("a1", "p@example.com"),
         ("p@example.com", "u1"),
     ]
@@ -98,12 +98,12 @@ def test_a_link_of_a_table_can_be_undone(pipeline: Pipeline) -> None:
         [("user_id", "u1", "email", "p@example.com"), ("email", "p@example.com", "anonymous_id", "a1")],
     )
     unmerge(pipeline.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), dry_run=False)
-    owned = {frozenset(each) for each in (group for group in pipeline.partition())}
-    assert frozenset({("user_id", "u1"), ("email", "p@example.com")}) in owned
+    groups = pipeline.partition()
+    assert frozenset({("user_id", "u1"), ("email", "p@example.com")}) in groups
     check_broken(pipeline)
 
 
-def test_a_table_without_permission_teaches_nothing(database: Database, tmp_path: Path) -> None:
+def test_a_table_without_permission_is_not_stored(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
     linked = import_links(pipeline.context, WEB, [("anonymous_id", "a1", "email", "p@example.com")])
     assert linked.states == {"not_permitted": 1}
@@ -117,7 +117,7 @@ def test_a_table_without_permission_teaches_nothing(database: Database, tmp_path
     assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'service'") == 1
 
 
-def test_components_agree_with_a_walk() -> None:
+def test_components_agree_with_repeated_unions() -> None:
     random = Random(7)
     for _ in range(50):
         nodes = random.randint(2, 40)
@@ -125,32 +125,32 @@ def test_components_agree_with_a_walk() -> None:
         edges = [edge for edge in edges if edge[0] != edge[1]]
         groups: list[set[int]] = []
         for one, other in edges:
-            joined = {one, other}.union(*(each for each in groups if each & {one, other}))
-            groups = [each for each in groups if not each & joined] + [joined]
-        bonds = [(random.randrange(nodes), random.randrange(nodes)) for _ in range(random.randint(0, 3))]
-        for bond in bonds:
-            joined = set(bond).union(*(each for each in groups if each & set(bond)))
-            groups = [each for each in groups if not each & joined] + [joined]
+            joined = {one, other}.union(*(group for group in groups if group & {one, other}))
+            groups = [group for group in groups if not group & joined] + [joined]
+        joined_pairs = [(random.randrange(nodes), random.randrange(nodes)) for _ in range(random.randint(0, 3))]
+        for pair in joined_pairs:
+            joined = set(pair).union(*(group for group in groups if group & set(pair)))
+            groups = [group for group in groups if not group & joined] + [joined]
         touched = {node for edge in edges for node in edge}
-        found = components(nodes, [one for one, _ in edges], [other for _, other in edges], bonds=bonds)
-        assert {frozenset(each.members) for each in found} == {
-            frozenset(each & touched) for each in groups if each & touched
+        found = components(nodes, [one for one, _ in edges], [other for _, other in edges], joined=joined_pairs)
+        assert {frozenset(component.members) for component in found} == {
+            frozenset(group & touched) for group in groups if group & touched
         }
-        assert [each.edges[0] for each in found] == sorted(each.edges[0] for each in found)
-        assert sorted(at for each in found for at in each.edges) == list(range(len(edges)))
-        for each in found:
-            assert list(each.edges) == sorted(each.edges)
-            assert {node for at in each.edges for node in edges[at]} == set(each.members)
+        assert [component.edges[0] for component in found] == sorted(component.edges[0] for component in found)
+        assert sorted(at for component in found for at in component.edges) == list(range(len(edges)))
+        for component in found:
+            assert list(component.edges) == sorted(component.edges)
+            assert {node for at in component.edges for node in edges[at]} == set(component.members)
 
 
 def track(**fields: Any) -> dict[str, Any]:
     return {"type": "track", "event": "Product Viewed", **fields}
 
 
-def test_groups_that_meet_in_one_profile_are_judged_together(pipeline: Pipeline) -> None:
-    """Each group alone would fit into the five addresses that a person may have; both do not."""
-    known = [("user_id", "u1", "email", f"p{at}@example.com") for at in range(3)]
-    import_links(pipeline.context, SHOP, known)
+def test_groups_that_belong_to_one_profile_are_judged_together(pipeline: Pipeline) -> None:
+    """A person may have five addresses: each group alone stays within this limit, both together exceed it."""
+    first = [("user_id", "u1", "email", f"p{at}@example.com") for at in range(3)]
+    import_links(pipeline.context, SHOP, first)
     rows: list[Row] = [
         ("email", "p0@example.com", "email", "q0@example.com"),
         ("email", "p1@example.com", "email", "q1@example.com"),
@@ -160,12 +160,12 @@ def test_groups_that_meet_in_one_profile_are_judged_together(pipeline: Pipeline)
     linked = import_links(pipeline.context, SHOP, rows)
     assert (linked.plain, linked.bounded) == (0, 1)
     assert pipeline.one("SELECT count(*) FROM identity.evidence WHERE kind = 'refusal' AND rule = 'limit:email'") == 1
-    (person,) = (each for each in pipeline.people().values() if "user_id" in each)
+    (person,) = (owned for owned in pipeline.people().values() if "user_id" in owned)
     assert len(person["email"]) == 5
     check_map(pipeline)
 
 
-def test_profiles_that_a_table_joins_twice_over_become_one(pipeline: Pipeline) -> None:
+def test_profiles_that_a_table_links_transitively_become_one(pipeline: Pipeline) -> None:
     for number in range(3):
         pipeline.send(track(anonymousId=f"a{number}"))
     rows: list[Row] = [
@@ -174,21 +174,22 @@ def test_profiles_that_a_table_joins_twice_over_become_one(pipeline: Pipeline) -
         ("anonymous_id", "a1", "email", "p1@example.com"),
         ("email", "p1@example.com", "anonymous_id", "a2"),
     ]
-    oldest = min(pipeline.people(), key=lambda each: born(pipeline, each))
+    oldest = min(pipeline.people(), key=lambda profile_id: origin_of(pipeline, profile_id))
     import_links(pipeline.context, SHOP, rows)
     assert list(pipeline.people()) == [oldest]
-    merges = told(pipeline, "merge")
+    merges = evidence_of(pipeline, "merge")
     assert [(row, rule) for row, rule, *_ in merges] == [(2, "link_table"), (4, "link_table")]
     retired = {other for *_, other in merges}
     assert len(retired) == 2
     assert oldest not in retired
     assert {
-        pipeline.one(f"SELECT merged_into FROM identity.profile WHERE profile_id = {each}") for each in retired
+        pipeline.one(f"SELECT merged_into FROM identity.profile WHERE profile_id = {profile_id}")
+        for profile_id in retired
     } == {oldest}
     check_map(pipeline)
 
 
-def test_every_row_leaves_evidence_also_where_it_was_refused(pipeline: Pipeline) -> None:
+def test_every_row_leaves_evidence_even_if_it_was_refused(pipeline: Pipeline) -> None:
     pipeline.register()
     rows: list[Row] = [
         ("user_id", "u1", "anonymous_id", "tablet"),
@@ -197,15 +198,15 @@ def test_every_row_leaves_evidence_also_where_it_was_refused(pipeline: Pipeline)
         ("email", "p@example.com", "user_id", "u3"),
     ]
     import_links(pipeline.context, SHOP, rows)
-    assert [(row, rule) for row, rule, *_ in told(pipeline, "link")] == [(3, "link_table")]
-    assert [(row, rule) for row, rule, *_ in told(pipeline, "refusal")] == [
+    assert [(row, rule) for row, rule, *_ in evidence_of(pipeline, "link")] == [(3, "link_table")]
+    assert [(row, rule) for row, rule, *_ in evidence_of(pipeline, "refusal")] == [
         (1, "shared:anonymous_id"),
         (2, "shared:anonymous_id"),
     ]
-    assert [rule for _, rule, *_ in told(pipeline, "shared")] == ["unique"]
+    assert [rule for _, rule, *_ in evidence_of(pipeline, "shared")] == ["unique"]
     assert pipeline.one("SELECT count(DISTINCT policy_fingerprint) FROM identity.evidence") == 1
-    shown = explain(pipeline.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
-    (refusal,) = shown.refusals
+    explanation = explain(pipeline.context, Identifier("user_id", "u1"), Identifier("anonymous_id", "tablet"))
+    (refusal,) = explanation.refusals
     assert refusal.row == TableRow("shop", None, 1)
     assert refusal.policy == pipeline.context.policy.fingerprint
 
@@ -214,7 +215,7 @@ def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Dat
     policy = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 4})
     pipeline = open_pipeline(database, policy, tmp_path)
     import_links(pipeline.context, SHOP, [("user_id", "u1", "anonymous_id", f"a{number}") for number in range(5)])
-    assert [(row, rule) for row, rule, *_ in told(pipeline, "quarantine")] == [
+    assert [(row, rule) for row, rule, *_ in evidence_of(pipeline, "quarantine")] == [
         (4, "bound:identifiers_per_profile"),
         (5, "bound:identifiers_per_profile"),
     ]
@@ -223,7 +224,7 @@ def test_a_profile_beyond_a_bound_is_quarantined_with_its_evidence(database: Dat
 
 
 @pytest.mark.parametrize("part_rows", [1, 3, 1_000])
-def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, pipeline: Pipeline) -> None:
+def test_a_part_needs_the_same_number_of_statements_whatever_its_size(part_rows: int, pipeline: Pipeline) -> None:
     def statements(stem: str, groups: int) -> int:
         before = pipeline.context.database.statements
         rows: list[Row] = [("user_id", f"{stem}{at}", "anonymous_id", f"{stem}-{at}") for at in range(groups)]
@@ -235,7 +236,7 @@ def test_a_part_takes_as_many_statements_whatever_its_size(part_rows: int, pipel
     assert one - nothing < 40
 
 
-def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_suppressed_people_are_not_linked_and_others_are(pipeline: Pipeline, tmp_path: Path) -> None:
     rights = RequestPipeline(pipeline, pipeline.context, tmp_path)
     pipeline.register()
     pipeline.send(track(userId="u1"))
@@ -253,7 +254,7 @@ def test_suppressed_people_are_not_linked_and_nobody_else_is_kept_from_it(pipeli
     check_map(pipeline)
 
 
-def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_table(pipeline: Pipeline) -> None:
+def test_a_refusal_of_which_only_the_pseudonym_is_left_applies_to_the_person_of_a_table(pipeline: Pipeline) -> None:
     hidden = pipeline.context.vault.hashes.pseudonym(SUPPRESSION, "email", "p@example.com")
     with pipeline.context.database.transaction() as tx:
         suppress_purposes(tx, [(hidden, "analytics")], NOON)
@@ -267,12 +268,12 @@ def test_a_no_of_which_only_the_pseudonym_is_left_holds_for_the_person_of_a_tabl
     assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
 
 
-def born(pipeline: Pipeline, profile_id: int) -> int:
+def origin_of(pipeline: Pipeline, profile_id: int) -> int:
     return int(pipeline.one(f"SELECT origin_sequence FROM identity.profile WHERE profile_id = {profile_id}"))
 
 
-def told(pipeline: Pipeline, kind: str) -> list[tuple[Any, ...]]:
-    """Row, rule, profile and other profile of the evidence that link tables left."""
+def evidence_of(pipeline: Pipeline, kind: str) -> list[tuple[Any, ...]]:
+    """Row, rule, profile and other profile of the evidence that link tables recorded."""
     with pipeline.context.database.transaction(read_only=True) as tx:
         return tx.execute(
             """

@@ -1,4 +1,4 @@
-"""A link table none of whose rows may be taken, while others write."""
+"""A link table whose rows are all refused, while others write."""
 
 import threading
 from pathlib import Path
@@ -16,27 +16,27 @@ from tests.support.waits import PATIENCE_SECONDS
 pytestmark = pytest.mark.postgres
 
 
-def test_a_trail_that_leads_nowhere_ends() -> None:
+def test_a_generation_log_without_a_path_ends_the_search() -> None:
     """A part whose rows are all refused changes nothing, so it leaves the generation where it was."""
-    here, elsewhere = Generation(7, 100), Generation(7, 101)
-    trail = GenerationLog()
-    trail.note(here, here)
+    before, after = Generation(7, 100), Generation(7, 101)
+    log = GenerationLog()
+    log.note(before, before)
     answers: list[bool] = []
-    asking = threading.Thread(target=lambda: answers.append(trail.leads(here, elsewhere)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.append(log.connects(before, after)), daemon=True)
     asking.start()
     asking.join(PATIENCE_SECONDS)
     assert answers == [False]
 
 
-def test_a_refused_table_stops_nobody(database: Database, tmp_path: Path) -> None:
-    """Between any two of its parts somebody else writes."""
+def test_a_refused_table_does_not_block_writers(database: Database, tmp_path: Path) -> None:
+    """Another writer stores a message between any two of its parts."""
     pipeline = open_pipeline(database, shipped(), tmp_path)
     rows = [("email", f"p{at}@example.com", "anonymous_id", f"a{at}") for at in range(60)]
-    told: list[str] = []
+    reported: list[str] = []
 
     def someone_writes(what: str, _done: int, _total: int) -> None:
-        told.append(what)
-        pipeline.send({"type": "track", "event": "Product Viewed", "userId": f"u{len(told)}"})
+        reported.append(what)
+        pipeline.send({"type": "track", "event": "Product Viewed", "userId": f"u{len(reported)}"})
 
     importing = threading.Thread(
         target=lambda: import_links(pipeline.context, SHOP, rows, part_rows=10, progress=someone_writes), daemon=True
@@ -44,5 +44,5 @@ def test_a_refused_table_stops_nobody(database: Database, tmp_path: Path) -> Non
     importing.start()
     importing.join(PATIENCE_SECONDS)
     assert not importing.is_alive()
-    assert told.count("linking") == 6
+    assert reported.count("linking") == 6
     assert pipeline.one("SELECT count(*) FROM identity.edge") == 0

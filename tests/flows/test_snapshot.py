@@ -1,4 +1,4 @@
-"""Who reads about a person sees one instant, whatever others commit between two statements."""
+"""A read about a person sees one instant, whatever others commit between two statements."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.support.policies import permit_all
 from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
-HERS = Identifier("user_id", "ada")
+ADA_ID = Identifier("user_id", "ada")
 DEVICE = Identifier("anonymous_id", "device")
 
 
@@ -29,7 +29,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], object]], None]:
-    """Have something happen once, elsewhere, right after a function that a journey calls has read what it reads."""
+    """Run something once, in another transaction, right after a function that a use case calls has read its data."""
 
     def happen(after: str, act: Callable[[], object]) -> None:
         name, _, function = after.rpartition(".")
@@ -48,7 +48,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], ob
     return happen
 
 
-def test_a_look_up_during_a_merge_shows_her_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
+def test_a_look_up_during_a_merge_shows_the_person_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
     rights.pipeline.send({**ADA, "userId": "older"})
     rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "device"})
     merge = {"type": "identify", "userId": "older", "anonymousId": "device"}
@@ -60,30 +60,30 @@ def test_a_look_up_during_a_merge_shows_her_before_it(rights: RequestPipeline, m
     assert len(again.identifiers) == 3
 
 
-def test_a_look_up_during_an_erasure_shows_her_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
+def test_a_look_up_during_an_erasure_shows_the_person_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
     rights.pipeline.send(ADA)
     meanwhile("lookup.find_profile", lambda: rights.erase(("user_id", "ada")))
-    shown = lookup.look_up(rights.pipeline.context, HERS, actor="privacy")
+    shown = lookup.look_up(rights.pipeline.context, ADA_ID, actor="privacy")
     assert {each.value for each in shown.identifiers} == {"ada", "ada@example.com"}
     with pytest.raises(Fault, match="unknown_profile"):
-        lookup.look_up(rights.pipeline.context, HERS, actor="privacy")
+        lookup.look_up(rights.pipeline.context, ADA_ID, actor="privacy")
 
 
 def test_consents_during_an_erasure_are_those_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
     now = rights.pipeline.clock.now()
     rights.pipeline.send({**ADA, "context": {"consent": {"categoryPreferences": {"advertising": True}}}})
-    before = consent.look_up(rights.context, HERS, now, actor="privacy")
+    before = consent.look_up(rights.context, ADA_ID, now, actor="privacy")
     assert before.records
     meanwhile("consent.find_identifiers", lambda: rights.erase(("user_id", "ada")))
-    assert consent.look_up(rights.context, HERS, now, actor="privacy") == before
-    assert consent.look_up(rights.context, HERS, now, actor="privacy") != before
+    assert consent.look_up(rights.context, ADA_ID, now, actor="privacy") == before
+    assert consent.look_up(rights.context, ADA_ID, now, actor="privacy") != before
 
 
 def test_an_explanation_during_an_erasure_is_that_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
     rights.pipeline.send(ADA)
     meanwhile("explain.identifier_pair", lambda: rights.erase(("user_id", "ada")))
-    told = explain.explain(rights.pipeline.context, HERS, Identifier("email", "ada@example.com"))
-    assert [(each.one.value, each.other.value) for each in told.path] == [("ada", "ada@example.com")]
+    explanation = explain.explain(rights.pipeline.context, ADA_ID, Identifier("email", "ada@example.com"))
+    assert [(each.one.value, each.other.value) for each in explanation.path] == [("ada", "ada@example.com")]
 
 
 def test_an_export_during_new_messages_and_an_erasure_is_of_one_instant(
@@ -102,7 +102,7 @@ def test_an_export_during_new_messages_and_an_erasure_is_of_one_instant(
     assert len(data["behavior.event"]) == 1
 
 
-def test_a_look_up_whose_key_a_rotation_destroys_begins_again(
+def test_a_look_up_whose_key_a_rotation_destroys_is_repeated(
     rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rights.pipeline.send(ADA)
@@ -117,6 +117,6 @@ def test_a_look_up_whose_key_a_rotation_destroys_begins_again(
         return real(tx, *given)
 
     monkeypatch.setattr(lookup, "find_profile", find)
-    shown = lookup.look_up(rights.pipeline.context, HERS, actor="privacy")
+    shown = lookup.look_up(rights.pipeline.context, ADA_ID, actor="privacy")
     assert {each.value for each in shown.identifiers} == {"ada", "ada@example.com"}
     assert len(begun) == 2

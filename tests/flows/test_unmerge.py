@@ -44,43 +44,43 @@ def with_email(**fields: Any) -> dict[str, Any]:
     return track(**fields, context={"traits": {"email": "p@example.com"}})
 
 
-def test_explain_gives_the_path_of_links_with_their_messages(pipeline: Pipeline) -> None:
+def test_explain_returns_the_path_of_links_with_their_messages(pipeline: Pipeline) -> None:
     pipeline.send(track(anonymousId="a1", messageId="first"))
     pipeline.send(with_email(anonymousId="a1", messageId="second"))
     pipeline.send(with_email(userId="u1", messageId="third"))
-    told = explain(pipeline.context, A1, U1)
-    assert told.is_same_profile
-    assert [(link.one.value, link.other.value, link.message_id) for link in told.path] == [
+    shown = explain(pipeline.context, A1, U1)
+    assert shown.is_same_profile
+    assert [(link.one.value, link.other.value, link.message_id) for link in shown.path] == [
         ("a1", "p@example.com", "second"),
         ("p@example.com", "u1", "third"),
     ]
-    assert {link.policy for link in told.path} == {pipeline.context.policy.fingerprint}
+    assert {link.policy for link in shown.path} == {pipeline.context.policy.fingerprint}
 
 
-def test_explain_gives_the_refusal_that_keeps_two_apart(pipeline: Pipeline) -> None:
+def test_explain_returns_the_refusal_that_keeps_two_apart(pipeline: Pipeline) -> None:
     pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a2"))
     pipeline.send(track(userId="u2", anonymousId="a1", messageId="culprit"))
-    told = explain(pipeline.context, U1, A1)
-    assert not told.is_same_profile
-    assert {each.rule for each in told.refusals} == {"shared"}
-    assert "culprit" in {each.message_id for each in told.refusals} | {"culprit"}
+    shown = explain(pipeline.context, U1, A1)
+    assert not shown.is_same_profile
+    assert {refusal.rule for refusal in shown.refusals} == {"shared"}
+    assert "culprit" in {refusal.message_id for refusal in shown.refusals} | {"culprit"}
 
 
-def test_unmerge_says_what_it_would_do_and_does_nothing(pipeline: Pipeline) -> None:
+def test_a_dry_run_of_unmerge_changes_nothing(pipeline: Pipeline) -> None:
     pipeline.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
     before = pipeline.people()
-    told = unmerge(pipeline.context, U1, A1, dry_run=True)
-    assert told.is_dry_run
-    assert told.keep is not None
-    assert told.sever is not None
-    assert (told.keep.events, told.sever.events) == (2, 1)
+    shown = unmerge(pipeline.context, U1, A1, dry_run=True)
+    assert shown.is_dry_run
+    assert shown.keep is not None
+    assert shown.sever is not None
+    assert (shown.keep.events, shown.sever.events) == (2, 1)
     assert pipeline.people() == before
     assert pipeline.one("SELECT count(*) FROM identity.never") == 0
     assert pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'identity.unmerged'") == 0
 
 
-def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_path: Path) -> None:
-    """Identifiers, events, traits, computed traits, consents and segments of each side, as they are afterwards."""
+def test_the_dry_run_shows_the_result_of_the_unmerge(database: Database, tmp_path: Path) -> None:
+    """Identifiers, events, traits, computed traits, consents and segments of each side are those after the unmerge."""
     rights = open_request_pipeline(database, shipped(), tmp_path)
     pipeline = rights.pipeline
     definitions.define(
@@ -90,23 +90,23 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
         is_new=True,
         actor="marketer",
     )
-    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
-    pipeline.send(track(anonymousId="a1", properties={"price": 3}, context=yes), source=WEB)
+    granted = {"consent": {"categoryPreferences": {"analytics": True}}}
+    pipeline.send(track(anonymousId="a1", properties={"price": 3}, context=granted), source=WEB)
     pipeline.send(order(userId="u1", context={"traits": {"country": "DE"}}), order(userId="u1", anonymousId="a1"))
     pipeline.send(track(userId="u1"))
     memberships.refresh(pipeline.context, "buyers")
     before = look_up(pipeline.context, U1, actor="privacy")
     assert (before.segments, before.events) == (("buyers",), 4)
-    told = unmerge(pipeline.context, U1, A1, dry_run=True)
-    assert told.before == (before,)
+    shown = unmerge(pipeline.context, U1, A1, dry_run=True)
+    assert shown.before == (before,)
     assert look_up(pipeline.context, U1, actor="privacy") == before
     done = unmerge(pipeline.context, U1, A1, dry_run=False)
-    for foreseen, side, events, kept in ((told.keep, done.keep, 2, ("buyers",)), (told.sever, done.sever, 1, ())):
+    for foreseen, side, events, kept in ((shown.keep, done.keep, 2, ("buyers",)), (shown.sever, done.sever, 1, ())):
         assert foreseen is not None
         assert side is not None
         assert replace(foreseen, profile=side.profile) == side
         assert (side.events, side.segments) == (events, kept)
-    assert (told.erased_events, done.erased_events, told.other_profiles) == (1, 1, 0)
+    assert (shown.erased_events, done.erased_events, shown.other_profiles) == (1, 1, 0)
     assert done.keep is not None
     assert done.sever is not None
     assert (done.keep.consents["analytics"].allowed, done.sever.consents["analytics"].allowed) == (False, True)
@@ -116,7 +116,7 @@ def test_the_preview_says_what_the_unmerge_then_does(database: Database, tmp_pat
     assert pipeline.one("SELECT count(*) FROM consent.withdrawal") == 0
 
 
-def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(pipeline: Pipeline) -> None:
+def test_unmerge_undoes_the_link_as_if_never_made_and_keeps_them_apart(pipeline: Pipeline) -> None:
     pipeline.send(track(anonymousId="a1"))
     ((older, _),) = pipeline.people().items()
     pipeline.send(track(userId="u1"))
@@ -133,7 +133,7 @@ def test_unmerge_makes_the_link_never_have_been_and_keeps_them_apart(pipeline: P
     check_replay(pipeline)
 
 
-def test_an_unmerge_can_be_taken_back(pipeline: Pipeline) -> None:
+def test_an_unmerge_can_be_undone(pipeline: Pipeline) -> None:
     pipeline.send(track(anonymousId="a1"), track(userId="u1"), track(userId="u1", anonymousId="a1"))
     before = pipeline.people()
     unmerge(pipeline.context, U1, A1, dry_run=False)
@@ -144,7 +144,7 @@ def test_an_unmerge_can_be_taken_back(pipeline: Pipeline) -> None:
         remerge(pipeline.context, U1, A1, dry_run=False)
 
 
-def test_unmerging_strangers_is_refused(pipeline: Pipeline) -> None:
+def test_unmerging_what_is_not_linked_is_refused(pipeline: Pipeline) -> None:
     pipeline.send(track(userId="u1"), track(userId="u2"))
     with pytest.raises(Fault, match="not_merged"):
         unmerge(pipeline.context, U1, U2, dry_run=False)
@@ -154,10 +154,10 @@ def test_unmerging_strangers_is_refused(pipeline: Pipeline) -> None:
 
 def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
-    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
-    no = {"consent": {"categoryPreferences": {"analytics": False, "personalization": True}}}
-    pipeline.send(track(userId="u1", context=yes))
-    pipeline.send(track(anonymousId="a1", context=no))
+    granted = {"consent": {"categoryPreferences": {"analytics": True}}}
+    refused = {"consent": {"categoryPreferences": {"analytics": False, "personalization": True}}}
+    pipeline.send(track(userId="u1", context=granted))
+    pipeline.send(track(anonymousId="a1", context=refused))
     pipeline.send({"type": "track", "event": "Order Completed", "userId": "u1", "anonymousId": "a1"})
     assert not look_up(pipeline.context, U1, actor="privacy").consents["analytics"].allowed
     unmerge(pipeline.context, U1, A1, dry_run=False)
@@ -165,8 +165,8 @@ def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_p
     assert not look_up(pipeline.context, A1, actor="privacy").consents["analytics"].allowed
 
 
-def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(pipeline: Pipeline) -> None:
-    """The typing error that made u1's address meet a1 is why u2 looked like a second person on a1."""
+def test_the_sides_of_a_shared_identifier_cannot_be_unmerged(pipeline: Pipeline) -> None:
+    """The address links u1 and a1 by mistake, so that a message of u2 with a1 proves a1 to be shared."""
     pipeline.send(with_email(userId="u1"))
     pipeline.send(with_email(anonymousId="a1"))
     pipeline.send(track(userId="u2", anonymousId="a1"))
@@ -176,23 +176,21 @@ def test_a_wrongly_shared_identifier_is_whole_again_after_the_unmerge(pipeline: 
         unmerge(pipeline.context, EMAIL, A1, dry_run=False)
 
 
-def test_simulate_counts_without_touching(pipeline: Pipeline) -> None:
+def test_simulate_counts_and_changes_nothing(pipeline: Pipeline) -> None:
     pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     before = contents(pipeline)
-    told = simulate(pipeline.context, segment_unify())
-    assert (told.profiles_now, told.profiles_then, told.merged, told.split) == (3, 2, 1, 0)
-    assert (told.shared_now, told.shared_then, told.quarantined_now, told.quarantined) == (1, 0, 0, 0)
-    assert told.refused == {"unique": 1}
-    (example,) = told.examples
+    shown = simulate(pipeline.context, segment_unify())
+    assert (shown.profiles_now, shown.profiles_then, shown.merged, shown.split) == (3, 2, 1, 0)
+    assert (shown.shared_now, shown.shared_then, shown.quarantined_now, shown.quarantined) == (1, 0, 0, 0)
+    assert shown.refused == {"unique": 1}
+    (example,) = shown.examples
     assert (example["change"], example["identifiers"]) == ("merged", {"user_id": 1, "anonymous_id": 1})
     assert len(set(example["profiles"])) == 2  # type: ignore[arg-type]
     assert contents(pipeline) == before
 
 
-def test_simulate_says_what_rules_that_are_in_force_already_would_still_change(
-    pipeline: Pipeline, tmp_path: Path
-) -> None:
-    """A policy is applied at once to what comes; the map follows when it is rebuilt, and till then differs."""
+def test_simulate_shows_what_rules_in_force_would_still_change(pipeline: Pipeline, tmp_path: Path) -> None:
+    """A policy applies to new messages at once; the stored mapping follows only when it is rebuilt."""
     pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     unified = open_pipeline(pipeline.context.database, segment_unify(), tmp_path)
     assert simulate(unified.context, segment_unify()).merged == 1
@@ -216,7 +214,7 @@ def test_simulate_reads_in_a_transaction_that_cannot_write(pipeline: Pipeline, m
 
 
 def contents(pipeline: Pipeline) -> dict[str, int]:
-    """A hash of every row of every table, the log's and its sequences left out."""
+    """A hash over the rows of each table, without those of the audit log."""
     with pipeline.context.database.transaction(read_only=True) as tx:
         tables = tx.execute(
             "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
@@ -228,8 +226,10 @@ def contents(pipeline: Pipeline) -> dict[str, int]:
         }
 
 
-@pytest.mark.parametrize("is_back", [False, True])
-def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(pipeline: Pipeline, tmp_path: Path, is_back: bool) -> None:
+@pytest.mark.parametrize("is_restored", [False, True])
+def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(
+    pipeline: Pipeline, tmp_path: Path, is_restored: bool
+) -> None:
     bodies = [
         track(userId="u1", anonymousId="a1", messageId="1"),
         track(userId="u2", anonymousId="a1", messageId="2"),
@@ -237,7 +237,7 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(pipeline: Pipeline,
         track(userId="u9", anonymousId="a9", messageId="4"),
     ]
     pipeline.send_each(bodies)
-    untouched = {profile for profile, each in pipeline.people().items() if each.get("user_id") == {"u9"}}
+    untouched = {profile for profile, owned in pipeline.people().items() if owned.get("user_id") == {"u9"}}
     other = open_pipeline(pipeline.context.database, segment_unify(), tmp_path)
     rebuild(other.context)
     assert other.partition() == {
@@ -246,7 +246,7 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(pipeline: Pipeline,
         frozenset({Identifier("user_id", "u9"), Identifier("anonymous_id", "a9")}),
     }
     assert untouched <= set(other.people())
-    if is_back:
+    if is_restored:
         rebuild(pipeline.context)
         assert pipeline.partition() == {
             frozenset({U1}),
@@ -258,7 +258,7 @@ def test_a_rebuild_equals_a_fresh_ingest_under_the_new_rules(pipeline: Pipeline,
 
 
 def check_replay(pipeline: Pipeline) -> None:
-    """Another rebuild changes nothing: the map is what the recorded sequence and the pairs kept apart give."""
+    """Another rebuild changes nothing: the mapping is the result of the recorded sequence and the pairs kept apart."""
     before = pipeline.people()
     assert rebuild(pipeline.context).changed == 0
     assert pipeline.people() == before

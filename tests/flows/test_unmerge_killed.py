@@ -1,4 +1,4 @@
-"""An unmerge, its undo and a rebuild that are killed in the middle, and beside others who write at the same time."""
+"""An unmerge, its undo and a rebuild that are killed halfway, and a rebuild while others write."""
 
 import os
 import signal
@@ -31,12 +31,12 @@ U1, A1, MAIL = Identifier("user_id", "u1"), Identifier("anonymous_id", "a1"), Id
 
 
 def single() -> Policy:
-    """The shipped policy, but a person has one browser."""
+    """The shipped policy, but with one browser per person."""
     browser = shipped().documents["identifiers.yaml"]["types"]["anonymous_id"]  # type: ignore[index,call-overload]
     return changed(shipped(), "identifiers.yaml", types={"anonymous_id": {**browser, "limit": {"count": 1}}})  # type: ignore[dict-item]
 
 
-JOURNEYS: dict[str, Callable[[Pipeline], object]] = {
+USE_CASES: dict[str, Callable[[Pipeline], object]] = {
     "unmerge": lambda pipeline: unmerge(pipeline.context, U1, A1, dry_run=False),
     "remerge": lambda pipeline: remerge(pipeline.context, U1, MAIL, dry_run=False),
     "rebuild": lambda pipeline: rebuild(pipeline.context),
@@ -44,10 +44,10 @@ JOURNEYS: dict[str, Callable[[Pipeline], object]] = {
 
 
 def populate(rights: RequestPipeline) -> None:
-    """Two devices of one customer, of whom each said something, with events on either; the address is parted already."""
+    """Store a customer with two devices, consents and events on both, and an address that is already unmerged."""
     pipeline = rights.pipeline
-    yes = {"consent": {"categoryPreferences": {"analytics": True}}}
-    pipeline.send(view(anonymousId="a1", context=yes), view(anonymousId="a2", context=yes))
+    granted = {"consent": {"categoryPreferences": {"analytics": True}}}
+    pipeline.send(view(anonymousId="a1", context=granted), view(anonymousId="a2", context=granted))
     pipeline.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
     pipeline.send(view(userId="u1", anonymousId="a2"), view(anonymousId="a2"), view(anonymousId="a1"))
     unmerge(pipeline.context, U1, MAIL, dry_run=False)
@@ -58,20 +58,20 @@ def view(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("statement", [8, 24, 40])
-@pytest.mark.parametrize("journey", JOURNEYS)
-def test_a_killed_journey_leaves_nothing_half_done_and_can_be_repeated(
-    journey: str, statement: int, database: Database, database_url: str, tmp_path: Path
+@pytest.mark.parametrize("use_case", USE_CASES)
+def test_a_killed_use_case_leaves_nothing_half_done_and_can_be_repeated(
+    use_case: str, statement: int, database: Database, database_url: str, tmp_path: Path
 ) -> None:
     rights = open_request_pipeline(database, shipped(), tmp_path)
     populate(rights)
     pipeline = rights.pipeline
     before = state(pipeline)
-    command = [sys.executable, "-m", "tests.flows.test_unmerge_killed", database_url, str(tmp_path), journey]
+    command = [sys.executable, "-m", "tests.flows.test_unmerge_killed", database_url, str(tmp_path), use_case]
     killed = subprocess.run([*command, str(statement)], stdout=subprocess.PIPE, text=True, check=False)
     assert killed.stdout == "begun\n"
-    after = open_pipeline(database, single(), tmp_path) if journey == "rebuild" else pipeline
+    after = open_pipeline(database, single(), tmp_path) if use_case == "rebuild" else pipeline
     if killed.returncode == -signal.SIGKILL and state(pipeline) == before:
-        JOURNEYS[journey](after)
+        USE_CASES[use_case](after)
     assert state(pipeline) != before
     check_map(after)
     check_covered(RequestPipeline(after, rights.context, rights.home))
@@ -79,16 +79,16 @@ def test_a_killed_journey_leaves_nothing_half_done_and_can_be_repeated(
 
 
 def state(pipeline: Pipeline) -> list[Any]:
-    """Who is who, who is kept apart, the evidence of it, and the verdicts."""
+    """The mapping, the pairs kept apart, the evidence, and the verdicts."""
     with pipeline.context.database.transaction(read_only=True) as tx:
-        asked = (
+        queries = (
             "SELECT identifier_id, profile_id FROM identity.link ORDER BY 1",
             "SELECT anchor_id, profile_id FROM identity.canonical ORDER BY 1",
             "SELECT identifier_id, other_identifier_id FROM identity.never ORDER BY 1, 2",
             "SELECT evidence_id, kind FROM identity.evidence ORDER BY 1",
             "SELECT profile_id, purpose, since, until FROM consent.permitted ORDER BY 1, 2",
         )
-        return [tx.execute(each) for each in asked]
+        return [tx.execute(query) for query in queries]
 
 
 def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
@@ -115,7 +115,7 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
         writer.start()
     for number in range(4):
         rebuild(pipeline.context)
-        part(pipeline, Identifier("user_id", f"u{number}"))
+        unmerge_browser(pipeline, Identifier("user_id", f"u{number}"))
     for writer in writers:
         writer.join()
     assert not faults
@@ -124,32 +124,32 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     assert rebuild(pipeline.context).changed == 0
 
 
-def part(pipeline: Pipeline, customer: Identifier) -> None:
-    """Sever somebody's browser, if there is one."""
-    for held in pipeline.people().values():
-        if customer.value in held.get("user_id", ()) and held.get("anonymous_id"):
+def unmerge_browser(pipeline: Pipeline, customer: Identifier) -> None:
+    """Unmerge a browser of the customer, if there is one."""
+    for owned in pipeline.people().values():
+        if customer.value in owned.get("user_id", ()) and owned.get("anonymous_id"):
             try:
                 unmerge(
-                    pipeline.context, customer, Identifier("anonymous_id", min(held["anonymous_id"])), dry_run=False
+                    pipeline.context, customer, Identifier("anonymous_id", min(owned["anonymous_id"])), dry_run=False
                 )
             except Fault as fault:
-                assert fault.code == "not_merged"  # noqa: PT017 - a writer was faster
+                assert fault.code == "not_merged"  # noqa: PT017 - another writer was faster
             return
 
 
-def _be_killed(url: str, folder: str, journey: str, statement: str) -> None:
+def _be_killed(url: str, folder: str, use_case: str, statement: str) -> None:
     database = Database(url)
-    pipeline = open_pipeline(database, single() if journey == "rebuild" else shipped(), Path(folder))
-    sent, bulk = count(1), Transaction.execute
+    pipeline = open_pipeline(database, single() if use_case == "rebuild" else shipped(), Path(folder))
+    sent, execute = count(1), Transaction.execute
 
     def counted(tx: Transaction, *arguments: Any, **named: Any) -> Any:
         if next(sent) == int(statement):
             os.kill(os.getpid(), signal.SIGKILL)
-        return bulk(tx, *arguments, **named)
+        return execute(tx, *arguments, **named)
 
     print("begun", flush=True)
     Transaction.execute = counted  # type: ignore[method-assign]
-    JOURNEYS[journey](pipeline)
+    USE_CASES[use_case](pipeline)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Batches, retries and shared identifiers: the stored map equals the sequential model, however messages were grouped."""
+"""Batches, retries and shared identifiers: the stored mapping equals the sequential model for every grouping."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ PLACES = {"userId": "u", "anonymousId": "a", "email": "e", "device": "d", "house
 
 @st.composite
 def message(draw: st.DrawFn) -> dict[str, Any]:
-    """A message with some identifiers out of a small town, so that they collide."""
+    """A message with a few identifiers from a small set, so that they collide."""
     body: dict[str, Any] = {"type": "track", "event": "Product Viewed"}
     traits: dict[str, str] = {}
     if draw(st.booleans()):
@@ -51,7 +51,7 @@ def message(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def history(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
-    """Messages, and where the batches end; some messages come again later, in the same batch or another."""
+    """Messages, and where the batches end; some messages are repeated later, in the same batch or another."""
     messages = draw(st.lists(message(), min_size=1, max_size=14))
     for at, body in enumerate(messages):
         body["messageId"] = f"m-{at:03d}"
@@ -72,13 +72,14 @@ def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozense
             continue
         seen.add(body["messageId"])
         members = tuple(
-            numbers.setdefault(tuple(each), len(numbers) + 1) for each in plan.normaliser.promote(body).identifiers
+            numbers.setdefault(tuple(identifier), len(numbers) + 1)
+            for identifier in plan.normaliser.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
         steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
     names = {number: name for name, number in numbers.items()}
     run = replay(Rules(policy.identifiers), {number: name[0] for name, number in numbers.items()}, steps)
-    return {frozenset(names[each] for each in group.members) for group in run.world.groups.values()}
+    return {frozenset(names[member] for member in group.members) for group in run.world.groups.values()}
 
 
 POLICIES = {
@@ -106,12 +107,12 @@ POLICIES = {
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(story=history())
+@given(drawn=history())
 def test_the_stored_map_equals_the_sequential_model(
-    name: str, story: tuple[list[dict[str, Any]], list[int]], database: Database, tmp_path: Path
+    name: str, drawn: tuple[list[dict[str, Any]], list[int]], database: Database, tmp_path: Path
 ) -> None:
     policy = POLICIES[name]
-    messages, cuts = story
+    messages, cuts = drawn
     empty(database)
     pipeline = open_pipeline(database, policy, tmp_path)
     for start, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
@@ -122,7 +123,7 @@ def test_the_stored_map_equals_the_sequential_model(
 
 
 def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
-    """Take every person out; the schema, the policy and the tables of `keep` stay."""
+    """Delete every person; the schema, the policy and the tables of `keep` stay."""
     with database.transaction() as tx:
         tables = [
             row[0]
@@ -138,7 +139,7 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
 
 
 def check_map(pipeline: Pipeline) -> None:
-    """Nothing is half done, and a replay of the recorded sequence, with what is kept apart, gives the stored map."""
+    """Nothing is incomplete, and a replay of the recorded sequence, with the pairs kept apart, gives the stored mapping."""
     check_broken(pipeline)
     with pipeline.context.database.transaction(read_only=True) as tx:
         recorded = closure_store.recorded(tx)
@@ -148,17 +149,17 @@ def check_map(pipeline: Pipeline) -> None:
     run = replay(Rules(pipeline.context.policy.identifiers), recorded.types, recorded.steps, never=never)
     world = run.world
     assert world.shared == recorded.shared
-    assert {each: recorded.profiles[born] for each, born in world.owner.items()} == owners
-    landed = {
-        anchor: recorded.profiles[world.current(born)]
-        for anchor, born in world.accepted_placement.items()
+    assert {identifier: recorded.profiles[origin] for identifier, origin in world.owner.items()} == owners
+    placed = {
+        anchor: recorded.profiles[world.current(origin)]
+        for anchor, origin in world.accepted_placement.items()
         if anchor > 0
     }
-    assert landed == canonical
+    assert placed == canonical
 
 
 def check_broken(pipeline: Pipeline) -> None:
-    """Nothing half done: every anchor, link and verdict hangs on a living profile."""
+    """Nothing is incomplete: every anchor, link and verdict belongs to a living profile."""
     for query in BROKEN:
         assert pipeline.one(query) == 0, query
 
@@ -179,13 +180,13 @@ BROKEN = (
     """SELECT count(*) FROM identity.identifier i
        WHERE NOT EXISTS (SELECT FROM vault.subject_key k WHERE k.subject_id = i.identifier_id)""",
 )
-"""Counts of what must never be there."""
+"""Counts of rows that must not exist."""
 
 
-def test_a_tangle_of_shared_identifiers_is_taken_in_bites_and_ends_in_the_same_map(
+def test_many_shared_identifiers_are_processed_in_smaller_batches_with_the_same_result(
     database: Database, tmp_path: Path
 ) -> None:
-    """Two in three messages put another person on a known browser, as somebody with a public write key could."""
+    """Most messages put another person on a known browser, as anyone with a public write key could."""
     policy = POLICIES["shared"]
     pipeline = open_pipeline(database, policy, tmp_path)
     random = Random(1)

@@ -1,4 +1,4 @@
-"""Random histories with unmerges and their undo: the map equals the model, and everything derived equals its recomputation."""
+"""Random histories with unmerges and their undo: the mapping equals the model, derived data its recomputation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +46,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """An unmerge of two identifiers, or, taken back, its undo."""
+    """An unmerge of two identifiers, or its undo."""
 
     one: Identifier
     other: Identifier
-    is_back: bool
+    is_undo: bool
 
 
 @st.composite
@@ -87,7 +87,7 @@ def names() -> st.SearchStrategy[Identifier]:
     )
 
 
-def story() -> st.SearchStrategy[list[Send | Undo]]:
+def histories() -> st.SearchStrategy[list[Send | Undo]]:
     undo = st.builds(Undo, names(), names(), st.integers(0, 2).map(lambda n: n == 0))
     return st.lists(st.one_of(sending(), sending(), sending(), undo), min_size=2, max_size=14)
 
@@ -100,15 +100,15 @@ def story() -> st.SearchStrategy[list[Send | Undo]]:
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(acts=story())
-def test_undoing_leaves_what_would_be_had_the_link_never_been(
+@given(acts=histories())
+def test_an_unmerge_has_the_result_of_a_history_without_the_link(
     policy: Policy, acts: Sequence[Send | Undo], database: Database, tmp_path: Path
 ) -> None:
     empty(database)
     pipeline = open_pipeline(database, policy, tmp_path)
     pipeline.register()
     stored: list[Mapping[str, Any]] = []
-    apart: set[frozenset[Identifier]] = set()
+    separated: set[frozenset[Identifier]] = set()
     for at, act in enumerate(acts):
         pipeline.clock.instant = NOON + timedelta(minutes=at)
         if isinstance(act, Send):
@@ -117,60 +117,60 @@ def test_undoing_leaves_what_would_be_had_the_link_never_been(
             if outcome.state is State.STORED:
                 stored.append(body)
         else:
-            undo(pipeline, act, apart)
-    assert pipeline.partition() == model_of(policy, stored, apart)
+            undo(pipeline, act, separated)
+    assert pipeline.partition() == model_of(policy, stored, separated)
     check_map(pipeline)
     check_derived(pipeline)
     check_covered(RequestPipeline(pipeline, pipeline.context, tmp_path))
     assert rebuild(pipeline.context).changed == 0
 
 
-def undo(pipeline: Pipeline, act: Undo, apart: set[frozenset[Identifier]]) -> None:
+def undo(pipeline: Pipeline, act: Undo, separated: set[frozenset[Identifier]]) -> None:
     pair = frozenset({act.one, act.other})
     try:
-        if act.is_back:
+        if act.is_undo:
             remerge(pipeline.context, act.one, act.other, dry_run=False)
-            apart.discard(pair)
+            separated.discard(pair)
         else:
             unmerge(pipeline.context, act.one, act.other, dry_run=False)
-            apart.add(pair)
+            separated.add(pair)
     except Fault as fault:
         assert fault.code in {"unknown_profile", "not_merged", "not_kept_apart"}  # noqa: PT017
 
 
 def model_of(
-    policy: Policy, bodies: Sequence[Mapping[str, Any]], apart: set[frozenset[Identifier]]
+    policy: Policy, bodies: Sequence[Mapping[str, Any]], separated: set[frozenset[Identifier]]
 ) -> set[frozenset[tuple[str, str]]]:
-    """The sequential model over the messages that were stored, in a world that always kept these pairs apart."""
+    """The sequential model over the stored messages, with these pairs kept apart from the start."""
     plan = lay_out(policy)
     numbers: dict[Identifier, int] = {}
     anchors: dict[frozenset[int], int] = {}
     steps = []
     for body in bodies:
         members = tuple(
-            numbers.setdefault(each, len(numbers) + 1) for each in plan.normaliser.promote(body).identifiers
+            numbers.setdefault(identifier, len(numbers) + 1) for identifier in plan.normaliser.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
         steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
     never: dict[int, set[int]] = {}
-    for pair in apart:
-        one, other = (numbers[each] for each in pair)
+    for pair in separated:
+        one, other = (numbers[identifier] for identifier in pair)
         never.setdefault(one, set()).add(other)
         never.setdefault(other, set()).add(one)
     named = {number: name for name, number in numbers.items()}
     run = replay(Rules(policy.identifiers), {number: name.type for name, number in numbers.items()}, steps, never=never)
-    return {frozenset(named[each] for each in group.members) for group in run.world.groups.values()}
+    return {frozenset(named[member] for member in group.members) for group in run.world.groups.values()}
 
 
 def check_derived(pipeline: Pipeline) -> None:
-    """Verdicts, projections and computed traits are what a recomputation from the ledger and the events gives."""
+    """Verdicts, projections and computed traits equal a recomputation from the ledger and the events."""
     context, now = pipeline.context, pipeline.clock.now()
     with context.database.transaction() as tx:
         living = [row[0] for row in tx.execute("SELECT DISTINCT profile_id FROM identity.canonical")]
         decided = {
             (profile_id, purpose, verdict.since, verdict.until)
-            for profile_id, each in current_verdicts(tx, context.policy, living, now=now).items()
-            for purpose, verdict in each.items()
+            for profile_id, verdicts in current_verdicts(tx, context.policy, living, now=now).items()
+            for purpose, verdict in verdicts.items()
             if verdict.allowed
         }
         assert {
@@ -192,7 +192,7 @@ def check_derived(pipeline: Pipeline) -> None:
 
 
 def check_covered(rights: RequestPipeline) -> None:
-    """Once the worker went through, every event and trait counts for a purpose only where its profile permits that."""
+    """Once the worker has run, every event and trait counts only for purposes that its profile permits."""
     pipeline = rights.pipeline
     while withdrawal.clear_withdrawn(rights.context, pipeline.clock.now()).withdrawals:
         continue

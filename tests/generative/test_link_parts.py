@@ -1,4 +1,4 @@
-"""Link tables taken in parts of any size: one transaction, many, or the sequential model, all end in the same world."""
+"""Link tables processed in parts of any size: one transaction, many, and the sequential model have the same result."""
 
 from collections import Counter
 from pathlib import Path
@@ -32,7 +32,7 @@ BUDGET = settings(
 
 @st.composite
 def side(draw: st.DrawFn) -> tuple[str, str]:
-    """An identifier out of the small town of the messages, or a stranger to it."""
+    """An identifier of the few that messages use, or another one."""
     type_ = draw(st.sampled_from(sorted(TYPES)))
     stem, count = TYPES[type_]
     name = f"{stem}{draw(st.integers(1, count * draw(st.sampled_from([1, 4]))))}"
@@ -41,7 +41,7 @@ def side(draw: st.DrawFn) -> tuple[str, str]:
 
 @st.composite
 def rows(draw: st.DrawFn) -> list[Row]:
-    """A table in which some rows come again, and some are no links."""
+    """A table in which some rows are repeated, and some are not links."""
     pairs: list[Row] = [
         (*one, *other) for one, other in draw(st.lists(st.tuples(side(), side()), min_size=1, max_size=14))
     ]
@@ -52,7 +52,7 @@ def rows(draw: st.DrawFn) -> list[Row]:
 
 @st.composite
 def before(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Messages that came before the table."""
+    """Messages that are sent before the table."""
     messages = draw(st.lists(message(), max_size=6))
     for at, body in enumerate(messages):
         body["messageId"] = f"m-{at:03d}"
@@ -62,7 +62,7 @@ def before(draw: st.DrawFn) -> list[dict[str, Any]]:
 @BUDGET
 @pytest.mark.parametrize("name", POLICIES)
 @given(table=rows(), part_rows=st.integers(1, 8))
-def test_a_table_of_strangers_leaves_the_same_in_parts_as_at_once(
+def test_a_table_of_new_identifiers_has_the_same_result_in_parts_as_at_once(
     name: str, table: list[Row], part_rows: int, database: Database, tmp_path: Path
 ) -> None:
     policy = POLICIES[name]
@@ -81,7 +81,7 @@ def test_a_table_of_strangers_leaves_the_same_in_parts_as_at_once(
 @BUDGET
 @pytest.mark.parametrize("name", POLICIES)
 @given(messages=before(), table=rows(), part_rows=st.integers(1, 8))
-def test_a_table_about_people_who_are_known_ends_as_its_recorded_steps_say(
+def test_a_table_about_stored_profiles_has_the_result_of_its_recorded_steps(
     name: str,
     messages: list[dict[str, Any]],
     table: list[Row],
@@ -125,7 +125,7 @@ def test_messages_between_the_parts_are_seen_by_the_next_one(
 
 
 def check_evidence(pipeline: Pipeline) -> None:
-    """Every row that was taken left evidence of a link or of a refusal, under the policy in force, at its own time."""
+    """Every recorded row has evidence of a link or of a refusal, under the policy in force, at its own time."""
     without = pipeline.one(
         """
         SELECT count(*) FROM identity.edge AS e
@@ -150,7 +150,7 @@ def check_evidence(pipeline: Pipeline) -> None:
 
 
 def evidence(pipeline: Pipeline) -> Counter[tuple[Any, ...]]:
-    """The evidence by the row, the kind, the rule, and the identifiers' values."""
+    """The evidence by row, kind, rule, and values of the identifiers."""
     return _named(
         pipeline,
         """
@@ -161,7 +161,7 @@ def evidence(pipeline: Pipeline) -> Counter[tuple[Any, ...]]:
 
 
 def recorded(pipeline: Pipeline) -> Counter[tuple[Any, ...]]:
-    """The recorded steps of tables: their order, the rows, and the identifiers' values."""
+    """The recorded steps of tables: their order, their rows, and the values of the identifiers."""
     return _named(
         pipeline,
         """

@@ -1,4 +1,4 @@
-"""Whose acts decide about which profile: its own identifiers, and those that link nobody."""
+"""Which identifiers decide about which profile: those that it owns, and those that link no profiles."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -13,10 +13,10 @@ pytestmark = pytest.mark.postgres
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def person(
+def insert_profile(
     tx: Transaction, profile_id: int, owned: list[int], also_seen: Collection[int] = (), shared: Collection[int] = ()
 ) -> None:
-    """A profile with one anchor that holds what it owns and what it was seen with."""
+    """Write a profile with one anchor of the identifiers that it owns and those that it was seen with."""
     for identifier_id in {*owned, *also_seen, *shared}:
         tx.execute(
             """
@@ -48,18 +48,18 @@ def person(
         )
 
 
-def test_a_profile_is_decided_by_what_it_owns_and_what_links_nobody(database: Database) -> None:
+def test_a_profile_is_decided_by_what_it_owns_and_what_links_no_profiles(database: Database) -> None:
     with database.transaction() as tx:
-        person(tx, 1, owned=[11, 12], shared=[50])
-        person(tx, 2, owned=[21], also_seen=[11, 60])
+        insert_profile(tx, 1, owned=[11, 12], shared=[50])
+        insert_profile(tx, 2, owned=[21], also_seen=[11, 60])
         found = consent_subject_store.deciding_identifiers(tx, [1, 2, 3])
     assert found == {1: {11: False, 12: False, 50: True}, 2: {21: False, 60: True}, 3: {}}
 
 
-def test_an_identifier_decides_about_its_owner_or_else_about_everybody_seen_with_it(database: Database) -> None:
+def test_an_identifier_decides_about_its_owner_or_else_about_every_profile_seen_with_it(database: Database) -> None:
     with database.transaction() as tx:
-        person(tx, 1, owned=[11], shared=[50])
-        person(tx, 2, owned=[21], also_seen=[11, 60], shared=[50])
+        insert_profile(tx, 1, owned=[11], shared=[50])
+        insert_profile(tx, 2, owned=[21], also_seen=[11, 60], shared=[50])
         assert consent_subject_store.profiles_decided_by(tx, [11]) == {1}
         assert consent_subject_store.profiles_decided_by(tx, [50]) == {1, 2}
         assert consent_subject_store.profiles_decided_by(tx, [60]) == {2}
@@ -67,10 +67,10 @@ def test_an_identifier_decides_about_its_owner_or_else_about_everybody_seen_with
         assert consent_subject_store.profiles_decided_by(tx, []) == set()
 
 
-def test_profiles_are_walked_in_order(database: Database) -> None:
+def test_profiles_are_listed_in_order(database: Database) -> None:
     with database.transaction() as tx:
         for profile_id in (3, 1, 2):
-            person(tx, profile_id, owned=[profile_id])
+            insert_profile(tx, profile_id, owned=[profile_id])
         assert consent_subject_store.next_profiles(tx, 0, 2) == [1, 2]
         assert consent_subject_store.next_profiles(tx, 2, 2) == [3]
         assert consent_subject_store.anchors_of(tx, [1, 2]) == {1: [1], 2: [2]}

@@ -1,4 +1,4 @@
-"""Explain why two identifiers are one person, or why they are not. Writes nothing but the log."""
+"""Explain why two identifiers belong to one profile, or why not. Writes nothing but the audit log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from datetime import datetime
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identity.names import ReadableIdentifier, identifier_pair, readable_identifiers
-from cdp.flows.identity.simulate import non_linking
 from cdp.flows.ingest.write import MESSAGE_PLACE
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.explain import path_between, refusals_between
@@ -25,7 +24,7 @@ from cdp.vault.vault import Item
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """The row of a link table: its number, the source, and the import of the file; None where it came without a file."""
+    """A row of a link table: its source, the import of its file (None if it was not a file), and its number."""
 
     source: str
     import_job: str | None
@@ -34,7 +33,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedLink:
-    """One link of a path: the message or the row that made it, when, and under which policy."""
+    """One link of a path: the message or the row that caused it, when, and the fingerprint of the policy in force."""
 
     one: ReadableIdentifier
     other: ReadableIdentifier
@@ -47,7 +46,7 @@ class ExplainedLink:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedRefusal:
-    """Why two identifiers were not joined."""
+    """Why two identifiers were not linked: the rule, the type or bound, and the message or row that it refused."""
 
     one: ReadableIdentifier
     other: ReadableIdentifier
@@ -61,7 +60,7 @@ class ExplainedRefusal:
 
 @dataclass(frozen=True, slots=True)
 class LinkExplanation:
-    """Whether two identifiers are one person, by which path of links, or what keeps them apart."""
+    """Whether two identifiers belong to one profile, by which path of links, or which refusals keep them apart."""
 
     is_same_profile: bool
     path: tuple[ExplainedLink, ...]
@@ -69,29 +68,31 @@ class LinkExplanation:
 
 
 def explain(context: Context, one: Identifier, other: Identifier, *, actor: str = "privacy") -> LinkExplanation:
-    """Why two identifiers are one person, or why not. Raises the fault `unknown_profile` when either is unknown.
+    """Why two identifiers belong to one profile, or why not. Raises the fault `unknown_profile` if either is unknown.
 
-    It opens identifiers, so it is logged as a reading.
+    Identifiers are opened, so the read is recorded in the audit log.
     """
 
     def read(tx: Transaction) -> LinkExplanation:
         first, second = identifier_pair(tx, context, one, other=other)
-        closure = closure_store.closure(tx, [first, second], non_linking=non_linking(context.policy))
+        rules = Rules(context.policy.identifiers)
+        closure = closure_store.closure(tx, [first, second], non_linking=rules.non_linking)
         run = replay(
-            Rules(context.policy.identifiers),
+            rules,
             closure.types,
             closure.steps,
             shared=closure.shared,
             never=separation_store.never_pairs(tx, list(closure.types)),
         )
         path = path_between(run, first, second)
-        kept = () if path is not None else refusals_between(run, first, second)
-        messages = _Messages(tx, context, [edge.sequence for edge in path or ()] + [each.sequence for each in kept])
+        refusals = () if path is not None else refusals_between(run, first, second)
+        sequences = [edge.sequence for edge in path or ()] + [sequence for _, sequence in refusals]
+        origins = _Origins(tx, context, sequences)
         names = readable_identifiers(
             tx,
             context,
-            [each for edge in path or () for each in (edge.one, edge.other)]
-            + [each for one_kept in kept for each in (one_kept.refusal.identifier, one_kept.refusal.other)],
+            [identifier for edge in path or () for identifier in (edge.one, edge.other)]
+            + [identifier for refusal, _ in refusals for identifier in (refusal.identifier, refusal.other)],
         )
         fact_store.append(
             tx, {"kind": "data.read", "actor": actor, "read": "explain", "count": len(names)}, context.clock.now()
@@ -99,42 +100,41 @@ def explain(context: Context, one: Identifier, other: Identifier, *, actor: str 
         return LinkExplanation(
             is_same_profile=path is not None,
             path=tuple(
-                ExplainedLink(names[edge.one], names[edge.other], edge.rule.value, *messages.of(edge.sequence))
+                ExplainedLink(names[edge.one], names[edge.other], edge.rule.value, *origins.of(edge.sequence))
                 for edge in path or ()
             ),
             refusals=tuple(
                 ExplainedRefusal(
-                    names[each.refusal.identifier],
-                    names[each.refusal.other],
-                    each.refusal.rule.value,
-                    each.refusal.detail,
-                    *messages.of(each.sequence),
+                    names[refusal.identifier],
+                    names[refusal.other],
+                    refusal.rule.value,
+                    refusal.detail,
+                    *origins.of(sequence),
                 )
-                for each in kept
+                for refusal, sequence in refusals
             ),
         )
 
     return at_one_instant(context.database, read)
 
 
-class _Messages:
-    """The messages and the rows of link tables behind some recorded steps, with their ids opened."""
+class _Origins:
+    """The messages and the rows of link tables behind some recorded steps, with their message ids opened."""
 
     def __init__(self, tx: Transaction, context: Context, sequences: Sequence[int]) -> None:
-        self._rows = evidence_store.resolutions(tx, set(sequences))
-        rows = list(self._rows.values())
-        keys = context.vault.subject_keys.keys_for(tx, [row.anchor_id for row in rows])
+        self._resolutions = evidence_store.resolutions(tx, set(sequences))
+        steps = list(self._resolutions.values())
+        keys = context.vault.subject_keys.keys_for(tx, [step.anchor_id for step in steps])
         opened = context.vault.open_many(
-            keys, MESSAGE_PLACE, [Item(row.anchor_id, row.sequence, row.message_sealed) for row in rows]
+            keys, MESSAGE_PLACE, [Item(step.anchor_id, step.sequence, step.message_sealed) for step in steps]
         )
-        self._ids = {row.sequence: value for row, value in zip(rows, opened, strict=True)}
-        self._edges = link_table_store.edges_of(tx, set(sequences) - self._rows.keys())
-        self._sources = (
-            {int(each.source.source_id): each.source.name for each in source_store.sources(tx)} if self._edges else {}
-        )
+        self._ids = {step.sequence: value for step, value in zip(steps, opened, strict=True)}
+        self._edges = link_table_store.edges_of(tx, set(sequences) - self._resolutions.keys())
+        entries = source_store.sources(tx) if self._edges else ()
+        self._sources = {int(entry.source.source_id): entry.source.name for entry in entries}
 
     def of(self, sequence: int) -> tuple[str | None, datetime, str, TableRow | None]:
-        """Message id, instant, policy fingerprint and row of one step: it came by a message or by a link table."""
+        """Message id, instant, policy fingerprint and row of a step; the first or the last is None."""
         edge = self._edges.get(sequence)
         if edge is not None:
             row = TableRow(
@@ -143,7 +143,7 @@ class _Messages:
                 edge.row,
             )
             return None, edge.received_at, (edge.policy_fingerprint or b"").hex(), row
-        step = self._rows[sequence]
+        step = self._resolutions[sequence]
         message_id = self._ids[sequence]
         return (
             None if message_id is None else message_id.decode("utf-8", "replace"),

@@ -1,6 +1,6 @@
-"""Journeys of staff who look after the map: which identifiers are shared, which profiles are in quarantine.
+"""List what staff should review: shared identifiers, and profiles in quarantine.
 
-The first opens values, so it is logged as a reading; the second names profiles by id and opens nothing.
+The first opens values, so the read is recorded in the audit log; the second shows profile ids and opens nothing.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from cdp.kit.ids import encode_id
 
 @dataclass(frozen=True, slots=True)
 class SharedIdentifier:
-    """An identifier that links nobody because several people use it; `people` were seen with it."""
+    """An identifier that links no profiles because several people use it; `people` counts the profiles seen with it."""
 
     type: str
     value: str | None
@@ -28,7 +28,7 @@ class SharedIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class SharedList:
-    """The shared identifiers with most people, and how many there are of each type."""
+    """The shared identifiers seen with most profiles, the number of all, and the number of each type."""
 
     total: int
     by_type: Mapping[str, int]
@@ -37,7 +37,7 @@ class SharedList:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A bound of the policy that a profile reached, and how many links it refused."""
+    """A bound of the policy that a profile reached, how many links were refused because of it, and since when."""
 
     bound: str
     refusals: int
@@ -46,7 +46,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A profile beyond a bound: it is kept, takes no more identifiers there, and is processed for no purpose."""
+    """A profile beyond a bound: it is kept, accepts no links beyond the bound, and is processed for no purpose."""
 
     profile: str
     identifiers: int
@@ -56,14 +56,14 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class QuarantineList:
-    """The largest profiles in quarantine, and how many there are."""
+    """The largest profiles in quarantine, and the number of all."""
 
     total: int
     profiles: tuple[Quarantined, ...]
 
 
 def list_shared(context: Context, *, limit: int, actor: str) -> SharedList:
-    """Shared identifiers, those of most people first."""
+    """Up to `limit` shared identifiers, those seen with most profiles first; recorded in the audit log."""
 
     def read(tx: Transaction) -> SharedList:
         by_type = listing_store.count_shared(tx)
@@ -83,13 +83,13 @@ def list_shared(context: Context, *, limit: int, actor: str) -> SharedList:
 
 
 def list_quarantined(context: Context, *, limit: int) -> QuarantineList:
-    """Profiles in quarantine, the largest first."""
+    """Up to `limit` profiles in quarantine, those with most identifiers first."""
     with context.database.transaction(read_only=True) as tx:
         rows = listing_store.quarantined(tx, limit)
         bounds: dict[int, list[Bound]] = {}
-        for each in listing_store.reached_bounds(tx, [row.profile_id for row in rows]):
-            bound = each.rule.partition(":")[2]
-            bounds.setdefault(each.profile_id, []).append(Bound(bound, each.refusals, each.since))
+        for reached in listing_store.reached_bounds(tx, [row.profile_id for row in rows]):
+            bound = reached.rule.partition(":")[2]
+            bounds.setdefault(reached.profile_id, []).append(Bound(bound, reached.refusals, reached.since))
         return QuarantineList(
             total=listing_store.count_quarantined(tx),
             profiles=tuple(

@@ -1,4 +1,4 @@
-"""The journey of looking one person up: what is held, and for which purposes. It is logged like every read."""
+"""Look up one profile: what is stored about it, and for which purposes. Every read is recorded in the audit log."""
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
@@ -22,7 +22,7 @@ def look_up(context: Context, identifier: Identifier, *, actor: str) -> ProfileV
 
 
 def look_up_profile(context: Context, profile: str, *, actor: str) -> ProfileView:
-    """The profile that an outward profile id means today, retired ids included."""
+    """The current profile of a public profile id, including ids of merged profiles. Raises `unknown_profile` (404)."""
     number = decode_id("prf", profile)
 
     def read(tx: Transaction) -> ProfileView:
@@ -35,6 +35,6 @@ def look_up_profile(context: Context, profile: str, *, actor: str) -> ProfileVie
 
 
 def _logged(tx: Transaction, context: Context, profile_id: int, *, actor: str) -> ProfileView:
-    shown = view_profile(tx, context, profile_id)
+    view = view_profile(tx, context, profile_id)
     fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, context.clock.now())
-    return shown
+    return view

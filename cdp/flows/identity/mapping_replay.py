@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.ingest.write import write_partition
-from cdp.identity.partition import partition_of
+from cdp.identity.partition import groups_of, partition_of
 from cdp.identity.resolve import Rules, Run, replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import identifiers as identifier_store
@@ -19,9 +19,10 @@ from cdp.policy.model import Policy
 
 
 class WrittenReplay(NamedTuple):
-    """A replay that was written: the living profiles concerned, the run, the profile of each birth, what it found shared.
+    """A replay that was written.
 
-    `before` are the owners of the identifiers concerned until then.
+    `touched` are the living profiles of its identifiers, `profile_of` the profile of each origin, `shared` the
+    identifiers that became shared, and `before` the owners of its identifiers until then.
     """
 
     touched: set[int]
@@ -32,7 +33,7 @@ class WrittenReplay(NamedTuple):
 
 
 def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[int], *, now: datetime) -> WrittenReplay:
-    """Make the map of everything that hangs together with these identifiers what its recorded steps give.
+    """Replay the closure of these identifiers and write the resulting mapping.
 
     The caller holds the exclusive lock and advances the generation.
     """
@@ -42,7 +43,7 @@ def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[in
 
 
 def replay_closure(tx: Transaction, policy: Policy, closure: closure_store.Closure) -> Run:
-    """From nothing, sharing included: what is shared now may have become so through the link in question."""
+    """Replay from an empty world, sharing included: an identifier may be shared now because of the link in question."""
     never = separation_store.never_pairs(tx, list(closure.types))
     return replay(Rules(policy.identifiers), closure.types, closure.steps, never=never)
 
@@ -56,14 +57,14 @@ def write_run(
     now: datetime,
     before: Mapping[int, int],
 ) -> WrittenReplay:
-    """Write the map of a replay and everything that follows from it."""
+    """Write the mapping of a replay, and the verdicts and projections that depend on it."""
     profile_of = _name_profiles(run, closure, before)
+    stored = set(closure.profiles.values())
     fresh = [
-        mapping_store.NewProfile(profile_of[born], born, now)
-        for born in run.world.groups
-        if born not in closure.profiles
+        mapping_store.NewProfile(profile_of[origin], origin, now)
+        for origin in run.world.groups
+        if origin not in closure.profiles and profile_of[origin] not in stored
     ]
-    fresh = [each for each in fresh if each.profile_id not in closure.profiles.values()]
     mapping_store.insert_profiles(tx, fresh)
     partition = partition_of(run, profile_of)
     write_partition(tx, partition, members=list(closure.types))
@@ -78,19 +79,16 @@ def write_run(
 
 
 def _name_profiles(run: Run, closure: closure_store.Closure, before: Mapping[int, int]) -> dict[int, int]:
-    """A profile id for every birth: the one it had; where a group is exactly an old profile, that profile's; else new.
+    """A profile id for every origin: its stored one; that of an old profile with the same identifiers; or a new id.
 
-    A profile that does not change keeps its id even where the new rules bear it at another step.
+    So a profile that does not change keeps its id even if its origin is another step under the new rules.
     """
     profile_of = dict(closure.profiles)
-    old: dict[int, set[int]] = {}
-    for identifier, profile_id in before.items():
-        old.setdefault(profile_id, set()).add(identifier)
-    by_members = {frozenset(members): profile_id for profile_id, members in old.items()}
-    taken = {profile_of[born] for born in run.world.groups if born in profile_of}
-    for born, group in run.world.groups.items():
-        same = by_members.get(frozenset(group.members))
-        if born not in profile_of:
-            profile_of[born] = same if same is not None and same not in taken else new_id()
-            taken.add(profile_of[born])
+    profile_with = {identifiers: profile_id for profile_id, identifiers in groups_of(before).items()}
+    used = {profile_of[origin] for origin in run.world.groups if origin in profile_of}
+    for origin, group in run.world.groups.items():
+        if origin not in profile_of:
+            same = profile_with.get(frozenset(group.members))
+            profile_of[origin] = same if same is not None and same not in used else new_id()
+            used.add(profile_of[origin])
     return profile_of

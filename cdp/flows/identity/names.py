@@ -1,4 +1,4 @@
-"""Identifiers in the clear, for the use cases that explain and simulate."""
+"""Find pairs of identifiers and open identifiers for the use cases of identity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from cdp.kit.db import Transaction
 
 @dataclass(frozen=True, slots=True)
 class ReadableIdentifier:
-    """An identifier as people read it; `value` is None once its key is shredded."""
+    """An identifier as shown to staff; `value` is None once its key is shredded."""
 
     type: str
     value: str | None
@@ -19,14 +19,18 @@ class ReadableIdentifier:
 
 def identifier_pair(tx: Transaction, context: Context, one: Identifier, *, other: Identifier) -> tuple[int, int]:
     """The ids of two identifiers. Raises the fault `unknown_profile` when either is unknown."""
-    known = find_identifiers(tx, context.vault, [one, other])
-    if one not in known or other not in known:
+    stored = find_identifiers(tx, context.vault, [one, other])
+    if one not in stored or other not in stored:
         raise unknown_profile()
-    return known[one].identifier_id, known[other].identifier_id
+    return stored[one].identifier_id, stored[other].identifier_id
 
 
 def readable_identifiers(
     tx: Transaction, context: Context, identifier_ids: Sequence[int]
 ) -> dict[int, ReadableIdentifier]:
+    """These identifiers as shown to staff, by id."""
     opened = open_identifiers(tx, context.vault, set(identifier_ids))
-    return {each.identifier_id: ReadableIdentifier(each.type, each.value) for each in opened.values()}
+    return {
+        identifier.identifier_id: ReadableIdentifier(identifier.type, identifier.value)
+        for identifier in opened.values()
+    }

@@ -1,4 +1,4 @@
-"""One profile as privacy staff see it, and how values are written in responses."""
+"""One profile in full as privacy staff see it, and how responses represent values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from cdp.vault.vault import Item
 
 @dataclass(frozen=True, slots=True)
 class PurposeVerdict:
-    """What is in force for one purpose."""
+    """The verdict in force for one purpose."""
 
     allowed: bool
     reason: str
@@ -51,7 +51,7 @@ class HeldIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class ProfileView:
-    """One profile in full, as privacy staff see it."""
+    """One profile in full, as privacy staff see it; `events` and the instants are about its stored events."""
 
     profile: str
     anchors: int
@@ -67,12 +67,12 @@ class ProfileView:
 
 
 def view_profile(tx: Transaction, context: Context, profile_id: int) -> ProfileView:
-    """One profile, without logging: for journeys that log their own reading."""
+    """One profile in full. The caller records the read in the audit log."""
     now = context.clock.now()
     links = mapping_store.owned_by(tx, profile_id)
     opened = open_identifiers(tx, context.vault, links)
     span = spans_of(tx, [profile_id])[profile_id]
-    (known,) = profile_store.profiles(tx, [profile_id])
+    (profile,) = profile_store.profiles(tx, [profile_id])
     masks = bits_of(tx)
     verdicts = current_verdicts(tx, context.policy, [profile_id], now=now).get(profile_id, {})
     computed = computed_of(tx, compile_traits(context.policy, masks), [profile_id], now=now)[profile_id]
@@ -80,8 +80,8 @@ def view_profile(tx: Transaction, context: Context, profile_id: int) -> ProfileV
         profile=encode_id("prf", profile_id),
         anchors=anchor_store.anchor_counts(tx, [profile_id]).get(profile_id, 0),
         identifiers=tuple(
-            HeldIdentifier(each.type, each.value, each.is_shared)
-            for each in sorted(opened.values(), key=lambda each: (each.type, each.value or ""))
+            HeldIdentifier(identifier.type, identifier.value, identifier.is_shared)
+            for identifier in sorted(opened.values(), key=lambda identifier: (identifier.type, identifier.value or ""))
         ),
         traits=_traits(tx, context, profile_id),
         computed_traits={key: written_trait(context, key, value) for key, value in sorted(computed.items())},
@@ -93,12 +93,12 @@ def view_profile(tx: Transaction, context: Context, profile_id: int) -> ProfileV
         events=span.events,
         first_seen_at=span.first_at,
         last_seen_at=span.last_at,
-        is_quarantined=known.is_quarantined,
+        is_quarantined=profile.is_quarantined,
     )
 
 
 def _traits(tx: Transaction, context: Context, profile_id: int) -> dict[str, Any]:
-    """Every stated trait, opened; of several statements a rectified one wins, then the latest."""
+    """Every stated trait, opened; of several statements a rectified one takes precedence, then the latest."""
     anchors = consent_subject_store.anchors_of(tx, [profile_id]).get(profile_id, [])
     vocabularies = {
         name: plan.vocabulary for name, plan in context.policy.events.traits.items() if plan.vocabulary is not None
@@ -137,13 +137,13 @@ def _stated(context: Context, name: str, value: object) -> object:
 
 
 def written_trait(context: Context, key: str, value: object) -> object:
-    """The value of a computed trait as answers write it."""
+    """The value of a computed trait as it is written in responses."""
     trait = context.policy.traits[key]
     return written_value(value, is_instant=context.policy.value_type(trait) is PropertyType.INSTANT)
 
 
 def written_value(value: object, *, is_instant: bool) -> object:
-    """A plain value as answers write it: terms as text, instants in RFC 3339."""
+    """A value as it is written in responses: terms as text, instants in RFC 3339."""
     if isinstance(value, Term):
         return value.text
     if is_instant and isinstance(value, int | float) and not isinstance(value, bool):

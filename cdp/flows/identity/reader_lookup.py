@@ -1,4 +1,4 @@
-"""The journey of a marketer looking at one profile: by pseudonym, without identifiers, purpose by purpose."""
+"""Look up one profile as a marketer: by reader pseudonym, without identifiers, limited to permitted purposes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class ReadablePurpose:
-    """One purpose for which the profile may be looked at."""
+    """A purpose that permits the reader to see the profile, since and until when."""
 
     since: datetime
     until: datetime | None
@@ -34,7 +34,7 @@ class ReadablePurpose:
 
 @dataclass(frozen=True, slots=True)
 class ReaderProfileView:
-    """One profile as a marketer sees it: what belongs to the purposes that are permitted now."""
+    """One profile as a marketer sees it: the data of the purposes that are permitted now."""
 
     profile: str
     purposes: Mapping[str, ReadablePurpose]
@@ -44,7 +44,7 @@ class ReaderProfileView:
 
 
 def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> ReaderProfileView:
-    """The profile under a reader pseudonym. Raises `unknown_profile` (404), also when no purpose is permitted."""
+    """The profile under a reader pseudonym. Raises `unknown_profile` (404), also if no purpose is permitted."""
     now = context.clock.now()
 
     def read(tx: Transaction) -> ReaderProfileView:
@@ -52,18 +52,18 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> ReaderPr
         if not rows:
             raise unknown_profile()
         fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, now)
-        return _seen(tx, context, profile, rows=rows, now=now)
+        return _view(tx, context, profile, rows=rows, now=now)
 
     return at_one_instant(context.database, read)
 
 
-def _seen(
+def _view(
     tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], now: datetime
 ) -> ReaderProfileView:
     profile_id = rows[0].profile_id
     purposes = {row.purpose: ReadablePurpose(row.since, row.until) for row in rows}
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
-    serving = {each.key for each in all_segments(tx) if each.purpose in purposes}
+    readable = {segment.key for segment in all_segments(tx) if segment.purpose in purposes}
     return ReaderProfileView(
         profile=profile,
         purposes=purposes,
@@ -73,18 +73,18 @@ def _seen(
             for key, value in sorted(computed.items())
             if context.policy.traits[key].purpose in purposes
         },
-        segments=tuple(key for key in memberships_of(tx, [profile_id]).get(profile_id, ()) if key in serving),
+        segments=tuple(key for key in memberships_of(tx, [profile_id]).get(profile_id, ()) if key in readable),
     )
 
 
 def _traits(tx: Transaction, context: Context, rows: Sequence[ReaderRow]) -> dict[str, Any]:
     plans = context.policy.events.traits
     values = {name: value for row in rows for name, value in row.traits.items() if name in plans}
-    spoken = {name for name in values if plans[name].vocabulary is not None}
-    texts = texts_of(tx, {values[name] for name in spoken if isinstance(values[name], int)})
+    with_vocabulary = {name for name in values if plans[name].vocabulary is not None}
+    texts = texts_of(tx, {values[name] for name in with_vocabulary if isinstance(values[name], int)})
     return {
         name: texts[value].text
-        if name in spoken and value in texts
+        if name in with_vocabulary and value in texts
         else written_value(value, is_instant=plans[name].type is PropertyType.INSTANT)
         for name, value in sorted(values.items())
     }

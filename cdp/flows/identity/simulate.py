@@ -1,4 +1,4 @@
-"""Simulate changed identity rules against the stored map. Writes nothing but the log."""
+"""Simulate changed identity rules on the recorded links. Writes nothing but the audit log."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -20,10 +20,10 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What changed rules would do to the map as it is stored, if the recorded links were made again under them.
+    """How the stored mapping would change if the recorded links were replayed under changed rules.
 
-    `merged` are profiles to be that hold identifiers of several, `split` profiles of today that come apart.
-    `refused` counts by rule the identifiers that messages would leave out then, each message for itself.
+    `merged` counts new profiles that have identifiers of several current ones, `split` current profiles whose
+    identifiers would be separated. `refused` counts, by rule, the links that would be refused, per recorded step.
     """
 
     steps: int
@@ -40,32 +40,32 @@ class Simulated:
 
 
 def simulate(context: Context, changed: Policy, *, actor: str = "admin") -> Simulated:
-    """Replay the recorded links under other identifier rules and compare with the map as it is stored.
+    """Replay the recorded links under changed identifier rules and compare the result with the stored mapping.
 
-    It reads in a transaction that can only read, and is logged in another.
+    Reads in a read-only transaction, and records the simulation in the audit log in another one.
 
-    Normalizers and blocked values work before the keyed hash and are not replayed: they count for messages to come.
+    Normalizers and blocked values apply before the keyed hash and are not replayed: they affect future messages only.
     """
     with context.database.transaction(read_only=True) as tx:
         recorded = closure_store.recorded(tx)
-        home = mapping_store.owners(tx)
+        profile_of = mapping_store.owners(tx)
         counts = map_counts(tx)
         never = separation_store.never_pairs(tx, list(recorded.types))
-    then = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
-    before = groups_of(home)
-    found = difference(before.values(), then)
+    run = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
+    before = groups_of(profile_of)
+    changes = difference(before.values(), run)
     simulated = Simulated(
         steps=len(recorded.steps),
         profiles_now=len(before),
-        profiles_then=len(then.world.groups),
-        merged=len(found.merged),
-        split=len(found.split),
+        profiles_then=len(run.world.groups),
+        merged=len(changes.merged),
+        split=len(changes.split),
         quarantined_now=counts.quarantined,
-        quarantined=len(found.quarantined),
+        quarantined=len(changes.quarantined),
         shared_now=counts.shared,
-        shared_then=len(then.world.shared),
-        refused=Counter(refusal.rule.value for each in then.accepted for refusal in each.refusals),
-        examples=tuple(_examples(found, home, recorded)),
+        shared_then=len(run.world.shared),
+        refused=Counter(refusal.rule.value for proposal in run.accepted for refusal in proposal.refusals),
+        examples=tuple(_examples(changes, profile_of, recorded)),
     )
     with context.database.transaction() as tx:
         fact = {"kind": "identity.simulated", "actor": actor, "profiles": simulated.profiles_then}
@@ -73,20 +73,15 @@ def simulate(context: Context, changed: Policy, *, actor: str = "admin") -> Simu
     return simulated
 
 
-def non_linking(policy: Policy) -> list[str]:
-    """The types that never link anybody."""
-    return [each.key for each in policy.identifiers.types.values() if not each.merges]
-
-
 def _examples(
-    found: PartitionDifference, home: Mapping[int, int], recorded: closure_store.Closure
+    changes: PartitionDifference, profile_of: Mapping[int, int], recorded: closure_store.Closure
 ) -> Iterable[Mapping[str, object]]:
-    """Some groups of each kind, the largest first: the profiles of today behind them, and what they hold, by type."""
-    for kind, groups in (("merged", found.merged), ("split", found.split), ("quarantined", found.quarantined)):
+    """Up to ten groups of each kind of change, largest first: current profiles, and numbers of identifiers by type."""
+    for kind, groups in (("merged", changes.merged), ("split", changes.split), ("quarantined", changes.quarantined)):
         for group in sorted(groups, key=len, reverse=True)[:_EXAMPLES]:
-            profiles = sorted({home[each] for each in group if each in home})
+            profiles = sorted({profile_of[identifier] for identifier in group if identifier in profile_of})
             yield {
                 "change": kind,
-                "profiles": [encode_id("prf", each) for each in profiles],
-                "identifiers": dict(Counter(recorded.types[each] for each in group)),
+                "profiles": [encode_id("prf", profile_id) for profile_id in profiles],
+                "identifiers": dict(Counter(recorded.types[identifier] for identifier in group)),
             }

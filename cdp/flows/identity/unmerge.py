@@ -1,7 +1,7 @@
-"""Journeys that change who is who: unmerge, its undo, and a rebuild of the map under new rules.
+"""Change the mapping on request: unmerge two identifiers, undo that, or rebuild the mapping under changed rules.
 
-All three replay recorded steps and write the map that the replay gives, so what they leave behind is
-what a world without the link, or with the other rules, would hold.
+All three replay recorded steps and write the resulting mapping, so that the outcome is what it would be if the link
+had never been made, or if the rules had always been these.
 """
 
 from collections.abc import Callable, Collection
@@ -30,10 +30,10 @@ from cdp.kit.errors import Fault
 
 @dataclass(frozen=True, slots=True)
 class Unmerged:
-    """What an unmerge or its undo does, or would do: who the two were before, the two sides, and what else changes.
+    """What an unmerge or its undo did or would do: the profiles before, those of the two identifiers now, and the rest.
 
-    A side is None when its identifier belongs to nobody: no message named it without naming the other. `erased_events`
-    were stored by a consent that does not cover them any more.
+    A side is None if no profile owns its identifier: no message named it without the other. `other_profiles` counts
+    further profiles that change. `erased_events` were stored under a consent that no longer covers them.
     """
 
     is_dry_run: bool
@@ -46,7 +46,7 @@ class Unmerged:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild came to: steps replayed, profiles before, those of them whose identifiers changed, and profiles now."""
+    """The result of a rebuild: replayed steps, profiles before, those of them that changed or ended, and profiles now."""
 
     steps: int
     before: int
@@ -57,47 +57,50 @@ class Rebuilt:
 def unmerge(
     context: Context, keep: Identifier, sever: Identifier, *, dry_run: bool, actor: str = "privacy"
 ) -> Unmerged:
-    """Make it so that two identifiers were never linked, and keep them apart from now on.
+    """Undo every link between two identifiers, and keep them apart from now on.
 
-    Afterwards everything equals a world in which no message had joined them. With `dry_run` it is done and
-    taken back, and the answer says what each side would hold. Faults: `unknown_profile`, `not_merged` (409).
+    Afterwards everything is as if no message had linked them. With `dry_run` the change is made and rolled back, and
+    the result shows what each side would have. Faults: `unknown_profile` (404), `not_merged` (409).
     """
 
-    def part(tx: Transaction, one: int, other: int) -> None:
+    def separate(tx: Transaction, one: int, other: int) -> None:
         owners = profile_store.owners_of(tx, [one, other])
         if one == other or owners.get(one) is None or owners.get(one) != owners.get(other):
             raise Fault(
                 "not_merged",
-                "These identifiers are not one person",
-                "They belong to different profiles already. `cdp profile explain` tells what keeps them apart.",
+                "These identifiers do not belong to one profile",
+                "They already belong to different profiles. `cdp profile explain` shows what keeps them apart.",
                 status=409,
             )
         separation_store.separate(tx, [(one, other)], context.clock.now())
 
-    return _Change(context, "unmerge", part, actor, dry_run).make(keep, sever)
+    return _Change(context, "unmerge", separate, actor, dry_run).apply(keep, sever)
 
 
 def remerge(
     context: Context, keep: Identifier, severed: Identifier, *, dry_run: bool, actor: str = "privacy"
 ) -> Unmerged:
-    """Take an unmerge back: the recorded messages may join the two again. Faults: `unknown_profile`, `not_kept_apart`."""
+    """Undo an unmerge: recorded and future messages may link the two again.
 
-    def join(tx: Transaction, one: int, other: int) -> None:
+    Faults: `unknown_profile` (404), `not_kept_apart` (409).
+    """
+
+    def allow(tx: Transaction, one: int, other: int) -> None:
         if not separation_store.allow_together(tx, one, other):
             raise Fault(
                 "not_kept_apart",
                 "Nothing keeps these identifiers apart",
-                "There is no unmerge of these two identifiers to take back.",
+                "There is no unmerge of these two identifiers that could be undone.",
                 status=409,
             )
 
-    return _Change(context, "allow_again", join, actor, dry_run).make(keep, severed)
+    return _Change(context, "allow_again", allow, actor, dry_run).apply(keep, severed)
 
 
 def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
     """Apply the policy in force to the whole recorded sequence, in one transaction.
 
-    The result equals a fresh ingest of the recorded steps; a profile whose identifiers stay together keeps its id.
+    The result equals that of ingesting the recorded steps again; a profile whose identifiers stay together keeps its id.
     """
     with context.database.transaction() as tx:
         generation = generation_store.lock_exclusive(tx)
@@ -108,7 +111,7 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
         touched = write_run(tx, context, run, closure=recorded, now=context.clock.now(), before=before).touched
         generation_store.advance(tx, next_sequence=generation.next_sequence, changed=True)
         after = groups_of(mapping_store.owners(tx))
-        changed = {profile_id for profile_id, held in groups.items() if after.get(profile_id) != held}
+        changed = {profile_id for profile_id, identifiers in groups.items() if after.get(profile_id) != identifiers}
         fact = {
             "kind": "identity.rebuilt",
             "actor": actor,
@@ -121,7 +124,7 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """An unmerge or its undo on its way: what is to become of the pair, and then of everything that follows from it."""
+    """An unmerge or its undo: `decide` changes what is stored about the pair, everything else follows from a replay."""
 
     context: Context
     kind: str
@@ -129,60 +132,67 @@ class _Change:
     actor: str
     is_dry_run: bool
 
-    def make(self, keep: Identifier, sever: Identifier) -> Unmerged:
-        """Do it. What a consent covers no more is erased once the change is on disk, so that no older reader keeps it."""
+    def apply(self, keep: Identifier, sever: Identifier) -> Unmerged:
+        """Apply the change in one transaction, and erase what a consent no longer covers in a second one.
+
+        The erasure must follow the commit, so that older readers of the projection can be ended before it.
+        """
         with self.context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             pair = identifier_pair(tx, self.context, keep, other=sever)
             before = tuple(
-                view_profile(tx, self.context, each) for each in sorted(set(profile_store.owners_of(tx, pair).values()))
+                view_profile(tx, self.context, profile_id)
+                for profile_id in sorted(set(profile_store.owners_of(tx, pair).values()))
             )
             with tx.dry_run() if self.is_dry_run else nullcontext():
                 self.decide(tx, *pair)
                 changed = self._replay(tx, pair)
                 if self.is_dry_run:
-                    return self._told(tx, pair, before, changed=changed)
+                    return self._finish(tx, pair, before, changed=changed)
         with self.context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             projection_store.end_older_readers(tx)
-            return self._told(tx, pair, before, changed=changed)
+            return self._finish(tx, pair, before, changed=changed)
 
     def _replay(self, tx: Transaction, pair: tuple[int, int]) -> set[int]:
-        """Write the map that the recorded steps give now; gives the profiles that hold something else than before."""
+        """Write the mapping that the recorded steps result in now; returns the profiles whose identifiers changed."""
         now = self.context.clock.now()
         generation = generation_store.generation(tx)
-        redone = replay_around(tx, self.context, pair, now=now)
+        written = replay_around(tx, self.context, pair, now=now)
         owners = profile_store.owners_of(tx, pair)
-        here, there = owners.get(pair[0]), owners.get(pair[1])
-        held = here or there
-        assert held is not None
+        kept, severed = owners.get(pair[0]), owners.get(pair[1])
+        profile_id = kept or severed
+        assert profile_id is not None
+        kinds = (self.kind, "never") if self.kind == "unmerge" else (self.kind,)
         evidence_store.insert_evidence(
             tx,
             [
-                EvidenceRow(generation.next_sequence, each, Rule.NEVER, *pair, held, there, now)
-                for each in ((self.kind, "never") if self.kind == "unmerge" else (self.kind,))
+                EvidenceRow(generation.next_sequence, kind, Rule.NEVER, *pair, profile_id, severed, now)
+                for kind in kinds
             ],
             bytes.fromhex(self.context.policy.fingerprint),
         )
         generation_store.advance(tx, next_sequence=generation.next_sequence + 1, changed=True)
-        fact = {"kind": "identity.unmerged", "actor": self.actor, "profiles": len(redone.touched), "rule": self.kind}
+        fact = {"kind": "identity.unmerged", "actor": self.actor, "profiles": len(written.touched), "rule": self.kind}
         fact_store.append(tx, fact | {"is_dry_run": self.is_dry_run}, now)
-        was, now_is = groups_of(redone.before), groups_of(mapping_store.owners(tx, list(redone.run.world.types)))
-        return {each for each in was.keys() | now_is.keys() if was.get(each) != now_is.get(each)}
+        before, after = groups_of(written.before), groups_of(mapping_store.owners(tx, list(written.run.world.types)))
+        return {
+            profile_id for profile_id in before.keys() | after.keys() if before.get(profile_id) != after.get(profile_id)
+        }
 
-    def _told(
+    def _finish(
         self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], *, changed: Collection[int]
     ) -> Unmerged:
         now = self.context.clock.now()
         cleared = clear_withdrawn_of(tx, self.context.vault, self.context.policy, profile_ids=changed, now=now)
         memberships.follow_profiles(tx, self.context, changed, now=now)
         owners = profile_store.owners_of(tx, pair)
-        sides = [owners.get(each) for each in pair]
+        kept, severed = (owners.get(identifier_id) for identifier_id in pair)
         return Unmerged(
             is_dry_run=self.is_dry_run,
             before=before,
-            keep=None if sides[0] is None else view_profile(tx, self.context, sides[0]),
-            sever=None if sides[1] is None else view_profile(tx, self.context, sides[1]),
-            other_profiles=len(mapping_store.owning(tx, changed) - set(sides)),
+            keep=None if kept is None else view_profile(tx, self.context, kept),
+            sever=None if severed is None else view_profile(tx, self.context, severed),
+            other_profiles=len(mapping_store.owning(tx, changed) - {kept, severed}),
             erased_events=cleared.events_deleted,
         )

@@ -146,10 +146,10 @@ class _Run:
         """What became of the rows until now."""
         return dict.fromkeys(_COUNTED, 0) | self.job.tally
 
-    def note(self, tx: Transaction, edges_done: int, landed: PartResult) -> None:
+    def note(self, tx: Transaction, edges_done: int, result: PartResult) -> None:
         """Move the job on with a part, in its transaction. Raises `import_elsewhere`."""
-        counts = {name: self.done[name] + getattr(landed, name) for name in _COUNTED}
-        moved = replace(self.job, rows_done=edges_done, tally=self._with(landed.states) | counts)
+        counts = {name: self.done[name] + getattr(result, name) for name in _COUNTED}
+        moved = replace(self.job, rows_done=edges_done, tally=self._with(result.states) | counts)
         if not import_job_store.advance_import_job(tx, self.job, moved):
             raise import_elsewhere()
         tx.on_commit(lambda: self._moved(moved))
@@ -217,7 +217,7 @@ def try_link_file(
         source=SOURCE,
         rows=sum(states.values()),
         resumed_after=0,
-        tally=Tally(states, {f"invalid: {reason}": count for reason, count in table.invalid.items()}, table.named),
+        tally=Tally(states, {f"invalid: {reason}": count for reason, count in table.invalid.items()}, table.listed),
         identifiers=sum(len(each.members) for each in groups),
         groups=len(groups),
         by_rules=None,

@@ -1,7 +1,7 @@
-"""What a part of a link table needs before its transaction: pseudonyms, what the store knows, keys and seals for the rest.
+"""What a part of a link table needs before its transaction: pseudonyms, stored identifiers, keys and sealed values.
 
-Nothing here holds a lock, and nothing is written. What the store knew holds for as long as nobody else wrote; the
-transaction that takes the part finds out (`Trail`), and asks again where somebody did.
+No lock is held and nothing is written. A snapshot is valid until another writer commits; the transaction that
+processes the part detects that (`GenerationLog`) and then loads a new one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,6 @@ from cdp.identity.normalize import IdentifierReader
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.db import Transaction
-from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.policy.identifiers import NormalizerKind
 from cdp.rights.store import suppressions as suppression_store
@@ -28,133 +27,133 @@ from cdp.vault.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class LinkTableSnapshot:
-    """What the store said about the identifiers of a part, by their places, at one generation.
+    """What was stored about the identifiers of a part at one generation, by their places in the part.
 
-    `versions` are the living versions of the graph key, `pseudonyms` those under the newest. `suppressed` may not be
-    named at all, `noes` not be processed for some purposes: noes of which only the pseudonym was left.
+    `versions` are the active versions of the graph key, `pseudonyms` those under the newest. `suppressed` identifiers
+    must not be processed at all, those in `opt_outs` not for the given purposes: refusals that outlived their person
+    as pseudonyms.
     """
 
     generation: generation_store.Generation
     versions: tuple[int, ...]
     pseudonyms: Sequence[bytes]
-    known: Mapping[int, identifier_store.StoredIdentifier]
+    stored: Mapping[int, identifier_store.StoredIdentifier]
     suppressed: frozenset[int]
-    noes: Mapping[int, frozenset[str]]
+    opt_outs: Mapping[int, frozenset[str]]
 
     @property
-    def knows_nobody(self) -> bool:
-        """Whether the store knows nothing of anybody here."""
-        return not self.known and not self.suppressed and not self.noes
+    def is_empty(self) -> bool:
+        """Whether nothing is stored about any of these identifiers."""
+        return not self.stored and not self.suppressed and not self.opt_outs
+
+    def unknown_places(self, part: Part) -> list[int]:
+        """The places of a part whose identifiers are neither stored nor suppressed."""
+        return [at for at in range(len(part.identifiers)) if at not in self.stored and at not in self.suppressed]
 
 
 @dataclass(frozen=True, slots=True)
 class NewIdentifiers:
-    """Names for the identifiers at `places` of a part, which the store did not know: ascending ids, keys and seals."""
+    """Identifiers at some `places` of a part that are not stored: ascending ids with keys, and sealed values."""
 
     places: Sequence[int]
     keys: FreshKeys
     sealed: Sequence[bytes]
 
+    def only(self, positions: Sequence[int]) -> "NewIdentifiers":
+        """Those at these positions."""
+        return NewIdentifiers(
+            [self.places[at] for at in positions], self.keys.only(positions), [self.sealed[at] for at in positions]
+        )
+
 
 @dataclass(slots=True)
 class GenerationLog:
-    """The generations between which only this import wrote, and never about an identifier of another part."""
+    """The generations that follow each other by transactions of this import alone.
 
-    own: dict[generation_store.Generation, generation_store.Generation] = field(default_factory=dict)
+    No part names an identifier of another part, so that these transactions do not invalidate a snapshot.
+    """
+
+    next_of: dict[generation_store.Generation, generation_store.Generation] = field(default_factory=dict)
 
     def note(self, before: generation_store.Generation, after: generation_store.Generation) -> None:
-        """A part was taken between these two, which are one where all its rows were refused."""
+        """Record that a part advanced the generation; it stays the same if all rows of the part were refused."""
         if after != before:
-            self.own[before] = after
+            self.next_of[before] = after
 
-    def leads(self, seen: generation_store.Generation, now: generation_store.Generation) -> bool:
-        """Whether nobody else wrote from the one to the other."""
-        while seen != now and seen in self.own:
-            seen = self.own[seen]
-        return seen == now
+    def connects(self, before: generation_store.Generation, after: generation_store.Generation) -> bool:
+        """Whether no other writer committed between these two generations."""
+        while before != after and before in self.next_of:
+            before = self.next_of[before]
+        return before == after
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedPart:
-    """A part that only waits for its transaction."""
+    """A part that is ready for its transaction."""
 
     part: Part
-    sight: LinkTableSnapshot
-    names: NewIdentifiers
-
-
-def prepare(context: Context, part: Part) -> PreparedPart:
-    """Look a part up and name whom the store does not know."""
-    try:
-        sight, epoch_id = _seen(context, part)
-    except Fault:  # a rotation may just have destroyed a key that was to be asked under; the next look knows
-        sight, epoch_id = _seen(context, part)
-    strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
-    return PreparedPart(part, sight, name_identifiers(context.vault, epoch_id, part, places=strangers))
-
-
-def _seen(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
-    with context.database.transaction(read_only=True) as tx:
-        sight = load_snapshot(tx, context, part, generation=generation_store.generation(tx), now=context.clock.now())
-        return sight, context.vault.epochs.active(tx)
+    snapshot: LinkTableSnapshot
+    new: NewIdentifiers
 
 
 def load_snapshot(
     tx: Transaction, context: Context, part: Part, *, generation: generation_store.Generation, now: datetime
 ) -> LinkTableSnapshot:
-    """Ask the store about every identifier of a part; as many statements as the graph key has living versions."""
+    """Load what is stored about every identifier of a part, with one statement per active version of the graph key."""
     vault = context.vault
     versions = vault.root_keys.active_versions(tx, GRAPH)
-    known: dict[int, identifier_store.StoredIdentifier] = {}
+    stored: dict[int, identifier_store.StoredIdentifier] = {}
     pseudonyms: list[bytes] = []
     for version in versions:  # the newest comes last, and is never destroyed
-        pseudonyms = _hashed(vault, GRAPH, part, version=version)
+        pseudonyms = _pseudonyms(vault, GRAPH, part, version=version)
         found = identifier_store.identifiers_by_pseudonym(tx, pseudonyms)
         if found:
-            known.update((at, found[each]) for at, each in enumerate(pseudonyms) if each in found)
-    orders: dict[int, frozenset[str]] = {}
+            stored.update((at, found[pseudonym]) for at, pseudonym in enumerate(pseudonyms) if pseudonym in found)
+    suppressions: dict[int, frozenset[str]] = {}
     if suppression_store.has_suppressions(tx):
-        hidden = _hashed(vault, SUPPRESSION, part, version=None)
+        suppression_pseudonyms = _pseudonyms(vault, SUPPRESSION, part, version=None)
         addresses = _addresses(context, part)
-        standing = suppression_store.suppressed_purposes(tx, [*hidden, *addresses.values()], now)
-        orders = {at: standing[each] for at, each in enumerate(hidden) if each in standing}
+        in_force = suppression_store.suppressed_purposes(tx, [*suppression_pseudonyms, *addresses.values()], now)
+        suppressions = {
+            at: in_force[pseudonym] for at, pseudonym in enumerate(suppression_pseudonyms) if pseudonym in in_force
+        }
         for at, address in addresses.items():
-            if suppression_store.EVERYTHING in standing.get(address, ()):
-                orders[at] = frozenset({suppression_store.EVERYTHING})
-    suppressed = frozenset(at for at, purposes in orders.items() if suppression_store.EVERYTHING in purposes)
-    noes = {at: purposes for at, purposes in orders.items() if at not in suppressed}
-    return LinkTableSnapshot(generation, versions, pseudonyms, known, suppressed, noes)
+            if suppression_store.EVERYTHING in in_force.get(address, ()):
+                suppressions[at] = frozenset({suppression_store.EVERYTHING})
+    suppressed = frozenset(at for at, purposes in suppressions.items() if suppression_store.EVERYTHING in purposes)
+    opt_outs = {at: purposes for at, purposes in suppressions.items() if at not in suppressed}
+    return LinkTableSnapshot(generation, versions, pseudonyms, stored, suppressed, opt_outs)
 
 
 def _addresses(context: Context, part: Part) -> dict[int, bytes]:
-    """What e-mail address, as suppressions name it, an identifier of another type is: many send one as an id."""
+    """The suppression pseudonyms of e-mail addresses that are sent as identifiers of another type, by place."""
     types = context.policy.identifiers.types
-    mail = [key for key, type_ in types.items() if type_.normalizer is NormalizerKind.EMAIL]
+    email_types = [key for key, type_ in types.items() if type_.normalizer is NormalizerKind.EMAIL]
     read = IdentifierReader(context.policy.identifiers).read
     found = {
         at: identifier
-        for at, each in enumerate(part.identifiers)
-        if "@" in each.value and each.type not in mail
-        for key in mail
-        if isinstance(identifier := read(key, each.value), Identifier)
+        for at, (type_, value) in enumerate(part.identifiers)
+        if "@" in value and type_ not in email_types
+        for key in email_types
+        if isinstance(identifier := read(key, value), Identifier)
     }
     return dict(zip(found, context.vault.hashes.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
 def name_identifiers(vault: Vault, epoch_id: int, part: Part, *, places: Sequence[int]) -> NewIdentifiers:
-    """Ids that ascend with the places, so that rows go into their indexes in order; a key and a seal for each."""
+    """Create ids, keys and sealed values; ids ascend with the places, so that rows go into their indexes in order."""
     keys = vault.subject_keys.prepare(epoch_id, sorted(new_ids(len(places))))
     values = (part.identifiers[at].value.encode() for at in places)
     return NewIdentifiers(places, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
 
 
-def _hashed(vault: Vault, domain: Domain, part: Part, *, version: int | None) -> list[bytes]:
-    """The pseudonyms of a part's identifiers, in order; hashed type by type."""
+def _pseudonyms(vault: Vault, domain: Domain, part: Part, *, version: int | None) -> list[bytes]:
+    """The pseudonyms of the identifiers of a part, in order; computed type by type."""
     by_type = sorted(range(len(part.identifiers)), key=lambda at: part.identifiers[at].type)
-    hashed: list[bytes] = [b""] * len(by_type)
+    pseudonyms: list[bytes] = [b""] * len(by_type)
     for type_, places in groupby(by_type, key=lambda at: part.identifiers[at].type):
-        mine = list(places)
-        values = (part.identifiers[at].value.encode() for at in mine)
-        for at, digest in zip(mine, vault.hashes.digests(domain, type_, values, version=version), strict=True):
-            hashed[at] = digest
-    return hashed
+        same_type = list(places)
+        values = (part.identifiers[at].value.encode() for at in same_type)
+        for at, digest in zip(same_type, vault.hashes.digests(domain, type_, values, version=version), strict=True):
+            pseudonyms[at] = digest
+    return pseudonyms

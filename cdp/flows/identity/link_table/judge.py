@@ -1,7 +1,7 @@
-"""Judging a part of a link table: which rows count, what hangs together, and for what its people may be processed.
+"""Judge a part of a link table: which rows are new, which groups they form, and what each group is permitted for.
 
-Of strangers only their types decide, so groups of equal types are judged once. Where the store knows somebody, their
-profiles, their records and what keeps them apart are asked for, set by set.
+If nothing is stored about the identifiers, only their types matter, and groups of the same types are judged once.
+Otherwise profiles, consent records and separated pairs are loaded set by set.
 """
 
 from collections import Counter
@@ -33,10 +33,10 @@ Verdicts = Mapping[str, Verdict]
 
 @dataclass(frozen=True, slots=True)
 class EdgeGroup:
-    """What hangs together in a part, known people included: its members, the places of its edges in order.
+    """A connected group of a part, also through stored profiles: places of its members, and of its edges in order.
 
-    `owners` are the profiles that it touches, the oldest first. `noes` were kept by pseudonym alone; the ledger takes
-    them in with their identifiers.
+    `owners` are the profiles that own a member, the oldest first. `opt_outs` were kept under a pseudonym only, and are
+    to be recorded in the ledger with their identifiers.
     """
 
     members: Sequence[int]
@@ -44,45 +44,49 @@ class EdgeGroup:
     owners: Sequence[int]
     verdicts: Verdicts
     is_plain: bool
-    noes: Sequence[Record] = ()
+    opt_outs: Sequence[Record] = ()
 
 
 @dataclass(slots=True)
 class Judged:
-    """The groups to be taken, and what became of every row of the part."""
+    """The groups to be stored, and how many rows of the part end in which state and for which reason."""
 
     groups: list[EdgeGroup] = field(default_factory=list)
     states: Counter[tuple[State, str]] = field(default_factory=Counter)
 
     def count(self, part: Part, places: Iterable[int], state: State, *, reason: str = "", again: State | None) -> None:
-        """Count edges; their repetitions end in the state `again`, or in the same one."""
+        """Count edges in a state; repeated rows count in the state `again` without a reason, or else in the same state."""
         edges = repeats = 0
         for place in places:
             edges += 1
             repeats += part.repeats[place]
-        for ended, why, number in (
+        for final_state, final_reason, number in (
             (state, reason, edges),
             (again or state, "" if again else reason, repeats),
         ):
             if number:
-                self.states[ended, why] += number
+                self.states[final_state, final_reason] += number
 
 
 def judge_unknown(context: Context, source: Source, part: Part, *, now: datetime) -> Judged:
-    """Judge a part of which the store knows nobody."""
+    """Judge a part of which no identifier is stored or suppressed."""
     judged = Judged()
     rules = Rules(context.policy.identifiers)
-    types = [each.type for each in part.identifiers]
-    told: dict[tuple[int, tuple[str, ...]], tuple[Verdicts, bool, bool]] = {}
+    types = [identifier.type for identifier in part.identifiers]
+    judged_before: dict[tuple[int, tuple[str, ...]], tuple[Verdicts, bool, bool]] = {}
     refused: list[int] = []
     for group in part.groups:
         members, edges = group
         kinds = tuple([types[member] for member in members])
-        found = told.get((len(edges), kinds))
+        found = judged_before.get((len(edges), kinds))
         if found is None:
-            verdicts = _decided(context, source, (), facts=_facts(context, source, kinds), now=now)
+            verdicts = _verdicts(context, source, (), facts=_facts(context, source, kinds), now=now)
             allowed = any(verdict.allowed for verdict in verdicts.values())
-            found = told[len(edges), kinds] = verdicts, allowed, is_plain(kinds, len(edges), (), merges=0, rules=rules)
+            found = judged_before[len(edges), kinds] = (
+                verdicts,
+                allowed,
+                is_plain(kinds, len(edges), (), merges=0, rules=rules),
+            )
         verdicts, allowed, plain = found
         if allowed:
             judged.groups.append(EdgeGroup(members, edges, (), verdicts, plain))
@@ -101,22 +105,26 @@ def judge_known(
     *,
     part: Part,
     ids: Sequence[int],
-    sight: LinkTableSnapshot,
+    snapshot: LinkTableSnapshot,
     now: datetime,
 ) -> Judged:
-    """Judge a part of which the store knows somebody; `ids` are those of its identifiers, new ones included."""
+    """Judge a part of which some identifiers are stored or suppressed; `ids` are the ids of all, 0 if suppressed."""
     judged = Judged()
-    places = _that_count(tx, part, ids, sight=sight, judged=judged)
-    known = sight.known
-    bonds: dict[int, int] = {}
-    joined = [(bonds.setdefault(each.profile_id, at), at) for at, each in known.items() if each.profile_id is not None]
+    places = _new_edges(tx, part, ids, snapshot=snapshot, judged=judged)
+    stored = snapshot.stored
+    first_of: dict[int, int] = {}
+    joined = [
+        (first_of.setdefault(identifier.profile_id, at), at)
+        for at, identifier in stored.items()
+        if identifier.profile_id is not None
+    ]
     found = components(
-        len(part.identifiers), [part.ones[at] for at in places], [part.others[at] for at in places], bonds=joined
+        len(part.identifiers), [part.ones[at] for at in places], [part.others[at] for at in places], joined=joined
     )
-    people = _People(tx, context, source, part=part, ids=ids, sight=sight, found=found, now=now)
+    profiles = _StoredProfiles(tx, context, source, part=part, ids=ids, snapshot=snapshot, found=found, now=now)
     for component in found:
-        owners = people.owners_of(component)
-        verdicts = people.verdicts_of(component, owners)
+        owners = profiles.owners_of(component)
+        verdicts = profiles.verdicts_of(component, owners)
         edges = [places[at] for at in component.edges]
         if any(verdict.allowed for verdict in verdicts.values()):
             judged.groups.append(
@@ -125,8 +133,8 @@ def judge_known(
                     edges,
                     owners,
                     verdicts,
-                    people.is_plain(component, owners),
-                    people.noes_of(component),
+                    profiles.is_plain(component, owners),
+                    profiles.opt_outs_of(component),
                 )
             )
             judged.count(part, edges, State.STORED, again=State.DUPLICATE)
@@ -135,30 +143,34 @@ def judge_known(
     return judged
 
 
-def _that_count(
-    tx: Transaction, part: Part, ids: Sequence[int], *, sight: LinkTableSnapshot, judged: Judged
+def _new_edges(
+    tx: Transaction, part: Part, ids: Sequence[int], *, snapshot: LinkTableSnapshot, judged: Judged
 ) -> list[int]:
-    """The edges that teach something: none of a suppressed identifier, and none that was recorded before.
+    """The places of the edges to be judged; those of suppressed identifiers and recorded ones are only counted.
 
-    A recorded one was judged then, and judging it again changes nothing.
+    A recorded edge was judged when it was recorded, and judging it again would change nothing.
     """
     places: Sequence[int] = range(len(part.ones))
-    if sight.suppressed:
-        hidden = [at for at in places if part.ones[at] in sight.suppressed or part.others[at] in sight.suppressed]
-        judged.count(part, hidden, State.SUPPRESSED, reason="link", again=None)
-        places = sorted(set(places).difference(hidden))
-    asked = {
+    if snapshot.suppressed:
+        suppressed = [
+            at for at in places if part.ones[at] in snapshot.suppressed or part.others[at] in snapshot.suppressed
+        ]
+        judged.count(part, suppressed, State.SUPPRESSED, reason="link", again=None)
+        places = sorted(set(places).difference(suppressed))
+    candidates = {
         (ids[part.ones[at]], ids[part.others[at]]): at
         for at in places
-        if part.ones[at] in sight.known and part.others[at] in sight.known
+        if part.ones[at] in snapshot.stored and part.others[at] in snapshot.stored
     }
-    recorded = {asked[pair] for pair in link_table_store.recorded_pairs(tx, list(asked))} if asked else set()
+    recorded = (
+        {candidates[pair] for pair in link_table_store.recorded_pairs(tx, list(candidates))} if candidates else set()
+    )
     judged.count(part, recorded, State.DUPLICATE, again=None)
     return [at for at in places if at not in recorded]
 
 
 def _facts(context: Context, source: Source, types: Iterable[str]) -> Facts:
-    """What decides about strangers beside their records."""
+    """The facts that the verdicts of new identifiers depend on, besides records."""
     return Facts(
         jurisdictions=frozenset({source.jurisdiction}),
         has_unique_identifier=not context.policy.identifiers.unique_types.isdisjoint(types),
@@ -167,17 +179,17 @@ def _facts(context: Context, source: Source, types: Iterable[str]) -> Facts:
     )
 
 
-def _decided(context: Context, source: Source, told: Iterable[Record], *, facts: Facts, now: datetime) -> Verdicts:
-    records = tuple(told)
+def _verdicts(context: Context, source: Source, records: Iterable[Record], *, facts: Facts, now: datetime) -> Verdicts:
+    acts = tuple(records)
     return {
-        key: decide(records, purpose, facts, now=now)
+        key: decide(acts, purpose, facts, now=now)
         for key, purpose in context.policy.purposes.items()
         if source.kind is SourceKind.SERVER or not purpose.needs_unique_identifier
     }
 
 
-class _People:
-    """What the store holds about the people of a part."""
+class _StoredProfiles:
+    """What is stored about the identifiers of a part and the profiles that own them."""
 
     def __init__(
         self,
@@ -187,7 +199,7 @@ class _People:
         *,
         part: Part,
         ids: Sequence[int],
-        sight: LinkTableSnapshot,
+        snapshot: LinkTableSnapshot,
         found: Sequence[Component],
         now: datetime,
     ) -> None:
@@ -195,30 +207,36 @@ class _People:
         self.source = source
         self.part = part
         self.ids = ids
-        self.known = sight.known
+        self.stored = snapshot.stored
         self.now = now
         self.rules = Rules(context.policy.identifiers)
         touched = {owner for component in found for at in component.members if (owner := self._owner(at)) is not None}
-        self.profiles = {each.profile_id: each for each in profile_store.profiles(tx, touched)} if touched else {}
-        self.held: dict[int, dict[int, str]] = {}
+        profiles = profile_store.profiles(tx, touched) if touched else ()
+        self.profiles = {profile.profile_id: profile for profile in profiles}
+        self.owned_by: dict[int, dict[int, str]] = {}
         for link in profile_store.links_of(tx, touched) if touched else ():
-            self.held.setdefault(link.profile_id, {})[link.identifier_id] = link.type
-        identifiers = [each.identifier_id for each in self.known.values()]
-        self.apart = separation_store.never_pairs(
-            tx, [*identifiers, *(each for held in self.held.values() for each in held)]
+            self.owned_by.setdefault(link.profile_id, {})[link.identifier_id] = link.type
+        identifiers = [identifier.identifier_id for identifier in self.stored.values()]
+        self.separated = separation_store.never_pairs(
+            tx, [*identifiers, *(identifier for owned in self.owned_by.values() for identifier in owned)]
         )
         self.facts = facts_of(tx, context.policy, touched) if touched else {}
         self.records = deciding_records(tx, touched) if touched else {}
-        self.own: dict[int, list[Record]] = {}
+        self.records_by_identifier: dict[int, list[Record]] = {}
         for record in record_store.records_of(tx, identifiers):
-            self.own.setdefault(record.identifier_id, []).append(record)
-        self.noes = {at: self._kept(at, purposes) for at, purposes in sight.noes.items() if ids[at]}
-        for at, noes in self.noes.items():
-            self.own.setdefault(ids[at], []).extend(noes)
+            self.records_by_identifier.setdefault(record.identifier_id, []).append(record)
+        self.opt_outs = {at: self._refusals(at, purposes) for at, purposes in snapshot.opt_outs.items() if ids[at]}
+        for at, opt_outs in self.opt_outs.items():
+            self.records_by_identifier.setdefault(ids[at], []).extend(opt_outs)
 
-    def _kept(self, at: int, purposes: Iterable[str]) -> list[Record]:
-        """Noes of which only pseudonym and purpose are left, unless the ledger has them; taken at their strongest."""
-        told = {each.purpose for each in self.own.get(self.ids[at], ()) if each.act.is_refusal}
+    def _refusals(self, at: int, purposes: Iterable[str]) -> list[Record]:
+        """Records of refusals of which only pseudonym and purpose are left, with the strongest authority.
+
+        Those that the ledger has are left out.
+        """
+        recorded = {
+            record.purpose for record in self.records_by_identifier.get(self.ids[at], ()) if record.act.is_refusal
+        }
         return [
             Record(
                 record_id=RecordId(new_id()),
@@ -235,48 +253,53 @@ class _People:
                 signal_hash=hash_of(purpose),
                 rule=KEPT,
             )
-            for purpose in sorted(self.context.policy.purposes.keys() & set(purposes) - told)
+            for purpose in sorted(self.context.policy.purposes.keys() & set(purposes) - recorded)
         ]
 
-    def noes_of(self, component: Component) -> list[Record]:
-        """The kept noes about the members of a component."""
-        return [each for at in component.members for each in self.noes.get(at, ())]
+    def opt_outs_of(self, component: Component) -> list[Record]:
+        """The refusals about members of a component that are to be recorded in the ledger."""
+        return [record for at in component.members for record in self.opt_outs.get(at, ())]
 
     def _owner(self, at: int) -> int | None:
-        known = self.known.get(at)
-        return None if known is None else known.profile_id
+        identifier = self.stored.get(at)
+        return None if identifier is None else identifier.profile_id
 
     def owners_of(self, component: Component) -> list[int]:
-        """The profiles that a component touches, the oldest first."""
+        """The profiles that own a member of a component, the oldest first."""
         owners = {owner for at in component.members if (owner := self._owner(at)) is not None}
-        return sorted(owners, key=lambda each: self.profiles[each].origin)
+        return sorted(owners, key=lambda owner: self.profiles[owner].origin)
 
     def verdicts_of(self, component: Component, owners: Sequence[int]) -> Verdicts:
-        """What a component may be processed for, were it one person."""
-        mine = _facts(self.context, self.source, (self.part.identifiers[at].type for at in component.members))
-        theirs = [self.facts[owner] for owner in owners]
+        """The verdicts of a component if it becomes one profile."""
+        new = _facts(self.context, self.source, (self.part.identifiers[at].type for at in component.members))
+        current = [self.facts[owner] for owner in owners]
         facts = Facts(
-            jurisdictions=mine.jurisdictions.union(*(each.jurisdictions for each in theirs)),
-            has_unique_identifier=mine.has_unique_identifier or any(each.has_unique_identifier for each in theirs),
-            age=min((each.age for each in theirs if each.age is not None), default=None),
-            is_quarantined=any(each.is_quarantined for each in theirs),
+            jurisdictions=new.jurisdictions.union(*(facts.jurisdictions for facts in current)),
+            has_unique_identifier=new.has_unique_identifier or any(facts.has_unique_identifier for facts in current),
+            age=min((facts.age for facts in current if facts.age is not None), default=None),
+            is_quarantined=any(facts.is_quarantined for facts in current),
         )
-        told = {each.record_id: each for owner in owners for each in self.records[owner]}
-        told |= {each.record_id: each for at in component.members for each in self.own.get(self.ids[at], ())}
-        return _decided(self.context, self.source, told.values(), facts=facts, now=self.now)
+        records = {record.record_id: record for owner in owners for record in self.records[owner]}
+        records |= {
+            record.record_id: record
+            for at in component.members
+            for record in self.records_by_identifier.get(self.ids[at], ())
+        }
+        return _verdicts(self.context, self.source, records.values(), facts=facts, now=self.now)
 
     def is_plain(self, component: Component, owners: Sequence[int]) -> bool:
-        """Whether no rule can break while a component becomes one person."""
+        """Whether no rule can break while a component becomes one profile."""
         for at in component.members:
-            known = self.known.get(at)
-            if known is not None and (known.is_shared or known.identifier_id in self.apart):
+            identifier = self.stored.get(at)
+            if identifier is not None and (identifier.is_shared or identifier.identifier_id in self.separated):
                 return False
-        if any(each in self.apart for owner in owners for each in self.held.get(owner, ())):
+        if any(owned in self.separated for owner in owners for owned in self.owned_by.get(owner, ())):
             return False
-        mine = {self.ids[at] for at in component.members}
-        owned = [
-            {each: type_ for each, type_ in self.held.get(owner, {}).items() if each not in mine} for owner in owners
+        members = {self.ids[at] for at in component.members}
+        others = [
+            {owned: type_ for owned, type_ in self.owned_by.get(owner, {}).items() if owned not in members}
+            for owner in owners
         ]
         merges = sum(self.profiles[owner].merges for owner in owners)
         types = (self.part.identifiers[at].type for at in component.members)
-        return is_plain(types, len(component.edges), owned, merges=merges, rules=self.rules)
+        return is_plain(types, len(component.edges), others, merges=merges, rules=self.rules)

@@ -1,7 +1,7 @@
-"""One part of a link table in one transaction: judged, named, recorded, resolved and accounted.
+"""Process one part of a link table in one transaction: judge, write, record, resolve and account for its rows.
 
-Groups in which no rule can break become profiles set by set; the others go through the sequential rules. Both end
-where stepping through the rows one by one would end. The statements do not grow with the part.
+Groups in which no rule can break become profiles set by set; the others go through the sequential rules. Both have the
+result of processing the rows one by one. The number of statements does not depend on the size of the part.
 """
 
 from collections import Counter
@@ -44,7 +44,10 @@ from cdp.sources.model import Source
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """What a part came to: its rows by state and reason, the identifiers of its groups, and the groups by their road."""
+    """The result of a part: its rows by state and reason, and the identifiers, profiles and groups that were stored.
+
+    `plain` counts the groups in which no rule could break, `bounded` those that went through the sequential rules.
+    """
 
     states: Mapping[tuple[State, str], int]
     identifiers: int
@@ -59,86 +62,85 @@ def process_part(
     source: Source,
     *,
     prepared: PreparedPart,
-    trail: GenerationLog,
+    log: GenerationLog,
     import_job_id: int | None,
     actor: str,
-    look_again: bool = False,
+    reload: bool = False,
 ) -> PartResult:
-    """Take a part: all of it lands with the transaction, or nothing. The lock is held from here to its end.
+    """Process a part in this transaction, which holds the exclusive lock from here to its end.
 
-    With `look_again` nothing is believed that was seen before the lock.
+    The snapshot that was prepared is used if it is still valid; with `reload` a new one is loaded in any case.
     """
     part = prepared.part
     generation = generation_store.lock_exclusive(tx)
     now = context.clock.now()
-    sight = prepared.sight
-    if look_again or not (sight.knows_nobody and trail.leads(sight.generation, generation)):
-        sight = load_snapshot(tx, context, part, generation=generation, now=now)
-    names = _completed(tx, context, part, sight=sight, names=prepared.names)
-    ids = _ids(part, sight, names)
-    if sight.knows_nobody:
+    snapshot = prepared.snapshot
+    if reload or not (snapshot.is_empty and log.connects(snapshot.generation, generation)):
+        snapshot = load_snapshot(tx, context, part, generation=generation, now=now)
+    new = _completed(tx, context, part, snapshot=snapshot, prepared=prepared.new)
+    ids = _ids(part, snapshot, new)
+    if snapshot.is_empty:
         judged = judge_unknown(context, source, part, now=now)
     else:
-        judged = judge_known(tx, context, source, part=part, ids=ids, sight=sight, now=now)
-    landing = _PartWriter(
-        tx, context, part, sight=sight, ids=ids, judged=judged, first_sequence=generation.next_sequence, now=now
+        judged = judge_known(tx, context, source, part=part, ids=ids, snapshot=snapshot, now=now)
+    writer = _PartWriter(
+        tx, context, part, snapshot=snapshot, ids=ids, judged=judged, first_sequence=generation.next_sequence, now=now
     )
-    landing.name(names)
-    landing.record(source, import_job_id)
-    profiles = landing.settle_plain() + landing.settle_bounded()
-    after = generation.next_sequence + len(landing.edges)
-    generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not sight.knows_nobody)
-    reached = generation_store.generation(tx)
-    _add_up(tx, source, judged.states, actor=actor, now=now)
-    tx.on_commit(lambda: trail.note(generation, reached))
+    writer.write_identifiers(new)
+    writer.record(source, import_job_id)
+    profiles = writer.write_plain() + writer.write_bounded()
+    after = generation.next_sequence + len(writer.edges)
+    generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not snapshot.is_empty)
+    current = generation_store.generation(tx)
+    _account(tx, source, judged.states, actor=actor, now=now)
+    tx.on_commit(lambda: log.note(generation, current))
     return PartResult(
         judged.states,
-        sum(len(each.members) for each in judged.groups),
+        sum(len(group.members) for group in judged.groups),
         profiles,
-        len(landing.plain),
-        len(landing.bounded),
+        len(writer.plain),
+        len(writer.bounded),
     )
 
 
-def _add_up(
+def _account(
     tx: Transaction, source: Source, states: Mapping[tuple[State, str], int], *, actor: str, now: datetime
 ) -> None:
     counts = {(source.source_id, state, reason): number for (state, reason), number in states.items()}
     add_accounting(tx, hour_of(now), counts)
-    told: Counter[str] = Counter()
+    by_state: Counter[str] = Counter()
     for (state, _), number in states.items():
-        told[state.value] += number
-    fact_store.append(tx, {"kind": "ingest.batch", "actor": actor, "states": dict(told)}, now)
+        by_state[state.value] += number
+    fact_store.append(tx, {"kind": "ingest.batch", "actor": actor, "states": dict(by_state)}, now)
 
 
 def _completed(
-    tx: Transaction, context: Context, part: Part, *, sight: LinkTableSnapshot, names: NewIdentifiers
+    tx: Transaction, context: Context, part: Part, *, snapshot: LinkTableSnapshot, prepared: NewIdentifiers
 ) -> NewIdentifiers:
-    """The names of those who are strangers now: some may be known meanwhile, and some who were known erased."""
-    strangers = [at for at in range(len(part.identifiers)) if at not in sight.known and at not in sight.suppressed]
-    if list(names.places) == strangers:
-        return names
-    at_hand = {place: at for at, place in enumerate(names.places)}
-    if all(place in at_hand for place in strangers):
-        chosen = [at_hand[place] for place in strangers]
-        return NewIdentifiers(strangers, names.keys.only(chosen), [names.sealed[at] for at in chosen])
-    return name_identifiers(context.vault, context.vault.epochs.active(tx), part, places=strangers)
+    """The identifiers that are new under this snapshot: since the preparation, some may have been stored or erased."""
+    places = snapshot.unknown_places(part)
+    if list(prepared.places) == places:
+        return prepared
+    position_of = {place: at for at, place in enumerate(prepared.places)}
+    if all(place in position_of for place in places):
+        return prepared.only([position_of[place] for place in places])
+    return name_identifiers(context.vault, context.vault.epochs.active(tx), part, places=places)
 
 
-def _ids(part: Part, sight: LinkTableSnapshot, names: NewIdentifiers) -> Sequence[int]:
-    """The id of every identifier; 0 where it is suppressed."""
-    if len(names.places) == len(part.identifiers):
-        return names.keys.ids
+def _ids(part: Part, snapshot: LinkTableSnapshot, new: NewIdentifiers) -> Sequence[int]:
+    """The id of every identifier of a part; 0 if it is suppressed."""
+    if len(new.places) == len(part.identifiers):
+        return new.keys.ids
     ids = [0] * len(part.identifiers)
-    for at, known in sight.known.items():
-        ids[at] = known.identifier_id
-    for at, fresh in zip(names.places, names.keys.ids, strict=True):
-        ids[at] = fresh
+    for at, stored in snapshot.stored.items():
+        ids[at] = stored.identifier_id
+    for at, identifier_id in zip(new.places, new.keys.ids, strict=True):
+        ids[at] = identifier_id
     return ids
 
 
 class _PartWriter:
-    """Writing what a part came to."""
+    """Writes the groups of a judged part."""
 
     def __init__(
         self,
@@ -146,7 +148,7 @@ class _PartWriter:
         context: Context,
         part: Part,
         *,
-        sight: LinkTableSnapshot,
+        snapshot: LinkTableSnapshot,
         ids: Sequence[int],
         judged: Judged,
         first_sequence: int,
@@ -155,49 +157,46 @@ class _PartWriter:
         self.tx = tx
         self.context = context
         self.part = part
-        self.sight = sight
+        self.snapshot = snapshot
         self.ids = ids
         self.now = now
-        self.plain = [each for each in judged.groups if each.is_plain]
-        self.bounded = [each for each in judged.groups if not each.is_plain]
-        self.edges = [place for each in judged.groups for place in each.edges]
-        self.begin: dict[int, int] = {}  # the first step of each group, by its first edge
-        at = first_sequence
-        for each in judged.groups:
-            self.begin[each.edges[0]] = at
-            at += len(each.edges)
-        self.steps = self._steps(self.edges, range(first_sequence, at))
+        self.plain = [group for group in judged.groups if group.is_plain]
+        self.bounded = [group for group in judged.groups if not group.is_plain]
+        self.edges = [place for group in judged.groups for place in group.edges]
+        self.first_step: dict[int, int] = {}  # of each group, by its first edge
+        sequence = first_sequence
+        for group in judged.groups:
+            self.first_step[group.edges[0]] = sequence
+            sequence += len(group.edges)
+        self.steps = self._steps(self.edges, range(first_sequence, sequence))
         self.fingerprint = bytes.fromhex(context.policy.fingerprint)
 
     def _sequences(self, group: EdgeGroup) -> range:
-        """The steps of a group."""
-        begin = self.begin[group.edges[0]]
-        return range(begin, begin + len(group.edges))
+        """The sequence numbers of the steps of a group."""
+        first = self.first_step[group.edges[0]]
+        return range(first, first + len(group.edges))
 
-    def name(self, names: NewIdentifiers) -> None:
-        """Keys and rows for the identifiers that are new and whose rows are taken."""
+    def write_identifiers(self, new: NewIdentifiers) -> None:
+        """Write keys and rows of the new identifiers in groups that are stored, and the refusals kept about them."""
         groups = [*self.plain, *self.bounded]
-        if sum(len(each.members) for each in groups) < len(self.part.identifiers):
-            taken = {at for each in groups for at in each.members}
-            kept = [at for at, place in enumerate(names.places) if place in taken]
-            names = NewIdentifiers(
-                [names.places[at] for at in kept], names.keys.only(kept), [names.sealed[at] for at in kept]
-            )
-        if names.places:
-            self.context.vault.subject_keys.store_prepared(self.tx, names.keys)
+        if sum(len(group.members) for group in groups) < len(self.part.identifiers):
+            stored = {at for group in groups for at in group.members}
+            new = new.only([at for at, place in enumerate(new.places) if place in stored])
+        if new.places:
+            self.context.vault.subject_keys.store_prepared(self.tx, new.keys)
         link_table_store.insert_identifiers(
             self.tx,
-            names.keys.ids,
-            [self.part.identifiers[at].type for at in names.places],
-            pseudonyms=[self.sight.pseudonyms[at] for at in names.places],
-            pseudonym_version=self.sight.versions[-1],
-            sealed=names.sealed,
+            new.keys.ids,
+            [self.part.identifiers[at].type for at in new.places],
+            pseudonyms=[self.snapshot.pseudonyms[at] for at in new.places],
+            pseudonym_version=self.snapshot.versions[-1],
+            sealed=new.sealed,
             now=self.now,
         )
-        record_store.append(self.tx, [no for each in groups for no in each.noes])
+        record_store.append(self.tx, [record for group in groups for record in group.opt_outs])
 
     def record(self, source: Source, import_job_id: int | None) -> None:
-        """The rows as steps of the recorded sequence: group by group, within a group as they came."""
+        """Append the rows to the recorded sequence: group by group, in the order of the table within a group."""
         link_table_store.insert_edges(
             self.tx, self.steps, int(source.source_id), import_job_id=import_job_id, now=self.now
         )
@@ -211,58 +210,60 @@ class _PartWriter:
             [rows[at] for at in places],
         )
 
-    def settle_plain(self) -> int:
-        """Each plain group becomes one profile: the oldest that it touches, or a new one born by its first edge."""
-        newborn = [each for each in self.plain if not each.owners]
-        fresh = iter(sorted(new_ids(len(newborn))))
-        profiles = [each.owners[0] if each.owners else next(fresh) for each in self.plain]
-        births = [self.begin[each.edges[0]] for each in newborn]
-        mine = [profile for each, profile in zip(self.plain, profiles, strict=True) if not each.owners]
-        link_table_store.insert_profiles(self.tx, mine, births, now=self.now)
+    def write_plain(self) -> int:
+        """Make each plain group one profile: the oldest that owns a member, or a new one; returns their number."""
+        without_owner = [group for group in self.plain if not group.owners]
+        fresh = sorted(new_ids(len(without_owner)))
+        unused = iter(fresh)
+        profiles = [group.owners[0] if group.owners else next(unused) for group in self.plain]
+        origins = [self.first_step[group.edges[0]] for group in without_owner]
+        link_table_store.insert_profiles(self.tx, fresh, origins, now=self.now)
         retired = {
-            owner: profile for each, profile in zip(self.plain, profiles, strict=True) for owner in each.owners[1:]
+            owner: profile for group, profile in zip(self.plain, profiles, strict=True) for owner in group.owners[1:]
         }
         mapping_store.merge_profiles(self.tx, retired)
-        self._own(profiles)
-        self._prove(profiles)
-        self._permit(newborn, mine)
-        touched = {profile for each, profile in zip(self.plain, profiles, strict=True) if each.owners}
+        self._write_links(profiles)
+        self._write_plain_evidence(profiles)
+        self._permit(without_owner, fresh)
+        touched = {profile for group, profile in zip(self.plain, profiles, strict=True) if group.owners}
         if touched:
             apply_mapping_change(
                 self.tx, self.context.vault, self.context.policy, profile_ids=touched, now=self.now, retired=retired
             )
         return len(self.plain)
 
-    def _own(self, profiles: Sequence[int]) -> None:
-        """Let everybody in a plain group who had no owner have this one."""
-        members = list(chain.from_iterable(each.members for each in self.plain))
-        owners = _each_for(profiles, (len(each.members) for each in self.plain))
-        known = self.sight.known
-        if known:
-            free = [at for at, member in enumerate(members) if member not in known or known[member].profile_id is None]
+    def _write_links(self, profiles: Sequence[int]) -> None:
+        """Link the members of plain groups that have no owner to the profile of their group."""
+        members = list(chain.from_iterable(group.members for group in self.plain))
+        owners = _repeated(profiles, (len(group.members) for group in self.plain))
+        stored = self.snapshot.stored
+        if stored:
+            free = [
+                at for at, member in enumerate(members) if member not in stored or stored[member].profile_id is None
+            ]
             members, owners = [members[at] for at in free], [owners[at] for at in free]
         link_table_store.insert_links(self.tx, [self.ids[at] for at in members], owners, now=self.now)
 
-    def _prove(self, profiles: Sequence[int]) -> None:
-        """Evidence of every row of a plain group, and of the profiles that became one by it."""
+    def _write_plain_evidence(self, profiles: Sequence[int]) -> None:
+        """Write the evidence of every row of a plain group, and of the merges that rows caused."""
         steps = self.steps
         if self.bounded:
-            sequences = [sequence for each in self.plain for sequence in self._sequences(each)]
-            steps = self._steps([place for each in self.plain for place in each.edges], sequences)
-        linked = _each_for(profiles, (len(each.edges) for each in self.plain))
+            sequences = [sequence for group in self.plain for sequence in self._sequences(group)]
+            steps = self._steps([place for group in self.plain for place in group.edges], sequences)
+        linked = _repeated(profiles, (len(group.edges) for group in self.plain))
         link_table_store.insert_edge_evidence(self.tx, steps, linked, policy_fingerprint=self.fingerprint, now=self.now)
         self._write_evidence(
             [
                 row
-                for each, profile in zip(self.plain, profiles, strict=True)
-                if len(each.owners) > 1
+                for group, profile in zip(self.plain, profiles, strict=True)
+                if len(group.owners) > 1
                 for row in merges_of(
-                    each,
+                    group,
                     self.part,
                     self.ids,
-                    sight=self.sight,
+                    snapshot=self.snapshot,
                     profile=profile,
-                    first_sequence=self.begin[each.edges[0]],
+                    first_sequence=self.first_step[group.edges[0]],
                     now=self.now,
                 )
             ]
@@ -275,34 +276,36 @@ class _PartWriter:
             fact = {"kind": "identity.merged", "actor": "source", "profiles": merges}
             fact_store.append(self.tx, fact | {"policy": self.context.policy.fingerprint}, self.now)
 
-    def _permit(self, newborn: Sequence[EdgeGroup], profiles: Sequence[int]) -> None:
-        """Put the verdicts of new people in force; people with the same ones at once."""
-        alike: dict[int, tuple[Verdicts, list[int]]] = {}
-        for each, profile in zip(newborn, profiles, strict=True):
-            alike.setdefault(id(each.verdicts), (each.verdicts, []))[1].append(profile)
-        for verdicts, ids in alike.values():
+    def _permit(self, groups: Sequence[EdgeGroup], profiles: Sequence[int]) -> None:
+        """Put the verdicts of new profiles in force, once per set of equal verdicts."""
+        by_verdicts: dict[int, tuple[Verdicts, list[int]]] = {}
+        for group, profile in zip(groups, profiles, strict=True):
+            by_verdicts.setdefault(id(group.verdicts), (group.verdicts, []))[1].append(profile)
+        for verdicts, ids in by_verdicts.values():
             if all(verdict.allowed or not has_stored_row(verdict) for verdict in verdicts.values()):
-                self._permit_alike({key: each for key, each in verdicts.items() if each.allowed}, ids)
+                self._permit_equally({key: verdict for key, verdict in verdicts.items() if verdict.allowed}, ids)
             else:
                 put_in_force(self.tx, self.context.vault, dict.fromkeys(ids, verdicts), now=self.now, new_profiles=ids)
         mark_store.mark(self.tx, ((profile, None) for profile in profiles))
 
-    def _permit_alike(self, verdicts: Mapping[str, Verdict], profiles: Sequence[int]) -> None:
-        pseudonyms = [each.hex().encode() for each in self.context.vault.hashes.reader_pseudonyms(MARKETER, profiles)]
+    def _permit_equally(self, verdicts: Mapping[str, Verdict], profiles: Sequence[int]) -> None:
+        pseudonyms = [
+            pseudonym.hex().encode() for pseudonym in self.context.vault.hashes.reader_pseudonyms(MARKETER, profiles)
+        ]
         for purpose, verdict in verdicts.items():
             permit_new_profiles(self.tx, purpose, verdict, profile_ids=profiles, pseudonyms=pseudonyms)
 
-    def settle_bounded(self) -> int:
-        """Step through the groups in which a rule could break; how many profiles are concerned."""
+    def write_bounded(self) -> int:
+        """Resolve the other groups by the sequential rules; returns the number of profiles concerned."""
         if not self.bounded:
             return 0
-        start = [self.ids[at] for each in self.bounded for at in each.members]
-        redone = replay_around(self.tx, self.context, start, now=self.now)
-        steps = {sequence for each in self.bounded for sequence in self._sequences(each)}
-        self._write_evidence(bounded_evidence(redone, steps))
-        return len(redone.touched)
+        identifiers = [self.ids[at] for group in self.bounded for at in group.members]
+        written = replay_around(self.tx, self.context, identifiers, now=self.now)
+        steps = {sequence for group in self.bounded for sequence in self._sequences(group)}
+        self._write_evidence(bounded_evidence(written, steps))
+        return len(written.touched)
 
 
-def _each_for(values: Sequence[int], counts: Iterable[int]) -> list[int]:
-    """Each value as often as its count says."""
+def _repeated(values: Sequence[int], counts: Iterable[int]) -> list[int]:
+    """Each value as often as its count."""
     return list(chain.from_iterable(map(repeat, values, counts)))

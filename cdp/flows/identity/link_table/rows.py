@@ -1,6 +1,6 @@
-"""The rows of a link table as numbers, and its parts: what hangs together, by some ten thousand rows.
+"""The rows of a link table as edges over numbered identifiers, and the parts of a table. Pure.
 
-A part is a set of whole groups, and no two parts share an identifier of the table. Pure, but for the randomness of names.
+A part is a set of whole connected groups, and no two parts have an identifier of the table in common.
 """
 
 from collections import Counter
@@ -17,21 +17,21 @@ from cdp.identity.resolve import Rules
 Row = tuple[str, object, str, object]
 """Type and value of one identifier, type and value of the other."""
 
-ROWS_NAMED_MAX: Final = 20
-"""How many row numbers are kept for each reason."""
+ROWS_LISTED_MAX: Final = 20
+"""How many row numbers are listed for each reason."""
 
 NO_IDENTIFIER: Final = "no_identifier"
 SELF_LINK: Final = "self_link"
 
-_NOBODY: Final = -1
+_NO_NUMBER: Final = -1
 
 
 @dataclass(slots=True)
 class Table:
-    """The rows of a link table over dense numbers of identifiers, the stronger one of each row first.
+    """The rows of a link table as edges over dense numbers of identifiers, the stronger side in `ones`.
 
-    `rows` gives the row number of each edge, `repeats` how often it came again, `invalid` what is no link and why,
-    with the first row numbers in `named`.
+    `rows` has the row number of each edge, `repeats` how often it is repeated by position. `invalid` counts the rows
+    that are not links by reason, and `listed` has the first of their numbers.
     """
 
     identifiers: list[Identifier] = field(default_factory=list)
@@ -40,25 +40,25 @@ class Table:
     rows: list[int] = field(default_factory=list)
     repeats: Counter[int] = field(default_factory=Counter)
     invalid: Counter[str] = field(default_factory=Counter)
-    named: dict[str, list[int]] = field(default_factory=dict)
+    listed: dict[str, list[int]] = field(default_factory=dict)
 
     def refuse(self, row: int, reason: str) -> None:
-        """Count a row that is no link."""
+        """Count a row that is not a link."""
         self.invalid[reason] += 1
-        named = self.named.setdefault(f"{State.INVALID.value}: {reason}", [])
-        if len(named) < ROWS_NAMED_MAX:
-            named.append(row)
+        listed = self.listed.setdefault(f"{State.INVALID.value}: {reason}", [])
+        if len(listed) < ROWS_LISTED_MAX:
+            listed.append(row)
 
     def groups(self) -> list[Component]:
-        """What hangs together, in the order of the first rows."""
+        """The connected groups, in the order of their first rows."""
         return components(len(self.identifiers), self.ones, self.others)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Whole groups of a table, numbered afresh: the members and the edges of each group come one after another.
+    """Whole groups of a table with numbers of their own: members and edges of each group are consecutive.
 
-    `edges_before` is how many edges of the table come before the part. `groups` speak of the part's own numbers.
+    `edges_before` is the number of edges of the table before the part. `groups` use the numbers of the part.
     """
 
     edges_before: int
@@ -71,25 +71,25 @@ class Part:
 
     @property
     def edges_after(self) -> int:
-        """How many edges of the table there are up to the end of the part."""
+        """The number of edges of the table up to the end of the part."""
         return self.edges_before + len(self.ones)
 
 
-def read_rows(normaliser: IdentifierReader, rows: Iterable[Row | str]) -> Table:
-    """Normalize every row; one with a side that is no identifier, or with two equal sides, is invalid.
+def read_rows(identifier_reader: IdentifierReader, rows: Iterable[Row | str]) -> Table:
+    """Normalize every row; a row with an invalid identifier, or with two equal ones, is invalid.
 
-    A row that is a text is one that could not be read, and the text is the reason.
+    A row that is a string could not be read, and the string is the reason.
     """
     table = Table()
-    reader = _Reader(normaliser)
-    ranks = reader.ranks
+    numbering = _Numbering(identifier_reader)
+    ranks = numbering.ranks
     place_of: dict[int, int] = {}
     for number, row in enumerate(rows, 1):
         if isinstance(row, str):
             table.refuse(number, row)
             continue
-        one, other = reader.number_of(row[0], row[1]), reader.number_of(row[2], row[3])
-        if _NOBODY in (one, other):
+        one, other = numbering.number_of(row[0], row[1]), numbering.number_of(row[2], row[3])
+        if _NO_NUMBER in (one, other):
             table.refuse(number, NO_IDENTIFIER)
             continue
         if one == other:
@@ -104,41 +104,41 @@ def read_rows(normaliser: IdentifierReader, rows: Iterable[Row | str]) -> Table:
         table.ones.append(one)
         table.others.append(other)
         table.rows.append(number)
-    table.identifiers = list(reader.numbers)
+    table.identifiers = list(numbering.numbers)
     return table
 
 
-class _Reader:
-    """Numbers identifiers as they come; a value that came before is not normalized again."""
+class _Numbering:
+    """Numbers identifiers in the order of their first rows; a repeated value is not normalized again."""
 
-    def __init__(self, normaliser: IdentifierReader) -> None:
+    def __init__(self, identifier_reader: IdentifierReader) -> None:
         self.numbers: dict[Identifier, int] = {}
-        rules = Rules(normaliser.policy)
-        self.ranks = {key: rules.priority(key) for key in normaliser.policy.types}
-        self._read = normaliser.read
-        self._met: dict[str, dict[str, int]] = {}
+        rules = Rules(identifier_reader.policy)
+        self.ranks = {key: rules.priority(key) for key in identifier_reader.policy.types}
+        self._read = identifier_reader.read
+        self._numbers_by_value: dict[str, dict[str, int]] = {}
 
     def number_of(self, type_: str, raw: object) -> int:
-        """The number of an identifier, `_NOBODY` when it is none."""
+        """The number of an identifier, `_NO_NUMBER` if it is invalid."""
         if not isinstance(raw, str):
             return self._number(type_, raw)
-        met = self._met.get(type_)
-        if met is None:
-            met = self._met[type_] = {}
-        number = met.get(raw)
+        numbers = self._numbers_by_value.get(type_)
+        if numbers is None:
+            numbers = self._numbers_by_value[type_] = {}
+        number = numbers.get(raw)
         if number is None:
-            number = met[raw] = self._number(type_, raw)
+            number = numbers[raw] = self._number(type_, raw)
         return number
 
     def _number(self, type_: str, raw: object) -> int:
         read = self._read(type_, raw)
-        return self.numbers.setdefault(read, len(self.numbers)) if isinstance(read, Identifier) else _NOBODY
+        return self.numbers.setdefault(read, len(self.numbers)) if isinstance(read, Identifier) else _NO_NUMBER
 
 
-def cut(groups: Sequence[Component], rows_max: int, *, skip: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Where to cut a table: first and last group of each part, and the edges before it. A group is never cut.
+def divide(groups: Sequence[Component], rows_max: int, *, skip: int = 0) -> Iterator[tuple[int, int, int]]:
+    """The division of a table into parts of whole groups, as (first group, end of groups, edges before) per part.
 
-    A part ends with the group that fills it. The first `skip` edges, which must be whole groups, are left out.
+    A part ends with the group that fills it. The first `skip` edges, which must be whole groups, are skipped.
     """
     first, before, edges = 0, 0, 0
     for at, group in enumerate(groups):
@@ -153,7 +153,7 @@ def cut(groups: Sequence[Component], rows_max: int, *, skip: int = 0) -> Iterato
 
 
 def part_of(table: Table, groups: Sequence[Component], edges_before: int) -> Part:
-    """These groups of a table as a part of their own."""
+    """These groups of a table as a part."""
     nodes = [node for group in groups for node in group.members]
     places = [place for group in groups for place in group.edges]
     number_of = {node: number for number, node in enumerate(nodes)}

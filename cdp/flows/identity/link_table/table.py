@@ -1,9 +1,9 @@
-"""The journey of a link table: many pairs of identifiers, resolved by parts.
+"""Import a link table: many pairs of identifiers, resolved part by part.
 
-A part is some ten thousand rows, whole groups of what hangs together in the table; it lands in one transaction, which
-holds the lock only for itself, so messages get their turn between parts. While one part lands, the next is hashed,
-looked up and sealed. Groups share nothing, so the table ends where it would end in one transaction, whatever the parts.
-A row that was taken before, in this table or an earlier one, is not taken again.
+A part has some ten thousand rows: whole connected groups of the table. It is processed in one transaction, and the lock
+is held for one part only, so that messages are processed between parts. While one part is processed, the next one is
+prepared. Groups have no identifier in common, so the result does not depend on the division into parts.
+A row that is recorded already, from this table or an earlier one, is a duplicate.
 """
 
 from collections import Counter
@@ -16,29 +16,37 @@ from cdp.accounting.model import State
 from cdp.accounting.store.messages import add_accounting, hour_of
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.flows.identity.link_table.identifiers import GenerationLog, PreparedPart, prepare
+from cdp.flows.identity.link_table.identifiers import (
+    GenerationLog,
+    LinkTableSnapshot,
+    PreparedPart,
+    load_snapshot,
+    name_identifiers,
+)
 from cdp.flows.identity.link_table.part import PartResult, process_part
-from cdp.flows.identity.link_table.rows import Row, Table, cut, part_of, read_rows
+from cdp.flows.identity.link_table.rows import Part, Row, Table, divide, part_of, read_rows
 from cdp.identity.components import Component
 from cdp.identity.normalize import IdentifierReader
+from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction, is_conflict
+from cdp.kit.errors import Fault
 from cdp.kit.gc import collector_paused
 from cdp.sources.model import Source
 
 __all__ = ["PART_ROWS", "LinkTableResult", "PartResult", "Row", "import_links"]
 
 Progress = Callable[[str, int, int], None]
-"""Called with the work under way, how much of it is done, and how much there is (0: not known)."""
+"""Called with the current stage, how much of it is done, and the total (0 if unknown)."""
 
 PART_ROWS: Final = 20_000
 _TRIES: Final = 3
 
 
 class LinkTableJob(Protocol):
-    """What an import of a file keeps of its progress, so that another run can go on.
+    """The recorded progress of the import of a file, from which another run can resume.
 
-    `note` is called in the transaction of each part, with how many edges of the table are done once it commits, and
-    `finish` in the last one, with what was no link. `edges_done` are left out.
+    The first `edges_done` edges are skipped. `note` is called in the transaction of each part, with the number of edges
+    that are done once it commits, and `finish` in the last one, with the counts of invalid rows.
     """
 
     @property
@@ -47,17 +55,18 @@ class LinkTableJob(Protocol):
     @property
     def edges_done(self) -> int: ...
 
-    def note(self, tx: Transaction, edges_done: int, landed: PartResult) -> None: ...
+    def note(self, tx: Transaction, edges_done: int, result: PartResult) -> None: ...
 
     def finish(self, tx: Transaction, invalid: Mapping[tuple[State, str], int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class LinkTableResult:
-    """What a link table came to.
+    """The result of the import of a link table.
 
-    `states` counts its rows, `reasons` those that were not taken, `rows` gives the first numbers of what could not
-    be read; `plain` and `bounded` count groups of what hangs together, by the road that they took.
+    `states` counts its rows by state, `reasons` those that were not stored; `rows` has the first numbers of invalid
+    rows by reason. `identifiers` and `profiles` count those of the stored groups. `plain` counts the groups in which no
+    rule could break, `bounded` those that went through the sequential rules.
     """
 
     states: Mapping[str, int]
@@ -79,83 +88,100 @@ def import_links(
     job: LinkTableJob | None = None,
     progress: Progress | None = None,
 ) -> LinkTableResult:
-    """Take a link table part by part; each part lands whole or not at all.
+    """Import a link table part by part; each part is stored completely or not at all.
 
-    A row that is a text is one that could not be read, and the text is the reason. A row whose people no purpose
-    permits is counted and not stored, like a message; a row that was taken before is a duplicate. What is returned is
-    about the rows that no earlier run of the job had landed.
+    A row that is a string could not be read, and the string is the reason. A row of a group that no purpose permits is
+    counted and not stored, like a message; a row that is recorded already is a duplicate. The result covers the rows
+    that earlier runs of the job have not processed.
     """
-    tell = progress or (lambda _what, _done, _total: None)
+    report = progress or (lambda _what, _done, _total: None)
     with collector_paused():
         table = read_rows(IdentifierReader(context.policy.identifiers), rows)
-        tell("reading", 1, 1)
+        report("reading", 1, 1)
         groups = table.groups()
-        tell("joining", 1, 1)
-        trail = GenerationLog()
-        landings: list[PartResult] = []
+        report("joining", 1, 1)
+        log = GenerationLog()
+        results: list[PartResult] = []
         for prepared in _prepared(
             context, table, groups, part_rows=part_rows, skip=job.edges_done if job is not None else 0
         ):
-            landings.append(_land(context, source, prepared, trail=trail, job=job, actor=actor))
-            tell("linking", prepared.part.edges_after, len(table.ones))
+            results.append(_process(context, source, prepared, log=log, job=job, actor=actor))
+            report("linking", prepared.part.edges_after, len(table.ones))
         invalid = {(State.INVALID, reason): count for reason, count in table.invalid.items()}
         with context.database.transaction() as tx:
             _finish(tx, context, source, invalid=invalid, actor=actor)
             if job is not None:
                 job.finish(tx, invalid)
-        return _linked(table, landings, invalid)
+        return _combined(table, results, invalid)
 
 
 def _prepared(
     context: Context, table: Table, groups: Sequence[Component], *, part_rows: int, skip: int
 ) -> Iterator[PreparedPart]:
-    """The parts in order, each made ready while its predecessor lands."""
+    """The parts in order, each prepared while its predecessor is processed."""
 
-    def ready(first: int, last: int, before: int) -> PreparedPart:
-        return prepare(context, part_of(table, groups[first:last], before))
+    def prepare(first: int, last: int, before: int) -> PreparedPart:
+        return _prepare(context, part_of(table, groups[first:last], before))
 
-    cuts = list(cut(groups, part_rows, skip=skip))
+    cuts = list(divide(groups, part_rows, skip=skip))
     with ThreadPoolExecutor(1, "links") as pool:
-        waiting = [pool.submit(ready, *each) for each in cuts[:1]]
-        for each in cuts[1:]:
+        waiting = [pool.submit(prepare, *bounds) for bounds in cuts[:1]]
+        for bounds in cuts[1:]:
             prepared = waiting.pop().result()
-            waiting.append(pool.submit(ready, *each))
+            waiting.append(pool.submit(prepare, *bounds))
             yield prepared
         for last in waiting:
             yield last.result()
 
 
-def _land(
+def _prepare(context: Context, part: Part) -> PreparedPart:
+    """Load the snapshot of a part, and create ids, keys and sealed values for identifiers that are not stored."""
+    try:
+        snapshot, epoch_id = _snapshot(context, part)
+    except Fault:  # a rotation may just have destroyed a version of the key; a new transaction sees the active ones
+        snapshot, epoch_id = _snapshot(context, part)
+    places = snapshot.unknown_places(part)
+    return PreparedPart(part, snapshot, name_identifiers(context.vault, epoch_id, part, places=places))
+
+
+def _snapshot(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
+    with context.database.transaction(read_only=True) as tx:
+        generation = generation_store.generation(tx)
+        snapshot = load_snapshot(tx, context, part, generation=generation, now=context.clock.now())
+        return snapshot, context.vault.epochs.active(tx)
+
+
+def _process(
     context: Context,
     source: Source,
     prepared: PreparedPart,
     *,
-    trail: GenerationLog,
+    log: GenerationLog,
     job: LinkTableJob | None,
     actor: str,
 ) -> PartResult:
-    """Take a part; a race that was lost is run again, and what was seen before is looked at again."""
+    """Process a part in one transaction; after a conflict, try again with a new snapshot, up to three times in all."""
     import_job_id = None if job is None else job.import_job_id
     for left in reversed(range(_TRIES)):
         try:
             with context.database.transaction() as tx:
-                landed = process_part(
+                result = process_part(
                     tx,
                     context,
                     source,
                     prepared=prepared,
-                    trail=trail,
+                    log=log,
                     import_job_id=import_job_id,
                     actor=actor,
-                    look_again=left < _TRIES - 1,
+                    reload=left < _TRIES - 1,
                 )
                 if job is not None:
-                    job.note(tx, prepared.part.edges_after, landed)
-                return landed
+                    job.note(tx, prepared.part.edges_after, result)
+                return result
         except Exception as error:
             if not left or not is_conflict(error):
                 raise
-    raise AssertionError
+    raise AssertionError("the last try returns or raises")
 
 
 def _finish(
@@ -169,19 +195,19 @@ def _finish(
         fact_store.append(tx, {"kind": "ingest.batch", "actor": actor, "states": states}, now)
 
 
-def _linked(table: Table, landings: Sequence[PartResult], invalid: Mapping[tuple[State, str], int]) -> LinkTableResult:
-    ended: Counter[tuple[State, str]] = Counter(invalid)
-    for landed in landings:
-        ended.update(landed.states)
+def _combined(table: Table, results: Sequence[PartResult], invalid: Mapping[tuple[State, str], int]) -> LinkTableResult:
+    counts: Counter[tuple[State, str]] = Counter(invalid)
+    for result in results:
+        counts.update(result.states)
     states: Counter[str] = Counter()
-    for (state, _), count in ended.items():
+    for (state, _), count in counts.items():
         states[state.value] += count
     return LinkTableResult(
         dict(states),
-        {f"{state.value}: {reason}": count for (state, reason), count in ended.items() if reason},
-        table.named,
-        sum(landed.identifiers for landed in landings),
-        sum(landed.profiles for landed in landings),
-        sum(landed.plain for landed in landings),
-        sum(landed.bounded for landed in landings),
+        {f"{state.value}: {reason}": count for (state, reason), count in counts.items() if reason},
+        table.listed,
+        sum(result.identifiers for result in results),
+        sum(result.profiles for result in results),
+        sum(result.plain for result in results),
+        sum(result.bounded for result in results),
     )
