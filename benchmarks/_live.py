@@ -62,7 +62,7 @@ def follow(database: Database, home: Path, questions: Mapping[str, str], batches
     finally:
         worker.stop()
     seconds = [seen - done for done, seen in zip(committed, changed, strict=True)]
-    return Live(seconds, len(segments.every(context)), batches * BATCH / lasted)
+    return Live(seconds, len(segments.list_segments(context)), batches * BATCH / lasted)
 
 
 def _wait_for_calm(database: Database) -> None:

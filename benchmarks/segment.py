@@ -25,8 +25,8 @@ from benchmarks._stage import machine, stage, table
 from cdp.kit.db import Database, Transaction
 from cdp.policy.load import load_policy
 from cdp.query.language.catalogue import Catalogue
-from cdp.query.language.check import understand
-from cdp.query.postgres.compile import Ground, compile_segment
+from cdp.query.language.check import parse_and_check
+from cdp.query.postgres.compile import InternedIds, compile_segment
 from cdp.query.postgres.scope import StatementScope
 from cdp.segments.store import definitions as definition_store
 
@@ -100,7 +100,7 @@ def verdicts(database: Database, rounds: int) -> None:
             {"now": NOW, "purpose": PURPOSE},
         )
         tx.execute_core(text("ANALYZE flag"))
-        people = StatementScope(Catalogue(load_policy(Path("policies"))), Ground({}, {}), NOW).permitted(PURPOSE)
+        people = StatementScope(Catalogue(load_policy(Path("policies"))), InternedIds({}, {}), NOW).permitted(PURPOSE)
         ours = select(func.count()).select_from(people)
         counts, spent = race(
             rounds, lambda: tx.scalar(ours), lambda: tx.scalar(text("SELECT count(*) FROM flag WHERE is_permitted"))
@@ -141,9 +141,9 @@ def _statement(
 ) -> tuple[Select[tuple[int]], dict[str, object]]:
     """Our count, and the parameters of the others."""
     ids = terms(tx)
-    condition = understand(question.where, catalogue, PURPOSE, now=NOW)
+    condition = parse_and_check(question.where, catalogue, PURPOSE, now=NOW)
     assert not isinstance(condition, tuple), condition
-    ground = definition_store.ground_of(tx, condition, catalogue)
+    ground = definition_store.interned_ids_of(tx, condition, catalogue)
     members = compile_segment(condition, catalogue, ground, purpose=PURPOSE, now=NOW).members
     params: dict[str, object] = {
         "mask": ground.masks[PURPOSE],

@@ -24,7 +24,7 @@ def segment() -> None:
 def list_(screen: Screen) -> None:
     """List every segment in force."""
     with opened() as context:
-        found = definitions.every(context)
+        found = definitions.list_segments(context)
     screen.tell(found)
     screen.table(
         ["key", "name", "purpose", "version", "refreshed"],

@@ -38,7 +38,7 @@ class SegmentRefresh:
         seen = (generation.version, generation.next_sequence)
         if seen == self._seen and time.monotonic() - self._refreshed_at < _UNCHANGED_SECONDS_MAX:
             return
-        for segment in definitions.every(context):
+        for segment in definitions.list_segments(context):
             try:
                 memberships.refresh(context, segment.key)
             except Fault as fault:

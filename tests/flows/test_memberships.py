@@ -341,7 +341,7 @@ def test_a_definition_is_tried_out_before_anybody_waits_for_it(
 ) -> None:
     """While a marketer's question is evaluated messages go on being stored."""
     rights.pipeline.send(order("ada"))
-    tried = member_store.try_out
+    tried = member_store.dry_run
 
     def meanwhile(tx: Transaction, compiled: Compiled) -> None:
         assert rights.pipeline.send(order("bob"))[0].state is State.STORED

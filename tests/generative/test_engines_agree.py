@@ -16,16 +16,27 @@ from cdp.kit.db import Database
 from cdp.query.language import ast
 from cdp.query.language.check import check
 from cdp.query.language.printer import write
-from cdp.query.postgres.compile import Compiled, Ground, compile_segment
-from cdp.query.reference.interpret import Profile, members, truth
-from tests.support.segment_histories import NOW, ORDER, PURPOSE, TRIAL, VIEW, catalogue, load, meaning, world
+from cdp.query.postgres.compile import Compiled, InternedIds, compile_segment
+from cdp.query.reference.history import Profile
+from cdp.query.reference.interpret import members, truth
+from tests.support.segment_histories import (
+    NOW,
+    ORDER,
+    PURPOSE,
+    TRIAL,
+    VIEW,
+    catalogue,
+    condition_of,
+    load,
+    random_population,
+)
 from tests.support.segment_strategies import families, programs
 
 pytestmark = pytest.mark.postgres
 
 CATALOGUE = catalogue()
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-WORLDS = [world(seed, 60) for seed in range(12 if LONG else 4)]
+WORLDS = [random_population(seed, 60) for seed in range(12 if LONG else 4)]
 PROFILES: dict[int, Profile] = {profile.profile_id: profile for each in WORLDS for profile in each.profiles}
 EXAMPLES = 2000 if LONG else 120
 FAMILY_EXAMPLES = 100 if LONG else 7
@@ -49,14 +60,16 @@ class Recorder:
 
 
 @pytest.fixture
-def ground(database: Database) -> Ground:
+def ground(database: Database) -> InternedIds:
     masks = load(database, WORLDS, CATALOGUE)
     with database.transaction() as tx:
         rows = tx.execute("SELECT vocabulary, term, term_id FROM behavior.term")
-    return Ground(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
+    return InternedIds(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
 
 
-def compiled(program: ast.Condition, ground: Ground, now: datetime = NOW, only: list[int] | None = None) -> Compiled:
+def compiled(
+    program: ast.Condition, ground: InternedIds, now: datetime = NOW, only: list[int] | None = None
+) -> Compiled:
     return compile_segment(program, CATALOGUE, ground, purpose=PURPOSE, now=now, only=only)
 
 
@@ -67,7 +80,7 @@ def expected_truths(parts: tuple[ast.Condition, ...], ids: Iterator[int]) -> dic
     }
 
 
-def agreeing(database: Database, ground: Ground, recorder: Recorder, program: ast.Condition) -> None:
+def agreeing(database: Database, ground: InternedIds, recorder: Recorder, program: ast.Condition) -> None:
     """Assert that both evaluators say the same of everybody."""
     assert check(program, CATALOGUE, PURPOSE) == ()
     recorder.record(program)
@@ -83,7 +96,7 @@ def agreeing(database: Database, ground: Ground, recorder: Recorder, program: as
     recorder.outcomes.update(value for truths in expected.values() for value in truths)
 
 
-def test_sql_and_interpreter_agree(database: Database, ground: Ground) -> None:
+def test_sql_and_interpreter_agree(database: Database, ground: InternedIds) -> None:
     recorder = Recorder()
     families_ = families()
     plan = [(family, FAMILY_EXAMPLES) for family in families_.values()] + [(programs(), EXAMPLES)]
@@ -103,7 +116,7 @@ def test_sql_and_interpreter_agree(database: Database, ground: Ground) -> None:
     assert set(recorder.outcomes) == {True, False, None}
 
 
-def test_only_some_profiles(database: Database, ground: Ground) -> None:
+def test_only_some_profiles(database: Database, ground: InternedIds) -> None:
     """Limited to some profiles, a program says of each what it says of all."""
     some = sorted(PROFILES)[::3]
 
@@ -119,8 +132,8 @@ def test_only_some_profiles(database: Database, ground: Ground) -> None:
     agree()
 
 
-def test_the_funnel_counts_what_the_verdicts_say(database: Database, ground: Ground) -> None:
-    program = meaning(
+def test_the_funnel_counts_what_the_verdicts_say(database: Database, ground: InternedIds) -> None:
+    program = condition_of(
         f'trait.age >= 18 and not did("{VIEW}", within 30 days) and count("{TRIAL}") >= 1 and computed.trials < 3'
     )
     statements = compiled(program, ground)
@@ -133,10 +146,10 @@ def test_the_funnel_counts_what_the_verdicts_say(database: Database, ground: Gro
         assert counts[4 * at + 2] == sum(all(value is True for value in row[: at + 1]) for row in verdicts)
 
 
-def test_an_earlier_instant_sees_no_later_event(database: Database, ground: Ground) -> None:
+def test_an_earlier_instant_sees_no_later_event(database: Database, ground: InternedIds) -> None:
     """Evaluation as of an instant: nothing that happened afterwards counts."""
     before = NOW - timedelta(days=10)
-    program = meaning(f'count("{TRIAL}", within 30 days) >= 1 and not did("{ORDER}")')
+    program = condition_of(f'count("{TRIAL}", within 30 days) >= 1 and not did("{ORDER}")')
     with database.transaction(read_only=True) as tx:
         found = {row[0] for row in tx.all(compiled(program, ground, before).members)}
     assert found == members(program, PROFILES.values(), purpose=PURPOSE, catalogue=CATALOGUE, now=before)

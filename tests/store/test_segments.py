@@ -12,13 +12,14 @@ from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import purposes_of
 from cdp.query.postgres.compile import Compiled, compile_segment, sql_text
-from cdp.query.reference.interpret import Happened, PermittedSpan, Profile, members
+from cdp.query.reference.history import EventRecord, PermittedSpan, Profile
+from cdp.query.reference.interpret import members
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import members as member_store
 from cdp.segments.store import of_profile as profile_membership_store
 from tests.support.policies import changed
-from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, World, load, meaning, policy
+from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, Population, condition_of, load, policy
 
 pytestmark = pytest.mark.postgres
 
@@ -28,18 +29,18 @@ CATALOGUE = Catalogue(POLICY)
 BUYERS = f'did("{ORDER}", within 30 days)'
 
 
-def ordered(days_ago: float, *purposes: str) -> Happened:
+def ordered(days_ago: float, *purposes: str) -> EventRecord:
     at = NOW - timedelta(days=days_ago)
     bits = frozenset(purposes or (PURPOSE, OTHER))
-    return Happened(ORDER, at, bits, {"revenue": 100}, f"00000000-0000-0000-0000-{int(days_ago * 1000):012d}")
+    return EventRecord(ORDER, at, bits, {"revenue": 100}, f"00000000-0000-0000-0000-{int(days_ago * 1000):012d}")
 
 
-def person(number: int, *events: Happened, **permitted: PermittedSpan) -> Profile:
+def person(number: int, *events: EventRecord, **permitted: PermittedSpan) -> Profile:
     return Profile(number, permitted or {PURPOSE: PermittedSpan()}, {PURPOSE: {"age": 20 + number}}, events)
 
 
-def people(*profiles: Profile) -> World:
-    return World(profiles, {profile.profile_id: (profile.profile_id + 1000,) for profile in profiles})
+def people(*profiles: Profile) -> Population:
+    return Population(profiles, {profile.profile_id: (profile.profile_id + 1000,) for profile in profiles})
 
 
 CROWD = people(
@@ -56,15 +57,15 @@ def draft(key: str = "buyers", purpose: str = PURPOSE, name: str = "Buyers") -> 
 
 
 def save(tx: Transaction, where: str, given: Draft | None = None, now: datetime = NOW) -> Segment:
-    return definition_store.save(tx, given or draft(), meaning(where), fingerprint=POLICY.fingerprint, now=now)
+    return definition_store.save(tx, given or draft(), condition_of(where), fingerprint=POLICY.fingerprint, now=now)
 
 
 def compiled(
     tx: Transaction, where: str, now: datetime = NOW, purpose: str = PURPOSE, only: Sequence[int] | None = None
 ) -> Compiled:
     catalogue = definition_store.catalogue_of(tx, POLICY)
-    condition = meaning(where)
-    ground = definition_store.ground_of(tx, condition, catalogue)
+    condition = condition_of(where)
+    ground = definition_store.interned_ids_of(tx, condition, catalogue)
     return compile_segment(condition, catalogue, ground, purpose=purpose, now=now, only=only)
 
 
@@ -73,7 +74,7 @@ def refresh(
 ) -> tuple[int, int]:
     assert definition_store.lock(tx, segment.key)
     catalogue = definition_store.catalogue_of(tx, POLICY)
-    purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
+    purposes = purposes_of(condition_of(segment.where), segment.purpose, catalogue)
     found = member_store.refresh(
         tx, segment, compiled(tx, segment.where, now, segment.purpose, only), purposes=purposes, now=now, only=only
     )
@@ -86,7 +87,7 @@ SHOWN = Size(100, "100")
 
 def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
     catalogue = definition_store.catalogue_of(tx, POLICY)
-    purposes = purposes_of(meaning(segment.where), segment.purpose, catalogue)
+    purposes = purposes_of(condition_of(segment.where), segment.purpose, catalogue)
     page = member_store.members(tx, segment, purposes, size=SHOWN, now=now, after=None, limit=100)
     return [int(member.reader_pseudonym.removeprefix("reader-")) for member in page.members]
 
@@ -112,7 +113,7 @@ def test_a_definition_keeps_its_canonical_text_and_meaning(database: Database) -
         assert (saved.version, saved.owner, saved.refreshed_at) == (1, "marketer", None)
         assert definition_store.find(tx, "buyers") == saved
         assert definition_store.all_segments(tx) == [saved]
-        assert definition_store.catalogue_of(tx, POLICY).segments["buyers"].condition == meaning(BUYERS)
+        assert definition_store.catalogue_of(tx, POLICY).segments["buyers"].condition == condition_of(BUYERS)
 
 
 def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> None:
@@ -140,8 +141,8 @@ def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> No
 def test_dropping_takes_versions_and_members_and_leaves_changes(crowd: Database) -> None:
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
-        assert definition_store.drop(tx, "buyers")
-        assert not definition_store.drop(tx, "buyers")
+        assert definition_store.delete_segment(tx, "buyers")
+        assert not definition_store.delete_segment(tx, "buyers")
         assert (
             definition_store.find(tx, "buyers"),
             definition_store.versions(tx, "buyers"),
@@ -329,7 +330,7 @@ def test_the_written_out_sql_runs_and_gives_the_members(crowd: Database) -> None
         statements = compiled(tx, where)
         written = {row[0] for row in tx.raw.execute(sql_text(statements.members))}
         assert written == {row[0] for row in tx.all(statements.members)}
-    said = members(meaning(where), CROWD.profiles, purpose=PURPOSE, catalogue=CATALOGUE, now=NOW)
+    said = members(condition_of(where), CROWD.profiles, purpose=PURPOSE, catalogue=CATALOGUE, now=NOW)
     assert written == said
 
 
@@ -343,9 +344,9 @@ def test_a_purpose_without_bit_has_nobody(database: Database) -> None:
 def test_ground_knows_other_segments_names(crowd: Database) -> None:
     with crowd.transaction() as tx:
         save(tx, BUYERS, draft("inner"))
-        condition = meaning('in segment "inner"')
+        condition = condition_of('in segment "inner"')
         assert isinstance(condition, ast.InSegment)
-        ground = definition_store.ground_of(tx, condition, definition_store.catalogue_of(tx, POLICY))
+        ground = definition_store.interned_ids_of(tx, condition, definition_store.catalogue_of(tx, POLICY))
         assert ("event", ORDER) in ground.terms
 
 

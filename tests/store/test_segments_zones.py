@@ -15,10 +15,11 @@ import pytest
 from cdp.kit.db import Database
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
-from cdp.query.postgres.compile import Ground, compile_segment
-from cdp.query.reference.interpret import Happened, PermittedSpan, Profile, members
+from cdp.query.postgres.compile import InternedIds, compile_segment
+from cdp.query.reference.history import EventRecord, PermittedSpan, Profile
+from cdp.query.reference.interpret import members
 from tests.support.policies import changed
-from tests.support.segment_histories import NOW, PURPOSE, VIEW, World, load, policy
+from tests.support.segment_histories import NOW, PURPOSE, VIEW, Population, load, policy
 
 pytestmark = pytest.mark.postgres
 
@@ -89,15 +90,17 @@ def test_days_are_local_days_in_both_evaluators(database: Database, zone_name: s
             number,
             {PURPOSE: PermittedSpan(None, None)},
             {PURPOSE: {}},
-            (Happened(VIEW, at, frozenset({PURPOSE}), {"price": 5}, str(UUID(int=number))),),
+            (EventRecord(VIEW, at, frozenset({PURPOSE}), {"price": 5}, str(UUID(int=number))),),
         )
         for number, at in happened.items()
     )
-    masks = load(database, [World(profiles, {each.profile_id: (each.profile_id,) for each in profiles})], catalogue)
+    masks = load(
+        database, [Population(profiles, {each.profile_id: (each.profile_id,) for each in profiles})], catalogue
+    )
     local = {number: at.astimezone(ZoneInfo(zone_name)).date() for number, at in happened.items()}
     with database.transaction(read_only=True) as tx:
         rows = tx.execute("SELECT vocabulary, term, term_id FROM behavior.term")
-        ground = Ground(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
+        ground = InternedIds(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
         for shift in SHIFTS[zone_name]:
             for day in (shift + timedelta(days=beside) for beside in (-1, 0, 1)):
                 for program, kind in programs(day):

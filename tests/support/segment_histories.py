@@ -24,7 +24,7 @@ from cdp.policy.model import Keep, Policy, PropertyPlan, PropertyType
 from cdp.query.language.catalogue import Catalogue, Definition
 from cdp.query.language.parse import parse
 from cdp.query.language.rejection import Rejection
-from cdp.query.reference.interpret import Given, Happened, PermittedSpan, Profile
+from cdp.query.reference.history import EventRecord, PermittedSpan, Profile, StatedValue
 from tests.support.policies import changed, shipped
 
 NOW = datetime(2026, 6, 1, 12, 34, 56, tzinfo=UTC)
@@ -67,7 +67,7 @@ def policy() -> Policy:
     )
 
 
-def meaning(text: str) -> Any:
+def condition_of(text: str) -> Any:
     """A condition that must be one."""
     condition = parse(text)
     assert not isinstance(condition, Rejection), condition.pointed(text)
@@ -81,24 +81,26 @@ def catalogue() -> Catalogue:
         "visitors": (OTHER, f'count("{VIEW}") >= 2 or trait.country = "DE"'),
         "both": (PURPOSE, 'in segment "buyers" and not in segment "visitors"'),
     }
-    definitions = {key: Definition(purpose, meaning(text)) for key, (purpose, text) in texts.items()}
+    definitions = {key: Definition(purpose, condition_of(text)) for key, (purpose, text) in texts.items()}
     return Catalogue(policy(), definitions)
 
 
 @dataclass(frozen=True)
-class World:
+class Population:
     """Profiles as the interpreter sees them, with the anchors that their events lie on."""
 
     profiles: tuple[Profile, ...]
     anchors: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def world(seed: int, size: int) -> World:
+def random_population(seed: int, size: int) -> Population:
     """A random population; the same for the same seed."""
     dice = random.Random(seed)
     ids = [dice.randrange(1, 2**63) for _ in range(size)]
     profiles = tuple(_profile(dice, profile_id) for profile_id in ids)
-    return World(profiles, {each: tuple(dice.randrange(1, 2**63) for _ in range(dice.randint(1, 3))) for each in ids})
+    return Population(
+        profiles, {each: tuple(dice.randrange(1, 2**63) for _ in range(dice.randint(1, 3))) for each in ids}
+    )
 
 
 def _profile(dice: random.Random, profile_id: int) -> Profile:
@@ -117,8 +119,8 @@ def _permitted(dice: random.Random) -> PermittedSpan:
     return PermittedSpan(since, until if since is None or until is None or since < until else None)
 
 
-def _traits(dice: random.Random) -> dict[str, Given]:
-    every: dict[str, Given] = {
+def _traits(dice: random.Random) -> dict[str, StatedValue]:
+    every: dict[str, StatedValue] = {
         "age": dice.choice((17, 18, 30, 30.5, 65)),
         "country": dice.choice(COUNTRIES),
         "vip": dice.random() < 0.5,
@@ -136,10 +138,10 @@ def _instant(dice: random.Random, days: int) -> datetime:
     return exact - timedelta(microseconds=1) if dice.random() < 0.1 else exact
 
 
-def _happened(dice: random.Random) -> Happened:
+def _happened(dice: random.Random) -> EventRecord:
     name = dice.choice((ORDER, VIEW, TRIAL, TRIAL))
     purposes = frozenset(purpose for purpose in (PURPOSE, OTHER) if dice.random() < 0.85) or frozenset({OTHER})
-    given: dict[str, Given]
+    given: dict[str, StatedValue]
     if name == TRIAL:
         given = {
             "flag": dice.random() < 0.5,
@@ -154,13 +156,13 @@ def _happened(dice: random.Random) -> Happened:
         }
     properties = {key: value for key, value in given.items() if dice.random() < 0.8}
     at = _instant(dice, dice.choice((3, 40, 100, 400)))
-    return Happened(name, at, purposes, properties, str(UUID(int=dice.getrandbits(128))))
+    return EventRecord(name, at, purposes, properties, str(UUID(int=dice.getrandbits(128))))
 
 
 # --- into PostgreSQL ------------------------------------------------------------------------------
 
 
-def load(database: Database, worlds: Iterable[World], catalogue_: Catalogue) -> Mapping[str, int]:
+def load(database: Database, worlds: Iterable[Population], catalogue_: Catalogue) -> Mapping[str, int]:
     """Put populations into an empty store; returns the masks of the purposes."""
     worlds = list(worlds)
     profiles = [profile for each in worlds for profile in each.profiles]
@@ -182,7 +184,7 @@ def load(database: Database, worlds: Iterable[World], catalogue_: Catalogue) -> 
     return masks
 
 
-def _plans(policy_: Policy, name: str, properties: Mapping[str, Given]) -> Mapping[str, PropertyPlan]:
+def _plans(policy_: Policy, name: str, properties: Mapping[str, StatedValue]) -> Mapping[str, PropertyPlan]:
     plan = policy_.events.events[name]
     return {key: plan.properties[key] for key in properties}
 
@@ -212,7 +214,7 @@ def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Ma
     return {(vocabulary, text): number for vocabulary, text, number in rows}
 
 
-def _stored(value: Given, plan: PropertyPlan, terms: Mapping[tuple[str, str], int]) -> Any:
+def _stored(value: StatedValue, plan: PropertyPlan, terms: Mapping[tuple[str, str], int]) -> Any:
     assert plan.keep is Keep.PLAIN
     if isinstance(value, datetime):
         return (value - _EPOCH) // timedelta(microseconds=1)

@@ -23,7 +23,13 @@ from cdp.policy.model import Policy
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue, Definition
 from cdp.query.language.check import check
-from cdp.query.language.explain import MembershipExplanation, SegmentExplanation, fields_of, purposes_of, standing
+from cdp.query.language.explain import (
+    MembershipExplanation,
+    SegmentExplanation,
+    explain_membership,
+    fields_of,
+    purposes_of,
+)
 from cdp.query.language.parse import parse
 from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
@@ -66,7 +72,7 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
     with context.database.transaction(read_only=True) as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = _checked(where, catalogue, draft.purpose, now=now, key=draft.key)
-        member_store.try_out(tx, _compiled(tx, condition, catalogue, purpose=draft.purpose, now=now))
+        member_store.dry_run(tx, _compiled(tx, condition, catalogue, purpose=draft.purpose, now=now))
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         known = definition_store.find(tx, draft.key)
@@ -107,7 +113,7 @@ def conditions_of(policy: Policy, others: Mapping[str, Definition] | None = None
     return parsed
 
 
-def every(context: Context) -> list[Segment]:
+def list_segments(context: Context) -> list[Segment]:
     """Every segment in force, by key."""
     with context.database.transaction(read_only=True) as tx:
         return definition_store.all_segments(tx)
@@ -119,7 +125,7 @@ def find(context: Context, key: str) -> Segment:
         return in_force(tx, key)
 
 
-def drop(context: Context, key: str, *, actor: str) -> None:
+def delete_segment(context: Context, key: str, *, actor: str) -> None:
     """Delete a segment with its memberships. Faults: `unknown_segment`, `segment_in_use` (409)."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -133,7 +139,7 @@ def drop(context: Context, key: str, *, actor: str) -> None:
             raise Fault(
                 "segment_in_use", "Other segments ask for this one", f"Change {', '.join(others)} first.", status=409
             )
-        definition_store.drop(tx, key)
+        definition_store.delete_segment(tx, key)
         fact_store.append(tx, {"kind": "segment.deleted", "actor": actor, "segment": key}, context.clock.now())
 
 
@@ -155,7 +161,7 @@ def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previe
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = _checked(where, catalogue, purpose, now=now)
         compiled = _compiled(tx, condition, catalogue, purpose=purpose, now=now)
-        with member_store.in_time(tx):
+        with member_store.time_limited(tx):
             shown = member_store.preview(tx, compiled, _disclosing(context, catalogue), purpose=purpose, now=now)
             sample = () if shown.size.shown is None else member_store.sample(tx, compiled, SAMPLE_MAX)
         fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
@@ -200,7 +206,7 @@ def explain(
         if profile_id is None:
             return Explained(segment, told, None, None, ())
         mine = _compiled(tx, condition, catalogue, purpose=segment.purpose, now=now, only=[profile_id])
-        stands = standing(condition, member_store.verdicts(tx, mine).get(profile_id))
+        stands = explain_membership(condition, member_store.verdicts(tx, mine).get(profile_id))
         verdict = current_verdicts(tx, context.policy, [profile_id], now=now)[profile_id][segment.purpose]
         fact = {"kind": "data.read", "actor": actor, "read": "explain", "count": 1, "segment": key}
         fact_store.append(tx, fact, now)
@@ -265,7 +271,7 @@ def _compiled(
     now: datetime,
     only: Sequence[int] | None = None,
 ) -> Compiled:
-    ground = definition_store.ground_of(tx, condition, catalogue)
+    ground = definition_store.interned_ids_of(tx, condition, catalogue)
     return compile_segment(condition, catalogue, ground, purpose=purpose, now=now, only=only)
 
 

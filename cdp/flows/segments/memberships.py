@@ -24,7 +24,7 @@ from cdp.segments.model import Refresh, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import marks as mark_store
 from cdp.segments.store import members as member_store
-from cdp.segments.store.marks import Stale
+from cdp.segments.store.marks import StaleMark
 
 PROFILES_MAX: Final = 10_000
 """How many are decided about under one lock."""
@@ -63,14 +63,14 @@ def refresh_stale(context: Context, *, marks_max: int = STALE_MAX) -> int:
     nothing to do here. What this look misses, because it fails for a segment, the next refresh of everybody finds.
     """
     with context.database.transaction() as tx:
-        seen = mark_store.marks(tx, marks_max) if mark_store.claim(tx) else []
+        seen = mark_store.read_marks(tx, marks_max) if mark_store.claim(tx) else []
         if seen:
             moving = _moving(tx, context, seen, now=context.clock.now())
             if moving:
                 generation_store.lock_exclusive(tx)
             for key, concerned in moving.items():
                 refresh_in(tx, context, in_force(tx, key), now=context.clock.now(), only=concerned)
-            mark_store.clear(tx, seen)
+            mark_store.delete_marks(tx, seen)
         return len(seen)
 
 
@@ -119,7 +119,9 @@ def unknown_segment() -> Fault:
     return Fault("unknown_segment", "There is no such segment", "`cdp segment list` shows all.", status=404)
 
 
-def _moving(tx: Transaction, context: Context, seen: Sequence[Stale], *, now: datetime) -> Mapping[str, Sequence[int]]:
+def _moving(
+    tx: Transaction, context: Context, seen: Sequence[StaleMark], *, now: datetime
+) -> Mapping[str, Sequence[int]]:
     """By segment, the profiles among the marked whose membership is not as stored."""
     catalogue = definition_store.catalogue_of(tx, context.policy)
     moving: dict[str, Sequence[int]] = {}
@@ -139,7 +141,7 @@ def _moving(tx: Transaction, context: Context, seen: Sequence[Stale], *, now: da
     return moving
 
 
-def _concerned(segment: Segment, catalogue: Catalogue, seen: Sequence[Stale]) -> list[int]:
+def _concerned(segment: Segment, catalogue: Catalogue, seen: Sequence[StaleMark]) -> list[int]:
     """The profiles of which something came that the segment asks about."""
     definition = catalogue.segments.get(segment.key)
     if definition is None:
@@ -172,6 +174,6 @@ def _compiled(
             "The policy changed since it was defined. `cdp segment check` tells what is wrong with its text.",
             status=409,
         )
-    ground = definition_store.ground_of(tx, condition, catalogue)
+    ground = definition_store.interned_ids_of(tx, condition, catalogue)
     compiled = compile_segment(condition, catalogue, ground, purpose=segment.purpose, now=now, only=only)
     return compiled, purposes_of(condition, segment.purpose, catalogue)

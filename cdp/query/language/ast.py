@@ -1,13 +1,13 @@
-"""The meaning of a segment: frozen nodes, free of text, of SQL and of storage.
+"""The syntax tree of a segment: frozen nodes, independent of text, SQL and storage.
 
-This is the narrow waist of the room: the parser and the JSON form make these nodes; the printer, the
-checks, the compiler, the interpreter and the explanation read them. `at` is the place in the text where
-a node begins; it is no part of the meaning and is left out of equality.
+The parser and the JSON form build these nodes; the printer, the checks, the compiler, the interpreter and the
+explanation read them. `at` is the offset in the text at which a node begins; it is not part of the meaning and is
+left out of equality.
 
-Every node checks its own shape and raises ValueError, so an impossible tree cannot be built.
+Every node checks its own shape and raises ValueError, so that an impossible tree cannot be built.
 """
 
-# ruff: noqa: PLC0414  an alias of the same name marks what this module offers again
+# ruff: noqa: PLC0414  an alias of the same name marks what this module re-exports
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -39,14 +39,14 @@ class Within(Node):
 
 @dataclass(frozen=True, slots=True)
 class During(Node):
-    """Whole days, both ends included, up to now."""
+    """Whole days, both ends included, but not after now."""
 
     first: Day
     last: Day
 
     def __post_init__(self) -> None:
         if self.last.value < self.first.value:
-            raise ValueError("a range of dates begins before it ends")
+            raise ValueError("a date range must not end before it begins")
 
 
 Window = Within | During
@@ -54,7 +54,7 @@ Window = Within | During
 
 @dataclass(frozen=True, slots=True)
 class Events(Node):
-    """The events of one name that satisfy a filter, in a window; without one, all that are retained."""
+    """The events of one name that satisfy a filter, in a window; without a window, all that are retained."""
 
     name: str
     where: "Condition | None" = None
@@ -63,7 +63,7 @@ class Events(Node):
     def __post_init__(self) -> None:
         require_text(self.name, "an event name")
         if self.where is not None and not all(isinstance(node, PROPERTY_NODES) for node in walk(self.where)):
-            raise ValueError("a filter of events names only properties of the event")
+            raise ValueError("an event filter can only read properties of the event")
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -79,22 +79,22 @@ class _Named(Node):
 
 @dataclass(frozen=True, slots=True)
 class Trait(_Named):
-    """A stated attribute of the profile."""
+    """A stated trait of the profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Computed(_Named):
-    """A computed trait, kept up to date from the events."""
+    """A computed trait, derived from events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Property(_Named):
-    """A property of the event at hand; stands only in a filter."""
+    """A property of the event; only used in filters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Count(Node):
-    """How many events; with a half-life each weighs 2^(−age / half_life). Of nothing: 0."""
+    """The number of events; with a half-life each has the weight 2^(−age / half_life). 0 without events."""
 
     events: Events
     half_life: Duration | None = None
@@ -102,7 +102,7 @@ class Count(Node):
 
 @dataclass(frozen=True, slots=True)
 class Sum(Node):
-    """The sum of a numeric property; with a half-life each term fades. Of nothing: 0."""
+    """The sum of a numeric property; with a half-life each term decays. 0 without events."""
 
     events: Events
     property: str
@@ -123,36 +123,36 @@ class _OfProperty(Node):
 
 @dataclass(frozen=True, slots=True)
 class Average(_OfProperty):
-    """The mean of a numeric property over the events that have it. Of nothing: absent."""
+    """The mean of a numeric property over the events that have it. Absent without such events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Least(_OfProperty):
-    """The smallest value of a numeric property. Of nothing: absent."""
+    """The smallest value of a numeric property. Absent without such events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Greatest(_OfProperty):
-    """The largest value of a numeric property. Of nothing: absent."""
+    """The largest value of a numeric property. Absent without such events."""
 
 
 @dataclass(frozen=True, slots=True)
 class DaysSinceLast(Node):
-    """Whole days, rounded down, since the latest event. Of nothing: absent."""
+    """Whole days, rounded down, since the latest event. Absent without events."""
 
     events: Events
 
 
 @dataclass(frozen=True, slots=True)
 class First(Node):
-    """The instant of the earliest event. Of nothing: absent."""
+    """The instant of the earliest event. Absent without events."""
 
     events: Events
 
 
 @dataclass(frozen=True, slots=True)
 class Last(Node):
-    """The instant of the latest event. Of nothing: absent."""
+    """The instant of the latest event. Absent without events."""
 
     events: Events
 
@@ -166,7 +166,7 @@ Value = Trait | Computed | Property | Aggregate
 
 @dataclass(frozen=True, slots=True)
 class Compare(Node):
-    """A value against a literal; unknown when the value is absent."""
+    """A value compared with a literal; unknown when the value is absent."""
 
     value: Value
     operator: Operator
@@ -182,9 +182,9 @@ class OneOf(Node):
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.literals) <= MAX_TERMS:
-            raise ValueError(f"a list of values holds from 1 to {MAX_TERMS}")
+            raise ValueError(f"a list must have from 1 to {MAX_TERMS} values")
         if len({type(literal) for literal in self.literals}) != 1:
-            raise ValueError("a list of values holds values of one type")
+            raise ValueError("the values of a list must be of one type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +193,17 @@ class _TextTest(Node):
     text: str
 
     def __post_init__(self) -> None:
-        require_text(self.text, "the text looked for")
+        require_text(self.text, "the text to look for")
 
 
 @dataclass(frozen=True, slots=True)
 class Contains(_TextTest):
-    """The string value has the text in it, letter case included; unknown when it is absent."""
+    """The string value contains the text, case-sensitive; unknown when it is absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartsWith(_TextTest):
-    """The string value begins with the text, letter case included; unknown when it is absent."""
+    """The string value starts with the text, case-sensitive; unknown when it is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class Between(Node):
             or (isinstance(self.low, Day) and isinstance(self.high, Day) and self.low.value <= self.high.value)
         )  # fmt: skip
         if not ordered:
-            raise ValueError("between takes two numbers or two dates, the smaller one first")
+            raise ValueError("between requires two numbers or two dates, the smaller one first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,28 +233,28 @@ class Recent(Node):
 
 @dataclass(frozen=True, slots=True)
 class Exists(Node):
-    """The value is there; never unknown."""
+    """The value is present; never unknown."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Known(Node):
-    """The value is there and was observed, not imputed; never unknown."""
+    """The value is present and was observed, not imputed; never unknown."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Did(Node):
-    """At least one such event; never unknown."""
+    """There is at least one such event; never unknown."""
 
     events: Events
 
 
 @dataclass(frozen=True, slots=True)
 class Percentile(Node):
-    """The value against a percentile of the consented population."""
+    """The value compared with a percentile of the consented population."""
 
     value: Value
     operator: Operator
@@ -262,12 +262,12 @@ class Percentile(Node):
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank <= 100:
-            raise ValueError("a percentile lies between 0 and 100")
+            raise ValueError("a percentile must be from 0 to 100")
 
 
 @dataclass(frozen=True, slots=True)
 class ZScore(Node):
-    """The value against a number of standard deviations from the mean of the consented population."""
+    """The value compared with a number of standard deviations from the mean of the consented population."""
 
     value: Value
     operator: Operator
@@ -275,7 +275,7 @@ class ZScore(Node):
 
     def __post_init__(self) -> None:
         if abs(self.score) > 100:
-            raise ValueError("a z-score lies between -100 and 100")
+            raise ValueError("a z-score must be from -100 to 100")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +288,12 @@ class Quantile(Node):
 
     def __post_init__(self) -> None:
         if not (2 <= self.of <= 100 and 1 <= self.bucket <= self.of):
-            raise ValueError("a quantile is a bucket from 1 to n, of 2 to 100 buckets")
+            raise ValueError("a quantile must be a bucket from 1 to n, of 2 to 100 buckets")
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Node):
-    """One step of a sequence: events that follow, or must not follow, the step before within a time."""
+    """One step of a sequence: events that follow, or must not follow, the previous step within a duration."""
 
     events: Events
     is_absent: bool = False
@@ -306,23 +306,23 @@ class Step(Node):
 
 @dataclass(frozen=True, slots=True)
 class Sequence(Node):
-    """Events one after another, strictly later each time; the first lies in the window."""
+    """Events one after another, each strictly later than the one before; the first lies in the window."""
 
     steps: tuple[Step, ...]
     window: Window | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.steps) <= 8:
-            raise ValueError("a sequence has from 2 to 8 steps")
+            raise ValueError("a sequence must have from 2 to 8 steps")
         if self.steps[0].is_absent or self.steps[0].within is not None:
-            raise ValueError("a sequence begins with an event that happened, without a time of its own")
+            raise ValueError("a sequence must start with an event, without `not` and without `within`")
         if any(step.is_absent for step in self.steps[:-1]):
             raise ValueError("only the last step of a sequence may be a `not`")
 
 
 @dataclass(frozen=True, slots=True)
 class InSegment(Node):
-    """The profile satisfies another segment and is permitted for its purpose too; never unknown."""
+    """The profile is in another segment, and permitted for the purpose of that one too; never unknown."""
 
     key: str
 
@@ -332,7 +332,7 @@ class InSegment(Node):
 
 @dataclass(frozen=True, slots=True)
 class Sample(Node):
-    """A fixed share of all profiles, the same ones for the same seed; never unknown."""
+    """A fixed share of all profiles, the same profiles for the same seed; never unknown."""
 
     percent: Decimal
     seed: str
@@ -340,7 +340,7 @@ class Sample(Node):
     def __post_init__(self) -> None:
         require_text(self.seed, "a seed")
         if not 0 < self.percent <= 100 or int(self.percent.as_tuple().exponent) < -4:
-            raise ValueError("a sample is more than 0 % and at most 100 %, with at most four decimals")
+            raise ValueError("a sample must be more than 0% and at most 100%, with at most four decimal places")
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,17 +356,17 @@ class _Chain(Node):
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.terms) <= MAX_TERMS:
-            raise ValueError(f"and/or join from 2 to {MAX_TERMS} conditions")
+            raise ValueError(f"and/or must join from 2 to {MAX_TERMS} conditions")
 
 
 @dataclass(frozen=True, slots=True)
 class And(_Chain):
-    """Kleene's and: false if a term is false, else unknown if one is unknown."""
+    """Kleene's and: false if a term is false, otherwise unknown if one is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Or(_Chain):
-    """Kleene's or: true if a term is true, else unknown if one is unknown."""
+    """Kleene's or: true if a term is true, otherwise unknown if one is unknown."""
 
 
 Test = (
@@ -381,15 +381,15 @@ PROPERTY_NODES = (
 
 
 NODES: tuple[type[Node], ...] = tuple(
-    found
-    for name, found in list(globals().items())
-    if isinstance(found, type) and issubclass(found, Node) and found is not Node and not name.startswith("_")
+    node
+    for name, node in list(globals().items())
+    if isinstance(node, type) and issubclass(node, Node) and node is not Node and not name.startswith("_")
 )
-"""Every kind of node; the tests hold each part of the room to this list."""
+"""Every kind of node; tests require that each part of the language handles all of them."""
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """The node and everything below it, parents first, in the order of the text."""
+    """The node and all its descendants, parents first, in the order of the text."""
     yield node
     for child in children(node):
         yield from walk(child)
@@ -398,8 +398,8 @@ def walk(node: Node) -> Iterator[Node]:
 def children(node: Node) -> Iterator[Node]:
     """The nodes directly below a node, in the order of its fields."""
     for item in fields(node):
-        found = getattr(node, item.name)
-        if isinstance(found, Node):
-            yield found
-        elif isinstance(found, tuple):
-            yield from found
+        value = getattr(node, item.name)
+        if isinstance(value, Node):
+            yield value
+        elif isinstance(value, tuple):
+            yield from value

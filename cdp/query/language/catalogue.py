@@ -1,4 +1,4 @@
-"""What the language may name: fields of the policy with type, category and retention, and the segments there are."""
+"""What a text can refer to: fields of the policy with type, category and retention, and the segments in force."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from cdp.query.language import ast
 
 
 class Kind(StrEnum):
-    """The type of a value, as messages name it."""
+    """The type of a value; the value is how messages name it."""
 
     NUMBER = "a number"
-    BOOLEAN = "a truth value"
+    BOOLEAN = "a boolean"
     INSTANT = "an instant"
     TEXT = "a string"
 
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What another segment says: its purpose and its meaning."""
+    """The definition of another segment: its purpose and its condition."""
 
     purpose: str
     condition: ast.Condition
@@ -31,9 +31,9 @@ class Definition:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The policy as the language sees it, beside the definitions of segments in force.
+    """The policy as the language sees it, and the definitions of the segments in force.
 
-    `disclosure_key` decides, with the members, by how much a shown size is off.
+    `disclosure_key` determines, together with the members, the noise that is added to a displayed size.
     """
 
     policy: Policy
@@ -47,12 +47,12 @@ class Catalogue:
 
     @property
     def minimum_size(self) -> int:
-        """Groups smaller than this are not shown."""
+        """Sizes below this are not displayed."""
         return self.policy.jurisdictions.minimum_disclosure_size
 
     @property
     def round_to(self) -> int:
-        """Shown sizes are multiples of this."""
+        """Displayed sizes are multiples of this."""
         return self.policy.jurisdictions.round_sizes_to
 
     def purpose(self, key: str) -> Purpose | None:
@@ -62,7 +62,7 @@ class Catalogue:
         return self.policy.events.events.get(name)
 
     def property(self, event: str, name: str) -> PropertyPlan | None:
-        """A property of an event; `context.…` names a field of its message's context."""
+        """A property of an event; `context.…` is a field of the context of its message."""
         if name.startswith(_CONTEXT):
             plan = self.policy.events.context.get(name.removeprefix(_CONTEXT))
             category = self.policy.events.category_of(event)
@@ -76,21 +76,21 @@ class Catalogue:
         return self.policy.traits.get(key)
 
     def keep_for(self, event: str) -> timedelta:
-        """How long events of this name are read."""
+        """How long events of this name are retained; older ones are not read."""
         return timedelta(days=self.policy.retention.classes[self.policy.events.class_of(event)].keep_for_days)
 
     def window_days(self, trait: ComputedTrait) -> int:
-        """The whole UTC days, today included, that a computed trait counts."""
+        """The number of whole UTC days, today included, that a computed trait covers."""
         kept = self.keep_for(trait.event).days
         return min(trait.within_days or kept, kept)
 
     def computed_plan(self, trait: ComputedTrait) -> PropertyPlan | None:
-        """The plan of the property that a `last` takes its value from; None for numbers and instants."""
+        """The plan of the property that a `last` trait copies; None for numbers and instants."""
         is_copy = trait.kind is TraitKind.LAST and trait.property is not None
         return self.property(trait.event, trait.property) if is_copy and trait.property is not None else None
 
     def kind_of(self, value: ast.Value, event: str | None = None) -> Kind | None:
-        """The type of a value; None when the policy does not know it. `event` is the one that a filter is about."""
+        """The type of a value; None when the policy does not define it. `event` is the event whose filter is read."""
         match value:
             case ast.Trait(name):
                 return kind_of_plan(self.trait(name))
@@ -107,7 +107,7 @@ class Catalogue:
                 assert_never(value)
 
     def plan_of(self, value: ast.Value, event: str | None = None) -> PropertyPlan | None:
-        """The plan that says of which vocabulary a string value is."""
+        """The plan that names the vocabulary of a string value; None for values that are not strings of the plan."""
         match value:
             case ast.Trait(name):
                 return self.trait(name)
@@ -123,7 +123,7 @@ class Catalogue:
         return datetime.combine(day, time(), self.zone).astimezone(UTC)
 
     def end_of(self, day: date) -> datetime:
-        """The first instant after a day."""
+        """The first instant after a day in the policy's time zone, in UTC."""
         return self.start_of(day + timedelta(days=1))
 
 
@@ -137,13 +137,28 @@ _KINDS = {
 }
 
 
+def reachable(key: str, catalogue: Catalogue) -> frozenset[str]:
+    """The keys of the segments that a segment refers to, directly or through others; its own if it is circular."""
+    seen: set[str] = set()
+    pending = [key]
+    while pending:
+        definition = catalogue.segments.get(pending.pop())
+        if definition is None:
+            continue
+        for node in ast.walk(definition.condition):
+            if isinstance(node, ast.InSegment) and node.key not in seen:
+                seen.add(node.key)
+                pending.append(node.key)
+    return frozenset(seen)
+
+
 def kind_of_plan(plan: PropertyPlan | None) -> Kind | None:
-    """The type of a field that is kept plain; None for any other."""
+    """The type of a field that is kept in plain; None for any other."""
     return _KINDS.get(plan.type) if plan is not None and plan.keep is Keep.PLAIN else None
 
 
 def kind_of_literal(literal: ast.Literal) -> Kind:
-    """The type that a literal is compared with."""
+    """The type of value that a literal can be compared with."""
     match literal:
         case ast.Number():
             return Kind.NUMBER

@@ -1,11 +1,10 @@
-"""What a segment asks, in words: its text, the fields with their data categories, and for one profile why or why not."""
+"""Explanations: what a segment reads, with data categories, and why one profile is in it or not. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cdp.query.language import ast
-from cdp.query.language.catalogue import Catalogue
-from cdp.query.language.check import reachable
+from cdp.query.language.catalogue import Catalogue, reachable
 from cdp.query.language.kleene import Kleene, all_of
 from cdp.query.language.printer import write, write_value
 
@@ -20,7 +19,7 @@ class FieldUse:
 
 @dataclass(frozen=True, slots=True)
 class SegmentExplanation:
-    """What a segment asks and how it is answered; `sql` and `plan` hold no person's data."""
+    """What a segment requires and how it is evaluated; `sql` and `plan` contain no personal data."""
 
     where: str
     purpose: str
@@ -33,7 +32,7 @@ class SegmentExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One condition for one profile: true, false, or None where a value is absent."""
+    """One condition for one profile: true, false, or None when a value is absent."""
 
     condition: str
     truth: Kleene
@@ -41,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class MembershipExplanation:
-    """Why one profile is in a segment, or not; `answers` is empty where the purpose is not permitted."""
+    """Why one profile is in a segment or not; `answers` is empty when the purpose is not permitted."""
 
     is_in: bool
     is_permitted: bool
@@ -53,8 +52,8 @@ def parts_of(condition: ast.Condition) -> tuple[ast.Condition, ...]:
     return condition.terms if isinstance(condition, ast.And) else (condition,)
 
 
-def standing(condition: ast.Condition, truths: Sequence[Kleene] | None) -> MembershipExplanation:
-    """Put the truths of the parts beside their texts; None is a profile that is not permitted."""
+def explain_membership(condition: ast.Condition, truths: Sequence[Kleene] | None) -> MembershipExplanation:
+    """Explain a membership by the truths of the parts, in their order; None for a profile that is not permitted."""
     if truths is None:
         return MembershipExplanation(is_in=False, is_permitted=False, answers=())
     answers = tuple(Answer(write(part), truth) for part, truth in zip(parts_of(condition), truths, strict=True))
@@ -62,9 +61,9 @@ def standing(condition: ast.Condition, truths: Sequence[Kleene] | None) -> Membe
 
 
 def purposes_of(condition: ast.Condition, purpose: str, catalogue: Catalogue) -> tuple[str, ...]:
-    """The purposes that must be permitted: its own, and those of the segments it asks for."""
+    """The purposes that must be permitted: that of the segment, and those of the segments it refers to."""
     keys = {node.key for node in ast.walk(condition) if isinstance(node, ast.InSegment)}
-    keys |= {each for key in keys for each in reachable(key, catalogue)}
+    keys |= {other for key in keys for other in reachable(key, catalogue)}
     return tuple(sorted({purpose} | {catalogue.segments[key].purpose for key in keys if key in catalogue.segments}))
 
 

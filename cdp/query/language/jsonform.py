@@ -1,8 +1,8 @@
 """The exact JSON form of a segment, both ways, and its published schema.
 
-A node is an object whose `is` names it; its fields follow the nodes of `ast`, absent ones left out. Literals are
-JSON's own (a date is `{"date": "2026-01-31"}`), durations are `{"days": 30}`. All three functions read the same
-declarations, the type hints of the nodes, so none can forget a field.
+A node is an object whose `is` names it; its fields follow the nodes of `ast`, absent ones are left out. Literals are
+those of JSON (a date is `{"date": "2026-01-31"}`), durations are `{"days": 30}`. All three functions read the same
+declarations, the type hints of the nodes, so that none can omit a field.
 """
 
 import re
@@ -21,6 +21,7 @@ MAX_NODES = 2_000
 _MAX_DEPTH = 70
 _MAX_LIST = ast.MAX_TERMS
 
+_SCALAR_NAMES: Mapping[type, str] = {str: "a string", int: "an integer", bool: "a boolean"}
 _SCALARS = (ast.Number, ast.Text, ast.Flag, ast.Day)
 _SPECIAL = (*_SCALARS, ast.Duration)
 
@@ -30,11 +31,11 @@ def _tag(node: type[ast.Node]) -> str:
 
 
 NODES: Mapping[str, type[ast.Node]] = {_tag(node): node for node in ast.NODES if not issubclass(node, _SPECIAL)}
-"""The nodes that are objects with `is`, by that name."""
+"""The nodes that are written as objects with `is`, by that name."""
 
 
 class _Malformed(Exception):
-    """Carries the place of a fault in the JSON out of the reader."""
+    """Carries the JSON pointer of a fault to `from_json`."""
 
 
 def to_json(condition: ast.Condition) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def to_json(condition: ast.Condition) -> dict[str, Any]:
 
 
 def from_json(form: object) -> ast.Condition | Rejection:
-    """Read the JSON form; a refusal names the place as a JSON pointer."""
+    """Read the JSON form; a rejection names the place as a JSON pointer."""
     try:
         found = _read(ast.Condition, form, "", depth=0, count=[0])
     except _Malformed as error:
@@ -103,17 +104,17 @@ def _read(hint: Any, form: object, place: str, *, depth: int, count: list[int]) 
         raise _Malformed(f"{place}: nested too deeply")
     if get_origin(hint) is tuple:
         if not isinstance(form, list) or not len(form) <= _MAX_LIST:
-            raise _Malformed(f"{place or '/'}: a list of at most {_MAX_LIST} belongs here")
+            raise _Malformed(f"{place or '/'}: expected a list of at most {_MAX_LIST} items")
         item = get_args(hint)[0]
-        return tuple(_read(item, each, f"{place}/{at}", depth=depth + 1, count=count) for at, each in enumerate(form))
+        return tuple(_read(item, value, f"{place}/{at}", depth=depth + 1, count=count) for at, value in enumerate(form))
     allowed = _alternatives(hint)
-    node_types = tuple(each for each in allowed if issubclass(each, ast.Node))
+    node_types = tuple(kind for kind in allowed if issubclass(kind, ast.Node))
     if not node_types:
         return _read_scalar(allowed[0], form, place)
     found = _read_node(node_types, form, place, depth=depth, count=count)
     if not isinstance(found, node_types):
-        names = ", ".join(sorted(_tag(each) for each in node_types))
-        raise _Malformed(f"{place or '/'}: {_tag(type(found))} cannot stand here; one of {names} can")
+        names = ", ".join(sorted(_tag(kind) for kind in node_types))
+        raise _Malformed(f"{place or '/'}: {_tag(type(found))} is not allowed here; expected one of {names}")
     return found
 
 
@@ -139,7 +140,7 @@ def _read_node(allowed: tuple[type, ...], form: object, place: str, *, depth: in
             case dict() if len(form) == 1 and ast.Duration in allowed:
                 return _read_duration(form, place)
             case _:
-                raise _Malformed(f"{place or '/'}: this is no node; an object with `is` belongs here")
+                raise _Malformed(f"{place or '/'}: expected a node, which is an object with `is`")
     except ValueError as error:
         raise _Malformed(f"{place or '/'}: {error}") from error
 
@@ -151,15 +152,15 @@ def _read_fields(
     hints = get_type_hints(node)
     if unknown := sorted(set(form) - set(declared)):
         raise _Malformed(
-            f"{place or '/'}: {_tag(node)} has no field {unknown[0]}; it has {', '.join(declared) or 'none'}"
+            f"{place or '/'}: {_tag(node)} has no field {unknown[0]}; its fields are {', '.join(declared) or 'none'}"
         )
     for name, item in declared.items():
         if name not in form and item.default is MISSING:
-            raise _Malformed(f"{place or '/'}: {_tag(node)} needs the field {name}")
-    given = {
+            raise _Malformed(f"{place or '/'}: {_tag(node)} requires the field {name}")
+    values = {
         name: _read(hints[name], value, f"{place}/{name}", depth=depth + 1, count=count) for name, value in form.items()
     }
-    return cast("ast.Node", cast("Any", node)(**given))
+    return cast("ast.Node", cast("Any", node)(**values))
 
 
 def _read_duration(form: Mapping[str, object], place: str) -> ast.Duration:
@@ -173,24 +174,24 @@ def _read_scalar(kind: type, form: object, place: str) -> object:
     if kind is ast.Operator:
         if isinstance(form, str) and form in set(ast.Operator):
             return ast.Operator(form)
-        raise _Malformed(f"{place}: an operator is one of {' '.join(ast.Operator)}")
+        raise _Malformed(f"{place}: an operator must be one of {' '.join(ast.Operator)}")
     if kind is Decimal:
         return _decimal(form, place)
     if isinstance(form, bool) is not (kind is bool) or not isinstance(form, kind):
-        raise _Malformed(f"{place}: a {kind.__name__} belongs here")
+        raise _Malformed(f"{place}: expected {_SCALAR_NAMES[kind]}")
     return form
 
 
 def _decimal(form: object, place: str) -> Decimal:
     if isinstance(form, bool) or not isinstance(form, int | float):
-        raise _Malformed(f"{place}: a number belongs here")
+        raise _Malformed(f"{place}: expected a number")
     return Decimal(repr(form))
 
 
 def _alternatives(hint: Any) -> tuple[type, ...]:
-    """The classes that a hint allows, None left out (absent fields are left out of the form)."""
+    """The classes that a hint allows, without None (absent fields are left out of the form)."""
     if get_origin(hint) in (Union, UnionType):
-        return tuple(one for each in get_args(hint) for one in _alternatives(each))
+        return tuple(kind for option in get_args(hint) for kind in _alternatives(option))
     return () if hint is NoneType else (hint,)
 
 
@@ -225,8 +226,8 @@ def _schema_of(hint: Any) -> dict[str, Any]:
     if get_origin(hint) is tuple:
         return {"type": "array", "minItems": 1, "maxItems": _MAX_LIST, "items": _schema_of(get_args(hint)[0])}
     options = [
-        dict(_SCALAR_SCHEMAS[each]) if each in _SCALAR_SCHEMAS else {"$ref": f"#/$defs/{_tag(each)}"}
-        for each in _alternatives(hint)
+        dict(_SCALAR_SCHEMAS[kind]) if kind in _SCALAR_SCHEMAS else {"$ref": f"#/$defs/{_tag(kind)}"}
+        for kind in _alternatives(hint)
     ]
     return options[0] if len(options) == 1 else {"anyOf": options}
 

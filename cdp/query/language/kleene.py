@@ -1,4 +1,4 @@
-"""Three-valued logic after Kleene: true, false, and unknown (None).
+"""Kleene's three-valued logic: true, false, and unknown (None).
 
 | a       | b       | a and b | a or b  | not a   |
 |---------|---------|---------|---------|---------|
@@ -9,7 +9,7 @@
 | false   | unknown | false   | unknown | true    |
 | unknown | unknown | unknown | unknown | unknown |
 
-Only true is in a segment. SQL's `and`, `or`, `not` over NULL follow the same table.
+Only profiles with the result true are in a segment. SQL's `and`, `or`, `not` over NULL follow the same table.
 """
 
 from collections.abc import Iterable
@@ -38,5 +38,5 @@ def any_of(terms: Iterable[Kleene]) -> Kleene:
 
 
 def negate(term: Kleene) -> Kleene:
-    """The opposite; unknown stays unknown."""
+    """The negation; unknown stays unknown."""
     return None if term is None else not term

@@ -1,4 +1,4 @@
-"""From characters to tokens."""
+"""From characters to tokens. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MAX_LENGTH = 10_000
 
 
 class LexemeKind(StrEnum):
-    """What a token is."""
+    """The kind of a token."""
 
     WORD = "word"
     STRING = "string"
@@ -22,7 +22,7 @@ class LexemeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lexeme:
-    """A token with its place; `text` is the content of a string, the lower-cased form is for keywords."""
+    """A token at a character offset; for a string, `text` is its content without quotes and escapes."""
 
     kind: LexemeKind
     text: str
@@ -30,11 +30,12 @@ class Lexeme:
 
     @property
     def word(self) -> str:
+        """The lower-cased text of a word, for comparison with keywords; empty for other tokens."""
         return self.text.lower() if self.kind is LexemeKind.WORD else ""
 
 
 class Rejected(Exception):
-    """Carries a rejection out of the parser; never leaves `parse`."""
+    """Carries a rejection to `parse`, which returns it as a value."""
 
     def __init__(self, at: int, message: str, hint: str) -> None:
         super().__init__(message)
@@ -54,23 +55,23 @@ _INSTEAD = {
     "&&": "write and",
     "||": "write or",
     "!": "write not",
-    "'": 'strings stand in double quotes: "like this"',
-    "“": 'strings stand in straight double quotes: "like this"',
-    "”": 'strings stand in straight double quotes: "like this"',
+    "'": 'write strings in double quotes: "like this"',
+    "“": 'write strings in straight double quotes: "like this"',
+    "”": 'write strings in straight double quotes: "like this"',
     "≥": "write >=",
     "≤": "write <=",
     "≠": "write !=",
-    "[": "lists stand in parentheses: (1, 2)",
-    "$": "numbers stand without a currency",
-    "€": "numbers stand without a currency",
-    "£": "numbers stand without a currency",
+    "[": "write lists in parentheses: (1, 2)",
+    "$": "write numbers without a currency symbol",
+    "€": "write numbers without a currency symbol",
+    "£": "write numbers without a currency symbol",
 }
 
 
 def tokens(text: str) -> tuple[Lexeme, ...]:
-    """The tokens of a text, an END last. Raises Rejected at the first character that fits nothing."""
+    """The tokens of a text, the last one an END. Raises Rejected at the first character that begins no token."""
     if len(text) > MAX_LENGTH:
-        raise Rejected(MAX_LENGTH, f"the text has {len(text)} characters", f"at most {MAX_LENGTH} are read")
+        raise Rejected(MAX_LENGTH, f"the text has {len(text)} characters", f"at most {MAX_LENGTH} are allowed")
     found: list[Lexeme] = []
     at = 0
     while at < len(text):
@@ -100,7 +101,9 @@ def _next(text: str, at: int) -> tuple[Lexeme, int]:
 def _string(text: str, at: int) -> tuple[Lexeme, int]:
     match = _STRING.match(text, at)
     if match is None:
-        raise Rejected(at, "this string does not end", 'close it with " on the same line; write \\" and \\\\ inside it')
+        raise Rejected(
+            at, "this string is not terminated", 'close it with " on the same line; write \\" and \\\\ inside it'
+        )
     content = re.sub(r"\\(.)", r"\1", match[1])
     return Lexeme(LexemeKind.STRING, content, at), match.end()
 
@@ -113,5 +116,5 @@ def _unexpected(text: str, at: int) -> Rejected:
         return Rejected(at, "this is neither a number nor a date", "write 12, -0.5 or 2026-01-31")
     shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"
     return Rejected(
-        at, f"the character {shown} is not part of the language", "names with unusual letters stand in double quotes"
+        at, f"the character {shown} is not part of the language", "write names with other characters in double quotes"
     )

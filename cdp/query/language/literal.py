@@ -1,4 +1,4 @@
-"""The smallest parts of the meaning: literals, durations, operators."""
+"""The smallest parts of a condition: literals, durations, operators."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -39,14 +39,14 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Anything that stands in the tree."""
+    """A node of the syntax tree; `at` is the character offset at which it begins, left out of equality."""
 
     at: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Number(Node):
-    """A decimal number of at most 15 significant digits, so that doubles and JSON carry it unchanged."""
+    """A decimal number of at most 15 significant digits, so that doubles and JSON represent it exactly."""
 
     value: Decimal
 
@@ -59,7 +59,7 @@ class Number(Node):
             or abs(self.value) >= 10**MAX_DIGITS
             or abs(int(self.value.as_tuple().exponent)) > MAX_DIGITS
         ):
-            raise ValueError(f"a number has at most {MAX_DIGITS} digits")
+            raise ValueError(f"a number must not have more than {MAX_DIGITS} digits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Day(Node):
 
     def __post_init__(self) -> None:
         if not 1900 <= self.value.year <= 2200:
-            raise ValueError("a date lies between the years 1900 and 2200")
+            raise ValueError("a date must lie between the years 1900 and 2200")
 
 
 Literal = Number | Text | Flag | Day
@@ -102,7 +102,7 @@ class Duration(Node):
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.seconds > _MAX_MINUTES * 60:
-            raise ValueError("a duration lasts from 1 minute to 20 years")
+            raise ValueError("a duration must be from 1 minute to 20 years")
 
     @property
     def seconds(self) -> int:
@@ -110,8 +110,8 @@ class Duration(Node):
 
 
 def require_text(value: str, what: str) -> None:
-    """Raise ValueError unless the text is short, not empty and free of control characters."""
+    """Raise ValueError unless the text has from 1 to 200 characters and no control characters."""
     if not 1 <= len(value) <= MAX_TEXT:
-        raise ValueError(f"{what} has from 1 to {MAX_TEXT} characters")
+        raise ValueError(f"{what} must have from 1 to {MAX_TEXT} characters")
     if any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in value):
-        raise ValueError(f"{what} has no control characters")
+        raise ValueError(f"{what} must not contain control characters")

@@ -1,4 +1,4 @@
-"""From the meaning to its canonical text: the one way in which a tree is written."""
+"""From a condition to its canonical text: the one way in which a tree is written."""
 
 import re
 from datetime import date
@@ -111,7 +111,7 @@ def write_value(value: Value) -> str:
 
 
 def number(value: Decimal) -> str:
-    """A number without exponent and without idle zeros."""
+    """A number without exponent and without trailing zeros."""
     text = format(value, "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text in ("-0", "") else text
@@ -173,8 +173,8 @@ def _events(events: Events, prop: str | None = None, half_life: Duration | None 
         text += f".{_name(prop)}"
     if events.where is not None:
         text += f" where {write(events.where)}"
-    fading = [f"half_life {duration(half_life)}"] if half_life is not None else []
-    return ", ".join([text, *_window(events.window), *fading])
+    decay = [f"half_life {duration(half_life)}"] if half_life is not None else []
+    return ", ".join([text, *_window(events.window), *decay])
 
 
 def _step(step: Step) -> str:
@@ -218,4 +218,4 @@ def _name(name: str) -> str:
 
 
 PARTS: tuple[type[Node], ...] = (Step, Events, Within, During, Duration)
-"""Nodes that are written inside others."""
+"""Nodes that are only written inside others."""

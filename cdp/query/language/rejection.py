@@ -1,18 +1,18 @@
-"""Why a text of the segment language is refused, and at which character."""
+"""Why a text of the segment language is rejected, and at which character."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a text is no segment: where (a character offset from 0), what is wrong, what would be right."""
+    """Why a text is not a valid segment: the position (a character offset from 0), the fault, and the remedy."""
 
     position: int
     message: str
     hint: str
 
     def pointed(self, text: str) -> str:
-        """The line of the text with a caret under the place, then message and hint."""
+        """The line of the text with a caret under the position, then message and hint."""
         before = text[: self.position]
         number = before.count("\n") + 1
         column = len(before) - (before.rfind("\n") + 1)

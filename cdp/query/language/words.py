@@ -1,9 +1,14 @@
-"""The words that the language keeps for itself."""
+"""The reserved words of the language."""
 
 AGGREGATES = ("count", "sum", "average", "min", "max", "days_since_last", "first", "last")
 WITH_PROPERTY = ("sum", "average", "min", "max")
-FADING = ("count", "sum")
+WITH_HALF_LIFE = ("count", "sum")
 UNITS = ("minute", "minutes", "hour", "hours", "day", "days", "week", "weeks")
+
+CONDITION_STARTS = (
+    "trait", "computed", "count", "sum", "did", "not", "exists", "known", "in", "sample", "sequence", "days_since_last",
+)  # fmt: skip
+"""Words with which a condition can start, for suggestions."""
 
 RESERVED = frozenset(
     {

@@ -1,6 +1,6 @@
-"""The language by example: who of five people each program selects.
+"""The language by example: which of five people each program selects.
 
-`pages` turns this into the manual, and the tests hold every engine to it.
+`pages` generates the manual from these chapters, and the tests check every evaluator with them.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from cdp.query.manual.people import ADA, BEN, CEM, DOT
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A program and its members; `remark` gives the reason."""
+    """A program and its members; `remark` explains the result."""
 
     program: str
     members: tuple[int, ...]
@@ -19,7 +19,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A program that is refused: what the caret points at (the end, when empty), the error, and the correction."""
+    """A program that is rejected: what the caret points at (the end, when empty), the fault, and the remedy."""
 
     program: str
     marked: str
@@ -40,14 +40,16 @@ class Chapter:
 CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         "Traits",
-        "A stated trait is named `trait.<name>`; a name with other characters is written in double quotes: "
+        "A stated trait is written `trait.<name>`; a name with other characters is put in double quotes: "
         '`trait."shoe size"`. Numbers have an order, strings and `true`/`false` do not. Only fields that the tracking '
-        "plan keeps plain can be named. Strings are compared letter by letter, case included.",
+        "plan keeps in plain can be used. Comparisons of strings are exact and case-sensitive.",
         (
             Example("trait.age >= 18", (ADA, DOT), "Cem's age is absent, so the comparison is unknown"),
             Example("trait.age between 17 and 34", (ADA, BEN), "both ends are included"),
-            Example('trait.country = "DE"', (ADA,), "Eve lives there too, but did not permit e-mail marketing"),
-            Example('trait.country != "DE"', (BEN, CEM), "absent is neither equal nor unequal: Dot is out"),
+            Example('trait.country = "DE"', (ADA,), "Eve lives there too, but has not permitted e-mail marketing"),
+            Example(
+                'trait.country != "DE"', (BEN, CEM), "an absent value is neither equal nor unequal, so Dot is not in"
+            ),
             Example('trait.country in ("DE", "FR")', (ADA, BEN)),
             Example("trait.vip = true", (ADA, DOT)),
             Example('trait.country starts with "D"', (ADA,)),
@@ -63,26 +65,26 @@ CHAPTERS: tuple[Chapter, ...] = (
             Wrong(
                 'trait.email = "ada@example.com"',
                 "trait.email",
-                "the trait email is sealed and cannot be named in a segment",
-                "policies/events.yaml says `keep: plain` for fields that segments may read",
+                "the trait email is sealed and cannot be used in a segment",
+                "segments can only read fields that policies/events.yaml declares as `keep: plain`",
             ),
             Wrong(
                 "trait.country = DE",
                 "DE",
-                "`DE` is no value",
-                'strings stand in double quotes: "DE"',
+                "`DE` is not a value",
+                'write strings in double quotes: "DE"',
             ),
             Wrong('trait.age = "34"', '"34"', "this compares a number with a string", "write a number such as 250"),
         ),
     ),
     Chapter(
         "Absent values",
-        "A comparison with an absent value is *unknown*, neither true nor false. `and`, `or` and `not` follow Kleene: `not` of "
-        "unknown is unknown, `and` is false if one side is false, `or` is true if one side is true; otherwise the "
-        "result is unknown. Members are the people for whom the whole condition is *true*. `exists` tests whether there "
-        "is a value; `known` tests whether there is one that was observed, not estimated.",
+        "A test of an absent value is *unknown*, neither true nor false. `and`, `or` and `not` follow Kleene: `not` of "
+        "unknown is unknown; `and` is false if a side is false, otherwise unknown if a side is unknown; `or` is true if a "
+        "side is true, otherwise unknown if a side is unknown. A person is in only if the whole condition is *true*. "
+        "`exists` tests whether a value is present; `known` tests whether it is present and was observed, not estimated.",
         (
-            Example("not trait.age >= 18", (BEN,), "for Cem it stays unknown"),
+            Example("not trait.age >= 18", (BEN,), "unknown for Cem, whose age is absent"),
             Example("exists trait.age", (ADA, BEN, DOT)),
             Example("not exists trait.age", (CEM,)),
             Example("known trait.vip", (ADA, BEN, DOT)),
@@ -93,16 +95,16 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Events",
-        "`did` tests whether an event happened, `count` how often; without events, the count is 0. `where` selects among the "
-        "events by their properties; an event for which the filter is unknown is not counted. A window is `within` a "
-        "duration, that is (now − duration, now], or `between` two dates, both included, as whole days in the policy's "
-        "time zone. Without a window, all retained events count. An event counts only if it was permitted for the "
+        "`did` tests whether an event happened, `count` returns how often; without events the count is 0. `where` filters "
+        "the events by their properties; an event for which the filter is unknown is not counted. A window is `within` "
+        "a duration, which is (now − duration, now], or `between` two dates, both included, whole days in the policy's "
+        "time zone. Without a window all retained events count. An event counts only if it was permitted for the "
         "segment's purpose.",
         (
             Example('did("Order Completed")', (ADA, BEN, DOT)),
             Example('not did("Order Completed", within 14 days)', (ADA, CEM)),
             Example('count("Order Completed", within 150 days) >= 2', (ADA,)),
-            Example('count("Order Completed") = 0', (CEM,), "without events, the count is 0"),
+            Example('count("Order Completed") = 0', (CEM,), "without events the count is 0"),
             Example('count("Order Completed") = 1', (BEN, DOT), "Dot's other order was not permitted for this purpose"),
             Example('count("Order Completed" where category = "shoes") >= 1', (ADA, BEN)),
             Example('did("Product Viewed" where category = "shoes" and price > 50, within 2 weeks)', (CEM,)),
@@ -112,13 +114,13 @@ CHAPTERS: tuple[Chapter, ...] = (
             Wrong(
                 'did("Order Complete")',
                 '"Order Complete"',
-                'the event "Order Complete" is not in policies/events.yaml',
+                'the event "Order Complete" is not defined in policies/events.yaml',
                 "did you mean Order Completed?",
             ),
             Wrong(
                 'did("Product Viewed", within 500 days)',
                 "500 days",
-                'the window is longer than "Product Viewed" is kept',
+                'the window is longer than "Product Viewed" is retained',
                 "rule: classes.browsing.keep_for_days in policies/retention.yaml is 395",
             ),
             Wrong(
@@ -131,13 +133,15 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Amounts",
-        '`sum("Event".property)`, `average`, `min` and `max` take a numeric property; events without it are ignored. '
-        "Without events, the sum is 0, and average, minimum and maximum are absent.",
+        '`sum("Event".property)`, `average`, `min` and `max` require a numeric property; events without it are ignored. '
+        "Without events the sum is 0; average, minimum and maximum are absent.",
         (
             Example('sum("Order Completed".revenue, within 365 days) > 250', (ADA,)),
-            Example('sum("Order Completed".revenue) < 50', (BEN, CEM, DOT), "without events, the sum is 0"),
+            Example('sum("Order Completed".revenue) < 50', (BEN, CEM, DOT), "without events the sum is 0"),
             Example('average("Order Completed".revenue) >= 100', (ADA,)),
-            Example('not average("Order Completed".revenue) >= 100', (BEN, DOT), "Cem ordered nothing: unknown"),
+            Example(
+                'not average("Order Completed".revenue) >= 100', (BEN, DOT), "unknown for Cem, who ordered nothing"
+            ),
             Example('max("Order Completed".revenue) = 150', (ADA,)),
             Example('min("Order Completed".revenue) <= 40', (BEN, DOT)),
         ),
@@ -152,12 +156,12 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Time",
-        "`first` and `last` return an instant, absent without events; `days_since_last` returns whole days, rounded down. "
-        "An instant is compared with whole days: `<` (or `before`) means before the day begins, `>` (or `after`) after it "
-        "has ended, `=` within it. `within` tests whether it lies within a duration before now.",
+        "`first` and `last` return an instant, absent without events; `days_since_last` returns whole days, rounded down. An "
+        "instant is compared with whole days: `<` (or `before`) means before the day begins, `>` (or `after`) after it has "
+        "ended, `=` within it. `within` tests whether it lies within a duration before now.",
         (
             Example('days_since_last("Order Completed") <= 14', (BEN, DOT)),
-            Example('days_since_last("Order Completed") = 9', (BEN,), "nine and a half days are nine"),
+            Example('days_since_last("Order Completed") = 9', (BEN,), "nine and a half days are rounded down to nine"),
             Example('first("Order Completed") between 2025-11-01 and 2025-12-31', (ADA,)),
             Example('last("Order Completed") before 2026-05-01', (ADA,)),
             Example("trait.createdAt within 30 days", (BEN, CEM)),
@@ -167,9 +171,9 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Decay",
-        "With `half_life` an event has half its weight after that time: 2^(−age / half-life). `count` and `sum` can decay, with "
-        "or without a window. Computed traits, named `computed.<key>`, are defined in `policies/traits.yaml`, each for "
-        "one purpose; those that decay are compared through the stored sum.",
+        "With `half_life` the weight of an event halves after that time: it is 2^(−age / half-life). `count` and `sum` can "
+        "decay, with or without a window. Computed traits, written `computed.<key>`, are defined in `policies/traits.yaml`, "
+        "each for one purpose; those that decay are compared through the stored sum.",
         (
             Example('count("Order Completed", half_life 10 days) > 0.9', (DOT,), "one day old: 0.93"),
             Example('count("Order Completed", half_life 100 days) > 1', (ADA,), "0.25 + 0.5 + 0.62"),
@@ -177,36 +181,40 @@ CHAPTERS: tuple[Chapter, ...] = (
                 'sum("Order Completed".revenue, half_life 10 days) >= 18', (BEN, DOT), "Ben 20.7, Dot 18.7, Ada 0.8"
             ),
             Example("computed.orders_count >= 3", (ADA,)),
-            Example("computed.monetary_decayed > 30", (ADA, BEN), "half after 30 days"),
+            Example("computed.monetary_decayed > 30", (ADA, BEN), "the half-life is 30 days"),
             Example("computed.last_order_at within 30 days", (BEN, DOT)),
         ),
         (
             Wrong(
                 "computed.page_views_count > 3",
                 "computed.page_views_count",
-                "the computed trait page_views_count serves the purpose analytics, not email_marketing",
-                "for email_marketing there are engagement_score, last_opened_at, last_order_at, monetary, "
+                "the computed trait page_views_count belongs to the purpose analytics, not email_marketing",
+                "for email_marketing, choose one of engagement_score, last_opened_at, last_order_at, monetary, "
                 "monetary_decayed, orders_count",
             ),
         ),
     ),
     Chapter(
         "Sequences",
-        "Events in order, each strictly later than the previous one; `within` limits the time since the previous step. "
-        "The last step may be a `not`: the event did not happen, and the time for it has passed. A window at the end "
-        "applies to the first step.",
+        "Events one after another, each strictly later than the one before; `within` limits the time since the previous "
+        "step. The last step may be a `not`: the event did not happen, and the time for it has passed. A window at the "
+        "end applies to the first step.",
         (
             Example('sequence("Product Added", not "Order Completed" within 1 day)', (CEM,), "an abandoned cart"),
             Example('sequence("Product Added", "Order Completed" within 1 day)', (BEN,)),
             Example('sequence("Product Viewed", "Product Added", "Order Completed")', (BEN,)),
-            Example('sequence("Product Added", not "Order Completed" within 3 days)', (), "Cem still has a day to go"),
+            Example(
+                'sequence("Product Added", not "Order Completed" within 3 days)',
+                (),
+                "the three days have not passed yet for Cem",
+            ),
             Example('sequence("Product Added", not "Order Completed", within 7 days)', (CEM,)),
         ),
     ),
     Chapter(
         "Other segments",
-        'A segment may refer to another: `in segment "key"`. The other definition is evaluated under its own purpose, so a '
-        "member must be permitted for both. Circular references are refused. In the examples, `buyers` is "
+        'A segment can refer to another: `in segment "key"`. The other is evaluated for its own purpose, so members must '
+        "be permitted for both. Circular definitions are rejected. In the examples, `buyers` is "
         '`did("Order Completed")` for `email_marketing`, and `watched_buyers` the same for `analytics`.',
         (
             Example('in segment "buyers" and trait.age >= 18', (ADA, DOT)),
@@ -218,17 +226,19 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         "Samples and hold-outs",
         "`sample` selects a fixed share of all profiles by a hash of the profile and the seed: the same people for the "
-        "same seed, at any time and in any segment, so a control group remains the same.",
+        "same seed, at any time and in any segment, so a control group stays the same.",
         (
             Example('sample 100% by "spring-test"', (ADA, BEN, CEM, DOT)),
-            Example('sample 50% by "spring-test"', (BEN, CEM, DOT), "half of many people; of four it may be three"),
+            Example(
+                'sample 50% by "spring-test"', (BEN, CEM, DOT), "about half of many people; three of four is possible"
+            ),
             Example('not sample 50% by "spring-test"', (ADA,), "the hold-out"),
         ),
     ),
     Chapter(
         "Combining conditions",
-        "`not` has the highest precedence, then `and`, then `or`; parentheses override it. The canonical form, in which "
-        "segments are stored, uses `not x in (…)` for `x not in (…)`, and `<` and `>` for `before` and `after`.",
+        "`not` binds strongest, then `and`, then `or`; parentheses change that. The canonical form, in which segments "
+        "are stored, writes `not x in (…)` for `x not in (…)`, and `<` and `>` for `before` and `after`.",
         (
             Example('trait.vip = true and did("Order Completed", within 7 days) or trait.country = "FR"', (BEN, DOT)),
             Example('trait.vip = true and (did("Order Completed", within 7 days) or trait.country = "FR")', (DOT,)),
@@ -247,7 +257,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter(
         "Not available yet",
         "`percentile`, `zscore` and `quantile` compare with the consented population. They are part of the language "
-        "and its JSON form, and the checks refuse them until the population is measured.",
+        "and its JSON form, but the checks reject them until the population is measured.",
         (),
         (
             Wrong(

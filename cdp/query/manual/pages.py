@@ -11,7 +11,7 @@ from cdp.query.language.parse import parse
 from cdp.query.language.rejection import Rejection
 from cdp.query.manual.chapters import CHAPTERS, Chapter
 from cdp.query.manual.people import NAMES, NOW, PEOPLE, PURPOSE
-from cdp.query.reference.interpret import Given, Profile
+from cdp.query.reference.history import Profile, StatedValue
 
 _INTRODUCTION: Final = f"""# The segment language
 
@@ -51,14 +51,14 @@ def _people() -> Iterator[str]:
 
 
 def _events(profile: Profile) -> Iterator[str]:
-    for happened in profile.events:
-        properties = ", ".join(f"{name} {_shown(value)}" for name, value in happened.properties.items())
-        days = (NOW - happened.occurred_at).total_seconds() / 86_400
-        unpermitted = "" if PURPOSE in happened.purposes else f", not permitted for `{PURPOSE}`"
-        yield f"{happened.name}, {days:g} days ago ({properties}{unpermitted})"
+    for event in profile.events:
+        properties = ", ".join(f"{name} {_shown(value)}" for name, value in event.properties.items())
+        days = (NOW - event.occurred_at).total_seconds() / 86_400
+        unpermitted = "" if PURPOSE in event.purposes else f", not permitted for `{PURPOSE}`"
+        yield f"{event.name}, {days:g} days ago ({properties}{unpermitted})"
 
 
-def _shown(value: Given) -> str:
+def _shown(value: StatedValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.date().isoformat() if isinstance(value, datetime) else str(value)
@@ -74,7 +74,7 @@ def _chapter(chapter: Chapter) -> Iterator[str]:
         who = ", ".join(NAMES[profile_id] for profile_id in example.members) or "none"
         yield f"| `{example.program}` | {who} | {example.remark} |"
     if chapter.wrong:
-        yield "\nRefused:\n\n```text"
+        yield "\nRejected:\n\n```text"
         for at, wrong in enumerate(chapter.wrong):
             position = wrong.program.index(wrong.marked) if wrong.marked else len(wrong.program)
             pointed = Rejection(position, wrong.message, wrong.hint).pointed(wrong.program)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from cdp.query.reference.interpret import Given, Happened, PermittedSpan, Profile
+from cdp.query.reference.history import EventRecord, PermittedSpan, Profile, StatedValue
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 PURPOSE = "email_marketing"
@@ -20,16 +20,18 @@ def _at(days_ago: float) -> datetime:
     return NOW - timedelta(days=days_ago)
 
 
-def _happened(name: str, days_ago: float, **properties: Given) -> Happened:
+def _event(name: str, days_ago: float, **properties: StatedValue) -> EventRecord:
     event_id = UUID(bytes=sha256(f"{name} {days_ago}".encode()).digest()[:16])
-    return Happened(name, _at(days_ago), frozenset((PURPOSE, OTHER)), properties, str(event_id))
+    return EventRecord(name, _at(days_ago), frozenset((PURPOSE, OTHER)), properties, str(event_id))
 
 
-def _ordered(days_ago: float, revenue: float, **more: Given) -> Happened:
-    return _happened("Order Completed", days_ago, revenue=revenue, **more)
+def _ordered(days_ago: float, revenue: float, **more: StatedValue) -> EventRecord:
+    return _event("Order Completed", days_ago, revenue=revenue, **more)
 
 
-def _person(profile_id: int, traits: Mapping[str, Given], *events: Happened, **permitted: PermittedSpan) -> Profile:
+def _person(
+    profile_id: int, traits: Mapping[str, StatedValue], *events: EventRecord, **permitted: PermittedSpan
+) -> Profile:
     spans = permitted or {PURPOSE: PermittedSpan(), OTHER: PermittedSpan()}
     return Profile(profile_id, spans, dict.fromkeys(spans, traits), events)
 
@@ -45,16 +47,16 @@ PEOPLE = (
     _person(
         BEN,
         {"age": 17, "country": "FR", "vip": False, "createdAt": _at(20)},
-        _happened("Product Viewed", 12, category="shoes", price=40),
-        _happened("Product Added", 10, category="shoes"),
+        _event("Product Viewed", 12, category="shoes", price=40),
+        _event("Product Added", 10, category="shoes"),
         _ordered(9.5, 40, category="shoes"),
     ),
     _person(
         CEM,
         {"country": "GB", "createdAt": _at(5)},
-        _happened("Product Viewed", 3, category="shoes", price=90),
-        _happened("Product Viewed", 2, category="boots", price=120),
-        _happened("Product Added", 2, category="boots"),
+        _event("Product Viewed", 3, category="shoes", price=90),
+        _event("Product Viewed", 2, category="boots", price=120),
+        _event("Product Added", 2, category="boots"),
     ),
     _person(
         DOT,

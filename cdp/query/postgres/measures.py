@@ -1,4 +1,4 @@
-"""Events and computed traits in SQL: one common table expression for each set of events, all its measures at once."""
+"""Events and computed traits in SQL: one common table expression (a frame) for each event name, with all its measures."""
 
 from dataclasses import replace
 from datetime import UTC, timedelta
@@ -10,6 +10,7 @@ from sqlalchemy.types import Date
 
 from cdp.policy.model import ComputedTrait, PropertyPlan, TraitKind
 from cdp.query.language import ast
+from cdp.query.language.evaluation import HALF_LIVES_MAX
 from cdp.query.postgres.scope import EVENT_NAMES, StatementScope
 from cdp.query.postgres.values import Boolean, Column, Form, amount, plain, test
 from cdp.schema import behavior, identity
@@ -19,144 +20,145 @@ bucket = behavior.bucket.alias("bucket")
 landmark = behavior.landmark.alias("landmark")
 canonical = identity.canonical.alias("canonical")
 
-Measured = ast.Aggregate | ast.Did
-"""What is read from the events of one name, side by side."""
+EventMeasure = ast.Aggregate | ast.Did
+"""What is computed from the events of one name, one column each."""
 
-_MOST_HALVINGS = 1000
-_NOTHING_BELOW = 200
+_NEGLIGIBLE_HALVINGS = 200
 
 
-def chosen(events: ast.Events, where: ast.Condition, shared: StatementScope, *, may_be_null: bool = True) -> Boolean:
-    """The filter of a set of events; the name of the event decides what the properties are.
+def filter_condition(
+    events: ast.Events, where: ast.Condition, scope: StatementScope, *, may_be_null: bool = True
+) -> Boolean:
+    """The filter of a set of events; the event name determines what the properties are.
 
-    A filter takes what is true, so false and unknown are the same unless a `not` is above.
+    A filter selects what is true, so false and unknown have the same effect unless there is a `not` above.
     """
     match where:
         case ast.And(terms):
-            return and_(*(chosen(events, term, shared, may_be_null=may_be_null) for term in terms))
+            return and_(*(filter_condition(events, term, scope, may_be_null=may_be_null) for term in terms))
         case ast.Or(terms):
-            first, *others = (chosen(events, term, shared, may_be_null=may_be_null) for term in terms)
+            first, *others = (filter_condition(events, term, scope, may_be_null=may_be_null) for term in terms)
             for other in others:
                 first = first | other
             return first
         case ast.Not(term):
-            return ~chosen(events, term, shared, may_be_null=False)
+            return ~filter_condition(events, term, scope, may_be_null=False)
         case ast.Did() | ast.Sequence() | ast.InSegment() | ast.Sample():
-            raise ValueError("a filter names only properties")
+            raise ValueError("an event filter can only read properties of the event")
         case _:
             assert isinstance(where.value, ast.Property)
-            plan = _plan(shared, events.name, where.value.name)
-            return test(where, plain(event.c.plain, where.value.name, plan), shared, may_be_null=may_be_null)
+            plan = _plan(scope, events.name, where.value.name)
+            return test(where, plain(event.c.plain, where.value.name, plan), scope, may_be_null=may_be_null)
 
 
-def happened(names: tuple[ast.Events, ...], purpose: str, shared: StatementScope) -> Select[Any]:
-    """The events of permitted profiles that lie in any of these sets of one event name.
+def select_events(sets: tuple[ast.Events, ...], purpose: str, scope: StatementScope) -> Select[Any]:
+    """The events of permitted profiles that are in any of these sets, which are of one event name.
 
-    Right name and purpose, retained, in the window, and not before the permission began.
+    They have the name and the bit of the purpose, are retained, lie in a window, and are not from before the permission.
     """
-    bounds = [shared.bounds(each.window, each.name) for each in names]
-    name = names[0].name
-    people = shared.permitted(purpose)
+    bounds = [scope.bounds(events.window, events.name) for events in sets]
+    name = sets[0].name
+    people = scope.permitted(purpose)
     statement = (
         select()
         .select_from(event)
         .join(canonical, canonical.c.anchor_id == event.c.anchor_id)
         .join(people, people.c.profile_id == canonical.c.profile_id)
         .where(
-            event.c.retention_class == shared.catalogue.policy.events.class_of(name),
-            event.c.name_id == shared.term(EVENT_NAMES, name),
+            event.c.retention_class == scope.catalogue.policy.events.class_of(name),
+            event.c.name_id == scope.term(EVENT_NAMES, name),
             event.c.occurred_at > min(begins for begins, _ in bounds),
             event.c.occurred_at <= max(ends for _, ends in bounds),
-            event.c.bits.op("&")(shared.ground.masks[purpose]) != 0,
+            event.c.bits.op("&")(scope.ids.masks[purpose]) != 0,
             event.c.occurred_at >= people.c.since,
         )
     )
-    filters = [each.where for each in names if each.where is not None]
-    if len(filters) < len(names):
+    filters = [events.where for events in sets if events.where is not None]
+    if len(filters) < len(sets):
         return statement
-    return statement.where(or_(*(chosen(names[0], where, shared) for where in dict.fromkeys(filters))))
+    return statement.where(or_(*(filter_condition(sets[0], where, scope) for where in dict.fromkeys(filters))))
 
 
-def occurrences(events: ast.Events, purpose: str, shared: StatementScope) -> CTE:
-    """Who and when, one row an event."""
-    statement = happened((events,), purpose, shared).add_columns(canonical.c.profile_id, event.c.occurred_at)
-    return statement.cte(shared.name("happened")).prefix_with("NOT MATERIALIZED")
+def occurrences(events: ast.Events, purpose: str, scope: StatementScope) -> CTE:
+    """The profile and the instant of each event."""
+    statement = select_events((events,), purpose, scope).add_columns(canonical.c.profile_id, event.c.occurred_at)
+    return statement.cte(scope.name("happened")).prefix_with("NOT MATERIALIZED")
 
 
-def measured(values: tuple[Measured, ...], purpose: str, shared: StatementScope, *, is_source: bool) -> CTE:
-    """One row a profile with each of the values of one event name, in their order: `value_1`, `value_2`, …
+def measures_frame(values: tuple[EventMeasure, ...], purpose: str, scope: StatementScope, *, is_source: bool) -> CTE:
+    """One row per profile with each of the values of one event name, in their order: `value_1`, `value_2`, …
 
     The events are read once, whatever their windows and filters. A frame that is joined to others is materialized:
-    otherwise each worker of a parallel join would aggregate all events again (measured: three times the work).
+    otherwise each worker of a parallel join would aggregate all events again (measured: three times as slow).
     """
     sets = tuple(dict.fromkeys(value.events for value in values))
     columns = [
-        measure(value, _apart(value.events, sets, shared), shared).label(f"value_{at}")
+        aggregate_of(value, _distinguishing(value.events, sets, scope), scope).label(f"value_{at}")
         for at, value in enumerate(values, 1)
     ]
-    statement = happened(sets, purpose, shared).add_columns(canonical.c.profile_id, *columns)
-    frame = statement.group_by(canonical.c.profile_id).cte(shared.name("events"))
+    statement = select_events(sets, purpose, scope).add_columns(canonical.c.profile_id, *columns)
+    frame = statement.group_by(canonical.c.profile_id).cte(scope.name("events"))
     return frame if is_source else frame.prefix_with("MATERIALIZED")
 
 
-def _apart(events: ast.Events, sets: tuple[ast.Events, ...], shared: StatementScope) -> tuple[Boolean, ...]:
-    """What tells the events of one set from those of the others that are read with it."""
-    mine = shared.bounds(events.window, events.name)
-    bounds = [shared.bounds(each.window, each.name) for each in sets]
-    apart: list[Boolean] = []
-    if mine[0] > min(begins for begins, _ in bounds):
-        apart.append(event.c.occurred_at > mine[0])
-    if mine[1] < max(ends for _, ends in bounds):
-        apart.append(event.c.occurred_at <= mine[1])
-    if events.where is not None and any(each.where != events.where for each in sets):
-        apart.append(chosen(events, events.where, shared))
-    return tuple(apart)
+def _distinguishing(events: ast.Events, sets: tuple[ast.Events, ...], scope: StatementScope) -> tuple[Boolean, ...]:
+    """The conditions that distinguish the events of one set from those of the others that are read with it."""
+    begins, ends = scope.bounds(events.window, events.name)
+    bounds = [scope.bounds(other.window, other.name) for other in sets]
+    conditions: list[Boolean] = []
+    if begins > min(first for first, _ in bounds):
+        conditions.append(event.c.occurred_at > begins)
+    if ends < max(last for _, last in bounds):
+        conditions.append(event.c.occurred_at <= ends)
+    if events.where is not None and any(other.where != events.where for other in sets):
+        conditions.append(filter_condition(events, events.where, scope))
+    return tuple(conditions)
 
 
-def measure(value: Measured, apart: tuple[Boolean, ...], shared: StatementScope) -> ColumnElement[Any]:
-    """The aggregate itself, over the events that are told apart."""
+def aggregate_of(value: EventMeasure, conditions: tuple[Boolean, ...], scope: StatementScope) -> ColumnElement[Any]:
+    """The aggregate of a measure, over the events that satisfy the conditions."""
 
     def over(aggregate: Any) -> ColumnElement[Any]:
-        found: ColumnElement[Any] = aggregate.filter(*apart) if apart else aggregate
+        found: ColumnElement[Any] = aggregate.filter(*conditions) if conditions else aggregate
         return found
 
     match value:
         case ast.Did():
             return over(func.count())
         case ast.Count(_, half_life):
-            return over(func.count() if half_life is None else func.sum(_weight(half_life.seconds, shared)))
+            return over(func.count() if half_life is None else func.sum(_weight(half_life.seconds, scope)))
         case ast.DaysSinceLast():
-            age = func.extract("epoch", shared.present - over(func.max(event.c.occurred_at)))
+            age = func.extract("epoch", scope.present - over(func.max(event.c.occurred_at)))
             return func.floor(age / 86_400, type_=Numeric())
         case ast.First():
             return over(func.min(event.c.occurred_at))
         case ast.Last():
             return over(func.max(event.c.occurred_at))
         case ast.Sum() | ast.Average() | ast.Least() | ast.Greatest():
-            return over(_measure_of(value, shared))
+            return over(_measure_of(value, scope))
 
 
-def column_of(value: Measured, expression: ColumnElement[Any]) -> Column:
-    """How the value lies in SQL, and what it is of nothing."""
+def column_of(value: EventMeasure, expression: ColumnElement[Any]) -> Column:
+    """How the measure is represented in SQL, and its default without events."""
     match value:
         case ast.Count(_, half_life) | ast.Sum(half_life=half_life):
-            return Column(expression, Form.NUMBER if half_life is None else Form.DOUBLE, of_nothing=0)
+            return Column(expression, Form.NUMBER if half_life is None else Form.DOUBLE, default=0)
         case ast.Did():
-            return Column(expression, Form.NUMBER, of_nothing=0)
+            return Column(expression, Form.NUMBER, default=0)
         case ast.Average() | ast.Least() | ast.Greatest() | ast.DaysSinceLast():
             return Column(expression, Form.NUMBER)
         case ast.First() | ast.Last():
             return Column(expression, Form.INSTANT)
 
 
-def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared: StatementScope) -> Any:
-    plan = _plan(shared, value.events.name, value.property)
+def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, scope: StatementScope) -> Any:
+    plan = _plan(scope, value.events.name, value.property)
     number = amount(plain(event.c.plain, value.property, plan).expression)
     match value:
         case ast.Sum(half_life=half_life):
             if half_life is None:
                 return func.sum(number, type_=Numeric())
-            return func.sum(cast(number, Double) * _weight(half_life.seconds, shared))
+            return func.sum(cast(number, Double) * _weight(half_life.seconds, scope))
         case ast.Average():
             return func.avg(number, type_=Numeric())
         case ast.Least():
@@ -165,69 +167,73 @@ def _measure_of(value: ast.Sum | ast.Average | ast.Least | ast.Greatest, shared:
             return func.max(number)
 
 
-def _weight(half_life_seconds: int, shared: StatementScope) -> ColumnElement[Any]:
+def _weight(half_life_seconds: int, scope: StatementScope) -> ColumnElement[Any]:
     """2^(−age / half-life), 0 beyond 1,000 half-lives, where doubles end."""
-    halvings = cast(func.extract("epoch", shared.present - event.c.occurred_at), Double) / float(half_life_seconds)
-    return case((halvings <= float(_MOST_HALVINGS), _power_of_two(-halvings)), else_=cast(literal(0), Double))
+    halvings = cast(func.extract("epoch", scope.present - event.c.occurred_at), Double) / float(half_life_seconds)
+    return case((halvings <= float(HALF_LIVES_MAX), _power_of_two(-halvings)), else_=cast(literal(0), Double))
 
 
 def _power_of_two(exponent: ColumnElement[Any]) -> ColumnElement[float]:
     return func.power(cast(literal(2), Double), exponent, type_=Double())
 
 
-def _plan(shared: StatementScope, event_name: str, name: str) -> PropertyPlan:
-    plan = shared.catalogue.property(event_name, name)
+def _plan(scope: StatementScope, event_name: str, name: str) -> PropertyPlan:
+    plan = scope.catalogue.property(event_name, name)
     if plan is None:
-        raise ValueError("a property that the checks refuse")
+        raise ValueError("a property that the checks reject")
     return plan
 
 
 # --- sequences ------------------------------------------------------------------------------------
 
 
-def followed(sequence: ast.Sequence, purpose: str, shared: StatementScope) -> CTE:
-    """The profiles whose events come one after another as the sequence says."""
+def sequence_profiles(sequence: ast.Sequence, purpose: str, scope: StatementScope) -> CTE:
+    """The profiles whose events follow one another as the sequence requires."""
     first = replace(sequence.steps[0].events, window=sequence.window)
-    reached = occurrences(first, purpose, shared)
+    reached = occurrences(first, purpose, scope)
     for step in sequence.steps[1:]:
-        reached = _next(reached, step, purpose, shared=shared)
-    return select(reached.c.profile_id).distinct().cte(shared.name("sequence")).prefix_with("MATERIALIZED")
+        reached = _next(reached, step, purpose, scope=scope)
+    return select(reached.c.profile_id).distinct().cte(scope.name("sequence")).prefix_with("MATERIALIZED")
 
 
-def _next(reached: CTE, step: ast.Step, purpose: str, *, shared: StatementScope) -> CTE:
-    """Who reached this step, and when.
+def _next(reached: CTE, step: ast.Step, purpose: str, *, scope: StatementScope) -> CTE:
+    """The profiles that reached this step, and when.
 
-    Where nothing limits the wait, of what was reached before only the first counts for a step that came, and only the
-    last for one that is missing: so that a person with thousands of events costs thousands of comparisons, not millions.
+    Without a time limit only the first event of the step before matters for a step that must happen, and only the last
+    one for a step that must not: a profile with thousands of events costs thousands of comparisons, not millions.
     """
-    then = occurrences(step.events, purpose, shared)
-    patience = timedelta(seconds=step.within.seconds) if step.within is not None else None
-    if patience is None:
-        only = func.max if step.is_absent else func.min
-        ends = select(reached.c.profile_id, only(reached.c.occurred_at).label("occurred_at"))
-        reached = ends.group_by(reached.c.profile_id).cte(shared.name("reached"))
+    then = occurrences(step.events, purpose, scope)
+    time_limit = timedelta(seconds=step.within.seconds) if step.within is not None else None
+    if time_limit is None:
+        extreme = func.max if step.is_absent else func.min
+        ends = select(reached.c.profile_id, extreme(reached.c.occurred_at).label("occurred_at"))
+        reached = ends.group_by(reached.c.profile_id).cte(scope.name("reached"))
     follows = and_(then.c.profile_id == reached.c.profile_id, then.c.occurred_at > reached.c.occurred_at)
-    if patience is not None:
-        follows = and_(follows, then.c.occurred_at <= reached.c.occurred_at + patience)
+    if time_limit is not None:
+        follows = and_(follows, then.c.occurred_at <= reached.c.occurred_at + time_limit)
     if not step.is_absent:
-        came = select(then.c.profile_id, then.c.occurred_at)
-        came = came.join_from(reached, then, follows) if patience is None else came.where(exists().where(follows))
-        return came.cte(shared.name("then"))
+        reaching = select(then.c.profile_id, then.c.occurred_at)
+        reaching = (
+            reaching.join_from(reached, then, follows)
+            if time_limit is None
+            else reaching.where(exists().where(follows))
+        )
+        return reaching.cte(scope.name("then"))
     statement = select(reached.c.profile_id, reached.c.occurred_at).where(~exists().where(follows))
-    if patience is not None:
-        statement = statement.where(reached.c.occurred_at <= shared.now - patience)
-    return statement.cte(shared.name("then"))
+    if time_limit is not None:
+        statement = statement.where(reached.c.occurred_at <= scope.now - time_limit)
+    return statement.cte(scope.name("then"))
 
 
 # --- computed traits ------------------------------------------------------------------------------
 
 
-def computed(key: str, trait: ComputedTrait, purpose: str, *, shared: StatementScope) -> tuple[CTE, Column]:
-    """One row a profile with the value of a computed trait, from its day buckets."""
-    people = shared.permitted(purpose)
-    today = shared.now.astimezone(UTC).date()
-    first_day = today - timedelta(days=shared.catalogue.window_days(trait) - 1)
-    value = _bucket_value(trait, shared)
+def computed_frame(key: str, trait: ComputedTrait, purpose: str, *, scope: StatementScope) -> tuple[CTE, Column]:
+    """One row per profile with the value of a computed trait, from its day buckets."""
+    people = scope.permitted(purpose)
+    today = scope.now.astimezone(UTC).date()
+    first_day = today - timedelta(days=scope.catalogue.window_days(trait) - 1)
+    value = _bucket_value(trait, scope)
     statement = (
         select(canonical.c.profile_id, value.label("value_1"))
         .select_from(bucket)
@@ -249,17 +255,17 @@ def computed(key: str, trait: ComputedTrait, purpose: str, *, shared: StatementS
                 landmark.c.half_life_days == trait.half_life_days,
             ),
         )
-    frame = statement.cte(shared.name("computed")).prefix_with("MATERIALIZED")
-    found = frame.c.value_1
-    plan = shared.catalogue.computed_plan(trait)
+    frame = statement.cte(scope.name("computed")).prefix_with("MATERIALIZED")
+    result = frame.c.value_1
+    plan = scope.catalogue.computed_plan(trait)
     if plan is not None:
-        return frame, Column(found, Form.PLAIN, plan.vocabulary or "")
+        return frame, Column(result, Form.PLAIN, plan.vocabulary or "")
     if trait.kind is TraitKind.LAST:
-        return frame, Column(found, Form.INSTANT)
-    return frame, Column(found, Form.NUMBER if trait.half_life_days is None else Form.DOUBLE, of_nothing=0)
+        return frame, Column(result, Form.INSTANT)
+    return frame, Column(result, Form.NUMBER if trait.half_life_days is None else Form.DOUBLE, default=0)
 
 
-def _bucket_value(trait: ComputedTrait, shared: StatementScope) -> ColumnElement[Any]:
+def _bucket_value(trait: ComputedTrait, scope: StatementScope) -> ColumnElement[Any]:
     if trait.kind is TraitKind.LAST:
         if trait.property is None:
             return func.max(bucket.c.last_at)
@@ -267,20 +273,20 @@ def _bucket_value(trait: ComputedTrait, shared: StatementScope) -> ColumnElement
         latest: ColumnElement[Any] = func.array_agg(latest_first, type_=ARRAY(JSONB))[1]
         return latest
     if trait.half_life_days is not None:
-        return func.sum(_faded(trait.half_life_days, shared))
+        return func.sum(_decayed(trait.half_life_days, scope))
     if trait.kind is TraitKind.SUM:
         return cast(func.sum(bucket.c.total), Numeric)
     return func.sum(bucket.c.events)
 
 
-def _faded(half_life_days: float, shared: StatementScope) -> ColumnElement[Any]:
-    """A forward-decayed total brought to now.
+def _decayed(half_life_days: float, scope: StatementScope) -> ColumnElement[Any]:
+    """A forward-decayed total, decayed to now.
 
-    Below 2^−200 it is nothing: PostgreSQL refuses products that a double cannot hold.
+    Below 2^−200 it is 0: PostgreSQL raises an error for products that underflow a double.
     """
-    age = cast(func.extract("epoch", shared.present - landmark.c.landmark_at), Double)
+    age = cast(func.extract("epoch", scope.present - landmark.c.landmark_at), Double)
     at_most = func.least(age / (half_life_days * 86_400.0), 800.0)
     halvings: ColumnElement[float] = func.greatest(at_most, -800.0, type_=Double())
-    least = _power_of_two(halvings - float(_NOTHING_BELOW))
+    least = _power_of_two(halvings - float(_NEGLIGIBLE_HALVINGS))
     now = bucket.c.total * _power_of_two(-halvings)
     return case((func.abs(bucket.c.total) >= least, now), else_=cast(literal(0), Double))

@@ -1,4 +1,4 @@
-"""What a compilation stands on: the names that the database interned, and the profiles that are permitted."""
+"""What the compilation of one statement shares: the interned ids of names, and the projections of permitted profiles."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ from cdp.schema import consent
 EVENT_NAMES = "event"
 """The vocabulary in which event names are interned."""
 
-NO_TERM = -1
-"""Stands for a string that nobody ever sent: equal to no stored term."""
+UNKNOWN_TERM_ID = -1
+"""The id for a string that was never stored: equal to no stored term."""
 
 permitted = consent.permitted.alias("permitted")
 
@@ -24,8 +24,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """Ids by name, as the database gave them: bits of purposes (as masks) and terms by (vocabulary, string)."""
+class InternedIds:
+    """Ids that the database assigned: masks (one bit each) by purpose, and term ids by (vocabulary, string)."""
 
     masks: Mapping[str, int]
     terms: Mapping[tuple[str, str], int]
@@ -33,13 +33,13 @@ class Ground:
 
 @dataclass
 class StatementScope:
-    """What all scopes of one statement have in common; `only` limits it to some profiles."""
+    """State shared by everything that is compiled into one statement; `only` limits it to some profiles."""
 
     catalogue: Catalogue
-    ground: Ground
+    ids: InternedIds
     now: datetime
     only: tuple[int, ...] | None = None
-    taken: dict[str, int] = field(default_factory=dict)
+    name_counts: dict[str, int] = field(default_factory=dict)
     projections: dict[str, CTE] = field(default_factory=dict)
     segments: dict[str, CTE] = field(default_factory=dict)
 
@@ -49,16 +49,16 @@ class StatementScope:
         return cast(literal(self.now), DateTime(timezone=True))
 
     def name(self, stem: str) -> str:
-        """A name for a common table expression, used once."""
-        self.taken[stem] = self.taken.get(stem, 0) + 1
-        return f"{stem}_{self.taken[stem]}"
+        """A unique name for a common table expression: the stem and a number."""
+        self.name_counts[stem] = self.name_counts.get(stem, 0) + 1
+        return f"{stem}_{self.name_counts[stem]}"
 
     def term(self, vocabulary: str, text: str) -> int:
-        """The id of a string, or one that no row has."""
-        return self.ground.terms.get((vocabulary, text), NO_TERM)
+        """The id of a string, or UNKNOWN_TERM_ID."""
+        return self.ids.terms.get((vocabulary, text), UNKNOWN_TERM_ID)
 
     def permitted(self, purpose: str) -> CTE:
-        """The projection of a purpose: permitted now, with the beginning of the permission, traits and pseudonym."""
+        """The projection of a purpose: profiles permitted now, with the start of the permission, traits and pseudonym."""
         if purpose not in self.projections:
             columns = permitted.c
             statement = select(columns.profile_id, columns.since, columns.traits, columns.reader_pseudonym).where(
@@ -73,7 +73,7 @@ class StatementScope:
         return self.projections[purpose]
 
     def bounds(self, window: ast.Window | None, event: str) -> tuple[datetime, datetime]:
-        """Events count after the first instant and up to the second, both within what is retained."""
+        """Events count after the first instant and up to the second; both lie within what is retained."""
         begins, ends = self.now - self.catalogue.keep_for(event), self.now
         instant = timedelta(microseconds=1)
         match window:
@@ -86,19 +86,19 @@ class StatementScope:
                 return begins, ends
 
 
-def micros(instant: datetime) -> int:
-    """An instant as it lies in plain: microseconds since 1970."""
+def epoch_microseconds(instant: datetime) -> int:
+    """An instant as plain fields store it: microseconds since 1970."""
     delta = instant - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 def names_in(condition: ast.Condition, catalogue: Catalogue) -> frozenset[tuple[str, str]]:
-    """Every (vocabulary, string) that the compilation must know the id of, other segments' included."""
+    """Every (vocabulary, string) whose id the compilation needs, those of other segments included."""
     return frozenset(_names(condition, catalogue, set()))
 
 
 def events_in(condition: ast.Condition, catalogue: Catalogue) -> frozenset[str]:
-    """The names of the events whose coming can change the answer, other segments' included."""
+    """The names of the events that can change the result when they arrive, those of other segments included."""
     return frozenset(name for vocabulary, name in names_in(condition, catalogue) if vocabulary == EVENT_NAMES)
 
 
@@ -124,7 +124,7 @@ def _literals(condition: ast.Condition, event: str | None, catalogue: Catalogue)
             case ast.Compare(value, _, ast.Text(text)):
                 texts: tuple[str, ...] = (text,)
             case ast.OneOf(value, literals):
-                texts = tuple(each.value for each in literals if isinstance(each, ast.Text))
+                texts = tuple(item.value for item in literals if isinstance(item, ast.Text))
             case _:
                 continue
         plan = catalogue.plan_of(value, event)

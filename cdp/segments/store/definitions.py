@@ -13,7 +13,7 @@ from cdp.query.language.catalogue import Catalogue, Definition
 from cdp.query.language.jsonform import from_json, to_json
 from cdp.query.language.printer import write
 from cdp.query.language.rejection import Rejection
-from cdp.query.postgres.compile import Ground, names_in
+from cdp.query.postgres.compile import InternedIds, names_in
 from cdp.schema.behavior import term
 from cdp.schema.consent import purpose as purposes
 from cdp.schema.segments import segment, segment_version
@@ -54,7 +54,7 @@ def catalogue_of(tx: Transaction, policy: Policy) -> Catalogue:
     )
 
 
-def ground_of(tx: Transaction, condition: ast.Condition, catalogue: Catalogue) -> Ground:
+def interned_ids_of(tx: Transaction, condition: ast.Condition, catalogue: Catalogue) -> InternedIds:
     """The ids behind the names of a condition, two statements."""
     masks = {purpose: 1 << bit for purpose, bit in tx.all(select(purposes.c.purpose, purposes.c.bit))}
     names = sorted(names_in(condition, catalogue))
@@ -62,7 +62,7 @@ def ground_of(tx: Transaction, condition: ast.Condition, catalogue: Catalogue) -
         tuple_(term.c.vocabulary, term.c.term).in_(names)
     )
     rows = tx.all(asked) if names else []
-    return Ground(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
+    return InternedIds(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
 
 
 def all_segments(tx: Transaction) -> list[Segment]:
@@ -134,7 +134,7 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
     return saved
 
 
-def drop(tx: Transaction, key: str) -> bool:
+def delete_segment(tx: Transaction, key: str) -> bool:
     """Delete a segment with its versions and memberships; its past changes stay until they expire."""
     return tx.execute_core(delete(segment).where(segment.c.key == key)) > 0
 

@@ -13,7 +13,7 @@ MARKS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stale:
+class StaleMark:
     """One mark; `event` is the name of what came, None where anything may have changed."""
 
     profile_id: int
@@ -52,13 +52,13 @@ def claim(tx: Transaction) -> bool:
     return True
 
 
-def marks(tx: Transaction, limit: int) -> list[Stale]:
+def read_marks(tx: Transaction, limit: int) -> list[StaleMark]:
     """At most `limit` marks of committed changes."""
     rows = tx.execute("SELECT profile_id, stale_id, event FROM segments.stale LIMIT %(limit)s", {"limit": limit})
-    return [Stale(*row) for row in rows]
+    return [StaleMark(*row) for row in rows]
 
 
-def clear(tx: Transaction, seen: Sequence[Stale]) -> None:
+def delete_marks(tx: Transaction, seen: Sequence[StaleMark]) -> None:
     """Delete marks that were looked at."""
     if seen:
         tx.execute(

@@ -33,7 +33,7 @@ from cdp.kit.errors import Fault
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.printer import write
 from cdp.query.postgres.compile import Compiled
-from cdp.query.postgres.left_out import left_out_by_reason
+from cdp.query.postgres.excluded import excluded_by_reason
 from cdp.schema.consent import permitted
 from cdp.schema.segments import membership, membership_change
 from cdp.segments import disclose
@@ -45,7 +45,7 @@ _CANCELED = "57014"
 
 
 @contextmanager
-def in_time(tx: Transaction) -> Iterator[None]:
+def time_limited(tx: Transaction) -> Iterator[None]:
     """Evaluate what a marketer asks, but not for ever: the connections are those that messages come in by.
 
     Raises the fault `segment_too_slow` for a statement that takes longer than 30 seconds.
@@ -64,9 +64,9 @@ def in_time(tx: Transaction) -> Iterator[None]:
         ) from error
 
 
-def try_out(tx: Transaction, compiled: Compiled) -> None:
+def dry_run(tx: Transaction, compiled: Compiled) -> None:
     """Evaluate a condition once for everybody, to find out whether it can be: see `in_time`."""
-    with in_time(tx):
+    with time_limited(tx):
         tx.scalar(select(func.count()).select_from(compiled.members.subquery()))
 
 
@@ -207,7 +207,7 @@ def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, *, n
     """Silence has a reason too: nobody granted, or no unique identifier where one is needed."""
     found = catalogue.purpose(purpose)
     silent = "no_unique_identifier" if found is not None and found.needs_unique_identifier else "no_grant"
-    rows = left_out_by_reason(tx, purpose, silent=silent, now=now)
+    rows = excluded_by_reason(tx, purpose, default_reason=silent, now=now)
     return {row.reason: _shown(row.profiles, row.cell, catalogue) for row in rows}
 
 

@@ -176,7 +176,7 @@ class ExplainedShown(BaseModel):
 @router.get("", responses=problems(), operation_id="list_segments")
 def list_segments(context: InContext, _caller: IsMarketer) -> SegmentList:
     """Every segment in force."""
-    return SegmentList(segments=[_shown(each) for each in segments.every(context)])
+    return SegmentList(segments=[_shown(each) for each in segments.list_segments(context)])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_segment")
@@ -219,7 +219,7 @@ def change(key: SegmentPath, given: SegmentChange, context: InContext, *, caller
 @router.delete("/{key}", status_code=204, responses=problems(404, 409), operation_id="delete_segment")
 def delete(key: SegmentPath, context: InContext, caller: IsMarketer) -> None:
     """Delete a segment with its memberships."""
-    segments.drop(context, key, actor=caller.actor)
+    segments.delete_segment(context, key, actor=caller.actor)
 
 
 @router.get("/{key}/members", responses=problems(404), operation_id="segment_members")

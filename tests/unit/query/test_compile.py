@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 
 from cdp.query.language import ast
-from cdp.query.postgres.compile import Ground, compile_segment, sql_text
-from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, catalogue, meaning
+from cdp.query.postgres.compile import InternedIds, compile_segment, sql_text
+from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, catalogue, condition_of
 from tests.support.segment_strategies import programs
 
 CATALOGUE = catalogue()
-GROUND = Ground({PURPOSE: 4, OTHER: 8}, {("event", ORDER): 11, ("event", VIEW): 12})
+GROUND = InternedIds({PURPOSE: 4, OTHER: 8}, {("event", ORDER): 11, ("event", VIEW): 12})
 
 
 def members(text: str, purpose: str = PURPOSE) -> str:
-    return sql_text(compile_segment(meaning(text), CATALOGUE, GROUND, purpose=purpose, now=NOW).members)
+    return sql_text(compile_segment(condition_of(text), CATALOGUE, GROUND, purpose=purpose, now=NOW).members)
 
 
 @settings(max_examples=150, deadline=None)
@@ -73,7 +73,7 @@ def test_the_projection_is_read_once_where_events_alone_can_answer(text: str, is
 
 def test_values_of_the_author_are_bound_never_written() -> None:
     evil = "x'; DROP TABLE behavior.event; --"
-    condition = ast.Sample(meaning('sample 10% by "x"').percent, evil)
+    condition = ast.Sample(condition_of('sample 10% by "x"').percent, evil)
     statement = compile_segment(condition, CATALOGUE, GROUND, purpose=PURPOSE, now=NOW).members
     assert evil not in str(statement)
     assert evil in statement.compile().params.values()

@@ -1,4 +1,4 @@
-"""Text, meaning and JSON form: nothing is lost on the way, and nothing odd comes through."""
+"""Text, condition and JSON form: conversions lose nothing, and invalid input is rejected."""
 
 import json
 from datetime import date
@@ -78,7 +78,7 @@ def test_the_normative_examples_are_canonical(line: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(programs(), odd_programs(), *families().values()))
-def test_text_and_json_both_ways_lose_nothing(condition: ast.Condition) -> None:
+def test_text_and_json_lose_nothing_in_either_direction(condition: ast.Condition) -> None:
     text = write(condition)
     assert parse(text) == condition
     form = json.loads(json.dumps(to_json(condition)))
@@ -99,7 +99,7 @@ def test_spelling_does_not_matter(condition: ast.Condition, data: st.DataObject)
 
 @settings(max_examples=400, deadline=None)
 @given(programs(), st.data())
-def test_a_damaged_text_is_refused_at_a_place_within_it(condition: ast.Condition, data: st.DataObject) -> None:
+def test_a_damaged_text_is_rejected_at_a_position_within_it(condition: ast.Condition, data: st.DataObject) -> None:
     text = write(condition)
     at = data.draw(st.integers(0, len(text)))
     damage = data.draw(st.sampled_from(("", "(", ")", '"', " and ", "€", "9", "not ", ",", "\\", "\x00", " = ")))
@@ -115,7 +115,7 @@ def test_a_damaged_text_is_refused_at_a_place_within_it(condition: ast.Condition
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     found = parse(text)
     assert isinstance(found, Rejection) or parse(write(found)) == found
 
@@ -136,15 +136,15 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(JSON)
-def test_any_json_is_read_or_refused(form: object) -> None:
+def test_any_json_is_parsed_or_rejected(form: object) -> None:
     found = from_json(form)
     assert isinstance(found, Rejection) or to_json(found) == form
 
 
 @settings(max_examples=200, deadline=None)
 @given(programs(), st.data())
-def test_what_the_json_reader_takes_the_schema_takes(condition: ast.Condition, data: st.DataObject) -> None:
-    """Leave a field out, or put something else in its place: reader and schema agree that it is no condition."""
+def test_the_schema_accepts_what_the_json_reader_accepts(condition: ast.Condition, data: st.DataObject) -> None:
+    """Leave a field out, or put something else in its place: reader and schema agree that it is not a condition."""
     form = to_json(condition)
     name = data.draw(st.sampled_from(sorted(form)))
     if data.draw(st.booleans()):
@@ -157,64 +157,64 @@ def test_what_the_json_reader_takes_the_schema_takes(condition: ast.Condition, d
 
 
 DEEP = "(" * 40 + "trait.x = 1" + ")" * 40
-REFUSED = [
+REJECTED = [
     ("", 0, "expected a condition, found the end of the text"),
     ("trait.age >", 11, "expected a value, found the end of the text"),
-    ("trait.age > 1 trait.b = 2", 14, "`trait` does not belong here"),
-    ("trait.age > 1)", 13, "`)` does not belong here"),
+    ("trait.age > 1 trait.b = 2", 14, "unexpected `trait`"),
+    ("trait.age > 1)", 13, "unexpected `)`"),
     ("trait age > 1", 6, "expected ., found `age`"),
     ("trait.age = 'x'", 12, "' is not part of the language"),
-    ('trait.name = "x', 13, "this string does not end"),
-    ("country = 1", 0, "`country` does not begin a condition"),
-    ('"Order Completed" >= 1', 0, "a string does not begin a condition"),
+    ('trait.name = "x', 13, "this string is not terminated"),
+    ("country = 1", 0, "a condition cannot start with `country`"),
+    ('"Order Completed" >= 1', 0, "a condition cannot start with a string"),
     ('count("X" within 3 days) > 1', 10, "expected ), found `within`"),
-    ('count("X", within 1.5 days) > 1', 18, "a duration such as 30 days is a whole number"),
-    ('count("X", within 0 days) > 1', 18, "a duration lasts from 1 minute to 20 years"),
-    ('count("X", within 3 days, within 4 days) > 1', 26, "`within` does not belong here"),
-    ('did("X", half_life 3 days)', 9, "a half-life belongs to count and sum"),
+    ('count("X", within 1.5 days) > 1', 18, "a duration such as 30 days must be a whole number"),
+    ('count("X", within 0 days) > 1', 18, "a duration must be from 1 minute to 20 years"),
+    ('count("X", within 3 days, within 4 days) > 1', 26, "unexpected `within`"),
+    ('did("X", half_life 3 days)', 9, "half_life applies to count and sum only"),
     ('count("X".y) > 1', 9, "this counts events, not a property"),
     ('sum("X") > 1', 7, "expected ., found `)`"),
-    ('did("X" where count("Y") > 1)', 14, "`count` cannot stand in a filter of events"),
-    ('did("X" where y = 1 and in segment "z")', 24, "`in` cannot stand in a filter of events"),
+    ('did("X" where count("Y") > 1)', 14, "`count` cannot be used in an event filter"),
+    ('did("X" where y = 1 and in segment "z")', 24, "`in` cannot be used in an event filter"),
     (
         'first("X") between 2026-03-01 and 2026-01-01',
         0,
-        "between takes two numbers or two dates, the smaller one first",
+        "between requires two numbers or two dates, the smaller one first",
     ),
-    ('did("X", between 2026-03-01 and 2026-01-01)', 9, "a range of dates begins before it ends"),
-    ("trait.d = 2026-02-30", 10, "2026-02-30 is not in the calendar"),
+    ('did("X", between 2026-03-01 and 2026-01-01)', 9, "a date range must not end before it begins"),
+    ("trait.d = 2026-02-30", 10, "2026-02-30 is not a valid date"),
     ("trait.d = 2026-1-1", 10, "this is neither a number nor a date"),
     ("trait.x in ()", 12, "expected a value, found `)`"),
-    ('trait.x in (1, "a")', 0, "a list of values holds values of one type"),
-    ("trait.x = 1234567890123456", 10, "a number has at most 15 digits"),
-    ('sample 0% by "x"', 0, "a sample is more than 0 % and at most 100 %, with at most four decimals"),
+    ('trait.x in (1, "a")', 0, "the values of a list must be of one type"),
+    ("trait.x = 1234567890123456", 10, "a number must not have more than 15 digits"),
+    ('sample 0% by "x"', 0, "a sample must be more than 0% and at most 100%, with at most four decimal places"),
     ('sample 10 by "x"', 10, "expected %, found `by`"),
-    ('sequence("A")', 0, "a sequence has from 2 to 8 steps"),
-    ('sequence(not "A", "B")', 0, "a sequence begins with an event that happened, without a time of its own"),
+    ('sequence("A")', 0, "a sequence must have from 2 to 8 steps"),
+    ('sequence(not "A", "B")', 0, "a sequence must start with an event, without `not` and without `within`"),
     ('sequence("A", not "B", "C")', 0, "only the last step of a sequence may be a `not`"),
-    ('sequence("A", "B", within 3 days, "C")', 34, "nothing follows the window of a sequence"),
-    ("trait.x in quantile 6 of 5", 0, "a quantile is a bucket from 1 to n, of 2 to 100 buckets"),
-    ("trait.x >= percentile 101", 0, "a percentile lies between 0 and 100"),
-    ("trait.x between true and false", 16, "the first bound of between is a number or a date"),
+    ('sequence("A", "B", within 3 days, "C")', 34, "nothing may follow the window of a sequence"),
+    ("trait.x in quantile 6 of 5", 0, "a quantile must be a bucket from 1 to n, of 2 to 100 buckets"),
+    ("trait.x >= percentile 101", 0, "a percentile must be from 0 to 100"),
+    ("trait.x between true and false", 16, "the first bound of between must be a number or a date"),
     ("trait.x starts 1", 15, "expected with, found `1`"),
     (DEEP, 31, "this is nested too deeply"),
     ("x" * (MAX_LENGTH + 1), MAX_LENGTH, f"the text has {MAX_LENGTH + 1} characters"),
 ]
 
 
-@pytest.mark.parametrize(("text", "position", "message"), REFUSED)
-def test_refusals_point_at_the_character(text: str, position: int, message: str) -> None:
+@pytest.mark.parametrize(("text", "position", "message"), REJECTED)
+def test_rejections_point_at_the_character(text: str, position: int, message: str) -> None:
     found = parse(text)
     assert isinstance(found, Rejection)
     assert (found.position, found.message) == (position, message)
 
 
-def test_every_refusal_of_the_parser_says_what_would_be_right() -> None:
+def test_every_rejection_of_the_parser_describes_the_remedy() -> None:
     of_shape = {
-        "between takes",
-        "a range",
+        "between requires",
+        "a date range",
         "a duration",
-        "a list",
+        "the values",
         "a number",
         "a sample",
         "a sequence",
@@ -222,7 +222,7 @@ def test_every_refusal_of_the_parser_says_what_would_be_right() -> None:
         "a quantile",
         "a percentile",
     }
-    for text, _, message in REFUSED:
+    for text, _, message in REJECTED:
         found = parse(text)
         assert isinstance(found, Rejection)
         assert found.hint or any(message.startswith(begin) for begin in of_shape), message
@@ -244,7 +244,7 @@ def test_the_caret_stands_under_the_place_in_its_line() -> None:
         ('cuont("X") > 1', "did you mean count?"),
         ('day_since_last("X") > 1', "did you mean days_since_last?"),
         ("traits.age > 1", "did you mean trait?"),
-        ("age > 1", "a trait is written trait.age"),
+        ("age > 1", "write a trait as trait.age"),
         ('did("X", within 3 wekes)', "did you mean weeks?"),
     ],
 )
@@ -254,18 +254,21 @@ def test_typing_errors_get_a_suggestion(wrong: str, hint: str) -> None:
     assert found.hint == hint
 
 
-JSON_REFUSED = [
-    (7, "/: number cannot stand here; one of and, between, compare,"),
-    ([7], "/: this is no node; an object with `is` belongs here"),
-    ({"is": "nothing"}, "/: this is no node; an object with `is` belongs here"),
-    ({"is": "trait", "name": "x"}, "/: trait cannot stand here"),
-    ({"is": "did"}, "/: did needs the field events"),
-    ({"is": "did", "events": {"is": "events", "name": "X"}, "at": 3}, "/: did has no field at; it has events"),
-    ({"is": "did", "events": {"is": "events", "name": ""}}, "/events: an event name has from 1 to 200 characters"),
-    ({"is": "did", "events": {"is": "events", "name": 3}}, "/events/name: a str belongs here"),
+JSON_REJECTED = [
+    (7, "/: number is not allowed here; expected one of and, between, compare,"),
+    ([7], "/: expected a node, which is an object with `is`"),
+    ({"is": "nothing"}, "/: expected a node, which is an object with `is`"),
+    ({"is": "trait", "name": "x"}, "/: trait is not allowed here"),
+    ({"is": "did"}, "/: did requires the field events"),
+    ({"is": "did", "events": {"is": "events", "name": "X"}, "at": 3}, "/: did has no field at; its fields are events"),
+    (
+        {"is": "did", "events": {"is": "events", "name": ""}},
+        "/events: an event name must have from 1 to 200 characters",
+    ),
+    ({"is": "did", "events": {"is": "events", "name": 3}}, "/events/name: expected a string"),
     (
         {"is": "and", "terms": [{"is": "did", "events": {"is": "events", "name": "X"}}]},
-        "/: and/or join from 2 to 200 conditions",
+        "/: and/or must join from 2 to 200 conditions",
     ),
     (
         {"is": "compare", "value": {"is": "trait", "name": "x"}, "operator": ">", "literal": {"date": "2026-02-30"}},
@@ -277,19 +280,19 @@ JSON_REFUSED = [
     ),
     (
         {"is": "did", "events": {"is": "events", "name": "X", "where": {"is": "in_segment", "key": "x"}}},
-        "/events: a filter of events names only properties of the event",
+        "/events: an event filter can only read properties of the event",
     ),
 ]
 
 
-@pytest.mark.parametrize(("form", "message"), JSON_REFUSED)
-def test_a_wrong_json_form_is_refused_with_its_place(form: object, message: str) -> None:
+@pytest.mark.parametrize(("form", "message"), JSON_REJECTED)
+def test_an_invalid_json_form_is_rejected_with_its_place(form: object, message: str) -> None:
     found = from_json(form)
     assert isinstance(found, Rejection)
     assert found.message.startswith(message)
 
 
-def test_deep_and_huge_json_is_refused() -> None:
+def test_deep_and_huge_json_is_rejected() -> None:
     leaf: object = {"is": "sample", "percent": 1, "seed": "x"}
     deep = leaf
     for _ in range(500):

@@ -1,0 +1,112 @@
+"""Which events of a profile count for a purpose at an instant, and what is computed from them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from math import fsum
+from typing import assert_never
+
+from cdp.policy.model import ComputedTrait, TraitKind
+from cdp.query.language import ast
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.evaluation import HALF_LIVES_MAX
+from cdp.query.language.kleene import Kleene
+from cdp.query.reference.history import EventRecord, PermittedSpan, Profile, Scalar, exact
+from cdp.query.reference.logic import Leaf, truth_of, truth_of_test
+
+
+class VisibleEvents:
+    """The events of one profile that may be read for one purpose at one instant."""
+
+    def __init__(self, profile: Profile, purpose: str, catalogue: Catalogue, *, now: datetime) -> None:
+        self.profile = profile
+        self.purpose = purpose
+        self.catalogue = catalogue
+        self.now = now
+
+    def named(self, name: str) -> list[EventRecord]:
+        """Events of a name that carry the purpose, not from before its permission began, and still retained."""
+        permitted = self.profile.permitted.get(self.purpose, PermittedSpan())
+        expired_at = self.now - self.catalogue.keep_for(name)
+        return [
+            event
+            for event in self.profile.events
+            if event.name == name
+            and self.purpose in event.purposes
+            and expired_at < event.occurred_at <= self.now
+            and (permitted.since is None or event.occurred_at >= permitted.since)
+        ]
+
+    def matching(self, events: ast.Events, window: ast.Window | None = None) -> list[EventRecord]:
+        """The events in the window for which the filter is true, in order of time; `window` replaces their own."""
+        begins, ends = self._bounds(window or events.window)
+        found = [
+            event
+            for event in self.named(events.name)
+            if begins <= event.occurred_at < ends and self._matches(event, events.where)
+        ]
+        return sorted(found, key=lambda event: event.occurred_at)
+
+    def decayed(self, amounts: Iterable[tuple[EventRecord, float]], half_life_seconds: float) -> float:
+        """The sum of the amounts, each with the weight 2^(−age / half-life)."""
+        ages = [
+            ((self.now - event.occurred_at).total_seconds() / half_life_seconds, amount) for event, amount in amounts
+        ]
+        return fsum(amount * 2.0**-age for age, amount in ages if age <= HALF_LIVES_MAX)
+
+    def computed(self, trait: ComputedTrait) -> Scalar | None:
+        """A computed trait straight from the events, in whole UTC days."""
+        first_day = self.now.astimezone(UTC).date() - timedelta(days=self.catalogue.window_days(trait) - 1)
+        counted = [
+            event
+            for event in self.named(trait.event)
+            if event.occurred_at.astimezone(UTC).date() >= first_day and _is_counted(event, trait)
+        ]
+        if trait.kind is TraitKind.LAST:
+            latest = max(counted, key=lambda event: (event.occurred_at, event.event_id), default=None)
+            if latest is None:
+                return None
+            return latest.occurred_at if trait.property is None else exact(latest.properties.get(trait.property))
+        amounts = [
+            (event, exact(event.properties[trait.property]) if trait.property else Fraction(1)) for event in counted
+        ]
+        numbers = [(event, amount) for event, amount in amounts if isinstance(amount, Fraction)]
+        if trait.half_life_days is not None:
+            weighed = [(event, float(amount)) for event, amount in numbers]
+            return self.decayed(weighed, trait.half_life_days * 86_400)
+        return sum((amount for _, amount in numbers), Fraction(0))
+
+    def _matches(self, event: EventRecord, where: ast.Condition | None) -> bool:
+        """Whether the filter is true for an event; an unknown filter does not match."""
+
+        def leaf(node: Leaf) -> Kleene:
+            assert not isinstance(node, ast.Did | ast.Sequence | ast.InSegment | ast.Sample)
+            assert isinstance(node.value, ast.Property)
+            value = exact(event.properties.get(node.value.name))
+            return truth_of_test(node, value, self.catalogue, now=self.now)
+
+        return where is None or truth_of(where, leaf) is True
+
+    def _bounds(self, window: ast.Window | None) -> tuple[datetime, datetime]:
+        """The first instant of a window, and the first instant after it."""
+        instant = timedelta(microseconds=1)
+        match window:
+            case None:
+                return datetime.min.replace(tzinfo=UTC), self.now + instant
+            case ast.Within(duration):
+                return self.now - timedelta(seconds=duration.seconds) + instant, self.now + instant
+            case ast.During(first, last):
+                return self.catalogue.start_of(first.value), self.catalogue.end_of(last.value)
+            case _:
+                assert_never(window)
+
+
+def _is_counted(event: EventRecord, trait: ComputedTrait) -> bool:
+    """As for the computed trait itself: true is not 1, and an absent property never matches."""
+    if trait.property is not None and trait.property not in event.properties:
+        return False
+    pairs = [(event.properties.get(name), values) for name, values in trait.where.items()]
+    return all(
+        any((type(actual) is bool) is (type(value) is bool) and actual == value for value in values)
+        for actual, values in pairs
+    )
