@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cdp.flows.ingest.write import IDENTIFIER_PLACE
+from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.sources.model import SourceKind

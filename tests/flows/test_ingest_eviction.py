@@ -31,9 +31,9 @@ def test_whoever_is_erased_leaves_the_memory_of_the_process_at_once(database: Da
     for _ in range(3):
         assert pipeline.send({**SEEN, "userId": "ada", "anonymousId": "phone"}) == STORED
     assert pipeline.ingest.profile_cache.recognized == 2
-    assert pipeline.ingest.remembered == 1 + 2
+    assert pipeline.ingest.cached_values == 1 + 2
     rights.erase(("user_id", "ada"))
-    assert pipeline.ingest.remembered == 0
+    assert pipeline.ingest.cached_values == 0
 
 
 def test_whom_another_process_erased_leaves_it_as_soon_as_the_version_is_seen(
@@ -46,12 +46,12 @@ def test_whom_another_process_erased_leaves_it_as_soon_as_the_version_is_seen(
     with database.transaction() as tx:
         ours = generation_store.generation(tx).version
     pipeline.context.vault.subject_keys.evict_all(version=ours)
-    assert pipeline.ingest.remembered == 2, "nobody else changed anything"
+    assert pipeline.ingest.cached_values == 2, "nobody else changed anything"
     with database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         theirs = generation_store.advance(tx, changed=True).version
     pipeline.context.vault.subject_keys.evict_all(version=theirs)
-    assert pipeline.ingest.remembered == 0
+    assert pipeline.ingest.cached_values == 0
 
 
 def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Database, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
     pipeline.ingest.process(
         [pipeline.message({**SEEN, "userId": "ada"})], also=lambda tx, _: tx.on_commit(somebody_else_erases)
     )
-    assert pipeline.ingest.remembered == 0
+    assert pipeline.ingest.cached_values == 0
     assert pipeline.send({**SEEN, "userId": "ada"}) == STORED
 
 

@@ -9,8 +9,8 @@ import pytest
 from cdp.flows.identity.explain import TableRow, explain
 from cdp.flows.identity.link_table.table import Row, import_links
 from cdp.flows.identity.unmerge import unmerge
-from cdp.flows.ingest.judge import KEPT
-from cdp.flows.ingest.stages import lay_out
+from cdp.flows.ingest.signals import KEPT
+from cdp.flows.ingest.plan import compile_ingest_plan
 from cdp.identity.components import components
 from cdp.identity.model import Identifier, ResolutionStep
 from cdp.identity.resolve import Rules, replay
@@ -44,11 +44,11 @@ def table(seed: int, rows: int, people: int) -> list[Row]:
 
 def model_of(policy: Policy, rows: list[Row]) -> set[frozenset[tuple[str, str]]]:
     """The sequential model: each row as one step."""
-    plan = lay_out(policy)
+    plan = compile_ingest_plan(policy)
     numbers: dict[Identifier, int] = {}
     steps = []
     for at, (one_type, one, other_type, other) in enumerate(rows, 1):
-        pair = [plan.normaliser.read(one_type, one), plan.normaliser.read(other_type, other)]
+        pair = [plan.reader.read(one_type, one), plan.reader.read(other_type, other)]
         if pair[0] == pair[1]:
             continue
         pair.sort(key=lambda identifier: plan.rules.priority(identifier.type))  # type: ignore[union-attr]

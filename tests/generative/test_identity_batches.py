@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cdp.flows.ingest.stages import lay_out
+from cdp.flows.ingest.plan import compile_ingest_plan
 from cdp.identity.model import ResolutionStep
 from cdp.identity.resolve import Rules, replay
 from cdp.identity.store import closure as closure_store
@@ -64,7 +64,7 @@ def history(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
 
 def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozenset[tuple[str, str]]]:
     """The sequential model, message by message, over names instead of stored ids."""
-    plan = lay_out(policy)
+    plan = compile_ingest_plan(policy)
     numbers: dict[tuple[str, str], int] = {}
     steps, anchors, seen = [], {}, set()
     for body in messages:
@@ -73,7 +73,7 @@ def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozense
         seen.add(body["messageId"])
         members = tuple(
             numbers.setdefault(tuple(identifier), len(numbers) + 1)
-            for identifier in plan.normaliser.promote(body).identifiers
+            for identifier in plan.reader.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
         steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))

@@ -18,7 +18,7 @@ from cdp.consent.store.projection import bits_of
 from cdp.flows.consent import withdrawal
 from cdp.flows.consent.verdicts import current_verdicts, project_traits
 from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
-from cdp.flows.ingest.stages import lay_out
+from cdp.flows.ingest.plan import compile_ingest_plan
 from cdp.identity.model import Identifier, ResolutionStep
 from cdp.identity.resolve import Rules, replay
 from cdp.kit.db import Database, Transaction
@@ -142,13 +142,13 @@ def model_of(
     policy: Policy, bodies: Sequence[Mapping[str, Any]], separated: set[frozenset[Identifier]]
 ) -> set[frozenset[tuple[str, str]]]:
     """The sequential model over the stored messages, with these pairs kept apart from the start."""
-    plan = lay_out(policy)
+    plan = compile_ingest_plan(policy)
     numbers: dict[Identifier, int] = {}
     anchors: dict[frozenset[int], int] = {}
     steps = []
     for body in bodies:
         members = tuple(
-            numbers.setdefault(identifier, len(numbers) + 1) for identifier in plan.normaliser.promote(body).identifiers
+            numbers.setdefault(identifier, len(numbers) + 1) for identifier in plan.reader.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
         steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))

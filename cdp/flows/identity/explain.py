@@ -7,7 +7,7 @@ from datetime import datetime
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identity.names import ReadableIdentifier, identifier_pair, readable_identifiers
-from cdp.flows.ingest.write import MESSAGE_PLACE
+from cdp.flows.ingest.write_evidence import MESSAGE_PLACE
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.explain import path_between, refusals_between
 from cdp.identity.model import Identifier

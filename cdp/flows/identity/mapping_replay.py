@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
-from cdp.flows.ingest.write import write_partition
+from cdp.flows.ingest.write_identity import write_partition
 from cdp.identity.partition import groups_of, partition_of
 from cdp.identity.resolve import Rules, Run, replay
 from cdp.identity.store import closure as closure_store

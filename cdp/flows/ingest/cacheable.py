@@ -1,13 +1,14 @@
-"""Whom a batch met: what it read or wrote about people, for the process to recognize them by the next time."""
+"""Which profiles of a batch the process may cache. Pure."""
 
 from collections.abc import Sequence
 
 from cdp.accounting.model import State
 from cdp.consent.store.verdicts import has_stored_row
-from cdp.flows.ingest.judge import BatchJudge, ConsentInputs
+from cdp.flows.ingest.consent_inputs import ConsentInputs
+from cdp.flows.ingest.consent_state import ConsentState
 from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.profile_cache import CacheEntry
-from cdp.flows.ingest.stages import Work
+from cdp.flows.ingest.stages import DecidedMessage, IdentifiedMessage
 from cdp.identity.model import Identifier
 from cdp.identity.resolve import Run
 from cdp.identity.store.anchors import StoredAnchor
@@ -15,46 +16,58 @@ from cdp.identity.store.profiles import StoredProfile
 
 
 def cacheable(
-    scene: BatchState, known: ConsentInputs, run: Run, *, judge: BatchJudge, works: Sequence[Work]
+    state: BatchState,
+    inputs: ConsentInputs,
+    run: Run,
+    *,
+    consent: ConsentState,
+    decided: Sequence[DecidedMessage],
 ) -> list[CacheEntry]:
-    """People with a settled anchor: those about whom nothing was at stake, and those whom the batch made.
+    """Profiles of settled anchors: those that the batch only read, and those that it created.
 
     To be called when all is written and no closure was replayed.
     """
-    found: dict[tuple[Identifier, ...], CacheEntry] = {}
-    for work in works:
-        if work.cached is None and work.identifiers not in found and _is_named_plainly(work):
-            met = _made(scene, run, judge, work=work) if work.is_novel else _read(scene, known, work)
-            if met is not None:
-                found[work.identifiers] = met
-    return list(found.values())
+    entries: dict[tuple[Identifier, ...], CacheEntry] = {}
+    for message in decided:
+        identified = message.identified
+        identifiers = message.read.identifiers
+        if identified.screened.cached is None and identifiers not in entries and _is_unambiguous(identified):
+            if identified.needs_evaluation:
+                entry = _created(state, run, consent, message=message)
+            else:
+                entry = _unchanged(state, inputs, identified)
+            if entry is not None:
+                entries[identifiers] = entry
+    return list(entries.values())
 
 
-def _is_named_plainly(work: Work) -> bool:
-    """Whether no suppression, and nobody else whom it may name, has a say about who it is."""
-    if work.has_other_names or len(work.carried) != len(work.identifiers):
+def _is_unambiguous(message: IdentifiedMessage) -> bool:
+    """Whether neither a suppression nor another name of the message affects whose it is."""
+    screened = message.screened
+    if screened.has_other_names or len(screened.hashed) != len(message.read.identifiers):
         return False
-    return not any(each.refused_purposes for each in work.carried)
+    return not any(hashed.refused_purposes for hashed in screened.hashed)
 
 
-def _read(scene: BatchState, known: ConsentInputs, work: Work) -> CacheEntry | None:
-    anchor = scene.anchors[work.digest]
-    profile = scene.profiles[anchor.profile_id]
-    verdicts = known.standing.get(profile.origin)
-    return None if verdicts is None else CacheEntry(work, anchor, profile, verdicts)
+def _unchanged(state: BatchState, inputs: ConsentInputs, message: IdentifiedMessage) -> CacheEntry | None:
+    anchor = state.anchors[message.digest]
+    profile = state.profiles[anchor.profile_id]
+    verdicts = inputs.in_force.get(profile.origin)
+    return None if verdicts is None else CacheEntry(message, anchor, profile, verdicts)
 
 
-def _made(scene: BatchState, run: Run, judge: BatchJudge, *, work: Work) -> CacheEntry | None:
-    """Somebody new whose messages land on the profile made for them, whatever comes with time."""
-    born = run.world.placement.get(work.anchor_id)
-    if work.outcome is None or work.outcome.state is not State.STORED or work.digest in scene.anchors or born is None:
+def _created(state: BatchState, run: Run, consent: ConsentState, *, message: DecidedMessage) -> CacheEntry | None:
+    """A new profile to which the messages of this anchor belong, whatever happens over time."""
+    identified = message.identified
+    origin = run.world.placement.get(identified.anchor_id)
+    if message.outcome.state is not State.STORED or identified.digest in state.anchors or origin is None:
         return None
-    born = run.world.current(born)
-    if born not in judge.people or scene.profile_of[born] in scene.profiles or run.world.groups[born].is_quarantined:
+    origin = run.world.current(origin)
+    is_new = origin in consent.groups and state.profile_of[origin] not in state.profiles
+    if not is_new or run.world.groups[origin].is_quarantined:
         return None
-    profile_id = scene.profile_of[born]
-    source = int(work.message.source.source_id)
-    decided = judge.people[born].verdicts
-    verdicts = {key: each for key, each in decided.items() if has_stored_row(each)}
-    anchor = StoredAnchor(work.anchor_id, profile_id, True, frozenset({source}))
-    return CacheEntry(work, anchor, StoredProfile(profile_id, born, 0, False), verdicts)
+    profile_id = state.profile_of[origin]
+    source = int(message.read.message.source.source_id)
+    verdicts = {key: verdict for key, verdict in consent.groups[origin].verdicts.items() if has_stored_row(verdict)}
+    anchor = StoredAnchor(identified.anchor_id, profile_id, True, frozenset({source}))
+    return CacheEntry(identified, anchor, StoredProfile(profile_id, origin, 0, False), verdicts)

@@ -18,7 +18,7 @@ from cdp.flows.consent.verdicts import deciding_records, facts_of
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
 from cdp.flows.identity.link_table.rows import Part
-from cdp.flows.ingest.judge import KEPT
+from cdp.flows.ingest.signals import KEPT
 from cdp.identity.components import Component, components, is_plain
 from cdp.identity.resolve import Rules
 from cdp.identity.store import link_tables as link_table_store

@@ -1,0 +1,80 @@
+"""Counting what became of every message of a batch, and the notices about them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cdp.accounting.model import NoticeKind, Outcome, State
+from cdp.accounting.store import messages as accounting_store
+from cdp.accounting.store import notices as notice_store
+from cdp.flows.ingest.stages import ReadMessage
+from cdp.identity.model import Ignored
+from cdp.kit.db import Transaction
+from cdp.schema.ids import SourceId
+from cdp.wire.timestamps import is_from_the_future
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcomes:
+    """The outcome of each message by its position, and the positions of duplicates with another body than the stored."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    other_bodies: set[int] = field(default_factory=set)
+
+    def add(self, position: int, outcome: Outcome, *, is_other_body: bool) -> None:
+        """Set the outcome of one message."""
+        self.outcomes[position] = outcome
+        if is_other_body:
+            self.other_bodies.add(position)
+
+
+def account(
+    tx: Transaction,
+    messages: Sequence[ReadMessage],
+    ended: BatchOutcomes,
+    *,
+    invalid: Mapping[tuple[SourceId, str], int],
+    now: datetime,
+) -> Counter[str]:
+    """Count every message and every notice; gives the number of messages by state.
+
+    `invalid` counts the messages that could not be read, by source and reason.
+    """
+    counts: Counter[tuple[SourceId, State, str]] = Counter()
+    for (source_id, reason), number in invalid.items():
+        counts[source_id, State.INVALID, reason] += number
+    for message in messages:
+        outcome = ended.outcomes[message.position]
+        counts[message.message.source.source_id, outcome.state, outcome.reason] += 1
+    hour = accounting_store.hour_of(now)
+    accounting_store.add_accounting(tx, hour, counts)
+    notice_store.add_notices(tx, hour, _notices(messages, ended.other_bodies))
+    states: Counter[str] = Counter()
+    for (_, state, _), number in counts.items():
+        states[state.value] += number
+    return states
+
+
+def _notices(messages: Sequence[ReadMessage], other_bodies: set[int]) -> Counter[tuple[SourceId, NoticeKind, str]]:
+    notices: Counter[tuple[SourceId, NoticeKind, str]] = Counter()
+    for read in messages:
+        message, classified, signals = read.message, read.classified, read.signals
+        source_id = message.source.source_id
+        if message.occurred_at >= message.received_at and is_from_the_future(message.body, message.received_at):
+            notices[source_id, NoticeKind.FUTURE_TIME, "other"] += 1
+        if read.position in other_bodies:
+            notices[source_id, NoticeKind.DUPLICATE_OTHER_BODY, "other"] += 1
+        for reason, type_ in read.ignored:
+            is_unknown = reason is Ignored.UNKNOWN_TYPE
+            kind = NoticeKind.UNKNOWN_IDENTIFIER_TYPE if is_unknown else NoticeKind.BLOCKED_IDENTIFIER
+            notices[source_id, kind, type_] += 1
+        for signal in signals.malformed:
+            notices[source_id, NoticeKind.MALFORMED_SIGNAL, signal] += 1
+        for signal in signals.unknown:
+            notices[source_id, NoticeKind.UNKNOWN_PURPOSE, signal] += 1
+        if classified.name is None:
+            notices[source_id, NoticeKind.UNKNOWN_EVENT, "other"] += 1
+        if classified.unknown:
+            notices[source_id, NoticeKind.UNKNOWN_PROPERTY, "other"] += classified.unknown
+    return notices

@@ -1,0 +1,155 @@
+"""Deciding and writing the messages of a batch, within its transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cdp.flows.ingest.account import BatchOutcomes
+from cdp.flows.ingest.batch_result import BatchResult
+from cdp.flows.ingest.cacheable import cacheable
+from cdp.flows.ingest.consent_state import ConsentState
+from cdp.flows.ingest.judge import BatchJudge
+from cdp.flows.ingest.load import identify
+from cdp.flows.ingest.load_consent import load_consent_inputs
+from cdp.flows.ingest.plan import IngestPlan
+from cdp.flows.ingest.profile_cache import ProfileCache
+from cdp.flows.ingest.screen import find_duplicates, hash_identifiers, screen
+from cdp.flows.ingest.stages import ReadMessage, ScreenedMessage
+from cdp.flows.ingest.start_state import start_state
+from cdp.flows.ingest.write import write_batch
+from cdp.flows.ingest.write_consent import opt_outs_of
+from cdp.flows.ingest.writer_cache import WriterCache
+from cdp.identity.model import ResolutionStep
+from cdp.identity.resolve import TooManyRestarts, run
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Transaction
+from cdp.rights.replay_file import ReplayFile
+from cdp.rights.store import replay_position as replay_store
+from cdp.vault.vault import Vault
+
+_RESTARTS_MAX: Final = 16
+_CHUNK_MESSAGES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDecider:
+    """Takes the messages of a batch from `ReadMessage` to `DecidedMessage` and writes them.
+
+    Every method is called within the transaction of the batch, which holds the exclusive lock.
+    """
+
+    vault: Vault
+    plan: IngestPlan
+    profile_cache: ProfileCache
+    writer_cache: WriterCache
+    replay: ReplayFile | None
+
+    def decide(
+        self, tx: Transaction, messages: Sequence[ReadMessage], *, first_sequence: int, now: datetime
+    ) -> BatchOutcomes:
+        """Decide and write; gives the outcome of every message."""
+        ended = BatchOutcomes(
+            {message.position: message.outcome for message in messages if message.outcome is not None}
+        )
+        pending = [message for message in messages if message.needs_decision(message.outcome)]
+        found = ((message.position, self.profile_cache.find(message)) for message in pending)
+        cached = {position: profile for position, profile in found if profile is not None}
+        screened = screen(tx, self.vault, pending, plan=self.plan, cached=cached)
+        _end_screened(ended, screened)
+        open_messages = sorted((message for message in screened if message.needs_decision), key=_sequence_key)
+        if open_messages:
+            self._decide(tx, open_messages, ended, first_sequence=first_sequence, now=now, restarts_max=_RESTARTS_MAX)
+        return ended
+
+    def _decide(
+        self,
+        tx: Transaction,
+        messages: Sequence[ScreenedMessage],
+        ended: BatchOutcomes,
+        *,
+        first_sequence: int,
+        now: datetime,
+        restarts_max: int,
+    ) -> None:
+        """Resolve, decide and write messages in order.
+
+        Where more identifiers turn out to be shared than restarts are worth, the messages are processed in smaller
+        chunks of the same transaction, which leads to the same mapping.
+        """
+        plan = self.plan
+        state, identified = identify(tx, self.vault, plan, messages=messages, first_sequence=first_sequence)
+        steps = [
+            ResolutionStep(message.sequence, message.anchor_id, message.members, message.read.message.received_at)
+            for message in identified
+        ]
+        inputs = load_consent_inputs(tx, state, identified, bits=self.writer_cache.masks)
+        consent = ConsentState(plan, inputs, now)
+        judge = BatchJudge(plan, inputs, {message.sequence: message for message in identified}, now, consent)
+        try:
+            done = run(
+                lambda learned: start_state(tx, state, inputs, learned=learned),
+                steps,
+                judge,
+                restarts_max=restarts_max,
+            )
+        except TooManyRestarts:
+            self._decide_in_chunks(tx, messages, ended, first_sequence=first_sequence, now=now)
+            return
+        decided = [judge.decided[message.sequence] for message in identified]
+        for message in decided:
+            ended.add(message.read.position, message.outcome, is_other_body=message.is_other_body)
+        result = BatchResult(tx, self.vault, plan, state, done, consent, decided, now, self.writer_cache)
+        touched = write_batch(result) | state.links.keys()
+        if self.replay is not None:
+            replay_store.append(tx, self.replay, opt_outs_of(consent.ledger.added, decided), now=now)
+        advanced = generation_store.advance(tx, next_sequence=first_sequence + len(messages))
+        if state.closure is not None:
+            tx.on_commit(lambda: self.profile_cache.end(advanced, None, ()))
+            return
+        entries = cacheable(state, inputs, done, consent=consent, decided=decided)
+        tx.on_commit(lambda: self.profile_cache.end(advanced, touched, entries))
+
+    def _decide_in_chunks(
+        self,
+        tx: Transaction,
+        messages: Sequence[ScreenedMessage],
+        ended: BatchOutcomes,
+        *,
+        first_sequence: int,
+        now: datetime,
+    ) -> None:
+        """Each chunk must read what the one before it changed: no cached profile is used, and none is cached."""
+        cached = [message.read for message in messages if message.cached is not None]
+        hashed = hash_identifiers(tx, self.vault, cached, plan=self.plan)
+        screened = [hashed.get(message.read.position, message) for message in messages]
+        for start in range(0, len(screened), _CHUNK_MESSAGES):
+            chunk = find_duplicates(tx, screened[start : start + _CHUNK_MESSAGES])
+            _end_screened(ended, chunk)
+            open_messages = [message for message in chunk if message.needs_decision]
+            if open_messages:
+                self._decide(
+                    tx,
+                    open_messages,
+                    ended,
+                    first_sequence=first_sequence + start,
+                    now=now,
+                    restarts_max=_CHUNK_MESSAGES,
+                )
+        tx.on_commit(self.profile_cache.drop_all)
+
+
+def _end_screened(ended: BatchOutcomes, messages: Sequence[ScreenedMessage]) -> None:
+    """Note the outcomes that screening gave; later decisions replace them."""
+    for message in messages:
+        if message.outcome is not None:
+            ended.add(message.read.position, message.outcome, is_other_body=message.is_other_body)
+
+
+def _sequence_key(message: ScreenedMessage) -> tuple[datetime, bool, str]:
+    """The order of the recorded sequence: of messages that arrived together, those with consent signals come first.
+
+    So the id of a message need not sort after that of the grant that came with it.
+    """
+    sent = message.read.message
+    return sent.received_at, not message.read.signals.acts, sent.message_id

@@ -1,0 +1,52 @@
+"""A policy compiled for ingest. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cdp.behavior.model import Classified
+from cdp.behavior.rules import PlanRules, compile_plan
+from cdp.consent.signals.model import SignalMap, signal_map_of
+from cdp.identity.normalize import IdentifierReader
+from cdp.identity.resolve import Rules
+from cdp.policy.model import Policy, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class IngestPlan:
+    """What ingest needs of a policy. `covering` caches the answers of `purposes_for`."""
+
+    policy: Policy
+    reader: IdentifierReader
+    rules: Rules
+    events: PlanRules
+    signals: SignalMap
+    fingerprint: bytes
+    keep_for_days: Mapping[str, int]
+    covering: dict[tuple[str | None, str, bool], tuple[Purpose, ...]] = field(default_factory=dict)
+
+    def purposes_for(self, classified: Classified, *, is_server: bool) -> tuple[Purpose, ...]:
+        """The purposes that could count a message of this name and category from this kind of source."""
+        key = (classified.name, classified.category, is_server)
+        purposes = self.covering.get(key)
+        if purposes is None:
+            purposes = self.covering[key] = tuple(
+                purpose
+                for purpose in self.policy.purposes.values()
+                if (purpose.events == "*" or (classified.name is not None and purpose.covers(classified.name)))
+                and purpose.allows(classified.category)
+                and (is_server or not purpose.needs_unique_identifier)
+            )
+        return purposes
+
+
+def compile_ingest_plan(policy: Policy) -> IngestPlan:
+    """Compile a policy once for many batches."""
+    return IngestPlan(
+        policy=policy,
+        reader=IdentifierReader(policy.identifiers),
+        rules=Rules(policy.identifiers),
+        events=compile_plan(policy.events),
+        signals=signal_map_of(policy),
+        fingerprint=bytes.fromhex(policy.fingerprint),
+        keep_for_days={name: rule.keep_for_days for name, rule in policy.retention.classes.items()},
+    )

@@ -1,0 +1,50 @@
+"""The first stage of a message: everything that can be known of it without the database. Pure."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from cdp.accounting.model import Outcome, State
+from cdp.behavior.classify import classify
+from cdp.behavior.model import Classified, EventId
+from cdp.behavior.retention import is_expired
+from cdp.consent.signals.read import acts_of
+from cdp.flows.ingest.plan import IngestPlan
+from cdp.flows.ingest.stages import ReadMessage
+from cdp.identity.model import Ignored, Promoted
+from cdp.sources.model import SourceKind
+from cdp.wire.message import Message
+
+
+def read_message(plan: IngestPlan, message: Message, position: int, *, event_id: EventId, now: datetime) -> ReadMessage:
+    """Normalize, classify and read the signals of one message; with its outcome where these determine it."""
+    promoted = plan.reader.promote(message.body)
+    classified = classify(message.kind, message.body, plan.events)
+    if promoted.ignored:
+        classified.sealed["as_sent"] = {
+            name: message.body[name] for name in ("userId", "anonymousId", "previousId") if message.body.get(name)
+        }
+    signals = acts_of(
+        message.body,
+        has_gpc=message.has_gpc,
+        is_server=message.source.kind is SourceKind.SERVER,
+        mapping=plan.signals,
+    )
+    if message.acts:
+        signals = replace(signals, acts=(*signals.acts, *message.acts))
+    outcome = _early_outcome(plan, message, promoted, classified=classified, now=now)
+    return ReadMessage(
+        message, position, classified, signals, promoted.identifiers, promoted.ignored, event_id, outcome
+    )
+
+
+def _early_outcome(
+    plan: IngestPlan, message: Message, promoted: Promoted, *, classified: Classified, now: datetime
+) -> Outcome | None:
+    if not promoted.identifiers:
+        is_blocked = any(reason is Ignored.BLOCKED for reason, _ in promoted.ignored)
+        return Outcome(State.BLOCKED, "blocked_value") if is_blocked else Outcome(State.INVALID, "no_identifier")
+    if classified.is_dropped:
+        return Outcome(State.INVALID, "event_not_planned")
+    if is_expired(message.occurred_at, plan.keep_for_days[classified.retention_class], now):
+        return Outcome(State.INVALID, "expired")
+    return None

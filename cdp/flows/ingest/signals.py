@@ -1,0 +1,54 @@
+"""The consent records that one message would add to the ledger. Pure."""
+
+from datetime import datetime
+from typing import Final
+
+from cdp.consent.ledger import Ledger, SignalContext
+from cdp.consent.model import Act, Authority, Record
+from cdp.consent.signals.model import ProposedAct, hash_of
+from cdp.flows.ingest.plan import IngestPlan
+from cdp.flows.ingest.stages import IdentifiedMessage
+from cdp.identity.resolve import World
+
+KEPT: Final = "kept_by_pseudonym"
+"""The signal and the rule of an opt-out that was kept by pseudonym alone."""
+
+
+def records_of_message(
+    plan: IngestPlan, ledger: Ledger, world: World, *, message: IdentifiedMessage, now: datetime
+) -> list[Record]:
+    """The message's signals as records for each identifier that they apply to, unless equal ones are in force.
+
+    Opt-outs that were kept by pseudonym alone come with them: they enter the ledger when their identifier appears.
+    """
+    if message.screened.cached is not None:
+        return []
+    kept = [
+        (identifier_id, kept_opt_out(purpose))
+        for identifier_id, hashed in zip(message.members, message.screened.hashed, strict=True)
+        for purpose in hashed.refused_purposes
+        if not any(record.purpose == purpose and record.act.is_refusal for record in ledger.of(identifier_id))
+    ]
+    acts = message.read.signals.acts
+    if not acts and not kept:
+        return []
+    sent = message.read.message
+    context = SignalContext(
+        jurisdiction=sent.source.jurisdiction,
+        source_id=int(sent.source.source_id),
+        occurred_at=sent.occurred_at,
+        recorded_at=now,
+        policy_fingerprint=plan.fingerprint,
+    )
+    typed_members = [(member, world.types[member]) for member in message.members]
+    proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
+    drafts = (
+        ledger.draft(act, identifier_id, context, rule=plan.policy.purposes[act.purpose])
+        for identifier_id, act in (*proposed, *kept)
+    )
+    return [draft for draft in drafts if draft is not None]
+
+
+def kept_opt_out(purpose: str) -> ProposedAct:
+    """An opt-out of which only pseudonym and purpose are left, with the highest authority."""
+    return ProposedAct(purpose, Act.REFUSE, Authority.AUTHENTICATED, None, KEPT, hash_of(purpose), KEPT)

@@ -1,0 +1,118 @@
+"""Writing the events of a batch: message ids, terms, sealed content and traits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from cdp.behavior.classify import json_bytes, payload, seal_refused_terms, terms_of
+from cdp.behavior.model import EventEntry, Terms
+from cdp.behavior.store import batch as behavior_store
+from cdp.behavior.store.terms import intern_terms
+from cdp.flows.ingest.batch_result import BatchResult
+from cdp.flows.ingest.stages import DecidedMessage
+from cdp.vault.vault import Item
+
+_SEALED_AT_ONCE: Final = 200
+_NO_TRAITS: Final[Mapping[str, bytes]] = {}
+
+
+def write_events(
+    result: BatchResult, stored: Sequence[DecidedMessage], keys: Mapping[int, bytes]
+) -> Sequence[DecidedMessage]:
+    """Write these messages, and give them as written: terms that a full vocabulary refused are sealed.
+
+    A message whose id another transaction stored meanwhile is left out.
+    """
+    if not stored:
+        return stored
+    fresh_ids = behavior_store.remember_messages(result.tx, _message_ids(result, stored))
+    fresh = [message for message in stored if message.read.event_id in fresh_ids]
+    terms = intern_terms(result.tx, terms_of(message.read.classified for message in fresh), result.plan.events)
+    if not fresh:
+        return stored
+    if terms.refused:
+        fresh = [_without_refused_terms(message, terms) for message in fresh]
+        written = {message.read.position: message for message in fresh}
+        stored = [written.get(message.read.position, message) for message in stored]
+    entries = _entries(result, fresh, keys, traits=_sealed_traits(result, fresh, keys))
+    behavior_store.append(result.tx, entries, terms, plan=result.cache.traits, now=result.now)
+    return stored
+
+
+def _without_refused_terms(message: DecidedMessage, terms: Terms) -> DecidedMessage:
+    read = message.read._replace(classified=seal_refused_terms(message.read.classified, terms))
+    return message._replace(read=read)
+
+
+def _message_ids(result: BatchResult, stored: Sequence[DecidedMessage]) -> list[behavior_store.Remembered]:
+    """A message id is kept as long as its event would be, counted from the later of its two times."""
+    classes = result.plan.policy.retention.classes
+    until: dict[tuple[str, datetime], date] = {}
+    rows = []
+    for message in stored:
+        read = message.read
+        kept = (read.classified.retention_class, read.message.received_at)
+        day = until.get(kept)
+        if day is None:
+            day = until[kept] = (kept[1] + timedelta(days=classes[kept[0]].keep_for_days + 1)).date()
+        rows.append(behavior_store.Remembered(read.event_id, read.message.body_digest, day))
+    return rows
+
+
+def _sealed_traits(
+    result: BatchResult, messages: Sequence[DecidedMessage], keys: Mapping[int, bytes]
+) -> dict[int, dict[str, bytes]]:
+    """The sealed traits of each message, by position and name."""
+    values = [
+        (message, name, value) for message in messages for name, value in message.read.classified.sealed_traits.items()
+    ]
+    envelopes = result.vault.seal_many(
+        keys,
+        behavior_store.TRAIT,
+        (
+            Item(
+                message.identified.anchor_id,
+                behavior_store.trait_row(message.identified.anchor_id, name),
+                json_bytes(value),
+            )
+            for message, name, value in values
+        ),
+    )
+    traits: dict[int, dict[str, bytes]] = {}
+    for (message, name, _), envelope in zip(values, envelopes, strict=True):
+        traits.setdefault(message.read.position, {})[name] = envelope
+    return traits
+
+
+def _entries(
+    result: BatchResult,
+    messages: Sequence[DecidedMessage],
+    keys: Mapping[int, bytes],
+    *,
+    traits: Mapping[int, Mapping[str, bytes]],
+) -> Iterator[EventEntry]:
+    """The messages as they are stored, sealed some at a time."""
+    for start in range(0, len(messages), _SEALED_AT_ONCE):
+        some = messages[start : start + _SEALED_AT_ONCE]
+        sealed = result.vault.seal_many(
+            keys,
+            behavior_store.EVENT,
+            (
+                Item(message.identified.anchor_id, message.read.event_id.bytes, payload(message.read.classified))
+                for message in some
+            ),
+        )
+        for message, envelope in zip(some, sealed, strict=True):
+            read = message.read
+            sent = read.message
+            yield EventEntry(
+                anchor_id=message.identified.anchor_id,
+                event_id=read.event_id,
+                occurred_at=sent.occurred_at,
+                received_at=sent.received_at,
+                source_id=int(sent.source.source_id),
+                bits=message.bits,
+                classified=read.classified,
+                sealed=envelope,
+                sealed_traits=traits.get(read.position, _NO_TRAITS),
+            )
