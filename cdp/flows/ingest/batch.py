@@ -131,7 +131,9 @@ class Ingest:
                 by_source.setdefault(message.source.source_id, []).append((position, message))
         read = []
         for source_id, numbered in by_source.items():
-            digests = self._vault.hashes.message_digests(int(source_id), [message.message_id for _, message in numbered])
+            digests = self._vault.hashes.message_digests(
+                int(source_id), [message.message_id for _, message in numbered]
+            )
             for (position, message), digest in zip(numbered, digests, strict=True):
                 read.append(read_message(self._plan, message, position, event_id=EventId(digest), now=now))
         return read

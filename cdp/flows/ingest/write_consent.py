@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 from cdp.consent.model import Record
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
-from cdp.flows.consent.verdicts import apply_mapping_change, update_derived_data, project_traits, put_in_force, refresh_verdicts
+from cdp.flows.consent.verdicts import (
+    apply_mapping_change,
+    project_traits,
+    put_in_force,
+    refresh_verdicts,
+    update_derived_data,
+)
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.consent_inputs import Verdicts
 from cdp.flows.ingest.stages import DecidedMessage
