@@ -9,8 +9,8 @@ import pytest
 from cdp.flows.identity.explain import TableRow, explain
 from cdp.flows.identity.link_table.table import Row, import_links
 from cdp.flows.identity.unmerge import unmerge
-from cdp.flows.ingest.signals import KEPT
 from cdp.flows.ingest.plan import compile_ingest_plan
+from cdp.flows.ingest.signals import KEPT
 from cdp.identity.components import components
 from cdp.identity.model import Identifier, ResolutionStep
 from cdp.identity.resolve import Rules, replay
