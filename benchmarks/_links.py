@@ -1,4 +1,4 @@
-"""A link table beside scipy: what it takes to number the identifiers, and what naming, keeping and deciding cost on top."""
+"""A link table compared with scipy: the cost of numbering identifiers, and of storing and permitting on top of it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from cdp.flows.ingest.batch import Ingest
 from cdp.sources.model import Source
 
 Pair = tuple[int, int]
-Work = Callable[[Sequence[Pair]], Callable[[], int]]
-"""Gets ready with what memory holds beforehand, and gives what is measured; that tells the number of people."""
+Baseline = Callable[[Sequence[Pair]], Callable[[], int]]
+"""Prepares what is not measured, and returns what is measured, which returns the number of people."""
 
 _MUST: Final = 30
 _GOAL: Final = 10
 _MESSAGE_EVERY: Final = 0.05
-_KEPT: Final = (
+_TABLES: Final = (
     "identity.identifier",
     "vault.subject_key",
     "identity.edge",
@@ -38,32 +38,32 @@ _KEPT: Final = (
 
 
 def draw(count: int, seed: int) -> list[Pair]:
-    """People with up to five devices each, no rule in the way; some pairs come again."""
+    """People with up to five devices each, within every limit; some pairs are repeated."""
     random = Random(seed)
     return [(random.randrange(count // 2), random.randrange(5)) for _ in range(count)]
 
 
 def rows_of(drawn: Sequence[Pair]) -> list[Row]:
-    """The pairs as a file has them: two texts."""
+    """The pairs as a file has them: two strings."""
     return [("user_id", f"u{one}", "anonymous_id", f"a{one}-{other}") for one, other in drawn]
 
 
 class Import:
-    """One import into an empty store: where its time went, and how long the longest part kept others out."""
+    """One import into an empty store: the time of each phase, and of the longest part, during which others wait."""
 
     def __init__(self, context: Context, source: Source, rows: Sequence[Row]) -> None:
         watches = _watches(context)
         self.phases: dict[str, float] = {}
         self.longest_part = 0.0
         self._last = time.perf_counter()
-        self.linked: LinkTableResult = import_links(context, source, rows, progress=self._tell)
-        spent = [each.read() for each in watches]
+        self.linked: LinkTableResult = import_links(context, source, rows, progress=self._measure)
+        spent = [watch.read() for watch in watches]
         self.wall, self.here = spent[0].wall, spent[0].here
-        self.database = sum(each.database for each in spent)
+        self.database = sum(part.database for part in spent)
         with context.database.transaction(read_only=True) as tx:
-            self.kept = sum(tx.execute(f"SELECT count(*) FROM {name}")[0][0] for name in _KEPT)  # type: ignore[arg-type]
+            self.rows_written = sum(tx.execute(f"SELECT count(*) FROM {name}")[0][0] for name in _TABLES)  # type: ignore[arg-type]
 
-    def _tell(self, what: str, _done: int, _whole: int) -> None:
+    def _measure(self, what: str, _done: int, _whole: int) -> None:
         now = time.perf_counter()
         spent = now - self._last
         self._last = now
@@ -73,7 +73,7 @@ class Import:
 
 
 def _watches(context: Context) -> list[Stopwatch]:
-    """Of both connections that an import uses: one writes, the other looks ahead."""
+    """Stopwatches of both connections that an import uses: one writes, the other prepares."""
     with ExitStack() as stack:
         opened = [stack.enter_context(context.database.transaction()) for _ in range(2)]
         pids = [tx.raw.info.backend_pid for tx in opened]
@@ -81,48 +81,54 @@ def _watches(context: Context) -> list[Stopwatch]:
 
 
 def compared(runs: Sequence[Import], drawn: Sequence[Pair]) -> str:
-    """What the imports came to, beside scipy from three starting points, in medians."""
+    """The medians of the imports, compared with scipy from three starting points."""
     first = runs[0].linked
-    wall = median([each.wall for each in runs])
-    processor = median([each.here + each.database for each in runs])
+    wall = median([run.wall for run in runs])
+    processor = median([run.here + run.database for run in runs])
     rounds = max(3, len(runs))
     baselines = [
         ("the graph alone: numbers in arrays, in memory", _medians_of(_from_arrays, drawn, rounds, first.profiles)),
         ("numbered pairs in memory", _medians_of(_from_pairs, drawn, rounds, first.profiles)),
         ("the same rows: identifiers are numbered first", _medians_of(_from_rows, drawn, rounds, first.profiles)),
     ]
-    told = (
+    summary = (
         f"{len(drawn):,} rows, {sum(first.states.values()):,} accounted, {first.identifiers:,} identifiers, "
-        f"{first.profiles:,} people; {runs[0].kept:,} table rows durable in PostgreSQL. Median of {len(runs)}: {wall:.1f} s on the "
-        f"wall, {median([each.here for each in runs]):.1f} s of a processor here and "
-        f"{median([each.database for each in runs]):.1f} s in the database. The longest of the parts of {PART_ROWS:,} rows, "
-        f"for which others waited, took {max(each.longest_part for each in runs):.1f} s. The budget is {_MUST} and the goal {_GOAL} "
+        f"{first.profiles:,} people; {runs[0].rows_written:,} table rows durable in PostgreSQL. Median of {len(runs)}: {wall:.1f} s "
+        f"elapsed, {median([run.here for run in runs]):.1f} s of processor time in this process and "
+        f"{median([run.database for run in runs]):.1f} s in the database. The longest of the parts of {PART_ROWS:,} rows, "
+        f"during which others wait, took {max(run.longest_part for run in runs):.1f} s. The budget is {_MUST} and the goal {_GOAL} "
         "times numbered pairs in memory."
     )
-    heads = ("scipy's connected components from", "seconds", "of a processor", "wall ÷ wall", "processor ÷ processor")
+    heads = (
+        "scipy's connected components from",
+        "seconds",
+        "processor seconds",
+        "ratio of elapsed time",
+        "ratio of processor time",
+    )
     rows = [
         (name, f"{theirs:.2f}", f"{ran:.2f}", f"{wall / theirs:,.0f}", f"{processor / ran:,.0f}")
         for name, (theirs, ran) in baselines
     ]
     parts = [
-        (what, f"{median([each.phases[what] for each in runs]):.1f}", f"{runs[0].phases[what] / runs[0].wall:.0%}")
+        (what, f"{median([run.phases[what] for run in runs]):.1f}", f"{runs[0].phases[what] / runs[0].wall:.0%}")
         for what in runs[0].phases
     ]
-    return f"{told}\n\n{table(heads, rows)}\n\n{table(('part', 'seconds', 'share'), parts)}"
+    return f"{summary}\n\n{table(heads, rows)}\n\n{table(('part', 'seconds', 'share'), parts)}"
 
 
 def beside_ingest(context: Context, source: Source, rows: Sequence[Row]) -> str:
-    """How long single messages wait while a table is taken."""
+    """How long single messages take while a table is imported."""
     ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
     is_over = Event()
     waits: list[float] = []
 
     def send() -> None:
         for call in iter(lambda: next(calls), None):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             (outcome,) = ingest.process(understood([call], source))
             assert outcome.state is State.STORED
-            waits.append((time.perf_counter() - begun) * 1e3)
+            waits.append((time.perf_counter() - started) * 1e3)
             if is_over.wait(_MESSAGE_EVERY):
                 break
 
@@ -136,19 +142,19 @@ def beside_ingest(context: Context, source: Source, rows: Sequence[Row]) -> str:
         sender.join()
     waits.sort()
     return (
-        f"While {len(rows):,} rows were taken, {len(waits):,} single messages were stored one after another: half of them "
+        f"While {len(rows):,} rows were imported, {len(waits):,} single messages were stored one after another: half of them "
         f"within {median(waits):.0f} ms, all within {waits[-1]:,.0f} ms."
     )
 
 
-def _medians_of(work: Work, drawn: Sequence[Pair], rounds: int, people: int) -> tuple[float, float]:
-    """Seconds on the wall, and of a processor."""
-    run = work(drawn)
+def _medians_of(baseline: Baseline, drawn: Sequence[Pair], rounds: int, people: int) -> tuple[float, float]:
+    """Elapsed seconds and processor seconds, as medians."""
+    run = baseline(drawn)
     walls, processors = [], []
     for _ in range(rounds):
-        begun, ran = time.perf_counter(), time.process_time()
+        started, ran = time.perf_counter(), time.process_time()
         found = run()
-        walls.append(time.perf_counter() - begun)
+        walls.append(time.perf_counter() - started)
         processors.append(time.process_time() - ran)
         assert found == people
     return median(walls), median(processors)
@@ -181,7 +187,7 @@ def _from_rows(drawn: Sequence[Pair]) -> Callable[[], int]:
 
 
 def _components(ones: "np.ndarray[Any, Any]", others: "np.ndarray[Any, Any]", size: int) -> int:
-    """How many components with an edge there are."""
+    """The number of components with an edge."""
     graph = coo_matrix((np.ones(len(ones), dtype=np.int8), (ones, others)), shape=(size, size))
     _, labels = connected_components(graph, directed=False)
     return len(np.unique(labels[ones]))

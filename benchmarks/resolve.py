@@ -1,13 +1,13 @@
-"""Who is who: its share of ingest, against the size of batches; a link table beside scipy; the latency of an unmerge.
+"""Identity resolution: its share of ingest by batch size, a link table compared with scipy, the latency of an unmerge.
 
     python -m benchmarks.resolve                     # some minutes
     python -m benchmarks.resolve --full              # one million edges
 
-Resolution is the time on the wall, database included, of finding identifiers, anchors and groups, deciding who is who, and writing
-the map and its evidence; the whole ingest stands beside it, with the fixed cost of a transaction. The link table is taken from texts
-in memory into an empty, durable PostgreSQL: identifiers are normalized, hashed and sealed under keys of their own, every row is
-recorded with its evidence, people get profiles and verdicts. scipy writes nothing; it is measured from numbers in arrays, from
-numbered pairs, and from the same texts.
+Resolution is the elapsed time, including the database, of finding identifiers, anchors and groups, resolving them, and writing the
+mapping and its evidence; the whole ingest is shown alongside, including the fixed cost of a transaction. The link table is imported
+from strings in memory into an empty, durable PostgreSQL: identifiers are normalized, hashed and sealed under keys of their own, every
+row is recorded with its evidence, and profiles and verdicts are written. scipy writes nothing; it is measured from numbers in arrays,
+from numbered pairs, and from the same strings.
 """
 
 import argparse
@@ -33,17 +33,17 @@ _BATCHES = (100, 1_000, 10_000)
 
 
 def main() -> None:
-    given = _arguments().parse_args()
+    arguments = _arguments().parse_args()
     with stage() as place:
         database = Database(place.url)
         print(table(("machine", ""), list(machine(database).items())), end="\n\n")
         context, source = _opened(place, database)
-        print(_batches(context, source, given.messages, given.rounds, given.seed), end="\n\n")
-        print(_unmerges(context, source, given.people, given.events), end="\n\n")
+        print(_batches(context, source, arguments.messages, arguments.rounds, arguments.seed), end="\n\n")
+        print(_unmerges(context, source, arguments.people, arguments.events), end="\n\n")
         database.close()
-    drawn = draw(1_000_000 if given.full else given.edges, given.seed)
+    drawn = draw(1_000_000 if arguments.full else arguments.edges, arguments.seed)
     imports = []
-    for _ in range(given.rounds):
+    for _ in range(arguments.rounds):
         with stage() as place:
             database = Database(place.url)
             imports.append(Import(*_opened(place, database), rows_of(drawn)))
@@ -51,7 +51,7 @@ def main() -> None:
     print(compared(imports, drawn), end="\n\n")
     with stage() as place:
         database = Database(place.url)
-        print(beside_ingest(*_opened(place, database), rows_of(draw(min(len(drawn), 200_000), given.seed))))
+        print(beside_ingest(*_opened(place, database), rows_of(draw(min(len(drawn), 200_000), arguments.seed))))
         database.close()
 
 
@@ -61,7 +61,7 @@ def _opened(place: Stage, database: Database) -> tuple[Context, Source]:
 
 
 def _batches(context: Context, source: Source, messages: int, rounds: int, seed: int) -> str:
-    """Time per message at each size of batches, in turns: of the whole ingest, and of resolution alone."""
+    """Time per message at each batch size, alternating between sizes: of the whole ingest, and of resolution alone."""
     ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
     shop = Shop(5_000, seed=seed)
     ingest.process(understood(list(shop.everybody()), source))
@@ -76,7 +76,7 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
                 watch = Stopwatch(pid)
                 for at in range(0, len(sent), size):
                     outcomes = ingest.process(sent[at : at + size])
-                    assert all(each.state is State.STORED for each in outcomes)
+                    assert all(outcome.state is State.STORED for outcome in outcomes)
                 spent = watch.read()
             wall[size].append(spent.wall / messages * 1e6)
             processor[size].append(spent.processor / messages * 1e6)
@@ -91,20 +91,20 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
         )
         for size in _BATCHES
     ]
-    heads = ("batch", "µs a message", "of a processor", "µs of resolution", "share")
+    heads = ("batch", "µs per message", "processor µs", "µs of resolution", "share")
     least, most = _BATCHES[0], _BATCHES[-1]
-    told = (
-        f"{messages:,} messages a round, {rounds} rounds. From batches of {least:,} to {most:,} a message takes "
-        f"{median(resolving[least]) / median(resolving[most]):.2f} times the resolution and "
-        f"{median(wall[least]) / median(wall[most]):.2f} times the whole; flat would be 1."
+    summary = (
+        f"{messages:,} messages per round, {rounds} rounds. In batches of {least:,} instead of {most:,}, a message takes "
+        f"{median(resolving[least]) / median(resolving[most]):.2f} times as long for resolution and "
+        f"{median(wall[least]) / median(wall[most]):.2f} times as long in all; independent of the batch size would be 1."
     )
-    return f"{told}\n\n{table(heads, rows)}"
+    return f"{summary}\n\n{table(heads, rows)}"
 
 
 def _unmerges(context: Context, source: Source, people: int, events: int) -> str:
-    """A user id and a device that came together in the middle of their events, parted again."""
+    """Unmerge a user id and a device that are linked in the middle of their events."""
     ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
-    rehearsed, done = [], []
+    dry_runs, done = [], []
     for number in range(people):
         name, device = f"merged-{number}", f"merged-device-{number}"
         calls = Shop(1, seed=10_000 + number).calls(events)
@@ -114,17 +114,17 @@ def _unmerges(context: Context, source: Source, people: int, events: int) -> str
                 del call["userId" if at % 2 else "anonymousId"]
         for at in range(0, events, 500):
             outcomes = ingest.process(understood(calls[at : at + 500], source))
-            assert all(each.state is State.STORED for each in outcomes)
+            assert all(outcome.state is State.STORED for outcome in outcomes)
         pair = Identifier("user_id", name), Identifier("anonymous_id", device)
-        for is_dry_run, spent in ((True, rehearsed), (False, done)):
-            begun = time.perf_counter()
-            answer = unmerge(context, *pair, dry_run=is_dry_run)
-            spent.append((time.perf_counter() - begun) * 1e3)
-            assert answer.keep is not None
-            assert answer.sever is not None
+        for is_dry_run, spent in ((True, dry_runs), (False, done)):
+            started = time.perf_counter()
+            result = unmerge(context, *pair, dry_run=is_dry_run)
+            spent.append((time.perf_counter() - started) * 1e3)
+            assert result.keep is not None
+            assert result.sever is not None
     rows = [
-        (told, f"{median(spent):.0f}", f"{max(spent):.0f}")
-        for told, spent in (("unmerge --dry-run", rehearsed), ("unmerge", done))
+        (command, f"{median(spent):.0f}", f"{max(spent):.0f}")
+        for command, spent in (("unmerge --dry-run", dry_runs), ("unmerge", done))
     ]
     return f"{people} people of {events:,} events each\n\n{table(('', 'median ms', 'worst ms'), rows)}"
 
@@ -133,10 +133,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="one million edges")
     parser.add_argument("--edges", type=int, default=200_000)
-    parser.add_argument("--messages", type=int, default=10_000, help="a round, at each size of batches")
+    parser.add_argument("--messages", type=int, default=10_000, help="per round, at each batch size")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--people", type=int, default=5, help="how many are merged and parted")
-    parser.add_argument("--events", type=int, default=1_000, help="of each of them")
+    parser.add_argument("--people", type=int, default=5, help="how many people are merged and unmerged")
+    parser.add_argument("--events", type=int, default=1_000, help="per person")
     parser.add_argument("--seed", type=int, default=1)
     return parser
 

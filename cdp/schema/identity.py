@@ -1,7 +1,7 @@
-"""Tables of the identity room: identifiers, anchors, who owns what, and why.
+"""Tables of identity: identifiers, anchors, profiles, links, and the evidence of links.
 
-`resolution` is the recorded sequence; `link`, `canonical`, `profile` and `identifier.is_shared` are what
-the rules make of it, and can be recomputed from it at any time (docs/explanation/identity.md).
+`resolution` and `edge` are the recorded sequence; `link`, `canonical`, `profile` and `identifier.is_shared`
+follow from it by the rules, and can be recomputed at any time (docs/explanation/identity.md).
 """
 
 from sqlalchemy import (
@@ -247,7 +247,7 @@ edge = Table(
             retention="identifiers",
             export=None,
             category="identifier",
-            why_not_exported="a number of the import of a file, which is not about anybody",
+            why_not_exported="the number of a file import, which says nothing about a person",
             via="identifier",
         ),
     ),

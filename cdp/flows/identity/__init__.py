@@ -1,1 +1,1 @@
-"""Use cases: look a person up, explain, unmerge, simulate, rebuild, link tables."""
+"""Use cases of identity: look up a profile, explain, unmerge, simulate, rebuild, import a link table."""

@@ -86,8 +86,8 @@ def view_profile(tx: Transaction, context: Context, profile_id: int) -> ProfileV
         traits=_traits(tx, context, profile_id),
         computed_traits={key: written_trait(context, key, value) for key, value in sorted(computed.items())},
         consents={
-            key: PurposeVerdict(each.allowed, each.reason.value, each.since, each.until)
-            for key, each in verdicts.items()
+            key: PurposeVerdict(verdict.allowed, verdict.reason.value, verdict.since, verdict.until)
+            for key, verdict in verdicts.items()
         },
         segments=tuple(memberships_of(tx, [profile_id]).get(profile_id, ())),
         events=span.events,
@@ -103,27 +103,27 @@ def _traits(tx: Transaction, context: Context, profile_id: int) -> dict[str, Any
     vocabularies = {
         name: plan.vocabulary for name, plan in context.policy.events.traits.items() if plan.vocabulary is not None
     }
-    winners: dict[str, StatedTrait] = {}
+    latest: dict[str, StatedTrait] = {}
     for stated in stated_of(tx, anchors, vocabularies):
-        held = winners.get(stated.name)
-        if held is None or _rank(held) < _rank(stated):
-            winners[stated.name] = stated
-    sealed = [each for each in winners.values() if each.sealed is not None]
-    keys = context.vault.subject_keys.keys_for(tx, [each.anchor_id for each in sealed])
+        previous = latest.get(stated.name)
+        if previous is None or _rank(previous) < _rank(stated):
+            latest[stated.name] = stated
+    sealed = [trait for trait in latest.values() if trait.sealed is not None]
+    keys = context.vault.subject_keys.keys_for(tx, [trait.anchor_id for trait in sealed])
     opened = context.vault.open_many(
         keys,
         behavior_store.TRAIT,
         [
-            Item(each.anchor_id, behavior_store.trait_row(each.anchor_id, each.name), each.sealed or b"")
-            for each in sealed
+            Item(trait.anchor_id, behavior_store.trait_row(trait.anchor_id, trait.name), trait.sealed or b"")
+            for trait in sealed
         ],
     )
     values = {
-        each.name: None if raw is None else msgspec.json.decode(raw) for each, raw in zip(sealed, opened, strict=True)
+        trait.name: None if raw is None else msgspec.json.decode(raw) for trait, raw in zip(sealed, opened, strict=True)
     }
     return {
-        name: values[name] if each.sealed is not None else _stated(context, name, each.plain)
-        for name, each in sorted(winners.items())
+        name: values[name] if trait.sealed is not None else _stated(context, name, trait.plain)
+        for name, trait in sorted(latest.items())
     }
 
 

@@ -1,1 +1,1 @@
-"""Use case: a table of links between identifiers, taken in parts."""
+"""Import a table of links between identifiers, part by part."""

@@ -88,14 +88,15 @@ def read_rows(identifier_reader: IdentifierReader, rows: Iterable[Row | str]) ->
         if isinstance(row, str):
             table.refuse(number, row)
             continue
-        one, other = numbering.number_of(row[0], row[1]), numbering.number_of(row[2], row[3])
+        one_type, one_value, other_type, other_value = row
+        one, other = numbering.number_of(one_type, one_value), numbering.number_of(other_type, other_value)
         if _NO_NUMBER in (one, other):
             table.refuse(number, NO_IDENTIFIER)
             continue
         if one == other:
             table.refuse(number, SELF_LINK)
             continue
-        if ranks[row[0]] > ranks[row[2]]:
+        if ranks[one_type] > ranks[other_type]:
             one, other = other, one
         place = place_of.setdefault(one << 32 | other, len(table.rows))
         if place < len(table.rows):
