@@ -7,7 +7,7 @@ import click
 from cdp.cli.command import command, opened, settings
 from cdp.cli.screen import Screen
 from cdp.flows.operations.policy import apply_policy
-from cdp.flows.segments.definitions import conditions_of
+from cdp.flows.segments.texts import conditions_of
 from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import load_policy
 from cdp.policy.model import Policy

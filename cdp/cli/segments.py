@@ -6,7 +6,7 @@ import click
 
 from cdp.cli.command import PAIR, command, identifier_of, opened, settings
 from cdp.cli.screen import Screen
-from cdp.flows.segments import definitions, memberships
+from cdp.flows.segments import definitions, memberships, reading, texts
 from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 from cdp.policy.problems import fault_of
@@ -49,7 +49,7 @@ def check(file: Path, screen: Screen) -> None:
     purpose, where = (content.get("purpose"), content.get("where")) if isinstance(content, dict) else (None, None)
     if not isinstance(purpose, str) or not isinstance(where, str):
         raise Fault("segment_malformed", "The file is no segment", "It needs `purpose` and `where`.", status=422)
-    canonical = definitions.check_alone(policy, where, purpose, key=file.stem)
+    canonical = texts.check_alone(policy, where, purpose, key=file.stem)
     screen.tell({"purpose": purpose, "where": canonical})
     screen.line("In order. In canonical form it reads:")
     screen.line(canonical)
@@ -71,7 +71,7 @@ def preview(key: str | None, where: str | None, purpose: str | None, *, screen: 
         if key is not None:
             known = definitions.find(context, key)
             where, purpose = known.where, known.purpose
-        told = definitions.preview(context, where or "", purpose or "", actor="operator")
+        told = reading.preview(context, where or "", purpose or "", actor="operator")
     shown = told.preview
     screen.tell(
         {
@@ -111,7 +111,7 @@ def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None
     """List who is in, by the marketer's pseudonyms. Withheld when there are too few; every reading is logged."""
     with opened() as context:
         memberships.refresh(context, key)
-        page, size = definitions.members(context, key, after=cursor, limit=limit, actor="operator")
+        page, size = reading.members(context, key, after=cursor, limit=limit, actor="operator")
     screen.tell(
         {
             **_size(size),
@@ -137,7 +137,7 @@ def explain(key: str, identifier: tuple[str, str] | None, screen: Screen) -> Non
     """Tell what a segment asks; with a person, condition by condition why that person is in or out."""
     with opened() as context:
         asked = None if identifier is None else identifier_of(context, identifier)
-        told = definitions.explain(context, key, identifier=asked, actor="operator")
+        told = reading.explain(context, key, identifier=asked, actor="operator")
     screen.tell(told)
     screen.line(told.explanation.where)
     screen.line()

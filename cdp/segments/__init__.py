@@ -1,1 +1,1 @@
-"""Segments: a small language with one purpose each, and two evaluators that must agree."""
+"""Segments: definitions with one purpose each, their memberships, and the sizes that may be displayed."""

@@ -1,4 +1,4 @@
-"""Values of the segments room: keys, refusals of a text, definitions, and what is shown of a segment."""
+"""Values of segments: definitions, versions, displayed sizes, members, and results of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ SegmentKey = NewType("SegmentKey", str)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What somebody wants a segment to be; the condition travels beside it."""
+    """A definition as submitted, without its condition."""
 
     key: SegmentKey
     name: str
@@ -50,7 +50,7 @@ class SegmentVersion:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number of people as it may be shown: None and "fewer than n" under the minimum."""
+    """A number of people as it may be displayed: None and "fewer than n" under the minimum."""
 
     shown: int | None
     text: str
@@ -58,7 +58,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class FunnelStep:
-    """One condition of the funnel: how many satisfy it alone, and together with those before it."""
+    """One condition of the funnel: the number of people who satisfy it alone, and together with those before it."""
 
     text: str
     alone: Size
@@ -67,7 +67,7 @@ class FunnelStep:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a segment would be: never a person, never an exact number."""
+    """The sizes of a condition that is not stored: never a person, never an exact number."""
 
     size: Size
     permitted: Size
@@ -78,7 +78,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Someone in a segment, by the pseudonym of the reading role."""
+    """A member of a segment, by reader pseudonym."""
 
     reader_pseudonym: str
     since: datetime
@@ -88,7 +88,7 @@ class Member:
 class MemberPage:
     """Some members in order of pseudonym; `after` continues, None at the end.
 
-    `withheld` says why nobody is listed, when nobody may be.
+    `withheld` is the reason why no members are listed, None otherwise.
     """
 
     members: tuple[Member, ...]
@@ -98,7 +98,7 @@ class MemberPage:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """How many profiles an evaluation let in and out."""
+    """The numbers of profiles that entered and exited in an evaluation."""
 
     key: SegmentKey
     entered: int

@@ -12,5 +12,5 @@ def create_task(watcher: PolicyWatcher) -> Task:
 
 def _refresh(watcher: PolicyWatcher) -> None:
     context = watcher.context
-    while memberships.refresh_stale(context) >= memberships.STALE_MAX:
+    while memberships.refresh_stale(context) >= memberships.MARKS_MAX:
         pass

@@ -18,14 +18,14 @@ from cdp.flows.context import Context
 from cdp.flows.identity.unmerge import unmerge
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.startup import open_context
-from cdp.flows.segments import definitions, memberships
+from cdp.flows.segments import definitions, memberships, reading
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.query.postgres.compile import Compiled
 from cdp.segments.model import Draft, SegmentKey
+from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import marks as mark_store
-from cdp.segments.store import members as member_store
 from tests.support.pipeline import Pipeline
 from tests.support.policies import permit_all
 from tests.support.requests import RequestPipeline, open_request_pipeline
@@ -204,7 +204,7 @@ _FOLLOW = """
 import sys
 from pathlib import Path
 from cdp.flows.operations.startup import open_context
-from cdp.flows import memberships
+from cdp.flows.segments import memberships
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from tests.support.pipeline import NOON
@@ -322,10 +322,10 @@ def test_a_question_that_takes_too_long_is_given_up_and_leaves_nothing(
     context = rights.pipeline.context
     steps = ", ".join([f'"{ORDER}"'] * 8)
     with monkeypatch.context() as patch:
-        patch.setattr("cdp.segments.store.members._TIME_MAX", "1ms")
+        patch.setattr("cdp.segments.store.evaluation._TIME_MAX", "1ms")
         for ask in (
             lambda: define(context, "slow", f"sequence({steps})"),
-            lambda: definitions.preview(context, f"sequence({steps})", PURPOSE, actor="marketer"),
+            lambda: reading.preview(context, f"sequence({steps})", PURPOSE, actor="marketer"),
         ):
             with pytest.raises(Fault) as caught:
                 ask()
@@ -341,12 +341,12 @@ def test_a_definition_is_tried_out_before_anybody_waits_for_it(
 ) -> None:
     """While a marketer's question is evaluated messages go on being stored."""
     rights.pipeline.send(order("ada"))
-    tried = member_store.dry_run
+    tried = evaluation_store.dry_run
 
     def meanwhile(tx: Transaction, compiled: Compiled) -> None:
         assert rights.pipeline.send(order("bob"))[0].state is State.STORED
         tried(tx, compiled)
 
-    monkeypatch.setattr("cdp.segments.store.members.try_out", meanwhile)
+    monkeypatch.setattr("cdp.segments.store.evaluation.dry_run", meanwhile)
     define(rights.pipeline.context, "buyers", f'did("{ORDER}")')
     assert members(rights.pipeline) == 2

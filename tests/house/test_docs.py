@@ -12,7 +12,7 @@ import pytest
 from cdp.cli.main import cdp
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import check_mapping
-from cdp.flows.segments.definitions import check_alone
+from cdp.flows.segments.texts import check_alone
 from tests.support.policies import ROOT, shipped
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])

@@ -16,6 +16,7 @@ from cdp.query.reference.history import EventRecord, PermittedSpan, Profile
 from cdp.query.reference.interpret import members
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
 from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
 from cdp.segments.store import of_profile as profile_membership_store
 from tests.support.policies import changed
@@ -280,7 +281,7 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
                 {"id": number, "now": NOW},
             )
         tx.execute("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
-        found = member_store.preview(tx, compiled(tx, where), CATALOGUE, purpose=PURPOSE, now=NOW)
+        found = evaluation_store.preview(tx, compiled(tx, where), CATALOGUE, purpose=PURPOSE, now=NOW)
     assert [step.text for step in found.conditions] == [BUYERS, "trait.age <= 24", f'not did("{VIEW}")']
     assert found.permitted.shown in (7, 8, 9)
     assert found.conditions[0].alone.shown in (5, 6, 7)
@@ -294,8 +295,8 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
 
 def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        one = member_store.preview(tx, compiled(tx, BUYERS), CATALOGUE, purpose=PURPOSE, now=NOW).size
-        other = member_store.preview(
+        one = evaluation_store.preview(tx, compiled(tx, BUYERS), CATALOGUE, purpose=PURPOSE, now=NOW).size
+        other = evaluation_store.preview(
             tx, compiled(tx, f'count("{ORDER}", within 30 days) >= 1'), CATALOGUE, purpose=PURPOSE, now=NOW
         ).size
     assert one == other
@@ -303,7 +304,7 @@ def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> 
 
 def test_a_sample_is_of_members(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        assert member_store.sample(tx, compiled(tx, BUYERS), 3) == tuple(
+        assert evaluation_store.sample(tx, compiled(tx, BUYERS), 3) == tuple(
             f"reader-{number:020d}" for number in (1, 2, 3)
         )
 
@@ -311,14 +312,14 @@ def test_a_sample_is_of_members(crowd: Database) -> None:
 def test_verdicts_of_one_profile(crowd: Database) -> None:
     with crowd.transaction() as tx:
         statements = compiled(tx, f'{BUYERS} and trait.country = "DE" and trait.age < 20', only=[3, 9])
-        assert member_store.verdicts(tx, statements) == {3: (True, None, False)}
+        assert evaluation_store.verdicts(tx, statements) == {3: (True, None, False)}
         assert member_store.profile_under(tx, PURPOSE, f"reader-{3:020d}") == 3
         assert member_store.profile_under(tx, PURPOSE, f"reader-{9:020d}") is None
 
 
 def test_the_plan_is_shown_and_nothing_is_run(crowd: Database) -> None:
     with crowd.transaction() as tx:
-        plan = member_store.plan_of(tx, compiled(tx, BUYERS).members)
+        plan = evaluation_store.plan_of(tx, compiled(tx, BUYERS).members)
     assert "permitted_email_marketing" in plan
     assert "actual" not in plan
     assert "rows=" not in plan

@@ -15,7 +15,7 @@ from cdp.flows.context import Context
 from cdp.flows.identity.mapping_replay import replay_around, replay_closure, write_run
 from cdp.flows.identity.names import identifier_pair
 from cdp.flows.identity.profile_view import ProfileView, view_profile
-from cdp.flows.segments import memberships
+from cdp.flows.segments import evaluation
 from cdp.identity.model import EvidenceRow, Identifier, Rule
 from cdp.identity.partition import groups_of
 from cdp.identity.store import closure as closure_store
@@ -185,7 +185,7 @@ class _Change:
     ) -> Unmerged:
         now = self.context.clock.now()
         cleared = clear_withdrawn_of(tx, self.context.vault, self.context.policy, profile_ids=changed, now=now)
-        memberships.follow_profiles(tx, self.context, changed, now=now)
+        evaluation.follow_profiles(tx, self.context, changed, now=now)
         owners = profile_store.owners_of(tx, pair)
         kept, severed = (owners.get(identifier_id) for identifier_id in pair)
         return Unmerged(

@@ -11,7 +11,7 @@ from cdp.flows.consent.recompute import recompute_all_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations.computed_traits import apply_definitions
 from cdp.flows.operations.policy_activation import put_in_force
-from cdp.flows.segments import definitions
+from cdp.flows.segments import adoption, texts
 from cdp.identity.store import generation as generation_store
 from cdp.kit.errors import Fault
 from cdp.policy.diff import PolicyDifference, differences
@@ -37,11 +37,11 @@ def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
     Safe to repeat; a kill leaves the old policy in force and the next call does the whole work. Faults:
     `segment_rejected` for a segment of the folder that the policy itself does not allow.
     """
-    definitions.conditions_of(policy)
+    texts.conditions_of(policy)
     if policy.fingerprint == context.policy.fingerprint:
         with context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
-            definitions.adopt(tx, policy, context.clock.now())
+            adoption.adopt(tx, policy, context.clock.now())
         apply_definitions(context.database, policy, context.clock.now())
         return AppliedPolicy(context, is_new=False, profiles=0, differences=())
     changes = differences(context.policy, policy)
@@ -51,7 +51,7 @@ def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
     profiles = recompute_all_verdicts(context.database, context.vault, policy, now=context.clock.now())
     with context.database.transaction() as tx:
         put_in_force(tx, policy, context.clock.now())
-        definitions.adopt(tx, policy, context.clock.now())
+        adoption.adopt(tx, policy, context.clock.now())
     apply_definitions(context.database, policy, context.clock.now())
     return AppliedPolicy(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
 

@@ -1,4 +1,4 @@
-"""SQL of definitions: segments in force, their immutable versions, and the names that a compilation needs."""
+"""SQL of definitions: segments in force, their immutable versions, and the ids that a compilation needs."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -19,6 +19,8 @@ from cdp.schema.consent import purpose as purposes
 from cdp.schema.segments import segment, segment_version
 from cdp.segments.model import Draft, Segment, SegmentKey, SegmentVersion
 
+_IS_IN_FORCE = (segment_version.c.key == segment.c.key) & (segment_version.c.version == segment.c.version)
+
 _IN_FORCE = (
     select(
         segment.c.key,
@@ -32,36 +34,35 @@ _IN_FORCE = (
         segment.c.changed_at,
         segment.c.refreshed_at,
     )
-    .join(segment_version, (segment_version.c.key == segment.c.key) & (segment_version.c.version == segment.c.version))
+    .join(segment_version, _IS_IN_FORCE)
     .order_by(segment.c.key)
 )
 
 
 def catalogue_of(tx: Transaction, policy: Policy) -> Catalogue:
-    """What the language may name now: the policy and the segments in force."""
-    in_force = (segment_version.c.key == segment.c.key) & (segment_version.c.version == segment.c.version)
+    """What a text can refer to now: the policy and the segments in force."""
     rows = tx.all(
-        select(segment.c.key, segment.c.purpose, segment_version.c.where_json).join(segment_version, in_force)
+        select(segment.c.key, segment.c.purpose, segment_version.c.where_json).join(segment_version, _IS_IN_FORCE)
     )
-    found = {key: (purpose, from_json(form)) for key, purpose, form in rows}
+    conditions = {key: (purpose, from_json(form)) for key, purpose, form in rows}
     return Catalogue(
         policy,
         {
             key: Definition(purpose, condition)
-            for key, (purpose, condition) in found.items()
+            for key, (purpose, condition) in conditions.items()
             if not isinstance(condition, Rejection)
         },
     )
 
 
 def interned_ids_of(tx: Transaction, condition: ast.Condition, catalogue: Catalogue) -> InternedIds:
-    """The ids behind the names of a condition, two statements."""
+    """The ids of the purposes and strings that a condition uses; two statements."""
     masks = {purpose: 1 << bit for purpose, bit in tx.all(select(purposes.c.purpose, purposes.c.bit))}
     names = sorted(names_in(condition, catalogue))
-    asked = select(term.c.vocabulary, term.c.term, term.c.term_id).where(
+    wanted = select(term.c.vocabulary, term.c.term, term.c.term_id).where(
         tuple_(term.c.vocabulary, term.c.term).in_(names)
     )
-    rows = tx.all(asked) if names else []
+    rows = tx.all(wanted) if names else []
     return InternedIds(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
 
 
@@ -77,7 +78,7 @@ def find(tx: Transaction, key: str) -> Segment | None:
 
 
 def versions(tx: Transaction, key: str) -> list[SegmentVersion]:
-    """Every definition that a segment had, newest first."""
+    """Every version of a segment, newest first."""
     columns = segment_version.c
     rows = tx.all(
         select(
@@ -98,14 +99,14 @@ def versions(tx: Transaction, key: str) -> list[SegmentVersion]:
 def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint: str, now: datetime) -> Segment:
     """Put a checked definition in force.
 
-    The text is kept in its canonical form. Another purpose or meaning makes a new version; a new name or description
+    The text is stored in its canonical form. Another purpose or condition makes a new version; a new name or description
     alone does not. `draft.author` becomes the owner of a new segment.
     """
     where = write(condition)
-    known = find(tx, draft.key)
-    is_new_version = known is None or (known.where, known.purpose) != (where, draft.purpose)
-    version = 1 if known is None else known.version + is_new_version
-    put = upsert(segment).values(
+    existing = find(tx, draft.key)
+    is_new_version = existing is None or (existing.where, existing.purpose) != (where, draft.purpose)
+    version = 1 if existing is None else existing.version + is_new_version
+    statement = upsert(segment).values(
         key=draft.key,
         name=draft.name,
         purpose=draft.purpose,
@@ -115,8 +116,8 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
         created_at=now,
         changed_at=now,
     )
-    changed = {name: put.excluded[name] for name in ("name", "purpose", "text", "version", "changed_at")}
-    tx.execute_core(put.on_conflict_do_update(index_elements=[segment.c.key], set_=changed))
+    changed = {name: statement.excluded[name] for name in ("name", "purpose", "text", "version", "changed_at")}
+    tx.execute_core(statement.on_conflict_do_update(index_elements=[segment.c.key], set_=changed))
     if is_new_version:
         values = {
             "key": draft.key,
@@ -140,12 +141,12 @@ def delete_segment(tx: Transaction, key: str) -> bool:
 
 
 def lock(tx: Transaction, key: str) -> bool:
-    """Hold a segment for refreshing, so that two refreshes do not cross; False when there is none."""
+    """Lock a segment for a refresh, so that two refreshes do not overlap; False when there is no such segment."""
     return tx.scalar(select(segment.c.key).where(segment.c.key == key).with_for_update()) is not None
 
 
 def mark_refreshed(tx: Transaction, keys: Iterable[str], now: datetime) -> None:
-    """Note when memberships were last evaluated."""
+    """Record when memberships were last evaluated."""
     tx.execute_core(update(segment).where(segment.c.key.in_(list(keys))).values(refreshed_at=now))
 
 

@@ -1,4 +1,4 @@
-"""SQL of the marks that let memberships follow what happens: whom to look at again, and after which event."""
+"""SQL of the marks by which memberships follow changes: which profiles to evaluate again, and after which event."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ import psycopg
 from cdp.kit.db import Transaction, is_conflict
 
 MARKS_MAX: Final = 10_000
-"""More than this at once, such as an import, is left to the next look at everybody."""
+"""More than this at once, such as an import, is left to the next refresh of all profiles."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaleMark:
-    """One mark; `event` is the name of what came, None where anything may have changed."""
+    """One mark; `event` is the name of the event that arrived, None when anything may have changed."""
 
     profile_id: int
     stale_id: int
     event: str | None
 
 
-def mark(tx: Transaction, touched: Iterable[tuple[int, str | None]]) -> None:
-    """Mark profiles, each with the name of an event that came or with None, unless there is no segment; one statement."""
-    pairs = set(touched)
+def mark(tx: Transaction, changed: Iterable[tuple[int, str | None]]) -> None:
+    """Mark profiles, each with the name of an event that arrived or None; nothing if there is no segment; one statement."""
+    pairs = set(changed)
     wholly = {profile_id for profile_id, event in pairs if event is None}
     rows = [pair for pair in pairs if pair[1] is None or pair[0] not in wholly]
     if rows and len(rows) <= MARKS_MAX:
@@ -38,9 +38,9 @@ def mark(tx: Transaction, touched: Iterable[tuple[int, str | None]]) -> None:
 
 
 def claim(tx: Transaction) -> bool:
-    """Become the only one who looks at marks until the transaction ends; False when somebody else does.
+    """Process marks exclusively until the transaction ends; False when another transaction does so.
 
-    The table is locked, not a number, which any login of the database could hold. Whoever marks is not kept waiting.
+    It locks the table, because any login of the database could hold an advisory lock. Writers of marks do not wait.
     """
     try:
         with tx.savepoint():
@@ -58,14 +58,14 @@ def read_marks(tx: Transaction, limit: int) -> list[StaleMark]:
     return [StaleMark(*row) for row in rows]
 
 
-def delete_marks(tx: Transaction, seen: Sequence[StaleMark]) -> None:
-    """Delete marks that were looked at."""
-    if seen:
+def delete_marks(tx: Transaction, processed: Sequence[StaleMark]) -> None:
+    """Delete marks that were processed."""
+    if processed:
         tx.execute(
             """
             DELETE FROM segments.stale AS s
-            USING unnest(%(profiles)s::bigint[], %(ids)s::bigint[]) AS seen (profile_id, stale_id)
-            WHERE s.profile_id = seen.profile_id AND s.stale_id = seen.stale_id
+            USING unnest(%(profiles)s::bigint[], %(ids)s::bigint[]) AS processed (profile_id, stale_id)
+            WHERE s.profile_id = processed.profile_id AND s.stale_id = processed.stale_id
             """,
-            {"profiles": [each.profile_id for each in seen], "ids": [each.stale_id for each in seen]},
+            {"profiles": [mark.profile_id for mark in processed], "ids": [mark.stale_id for mark in processed]},
         )

@@ -11,6 +11,7 @@ from cdp.access.model import Role
 from cdp.audit.fact import names_nobody
 from cdp.flows import identifiers
 from cdp.flows.segments import definitions as segments
+from cdp.flows.segments import reading
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
 from cdp.web.api.schemas import Given, IdentifierGiven, Key
@@ -188,7 +189,7 @@ def create(given: SegmentGiven, context: InContext, caller: IsMarketer) -> Segme
 @router.post("/preview", responses=problems(), operation_id="preview_segment")
 def preview(given: PreviewGiven, context: InContext, caller: IsMarketer) -> PreviewShown:
     """What a condition would give: its size, what each part contributes, and how many are refused why."""
-    told = segments.preview(context, given.where, given.purpose, actor=caller.actor)
+    told = reading.preview(context, given.where, given.purpose, actor=caller.actor)
     shown = told.preview
     return PreviewShown(
         size=shown.size.shown,
@@ -232,7 +233,7 @@ def members(
     cursor: Annotated[Pseudonym | None, Query(description="`next` of the page before.")] = None,
 ) -> MemberList:
     """Who is in, by pseudonym, since when. Withheld under the minimum; every reading is logged."""
-    page, size = segments.members(context, key, after=cursor, limit=limit, actor=caller.actor)
+    page, size = reading.members(context, key, after=cursor, limit=limit, actor=caller.actor)
     return MemberList(
         size=size.shown,
         size_text=size.text,
@@ -260,7 +261,7 @@ def explain(
             status=403,
         )
     asked = None if given.identifier is None else identifiers.read_identifier(context.policy, *given.identifier.pair())
-    told = segments.explain(context, key, identifier=asked, pseudonym=given.profile, actor=caller.actor)
+    told = reading.explain(context, key, identifier=asked, pseudonym=given.profile, actor=caller.actor)
     return _explained(told)
 
 
@@ -269,7 +270,7 @@ def _define(context: InContext, key: str, given: SegmentChange, *, caller: Calle
     return _shown(segments.define(context, draft, given.where, is_new=is_new, actor=caller.actor))
 
 
-def _explained(told: segments.Explained) -> ExplainedShown:
+def _explained(told: reading.Explained) -> ExplainedShown:
     stands = told.standing
     return ExplainedShown(
         key=told.segment.key,

@@ -1,0 +1,142 @@
+"""Use cases that read people through segments: preview, members, explanation. Every reading is logged."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from cdp.audit.store import facts as fact_store
+from cdp.flows.consent.verdicts import current_verdicts
+from cdp.flows.context import Context
+from cdp.flows.identifiers import find_profile, unknown_profile
+from cdp.flows.segments.evaluation import compiled_condition, in_force
+from cdp.flows.segments.texts import checked
+from cdp.identity.model import Identifier
+from cdp.kit.db import Transaction
+from cdp.kit.ids import encode_id
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.explain import (
+    MembershipExplanation,
+    SegmentExplanation,
+    explain_membership,
+    fields_of,
+    purposes_of,
+)
+from cdp.query.language.printer import write
+from cdp.query.postgres.compile import sql_text
+from cdp.segments.model import MemberPage, Preview, Segment, Size
+from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import evaluation as evaluation_store
+from cdp.segments.store import members as member_store
+from cdp.vault.pseudonym import DISCLOSURE
+
+SAMPLE_MAX: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """The preview of a condition, and pseudonyms of some members when the size may be displayed."""
+
+    preview: Preview
+    sample: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What a segment requires; for one profile why it is in or not, and the consent records that decide."""
+
+    segment: Segment
+    explanation: SegmentExplanation
+    standing: MembershipExplanation | None
+    reason: str | None
+    records: tuple[str, ...]
+
+
+def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previewed:
+    """The sizes of a condition as they may be displayed, in total and by part, and the number of refused people by reason.
+
+    Faults: `unknown_purpose`, `segment_rejected`, `segment_too_slow`.
+    """
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        catalogue = definition_store.catalogue_of(tx, context.policy)
+        condition = checked(where, catalogue, purpose, now=now)
+        compiled = compiled_condition(tx, condition, catalogue, purpose=purpose, now=now)
+        with evaluation_store.time_limited(tx):
+            disclosing = _disclosing(context, catalogue)
+            shown = evaluation_store.preview(tx, compiled, disclosing, purpose=purpose, now=now)
+            sample = () if shown.size.shown is None else evaluation_store.sample(tx, compiled, SAMPLE_MAX)
+        fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
+        fact_store.append(tx, fact, now)
+    return Previewed(shown, sample)
+
+
+def members(context: Context, key: str, *, after: str | None, limit: int, actor: str) -> tuple[MemberPage, Size]:
+    """A page of members by reader pseudonym, and the size as it may be displayed. Raises `unknown_segment`."""
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        segment = in_force(tx, key)
+        catalogue = definition_store.catalogue_of(tx, context.policy)
+        purposes = _purposes(segment, catalogue)
+        size = member_store.size_of(tx, segment, purposes, catalogue=_disclosing(context, catalogue), now=now)
+        page = member_store.members(tx, segment, purposes, size=size, now=now, after=after, limit=limit)
+        fact = {"kind": "data.read", "actor": actor, "read": "members", "count": len(page.members)}
+        fact_store.append(tx, fact | {"segment": key, "purpose": segment.purpose}, now)
+    return page, size
+
+
+def explain(
+    context: Context, key: str, *, identifier: Identifier | None = None, pseudonym: str | None = None, actor: str
+) -> Explained:
+    """What a segment requires; for a person, why they are in or not. Faults: `unknown_segment`, `unknown_profile`."""
+    now = context.clock.now()
+    with context.database.transaction() as tx:
+        segment = in_force(tx, key)
+        catalogue = definition_store.catalogue_of(tx, context.policy)
+        explanation = _explanation(tx, segment, catalogue, now=now)
+        profile_id = _profile(tx, context, segment, identifier=identifier, pseudonym=pseudonym)
+        if profile_id is None:
+            return Explained(segment, explanation, None, None, ())
+        condition = catalogue.segments[segment.key].condition
+        compiled = compiled_condition(tx, condition, catalogue, purpose=segment.purpose, now=now, only=[profile_id])
+        membership = explain_membership(condition, evaluation_store.verdicts(tx, compiled).get(profile_id))
+        verdict = current_verdicts(tx, context.policy, [profile_id], now=now)[profile_id][segment.purpose]
+        fact = {"kind": "data.read", "actor": actor, "read": "explain", "count": 1, "segment": key}
+        fact_store.append(tx, fact, now)
+        records = tuple(encode_id("con", record_id) for record_id in verdict.by)
+        return Explained(segment, explanation, membership, verdict.reason.value, records)
+
+
+def _explanation(tx: Transaction, segment: Segment, catalogue: Catalogue, *, now: datetime) -> SegmentExplanation:
+    condition = catalogue.segments[segment.key].condition
+    compiled = compiled_condition(tx, condition, catalogue, purpose=segment.purpose, now=now)
+    return SegmentExplanation(
+        where=segment.where,
+        purpose=segment.purpose,
+        purposes=_purposes(segment, catalogue),
+        fields=fields_of(condition, catalogue),
+        conditions=tuple(write(part) for part in compiled.parts),
+        sql=sql_text(compiled.members),
+        plan=evaluation_store.plan_of(tx, compiled.members),
+    )
+
+
+def _disclosing(context: Context, catalogue: Catalogue) -> Catalogue:
+    """The catalogue with the key that determines the noise of displayed sizes."""
+    return replace(catalogue, disclosure_key=context.vault.hashes.digests(DISCLOSURE, "segment size", [b""])[0])
+
+
+def _purposes(segment: Segment, catalogue: Catalogue) -> tuple[str, ...]:
+    return purposes_of(catalogue.segments[segment.key].condition, segment.purpose, catalogue)
+
+
+def _profile(
+    tx: Transaction, context: Context, segment: Segment, *, identifier: Identifier | None, pseudonym: str | None
+) -> int | None:
+    if identifier is not None:
+        return find_profile(tx, context.vault, identifier)[1]
+    if pseudonym is None:
+        return None
+    profile_id = member_store.profile_under(tx, segment.purpose, pseudonym)
+    if profile_id is None:
+        raise unknown_profile()
+    return profile_id
