@@ -27,7 +27,7 @@ class Outcome:
 
 
 class NoticeKind(StrEnum):
-    """Oddities that are counted beside the state of a message."""
+    """Irregularities that are counted beside the state of a message."""
 
     UNKNOWN_IDENTIFIER_TYPE = "unknown_identifier_type"
     BLOCKED_IDENTIFIER = "blocked_identifier"
@@ -52,7 +52,7 @@ class AccountingEntry:
 
 @dataclass(frozen=True, slots=True)
 class NoticeEntry:
-    """How often an oddity was seen in messages of a source in an hour; `subject` is a name from policy or `other`."""
+    """How often an irregularity was seen in messages of a source in an hour; `subject` is a name from policy or `other`."""
 
     source_id: SourceId
     hour: datetime

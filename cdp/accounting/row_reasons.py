@@ -1,4 +1,4 @@
-"""Why a row of an imported file is not a message: codes, and a sentence for each."""
+"""Why a row of an imported file is not a message: codes, and an explanation of each."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Final
 
 
 class RowReason(StrEnum):
-    """Why a row is no message."""
+    """Why a row is not a message."""
 
     ROW_MALFORMED = "row_malformed"
     ROW_TOO_LARGE = "row_too_large"
@@ -21,19 +21,19 @@ class RowReason(StrEnum):
 
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
-    RowReason.ROW_MALFORMED: "not as many cells as the header has, or no JSON object",
+    RowReason.ROW_MALFORMED: "the number of cells differs from the header, or the line is not a JSON object",
     RowReason.ROW_TOO_LARGE: "more than 32 KB",
-    RowReason.TEXT_NOT_UNICODE: "bytes that are not of the declared encoding",
-    RowReason.NUMBER_MALFORMED: "a cell mapped as a number holds something else",
-    RowReason.BOOLEAN_MALFORMED: "a cell mapped as a boolean holds something else",
-    RowReason.INSTANT_MALFORMED: "a cell mapped as an instant is not of its format",
+    RowReason.TEXT_NOT_UNICODE: "bytes that are invalid in the declared encoding",
+    RowReason.NUMBER_MALFORMED: "a cell mapped as a number is not a number",
+    RowReason.BOOLEAN_MALFORMED: "a cell mapped as a boolean is not a boolean",
+    RowReason.INSTANT_MALFORMED: "a cell mapped as an instant does not have the declared format",
     RowReason.VALUE_NOT_MAPPED: "a text that `map` does not list",
-    RowReason.TYPE_UNKNOWN: "no type of message",
-    RowReason.CONSENT_NOT_MAPPED: "an answer that is neither listed as yes nor as no",
+    RowReason.TYPE_UNKNOWN: "not a type of message",
+    RowReason.CONSENT_NOT_MAPPED: "an answer listed neither under `grant` nor under `refuse`",
     RowReason.MESSAGE_ID_MISSING: "a column of the message id is empty",
     "expired": "older than their retention class keeps them (policies/retention.yaml)",
     "id_missing": "no identifier in the row",
-    "no_identifier": "a side that is empty, or names nobody",
+    "no_identifier": "a side that is empty or not a valid identifier",
     "self_link": "both sides are the same identifier",
-    "timestamp_malformed": "a time that is no instant",
+    "timestamp_malformed": "a time that is not an instant",
 }

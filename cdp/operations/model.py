@@ -1,4 +1,4 @@
-"""Values of the operations room."""
+"""Values of operations."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Values of the sources room."""
+"""Values of sources."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,7 @@
 """From the body of an ingest request to its messages (ingest.md, What unmodified clients need). Pure.
 
-A request is refused as a whole only when nothing in it can be told apart: no JSON, no batch, too many messages.
-Everything else is a message, valid or not, and every message is accounted for.
+A request is refused as a whole only when its messages cannot be separated: invalid JSON, no batch, too many messages.
+Otherwise each message is valid or invalid by itself, and every message is counted.
 """
 
 from collections.abc import Sequence
@@ -28,18 +28,18 @@ Raw = bytes | msgspec.Raw
 _BOM: Final = b"\xef\xbb\xbf"
 _NOT_JSON: Final = RequestRefused("invalid_json", "The body must be JSON in UTF-8.")
 _NOT_AN_OBJECT: Final = RequestRefused("not_an_object", "The body must be one JSON object.")
-_NO_BATCH: Final = RequestRefused("batch_missing", 'The body must hold a list of messages under "batch".')
+_NO_BATCH: Final = RequestRefused("batch_missing", 'The body must contain a list of messages under "batch".')
 _TOO_MANY: Final = RequestRefused("too_many_messages", f"A batch may hold at most {MESSAGES_MAX:,} messages.")
 _BAD_KEY: Final = RequestRefused("write_key_not_text", "writeKey must be a string.")
 _BAD_SHARED: Final = RequestRefused(
     "shared_not_an_object",
-    f"context and integrations of a batch must be JSON objects, together at most {SHARED_BYTES_MAX:,} bytes.",
+    f"context and integrations of a batch must be JSON objects of at most {SHARED_BYTES_MAX:,} bytes in total.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """The messages of a request, still as JSON, with what the batch says for all of them."""
+    """The messages of a request, still as JSON, with what the batch states for all of them."""
 
     items: Sequence[Raw]
     kind: str | None = None
@@ -93,7 +93,7 @@ def read_single(body: bytes, kind: str) -> Envelope | RequestRefused:
 
 
 def read_batch(body: bytes) -> Envelope | RequestRefused:
-    """The envelope of a request that carries a batch. One message that is no JSON does not spoil it."""
+    """The envelope of a request that carries a batch. A message that is not valid JSON does not affect the others."""
     body = body.removeprefix(_BOM)
     try:
         batch = _decode_batch(body)

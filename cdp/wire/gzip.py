@@ -1,6 +1,6 @@
-"""Request bodies while they arrive, inflated where they are compressed, never larger than allowed. Pure.
+"""Request bodies read chunk by chunk, decompressed where needed, never larger than allowed. Pure.
 
-The limit counts what comes out, so a zip bomb costs no more memory or time than an honest body of the limit's size.
+The limit applies to the decompressed size, so a zip bomb costs no more memory or time than a plain body of that size.
 """
 
 import zlib
@@ -9,18 +9,18 @@ from typing import Final
 from cdp.wire.refusal import RequestRefused
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_MALFORMED: Final = RequestRefused("malformed_gzip", "The body is said to be gzip, but it is not, or it is cut short.")
+_MALFORMED: Final = RequestRefused("malformed_gzip", "The body is declared as gzip, but it is malformed or truncated.")
 
 
 def too_large(bytes_max: int) -> RequestRefused:
     """The refusal of a body over the limit of its source."""
     return RequestRefused(
-        "request_too_large", f"A request of this source may have at most {bytes_max:,} bytes of JSON."
+        "request_too_large", f"A request from this source may have at most {bytes_max:,} bytes of JSON."
     )
 
 
 class Body:
-    """A request body in the making. Gzip is recognized by its first bytes as well as by the header."""
+    """A request body that is being received. Gzip is recognized by its first bytes as well as by the header."""
 
     def __init__(self, bytes_max: int, *, is_gzip: bool) -> None:
         self._bytes_max = bytes_max
@@ -30,7 +30,7 @@ class Body:
         self._content = bytearray()
 
     def feed(self, chunk: bytes) -> RequestRefused | None:
-        """Add what arrived; a refusal ends the reading."""
+        """Add a chunk; after a refusal nothing more may be fed."""
         if not chunk:
             return None
         if self._arrived == 0 and chunk.startswith(_GZIP_MAGIC):
@@ -42,7 +42,7 @@ class Body:
         return self._inflate(chunk)
 
     def end(self) -> bytes | RequestRefused:
-        """The whole content."""
+        """The whole content, or the refusal of a truncated one."""
         if self._is_gzip and self._arrived and not self._inflater.eof:
             return _MALFORMED
         return bytes(self._content)
@@ -51,9 +51,9 @@ class Body:
         while chunk:
             if self._inflater.eof:
                 self._inflater = zlib.decompressobj(wbits=31)
-            room = self._bytes_max - len(self._content) + 1
+            bytes_left = self._bytes_max - len(self._content) + 1
             try:
-                self._content += self._inflater.decompress(chunk, room)
+                self._content += self._inflater.decompress(chunk, bytes_left)
             except zlib.error:
                 return _MALFORMED
             if len(self._content) > self._bytes_max:

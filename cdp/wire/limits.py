@@ -1,4 +1,4 @@
-"""JSON values as they come from strangers: read with limits on depth and numbers. Pure."""
+"""JSON values from untrusted senders: read with limits on depth and numbers. Pure."""
 
 from enum import StrEnum
 from typing import Any, Final
@@ -12,7 +12,7 @@ _decode: Final = msgspec.json.Decoder().decode
 
 
 class InvalidReason(StrEnum):
-    """Why a message is invalid; the value is what accounting shows."""
+    """Why a message is invalid; the value is the code shown in accounting."""
 
     MESSAGE_TOO_LARGE = "message_too_large"
     MALFORMED_JSON = "malformed_json"
@@ -36,7 +36,7 @@ class InvalidReason(StrEnum):
 
 
 class Unreadable(ValueError):
-    """A JSON text that is not taken; `reason` says why."""
+    """A JSON text that is malformed or exceeds a limit, for the given `reason`."""
 
     def __init__(self, reason: InvalidReason) -> None:
         super().__init__(reason.value)
@@ -63,7 +63,7 @@ def read_value(text: bytes) -> Any:
 
 
 def _check(value: Any, levels: int) -> None:
-    """Raises Unreadable below the deepest level allowed and for integers beyond 64 bits; quick, for every message."""
+    """Raises Unreadable below the deepest level allowed and for integers beyond 64 bits."""
     kind = type(value)
     if kind is dict:
         inner = value.values()
@@ -75,6 +75,6 @@ def _check(value: Any, levels: int) -> None:
         return
     if levels == 0:
         raise Unreadable(InvalidReason.NESTED_TOO_DEEP)
-    for each in inner:
-        if type(each) is not str:
-            _check(each, levels - 1)
+    for element in inner:
+        if type(element) is not str:
+            _check(element, levels - 1)

@@ -1,4 +1,4 @@
-"""What a door hands to the ingest flow: one decoded message with its times and signals."""
+"""What is given to the ingest flow: one decoded message with its times and signals."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,12 +10,12 @@ from cdp.sources.model import Source
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One Segment-spec message, understood but not yet judged.
+    """One Segment-spec message, decoded but not yet decided.
 
     `kind` is identify, track, page, screen, group or alias. `body` is the decoded object with the
     batch's `context` and `integrations` merged in; ids are strings or absent. `occurred_at` follows
-    the time rule of ingest.md. `has_gpc` tells that the request carried `Sec-GPC: 1`. `acts` are consents that the
-    door itself states beside what the body says, as an import does for columns of its file.
+    the time rule of ingest.md. `has_gpc` is set when the request carried `Sec-GPC: 1`. `acts` are
+    consents stated outside the body, such as those from columns of an imported file.
     """
 
     source: Source
@@ -31,7 +31,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A message that cannot be taken, with the reason as a short code."""
+    """A message that cannot be processed, with the reason as a short code."""
 
     source: Source
     reason: str

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """Nothing in the request can be taken: a stable code, and a sentence that says what would be right."""
+    """Nothing in the request can be processed: a stable code, and a sentence that states what is required."""
 
     code: str
     message: str

@@ -1,8 +1,8 @@
-"""Where the values of a JSON text begin and end, without reading them. Pure.
+"""Where the values of a JSON text begin and end, without decoding them. Pure.
 
-One message that is no JSON (a NaN from Python, half a surrogate pair, a thousand brackets) must not cost the batch
-around it. A batch that cannot be decoded as a whole is therefore cut by brackets and quotes alone, and its
-messages are read one by one.
+One message that is not valid JSON (a NaN from Python, an unpaired surrogate, a thousand brackets) must not cost the
+whole batch. A batch that cannot be decoded as a whole is therefore split by brackets and quotes alone, and its
+messages are decoded one by one.
 """
 
 import re
@@ -20,17 +20,17 @@ class Unbalanced(ValueError):
 
 
 def split_object(text: bytes) -> Mapping[bytes, bytes]:
-    """The values of a JSON object by the bytes of their names; of equal names the last wins.
+    """The values of a JSON object by the bytes of their names; the last of equal names wins.
 
     Raises Unbalanced when the text is not one object.
     """
-    found: dict[bytes, bytes] = {}
+    entries: dict[bytes, bytes] = {}
     for part in _parts(text, b"{"):
         entry = _ENTRY.match(part)
         if entry is None:
             raise Unbalanced
-        found[entry.group(1)] = entry.group(2).strip()
-    return found
+        entries[entry.group(1)] = entry.group(2).strip()
+    return entries
 
 
 def split_list(text: bytes) -> list[bytes]:
@@ -39,7 +39,7 @@ def split_list(text: bytes) -> list[bytes]:
 
 
 def _parts(text: bytes, opening: bytes) -> Iterator[bytes]:
-    """What stands between the commas of the outermost brackets; nothing for empty brackets."""
+    """The texts between the commas of the outermost brackets; none for empty brackets."""
     text = text.strip()
     if text[:1] != opening:
         raise Unbalanced

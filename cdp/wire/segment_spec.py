@@ -1,7 +1,8 @@
 """From the bytes of one Segment-spec message to a `Message`, or to an `Invalid` with a reason. Pure.
 
 What unmodified clients send is tolerated (ingest.md): null and empty ids, numeric ids, empty lists where an object
-belongs, unknown keys. What cannot be understood is invalid; it never harms the messages beside it.
+belongs, unknown keys. A message that cannot be understood is invalid and does not affect the other messages of its
+request.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,36 +30,38 @@ _VOLATILE_KEYS: Final = ("sentAt", "_metadata", "writeKey")
 
 EXPLANATIONS: Final[Mapping[str, str]] = {
     InvalidReason.MESSAGE_TOO_LARGE: f"A message may have at most {MESSAGE_BYTES_MAX} bytes of JSON.",
-    InvalidReason.MALFORMED_JSON: "The message is not JSON as RFC 8259 has it; NaN, Infinity and halves of surrogate pairs are not.",
-    InvalidReason.TEXT_NOT_UNICODE: "The message holds bytes that are not UTF-8.",
-    InvalidReason.NESTED_TOO_DEEP: f"Objects and lists may be nested at most {DEPTH_MAX} deep.",
-    InvalidReason.NUMBER_OUT_OF_RANGE: "A number must fit a 64-bit integer or a double.",
+    InvalidReason.MALFORMED_JSON: "The message is not valid JSON (RFC 8259); NaN, Infinity and unpaired surrogates are not allowed.",
+    InvalidReason.TEXT_NOT_UNICODE: "The message contains bytes that are not valid UTF-8.",
+    InvalidReason.NESTED_TOO_DEEP: f"Objects and lists may be nested at most {DEPTH_MAX} levels deep.",
+    InvalidReason.NUMBER_OUT_OF_RANGE: "A number must fit into a 64-bit integer or a double.",
     InvalidReason.NOT_AN_OBJECT: "A message must be a JSON object.",
-    InvalidReason.WRITE_KEY_DISAGREES: "The message names another write key than its request.",
+    InvalidReason.WRITE_KEY_DISAGREES: "The write key in the message differs from that of the request.",
     InvalidReason.TYPE_MISSING: "A message in a batch needs a type: identify, track, page, screen, group or alias.",
     InvalidReason.TYPE_UNKNOWN: "The type must be identify, track, page, screen, group or alias.",
     InvalidReason.MESSAGE_ID_NOT_TEXT: "messageId must be a string or a number.",
     InvalidReason.ID_NOT_TEXT: "userId, anonymousId, previousId and groupId must be strings or numbers.",
-    InvalidReason.ID_HOLDS_NUL: "userId, anonymousId, previousId and groupId must not hold the character NUL.",
+    InvalidReason.ID_HOLDS_NUL: "userId, anonymousId, previousId and groupId must not contain the character NUL.",
     InvalidReason.ID_MISSING: "A message needs a userId, an anonymousId or context.externalIds.",
     InvalidReason.PREVIOUS_ID_MISSING: "An alias needs a previousId.",
     InvalidReason.GROUP_ID_MISSING: "A group message needs a groupId.",
     InvalidReason.EVENT_MISSING: "A track message needs the name of its event as a non-empty string.",
     InvalidReason.FIELD_NOT_AN_OBJECT: "context, properties and traits must be JSON objects.",
-    InvalidReason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be instants as ISO 8601 has them.",
-    InvalidReason.UNPROCESSABLE: "The message could not be stored; messages beside it were.",
+    InvalidReason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be ISO 8601 instants.",
+    InvalidReason.UNPROCESSABLE: "The message could not be stored; the other messages of the request were.",
 }
-OF_THE_FLOW: Final[Mapping[str, str]] = {
-    "expired": "The message happened before its retention class reaches back.",
-    "no_identifier": "No identifier of the message is of a known type and well formed.",
-    "event_not_planned": "The tracking plan drops events that it does not name.",
+FLOW_EXPLANATIONS: Final[Mapping[str, str]] = {
+    "expired": "The message is older than the retention period of its class.",
+    "no_identifier": "The message has no well-formed identifier of a known type.",
+    "event_not_planned": "The tracking plan does not name the event and drops unknown events.",
 }
-"""Reasons with which the flow refuses as invalid what the door could read."""
+"""Reasons with which the ingest flow refuses messages that the wire format allows."""
 
 
 def explain(reason: str) -> str:
-    """A sentence for the reason of an invalid message, for whoever sent it."""
-    return EXPLANATIONS.get(reason) or OF_THE_FLOW.get(reason, "The message cannot be taken; the code says why.")
+    """A sentence for the sender that explains the reason of an invalid message."""
+    return EXPLANATIONS.get(reason) or FLOW_EXPLANATIONS.get(
+        reason, "The message cannot be processed; see the code for the reason."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,10 @@ UNSHARED: Final = BatchDefaults()
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What the messages of one request share.
+    """What the messages of one request have in common.
 
     `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
-    those of the batch; a message's own win.
+    those of the batch; values of the message itself take precedence.
     """
 
     source: Source
@@ -93,7 +96,7 @@ _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder(order="sorted").en
 
 
 def read_message(text: bytes, frame: Frame) -> Message | Invalid:
-    """Understand one message from its JSON."""
+    """Read one message from its JSON; an `Invalid` with the reason where that is not possible."""
     if len(text) > MESSAGE_BYTES_MAX:
         return _invalid(frame, InvalidReason.MESSAGE_TOO_LARGE)
     try:
@@ -106,8 +109,8 @@ def read_message(text: bytes, frame: Frame) -> Message | Invalid:
 
 
 def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
-    """Understand one decoded message. The object is taken over and completed: ids become strings or absent,
-    the batch's `context` and `integrations` are merged in, all given times stay."""
+    """Read one decoded message. `body` is modified: ids become strings or are removed, and the `context` and
+    `integrations` of the batch are merged in; the stated times stay as they are."""
     body_digest = _digest(body, frame)
     reason = (
         _write_key(body, frame)
@@ -151,8 +154,8 @@ def _digest(body: dict[str, Any], frame: Frame) -> bytes:
 
 
 def _write_key(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
-    named = body.pop("writeKey", None)
-    if named and frame.write_key is not None and named != frame.write_key:
+    write_key = body.pop("writeKey", None)
+    if write_key and frame.write_key is not None and write_key != frame.write_key:
         return InvalidReason.WRITE_KEY_DISAGREES
     return None
 
@@ -168,10 +171,10 @@ def _kind(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
 
 
 def _message_id(body: dict[str, Any]) -> InvalidReason | None:
-    given = _text(body.get("messageId"))
-    if given is None:
+    message_id = _text(body.get("messageId"))
+    if message_id is None:
         return InvalidReason.MESSAGE_ID_NOT_TEXT
-    body["messageId"] = given or encode_id("msg", new_id())
+    body["messageId"] = message_id or encode_id("msg", new_id())
     return None
 
 

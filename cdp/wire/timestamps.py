@@ -1,7 +1,7 @@
 """When a message happened: the time rule of ingest.md. Pure.
 
-`occurred_at = received_at - (sentAt - own time)` takes the error of the sender's clock out, because both given times
-were read from it. Without `sentAt` the own time stands. A future time becomes `received_at`.
+`occurred_at = received_at - (sentAt - own time)` removes the error of the sender's clock, because both stated times
+were read from it. Without `sentAt` the own time is used. A future time becomes `received_at`.
 """
 
 from collections.abc import Mapping
@@ -32,17 +32,17 @@ def happened_at(body: dict[str, Any], sent_at: datetime | None, received_at: dat
     """The `occurred_at` of a message, None when the time it states is not an instant.
 
     The own time is `timestamp`, or `originalTimestamp` where that is missing. A message with both (RudderStack's
-    servers, forwarded events) states in `timestamp` what is no longer a reading of the sender's clock: it stands as given.
+    servers, forwarded events) states in `timestamp` what is no longer a reading of the sender's clock: it is not corrected.
     """
     stated = body.get("timestamp")
     original = body.get("originalTimestamp")
     if stated and original:
         instant = read_instant(stated)
         return None if instant is None else min(instant, received_at)
-    given = stated or original
-    if given is None or given == "":
+    value = stated or original
+    if value is None or value == "":
         return received_at
-    own = read_instant(given)
+    own = read_instant(value)
     return None if own is None else occurred_at(own, sent_at, received_at)
 
 

@@ -184,7 +184,7 @@ def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], service: Run
     assert f"{told['received']:,} received =" in page.words
     for state, count in told["by_state"].items():
         assert f"{count:,} {state.replace('_', ' ')}" in page.words
-    assert "The message happened before its retention class reaches back" in page.words
+    assert "The message is older than the retention period of its class" in page.words
     assert "The person never said yes" in page.words
     assert "answers about a purpose that policies/purposes.yaml does not name" in page.words
     one = browsers[Role.AUDITOR].open("/console/messages", source="browser")

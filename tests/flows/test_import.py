@@ -166,7 +166,7 @@ def test_a_database_that_goes_away_is_told_with_the_rows_that_landed(
     monkeypatch.setattr(Ingest, "process", failing)
     with pytest.raises(Fault, match="import_interrupted") as refused:
         import_file(pipeline.context, file, mapping, chunk_rows=20)
-    assert "Rows 1 to 40 have landed" in refused.value.detail
+    assert "Rows 1 to 40 were processed" in refused.value.detail
     monkeypatch.undo()
     assert import_file(pipeline.context, file, mapping, resume=True).tally.states == {"stored": 60}
     assert accounted(pipeline) == {"stored": 60}

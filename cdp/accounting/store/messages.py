@@ -9,12 +9,12 @@ from cdp.schema.ids import SourceId
 
 
 def hour_of(instant: datetime) -> datetime:
-    """The beginning of the hour in which something is accounted."""
+    """The start of the hour in which an instant is counted."""
     return instant.replace(minute=0, second=0, microsecond=0)
 
 
 def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId, State, str], int]) -> None:
-    """Append what became of a batch: (source, state, reason) to number of messages, each above zero.
+    """Append the outcomes of a batch: (source, state, reason) to number of messages, each above zero.
 
     One statement, whatever their number; none when there are none.
     """
@@ -25,7 +25,7 @@ def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[Source
         INSERT INTO accounting.accounting (source_id, hour, state, reason, messages)
         SELECT source_id, %(hour)s, state, reason, messages
         FROM unnest(%(sources)s::integer[], %(states)s::text[], %(reasons)s::text[], %(messages)s::integer[])
-            AS given (source_id, state, reason, messages)
+            AS counted (source_id, state, reason, messages)
         """,
         {
             "hour": hour,
@@ -40,7 +40,7 @@ def add_accounting(tx: Transaction, hour: datetime, counts: Mapping[tuple[Source
 def accounting(
     tx: Transaction, since: datetime, until: datetime, *, source_ids: Collection[SourceId] | None = None
 ) -> list[AccountingEntry]:
-    """Counts of the hours that begin in [since, until), of all sources or of the given ones, in order."""
+    """Counts of the hours that begin in [since, until), of all sources or of these, in order."""
     rows = tx.execute(
         """
         SELECT source_id, hour, state, reason, sum(messages)::bigint
@@ -52,23 +52,27 @@ def accounting(
         """,
         {"since": since, "until": until, "sources": None if source_ids is None else list(source_ids)},
     )
-    return [AccountingEntry(SourceId(row[0]), row[1], State(row[2]), row[3], row[4]) for row in rows]
+    return [
+        AccountingEntry(SourceId(source_id), hour, State(state), reason, messages)
+        for source_id, hour, state, reason, messages in rows
+    ]
 
 
 def compact_accounting(tx: Transaction, before: datetime) -> int:
-    """Make one row of the rows of each hour that began before `before`; gives the number of rows saved.
+    """Combine the rows of each hour that began before `before` into one; returns the number of rows saved.
 
-    What is read stays the same. Rows committed meanwhile are left for the next time.
+    `accounting` returns the same as before. Rows committed concurrently are left for the next run.
     """
     rows = tx.execute(
         """
+        -- keys that have several rows
         WITH split AS (
             SELECT source_id, hour, state, reason
             FROM accounting.accounting
             WHERE hour < %(before)s
             GROUP BY source_id, hour, state, reason
             HAVING count(*) > 1
-        ), gone AS (
+        ), deleted AS (
             DELETE FROM accounting.accounting AS old USING split
             WHERE (old.source_id, old.hour, old.state, old.reason)
                 = (split.source_id, split.hour, split.state, split.reason)
@@ -76,12 +80,13 @@ def compact_accounting(tx: Transaction, before: datetime) -> int:
         ), kept AS (
             INSERT INTO accounting.accounting (source_id, hour, state, reason, messages)
             SELECT source_id, hour, state, reason, sum(messages)::integer
-            FROM gone
+            FROM deleted
             GROUP BY source_id, hour, state, reason
             RETURNING 1
         )
-        SELECT (SELECT count(*) FROM gone) - (SELECT count(*) FROM kept)
+        SELECT (SELECT count(*) FROM deleted) - (SELECT count(*) FROM kept)
         """,
         {"before": before},
     )
-    return int(rows[0][0])
+    ((rows_saved,),) = rows
+    return int(rows_saved)

@@ -9,7 +9,7 @@ from cdp.schema.ids import SourceId
 
 
 def add_notices(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId, NoticeKind, str], int]) -> None:
-    """Append the oddities of a batch: (source, kind, subject) to number of messages, each above zero.
+    """Append the notices of a batch: (source, kind, subject) to number of messages, each above zero.
 
     `subject` is a name from policy or `other`, never a value that was sent. One statement; none when there are none.
     """
@@ -20,7 +20,7 @@ def add_notices(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId,
         INSERT INTO accounting.notice (source_id, hour, kind, subject, messages)
         SELECT source_id, %(hour)s, kind, subject, messages
         FROM unnest(%(sources)s::integer[], %(kinds)s::text[], %(subjects)s::text[], %(messages)s::integer[])
-            AS given (source_id, kind, subject, messages)
+            AS counted (source_id, kind, subject, messages)
         """,
         {
             "hour": hour,
@@ -35,7 +35,7 @@ def add_notices(tx: Transaction, hour: datetime, counts: Mapping[tuple[SourceId,
 def notices(
     tx: Transaction, since: datetime, until: datetime, *, source_ids: Collection[SourceId] | None = None
 ) -> list[NoticeEntry]:
-    """Oddities of the hours that begin in [since, until), of all sources or of the given ones, in order."""
+    """Notices of the hours that begin in [since, until), of all sources or of the given ones, in order."""
     rows = tx.execute(
         """
         SELECT source_id, hour, kind, subject, sum(messages)::bigint
@@ -47,4 +47,7 @@ def notices(
         """,
         {"since": since, "until": until, "sources": None if source_ids is None else list(source_ids)},
     )
-    return [NoticeEntry(SourceId(row[0]), row[1], NoticeKind(row[2]), row[3], row[4]) for row in rows]
+    return [
+        NoticeEntry(SourceId(source_id), hour, NoticeKind(kind), subject, messages)
+        for source_id, hour, kind, subject, messages in rows
+    ]

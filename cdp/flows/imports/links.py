@@ -1,7 +1,7 @@
-"""The journey of a file of links: every row a pair of identifiers, taken as one link table, part by part.
+"""Import of a file of links: every row is a pair of identifiers; the file is one link table, processed part by part.
 
-In the transaction of each part the job notes how far it came, so an import that was killed goes on after the last part
-that landed. Two processes that import the same file cannot both move the job on.
+The job records its progress in the transaction of each part, so an import that was killed resumes after the last part
+that was processed. Two processes that import the same file cannot both advance the job.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from cdp.flows.identity.link_table.rows import read_rows
 from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, PartResult, import_links
 from cdp.flows.imports.mapping import Mapping, Side
 from cdp.flows.imports.messages import SOURCE, Tally, begin_job, import_elsewhere, source_of
-from cdp.flows.imports.read import File, look_at, rows_of
+from cdp.flows.imports.read import File, inspect_file, rows_of
 from cdp.flows.imports.row import Row, cell_of
 from cdp.identity.normalize import IdentifierReader
 from cdp.kit.canonical import canonical_json, sha256
@@ -34,16 +34,17 @@ from cdp.policy.problems import choose
 from cdp.sources.model import Source
 
 READING: Final = "reading"
-_TELL_EVERY: Final = 10_000
+_REPORT_EVERY_ROWS: Final = 10_000
 _COUNTED: Final = ("identifiers", "profiles", "plain", "bounded")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedLinks:
-    """What a file of links came to, over all runs that it took; `resumed_after` is how many links landed in earlier ones.
+    """The result of importing a file of links, over all its runs; `resumed_after` links were processed in earlier ones.
 
-    `groups` counts what hangs together in the file: `by_rules` of them were stepped through because a rule could
-    break. `profiles` are those that the groups belong to now; None in a dry run, which does not ask the store.
+    `groups` counts the connected components of the file; `by_rules` of them were resolved step by step because a rule
+    could be broken. `profiles` counts those to which the groups belong now; None in a dry run, which does not read the
+    store.
     """
 
     job: str | None
@@ -59,7 +60,7 @@ class ImportedLinks:
 
 
 Watch = Callable[[str, int, int], None]
-"""Called with the work under way, how much of it is done, and how much there is."""
+"""Called with the name of the current phase, how much of it is done, and its total."""
 
 
 def import_link_file(
@@ -72,13 +73,13 @@ def import_link_file(
     part_rows: int = PART_ROWS,
     watch: Watch = lambda _what, _done, _all: None,
 ) -> ImportedLinks:
-    """Import a file of links part by part. A row that was taken before is a duplicate and changes nothing.
+    """Import a file of links part by part. A row that was processed before is a duplicate and changes nothing.
 
     Faults: those of the file and of the mapping, `unknown_source`, `import_unfinished` and `nothing_to_resume` about an
     earlier run, `import_interrupted` when the database went away (resumable), `import_elsewhere`.
     """
     sides = check_sides(mapping, context.policy)
-    file = look_at(path, mapping)
+    file = inspect_file(path, mapping)
     source = source_of(context, source_name)
     job = begin_job(
         context, source, file.digest, mapping_digest=_digest(mapping, context.policy.identifiers), resume=resume
@@ -94,7 +95,7 @@ def import_link_file(
         source=source.name,
         rows=sum(done["states"].values()),
         resumed_after=job.rows_done,
-        tally=Tally(done["states"], done["reasons"], {name: list(each) for name, each in linked.rows.items()}),
+        tally=Tally(done["states"], done["reasons"], {name: list(rows) for name, rows in linked.rows.items()}),
         identifiers=done["identifiers"],
         groups=done["plain"] + done["bounded"],
         by_rules=done["bounded"],
@@ -113,11 +114,11 @@ def _linked(
     part_rows: int,
     watch: Watch,
 ) -> LinkTableResult:
-    with rows_of(file, mapping) as (rows, tell):
+    with rows_of(file, mapping) as (rows, bytes_read):
         return import_links(
             context,
             source,
-            _pairs(rows, sides, mapping, tell=lambda: watch(READING, tell(), file.size)),
+            _pairs(rows, sides, mapping, report=lambda: watch(READING, bytes_read(), file.size)),
             part_rows=part_rows,
             job=run,
             progress=watch,
@@ -125,10 +126,10 @@ def _linked(
 
 
 class _Run:
-    """One run of an import: what became of the rows until now, over earlier runs too, written with each part."""
+    """One run of an import with the outcomes of its rows, those of earlier runs included, written with each part."""
 
     def __init__(self, context: Context, job: ImportJob) -> None:
-        self._house = context
+        self._context = context
         self.job = job
 
     @property
@@ -138,49 +139,49 @@ class _Run:
 
     @property
     def edges_done(self) -> int:
-        """How many links landed until now."""
+        """How many links were processed so far."""
         return self.job.rows_done
 
     @property
     def done(self) -> dict[str, Any]:
-        """What became of the rows until now."""
+        """The outcomes of the rows so far."""
         return dict.fromkeys(_COUNTED, 0) | self.job.tally
 
     def note(self, tx: Transaction, edges_done: int, result: PartResult) -> None:
-        """Move the job on with a part, in its transaction. Raises `import_elsewhere`."""
+        """Record a part in its transaction. Raises `import_elsewhere`."""
         counts = {name: self.done[name] + getattr(result, name) for name in _COUNTED}
-        moved = replace(self.job, rows_done=edges_done, tally=self._with(result.states) | counts)
-        if not import_job_store.advance_import_job(tx, self.job, moved):
+        advanced = replace(self.job, rows_done=edges_done, tally=self._with(result.states) | counts)
+        if not import_job_store.advance_import_job(tx, self.job, advanced):
             raise import_elsewhere()
-        tx.on_commit(lambda: self._moved(moved))
+        tx.on_commit(lambda: self._set_job(advanced))
 
     def finish(self, tx: Transaction, invalid: Counts[tuple[State, str], int]) -> None:
-        """Every row of the file has its state."""
-        moved = replace(self.job, tally=self._with(invalid))
-        if not import_job_store.advance_import_job(tx, self.job, moved):
+        """Record that every row of the file has its outcome."""
+        advanced = replace(self.job, tally=self._with(invalid))
+        if not import_job_store.advance_import_job(tx, self.job, advanced):
             raise import_elsewhere()
-        now = self._house.clock.now()
+        now = self._context.clock.now()
         import_job_store.finish_import_job(tx, self.job.import_job_id, now)
         name = encode_id("imp", self.job.import_job_id)
-        fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": moved.tally["states"]}
+        fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": advanced.tally["states"]}
         fact_store.append(tx, fact, now)
-        tx.on_commit(lambda: self._moved(moved))
+        tx.on_commit(lambda: self._set_job(advanced))
 
     def interrupted(self, fault: Fault) -> Fault:
-        """How to go on, where the store went away."""
+        """The fault that describes how to resume, if the database became unavailable; other faults unchanged."""
         if fault.status < 500:
             return fault
         return Fault(
             "import_interrupted",
             "The import was interrupted",
-            f"{fault.detail or fault.title} {self.job.rows_done:,} links have landed, and nothing of the others. "
+            f"{fault.detail or fault.title} {self.job.rows_done:,} links were processed, and none of the others. "
             "Run the same command again with --resume.",
             status=503,
             retry_after_seconds=fault.retry_after_seconds,
         )
 
-    def _moved(self, moved: ImportJob) -> None:
-        self.job = moved
+    def _set_job(self, job: ImportJob) -> None:
+        self.job = job
 
     def _with(self, ended: Counts[tuple[State, str], int]) -> dict[str, Any]:
         """The tally with more rows."""
@@ -194,20 +195,20 @@ class _Run:
 
 
 def _digest(mapping: Mapping, identifiers: Identifiers) -> bytes:
-    """Of what decides how a file falls into parts: the mapping, and how identifiers are read and ordered."""
+    """Identifies how a file is divided into parts: by the mapping, and by how identifiers are read and ordered."""
     return sha256(mapping.digest + canonical_json(identifiers.model_dump(mode="json")))
 
 
 def try_link_file(
     policy: Policy, path: Path, mapping: Mapping, *, watch: Watch = lambda _what, _done, _all: None
 ) -> ImportedLinks:
-    """What the rows of a file of links say, as far as that can be told without the store; nothing is written."""
+    """The outcome of the rows of a file of links as far as it can be determined without the store; nothing is written."""
     sides = check_sides(mapping, policy)
-    file = look_at(path, mapping)
-    with rows_of(file, mapping) as (rows, tell):
+    file = inspect_file(path, mapping)
+    with rows_of(file, mapping) as (rows, bytes_read):
         table = read_rows(
             IdentifierReader(policy.identifiers),
-            _pairs(rows, sides, mapping, tell=lambda: watch(READING, tell(), file.size)),
+            _pairs(rows, sides, mapping, report=lambda: watch(READING, bytes_read(), file.size)),
         )
     groups = table.groups()
     counts = {"stored": len(table.ones), "duplicate": table.repeats.total(), "invalid": table.invalid.total()}
@@ -218,7 +219,7 @@ def try_link_file(
         rows=sum(states.values()),
         resumed_after=0,
         tally=Tally(states, {f"invalid: {reason}": count for reason, count in table.invalid.items()}, table.listed),
-        identifiers=sum(len(each.members) for each in groups),
+        identifiers=sum(len(group.members) for group in groups),
         groups=len(groups),
         by_rules=None,
         profiles=None,
@@ -227,13 +228,13 @@ def try_link_file(
 
 
 def check_sides(mapping: Mapping, policy: Policy) -> tuple[Side, Side]:
-    """Hold the sides of a mapping of links against the policy. Raises `unknown_identifier_type`."""
+    """Check the sides of a mapping of links against the policy. Raises `unknown_identifier_type`."""
     assert mapping.links is not None
     for number, side in enumerate(mapping.links, 1):
         if side.type not in policy.identifiers.types:
             raise Fault(
                 "unknown_identifier_type",
-                "The mapping names an identifier type that the policy does not know",
+                "The mapping names an identifier type that the policy does not define",
                 f"links, side {number}: {side.type}: {choose(side.type, list(policy.identifiers.types))}",
                 status=422,
             )
@@ -242,17 +243,17 @@ def check_sides(mapping: Mapping, policy: Policy) -> tuple[Side, Side]:
 
 
 def _pairs(
-    rows: Iterator[Row], sides: tuple[Side, Side], mapping: Mapping, *, tell: Callable[[], None]
+    rows: Iterator[Row], sides: tuple[Side, Side], mapping: Mapping, *, report: Callable[[], None]
 ) -> Iterator[Pair | str]:
-    """Each row as a pair, or as the reason why it cannot be read."""
+    """Each row as a pair, or the reason why it cannot be read."""
     one, other = sides
     absent = frozenset(mapping.absent)
     for row in rows:
-        if row.number % _TELL_EVERY == 0:
-            tell()
+        if row.number % _REPORT_EVERY_ROWS == 0:
+            report()
         if row.reason is not None:
             yield row.reason.value
         else:
             fields = row.fields
             yield (one.type, cell_of(fields, one.column, absent), other.type, cell_of(fields, other.column, absent))
-    tell()
+    report()

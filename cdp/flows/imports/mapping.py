@@ -1,7 +1,7 @@
 """The mapping of an import: which column of a file becomes which part of a message.
 
 A mapping is a YAML file, read as strictly as a policy: an unknown key, a wrong type or an impossible combination is
-refused with its line. Nothing is guessed from the data.
+refused with its line number. Nothing is guessed from the data.
 """
 
 import re
@@ -24,16 +24,16 @@ Scalar = str | int | float | bool
 FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _FIELD: Final = re.compile(r"\{([^{}]+)\}")
 _TYPES: Final = ("identify", "track", "page", "screen", "group", "alias")
-_OF_FILES: Final = frozenset({"format", "delimiter", "encoding", "decimal", "absent", "links"})
-_PLACES: Final = ("column", "value", "template")
+_LINK_TABLE_KEYS: Final = frozenset({"format", "delimiter", "encoding", "decimal", "absent", "links"})
+_ORIGINS: Final = ("column", "value", "template")
 
 
-def _column(given: Any) -> Any:
-    return {"column": given} if isinstance(given, str) else given
+def _column(value: Any) -> Any:
+    return {"column": value} if isinstance(value, str) else value
 
 
-def _fixed(given: Any) -> Any:
-    return {"value": given} if isinstance(given, str) else given
+def _fixed(value: Any) -> Any:
+    return {"value": value} if isinstance(value, str) else value
 
 
 class Value(Frozen):
@@ -48,17 +48,17 @@ class Value(Frozen):
     type: Literal["text", "number", "integer", "boolean", "instant", "json"] = "text"
     """How the text of a cell is read."""
     map: dict[str, Scalar] | None = None
-    """Another value for each text; a text that is not listed makes the row invalid, unless `otherwise` is given."""
+    """Another value for each text; a text that is not listed makes the row invalid, unless `otherwise` is set."""
     otherwise: Scalar | None = None
-    """What a text becomes that `map` does not list."""
+    """The value of a text that `map` does not list."""
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
-        given = [name for name in _PLACES if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of {', '.join(_PLACES)}; {' and '.join(given) or 'none'} stands here")
+        present = [name for name in _ORIGINS if getattr(self, name) is not None]
+        if len(present) != 1:
+            raise ValueError(f"give exactly one of {', '.join(_ORIGINS)}; found {' and '.join(present) or 'none'}")
         if self.otherwise is not None and self.map is None:
-            raise ValueError("`otherwise` has a meaning only beside `map`")
+            raise ValueError("`otherwise` requires `map`")
         return self
 
     @property
@@ -88,27 +88,27 @@ class When(Frozen):
         try:
             ZoneInfo(self.zone)
         except (KeyError, OSError, ValueError):
-            raise ValueError(f"`{self.zone}` is no IANA time zone, such as Europe/London") from None
+            raise ValueError(f"`{self.zone}` is not an IANA time zone such as Europe/London") from None
         if self.format not in ("iso8601", "unix_seconds", "unix_milliseconds") and "%" not in self.format:
             raise ValueError("`format` is iso8601, unix_seconds, unix_milliseconds or a pattern with %")
         return self
 
 
 class ConsentColumn(Frozen):
-    """A column that says yes or no to a purpose; an empty cell says nothing."""
+    """A column that grants or refuses consent to a purpose; an empty cell states nothing."""
 
     column: str = Field(min_length=1)
     """The column that holds the answer."""
     grant: tuple[str, ...] = Field(default=("yes", "true", "1"), min_length=1)
-    """Texts that mean yes, whatever their case."""
+    """Texts that grant consent, in upper or lower case."""
     refuse: tuple[str, ...] = Field(default=("no", "false", "0"), min_length=1)
-    """Texts that mean no; any other text makes the row invalid."""
+    """Texts that refuse consent; any other text makes the row invalid."""
 
     @model_validator(mode="after")
-    def _is_clear(self) -> Self:
-        both = {each.casefold() for each in self.grant} & {each.casefold() for each in self.refuse}
+    def _is_unambiguous(self) -> Self:
+        both = {text.casefold() for text in self.grant} & {text.casefold() for text in self.refuse}
         if both:
-            raise ValueError(f"`{min(both)}` stands for yes and for no")
+            raise ValueError(f"`{min(both)}` is listed both under `grant` and under `refuse`")
         return self
 
 
@@ -125,48 +125,48 @@ class Mapping(Frozen):
     """How each row of a file becomes one message, or one link between two identifiers."""
 
     format: Literal["csv", "jsonl"] | None = None
-    """`csv` or `jsonl`; by default what the name of the file says. Either may be compressed with gzip."""
+    """`csv` or `jsonl`; by default determined by the file name. Either may be compressed with gzip."""
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     """What separates the cells of a CSV file."""
     encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
-    """How the file writes its letters."""
+    """The character encoding of the file."""
     decimal: Literal[".", ","] = "."
-    """What separates the fraction of a number."""
+    """The decimal separator of numbers."""
     absent: tuple[str, ...] = ("",)
-    """Texts that mean: there is no value."""
+    """Texts that mean that there is no value."""
     type: FromText = Value(value="track")
     """The type of the message, fixed or from a column: identify, track, page, screen, group or alias."""
     event: FromText | None = None
     """The name of the event of a track message, fixed or from a column."""
     message_id: FromColumn | None = None
-    """What makes a row the same message again; by default the file and the number of the row."""
+    """What identifies a row as the same message; by default the file and the number of the row."""
     timestamp: When | None = None
-    """When it happened; by default now."""
+    """When the event occurred; by default the time of the import."""
     links: tuple[Side, ...] | None = None
-    """The two sides of each row of a link table: rows that say only that two identifiers are one person's."""
+    """The two sides of each row of a link table: rows that state only that two identifiers belong to the same person."""
     identifiers: dict[TypeKey, FromColumn] = Field(default_factory=dict)
-    """Who it happened to: identifier types of the policy, from columns."""
+    """Whom the message is about: identifier types of the policy, from columns."""
     previous_id: FromColumn | None = None
     """The earlier identifier of an alias message."""
     group_id: FromColumn | None = None
     """The group of a group message."""
     properties: dict[str, FromColumn] = Field(default_factory=dict)
-    """What happened: properties of the event, from columns."""
+    """Properties of the event, from columns."""
     traits: dict[str, FromColumn] = Field(default_factory=dict)
     """What is stated about the person."""
     consents: dict[Key, ConsentColumn] = Field(default_factory=dict)
-    """Purposes of the policy to which columns say yes or no, with the authority `imported`."""
+    """Purposes of the policy to which columns grant or refuse consent, with the authority `imported`."""
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_complete(self) -> Self:
         if self.links is not None:
             return self._is_link_table(self.links)
         if not self.identifiers:
             raise ValueError("`identifiers` is missing: name at least one identifier type and its column")
         kinds = [self.type.value] if self.type.value is not None else list((self.type.map or {}).values())
-        wrong = next((each for each in kinds if each not in _TYPES), None)
+        wrong = next((kind for kind in kinds if kind not in _TYPES), None)
         if wrong is not None:
-            raise ValueError(f"`{wrong}` is no type of message; one of {', '.join(_TYPES)}")
+            raise ValueError(f"`{wrong}` is not a message type; use one of {', '.join(_TYPES)}")
         if "track" in kinds and self.event is None:
             raise ValueError("`event` is missing: a track message needs the name of its event")
         return self
@@ -176,9 +176,9 @@ class Mapping(Frozen):
             raise ValueError(f"`links` needs exactly two sides, each with `type` and `column`; it has {len(sides)}")
         if sides[0] == sides[1]:
             raise ValueError("both sides of `links` are the same column: no row could link anything")
-        more = sorted(self.model_fields_set - _OF_FILES)
-        if more:
-            raise ValueError(f"`{more[0]}` has no meaning beside `links`: a link is no message, so leave it out")
+        unusable = sorted(self.model_fields_set - _LINK_TABLE_KEYS)
+        if unusable:
+            raise ValueError(f"`{unusable[0]}` cannot be used with `links`: a link is not a message; remove it")
         return self
 
     @property
@@ -193,7 +193,7 @@ class Mapping(Frozen):
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over what the mapping says, whatever the layout of its file."""
+        """SHA-256 of the content of the mapping, independent of the layout of its file."""
         return sha256(canonical_json(self.model_dump(mode="json")))
 
 
@@ -237,7 +237,7 @@ def _problem(place: Position, path: Steps, error: ErrorDetails) -> PolicyProblem
 
 
 def _keys(path: Steps) -> list[str]:
-    """The keys that would be right beside the last step of a path."""
+    """The keys that are allowed in the place of the last step of a path."""
     if len(path) == 1:
         return list(Mapping.model_fields)
     if path[0] in ("timestamp", "links"):

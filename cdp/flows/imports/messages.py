@@ -1,8 +1,8 @@
-"""The journey of a file: every row a message, by the same road as any other message, exactly once.
+"""Import of a file of messages: every row is processed like any other message, exactly once.
 
-Each chunk is one transaction of the ingest flow. In the same transaction the job notes how far it came, so a chunk
-landed if and only if its rows are noted: an import that was killed goes on after the last row that landed. Two
-processes that import the same file cannot both move the job on; the second one's chunk is rolled back whole.
+Each chunk is one transaction of the ingest flow. The job records its progress in the same transaction, so a chunk is
+stored if and only if its rows are counted: an import that was killed resumes after the last row that was processed.
+Two processes that import the same file cannot both advance the job; the chunk of the second one is rolled back.
 """
 
 import logging
@@ -17,7 +17,7 @@ from cdp.accounting.model import Outcome, State
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.imports.mapping import Mapping
-from cdp.flows.imports.read import File, look_at, rows_of
+from cdp.flows.imports.read import File, inspect_file, rows_of
 from cdp.flows.imports.row import Reader, Row, row_reader
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.sources import create_source
@@ -37,7 +37,7 @@ from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
 SOURCE: Final = "import"
-"""The source of imports that name none; made at the first."""
+"""The source of imports that name none; created with the first one."""
 
 CHUNK_ROWS: Final = 1_000
 ROWS_NAMED_MAX: Final = 20
@@ -50,7 +50,7 @@ _OWN_TYPES: Final = frozenset({"user_id", "anonymous_id"})
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What became of rows: how many in each state, why, and the first row numbers of each reason that is no success."""
+    """The outcomes of rows: how many in each state and for each reason, and the first row numbers of each reason."""
 
     states: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
@@ -58,25 +58,25 @@ class Tally:
 
     def plus(self, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> "Tally":
         """The tally with more rows."""
-        grown = Tally(dict(self.states), dict(self.reasons), {name: list(each) for name, each in self.rows.items()})
+        total = Tally(dict(self.states), dict(self.reasons), {name: list(rows) for name, rows in self.rows.items()})
         for number, outcome in zip(numbers, outcomes, strict=True):
-            grown.states[outcome.state.value] = grown.states.get(outcome.state.value, 0) + 1
+            total.states[outcome.state.value] = total.states.get(outcome.state.value, 0) + 1
             if outcome.reason:
                 name = f"{outcome.state.value}: {outcome.reason}"
-                grown.reasons[name] = grown.reasons.get(name, 0) + 1
-                named = grown.rows.setdefault(name, [])
+                total.reasons[name] = total.reasons.get(name, 0) + 1
+                named = total.rows.setdefault(name, [])
                 if len(named) < ROWS_NAMED_MAX:
                     named.append(number)
-        return grown
+        return total
 
     def document(self) -> dict[str, Any]:
-        """As JSON keeps it."""
+        """The tally as a JSON object."""
         return {"states": self.states, "reasons": self.reasons, "rows": self.rows}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import came: rows with a state, bytes read of the file, bytes in it."""
+    """The progress of an import: rows processed, bytes read of the file, bytes in it."""
 
     rows: int
     bytes_read: int
@@ -85,7 +85,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The whole of an import; `resumed_after` is the number of rows that an earlier run had landed."""
+    """The result of an import; `resumed_after` is the number of rows that earlier runs had processed."""
 
     job: str | None
     source: str
@@ -108,55 +108,55 @@ def import_file(
     chunk_rows: int = CHUNK_ROWS,
     watch: Watch = lambda _progress: None,
 ) -> Imported:
-    """Import a file; rows that are no message are accounted as invalid, and the rest land.
+    """Import a file; rows that are not messages are counted as invalid.
 
     Faults: those of the file and of the mapping, `unknown_source`, `import_unfinished` and `nothing_to_resume` about
     an earlier run, `import_interrupted` when the database went away (resumable), `import_elsewhere`.
     """
     check_mapping(mapping, context.policy)
-    file = look_at(path, mapping)
+    file = inspect_file(path, mapping)
     source = source_of(context, source_name)
     job = begin_job(context, source, file.digest, mapping_digest=mapping.digest, resume=resume)
     run = _Run(context, file, job, reader=row_reader(mapping, source, file.digest), source=source)
-    with rows_of(file, mapping) as (rows, tell):
+    with rows_of(file, mapping) as (rows, bytes_read):
         for chunk in _chunks(islice(rows, job.rows_done, None), chunk_rows):
-            run.land(chunk, tell())
-            watch(Progress(run.job.rows_done, tell(), file.size))
+            run.process(chunk, bytes_read())
+            watch(Progress(run.job.rows_done, bytes_read(), file.size))
     return run.finish(resumed_after=job.rows_done)
 
 
 def try_file(
     policy: Policy, path: Path, mapping: Mapping, *, now: datetime, watch: Watch = lambda _progress: None
 ) -> Imported:
-    """What an import would make of each row, as far as that can be told without the store; nothing is written.
+    """The outcome of each row as far as it can be determined without the store; nothing is written.
 
-    A row that would be a message counts as stored; whether its person permits it only the store knows.
+    A row that is a valid message counts as stored; whether a purpose permits it depends on the store.
     """
     check_mapping(mapping, policy)
-    file = look_at(path, mapping)
+    file = inspect_file(path, mapping)
     source = Source(SourceId(0), SOURCE, SourceKind.SERVER, frozenset(), UNKNOWN, 0)
     reader = row_reader(mapping, source, file.digest)
     tally, done = Tally(), 0
-    with rows_of(file, mapping) as (rows, tell):
+    with rows_of(file, mapping) as (rows, bytes_read):
         for chunk in _chunks(rows, CHUNK_ROWS):
             read = [reader(row, now) for row in chunk]
             outcomes = [
-                Outcome(State.INVALID, each.reason) if isinstance(each, Invalid) else Outcome(State.STORED)
-                for each in read
+                Outcome(State.INVALID, message.reason) if isinstance(message, Invalid) else Outcome(State.STORED)
+                for message in read
             ]
             tally = tally.plus([row.number for row in chunk], outcomes)
             done += len(chunk)
-            watch(Progress(done, tell(), file.size))
+            watch(Progress(done, bytes_read(), file.size))
     return Imported(None, SOURCE, done, 0, tally, is_dry_run=True)
 
 
 def check_mapping(mapping: Mapping, policy: Policy) -> None:
-    """Hold a mapping against the policy. Raises `unknown_identifier_type` and `unknown_purpose`."""
+    """Check a mapping against the policy. Raises `unknown_identifier_type` and `unknown_purpose`."""
     types = policy.identifiers.types
     usable = [
         key
         for key, rule in types.items()
-        if key in _OWN_TYPES or any(each.place == EXTERNAL_IDS for each in rule.promote)
+        if key in _OWN_TYPES or any(promotion.place == EXTERNAL_IDS for promotion in rule.promote)
     ]
     for key in mapping.identifiers:
         if key not in usable:
@@ -171,59 +171,59 @@ def check_mapping(mapping: Mapping, policy: Policy) -> None:
         if key not in purposes:
             raise Fault(
                 "unknown_purpose",
-                "The mapping names a purpose that nobody can consent to",
+                "The mapping names a purpose that cannot be consented to",
                 f"consents.{key}: {choose(key, purposes)}",
                 status=422,
             )
 
 
 class _Run:
-    """One run of an import: it lands chunk after chunk and knows how far it came."""
+    """One run of an import: processes chunk after chunk and keeps the job up to date."""
 
     def __init__(self, context: Context, file: File, job: ImportJob, *, reader: Reader, source: Source) -> None:
-        self._house = context
+        self._context = context
         self._file = file
         self._reader = reader
         self._source = source
         self._ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
         self.job = job
 
-    def land(self, chunk: Sequence[Row], bytes_read: int) -> None:
-        """Land some rows; a row that cannot be processed is invalid, and those beside it land."""
-        now = self._house.clock.now()
+    def process(self, chunk: Sequence[Row], bytes_read: int) -> None:
+        """Process some rows; a row that cannot be processed is invalid and does not affect the others."""
+        now = self._context.clock.now()
         messages = [self._reader(row, now) for row in chunk]
         try:
-            self._take(chunk, messages, bytes_read)
+            self._process(chunk, messages, bytes_read)
         except Fault as fault:
             raise self._interrupted(fault) from fault
-        except Exception:  # noqa: BLE001 - whatever one row causes must not fail the others
+        except Exception:  # noqa: BLE001 - an error in one row must not fail the others
             _log.exception("chunk_failed", extra={"rows": len(chunk)})
             if len(chunk) == 1:
-                self._take(chunk, [Invalid(self._source, InvalidReason.UNPROCESSABLE.value)], bytes_read)
+                self._process(chunk, [Invalid(self._source, InvalidReason.UNPROCESSABLE.value)], bytes_read)
                 return
             half = len(chunk) // 2
-            self.land(chunk[:half], bytes_read)
-            self.land(chunk[half:], bytes_read)
+            self.process(chunk[:half], bytes_read)
+            self.process(chunk[half:], bytes_read)
 
-    def _take(self, chunk: Sequence[Row], messages: Sequence[Message | Invalid], bytes_read: int) -> None:
+    def _process(self, chunk: Sequence[Row], messages: Sequence[Message | Invalid], bytes_read: int) -> None:
         numbers = [row.number for row in chunk]
-        moved = self.job
+        advanced = self.job
 
         def note(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
-            nonlocal moved
+            nonlocal advanced
             tally = _tally_of(self.job).plus(numbers, outcomes).document()
-            moved = replace(self.job, rows_done=self.job.rows_done + len(chunk), byte_offset=bytes_read, tally=tally)
-            if not import_job_store.advance_import_job(tx, self.job, moved):
+            advanced = replace(self.job, rows_done=self.job.rows_done + len(chunk), byte_offset=bytes_read, tally=tally)
+            if not import_job_store.advance_import_job(tx, self.job, advanced):
                 raise import_elsewhere()
 
-        for left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_TRIES)):
             try:
                 self._ingest.process(messages, also=note)
                 break
             except Exception as error:
-                if not left or not is_conflict(error):
+                if not tries_left or not is_conflict(error):
                     raise
-        self.job = moved
+        self.job = advanced
 
     def _interrupted(self, fault: Fault) -> Fault:
         if fault.status < 500:
@@ -231,18 +231,18 @@ class _Run:
         return Fault(
             "import_interrupted",
             "The import was interrupted",
-            f"{fault.detail or fault.title} Rows 1 to {self.job.rows_done:,} have landed; nothing after them. "
+            f"{fault.detail or fault.title} Rows 1 to {self.job.rows_done:,} were processed, and none after them. "
             "Run the same command again with --resume.",
             status=503,
             retry_after_seconds=fault.retry_after_seconds,
         )
 
     def finish(self, *, resumed_after: int) -> Imported:
-        """Note that every row has its state."""
-        now = self._house.clock.now()
+        """Record that every row has its outcome."""
+        now = self._context.clock.now()
         tally = _tally_of(self.job)
         name = encode_id("imp", self.job.import_job_id)
-        with self._house.database.transaction() as tx:
+        with self._context.database.transaction() as tx:
             import_job_store.finish_import_job(tx, self.job.import_job_id, now)
             fact = {"kind": "import.finished", "actor": "operator", "import": name, "states": tally.states}
             fact_store.append(tx, fact, now)
@@ -250,7 +250,7 @@ class _Run:
 
 
 def source_of(context: Context, name: str | None) -> Source:
-    """The source to import into; the default one is made when it is first needed."""
+    """The source to import into; the default one is created when it is first needed."""
     with context.database.transaction(read_only=True) as tx:
         found = source_store.source_named(tx, name or SOURCE)
     if found is not None:
@@ -258,7 +258,7 @@ def source_of(context: Context, name: str | None) -> Source:
     if name is not None:
         raise Fault(
             "unknown_source",
-            "There is no such source",
+            "Unknown source",
             f"Create it: cdp source create {name} --kind server --jurisdiction eu",
             status=404,
         )
@@ -266,11 +266,11 @@ def source_of(context: Context, name: str | None) -> Source:
 
 
 def import_elsewhere() -> Fault:
-    """Somebody else moved the job on."""
+    """The fault of an import whose job another process advanced."""
     return Fault(
         "import_elsewhere",
-        "Another process imports this file",
-        "It moved on meanwhile; nothing of this chunk was taken twice. Let it finish.",
+        "Another process is importing this file",
+        "It advanced meanwhile; no row was processed twice. Wait until it has finished.",
         status=409,
     )
 
@@ -289,12 +289,14 @@ def begin_job(
             raise Fault(
                 "import_unfinished",
                 "An import of this file was not finished",
-                f"{latest.rows_done:,} rows of it have landed. Go on after them with --resume.",
+                f"{latest.rows_done:,} of its rows were processed. Continue after them with --resume.",
                 status=409,
             )
         if resume:
-            said = "Its import is finished." if latest is not None else "No import of it was begun with this mapping."
-            raise Fault("nothing_to_resume", "There is nothing to resume", said + " Leave --resume out.", status=409)
+            cause = (
+                "Its import is finished." if latest is not None else "No import of it was started with this mapping."
+            )
+            raise Fault("nothing_to_resume", "There is nothing to resume", cause + " Omit --resume.", status=409)
         job = ImportJob(
             import_job_id=new_id(),
             source_id=source.source_id,

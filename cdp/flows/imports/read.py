@@ -1,6 +1,6 @@
 """The rows of a file: CSV with a header, or JSON Lines, plain or compressed with gzip.
 
-A row that cannot be read is a row with a reason; only a file that is damaged as a whole is a fault.
+A row that cannot be read is returned with a reason; only a file that is damaged as a whole is a fault.
 """
 
 import csv
@@ -29,7 +29,7 @@ _ENCODINGS: Final = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "cp1252": "cp12
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to import: where it is, what is in it, its SHA-256, and how many bytes it has on the disk."""
+    """A file to import: its path, format and SHA-256, and its size in bytes on the disk."""
 
     path: Path
     format: str
@@ -38,50 +38,50 @@ class File:
     size: int
 
 
-def look_at(path: Path, mapping: Mapping) -> File:
+def inspect_file(path: Path, mapping: Mapping) -> File:
     """The file with its SHA-256. Faults: `unreadable_file`, `unknown_format`."""
-    suffixes = [each.lower() for each in path.suffixes]
+    suffixes = [suffix.lower() for suffix in path.suffixes]
     is_compressed = suffixes[-1:] == [".gz"]
     named = (suffixes[:-1] if is_compressed else suffixes)[-1:]
-    found = mapping.format or (FORMATS.get(named[0]) if named else None)
-    if found is None:
+    format_ = mapping.format or (FORMATS.get(named[0]) if named else None)
+    if format_ is None:
         raise Fault(
             "unknown_format",
-            "The format of the file is not known",
-            "Say `format: csv` or `format: jsonl` in the mapping, or name the file .csv, .jsonl, .csv.gz or .jsonl.gz.",
+            "The format of the file is unknown",
+            "Set `format: csv` or `format: jsonl` in the mapping, or name the file .csv, .jsonl, .csv.gz or .jsonl.gz.",
         )
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
-        return File(path, found, is_compressed, digest, path.stat().st_size)
+        return File(path, format_, is_compressed, digest, path.stat().st_size)
     except OSError as error:
         raise Fault("unreadable_file", "The file cannot be read", f"{path}: {error.strerror}.") from None
 
 
 @contextmanager
 def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Callable[[], int]]]:
-    """The rows of a file, and a function that tells how many bytes of it were read.
+    """The rows of a file, and a function that returns how many bytes of it were read.
 
-    Faults: `unknown_column` before the first row, `damaged_file` where a compressed file breaks off.
+    Faults: `unknown_column` before the first row, `damaged_file` where a compressed file is truncated.
     """
     with file.path.open("rb") as raw:
         plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.is_compressed else raw
         text = io.TextIOWrapper(plain, _ENCODINGS[mapping.encoding], errors="surrogateescape", newline="")
         rows = _csv(text, mapping) if file.format == "csv" else _json_lines(text)
         try:
-            yield _whole(rows), raw.tell
+            yield _undamaged(rows), raw.tell
         finally:
             text.detach()
 
 
-def _whole(rows: Iterator[Row]) -> Iterator[Row]:
+def _undamaged(rows: Iterator[Row]) -> Iterator[Row]:
     try:
         yield from rows
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise Fault(
             "damaged_file",
-            "The compressed file breaks off",
-            "What stands before the break was read. Fetch the file again and import it; what landed is not taken twice.",
+            "The compressed file is truncated or damaged",
+            "The rows before that point were read. Fetch the file again and import it; no row is stored twice.",
         ) from None
 
 
@@ -118,7 +118,7 @@ def _check(header: list[str], mapping: Mapping) -> None:
         listed = "; ".join(f"`{name}`: {choose(name, header)}" for name in missing)
         raise Fault("unknown_column", "The mapping names columns that the file does not have", listed)
     if len(set(header)) != len(header):
-        raise Fault("doubled_column", "The header names a column twice", "Give every column a name of its own.")
+        raise Fault("doubled_column", "The header names a column twice", "Give every column a different name.")
 
 
 def _json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
@@ -131,23 +131,23 @@ def _json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
             yield Row(number, {}, RowReason.ROW_TOO_LARGE)
             continue
         reason = _unreadable(line)
-        found: object = None
+        value: object = None
         if reason is None:
             try:
-                found = json.loads(line, parse_constant=_refuse)
+                value = json.loads(line, parse_constant=_refuse)
             except (ValueError, RecursionError):
                 reason = RowReason.ROW_MALFORMED
-        if reason is None and not isinstance(found, dict):
+        if reason is None and not isinstance(value, dict):
             reason = RowReason.ROW_MALFORMED
-        yield Row(number, found if isinstance(found, dict) else {}, reason)
+        yield Row(number, value if isinstance(value, dict) else {}, reason)
 
 
 def _refuse(_name: str) -> None:
-    raise ValueError("NaN and Infinity are no JSON")
+    raise ValueError("NaN and Infinity are not valid JSON")
 
 
 def _unreadable(text: str) -> RowReason | None:
-    """Why a text cannot be taken: a surrogate stands for a byte that is not of the encoding."""
+    """Why a text is invalid: a surrogate represents a byte that is not valid in the encoding."""
     if text.isascii():
         return None
-    return RowReason.TEXT_NOT_UNICODE if any("\ud800" <= each <= "\udfff" for each in text) else None
+    return RowReason.TEXT_NOT_UNICODE if any("\ud800" <= character <= "\udfff" for character in text) else None

@@ -1,6 +1,6 @@
-"""One row of an imported file, made a message by a mapping. Pure.
+"""One row of an imported file, converted to a message by a mapping. Pure.
 
-A row that cannot be understood is invalid with a reason; the reason names no value, the report names the row.
+A row that cannot be converted is invalid with a reason; the reason contains no value, the report names the row.
 """
 
 import re
@@ -22,7 +22,7 @@ from cdp.wire.message import Invalid, Message
 from cdp.wire.segment_spec import MESSAGE_BYTES_MAX, Frame, message_of
 
 SIGNAL: Final = "import"
-"""What the ledger notes as the signal of an imported consent."""
+"""The signal that the ledger records for an imported consent."""
 
 _NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
@@ -35,7 +35,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Fields = Mapping[str, Any]
 
 
-class _Bad(Exception):
+class _InvalidRow(Exception):
     def __init__(self, reason: RowReason) -> None:
         super().__init__(reason.value)
         self.reason = reason
@@ -43,7 +43,7 @@ class _Bad(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a file: its number from 1, without the header; its cells, or why it has none."""
+    """One row of a file: its number from 1, without the header; its cells, or the reason why they are missing."""
 
     number: int
     fields: Fields
@@ -54,12 +54,12 @@ Reader = Callable[[Row, datetime], Message | Invalid]
 
 
 def row_reader(mapping: ImportMapping, source: Source, file_digest: bytes) -> Reader:
-    """A function that makes a row a message received at an instant."""
+    """A function that converts a row to a message received at an instant."""
     return _Rows(mapping, source, file_digest.hex()[:20]).read
 
 
 class _Rows:
-    """A mapping, laid out for many rows."""
+    """A mapping, prepared for many rows."""
 
     def __init__(self, mapping: ImportMapping, source: Source, prefix: str) -> None:
         self._mapping = mapping
@@ -75,8 +75,8 @@ class _Rows:
         try:
             body = self._body(row)
             acts = self._acts(row.fields)
-        except _Bad as bad:
-            return Invalid(self._source, bad.reason.value)
+        except _InvalidRow as invalid:
+            return Invalid(self._source, invalid.reason.value)
         read = message_of(body, Frame(self._source, now))
         return replace(read, acts=acts) if acts and isinstance(read, Message) else read
 
@@ -84,7 +84,7 @@ class _Rows:
         mapping, fields = self._mapping, row.fields
         kind = self._value(mapping.type, fields)
         if not isinstance(kind, str):
-            raise _Bad(RowReason.TYPE_UNKNOWN)
+            raise _InvalidRow(RowReason.TYPE_UNKNOWN)
         body: dict[str, Any] = {"type": kind, "messageId": self._message_id(row), "context": {}}
         for key, rule in (
             ("event", mapping.event),
@@ -94,7 +94,7 @@ class _Rows:
             found = None if rule is None else self._value(rule, fields)
             if found is not None:
                 body[key] = found
-        self._name(body, fields)
+        self._add_identifiers(body, fields)
         if mapping.timestamp is not None:
             instant = self._instant(mapping.timestamp, fields)
             if instant is not None:
@@ -114,11 +114,11 @@ class _Rows:
             return f"import-{self._prefix}-{row.number}"
         found = self._value(self._mapping.message_id, row.fields)
         if found is None:
-            raise _Bad(RowReason.MESSAGE_ID_MISSING)
+            raise _InvalidRow(RowReason.MESSAGE_ID_MISSING)
         return str(found)
 
-    def _name(self, body: dict[str, Any], fields: Fields) -> None:
-        """Put the identifiers where every message carries them."""
+    def _add_identifiers(self, body: dict[str, Any], fields: Fields) -> None:
+        """Put the identifiers where a message carries them."""
         listed = []
         for type_, rule in self._mapping.identifiers.items():
             found = self._value(rule, fields)
@@ -148,7 +148,7 @@ class _Rows:
             if text in rule.map:
                 return rule.map[text]
             if rule.otherwise is None:
-                raise _Bad(RowReason.VALUE_NOT_MAPPED)
+                raise _InvalidRow(RowReason.VALUE_NOT_MAPPED)
             return rule.otherwise
         return self._typed(rule.type, raw)
 
@@ -181,11 +181,11 @@ class _Rows:
         elif isinstance(raw, str):
             text = raw.strip().replace(",", ".") if self._mapping.decimal == "," else raw.strip()
         else:
-            raise _Bad(RowReason.NUMBER_MALFORMED)
+            raise _InvalidRow(RowReason.NUMBER_MALFORMED)
         if _INTEGER.fullmatch(text):
             return int(text)
         if is_whole or not _NUMBER.fullmatch(text):
-            raise _Bad(RowReason.NUMBER_MALFORMED)
+            raise _InvalidRow(RowReason.NUMBER_MALFORMED)
         return float(text)
 
     def _instant(self, when: When, fields: Fields) -> datetime | None:
@@ -204,7 +204,7 @@ class _Rows:
                 case pattern:
                     return _aware(datetime.strptime(_text(raw).strip(), pattern), self._zone)  # noqa: DTZ007 - next
         except (ValueError, TypeError, OverflowError):
-            raise _Bad(RowReason.INSTANT_MALFORMED) from None
+            raise _InvalidRow(RowReason.INSTANT_MALFORMED) from None
 
     def _acts(self, fields: Fields) -> tuple[ProposedAct, ...]:
         acts = []
@@ -215,7 +215,7 @@ class _Rows:
             answer = _text(raw).strip().casefold()
             act = self._answers[purpose].get(answer)
             if act is None:
-                raise _Bad(RowReason.CONSENT_NOT_MAPPED)
+                raise _InvalidRow(RowReason.CONSENT_NOT_MAPPED)
             acts.append(
                 ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), "import.column")
             )
@@ -223,7 +223,7 @@ class _Rows:
 
 
 def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:
-    """What stands in a column of a row, in JSON Lines under a path; None for a text that means: no value."""
+    """The value of a column of a row, in JSON Lines of a path; None where it is missing or one of the `absent` texts."""
     found = fields.get(column)
     if found is None and "." in column and column not in fields:
         found = _within(fields, column)
@@ -231,13 +231,13 @@ def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:
 
 
 def is_too_large(fields: Mapping[str, Any]) -> bool:
-    """Whether the cells of a row hold more than a message may."""
-    return sum(len(each) for each in fields.values() if isinstance(each, str)) > MESSAGE_BYTES_MAX
+    """Whether the cells of a row together are longer than a message may be."""
+    return sum(len(cell) for cell in fields.values() if isinstance(cell, str)) > MESSAGE_BYTES_MAX
 
 
 def _answers_of(rule: ConsentColumn) -> dict[str, Act]:
-    yes = {text.casefold(): Act.GRANT for text in rule.grant}
-    return yes | {text.casefold(): Act.REFUSE for text in rule.refuse}
+    granting = {text.casefold(): Act.GRANT for text in rule.grant}
+    return granting | {text.casefold(): Act.REFUSE for text in rule.refuse}
 
 
 def _within(fields: Fields, path: str) -> Any:
@@ -257,7 +257,7 @@ def _boolean(raw: Any) -> bool:
     text = _text(raw).strip().casefold()
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    raise _Bad(RowReason.BOOLEAN_MALFORMED)
+    raise _InvalidRow(RowReason.BOOLEAN_MALFORMED)
 
 
 def _iso(raw: Any, zone: Any) -> datetime:
@@ -265,9 +265,9 @@ def _iso(raw: Any, zone: Any) -> datetime:
         naive = datetime.fromisoformat(_text(raw).strip())
         return parse_instant(_text(raw).strip()) if naive.tzinfo is not None else _aware(naive, zone)
     except (ValueError, OverflowError):
-        raise _Bad(RowReason.INSTANT_MALFORMED) from None
+        raise _InvalidRow(RowReason.INSTANT_MALFORMED) from None
 
 
 def _aware(instant: datetime, zone: Any) -> datetime:
-    """In UTC; a local time that the clocks skipped or repeated is the first that it could be."""
+    """In UTC; a local time that the clocks skipped or repeated is the first possible one."""
     return (instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)).astimezone(UTC)

@@ -9,7 +9,7 @@ from cdp.accounting.model import NoticeKind, State
 from cdp.accounting.row_reasons import EXPLANATIONS as ROWS
 from cdp.consent.model import ALWAYS
 from cdp.consent.model import Reason as Refusal
-from cdp.wire.segment_spec import EXPLANATIONS, OF_THE_FLOW
+from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 STATES: Final[Mapping[str, str]] = {
     State.STORED: "kept for the purposes that were permitted",
@@ -66,7 +66,7 @@ def meaning_of(state: str, reason: str) -> str:
     if found is None and state == State.NOT_PERMITTED:
         found = _REFUSALS.get(reason)
     if found is None and state == State.INVALID:
-        found = EXPLANATIONS.get(reason) or OF_THE_FLOW.get(reason) or ROWS.get(reason)
+        found = EXPLANATIONS.get(reason) or FLOW_EXPLANATIONS.get(reason) or ROWS.get(reason)
     if found is None and state == State.SUPPRESSED:
         found = "Somebody who was erased is named in it, or somebody whose erasure is under way."
     return found or reason.replace("_", " ") or STATES.get(state, state)

@@ -1,4 +1,4 @@
-"""All SQL of import jobs: how far an import came, written in the transaction of each chunk."""
+"""All SQL of import jobs: the progress of an import, written in the transaction of each chunk."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from cdp.schema.ids import SourceId
 
 @dataclass(frozen=True, slots=True)
 class ImportJob:
-    """An import of one file under one mapping into one source; `tally` is what became of its rows until now."""
+    """An import of one file under one mapping into one source; `tally` counts the outcomes of its rows so far."""
 
     import_job_id: int
     source_id: SourceId
@@ -26,7 +26,7 @@ class ImportJob:
 
 
 def add_import_job(tx: Transaction, job: ImportJob) -> None:
-    """Record that an import begins."""
+    """Record the start of an import."""
     tx.execute(
         """
         INSERT INTO operations.import_job
@@ -70,7 +70,7 @@ def latest_import_job(
 
 
 def advance_import_job(tx: Transaction, before: ImportJob, after: ImportJob) -> bool:
-    """Move a job on from where it was; False when another process moved it meanwhile or ended it."""
+    """Record the progress of a job; False when another process advanced or finished it meanwhile."""
     rows = tx.execute(
         """
         UPDATE operations.import_job
@@ -90,7 +90,7 @@ def advance_import_job(tx: Transaction, before: ImportJob, after: ImportJob) -> 
 
 
 def finish_import_job(tx: Transaction, import_job_id: int, now: datetime) -> None:
-    """Every row of the file has its state."""
+    """Record that every row of the file has its outcome."""
     tx.execute(
         "UPDATE operations.import_job SET finished_at = %(now)s WHERE import_job_id = %(job)s AND finished_at IS NULL",
         {"job": import_job_id, "now": now},

@@ -19,7 +19,7 @@ def add_policy(tx: Transaction, fingerprint: bytes, content: dict[str, Any], *, 
         """,
         {"fingerprint": fingerprint, "content": Jsonb(content), "now": now},
     )
-    return _policy(rows[0])
+    return _policy(*rows[0])
 
 
 def latest_policy(tx: Transaction) -> AppliedPolicy | None:
@@ -32,7 +32,7 @@ def latest_policy(tx: Transaction) -> AppliedPolicy | None:
         LIMIT 1
         """
     )
-    return _policy(rows[0]) if rows else None
+    return _policy(*rows[0]) if rows else None
 
 
 def policies(tx: Transaction) -> list[AppliedPolicy]:
@@ -44,8 +44,8 @@ def policies(tx: Transaction) -> list[AppliedPolicy]:
         ORDER BY applied_policy_id
         """
     )
-    return [_policy(row) for row in rows]
+    return [_policy(*row) for row in rows]
 
 
-def _policy(row: tuple[Any, ...]) -> AppliedPolicy:
-    return AppliedPolicy(row[0], bytes(row[1]), row[2], row[3])
+def _policy(applied_policy_id: int, fingerprint: bytes, content: dict[str, Any], applied_at: datetime) -> AppliedPolicy:
+    return AppliedPolicy(applied_policy_id, bytes(fingerprint), content, applied_at)

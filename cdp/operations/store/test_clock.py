@@ -6,7 +6,7 @@ from cdp.kit.db import Transaction
 
 
 def override_instant(tx: Transaction, instant: datetime | None) -> None:
-    """Set the test clock that the database's own readers see; None gives the real time back."""
+    """Set the test clock that the database's own readers see; None restores the real time."""
     if instant is None:
         tx.execute("DELETE FROM operations.instant_override")
         return

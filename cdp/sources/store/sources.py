@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from cdp.kit.db import Transaction
 from cdp.schema.ids import SourceId
@@ -10,9 +9,9 @@ from cdp.sources.model import Source, SourceEntry, SourceKind
 
 
 def add_source(tx: Transaction, source: Source, write_key_hash: bytes, *, now: datetime) -> Source | None:
-    """Store a new source under a fresh id; None when the name or the write key is taken.
+    """Store a new source under a fresh id; None when the name or the write key is in use.
 
-    The id of the given value is ignored; the answer carries the real one.
+    The id of `source` is ignored; the returned value has the real one.
     """
     rows = tx.execute(
         """
@@ -32,7 +31,7 @@ def add_source(tx: Transaction, source: Source, write_key_hash: bytes, *, now: d
             "now": now,
         },
     )
-    return _source(rows[0]) if rows else None
+    return _source(*rows[0]) if rows else None
 
 
 def sources(tx: Transaction) -> list[SourceEntry]:
@@ -44,13 +43,13 @@ def sources(tx: Transaction) -> list[SourceEntry]:
         ORDER BY name
         """
     )
-    return [SourceEntry(_source(row), row[6], row[7]) for row in rows]
+    return [SourceEntry(_source(*source), created_at, disabled_at) for *source, created_at, disabled_at in rows]
 
 
 def server_source_ids(tx: Transaction) -> list[SourceId]:
     """The ids of all sources of the kind `server`, disabled ones included."""
     rows = tx.execute("SELECT source_id FROM sources.source WHERE kind = 'server'")
-    return [SourceId(row[0]) for row in rows]
+    return [SourceId(source_id) for (source_id,) in rows]
 
 
 def source_named(tx: Transaction, name: str) -> Source | None:
@@ -63,7 +62,7 @@ def source_named(tx: Transaction, name: str) -> Source | None:
         """,
         {"name": name},
     )
-    return _source(rows[0]) if rows else None
+    return _source(*rows[0]) if rows else None
 
 
 def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
@@ -75,11 +74,11 @@ def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
         WHERE disabled_at IS NULL
         """
     )
-    return {bytes(row[6]): _source(row) for row in rows}
+    return {bytes(write_key_hash): _source(*source) for *source, write_key_hash in rows}
 
 
 def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
-    """Stop the write key of a source; False when there is no such working source."""
+    """Disable the write key of a source; False when there is no such working source."""
     rows = tx.execute(
         """
         UPDATE sources.source SET disabled_at = %(now)s
@@ -92,7 +91,7 @@ def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
 
 
 def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: bytes) -> bool:
-    """Give a source another write key, the old one stops at once; False when there is no such working source."""
+    """Replace the write key of a source, the old one is invalid at once; False when there is no such working source."""
     rows = tx.execute(
         """
         UPDATE sources.source SET write_key_hash = %(hash)s
@@ -104,5 +103,7 @@ def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: byte
     return bool(rows)
 
 
-def _source(row: tuple[Any, ...]) -> Source:
-    return Source(SourceId(row[0]), row[1], SourceKind(row[2]), frozenset(row[3]), row[4], row[5])
+def _source(
+    source_id: int, name: str, kind: str, scopes: list[str], jurisdiction: str, request_bytes_max: int
+) -> Source:
+    return Source(SourceId(source_id), name, SourceKind(kind), frozenset(scopes), jurisdiction, request_bytes_max)

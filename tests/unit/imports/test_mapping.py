@@ -53,14 +53,14 @@ def test_a_mapping_says_the_same_whatever_its_layout(tmp_path: Path) -> None:
         ),
         ("event: A\n", "`identifiers` is missing"),
         ("identifiers: {user_id: id}\n", "`event` is missing: a track message needs the name of its event"),
-        ("type: trak\nevent: A\nidentifiers: {user_id: id}\n", "`trak` is no type of message"),
+        ("type: trak\nevent: A\nidentifiers: {user_id: id}\n", "`trak` is not a message type"),
         (
             "event: A\nidentifiers:\n  user_id: {column: id, value: x}\n",
             "mapping.yaml:3:12: identifiers.user_id: give exactly one of column, value, template",
         ),
         (
             "event: A\nidentifiers: {user_id: id}\ntimestamp: {column: at, zone: Europe/Londn}\n",
-            "mapping.yaml:3:12: timestamp: `Europe/Londn` is no IANA time zone",
+            "mapping.yaml:3:12: timestamp: `Europe/Londn` is not an IANA time zone",
         ),
         (
             "event: A\nidentifiers: {user_id: id}\nproperties:\n  total: {colum: t}\n",
@@ -68,7 +68,7 @@ def test_a_mapping_says_the_same_whatever_its_layout(tmp_path: Path) -> None:
         ),
         (
             "event: A\nidentifiers: {user_id: id}\nconsents:\n  analytics: {column: c, grant: [Yes], refuse: ['yes']}\n",
-            "mapping.yaml:4:14: consents.analytics: `yes` stands for yes and for no",
+            "mapping.yaml:4:14: consents.analytics: `yes` is listed both under `grant` and under `refuse`",
         ),
         ("event: A\nidentifiers: {user_id: [\n", "this is not YAML"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from cdp.accounting.row_reasons import RowReason
 from cdp.consent.model import Act, Authority
 from cdp.flows.imports.mapping import Mapping, load_mapping
-from cdp.flows.imports.read import look_at, rows_of
+from cdp.flows.imports.read import inspect_file, rows_of
 from cdp.flows.imports.row import Row, row_reader
 from cdp.kit.errors import Fault
 from cdp.wire.message import Invalid, Message
@@ -49,7 +49,7 @@ def rows(tmp_path: Path, name: str, content: bytes, mapping: str = HEAD) -> Iter
     path = tmp_path / name
     path.write_bytes(content)
     read = mapping_of(tmp_path, mapping)
-    with rows_of(look_at(path, read), read) as (found, _):
+    with rows_of(inspect_file(path, read), read) as (found, _):
         yield list(found)
 
 

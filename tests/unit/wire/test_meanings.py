@@ -6,7 +6,7 @@ from cdp.accounting.model import State
 from cdp.accounting.row_reasons import EXPLANATIONS as ROWS
 from cdp.consent.model import ALWAYS, Reason
 from cdp.flows.operations.meanings import STATES, meaning_of, permission_start, value_text
-from cdp.wire.segment_spec import EXPLANATIONS, OF_THE_FLOW
+from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 ALLOWING = {Reason.GRANTED, Reason.NOT_REFUSED, Reason.LEGAL_BASIS}
 
@@ -15,7 +15,7 @@ def test_every_state_and_every_reason_has_a_sentence() -> None:
     assert set(STATES) == set(State)
     refused = {meaning_of(State.NOT_PERMITTED, reason) for reason in set(Reason) - ALLOWING}
     assert len(refused) == len(set(Reason) - ALLOWING), "no two reasons read the same"
-    for reason in (*EXPLANATIONS, *OF_THE_FLOW, *ROWS):
+    for reason in (*EXPLANATIONS, *FLOW_EXPLANATIONS, *ROWS):
         assert " " in meaning_of(State.INVALID, str(reason))
     for state, reason in ((State.STORED, ""), (State.DUPLICATE, ""), (State.BLOCKED, "blocked_value")):
         assert meaning_of(state, reason).endswith(".")

@@ -6,7 +6,7 @@ from pathlib import Path
 from cdp.accounting.model import NoticeKind
 from cdp.flows.operations.meanings import NOTICES
 from cdp.web.ingest.router import BATCH_PATHS, METRICS_PATH, SINGLE_PATHS
-from cdp.wire.segment_spec import EXPLANATIONS, OF_THE_FLOW
+from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs" / "reference" / "ingest.md").read_text()
@@ -19,7 +19,7 @@ def section(title: str) -> str:
 
 def test_every_reason_stands_there_with_its_sentence() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("States"), re.MULTILINE))
-    assert rows == {str(reason): text for reason, text in {**EXPLANATIONS, **OF_THE_FLOW}.items()}
+    assert rows == {str(reason): text for reason, text in {**EXPLANATIONS, **FLOW_EXPLANATIONS}.items()}
 
 
 def test_every_oddity_stands_there_with_its_sentence() -> None:

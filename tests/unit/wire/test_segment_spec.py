@@ -254,7 +254,7 @@ def test_gpc_of_the_request_is_a_fact_of_each_message() -> None:
 
 def test_every_reason_is_explained() -> None:
     assert set(EXPLANATIONS) == set(InvalidReason)
-    assert explain("expired") == "The message happened before its retention class reaches back."
+    assert explain("expired") == "The message is older than the retention period of its class."
     assert explain("something_of_the_flow")
 
 
