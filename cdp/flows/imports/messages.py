@@ -289,7 +289,7 @@ def begin_job(
             raise Fault(
                 "import_unfinished",
                 "An import of this file was not finished",
-                f"{latest.rows_done:,} of its rows were processed. Continue after them with --resume.",
+                f"{latest.rows_done:,} rows of it were processed. Continue after them with --resume.",
                 status=409,
             )
         if resume:
