@@ -108,7 +108,7 @@ class Watch:
 
 
 def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tuple[list[float], list[float], float]:
-    """Take batches at a steady pace; when each buyer's batch was committed, when each change was seen, and how long it took."""
+    """Send batches at a steady pace; when each buyer's batch was committed, when each change was seen, and how long it took."""
     watch.start()
     begun, committed = time.perf_counter(), []
     for number in range(batches):
@@ -118,8 +118,8 @@ def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tupl
             _track(VIEW, f"buyer-{(number * 7 + at) % (batches * BUYERS)}", {"price": at})
             for at in range(BATCH - BUYERS)
         ]
-        taken = ingest.process([_message(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
-        assert {outcome.state.value for outcome in taken} == {"stored"}, taken
+        outcomes = ingest.process([_message(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
+        assert {outcome.state.value for outcome in outcomes} == {"stored"}, outcomes
         committed += [time.perf_counter()] * BUYERS
         time.sleep(max(0.0, begun + (number + 1) * PAUSE_SECONDS - time.perf_counter()))
     lasted = time.perf_counter() - begun
@@ -146,6 +146,6 @@ def _track(event: str, user: str, properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _message(context: Context, body: dict[str, Any], message_id: str) -> Message:
-    given = {**body, "messageId": message_id}
+    fields = {**body, "messageId": message_id}
     now = context.clock.now()
-    return Message(SHOP, given["type"], message_id, now, now, given, sha256(canonical_json(given)))
+    return Message(SHOP, fields["type"], message_id, now, now, fields, sha256(canonical_json(fields)))

@@ -1,4 +1,4 @@
-"""Segments as marketers write them, and the SQL that somebody who knows the tables would write for each."""
+"""Segments as marketers write them, and the SQL that an engineer who knows the tables would write for each."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,11 +9,11 @@ from benchmarks._crowd import NOW, ORDER, VIEW
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One segment, the same by hand for PostgreSQL, and the same for the copy in DuckDB."""
+    """One segment, handwritten SQL for PostgreSQL, and the same for the copy in DuckDB."""
 
     name: str
     where: str
-    by_hand: str
+    handwritten: str
     in_duck: str
 
 

@@ -4,8 +4,8 @@
     python -m benchmarks.segment --full         # 1,000,000 profiles, 10,000,000 events: minutes to fill, some 5 GB of disk
 
 The store is filled by the server itself (seeded): one anchor a profile, orders and product views over 390 days, half of the
-permissions from within two years. Each question is asked `--rounds` times in turns with its baselines: SQL by hand on the
-same store, and DuckDB over a copy of the columns that the questions need. All sides must give the same number.
+permissions from within two years. Each segment is evaluated `--rounds` times in turns with its baselines: handwritten SQL on
+the same store, and DuckDB over a copy of the columns that it needs. All sides must return the same number.
 """
 
 import argparse
@@ -41,8 +41,8 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--batches", type=int, default=120, help="batches of the live measurement, four a second")
     arguments.add_argument("--plans", action="store_true", help="print EXPLAIN (ANALYZE, BUFFERS) of our statements")
-    given = arguments.parse_args()
-    profiles, events = (1_000_000, 10_000_000) if given.full else (given.profiles, given.events)
+    options = arguments.parse_args()
+    profiles, events = (1_000_000, 10_000_000) if options.full else (options.profiles, options.events)
     with stage() as stand:
         database = Database(stand.url)
         about = machine(database)
@@ -51,42 +51,44 @@ def main() -> None:
         print("## Segments\n")
         facts = about | {
             "consented profiles": f"{profiles:,}", "events": f"{events:,}", "filled in": f"{seconds:.0f} s",
-            "DuckDB": duck.version, "rounds": str(given.rounds),
+            "DuckDB": duck.version, "rounds": str(options.rounds),
         }  # fmt: skip
         print(table(["", ""], list(facts.items())), flush=True)
-        report(database, duck, given.rounds, plans=given.plans)
+        report(database, duck, options.rounds, plans=options.plans)
         duck.close()
-        verdicts(database, given.rounds)
-        live(follow(database, stand.home, _keys(), given.batches))
+        verdicts(database, options.rounds)
+        live(follow(database, stand.home, _keys(), options.batches))
         database.close()
 
 
 def report(database: Database, duck: Duck, rounds: int, *, plans: bool) -> None:
-    """Ask every question on all sides, in turns."""
+    """Evaluate every segment on all sides, in turns."""
     catalogue = Catalogue(load_policy(Path("policies")))
-    rows, told = [], []
+    rows, plan_texts = [], []
     for question in QUESTIONS:
         with database.transaction(read_only=True) as tx:
             ours, params = _statement(tx, catalogue, question)
             micros = {name: _micros(value) for name, value in params.items()}
-            by_hand = text(question.by_hand)
+            handwritten = text(question.handwritten)
             counts, spent = race(
                 rounds,
                 lambda tx=tx, ours=ours: tx.scalar(ours),
-                lambda tx=tx, sql=by_hand, params=params: tx.scalar(sql, params),
+                lambda tx=tx, sql=handwritten, params=params: tx.scalar(sql, params),
                 lambda sql=question.in_duck, micros=micros: duck.ask(sql, micros),
             )
             assert len(set(counts)) == 1, (question.name, counts)
-            mine, hand, copy = spent
+            ours_ms, handwritten_ms, copy_ms = spent
             people = f"{counts[0]:,}"
-            rows.append([question.name, people, *map(_ms, spent), f"{mine / hand:.2f}", f"{mine / copy:.1f}"])
+            rows.append(
+                [question.name, people, *map(_ms, spent), f"{ours_ms / handwritten_ms:.2f}", f"{ours_ms / copy_ms:.1f}"]
+            )
             if plans:
                 compiled = ours.compile(database.engine, compile_kwargs={"literal_binds": True})
                 lines = tx.raw.execute(f"EXPLAIN (ANALYZE, BUFFERS) {compiled}".encode()).fetchall()
-                told.append("\n".join(row[0] for row in lines))
-    heads = ["segment", "people", "ours ms", "by hand ms", "DuckDB ms", "to by hand", "to DuckDB"]
+                plan_texts.append("\n".join(row[0] for row in lines))
+    heads = ["segment", "people", "ours ms", "handwritten ms", "DuckDB ms", "to handwritten", "to DuckDB"]
     rows.append(["must / goal", "", "", "", "", _MUST_GOAL["hand"], _MUST_GOAL["duck"]])
-    print(f"\n{table(heads, rows)}", *told, sep="\n\n", flush=True)
+    print(f"\n{table(heads, rows)}", *plan_texts, sep="\n\n", flush=True)
 
 
 def verdicts(database: Database, rounds: int) -> None:
@@ -133,7 +135,7 @@ def race(rounds: int, *sides: Callable[[], int]) -> tuple[list[int], list[float]
             begun = time.perf_counter()
             side()
             spent[at].append((time.perf_counter() - begun) * 1000)
-    return answers, [statistics.median(each) for each in spent]
+    return answers, [statistics.median(side) for side in spent]
 
 
 def _statement(
@@ -164,7 +166,7 @@ def _ms(milliseconds: float) -> str:
 
 
 def _keys() -> dict[str, str]:
-    return {re.sub(r"\W+", "_", each.name): each.where for each in QUESTIONS}
+    return {re.sub(r"\W+", "_", question.name): question.where for question in QUESTIONS}
 
 
 if __name__ == "__main__":

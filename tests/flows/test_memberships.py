@@ -1,4 +1,4 @@
-"""Memberships follow what happens: events, traits, consents, merges, unmerges and erasures, seen to once whoever looks."""
+"""Memberships follow events, traits, consents, merges, unmerges and erasures; each change is processed once."""
 
 import os
 import signal
@@ -132,8 +132,8 @@ def test_consents_are_followed_at_once(rights: RequestPipeline) -> None:
 
     def act(kind: str) -> None:
         pipeline.clock.instant += timedelta(minutes=1)
-        told = ConsentStatement(("user_id", "ada"), "email_marketing", kind, "authenticated")
-        record(rights.context, told, pipeline.clock.now())
+        statement = ConsentStatement(("user_id", "ada"), "email_marketing", kind, "authenticated")
+        record(rights.context, statement, pipeline.clock.now())
         follow(pipeline)
 
     act("grant")
@@ -280,8 +280,8 @@ def test_two_services_follow_the_same_marks_once(rights: RequestPipeline, databa
 
     with ThreadPoolExecutor(3) as threads:
         looking = threads.submit(look)
-        for each in [threads.submit(serve, seed) for seed in (1, 2)]:
-            each.result()
+        for served in [threads.submit(serve, seed) for seed in (1, 2)]:
+            served.result()
         is_over = True
         looking.result()
     while follow(pipeline):

@@ -57,8 +57,10 @@ def draft(key: str = "buyers", purpose: str = PURPOSE, name: str = "Buyers") -> 
     return Draft(SegmentKey(key), name, purpose, "marketer", "who bought")
 
 
-def save(tx: Transaction, where: str, given: Draft | None = None, now: datetime = NOW) -> Segment:
-    return definition_store.save(tx, given or draft(), condition_of(where), fingerprint=POLICY.fingerprint, now=now)
+def save(tx: Transaction, where: str, definition: Draft | None = None, now: datetime = NOW) -> Segment:
+    return definition_store.save(
+        tx, definition or draft(), condition_of(where), fingerprint=POLICY.fingerprint, now=now
+    )
 
 
 def compiled(
@@ -131,12 +133,12 @@ def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> No
         assert save(tx, f'did("{ORDER}", within 14 days)', now=later).version == 2
         assert save(tx, f'did("{ORDER}", within 14 days)', draft(purpose=OTHER), later).version == 3
         found = definition_store.versions(tx, "buyers")
-        assert [(each.version, each.where, each.purpose) for each in found] == [
+        assert [(version.version, version.where, version.purpose) for version in found] == [
             (3, f'did("{ORDER}", within 14 days)', OTHER),
             (2, f'did("{ORDER}", within 14 days)', PURPOSE),
             (1, BUYERS, PURPOSE),
         ]
-        assert {each.policy_fingerprint for each in found} == {POLICY.fingerprint}
+        assert {version.policy_fingerprint for version in found} == {POLICY.fingerprint}
 
 
 def test_dropping_takes_versions_and_members_and_leaves_changes(crowd: Database) -> None:
@@ -331,12 +333,12 @@ def test_the_written_out_sql_runs_and_gives_the_members(crowd: Database) -> None
         statements = compiled(tx, where)
         written = {row[0] for row in tx.raw.execute(sql_text(statements.members))}
         assert written == {row[0] for row in tx.all(statements.members)}
-    said = members(condition_of(where), CROWD.profiles, purpose=PURPOSE, catalogue=CATALOGUE, now=NOW)
-    assert written == said
+    interpreted = members(condition_of(where), CROWD.profiles, purpose=PURPOSE, catalogue=CATALOGUE, now=NOW)
+    assert written == interpreted
 
 
 def test_a_purpose_without_bit_has_nobody(database: Database) -> None:
-    """A policy that is not yet applied cannot be asked; one that is, begins empty."""
+    """A policy that is not yet applied cannot be evaluated; one that is starts empty."""
     with database.transaction() as tx:
         projection_store.prepare_purposes(tx, list(POLICY.purposes), NOW)
         assert tx.all(compiled(tx, BUYERS).members) == []

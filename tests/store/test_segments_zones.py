@@ -1,7 +1,7 @@
 """Days are those of the policy's time zone, also where a day has 23, 24½ or 25 hours, or begins at one o'clock.
 
-What a day is is computed here a third time, from the local date of each instant, because both evaluators ask the
-catalogue where a day begins.
+Days are computed here a third time, from the local date of each instant, because both evaluators use the catalogue for
+the beginning of a day.
 """
 
 import operator
@@ -43,14 +43,14 @@ def instants_around(day: date, zone: ZoneInfo) -> list[datetime]:
     """Every half hour of three local days, and the microseconds beside."""
     noon = datetime(day.year, day.month, day.day, 12, tzinfo=zone).astimezone(UTC)
     halves = [noon + timedelta(minutes=30 * step) for step in range(-80, 81)]
-    return [each + timedelta(microseconds=beside) for each in halves for beside in (-1, 0)]
+    return [instant + timedelta(microseconds=beside) for instant in halves for beside in (-1, 0)]
 
 
 def people(zone_name: str) -> dict[int, datetime]:
     """One profile for each instant, who did one thing then."""
     zone = ZoneInfo(zone_name)
-    instants = [each for day in SHIFTS[zone_name] for each in instants_around(day, zone)]
-    return {number: each for number, each in enumerate(instants, 1) if NOW - timedelta(days=390) < each <= NOW}
+    instants = [instant for day in SHIFTS[zone_name] for instant in instants_around(day, zone)]
+    return {number: instant for number, instant in enumerate(instants, 1) if NOW - timedelta(days=390) < instant <= NOW}
 
 
 def programs(day: date) -> list[tuple[ast.Condition, str]]:
@@ -77,8 +77,8 @@ ONE = ast.Number(Decimal(1))
 
 def expected(kind: str, day: date, local: dict[int, date]) -> set[int]:
     if kind == "two":
-        return {number for number, each in local.items() if day <= each <= day + timedelta(days=1)}
-    return {number for number, each in local.items() if RELATIONS[ast.Operator[kind]](each, day)}
+        return {number for number, local_day in local.items() if day <= local_day <= day + timedelta(days=1)}
+    return {number for number, local_day in local.items() if RELATIONS[ast.Operator[kind]](local_day, day)}
 
 
 @pytest.mark.parametrize("zone_name", SHIFTS)
@@ -95,7 +95,7 @@ def test_days_are_local_days_in_both_evaluators(database: Database, zone_name: s
         for number, at in happened.items()
     )
     masks = load(
-        database, [Population(profiles, {each.profile_id: (each.profile_id,) for each in profiles})], catalogue
+        database, [Population(profiles, {profile.profile_id: (profile.profile_id,) for profile in profiles})], catalogue
     )
     local = {number: at.astimezone(ZoneInfo(zone_name)).date() for number, at in happened.items()}
     with database.transaction(read_only=True) as tx:

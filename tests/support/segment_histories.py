@@ -1,4 +1,4 @@
-"""A made-up population for segments: a policy with a field of every kind, and random histories under it.
+"""A random population for segments: a policy with a field of every kind, and random histories under it.
 
 Histories are plain values for the interpreter, and `load` puts the very same ones into PostgreSQL.
 """
@@ -68,7 +68,7 @@ def policy() -> Policy:
 
 
 def condition_of(text: str) -> Any:
-    """A condition that must be one."""
+    """The condition of a text that must be valid."""
     condition = parse(text)
     assert not isinstance(condition, Rejection), condition.pointed(text)
     return condition
@@ -95,81 +95,81 @@ class Population:
 
 def random_population(seed: int, size: int) -> Population:
     """A random population; the same for the same seed."""
-    dice = random.Random(seed)
-    ids = [dice.randrange(1, 2**63) for _ in range(size)]
-    profiles = tuple(_profile(dice, profile_id) for profile_id in ids)
+    rng = random.Random(seed)
+    ids = [rng.randrange(1, 2**63) for _ in range(size)]
+    profiles = tuple(_profile(rng, profile_id) for profile_id in ids)
     return Population(
-        profiles, {each: tuple(dice.randrange(1, 2**63) for _ in range(dice.randint(1, 3))) for each in ids}
+        profiles, {profile_id: tuple(rng.randrange(1, 2**63) for _ in range(rng.randint(1, 3))) for profile_id in ids}
     )
 
 
-def _profile(dice: random.Random, profile_id: int) -> Profile:
-    permitted = {purpose: _permitted(dice) for purpose in (PURPOSE, OTHER) if dice.random() < 0.85}
+def _profile(rng: random.Random, profile_id: int) -> Profile:
+    permitted = {purpose: _permitted(rng) for purpose in (PURPOSE, OTHER) if rng.random() < 0.85}
     return Profile(
         profile_id,
         permitted,
-        {purpose: _traits(dice) for purpose in permitted},
-        tuple(_happened(dice) for _ in range(dice.choice((0, 1, 2, 4, 8, 12)))),
+        {purpose: _traits(rng) for purpose in permitted},
+        tuple(_event(rng) for _ in range(rng.choice((0, 1, 2, 4, 8, 12)))),
     )
 
 
-def _permitted(dice: random.Random) -> PermittedSpan:
-    since = dice.choice((None, None, NOW - timedelta(days=300), NOW - timedelta(days=20), NOW, NOW + timedelta(days=1)))
-    until = dice.choice((None, None, None, NOW + timedelta(days=5), NOW, NOW - timedelta(days=1)))
+def _permitted(rng: random.Random) -> PermittedSpan:
+    since = rng.choice((None, None, NOW - timedelta(days=300), NOW - timedelta(days=20), NOW, NOW + timedelta(days=1)))
+    until = rng.choice((None, None, None, NOW + timedelta(days=5), NOW, NOW - timedelta(days=1)))
     return PermittedSpan(since, until if since is None or until is None or since < until else None)
 
 
-def _traits(dice: random.Random) -> dict[str, StatedValue]:
+def _traits(rng: random.Random) -> dict[str, StatedValue]:
     every: dict[str, StatedValue] = {
-        "age": dice.choice((17, 18, 30, 30.5, 65)),
-        "country": dice.choice(COUNTRIES),
-        "vip": dice.random() < 0.5,
-        "createdAt": _instant(dice, 400),
-        "plan": dice.choice(("free", "gold", "gold plus")),
+        "age": rng.choice((17, 18, 30, 30.5, 65)),
+        "country": rng.choice(COUNTRIES),
+        "vip": rng.random() < 0.5,
+        "createdAt": _instant(rng, 400),
+        "plan": rng.choice(("free", "gold", "gold plus")),
     }
-    return {name: value for name, value in every.items() if dice.random() < 0.7}
+    return {name: value for name, value in every.items() if rng.random() < 0.7}
 
 
-def _instant(dice: random.Random, days: int) -> datetime:
+def _instant(rng: random.Random, days: int) -> datetime:
     """Often a boundary: midnight in the policy's zone or in UTC, a whole number of days ago, now itself."""
-    whole = NOW - timedelta(days=dice.randint(0, days))
+    whole = NOW - timedelta(days=rng.randint(0, days))
     midnight = whole.replace(hour=0, minute=0, second=0)
-    exact = dice.choice((whole, whole, midnight, midnight - timedelta(hours=1), midnight - timedelta(hours=2), NOW))
-    return exact - timedelta(microseconds=1) if dice.random() < 0.1 else exact
+    exact = rng.choice((whole, whole, midnight, midnight - timedelta(hours=1), midnight - timedelta(hours=2), NOW))
+    return exact - timedelta(microseconds=1) if rng.random() < 0.1 else exact
 
 
-def _happened(dice: random.Random) -> EventRecord:
-    name = dice.choice((ORDER, VIEW, TRIAL, TRIAL))
-    purposes = frozenset(purpose for purpose in (PURPOSE, OTHER) if dice.random() < 0.85) or frozenset({OTHER})
-    given: dict[str, StatedValue]
+def _event(rng: random.Random) -> EventRecord:
+    name = rng.choice((ORDER, VIEW, TRIAL, TRIAL))
+    purposes = frozenset(purpose for purpose in (PURPOSE, OTHER) if rng.random() < 0.85) or frozenset({OTHER})
+    values: dict[str, StatedValue]
     if name == TRIAL:
-        given = {
-            "flag": dice.random() < 0.5,
-            "due": _instant(dice, 60),
-            "score": dice.choice((-2, 0, 1, 2.5, 10, 0.1)),
-            "channel": dice.choice(CHANNELS),
+        values = {
+            "flag": rng.random() < 0.5,
+            "due": _instant(rng, 60),
+            "score": rng.choice((-2, 0, 1, 2.5, 10, 0.1)),
+            "channel": rng.choice(CHANNELS),
         }
     else:
-        given = {
-            "revenue" if name == ORDER else "price": dice.choice((5, 19.99, 100, 250.5)),
-            "category": dice.choice(CATEGORIES),
+        values = {
+            "revenue" if name == ORDER else "price": rng.choice((5, 19.99, 100, 250.5)),
+            "category": rng.choice(CATEGORIES),
         }
-    properties = {key: value for key, value in given.items() if dice.random() < 0.8}
-    at = _instant(dice, dice.choice((3, 40, 100, 400)))
-    return EventRecord(name, at, purposes, properties, str(UUID(int=dice.getrandbits(128))))
+    properties = {key: value for key, value in values.items() if rng.random() < 0.8}
+    at = _instant(rng, rng.choice((3, 40, 100, 400)))
+    return EventRecord(name, at, purposes, properties, str(UUID(int=rng.getrandbits(128))))
 
 
 # --- into PostgreSQL ------------------------------------------------------------------------------
 
 
-def load(database: Database, worlds: Iterable[Population], catalogue_: Catalogue) -> Mapping[str, int]:
+def load(database: Database, populations: Iterable[Population], catalogue_: Catalogue) -> Mapping[str, int]:
     """Put populations into an empty store; returns the masks of the purposes."""
-    worlds = list(worlds)
-    profiles = [profile for each in worlds for profile in each.profiles]
-    anchors = {profile_id: found for each in worlds for profile_id, found in each.anchors.items()}
+    populations = list(populations)
+    profiles = [profile for population in populations for profile in population.profiles]
+    anchors = {profile_id: found for population in populations for profile_id, found in population.anchors.items()}
     of_policy = catalogue_.policy
     classes = {name: plan.retention_class for name, plan in of_policy.events.events.items()}
-    needed = {(classes[each.name], month_of(each.occurred_at)) for profile in profiles for each in profile.events}
+    needed = {(classes[event.name], month_of(event.occurred_at)) for profile in profiles for event in profile.events}
     ensure_partitions(database, needed)
     with database.transaction() as tx:
         masks = projection_store.prepare_purposes(tx, list(of_policy.purposes), NOW)
@@ -178,7 +178,7 @@ def load(database: Database, worlds: Iterable[Population], catalogue_: Catalogue
         _copy_events(tx, profiles, anchors, masks, terms, of_policy)
         plan = compile_traits(of_policy, masks)
         current_landmarks(tx, plan, NOW - timedelta(days=100))
-        recompute_buckets(tx, plan, [each for found in anchors.values() for each in found], now=NOW)
+        recompute_buckets(tx, plan, [anchor for found in anchors.values() for anchor in found], now=NOW)
         for table in ("consent.permitted", "behavior.event", "behavior.bucket", "identity.canonical"):
             tx.raw.execute(f"ANALYZE {table}")
     return masks
@@ -192,11 +192,11 @@ def _plans(policy_: Policy, name: str, properties: Mapping[str, StatedValue]) ->
 def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Mapping[tuple[str, str], int]:
     wanted: set[tuple[str, str]] = set()
     for profile in profiles:
-        for happened in profile.events:
-            wanted.add(("event", happened.name))
-            plans = _plans(policy_, happened.name, happened.properties)
+        for event in profile.events:
+            wanted.add(("event", event.name))
+            plans = _plans(policy_, event.name, event.properties)
             wanted |= {
-                (plan.vocabulary or "", str(happened.properties[key]))
+                (plan.vocabulary or "", str(event.properties[key]))
                 for key, plan in plans.items()
                 if plan.type is PropertyType.STRING
             }
@@ -209,7 +209,10 @@ def _intern(tx: Transaction, profiles: Sequence[Profile], policy_: Policy) -> Ma
     rows = tx.execute(
         "INSERT INTO behavior.term (vocabulary, term) SELECT * FROM unnest(%(vocabularies)s::text[], %(terms)s::text[]) "
         "RETURNING vocabulary, term, term_id",
-        {"vocabularies": [each[0] for each in sorted(wanted)], "terms": [each[1] for each in sorted(wanted)]},
+        {
+            "vocabularies": [vocabulary for vocabulary, _ in sorted(wanted)],
+            "terms": [text for _, text in sorted(wanted)],
+        },
     )
     return {(vocabulary, text): number for vocabulary, text, number in rows}
 
@@ -240,8 +243,8 @@ def _copy_people(
             {"id": profile.profile_id, "at": sequence, "now": NOW},
         )
         for purpose, permitted in profile.permitted.items():
-            given = profile.traits.get(purpose, {})
-            traits = {key: _stored(value, policy_.events.traits[key], terms) for key, value in given.items()}
+            stated = profile.traits.get(purpose, {})
+            traits = {key: _stored(value, policy_.events.traits[key], terms) for key, value in stated.items()}
             tx.execute(
                 "INSERT INTO consent.permitted (profile_id, purpose, since, until, reader_pseudonym, traits) VALUES "
                 "(%(profile)s, %(purpose)s, coalesce(%(since)s::timestamptz, '-infinity'), %(until)s, %(reader)s, %(traits)s)",
@@ -266,20 +269,20 @@ def _copy_events(
 ) -> None:
     rows = []
     for profile in profiles:
-        for at, happened in enumerate(profile.events):
-            plans = _plans(policy_, happened.name, happened.properties)
-            plain = {key: _stored(value, plans[key], terms) for key, value in happened.properties.items()}
+        for at, event in enumerate(profile.events):
+            plans = _plans(policy_, event.name, event.properties)
+            plain = {key: _stored(value, plans[key], terms) for key, value in event.properties.items()}
             held = anchors[profile.profile_id]
             rows.append(
                 (
                     held[at % len(held)],
-                    happened.occurred_at,
-                    EventId(UUID(happened.event_id)),
-                    policy_.events.class_of(happened.name),
-                    happened.occurred_at,
+                    event.occurred_at,
+                    EventId(UUID(event.event_id)),
+                    policy_.events.class_of(event.name),
+                    event.occurred_at,
                     1,
-                    terms["event", happened.name],
-                    sum(masks[purpose] for purpose in happened.purposes),
+                    terms["event", event.name],
+                    sum(masks[purpose] for purpose in event.purposes),
                     Jsonb(plain) if plain else None,
                     b"",
                 )

@@ -1,4 +1,4 @@
-"""Random programs of the segment language that the checks accept under the policy of `segments_world`."""
+"""Random programs of the segment language that the checks accept under the policy of `segment_histories`."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -140,7 +140,7 @@ def events(draw: st.DrawFn, *, is_windowed: bool = True) -> ast.Events:
 def aggregates(draw: st.DrawFn) -> ast.Aggregate:
     found = draw(events())
     kind = draw(st.sampled_from((ast.Count, ast.Sum, ast.Average, ast.Least, ast.Greatest, ast.DaysSinceLast)))
-    numeric = next(name for name, each in PROPERTIES[found.name].items() if each is Kind.NUMBER)
+    numeric = next(name for name, kind in PROPERTIES[found.name].items() if kind is Kind.NUMBER)
     half_life = draw(st.none() | durations(60))
     match kind:
         case ast.Count:
@@ -265,7 +265,7 @@ def lists(draw: st.DrawFn, kind: Kind) -> ast.Condition:
 def ranges(draw: st.DrawFn, kind: Kind) -> ast.Condition:
     value, name = draw(values(kind))
     low, high = sorted(
-        (draw(_bounds(kind, value, name)), draw(_bounds(kind, value, name))), key=lambda each: each.value
+        (draw(_bounds(kind, value, name)), draw(_bounds(kind, value, name))), key=lambda literal: literal.value
     )
     return ast.Between(value, low, high)
 

@@ -32,8 +32,8 @@ MAX_DEPTH: Final = 30
 class LogicParser:
     """Reads conditions at a cursor.
 
-    `value` reads the value that a test is about. `forms` are conditions that are not tests of a value, by the keyword that introduces them: each is called with the
-    offset of the keyword and the depth, after the keyword was read.
+    `value` reads the value that a test is about. `forms` are conditions that are not tests of a value, by the keyword
+    that introduces them: each is called with the offset of the keyword and the depth, after the keyword was read.
     """
 
     def __init__(

@@ -30,6 +30,7 @@ from cdp.segments import disclose
 from cdp.segments.model import Member, MemberPage, Refresh, Segment, Size
 
 LIMIT_MAX = 1_000
+_CHANGE_COLUMNS = ["profile_id", "key", "version", "change", "changed_at"]
 
 
 def refresh(
@@ -141,7 +142,7 @@ def _holds(table: Any, now: datetime) -> tuple[Any, ...]:
 def _among(only: Sequence[int] | None) -> tuple[ColumnElement[bool], ...]:
     if only is None:
         return ()
-    return (membership.c.profile_id == bindparam("concerned", list(only), type_=ARRAY(BigInteger), unique=True).any_(),)
+    return (membership.c.profile_id == bindparam("only", list(only), type_=ARRAY(BigInteger), unique=True).any_(),)
 
 
 def _is_outdated(purposes: Sequence[str]) -> ColumnElement[bool]:
@@ -157,13 +158,15 @@ def _end_outdated(
 ) -> Select[tuple[int]]:
     """One statement: end memberships that are older than the present permission, and record it."""
     old = delete(membership).where(membership.c.key == segment.key, _is_outdated(purposes), *_among(only))
-    gone = old.returning(membership.c.profile_id, membership.c.version).cte("outdated")
-    exits = select(gone.c.profile_id, literal(segment.key), gone.c.version, literal("exited"), literal(now))
-    columns = ["profile_id", "key", "version", "change", "changed_at"]
+    ended = old.returning(membership.c.profile_id, membership.c.version).cte("outdated")
+    exits = select(ended.c.profile_id, literal(segment.key), ended.c.version, literal("exited"), literal(now))
     recorded = (
-        insert(membership_change).from_select(columns, exits).returning(membership_change.c.change_id).cte("recorded")
+        insert(membership_change)
+        .from_select(_CHANGE_COLUMNS, exits)
+        .returning(membership_change.c.change_id)
+        .cte("recorded")
     )
-    return select(select(func.count()).select_from(gone).scalar_subquery()).add_cte(recorded)
+    return select(select(func.count()).select_from(ended).scalar_subquery()).add_cte(recorded)
 
 
 def _difference(
@@ -173,8 +176,8 @@ def _difference(
     found = found_now.cte("found")
     is_found = exists().where(found.c.profile_id == membership.c.profile_id)
     is_stored = membership.c.key == segment.key
-    left = delete(membership).where(is_stored, ~is_found, *_among(only))
-    gone = left.returning(membership.c.profile_id, membership.c.version).cte("gone")
+    leaving = delete(membership).where(is_stored, ~is_found, *_among(only))
+    exited = leaving.returning(membership.c.profile_id, membership.c.version).cte("exited")
     is_member = exists().where(is_stored, membership.c.profile_id == found.c.profile_id)
     added = select(found.c.profile_id, literal(segment.key), literal(segment.version), literal(now)).where(~is_member)
     entered = (
@@ -190,19 +193,18 @@ def _difference(
         .returning(membership.c.profile_id)
         .cte("renewed")
     )
-    recorded = _recorded(segment, gone, entered, now=now)
+    recorded = _recorded(segment, exited, entered, now=now)
     counts = select(
-        select(func.count()).select_from(gone).scalar_subquery(),
+        select(func.count()).select_from(exited).scalar_subquery(),
         select(func.count()).select_from(entered).scalar_subquery(),
     )
     return counts.add_cte(renewed, recorded)
 
 
-def _recorded(segment: Segment, gone: CTE, entered: CTE, *, now: datetime) -> CTE:
-    exits = select(gone.c.profile_id, literal(segment.key), gone.c.version, literal("exited"), literal(now))
+def _recorded(segment: Segment, exited: CTE, entered: CTE, *, now: datetime) -> CTE:
+    exits = select(exited.c.profile_id, literal(segment.key), exited.c.version, literal("exited"), literal(now))
     entries = select(
         entered.c.profile_id, literal(segment.key), literal(segment.version), literal("entered"), literal(now)
     )
-    columns = ["profile_id", "key", "version", "change", "changed_at"]
-    changes = insert(membership_change).from_select(columns, union_all(exits, entries))
+    changes = insert(membership_change).from_select(_CHANGE_COLUMNS, union_all(exits, entries))
     return changes.returning(membership_change.c.change_id).cte("recorded")

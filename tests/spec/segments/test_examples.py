@@ -25,7 +25,7 @@ WRONG = [wrong for chapter in CHAPTERS for wrong in chapter.wrong]
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.program)
 def test_the_interpreter_finds_the_members(example: Example) -> None:
     condition = parse_and_check(example.program, CATALOGUE, PURPOSE, now=NOW)
-    assert not isinstance(condition, tuple), [each.message for each in condition]
+    assert not isinstance(condition, tuple), [rejection.message for rejection in condition]
     found = members(condition, PEOPLE, purpose=PURPOSE, catalogue=CATALOGUE, now=NOW)
     assert found == set(example.members)
 

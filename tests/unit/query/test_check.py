@@ -102,7 +102,7 @@ def test_hints_name_the_rule_or_the_remedy() -> None:
 
 def test_all_faults_are_reported_in_the_order_of_the_text() -> None:
     found = rejections_of('trait.contry = "DE" and did("Order Complete") or trait.vip > true')
-    assert [each.partition(":")[0] for each in found] == ["0", "28", "49"]
+    assert [text.partition(":")[0] for text in found] == ["0", "28", "49"]
 
 
 def test_a_range_of_dates_ages_without_breaking_the_segment() -> None:
@@ -134,7 +134,10 @@ def test_another_segment_must_still_comply_with_the_policy() -> None:
     )
 
     def rejections(key: str) -> list[str]:
-        return [f"{each.message} | {each.hint}" for each in check(condition_of(f'in segment "{key}"'), found, PURPOSE)]
+        return [
+            f"{rejection.message} | {rejection.hint}"
+            for rejection in check(condition_of(f'in segment "{key}"'), found, PURPOSE)
+        ]
 
     outdated = (
         'the segment "old" no longer complies with the policy | the event "Gone" is not defined in policies/events.yaml'
@@ -153,7 +156,7 @@ def test_nested_segments_are_limited() -> None:
     chain = {f"s{at}": Definition(PURPOSE, condition_of(f'in segment "s{at + 1}"')) for at in range(40)}
     chain["s40"] = Definition(PURPOSE, condition_of("trait.age > 1"))
     found = Catalogue(policy(), chain)
-    assert [each.message for each in check(condition_of('in segment "s0"'), found, PURPOSE)] == [
+    assert [rejection.message for rejection in check(condition_of('in segment "s0"'), found, PURPOSE)] == [
         '"s0" refers to too many segments'
     ]
     assert check(condition_of('in segment "s20"'), found, PURPOSE) == ()
@@ -180,7 +183,7 @@ def test_the_rules_are_those_of_the_policy_in_force() -> None:
     condition = condition_of("trait.logins > 1")
     assert check(condition, CATALOGUE, PURPOSE) == ()
     found = check(condition, Catalogue(stricter), PURPOSE)
-    assert [each.message for each in found] == ["the trait logins is sealed and cannot be used in a segment"]
+    assert [rejection.message for rejection in found] == ["the trait logins is sealed and cannot be used in a segment"]
 
 
 def test_the_fields_and_their_categories() -> None:
@@ -205,7 +208,7 @@ def test_an_explanation_contains_each_part() -> None:
     condition = condition_of('trait.age > 1 and trait.vip = true and not did("page")')
     found = explain_membership(condition, (True, None, False))
     assert (found.is_permitted, found.is_in) == (True, False)
-    assert [(each.condition, each.truth) for each in found.answers] == [
+    assert [(answer.condition, answer.truth) for answer in found.answers] == [
         ("trait.age > 1", True),
         ("trait.vip = true", None),
         ('not did("page")', False),
@@ -227,7 +230,7 @@ def test_shipped_segments_are_valid() -> None:
     assert set(definitions) >= {"lapsing_high_value", "new_buyers", "loyal_buyers", "abandoned_carts"}
     assert definitions["lapsing_high_value"].purpose == "email_marketing"
     found = Catalogue(policy())
-    for key, each in definitions.items():
-        condition = parse_and_check(each.where, found, each.purpose, key=key, now=NOW)
+    for key, definition in definitions.items():
+        condition = parse_and_check(definition.where, found, definition.purpose, key=key, now=NOW)
         assert not isinstance(condition, tuple), (key, condition)
-        found = Catalogue(policy(), {**found.segments, key: Definition(each.purpose, condition)})
+        found = Catalogue(policy(), {**found.segments, key: Definition(definition.purpose, condition)})

@@ -78,7 +78,7 @@ def test_every_node_has_a_text() -> None:
 @every_node
 def test_parser_and_printer_handle_it(node: type[ast.Node]) -> None:
     condition = condition_of(TEXT_OF[node])
-    assert any(type(each) is node for each in ast.walk(condition))
+    assert any(type(descendant) is node for descendant in ast.walk(condition))
     assert write(condition) == TEXT_OF[node]
 
 
@@ -89,7 +89,7 @@ def test_the_json_form_handles_it(node: type[ast.Node]) -> None:
     is_object = node in NODES.values()
     assert is_object or node in (ast.Number, ast.Text, ast.Flag, ast.Day, ast.Duration)
     if is_object:
-        name = next(name for name, each in NODES.items() if each is node)
+        name = next(name for name, kind in NODES.items() if kind is node)
         assert json_schema()["$defs"][name]["description"]
 
 
@@ -123,7 +123,7 @@ def test_both_evaluators_handle_it(node: type[ast.Node]) -> None:
 @every_node
 def test_the_explanation_walks_through_it(node: type[ast.Node]) -> None:
     condition = condition_of(TEXT_OF[node])
-    names = any(isinstance(each, ast.Trait | ast.Computed | ast.Events) for each in ast.walk(condition))
+    names = any(isinstance(descendant, ast.Trait | ast.Computed | ast.Events) for descendant in ast.walk(condition))
     assert bool(fields_of(condition, CATALOGUE)) is names
 
 
@@ -132,7 +132,7 @@ def test_the_manual_shows_it(node: type[ast.Node]) -> None:
     programs = [example.program for chapter in CHAPTERS for example in chapter.examples]
     programs += [wrong.program for chapter in CHAPTERS for wrong in chapter.wrong]
     shown = [parse(program) for program in programs]
-    held = {type(each) for found in shown if isinstance(found, ast.Condition) for each in ast.walk(found)}
+    held = {type(descendant) for found in shown if isinstance(found, ast.Condition) for descendant in ast.walk(found)}
     assert node in held or node in NOT_YET - {ast.Percentile}
 
 
