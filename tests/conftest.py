@@ -4,23 +4,20 @@ Each pytest worker has a server of its own, made from the programs in the wheel;
 version. The migrations run once per worker, into a template; each test that asks for a database gets a clone of it.
 """
 
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
-from psycopg import sql
 
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.schema.migrate import migrate
+from tests.support.databases import EMPTY, create_database, temporary_database
 
-_numbers = itertools.count(1)
 # Folders whose tests say something about PostgreSQL itself: CI runs them on both versions.
 _ON_BOTH_VERSIONS = ("store", "flows", "migrations")
 _HAS_NODE = all(shutil.which(program) is not None for program in ("node", "npm"))
@@ -89,20 +86,15 @@ def server() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def template(server: EmbeddedPostgres) -> str:
     """The name of a database with every migration applied."""
-    _administer(server, "CREATE DATABASE {} TEMPLATE cdp OWNER cdp", "migrated")
-    migrate(server.url_for("cdp", "migrated"))
+    migrate(create_database(server, "migrated", EMPTY))
     return "migrated"
 
 
 @pytest.fixture
 def database_url(server: EmbeddedPostgres, template: str) -> Iterator[str]:
     """The URL of a migrated database that only this test uses."""
-    name = f"test_{next(_numbers)}"
-    _administer(server, "CREATE DATABASE {} TEMPLATE {} OWNER cdp", name, template)
-    try:
-        yield server.url_for("cdp", name)
-    finally:
-        _administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+    with temporary_database(server, template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -113,9 +105,3 @@ def database(database_url: str) -> Iterator[Database]:
         yield database
     finally:
         database.close()
-
-
-def _administer(server: EmbeddedPostgres, statement: str, *names: str) -> None:
-    url = server.url_for("cdp_admin", "postgres").replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))

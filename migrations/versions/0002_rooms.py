@@ -34,3 +34,10 @@ def upgrade() -> None:
         """
     )
     op.execute("ALTER TABLE identity.profile RENAME COLUMN born_sequence TO origin_sequence")
+    op.execute(
+        "ALTER TABLE identity.profile RENAME CONSTRAINT profile_born_sequence_key TO profile_origin_sequence_key"
+    )
+    op.execute(
+        "COMMENT ON TABLE identity.profile IS 'Profiles by stable id; origin_sequence names the resolution that made it, "
+        "the older one survives a merge.'"
+    )

@@ -1,34 +1,25 @@
-"""A whole service for the tests of a file: a database of its own, the doors on a real port, a token for every role."""
+"""A running service for the tests of one file: a database of its own, a real port, and a token for every role."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
+from tests.support.databases import temporary_database
 from tests.support.policies import shipped
 from tests.support.service import RunningService, serve_application
 
 
 @pytest.fixture(scope="module")
-def service(server: EmbeddedPostgres, template: str, request: pytest.FixtureRequest) -> Iterator[RunningService]:
-    """The doors under the shipped policy; what one test leaves behind, the next one of the file finds."""
-    name = f"doors_{request.module.__name__.rpartition('.')[2]}"
-    administrator = server.url_for("cdp_admin", "postgres").replace("+psycopg", "")
-    home = Path(tempfile.mkdtemp(prefix="cdp-doors-"))
-    with psycopg.connect(administrator, autocommit=True) as connection:
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER cdp")
-        connection.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-        database = Database(server.url_for("cdp", name))
+def service(server: EmbeddedPostgres, template: str) -> Iterator[RunningService]:
+    """A service under the shipped policy, shared by the tests of a file: each finds what the earlier ones stored."""
+    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix="cdp-service-") as home:
+        database = Database(url)
         try:
-            with serve_application(database, home, shipped()) as service:
+            with serve_application(database, Path(home), shipped()) as service:
                 yield service
         finally:
             database.close()
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-            shutil.rmtree(home)

@@ -1,0 +1,123 @@
+"""One schema, three ways to it: the tables the code declares, a fresh migration, and the upgrade of a filled database."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from cdp.flows.operations.startup import open_context
+from cdp.kit.clock import SystemClock
+from cdp.kit.db import Database
+from cdp.postgres.server import EmbeddedPostgres
+from cdp.schema import ddl
+from cdp.schema.migrate import migrate, needs_migration
+from tests.support.databases import EMPTY, plain_url, temporary_database
+from tests.support.policies import shipped
+from tests.support.schema_description import describe_schema
+
+_MOVED = {
+    "source": "sources",
+    "accounting": "accounting",
+    "notice": "accounting",
+    "import_job": "operations",
+    "applied_policy": "operations",
+    "instant_override": "operations",
+}
+"""Tables that the second migration moved out of the schema `access`, with their new schemas."""
+
+
+def counted(url: str) -> dict[str, int]:
+    """Rows of every table, partitions included."""
+    with psycopg.connect(plain_url(url)) as connection:
+        tables = connection.execute(
+            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+        ).fetchall()
+        found = {}
+        for (table,) in tables:
+            row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[call-overload]
+            found[table.removeprefix("public.")] = row[0]
+        return found
+
+
+def moved(table: str) -> str:
+    """The name of a table after the upgrade."""
+    schema, _, name = table.rpartition(".")
+    return f"{_MOVED[name]}.{name}" if schema == "access" and name in _MOVED else table
+
+
+def lines(differing: set[str]) -> str:
+    return "\n".join(sorted(differing))
+
+
+def test_the_dump_is_what_its_description_claims(restored_url: str, known: dict[str, Any]) -> None:
+    assert counted(restored_url) == known["rows"]
+    assert all(known["rows"].values()), "every table of the dump holds rows"
+    assert needs_migration(restored_url)
+
+
+def test_an_upgrade_loses_no_row_and_moves_the_tables(upgraded_url: str, known: dict[str, Any]) -> None:
+    expected = {moved(table): rows for table, rows in known["rows"].items()}
+    after = counted(upgraded_url)
+    assert {table: after.get(table) for table in expected} == expected
+    assert not needs_migration(upgraded_url)
+
+
+def test_an_upgrade_changes_no_value(restored_url: str, upgraded_url: str, known: dict[str, Any]) -> None:
+    renamed = {"born_sequence": "origin_sequence"}
+    with psycopg.connect(plain_url(restored_url)) as old, psycopg.connect(plain_url(upgraded_url)) as new:
+        for table in known["rows"]:
+            if table == "schema_version":
+                continue
+            query = "SELECT to_jsonb(t) FROM {} AS t"
+            before = old.execute(query.format(table)).fetchall()  # type: ignore[call-overload]
+            after = new.execute(query.format(moved(table))).fetchall()  # type: ignore[call-overload]
+            expected = [{renamed.get(key, key): value for key, value in row.items()} for (row,) in before]
+            kept = [{key: row[key] for key in expected[0]} for (row,) in after]
+            assert sorted(map(repr, kept)) == sorted(map(repr, expected)), table
+
+
+def test_migrating_again_applies_nothing(upgraded_url: str) -> None:
+    before = describe_schema(upgraded_url)
+    assert migrate(upgraded_url) == []
+    assert describe_schema(upgraded_url) == before
+
+
+def test_a_fresh_migration_creates_what_the_code_declares(server: EmbeddedPostgres, database_url: str) -> None:
+    with temporary_database(server, EMPTY) as declared_url:
+        with psycopg.connect(plain_url(declared_url)) as connection:
+            connection.execute(ddl.render())  # type: ignore[call-overload]
+        declared = describe_schema(declared_url)
+    migrated = {line for line in describe_schema(database_url) if "schema_version" not in line}
+    assert lines(migrated - declared) == "", "only in a migrated database"
+    assert lines(declared - migrated) == "", "only in the declared schema"
+
+
+def test_an_upgraded_database_has_the_schema_of_a_fresh_one(
+    upgraded_url: str, database_url: str, tmp_path: Path
+) -> None:
+    database = Database(database_url)
+    try:
+        # The projections of the purposes, and the privileges to read them, come with the policy.
+        open_context(database, shipped(), SystemClock(), home=tmp_path)
+    finally:
+        database.close()
+    fresh, upgraded = describe_schema(database_url), describe_schema(upgraded_url)
+    assert lines(upgraded - fresh) == "", "only in the upgraded database"
+    assert lines(fresh - upgraded) == "", "only in the fresh database"
+
+
+def test_a_difference_is_found(database_url: str) -> None:
+    before = describe_schema(database_url)
+    changes = (
+        "COMMENT ON COLUMN identity.profile.origin_sequence IS 'other'",
+        "GRANT SELECT ON identity.profile TO cdp_marketer",
+        "ALTER TABLE identity.profile ALTER COLUMN origin_sequence DROP NOT NULL",
+        "CREATE INDEX extra ON identity.profile (origin_sequence)",
+    )
+    for change in changes:
+        with psycopg.connect(plain_url(database_url)) as connection:
+            connection.execute(change)  # type: ignore[call-overload]
+        after = describe_schema(database_url)
+        assert after != before, change
+        before = after
