@@ -92,7 +92,7 @@ def process_part(
     after = generation.next_sequence + len(writer.edges)
     generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not snapshot.is_empty)
     current = generation_store.generation(tx)
-    _account(tx, source, judged.states, actor=actor, now=now)
+    _write_counts(tx, source, judged.states, actor=actor, now=now)
     tx.on_commit(lambda: log.note(generation, current))
     return PartResult(
         judged.states,
@@ -103,7 +103,7 @@ def process_part(
     )
 
 
-def _account(
+def _write_counts(
     tx: Transaction, source: Source, states: Mapping[tuple[State, str], int], *, actor: str, now: datetime
 ) -> None:
     counts = {(source.source_id, state, reason): number for (state, reason), number in states.items()}
