@@ -1,6 +1,6 @@
-"""The application: every door of the house under one address.
+"""The application: ingest, API, console, privacy notice and public log as one ASGI application.
 
-Ingest paths go past the framework; everything else passes the gate. `create_app` opens no port and starts no worker.
+Ingest paths bypass the framework; everything else passes RequestLimits. `create_app` opens no port and starts no worker.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,19 +21,19 @@ from cdp.web.center import notice
 from cdp.web.console.page import refuse
 from cdp.web.console.routes import add_pages
 from cdp.web.ingest.batcher import Batcher, Limits
-from cdp.web.ingest.router import IngestDoor, IngestRouter
+from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import directory_of
 from cdp.web.platform import errors, health, metrics
 from cdp.web.platform.errors import Problem
 from cdp.web.platform.health import Heartbeat
-from cdp.web.platform.metrics import Figures, StoreCollector, Timed
-from cdp.web.platform.request_limits import Gate
+from cdp.web.platform.metrics import ProcessMetrics, StoreCollector, TimedBatchProcessor
+from cdp.web.platform.request_limits import RequestLimits
 
 TITLE: Final = "cdp"
 DESCRIPTION: Final = (
-    "A customer data platform with consent, retention and erasure in its data model. Messages come in at the paths of "
-    "the Segment spec (`/v1/batch` and the others; not described here). Everything else takes a bearer token with a "
-    "role. Identifiers travel in bodies, never in URLs. Every answer that is no success is a problem document."
+    "A customer data platform with consent, retention and erasure in its data model. Messages are received at the paths "
+    "of the Segment spec (`/v1/batch` and the others; not described here). All other routes require a bearer token with a "
+    "role. Identifiers are sent in bodies, never in URLs. Every error response is a problem document."
 )
 
 
@@ -44,37 +44,39 @@ def create_app(
     failures: Callable[[], Mapping[str, int]] = dict,
     limits: Limits | None = None,
 ) -> ASGIApp:
-    """The application over open rooms; `is_working` tells whether the worker turns, `failures` which task failed how often."""
-    figures = Figures()
+    """The application over an open context. `is_working` returns whether the worker is alive, `failures` the failed runs by task."""
+    process_metrics = ProcessMetrics()
     context = watcher.context
-    batcher = Batcher(Timed(_ingest(context), figures), limits or Limits())
-    watcher.subscribe(lambda changed: setattr(batcher, "ingest", Timed(_ingest(changed), figures)))
-    door = IngestDoor(batcher, directory_of(context.database), context.clock)
-    figures.registry.register(
-        StoreCollector(watcher, batcher, figures, answers=lambda: door.answers, failures=failures)
+    batcher = Batcher(TimedBatchProcessor(_ingest(context), process_metrics), limits or Limits())
+    watcher.subscribe(
+        lambda changed: setattr(batcher, "ingest", TimedBatchProcessor(_ingest(changed), process_metrics))
+    )
+    endpoint = IngestEndpoint(batcher, directory_of(context.database), context.clock)
+    process_metrics.registry.register(
+        StoreCollector(watcher, batcher, process_metrics, answers=lambda: endpoint.answers, failures=failures)
     )
 
     @asynccontextmanager
-    async def life(_app: FastAPI) -> AsyncIterator[None]:
-        async with door:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with endpoint:
             yield
 
-    app = describe(life)
+    app = describe(lifespan)
     app.state.policy_watcher = watcher
-    app.state.figures = figures
-    app.state.pulse = Heartbeat(is_working)
-    return IngestRouter(door, Gate(app, lambda: watcher.context, figures.note_request))
+    app.state.process_metrics = process_metrics
+    app.state.heartbeat = Heartbeat(is_working)
+    return IngestRouter(endpoint, RequestLimits(app, lambda: watcher.context, process_metrics.note_request))
 
 
-def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
-    """The framework's part: every documented route, without the rooms behind them."""
+def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
+    """The framework application: every documented route, without a context."""
     app = FastAPI(
         title=TITLE,
         version=__version__,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
-        lifespan=life,
+        lifespan=lifespan,
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
@@ -99,7 +101,7 @@ def describe(life: Callable[[FastAPI], Any] | None = None) -> FastAPI:
 
 
 def openapi_of(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with problem documents as the only shape of what is no success."""
+    """The OpenAPI document, with problem documents as the only error responses."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})

@@ -18,8 +18,8 @@ def test_it_says_what_for_how_long_and_what_can_be_asked(service: RunningService
         assert each.reason in answer.text
     for regime in policy.jurisdictions.regimes.values():
         assert regime.authority in answer.text
-    assert "California: used unless you say no" in answer.text
-    assert "We answer within 1 month, or say by then that we need 2 months more" in answer.text
+    assert "California: used unless you opt out" in answer.text
+    assert "We respond within 1 month, or tell you by then that we need another 2 months" in answer.text
 
 
 def test_it_keeps_nothing_and_runs_nothing(service: RunningService) -> None:

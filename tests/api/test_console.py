@@ -120,10 +120,10 @@ def test_nobody_sees_a_page_without_a_token(service: RunningService) -> None:
     browser = Browser(service)
     for address, *_ in MENU:
         page = browser.open(address, 401)
-        assert "Come in" in page.words
+        assert "Sign in" in page.words
         assert [form.action for form in page.forms] == ["/console/enter"]
     page = browser.send("/console/enter", 401, token="cdp_nonsense")
-    assert "does not work" in page.words
+    assert "not valid" in page.words
     assert not browser.client.cookies
     page = browser.send("/console/enter", 401, token="")
     assert not browser.client.cookies
@@ -156,7 +156,7 @@ def test_each_role_sees_its_pages_and_no_other(browsers: dict[Role, Browser]) ->
         for address, _name, _what, roles in MENU:
             assert (address in index.links) == (role in roles)
             page = browser.open(address, 200 if role in roles else 403)
-            assert (f"you came as {role.value}" in page.words) == (role not in roles)
+            assert (f"you are signed in as {role.value}" in page.words) == (role not in roles)
             assert "/console" in page.links, "a refusal keeps the way back"
 
 
@@ -188,7 +188,7 @@ def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], service: Run
     assert "The person never said yes" in page.words
     assert "answers about a purpose that policies/purposes.yaml does not name" in page.words
     one = browsers[Role.AUDITOR].open("/console/messages", source="browser")
-    assert "No message came in these days." in one.words
+    assert "No messages were received in this period." in one.words
     browsers[Role.AUDITOR].open("/console/messages", 404, source="nobody")
     for day in ("yesterday", "9999-12-31", "0001-01-01"):
         browsers[Role.AUDITOR].open("/console/messages", 422, **{"from": day})
@@ -225,14 +225,14 @@ def test_privacy_staff_look_somebody_up(browsers: dict[Role, Browser]) -> None:
     browser.open("/console/people")
     page = browser.send("/console/people", type="email", value=" ADA@example.com ")
     assert "ada@example.com" in page.words
-    assert "email_marketing" in page.words, "every act of consent is listed"
+    assert "email_marketing" in page.words, "every consent record is listed"
     assert "ada" not in str(browser.answer.url)
     browser.open("/console/people")
     page = browser.send(
         "/console/people/explain", a_type="email", a_value="ada@example.com", b_type="user_id", b_value="ada"
     )
-    assert "One person" in page.words
-    assert "named together" in page.words
+    assert "Same person" in page.words
+    assert "named both" in page.words
     browser.open("/console/people")
     page = browser.send("/console/people", 404, type="email", value="nobody@example.com")
     assert "There is no profile" in page.words
@@ -244,7 +244,7 @@ def test_an_administrator_sees_no_consents_and_a_marketer_no_identifiers(browser
     browser = browsers[Role.ADMIN]
     browser.open("/console/people")
     page = browser.send("/console/people", type="email", value="ada@example.com")
-    assert "Every act of consent" not in page.words
+    assert "Consent records" not in page.words
     marketer = browsers[Role.MARKETER]
     page = marketer.open("/console/people")
     assert "email" not in [value for form in page.forms for _, value in form.fields]
@@ -266,7 +266,7 @@ def test_a_request_goes_from_opening_to_its_receipt(browsers: dict[Role, Browser
     assert "grace@example.com" in page.words
     browser.send(f"{address}/verify")
     page = browser.send(f"{address}/plan")
-    assert "What would be done; nothing has been" in page.words
+    assert "Preview: nothing has been changed yet" in page.words
     browser.open(address)
     page = browser.send(f"{address}/run", 422)
     assert "Nothing was erased" in page.words
@@ -322,7 +322,7 @@ def test_a_form_that_was_not_made_for_the_visitor_does_nothing(browsers: dict[Ro
             "/console/requests",
             data={"form": form, "right": "gdpr:access", "type": "email", "value": "ada@example.com"},
         )
-        assert (answer.status_code, "That form was not made here" in answer.text) == (403, True)
+        assert (answer.status_code, "The form is not valid" in answer.text) == (403, True)
 
 
 def test_leaving_forgets_the_token_and_a_revoked_one_stops_at_once(

@@ -17,7 +17,7 @@ from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
 from cdp.web.ingest.batch_retry import BatchProcessor
 from cdp.web.ingest.batcher import Batcher, Limits
-from cdp.web.ingest.router import IngestDoor, IngestRouter
+from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import SourceDirectory
 from cdp.wire.message import Invalid, Message
 from tests.support.waits import PATIENCE_SECONDS, until
@@ -60,7 +60,7 @@ class Running:
     """A door that is open: its address, and what may be asked about its inside."""
 
     url: str
-    door: IngestDoor
+    door: IngestEndpoint
     batcher: Batcher
     is_closing: Callable[[], bool]
 
@@ -75,7 +75,7 @@ def serve_ingest(
 ) -> Iterator[Running]:
     """Serve the door until the block ends; what waits then still lands."""
     batcher = Batcher(ingest, limits or Limits())
-    door = IngestDoor(batcher, directory, clock or SystemClock())
+    door = IngestEndpoint(batcher, directory, clock or SystemClock())
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
@@ -110,7 +110,7 @@ def directory_with(**sources: Source) -> SourceDirectory:
 class _Rest:
     """What stands behind the door: the life of the server, and 404."""
 
-    def __init__(self, door: IngestDoor) -> None:
+    def __init__(self, door: IngestEndpoint) -> None:
         self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

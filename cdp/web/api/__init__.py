@@ -1,1 +1,1 @@
-"""The routes under /api/v1, one file per room."""
+"""The routes under /api/v1, one file per resource."""

@@ -1,4 +1,4 @@
-"""Routes of access: sources, tokens, and what became of every message."""
+"""Routes of access: sources, tokens, and message accounting."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from cdp.flows.operations import accounting as accounting_flow
 from cdp.flows.operations import sources as sources_flow
 from cdp.flows.operations import tokens as tokens_flow
 from cdp.sources.model import SourceEntry, SourceKind
-from cdp.web.api.schemas import Given, Instant
+from cdp.web.api.schemas import Instant, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, Now, problems
 
@@ -23,8 +23,8 @@ Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$
 _TOKEN_MAX = 2**31 - 1
 
 
-class SourceGiven(Given):
-    """A sender of messages. A browser's write key is public, so it can vouch for a device only."""
+class SourceInput(RequestBody):
+    """A source of messages. The write key of a browser source is public, so it identifies a device only."""
 
     name: Name = Field(examples=["web-shop"])
     kind: Literal["browser", "server"] = "browser"
@@ -55,7 +55,7 @@ class NewSourceShown(SourceShown):
 
 
 class SourceList(BaseModel):
-    """Every source by name."""
+    """All sources, by name."""
 
     sources: list[SourceShown]
 
@@ -67,8 +67,8 @@ class WriteKeyShown(BaseModel):
     write_key: str
 
 
-class TokenGiven(Given):
-    """Whose token, and what it allows."""
+class TokenInput(RequestBody):
+    """The name of a token and its role."""
 
     name: Name = Field(examples=["ada"])
     role: Literal["marketer", "privacy", "auditor", "admin"]
@@ -91,13 +91,13 @@ class NewTokenShown(TokenShown):
 
 
 class TokenList(BaseModel):
-    """Every token, oldest first."""
+    """All tokens, oldest first."""
 
     tokens: list[TokenShown]
 
 
 class CountShown(BaseModel):
-    """Messages of a source that ended in a state, for a reason, in an hour."""
+    """How many messages of a source ended in a state, for a reason, in an hour."""
 
     source: str
     hour: datetime
@@ -106,8 +106,8 @@ class CountShown(BaseModel):
     messages: int
 
 
-class OddityShown(BaseModel):
-    """Oddities seen in messages of a source in an hour."""
+class NoticeShown(BaseModel):
+    """How many notices of a kind the messages of a source caused in an hour."""
 
     source: str
     hour: datetime
@@ -122,25 +122,25 @@ class AccountingShown(BaseModel):
     received: int
     by_state: dict[str, int]
     counts: list[CountShown]
-    oddities: list[OddityShown]
+    oddities: list[NoticeShown]
 
 
 @router.get("/sources", responses=problems(), operation_id="list_sources")
 def list_sources(context: InContext, _caller: IsAdmin) -> SourceList:
-    """Every source, disabled ones included."""
-    return SourceList(sources=[SourceShown(**_source(each)) for each in sources_flow.list_sources(context)])
+    """List all sources, disabled ones included."""
+    return SourceList(sources=[SourceShown(**_source(entry)) for entry in sources_flow.list_sources(context)])
 
 
 @router.post("/sources", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_source")
-def create_source(given: SourceGiven, context: InContext, caller: IsAdmin) -> NewSourceShown:
-    """Create a source; its write key is in this answer and nowhere else."""
+def create_source(body: SourceInput, context: InContext, caller: IsAdmin) -> NewSourceShown:
+    """Create a source. Its write key is only shown in this response."""
     made = sources_flow.create_source(
         context,
-        given.name,
-        kind=SourceKind(given.kind),
-        jurisdiction=given.jurisdiction,
-        scopes=given.scopes,
-        request_bytes_max=given.request_bytes_max,
+        body.name,
+        kind=SourceKind(body.kind),
+        jurisdiction=body.jurisdiction,
+        scopes=body.scopes,
+        request_bytes_max=body.request_bytes_max,
         actor=caller.actor,
     )
     return NewSourceShown(**_source(made.entry), write_key=made.write_key)
@@ -148,32 +148,32 @@ def create_source(given: SourceGiven, context: InContext, caller: IsAdmin) -> Ne
 
 @router.post("/sources/{name}/rotate", responses=problems(404), operation_id="rotate_write_key")
 def rotate_write_key(name: Annotated[Name, Path()], context: InContext, caller: IsAdmin) -> WriteKeyShown:
-    """Give a source another write key, which is in this answer and nowhere else; the old one stops within seconds."""
+    """Replace the write key of a source. The new key is only shown in this response; the old one stops working within seconds."""
     return WriteKeyShown(name=name, write_key=sources_flow.replace_write_key(context, name, actor=caller.actor))
 
 
 @router.post("/sources/{name}/disable", responses=problems(404), operation_id="disable_source", status_code=204)
 def disable_source(name: Annotated[Name, Path()], context: InContext, caller: IsAdmin) -> None:
-    """Stop the write key of a source, for good."""
+    """Disable a source permanently: its write key stops working."""
     sources_flow.disable_source(context, name, actor=caller.actor)
 
 
 @router.get("/tokens", responses=problems(), operation_id="list_tokens")
 def list_tokens(context: InContext, _caller: IsAdmin) -> TokenList:
-    """Every token, revoked ones included."""
-    return TokenList(tokens=[TokenShown(**_token(each)) for each in tokens_flow.list_tokens(context)])
+    """List all tokens, revoked ones included."""
+    return TokenList(tokens=[TokenShown(**_token(token)) for token in tokens_flow.list_tokens(context)])
 
 
 @router.post("/tokens", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="create_token")
-def create_token(given: TokenGiven, context: InContext, caller: IsAdmin) -> NewTokenShown:
-    """Create a token; its secret is in this answer and nowhere else."""
-    made = tokens_flow.create_token(context, given.name, Role(given.role), actor=caller.actor)
+def create_token(body: TokenInput, context: InContext, caller: IsAdmin) -> NewTokenShown:
+    """Create a token. Its secret is only shown in this response."""
+    made = tokens_flow.create_token(context, body.name, Role(body.role), actor=caller.actor)
     return NewTokenShown(**_token(made.token), token=made.secret)
 
 
 @router.post("/tokens/{token_id}/revoke", responses=problems(404), operation_id="revoke_token", status_code=204)
 def revoke_token(token_id: Annotated[int, Path(ge=1, le=_TOKEN_MAX)], context: InContext, caller: IsAdmin) -> None:
-    """Stop a token, for good."""
+    """Revoke a token permanently."""
     tokens_flow.revoke_token(context, token_id, actor=caller.actor)
 
 
@@ -187,7 +187,7 @@ def accounting(
     from_: Annotated[Instant | None, Query(alias="from", description="Default: a day before `to`.")] = None,
     to: Annotated[Instant | None, Query(description="Default: now.")] = None,
 ) -> AccountingShown:
-    """What became of every message in the hours that begin in [from, to)."""
+    """Count messages by outcome in the hours that start in [from, to)."""
     until = now + timedelta(hours=1) if to is None else to
     since = until - timedelta(days=1) if from_ is None else from_
     found = accounting_flow.count_messages(context, since, until, source=source, actor=caller.actor)
@@ -195,36 +195,42 @@ def accounting(
         received=found.received,
         by_state=found.by_state,
         counts=[
-            CountShown(source=each.source, hour=each.hour, state=each.state, reason=each.reason, messages=each.messages)
-            for each in found.counts
+            CountShown(
+                source=count.source, hour=count.hour, state=count.state, reason=count.reason, messages=count.messages
+            )
+            for count in found.counts
         ],
         oddities=[
-            OddityShown(
-                source=each.source, hour=each.hour, kind=each.kind, subject=each.subject, messages=each.messages
+            NoticeShown(
+                source=notice.source,
+                hour=notice.hour,
+                kind=notice.kind,
+                subject=notice.subject,
+                messages=notice.messages,
             )
-            for each in found.notices
+            for notice in found.notices
         ],
     )
 
 
-def _source(each: SourceEntry) -> dict[str, object]:
+def _source(entry: SourceEntry) -> dict[str, object]:
     return {
-        "id": int(each.source.source_id),
-        "name": each.source.name,
-        "kind": each.source.kind.value,
-        "jurisdiction": each.source.jurisdiction,
-        "scopes": sorted(each.source.scopes),
-        "request_bytes_max": each.source.request_bytes_max,
-        "created_at": each.created_at,
-        "disabled_at": each.disabled_at,
+        "id": int(entry.source.source_id),
+        "name": entry.source.name,
+        "kind": entry.source.kind.value,
+        "jurisdiction": entry.source.jurisdiction,
+        "scopes": sorted(entry.source.scopes),
+        "request_bytes_max": entry.source.request_bytes_max,
+        "created_at": entry.created_at,
+        "disabled_at": entry.disabled_at,
     }
 
 
-def _token(each: Token) -> dict[str, object]:
+def _token(token: Token) -> dict[str, object]:
     return {
-        "id": int(each.token_id),
-        "name": each.name,
-        "role": each.role.value,
-        "created_at": each.created_at,
-        "revoked_at": each.revoked_at,
+        "id": int(token.token_id),
+        "name": token.name,
+        "role": token.role.value,
+        "created_at": token.created_at,
+        "revoked_at": token.revoked_at,
     }

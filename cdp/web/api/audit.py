@@ -1,4 +1,4 @@
-"""Routes for auditors: entries of the log, and a report."""
+"""Routes for auditors: log entries and a report."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ EntryKind = Annotated[str, StringConstraints(pattern=r"^[a-z_]+\.[a-z_]+$", max_
 
 
 class EntryShown(BaseModel):
-    """One entry; `index` is its place in the log, null until it is signed."""
+    """One entry; `index` is its index in the log, null until it is signed."""
 
     entry: int
     index: int | None
@@ -29,7 +29,7 @@ class EntryShown(BaseModel):
 
 
 class EntryList(BaseModel):
-    """Entries, newest first; give `next` as `before` to go on."""
+    """Entries, newest first; pass `next` as `before` for the next page."""
 
     entries: list[EntryShown]
     next: int | None
@@ -47,8 +47,8 @@ class RequestFiguresShown(BaseModel):
 
 
 class ReportShown(BaseModel):
-    """Figures of a period. `altered` lists entries whose fact no longer matches its leaf, `differing` requests that are
-    stored otherwise than the log tells: there must be none."""
+    """Figures of a period. `altered` lists entries whose stored fact does not match the log, `differing` requests whose
+    stored state does not match the log; both must be empty."""
 
     since: datetime | None
     until: datetime | None
@@ -76,15 +76,19 @@ def entries(
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> EntryList:
-    """What was done: consent acts, requests, policies, reads, sweeps. Nobody is named in it."""
+    """List log entries: consent acts, requests, policies, reads, sweeps. Entries contain no personal data."""
     found = auditing.read_entries(
         context, now, kinds=kind or (), since=from_, until=to, before=before, limit=limit, actor=caller.actor
     )
     shown = [
         EntryShown(
-            entry=each.entry_id, index=each.index, kind=each.kind, recorded_at=each.recorded_at, body=dict(each.body)
+            entry=entry.entry_id,
+            index=entry.index,
+            kind=entry.kind,
+            recorded_at=entry.recorded_at,
+            body=dict(entry.body),
         )
-        for each in found
+        for entry in found
     ]
     return EntryList(entries=shown, next=found[-1].entry_id if len(found) == limit else None)
 
@@ -98,15 +102,15 @@ def report(
     from_: Annotated[Instant | None, Query(alias="from")] = None,
     to: Annotated[Instant | None, Query()] = None,
 ) -> ReportShown:
-    """Figures recomputed from facts that were held against the log, and the checkpoint that vouches for them."""
-    told = auditing.report(context, now, since=from_, until=to, actor=caller.actor)
-    figures = told.requests
+    """Report figures recomputed from facts that were checked against the log, with the checkpoint that covers them."""
+    result = auditing.report(context, now, since=from_, until=to, actor=caller.actor)
+    figures = result.requests
     return ReportShown(
-        since=told.since,
-        until=told.until,
-        entries=dict(told.entries),
-        facts_checked=told.facts_checked,
-        altered=list(told.altered),
+        since=result.since,
+        until=result.until,
+        entries=dict(result.entries),
+        facts_checked=result.facts_checked,
+        altered=list(result.altered),
         requests=RequestFiguresShown(
             received=dict(figures.received),
             by_status=dict(figures.by_status),
@@ -115,10 +119,10 @@ def report(
             open_overdue=figures.open_overdue,
             median_days=figures.median_days,
         ),
-        differing=list(told.differing),
-        policies=[dict(each) for each in told.policies],
-        tree_size=told.tree_size,
-        waiting=told.waiting,
-        checkpoint=told.checkpoint,
-        vkey=told.vkey,
+        differing=list(result.differing),
+        policies=[dict(policy) for policy in result.policies],
+        tree_size=result.tree_size,
+        waiting=result.waiting,
+        checkpoint=result.checkpoint,
+        vkey=result.vkey,
     )

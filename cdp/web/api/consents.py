@@ -1,4 +1,4 @@
-"""Routes of consent: record an act, look a person's records and verdicts up."""
+"""Routes of consent: record an act, look up the records and verdicts of a person."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints
 from cdp.access.model import Role
 from cdp.flows.consent import acts, lookup
 from cdp.flows.consent.acts import ConsentStatement
-from cdp.web.api.schemas import Given, IdentifierGiven, Instant, Key, StanceShown, stances
+from cdp.web.api.schemas import IdentifierInput, Instant, Key, RequestBody, VerdictShown, verdicts_shown
 from cdp.web.platform.auth import Caller, allow, allow_consent
 from cdp.web.platform.deps import InContext, Now, problems
 
@@ -20,10 +20,10 @@ Version = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$"
 Notice = Annotated[str, StringConstraints(max_length=100_000, pattern=r"^[^\x00]*$")]
 
 
-class ConsentGiven(Given):
-    """One act. A source's kind caps the authority; of the notice's text only a hash is kept."""
+class ConsentInput(RequestBody):
+    """A consent act. The kind of the source limits the authority; only a hash of the notice text is stored."""
 
-    identifier: IdentifierGiven
+    identifier: IdentifierInput
     purpose: Key = Field(examples=["email_marketing"])
     act: Literal["grant", "refuse", "withdraw", "object"]
     authority: Literal["authenticated", "operator", "imported", "device", "signal"] | None = None
@@ -35,61 +35,61 @@ class ConsentGiven(Given):
 
 
 class RecordedShown(BaseModel):
-    """The record's id, the authority it was taken with, and the signed receipt for the person."""
+    """The id of the record, its authority, and the signed receipt for the person."""
 
     record: str
     authority: str
     receipt: dict[str, Any]
 
 
-class ConsentLookupGiven(Given):
-    """Whose consents, and at which instant if not now."""
+class ConsentLookupInput(RequestBody):
+    """The person, and the instant if not now."""
 
-    identifier: IdentifierGiven
+    identifier: IdentifierInput
     as_of: Instant | None = None
 
 
 class ConsentsShown(BaseModel):
-    """The records that decide, oldest first, and the verdict for each purpose."""
+    """The consent records in effect, oldest first, and the verdict for each purpose."""
 
     records: list[dict[str, Any]]
-    verdicts: dict[str, StanceShown]
+    verdicts: dict[str, VerdictShown]
     may_ask_from: dict[str, datetime]
 
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
 def record(
-    given: ConsentGiven, context: InContext, now: Now, *, caller: Annotated[Caller, Depends(allow_consent)]
+    body: ConsentInput, context: InContext, now: Now, *, caller: Annotated[Caller, Depends(allow_consent)]
 ) -> RecordedShown:
-    """Record one act; what follows from it is in force when this answers. The answer is the same for the unknown."""
-    told = ConsentStatement(
-        identifier=given.identifier.pair(),
-        purpose=given.purpose,
-        act=given.act,
-        authority=given.authority,
-        jurisdiction=given.jurisdiction,
-        notice_version=given.notice_version,
-        notice_text=given.notice_text,
-        occurred_at=given.occurred_at,
-        is_two_step=given.is_two_step,
+    """Record a consent act. It is in force when the response is sent. The response does not reveal whether a profile exists."""
+    result = ConsentStatement(
+        identifier=body.identifier.pair(),
+        purpose=body.purpose,
+        act=body.act,
+        authority=body.authority,
+        jurisdiction=body.jurisdiction,
+        notice_version=body.notice_version,
+        notice_text=body.notice_text,
+        occurred_at=body.occurred_at,
+        is_two_step=body.is_two_step,
         source=caller.source,
     )
-    done = acts.record(context, told, now)
+    done = acts.record(context, result, now)
     return RecordedShown(record=done.record, authority=done.authority, receipt=dict(done.receipt))
 
 
 @router.post("/consents/lookup", responses=problems(), operation_id="lookup_consents")
 def look_up(
-    given: ConsentLookupGiven,
+    body: ConsentLookupInput,
     context: InContext,
     now: Now,
     *,
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
 ) -> ConsentsShown:
-    """Every act that decides about a person, and what is allowed, now or as it was at an earlier instant."""
-    found = lookup.look_up(context, given.identifier.pair(), now, actor=caller.actor, as_of=given.as_of)
+    """Look up the consent records of a person and the verdicts, now or at an earlier instant."""
+    found = lookup.look_up(context, body.identifier.pair(), now, actor=caller.actor, as_of=body.as_of)
     return ConsentsShown(
-        records=[dict(each) for each in found.records],
-        verdicts=stances(found.verdicts),
+        records=[dict(record) for record in found.records],
+        verdicts=verdicts_shown(found.verdicts),
         may_ask_from=dict(found.may_ask_from),
     )

@@ -1,4 +1,4 @@
-"""Routes of staff who look after the map: shared identifiers, and profiles in quarantine."""
+"""Routes of identity review: shared identifiers, and profiles in quarantine."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from cdp.access.model import Role
 from cdp.flows.identity import listings
-from cdp.web.api.schemas import Given
+from cdp.web.api.schemas import RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, problems
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1/identity", tags=["identity"])
 IsStaff = Annotated[Caller, Depends(allow(Role.PRIVACY, Role.ADMIN))]
 
 
-class ListingQuery(Given):
+class ListingQuery(RequestBody):
     """How many to list."""
 
     limit: int = Field(default=100, ge=1, le=1000)
@@ -27,7 +27,7 @@ Listing = Annotated[ListingQuery, Query()]
 
 
 class SharedShown(BaseModel):
-    """A shared identifier: how many people were seen with it; the value is null once its key is shredded."""
+    """A shared identifier, and the number of people seen with it. `value` is null once its key is shredded."""
 
     type: str
     value: str | None
@@ -36,7 +36,7 @@ class SharedShown(BaseModel):
 
 
 class SharedListShown(BaseModel):
-    """Shared identifiers, those of most people first, with how many there are of each type."""
+    """Shared identifiers, those with the most people first, and their number by type."""
 
     total: int
     by_type: dict[str, int]
@@ -44,7 +44,7 @@ class SharedListShown(BaseModel):
 
 
 class BoundShown(BaseModel):
-    """A bound of the policy that a profile reached, and how many links it refused."""
+    """A bound of the policy that a profile reached, and the number of links refused because of it."""
 
     bound: str
     refusals: int
@@ -52,7 +52,7 @@ class BoundShown(BaseModel):
 
 
 class QuarantinedShown(BaseModel):
-    """A profile beyond a bound: it is processed for no purpose until a reviewer decides."""
+    """A profile that reached a bound: it is not processed for any purpose until a reviewer decides."""
 
     profile: str
     identifiers: int
@@ -61,22 +61,22 @@ class QuarantinedShown(BaseModel):
 
 
 class QuarantineListShown(BaseModel):
-    """Profiles in quarantine, the largest first, with how many there are."""
+    """Profiles in quarantine, the largest first, and their number."""
 
     total: int
     profiles: list[QuarantinedShown]
 
 
 @router.get("/shared", responses=problems(), operation_id="list_shared_identifiers")
-def shared(context: InContext, caller: IsStaff, asked: Listing) -> SharedListShown:
-    """Identifiers that link nobody because several people use them. Every listing is logged."""
-    told = listings.list_shared(context, limit=asked.limit, actor=caller.actor)
-    return SharedListShown.model_validate(told, from_attributes=True)
+def shared(context: InContext, caller: IsStaff, requested: Listing) -> SharedListShown:
+    """List identifiers that are used by several people and therefore create no links. Every listing is logged."""
+    result = listings.list_shared(context, limit=requested.limit, actor=caller.actor)
+    return SharedListShown.model_validate(result, from_attributes=True)
 
 
 @router.get("/quarantined", responses=problems(), operation_id="list_quarantined_profiles")
-def quarantined(context: InContext, _caller: IsStaff, asked: Listing) -> QuarantineListShown:
-    """Profiles that went beyond a bound of the identifier policy."""
+def quarantined(context: InContext, _caller: IsStaff, requested: Listing) -> QuarantineListShown:
+    """List profiles that reached a bound of the identifier policy."""
     return QuarantineListShown.model_validate(
-        listings.list_quarantined(context, limit=asked.limit), from_attributes=True
+        listings.list_quarantined(context, limit=requested.limit), from_attributes=True
     )

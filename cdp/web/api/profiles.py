@@ -1,4 +1,4 @@
-"""Routes about people: look one up, explain two identifiers, unmerge them, simulate changed rules."""
+"""Routes of profiles: look up a person, explain or unmerge two identifiers, simulate changed rules."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -15,38 +15,46 @@ from cdp.flows.identity import simulate as simulate_flow
 from cdp.flows.identity.explain import ExplainedLink, ExplainedRefusal
 from cdp.flows.operations.policy import with_rules
 from cdp.kit.errors import Fault
-from cdp.web.api.schemas import Given, IdentifierGiven, IdentifierShown, Line, ProfileShown, StanceShown, profile_shown
+from cdp.web.api.schemas import (
+    IdentifierInput,
+    IdentifierShown,
+    Line,
+    ProfileShown,
+    RequestBody,
+    VerdictShown,
+    profile_shown,
+)
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, problems
 
 router = APIRouter(prefix="/api/v1", tags=["profiles"])
 
 
-class LookupGiven(Given):
-    """Either an identifier (privacy, admin) or a profile: marketers give the pseudonym that they know it by."""
+class LookupInput(RequestBody):
+    """Either an identifier (privacy, admin) or a profile id; marketers pass their pseudonym for the profile."""
 
-    identifier: IdentifierGiven | None = None
+    identifier: IdentifierInput | None = None
     profile: Line | None = None
 
     @model_validator(mode="after")
-    def _is_one(self) -> "LookupGiven":
+    def _is_one(self) -> "LookupInput":
         if (self.identifier is None) == (self.profile is None):
             raise PydanticCustomError("one_of", "give either `identifier` or `profile`")
         return self
 
 
-class PairGiven(Given):
+class PairInput(RequestBody):
     """Two identifiers."""
 
-    a: IdentifierGiven
-    b: IdentifierGiven
+    a: IdentifierInput
+    b: IdentifierInput
 
 
-class UnmergeGiven(Given):
-    """Which identifier stays, and which is severed from it; `undo` takes an earlier unmerge back."""
+class UnmergeInput(RequestBody):
+    """The identifier to keep, and the one to sever from it; `undo` reverses an earlier unmerge."""
 
-    keep: IdentifierGiven
-    sever: IdentifierGiven
+    keep: IdentifierInput
+    sever: IdentifierInput
     dry_run: StrictBool = False
     undo: StrictBool = False
 
@@ -78,7 +86,7 @@ class RefusalShown(LinkShown):
 
 
 class ExplanationShown(BaseModel):
-    """Whether two identifiers are one person, by which links, or what keeps them apart."""
+    """Whether two identifiers belong to one person, the links between them, or what keeps them apart."""
 
     same_profile: bool
     path: list[LinkShown]
@@ -86,9 +94,9 @@ class ExplanationShown(BaseModel):
 
 
 class UnmergedShown(BaseModel):
-    """Who the two were before, and what each side holds afterwards; null for an identifier that then belongs to nobody.
+    """The profiles before, and each side afterwards; null for an identifier that then has no profile.
 
-    `erased_events` were stored by a consent that does not cover them any more.
+    `erased_events` are events whose consent no longer covers them.
     """
 
     dry_run: bool
@@ -99,14 +107,14 @@ class UnmergedShown(BaseModel):
     erased_events: int
 
 
-class SimulateGiven(Given):
+class SimulateInput(RequestBody):
     """The whole content of a changed `identifiers.yaml`, as JSON."""
 
     rules: dict[str, Any]
 
 
 class SimulatedShown(BaseModel):
-    """What the rules would do to the recorded links; `refused` counts, by rule, identifiers that messages would leave out."""
+    """The effect of the rules on the recorded links. `refused` counts, by rule, the identifiers that would be left out of messages."""
 
     steps: int
     profiles_now: int
@@ -123,60 +131,62 @@ class SimulatedShown(BaseModel):
 
 @router.post("/profiles/lookup", responses=problems(404), operation_id="lookup_profile")
 def look_up(
-    given: LookupGiven,
+    body: LookupInput,
     context: InContext,
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.ADMIN, Role.MARKETER))],
 ) -> ProfileShown:
-    """What is held about one person. Marketers ask by pseudonym and see no identifiers."""
+    """Look up the data held about one person. Marketers look up by pseudonym and see no identifiers."""
     if caller.role is Role.MARKETER:
-        if given.profile is None:
+        if body.profile is None:
             raise Fault(
                 "not_permitted",
                 "This token may not do that",
                 "Marketers look a profile up by its pseudonym: give `profile`.",
                 status=403,
             )
-        return _seen(reader_lookup.look_up_pseudonym(context, given.profile, actor=caller.actor))
-    if given.identifier is not None:
-        asked = identifiers.read_identifier(context.policy, *given.identifier.pair())
-        return profile_shown(lookup.look_up(context, asked, actor=caller.actor))
-    return profile_shown(lookup.look_up_profile(context, given.profile or "", actor=caller.actor))
+        return _as_reader(reader_lookup.look_up_pseudonym(context, body.profile, actor=caller.actor))
+    if body.identifier is not None:
+        requested = identifiers.read_identifier(context.policy, *body.identifier.pair())
+        return profile_shown(lookup.look_up(context, requested, actor=caller.actor))
+    return profile_shown(lookup.look_up_profile(context, body.profile or "", actor=caller.actor))
 
 
 @router.post("/profiles/explain", responses=problems(404), operation_id="explain_profile")
 def explain(
-    given: PairGiven, context: InContext, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
+    body: PairInput, context: InContext, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
 ) -> ExplanationShown:
-    """Why two identifiers are one person, or why not."""
-    told = explain_flow.explain(
+    """Explain why two identifiers belong to one person, or why not."""
+    result = explain_flow.explain(
         context,
-        identifiers.read_identifier(context.policy, *given.a.pair()),
-        identifiers.read_identifier(context.policy, *given.b.pair()),
+        identifiers.read_identifier(context.policy, *body.a.pair()),
+        identifiers.read_identifier(context.policy, *body.b.pair()),
         actor=caller.actor,
     )
     return ExplanationShown(
-        same_profile=told.is_same_profile,
-        path=[LinkShown.model_validate(_edge(each)) for each in told.path],
-        refusals=[RefusalShown.model_validate(_edge(each) | {"detail": each.detail}) for each in told.refusals],
+        same_profile=result.is_same_profile,
+        path=[LinkShown.model_validate(_edge(link)) for link in result.path],
+        refusals=[
+            RefusalShown.model_validate(_edge(refusal) | {"detail": refusal.detail}) for refusal in result.refusals
+        ],
     )
 
 
 @router.post("/profiles/unmerge", responses=problems(404, 409), operation_id="unmerge_profile")
 def unmerge_(
-    given: UnmergeGiven, context: InContext, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
+    body: UnmergeInput, context: InContext, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
 ) -> UnmergedShown:
-    """Make it so that two identifiers were never linked, or say with `dry_run` what that would change."""
-    journey = unmerge.remerge if given.undo else unmerge.unmerge
-    done = journey(
+    """Separate two identifiers as if they had never been linked; with `dry_run`, only preview the change."""
+    use_case = unmerge.remerge if body.undo else unmerge.unmerge
+    done = use_case(
         context,
-        identifiers.read_identifier(context.policy, *given.keep.pair()),
-        identifiers.read_identifier(context.policy, *given.sever.pair()),
-        dry_run=given.dry_run,
+        identifiers.read_identifier(context.policy, *body.keep.pair()),
+        identifiers.read_identifier(context.policy, *body.sever.pair()),
+        dry_run=body.dry_run,
         actor=caller.actor,
     )
     return UnmergedShown(
         dry_run=done.is_dry_run,
-        before=[profile_shown(each) for each in done.before],
+        before=[profile_shown(view) for view in done.before],
         keep=None if done.keep is None else profile_shown(done.keep),
         sever=None if done.sever is None else profile_shown(done.sever),
         other_profiles=done.other_profiles,
@@ -186,29 +196,29 @@ def unmerge_(
 
 @router.post("/identity/simulate", responses=problems(), operation_id="simulate_identity")
 def simulate(
-    given: SimulateGiven, context: InContext, caller: Annotated[Caller, Depends(allow(Role.ADMIN))]
+    body: SimulateInput, context: InContext, caller: Annotated[Caller, Depends(allow(Role.ADMIN))]
 ) -> SimulatedShown:
-    """What changed identifier rules would merge, split and quarantine; nothing is changed."""
-    told = simulate_flow.simulate(context, with_rules(context.policy, given.rules), actor=caller.actor)
+    """Simulate changed identifier rules: what they would merge, split and quarantine. Nothing is changed."""
+    result = simulate_flow.simulate(context, with_rules(context.policy, body.rules), actor=caller.actor)
     return SimulatedShown(
-        steps=told.steps,
-        profiles_now=told.profiles_now,
-        profiles_then=told.profiles_then,
-        merged=told.merged,
-        split=told.split,
-        quarantined_now=told.quarantined_now,
-        quarantined=told.quarantined,
-        shared_now=told.shared_now,
-        shared_then=told.shared_then,
-        refused=dict(told.refused),
-        examples=[dict(each) for each in told.examples],
+        steps=result.steps,
+        profiles_now=result.profiles_now,
+        profiles_then=result.profiles_then,
+        merged=result.merged,
+        split=result.split,
+        quarantined_now=result.quarantined_now,
+        quarantined=result.quarantined,
+        shared_now=result.shared_now,
+        shared_then=result.shared_then,
+        refused=dict(result.refused),
+        examples=[dict(example) for example in result.examples],
     )
 
 
-def _seen(seen: reader_lookup.ReaderProfileView) -> ProfileShown:
+def _as_reader(seen: reader_lookup.ReaderProfileView) -> ProfileShown:
     consents = {
-        key: StanceShown(allowed=True, reason="permitted", since=each.since, until=each.until)
-        for key, each in seen.purposes.items()
+        key: VerdictShown(allowed=True, reason="permitted", since=purpose.since, until=purpose.until)
+        for key, purpose in seen.purposes.items()
     }
     return ProfileShown(
         profile=seen.profile,
@@ -225,19 +235,19 @@ def _seen(seen: reader_lookup.ReaderProfileView) -> ProfileShown:
     )
 
 
-def _edge(each: ExplainedLink | ExplainedRefusal) -> dict[str, Any]:
+def _edge(link: ExplainedLink | ExplainedRefusal) -> dict[str, Any]:
     return {
-        "from": _named(each.one),
-        "to": _named(each.other),
-        "rule": each.rule,
-        "message_id": each.message_id,
-        "at": each.at,
-        "policy": each.policy,
+        "from": _named(link.one),
+        "to": _named(link.other),
+        "rule": link.rule,
+        "message_id": link.message_id,
+        "at": link.at,
+        "policy": link.policy,
         "row": None
-        if each.row is None
-        else {"source": each.row.source, "import": each.row.import_job, "row": each.row.row},
+        if link.row is None
+        else {"source": link.row.source, "import": link.row.import_job, "row": link.row.row},
     }
 
 
-def _named(each: names.ReadableIdentifier) -> dict[str, str | None]:
-    return {"type": each.type, "value": each.value}
+def _named(identifier: names.ReadableIdentifier) -> dict[str, str | None]:
+    return {"type": identifier.type, "value": identifier.value}

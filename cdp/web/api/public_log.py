@@ -1,4 +1,4 @@
-"""The public log: checkpoint and tiles in the forms of C2SP tlog-tiles, for whoever wants to check us."""
+"""The public log: checkpoint and tiles in the formats of C2SP tlog-tiles, for independent verification."""
 
 from typing import Annotated, Final
 
@@ -20,7 +20,7 @@ _FRESH: Final = {"Cache-Control": "no-cache"}
     operation_id="log_checkpoint",
 )
 def checkpoint(context: InContext) -> Response:
-    """The newest signed checkpoint."""
+    """Return the newest signed checkpoint."""
     return Response(report.public_checkpoint(context.database), media_type="text/plain", headers=_FRESH)
 
 
@@ -31,7 +31,7 @@ def checkpoint(context: InContext) -> Response:
     operation_id="log_key",
 )
 def key(context: InContext) -> Response:
-    """The key that verifies checkpoints. Keep it: a key that comes with what it verifies proves little."""
+    """Return the key that verifies checkpoints. Obtain and keep it separately: a key delivered with a receipt proves little."""
     return Response(report.public_key(context) + "\n", media_type="text/plain", headers=_FRESH)
 
 
@@ -45,7 +45,7 @@ def tile(
     path: Annotated[str, Path(description="`<L>/<N>`, `<L>/<N>.p/<W>` or `entries/<N>`, as in C2SP tlog-tiles.")],
     context: InContext,
 ) -> Response:
-    """A tile of hashes, or a bundle of entries."""
+    """Return a tile of hashes, or a bundle of entries."""
     return Response(
         report.public_tile(context.database, path), media_type="application/octet-stream", headers=_FOR_EVER
     )

@@ -1,4 +1,4 @@
-"""Routes of subject requests: open, verify, carry out, end, and fetch what came of it."""
+"""Routes of subject requests: open, verify, execute, close, and download the result."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from cdp.flows.rights import requests as subject_request
 from cdp.flows.rights.person import unknown_request
 from cdp.kit.ids import decode_id
 from cdp.rights.model import Request, StepCount
-from cdp.web.api.schemas import Given, IdentifierGiven
+from cdp.web.api.schemas import IdentifierInput, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, Now, problems
 
@@ -20,19 +20,21 @@ router = APIRouter(prefix="/api/v1/subject-requests", tags=["subject requests"])
 IsPrivacy = Annotated[Caller, Depends(allow(Role.PRIVACY))]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=60, pattern=r"^[A-Za-z][A-Za-z_-]*$")]
 Status = Literal["received", "verified", "in_progress", "fulfilled", "denied", "withdrawn", "expired"]
-RequestKey = Annotated[str, Path(description="As `id` of the request: req_ and 13 letters or digits.", max_length=100)]
+RequestKey = Annotated[
+    str, Path(description="The `id` of the request: `req_` and 13 letters or digits.", max_length=100)
+]
 
 
-class RequestGiven(Given):
-    """A right exercised by somebody who is named by one to twenty identifiers."""
+class SubjectRequestInput(RequestBody):
+    """A right exercised by a person, who is named by one to twenty identifiers."""
 
     kind: Name = Field(examples=["erasure"])
     regime: Name = Field(examples=["gdpr"])
-    identifiers: list[IdentifierGiven] = Field(min_length=1, max_length=20)
+    identifiers: list[IdentifierInput] = Field(min_length=1, max_length=20)
 
 
 class RequestShown(BaseModel):
-    """Where a request stands, and until when it must be answered."""
+    """The status of a request and its deadlines."""
 
     id: str
     kind: str
@@ -50,7 +52,7 @@ class RequestShown(BaseModel):
 
 
 class StepShown(BaseModel):
-    """One line of the plan: what is done to which table, why, and to how many rows."""
+    """One step of the plan: the action, the table, the reason, and the number of rows."""
 
     table: str
     verb: str
@@ -59,7 +61,7 @@ class StepShown(BaseModel):
     is_done: bool
 
 
-class AskedShown(BaseModel):
+class RequestedIdentifier(BaseModel):
     """An identifier, normalized."""
 
     type: str
@@ -67,48 +69,48 @@ class AskedShown(BaseModel):
 
 
 class RequestDetail(RequestShown):
-    """A request with what it names until its end, its steps, and the identifiers that wait for a reviewer."""
+    """A request with its identifiers (until it is closed), its steps, and the identifiers that wait for a review."""
 
-    identifiers: list[AskedShown]
+    identifiers: list[RequestedIdentifier]
     steps: list[StepShown]
-    waiting_identifiers: list[AskedShown]
+    waiting_identifiers: list[RequestedIdentifier]
 
 
 class RequestList(BaseModel):
-    """Requests in the order in which they are due."""
+    """Requests, those due first at the top."""
 
     requests: list[RequestShown]
 
 
-class RunGiven(Given):
-    """Whether only to say what would be done."""
+class RunInput(RequestBody):
+    """Whether to only preview the request."""
 
     dry_run: StrictBool = False
 
 
-class CarriedShown(BaseModel):
-    """The request with the steps of its plan as they were, or would be, carried out."""
+class RunShown(BaseModel):
+    """The request with the steps of its plan as they were, or would be, executed."""
 
     request: RequestShown
     steps: list[StepShown]
     waiting: int
 
 
-class DenyGiven(Given):
+class DenyInput(RequestBody):
     """Why the request is denied."""
 
     reason: Literal["unverified", "unfounded", "excessive", "exempt", "others_rights"]
 
 
-class NothingGiven(Given):
+class EmptyInput(RequestBody):
     """No fields."""
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="open_request")
-def open_request(given: RequestGiven, context: InContext, now: Now, *, _caller: IsPrivacy) -> RequestShown:
-    """Take a request in and set its deadlines. The answer does not tell whether somebody exists."""
-    pairs = [each.pair() for each in given.identifiers]
-    request = subject_request.open_request(context, kind=given.kind, regime=given.regime, identifiers=pairs, now=now)
+def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _caller: IsPrivacy) -> RequestShown:
+    """Open a subject request and set its deadlines. The response does not reveal whether a profile exists."""
+    pairs = [identifier.pair() for identifier in body.identifiers]
+    request = subject_request.open_request(context, kind=body.kind, regime=body.regime, identifiers=pairs, now=now)
     return request_shown(request)
 
 
@@ -120,61 +122,65 @@ def listing(
     *,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> RequestList:
-    """Requests of one status, or all, the most urgent first."""
+    """List requests, all or by status, the most urgent first."""
     found = subject_request.listing(context, status, limit)
-    return RequestList(requests=[request_shown(each) for each in found])
+    return RequestList(requests=[request_shown(request) for request in found])
 
 
 @router.get("/{request_id}", responses=problems(404), operation_id="show_request")
 def show(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> RequestDetail:
-    """One request in full."""
+    """Show one request in full."""
     found = subject_request.show(context, _number(request_id))
     return RequestDetail(
         **request_shown(found.request).model_dump(),
-        identifiers=[AskedShown(type=each.type, value=each.value) for each in found.identifiers],
-        steps=[_step(each) for each in found.steps],
-        waiting_identifiers=[AskedShown(type=each.type, value=each.value) for each in found.waiting],
+        identifiers=[
+            RequestedIdentifier(type=identifier.type, value=identifier.value) for identifier in found.identifiers
+        ],
+        steps=[_step(step) for step in found.steps],
+        waiting_identifiers=[
+            RequestedIdentifier(type=identifier.type, value=identifier.value) for identifier in found.waiting
+        ],
     )
 
 
 @router.post("/{request_id}/verify", responses=problems(404, 409), operation_id="verify_request")
 def verify(
-    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _body: EmptyInput | None = None
 ) -> RequestShown:
-    """The requester is who the identifiers name. For an erasure the barrier stands from here on."""
+    """Record that the identity of the requester is verified. For an erasure, no data about the identifiers is stored from then on."""
     return request_shown(subject_request.verify(context, _number(request_id), now))
 
 
 @router.post("/{request_id}/run", responses=problems(404, 409), operation_id="run_request")
 def run(
-    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, given: RunGiven | None = None
-) -> CarriedShown:
-    """Carry a verified request out, or say with `dry_run` what would be done."""
-    done = subject_request.run(context, _number(request_id), now, dry_run=given is not None and given.dry_run)
-    return CarriedShown(
-        request=request_shown(done.request), steps=[_step(each) for each in done.steps], waiting=done.waiting
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, body: RunInput | None = None
+) -> RunShown:
+    """Execute a verified request; with `dry_run`, only preview the steps."""
+    done = subject_request.run(context, _number(request_id), now, dry_run=body is not None and body.dry_run)
+    return RunShown(
+        request=request_shown(done.request), steps=[_step(step) for step in done.steps], waiting=done.waiting
     )
 
 
 @router.post("/{request_id}/extend", responses=problems(404, 409), operation_id="extend_request")
 def extend(
-    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _body: EmptyInput | None = None
 ) -> RequestShown:
-    """Take the regime's one extension of the deadline."""
+    """Extend the deadline. Each regulation allows one extension at most."""
     return request_shown(subject_request.extend(context, _number(request_id), now))
 
 
 @router.post("/{request_id}/deny", responses=problems(404, 409), operation_id="deny_request")
-def deny(request_id: RequestKey, given: DenyGiven, context: InContext, *, now: Now, _caller: IsPrivacy) -> RequestShown:
-    """Refuse a request for a reason."""
-    return request_shown(subject_request.deny(context, _number(request_id), given.reason, now=now))
+def deny(request_id: RequestKey, body: DenyInput, context: InContext, *, now: Now, _caller: IsPrivacy) -> RequestShown:
+    """Deny a request for a reason."""
+    return request_shown(subject_request.deny(context, _number(request_id), body.reason, now=now))
 
 
 @router.post("/{request_id}/withdraw", responses=problems(404, 409), operation_id="withdraw_request")
 def withdraw(
-    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _given: NothingGiven | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _body: EmptyInput | None = None
 ) -> RequestShown:
-    """The subject takes the request back."""
+    """Record that the subject withdrew the request."""
     return request_shown(subject_request.withdraw(context, _number(request_id), now))
 
 
@@ -188,7 +194,7 @@ def withdraw(
     operation_id="export_request",
 )
 def export(request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy) -> Response:
-    """The archive of an access or portability request. Every fetching is logged."""
+    """Download the archive of an access or portability request. Every download is logged."""
     archive = subject_request.export(context, _number(request_id), now)
     return Response(
         archive.content,
@@ -199,12 +205,12 @@ def export(request_id: RequestKey, context: InContext, now: Now, *, _caller: IsP
 
 @router.get("/{request_id}/receipt", responses=problems(404, 409), operation_id="receipt_of_request")
 def receipt(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> dict[str, Any]:
-    """The receipt of a fulfilled request: `cdp audit verify` checks it offline."""
+    """Return the receipt of a fulfilled request. `cdp audit verify` verifies it offline."""
     return subject_request.receipt(context, _number(request_id))
 
 
 def request_shown(request: Request) -> RequestShown:
-    """A request as answers show it."""
+    """A request as responses show it."""
     return RequestShown(
         id=request.outward_id,
         kind=request.kind.value,
@@ -222,8 +228,8 @@ def request_shown(request: Request) -> RequestShown:
     )
 
 
-def _step(each: StepCount) -> StepShown:
-    return StepShown(table=each.table, verb=each.verb.value, rows=each.rows, reason=each.reason, is_done=each.is_done)
+def _step(step: StepCount) -> StepShown:
+    return StepShown(table=step.table, verb=step.verb.value, rows=step.rows, reason=step.reason, is_done=step.is_done)
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Shapes that several routes share. What comes in is read strictly: no unknown field, no value of another type."""
+"""Schemas shared by several routes. Request bodies are strict: no unknown fields, no type coercion."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ _LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 def _in_range(instant: datetime) -> datetime:
     if not _EARLIEST <= instant <= _LATEST:
-        raise PydanticCustomError("instant_range", "the instant must lie between 1970 and 2200")
+        raise PydanticCustomError("instant_range", "the instant must be between 1970 and 2200")
     return instant.astimezone(UTC)
 
 
@@ -25,14 +25,14 @@ Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Paragraph = Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")]
 
 
-class Given(BaseModel):
-    """A body as it was sent."""
+class RequestBody(BaseModel):
+    """A request body; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
 
 
-class IdentifierGiven(Given):
-    """An identifier; the value is normalized as it is in messages."""
+class IdentifierInput(RequestBody):
+    """An identifier; the value is normalized as in messages."""
 
     type: Line = Field(examples=["email"])
     value: Line = Field(examples=["ada@example.com"])
@@ -43,15 +43,15 @@ class IdentifierGiven(Given):
 
 
 class IdentifierShown(BaseModel):
-    """An identifier of a profile; the value is absent once its key is shredded."""
+    """An identifier of a profile; `value` is null once its key is shredded."""
 
     type: str
     value: str | None = None
     is_shared: bool = False
 
 
-class StanceShown(BaseModel):
-    """What is in force for one purpose."""
+class VerdictShown(BaseModel):
+    """The verdict in force for one purpose."""
 
     allowed: bool
     reason: str
@@ -60,14 +60,14 @@ class StanceShown(BaseModel):
 
 
 class ProfileShown(BaseModel):
-    """One profile. Marketers see no identifiers, and only what belongs to the purposes permitted."""
+    """One profile. Marketers see no identifiers, and only data of the permitted purposes."""
 
     profile: str
     anchors: int | None
     identifiers: list[IdentifierShown]
     traits: dict[str, Any]
     computed_traits: dict[str, Any]
-    consents: dict[str, StanceShown]
+    consents: dict[str, VerdictShown]
     segments: list[str]
     events: int | None
     first_seen_at: datetime | None
@@ -81,11 +81,12 @@ def profile_shown(shown: ProfileView) -> ProfileShown:
         profile=shown.profile,
         anchors=shown.anchors,
         identifiers=[
-            IdentifierShown(type=each.type, value=each.value, is_shared=each.is_shared) for each in shown.identifiers
+            IdentifierShown(type=identifier.type, value=identifier.value, is_shared=identifier.is_shared)
+            for identifier in shown.identifiers
         ],
         traits=dict(shown.traits),
         computed_traits=dict(shown.computed_traits),
-        consents=stances(shown.consents),
+        consents=verdicts_shown(shown.consents),
         segments=list(shown.segments),
         events=shown.events,
         first_seen_at=shown.first_seen_at,
@@ -94,9 +95,9 @@ def profile_shown(shown: ProfileView) -> ProfileShown:
     )
 
 
-def stances(verdicts: Mapping[str, Any]) -> dict[str, StanceShown]:
+def verdicts_shown(verdicts: Mapping[str, Any]) -> dict[str, VerdictShown]:
     """Verdicts by purpose."""
     return {
-        key: StanceShown(allowed=each.allowed, reason=str(each.reason), since=each.since, until=each.until)
-        for key, each in verdicts.items()
+        key: VerdictShown(allowed=verdict.allowed, reason=str(verdict.reason), since=verdict.since, until=verdict.until)
+        for key, verdict in verdicts.items()
     }

@@ -1,4 +1,4 @@
-"""Routes of segments: definitions, previews, members by pseudonym, and why somebody is in."""
+"""Routes of segments: definitions, previews, members by pseudonym, and explanations."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,7 +14,7 @@ from cdp.flows.segments import definitions as segments
 from cdp.flows.segments import reading
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, Segment, SegmentKey, Size
-from cdp.web.api.schemas import Given, IdentifierGiven, Key
+from cdp.web.api.schemas import IdentifierInput, Key, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, problems
 
@@ -26,7 +26,8 @@ IsMarketer = Annotated[Caller, Depends(allow(Role.MARKETER))]
 def _loggable(key: str) -> str:
     if not names_nobody(key):
         raise PydanticCustomError(
-            "key", "a key has no run of six digits or sixteen hexadecimal ones: it could name somebody"
+            "key",
+            "a key must not contain six digits or sixteen hexadecimal digits in a row, because it could identify a person",
         )
     return key
 
@@ -39,8 +40,8 @@ Text = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 
-class SegmentChange(Given):
-    """What a segment is to be from now on."""
+class SegmentChange(RequestBody):
+    """The new definition of a segment."""
 
     name: Name = Field(examples=["Lapsing high-value customers"])
     purpose: Key = Field(examples=["email_marketing"])
@@ -48,14 +49,14 @@ class SegmentChange(Given):
     text: Text = ""
 
 
-class SegmentGiven(SegmentChange):
+class SegmentInput(SegmentChange):
     """A new segment."""
 
     key: NewKey = Field(examples=["lapsing_high_value"])
 
 
 class SegmentShown(BaseModel):
-    """A segment in force; `where` is its text in canonical form."""
+    """An active segment; `where` is its condition in canonical form."""
 
     key: str
     name: str
@@ -70,12 +71,12 @@ class SegmentShown(BaseModel):
 
 
 class SegmentList(BaseModel):
-    """Every segment by key."""
+    """All segments, by key."""
 
     segments: list[SegmentShown]
 
 
-class PreviewGiven(Given):
+class PreviewInput(RequestBody):
     """A condition for one purpose."""
 
     purpose: Key = Field(examples=["email_marketing"])
@@ -83,14 +84,14 @@ class PreviewGiven(Given):
 
 
 class SizeShown(BaseModel):
-    """A number of people as it may be shown: null and "fewer than n" under the minimum, else rounded."""
+    """A number of people as it may be shown: null and "fewer than n" below the minimum, otherwise rounded."""
 
     size: int | None
     size_text: str
 
 
 class ConditionShown(BaseModel):
-    """One condition: how many satisfy it alone, and together with those before it."""
+    """One condition: how many people meet it alone, and together with those before it."""
 
     text: str
     alone: SizeShown
@@ -98,7 +99,7 @@ class ConditionShown(BaseModel):
 
 
 class PreviewShown(SizeShown):
-    """What the condition would give."""
+    """The result of a condition."""
 
     permitted: SizeShown
     share: float | None
@@ -108,49 +109,49 @@ class PreviewShown(SizeShown):
 
 
 class MemberShown(BaseModel):
-    """Somebody in the segment, by the marketer's pseudonym."""
+    """A member of the segment, by the marketer's pseudonym."""
 
     profile: str
     since: datetime
 
 
 class MemberList(SizeShown):
-    """Members in order of pseudonym; `withheld` says why nobody is listed, when nobody may be."""
+    """Members in order of pseudonym; `withheld` is the reason when no members may be listed."""
 
     members: list[MemberShown]
     next: str | None
     withheld: str | None
 
 
-class ExplainGiven(Given):
-    """Nobody, to explain the segment alone; a pseudonym; or an identifier (auditor, privacy)."""
+class ExplainInput(RequestBody):
+    """Empty to explain the segment alone; a pseudonym; or an identifier (auditor, privacy)."""
 
     profile: Pseudonym | None = None
-    identifier: IdentifierGiven | None = None
+    identifier: IdentifierInput | None = None
 
     @model_validator(mode="after")
-    def _is_one(self) -> "ExplainGiven":
+    def _is_one(self) -> "ExplainInput":
         if self.profile is not None and self.identifier is not None:
             raise PydanticCustomError("one_of", "give either `identifier` or `profile`")
         return self
 
 
 class FieldShown(BaseModel):
-    """A field that the segment reads, with its data category."""
+    """A field that the segment uses, with its data category."""
 
     name: str
     category: str
 
 
 class AnswerShown(BaseModel):
-    """One condition for the profile; null where a value is absent."""
+    """Whether the profile meets one condition; null where a value is missing."""
 
     condition: str
     is_true: bool | None
 
 
-class StandingShown(BaseModel):
-    """Why the profile is in, or not; `records` are the consent records that decide."""
+class MembershipShown(BaseModel):
+    """Whether and why the profile is a member; `records` are the consent records that determine it."""
 
     is_in: bool
     is_permitted: bool
@@ -160,7 +161,7 @@ class StandingShown(BaseModel):
 
 
 class ExplainedShown(BaseModel):
-    """What the segment asks, how it is answered, and where one profile stands."""
+    """The condition of the segment, its query, and the membership of one profile."""
 
     key: str
     version: int
@@ -171,55 +172,55 @@ class ExplainedShown(BaseModel):
     conditions: list[str]
     sql: str
     plan: str
-    profile: StandingShown | None
+    profile: MembershipShown | None
 
 
 @router.get("", responses=problems(), operation_id="list_segments")
 def list_segments(context: InContext, _caller: IsMarketer) -> SegmentList:
-    """Every segment in force."""
-    return SegmentList(segments=[_shown(each) for each in segments.list_segments(context)])
+    """List all active segments."""
+    return SegmentList(segments=[_shown(segment) for segment in segments.list_segments(context)])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_segment")
-def create(given: SegmentGiven, context: InContext, caller: IsMarketer) -> SegmentShown:
-    """Define a segment. A rejected text is answered with 422, the position, and what would be right."""
-    return _define(context, given.key, given, caller=caller, is_new=True)
+def create(body: SegmentInput, context: InContext, caller: IsMarketer) -> SegmentShown:
+    """Create a segment. An invalid condition is answered with 422, its position, and a hint."""
+    return _define(context, body.key, body, caller=caller, is_new=True)
 
 
 @router.post("/preview", responses=problems(), operation_id="preview_segment")
-def preview(given: PreviewGiven, context: InContext, caller: IsMarketer) -> PreviewShown:
-    """What a condition would give: its size, what each part contributes, and how many are refused why."""
-    told = reading.preview(context, given.where, given.purpose, actor=caller.actor)
-    shown = told.preview
+def preview(body: PreviewInput, context: InContext, caller: IsMarketer) -> PreviewShown:
+    """Preview a condition: its size, the effect of each part, and the number of people refused by reason."""
+    result = reading.preview(context, body.where, body.purpose, actor=caller.actor)
+    shown = result.preview
     return PreviewShown(
         size=shown.size.shown,
         size_text=shown.size.text,
         permitted=_size(shown.permitted),
         share=shown.share,
         conditions=[
-            ConditionShown(text=each.text, alone=_size(each.alone), together=_size(each.together))
-            for each in shown.conditions
+            ConditionShown(text=condition.text, alone=_size(condition.alone), together=_size(condition.together))
+            for condition in shown.conditions
         ],
-        refused_by_reason={reason: _size(each) for reason, each in shown.refused_by_reason.items()},
-        sample=list(told.sample),
+        refused_by_reason={reason: _size(size) for reason, size in shown.refused_by_reason.items()},
+        sample=list(result.sample),
     )
 
 
 @router.get("/{key}", responses=problems(404), operation_id="show_segment")
 def show(key: SegmentPath, context: InContext, _caller: IsMarketer) -> SegmentShown:
-    """One segment."""
+    """Show one segment."""
     return _shown(segments.find(context, key))
 
 
 @router.put("/{key}", responses=problems(404), operation_id="change_segment")
-def change(key: SegmentPath, given: SegmentChange, context: InContext, *, caller: IsMarketer) -> SegmentShown:
-    """Change a segment; another meaning makes a new version."""
-    return _define(context, key, given, caller=caller, is_new=False)
+def change(key: SegmentPath, body: SegmentChange, context: InContext, *, caller: IsMarketer) -> SegmentShown:
+    """Change a segment. A changed condition creates a new version."""
+    return _define(context, key, body, caller=caller, is_new=False)
 
 
 @router.delete("/{key}", status_code=204, responses=problems(404, 409), operation_id="delete_segment")
 def delete(key: SegmentPath, context: InContext, caller: IsMarketer) -> None:
-    """Delete a segment with its memberships."""
+    """Delete a segment and its memberships."""
     segments.delete_segment(context, key, actor=caller.actor)
 
 
@@ -230,14 +231,14 @@ def members(
     caller: IsMarketer,
     *,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[Pseudonym | None, Query(description="`next` of the page before.")] = None,
+    cursor: Annotated[Pseudonym | None, Query(description="`next` of the previous page.")] = None,
 ) -> MemberList:
-    """Who is in, by pseudonym, since when. Withheld under the minimum; every reading is logged."""
+    """List members by pseudonym. Withheld below the minimum size; every read is logged."""
     page, size = reading.members(context, key, after=cursor, limit=limit, actor=caller.actor)
     return MemberList(
         size=size.shown,
         size_text=size.text,
-        members=[MemberShown(profile=each.reader_pseudonym, since=each.since) for each in page.members],
+        members=[MemberShown(profile=member.reader_pseudonym, since=member.since) for member in page.members],
         next=page.after,
         withheld=page.withheld,
     )
@@ -249,65 +250,67 @@ def explain(
     context: InContext,
     caller: Annotated[Caller, Depends(allow(Role.MARKETER, Role.AUDITOR, Role.PRIVACY))],
     *,
-    given: ExplainGiven | None = None,
+    body: ExplainInput | None = None,
 ) -> ExplainedShown:
-    """What a segment asks, and condition by condition why a profile is in or out."""
-    given = given or ExplainGiven()
-    if given.identifier is not None and caller.role is Role.MARKETER:
+    """Explain a segment, and condition by condition why a profile is a member or not."""
+    body = body or ExplainInput()
+    if body.identifier is not None and caller.role is Role.MARKETER:
         raise Fault(
             "not_permitted",
             "This token may not do that",
-            "Marketers ask by pseudonym: give `profile`.",
+            "Marketers use pseudonyms: give `profile`.",
             status=403,
         )
-    asked = None if given.identifier is None else identifiers.read_identifier(context.policy, *given.identifier.pair())
-    told = reading.explain(context, key, identifier=asked, pseudonym=given.profile, actor=caller.actor)
-    return _explained(told)
+    requested = (
+        None if body.identifier is None else identifiers.read_identifier(context.policy, *body.identifier.pair())
+    )
+    result = reading.explain(context, key, identifier=requested, pseudonym=body.profile, actor=caller.actor)
+    return _explained(result)
 
 
-def _define(context: InContext, key: str, given: SegmentChange, *, caller: Caller, is_new: bool) -> SegmentShown:
-    draft = Draft(SegmentKey(key), given.name, given.purpose, caller.actor, given.text)
-    return _shown(segments.define(context, draft, given.where, is_new=is_new, actor=caller.actor))
+def _define(context: InContext, key: str, body: SegmentChange, *, caller: Caller, is_new: bool) -> SegmentShown:
+    draft = Draft(SegmentKey(key), body.name, body.purpose, caller.actor, body.text)
+    return _shown(segments.define(context, draft, body.where, is_new=is_new, actor=caller.actor))
 
 
-def _explained(told: reading.Explained) -> ExplainedShown:
-    stands = told.standing
+def _explained(result: reading.Explained) -> ExplainedShown:
+    membership = result.standing
     return ExplainedShown(
-        key=told.segment.key,
-        version=told.segment.version,
-        where=told.explanation.where,
-        purpose=told.explanation.purpose,
-        purposes=list(told.explanation.purposes),
-        fields_read=[FieldShown(name=each.name, category=each.category) for each in told.explanation.fields],
-        conditions=list(told.explanation.conditions),
-        sql=told.explanation.sql,
-        plan=told.explanation.plan,
+        key=result.segment.key,
+        version=result.segment.version,
+        where=result.explanation.where,
+        purpose=result.explanation.purpose,
+        purposes=list(result.explanation.purposes),
+        fields_read=[FieldShown(name=field.name, category=field.category) for field in result.explanation.fields],
+        conditions=list(result.explanation.conditions),
+        sql=result.explanation.sql,
+        plan=result.explanation.plan,
         profile=None
-        if stands is None
-        else StandingShown(
-            is_in=stands.is_in,
-            is_permitted=stands.is_permitted,
-            reason=told.reason,
-            records=list(told.records),
-            conditions=[AnswerShown(condition=each.condition, is_true=each.truth) for each in stands.answers],
+        if membership is None
+        else MembershipShown(
+            is_in=membership.is_in,
+            is_permitted=membership.is_permitted,
+            reason=result.reason,
+            records=list(result.records),
+            conditions=[AnswerShown(condition=answer.condition, is_true=answer.truth) for answer in membership.answers],
         ),
     )
 
 
-def _shown(each: Segment) -> SegmentShown:
+def _shown(segment: Segment) -> SegmentShown:
     return SegmentShown(
-        key=each.key,
-        name=each.name,
-        purpose=each.purpose,
-        owner=each.owner,
-        text=each.text,
-        where=each.where,
-        version=each.version,
-        created_at=each.created_at,
-        changed_at=each.changed_at,
-        refreshed_at=each.refreshed_at,
+        key=segment.key,
+        name=segment.name,
+        purpose=segment.purpose,
+        owner=segment.owner,
+        text=segment.text,
+        where=segment.where,
+        version=segment.version,
+        created_at=segment.created_at,
+        changed_at=segment.changed_at,
+        refreshed_at=segment.refreshed_at,
     )
 
 
-def _size(each: Size) -> SizeShown:
-    return SizeShown(size=each.shown, size_text=each.text)
+def _size(size: Size) -> SizeShown:
+    return SizeShown(size=size.shown, size_text=size.text)

@@ -1,1 +1,1 @@
-"""Pages for the people themselves: what is done with their data, said from the policy in force."""
+"""Public pages for data subjects, generated from the policy in force."""

@@ -1,1 +1,1 @@
-"""Pages for marketers, privacy staff, auditors and administrators: the API in sentences, made here and without scripts."""
+"""Pages for marketers, privacy staff, auditors and administrators: server-rendered HTML over the API, without scripts."""

@@ -1,4 +1,4 @@
-"""The auditor's page: whether the log is whole, its figures, and its entries."""
+"""The auditor's page: whether the log is intact, its figures, and its entries."""
 
 from typing import Annotated
 
@@ -8,10 +8,10 @@ from cdp.access.model import Role
 from cdp.audit.fact import KINDS
 from cdp.web.api import audit as routes
 from cdp.web.console.page import page
-from cdp.web.console.session import HOME, Visitor, for_roles
+from cdp.web.console.session import CONSOLE_PATH, Session, for_roles
 from cdp.web.platform.deps import InContext, Now
 
-router = APIRouter(prefix=f"{HOME}/log", include_in_schema=False)
+router = APIRouter(prefix=f"{CONSOLE_PATH}/log", include_in_schema=False)
 
 _SHOWN = 50
 
@@ -20,18 +20,18 @@ _SHOWN = 50
 def log(
     context: InContext,
     now: Now,
-    visitor: Annotated[Visitor, Depends(for_roles(Role.AUDITOR))],
+    session: Annotated[Session, Depends(for_roles(Role.AUDITOR))],
     *,
     kind: Annotated[str, Query(max_length=60)] = "",
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
 ) -> Response:
-    """Figures recomputed from facts that were held against the log, and the newest entries."""
+    """Figures recomputed from facts that were checked against the log, and the newest entries."""
     wanted = [kind] if kind in KINDS else None
     return page(
         "log",
-        visitor,
-        report=routes.report(context, now, visitor.caller),
-        found=routes.entries(context, now, visitor.caller, kind=wanted, before=before, limit=_SHOWN),
+        session,
+        report=routes.report(context, now, session.caller),
+        found=routes.entries(context, now, session.caller, kind=wanted, before=before, limit=_SHOWN),
         kinds=sorted(KINDS),
         kind=kind,
     )

@@ -1,4 +1,4 @@
-"""The page of messages: what became of every one, per source, state, reason and hour, and that it adds up."""
+"""The messages page: the outcome of every message per source, state, reason and hour, with totals that add up."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from cdp.flows.operations.accounting import Accounting
 from cdp.flows.operations.meanings import NOTICES, STATES, meaning_of
 from cdp.kit.errors import Fault
 from cdp.web.console.page import page
-from cdp.web.console.session import HOME, Visitor, for_roles
+from cdp.web.console.session import CONSOLE_PATH, Session, for_roles
 from cdp.web.platform.deps import InContext, Now
 
 _FIRST: Final = date(1970, 1, 8)
 _LAST: Final = date(2199, 12, 31)
 
-router = APIRouter(prefix=HOME, include_in_schema=False)
+router = APIRouter(prefix=CONSOLE_PATH, include_in_schema=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +36,25 @@ class Line:
 def messages(
     context: InContext,
     now: Now,
-    visitor: Annotated[Visitor, Depends(for_roles(Role.ADMIN, Role.AUDITOR))],
+    session: Annotated[Session, Depends(for_roles(Role.ADMIN, Role.AUDITOR))],
     *,
     source: Annotated[str, Query(max_length=100)] = "",
     from_: Annotated[date | Literal[""], Query(alias="from")] = "",
     to: Annotated[date | Literal[""], Query()] = "",
 ) -> Response:
-    """The accounting of whole days, both ends included; the last seven if none are named."""
+    """Message accounting for whole days, both ends included; by default for the last seven."""
     last = _day(to, now.date())
     first = _day(from_, last - timedelta(days=6))
     since, until = (datetime.combine(day, time(), now.tzinfo) for day in (first, last + timedelta(days=1)))
-    found = accounting.count_messages(context, since, until, source=source or None, actor=visitor.caller.actor)
+    found = accounting.count_messages(context, since, until, source=source or None, actor=session.caller.actor)
     states = [state.value for state in State if found.by_state.get(state.value)]
     return page(
         "messages",
-        visitor,
+        session,
         first=first,
         last=last,
         source=source,
-        names=[each.source.name for each in sources.list_sources(context)],
+        names=[entry.source.name for entry in sources.list_sources(context)],
         received=found.received,
         states=states,
         by_state=found.by_state,
@@ -62,22 +62,22 @@ def messages(
         by_source=_lines(found, "source"),
         by_hour=_lines(found, "hour"),
         reasons=_reasons(found),
-        oddities=_oddities(found),
+        notices=_notices(found),
     )
 
 
-def _day(given: date | str, otherwise: date) -> date:
-    if not isinstance(given, date):
+def _day(day: date | str, otherwise: date) -> date:
+    if not isinstance(day, date):
         return otherwise
-    if not _FIRST <= given <= _LAST:
-        raise Fault("day_range", "That day is too far away", "Give a day between 1970 and 2199.", status=422)
-    return given
+    if not _FIRST <= day <= _LAST:
+        raise Fault("day_range", "The day is out of range", "Give a day between 1970 and 2199.", status=422)
+    return day
 
 
 def _lines(found: Accounting, by: str) -> list[Line]:
     lines: dict[object, Counter[str]] = {}
-    for each in found.counts:
-        lines.setdefault(getattr(each, by), Counter())[each.state] += each.messages
+    for count in found.counts:
+        lines.setdefault(getattr(count, by), Counter())[count.state] += count.messages
     return [Line(_name(key), by_state.total(), by_state) for key, by_state in sorted(lines.items(), key=str)]
 
 
@@ -87,13 +87,13 @@ def _name(key: object) -> str:
 
 def _reasons(found: Accounting) -> list[tuple[str, str, str, int]]:
     counts: Counter[tuple[str, str]] = Counter()
-    for each in found.counts:
-        counts[each.state, each.reason] += each.messages
+    for line in found.counts:
+        counts[line.state, line.reason] += line.messages
     return [(state, reason, meaning_of(state, reason), count) for (state, reason), count in counts.most_common()]
 
 
-def _oddities(found: Accounting) -> list[tuple[str, str, str, int]]:
+def _notices(found: Accounting) -> list[tuple[str, str, str, int]]:
     counts: Counter[tuple[str, str]] = Counter()
-    for each in found.notices:
-        counts[each.kind, each.subject] += each.messages
+    for notice in found.notices:
+        counts[notice.kind, notice.subject] += notice.messages
     return [(kind, subject, NOTICES.get(kind, ""), count) for (kind, subject), count in counts.most_common()]

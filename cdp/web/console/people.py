@@ -1,4 +1,4 @@
-"""Pages about one person. Identifiers travel in the bodies of forms, never in addresses; every look is logged."""
+"""Pages about one person. Identifiers are sent in form bodies, never in URLs; every lookup is logged."""
 
 from typing import Annotated
 
@@ -7,61 +7,63 @@ from fastapi import APIRouter, Depends, Form, Response
 from cdp.access.model import Role
 from cdp.kit.errors import Fault
 from cdp.web.api import consents, profiles
-from cdp.web.api.schemas import IdentifierGiven, Line
+from cdp.web.api.schemas import IdentifierInput, Line
 from cdp.web.console.page import page
-from cdp.web.console.session import HOME, Visitor, for_roles, sent_by
+from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
 from cdp.web.platform.deps import InContext, Now
 
-router = APIRouter(prefix=f"{HOME}/people", include_in_schema=False)
+router = APIRouter(prefix=f"{CONSOLE_PATH}/people", include_in_schema=False)
 
-_MAY_LOOK = (Role.PRIVACY, Role.ADMIN, Role.MARKETER)
+_MAY_LOOK_UP = (Role.PRIVACY, Role.ADMIN, Role.MARKETER)
 Text = Annotated[Line, Form()]
 
 
 @router.get("")
-def ask(context: InContext, visitor: Annotated[Visitor, Depends(for_roles(*_MAY_LOOK))]) -> Response:
-    """Whom to look up."""
-    return page("people", visitor, types=list(context.policy.identifiers.types))
+def search(context: InContext, session: Annotated[Session, Depends(for_roles(*_MAY_LOOK_UP))]) -> Response:
+    """The lookup form."""
+    return page("people", session, types=list(context.policy.identifiers.types))
 
 
 @router.post("")
 def show(
     context: InContext,
     now: Now,
-    visitor: Annotated[Visitor, Depends(sent_by(*_MAY_LOOK))],
+    session: Annotated[Session, Depends(submitted_by(*_MAY_LOOK_UP))],
     *,
     type: Annotated[str, Form(max_length=512)] = "",  # noqa: A002 - the name of a field
     value: Annotated[str, Form(max_length=512)] = "",
     profile: Annotated[str, Form(max_length=512)] = "",
 ) -> Response:
-    """What is held about one person; privacy staff see her consents, too."""
-    asked = None if profile else _identifier(type, value)
-    given = profiles.LookupGiven(identifier=asked, profile=profile.strip() or None)
-    found = profiles.look_up(given, context, visitor.caller)
+    """The data held about one person; privacy staff also see the consent records."""
+    requested = None if profile else _identifier(type, value)
+    body = profiles.LookupInput(identifier=requested, profile=profile.strip() or None)
+    found = profiles.look_up(body, context, session.caller)
     records = []
-    if visitor.role is Role.PRIVACY and asked is not None:
-        looked = consents.look_up(consents.ConsentLookupGiven(identifier=asked), context, now, caller=visitor.caller)
-        records = looked.records
-    purposes = {key: each.name for key, each in context.policy.purposes.items()}
-    return page("person", visitor, found=found, records=records, asked=asked, purposes=purposes)
+    if session.role is Role.PRIVACY and requested is not None:
+        found_consents = consents.look_up(
+            consents.ConsentLookupInput(identifier=requested), context, now, caller=session.caller
+        )
+        records = found_consents.records
+    purposes = {key: purpose.name for key, purpose in context.policy.purposes.items()}
+    return page("person", session, found=found, records=records, requested=requested, purposes=purposes)
 
 
 @router.post("/explain")
 def explain(
     context: InContext,
-    visitor: Annotated[Visitor, Depends(sent_by(Role.PRIVACY))],
+    session: Annotated[Session, Depends(submitted_by(Role.PRIVACY))],
     a_type: Text,
     *,
     a_value: Text,
     b_type: Text,
     b_value: Text,
 ) -> Response:
-    """Why two identifiers are one person, or what keeps them apart."""
-    given = profiles.PairGiven(a=_identifier(a_type, a_value), b=_identifier(b_type, b_value))
-    return page("links", visitor, given=given, told=profiles.explain(given, context, visitor.caller))
+    """Why two identifiers belong to one person, or what keeps them apart."""
+    body = profiles.PairInput(a=_identifier(a_type, a_value), b=_identifier(b_type, b_value))
+    return page("links", session, body=body, result=profiles.explain(body, context, session.caller))
 
 
-def _identifier(type_: str, value: str) -> IdentifierGiven:
+def _identifier(type_: str, value: str) -> IdentifierInput:
     if not type_ or not value.strip() or "\x00" in value:
-        raise Fault("no_identifier", "Nobody is named", "Choose a type and give a value.", status=422)
-    return IdentifierGiven(type=type_, value=value)
+        raise Fault("no_identifier", "No identifier was given", "Choose a type and give a value.", status=422)
+    return IdentifierInput(type=type_, value=value)

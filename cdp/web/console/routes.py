@@ -4,13 +4,13 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from cdp.web.console import log, login, messages, people, requests, segments
-from cdp.web.console.page import show_entrance, show_invalid
+from cdp.web.console.page import show_invalid, show_login
 from cdp.web.console.session import NotSignedIn
 
 
 def add_pages(app: FastAPI) -> None:
-    """Let the application answer for every page."""
-    app.add_exception_handler(NotSignedIn, show_entrance)
+    """Add the routes and error handlers of every page."""
+    app.add_exception_handler(NotSignedIn, show_login)
     app.add_exception_handler(ValidationError, show_invalid)
     for part in (login, messages, segments, people, requests, log):
         app.include_router(part.router)

@@ -1,4 +1,4 @@
-"""Pages of segments: which there are, what one asks and gives, and a place to try a text before it is kept."""
+"""Pages of segments: the list, one segment in detail, and a form to try a condition before saving it."""
 
 from typing import Annotated, Any
 
@@ -9,106 +9,106 @@ from cdp.kit.errors import Fault
 from cdp.web.api import segments as routes
 from cdp.web.api.schemas import Key
 from cdp.web.console.page import page
-from cdp.web.console.session import HOME, Visitor, for_roles, sent_by
+from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
 from cdp.web.platform.deps import InContext
 
-router = APIRouter(prefix=f"{HOME}/segments", include_in_schema=False)
+router = APIRouter(prefix=f"{CONSOLE_PATH}/segments", include_in_schema=False)
 
-Marketer = Annotated[Visitor, Depends(for_roles(Role.MARKETER))]
-Sender = Annotated[Visitor, Depends(sent_by(Role.MARKETER))]
+Marketer = Annotated[Session, Depends(for_roles(Role.MARKETER))]
+Sender = Annotated[Session, Depends(submitted_by(Role.MARKETER))]
 _SHOWN = 50
 
 
 @router.get("")
-def every(context: InContext, visitor: Marketer) -> Response:
-    """Every segment in force, and a place to try a text."""
-    return _listing(context, visitor, where="", purpose="")
+def listing(context: InContext, session: Marketer) -> Response:
+    """Every active segment, and a form to try a condition."""
+    return _listing(context, session, where="", purpose="")
 
 
 @router.post("/try")
-def attempt(
-    context: InContext, visitor: Sender, purpose: Annotated[Key, Form()], *, where: Annotated[routes.Where, Form()]
+def preview(
+    context: InContext, session: Sender, purpose: Annotated[Key, Form()], *, where: Annotated[routes.Where, Form()]
 ) -> Response:
-    """What a text would give, or where it is wrong."""
+    """Preview the result of a condition, or show where it is invalid."""
     try:
-        given = routes.PreviewGiven(purpose=purpose, where=_unix(where))
-        told = routes.preview(given, context, visitor.caller)
+        body = routes.PreviewInput(purpose=purpose, where=_unix(where))
+        result = routes.preview(body, context, session.caller)
     except Fault as fault:
-        return _listing(context, visitor, where=where, purpose=purpose, fault=fault)
-    return _listing(context, visitor, where=where, purpose=purpose, told=told)
+        return _listing(context, session, where=where, purpose=purpose, fault=fault)
+    return _listing(context, session, where=where, purpose=purpose, result=result)
 
 
 @router.post("/keep")
-def keep(
+def create(
     context: InContext,
-    visitor: Sender,
+    session: Sender,
     key: Annotated[routes.NewKey, Form()],
     *,
     name: Annotated[routes.Name, Form()],
     purpose: Annotated[Key, Form()],
     where: Annotated[routes.Where, Form()],
 ) -> Response:
-    """Put a new segment in force and show it."""
-    given = routes.SegmentGiven(key=key, name=name, purpose=purpose, where=_unix(where))
-    made = routes.create(given, context, visitor.caller)
-    return Response(status_code=303, headers={"Location": f"{HOME}/segments/{made.key}"})
+    """Save a new segment and show it."""
+    body = routes.SegmentInput(key=key, name=name, purpose=purpose, where=_unix(where))
+    made = routes.create(body, context, session.caller)
+    return Response(status_code=303, headers={"Location": f"{CONSOLE_PATH}/segments/{made.key}"})
 
 
 @router.get("/{key}")
-def one(context: InContext, visitor: Marketer, key: routes.SegmentPath) -> Response:
-    """One segment: what it asks, how many each condition leaves, and what it reads."""
-    shown = routes.show(key, context, visitor.caller)
+def show(context: InContext, session: Marketer, key: routes.SegmentPath) -> Response:
+    """One segment: its condition, its size after each part, and the fields it uses."""
+    shown = routes.show(key, context, session.caller)
     return page(
         "segment",
-        visitor,
+        session,
         segment=shown,
         purpose=context.policy.purposes[shown.purpose],
-        told=routes.preview(routes.PreviewGiven(purpose=shown.purpose, where=shown.where), context, visitor.caller),
-        explained=routes.explain(key, context, visitor.caller),
+        result=routes.preview(routes.PreviewInput(purpose=shown.purpose, where=shown.where), context, session.caller),
+        explained=routes.explain(key, context, session.caller),
     )
 
 
 @router.get("/{key}/members")
 def members(
     context: InContext,
-    visitor: Marketer,
+    session: Marketer,
     key: routes.SegmentPath,
     *,
     cursor: Annotated[routes.Pseudonym | None, Query()] = None,
 ) -> Response:
-    """Who is in, by pseudonym."""
-    shown = routes.show(key, context, visitor.caller)
-    found = routes.members(key, context, visitor.caller, limit=_SHOWN, cursor=cursor)
-    return page("members", visitor, segment=shown, found=found, is_first=cursor is None)
+    """Members by pseudonym."""
+    shown = routes.show(key, context, session.caller)
+    found = routes.members(key, context, session.caller, limit=_SHOWN, cursor=cursor)
+    return page("members", session, segment=shown, found=found, is_first=cursor is None)
 
 
 @router.post("/{key}/explain")
 def explain(
-    context: InContext, visitor: Sender, key: routes.SegmentPath, *, profile: Annotated[routes.Pseudonym, Form()]
+    context: InContext, session: Sender, key: routes.SegmentPath, *, profile: Annotated[routes.Pseudonym, Form()]
 ) -> Response:
-    """Why one profile is in, or not, condition by condition."""
-    told = routes.explain(key, context, visitor.caller, given=routes.ExplainGiven(profile=profile))
-    return page("standing", visitor, told=told, profile=profile)
+    """Why one profile is a member or not, condition by condition."""
+    result = routes.explain(key, context, session.caller, body=routes.ExplainInput(profile=profile))
+    return page("membership", session, result=result, profile=profile)
 
 
 def _listing(
     context: InContext,
-    visitor: Visitor,
+    session: Session,
     *,
     where: str,
     purpose: str,
-    told: routes.PreviewShown | None = None,
+    result: routes.PreviewShown | None = None,
     fault: Fault | None = None,
 ) -> Response:
     values: dict[str, Any] = {
-        "segments": routes.list_segments(context, visitor.caller).segments,
+        "segments": routes.list_segments(context, session.caller).segments,
         "purposes": context.policy.purposes,
         "events": sorted(context.policy.events.events),
     }
     status = 200 if fault is None else fault.status
-    return page("segments", visitor, status=status, where=where, purpose=purpose, told=told, fault=fault, **values)
+    return page("segments", session, status=status, where=where, purpose=purpose, result=result, fault=fault, **values)
 
 
 def _unix(text: str) -> str:
-    """Browsers send a new line as two characters; positions are counted with one."""
+    """Normalize line breaks: browsers send two characters, positions count one."""
     return text.replace("\r\n", "\n")

@@ -1,7 +1,7 @@
-"""Who is looking: the token of the API in a cookie that scripts cannot read and other sites cannot send.
+"""Console sessions: the API token in a cookie that scripts cannot read and other sites cannot send.
 
-Nothing is kept here: the token is asked for at every page, so a revoked one stops at once. Each form carries a key that
-is made from the token, so nobody else can have a visitor's browser send one.
+The server keeps no session state: the token is checked for every page, so a revoked one stops working at once. Each form
+carries a key derived from the token, so that no other site can submit one (CSRF).
 """
 
 import hmac
@@ -18,13 +18,13 @@ from cdp.web.platform.auth import Caller, identify
 from cdp.web.platform.deps import InContext
 
 COOKIE: Final = "cdp_console"
-HOME: Final = "/console"
+CONSOLE_PATH: Final = "/console"
 _HOURS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """Somebody who showed a working token, and the key of the forms made for them."""
+class Session:
+    """A signed-in caller, and the key that their forms must carry."""
 
     caller: Caller
     role: Role
@@ -32,76 +32,78 @@ class Visitor:
 
 
 class NotSignedIn(Exception):
-    """Nobody is known behind a request: the entrance is shown instead of the page."""
+    """A request without a valid token: the login page is shown instead."""
 
 
-def visit(context: InContext, request: Request) -> Visitor:
-    """Who is looking; `NotSignedIn` for nobody."""
+def current_session(context: InContext, request: Request) -> Session:
+    """The session of a request. Raises `NotSignedIn` without a valid token."""
     token = request.cookies.get(COOKIE, "")
     caller = identify(context, f"Bearer {token}") if token else None
     if caller is None or caller.role is None:
         raise NotSignedIn
-    visitor = Visitor(caller, caller.role, form_key(token))
-    request.state.visitor = visitor  # so that a refusal keeps the menu
-    return visitor
+    session = Session(caller, caller.role, form_key(token))
+    request.state.session = session  # so that a problem page keeps the menu
+    return session
 
 
-def for_roles(*roles: Role) -> Callable[[Visitor], Visitor]:
-    """A dependency that lets only these roles see a page; others get the fault `not_permitted` (403)."""
+def for_roles(*roles: Role) -> Callable[[Session], Session]:
+    """A dependency that allows only these roles; others get the fault `not_permitted` (403)."""
 
-    def check(visitor: Annotated[Visitor, Depends(visit)]) -> Visitor:
-        if visitor.role not in roles:
+    def check(session: Annotated[Session, Depends(current_session)]) -> Session:
+        if session.role not in roles:
             allowed = " or ".join(role.value for role in roles)
             raise Fault(
                 "not_permitted",
-                "This page is not for your role",
-                f"It takes the role {allowed}; you came as {visitor.role.value}.",
+                "Your role may not open this page",
+                f"It requires the role {allowed}; you are signed in as {session.role.value}.",
                 status=403,
             )
-        return visitor
+        return session
 
     return check
 
 
-def sent_by(*roles: Role) -> Callable[[Visitor, str], Visitor]:
-    """As `for_roles`, for what a form sends: it must be a form of ours, made for this visitor."""
+def submitted_by(*roles: Role) -> Callable[[Session, str], Session]:
+    """As `for_roles`, for submitted forms: the form must carry the key of this session."""
 
-    def check(visitor: Annotated[Visitor, Depends(for_roles(*roles))], form: Annotated[str, Form()] = "") -> Visitor:
-        if not hmac.compare_digest(form.encode("utf-8", "replace"), visitor.form_key.encode()):
-            raise _foreign()
-        return visitor
+    def check(session: Annotated[Session, Depends(for_roles(*roles))], form: Annotated[str, Form()] = "") -> Session:
+        if not hmac.compare_digest(form.encode("utf-8", "replace"), session.form_key.encode()):
+            raise _foreign_form()
+        return session
 
     return check
 
 
-def check_home(request: Request) -> None:
-    """Refuse what a page of another site has a browser send, where there is no key of a form yet."""
+def check_same_site(request: Request) -> None:
+    """Refuse cross-site submissions of the login form, which has no form key yet."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise _foreign()
+        raise _foreign_form()
 
 
-def _foreign() -> Fault:
-    return Fault("foreign_form", "That form was not made here", "Open the page anew and send its form.", status=403)
+def _foreign_form() -> Fault:
+    return Fault("foreign_form", "The form is not valid", "Reload the page and submit its form again.", status=403)
 
 
 def form_key(token: str) -> str:
-    """The key of the forms made for whoever holds a token."""
+    """The form key that belongs to a token."""
     return hash_secret(f"console form {token}").hex()
 
 
-def enter(response: Response, request: Request, token: str) -> None:
-    """Let the browser show the token to these pages for a working day."""
+def set_session_cookie(response: Response, request: Request, token: str) -> None:
+    """Store the token in a cookie for eight hours."""
     response.set_cookie(
         COOKIE,
         token,
         max_age=_HOURS * 3600,
-        path=HOME,
+        path=CONSOLE_PATH,
         secure=request.url.scheme == "https",
         httponly=True,
         samesite="strict",
     )
 
 
-def leave(response: Response, request: Request) -> None:
-    """Let the browser forget the token."""
-    response.delete_cookie(COOKIE, path=HOME, secure=request.url.scheme == "https", httponly=True, samesite="strict")
+def clear_session_cookie(response: Response, request: Request) -> None:
+    """Delete the session cookie."""
+    response.delete_cookie(
+        COOKIE, path=CONSOLE_PATH, secure=request.url.scheme == "https", httponly=True, samesite="strict"
+    )

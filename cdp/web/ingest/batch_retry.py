@@ -1,4 +1,4 @@
-"""Landing a batch: one transaction when all is well, fewer messages a transaction when one of them is poison."""
+"""Storing a batch in one transaction, or in smaller ones when a message in it cannot be processed."""
 
 import logging
 from collections.abc import Sequence
@@ -15,36 +15,36 @@ _log = logging.getLogger(__name__)
 
 
 class BatchProcessor(Protocol):
-    """The ingest flow: every message of a call lands in one transaction, outcomes in the order given."""
+    """The ingest use case: all messages of a call in one transaction, outcomes in the order of the messages."""
 
     def process(self, messages: Sequence[Message | Invalid]) -> list[Outcome]: ...
 
 
 def process_with_retry(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
-    """What became of each message, in the order given.
+    """The outcome of each message, in the order of the messages.
 
-    A message that the flow cannot process is accounted as invalid and the others land. Where a fault stands, nothing
-    of that message was stored; a fault ends the work, so that a broken database is not asked for every message. A lost
-    race is run again at once; whoever waited for a lock in vain is sent away, for others wait behind it.
+    A message that cannot be processed is counted as invalid and the others are stored. Where the result is a fault,
+    nothing of that message was stored; a fault ends the processing, so that a broken database is not tried for every
+    message. A serialization conflict is retried at once; after a lock timeout there is no retry, for others wait.
     """
     try:
-        return _taken(ingest, messages)
+        return _process(ingest, messages)
     except Fault as fault:
         return [fault] * len(messages)
-    except Exception:  # noqa: BLE001 - whatever one message causes must not fail the others
+    except Exception:  # noqa: BLE001 - one message must not fail the others
         _log.exception("batch_failed", extra={"messages": len(messages)})
     if len(messages) == 1:
-        return [_given_up(ingest, messages[0])]
+        return [_reject(ingest, messages[0])]
     half = len(messages) // 2
     first = process_with_retry(ingest, messages[:half])
-    stop = next((each for each in first if isinstance(each, Fault)), None)
+    stop = next((outcome for outcome in first if isinstance(outcome, Fault)), None)
     rest: list[Outcome | Fault] = (
         [stop] * (len(messages) - half) if stop else process_with_retry(ingest, messages[half:])
     )
     return first + rest
 
 
-def _taken(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
+def _process(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
     for left in reversed(range(_TRIES)):
         try:
             outcomes = ingest.process(messages)
@@ -53,20 +53,20 @@ def _taken(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> lis
                 raise
         else:
             if len(outcomes) != len(messages):
-                raise ValueError("the flow must give one outcome a message")
+                raise ValueError("ingest must return one outcome per message")
             return [*outcomes]
     raise AssertionError("the last try returns or raises")
 
 
-def _given_up(ingest: BatchProcessor, message: Message | Invalid) -> Outcome | Fault:
-    """Account for a message that cannot be processed; a fault when not even that works."""
+def _reject(ingest: BatchProcessor, message: Message | Invalid) -> Outcome | Fault:
+    """Count a message that cannot be processed as invalid; a fault when even that fails."""
     try:
         return ingest.process([Invalid(message.source, InvalidReason.UNPROCESSABLE.value)])[0]
     except Fault as fault:
         return fault
     except Exception:  # noqa: BLE001 - this is no longer about the message
         _log.exception("invalid_message_failed")
-        return _fault("ingest_failed", "Messages cannot be taken right now", 10)
+        return _fault("ingest_failed", "Messages cannot be stored right now", 10)
 
 
 def _fault(code: str, title: str, retry_after_seconds: int) -> Fault:

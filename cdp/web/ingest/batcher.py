@@ -1,7 +1,7 @@
-"""Group commit: requests that arrive while a transaction runs share the next one; each is answered after its commit.
+"""Group commit: requests that arrive while a transaction runs share the next one; each gets its response after its commit.
 
-There is no waiting window: an idle door commits a lone request at once, a busy one commits many together. One thread
-runs the synchronous flow; the event loop decodes meanwhile.
+There is no waiting window: when idle, a single request is committed at once; under load, many are committed together.
+One thread runs the synchronous use case; the event loop decodes meanwhile.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ Answer = list[Outcome] | Fault
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the door. A request over the waiting bounds is turned away with 429 before memory grows.
+    """Bounds of ingest. A request over the waiting bounds is refused with 429 before memory grows.
 
     `commit_messages_max` and `commit_bytes_max` bound one transaction; the waiting bounds count everything that was
-    read and is not answered yet.
+    received and has no response yet.
     """
 
     commit_messages_max: int = 2_000
@@ -35,7 +35,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Counts:
-    """What the batcher did since it started."""
+    """Counters since the start."""
 
     transactions: int = 0
     messages: int = 0
@@ -43,7 +43,7 @@ class Counts:
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _PendingRequest:
     messages: Sequence[Message | Invalid]
     weight: int
     answer: "asyncio.Future[Answer]"
@@ -51,12 +51,12 @@ class _Waiting:
 
 @dataclass(slots=True)
 class Batcher:
-    """Collects requests and lands them, in the order of their arrival."""
+    """Collects requests and stores them in the order of their arrival."""
 
     ingest: BatchProcessor
     limits: Limits = field(default_factory=Limits)
     counts: Counts = field(default_factory=Counts)
-    _queue: deque[_Waiting] = field(default_factory=deque)
+    _queue: deque[_PendingRequest] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _bytes: int = 0
     _messages: int = 0
@@ -65,14 +65,14 @@ class Batcher:
     _loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Begin to work; to be called from the event loop that will ask."""
+        """Start the thread. Call from the event loop that submits requests."""
         self._loop = asyncio.get_running_loop()
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name="cdp-ingest", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="cdp-ingest", daemon=True)
         self._thread.start()
 
     async def close(self) -> None:
-        """Refuse what comes, land what waits, then end."""
+        """Refuse new requests, store those that wait, then stop."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -83,16 +83,16 @@ class Batcher:
 
     @property
     def waiting_messages(self) -> int:
-        """Messages that are not answered yet."""
+        """Messages that wait to be stored."""
         return self._messages
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of requests that are not answered yet."""
+        """Bytes of requests that wait to be stored."""
         return self._bytes
 
     def reserve(self, weight: int) -> bool:
-        """Take room for bytes that are being read; False, and nothing taken, when there is none."""
+        """Reserve capacity for bytes that are being read; False, and nothing reserved, when there is none."""
         if self._closing or self._messages >= self.limits.waiting_messages_max:
             return False
         if self._bytes and self._bytes + weight > self.limits.waiting_bytes_max:
@@ -101,30 +101,30 @@ class Batcher:
         return True
 
     def release(self, weight: int) -> None:
-        """Give room back; a negative weight takes more, for a body that grew when it was inflated."""
+        """Release capacity; a negative weight reserves more, for a body that grew when it was decompressed."""
         self._bytes -= weight
 
     def overload(self) -> Fault:
-        """What a request is told for which there is no room."""
+        """The fault for a request without capacity."""
         return Fault(
             "overloaded",
-            "Too much is waiting to be stored",
+            "Too many messages are waiting to be stored",
             "Nothing of this request was stored. Send it again after the given time.",
             status=429,
             retry_after_seconds=self.limits.retry_after_seconds,
         )
 
     async def submit(self, messages: Sequence[Message | Invalid], weight: int) -> list[Outcome]:
-        """Land the messages of one request and give their outcomes after the commit.
+        """Store the messages of one request and return their outcomes after the commit.
 
-        Raises Fault: overloaded when too much waits, or what kept the messages from being stored.
+        Raises Fault: overloaded when too much waits, or why the messages were not stored.
         """
         if not messages:
             return []
         loop = self._loop
         if loop is None or self._closing or self._messages >= self.limits.waiting_messages_max:
             raise self.overload()
-        waiting = _Waiting(messages, weight, loop.create_future())
+        waiting = _PendingRequest(messages, weight, loop.create_future())
         self._messages += len(messages)
         try:
             with self._changed:
@@ -137,10 +137,10 @@ class Batcher:
             raise answer
         return answer
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while requests := self._next():
             messages = [message for request in requests for message in request.messages]
-            landed = process_with_retry(self.ingest, messages)
+            outcomes = process_with_retry(self.ingest, messages)
             self.counts.transactions += 1
             self.counts.messages += len(messages)
             self.counts.messages_in_largest = max(self.counts.messages_in_largest, len(messages))
@@ -148,13 +148,13 @@ class Batcher:
             start = 0
             for request in requests:
                 end = start + len(request.messages)
-                answers.append((request.answer, _answer(landed[start:end])))
+                answers.append((request.answer, _answer(outcomes[start:end])))
                 start = end
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(_tell, answers)
+            self._loop.call_soon_threadsafe(_deliver, answers)
 
-    def _next(self) -> list[_Waiting]:
-        """Whole requests for one transaction, at least one; none when closing and nothing waits."""
+    def _next(self) -> list[_PendingRequest]:
+        """Whole requests for one transaction, at least one; empty when closing and none waits."""
         with self._changed:
             while not self._queue:
                 if self._closing:
@@ -171,15 +171,15 @@ class Batcher:
             return requests
 
 
-def _answer(landed: Sequence[Outcome | Fault]) -> Answer:
-    """A request is stored when all of its messages are; otherwise its fault, and a retry finds duplicates."""
-    outcomes = [each for each in landed if isinstance(each, Outcome)]
-    if len(outcomes) == len(landed):
+def _answer(results: Sequence[Outcome | Fault]) -> Answer:
+    """The outcomes when all messages of a request are stored; otherwise its fault, and a retry finds duplicates."""
+    outcomes = [outcome for outcome in results if isinstance(outcome, Outcome)]
+    if len(outcomes) == len(results):
         return outcomes
-    return next(each for each in landed if isinstance(each, Fault))
+    return next(outcome for outcome in results if isinstance(outcome, Fault))
 
 
-def _tell(answers: Sequence[tuple["asyncio.Future[Answer]", Answer]]) -> None:
+def _deliver(answers: Sequence[tuple["asyncio.Future[Answer]", Answer]]) -> None:
     for future, answer in answers:
         if not future.done():
             future.set_result(answer)

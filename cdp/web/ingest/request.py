@@ -1,4 +1,4 @@
-"""What an ingest request says outside its body: write keys, encoding, signals; and what the door answers."""
+"""The head of an ingest request (write keys, encoding, signals), and the responses of the ingest endpoint."""
 
 import base64
 import binascii
@@ -67,12 +67,12 @@ def read_head(scope: Scope) -> RequestHead | RequestRefused:
         elif name == b"x-write-key":
             keys.add(value.decode("latin-1").strip())
         elif name == b"content-encoding":
-            encodings = {each.strip() for each in value.lower().split(b",")} - {b"", b"identity"}
+            encodings = {part.strip() for part in value.lower().split(b",")} - {b"", b"identity"}
             if not encodings <= {b"gzip", b"x-gzip"}:
                 return RequestRefused("unsupported_encoding", "Content-Encoding must be gzip or absent.")
             is_gzip = is_gzip or bool(encodings)
         elif name == b"sec-gpc":
-            gpc.extend(each.strip() for each in value.decode("latin-1").split(","))
+            gpc.extend(part.strip() for part in value.decode("latin-1").split(","))
         elif name == b"content-length":
             content_length = int(value) if value.isdigit() else 0
     if scope["query_string"]:
@@ -97,19 +97,19 @@ def _basic_name(value: bytes) -> str | None:
 
 
 async def send_success(send: Send) -> None:
-    """Exactly 200 and `{"success": true}`: what every SDK takes for stored."""
+    """Exactly 200 and `{"success": true}`: what every SDK treats as stored."""
     await send(_SUCCESS_START)
     await send(_SUCCESS_BODY)
 
 
 async def send_preflight(send: Send) -> None:
-    """Let a page of any origin send; write keys in browsers are public and no cookie means anything here."""
+    """Allow any origin: write keys in browsers are public, and cookies are ignored here."""
     await send({"type": "http.response.start", "status": 204, "headers": _PREFLIGHT_HEADERS})
     await send({"type": "http.response.body", "body": b""})
 
 
 async def send_json(send: Send, content: Mapping[str, object]) -> None:
-    """A JSON answer other than success."""
+    """A JSON response other than the success document."""
     body = msgspec.json.encode(content)
     headers = [_JSON, (b"content-length", str(len(body)).encode()), _ORIGIN, (b"cache-control", b"no-cache")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -149,7 +149,7 @@ async def send_refused(
 
 
 async def send_fault(send: Send, fault: Fault) -> None:
-    """The answer to what could not be done now; a client that waits may send the same again."""
+    """The response to a request that cannot be handled now; the client may send it again later."""
     message = f"{fault.title}. {fault.detail}".strip()
     await send_refused(
         send, fault.status, RequestRefused(fault.code, message), retry_after_seconds=fault.retry_after_seconds

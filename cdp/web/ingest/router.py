@@ -1,7 +1,7 @@
-"""The ingest door: the paths of the Segment spec as plain ASGI, past the framework, because every call counts.
+"""The ingest endpoint: the paths of the Segment spec as plain ASGI, without the framework, for speed.
 
-A request is read within its limits, decoded, and answered with 200 only after the transaction that holds its messages
-committed. The address of the sender is neither kept nor logged.
+A request is read within its limits, decoded, and answered with 200 only after the transaction with its messages has
+committed. The address of the sender is neither stored nor logged.
 """
 
 import asyncio
@@ -51,33 +51,33 @@ _BODY_SECONDS_MAX: Final = 30
 
 _log = logging.getLogger(__name__)
 
-_UNKNOWN_KEY: Final = RequestRefused("unknown_write_key", "No working source has this write key.")
+_UNKNOWN_KEY: Final = RequestRefused("unknown_write_key", "No active source has this write key.")
 _NO_KEY: Final = RequestRefused(
     "write_key_missing",
-    "Name the write key of a source: as the user name of Basic authorization, in the body or in the query.",
+    "Send the write key of a source: as the user name of Basic authorization, in the body or in the query.",
 )
-_NO_SCOPE: Final = RequestRefused("scope_missing", "The source of this write key may not ingest.")
+_NO_SCOPE: Final = RequestRefused("scope_missing", "The source of this write key may not send messages.")
 _NO_METHOD: Final = RequestRefused("method_not_allowed", "This path takes another method.")
 _NO_PATH: Final = RequestRefused(
-    "unknown_path", "There is no such path; messages go to /v1/batch or to /v1/ and their type."
+    "unknown_path", "Unknown path. Send messages to /v1/batch or to /v1/ followed by their type."
 )
 _FAILED: Final = RequestRefused("internal_error", "The request could not be handled. Nothing of it was stored.")
 _SLOW: Final = RequestRefused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
 
 
-class _Gone(Exception):
-    """The client went away before its request was read."""
+class _ClientDisconnected(Exception):
+    """The client disconnected before its request was read."""
 
 
-class IngestDoor:
-    """An ASGI application for the ingest paths; use it as `async with door:` around the life of the server."""
+class IngestEndpoint:
+    """An ASGI application for the ingest paths; use it as `async with endpoint:` around the lifetime of the server."""
 
     def __init__(self, batcher: Batcher, sources: SourceDirectory, clock: Clock) -> None:
         self._batcher = batcher
         self._sources = sources
         self._clock = clock
         self.answers: Counter[int] = Counter()
-        """Answers by status since the start."""
+        """Responses by status since the start."""
 
     async def __aenter__(self) -> Self:
         self._batcher.start()
@@ -89,26 +89,26 @@ class IngestDoor:
         await self._batcher.close()
 
     def claims(self, path: str) -> bool:
-        """True for the paths that this door answers: the spec's, and all of `/v1/`, so that no other error reaches an SDK."""
+        """True for the paths of the spec and all of `/v1/`, so that SDKs only get the errors of this endpoint."""
         return path.startswith("/v1/") or _plain(path) in _OTHER_PATHS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
+        """Handle one HTTP request."""
         try:
             self.answers[await self._answer(scope, receive, send)] += 1
-        except _Gone:
+        except _ClientDisconnected:
             self.answers[499] += 1
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer and give the status."""
+        """Respond, and return the status."""
         try:
             refusal = await self._handle(scope, receive, send)
         except Fault as fault:
             await send_fault(send, fault)
             return fault.status
-        except _Gone:
+        except _ClientDisconnected:
             raise
-        except Exception:  # noqa: BLE001 - an SDK needs an answer with a code, whatever happened
+        except Exception:  # noqa: BLE001 - an SDK needs a response with a code, whatever happened
             _log.exception("ingest_request_failed")
             await send_refused(send, 500, _FAILED)
             return 500
@@ -119,7 +119,7 @@ class IngestDoor:
         return status
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, RequestRefused] | None:
-        """Answer with success, or give the refusal to answer with."""
+        """Respond with success, or return the refusal to respond with."""
         path, method = _plain(scope["path"]), scope["method"]
         if method == "OPTIONS":
             await send_preflight(send)
@@ -159,11 +159,11 @@ class IngestDoor:
                 return (408 if body is _SLOW else 400, body)
             self._batcher.release(weight - len(body))
             weight = len(body)
-            return await self._take(send, head, source, body=body, kind=kind)
+            return await self._submit(send, head, source, body=body, kind=kind)
         finally:
             self._batcher.release(weight)
 
-    async def _take(
+    async def _submit(
         self, send: Send, head: RequestHead, source: Source | None, *, body: bytes, kind: str | None
     ) -> tuple[int, RequestRefused] | None:
         envelope = read_batch(body) if kind is None else read_single(body, kind)
@@ -207,19 +207,19 @@ class IngestDoor:
 
 
 class IngestRouter:
-    """Sends ingest requests past the framework and everything else to it."""
+    """Routes ingest requests to their endpoint and everything else to the framework."""
 
-    def __init__(self, door: IngestDoor, app: ASGIApp) -> None:
-        self._door = door
+    def __init__(self, endpoint: IngestEndpoint, app: ASGIApp) -> None:
+        self._endpoint = endpoint
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_ingest = scope["type"] == "http" and self._door.claims(scope["path"])
-        await (self._door if is_ingest else self._app)(scope, receive, send)
+        is_ingest = scope["type"] == "http" and self._endpoint.claims(scope["path"])
+        await (self._endpoint if is_ingest else self._app)(scope, receive, send)
 
 
 async def _read_body(receive: Receive, body: Body) -> bytes | RequestRefused:
-    """The whole body, inflated; a refusal as soon as it is too large, malformed or too slow."""
+    """The whole body, decompressed; a refusal as soon as it is too large, malformed or too slow."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         return body.feed(message.get("body", b"")) or body.end()
@@ -234,7 +234,7 @@ async def _read_body(receive: Receive, body: Body) -> bytes | RequestRefused:
                 message = await receive()
     except TimeoutError:
         return _SLOW
-    raise _Gone
+    raise _ClientDisconnected
 
 
 def _plain(path: str) -> str:

@@ -56,7 +56,7 @@ def rudderstack_config(scope: Scope, source: Source, write_key: str) -> dict[str
 
 
 def _host(scope: Scope) -> str | None:
-    """The name by which the client reached this server, None when it is no host name."""
+    """The host name by which the client reached this server, None when it is invalid."""
     for name, value in scope["headers"]:
         if name == b"host" and _HOST.fullmatch(value) is not None:
             return str(value.decode("ascii"))

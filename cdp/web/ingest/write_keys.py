@@ -1,4 +1,4 @@
-"""Which source a write key belongs to, without a query per request."""
+"""The source of a write key, without a query per request."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ PAUSE_SECONDS = 0.25
 
 
 class SourceDirectory:
-    """All working sources in memory, read again when they are older than `fresh_seconds`.
+    """All active sources in memory, read again when they are older than `fresh_seconds`.
 
-    An unknown write key is looked for in sources read after the request came, so a new source works at once; but
-    the sources are read at most once per `pause_seconds`, however many wrong keys are tried, and nothing is kept of those.
+    For an unknown write key the sources are read again, so a new source works at once; but at most once per
+    `pause_seconds`, however many wrong keys are tried, and wrong keys are not kept.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class SourceDirectory:
         self._reading: asyncio.Task[None] | None = None
 
     async def find(self, write_key: str) -> Source | None:
-        """The source of a write key, None when it has none. Raises Fault when that cannot be known."""
+        """The source of a write key, None when it has none. Raises Fault when the sources cannot be read."""
         now = asyncio.get_running_loop().time()
         write_key_hash = hash_secret(write_key)
         known = self._sources.get(write_key_hash)
@@ -51,7 +51,7 @@ class SourceDirectory:
         return known
 
     async def _refresh(self) -> None:
-        """Read the sources again; who asks meanwhile waits for the same reading."""
+        """Read the sources again; concurrent callers wait for the same read."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
         await asyncio.shield(self._reading)
@@ -65,7 +65,7 @@ class SourceDirectory:
 
 
 def directory_of(database: Database) -> SourceDirectory:
-    """The directory of the sources in a database."""
+    """The directory of the sources of a database."""
 
     def load() -> Mapping[bytes, Source]:
         with database.transaction(read_only=True) as tx:

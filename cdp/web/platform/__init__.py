@@ -1,1 +1,1 @@
-"""What every route stands on: the application, authentication, errors, limits, health, metrics."""
+"""What every route shares: authentication, errors, limits, health, metrics."""

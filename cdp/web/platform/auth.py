@@ -1,7 +1,7 @@
-"""Who is asking: bearer tokens with a role, and write keys where a source may record consents.
+"""Authentication: bearer tokens with a role, and write keys of sources that may record consents.
 
-A secret is looked up by its hash, so no comparison tells how much of it was right; and the role is checked before
-anything is looked for, so no answer tells one role what only another may know.
+A secret is looked up by its hash, so timing does not reveal how much of it was right. The role is checked before
+anything is looked up, so no response reveals to one role what only another may know.
 """
 
 import base64
@@ -24,7 +24,7 @@ from cdp.sources.store.sources import working_sources
 
 CALLER: Final = "caller"
 _SECRET_MAX: Final = 200
-# Only for the OpenAPI document: the gate has already read the header.
+# Only for the OpenAPI document: RequestLimits has already read the header.
 bearer = HTTPBearer(auto_error=False, description="A token from `cdp token create`.", scheme_name="token")
 write_key = HTTPBasic(
     auto_error=False, description="A write key with the scope `consent` as user name.", scheme_name="write_key"
@@ -33,7 +33,7 @@ write_key = HTTPBasic(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who showed a token, or a source that showed its write key."""
+    """An authenticated caller: the holder of a token, or a source with its write key."""
 
     role: Role | None
     source: Source | None = None
@@ -45,7 +45,7 @@ class Caller:
 
 
 def identify(context: Context, authorization: str | None) -> Caller | None:
-    """Who shows this `Authorization` header; None for nobody. One statement, whatever was shown."""
+    """The caller behind an `Authorization` header, or None. One statement, whatever the header holds."""
     scheme, _, rest = (authorization or "").strip().partition(" ")
     secret = rest.strip()
     if not secret or len(secret) > _SECRET_MAX:
@@ -61,13 +61,13 @@ def identify(context: Context, authorization: str | None) -> Caller | None:
 
 
 def allow(*roles: Role) -> Callable[[Request], Caller]:
-    """A dependency that lets only these roles pass; others get the fault `not_permitted` (403).
+    """A dependency that allows only these roles; others get the fault `not_permitted` (403).
 
     The OpenAPI document names the roles where OpenAPI has them: beside the security scheme.
     """
-    shown = Security(bearer, scopes=[role.value for role in roles])
+    scheme = Security(bearer, scopes=[role.value for role in roles])
 
-    def check(request: Request, _shown: object = shown) -> Caller:
+    def check(request: Request, _scheme: object = scheme) -> Caller:
         caller = _caller(request)
         if caller.role not in roles:
             raise _not_permitted(roles)
@@ -96,7 +96,7 @@ def _caller(request: Request) -> Caller:
 
 def _not_permitted(roles: tuple[Role, ...]) -> Fault:
     allowed = " or ".join(role.value for role in roles)
-    return Fault("not_permitted", "This token may not do that", f"It takes the role {allowed}.", status=403)
+    return Fault("not_permitted", "This token may not do that", f"It requires the role {allowed}.", status=403)
 
 
 def _basic_name(credentials: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What every route asks of the application: the context and the present instant."""
+"""Dependencies of every route: the context and the current instant."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -13,15 +13,15 @@ PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
 _ALWAYS: Final = (400, 401, 403, 413, 422, 500, 503)
 _MEANINGS: Final = {
     400: "The request cannot be read",
-    401: "No token, or none that works",
+    401: "No token, or an invalid one",
     403: "The token's role may not do this",
-    404: "There is no such thing",
+    404: "Not found",
     409: "Not possible in the present state",
-    410: "It is over",
+    410: "No longer available",
     413: "The body is too large",
-    422: "A value is not allowed; the problem names the field and what would be right",
-    500: "A fault of the service, with the id of an incident",
-    503: "The database cannot take work right now; Retry-After says when to ask again",
+    422: "A value is not allowed; the problem names the field and what is expected",
+    500: "An internal error, with an incident id",
+    503: "The database is not available right now; Retry-After says when to try again",
 }
 
 
@@ -32,7 +32,7 @@ def context(request: Request) -> Context:
 
 
 def present(request: Request) -> datetime:
-    """The present instant."""
+    """The current instant."""
     return context(request).clock.now()
 
 
@@ -41,7 +41,7 @@ Now = Annotated[datetime, Depends(present)]
 
 
 def problems(*more: int) -> dict[int | str, dict[str, Any]]:
-    """The documented answers of a route that are no success: those of every route, and `more`."""
+    """The documented error responses of a route: those of every route, and `more`."""
     return {
         status: {"description": _MEANINGS[status], "content": {PROBLEM_TYPE: {"schema": PROBLEM_REFERENCE}}}
         for status in sorted({*_ALWAYS, *more})

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): every answer that is no success, in one shape, without a value of a person."""
+"""Problem documents (RFC 9457): every error response, in one shape, without personal data."""
 
 import json
 import logging
@@ -19,13 +19,13 @@ from cdp.kit.ids import encode_id, new_id
 PROBLEM_TYPE: Final = "application/problem+json"
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _LISTED_MAX: Final = 10
-# Messages of the validator that would repeat what was sent.
+# Messages of the validator that would repeat the values that were sent.
 _REPEATING: Final = frozenset({"union_tag_invalid", "value_error", "assertion_error"})
 _log = logging.getLogger(__name__)
 
 
 class Problem(BaseModel):
-    """What is wrong and what would be right; `code` is stable. `position`, `message` and `hint` point into a segment's text."""
+    """What is wrong and what is expected; `code` is stable. `position`, `message` and `hint` point into the text of a segment."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -37,7 +37,7 @@ class Problem(BaseModel):
 
 
 class ProblemResponse(Response):
-    """A problem document as an answer."""
+    """A response with a problem document."""
 
     media_type = PROBLEM_TYPE
 
@@ -64,12 +64,12 @@ class ProblemResponse(Response):
         )
 
 
-Tell = Callable[[Request, ProblemResponse], Response]
-"""How a problem is told to whoever sent this request."""
+RespondWith = Callable[[Request, ProblemResponse], Response]
+"""How a problem is presented to the sender of this request."""
 
 
 def problem_of(fault: Fault) -> ProblemResponse:
-    """The answer to a fault. A fault of ours is logged by its code; what it says is for operators and stays with them."""
+    """The response to a fault. One with status 500 is logged; its text is for operators and is not sent."""
     headers = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
     if fault.status == 500:
         return internal_error(fault)
@@ -79,64 +79,68 @@ def problem_of(fault: Fault) -> ProblemResponse:
 
 
 def internal_error(error: BaseException) -> ProblemResponse:
-    """500 with an incident id under which the log tells where it happened."""
+    """500 with an incident id, under which the log holds the location of the error."""
     incident = new_id()
     _log.error("request_failed", exc_info=error, extra={"record_id": encode_id("inc", incident)})
     return ProblemResponse(
         500,
         "internal_error",
-        "Something went wrong here",
-        detail="Nothing of this request was stored unless an earlier answer said so. The log tells more under the incident's id.",
+        "Internal error",
+        detail="Nothing of this request was stored unless an earlier response said so. The log has details under the incident id.",
         extra={"incident": encode_id("inc", incident)},
     )
 
 
 def unauthorized(detail: str) -> ProblemResponse:
-    """401: no token, or none that works."""
+    """401: no token, or an invalid one."""
     return ProblemResponse(
-        401, "unauthorized", "A token is needed", detail=detail, headers={"WWW-Authenticate": 'Bearer realm="cdp"'}
+        401,
+        "unauthorized",
+        "A valid token is required",
+        detail=detail,
+        headers={"WWW-Authenticate": 'Bearer realm="cdp"'},
     )
 
 
-def install(app: FastAPI, tell: Tell) -> None:
-    """Let every fault, refusal of the framework and failed validation leave as a problem document, or as `tell` tells it."""
+def install(app: FastAPI, respond: RespondWith) -> None:
+    """Turn every fault, HTTP error and failed validation into a problem document, presented by `respond`."""
 
     @app.exception_handler(Fault)
     async def _fault(request: Request, fault: Fault) -> Response:
-        return tell(request, problem_of(fault))
+        return respond(request, problem_of(fault))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        return tell(request, invalid_request(error.errors()))
+        return respond(request, invalid_request(error.errors()))
 
     @app.exception_handler(Exception)
     async def _broken(request: Request, error: Exception) -> Response:
-        return tell(request, internal_error(error))
+        return respond(request, internal_error(error))
 
     @app.exception_handler(HTTPException)
     async def _refused(request: Request, error: HTTPException) -> Response:
-        return tell(request, _of_status(error))
+        return respond(request, _of_status(error))
 
 
 def invalid_request(errors: Sequence[Any]) -> ProblemResponse:
-    """422 (400 for what is no JSON at all), naming the fields and what would be right, never what was sent."""
-    if any(each["type"] == "json_invalid" for each in errors):
-        return ProblemResponse(400, "invalid_json", "The body is no JSON", detail="Send one JSON object in UTF-8.")
-    told = [{"where": _where(each), "message": _message(each)} for each in errors[:_LISTED_MAX]]
-    detail = "; ".join(f"{each['where']}: {each['message']}" for each in told)
+    """422, or 400 for invalid JSON, naming the fields and what is expected, never the values that were sent."""
+    if any(error["type"] == "json_invalid" for error in errors):
+        return ProblemResponse(400, "invalid_json", "The body is not JSON", detail="Send one JSON object in UTF-8.")
+    listed = [{"where": _where(error), "message": _message(error)} for error in errors[:_LISTED_MAX]]
+    detail = "; ".join(f"{problem['where']}: {problem['message']}" for problem in listed)
     return ProblemResponse(
-        422, "invalid_request", "The request is not as documented", detail=detail, extra={"errors": told}
+        422, "invalid_request", "The request is not as documented", detail=detail, extra={"errors": listed}
     )
 
 
 def _where(error: Mapping[str, Any]) -> str:
-    """The place of a problem, by names that could be ours; what somebody made up stays unnamed."""
+    """The path of a problem. Only names that could be field names are repeated."""
     return ".".join(str(part) if isinstance(part, int) or _FIELD.fullmatch(str(part)) else "…" for part in error["loc"])
 
 
 def _message(error: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
-        return "there is no such field"
+        return "unknown field"
     if error["type"].startswith(("datetime", "timezone")):
         return "give an instant with its zone, such as 2026-01-31T12:00:00Z"
     if error["type"] in _REPEATING:

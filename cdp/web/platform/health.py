@@ -1,4 +1,4 @@
-"""Whether the service lives and may be spoken to, the GPC support resource, and the page at the root."""
+"""Liveness, readiness, the GPC support resource, and the page at the root."""
 
 import logging
 from collections.abc import Callable
@@ -32,20 +32,20 @@ INDEX: Final = """<!doctype html>
 <p>A customer data platform with consent, retention and erasure in its data model.</p>
 <dl>
 <dt>Send messages</dt>
-<dd>Point any Segment or RudderStack SDK at this address. <code>cdp source create web</code> gives a write key.</dd>
-<dt>Look</dt>
-<dd><a href="/console">The console</a>: messages, segments, people, requests and the audit log, by role.</dd>
-<dt>Tell people</dt>
-<dd><a href="/privacy">What is done with their data</a>, for how long and why, as the policy in force says it.</dd>
-<dt>Ask</dt>
+<dd>Point any Segment or RudderStack SDK at this address. <code>cdp source create web</code> creates a write key.</dd>
+<dt>Console</dt>
+<dd><a href="/console">/console</a>: messages, segments, people, data requests and the audit log, by role.</dd>
+<dt>Privacy notice</dt>
+<dd><a href="/privacy">/privacy</a>: purposes, retention periods and rights, generated from the policy in force.</dd>
+<dt>API</dt>
 <dd><a href="/openapi.json">/openapi.json</a> describes every route under <code>/api/v1</code>.
-<code>cdp token create ada --role privacy</code> gives a token, for the console too.</dd>
-<dt>Check</dt>
-<dd><a href="/audit/log/checkpoint">The signed checkpoint</a> and <a href="/audit/log/key">the key</a> of the audit log.</dd>
-<dt>Watch</dt>
+<code>cdp token create ada --role privacy</code> creates a token, for the console too.</dd>
+<dt>Audit log</dt>
+<dd><a href="/audit/log/checkpoint">The signed checkpoint</a> and <a href="/audit/log/key">the key</a> that verifies it.</dd>
+<dt>Monitoring</dt>
 <dd><a href="/readyz">/readyz</a>, and <code>/metrics</code> with an admin token.</dd>
 </dl>
-<p>Every command explains itself: <code>cdp --help</code>.</p>
+<p>Commands: <code>cdp --help</code>.</p>
 </main>
 </html>
 """
@@ -57,13 +57,13 @@ code{font-family:ui-monospace,monospace;font-size:.92em;background:#8882;padding
 
 
 class Health(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: str
 
 
 class Readiness(BaseModel):
-    """Whether the service may be spoken to, check by check."""
+    """Whether the service can handle requests, check by check."""
 
     status: str
     checks: dict[str, bool]
@@ -78,14 +78,14 @@ class GpcSupport(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Whether the worker of this process still turns; always true where another process has the worker."""
+    """Whether the worker of this process is alive; always true where another process runs the worker."""
 
     is_alive: Callable[[], bool]
 
 
 @router.get("/healthz", operation_id="health")
 def health() -> Health:
-    """The process answers; nothing more."""
+    """The process is alive; nothing else is checked."""
     return Health(status="ok")
 
 
@@ -97,10 +97,10 @@ def health() -> Health:
 def ready(context: InContext, request: Request, response: Response) -> Readiness:
     """Database reachable, schema current, nothing left to replay after a restore, worker alive."""
     checks = {"database": context.database.is_ready()}
-    checks["schema"] = checks["database"] and _asks(lambda: _is_schema_current(context))
-    checks["replay"] = checks["schema"] and _asks(lambda: not is_behind(context))
-    pulse: Heartbeat = request.app.state.pulse
-    checks["worker"] = pulse.is_alive()
+    checks["schema"] = checks["database"] and _check(lambda: _is_schema_current(context))
+    checks["replay"] = checks["schema"] and _check(lambda: not is_behind(context))
+    heartbeat: Heartbeat = request.app.state.heartbeat
+    checks["worker"] = heartbeat.is_alive()
     is_ready = all(checks.values())
     response.status_code = 200 if is_ready else 503
     response.headers["Cache-Control"] = "no-store"
@@ -116,7 +116,7 @@ def gpc_support() -> GpcSupport:
 
 @router.get("/", response_class=Response, include_in_schema=False)
 def index() -> Response:
-    """Where to look."""
+    """The start page, with links to everything else."""
     return Response(INDEX, media_type="text/html", headers={"Cache-Control": "no-cache"})
 
 
@@ -131,7 +131,7 @@ def _is_schema_current(context: Context) -> bool:
         return is_current(tx.connection)
 
 
-def _asks(question: Callable[[], bool]) -> bool:
+def _check(question: Callable[[], bool]) -> bool:
     try:
         return question()
     except Fault as fault:

@@ -1,6 +1,6 @@
-"""The gate before every route: who is asking, how much they send, what browsers may do with the answer, and one line of log.
+"""Limits before every route: authentication, body size and time, security headers, and one log line per request.
 
-Plain ASGI around the framework, so that nothing of a request is read before its token is known.
+Plain ASGI around the framework, so that no request body is read before its token is checked.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from cdp.web.platform.errors import ProblemResponse, internal_error, problem_of,
 BODY_BYTES_MAX: Final = 1_000_000
 _BODY_SECONDS_MAX: Final = 30.0
 _GUARDED: Final = ("/api/", "/metrics")
-_SAFE: Final = (
+_SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -37,7 +37,7 @@ _log = logging.getLogger("cdp.web")
 
 
 class Observe(Protocol):
-    """Counts one answer of a route."""
+    """Counts one response of a route."""
 
     def __call__(self, method: str, route: str, status: int, *, seconds: float) -> None: ...
 
@@ -45,47 +45,47 @@ class Observe(Protocol):
 """(method, route template, status, seconds=seconds)"""
 
 
-class Gate:
-    """An ASGI application around another one."""
+class RequestLimits:
+    """ASGI middleware that authenticates requests, limits them and adds security headers."""
 
     def __init__(self, app: ASGIApp, context: Callable[[], Context], observe: Observe) -> None:
         self._app = app
-        self._house = context
+        self._context = context
         self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(scope, send)
+        answer = _ResponseHeaders(scope, send)
         started_at = time.monotonic()
         try:
             refusal = await self._refusal(scope)
             if refusal is not None:
                 await refusal(scope, receive, answer.send)
             else:
-                await self._app(scope, _bounded(receive), answer.send)
-        except Exception as error:  # noqa: BLE001 - whatever happens, the answer is a problem document
-            if not answer.status:  # else the framework has told it, and raises it again
+                await self._app(scope, _limited(receive), answer.send)
+        except Exception as error:  # noqa: BLE001 - whatever happens, the response is a problem document
+            if not answer.status:  # otherwise the framework has responded, and raises it again
                 await internal_error(error)(scope, receive, answer.send)
         finally:
             self._note(scope, answer.status, time.monotonic() - started_at)
 
     async def _refusal(self, scope: Scope) -> ProblemResponse | None:
-        """Why this request is not looked at; None lets it pass, with its caller noted."""
+        """The response to a refused request; None when it passes, with its caller in the state."""
         headers = dict(reversed(scope["headers"]))
         if scope["path"].startswith(_GUARDED):
-            shown = headers.get(b"authorization")
+            header = headers.get(b"authorization")
             try:
                 caller = await run_in_threadpool(
-                    identify, self._house(), None if shown is None else shown.decode("latin-1")
+                    identify, self._context(), None if header is None else header.decode("latin-1")
                 )
             except Fault as fault:
                 return problem_of(fault)
             if caller is None:
                 return unauthorized(
-                    "Send a working token as `Authorization: Bearer TOKEN`; `cdp token create` makes one."
+                    "Send a valid token as `Authorization: Bearer TOKEN`. `cdp token create` creates one."
                 )
             scope.setdefault("state", {})[CALLER] = caller
         length = headers.get(b"content-length", b"0")
@@ -109,8 +109,8 @@ class Gate:
         )
 
 
-class _Answer:
-    """Sends an answer on, with the headers that every answer has."""
+class _ResponseHeaders:
+    """Passes a response on with the headers that every response has."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._is_personal = scope["path"].startswith("/api/")
@@ -121,7 +121,7 @@ class _Answer:
         """Pass one ASGI message on."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: list[tuple[bytes, bytes]] = [*message.get("headers", ()), *_SAFE]
+            headers: list[tuple[bytes, bytes]] = [*message.get("headers", ()), *_SECURITY_HEADERS]
             names = {name.lower() for name, _ in headers}
             if b"content-security-policy" not in names:
                 headers.append((b"content-security-policy", _POLICY))
@@ -132,14 +132,14 @@ class _Answer:
         await self._send(message)
 
 
-def _bounded(receive: Receive) -> Receive:
-    """Receive at most a megabyte of body, and only so long."""
-    taken = 0
+def _limited(receive: Receive) -> Receive:
+    """Receive a body of at most one megabyte within the time limit."""
+    received = 0
     is_whole = False
     deadline = time.monotonic() + _BODY_SECONDS_MAX
 
     async def bounded() -> Any:
-        nonlocal taken, is_whole
+        nonlocal received, is_whole
         if is_whole:
             return await receive()
         try:
@@ -147,9 +147,9 @@ def _bounded(receive: Receive) -> Receive:
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408) from None
-        taken += len(message.get("body", b""))
+        received += len(message.get("body", b""))
         is_whole = not message.get("more_body", False)
-        if taken > BODY_BYTES_MAX:
+        if received > BODY_BYTES_MAX:
             raise HTTPException(413)
         return message
 
