@@ -1,6 +1,6 @@
-"""The service: database, vault, policy, worker and doors of one home, from the first start to a clean stop.
+"""The service: database, vault, policy, worker and web application of one CDP_HOME, from start to clean shutdown.
 
-Wiring only. Nothing is answered before a restored database was told again who was erased and who said no.
+Wiring only. No request is accepted before the replay file has been applied to a restored database.
 """
 
 import asyncio
@@ -36,50 +36,52 @@ _DRAIN_SECONDS: Final = 15
 _KEEP_ALIVE_SECONDS: Final = 75
 _log = logging.getLogger(__name__)
 
-Say = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """A service that answers: where, and over which rooms."""
+class RunningServer:
+    """A running service: its URL and its policy watcher."""
 
     url: str
     watcher: PolicyWatcher
 
 
-def serve(config: Config, say: Say, *, on_start: Callable[[Started], None] | None = None) -> None:
-    """Serve until SIGTERM or SIGINT. `on_start` is called in a thread of its own once requests are answered.
+def serve(config: Config, print_line: PrintLine, *, on_start: Callable[[RunningServer], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. `on_start` is called in a separate thread once requests are accepted.
 
-    Faults: `address_not_usable`, those of opening the rooms.
+    Faults: `address_not_usable`, those of opening the context.
     """
-    with _listening(config) as listener, open_service(config) as context, _told_to_stop() as stopping:
-        watcher = prepare(context, say)
+    with _listener(config) as listener, open_service(config) as context, _stop_signals() as stopping:
+        watcher = prepare(context, print_line)
         worker = create_worker(watcher)
         worker.start()
         try:
             host, port = listener.getsockname()[:2]
-            started = Started(f"http://{_shown(host)}:{port}", watcher)
-            _answer(watcher, worker, listener, started=started, say=say, on_start=on_start, stopping=stopping)
+            started = RunningServer(f"http://{_local_host(host)}:{port}", watcher)
+            _answer(
+                watcher, worker, listener, started=started, print_line=print_line, on_start=on_start, stopping=stopping
+            )
         finally:
             worker.stop()
             sequence_all(watcher.context)
             _log.info("stopped")
 
 
-def work(config: Config, say: Say) -> None:
-    """Run the worker alone, beside services that other processes run on the same database, until SIGTERM or SIGINT."""
+def run_worker(config: Config, print_line: PrintLine) -> None:
+    """Run only the worker, for services in other processes on the same database, until SIGTERM or SIGINT."""
     if config.database_url is None:
         raise Fault(
             "worker_needs_database",
-            "The embedded database has its worker inside the service",
-            "`cdp serve` runs it. A worker of its own is for a server of yours: set CDP_DATABASE_URL.",
+            "With the embedded database, the worker is part of the service",
+            "Run `cdp serve`. To run a separate worker, set CDP_DATABASE_URL to your own PostgreSQL server.",
             status=500,
         )
-    with open_service(config) as context, _told_to_stop() as stopping:
-        watcher = prepare(context, say)
+    with open_service(config) as context, _stop_signals() as stopping:
+        watcher = prepare(context, print_line)
         worker = create_worker(watcher)
         worker.start()
-        say("The worker runs. Ctrl-C stops it.")
+        print_line("The worker is running. Press Ctrl-C to stop it.")
         try:
             while not stopping:
                 worker.wait(0.5)
@@ -87,28 +89,28 @@ def work(config: Config, say: Say) -> None:
             worker.stop()
 
 
-def prepare(context: Context, say: Say) -> PolicyWatcher:
-    """What comes before any door opens: the replay, the notice of a new master key, the first admin token."""
+def prepare(context: Context, print_line: PrintLine) -> PolicyWatcher:
+    """Steps before requests are accepted: the replay, the notice of a new master key, the first admin token."""
     if context.notice is not None:
-        say(f"!! {context.notice}")
+        print_line(f"!! {context.notice}")
     if is_behind(context):
-        say(
-            "The database is older than its replay file: it was restored. Telling it again what was erased and refused…"
+        print_line("The database is older than its replay file, so it was restored. Reapplying erasures and opt-outs…")
+        replayed = replay(context, context.clock.now())
+        print_line(
+            f"Replayed {replayed.lines} lines: {replayed.erased} erasures and {replayed.opt_outs} opt-outs were missing."
         )
-        told = replay(context, context.clock.now())
-        say(f"Replayed {told.lines} lines: {told.erased} erasures and {told.opt_outs} refusals were missing.")
-    _ensure_admin(context, say)
+    _ensure_admin(context, print_line)
     sequence_all(context)
     return PolicyWatcher(context)
 
 
-def _ensure_admin(context: Context, say: Say) -> None:
-    """Make the first admin token; it lies in a file that only this user reads."""
+def _ensure_admin(context: Context, print_line: PrintLine) -> None:
+    """Create the first admin token, in a file that only this user can read."""
     path = context.home / ADMIN_TOKEN_FILE
     if not tokens.has_admin(context):
-        made = tokens.create_token(context, tokens.FIRST_ADMIN, Role.ADMIN, actor="system")
-        write_private(path, made.secret.encode() + b"\n")
-        say(f"The admin token lies in {path}. Make tokens for people with `cdp token create`.")
+        created = tokens.create_token(context, tokens.FIRST_ADMIN, Role.ADMIN, actor="system")
+        write_private(path, created.secret.encode() + b"\n")
+        print_line(f"The admin token is in {path}. Create tokens for your staff with `cdp token create`.")
 
 
 def _answer(
@@ -116,9 +118,9 @@ def _answer(
     worker: Worker,
     listener: socket.socket,
     *,
-    started: Started,
-    say: Say,
-    on_start: Callable[[Started], None] | None,
+    started: RunningServer,
+    print_line: PrintLine,
+    on_start: Callable[[RunningServer], None] | None,
     stopping: list[int],
 ) -> None:
     server = _Server(
@@ -141,22 +143,22 @@ def _answer(
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
-        telling = None
+        start_task = None
         if server.started:
             freeze_live_objects()
-            say(f"cdp is ready at {started.url}")
+            print_line(f"cdp is ready at {started.url}")
             _log.info("started", extra={"port": int(started.url.rpartition(":")[2]), "pid": os.getpid()})
-            telling = asyncio.create_task(asyncio.to_thread(on_start, started)) if on_start is not None else None
+            start_task = asyncio.create_task(asyncio.to_thread(on_start, started)) if on_start is not None else None
         await serving
-        if telling is not None:
-            await telling
+        if start_task is not None:
+            await start_task
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run())
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the service stops more than the web server."""
+    """uvicorn without its own signal handlers: on a signal the service stops more than the web server."""
 
     def __init__(self, config: uvicorn.Config, stopping: list[int]) -> None:
         super().__init__(config)
@@ -174,24 +176,24 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[list[int]]:
-    """The signals that asked the process to end: one ends it when what waits is answered, a second one at once."""
-    heard: list[int] = []
+def _stop_signals() -> Iterator[list[int]]:
+    """The stop signals received so far: the first ends the process gracefully, a second one at once."""
+    received: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
-        heard.append(number)
+    def record(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield heard
+        yield received
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
 
 
 @contextmanager
-def _listening(config: Config) -> Iterator[socket.socket]:
-    """The socket, bound before anything is opened, so that a taken port is told at once; it listens when all is ready."""
+def _listener(config: Config) -> Iterator[socket.socket]:
+    """The socket, bound before anything is opened, so that a port in use is reported at once; it listens once all is ready."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -200,21 +202,21 @@ def _listening(config: Config) -> Iterator[socket.socket]:
         except OSError as error:
             raise Fault(
                 "address_not_usable",
-                "The service cannot listen there",
-                f"{config.host}:{config.port} cannot be used ({error.strerror}). Stop what listens there, or choose "
+                "The service cannot listen on this address",
+                f"{config.host}:{config.port} cannot be used ({error.strerror}). Stop the process that uses it, or choose "
                 "another port with --port or CDP_PORT.",
                 status=500,
             ) from error
         yield listener
 
 
-def _shown(host: str) -> str:
-    """How a browser on this machine reaches an address."""
+def _local_host(host: str) -> str:
+    """The address as a browser on this machine reaches it."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
 def token_file(home: Path) -> Path:
-    """Where the first start puts the admin token."""
+    """The file with the admin token of the first start."""
     return home / ADMIN_TOKEN_FILE

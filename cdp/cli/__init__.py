@@ -1,1 +1,1 @@
-"""Commands: they translate, then call one flow."""
+"""Commands: each parses its arguments and calls one use case."""

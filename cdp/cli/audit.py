@@ -9,9 +9,9 @@ import click
 
 from cdp.audit.checkpoint import Malformed, VerifierKey, parse_vkey
 from cdp.audit.verify import Unverified, verify_receipt
-from cdp.cli.command import FAILED, command, opened
+from cdp.cli.command import FAILED, command, open_context
 from cdp.cli.consents import INSTANT
-from cdp.cli.screen import Screen, complain
+from cdp.cli.screen import Screen, print_error
 from cdp.consent.receipt import FORMAT as CONSENT_RECEIPT
 from cdp.consent.receipt import is_genuine
 from cdp.flows.audit import report as auditing
@@ -24,18 +24,20 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group()
 def audit() -> None:
-    """The audit log: verify receipts offline, check the whole log, report."""
+    """Verify receipts and the audit log; report."""
 
 
 @audit.command("verify")
 @click.argument("file", type=_file)
-@click.option("--key", "vkey", metavar="VKEY", help="The key to trust, from GET /audit/log/key at an earlier time.")
+@click.option(
+    "--key", "vkey", metavar="VKEY", help="The verifier key to trust, obtained earlier from GET /audit/log/key."
+)
 @command("cdp audit verify receipt.json --key cdp.internal/audit/…+…+…", "cdp audit verify receipt.json")
 def verify(file: Path, vkey: str | None, screen: Screen) -> None:
-    """Verify a receipt offline: no database, no network, nothing but the file and a key.
+    """Verify a receipt offline.
 
-    Without --key the key named in the file is used, which shows that the file is whole but not whose it is.
-    Exit code 1 when it does not verify.
+    It needs no database and no network, only the file and a key. Without --key the key in the file is used, which shows
+    that the file is intact but not who issued it. Exit code 1 when the receipt is not valid.
     """
     document = _read(file)
     key = _key(vkey, document)
@@ -43,13 +45,13 @@ def verify(file: Path, vkey: str | None, screen: Screen) -> None:
         _verify_consent(document, key, screen)
         return
     if key is None:
-        raise Fault("key_missing", "There is no key to verify with", "Give one with --key.", status=422)
+        raise Fault("key_missing", "No key to verify with", "Give one with --key.", status=422)
     outcome = verify_receipt(document, [key], is_signed)
     if isinstance(outcome, Unverified):
         _refuse(screen, outcome.broken.value, outcome.detail)
     else:
         body = dict(outcome.body)
-        screen.tell(
+        screen.result(
             {
                 "verified": True,
                 "index": outcome.index,
@@ -61,9 +63,7 @@ def verify(file: Path, vkey: str | None, screen: Screen) -> None:
             }
         )
         screen.heading("Verified.")
-        screen.line(
-            f"This stands in the log {outcome.checkpoint.origin} as entry {outcome.index:,} of {outcome.checkpoint.size:,}:"
-        )
+        screen.line(f"Entry {outcome.index:,} of {outcome.checkpoint.size:,} in the log {outcome.checkpoint.origin}:")
         screen.facts([(name, _short(value)) for name, value in body.items() if name != "steps"])
         for step in body.get("steps", ()):
             screen.line(f"  {step['verb']:8} {step['rows']:>8,}  {step['table']}")
@@ -71,17 +71,18 @@ def verify(file: Path, vkey: str | None, screen: Screen) -> None:
 
 
 @audit.command("check-log")
-@click.option("--from", "remembered", type=_file, help="A checkpoint kept earlier (GET /audit/log/checkpoint).")
+@click.option("--from", "earlier", type=_file, help="A checkpoint kept earlier (GET /audit/log/checkpoint).")
 @command("cdp audit check-log", "cdp audit check-log --from checkpoint.txt")
-def check_log(remembered: Path | None, screen: Screen) -> None:
-    """Check the whole log: signatures, leaves, tiles, facts, the copy outside the database, a remembered checkpoint.
+def check_log(earlier: Path | None, screen: Screen) -> None:
+    """Check the whole audit log.
 
-    Exit code 1 when anything is wrong.
+    Checks signatures, leaves, tiles, facts, the copy outside the database, and a checkpoint kept earlier. Exit code 1
+    when anything is wrong.
     """
-    note = None if remembered is None else remembered.read_text(encoding="utf-8", errors="replace")
-    with opened() as context:
+    note = None if earlier is None else earlier.read_text(encoding="utf-8", errors="replace")
+    with open_context() as context:
         found = check(context.database, context.log, note)
-    screen.tell(
+    screen.result(
         {
             "origin": found.origin,
             "size": found.size,
@@ -91,40 +92,42 @@ def check_log(remembered: Path | None, screen: Screen) -> None:
         }
     )
     screen.facts([("log", found.origin), ("entries", found.size), ("key", found.vkey)])
-    for each in found.findings:
+    for finding in found.findings:
         screen.line(
-            f"{'ok   ' if each.wrong is None else 'WRONG'}  {each.what}" + (f": {each.wrong}" if each.wrong else "")
+            f"{'ok   ' if finding.wrong is None else 'WRONG'}  {finding.what}"
+            + (f": {finding.wrong}" if finding.wrong else "")
         )
     if not found.is_sound:
         click.get_current_context().exit(FAILED)
 
 
 @audit.command("report")
-@click.option("--from", "since", type=INSTANT, help="Begin of the period. Default: the first entry.")
+@click.option("--from", "since", type=INSTANT, help="Start of the period. Default: the first entry.")
 @click.option("--to", "until", type=INSTANT, help="End of the period. Default: now.")
 @command("cdp audit report", "cdp audit report --from 2026-01-01 --to 2027-01-01 --json")
 def report(since: datetime | None, until: datetime | None, screen: Screen) -> None:
-    """Figures of a period, beside what facts held against the log tell of it.
+    """Report on a period from verified entries.
 
-    Exit code 1 when a fact was altered, or a request is stored otherwise than the log tells.
+    The figures are recomputed from facts that are checked against the log. Exit code 1 when a fact was altered, or the
+    stored state of a request does not match the log.
     """
-    with opened() as context:
-        told = auditing.report(context, context.clock.now(), since=since, until=until, actor="operator")
-    screen.tell(told)
+    with open_context() as context:
+        result = auditing.report(context, context.clock.now(), since=since, until=until, actor="operator")
+    screen.result(result)
     screen.facts(
         [
-            ("facts held against the log", told.facts_checked),
-            ("altered", len(told.altered)),
-            ("requests stored otherwise", len(told.differing)),
-            ("entries signed", told.tree_size),
-            ("entries waiting", told.waiting),
-            ("policies in force so far", len(told.policies)),
+            ("facts checked against the log", result.facts_checked),
+            ("altered facts", len(result.altered)),
+            ("requests that differ from the log", len(result.differing)),
+            ("entries signed", result.tree_size),
+            ("entries not signed yet", result.waiting),
+            ("policies so far", len(result.policies)),
         ]
     )
     screen.line()
-    screen.table(["entries", "count"], list(told.entries.items()), empty="No entries.")
+    screen.table(["entries", "count"], list(result.entries.items()), empty="No entries.")
     screen.line()
-    figures = told.requests
+    figures = result.requests
     screen.table(["requests received", "count"], list(figures.received.items()), empty="No subject requests.")
     screen.facts(
         [
@@ -134,7 +137,7 @@ def report(since: datetime | None, until: datetime | None, screen: Screen) -> No
             ("median days to answer", figures.median_days),
         ]
     )
-    if told.altered or told.differing:
+    if result.altered or result.differing:
         click.get_current_context().exit(FAILED)
 
 
@@ -142,7 +145,7 @@ def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
     except (ValueError, RecursionError):
-        raise Fault("receipt_malformed", "That is no receipt", "The file holds no JSON.", status=422) from None
+        raise Fault("receipt_malformed", "Not a receipt", "The file is not JSON.", status=422) from None
 
 
 def _key(vkey: str | None, document: Any) -> VerifierKey | None:
@@ -152,18 +155,21 @@ def _key(vkey: str | None, document: Any) -> VerifierKey | None:
     try:
         return parse_vkey(text)
     except Malformed as error:
-        raise Fault("key_malformed", "That is no verifier key", f"{error}.", status=422) from None
+        raise Fault("key_malformed", "Not a verifier key", f"{error}.", status=422) from None
 
 
 def _verify_consent(document: dict[str, Any], key: VerifierKey | None, screen: Screen) -> None:
     if key is None:
         raise Fault(
-            "key_missing", "There is no key to verify with", "A consent receipt names none: give --key.", status=422
+            "key_missing",
+            "No key to verify with",
+            "A consent receipt contains no key. Give one with --key.",
+            status=422,
         )
     if not is_genuine(document, key.public_key, is_signed):
         _refuse(screen, "wrong_signature", "The receipt was altered, or another key signed it.")
         return
-    screen.tell({"verified": True, "key": key.text(), "is_key_given": True, "body": document})
+    screen.result({"verified": True, "key": key.text(), "is_key_given": True, "body": document})
     screen.heading("Verified.")
     event = document.get("event", {})
     purpose = document.get("pii_processing", {}).get("purpose")
@@ -171,7 +177,7 @@ def _verify_consent(document: dict[str, Any], key: VerifierKey | None, screen: S
 
 
 def _refuse(screen: Screen, broken: str, detail: str) -> None:
-    screen.tell({"verified": False, "broken": broken, "detail": detail})
+    screen.result({"verified": False, "broken": broken, "detail": detail})
     screen.heading("NOT verified.")
     screen.line(detail)
     click.get_current_context().exit(FAILED)
@@ -179,7 +185,9 @@ def _refuse(screen: Screen, broken: str, detail: str) -> None:
 
 def _warn(vkey: str | None) -> None:
     if vkey is None:
-        complain("The key came with the file. To know whose receipt it is, give --key with one from elsewhere.")
+        print_error(
+            "The key came with the file. To know who issued the receipt, give --key with a key from another source."
+        )
 
 
 def _short(value: object) -> str:

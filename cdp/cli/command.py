@@ -1,7 +1,7 @@
-"""What every command shares: settings, the open rooms, --json, exit codes, and examples in the help.
+"""What every command shares: settings, the context, --json, exit codes, and examples in the help.
 
-Exit codes: 0 done; 1 a fault, or a check that found something wrong; 2 the command or a value in it was not understood;
-3 there is no such thing, or it is not possible in its present state; 130 interrupted.
+Exit codes: 0 success; 1 an error, or a check that failed; 2 the command or a value in it is invalid; 3 not found, or not
+possible in the current state; 130 interrupted.
 """
 
 import functools
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
-from cdp.cli.screen import Screen, complain, is_terminal
+from cdp.cli.screen import Screen, is_terminal, print_error
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
 from cdp.kit.logs import describe, start_logging
@@ -29,17 +29,17 @@ R = TypeVar("R")
 
 DONE: Final = 0
 FAILED: Final = 1
-MISUSED: Final = 2
-NOT_THERE: Final = 3
+INVALID: Final = 2
+NOT_POSSIBLE: Final = 3
 INTERRUPTED: Final = 130
-_MISUSED_STATUSES: Final = frozenset({400, 422})
-_NOT_THERE_STATUSES: Final = frozenset({403, 404, 409, 410})
+_INVALID_STATUSES: Final = frozenset({400, 422})
+_NOT_POSSIBLE_STATUSES: Final = frozenset({403, 404, 409, 410})
 
 EXIT_CODES: Final = (
-    (DONE, "done"),
-    (FAILED, "a fault, or a check that found something wrong"),
-    (MISUSED, "the command, or a value in it, was not understood"),
-    (NOT_THERE, "there is no such thing, or it is not possible in its present state"),
+    (DONE, "success"),
+    (FAILED, "an error, or a check that failed"),
+    (INVALID, "the command, or a value in it, is invalid"),
+    (NOT_POSSIBLE, "not found, or not possible in the current state"),
     (INTERRUPTED, "interrupted"),
 )
 
@@ -50,7 +50,7 @@ class Pair(click.ParamType):  # type: ignore[type-arg] # generic in click 8.5 on
     name = "TYPE:VALUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The pair; a value without a colon is a usage error."""
+        """Parse a pair; a value without a colon is a usage error."""
         if isinstance(value, tuple):
             return value
         type_, colon, rest = str(value).partition(":")
@@ -63,7 +63,7 @@ PAIR: Final = Pair()
 
 
 def command(*examples: str) -> Callable[[Callable[P, R]], Callable[..., R]]:
-    """Give a command the option --json, a `screen`, and examples under its help."""
+    """Add the option --json, a `screen`, and examples below the help."""
 
     def wrap(function: Callable[P, R]) -> Callable[..., R]:
         @functools.wraps(function)
@@ -72,7 +72,7 @@ def command(*examples: str) -> Callable[[Callable[P, R]], Callable[..., R]]:
 
         listed = "\n".join(f"  {example}" for example in examples)
         run.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\n\b\nExamples:\n{listed}\n"
-        return click.option("--json", "is_json", is_flag=True, help="Print the answer as JSON.")(run)
+        return click.option("--json", "is_json", is_flag=True, help="Print the result as JSON.")(run)
 
     return wrap
 
@@ -83,25 +83,25 @@ def settings() -> Config:
 
 
 @contextmanager
-def opened() -> Iterator["Context"]:
-    """The rooms, for one command; logs are quiet unless CDP_LOG_LEVEL says otherwise."""
+def open_context() -> Iterator["Context"]:
+    """The context for one command; only errors are logged unless CDP_LOG_LEVEL is set."""
     from cdp.flows.operations.startup import open_for_command
 
     config = settings()
     quiet_logging(config)
     with open_for_command(config) as context:
         if context.notice is not None:
-            complain(f"!! {context.notice}")
+            print_error(f"!! {context.notice}")
         yield context
 
 
 def quiet_logging(config: Config) -> None:
-    """Log only what went wrong, unless CDP_LOG_LEVEL asks for more."""
+    """Log only errors, unless CDP_LOG_LEVEL is set."""
     start_logging(config.log_level if os.environ.get("CDP_LOG_LEVEL") else "error", style="console")
 
 
 def identifier_of(context: "Context", pair: tuple[str, str]) -> "Identifier":
-    """An identifier as it was typed, normalized."""
+    """Normalize an identifier that was typed."""
     from cdp.flows.identifiers import read_identifier
 
     return read_identifier(context.policy, *pair)
@@ -120,40 +120,40 @@ def run(group: click.Command, arguments: list[str]) -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough; nothing more can be written, also not at the end.
+        # The reader of our output closed it; nothing more can be written, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
     except Fault as fault:
         show_fault(fault, is_json="--json" in arguments)
         code = code_of(fault)
-    except Exception as error:  # noqa: BLE001 - a traceback could quote somebody's data
+    except Exception as error:  # noqa: BLE001 - a traceback could contain personal data
         show_unexpected(error)
         code = FAILED
     sys.exit(code)
 
 
 def show_unexpected(error: Exception) -> None:
-    """Tell where something broke that should not, without what it was about."""
-    told = describe(error)
-    complain(f"internal_error: Something went wrong inside cdp ({told['error']}).")
-    for place in told["where"] if isinstance(told["where"], list) else ():
-        complain(f"  {place}")
+    """Print where an unexpected error occurred, without any data."""
+    result = describe(error)
+    print_error(f"internal_error: Internal error in cdp ({result['error']}).")
+    for place in result["where"] if isinstance(result["where"], list) else ():
+        print_error(f"  {place}")
 
 
 def code_of(fault: Fault) -> int:
-    """The exit code that a fault ends a command with."""
-    if fault.status in _MISUSED_STATUSES:
-        return MISUSED
-    return NOT_THERE if fault.status in _NOT_THERE_STATUSES else FAILED
+    """The exit code for a fault."""
+    if fault.status in _INVALID_STATUSES:
+        return INVALID
+    return NOT_POSSIBLE if fault.status in _NOT_POSSIBLE_STATUSES else FAILED
 
 
 def show_fault(fault: Fault, *, is_json: bool) -> None:
-    """Tell on standard error what is wrong and what would be right."""
+    """Print a fault on standard error."""
     if is_json:
         document = {**fault.extra, "code": fault.code, "title": fault.title, "detail": fault.detail}
-        complain(json.dumps(document, ensure_ascii=False, default=str))
+        print_error(json.dumps(document, ensure_ascii=False, default=str))
         return
     mark = click.style(fault.code, fg="red", bold=True) if is_terminal() else fault.code
-    complain(f"{mark}: {fault.title}")
+    print_error(f"{mark}: {fault.title}")
     if fault.detail:
-        complain(fault.detail)
+        print_error(fault.detail)

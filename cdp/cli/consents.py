@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cdp.cli.command import PAIR, command, opened
+from cdp.cli.command import PAIR, command, open_context
 from cdp.cli.screen import Screen
 from cdp.consent.model import Act, Authority
 from cdp.flows.consent import acts, lookup
@@ -19,7 +19,7 @@ class InstantType(click.ParamType):  # type: ignore[type-arg] # generic in click
     name = "INSTANT"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The instant, or a usage error."""
+        """Parse an instant; anything else is a usage error."""
         try:
             return value if isinstance(value, datetime) else parse_instant(str(value))
         except (ValueError, OverflowError):
@@ -31,83 +31,87 @@ INSTANT = InstantType()
 
 @click.group()
 def consent() -> None:
-    """Consent: record an act, show what a person decided and what follows."""
+    """Record and show consent."""
 
 
 @consent.command("record")
 @click.argument("identifier", type=PAIR)
-@click.option("--purpose", required=True, help="A purpose of policies/purposes.yaml.")
-@click.option("--act", required=True, type=click.Choice([each.value for each in Act]))
+@click.option("--purpose", required=True, help="A purpose from policies/purposes.yaml.")
+@click.option("--act", required=True, type=click.Choice([act.value for act in Act]), help="What the person decided.")
 @click.option(
     "--authority",
-    type=click.Choice([each.value for each in Authority]),
-    help="Who says so. Default: operator, for what was told by letter or telephone.",
+    type=click.Choice([authority.value for authority in Authority]),
+    help="Who vouches for the act. Default: operator, for acts received by letter or telephone.",
 )
-@click.option("--jurisdiction", help="Whose rules hold. Default: unknown, the strictest.")
-@click.option("--notice-version", help="Which notice the person saw.")
+@click.option("--jurisdiction", help="The jurisdiction whose rules apply. Default: unknown, the strictest.")
+@click.option("--notice-version", help="The version of the notice that the person saw.")
 @click.option("--occurred-at", type=INSTANT, help="When the person decided. Default: now.")
-@click.option("--two-step", "is_two_step", is_flag=True, help="An opt-in that was asked for and confirmed separately.")
+@click.option("--two-step", "is_two_step", is_flag=True, help="An opt-in that was confirmed in a second step.")
 @command(
     "cdp consent record email:ada@example.com --purpose email_marketing --act grant --jurisdiction eu",
     "cdp consent record email:ada@example.com --purpose email_marketing --act withdraw",
 )
 def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
-    """Record one act; what follows is in force when the command ends."""
-    with opened() as context:
-        told = acts.ConsentStatement(identifier=identifier, **given)
-        done = acts.record(context, told, context.clock.now())
-    screen.tell(done)
-    screen.line(
-        f"Recorded as {done.record}, on the authority {done.authority}. With --json it prints the signed receipt."
-    )
+    """Record a consent act.
+
+    It is in force when the command ends.
+    """
+    with open_context() as context:
+        result = acts.ConsentStatement(identifier=identifier, **given)
+        done = acts.record(context, result, context.clock.now())
+    screen.result(done)
+    screen.line(f"Recorded as {done.record} with authority {done.authority}. --json prints the signed receipt.")
 
 
 @consent.command("show")
 @click.argument("identifier", type=PAIR)
-@click.option("--as-of", type=INSTANT, help="What was recorded and in force at an earlier instant.")
+@click.option("--as-of", type=INSTANT, help="Show what was recorded and in force at an earlier instant.")
 @command(
     "cdp consent show email:ada@example.com", "cdp consent show email:ada@example.com --as-of 2026-01-31T12:00:00Z"
 )
 def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) -> None:
-    """Show every act that decides about a person, and the verdict for each purpose."""
-    with opened() as context:
+    """Show consent records and verdicts.
+
+    Lists the consent records in effect for a person, and the verdict for each purpose.
+    """
+    with open_context() as context:
         found = lookup.look_up(context, identifier, context.clock.now(), actor="operator", as_of=as_of)
-    screen.tell(
+    screen.result(
         {
             "records": found.records,
             "verdicts": {
                 key: {
-                    "allowed": each.allowed,
-                    "reason": each.reason.value,
-                    "since": each.since,
-                    "until": each.until,
+                    "allowed": verdict.allowed,
+                    "reason": verdict.reason.value,
+                    "since": verdict.since,
+                    "until": verdict.until,
                 }
-                for key, each in found.verdicts.items()
+                for key, verdict in found.verdicts.items()
             },
             "may_ask_from": found.may_ask_from,
         }
     )
     screen.table(
-        ["record", "act", "purpose", "authority", "jurisdiction", "occurred", "by"],
+        ["record", "act", "purpose", "authority", "jurisdiction", "occurred", "identifier"],
         [
             (
-                each["record"],
-                each["act"],
-                each["purpose"],
-                each["authority"],
-                each["jurisdiction"],
-                str(each["occurred_at"])[:19].replace("T", " "),
-                each["identifier_type"],
+                record["record"],
+                record["act"],
+                record["purpose"],
+                record["authority"],
+                record["jurisdiction"],
+                str(record["occurred_at"])[:19].replace("T", " "),
+                record["identifier_type"],
             )
-            for each in found.records
+            for record in found.records
         ],
-        empty="No act is recorded.",
+        empty="No consent records.",
     )
     screen.line()
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
         [
-            (key, each.allowed, each.reason.value, permission_start(each.since), each.until)
-            for key, each in found.verdicts.items()
+            (key, verdict.allowed, verdict.reason.value, permission_start(verdict.since), verdict.until)
+            for key, verdict in found.verdicts.items()
         ],
     )

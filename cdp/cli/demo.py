@@ -1,4 +1,4 @@
-"""The command that shows everything on real orders."""
+"""The demonstration command."""
 
 import dataclasses
 import sys
@@ -12,21 +12,24 @@ from cdp.kit.plain_stream import plain_unless_terminal
 
 
 @click.command()
-@click.option("--url", help="A running service. Default: that of CDP_HOST and CDP_PORT, or one started for this.")
-@click.option("--anyway", is_flag=True, help="Also in a store that has sources of its own.")
-@click.option("--until-input-ends", is_flag=True, hidden=True, help="End with the service that started this.")
+@click.option(
+    "--url",
+    help="The URL of a running service. Default: the one at CDP_HOST and CDP_PORT, or one that is started for the demonstration.",
+)
+@click.option("--anyway", is_flag=True, help="Run even if the store already has sources.")
+@click.option("--until-input-ends", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @command("cdp demo", "CDP_HOME=./var-demo CDP_PORT=8001 cdp demo")
 def demo(url: str | None, anyway: bool, until_input_ends: bool, *, screen: Screen) -> None:
-    """Replay a year of real orders through an SDK, then walk from consent to a provable erasure.
+    """Run the demonstration on real orders.
 
-    18,532 orders of 4,338 customers are sent over HTTP; people, devices and consents around them are invented, the same
-    in every run. It takes a minute or two, can be stopped anywhere and run again, and counts nothing twice.
+    Sends a year of orders through an SDK (18,532 orders of 4,338 customers) and shows every step from consent to a
+    verifiable erasure. E-mail addresses, devices and consent choices are invented, identically in every run. It takes
+    two to three minutes, can be stopped at any point and run again, and counts nothing twice.
     """
-    from cdp.demo.first import end_with_input, require_demo
-
-    require_demo()
+    from cdp.demo.first_start import end_with_input, require_demo
     from cdp.demo.run import reachable, run_demo
 
+    require_demo()
     if until_input_ends:
         end_with_input()
     config = settings()
@@ -34,6 +37,6 @@ def demo(url: str | None, anyway: bool, until_input_ends: bool, *, screen: Scree
     console = Console(file=plain_unless_terminal(sys.stdout), quiet=screen.is_json)
     with reachable(config, url, console) as (found, goes_on):
         notes = run_demo(config, found, console, anyway=anyway, is_serving=goes_on)
-    screen.tell(
+    screen.result(
         {name: value for name, value in dataclasses.asdict(notes).items() if name not in ("write_keys", "tokens")}
     )

@@ -1,13 +1,13 @@
-"""Commands about the map of who is who, and the rules behind it."""
+"""Commands about identity resolution and its rules."""
 
 from pathlib import Path
 
 import click
 
 from cdp.cli import identity_lists
-from cdp.cli.command import command, opened, settings
+from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen, counted
-from cdp.cli.simulation_view import changes_told, examples_told
+from cdp.cli.simulation_view import change_lines, example_rows
 from cdp.flows.identity import simulate as simulate_flow
 from cdp.flows.identity import unmerge
 from cdp.policy.load import load_policy
@@ -15,7 +15,7 @@ from cdp.policy.load import load_policy
 
 @click.group()
 def identity() -> None:
-    """Who is who: what is shared or in quarantine; rehearse changed rules, and apply them to history."""
+    """Review identity; simulate and apply rules."""
 
 
 identity.add_command(identity_lists.shared)
@@ -30,28 +30,34 @@ identity.add_command(identity_lists.quarantined)
 )
 @command("cdp identity simulate --rules /tmp/identifiers.yaml", "cdp identity simulate --json")
 def simulate(rules: Path | None, screen: Screen) -> None:
-    """Tell what changed rules would merge, split and quarantine, from the recorded links. Nothing is changed."""
+    """Simulate changed identifier rules.
+
+    Shows what the rules would merge, split and quarantine, computed from the recorded links. Nothing is changed.
+    """
     changed = load_policy(settings().policies, instead={"identifiers.yaml": rules} if rules is not None else {})
-    with opened() as context:
-        told = simulate_flow.simulate(context, changed, actor="operator")
-    screen.tell(told)
-    asked = f"The rules of {rules or settings().policies / 'identifiers.yaml'}"
-    screen.heading(f"{asked}, over {counted(told.steps, 'recorded step')}. Nothing was changed.")
+    with open_context() as context:
+        result = simulate_flow.simulate(context, changed, actor="operator")
+    screen.result(result)
+    requested = f"The rules of {rules or settings().policies / 'identifiers.yaml'}"
+    screen.heading(f"{requested}, over {counted(result.steps, 'recorded step')}. Nothing was changed.")
     screen.table(
-        ["", "now", "then"],
+        ["", "now", "after"],
         [
-            ("profiles", told.profiles_now, told.profiles_then),
-            ("in quarantine", told.quarantined_now, told.quarantined),
-            ("shared identifiers", told.shared_now, told.shared_then),
+            ("profiles", result.profiles_now, result.profiles_then),
+            ("in quarantine", result.quarantined_now, result.quarantined),
+            ("shared identifiers", result.shared_now, result.shared_then),
         ],
     )
-    for line in changes_told(told):
+    for line in change_lines(result):
         screen.line(line)
-    if told.examples:
+    if result.examples:
         screen.line()
         screen.table(
-            ["change", "profiles of today", "identifiers"],
-            [(each.change, ", ".join(each.profiles) or "(new)", each.identifiers) for each in examples_told(told)],
+            ["change", "current profiles", "identifiers"],
+            [
+                (example.change, ", ".join(example.profiles) or "(new)", example.identifiers)
+                for example in example_rows(result)
+            ],
         )
         screen.line("The largest of each kind. `cdp profile show profile:ID` shows one.")
 
@@ -59,15 +65,15 @@ def simulate(rules: Path | None, screen: Screen) -> None:
 @identity.command("rebuild")
 @command("cdp identity rebuild")
 def rebuild(screen: Screen) -> None:
-    """Apply the rules in force to the whole history, in one transaction.
+    """Apply the current rules to all history.
 
-    The result equals a fresh ingest under these rules; profiles that do not change keep their ids. Ingest waits
-    meanwhile. `cdp identity simulate` says beforehand what it would come to.
+    Runs in one transaction, during which ingest waits. The result equals a fresh ingest under these rules; profiles that
+    do not change keep their ids. `cdp identity simulate` previews the result.
     """
-    with opened() as context:
+    with open_context() as context:
         done = unmerge.rebuild(context)
         policy = context.policy.fingerprint
-    screen.tell(done)
+    screen.result(done)
     screen.heading(f"{counted(done.steps, 'recorded step')} replayed under policy {policy[:12]}.")
     screen.line(
         f"{counted(done.before, 'profile')} before, {done.profiles:,} now. "

@@ -1,4 +1,4 @@
-"""The command that brings files in."""
+"""The import command."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cdp.accounting.row_reasons import EXPLANATIONS
-from cdp.cli.command import command, opened, settings
+from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.imports.mapping import Mapping, load_mapping
@@ -26,11 +26,11 @@ from cdp.policy.load import load_policy
     "mapping_file",
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Which column becomes what: a YAML file.",
+    help="A YAML file that maps columns to fields.",
 )
-@click.option("--source", "source_name", help="A source made with `cdp source create`. Default: one named import.")
-@click.option("--resume", is_flag=True, help="Go on after the last row that an interrupted import landed.")
-@click.option("--dry-run", is_flag=True, help="Only read and map every row; nothing is written.")
+@click.option("--source", "source_name", help="A source created with `cdp source create`. Default: one named import.")
+@click.option("--resume", is_flag=True, help="Continue after the last row that an interrupted import stored.")
+@click.option("--dry-run", is_flag=True, help="Only read and map every row; write nothing.")
 @command(
     "cdp import orders.csv.gz --mapping mapping.yaml --dry-run",
     "cdp import orders.csv.gz --mapping mapping.yaml --source backend",
@@ -39,13 +39,14 @@ from cdp.policy.load import load_policy
 def import_(
     file: Path, mapping_file: Path, source_name: str | None, *, resume: bool, dry_run: bool, screen: Screen
 ) -> None:
-    """Import CSV or JSON Lines, plain or gzip, through the same checks as every message.
+    """Import CSV or JSON Lines files.
 
-    Rows that cannot be read are counted and named; the rest land. Progress is kept in the transaction of each chunk,
-    so an import that was killed goes on with --resume, and no row counts twice.
+    Files may be compressed with gzip. Rows pass the same checks as every message; rows that cannot be read are counted
+    and listed, the rest are imported. Progress is stored in the transaction of each chunk, so an interrupted import
+    continues with --resume, and no row counts twice.
 
-    A mapping with `links` imports a link table instead: rows that only say that two identifiers are one person's. It
-    lands part by part, each as whole groups of what hangs together; a row that was taken before changes nothing.
+    A mapping with `links` imports a link table instead: rows that link two identifiers of one person. It is imported in
+    parts, each of which contains whole groups of connected identifiers; a row that was imported before changes nothing.
     """
     mapping = load_mapping(mapping_file)
     if mapping.links is not None:
@@ -56,9 +57,9 @@ def import_(
         with _bar(screen) as watch:
             done = try_file(load_policy(config.policies), file, mapping, now=config.clock().now(), watch=watch)
     else:
-        with opened() as context, _bar(screen) as watch:
+        with open_context() as context, _bar(screen) as watch:
             done = import_file(context, file, mapping, source_name=source_name, resume=resume, watch=watch)
-    screen.tell(done)
+    screen.result(done)
     _print(screen, done)
 
 
@@ -67,7 +68,7 @@ def _print(screen: Screen, done: Imported) -> None:
         valid = done.tally.states.get("stored", 0)
         screen.heading(f"{done.rows:,} rows read, {valid:,} of them messages. Nothing was written.")
     else:
-        again = f", the first {done.resumed_after:,} of them before" if done.resumed_after else ""
+        again = f", the first {done.resumed_after:,} of them in an earlier run" if done.resumed_after else ""
         screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
@@ -84,20 +85,20 @@ def _import_links(
         with _steps(screen) as watch:
             done = try_link_file(load_policy(settings().policies), file, mapping, watch=watch)
     else:
-        with opened() as context, _steps(screen) as watch:
+        with open_context() as context, _steps(screen) as watch:
             done = import_link_file(context, file, mapping, source_name=source_name, resume=resume, watch=watch)
-    screen.tell(done)
+    screen.result(done)
     _print_links(screen, done)
 
 
 def _print_links(screen: Screen, done: ImportedLinks) -> None:
-    groups = "1 group that hangs" if done.groups == 1 else f"{done.groups:,} groups that hang"
-    named = f"{done.identifiers:,} identifiers in {groups} together"
+    groups = "1 connected group" if done.groups == 1 else f"{done.groups:,} connected groups"
+    named = f"{done.identifiers:,} identifiers in {groups}"
     if done.is_dry_run:
         links = done.tally.states.get("stored", 0)
         screen.heading(f"{done.rows:,} rows read, {links:,} of them links: {named}. Nothing was written.")
     else:
-        again = f", the first {done.resumed_after:,} links of them before" if done.resumed_after else ""
+        again = f", the first {done.resumed_after:,} links in an earlier run" if done.resumed_after else ""
         screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
@@ -106,10 +107,10 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
         )
         if done.groups:
             profiles = "1 profile" if done.profiles == 1 else f"{done.profiles:,} profiles"
-            screen.line(f"New links name {named}, which are {profiles} now.")
+            screen.line(f"New links cover {named}, which now belong to {profiles}.")
         if done.by_rules:
             screen.line(
-                f"Of these groups {done.by_rules:,} went row by row, because a rule of the policy could break there."
+                f"{done.by_rules:,} of these groups were processed row by row, because a rule of the policy could apply."
             )
     _print_invalid(screen, done.tally)
 
@@ -119,7 +120,7 @@ def _print_invalid(screen: Screen, tally: Tally) -> None:
     if failed:
         screen.line()
         screen.table(
-            ["invalid rows", "why", "which"],
+            ["invalid rows", "reason", "row numbers"],
             [(count, _why(name), _numbers(tally.rows[name], count)) for name, count in failed.items()],
         )
 
@@ -136,7 +137,7 @@ def _numbers(listed: list[int], count: int) -> str:
 
 @contextmanager
 def _steps(screen: Screen) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error that names the work under way; each kind of work begins it anew."""
+    """A progress bar on standard error that names the current step and restarts with each step."""
     bar = Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
@@ -156,7 +157,7 @@ def _steps(screen: Screen) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def _bar(screen: Screen) -> Iterator[Callable[[Reached], None]]:
-    """A bar on standard error; it shows rows, and moves with the bytes read."""
+    """A progress bar on standard error that shows rows and advances with the bytes read."""
     bar = Progress(
         TextColumn("importing"),
         BarColumn(),

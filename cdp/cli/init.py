@@ -16,12 +16,13 @@ _DEFAULT = Path("policies")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), default=_DEFAULT)
 @command("cdp init", "cdp init /etc/cdp/policies")
 def init(folder: Path, screen: Screen) -> None:
-    """Copy the shipped policies to DIR (default: ./policies), to be adapted.
+    """Copy the shipped policies into a folder.
 
-    `cdp serve` uses ./policies, or the folder named by CDP_POLICIES. A folder that holds anything is left unchanged.
+    Copies them to DIR (default: ./policies) for you to adapt. `cdp serve` uses ./policies, or the folder named by
+    CDP_POLICIES. A folder that is not empty is left unchanged.
     """
     files = copy_policies(folder)
-    screen.tell({"folder": str(folder), "files": files})
+    screen.result({"folder": str(folder), "files": files})
     screen.line(f"Copied {counted(len(files), 'file')} to {folder}.")
     screen.line("Next:")
     screen.line("  edit       the files; docs/reference/policies.md describes them")

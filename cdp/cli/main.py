@@ -1,4 +1,4 @@
-"""The command `cdp`. A command's file is read only when it is called, so that `cdp --help` answers at once."""
+"""The command `cdp`. A command's file is read only when it is called, so that `cdp --help` is fast."""
 
 import sys
 from importlib import import_module
@@ -12,7 +12,7 @@ from cdp.cli.command import run
 
 
 class CommandEntry(NamedTuple):
-    """Where a command lies, and its line in the list."""
+    """The module of a command, and its summary in the list."""
 
     module: str
     help: str
@@ -20,27 +20,27 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS: Final = {
+    "serve": CommandEntry("serving", "Run the service and the embedded database"),
     "init": CommandEntry("init", "Copy the shipped policies into a folder"),
-    "serve": CommandEntry("serving", "Run API, pages and worker; the embedded database with them"),
-    "demo": CommandEntry("demo", "Replay real orders, then walk from consent to a provable erasure"),
-    "worker": CommandEntry("serving", "Run the worker alone, beside services on a database of yours"),
-    "migrate": CommandEntry("serving", "Bring the database's schema up to date"),
-    "source": CommandEntry("sources", "Create and list sources: who may send messages"),
-    "token": CommandEntry("tokens", "Create and list tokens: who may ask, in which role"),
-    "import": CommandEntry("imports", "Bring in CSV or JSON Lines, resumable"),
-    "profile": CommandEntry("profiles", "Show a person, explain a link, take a merge back"),
-    "identity": CommandEntry("identity", "Shared identifiers, quarantine; rehearse changed rules and apply them"),
-    "consent": CommandEntry("consents", "Record a consent act, show what a person decided"),
-    "segment": CommandEntry("segments", "Segments: list, check, preview, members, explain"),
-    "request": CommandEntry("requests", "Subject requests: open, verify, carry out, export, receipt"),
-    "retention": CommandEntry("retention", "End what has expired"),
-    "policy": CommandEntry("policies", "Check the policy folder, compare and apply it"),
-    "keys": CommandEntry("keys", "Rotate keys, and destroy old ones"),
-    "scrub": CommandEntry("maintenance", "Overwrite on disk what erasures left behind"),
-    "replay": CommandEntry("maintenance", "Tell a restored database what was erased and refused"),
-    "audit": CommandEntry("audit", "Verify receipts and the log; report"),
+    "demo": CommandEntry("demo", "Run the demonstration on real orders"),
+    "worker": CommandEntry("serving", "Run only the worker, on your own database"),
+    "migrate": CommandEntry("serving", "Upgrade the database schema"),
+    "source": CommandEntry("sources", "Manage sources and their write keys"),
+    "token": CommandEntry("tokens", "Manage API tokens and their roles"),
+    "import": CommandEntry("imports", "Import CSV or JSON Lines files"),
+    "profile": CommandEntry("profiles", "Show profiles, explain links, undo merges"),
+    "identity": CommandEntry("identity", "Review identity; simulate and apply rules"),
+    "consent": CommandEntry("consents", "Record and show consent"),
+    "segment": CommandEntry("segments", "List, check, preview and explain segments"),
+    "request": CommandEntry("requests", "Handle subject requests"),
+    "retention": CommandEntry("retention", "Delete data past its retention period"),
+    "policy": CommandEntry("policies", "Check, compare and apply policies"),
+    "keys": CommandEntry("keys", "Rotate and destroy keys"),
+    "scrub": CommandEntry("maintenance", "Overwrite residue of erasures on disk"),
+    "replay": CommandEntry("maintenance", "Reapply erasures to a restored database"),
+    "audit": CommandEntry("audit", "Verify receipts and the audit log; report"),
     "openapi": CommandEntry("reference", "Print the OpenAPI document"),
-    "docs": CommandEntry("reference", "Write the generated pages of docs/reference", is_hidden=True),
+    "docs": CommandEntry("reference", "Generate pages of docs/reference", is_hidden=True),
 }
 
 
@@ -52,7 +52,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of a name."""
+        """Load a command by its name."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -71,12 +71,12 @@ class Commands(click.Group):
 def cdp() -> None:
     """A customer data platform with consent, retention and erasure in its data model.
 
-    Settings are environment variables: CDP_HOME (./var), CDP_POLICIES (./policies, or the shipped ones), CDP_DATABASE_URL (none: an embedded
-    PostgreSQL in CDP_HOME) and others; docs/reference/settings.md lists them. Commands work beside a running service
-    and without one.
+    Settings are environment variables: CDP_HOME (./var), CDP_POLICIES (./policies, or the shipped ones), CDP_DATABASE_URL
+    (none: an embedded PostgreSQL in CDP_HOME) and others; docs/reference/settings.md lists them. Commands work with and without
+    a running service.
 
-    Exit codes: 0 done, 1 a fault or a check that found something wrong, 2 not understood, 3 no such thing or not
-    possible in its present state.
+    Exit codes: 0 success, 1 an error or a failed check, 2 an invalid command or value, 3 not found or not possible in
+    the current state.
 
     \b
     Examples:

@@ -2,7 +2,7 @@
 
 import click
 
-from cdp.cli.command import command, opened
+from cdp.cli.command import command, open_context
 from cdp.cli.screen import Screen
 from cdp.flows.rights import replay as replays
 from cdp.flows.rights import scrub as scrubs
@@ -11,29 +11,31 @@ from cdp.flows.rights import scrub as scrubs
 @click.command()
 @command("cdp scrub")
 def scrub(screen: Screen) -> None:
-    """Overwrite on disk what erasures left behind: rewrite the tables of pseudonyms and keys, renew the write-ahead log.
+    """Overwrite residue of erasures on disk.
 
-    The running service does it within the time that the policy sets. Each table is locked while it is written.
+    Rewrites the tables of pseudonyms and keys, and recycles the write-ahead log. The running service does this within
+    the time set in the policy. Each table is locked while it is rewritten.
     """
-    with opened() as context:
+    with open_context() as context:
         done = scrubs.scrub(context.database, context.clock.now())
-    screen.tell(done)
-    screen.line(f"{len(done.tables)} tables were written anew.")
+    screen.result(done)
+    screen.line(f"{len(done.tables)} tables were rewritten.")
     for reason in done.not_scrubbed:
-        screen.line(f"Not scrubbed: {reason} (docs/reference/erasure.md says what that means)")
+        screen.line(f"Not scrubbed: {reason} (see docs/reference/erasure.md)")
 
 
 @click.command()
 @command("cdp replay")
 def replay(screen: Screen) -> None:
-    """Tell a database that was restored from a copy again who was erased and who said no.
+    """Reapply erasures to a restored database.
 
-    `cdp serve` does it before any door opens. Doing it again changes nothing.
+    After a database was restored from a backup, applies the erasures and opt-outs in the replay file that the backup
+    does not contain. `cdp serve` does this before it accepts requests. Running it again changes nothing.
     """
-    with opened() as context:
+    with open_context() as context:
         done = replays.replay(context, context.clock.now())
-    screen.tell(done)
+    screen.result(done)
     if done.lines:
-        screen.line(f"{done.lines:,} lines: {done.erased:,} erasures and {done.opt_outs:,} refusals were missing.")
+        screen.line(f"{done.lines:,} lines: {done.erased:,} erasures and {done.opt_outs:,} opt-outs were missing.")
     else:
-        screen.line("The database has seen everything in the replay file.")
+        screen.line("The database already contains everything in the replay file.")

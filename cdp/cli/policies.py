@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cdp.cli.command import command, opened, settings
+from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.segments.texts import conditions_of
@@ -17,33 +17,36 @@ _folder = click.argument("folder", required=False, type=click.Path(exists=True, 
 
 @click.group()
 def policy() -> None:
-    """The policy folder: purposes, identifiers, retention, events, traits, destinations, jurisdictions, segments."""
+    """Check, compare and apply policies."""
 
 
 @policy.command("check")
 @_folder
 @command("cdp policy check", "cdp policy check ./policies --json")
 def check(folder: Path | None, screen: Screen) -> None:
-    """Read the policy files, and list everything that is wrong with file, line and remedy. Exit code 2 if anything is."""
+    """Check the policy files.
+
+    Lists every problem with its file, line and remedy. Exit code 2 when there is one.
+    """
     found = _load(folder)
-    screen.tell({"fingerprint": found.fingerprint, "purposes": list(found.purposes), "problems": []})
-    screen.line(f"The policy is in order. Its fingerprint is {found.fingerprint}.")
+    screen.result({"fingerprint": found.fingerprint, "purposes": list(found.purposes), "problems": []})
+    screen.line(f"The policy is valid. Its fingerprint is {found.fingerprint}.")
 
 
 @policy.command("plan")
 @_folder
 @command("cdp policy plan")
 def plan(folder: Path | None, screen: Screen) -> None:
-    """Tell what applying the folder would change, against the policy in force."""
+    """Compare with the policy in force."""
     _plan(folder, screen)
 
 
 def _plan(folder: Path | None, screen: Screen) -> None:
     found = _load(folder)
-    with opened() as context:
+    with open_context() as context:
         changes = differences(context.policy, found)
         in_force = context.policy.fingerprint
-    screen.tell({"in_force": in_force, "fingerprint": found.fingerprint, "differences": changes})
+    screen.result({"in_force": in_force, "fingerprint": found.fingerprint, "differences": changes})
     _print(screen, changes)
     if changes:
         screen.line("Next: cdp policy apply")
@@ -51,20 +54,21 @@ def _plan(folder: Path | None, screen: Screen) -> None:
 
 @policy.command("apply")
 @_folder
-@click.option("--dry-run", is_flag=True, help="Only tell what would change, as `cdp policy plan` does.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change, as `cdp policy plan` does.")
 @command("cdp policy apply --dry-run", "cdp policy apply", "cdp policy apply /etc/cdp/policies")
 def apply(folder: Path | None, dry_run: bool, screen: Screen) -> None:
-    """Put the folder in force. Every verdict is decided anew first; a running service follows within seconds.
+    """Put the policy folder in force.
 
-    A service applies the folder in its CDP_POLICIES whenever it starts.
+    All verdicts are recomputed first; a running service follows within seconds. A service applies the folder in its
+    CDP_POLICIES whenever it starts.
     """
     if dry_run:
         _plan(folder, screen)
         return
     found = _load(folder)
-    with opened() as context:
+    with open_context() as context:
         done = apply_policy(context, found)
-    screen.tell(
+    screen.result(
         {
             "fingerprint": found.fingerprint,
             "is_new": done.is_new,
@@ -74,7 +78,7 @@ def apply(folder: Path | None, dry_run: bool, screen: Screen) -> None:
     )
     _print(screen, done.differences)
     if done.is_new:
-        screen.line(f"In force now: {found.fingerprint}. {done.profiles:,} profiles were decided about anew.")
+        screen.line(f"In force now: {found.fingerprint}. The verdicts of {done.profiles:,} profiles were recomputed.")
 
 
 def _load(folder: Path | None) -> Policy:
@@ -86,6 +90,6 @@ def _load(folder: Path | None) -> Policy:
 def _print(screen: Screen, changes: tuple[PolicyDifference, ...]) -> None:
     screen.table(
         ["file", "what", "change", "effect"],
-        [(each.file, ".".join(each.path), each.change.value, each.effect or each.text) for each in changes],
+        [(change.file, ".".join(change.path), change.change.value, change.effect or change.text) for change in changes],
         empty="Nothing differs from the policy in force.",
     )

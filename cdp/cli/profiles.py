@@ -1,9 +1,9 @@
-"""Commands about people. They show personal data: that is their purpose, and every reading is logged."""
+"""Commands about profiles. They show personal data; every read is logged."""
 
 import click
 
-from cdp.cli.command import PAIR, command, identifier_of, opened
-from cdp.cli.explain_view import path_told, refusals_told
+from cdp.cli.command import PAIR, command, identifier_of, open_context
+from cdp.cli.explain_view import path_lines, refusal_lines
 from cdp.cli.screen import Screen
 from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
@@ -14,7 +14,7 @@ from cdp.flows.operations.meanings import permission_start, value_text
 
 @click.group()
 def profile() -> None:
-    """People: what is held about one, why two identifiers are one, and how to part them."""
+    """Show profiles, explain links, undo merges."""
 
 
 @profile.command("show")
@@ -25,13 +25,16 @@ def profile() -> None:
     "cdp profile show profile:prf_3cq9t67vbsjpq",
 )
 def show(identifier: tuple[str, str], screen: Screen) -> None:
-    """Show everything that is held about one person, by an identifier or by the profile's id, retired ones included."""
-    with opened() as context:
+    """Show everything held about one person.
+
+    IDENTIFIER is an identifier of the person, or `profile:ID` with a current or former profile id.
+    """
+    with open_context() as context:
         if identifier[0] == "profile":
             shown = lookup.look_up_profile(context, identifier[1], actor="operator")
         else:
             shown = lookup.look_up(context, identifier_of(context, identifier), actor="operator")
-    screen.tell(shown)
+    screen.result(shown)
     print_profile(screen, shown)
 
 
@@ -40,56 +43,62 @@ def show(identifier: tuple[str, str], screen: Screen) -> None:
 @click.argument("other", type=PAIR)
 @command("cdp profile explain email:ada@example.com anonymous_id:9f2c")
 def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> None:
-    """Tell why two identifiers are one person, link by link, or what keeps them apart."""
-    with opened() as context:
-        told = explain_flow.explain(
+    """Explain the links between two identifiers.
+
+    Shows every link between them, or what keeps them apart.
+    """
+    with open_context() as context:
+        result = explain_flow.explain(
             context, identifier_of(context, one), identifier_of(context, other), actor="operator"
         )
-    screen.tell(told)
-    if told.is_same_profile:
-        screen.heading(f"One person, by {_count(len(told.path), 'link')}:")
-    elif told.refusals:
-        screen.heading("Two people. This keeps them apart:")
+    screen.result(result)
+    if result.is_same_profile:
+        screen.heading(f"One person, by {_count(len(result.path), 'link')}:")
+    elif result.refusals:
+        screen.heading("Two people. What keeps them apart:")
     else:
         screen.heading("Two people: no message ever named both, directly or through others.")
-    for line in (*path_told(told.path), *refusals_told(told.refusals)):
+    for line in (*path_lines(result.path), *refusal_lines(result.refusals)):
         screen.line(line)
 
 
 @profile.command("unmerge")
 @click.argument("keep", type=PAIR)
-@click.option("--from", "severed", required=True, type=PAIR, help="The identifier that is another person's.")
-@click.option("--dry-run", is_flag=True, help="Only tell what each side would hold.")
-@click.option("--undo", is_flag=True, help="Take an earlier unmerge of these two back.")
+@click.option("--from", "severed", required=True, type=PAIR, help="The identifier that belongs to another person.")
+@click.option("--dry-run", is_flag=True, help="Only show what each side would hold.")
+@click.option("--undo", is_flag=True, help="Undo an earlier unmerge of these two.")
 @command(
     "cdp profile unmerge email:ada@example.com --from email:bob@example.com --dry-run",
     "cdp profile unmerge email:ada@example.com --from email:bob@example.com",
     "cdp profile unmerge email:ada@example.com --from email:bob@example.com --undo",
 )
 def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, *, undo: bool, screen: Screen) -> None:
-    """Make it so that two identifiers were never linked, and keep them apart from now on."""
-    with opened() as context:
-        journey = unmerge.remerge if undo else unmerge.unmerge
-        done = journey(
+    """Undo a merge.
+
+    Separates two identifiers as if they had never been linked, and keeps them apart from then on.
+    """
+    with open_context() as context:
+        use_case = unmerge.remerge if undo else unmerge.unmerge
+        done = use_case(
             context, identifier_of(context, keep), identifier_of(context, severed), dry_run=dry_run, actor="operator"
         )
-    screen.tell(done)
+    screen.result(done)
     names = ":".join(keep), ":".join(severed)
     if dry_run:
         screen.heading(
-            f"Nothing was changed. This is what {'taking the unmerge back' if undo else 'an unmerge'} would leave:"
+            f"Nothing was changed. This is what {'undoing the unmerge' if undo else 'an unmerge'} would result in:"
         )
     elif undo:
-        screen.heading("Done: the recorded messages may join them again.")
+        screen.heading("Done: recorded messages may link them again.")
     else:
-        screen.heading("Done: they are two, and are kept apart from now on.")
+        screen.heading("Done: they are two profiles, and are kept apart from now on.")
     print_sides(screen, done, names)
     if not (dry_run or undo):
-        screen.line(f"To take it back: cdp profile unmerge {names[0]} --from {names[1]} --undo")
+        screen.line(f"To undo it: cdp profile unmerge {names[0]} --from {names[1]} --undo")
 
 
 def print_profile(screen: Screen, shown: ProfileView) -> None:
-    """One profile for people."""
+    """Print one profile."""
     screen.facts(
         [
             ("profile", shown.profile),
@@ -103,9 +112,12 @@ def print_profile(screen: Screen, shown: ProfileView) -> None:
     screen.line()
     screen.table(
         ["identifier", "value", "shared"],
-        [(each.type, each.value or "(erased)", each.is_shared) for each in shown.identifiers],
+        [(identifier.type, identifier.value or "(erased)", identifier.is_shared) for identifier in shown.identifiers],
     )
-    values = {**shown.traits, **{f"computed.{key}": each for key, each in shown.computed_traits.items()}}
+    values = {
+        **shown.traits,
+        **{f"computed.{key}": computed_trait for key, computed_trait in shown.computed_traits.items()},
+    }
     if values:
         screen.line()
         screen.table(["trait", "value"], [(key, value_text(value)) for key, value in values.items()])
@@ -113,8 +125,8 @@ def print_profile(screen: Screen, shown: ProfileView) -> None:
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
         [
-            (key, each.allowed, each.reason, permission_start(each.since), each.until)
-            for key, each in shown.consents.items()
+            (key, consent.allowed, consent.reason, permission_start(consent.since), consent.until)
+            for key, consent in shown.consents.items()
         ],
     )
 

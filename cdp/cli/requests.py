@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from cdp.cli.command import PAIR, command, opened
-from cdp.cli.screen import Screen, complain
+from cdp.cli.command import PAIR, command, open_context
+from cdp.cli.screen import Screen, print_error
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import sequence_all
 from cdp.flows.rights import requests
@@ -23,45 +23,54 @@ _SIGNED_WITHIN_SECONDS: Final = 10.0
 
 @click.group()
 def request() -> None:
-    """Subject requests: access, portability, erasure and the others, with their deadlines."""
+    """Handle subject requests."""
 
 
 @request.command("open")
 @click.argument("kind")
 @click.argument("identifiers", type=PAIR, nargs=-1, required=True)
-@click.option("--regime", default="gdpr", show_default=True, help="A regime of policies/jurisdictions.yaml.")
+@click.option("--regime", default="gdpr", show_default=True, help="A regulation from policies/jurisdictions.yaml.")
 @command(
     "cdp request open access email:ada@example.com",
     "cdp request open erasure email:ada@example.com phone:+4915112345678 --regime gdpr",
 )
 def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, screen: Screen) -> None:
-    """Take a request in and set its deadlines.
+    """Open a subject request and set deadlines.
 
-    KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. The answer does not
-    tell whether somebody exists.
+    KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. The output does not
+    reveal whether the person has a profile.
     """
-    with opened() as context:
-        made = requests.open_request(
+    with open_context() as context:
+        created = requests.open_request(
             context, kind=kind, regime=regime, identifiers=identifiers, now=context.clock.now()
         )
-    _print(screen, made)
-    screen.line(f"Next: cdp request verify {made.outward_id}")
+    _print(screen, created)
+    screen.line(f"Next: cdp request verify {created.outward_id}")
 
 
 @request.command("list")
-@click.option("--status", type=click.Choice([each.value for each in Status]), help="Only those.")
-@click.option("--limit", type=click.IntRange(1, 500), default=100, show_default=True)
+@click.option("--status", type=click.Choice([state.value for state in Status]), help="Only requests with this status.")
+@click.option(
+    "--limit", type=click.IntRange(1, 500), default=100, show_default=True, help="The number of rows to list."
+)
 @command("cdp request list", "cdp request list --status verified --json")
 def list_(status: str | None, limit: int, screen: Screen) -> None:
     """List requests, the most urgent first."""
-    with opened() as context:
+    with open_context() as context:
         found = requests.listing(context, status, limit)
-    screen.tell([_document(each) for each in found])
+    screen.result([_document(request) for request in found])
     screen.table(
         ["request", "kind", "regime", "status", "received", "due"],
         [
-            (each.outward_id, each.kind.value, each.regime, each.status.value, each.received_at, each.due_at)
-            for each in found
+            (
+                request.outward_id,
+                request.kind.value,
+                request.regime,
+                request.status.value,
+                request.received_at,
+                request.due_at,
+            )
+            for request in found
         ],
         empty="No requests.",
     )
@@ -71,10 +80,13 @@ def list_(status: str | None, limit: int, screen: Screen) -> None:
 @click.argument("number", metavar="ID")
 @command("cdp request show req_0004zc8e6w1rk")
 def show(number: str, screen: Screen) -> None:
-    """Show one request: what it names until its end, its steps, and what waits for a reviewer."""
-    with opened() as context:
+    """Show one subject request.
+
+    Shows its identifiers (until it is closed), its steps, and the identifiers that wait for a review.
+    """
+    with open_context() as context:
         found = requests.show(context, _number(number))
-    screen.tell(
+    screen.result(
         {
             **_document(found.request),
             "identifiers": found.identifiers,
@@ -84,19 +96,22 @@ def show(number: str, screen: Screen) -> None:
     )
     _facts(screen, found.request)
     if found.identifiers:
-        screen.table(["names", "value"], [(each.type, each.value) for each in found.identifiers])
+        screen.table(["identifier", "value"], [(identifier.type, identifier.value) for identifier in found.identifiers])
     _steps(screen, found.steps)
     if found.waiting:
-        screen.heading("These identifiers wait for a reviewer: only a browser linked them with the person.")
-        screen.table(["identifier", "value"], [(each.type, each.value) for each in found.waiting])
+        screen.heading("These identifiers wait for a review: only a browser linked them with the person.")
+        screen.table(["identifier", "value"], [(identifier.type, identifier.value) for identifier in found.waiting])
 
 
 @request.command("verify")
 @click.argument("number", metavar="ID")
 @command("cdp request verify req_0004zc8e6w1rk")
 def verify(number: str, screen: Screen) -> None:
-    """State that the requester is who the identifiers name. For an erasure nothing about them is stored from now on."""
-    with opened() as context:
+    """Mark the requester as verified.
+
+    Confirms that the identifiers belong to the requester. For an erasure, no data about them is stored from then on.
+    """
+    with open_context() as context:
         done = requests.verify(context, _number(number), context.clock.now())
     _print(screen, done)
     screen.line(f"Next: cdp request run {done.outward_id} --dry-run")
@@ -104,18 +119,21 @@ def verify(number: str, screen: Screen) -> None:
 
 @request.command("run")
 @click.argument("number", metavar="ID")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be done: which tables, how many rows, why.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done: tables, rows and reasons.")
 @command("cdp request run req_0004zc8e6w1rk --dry-run", "cdp request run req_0004zc8e6w1rk")
 def run(number: str, dry_run: bool, screen: Screen) -> None:
-    """Carry a verified request out. Killed anywhere, it goes on when it is run again."""
-    with opened() as context:
+    """Execute a verified request.
+
+    If it is interrupted, run it again to continue.
+    """
+    with open_context() as context:
         done = requests.run(context, _number(number), context.clock.now(), dry_run=dry_run)
-    screen.tell({"request": _document(done.request), "steps": done.steps, "waiting": done.waiting})
+    screen.result({"request": _document(done.request), "steps": done.steps, "waiting": done.waiting})
     if done.steps:
-        screen.heading("This would be done:" if dry_run else "This was done:")
+        screen.heading("Planned steps:" if dry_run else "Completed steps:")
         _steps(screen, done.steps)
     if done.waiting:
-        screen.line(f"{done.waiting} identifiers wait for a reviewer: cdp request show {done.request.outward_id}")
+        screen.line(f"{done.waiting} identifiers wait for a review: cdp request show {done.request.outward_id}")
     if not dry_run:
         kind = "receipt" if done.request.kind.value == "erasure" else "export"
         screen.line(f"Fulfilled. Next: cdp request {kind} {done.request.outward_id} --out FILE")
@@ -125,18 +143,21 @@ def run(number: str, dry_run: bool, screen: Screen) -> None:
 @click.argument("number", metavar="ID")
 @command("cdp request extend req_0004zc8e6w1rk")
 def extend(number: str, screen: Screen) -> None:
-    """Take the regime's one extension of the deadline."""
-    with opened() as context:
+    """Extend the deadline, at most once."""
+    with open_context() as context:
         _print(screen, requests.extend(context, _number(number), context.clock.now()))
 
 
 @request.command("deny")
 @click.argument("number", metavar="ID")
-@click.option("--reason", required=True, type=click.Choice([each.value for each in Denial]))
+@click.option("--reason", required=True, type=click.Choice([denial.value for denial in Denial]), help="The ground.")
 @command("cdp request deny req_0004zc8e6w1rk --reason unverified")
 def deny(number: str, reason: str, screen: Screen) -> None:
-    """Refuse a request for a reason, which the subject is told."""
-    with opened() as context:
+    """Deny a request.
+
+    The subject must be informed of the reason.
+    """
+    with open_context() as context:
         _print(screen, requests.deny(context, _number(number), reason, now=context.clock.now()))
 
 
@@ -144,8 +165,8 @@ def deny(number: str, reason: str, screen: Screen) -> None:
 @click.argument("number", metavar="ID")
 @command("cdp request withdraw req_0004zc8e6w1rk")
 def withdraw(number: str, screen: Screen) -> None:
-    """Note that the subject took the request back."""
-    with opened() as context:
+    """Mark a request as withdrawn."""
+    with open_context() as context:
         _print(screen, requests.withdraw(context, _number(number), context.clock.now()))
 
 
@@ -154,14 +175,15 @@ def withdraw(number: str, screen: Screen) -> None:
 @click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.zip")
 @command("cdp request export req_0004zc8e6w1rk --out ada.zip")
 def export(number: str, out: Path, screen: Screen) -> None:
-    """Write the archive of an access or portability request: JSON, and a page for people. Every fetching is logged."""
-    with opened() as context:
+    """Write the archive of a request to a file.
+
+    For access and portability requests: a ZIP with JSON and a readable page. Every export is logged.
+    """
+    with open_context() as context:
         archive = requests.export(context, _number(number), context.clock.now())
     _write(out, archive.content)
-    screen.tell({"file": str(out), "bytes": len(archive.content)})
-    screen.line(
-        f"{out}: {len(archive.content):,} bytes, readable by you alone. Open page.html in it, or read data.json."
-    )
+    screen.result({"file": str(out), "bytes": len(archive.content)})
+    screen.line(f"{out}: {len(archive.content):,} bytes, readable only by you. It contains page.html and data.json.")
 
 
 @request.command("receipt")
@@ -169,12 +191,15 @@ def export(number: str, out: Path, screen: Screen) -> None:
 @click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.json")
 @command("cdp request receipt req_0004zc8e6w1rk --out receipt.json", "cdp audit verify receipt.json")
 def receipt(number: str, out: Path, screen: Screen) -> None:
-    """Write the receipt of a fulfilled request, which anybody verifies offline."""
-    with opened() as context:
+    """Write the receipt of a fulfilled request.
+
+    Anyone can verify it offline with `cdp audit verify`.
+    """
+    with open_context() as context:
         document = _receipt(context, _number(number))
     content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     _write(out, content.encode())
-    screen.tell({"file": str(out)})
+    screen.result({"file": str(out)})
     screen.line(f"{out}. Next: cdp audit verify {out}")
 
 
@@ -185,13 +210,13 @@ def _write(out: Path, content: bytes) -> None:
         raise Fault(
             "not_writable",
             "The file cannot be written",
-            f"{out}: {error.strerror}. Give a file in a folder that exists and that you may write to.",
+            f"{out}: {error.strerror}. Choose a file in an existing folder that you may write to.",
             status=422,
         ) from error
 
 
 def _receipt(context: Context, number: int) -> dict[str, object]:
-    """The receipt; a log that is just being signed is waited for, or signed here when no service runs."""
+    """The receipt. Waits for the service to sign the log, or signs it here when no service runs."""
     if not context.is_shared:
         sequence_all(context)
     deadline = time.monotonic() + _SIGNED_WITHIN_SECONDS
@@ -201,12 +226,12 @@ def _receipt(context: Context, number: int) -> dict[str, object]:
         except Fault as fault:
             if fault.code != "receipt_not_ready" or time.monotonic() > deadline:
                 raise
-        complain("Waiting for the log to be signed…")
+        print_error("Waiting for the log to be signed…")
         time.sleep(0.5)
 
 
 def _print(screen: Screen, done: Request) -> None:
-    screen.tell(_document(done))
+    screen.result(_document(done))
     _facts(screen, done)
 
 
@@ -227,9 +252,9 @@ def _facts(screen: Screen, shown: Request) -> None:
 def _steps(screen: Screen, steps: tuple[StepCount, ...]) -> None:
     if steps:
         screen.table(
-            ["table", "what", "rows", "why"],
-            [(each.table, each.verb.value, each.rows, each.reason) for each in steps if each.rows],
-            empty="No row.",
+            ["table", "action", "rows", "reason"],
+            [(step.table, step.verb.value, step.rows, step.reason) for step in steps if step.rows],
+            empty="No rows.",
         )
 
 

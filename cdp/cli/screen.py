@@ -1,4 +1,4 @@
-"""What commands print: tables and sentences for people, JSON for machines."""
+"""Output of commands: text and tables, or JSON with --json."""
 
 import dataclasses
 import json
@@ -22,30 +22,30 @@ Cell = str | int | float | bool | datetime | None
 
 
 class Screen:
-    """Where the answer of a command goes: `tell` with --json prints JSON, the others print nothing then."""
+    """The output of a command. With --json only `result` prints, otherwise only the other methods."""
 
     def __init__(self, *, is_json: bool) -> None:
         self.is_json = is_json
         width = None if sys.stdout.isatty() else _WIDTH
         self._console = Console(file=plain_unless_terminal(sys.stdout), highlight=False, width=width)
 
-    def tell(self, value: Any) -> None:
-        """The whole answer, for machines."""
+    def result(self, value: Any) -> None:
+        """Print the result as JSON."""
         if self.is_json:
             click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
     def line(self, text: str = "") -> None:
-        """One line for people; it may hold values, so it is never read as markup."""
+        """Print a line of text; it may contain values, so it is never parsed as markup."""
         if not self.is_json:
             self._console.print(escape(text), soft_wrap=True)
 
     def heading(self, text: str) -> None:
-        """A line that stands out."""
+        """Print a heading."""
         if not self.is_json:
             self._console.print(f"[bold]{escape(text)}[/bold]")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str = "Nothing.") -> None:
-        """Rows under headings, numbers to the right."""
+        """Print a table, numbers right-aligned."""
         if self.is_json:
             return
         listed = [list(row) for row in rows]
@@ -61,7 +61,7 @@ class Screen:
         self._console.print(table)
 
     def facts(self, pairs: Iterable[tuple[str, Cell]]) -> None:
-        """Name and value, one pair a line."""
+        """Print name and value, one pair per line."""
         if self.is_json:
             return
         table = Table(box=None, pad_edge=False, show_header=False)
@@ -73,7 +73,7 @@ class Screen:
 
 
 def cell_text(cell: Cell) -> str:
-    """A value as people read it."""
+    """A value as text."""
     match cell:
         case None:
             return "-"
@@ -88,12 +88,12 @@ def cell_text(cell: Cell) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural but for one."""
+    """A number with its noun in singular or plural."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def plain(value: Any) -> Any:
-    """A value of ours as JSON holds it."""
+    """Convert a value to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Enum):
@@ -103,17 +103,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
-def complain(text: str) -> None:
-    """Something for the person at the terminal that is no answer."""
+def print_error(text: str) -> None:
+    """Print a message on standard error."""
     click.echo(text, err=True)
 
 
 def is_terminal() -> bool:
-    """Whether a person looks on."""
+    """Whether standard error is a terminal."""
     return sys.stderr.isatty()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cdp.cli.command import PAIR, command, identifier_of, opened, settings
+from cdp.cli.command import PAIR, command, identifier_of, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.segments import definitions, memberships, reading, texts
 from cdp.kit.errors import Fault
@@ -16,20 +16,20 @@ from cdp.segments.model import Size
 
 @click.group()
 def segment() -> None:
-    """Segments: each a short text with one purpose; only people permitted for it can be in."""
+    """List, check, preview and explain segments."""
 
 
 @segment.command("list")
 @command("cdp segment list")
 def list_(screen: Screen) -> None:
-    """List every segment in force."""
-    with opened() as context:
+    """List all active segments."""
+    with open_context() as context:
         found = definitions.list_segments(context)
-    screen.tell(found)
+    screen.result(found)
     screen.table(
         ["key", "name", "purpose", "version", "refreshed"],
-        [(each.key, each.name, each.purpose, each.version, each.refreshed_at) for each in found],
-        empty="No segment yet: put one into policies/segments and run cdp policy apply",
+        [(segment.key, segment.name, segment.purpose, segment.version, segment.refreshed_at) for segment in found],
+        empty="No segments yet. Add one to policies/segments and run `cdp policy apply`.",
     )
 
 
@@ -37,9 +37,10 @@ def list_(screen: Screen) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @command("cdp segment check policies/segments/loyal_buyers.yaml")
 def check(file: Path, screen: Screen) -> None:
-    """Check one segment file against the policy folder. A mistake is shown at its place, with what would be right.
+    """Check one segment file.
 
-    Exit code 2 when something is wrong. No database is needed.
+    Checks it against the policy folder and shows the position of an error with a hint. Exit code 2 when there is one. No
+    database is needed.
     """
     policy = load_policy(settings().policies)
     try:
@@ -48,32 +49,35 @@ def check(file: Path, screen: Screen) -> None:
         raise fault_of([refused.problem]) from None
     purpose, where = (content.get("purpose"), content.get("where")) if isinstance(content, dict) else (None, None)
     if not isinstance(purpose, str) or not isinstance(where, str):
-        raise Fault("segment_malformed", "The file is no segment", "It needs `purpose` and `where`.", status=422)
+        raise Fault("segment_malformed", "The file is not a segment", "It needs `purpose` and `where`.", status=422)
     canonical = texts.check_alone(policy, where, purpose, key=file.stem)
-    screen.tell({"purpose": purpose, "where": canonical})
-    screen.line("In order. In canonical form it reads:")
+    screen.result({"purpose": purpose, "where": canonical})
+    screen.line("Valid. Canonical form:")
     screen.line(canonical)
 
 
 @segment.command("preview")
 @click.argument("key", required=False)
-@click.option("--where", help="A text, instead of a segment in force.")
-@click.option("--purpose", help="The purpose of the text.")
+@click.option("--where", help="A condition, instead of the key of a segment.")
+@click.option("--purpose", help="The purpose of the condition.")
 @command(
     "cdp segment preview loyal_buyers",
     "cdp segment preview --purpose email_marketing --where 'count(\"Order Completed\") >= 3'",
 )
 def preview(key: str | None, where: str | None, purpose: str | None, *, screen: Screen) -> None:
-    """Tell how many people a condition would give, what each part contributes, and how many are refused why."""
+    """Preview the size of a segment.
+
+    Shows the number of people, the effect of each part of the condition, and the number of people refused by reason.
+    """
     if (key is None) == (where is None) or (where is None) != (purpose is None):
         raise click.UsageError("Give a KEY, or --where with --purpose.")
-    with opened() as context:
+    with open_context() as context:
         if key is not None:
             known = definitions.find(context, key)
             where, purpose = known.where, known.purpose
-        told = reading.preview(context, where or "", purpose or "", actor="operator")
-    shown = told.preview
-    screen.tell(
+        result = reading.preview(context, where or "", purpose or "", actor="operator")
+    shown = result.preview
+    screen.result(
         {
             "purpose": purpose,
             "where": where,
@@ -81,50 +85,55 @@ def preview(key: str | None, where: str | None, purpose: str | None, *, screen: 
             "permitted": _size(shown.permitted),
             "share": shown.share,
             "conditions": [
-                {"text": each.text, "alone": _size(each.alone), "together": _size(each.together)}
-                for each in shown.conditions
+                {"text": condition.text, "alone": _size(condition.alone), "together": _size(condition.together)}
+                for condition in shown.conditions
             ],
-            "refused_by_reason": {reason: _size(each) for reason, each in shown.refused_by_reason.items()},
-            "sample": told.sample,
+            "refused_by_reason": {reason: _size(size) for reason, size in shown.refused_by_reason.items()},
+            "sample": result.sample,
         }
     )
     share = "" if shown.share is None else f", {shown.share:.1%} of them"
     screen.heading(f"{shown.size.text} of {shown.permitted.text} people permitted for {purpose}{share}")
     screen.table(
-        ["condition", "alone", "with those above"],
-        [(each.text, each.alone.text, each.together.text) for each in shown.conditions],
+        ["condition", "alone", "combined with those above"],
+        [(condition.text, condition.alone.text, condition.together.text) for condition in shown.conditions],
     )
     screen.line()
     screen.table(
-        ["not looked at, because", "people"],
-        [(reason, each.text) for reason, each in shown.refused_by_reason.items()],
-        empty="Nobody is refused for this purpose.",
+        ["not evaluated, reason", "people"],
+        [(reason, size.text) for reason, size in shown.refused_by_reason.items()],
+        empty="No people are refused for this purpose.",
     )
 
 
 @segment.command("members")
 @click.argument("key")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--cursor", help="`next` of the page before.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The number of rows to list."
+)
+@click.option("--cursor", help="`next` of the previous page.")
 @command("cdp segment members loyal_buyers --limit 5", "cdp segment members loyal_buyers --json")
 def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None:
-    """List who is in, by the marketer's pseudonyms. Withheld when there are too few; every reading is logged."""
-    with opened() as context:
+    """List the members of a segment.
+
+    Members are listed by the marketer's pseudonyms, unless there are too few. Every read is logged.
+    """
+    with open_context() as context:
         memberships.refresh(context, key)
         page, size = reading.members(context, key, after=cursor, limit=limit, actor="operator")
-    screen.tell(
+    screen.result(
         {
             **_size(size),
-            "members": [{"profile": each.reader_pseudonym, "since": each.since} for each in page.members],
+            "members": [{"profile": member.reader_pseudonym, "since": member.since} for member in page.members],
             "next": page.after,
             "withheld": page.withheld,
         }
     )
     screen.heading(f"{size.text} people")
     if page.withheld:
-        screen.line(f"Nobody is listed: {page.withheld}.")
+        screen.line(f"Members are withheld: {page.withheld}.")
     else:
-        screen.table(["profile", "since"], [(each.reader_pseudonym, each.since) for each in page.members])
+        screen.table(["profile", "since"], [(member.reader_pseudonym, member.since) for member in page.members])
     if page.after is not None:
         screen.line(f"More: --cursor {page.after}")
 
@@ -134,30 +143,33 @@ def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None
 @click.argument("identifier", type=PAIR, required=False)
 @command("cdp segment explain loyal_buyers", "cdp segment explain loyal_buyers email:ada@example.com")
 def explain(key: str, identifier: tuple[str, str] | None, screen: Screen) -> None:
-    """Tell what a segment asks; with a person, condition by condition why that person is in or out."""
-    with opened() as context:
-        asked = None if identifier is None else identifier_of(context, identifier)
-        told = reading.explain(context, key, identifier=asked, actor="operator")
-    screen.tell(told)
-    screen.line(told.explanation.where)
+    """Explain a segment, or one membership.
+
+    With an identifier, shows for each condition whether the person meets it.
+    """
+    with open_context() as context:
+        requested = None if identifier is None else identifier_of(context, identifier)
+        result = reading.explain(context, key, identifier=requested, actor="operator")
+    screen.result(result)
+    screen.line(result.explanation.where)
     screen.line()
-    screen.table(["reads", "data category"], [(each.name, each.category) for each in told.explanation.fields])
-    if told.standing is None:
+    screen.table(["field", "data category"], [(field.name, field.category) for field in result.explanation.fields])
+    if result.standing is None:
         return
     screen.line()
-    if not told.standing.is_permitted:
-        screen.heading(f"Not in: the purpose {told.segment.purpose} is refused ({told.reason}).")
+    if not result.standing.is_permitted:
+        screen.heading(f"Not a member: the purpose {result.segment.purpose} is not permitted ({result.reason}).")
     else:
-        screen.heading("In." if told.standing.is_in else "Not in.")
+        screen.heading("Member." if result.standing.is_in else "Not a member.")
         screen.table(
-            ["condition", "holds"],
+            ["condition", "met"],
             [
-                (each.condition, "unknown: a value is absent" if each.truth is None else each.truth)
-                for each in told.standing.answers
+                (answer.condition, "unknown: a value is missing" if answer.truth is None else answer.truth)
+                for answer in result.standing.answers
             ],
         )
-    if told.records:
-        screen.line(f"Decided by the consent records {', '.join(told.records)}.")
+    if result.records:
+        screen.line(f"Determined by consent records {', '.join(result.records)}.")
 
 
 def _size(size: Size) -> dict[str, object]:

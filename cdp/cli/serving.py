@@ -1,4 +1,4 @@
-"""Commands that run: the service, the worker, the migration."""
+"""Commands that run the service, the worker and migrations."""
 
 import dataclasses
 
@@ -14,23 +14,24 @@ from cdp.kit.shipped import shipped_folder
 @click.command()
 @click.option("--host", help="The address to listen on. Default: CDP_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 for any free one. Default: CDP_PORT, or 8000.")
-@click.option("--demo/--no-demo", "is_demo", help="Replay the demonstration into an empty embedded database, or not.")
+@click.option("--demo/--no-demo", "is_demo", help="Run the demonstration in an empty embedded database, or not.")
 @command("cdp serve", "cdp serve --demo", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp serve --host 0.0.0.0")
 def serve(host: str | None, port: int | None, is_demo: bool, *, screen: Screen) -> None:
-    """Run API, pages and worker until Ctrl-C.
+    """Run the service until Ctrl-C.
 
-    Without CDP_DATABASE_URL, the database is embedded in CDP_HOME and runs as long as the service. The first start
-    creates the keys and an admin token and prints where they are. With --demo, an empty embedded database is then filled
-    with a demonstration; a database named by CDP_DATABASE_URL never is.
+    Runs ingest, API, console and worker. Without CDP_DATABASE_URL an embedded database in CDP_HOME is started with them.
+    The first start creates the keys and an admin token and prints where they are stored. With --demo, the demonstration
+    then runs in an empty embedded database, never in a database named by CDP_DATABASE_URL.
     """
-    from cdp.demo.first import require_demo, run_first_demo
+    from cdp.demo.first_start import require_demo, run_first_demo
     from cdp.flows.operations.sources import list_sources
-    from cdp.serve import Started
+    from cdp.serve import RunningServer
     from cdp.serve import serve as serve_until_stopped
 
     config = settings()
     config = dataclasses.replace(config, host=host or config.host, port=config.port if port is None else port)
     start_logging(config.log_level, style="console" if is_terminal() else "json")
+
     shows_demo = is_demo and not screen.is_json and config.database_url is None
     if shows_demo:
         require_demo()
@@ -39,7 +40,7 @@ def serve(host: str | None, port: int | None, is_demo: bool, *, screen: Screen) 
     if config.policies == shipped_folder("policies"):
         _say(screen, f"Policies: those shipped with cdp {__version__}. `cdp init` copies them to ./policies.")
 
-    def show_first(started: Started) -> None:
+    def show_first(started: RunningServer) -> None:
         run_first_demo(config, started.url, is_empty=not list_sources(started.watcher.context))
 
     serve_until_stopped(
@@ -52,23 +53,24 @@ def serve(host: str | None, port: int | None, is_demo: bool, *, screen: Screen) 
 @click.command()
 @command("CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp worker")
 def worker(screen: Screen) -> None:
-    """Run the worker alone, beside services on the same external database.
+    """Run only the worker, on your own database.
 
-    It signs the audit log, clears withdrawals, ends expired grants and sweeps expired rows. `cdp serve` includes a worker.
+    For services in other processes on the same database. The worker signs the audit log, clears withdrawals, expires
+    grants and deletes expired data. `cdp serve` includes a worker.
     """
-    from cdp.serve import work
+    from cdp.serve import run_worker
 
     config = settings()
     start_logging(config.log_level, style="console" if is_terminal() else "json")
-    work(config, lambda text: _say(screen, text))
+    run_worker(config, lambda text: _say(screen, text))
 
 
 @click.command()
 @command("cdp migrate", "CDP_DATABASE_URL=postgresql://cdp@db/cdp cdp migrate")
 def migrate(screen: Screen) -> None:
-    """Bring the database's schema up to date: forward only, one migrator at a time.
+    """Upgrade the database schema.
 
-    `cdp serve` does this at every start.
+    Forward only, one migration process at a time. `cdp serve` does this at every start.
     """
     from cdp.flows.operations.startup import open_database_url
     from cdp.schema.migrate import migrate as migrate_database
@@ -77,10 +79,10 @@ def migrate(screen: Screen) -> None:
     quiet_logging(config)
     with open_database_url(config) as url:
         applied = migrate_database(url)
-    screen.tell({"applied": applied})
-    screen.line(f"Applied {', '.join(applied)}." if applied else "The schema is current: nothing to do.")
+    screen.result({"applied": applied})
+    screen.line(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
 
 
 def _say(screen: Screen, text: str) -> None:
     screen.line(text)
-    screen.tell({"said": text})
+    screen.result({"said": text})

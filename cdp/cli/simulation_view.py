@@ -1,4 +1,4 @@
-"""A rehearsal of changed rules in words: what would come together, come apart, and be refused. Pure."""
+"""A simulation of changed rules as text: what would be merged, split and refused. Pure."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,12 +7,12 @@ from cdp.cli.screen import counted
 from cdp.flows.identity.simulate import Simulated
 
 _REFUSALS = {
-    "unique": "because a person has one value of a unique type",
+    "unique": "because a person has only one value of a unique type",
     "limit": "because a person would have more values of a type than its limit",
-    "bound": "because a profile reached a bound; it is in quarantine then",
+    "bound": "because a profile reached a bound and would be in quarantine",
     "never": "because an unmerge keeps them apart",
     "shared": "because it is shared",
-    "type_never_links": "because its type never links anybody",
+    "type_never_links": "because identifiers of its type never create links",
 }
 
 
@@ -24,24 +24,24 @@ class Example(NamedTuple):
     identifiers: str
 
 
-def changes_told(told: Simulated) -> Iterator[str]:
-    """What the rules would change, a sentence a line."""
-    if not (told.merged or told.split):
+def change_lines(result: Simulated) -> Iterator[str]:
+    """What the rules would change, one sentence per line."""
+    if not (result.merged or result.split):
         yield "No profile would change."
-    if told.merged:
-        yield f"{counted(told.merged, 'profile')} would hold identifiers of several of today."
-    if told.split:
-        yield f"{counted(told.split, 'profile')} of today would come apart."
-    for rule, number in sorted(told.refused.items(), key=lambda pair: -pair[1]):
+    if result.merged:
+        yield f"{counted(result.merged, 'profile')} would combine identifiers of several current profiles."
+    if result.split:
+        yield f"{counted(result.split, 'profile')} would be split."
+    for rule, number in sorted(result.refused.items(), key=lambda pair: -pair[1]):
         why = _REFUSALS.get(rule, f"by the rule {rule}")
         yield f"{counted(number, 'time')} a message would leave an identifier out, {why}."
 
 
-def examples_told(told: Simulated) -> Iterator[Example]:
+def example_rows(result: Simulated) -> Iterator[Example]:
     """The examples as rows of a table."""
-    for each in told.examples:
-        profiles, identifiers = each["profiles"], each["identifiers"]
+    for example in result.examples:
+        profiles, identifiers = example["profiles"], example["identifiers"]
         assert isinstance(profiles, list)
         assert isinstance(identifiers, dict)
         held = ", ".join(f"{count} {type_}" for type_, count in sorted(identifiers.items()))
-        yield Example(str(each["change"]), tuple(profiles), held)
+        yield Example(str(example["change"]), tuple(profiles), held)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from cdp.cli.command import command, opened
+from cdp.cli.command import command, open_context
 from cdp.cli.consents import INSTANT
 from cdp.cli.screen import Screen
 from cdp.flows.operations import accounting as accounting_flow
@@ -16,19 +16,24 @@ from cdp.sources.model import SourceKind
 
 @click.group()
 def source() -> None:
-    """Sources: who may send messages, and what they can vouch for."""
+    """Manage sources and their write keys."""
 
 
 @source.command("create")
 @click.argument("name")
 @click.option(
     "--kind",
-    type=click.Choice([each.value for each in SourceKind]),
+    type=click.Choice([kind.value for kind in SourceKind]),
     default="browser",
     show_default=True,
-    help="A browser's write key is public, so it vouches for a device only; a server's is not.",
+    help="The write key of a browser is public, so it identifies a device only; that of a server is secret.",
 )
-@click.option("--jurisdiction", default="unknown", show_default=True, help="Whose rules hold; unknown: the strictest.")
+@click.option(
+    "--jurisdiction",
+    default="unknown",
+    show_default=True,
+    help="The jurisdiction whose rules apply; unknown: the strictest.",
+)
 @click.option(
     "--scope",
     "scopes",
@@ -36,7 +41,7 @@ def source() -> None:
     type=click.Choice(sources.SCOPES),
     default=[sources.INGEST],
     show_default=True,
-    help="What the write key may do; give it again for more.",
+    help="What the write key allows; may be given several times.",
 )
 @click.option(
     "--request-bytes-max",
@@ -52,9 +57,12 @@ def source() -> None:
 def create(
     name: str, kind: str, jurisdiction: str, *, scopes: tuple[str, ...], request_bytes_max: int, screen: Screen
 ) -> None:
-    """Create a source and print its write key, which is shown this once."""
-    with opened() as context:
-        made = sources.create_source(
+    """Create a source and print its write key.
+
+    The write key cannot be shown again.
+    """
+    with open_context() as context:
+        created = sources.create_source(
             context,
             name,
             kind=SourceKind(kind),
@@ -62,95 +70,102 @@ def create(
             scopes=scopes,
             request_bytes_max=request_bytes_max,
         )
-    source = made.entry.source
-    screen.tell(
+    source = created.entry.source
+    screen.result(
         {
             "id": int(source.source_id),
             "name": source.name,
             "kind": source.kind.value,
             "jurisdiction": source.jurisdiction,
             "scopes": sorted(source.scopes),
-            "write_key": made.write_key,
+            "write_key": created.write_key,
         }
     )
-    screen.facts([("source", source.name), ("kind", source.kind.value), ("write key", made.write_key)])
-    screen.line("The write key is kept only as a hash: note it now.")
+    screen.facts([("source", source.name), ("kind", source.kind.value), ("write key", created.write_key)])
+    screen.line("Only a hash of the write key is stored: save it now.")
 
 
 @source.command("list")
 @command("cdp source list", "cdp source list --json")
 def list_(screen: Screen) -> None:
-    """List every source, disabled ones included; write keys are not shown."""
-    with opened() as context:
+    """List all sources.
+
+    Includes disabled sources. Write keys are not shown.
+    """
+    with open_context() as context:
         found = sources.list_sources(context)
-    screen.tell(
+    screen.result(
         [
             {
-                "id": int(each.source.source_id),
-                "name": each.source.name,
-                "kind": each.source.kind.value,
-                "jurisdiction": each.source.jurisdiction,
-                "scopes": sorted(each.source.scopes),
-                "created_at": each.created_at,
-                "disabled_at": each.disabled_at,
+                "id": int(entry.source.source_id),
+                "name": entry.source.name,
+                "kind": entry.source.kind.value,
+                "jurisdiction": entry.source.jurisdiction,
+                "scopes": sorted(entry.source.scopes),
+                "created_at": entry.created_at,
+                "disabled_at": entry.disabled_at,
             }
-            for each in found
+            for entry in found
         ]
     )
     screen.table(
         ["name", "kind", "jurisdiction", "scopes", "created", "disabled"],
         [
             (
-                each.source.name,
-                each.source.kind.value,
-                each.source.jurisdiction,
-                ", ".join(sorted(each.source.scopes)),
-                each.created_at,
-                each.disabled_at,
+                entry.source.name,
+                entry.source.kind.value,
+                entry.source.jurisdiction,
+                ", ".join(sorted(entry.source.scopes)),
+                entry.created_at,
+                entry.disabled_at,
             )
-            for each in found
+            for entry in found
         ],
-        empty="No source yet: cdp source create NAME",
+        empty="No sources yet. Create one: cdp source create NAME",
     )
 
 
 @source.command("accounting")
 @click.argument("name", required=False)
-@click.option("--from", "since", type=INSTANT, help="Begin of the period. Default: a day before its end.")
+@click.option("--from", "since", type=INSTANT, help="Start of the period. Default: a day before its end.")
 @click.option("--to", "until", type=INSTANT, help="End of the period. Default: now.")
 @command("cdp source accounting", "cdp source accounting web-shop --from 2026-01-01 --to 2026-02-01 --json")
 def accounting(name: str | None, since: datetime | None, until: datetime | None, *, screen: Screen) -> None:
-    """Tell what became of every message: each ends in one state, and the states add up to what was received.
+    """Count messages by outcome.
 
-    Hours count that begin in the period. Every look is logged.
+    Every message ends in exactly one state, and the states add up to the number received. Covers the hours that start in
+    the period. Every read is logged.
     """
-    with opened() as context:
+    with open_context() as context:
         until = until or context.clock.now() + timedelta(hours=1)
         found = accounting_flow.count_messages(
             context, since or until - timedelta(days=1), until, source=name, actor="operator"
         )
-    screen.tell(found)
+    screen.result(found)
     total = " + ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in sorted(found.by_state.items()))
     screen.heading(f"{found.received:,} received" + (f" = {total}" if total else "."))
     counts: Counter[tuple[str, str, str]] = Counter()
-    for each in found.counts:
-        counts[each.source, each.state, each.reason] += each.messages
+    for line in found.counts:
+        counts[line.source, line.state, line.reason] += line.messages
     if counts:
         screen.table(
-            ["source", "state", "messages", "why"],
+            ["source", "state", "messages", "reason"],
             [
                 (source, state.replace("_", " "), count, meaning_of(state, reason))
-                for (source, state, reason), count in sorted(counts.items(), key=lambda each: (each[0][0], -each[1]))
+                for (source, state, reason), count in sorted(counts.items(), key=lambda pair: (pair[0][0], -pair[1]))
             ],
         )
-    odd: Counter[tuple[str, str, str]] = Counter()
+    notices: Counter[tuple[str, str, str]] = Counter()
     for seen in found.notices:
-        odd[seen.source, seen.kind, seen.subject] += seen.messages
-    if odd:
+        notices[seen.source, seen.kind, seen.subject] += seen.messages
+    if notices:
         screen.line()
         screen.table(
-            ["source", "of", "messages", "oddity"],
-            [(source, subject, count, NOTICES.get(kind, kind)) for (source, kind, subject), count in odd.most_common()],
+            ["source", "subject", "messages", "notice"],
+            [
+                (source, subject, count, NOTICES.get(kind, kind))
+                for (source, kind, subject), count in notices.most_common()
+            ],
         )
 
 
@@ -158,20 +173,23 @@ def accounting(name: str | None, since: datetime | None, until: datetime | None,
 @click.argument("name")
 @command("cdp source rotate backend")
 def rotate(name: str, screen: Screen) -> None:
-    """Give a source another write key and print it this once; the old one stops within seconds."""
-    with opened() as context:
+    """Replace the write key of a source.
+
+    Prints the new write key, which cannot be shown again; the old one stops working within seconds.
+    """
+    with open_context() as context:
         write_key = sources.replace_write_key(context, name)
-    screen.tell({"name": name, "write_key": write_key})
+    screen.result({"name": name, "write_key": write_key})
     screen.facts([("source", name), ("write key", write_key)])
-    screen.line("The write key is kept only as a hash: note it now. The old one stops within seconds.")
+    screen.line("Only a hash of the write key is stored: save it now. The old one stops working within seconds.")
 
 
 @source.command("disable")
 @click.argument("name")
 @command("cdp source disable web-shop")
 def disable(name: str, screen: Screen) -> None:
-    """Stop the write key of a source, for good."""
-    with opened() as context:
+    """Disable a source permanently."""
+    with open_context() as context:
         sources.disable_source(context, name)
-    screen.tell({"disabled": name})
+    screen.result({"disabled": name})
     screen.line("Its write key no longer works.")

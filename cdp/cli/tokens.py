@@ -3,51 +3,57 @@
 import click
 
 from cdp.access.model import Role
-from cdp.cli.command import command, opened
+from cdp.cli.command import command, open_context
 from cdp.cli.screen import Screen
 from cdp.flows.operations import tokens
 
 
 @click.group()
 def token() -> None:
-    """Tokens: who may ask the API, in which role."""
+    """Manage API tokens and their roles."""
 
 
 @token.command("create")
 @click.argument("name")
-@click.option("--role", required=True, type=click.Choice([each.value for each in Role]), help="What the token allows.")
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role]), help="The role of the token.")
 @command("cdp token create ada --role privacy", "cdp token create campaign-tool --role marketer --json")
 def create(name: str, role: str, screen: Screen) -> None:
-    """Create a token and print it, this once."""
-    with opened() as context:
-        made = tokens.create_token(context, name, Role(role))
-    screen.tell({"id": int(made.token.token_id), "name": name, "role": role, "token": made.secret})
-    screen.facts([("name", name), ("role", role), ("token", made.secret)])
-    screen.line("The token is kept only as a hash: note it now.")
+    """Create a token and print it.
+
+    The token cannot be shown again.
+    """
+    with open_context() as context:
+        created = tokens.create_token(context, name, Role(role))
+    screen.result({"id": int(created.token.token_id), "name": name, "role": role, "token": created.secret})
+    screen.facts([("name", name), ("role", role), ("token", created.secret)])
+    screen.line("Only a hash of the token is stored: save it now.")
 
 
 @token.command("list")
 @command("cdp token list")
 def list_(screen: Screen) -> None:
-    """List every token, revoked ones included; secrets are not shown."""
-    with opened() as context:
+    """List all tokens.
+
+    Includes revoked tokens. Secrets are not shown.
+    """
+    with open_context() as context:
         found = tokens.list_tokens(context)
-    screen.tell(
+    screen.result(
         [
             {
-                "id": int(each.token_id),
-                "name": each.name,
-                "role": each.role.value,
-                "created_at": each.created_at,
-                "revoked_at": each.revoked_at,
+                "id": int(token.token_id),
+                "name": token.name,
+                "role": token.role.value,
+                "created_at": token.created_at,
+                "revoked_at": token.revoked_at,
             }
-            for each in found
+            for token in found
         ]
     )
     screen.table(
         ["id", "name", "role", "created", "revoked"],
-        [(int(each.token_id), each.name, each.role.value, each.created_at, each.revoked_at) for each in found],
-        empty="No token yet: cdp token create NAME --role ROLE",
+        [(int(token.token_id), token.name, token.role.value, token.created_at, token.revoked_at) for token in found],
+        empty="No tokens yet. Create one: cdp token create NAME --role ROLE",
     )
 
 
@@ -55,8 +61,11 @@ def list_(screen: Screen) -> None:
 @click.argument("number", type=click.IntRange(1, 2**31 - 1))
 @command("cdp token revoke 4")
 def revoke(number: int, screen: Screen) -> None:
-    """Stop a token, for good; `cdp token list` shows the numbers."""
-    with opened() as context:
+    """Revoke a token permanently.
+
+    NUMBER is the id shown by `cdp token list`.
+    """
+    with open_context() as context:
         tokens.revoke_token(context, number)
-    screen.tell({"revoked": number})
+    screen.result({"revoked": number})
     screen.line("The token no longer works.")

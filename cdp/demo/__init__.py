@@ -1,1 +1,1 @@
-"""The demonstration: real orders sent through an unmodified SDK, and a walk from consent to a provable erasure."""
+"""The demonstration: real orders sent through an unmodified SDK, and every step from consent to a verifiable erasure."""

@@ -1,6 +1,6 @@
-"""What is sent: the calls of an SDK, in the three acts in which a shop would make them. Pure.
+"""The SDK calls that are sent, in three phases. Pure.
 
-Every message has an id made of what it is about, so sending it twice counts it once.
+The id of every message is derived from its content, so a message that is sent twice counts once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from cdp.demo.orders import Calendar, Order
-from cdp.demo.people import TABLET, DemoPerson, chance, sharers
+from cdp.demo.people import TABLET, DemoPerson, chance, tablet_users
 
 Sender = Literal["shop", "web"]
-"""The shop's server, which knows who is logged in; the browser, which anybody can imitate."""
+"""The shop's server, which knows who is logged in, and the browser, which anyone can imitate."""
 
 _PRODUCTS: Final = (
     ("LANTERN-101", "Candles and Lanterns", 4.95),
@@ -24,14 +24,14 @@ _PRODUCTS: Final = (
     ("CLOCK-733", "Clocks", 8.50),
     ("APRON-845", "Kitchen", 5.45),
 )
-_VISITS_AN_ORDER: Final = 0.5
-_PUTS_IN_CART: Final = 0.4
-_LETTERS: Final = 0.5
+_VIEWS_PER_ORDER: Final = 0.5
+_ADDED_TO_CART: Final = 0.4
+_CLICKS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of an SDK: `kind` is its method, the rest its arguments. `about` keeps a person's calls in order."""
+    """One call of an SDK: `kind` is its method, the rest its arguments. `about` is the key by which calls are kept in order."""
 
     sender: Sender
     about: str
@@ -46,10 +46,15 @@ class Call:
 
 
 def joining(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
-    """Act one: people visit, answer the consent question or do not, and join."""
+    """Phase one: people browse, answer the consent question or not, and join."""
     for person in people:
         yield _view(
-            person, person.phone, person.joined_at - timedelta(minutes=5), calendar=calendar, mark="first", asks=True
+            person,
+            person.phone,
+            person.joined_at - timedelta(minutes=5),
+            calendar=calendar,
+            mark="first",
+            has_banner=True,
         )
         if person.choices:
             yield Call(
@@ -62,44 +67,44 @@ def joining(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
                 user_id=person.user_id,
                 anonymous_id=person.phone,
                 properties={"category": "Account"},
-                context=_known(person, person.orders[0]) | _answers(person.choices),
+                context=_stated_traits(person, person.orders[0]) | _consent_context(person.choices),
             )
 
 
 def shopping(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
-    """Act two: orders, with the browsing around them, one login on a second device, and letters to those who want them."""
+    """Phase two: orders, the browsing around them, a login on a second device, and e-mail clicks of subscribers."""
     for person in people:
         for order in person.orders:
             yield from _around(person, order, calendar)
         second = person.orders[-1]
         if person.choices:
             at = second.local_at - timedelta(minutes=20)
-            yield _view(person, person.laptop, at, calendar=calendar, mark="second", asks=True)
+            yield _view(person, person.laptop, at, calendar=calendar, mark="second", has_banner=True)
             yield _login(person, person.laptop, at + timedelta(minutes=2), calendar=calendar)
         if person.choices.get("email_marketing"):
-            yield from _letters(person, calendar)
+            yield from _email_clicks(person, calendar)
 
 
 def sharing(people: Sequence[DemoPerson], calendar: Calendar) -> Iterator[Call]:
-    """Act three: two people log in on one tablet, which from then on belongs to neither."""
-    pair = sharers(people)
-    last = max(each.orders[-1].local_at for each in pair)
+    """Phase three: two people log in on one tablet, which is shared from then on."""
+    pair = tablet_users(people)
+    last = max(person.orders[-1].local_at for person in pair)
     for minutes, person in enumerate(pair):
         yield _login(person, TABLET, last + timedelta(hours=1, minutes=minutes), calendar=calendar, about=TABLET)
 
 
 def _around(person: DemoPerson, order: Order, calendar: Calendar) -> Iterator[Call]:
-    if chance(order.invoice, "visit") < _VISITS_AN_ORDER:
+    if chance(order.invoice, "visit") < _VIEWS_PER_ORDER:
         at = order.local_at - timedelta(minutes=10)
         yield _view(person, person.phone, at, calendar=calendar, mark=order.invoice)
-        if chance(order.invoice, "cart") < _PUTS_IN_CART:
+        if chance(order.invoice, "cart") < _ADDED_TO_CART:
             yield _view(
                 person,
                 person.phone,
                 at + timedelta(minutes=3),
                 calendar=calendar,
                 mark=f"{order.invoice}-cart",
-                puts=True,
+                is_added=True,
             )
     properties = {
         "order_id": order.invoice,
@@ -117,7 +122,7 @@ def _around(person: DemoPerson, order: Order, calendar: Calendar) -> Iterator[Ca
         at=calendar.at(order.local_at),
         user_id=person.user_id,
         properties=properties | ({"country": order.country} if order.country else {}),
-        context=_known(person, order),
+        context=_stated_traits(person, order),
     )
 
 
@@ -128,21 +133,21 @@ def _view(
     *,
     calendar: Calendar,
     mark: str,
-    asks: bool = False,
-    puts: bool = False,
+    has_banner: bool = False,
+    is_added: bool = False,
 ) -> Call:
-    """A product looked at, or put into the cart, by a browser that does not say whose it is."""
+    """A product view, or an addition to the cart, by a browser that is not logged in."""
     sku, category, price = _PRODUCTS[int(chance(f"{person.buyer}{mark}", "product") * len(_PRODUCTS))]
     return Call(
         sender="web",
         about=person.buyer,
         kind="track",
-        name="Product Added" if puts else "Product Viewed",
+        name="Product Added" if is_added else "Product Viewed",
         message_id=f"view-{person.buyer}-{mark}",
         at=calendar.at(local),
         anonymous_id=device,
         properties={"sku": sku, "category": category, "price": price, "currency": "GBP"},
-        context=_answers(person.choices) if asks and person.choices else {},
+        context=_consent_context(person.choices) if has_banner and person.choices else {},
     )
 
 
@@ -160,8 +165,8 @@ def _login(person: DemoPerson, device: str, local: datetime, *, calendar: Calend
     )
 
 
-def _letters(person: DemoPerson, calendar: Calendar) -> Iterator[Call]:
-    if chance(person.buyer, "letters") < _LETTERS:
+def _email_clicks(person: DemoPerson, calendar: Calendar) -> Iterator[Call]:
+    if chance(person.buyer, "letters") < _CLICKS:
         yield Call(
             sender="shop",
             about=person.buyer,
@@ -174,12 +179,12 @@ def _letters(person: DemoPerson, calendar: Calendar) -> Iterator[Call]:
         )
 
 
-def _known(person: DemoPerson, order: Order) -> dict[str, Any]:
-    """What the shop knows of somebody who orders: where to write, and the country."""
+def _stated_traits(person: DemoPerson, order: Order) -> dict[str, Any]:
+    """Traits that the shop states with an order: e-mail address and country."""
     traits = {"email": person.email} | ({"country": order.country} if order.country else {})
     return {"traits": traits}
 
 
-def _answers(choices: Mapping[str, bool]) -> dict[str, Any]:
+def _consent_context(choices: Mapping[str, bool]) -> dict[str, Any]:
     """The answers of a consent banner, where Segment's SDKs put them."""
     return {"consent": {"categoryPreferences": dict(choices)}}

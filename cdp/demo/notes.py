@@ -1,6 +1,6 @@
-"""What the demonstration remembers between two runs: its write keys and tokens, its dates, and how far it came.
+"""The state of the demonstration between runs: its write keys and tokens, its dates, and its progress.
 
-They lie in CDP_HOME/demo/notes.json, readable by this user alone.
+Stored in CDP_HOME/demo/notes.json, readable only by this user.
 """
 
 import json
@@ -16,7 +16,7 @@ _FILE: Final = "notes.json"
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """`acts` are those sent to their end; the requests are those of the person whose data are exported and erased."""
+    """`acts` are the completed phases; the requests are those of the person whose data is exported and erased."""
 
     path: Path
     write_keys: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Notes:
         return self.path.parent
 
     def noted(self, **changes: Any) -> "Notes":
-        """The notes with these changes, written down."""
+        """The notes with these changes, saved."""
         changed = replace(self, **changes)
         document = {name: value for name, value in asdict(changed).items() if name != "path"}
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,5 +52,5 @@ def read_notes(home: Path) -> Notes | None:
 
 
 def new_notes(home: Path) -> Notes:
-    """Nothing noted yet."""
+    """Empty notes for a first run."""
     return Notes(home / FOLDER / _FILE)

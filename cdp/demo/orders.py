@@ -1,4 +1,4 @@
-"""The real half of the demonstration: orders of a British gift shop, and when they are said to have happened.
+"""The real half of the demonstration: orders of a British gift shop, with shifted dates.
 
 The orders are those of examples/online_retail (see its README.md for where they come from). Nothing is added to them:
 customer, number, amount, articles, pieces and country are as recorded. Only their dates move, all by the same time.
@@ -48,7 +48,7 @@ class Order:
 class Calendar:
     """Moves the dates of the orders. In whole weeks a Friday stays a Friday, and nine o'clock stays nine.
 
-    `slip` is what the sender's clock is ahead of the service's; it is zero but where a test stops the service's clock.
+    `slip` is how far the sender's clock is ahead of the service's; zero except in tests that stop the service's clock.
     """
 
     weeks: int = 0
@@ -67,7 +67,7 @@ def ending_last_week(now: datetime) -> Calendar:
 
 
 def read_orders(path: Path | None = None) -> list[Order]:
-    """Every order in the order of time. Raises the fault `demo_data_missing`."""
+    """All orders by time. Raises the fault `demo_data_missing`."""
     found = path or data_file()
     with gzip.open(found, "rt", encoding="utf-8", newline="") as file:
         return [

@@ -1,6 +1,6 @@
-"""The invented half of the demonstration: e-mail addresses, devices, and what each customer decided.
+"""The invented half of the demonstration: e-mail addresses, devices, and the choices of each customer.
 
-Nothing is random: every choice is a hash of the customer's number, so each run invents the same people.
+Nothing is random: every choice is a hash of the customer number, so each run invents the same people.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,22 +19,22 @@ CHOICES: Final[Mapping[str, float]] = {
     EMAIL_MARKETING: 0.70,
     "advertising": 0.30,
 }
-"""What share of those who answer the consent question say yes, by purpose."""
+"""The share of those who answer the consent question that consent, by purpose."""
 
-SILENT: Final = 0.12
-"""What share never answers: no banner, no account page. Absent is not granted."""
+NO_ANSWER: Final = 0.12
+"""The share that never answers: no banner, no account page. No answer is not a consent."""
 
 WITHDRAWN: Final = 0.06
-"""What share of those who wanted letters does not want them any more."""
+"""The share of those who consented to e-mail marketing that withdraw later."""
 
 TABLET: Final = "tablet-in-the-kitchen"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPerson:
-    """A customer with everything invented about her, and her real orders.
+    """A customer: invented details, and real orders.
 
-    `choices` is empty for those who never answered. `withdrew_at` is when she took her consent to letters back.
+    `choices` is empty for those who never answered. `withdrew_at` is when consent to e-mail marketing was withdrawn.
     """
 
     buyer: str
@@ -53,26 +53,26 @@ class DemoPerson:
 
     @property
     def phone(self) -> str:
-        """The device on which she joined."""
+        """The device used to join."""
         return f"phone-{self.buyer}"
 
     @property
     def laptop(self) -> str:
-        """The device on which she logged in later."""
+        """The device used for a later login."""
         return f"laptop-{self.buyer}"
 
     @property
-    def wants_letters(self) -> bool:
+    def wants_email(self) -> bool:
         """Whether consent to e-mail marketing is in force at the end."""
         return self.choices.get(EMAIL_MARKETING, False) and self.withdrew_at is None
 
 
 def invent(orders: Iterable[Order]) -> list[DemoPerson]:
-    """Everybody who ordered, by number."""
+    """All customers, by number."""
     by_buyer: dict[str, list[Order]] = {}
     for order in orders:
         by_buyer.setdefault(order.buyer, []).append(order)
-    return [_person(buyer, tuple(mine)) for buyer, mine in sorted(by_buyer.items())]
+    return [_person(buyer, tuple(theirs)) for buyer, theirs in sorted(by_buyer.items())]
 
 
 def chance(buyer: str, question: str) -> float:
@@ -80,30 +80,36 @@ def chance(buyer: str, question: str) -> float:
     return int.from_bytes(sha256(f"{SEED}:{buyer}:{question}".encode())[:8], "big") / 2**64
 
 
-def sharers(people: Sequence[DemoPerson]) -> tuple[DemoPerson, DemoPerson]:
-    """The two who log in on one tablet: the first two at home in Britain who want letters and order often."""
-    often = [each for each in people if each.wants_letters and len(each.orders) >= 5 and each.orders[0].country == "GB"]
+def tablet_users(people: Sequence[DemoPerson]) -> tuple[DemoPerson, DemoPerson]:
+    """The two who log in on one tablet: the first two British customers who consent to e-mail and order often."""
+    often = [
+        person
+        for person in people
+        if person.wants_email and len(person.orders) >= 5 and person.orders[0].country == "GB"
+    ]
     return often[0], often[1]
 
 
-def lapsing(person: DemoPerson, now_local: datetime) -> bool:
-    """What policies/segments/lapsing_high_value.yaml asks, recomputed by hand; without consent, which is another question."""
+def is_lapsing(person: DemoPerson, now_local: datetime) -> bool:
+    """The condition of policies/segments/lapsing_high_value.yaml, recomputed independently and without consent."""
     year = [order for order in person.orders if order.local_at > now_local - timedelta(days=365)]
     recent = [order for order in year if order.local_at > now_local - timedelta(days=60)]
     return len(year) >= 3 and sum(order.amount for order in year) > 1000 and not recent
 
 
-def heroine(people: Sequence[DemoPerson], now_local: datetime) -> DemoPerson:
-    """The one whose data are exported and erased: the lapsing customer who wants letters and ordered most often."""
-    shared = sharers(people)
-    wanted = [each for each in people if each.wants_letters and each not in shared and lapsing(each, now_local)]
-    return max(wanted, key=lambda each: (len(each.orders), each.buyer))
+def followed_person(people: Sequence[DemoPerson], now_local: datetime) -> DemoPerson:
+    """The person whose data is exported and erased: the lapsing customer with consent to e-mail and the most orders."""
+    shared = tablet_users(people)
+    wanted = [
+        person for person in people if person.wants_email and person not in shared and is_lapsing(person, now_local)
+    ]
+    return max(wanted, key=lambda person: (len(person.orders), person.buyer))
 
 
 def _person(buyer: str, orders: tuple[Order, ...]) -> DemoPerson:
     first = orders[0].local_at
     choices: dict[str, bool] = {}
-    if chance(buyer, "answers") >= SILENT:
+    if chance(buyer, "answers") >= NO_ANSWER:
         choices = {purpose: chance(buyer, purpose) < share for purpose, share in CHOICES.items()}
     withdrew_at = None
     if choices.get(EMAIL_MARKETING) and chance(buyer, "withdraws") < WITHDRAWN:

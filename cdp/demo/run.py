@@ -1,4 +1,4 @@
-"""The demonstration from its first message to its last word. It can be stopped anywhere and run again."""
+"""The demonstration from start to end. It can be stopped at any point and run again."""
 
 import subprocess
 import sys
@@ -12,14 +12,14 @@ from typing import Final
 
 from rich.console import Console
 
-from cdp.demo.ask import Api
+from cdp.demo.api_client import ApiClient
 from cdp.demo.calls import Call, Sender, joining, sharing, shopping
 from cdp.demo.notes import Notes, new_notes, read_notes
 from cdp.demo.orders import LONDON, Calendar, ending_last_week, read_orders
 from cdp.demo.people import EMAIL_MARKETING, DemoPerson, invent
 from cdp.demo.send import Senders
-from cdp.demo.stage import Stage
-from cdp.demo.tour import Visit, tour
+from cdp.demo.tour import Tour, run_tour
+from cdp.demo.transcript import Transcript
 from cdp.kit.clock import SystemClock
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
@@ -32,50 +32,50 @@ _READY_SECONDS: Final = 120.0
 
 Act = tuple[str, str, Callable[[Sequence[DemoPerson], Calendar], Iterator[Call]]]
 ACTS: Final[tuple[Act, ...]] = (
-    ("joining", "4,338 people visit and join", joining),
-    ("shopping", "a year of orders and visits", shopping),
+    ("joining", "4,338 people browse and join", joining),
+    ("shopping", "a year of orders and product views", shopping),
     ("sharing", "two people share a tablet", sharing),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Play:
-    """Everything that a run needs: the service, the people, the calendar, and where to speak."""
+class DemoRun:
+    """Everything that a run needs: the API, the people, the calendar, the notes, and the output."""
 
-    api: Api
+    api: ApiClient
     people: Sequence[DemoPerson]
     calendar: Calendar
     notes: Notes
-    stage: Stage
+    transcript: Transcript
 
 
 def run_demo(
     config: Config, url: str, console: Console | None, *, anyway: bool = False, is_serving: bool = True
 ) -> Notes:
-    """Send everything that was not sent yet, then show what became of it. `is_serving` when the service goes on after it.
+    """Send everything that has not been sent yet, then show the results. `is_serving` when the service continues to run.
 
     Faults: `no_service`, `demo_data_missing`, `not_empty` when the store holds other sources, `demo_not_sent`.
     """
-    with closing(Api(url, {"admin": _admin_token(config.home)})) as api:
-        play = send_all(prepare(config, api, Stage(console), anyway=anyway))
-        return walk(config, play, is_serving=is_serving)
+    with closing(ApiClient(url, {"admin": _admin_token(config.home)})) as api:
+        run = send_all(prepare(config, api, Transcript(console), anyway=anyway))
+        return show_results(config, run, is_serving=is_serving)
 
 
-def walk(config: Config, play: Play, *, is_serving: bool) -> Notes:
-    """Show what became of what was sent."""
-    shown_at = _present(config).astimezone(LONDON).replace(tzinfo=None) - timedelta(weeks=play.calendar.weeks)
-    return tour(Visit(play.api, play.people, play.notes, play.stage, shown_at, play.calendar, Senders, is_serving))
+def show_results(config: Config, run: DemoRun, *, is_serving: bool) -> Notes:
+    """Show the results."""
+    shown_at = _present(config).astimezone(LONDON).replace(tzinfo=None) - timedelta(weeks=run.calendar.weeks)
+    return run_tour(Tour(run.api, run.people, run.notes, run.transcript, shown_at, run.calendar, Senders, is_serving))
 
 
 @contextmanager
 def reachable(config: Config, url: str | None, console: Console) -> Iterator[tuple[str, bool]]:
-    """The URL of a service, and whether it goes on: the one that runs, or one that is started for as long as this lasts."""
+    """The URL of a service, and whether it continues to run afterwards: a running one, or one started for the demonstration."""
     found = url or f"http://{config.host}:{config.port}"
-    if url is not None or _answers(found):
+    if url is not None or _is_ready(found):
         yield found, True
         return
     config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    console.print(f"No service answers at {found}: starting one for the demonstration.", highlight=False)
+    console.print(f"No service is running at {found}: starting one for the demonstration.", highlight=False)
     with (config.home / "demo-service.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "cdp", "serve", "--no-demo"], stdout=log, stderr=log)
         try:
@@ -88,90 +88,90 @@ def reachable(config: Config, url: str | None, console: Console) -> Iterator[tup
 
 def _await(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while not _answers(url):
+    while not _is_ready(url):
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Fault("no_service", "The service did not start", f"{log} says why.", status=503)
+            raise Fault("no_service", "The service did not start", f"See {log} for the reason.", status=503)
         time.sleep(0.2)
 
 
-def _answers(url: str) -> bool:
-    with closing(Api(url, {})) as api:
+def _is_ready(url: str) -> bool:
+    with closing(ApiClient(url, {})) as api:
         return api.is_ready()
 
 
-def prepare(config: Config, api: Api, stage: Stage, *, anyway: bool) -> Play:
-    """Sources and tokens of the demonstration's own, made once; people and dates, the same in every run."""
-    stage.title("cdp in three minutes: a year of a real shop, and what each person agreed to")
+def prepare(config: Config, api: ApiClient, transcript: Transcript, *, anyway: bool) -> DemoRun:
+    """The demonstration's own sources and tokens, created once; people and dates, identical in every run."""
+    transcript.title("cdp in three minutes: a year of a real shop, with the consent of every person")
     notes = read_notes(config.home)
     if notes is None:
         if not anyway:
             _check_empty(api)
         notes = new_notes(config.home).noted(
             weeks=ending_last_week(_present(config)).weeks,
-            write_keys={each: _new_source(api, name, each) for each, name in SOURCES.items()},
+            write_keys={key: _new_source(api, name, key) for key, name in SOURCES.items()},
             tokens={role: _new_token(api, role) for role in ROLES},
         )
     api.tokens |= notes.tokens
     people = invent(read_orders())
     calendar = Calendar(notes.weeks, slip=SystemClock().now() - _present(config))
-    stage.say(
+    transcript.say(
         "Real: 18,532 orders of 4,338 customers of a British gift shop (UCI Online Retail, CC BY 4.0), worth "
-        "£8,911,407.90. Their dates are moved by whole weeks, so that the last order is last week's."
+        "£8,911,407.90. Their dates are shifted by whole weeks, so that the last order was placed last week."
     )
-    stage.say(
-        "Invented, the same in every run: e-mail addresses, two devices each, what they looked at, and what they "
-        "answered when asked for consent."
+    transcript.say(
+        "Invented, identically in every run: e-mail addresses, two devices per person, product views, and consent "
+        "choices."
     )
-    return Play(api, people, calendar, notes, stage)
+    return DemoRun(api, people, calendar, notes, transcript)
 
 
-def _check_empty(api: Api) -> None:
+def _check_empty(api: ApiClient) -> None:
     if api.get("admin", "/api/v1/sources")["sources"]:
         raise Fault(
             "not_empty",
-            "This store is in use: it has sources",
-            "The demonstration fills a store with 4,338 people. Give it one of its own, for instance with "
-            "CDP_HOME=./var-demo CDP_PORT=8001 cdp demo, or say --anyway.",
+            "The store is in use: it has sources",
+            "The demonstration adds 4,338 people. Use a separate one, for example with "
+            "CDP_HOME=./var-demo CDP_PORT=8001 cdp demo, or pass --anyway.",
             status=409,
         )
 
 
-def send_all(play: Play) -> Play:
-    """Send the acts that were not sent to their end; what arrived before counts once."""
-    waiting = [act for act in ACTS if act[0] not in play.notes.acts]
-    if not waiting and WITHDRAWALS in play.notes.acts:
-        play.stage.note("Everything was sent in an earlier run.")
-        return play
+def send_all(run: DemoRun) -> DemoRun:
+    """Send the phases that are not complete; messages that were received before count once."""
+    waiting = [act for act in ACTS if act[0] not in run.notes.acts]
+    if not waiting and WITHDRAWALS in run.notes.acts:
+        run.transcript.note("Everything was sent in an earlier run.")
+        return run
     started_at = time.monotonic()
     count = 0
-    keys: dict[Sender, str] = {"shop": play.notes.write_keys["shop"], "web": play.notes.write_keys["web"]}
-    with Senders(play.api.url, keys) as senders:
+    keys: dict[Sender, str] = {"shop": run.notes.write_keys["shop"], "web": run.notes.write_keys["web"]}
+    with Senders(run.api.url, keys) as senders:
         for key, name, calls_of in waiting:
-            calls = list(calls_of(play.people, play.calendar))
-            with play.stage.bar(name, len(calls)) as watch:
+            calls = list(calls_of(run.people, run.calendar))
+            with run.transcript.bar(name, len(calls)) as watch:
                 count += senders.send(calls, watch)
-            play = replace(play, notes=play.notes.noted(acts=(*play.notes.acts, key)))
-        play = _withdraw(play)
+            run = replace(run, notes=run.notes.noted(acts=(*run.notes.acts, key)))
+        run = _withdraw(run)
     seconds = time.monotonic() - started_at
-    play.stage.note(
+    run.transcript.note(
         f"{count:,} messages sent in {seconds:.0f} seconds by segment-analytics-python, in batches of 100 from ten clients."
     )
-    return play
+    return run
 
 
-def _withdraw(play: Play) -> Play:
-    """Some take their consent to letters back, each by an act of her own."""
-    if WITHDRAWALS in play.notes.acts:
-        return play
-    leaving = [each for each in play.people if each.withdrew_at is not None]
-    calendar = replace(play.calendar, slip=timedelta(0))
-    with play.stage.bar(f"{len(leaving)} people withdraw consent", len(leaving)) as watch:
-        for count, each in enumerate(leaving, start=1):
-            assert each.withdrew_at is not None
-            at = calendar.at(each.withdrew_at)
-            play.api.withdraw(play.notes.write_keys["shop"], each.email, EMAIL_MARKETING, at=at)
+def _withdraw(run: DemoRun) -> DemoRun:
+    """Some people withdraw their consent to e-mail marketing, each by an act of their own."""
+    if WITHDRAWALS in run.notes.acts:
+        return run
+    withdrawing = [person for person in run.people if person.withdrew_at is not None]
+    calendar = replace(run.calendar, slip=timedelta(0))
+    with run.transcript.bar(f"{len(withdrawing)} people withdraw consent", len(withdrawing)) as watch:
+        for count, person in enumerate(withdrawing, start=1):
+            assert person.withdrew_at is not None
+            at = calendar.at(person.withdrew_at)
+            run.api.withdraw(run.notes.write_keys["shop"], person.email, EMAIL_MARKETING, at=at)
             watch(count)
-    return replace(play, notes=play.notes.noted(acts=(*play.notes.acts, WITHDRAWALS)))
+    return replace(run, notes=run.notes.noted(acts=(*run.notes.acts, WITHDRAWALS)))
 
 
 def _present(config: Config) -> datetime:
@@ -185,13 +185,13 @@ def _admin_token(home: Path) -> str:
         raise Fault(
             "no_admin_token",
             "There is no admin token",
-            f"The first start of the service writes {home / ADMIN_TOKEN_FILE}. Run this as the same user, with the same "
-            "CDP_HOME.",
+            f"The first start of the service writes {home / ADMIN_TOKEN_FILE}. Run the command as the same user, with the "
+            "same CDP_HOME.",
             status=404,
         ) from None
 
 
-def _new_source(api: Api, name: str, key: str) -> str:
+def _new_source(api: ApiClient, name: str, key: str) -> str:
     is_shop = key == "shop"
     body = {
         "name": name,
@@ -202,5 +202,5 @@ def _new_source(api: Api, name: str, key: str) -> str:
     return str(api.post("admin", "/api/v1/sources", body)["write_key"])
 
 
-def _new_token(api: Api, role: str) -> str:
+def _new_token(api: ApiClient, role: str) -> str:
     return str(api.post("admin", "/api/v1/tokens", {"name": f"demo {role}", "role": role})["token"])

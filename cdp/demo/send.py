@@ -1,4 +1,4 @@
-"""Sending through an SDK that anybody can install: segment-analytics-python, unmodified, several clients at once."""
+"""Sending through a public SDK: segment-analytics-python, unmodified, with several clients at once."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,7 @@ _PAUSE_SECONDS: Final = 0.02
 _ANSWER_SECONDS: Final = 120
 
 Watch = Callable[[int], None]
-"""Called now and then with the number of messages that were answered."""
+"""Called periodically with the number of messages that were answered."""
 
 
 class Senders:
@@ -40,44 +40,44 @@ class Senders:
             max_retries=_RETRIES,
             upload_interval=0.2,
             timeout=_ANSWER_SECONDS,
-            proxies={"no_proxy": urlsplit(url).hostname},  # whatever proxy leads out of this machine
+            proxies={"no_proxy": urlsplit(url).hostname},  # never through a proxy
         )
 
     def send(self, calls: Iterable[Call], watch: Watch = lambda _count: None) -> int:
-        """Send calls and wait until all are answered; how many. Raises the fault `demo_not_sent`."""
-        handed = 0
+        """Send calls, wait until all are answered, and return their number. Raises the fault `demo_not_sent`."""
+        enqueued = 0
         for call in calls:
             clients = self._clients[call.sender]
             client = clients[crc32(call.about.encode()) % len(clients)]
             while client.queue.qsize() >= _QUEUE_MAX:
-                self._look(handed, watch)
+                self._report(enqueued, watch)
                 time.sleep(_PAUSE_SECONDS)
-            _hand(client, call)
-            handed += 1
-            if handed % 500 == 0:
-                self._look(handed, watch)
+            _enqueue(client, call)
+            enqueued += 1
+            if enqueued % 500 == 0:
+                self._report(enqueued, watch)
         while self._unanswered():
-            self._look(handed, watch)
+            self._report(enqueued, watch)
             time.sleep(_PAUSE_SECONDS)
-        self._look(handed, watch)
-        return handed
+        self._report(enqueued, watch)
+        return enqueued
 
-    def _look(self, handed: int, watch: Watch) -> None:
+    def _report(self, enqueued: int, watch: Watch) -> None:
         if self._errors:
             raise Fault(
                 "demo_not_sent",
-                "The service did not take a batch",
-                f"The SDK reports: {self._errors[0]}. Look at the service's log, and start the demonstration again: "
-                "what arrived counts once.",
+                "The service refused a batch",
+                f"The SDK reports: {self._errors[0]}. See the service's log, then run the demonstration again: "
+                "messages that were received count once.",
                 status=503,
             )
-        watch(max(0, handed - self._unanswered()))
+        watch(max(0, enqueued - self._unanswered()))
 
     def _unanswered(self) -> int:
         return sum(client.queue.unfinished_tasks for clients in self._clients.values() for client in clients)
 
     def close(self) -> None:
-        """End the clients' threads."""
+        """Stop the threads of the clients."""
         with ExitStack() as closing:
             for clients in self._clients.values():
                 for client in clients:
@@ -90,7 +90,7 @@ class Senders:
         self.close()
 
 
-def _hand(client: Client, call: Call) -> None:
+def _enqueue(client: Client, call: Call) -> None:
     named: dict[str, Any] = {
         "user_id": call.user_id,
         "anonymous_id": call.anonymous_id,
@@ -100,7 +100,7 @@ def _hand(client: Client, call: Call) -> None:
         "message_id": call.message_id,
     }
     if call.kind == "track":
-        taken, _ = client.track(event=call.name, **named)
+        is_queued, _ = client.track(event=call.name, **named)
     else:
-        taken, _ = client.page(name=call.name, category=named["properties"].pop("category", None), **named)
-    assert taken, "the queue holds twice what is ever waiting"
+        is_queued, _ = client.page(name=call.name, category=named["properties"].pop("category", None), **named)
+    assert is_queued, "the queue has twice the capacity that is ever used"

@@ -1,4 +1,4 @@
-"""The walk through what was sent: eight stops, each in a few lines, each with the command to do it oneself."""
+"""The results of the demonstration in seven steps, each with the commands to repeat it."""
 
 import io
 import json
@@ -11,49 +11,49 @@ from typing import Any, Final
 
 from cdp.audit.checkpoint import parse_vkey
 from cdp.audit.verify import Unverified, verify_receipt
-from cdp.demo.ask import Api
+from cdp.demo.api_client import ApiClient
 from cdp.demo.calls import shopping
 from cdp.demo.notes import Notes
 from cdp.demo.orders import Calendar
-from cdp.demo.people import TABLET, DemoPerson, heroine, sharers
+from cdp.demo.people import TABLET, DemoPerson, followed_person, tablet_users
 from cdp.demo.send import Senders
-from cdp.demo.stage import Stage
+from cdp.demo.transcript import Transcript
 from cdp.kit.errors import Fault
 from cdp.postgres.place import write_private
 from cdp.vault.sign import is_signed
 
 SEGMENT: Final = "lapsing_high_value"
-_THINGS: Final = {
-    "behavior.event": "events: orders, visits, clicks",
-    "behavior.bucket": "daily figures computed from them",
-    "behavior.trait": "facts stated about her, such as the country",
+_TABLE_NAMES: Final = {
+    "behavior.event": "events: orders, product views, clicks",
+    "behavior.bucket": "daily aggregates computed from them",
+    "behavior.trait": "stated traits, such as the country",
     "consent.record": "consent records",
-    "identity.identifier": "identifiers: number, e-mail, devices",
-    "segments.membership": "memberships in segments, with the reason",
-    "vault.subject_key": "keys, without which no copy of her sealed data can be read",
-    "rights.hold": "order amounts that tax law wants, under a key of their own and no name",
+    "identity.identifier": "identifiers: customer number, e-mail, devices",
+    "segments.membership": "segment memberships, with the reason",
+    "vault.subject_key": "keys, without which no copy of the encrypted data can be read",
+    "rights.hold": "order amounts that tax law requires, under a separate key and without a name",
 }
-"""What people call the tables that matter to them."""
+"""Descriptions of the tables that matter to a data subject."""
 
 _STATES: Final = ("stored", "not_permitted", "duplicate", "suppressed", "invalid", "blocked")
-_WORDS: Final = {
-    "no_grant": "never said yes",
-    "refused": "said no",
-    "withdrawn": "took the yes back",
+_REASONS: Final = {
+    "no_grant": "never consented",
+    "refused": "refused",
+    "withdrawn": "withdrew consent",
     "objected": "objected",
-    "expired": "the yes ran out",
-    "no_unique_identifier": "not known well enough",
+    "expired": "consent expired",
+    "no_unique_identifier": "no unique identifier",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """Where the tour stands: the service, the people as invented, the notes, and the present on the shop's calendar."""
+class Tour:
+    """The service, the invented people, the notes, the output, and the current instant on the shop's calendar."""
 
-    api: Api
+    api: ApiClient
     people: Sequence[DemoPerson]
     notes: Notes
-    stage: Stage
+    transcript: Transcript
     now_local: datetime
     calendar: Calendar
     senders: Callable[..., Senders]
@@ -61,263 +61,268 @@ class Visit:
 
     @property
     def person(self) -> DemoPerson:
-        """Whose data are exported and erased."""
-        return heroine(self.people, self.now_local)
+        """The person whose data is exported and erased."""
+        return followed_person(self.people, self.now_local)
 
 
-def tour(open_for_command: Visit) -> Notes:
-    """Walk; what is done once (the export, the erasure) is noted, and a later walk shows that it was done."""
-    _accounting(open_for_command)
-    _profiles(open_for_command)
-    _segment(open_for_command)
-    open_for_command = _export(open_for_command)
-    open_for_command = _erasure(open_for_command)
-    _afterwards(open_for_command)
-    _verification(open_for_command)
-    _where_to_look(open_for_command)
-    return open_for_command.notes
+def run_tour(tour: Tour) -> Notes:
+    """Show every step. What is done once (the export, the erasure) is noted, and a later run shows its result."""
+    _accounting(tour)
+    _profiles(tour)
+    _segment(tour)
+    tour = _export(tour)
+    tour = _erasure(tour)
+    _suppression(tour)
+    _verification(tour)
+    _next_steps(tour)
+    return tour.notes
 
 
-def _accounting(open_for_command: Visit) -> None:
-    stage = open_for_command.stage
-    found = open_for_command.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
+def _accounting(tour: Tour) -> None:
+    transcript = tour.transcript
+    found = tour.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
     by_source: dict[str, Counter[str]] = {}
-    for each in found["counts"]:
-        if each["source"].startswith("demo-"):
-            by_source.setdefault(each["source"], Counter())[each["state"]] += each["messages"]
+    for count in found["counts"]:
+        if count["source"].startswith("demo-"):
+            by_source.setdefault(count["source"], Counter())[count["state"]] += count["messages"]
     states = [state for state in _STATES if any(counts[state] for counts in by_source.values())]
-    stage.title("1  Every message is accounted for")
-    stage.table(
+    transcript.title("1  Every message is accounted for")
+    transcript.table(
         ["source", "received", *(state.replace("_", " ") for state in states)],
         [
             (source, counts.total(), *(counts[state] for state in states))
             for source, counts in sorted(by_source.items())
         ],
     )
-    stage.say(
-        f"All {sum(len(each.orders) for each in open_for_command.people):,} orders are stored: a contract covers them (purpose "
-        "`service`), whatever was said about marketing. Visits, logins and clicks of people who had not agreed were "
-        "counted and then dropped; devices of people who never answered were not even learned."
+    transcript.say(
+        f"All {sum(len(person.orders) for person in tour.people):,} orders are stored: they are covered by a contract "
+        "(purpose `service`), whatever people chose about marketing. Product views, logins and clicks of people without "
+        "consent were counted and then discarded; devices of people who never answered were not recorded."
     )
-    stage.commands("cdp source accounting")
+    transcript.commands("cdp source accounting")
 
 
-def _profiles(open_for_command: Visit) -> None:
-    stage, person = open_for_command.stage, open_for_command.person
-    profiles = open_for_command.api.metric("cdp_profiles")
-    stage.title("2  Devices and logins become people, carefully")
-    stage.say(f"{profiles:,} profiles. A login on a second device joined it to its owner.")
-    one, other = sharers(open_for_command.people)
-    told = open_for_command.api.post(
+def _profiles(tour: Tour) -> None:
+    transcript, person = tour.transcript, tour.person
+    profiles = tour.api.metric("cdp_profiles")
+    transcript.title("2  Devices and logins are resolved to people")
+    transcript.say(f"{profiles:,} profiles. A login on a second device linked it to its owner.")
+    one, other = tablet_users(tour.people)
+    result = tour.api.post(
         "privacy",
         "/api/v1/profiles/explain",
-        {"a": _named("user_id", one.user_id), "b": _named("user_id", other.user_id)},
+        {"a": _identifier("user_id", one.user_id), "b": _identifier("user_id", other.user_id)},
     )
-    verdict = "one person, which would be wrong" if told["same_profile"] else "still two people"
-    stage.say(
+    verdict = "one person, which would be wrong" if result["same_profile"] else "still two people"
+    transcript.say(
         f"{one.user_id} and {other.user_id} logged in on one tablet: {verdict}. The tablet is marked as shared and "
-        "links nobody."
+        "creates no links."
     )
-    stage.commands(f"cdp profile explain user_id:{one.user_id} anonymous_id:{TABLET}")
-    shown = None if open_for_command.notes.is_erased else _lookup(open_for_command, person)
+    transcript.commands(f"cdp profile explain user_id:{one.user_id} anonymous_id:{TABLET}")
+    shown = None if tour.notes.is_erased else _lookup(tour, person)
     if shown is not None:
-        stage.say(f"{person.user_id}, whom we shall follow from here:")
-        stage.table(["", ""], _facts(shown))
-        stage.commands(f"cdp profile show user_id:{one.user_id}")
+        transcript.say(f"The next steps follow {person.user_id}:")
+        transcript.table(["", ""], _facts(shown))
+        transcript.commands(f"cdp profile show user_id:{person.user_id}")
 
 
 def _facts(shown: dict[str, Any]) -> list[tuple[str, str]]:
     computed = shown["computed_traits"]
-    allowed = [purpose for purpose, each in shown["consents"].items() if each["allowed"]]
-    refused = [purpose for purpose, each in shown["consents"].items() if not each["allowed"]]
+    allowed = [purpose for purpose, verdict in shown["consents"].items() if verdict["allowed"]]
+    refused = [purpose for purpose, verdict in shown["consents"].items() if not verdict["allowed"]]
     facts = [
-        ("known as", ", ".join(f"{each['type']} {each['value']}" for each in shown["identifiers"])),
-        ("may be used for", ", ".join(allowed)),
-        ("not for", ", ".join(refused) or "nothing is refused"),
+        (
+            "identifiers",
+            ", ".join(f"{identifier['type']} {identifier['value']}" for identifier in shown["identifiers"]),
+        ),
+        ("permitted purposes", ", ".join(allowed)),
+        ("refused purposes", ", ".join(refused) or "none"),
     ]
     if "monetary" in computed:
-        facts.append(("computed", f"{computed['orders_count']:,.0f} orders worth £{computed['monetary']:,.2f}"))
+        facts.append(("computed traits", f"{computed['orders_count']:,.0f} orders worth £{computed['monetary']:,.2f}"))
     return facts
 
 
-def _segment(open_for_command: Visit) -> None:
-    stage = open_for_command.stage
-    segment = open_for_command.api.get("marketer", f"/api/v1/segments/{SEGMENT}")
-    found = _preview(open_for_command, segment)
-    stage.title("3  A segment counts only people who agreed to its purpose")
-    stage.say(f"{segment['name']}, for the purpose `{segment['purpose']}`. How many are left after each condition:")
-    stage.table(
+def _segment(tour: Tour) -> None:
+    transcript = tour.transcript
+    segment = tour.api.get("marketer", f"/api/v1/segments/{SEGMENT}")
+    found = _preview(tour, segment)
+    transcript.title("3  A segment contains only people permitted for its purpose")
+    transcript.say(
+        f"{segment['name']}, for the purpose `{segment['purpose']}`. People who remain after each condition:"
+    )
+    transcript.table(
         ["people", "condition"],
         [
-            (found["permitted"]["size_text"], "may be written to"),
-            *((each["together"]["size_text"], each["text"]) for each in found["conditions"]),
+            (found["permitted"]["size_text"], "permitted for the purpose"),
+            *((condition["together"]["size_text"], condition["text"]) for condition in found["conditions"]),
         ],
     )
-    stage.say(
-        f"Size: {found['size_text']}. Sizes are rounded and slightly blurred, so that nobody can be found by asking twice."
+    transcript.say(
+        f"Size: {found['size_text']}. Sizes are rounded and slightly randomized, so that nobody can be singled out by "
+        "comparing queries."
     )
-    stage.say("Who was left out before the first condition was asked:")
-    stage.table(
+    transcript.say("People excluded before the first condition was evaluated:")
+    transcript.table(
         ["", ""],
         [
-            (size["size_text"], _WORDS.get(reason, reason.replace("_", " ")))
+            (size["size_text"], _REASONS.get(reason, reason.replace("_", " ")))
             for reason, size in found["refused_by_reason"].items()
         ],
     )
-    stage.commands(f"cdp segment preview {SEGMENT}", f"cdp segment explain {SEGMENT}")
+    transcript.commands(f"cdp segment preview {SEGMENT}", f"cdp segment explain {SEGMENT}")
 
 
-def _preview(open_for_command: Visit, segment: dict[str, Any]) -> dict[str, Any]:
+def _preview(tour: Tour, segment: dict[str, Any]) -> dict[str, Any]:
     body = {"purpose": segment["purpose"], "where": segment["where"]}
-    found: dict[str, Any] = open_for_command.api.post("marketer", "/api/v1/segments/preview", body)
+    found: dict[str, Any] = tour.api.post("marketer", "/api/v1/segments/preview", body)
     return found
 
 
-def _export(open_for_command: Visit) -> Visit:
-    stage, person = open_for_command.stage, open_for_command.person
-    path = open_for_command.notes.folder / "export.zip"
-    stage.title(f"4  {person.user_id} asks what is held about her")
-    if open_for_command.notes.is_erased:
-        stage.say("Nothing any more: she was erased in an earlier run. Her archive was fetched before that.")
-        return open_for_command
-    if open_for_command.notes.access is None:
-        request = _open(open_for_command, "access")
-        open_for_command = replace(open_for_command, notes=open_for_command.notes.noted(access=request))
-    assert open_for_command.notes.access is not None
-    _carry_out(open_for_command, open_for_command.notes.access)
-    content = open_for_command.api.content(
-        "privacy", f"/api/v1/subject-requests/{open_for_command.notes.access}/export"
-    )
+def _export(tour: Tour) -> Tour:
+    transcript, person = tour.transcript, tour.person
+    path = tour.notes.folder / "export.zip"
+    transcript.title(f"4  {person.user_id} requests access to their data")
+    if tour.notes.is_erased:
+        transcript.say("No data is left: the person was erased in an earlier run, after the archive was exported.")
+        return tour
+    if tour.notes.access is None:
+        request = _open(tour, "access")
+        tour = replace(tour, notes=tour.notes.noted(access=request))
+    assert tour.notes.access is not None
+    _run_request(tour, tour.notes.access)
+    content = tour.api.content("privacy", f"/api/v1/subject-requests/{tour.notes.access}/export")
     write_private(path, content)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         document = json.loads(archive.read("data.json"))
     rows = {table: len(listed) for table, listed in document["data"].items() if listed}
-    stage.say(f"{sum(rows.values()):,} rows of hers, from {len(rows)} tables, and nobody else's. Among them:")
-    stage.table(["", ""], [(rows[table], _readable(table)) for table in _THINGS if table in rows])
-    stage.say(f"{path} holds a page for her to read and JSON for machines.")
-    stage.commands(
-        f"cdp request open access user_id:{sharers(open_for_command.people)[0].user_id}",
+    transcript.say(f"{sum(rows.values()):,} rows from {len(rows)} tables, all about this person. Among them:")
+    transcript.table(["", ""], [(rows[table], _description(table)) for table in _TABLE_NAMES if table in rows])
+    transcript.say(f"{path} contains a readable page and JSON.")
+    transcript.commands(
+        f"cdp request open access user_id:{person.user_id}",
         "cdp request verify ID",
         "cdp request run ID",
-        "cdp request export ID --out her.zip",
+        "cdp request export ID --out export.zip",
     )
-    return open_for_command
+    return tour
 
 
-def _erasure(open_for_command: Visit) -> Visit:
-    stage = open_for_command.stage
-    stage.title("5  She asks to be erased")
-    if open_for_command.notes.erasure is None:
-        open_for_command = replace(
-            open_for_command, notes=open_for_command.notes.noted(erasure=_open(open_for_command, "erasure"))
-        )
-    request_id = open_for_command.notes.erasure
+def _erasure(tour: Tour) -> Tour:
+    transcript, person = tour.transcript, tour.person
+    transcript.title(f"5  {person.user_id} requests erasure")
+    if tour.notes.erasure is None:
+        tour = replace(tour, notes=tour.notes.noted(erasure=_open(tour, "erasure")))
+    request_id = tour.notes.erasure
     assert request_id is not None
-    if not open_for_command.notes.is_erased:
-        _carry_out(open_for_command, request_id)
-    receipt = open_for_command.api.receipt(request_id)
-    _keep_receipt(open_for_command, receipt)
+    if not tour.notes.is_erased:
+        _run_request(tour, request_id)
+    receipt = tour.api.receipt(request_id)
+    _keep_receipt(tour, receipt)
     steps = [step for step in receipt["body"].get("steps", ()) if step["rows"]]
-    stage.say("The plan is computed from the data dictionary, in which every column says what happens to it:")
-    stage.table(["", "rows", "of what"], _told(steps))
-    stage.say(f"{len(steps)} steps in all; the receipt lists each.")
-    stage.commands(
-        f"cdp request open erasure user_id:{sharers(open_for_command.people)[1].user_id}",
+    transcript.say("The plan is computed from the data dictionary, which declares for every column how it is erased:")
+    transcript.table(["", "rows", "content"], _shown_steps(steps))
+    transcript.say(f"{len(steps)} steps in total; the receipt lists all of them.")
+    transcript.commands(
+        f"cdp request open erasure user_id:{person.user_id}",
         "cdp request verify ID",
         "cdp request run ID --dry-run",
         "cdp request run ID",
         "cdp request receipt ID --out receipt.json",
     )
-    return replace(open_for_command, notes=open_for_command.notes.noted(is_erased=True))
+    return replace(tour, notes=tour.notes.noted(is_erased=True))
 
 
-def _afterwards(open_for_command: Visit) -> None:
-    stage, person = open_for_command.stage, open_for_command.person
-    stage.title("6  She stays away")
-    keys = {"shop": open_for_command.notes.write_keys["shop"], "web": open_for_command.notes.write_keys["web"]}
-    again = [call for call in shopping([person], open_for_command.calendar) if call.name == "Order Completed"]
-    before = _suppressed(open_for_command)
-    with open_for_command.senders(open_for_command.api.url, keys, {"shop": 1, "web": 1}) as senders:
+def _suppression(tour: Tour) -> None:
+    transcript, person = tour.transcript, tour.person
+    transcript.title("6  Erased people are not stored again")
+    keys = {"shop": tour.notes.write_keys["shop"], "web": tour.notes.write_keys["web"]}
+    again = [call for call in shopping([person], tour.calendar) if call.name == "Order Completed"]
+    before = _suppressed(tour)
+    with tour.senders(tour.api.url, keys, {"shop": 1, "web": 1}) as senders:
         sent = senders.send(again)
-    refused = _suppressed(open_for_command) - before
-    gone = _lookup(open_for_command, person) is None
-    stage.say(
-        f"Her {sent} old orders are sent once more, as a retry would: {refused} refused as suppressed. "
-        + ("Looking her up finds nobody." if gone else "She is found, which would be wrong.")
+    refused = _suppressed(tour) - before
+    is_deleted = _lookup(tour, person) is None
+    transcript.say(
+        f"The {sent} orders of {person.user_id} are sent again, as a retry would: {refused} refused as suppressed. "
+        + ("A lookup finds no profile." if is_deleted else "A lookup finds a profile, which would be wrong.")
     )
-    stage.commands(f"cdp profile show user_id:{person.user_id}")
+    transcript.commands(f"cdp profile show user_id:{person.user_id}")
 
 
-def _verification(open_for_command: Visit) -> None:
-    stage = open_for_command.stage
-    path = open_for_command.notes.folder / "receipt.json"
+def _verification(tour: Tour) -> None:
+    transcript = tour.transcript
+    path = tour.notes.folder / "receipt.json"
     document = json.loads(path.read_text(encoding="utf-8"))
     key = parse_vkey(document["vkey"])
-    stage.title("7  Anybody can check the receipt, offline")
+    transcript.title("7  Anyone can verify the receipt offline")
     outcome = verify_receipt(document, [key], is_signed)
     if isinstance(outcome, Unverified):
         raise Fault("receipt_refused", "The receipt does not verify", outcome.detail, status=500)
     forged = {**document, "body": {**document["body"], "fulfilled_at": "2000-01-01T00:00:00Z"}}
     is_caught = isinstance(verify_receipt(forged, [key], is_signed), Unverified)
-    stage.say(
-        f"Genuine: entry {outcome.index:,} of {outcome.checkpoint.size:,} in the log {outcome.checkpoint.origin}. "
-        + ("With another date in it, it is refused." if is_caught else "A forgery was accepted, which would be wrong.")
+    transcript.say(
+        f"Valid: entry {outcome.index:,} of {outcome.checkpoint.size:,} in the log {outcome.checkpoint.origin}. "
+        + (
+            "With a different date it is rejected."
+            if is_caught
+            else "A forged receipt was accepted, which would be wrong."
+        )
     )
-    stage.note(f"{path}: no name, no address, no number of hers is in it.")
-    stage.commands(f"cdp audit verify {path}")
+    transcript.note(f"{path} contains no name, address or customer number.")
+    transcript.commands(f"cdp audit verify {path}")
 
 
-def _where_to_look(open_for_command: Visit) -> None:
-    stage = open_for_command.stage
-    stage.title("That was it")
-    stage.say(
-        f"The service answers at {open_for_command.api.url}. To go on:"
-        if open_for_command.is_serving
-        else "`cdp serve` starts the service that this ended with. To go on:"
+def _next_steps(tour: Tour) -> None:
+    transcript = tour.transcript
+    example = tablet_users(tour.people)[0].user_id
+    folder = tour.notes.folder.parent
+    transcript.title("Next steps")
+    transcript.say(
+        f"The service runs at {tour.api.url}."
+        if tour.is_serving
+        else "The service has stopped with the demonstration. Start it again with `cdp serve`."
     )
-    stage.table(
+    transcript.table(
         ["", ""],
         [
-            ("try the commands above", "in another shell, after `. .venv/bin/activate`"),
-            (
-                "look at it in a browser",
-                f"{open_for_command.api.url}/console with the token in {open_for_command.notes.folder.parent / 'admin.token'}",
-            ),
+            ("try the commands above", f"in another shell; user_id:{example} is a person who is not erased"),
+            ("open the console", f"{tour.api.url}/console with the token in {folder / 'admin.token'}"),
             ("send from your own code", "docs/how-to/use-an-sdk.md"),
-            ("do all of this by hand", "docs/tutorial/first-hour.md"),
-            ("how it is built", "docs/explanation/architecture.md"),
-            ("begin anew", f"stop the service and delete {open_for_command.notes.folder.parent}"),
+            ("do the same step by step", "docs/tutorial/first-hour.md"),
+            ("read how it is built", "docs/explanation/architecture.md"),
+            ("start over", f"stop the service and delete {folder}"),
         ],
     )
 
 
-def _open(open_for_command: Visit, kind: str) -> str:
-    body = {"kind": kind, "regime": "gdpr", "identifiers": [_named("user_id", open_for_command.person.user_id)]}
-    return str(open_for_command.api.post("privacy", "/api/v1/subject-requests", body)["id"])
+def _open(tour: Tour, kind: str) -> str:
+    body = {"kind": kind, "regime": "gdpr", "identifiers": [_identifier("user_id", tour.person.user_id)]}
+    return str(tour.api.post("privacy", "/api/v1/subject-requests", body)["id"])
 
 
-def _carry_out(open_for_command: Visit, request_id: str) -> None:
-    """Verify and run, from wherever an earlier run stopped."""
+def _run_request(tour: Tour, request_id: str) -> None:
+    """Verify and run a request, continuing wherever an earlier run stopped."""
     path = f"/api/v1/subject-requests/{request_id}"
-    if open_for_command.api.get("privacy", path)["status"] == "received":
-        open_for_command.api.post("privacy", f"{path}/verify", {})
-    open_for_command.api.post("privacy", f"{path}/run", {})
+    if tour.api.get("privacy", path)["status"] == "received":
+        tour.api.post("privacy", f"{path}/verify", {})
+    tour.api.post("privacy", f"{path}/run", {})
 
 
-def _keep_receipt(open_for_command: Visit, receipt: dict[str, Any]) -> None:
+def _keep_receipt(tour: Tour, receipt: dict[str, Any]) -> None:
     text = json.dumps(receipt, indent=2, ensure_ascii=False) + "\n"
-    write_private(open_for_command.notes.folder / "receipt.json", text.encode())
+    write_private(tour.notes.folder / "receipt.json", text.encode())
 
 
-def _suppressed(open_for_command: Visit) -> int:
-    found = open_for_command.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
+def _suppressed(tour: Tour) -> int:
+    found = tour.api.get("auditor", "/api/v1/ingest/accounting", **{"from": "1970-01-01T00:00:00Z"})
     return int(found["by_state"].get("suppressed", 0))
 
 
-def _lookup(open_for_command: Visit, person: DemoPerson) -> dict[str, Any] | None:
+def _lookup(tour: Tour, person: DemoPerson) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = open_for_command.api.post(
-            "privacy", "/api/v1/profiles/lookup", {"identifier": _named("user_id", person.user_id)}
+        found: dict[str, Any] = tour.api.post(
+            "privacy", "/api/v1/profiles/lookup", {"identifier": _identifier("user_id", person.user_id)}
         )
     except Fault as fault:
         if fault.code != "unknown_profile":
@@ -326,17 +331,17 @@ def _lookup(open_for_command: Visit, person: DemoPerson) -> dict[str, Any] | Non
     return found
 
 
-def _named(type_: str, value: str) -> dict[str, str]:
+def _identifier(type_: str, value: str) -> dict[str, str]:
     return {"type": type_, "value": value}
 
 
-def _readable(table: str) -> str:
-    room, _, name = table.partition(".")
-    return _THINGS.get(table, f"{name.replace('_', ' ')} ({room})")
+def _description(table: str) -> str:
+    schema, _, name = table.partition(".")
+    return _TABLE_NAMES.get(table, f"{name.replace('_', ' ')} ({schema})")
 
 
-def _told(steps: Sequence[dict[str, Any]]) -> list[tuple[str, int, str]]:
-    """The steps that a person would ask about; the receipt has them all."""
+def _shown_steps(steps: Sequence[dict[str, Any]]) -> list[tuple[str, int, str]]:
+    """The steps that matter to a data subject; the receipt has all of them."""
     by_table = {(step["verb"], step["table"]): step["rows"] for step in steps}
-    wanted = [("delete", table) for table in _THINGS] + [("shred", "vault.subject_key"), ("keep", "rights.hold")]
-    return [(verb, by_table[verb, table], _readable(table)) for verb, table in wanted if by_table.get((verb, table))]
+    wanted = [("delete", table) for table in _TABLE_NAMES] + [("shred", "vault.subject_key"), ("keep", "rights.hold")]
+    return [(verb, by_table[verb, table], _description(table)) for verb, table in wanted if by_table.get((verb, table))]

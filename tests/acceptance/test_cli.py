@@ -42,8 +42,8 @@ def shell() -> Iterator[Shell]:
 
 
 def test_messages_are_accounted_for(shell: Shell) -> None:
-    told = shell.json("source", "accounting")
-    assert told["received"] == sum(told["by_state"].values()) == 2
+    result = shell.json("source", "accounting")
+    assert result["received"] == sum(result["by_state"].values()) == 2
     shown = shell.run("source", "accounting", "shop").stdout
     assert shown.startswith("2 received = 2 stored")
     assert "Some purpose was permitted" in shown
@@ -51,16 +51,16 @@ def test_messages_are_accounted_for(shell: Shell) -> None:
     assert shell.run("source", "accounting", "--to", "2020-01-01").stdout == "0 received.\n"
 
 
-def test_a_policy_is_rehearsed_before_it_is_applied(shell: Shell) -> None:
+def test_a_policy_is_previewed_before_it_is_applied(shell: Shell) -> None:
     assert shell.run("policy", "apply", "--dry-run").stdout == shell.run("policy", "plan").stdout
 
 
-def test_a_file_that_cannot_be_written_is_told(shell: Shell) -> None:
+def test_a_file_that_cannot_be_written_is_reported(shell: Shell) -> None:
     opened = shell.json("request", "open", "access", "email:ada@example.com")
     shell.run("request", "verify", opened["id"])
     failed = shell.run("request", "export", opened["id"], "--out", "/no/such/folder/ada.zip", code=2)
     assert failed.stderr.startswith("not_writable")
-    assert "in a folder that exists" in failed.stderr
+    assert "in an existing folder" in failed.stderr
     shell.run("request", "deny", opened["id"], "--reason", "exempt")
 
 
@@ -69,25 +69,25 @@ def test_lines_end_where_their_text_ends(shell: Shell) -> None:
         assert [line for line in shell.run(*command).stdout.splitlines() if line != line.rstrip()] == []
 
 
-def test_a_person_is_shown_and_her_links_explained(shell: Shell) -> None:
+def test_a_person_is_shown_and_their_links_explained(shell: Shell) -> None:
     shown = shell.run("profile", "show", "email:Ada@Example.com").stdout
     for piece in ("ada@example.com", "user_id", "country", "DE", "email_marketing", "granted"):
         assert piece in shown
-    told = shell.run("profile", "explain", "email:ada@example.com", "user_id:ada").stdout
-    assert told.startswith("One person")
+    result = shell.run("profile", "explain", "email:ada@example.com", "user_id:ada").stdout
+    assert result.startswith("One person")
     assert shell.json("profile", "explain", "email:ada@example.com", "user_id:ada")["is_same_profile"] is True
 
 
-def test_an_unmerge_is_rehearsed(shell: Shell) -> None:
+def test_an_unmerge_is_previewed(shell: Shell) -> None:
     command = ["profile", "unmerge", "user_id:ada", "--from", "email:ada@example.com", "--dry-run"]
     assert shell.json(*command)["is_dry_run"] is True
-    assert "what an unmerge would leave" in shell.run(*command).stdout
+    assert "what an unmerge would result in" in shell.run(*command).stdout
     assert shell.json("profile", "explain", "email:ada@example.com", "user_id:ada")["is_same_profile"] is True
 
 
 def test_rules_are_simulated_and_rebuilt(shell: Shell) -> None:
-    told = shell.json("identity", "simulate", "--rules", "policies/identifiers.yaml")
-    assert (told["merged"], told["split"], told["profiles_now"]) == (0, 0, 1)
+    result = shell.json("identity", "simulate", "--rules", "policies/identifiers.yaml")
+    assert (result["merged"], result["split"], result["profiles_now"]) == (0, 0, 1)
     assert shell.json("identity", "rebuild")["changed"] == 0
 
 
@@ -107,9 +107,9 @@ def test_segments_are_listed_previewed_and_explained(shell: Shell) -> None:
     assert preview["size_text"] == "fewer than 100"
     assert "fewer than 100" in shell.run("segment", "preview", "loyal_buyers").stdout
     assert shell.json("segment", "members", "new_buyers")["withheld"]
-    told = shell.json("segment", "explain", "new_buyers", "user_id:ada")
-    assert told["standing"]["is_in"] is True
-    assert "In." in shell.run("segment", "explain", "new_buyers", "email:ada@example.com").stdout
+    result = shell.json("segment", "explain", "new_buyers", "user_id:ada")
+    assert result["standing"]["is_in"] is True
+    assert "Member." in shell.run("segment", "explain", "new_buyers", "email:ada@example.com").stdout
 
 
 def test_a_segment_file_is_checked_at_the_character(shell: Shell, tmp_path: Path) -> None:
@@ -187,11 +187,11 @@ def test_the_log_is_checked_against_a_remembered_checkpoint(shell: Shell, tmp_pa
     assert "WRONG" in wrong.stdout
 
 
-def test_upkeep_says_what_it_did(shell: Shell) -> None:
+def test_maintenance_reports_what_it_did(shell: Shell) -> None:
     assert shell.json("retention", "sweep", "--dry-run")["is_dry_run"] is True
     assert "Nothing has expired" in shell.run("retention", "sweep").stdout
     assert shell.json("scrub")["tables"]
-    assert "has seen everything" in shell.run("replay").stdout
+    assert "already contains everything" in shell.run("replay").stdout
     assert shell.json("audit", "report")["altered"] == []
     assert "Nothing differs" in shell.run("policy", "plan").stdout
 
@@ -212,7 +212,7 @@ def test_upkeep_says_what_it_did(shell: Shell) -> None:
         (["policy", "check", "tests"], 2, "invalid_policy"),
     ],
 )
-def test_what_goes_wrong_is_told_and_counted(shell: Shell, arguments: list[str], code: int, word: str) -> None:
+def test_an_error_is_reported_with_its_exit_code(shell: Shell, arguments: list[str], code: int, word: str) -> None:
     done = shell.run(*arguments, code=code)
     assert word in done.stderr
     assert "Traceback" not in done.stderr

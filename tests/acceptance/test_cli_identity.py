@@ -35,8 +35,8 @@ def shell(pipeline: Pipeline, database_url: str, tmp_path: Path) -> Shell:
 def test_a_path_of_links_reads_from_one_end_to_the_other(pipeline: Pipeline, shell: Shell) -> None:
     pipeline.send(track(anonymousId="a1", messageId="first", context={"traits": {"email": "p@example.com"}}))
     pipeline.send(track(userId="u1", messageId="second", context={"traits": {"email": "p@example.com"}}))
-    told = shell.run("profile", "explain", "anonymous_id:a1", "user_id:u1").stdout
-    assert told.splitlines() == [
+    result = shell.run("profile", "explain", "anonymous_id:a1", "user_id:u1").stdout
+    assert result.splitlines() == [
         "One person, by 2 links:",
         "  anonymous_id:a1",
         "    |  message first of 2026-06-01 12:00:00 UTC named both",
@@ -49,20 +49,20 @@ def test_a_path_of_links_reads_from_one_end_to_the_other(pipeline: Pipeline, she
     assert len(shell.json("profile", "explain", "anonymous_id:a1", "user_id:u1")["path"]) == 2
 
 
-def test_a_refusal_is_told_in_words_and_once(pipeline: Pipeline, shell: Shell) -> None:
+def test_a_refusal_is_explained_once(pipeline: Pipeline, shell: Shell) -> None:
     pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1", messageId="culprit"))
     pipeline.send(track(userId="u2", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
-    told = shell.run("profile", "explain", "user_id:u2", "anonymous_id:a1").stdout
-    assert told.startswith("Two people. This keeps them apart:")
-    assert told.count("anonymous_id:a1 is shared") == 1
-    assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in told
+    result = shell.run("profile", "explain", "user_id:u2", "anonymous_id:a1").stdout
+    assert result.startswith("Two people. What keeps them apart:")
+    assert result.count("anonymous_id:a1 is shared") == 1
+    assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in result
 
 
-def test_an_unmerge_tells_the_command_that_takes_it_back(pipeline: Pipeline, shell: Shell) -> None:
+def test_an_unmerge_shows_the_command_that_undoes_it(pipeline: Pipeline, shell: Shell) -> None:
     pipeline.send(track(userId="u1", anonymousId="a1"))
     shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1")
-    told = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
-    (undo,) = (line.partition("To take it back: cdp ")[2] for line in told.splitlines() if "--undo" in line)
+    result = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
+    (undo,) = (line.partition("To undo it: cdp ")[2] for line in result.splitlines() if "--undo" in line)
     shell.run(*undo.split())
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
 
@@ -70,72 +70,74 @@ def test_an_unmerge_tells_the_command_that_takes_it_back(pipeline: Pipeline, she
 def test_an_unmerge_is_shown_side_by_side(pipeline: Pipeline, shell: Shell) -> None:
     pipeline.send(track(anonymousId="a1"), track(userId="u1", anonymousId="a1"), track(userId="u1"))
     command = ["profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1"]
-    told = shell.run(*command, "--dry-run").stdout.splitlines()
-    assert told[0] == "Nothing was changed. This is what an unmerge would leave:"
-    assert told[1].split() == ["before", "user_id:u1", "anonymous_id:a1"]
-    (events,) = (line.split() for line in told if line.startswith("events"))
+    result = shell.run(*command, "--dry-run").stdout.splitlines()
+    assert result[0] == "Nothing was changed. This is what an unmerge would result in:"
+    assert result[1].split() == ["before", "user_id:u1", "anonymous_id:a1"]
+    (events,) = (line.split() for line in result if line.startswith("events"))
     assert events == ["events", "3", "2", "1"]
-    assert "a new one" in told[2]
+    assert "new profile" in result[2]
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
     done = shell.run(*command).stdout
-    assert done.startswith("Done: they are two, and are kept apart from now on.")
-    assert "a new one" not in done
+    assert done.startswith("Done: they are two profiles, and are kept apart from now on.")
+    assert "new profile" not in done
     back = shell.run(*command, "--undo").stdout.splitlines()
     assert back[1].split() == ["before", "(1)", "before", "(2)", "both"]
 
 
-def test_changed_rules_are_rehearsed_in_words(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
+def test_changed_rules_are_simulated_as_text(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
     pipeline.send(track(userId="u1", anonymousId="a1"), track(userId="u2", anonymousId="a1"), track(anonymousId="a1"))
     rules = written(segment_unify(), tmp_path / "unified") / "identifiers.yaml"
-    told = shell.run("identity", "simulate", "--rules", str(rules)).stdout.splitlines()
-    assert told[0] == f"The rules of {rules}, over 3 recorded steps. Nothing was changed."
-    assert [line.split() for line in told[2:5]] == [
+    result = shell.run("identity", "simulate", "--rules", str(rules)).stdout.splitlines()
+    assert result[0] == f"The rules of {rules}, over 3 recorded steps. Nothing was changed."
+    assert [line.split() for line in result[2:5]] == [
         ["profiles", "3", "2"],
         ["in", "quarantine", "0", "0"],
         ["shared", "identifiers", "1", "0"],
     ]
-    assert "1 profile would hold identifiers of several of today." in told
-    (profile,) = {line.split()[1].rstrip(",") for line in told if line.startswith("merged")}
+    assert "1 profile would combine identifiers of several current profiles." in result
+    (profile,) = {line.split()[1].rstrip(",") for line in result if line.startswith("merged")}
     assert profile in shell.run("profile", "show", f"profile:{profile}").stdout
     done = shell.run("identity", "rebuild").stdout
     assert "3 profiles before, 3 now. 3 kept their identifiers and their ids, 0 changed." in done
 
 
 def test_shared_identifiers_are_listed_with_their_people(pipeline: Pipeline, shell: Shell) -> None:
-    assert "No identifier is shared." in shell.run("identity", "shared").stdout
+    assert "No shared identifiers." in shell.run("identity", "shared").stdout
     pipeline.send(*[track(userId=f"u{n}", anonymousId="kiosk") for n in range(3)])
     pipeline.send(*[track(userId=f"u{n}", anonymousId="tablet") for n in range(2)], track(anonymousId="tablet"))
-    told = shell.json("identity", "shared")
-    assert (told["total"], told["by_type"]) == (2, {"anonymous_id": 2})
-    assert [(each["value"], each["people"]) for each in told["identifiers"]] == [("kiosk", 3), ("tablet", 2)]
+    result = shell.json("identity", "shared")
+    assert (result["total"], result["by_type"]) == (2, {"anonymous_id": 2})
+    assert [(each["value"], each["people"]) for each in result["identifiers"]] == [("kiosk", 3), ("tablet", 2)]
     assert "and 1 more" in shell.run("identity", "shared", "--limit", "1").stdout
     assert pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'data.read'") >= 2
 
 
 def test_profiles_in_quarantine_are_listed_with_the_bound(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
-    assert "No profile is in quarantine." in shell.run("identity", "quarantined").stdout
+    assert "No profiles in quarantine." in shell.run("identity", "quarantined").stdout
     bounded = open_pipeline(pipeline.context.database, BOUNDED, tmp_path)
     for number in range(5):
         bounded.send(track(userId="u1", anonymousId=f"a{number}", messageId=f"q{number}"))
-    told = shell.json("identity", "quarantined")
-    (listed,) = told["profiles"]
-    assert (told["total"], listed["identifiers"]) == (1, 3)
+    result = shell.json("identity", "quarantined")
+    (listed,) = result["profiles"]
+    assert (result["total"], listed["identifiers"]) == (1, 3)
     (bound,) = listed["bounds"]
     assert (bound["bound"], bound["refusals"]) == ("identifiers_per_profile", 1)
     assert listed["profile"] in shell.run("identity", "quarantined").stdout
 
 
-def test_a_link_table_is_tried_imported_and_tried_again(pipeline: Pipeline, shell: Shell, tmp_path: Path) -> None:
+def test_a_link_table_is_previewed_imported_and_imported_again(
+    pipeline: Pipeline, shell: Shell, tmp_path: Path
+) -> None:
     (tmp_path / "links.csv").write_text("customer,device\nu1,a1\nu1,a2\n,a3\n")
     (tmp_path / "map.yaml").write_text(
         "links: [{type: user_id, column: customer}, {type: anonymous_id, column: device}]"
     )
     command = ["import", str(tmp_path / "links.csv"), "--mapping", str(tmp_path / "map.yaml")]
-    assert "3 identifiers in 1 group that hangs together" in shell.run(*command, "--dry-run").stdout
+    assert "3 identifiers in 1 connected group" in shell.run(*command, "--dry-run").stdout
     assert pipeline.one("SELECT count(*) FROM identity.edge") == 0
-    told = shell.run(*command).stdout
-    assert "a side that is empty, or names nobody" in told
-    assert "which are 1 profile now." in told
+    result = shell.run(*command).stdout
+    assert "a side that is empty, or names nobody" in result
+    assert "which now belong to 1 profile." in result
     assert shell.json(*command)["tally"]["states"] == {"duplicate": 2, "invalid": 1}
     assert "Its import is finished" in shell.run(*command, "--resume", code=3).stderr
 
@@ -149,7 +151,7 @@ def test_keys_are_rotated_and_the_old_epoch_destroyed(pipeline: Pipeline, shell:
     }
     assert pipeline.one("SELECT max(pseudonym_version) FROM identity.identifier") == 1
     assert "2 identifiers moved to version 2. pseudonym/graph/1 is destroyed." in shell.run("keys", "rotate").stdout
-    assert "There is no retired epoch." in shell.run("keys", "destroy-epoch", "--dry-run").stdout
+    assert "There are no retired epochs." in shell.run("keys", "destroy-epoch", "--dry-run").stdout
     assert "no_retired_epoch" in shell.run("keys", "destroy-epoch", code=3).stderr
     foreseen = shell.json("keys", "rotate", "--epoch", "--dry-run")
     assert foreseen["to_move"] == pipeline.one("SELECT count(*) FROM vault.subject_key")

@@ -20,15 +20,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from cdp.cli.main import cdp
-from cdp.demo.ask import Api
+from cdp.demo.api_client import ApiClient
 from cdp.demo.calls import joining
-from cdp.demo.first import run_first_demo
+from cdp.demo.first_start import run_first_demo
 from cdp.demo.notes import new_notes
 from cdp.demo.orders import Calendar, data_file, read_orders
-from cdp.demo.people import CHOICES, SILENT, WITHDRAWN, chance, invent
-from cdp.demo.run import Play, prepare, run_demo, send_all, walk
+from cdp.demo.people import CHOICES, NO_ANSWER, WITHDRAWN, chance, invent
+from cdp.demo.run import DemoRun, prepare, run_demo, send_all, show_results
 from cdp.demo.send import Senders
-from cdp.demo.stage import Stage
+from cdp.demo.transcript import Transcript
 from cdp.flows.context import Context
 from cdp.flows.identifiers import open_identifiers
 from cdp.flows.operations.startup import open_for_command
@@ -90,7 +90,7 @@ def lapsing_by_hand() -> set[str]:
             orders.setdefault(row["customer_id"], []).append((at, float(row["amount"])))
     found = set()
     for buyer, mine in orders.items():
-        answered = chance(buyer, "answers") >= SILENT
+        answered = chance(buyer, "answers") >= NO_ANSWER
         said_yes = chance(buyer, "email_marketing") < CHOICES["email_marketing"]
         withdrew = chance(buyer, "withdraws") < WITHDRAWN
         year = [(at, amount) for at, amount in mine if at > LOCAL_NOW - timedelta(days=365)]
@@ -116,7 +116,7 @@ def members(context: Context) -> set[str]:
     return {str(each.value) for each in opened.values() if each.type == "user_id"}
 
 
-def check_what_was_sent(shop: Shop, play: Play) -> set[str]:
+def check_what_was_sent(shop: Shop, play: DemoRun) -> set[str]:
     with shop.context() as context, context.database.transaction(read_only=True) as tx:
         orders = tx.execute(
             "SELECT count(*)::int, round(sum((plain->>'revenue')::numeric), 2)::text, min(occurred_at), max(occurred_at) "
@@ -150,10 +150,10 @@ def test_the_demonstration_shows_what_it_claims(shop: Shop) -> None:
     output = StringIO()
     console = Console(file=output, width=100)
     token = (shop.config.home / "admin.token").read_text().strip()
-    with closing(Api(shop.url, {"admin": token})) as api:
-        play = send_all(prepare(shop.config, api, Stage(console), anyway=False))
+    with closing(ApiClient(shop.url, {"admin": token})) as api:
+        play = send_all(prepare(shop.config, api, Transcript(console), anyway=False))
         lapsing = check_what_was_sent(shop, play)
-        walk(shop.config, play, is_serving=True)
+        show_results(shop.config, play, is_serving=True)
 
     text = output.getvalue()
     check_front_page(shop, text)
@@ -212,7 +212,7 @@ def test_the_demonstration_sends_to_its_service_whatever_proxy_there_is(
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name)
     token = (shop.config.home / "admin.token").read_text().strip()
-    with silent_port() as port, closing(Api(shop.url, {"admin": token})) as api:
+    with silent_port() as port, closing(ApiClient(shop.url, {"admin": token})) as api:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         key = api.post("admin", "/api/v1/sources", {"name": "ours"})["write_key"]
         with Senders(shop.url, {"shop": key, "web": key}, {"shop": 1, "web": 1}) as senders:
@@ -221,7 +221,7 @@ def test_the_demonstration_sends_to_its_service_whatever_proxy_there_is(
 
 def test_the_demonstration_leaves_a_store_in_use_alone(shop: Shop) -> None:
     token = (shop.config.home / "admin.token").read_text().strip()
-    with closing(Api(shop.url, {"admin": token})) as api:
+    with closing(ApiClient(shop.url, {"admin": token})) as api:
         api.post("admin", "/api/v1/sources", {"name": "ours"})
     with pytest.raises(Fault, match="not_empty"):
         run_demo(shop.config, shop.url, None)
@@ -249,7 +249,7 @@ def test_the_demonstration_at_the_first_start_ends_with_its_service(tmp_path: Pa
 
 WATCHED = """
 import sys, time
-from cdp.demo.first import end_with_input
+from cdp.demo.first_start import end_with_input
 end_with_input()
 time.sleep(float(sys.argv[1]))
 """

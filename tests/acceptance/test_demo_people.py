@@ -7,7 +7,7 @@ import pytest
 
 from cdp.demo.calls import Call, joining, sharing, shopping
 from cdp.demo.orders import COUNTRIES, LAST_ORDER_AT, LONDON, Calendar, ending_last_week, read_orders
-from cdp.demo.people import DemoPerson, heroine, invent, lapsing, sharers
+from cdp.demo.people import DemoPerson, followed_person, invent, is_lapsing, tablet_users
 from cdp.flows.imports.mapping import load_mapping
 from tests.support.policies import ROOT
 
@@ -47,7 +47,7 @@ def test_consent_is_given_withheld_and_taken_back() -> None:
     silent = [each for each in PEOPLE if not each.choices]
     refusing = [each for each in PEOPLE if each.choices and not each.choices["email_marketing"]]
     leaving = [each for each in PEOPLE if each.withdrew_at is not None]
-    willing = [each for each in PEOPLE if each.wants_letters]
+    willing = [each for each in PEOPLE if each.wants_email]
     assert len(silent) + len(refusing) + len(leaving) + len(willing) == 4_338
     assert min(len(silent), len(refusing), len(leaving), len(willing)) >= 100
 
@@ -70,17 +70,17 @@ def test_everybody_joins_before_the_first_order_and_answers_before_the_first_vis
 
 
 def test_two_people_share_a_tablet() -> None:
-    one, other = sharers(PEOPLE)
+    one, other = tablet_users(PEOPLE)
     found = list(sharing(PEOPLE, Calendar()))
     assert {call.user_id for call in found} == {one.user_id, other.user_id}
     assert len({call.anonymous_id for call in found}) == 1
 
 
 def test_the_one_who_is_followed_is_lapsing_and_agreed() -> None:
-    person: DemoPerson = heroine(PEOPLE, NOW)
-    assert lapsing(person, NOW)
-    assert person.wants_letters
-    assert person not in sharers(PEOPLE)
+    person: DemoPerson = followed_person(PEOPLE, NOW)
+    assert is_lapsing(person, NOW)
+    assert person.wants_email
+    assert person not in tablet_users(PEOPLE)
 
 
 @pytest.mark.parametrize("day", range(1, 29))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cdp.cli.explain_view import path_told
+from cdp.cli.explain_view import path_lines
 from cdp.flows.consent.verdicts import facts_of
 from cdp.flows.identity.explain import TableRow, explain
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
@@ -103,7 +103,7 @@ def test_a_link_of_a_file_is_explained_without_a_message(pipeline: Pipeline, tmp
     (link,) = told.path
     assert (link.rule, link.message_id, link.policy) == ("link_table", None, pipeline.context.policy.fingerprint)
     assert link.row == TableRow("import", done.job, 1)
-    (line,) = (each for each in path_told(told.path) if "named both" in each)
+    (line,) = (each for each in path_lines(told.path) if "named both" in each)
     assert f"row 1 of link table {done.job} from import, of 2026-06-01 12:00:00 UTC named both" in line
 
 

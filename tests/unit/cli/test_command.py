@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from cdp.cli.command import FAILED, MISUSED, NOT_THERE, PAIR, code_of, command, run
+from cdp.cli.command import FAILED, INVALID, NOT_POSSIBLE, PAIR, code_of, command, run
 from cdp.cli.main import COMMANDS, cdp
 from cdp.cli.screen import Screen, cell_text, plain
 from cdp.kit.errors import Fault
@@ -30,12 +30,12 @@ EVERY = dict(leaves(cdp))
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        (400, MISUSED),
-        (422, MISUSED),
-        (403, NOT_THERE),
-        (404, NOT_THERE),
-        (409, NOT_THERE),
-        (410, NOT_THERE),
+        (400, INVALID),
+        (422, INVALID),
+        (403, NOT_POSSIBLE),
+        (404, NOT_POSSIBLE),
+        (409, NOT_POSSIBLE),
+        (410, NOT_POSSIBLE),
         (500, FAILED),
         (503, FAILED),
         (429, FAILED),
@@ -83,7 +83,7 @@ def raising(error: Exception) -> object:
 
 def test_an_answer_is_json_or_for_people_and_never_both(capsys: pytest.CaptureFixture[str]) -> None:
     def answer(screen: Screen) -> None:
-        screen.tell({"count": 3})
+        screen.result({"count": 3})
         screen.line("three [bold]things[/bold]")
         screen.table(["name", "count"], [("[red]x", 1_000)])
 
@@ -95,10 +95,10 @@ def test_an_answer_is_json_or_for_people_and_never_both(capsys: pytest.CaptureFi
 
 def test_a_fault_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     fault = Fault("not_so", "It is not so", "Make it so.", status=404, extra={"position": 3})
-    assert ended([], raising(fault)) == NOT_THERE
+    assert ended([], raising(fault)) == NOT_POSSIBLE
     told = capsys.readouterr()
     assert (told.out, told.err.splitlines()) == ("", ["not_so: It is not so", "Make it so."])
-    assert ended(["--json"], raising(fault)) == NOT_THERE
+    assert ended(["--json"], raising(fault)) == NOT_POSSIBLE
     assert json.loads(capsys.readouterr().err) == {
         "code": "not_so", "title": "It is not so", "detail": "Make it so.", "position": 3,
     }  # fmt: skip
@@ -114,7 +114,7 @@ def test_what_should_not_happen_is_told_without_values(capsys: pytest.CaptureFix
 
 def test_an_interrupt_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended([], raising(KeyboardInterrupt())) == 130  # type: ignore[arg-type]
-    assert ended(["--no-such-option"], raising(RuntimeError())) == MISUSED
+    assert ended(["--no-such-option"], raising(RuntimeError())) == INVALID
     assert "No such option" in capsys.readouterr().err
 
 

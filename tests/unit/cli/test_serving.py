@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import cdp.demo.first
+import cdp.demo.first_start
 import cdp.serve
 from cdp.kit.config import Config
 from tests.support.commands import Shell
@@ -64,7 +64,7 @@ def test_a_missing_sdk_is_reported_with_what_to_install(
     def find_spec(_name: str) -> ModuleSpec | None:
         return None
 
-    monkeypatch.setattr(cdp.demo.first.importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(cdp.demo.first_start.importlib.util, "find_spec", find_spec)
     failed = Shell(tmp_path).run(*arguments, code=1)
     assert "demo_not_installed" in failed.stderr
     assert "segment-analytics-python" in failed.stderr

@@ -1,4 +1,4 @@
-"""Asking the service as its users do: over HTTP, with a token for each role."""
+"""A client of the service's API: over HTTP, with a token for each role."""
 
 import time
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from cdp.kit.errors import Fault
 _SECONDS: Final = 60.0
 
 
-class Api:
-    """The API of a running service. `tokens` are by role; each call says in which role it asks."""
+class ApiClient:
+    """The API of a running service. `tokens` are by role; each call names the role that it uses."""
 
     def __init__(self, url: str, tokens: Mapping[str, str]) -> None:
         self.url = url
@@ -21,15 +21,15 @@ class Api:
         self._http = httpx.Client(base_url=url, timeout=_SECONDS, trust_env=False)
 
     def get(self, role: str, path: str, **params: str) -> Any:
-        """The JSON of an answer."""
-        return self._ask("GET", role, path, params=params).json()
+        """The JSON of a response."""
+        return self._request("GET", role, path, params=params).json()
 
     def post(self, role: str, path: str, body: Mapping[str, Any]) -> Any:
-        """The JSON of the answer to a body."""
-        return self._ask("POST", role, path, json=body).json()
+        """The JSON of the response to a body."""
+        return self._request("POST", role, path, json=body).json()
 
     def withdraw(self, write_key: str, email: str, purpose: str, *, at: datetime) -> None:
-        """Record that somebody took consent back, as the account page of a shop does: with the write key of its source."""
+        """Record a withdrawal of consent, as the account page of a shop does: with the write key of its source."""
         body = {
             "identifier": {"type": "email", "value": email},
             "purpose": purpose,
@@ -39,16 +39,16 @@ class Api:
         self._checked("POST", "/api/v1/consents", json=body, auth=(write_key, ""))
 
     def content(self, role: str, path: str) -> bytes:
-        """The bytes of an answer."""
-        return self._ask("GET", role, path).content
+        """The bytes of a response."""
+        return self._request("GET", role, path).content
 
     def metric(self, name: str) -> int:
         """The value of a gauge without labels."""
-        lines = self._ask("GET", "admin", "/metrics").text.splitlines()
+        lines = self._request("GET", "admin", "/metrics").text.splitlines()
         return int(float(next(line.split()[-1] for line in lines if line.startswith(name + " "))))
 
     def receipt(self, request_id: str) -> dict[str, Any]:
-        """The receipt of a request; the log signs within a second or two, so it is asked for until then."""
+        """The receipt of a request. Polls until the log is signed, which takes a second or two."""
         deadline = time.monotonic() + _SECONDS
         while True:
             try:
@@ -61,7 +61,7 @@ class Api:
                 return found
 
     def is_ready(self) -> bool:
-        """Whether the service answers and its worker turns."""
+        """Whether the service is ready."""
         try:
             return self._http.get("/readyz").status_code == httpx.codes.OK
         except httpx.HTTPError:
@@ -71,7 +71,7 @@ class Api:
         """Close the connections."""
         self._http.close()
 
-    def _ask(self, method: str, role: str, path: str, **values: Any) -> httpx.Response:
+    def _request(self, method: str, role: str, path: str, **values: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"}
         return self._checked(method, path, headers=headers, **values)
 
@@ -81,8 +81,8 @@ class Api:
         except httpx.HTTPError as error:
             raise Fault(
                 "no_service",
-                "The service does not answer",
-                f"Nothing usable came from {self.url} ({type(error).__name__}). Start it with `cdp serve`.",
+                "The service is not reachable",
+                f"No usable response from {self.url} ({type(error).__name__}). Start it with `cdp serve`.",
                 status=503,
             ) from error
         if answer.is_success:
@@ -97,7 +97,7 @@ def _fault(answer: httpx.Response) -> Fault:
         document = {}
     return Fault(
         document.get("code", "unexpected_answer"),
-        document.get("title", "The service answered with something unexpected"),
-        document.get("detail", f"{answer.request.method} {answer.request.url.path} gave {answer.status_code}."),
+        document.get("title", "The service returned an unexpected response"),
+        document.get("detail", f"{answer.request.method} {answer.request.url.path} returned {answer.status_code}."),
         status=answer.status_code,
     )

@@ -1,4 +1,4 @@
-"""Where the demonstration speaks: short paragraphs, aligned tables, and the commands to do it oneself."""
+"""The output of the demonstration: short paragraphs, aligned tables, and the commands to repeat a step."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,33 +16,33 @@ _WIDTH_MAX: Final = 100
 Row = Sequence[str | int | float | None]
 
 
-class Stage:
-    """Prints to one console; a stage made without one is silent, for tests and for --json."""
+class Transcript:
+    """Prints to one console; without one it prints nothing, for tests and for --json."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(quiet=True)
         self._width = min(self._console.width, _WIDTH_MAX)
 
     def title(self, text: str) -> None:
-        """The name of what follows."""
+        """Print the title of a section."""
         self._console.print()
         self._console.print(f"[bold]{escape(text)}[/bold]")
 
     def say(self, text: str) -> None:
-        """A sentence or two, wrapped."""
+        """Print a wrapped paragraph."""
         self._print(escape(text))
 
     def note(self, text: str) -> None:
-        """A remark that matters less."""
+        """Print a remark in a dimmed style."""
         self._print(f"[dim]{escape(text)}[/dim]")
 
     def commands(self, *lines: str) -> None:
-        """How to do it oneself; never wrapped, so that it can be copied."""
+        """Print commands, never wrapped, so that they can be copied."""
         for line in lines:
             self._console.print(f"{' ' * _INDENT}[cyan]$ {escape(line)}[/cyan]", soft_wrap=True, highlight=False)
 
     def table(self, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        """Rows under headings; numbers to the right."""
+        """Print a table, numbers right-aligned."""
         table = Table(box=None, pad_edge=False, header_style="dim", show_header=any(columns))
         for position, column in enumerate(columns):
             is_number = bool(rows) and all(_is_number(row[position]) for row in rows)
@@ -53,7 +53,7 @@ class Stage:
 
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar that is told how many of `total` are done; gone when it is over. In a file or pipe, a line instead."""
+        """A progress bar, fed with the number of completed items and removed at the end. In a file or pipe, one line instead."""
         if not self._console.is_terminal:
             self.note(f"Now: {name}.")
             yield lambda _done: None
@@ -75,7 +75,7 @@ class Stage:
 
 
 def _is_number(cell: str | float | None) -> bool:
-    """Whether a cell stands to the right; sizes are numbers that were made text, or "fewer than 100"."""
+    """Whether a cell is right-aligned; sizes are numbers as text, or "fewer than 100"."""
     return not isinstance(cell, str) or cell.replace(",", "").isdigit() or cell.startswith("fewer than")
 
 

@@ -32,10 +32,10 @@ def require_demo() -> None:
 
 
 def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
-    """Show the demonstration, in a process of its own so that it does not slow the service; return when it is over.
+    """Run the demonstration in a separate process, so that it does not slow the service; return when it ends.
 
-    Does nothing when it was seen to its end, or in a store that is not empty and did not begin with it. It ends with the
-    service. Meanwhile the service logs only what goes wrong, so that the two do not talk at once.
+    Does nothing when it was completed before, or in a store that was in use before it. It ends with the service.
+    Meanwhile the service logs only warnings and errors, so that their output does not mix.
     """
     notes = read_notes(config.home)
     if notes.is_erased if notes is not None else not is_empty:
@@ -48,7 +48,7 @@ def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
         process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - this program itself
         while process.poll() is None:
             time.sleep(_LOOK_SECONDS)
-            if not _answers(url):
+            if not _is_listening(url):
                 process.terminate()
                 process.wait()
     finally:
@@ -56,7 +56,7 @@ def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:
 
 
 def end_with_input() -> None:
-    """End this process when its standard input does: then whoever started it is gone, however it went."""
+    """End this process when its standard input ends, because the process that started it has ended."""
 
     def watch() -> None:
         # Not through sys.stdin: its lock, held by a waiting thread, would break the end of the process.
@@ -67,8 +67,8 @@ def end_with_input() -> None:
     threading.Thread(target=watch, name="cdp-demo-watch", daemon=True).start()
 
 
-def _answers(url: str) -> bool:
-    """Whether somebody still listens there."""
+def _is_listening(url: str) -> bool:
+    """Whether a server still listens there."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_LOOK_SECONDS):
