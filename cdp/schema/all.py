@@ -1,4 +1,4 @@
-"""The whole schema at once: for migrations, the erasure plan, the export plan and the house tests."""
+"""The whole schema: for migrations, the erasure plan, the export plan and the tests of the structure."""
 
 from sqlalchemy import Table
 

@@ -1,4 +1,4 @@
-"""Tables of the behavior room: events, stated traits, computed traits, and the memory of message ids."""
+"""Tables of behavior: events, stated traits, computed traits, and the ids of stored messages."""
 
 from sqlalchemy import (
     BigInteger,
@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from cdp.schema.dictionary import impersonal, metadata, personal
 
-_OWN_ID = "a random id that means nothing outside this store"
+_OWN_ID = "a random id without meaning outside this store"
 _INTERNAL = "bookkeeping derived from the exported events"
 
 
@@ -63,8 +63,8 @@ event = Table(
     ),
     Index(None, "name_id", "occurred_at"),
     schema="behavior",
-    comment="One row an event, partitioned by retention class and month of occurred_at; rewritten by nothing. "
-    "name_id 0 is an event that the tracking plan does not name: its name is sealed.",
+    comment="One row per event, partitioned by retention class and month of occurred_at; never rewritten. "
+    "name_id 0 is an event that the tracking plan does not name; its name is sealed.",
     postgresql_partition_by="LIST (retention_class)",
 )
 
@@ -75,7 +75,7 @@ duplicate = Table(
     Column("body_digest", LargeBinary, nullable=False, info=_derived("event_class", "event")),
     Column("keep_until", Date, nullable=False, info=_derived("event_class", "event")),
     schema="behavior",
-    comment="Stored message ids as keyed digests, so that one message counts once; hash-partitioned.",
+    comment="Ids of stored messages as keyed digests, so that each message counts once; hash-partitioned.",
     postgresql_partition_by="HASH (event_id)",
 )
 
@@ -87,7 +87,7 @@ term = Table(
     Column("term", Text, nullable=False, info=impersonal()),
     UniqueConstraint("vocabulary", "term"),
     schema="behavior",
-    comment="Vocabulary strings interned once for all people; vocabulary 'event' holds the event names.",
+    comment="Vocabulary strings, interned once for all profiles; vocabulary 'event' holds the event names.",
 )
 
 trait = Table(
@@ -149,7 +149,7 @@ landmark = Table(
     Column("half_life_days", Double, nullable=False, info=impersonal()),
     CheckConstraint("half_life_days > 0", name="half_life"),
     schema="behavior",
-    comment="The fixed instant L of forward decay, by trait and generation.",
+    comment="The landmark of forward decay, by trait and generation.",
 )
 
 definition = Table(
@@ -158,8 +158,8 @@ definition = Table(
     Column("subject", Text, primary_key=True, info=impersonal()),
     Column("definition", Text, nullable=False, info=impersonal()),
     schema="behavior",
-    comment="What the stored rows were made by: `trait KEY` names a computed trait's definition, `class KEY` a retention "
-    "class's days. Another one in the policy means: make buckets anew, remember message ids longer.",
+    comment="The definitions under which rows were stored: `trait KEY` a computed trait's, `class KEY` a retention class's days. "
+    "If the policy has another one, buckets are recomputed, and message ids are kept longer.",
 )
 
 severed = Table(
@@ -174,6 +174,6 @@ severed = Table(
     CheckConstraint("events > 0", name="events"),
     Index(None, "retention_class", "month"),
     schema="behavior",
-    comment="What is left of expired events of classes that sever: counts by month and coarsened plain values, "
-    "no person, no instant, no value that fewer than the minimum share.",
+    comment="What remains of expired events of classes that sever: counts by month and coarsened plain values, without "
+    "person or instant, and without values shared by fewer than the minimum.",
 )

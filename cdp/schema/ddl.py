@@ -1,4 +1,4 @@
-"""The schema as PostgreSQL statements: what the first migration froze, and what tests compare with.
+"""The schema as PostgreSQL statements; tests compare a migrated database with it.
 
 `python -m cdp.schema.ddl` prints them.
 """
@@ -9,7 +9,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTab
 from cdp.schema.all import tables
 from cdp.schema.consent import PRESENT_INSTANT
 from cdp.schema.dictionary import SCHEMAS, declaration_of
-from cdp.schema.version import watches
+from cdp.schema.version import version_triggers
 
 DUPLICATE_PARTITIONS = 8
 
@@ -31,7 +31,7 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 
 
 def statements() -> list[str]:
-    """Every statement of an empty store, in order."""
+    """The statements that create an empty store, in order."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     out = [f"CREATE SCHEMA {name}" for name in SCHEMAS]
     for table in tables():
@@ -44,8 +44,8 @@ def statements() -> list[str]:
     out.extend(_partitions())
     out.extend(_without_statistics())
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
-    out.extend(watches())
-    # The dialect doubles percent signs for a driver; this script goes to the server as it is.
+    out.extend(version_triggers())
+    # The dialect doubles percent signs for a driver; this script is sent to the server directly.
     out = [statement.replace("%%", "%") for statement in out]
     out.append("INSERT INTO identity.generation (single, version, next_sequence) VALUES (1, 1, 1)")
     return out
@@ -65,14 +65,14 @@ def _partitions() -> list[str]:
 
 
 def _without_statistics() -> list[str]:
-    """Sealed and pseudonymous bytes never reach pg_statistic: rights.md, Erasure."""
+    """Keep sealed and pseudonymous bytes out of pg_statistic, where they would survive an erasure."""
     out = []
     for table in tables():
         for column in table.columns:
             declared = declaration_of(column)
             is_bytes = column.type.compile(dialect=postgresql.dialect()) == "BYTEA"  # type: ignore[no-untyped-call]
-            is_telling = is_bytes or column.name.endswith("pseudonym")
-            if declared is not None and declared.is_personal and is_telling:
+            is_identifying = is_bytes or column.name.endswith("pseudonym")
+            if declared is not None and declared.is_personal and is_identifying:
                 out.append(f"ALTER TABLE {table.fullname} ALTER COLUMN {column.name} SET STATISTICS 0")
     return out
 

@@ -1,7 +1,7 @@
-"""The data dictionary: what each column says about a person, and what happens to it.
+"""The data dictionary: what each column reveals about a person, and what happens to it.
 
 Every column carries `personal(...)` or `impersonal(...)` in `Column.info`. The erasure plan and the
-export plan are computed from these declarations (house.md); a column without one fails the tests.
+export plan are computed from these declarations; a column without one fails the tests.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ metadata = MetaData(
 
 
 class Erase(StrEnum):
-    """What erasing a person does to a column's row or value."""
+    """What the erasure of a person does to a row or value."""
 
     DELETE = "delete"
     SEVER = "sever"
@@ -72,9 +72,9 @@ def personal(
     why_not_exported: str | None = None,
     via: str | None = None,
 ) -> dict[str, Any]:
-    """Declare a column that says something about a person.
+    """Declare a column that reveals something about a person.
 
-    Raises ValueError when a kept column gives no reason, or a hidden one says not why.
+    Raises ValueError when a kept column, or one that is not exported, has no reason.
     """
     verb = Erase(erase)
     if verb is Erase.KEEP and not why_kept:
@@ -86,7 +86,7 @@ def personal(
 
 
 def impersonal() -> dict[str, Any]:
-    """Declare a column that says nothing about any person."""
+    """Declare a column that reveals nothing about any person."""
     return {"dictionary": Declaration(is_personal=False)}
 
 

@@ -1,4 +1,4 @@
-"""Types of the numeric ids that more than one room stores."""
+"""Types of the numeric ids that several packages store."""
 
 from typing import NewType
 

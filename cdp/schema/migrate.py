@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema: forward only, one migrator at a time."""
+"""Migrates a database to the newest schema: forward only, one process at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ _OLDEST_SERVER = 150_000
 
 
 def migrate(url: str) -> list[str]:
-    """Apply what is missing, all in one transaction; returns the revisions applied, oldest first.
+    """Apply the pending migrations in one transaction; returns the revisions applied, oldest first.
 
-    Raises Fault when the server is older than PostgreSQL 15, or the database is ahead of this code.
+    Raises the faults `server_too_old` (before PostgreSQL 15) and `schema_too_new` (migrated by a newer version of cdp).
     """
     with _connected(url) as connection:
         _become_the_only_migrator(connection)
@@ -33,7 +33,7 @@ def migrate(url: str) -> list[str]:
             raise Fault(
                 "schema_too_new",
                 "The database is newer than this program",
-                f"Its schema is at revision {before}, which this version of cdp does not know. Run a newer version.",
+                f"Its schema is at revision {before}, which is unknown to this version of cdp. Run a newer version.",
             )
         pending = _pending(script, before)
         if pending:
@@ -45,7 +45,9 @@ def migrate(url: str) -> list[str]:
 
 
 def _become_the_only_migrator(connection: Connection) -> None:
-    """Lock what only the owner can lock, as soon as it is there: any login may hold an advisory lock and stop us."""
+    """Lock out other migrating processes: by the version table, which only its owner can lock, as soon as it exists.
+
+    Any login can take an advisory lock and block the migration, so that is used only for an empty database."""
     if connection.execute(text("SELECT to_regclass('public.schema_version') IS NULL")).scalar_one():
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     else:
@@ -59,12 +61,12 @@ def needs_migration(url: str) -> bool:
 
 
 def is_current(connection: Connection) -> bool:
-    """True when nothing is left to apply."""
+    """True when no migration is pending."""
     return current_revision(connection) == ScriptDirectory(str(shipped_folder("migrations"))).get_current_head()
 
 
 def current_revision(connection: Connection) -> str | None:
-    """The revision that the database is at, None when it is empty."""
+    """The revision of the database, None when it is empty."""
     context = MigrationContext.configure(
         connection, opts={"version_table": "schema_version", "version_table_schema": "public"}
     )

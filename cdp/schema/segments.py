@@ -1,4 +1,4 @@
-"""Tables of the segments room: definitions, their immutable versions, who is in since when, and every change."""
+"""Tables of segments: definitions, their immutable versions, memberships with their start, and every change."""
 
 from sqlalchemy import (
     BigInteger,
@@ -18,8 +18,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from cdp.schema.dictionary import impersonal, metadata, personal
 
-_OWN_ID = "a random id that means nothing outside this store"
-_MOMENTARY = "bookkeeping about the exported events, gone within moments"
+_OWN_ID = "a random id without meaning outside this store"
+_MOMENTARY = "bookkeeping about the exported events, deleted within moments"
 
 
 def _tie() -> dict[str, object]:
@@ -77,7 +77,7 @@ segment_version = Table(
     Column("author", Text, nullable=False, info=impersonal()),
     Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     schema="segments",
-    comment="Definitions as they were written: never updated.",
+    comment="Definitions as written; never updated.",
 )
 
 membership = Table(
@@ -92,7 +92,7 @@ membership = Table(
     ),
     Index(None, "key"),
     schema="segments",
-    comment="Who is in which segment since when, and under which version they were last found in.",
+    comment="Members of each segment, since when, and under which version they were last evaluated.",
 )
 
 membership_change = Table(
@@ -107,7 +107,7 @@ membership_change = Table(
     CheckConstraint("change IN ('entered', 'exited')", name="change"),
     Index(None, "key", "changed_at"),
     schema="segments",
-    comment="Append-only: each entering and leaving, in the transaction that found it.",
+    comment="Append-only: every entry and exit, written in the transaction that evaluated it.",
 )
 
 stale = Table(
@@ -117,6 +117,6 @@ stale = Table(
     Column("stale_id", BigInteger, Identity(always=True), primary_key=True, info=_mark()),
     Column("event", Text, info=_mark()),
     schema="segments",
-    comment="Profiles whose memberships are to be looked at again, for at most moments: after an event of this name, or, "
-    "without one, after anything. Marked in the transaction that changed something, deleted in the one that looked.",
+    comment="Profiles whose memberships must be evaluated again: after an event of this name or, without a name, after any "
+    "change. Written in the transaction that changed something, deleted within moments in the one that evaluates.",
 )

@@ -1,7 +1,7 @@
-"""Tables of the strongroom: wrapped subject keys, the epochs they hang on, and check values of root keys.
+"""Tables of the vault: wrapped subject keys, the epochs they are wrapped under, and check values of root keys.
 
-No key lies here in the clear, and no epoch key lies here at all. Only `cdp.vault.store` may name these tables.
-`subject_key.epoch_id` has no foreign key: every writer holds the row of its epoch, once per batch and not per key.
+No key is stored here in the clear, and epoch keys are not stored here at all. Only `cdp.vault.store` may name these
+tables. `subject_key.epoch_id` has no foreign key: writers lock the row of the epoch once per batch, not once per key.
 """
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Integer, LargeBinary, Table, Text
@@ -18,7 +18,7 @@ epoch = Table(
     CheckConstraint("epoch_id > 0", name="epoch_id"),
     CheckConstraint("destroyed_at IS NULL OR retired_at IS NOT NULL", name="destroyed"),
     schema="vault",
-    comment="Epochs; their keys live at the key provider. A backup is usable until its epoch's key is destroyed.",
+    comment="Epochs; their keys are kept by the key provider. A backup can be opened until the key of its epoch is destroyed.",
 )
 
 subject_key = Table(
@@ -34,7 +34,7 @@ subject_key = Table(
             retention="identifiers",
             export=None,
             category="key",
-            why_not_exported="a random id that means nothing outside this store",
+            why_not_exported="a random id without meaning outside this store",
             via="subject",
         ),
     ),
@@ -55,7 +55,7 @@ subject_key = Table(
     CheckConstraint("subject_id > 0", name="subject_id"),
     CheckConstraint("octet_length(wrapped) = 61", name="wrapped"),
     schema="vault",
-    comment="One key per anchor and per identifier, wrapped under an epoch key; deleting the row shreds all it sealed.",
+    comment="One key per anchor and per identifier, wrapped under an epoch key; deleting the row shreds everything it sealed.",
 )
 
 key_check = Table(
@@ -67,5 +67,5 @@ key_check = Table(
     Column("destroyed_at", DateTime(timezone=True), info=impersonal()),
     CheckConstraint("octet_length(check_value) = 16", name="check_value"),
     schema="vault",
-    comment="What each root key must answer, so that a missing or wrong one is noticed before anything is written.",
+    comment="Check values of root keys, by which a missing or wrong one is detected before anything is written.",
 )

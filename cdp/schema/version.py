@@ -1,8 +1,8 @@
-"""The version of the mapping and its verdicts: the store itself moves it on, so that no journey can forget to.
+"""The version of the identity mapping and the verdicts, advanced by triggers, so that no statement can omit it.
 
-Whatever changes or takes away an anchor, an owner, a verdict or a suppression that was there before its transaction, by
-whichever statement, moves `identity.generation.version` on in the same transaction, once. New people beside the old
-ones do not. So a process may keep what it read as long as the version that a transaction reads is the one it read then.
+Any statement that changes or deletes an anchor, an owner, a verdict or a suppression that existed before its transaction
+advances `identity.generation.version` in the same transaction, once. Adding new profiles does not. A process may
+therefore use cached values as long as a transaction reads the version under which they were cached.
 """
 
 from typing import Final
@@ -53,14 +53,14 @@ _CHANGED: Final = {
     "consent.refused": "OLD.reason IS DISTINCT FROM NEW.reason",
     "rights.suppression": "OLD.* IS DISTINCT FROM NEW.*",
 }
-"""Which updates change what a process may have read; every DELETE does."""
+"""The updates that change what a process may have cached; every DELETE does."""
 
 _CHANGED_BY_INSERTS: Final = ("rights.suppression",)
 _CHANGED_BY_INSERTS_FOR_KNOWN: Final = ("consent.permitted", "consent.refused")
 
 
-def watches() -> list[str]:
-    """The functions and triggers that move the version on."""
+def version_triggers() -> list[str]:
+    """The functions and triggers that advance the version."""
     out = [_ADVANCE.strip(), _ADVANCE_FOR_KNOWN.strip()]
     for table, changed in _CHANGED.items():
         out.append(

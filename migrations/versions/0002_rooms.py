@@ -1,6 +1,7 @@
-"""Tables of sources, accounting and operations move out of the schema `access`, each to the schema of its package.
+"""Move the tables of sources, accounting and operations out of the schema `access`, each to that of its package.
 
-The column that says with which recorded step a profile began is named `origin_sequence`. Phase: pre. Tables keep their names, rows, indexes, sequences and privileges; only the schema changes.
+Tables keep their names, rows, indexes, sequences and privileges. The column that names the recorded step in which a
+profile began becomes `origin_sequence`. Comments on tables are updated. Phase: pre.
 """
 
 from alembic import op
@@ -19,13 +20,41 @@ _MOVED = {
     "instant_override": "operations",
 }
 
+_COMMENTS = {
+    "behavior.definition": "The definitions under which rows were stored: `trait KEY` a computed trait's, `class "
+    "KEY` a retention class's days. If the policy has another one, buckets are recomputed, and message ids "
+    "are kept longer.",
+    "behavior.duplicate": "Ids of stored messages as keyed digests, so that each message counts once; "
+    "hash-partitioned.",
+    "behavior.event": "One row per event, partitioned by retention class and month of occurred_at; never "
+    "rewritten. name_id 0 is an event that the tracking plan does not name; its name is sealed.",
+    "behavior.landmark": "The landmark of forward decay, by trait and generation.",
+    "behavior.severed": "What remains of expired events of classes that sever: counts by month and coarsened "
+    "plain values, without person or instant, and without values shared by fewer than the minimum.",
+    "behavior.term": "Vocabulary strings, interned once for all profiles; vocabulary 'event' holds the event names.",
+    "identity.profile": "Profiles by stable id; origin_sequence names the resolution that made it, the older one "
+    "survives a merge.",
+    "segments.membership": "Members of each segment, since when, and under which version they were last evaluated.",
+    "segments.membership_change": "Append-only: every entry and exit, written in the transaction that evaluated it.",
+    "segments.segment_version": "Definitions as written; never updated.",
+    "segments.stale": "Profiles whose memberships must be evaluated again: after an event of this name or, "
+    "without a name, after any change. Written in the transaction that changed something, deleted within "
+    "moments in the one that evaluates.",
+    "vault.epoch": "Epochs; their keys are kept by the key provider. A backup can be opened until the key of its "
+    "epoch is destroyed.",
+    "vault.key_check": "Check values of root keys, by which a missing or wrong one is detected before anything is "
+    "written.",
+    "vault.subject_key": "One key per anchor and per identifier, wrapped under an epoch key; deleting the row "
+    "shreds everything it sealed.",
+}
+
 
 def upgrade() -> None:
     for schema in ("sources", "accounting", "operations"):
         op.execute(f"CREATE SCHEMA {schema}")
     for table, schema in _MOVED.items():
         op.execute(f"ALTER TABLE access.{table} SET SCHEMA {schema}")
-    # The body of a function is text: it names the table as it was.
+    # The body of a function is text, which still names the old schema.
     op.execute(
         """
         CREATE OR REPLACE FUNCTION consent.present_instant() RETURNS timestamptz
@@ -37,7 +66,6 @@ def upgrade() -> None:
     op.execute(
         "ALTER TABLE identity.profile RENAME CONSTRAINT profile_born_sequence_key TO profile_origin_sequence_key"
     )
-    op.execute(
-        "COMMENT ON TABLE identity.profile IS 'Profiles by stable id; origin_sequence names the resolution that made it, "
-        "the older one survives a merge.'"
-    )
+    for table, comment in _COMMENTS.items():
+        quoted = comment.replace("'", "''")
+        op.execute(f"COMMENT ON TABLE {table} IS '{quoted}'")
