@@ -1,1 +1,1 @@
-"""The behavior room: events, stated traits, computed traits, and how all of them end."""
+"""Behavior: events, stated traits and computed traits, and how each of them expires."""

@@ -1,7 +1,7 @@
-"""Sort a message by the tracking plan: what lies in plain, what is sealed, what is dropped. Pure.
+"""Sort a message by the tracking plan: what is stored in plain, what is sealed, what is dropped. Pure.
 
-Only numbers, booleans, instants and terms of a vocabulary are ever plain. Identifiers are not kept here; they live in
-the identity room under keys of their own.
+Only numbers, booleans, instants and terms of a vocabulary are ever plain. Identifiers are not kept here; they are
+stored by `cdp.identity` under keys of their own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ import msgspec
 from cdp.behavior.model import EVENT_NAMES, Classified, Plain, Term, Terms
 from cdp.behavior.rules import ContextRules, PlanRules, PropertyRule, cut_query
 
-_GIVEN_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
+_CLIENT_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 _URLS: Final = frozenset({"url", "referrer"})
 _QUERY: Final = "search"
 """The name under which browsers report the query string of a page."""
@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Sorter:
-    """Collects what one message leaves in plain and sealed."""
+    """Collects the plain and the sealed values of one message."""
 
     __slots__ = ("mistyped", "plain", "unknown")
 
@@ -39,7 +39,7 @@ class _Sorter:
         *,
         plain: dict[str, Plain],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Put planned plain values into `plain`; return planned sealed values and unknown ones."""
+        """Put planned plain values into `plain`; returns the planned sealed values and the unknown ones."""
         sealed: dict[str, Any] = {}
         unplanned: dict[str, Any] = {}
         find = rules.get
@@ -68,9 +68,9 @@ class _Sorter:
             rule = rules.get(name) if name else None
             if type(rule) is dict:
                 if isinstance(value, dict):
-                    below = self.sort_context(value, rule, seals_unknown, path=f"{path}{name}.")
-                    if below:
-                        sealed[name] = below
+                    nested = self.sort_context(value, rule, seals_unknown, path=f"{path}{name}.")
+                    if nested:
+                        sealed[name] = nested
                     continue
                 rule = rule.get("")
             elif rule is None:
@@ -91,23 +91,23 @@ class _Sorter:
     ) -> None:
         """Put one value into `plain` under `key` if it is of its planned type, else into `sealed` under `name`."""
         if rule.convert is not None:
-            found = rule.convert(value)
-            if found is not None:
-                plain[key] = found
+            converted = rule.convert(value)
+            if converted is not None:
+                plain[key] = converted
                 return
             self.mistyped += 1
         sealed[name] = cut_query(value) if rule.without_query else value
 
 
 def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified:
-    """Sort one message; `body` is the decoded object, of which nothing is trusted to have the right type."""
+    """Sort one message; `body` is the decoded object, whose values may have any type."""
     name = body.get("event") if kind == "track" else kind
     event = rules.events.get(name, rules.unknown_event) if isinstance(name, str) else rules.unknown_event
     if event.name is None and rules.drops_events:
         return Classified(None, event.retention_class, event.category, {}, {}, is_dropped=True)
     sorter = _Sorter()
     sealed: dict[str, Any] = {"message_id": body.get("messageId")}
-    for key in _GIVEN_TIMES:
+    for key in _CLIENT_TIMES:
         if body.get(key) is not None:
             sealed[key] = body[key]
     if event.name is None:
@@ -143,21 +143,21 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
 
 def terms_of(classified: Iterable[Classified]) -> set[Term]:
     """Everything that must be interned before these are stored: event names and vocabulary strings."""
-    found: set[Term] = set()
-    for each in classified:
-        if each.name is not None:
-            found.add(Term(EVENT_NAMES, each.name))
-        for value in each.plain.values():
+    terms: set[Term] = set()
+    for message in classified:
+        if message.name is not None:
+            terms.add(Term(EVENT_NAMES, message.name))
+        for value in message.plain.values():
             if type(value) is Term:
-                found.add(value)
-        for value in each.plain_traits.values():
+                terms.add(value)
+        for value in message.plain_traits.values():
             if type(value) is Term:
-                found.add(value)
-    return found
+                terms.add(value)
+    return terms
 
 
 def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
-    """The same message with the terms that a full vocabulary refused sealed instead of plain."""
+    """The same message, with terms refused by a full vocabulary moved from plain to sealed."""
     if not terms.refused:
         return classified
     plain, refused = _split(classified.plain, terms.refused)
@@ -191,16 +191,16 @@ def json_bytes(value: Any) -> bytes:
 
 
 def _stated(kind: str, body: Mapping[str, Any], context: Any) -> Mapping[str, Any]:
-    """Traits that the message states about the person; those of a group call are the group's."""
-    beside = context.get("traits") if isinstance(context, dict) else None
+    """Traits that the message states about the person; those of a group call belong to the group."""
+    context_traits = context.get("traits") if isinstance(context, dict) else None
     own = body.get("traits") if kind == "identify" else None
     if isinstance(own, dict):
-        return {**beside, **own} if isinstance(beside, dict) else own
-    return beside if isinstance(beside, dict) else {}
+        return {**context_traits, **own} if isinstance(context_traits, dict) else own
+    return context_traits if isinstance(context_traits, dict) else {}
 
 
 def _inherited(rule: "PropertyRule | ContextRules | None") -> PropertyRule | None:
-    """What a rule for a whole part of the context says about a field below it that has none: never plain."""
+    """The rule that a field without one inherits from the part of the context that contains it: never plain."""
     if not isinstance(rule, PropertyRule) or rule.is_dropped:
         return rule if isinstance(rule, PropertyRule) else None
     return PropertyRule(without_query=rule.without_query)
@@ -217,12 +217,12 @@ def _sort_properties(
 ) -> None:
     """Sort the properties of a track, page or screen call, and the group's traits of a group call.
 
-    The name and category of a page stand beside its properties and are sorted as two of them.
+    The name and category of a page are outside its properties and are sorted with them.
     """
     properties = body.get("traits" if kind == "group" else "properties")
     if kind in {"page", "screen"} and (properties is None or isinstance(properties, dict)):
-        beside = {key: body[key] for key in ("name", "category") if body.get(key) is not None}
-        properties = beside | (properties or {})
+        page = {key: body[key] for key in ("name", "category") if body.get(key) is not None}
+        properties = page | (properties or {})
     if kind == "group" and body.get("groupId") is not None:
         sealed["groupId"] = body["groupId"]
     if not properties:
@@ -241,7 +241,7 @@ def _sort_properties(
 
 
 def _without_query(page: Any, planned: object) -> Any:
-    """What a browser says about its page without the query string, where the plan does not decide itself."""
+    """A browser's description of its page without the query string, unless the plan has a rule for it."""
     if not isinstance(page, dict):
         return page
     named = planned if isinstance(planned, Mapping) else {}
@@ -254,5 +254,5 @@ def _without_query(page: Any, planned: object) -> Any:
 
 def _split(values: Mapping[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Any]]:
     kept = {name: value for name, value in values.items() if value not in refused}
-    gone = {name: value.text for name, value in values.items() if type(value) is Term and value in refused}
-    return kept, gone
+    sealed = {name: value.text for name, value in values.items() if type(value) is Term and value in refused}
+    return kept, sealed

@@ -1,4 +1,4 @@
-"""Forward decay: weights that fade without being rewritten.
+"""Forward decay: weights that decrease without being rewritten.
 
 After Cormode, Shkapenyuk, Srivastava and Xu, "Forward Decay: A Practical Time Decay Model for Streaming Systems"
 (ICDE 2009): an event at t weighs 2^((t - L) / h) against a fixed landmark L, and the sum of such weights is divided by
@@ -14,9 +14,9 @@ _DAY: Final = timedelta(days=1)
 EXPONENT_MAX: Final = 500.0
 """A landmark moves before a weight exceeds 2^500, so that 2^53 events of 2^53 each still fit a double."""
 NOTHING_BELOW: Final = -1000.0
-"""Below 2^-1000 a weight is nothing."""
+"""Below 2^-1000 a weight counts as 0."""
 POWER_MAX: Final = 1000.0
-"""No power is taken beyond it; only a clock that was set back by a thousand half-lives would ask for one."""
+"""The largest exponent; only a clock set back by a thousand half-lives would exceed it."""
 
 
 def half_lives(since: datetime, until: datetime, half_life_days: float) -> float:
@@ -25,7 +25,7 @@ def half_lives(since: datetime, until: datetime, half_life_days: float) -> float
 
 
 def power_of_two(exponent: float) -> float:
-    """2^exponent, exactly 0 where it is nothing (below 2^-1000), and never more than 2^1000."""
+    """2^exponent, exactly 0 below 2^-1000, and never more than 2^1000."""
     if exponent < NOTHING_BELOW:
         return 0.0
     bounded = min(exponent, POWER_MAX)
@@ -34,12 +34,12 @@ def power_of_two(exponent: float) -> float:
 
 
 def weight(occurred_at: datetime, now: datetime, half_life_days: float) -> float:
-    """What an event weighs now: 1 when it happens, 1/2 a half-life later."""
+    """The weight of an event now: 1 when it happens, 1/2 one half-life later."""
     return power_of_two(-half_lives(occurred_at, now, half_life_days))
 
 
 def forward_weight(occurred_at: datetime, landmark_at: datetime, half_life_days: float) -> float:
-    """What an event weighs against its landmark, for ever."""
+    """The weight of an event relative to its landmark, which never changes."""
     return power_of_two(half_lives(landmark_at, occurred_at, half_life_days))
 
 
@@ -49,15 +49,15 @@ def value_at(total: float, landmark_at: datetime, now: datetime, *, half_life_da
 
 
 def rescaled(total: float, old_landmark_at: datetime, new_landmark_at: datetime, *, half_life_days: float) -> float:
-    """The same sum against another landmark."""
+    """The same sum relative to another landmark."""
     return total * power_of_two(-half_lives(old_landmark_at, new_landmark_at, half_life_days))
 
 
 def is_outgrown(landmark_at: datetime, now: datetime, half_life_days: float) -> bool:
-    """True when events of now need a new landmark: the old one is too far away, on whichever side."""
+    """True when current events need a new landmark: the old one is too far away, in either direction."""
     return abs(half_lives(landmark_at, now, half_life_days)) > EXPONENT_MAX
 
 
 def landmark_for(now: datetime) -> datetime:
-    """The landmark to begin with: the start of the day."""
+    """The first landmark: the start of the day."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""Values of the behavior room."""
+"""Values of behavior: events, terms, traits and buckets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,19 +35,19 @@ Plain = int | float | Term
 
 
 class Terms(NamedTuple):
-    """The answer of interning: ids by term, and the terms that a full vocabulary no longer takes."""
+    """The result of interning: ids by term, and the new terms that a full vocabulary refused."""
 
     ids: Mapping[Term, int]
     refused: frozenset[Term]
 
 
 class Classified(NamedTuple):
-    """A message sorted by the tracking plan into what lies in plain and what is sealed.
+    """A message sorted by the tracking plan into plain and sealed values.
 
-    `name` is the planned event's name, None when the plan does not know it. `sealed` and `sealed_traits` hold JSON
-    values. `is_dropped` tells that the plan drops unknown events, so that nothing of the message may be stored.
+    `name` is the planned event's name, None when the plan does not contain it. `sealed` and `sealed_traits` hold JSON
+    values. `is_dropped` is true for an unknown event that the plan drops: nothing of the message may be stored.
     `unknown` counts properties, traits and context fields that the plan does not name, `mistyped` planned plain
-    values that were sealed because they are not of their type.
+    values that were sealed because they have another type.
     """
 
     name: str | None
@@ -93,7 +93,7 @@ class Occurred(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Landmark:
-    """The fixed instant against which one generation of a decayed trait is weighed."""
+    """The fixed instant relative to which events of one generation of a decaying trait are weighted."""
 
     generation: int
     at: datetime
@@ -102,8 +102,8 @@ class Landmark:
 class Bucket(NamedTuple):
     """What one anchor's events of one UTC day add to one computed trait.
 
-    `total` is the sum, decayed forward from the landmark of `generation` where the trait fades. `last_plain` is the
-    property of the last event, None where the trait takes none.
+    `total` is the sum, decayed forward from the landmark of `generation` if the trait decays. `last_plain` is the
+    property of the last event, None if the trait reads none.
     """
 
     anchor_id: AnchorId
@@ -119,7 +119,7 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StatedTrait:
-    """One stated trait of an anchor; exactly one of `plain` and `sealed` is there."""
+    """One stated trait of an anchor; exactly one of `plain` and `sealed` is set."""
 
     anchor_id: AnchorId
     name: str
@@ -134,7 +134,7 @@ class StatedTrait:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One stored event as it is exported: `plain` with its terms written out, `sealed` still closed."""
+    """One stored event as it is exported: `plain` with the texts of its terms, `sealed` not opened."""
 
     anchor_id: AnchorId
     event_id: EventId
@@ -150,7 +150,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """A computed trait that differs from its full recomputation: a bug, or tampering."""
+    """A computed trait that differs from its full recomputation: a defect or tampering."""
 
     profile_id: ProfileId
     trait: str

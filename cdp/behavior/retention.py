@@ -1,4 +1,4 @@
-"""When things end: expiry instants, horizons, and the months in which events lie."""
+"""Retention: expiry instants, horizons, and the months of events."""
 
 import re
 from collections.abc import Iterable
@@ -39,13 +39,13 @@ class Month:
 
 
 def month_of(instant: datetime) -> Month:
-    """The month in which an instant lies."""
+    """The month of an instant."""
     utc = instant.astimezone(UTC)
     return Month(utc.year, utc.month)
 
 
 def expires_at(occurred_at: datetime, keep_for_days: int) -> datetime:
-    """The instant from which an event is no longer read."""
+    """The instant from which an event is expired and no longer read."""
     return occurred_at + timedelta(days=keep_for_days)
 
 
@@ -55,31 +55,31 @@ def horizon(now: datetime, keep_for_days: int) -> datetime:
 
 
 def is_expired(occurred_at: datetime, keep_for_days: int, now: datetime) -> bool:
-    """True when an event of a class with this keep_for_days is no longer read, and a new one is refused."""
+    """True when an event of a class with this keep_for_days is no longer read, and a new one would be refused."""
     return expires_at(occurred_at, keep_for_days) <= now
 
 
 def first_counted_day(now: datetime, window_days: int) -> date:
-    """The first UTC day that a computed trait with this window counts: the window is so many whole days, today included."""
+    """The first UTC day that a computed trait with this window counts: the window is a number of whole days, today included."""
     return now.astimezone(UTC).date() - timedelta(days=window_days - 1)
 
 
 def is_month_over(month: Month, keep_for_days: int, now: datetime) -> bool:
-    """True when every event that can lie in the month has expired, so that its partition may be dropped."""
+    """True when every event that can be in the month has expired, so that its partition may be dropped."""
     return month.end <= horizon(now, keep_for_days)
 
 
 def class_partition(retention_class: str) -> str:
     """The table, within schema `behavior`, that holds the months of a class.
 
-    Raises the fault `invalid_retention_class` for a key that cannot name a table or would read like a month's.
+    Raises the fault `invalid_retention_class` for a key that cannot name a table or looks like that of a month.
     """
     if not _CLASS_KEY.fullmatch(retention_class) or _LOOKS_LIKE_MONTH.fullmatch(retention_class):
         raise Fault(
             "invalid_retention_class",
-            "A retention class cannot have this key",
+            "The key of a retention class is invalid",
             "Use lower-case letters, digits and underscores, begin with a letter, stay within 53 characters, "
-            "and do not end like a month (_2026_01).",
+            "and do not end with a month (_2026_01).",
         )
     name = f"event_{retention_class}"
     if len(name) + _MONTH_LENGTH <= _NAME_LENGTH_MAX:
@@ -94,7 +94,7 @@ def month_partition(retention_class: str, month: Month) -> str:
 
 
 def months_needed(events: Iterable[tuple[str, datetime]]) -> set[tuple[str, Month]]:
-    """The (retention class, month) pairs in which events of (retention class, occurred_at) lie."""
+    """The (retention class, month) pairs of events, given as (retention class, occurred_at)."""
     found = set()
     for retention_class, occurred_at in events:
         utc = occurred_at if occurred_at.tzinfo is UTC else occurred_at.astimezone(UTC)

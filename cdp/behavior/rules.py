@@ -1,4 +1,4 @@
-"""The tracking plan compiled: one rule a property, found by name in one step."""
+"""The compiled tracking plan: one rule per property, looked up by name."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from cdp.kit.clock import parse_instant
 from cdp.policy.model import Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
 from cdp.policy.patterns import compiled
 
-_TERMS_REMEMBERED: Final = 10_000
+_CACHED_TERMS_MAX: Final = 10_000
 _NUMBER_MAX: Final = 2**53
 _NUMBER_MIN: Final = 2.0**-53
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -18,12 +18,12 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 Convert = Callable[[Any], Plain | None]
-"""Gives a value as it may lie in plain, None when it is not of the planned type and must be sealed."""
+"""Returns the form in which a value is stored in plain, None if it is not of the planned type and must be sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PropertyRule:
-    """What becomes of one property: converted to plain, sealed when there is no `convert`, or dropped."""
+    """How one property is stored: converted to plain, sealed when there is no `convert`, or dropped."""
 
     convert: Convert | None = None
     is_dropped: bool = False
@@ -33,7 +33,7 @@ class PropertyRule:
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """The rules of one kind of event; `name` is None for those that the plan does not know."""
+    """The rules of one kind of event; `name` is None for events that the plan does not contain."""
 
     name: str | None
     retention_class: str
@@ -42,7 +42,7 @@ class EventRules:
 
 
 ContextRules = dict[str, "PropertyRule | ContextRules"]
-"""Rules by the parts of the dotted path; under '' that of a whole part. Traits in the context are no part of it."""
+"""Rules by the parts of the dotted path; under '' the rule of a whole part. Traits in the context are excluded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,21 @@ class PlanRules:
 
 
 def compile_plan(plan: TrackingPlan) -> PlanRules:
-    """Compile a resolved tracking plan; done once a policy."""
+    """Compile a resolved tracking plan; done once per policy."""
     vocabularies = plan.vocabularies
     events = {
         name: EventRules(
             name,
             event.retention_class,
             event.category,
-            {key: _rule(each, vocabularies) for key, each in event.properties.items()},
+            {key: _rule(property_plan, vocabularies) for key, property_plan in event.properties.items()},
         )
         for name, event in plan.events.items()
     }
     return PlanRules(
         events=events,
         unknown_event=EventRules(None, plan.unknown_class, plan.unknown_category, {}),
-        traits={name: _rule(each, vocabularies) for name, each in plan.traits.items()},
+        traits={name: _rule(property_plan, vocabularies) for name, property_plan in plan.traits.items()},
         context=_context_rules(plan.context, vocabularies),
         drops_events=plan.unknown_events is Unknown.DROP,
         seals_properties=plan.unknown_properties is Unknown.SEAL,
@@ -86,7 +86,7 @@ def compile_plan(plan: TrackingPlan) -> PlanRules:
 
 
 def number(value: Any) -> int | float | None:
-    """The value if it is a number that jsonb and a double hold without loss or overflow; booleans are none."""
+    """The value if it is a number that jsonb and a double hold without loss or overflow; booleans are not numbers."""
     kind = type(value)
     if kind is int:
         return value if -_NUMBER_MAX < value < _NUMBER_MAX else None
@@ -108,7 +108,7 @@ def instant(value: Any) -> int | None:
 
 
 def instant_of(micros: float) -> datetime:
-    """The instant that a plain value stands for."""
+    """The instant of a plain value, in microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=int(micros))
 
 
@@ -118,7 +118,7 @@ def boolean(value: Any) -> bool | None:
 
 
 def cut_query(value: Any) -> Any:
-    """A URL before its `?` and `#`; anything but a string as it is."""
+    """A URL before its `?` and `#`; values other than strings are returned unchanged."""
     return value.partition("?")[0].partition("#")[0] if isinstance(value, str) else value
 
 
@@ -140,32 +140,32 @@ def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> Propert
 
 
 def _term_of(vocabulary: Vocabulary) -> Convert:
-    """The vocabulary's own decision, without its look-ups on every value."""
+    """The decision of `Vocabulary.accepts`, prepared so that each value costs little."""
     key = vocabulary.key
     if vocabulary.pattern is None or vocabulary.max_length is None:
         terms = {value: Term(key, value) for value in vocabulary.values}
         return lambda value: terms.get(value) if type(value) is str else None
     match, longest = compiled(vocabulary.pattern).fullmatch, vocabulary.max_length
-    known: dict[str, Term] = {}
+    cached: dict[str, Term] = {}
 
     def term_of(value: Any) -> Term | None:
-        """Only what the vocabulary takes is remembered: anything else may tell something about a person."""
+        """Caches accepted terms only: any other value may be personal data."""
         if type(value) is not str or len(value) > longest:
             return None
-        found = known.get(value)
-        if found is None and match(value):
-            if len(known) >= _TERMS_REMEMBERED:
-                known.clear()
-            found = known[value] = Term(key, value)
-        return found
+        term = cached.get(value)
+        if term is None and match(value):
+            if len(cached) >= _CACHED_TERMS_MAX:
+                cached.clear()
+            term = cached[value] = Term(key, value)
+        return term
 
     return term_of
 
 
 def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str, Vocabulary]) -> ContextRules:
-    """A tree of the dotted paths; where a path and one below it are both planned, the longer decides about its own."""
+    """A tree of the dotted paths; where a path and one below it are both planned, the longer one takes precedence for its part."""
     tree: dict[str, Any] = {"traits": PropertyRule(is_dropped=True)}
-    for path in sorted(plans, key=lambda each: each.count("."), reverse=True):
+    for path in sorted(plans, key=lambda path: path.count("."), reverse=True):
         *parents, last = path.split(".")
         if (parents or [last])[0] == "traits":
             continue

@@ -1,6 +1,6 @@
-"""Computed traits, pure: what an event adds to day buckets, what buckets are worth now, and the full recomputation.
+"""Computed traits, pure: what events add to day buckets, the current value of buckets, and the full recomputation.
 
-The two ways to a value share no arithmetic: buckets hold forward-decayed sums against a landmark, the recomputation
+The two ways to compute a value share no arithmetic: buckets hold forward-decayed sums against a landmark, the recomputation
 weighs each event by its age. They agree within 1e-9 relative (docs/adr/0007).
 """
 
@@ -16,16 +16,16 @@ from cdp.behavior.retention import first_counted_day
 from cdp.policy.model import ComputedTrait, Policy, Scalar, TraitKind
 
 NO_LANDMARK: Final = 0
-"""The generation of buckets of traits that do not fade."""
+"""The generation of buckets of traits that do not decay."""
 
 _Comparable = tuple[bool, Scalar]
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledTrait:
-    """A computed trait, compiled. `mask` is the bit of its purpose, `field` the property it takes.
+    """A computed trait, compiled. `mask` is the bit of its purpose, `field` the property it reads.
 
-    `window_days` counts whole UTC days, today included: the trait's own window, or as long as its events are kept,
+    `window_days` counts whole UTC days, today included: the trait's own window, or the retention of its events,
     whichever is shorter. `vocabularies` names those of the properties it reads. `definition` changes when stored
     buckets of the trait must be recomputed.
     """
@@ -44,7 +44,7 @@ class CompiledTrait:
 
     @property
     def has_total(self) -> bool:
-        """True where the value is the bucket's total, not its number of events."""
+        """True if the value is the bucket's total rather than its number of events."""
         return self.kind is TraitKind.SUM or self.half_life_days is not None
 
 
@@ -57,7 +57,7 @@ class TraitPlan:
 
 
 def compile_traits(policy: Policy, masks: Mapping[str, int]) -> TraitPlan:
-    """Compile the policy's traits; `masks` gives each purpose its bit as a mask. Done once a policy."""
+    """Compile the policy's traits; `masks` gives each purpose its bit as a mask. Done once per policy."""
     by_key: dict[str, CompiledTrait] = {}
     by_event: dict[str, tuple[CompiledTrait, ...]] = {}
     for key, stated in policy.traits.items():
@@ -86,15 +86,15 @@ def _vocabularies(policy: Policy, stated: ComputedTrait) -> Mapping[str, str]:
     return {name: plan.vocabulary for name, plan in plans.items() if plan is not None and plan.vocabulary is not None}
 
 
-def fading(plan: TraitPlan) -> tuple[CompiledTrait, ...]:
+def decaying(plan: TraitPlan) -> tuple[CompiledTrait, ...]:
     """The traits that need a landmark."""
     return tuple(trait for trait in plan.by_key.values() if trait.half_life_days is not None)
 
 
 def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, Landmark]) -> list[Bucket]:
-    """What these events add, one bucket an (anchor, trait, day).
+    """What these events add, one bucket per (anchor, trait, day).
 
-    `landmarks` must name every fading trait. The result is to be added to what is stored, never subtracted.
+    `landmarks` must contain every decaying trait. The result is to be added to what is stored, never subtracted.
     """
     sums: dict[tuple[int, str, date], _Sum] = {}
     for event in events:
@@ -103,19 +103,19 @@ def fold(events: Iterable[Occurred], plan: TraitPlan, landmarks: Mapping[str, La
             if not event.bits & trait.mask or not _matches(event.plain, trait):
                 continue
             place = (event.anchor_id, trait.key, day)
-            found = sums.get(place)
-            if found is None:
-                found = sums[place] = _Sum(event)
-            found.add(event, trait, landmarks)
-    return [found.bucket(place, plan.by_key[place[1]], landmarks) for place, found in sums.items()]
+            running = sums.get(place)
+            if running is None:
+                running = sums[place] = _Sum(event)
+            running.add(event, trait, landmarks)
+    return [running.bucket(place, plan.by_key[place[1]], landmarks) for place, running in sums.items()]
 
 
 def value(
     trait: CompiledTrait, buckets: Iterable[Bucket], landmarks: Mapping[int, Landmark], *, now: datetime
 ) -> Plain | None:
-    """What the buckets of one profile are worth now: a number for count and sum (of nothing: 0), else None for nothing.
+    """The current value of one profile's buckets: a number for count and sum (0 without events), else None without events.
 
-    `landmarks` holds the trait's landmarks by generation; buckets of several generations may lie side by side.
+    `landmarks` holds the trait's landmarks by generation; buckets of several generations may be present.
     """
     first_day, today = first_counted_day(now, trait.window_days), now.astimezone(UTC).date()
     counted = [bucket for bucket in buckets if bucket.trait == trait.key and first_day <= bucket.day <= today]
@@ -130,7 +130,7 @@ def value(
 
 
 def last_value(trait: CompiledTrait, buckets: Iterable[Bucket]) -> Plain | None:
-    """The property of the latest event, or its instant in microseconds where the trait takes no property."""
+    """The property of the latest event, or its instant in microseconds if the trait reads no property."""
     latest = max(buckets, key=lambda bucket: (bucket.last_at, bucket.last_event_id), default=None)
     if latest is None:
         return None
@@ -138,9 +138,9 @@ def last_value(trait: CompiledTrait, buckets: Iterable[Bucket]) -> Plain | None:
 
 
 def recompute(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> Plain | None:
-    """The value now, straight from the retained, permitted events of one profile, without buckets and landmarks.
+    """The current value, computed directly from the retained, permitted events of one profile, without buckets.
 
-    The caller passes only events at or after the purpose's permitted_since; the bit is asked here.
+    The caller passes only events at or after the purpose's permitted_since; the bit is checked here.
     """
     counted = _counted(trait, events, now)
     if trait.kind is TraitKind.LAST:
@@ -155,7 +155,7 @@ def recompute(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -
 
 
 def gross(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> float:
-    """The sum of magnitudes behind a value: what its rounding errors are relative to."""
+    """The sum of magnitudes behind a value, to which its rounding errors are relative."""
     half_life = trait.half_life_days
     return fsum(
         abs(_amount(trait, event.plain)) * (1.0 if half_life is None else weight(event.occurred_at, now, half_life))
@@ -166,7 +166,7 @@ def gross(trait: CompiledTrait, events: Iterable[Occurred], now: datetime) -> fl
 def agree(one: Plain | None, other: Plain | None, gross: float = 0.0) -> bool:
     """True when two values of a trait are the same: exactly, or as doubles within 1e-9 relative.
 
-    `gross` is the sum of magnitudes where amounts of both signs cancel. Decayed values below 2^-100 count as nothing.
+    `gross` is the sum of magnitudes where amounts of both signs cancel. Decayed values below 2^-100 count as 0.
     """
     if isinstance(one, float | int) and isinstance(other, float | int):
         return abs(one - other) <= max(1e-9 * max(abs(one), abs(other), gross), 2.0**-100)
@@ -174,7 +174,7 @@ def agree(one: Plain | None, other: Plain | None, gross: float = 0.0) -> bool:
 
 
 class _Sum:
-    """The running contents of one bucket; it begins with its first event, not yet added."""
+    """The running contents of one bucket; created for its first event, which is not yet added."""
 
     __slots__ = ("events", "last_at", "last_event_id", "last_plain", "total")
 
@@ -188,8 +188,8 @@ class _Sum:
     def add(self, event: Occurred, trait: CompiledTrait, landmarks: Mapping[str, Landmark]) -> None:
         self.events += 1
         if trait.half_life_days is not None:
-            weighs = forward_weight(event.occurred_at, landmarks[trait.key].at, trait.half_life_days)
-            self.total += _amount(trait, event.plain) * weighs
+            event_weight = forward_weight(event.occurred_at, landmarks[trait.key].at, trait.half_life_days)
+            self.total += _amount(trait, event.plain) * event_weight
         elif trait.kind is TraitKind.SUM:
             self.total += _amount(trait, event.plain)
         if (event.occurred_at, event.event_id) >= (self.last_at, self.last_event_id):
@@ -236,13 +236,13 @@ def _matches(plain: Mapping[str, Plain], trait: CompiledTrait) -> bool:
     )
 
 
-def _comparable(given: Scalar | Term) -> _Comparable:
-    """A value as `where` compares it: true is not 1, and a term is its text."""
-    return (isinstance(given, bool), given.text if isinstance(given, Term) else given)
+def _comparable(value: Scalar | Term) -> _Comparable:
+    """A value as `where` compares it: true differs from 1, and a term equals its text."""
+    return (isinstance(value, bool), value.text if isinstance(value, Term) else value)
 
 
 def _amount(trait: CompiledTrait, plain: Mapping[str, Plain]) -> float:
-    """What one event adds before it fades: 1 for a count, the property for a sum."""
+    """What one event adds before decay: 1 for a count, the property for a sum."""
     if trait.kind is not TraitKind.SUM or trait.field is None:
         return 1.0
     amount = plain[trait.field]

@@ -1,1 +1,1 @@
-"""The strongroom: root keys, subject keys, sealing, pseudonyms and signatures. Only this floor knows cryptography."""
+"""The vault: root keys, subject keys, seals, pseudonyms and signatures. Only this package uses cryptography."""

@@ -1,7 +1,7 @@
-"""Keyed hashes: pseudonyms of identifiers under separate domains, and the forms in which protocols hash them.
+"""Keyed hashes: pseudonyms of identifiers under separate domains, and the plain hashes that protocols use.
 
 A pseudonym is HMAC-SHA-256(key(domain, type, version), type || 0x00 || normalized value). The key of a type is
-derived from the domain's root key by HKDF-SHA-256, so what one domain or type hashes to says nothing in another.
+derived from the domain's root key by HKDF-SHA-256, so hashes of one domain or type cannot be related to those of another.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 Domain = NewType("Domain", str)
-"""A pseudonymisation domain; its text is the stem of the names of its root keys."""
+"""A pseudonymization domain; its text is the stem of the names of its root keys."""
 
 GRAPH: Final = Domain("pseudonym/graph")
 SUPPRESSION: Final = Domain("suppression")
@@ -73,7 +73,7 @@ def type_key(root_key: bytes, kind: str) -> bytes:
 
 
 class HashedForm(NamedTuple):
-    """A plain hash that a protocol may send for an identifier; stored only under a keyed hash of its own name."""
+    """A plain hash that a protocol may send for an identifier; stored only as a keyed hash under the name of the form."""
 
     name: str
     digest: bytes
@@ -114,7 +114,7 @@ _FORMS: Final[Mapping[str, Mapping[str, tuple[str, Callable[[str], str]]]]] = {
 
 
 def hashed_forms(kind: str, value: str) -> tuple[HashedForm, ...]:
-    """Every form in which a protocol may send this normalized identifier; none for other types than e-mail and phone.
+    """Every form in which a protocol may send this normalized identifier; none for types other than e-mail and phone.
 
     E-mail: MD5, SHA-1 and SHA-256 of the address (California DROP sends the SHA-256). Phone: the same of the E.164
     form with and without its plus sign, and the SHA-256 of the last ten digits that DROP sends.
@@ -124,7 +124,7 @@ def hashed_forms(kind: str, value: str) -> tuple[HashedForm, ...]:
 
 
 def names_of_forms(kind: str, protocol: str) -> tuple[str, ...]:
-    """Under which forms to look a received hash up; `protocol` is `md5`, `sha1`, `sha256` or `drop`."""
+    """The forms under which a received hash may be stored; `protocol` is `md5`, `sha1`, `sha256` or `drop`."""
     forms = _FORMS.get(kind, {})
     if protocol == "drop":
         return tuple(name for name in ("email.sha256", "phone.drop") if name in forms)

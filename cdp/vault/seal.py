@@ -1,7 +1,7 @@
 """Sealing: authenticated encryption of one value for one place, under one key.
 
 An envelope is one version byte (1: AES-256-GCM), 12 random bytes of nonce, then ciphertext and tag. Table, column
-and row are authenticated with it, so that a sealed value moved to another place does not open there.
+and row are authenticated with it, so that a sealed value copied to another place cannot be opened there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ RowId = int | bytes
 
 @dataclass(frozen=True, slots=True)
 class SealedColumn:
-    """A column in which sealed values lie."""
+    """A column of sealed values."""
 
     table: str
     column: str
@@ -36,18 +36,18 @@ class SealedColumn:
         object.__setattr__(self, "_prefix", f"{self.table}\0{self.column}\0".encode())
 
     def at(self, row: RowId) -> bytes:
-        """What is authenticated for the value of this row."""
+        """The associated data that is authenticated with the value of this row."""
         return self._prefix + (b"i" + row.to_bytes(8, "big") if isinstance(row, int) else b"b" + row)
 
 
 def seal_many(place: SealedColumn, items: Iterable[tuple[bytes, RowId, bytes]]) -> list[bytes]:
     """Seal (key, row, plaintext) for one place; envelopes come in the same order."""
-    given = list(items)
-    nonces = random_bytes(_NONCE_BYTES * len(given))
+    triples = list(items)
+    nonces = random_bytes(_NONCE_BYTES * len(triples))
     ciphers: dict[bytes, AESGCM] = {}
     envelopes = []
     end = 0
-    for key, row, plaintext in given:
+    for key, row, plaintext in triples:
         cipher = ciphers.get(key)
         if cipher is None:
             cipher = ciphers[key] = AESGCM(key)
@@ -60,7 +60,7 @@ def seal_many(place: SealedColumn, items: Iterable[tuple[bytes, RowId, bytes]]) 
 def seal_each(
     place: SealedColumn, keys: Sequence[bytes], rows: Sequence[int], *, plaintexts: Iterable[bytes]
 ) -> list[bytes]:
-    """Seal many values of one place, each under a key of its own: what `seal_many` gives, with less work for each."""
+    """Seal many values of one place, each under its own key; faster than `seal_many`."""
     nonces = random_bytes(_NONCE_BYTES * len(keys))
     before = place.at(0)[:-8]
     envelopes = []
@@ -97,10 +97,10 @@ class Wrapper:
 
     def wrap_many(self, items: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         """Wrap (context, key)."""
-        given = list(items)
-        nonces = random_bytes(_NONCE_BYTES * len(given))
+        triples = list(items)
+        nonces = random_bytes(_NONCE_BYTES * len(triples))
         wrapped = []
-        for at, (context, key) in enumerate(given):
+        for at, (context, key) in enumerate(triples):
             nonce = nonces[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
             wrapped.append(_VERSION + nonce + self._cipher.encrypt(nonce, key, self._label + context))
         return wrapped
@@ -112,12 +112,12 @@ class Wrapper:
 
 def _open(cipher: AESGCM, place: bytes, envelope: bytes) -> bytes:
     if envelope[:1] != _VERSION or len(envelope) < _OVERHEAD:
-        raise _broken("The envelope is of a version that this program does not know, or it was cut off.")
+        raise _broken("The envelope is truncated, or of a version unknown to this program.")
     try:
         return cipher.decrypt(envelope[1 : 1 + _NONCE_BYTES], envelope[1 + _NONCE_BYTES :], place)
     except InvalidTag:
-        raise _broken("It was altered, moved to another place, or sealed under another key.") from None
+        raise _broken("It was altered, copied to another place, or sealed under another key.") from None
 
 
 def _broken(detail: str) -> Fault:
-    return Fault("seal_broken", "A sealed value does not open", detail, status=500)
+    return Fault("seal_broken", "A sealed value cannot be opened", detail, status=500)

@@ -1,4 +1,4 @@
-"""Signatures: Ed25519 (RFC 8032), made from a root key and checked with nothing but a public key."""
+"""Signatures: Ed25519 (RFC 8032), made with a root key and verified with only the public key."""
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -15,7 +15,7 @@ class Signer:
 
     @property
     def public_key(self) -> bytes:
-        """The 32 bytes that everyone may know."""
+        """The 32-byte public key."""
         return self._public_key
 
     def sign(self, message: bytes) -> bytes:

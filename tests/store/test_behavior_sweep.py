@@ -220,7 +220,7 @@ def test_expiry_is_seen_before_the_sweep(behavior: BehaviorPipeline) -> None:
             {"since": datetime(2000, 1, 1, tzinfo=behavior.now.tzinfo)},
         )
         behavior.now = day(-1000) + timedelta(days=1094)
-        before = consistency_store.computed_of(tx, behavior.plan, [ANNA], behavior.now)[ANNA]
+        before = consistency_store.computed_of(tx, behavior.plan, [ANNA], now=behavior.now)[ANNA]
         behavior.now = day(-1000) + timedelta(days=1095)
-        after = consistency_store.computed_of(tx, behavior.plan, [ANNA], behavior.now)[ANNA]
+        after = consistency_store.computed_of(tx, behavior.plan, [ANNA], now=behavior.now)[ANNA]
     assert (before["spent"], after["spent"]) == (5, 0)

@@ -137,25 +137,25 @@ def test_a_key_moved_to_another_subject_does_not_open(vault, database):
         assert code_of(vault.subject_keys.keys_for, tx, [other]) == "seal_broken"
 
 
-def test_a_shredded_subject_can_be_read_and_written_no_more(vault, database, home):
-    gone, stays = new_ids(2)
+def test_values_of_a_shredded_subject_can_neither_be_opened_nor_sealed(vault, database, home):
+    shredded, other = new_ids(2)
     with database.transaction() as tx:
-        keys = vault.subject_keys.create(tx, [gone, stays])
-        sealed = vault.seal_many(keys, PLACE, [Item(one, 1, b"v") for one in (gone, stays)])
+        keys = vault.subject_keys.create(tx, [shredded, other])
+        sealed = vault.seal_many(keys, PLACE, [Item(one, 1, b"v") for one in (shredded, other)])
     with database.transaction() as tx:
-        assert vault.subject_keys.shred(tx, [gone, 12345]) == 1
-    vault.subject_keys.evict([gone])
+        assert vault.subject_keys.shred(tx, [shredded, 12345]) == 1
+    vault.subject_keys.evict([shredded])
 
-    for reader_of_it in (vault, opened(database, home)[0]):
+    for process in (vault, opened(database, home)[0]):
         with database.transaction() as tx:
-            found = reader_of_it.subject_keys.keys_for(tx, [gone, stays])
-            assert set(found) == {stays}
-            items = [Item(gone, 1, sealed[0]), Item(stays, 1, sealed[1])]
-            assert reader_of_it.open_many(found, PLACE, items) == [None, b"v"]
-            assert code_of(reader_of_it.seal, tx, PLACE, Item(gone, 1, b"again")) == "subject_key_shredded"
+            keys = process.subject_keys.keys_for(tx, [shredded, other])
+            assert set(keys) == {other}
+            items = [Item(shredded, 1, sealed[0]), Item(other, 1, sealed[1])]
+            assert process.open_many(keys, PLACE, items) == [None, b"v"]
+            assert code_of(process.seal, tx, PLACE, Item(shredded, 1, b"again")) == "subject_key_shredded"
 
 
-def test_keys_that_somebody_loads_during_their_shredding_are_in_no_memory_afterwards(vault, database):
+def test_keys_loaded_by_another_transaction_during_shredding_are_not_cached(vault, database):
     ids = new_ids(2)
     with database.transaction() as tx:
         vault.subject_keys.create(tx, ids)
@@ -168,7 +168,7 @@ def test_keys_that_somebody_loads_during_their_shredding_are_in_no_memory_afterw
         assert vault.subject_keys.keys_for(tx, ids) == {}
 
 
-def test_who_still_sees_an_earlier_instant_leaves_no_shredded_key_in_memory(vault, database):
+def test_a_transaction_with_an_older_snapshot_caches_no_shredded_key(vault, database):
     ids = new_ids(2)
     with database.transaction() as tx:
         vault.subject_keys.create(tx, ids)

@@ -1,4 +1,4 @@
-"""Epochs and versions of root keys: rotation re-wraps the living, waits for writers, and destroys at the provider."""
+"""Epochs and versions of root keys: rotation re-wraps keys, waits for writers, and destroys at the provider."""
 
 import threading
 from datetime import UTC, datetime
@@ -43,7 +43,7 @@ def rewrap_all(database, vault, limit):
     return calls
 
 
-def test_rotation_keeps_the_living_and_leaves_the_shredded_without_any_key(vault, database, home, open_again):
+def test_rotation_keeps_stored_keys_and_shredded_ones_stay_shredded(vault, database, home, open_again):
     ids = new_ids(25)
     with database.transaction() as tx:
         keys = vault.subject_keys.create(tx, ids)
@@ -65,7 +65,7 @@ def test_rotation_keeps_the_living_and_leaves_the_shredded_without_any_key(vault
         assert open_again().subject_keys.keys_for(tx, ids) == {one: keys[one] for one in ids[5:]}
 
 
-def test_a_version_that_is_taken_back_is_not_written_under(vault, database):
+def test_a_version_that_is_rolled_back_is_not_used(vault, database):
     def begin_and_stop() -> None:
         with database.transaction() as tx:
             vault.root_keys.add_version(tx, GRAPH, NOW)
@@ -81,7 +81,7 @@ def test_a_version_that_is_taken_back_is_not_written_under(vault, database):
         assert vault.root_keys.versions(GRAPH) == vault.root_keys.active_versions(tx, GRAPH) == (1, 2)
 
 
-def test_a_kill_before_the_key_is_destroyed_is_made_good_at_the_next_start(vault, database, home, open_again):
+def test_a_crash_before_the_key_is_destroyed_is_completed_at_the_next_start(vault, database, home, open_again):
     with database.transaction() as tx:
         vault.epochs.begin(tx, NOW)
     with database.transaction() as tx:
@@ -113,7 +113,7 @@ def test_another_process_notices_the_new_epoch_by_itself(vault, database, open_a
     with database.transaction() as tx:
         keys = stale.subject_keys.create(tx, ids)
     with database.transaction() as tx:
-        vault.epochs.mark_destroyed(tx, 1, NOW)  # so nothing was hung on the retired one
+        vault.epochs.mark_destroyed(tx, 1, NOW)  # so no key was wrapped under the retired one
         assert vault.subject_keys.keys_for(tx, ids) == keys
 
 
@@ -140,7 +140,7 @@ def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault
         assert rotating.epochs.rewrap(tx, after=0, limit=10) == max(ids)
 
 
-def test_a_writer_that_waited_for_a_rotation_hangs_its_keys_on_the_new_epoch(vault, database, open_again):
+def test_a_writer_that_waited_for_a_rotation_wraps_its_keys_under_the_new_epoch(vault, database, open_again):
     rotating = open_again()
     ids = new_ids(2)
     done = threading.Event()
@@ -191,7 +191,7 @@ def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open
         rotating.epochs.mark_destroyed(tx, 1, NOW)
 
 
-def test_a_rotation_that_is_taken_back_leaves_everything_usable(vault, database, home, open_again):
+def test_a_rotation_that_is_rolled_back_leaves_everything_usable(vault, database, home, open_again):
     class Stopped(Exception):
         pass
 

@@ -41,10 +41,10 @@ def example(tmp_path, monkeypatch):
 def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(example, database, home, monkeypatch):
     import example_kms
 
-    asked = []
+    decrypted = []
     unwrap = example_kms.Service.decrypt
     monkeypatch.setattr(
-        example_kms.Service, "decrypt", lambda self, *given: asked.append(given) or unwrap(self, *given)
+        example_kms.Service, "decrypt", lambda self, *given: decrypted.append(given) or unwrap(self, *given)
     )
     with database.transaction() as tx:
         vault, notice = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
@@ -53,13 +53,13 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
         keys = vault.subject_keys.create(tx, ids)
     with database.transaction() as tx:
         again, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
-        started = len(asked)
+        started = len(decrypted)
         assert again.subject_keys.keys_for(tx, ids) == keys
         again.subject_keys.evict_all()
         assert again.subject_keys.keys_for(tx, ids) == keys
 
     assert notice is None
-    assert len(asked) - started <= 1
+    assert len(decrypted) - started <= 1
     assert not (home / "keys/master.key").exists()
 
 
@@ -96,9 +96,9 @@ def test_the_documented_provider_keeps_every_promise(example, tmp_path):
 
     folder = tmp_path / "keys"
     folder.mkdir()
-    promises = check_provider(lambda: example_kms.open_provider("example://vault.test/trial", folder), folder)
+    results = check_provider(lambda: example_kms.open_provider("example://vault.test/trial", folder), folder)
 
-    assert [(each.text, each.broken) for each in promises if each.broken] == []
+    assert [(result.text, result.broken) for result in results if result.broken] == []
     assert list(folder.iterdir()) == []
 
 

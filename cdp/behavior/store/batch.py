@@ -1,6 +1,6 @@
-"""SQL of the behavior room that every message needs: known message ids, terms, and storing a batch.
+"""SQL of behavior that every message needs: stored message ids, terms, and storing a batch.
 
-Statements are constant for a batch, whatever its size.
+The number of statements per batch is constant.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,16 +33,16 @@ __all__ = [
 ]
 
 EVENT: Final = SealedColumn("behavior.event", "sealed")
-"""Where the payload of an event lies; its row is the bytes of the event id."""
+"""Where the payload of an event is stored; its row is the bytes of the event id."""
 TRAIT: Final = SealedColumn("behavior.trait", "sealed")
-"""Where a sealed stated trait lies; its row is `trait_row`."""
+"""Where a sealed stated trait is stored; its row is `trait_row`."""
 
 
 _ENTRIES_AT_ONCE: Final = 200
 
 
 class Remembered(NamedTuple):
-    """A stored message in the memory of message ids."""
+    """The id of a stored message, kept so that the message is counted once."""
 
     event_id: EventId
     body_digest: bytes
@@ -55,9 +55,9 @@ def trait_row(anchor_id: int, name: str) -> bytes:
 
 
 def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventId, bytes]:
-    """The body digests of those messages that are stored already."""
+    """The body digests of those messages that are already stored."""
     rows = tx.execute(
-        "SELECT d.event_id, d.body_digest FROM unnest(%(ids)s::uuid[]) AS asked(event_id) "
+        "SELECT d.event_id, d.body_digest FROM unnest(%(ids)s::uuid[]) AS wanted(event_id) "
         "JOIN behavior.duplicate d USING (event_id)",
         {"ids": arrays.uuids(event_ids)},
     )
@@ -65,19 +65,19 @@ def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventI
 
 
 def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventId]:
-    """Remember stored messages; returns the ids that were new, so that of two at once only one counts."""
-    known = tx.execute(
+    """Store message ids; returns those that were new, so that of two concurrent messages only one counts."""
+    duplicates = tx.execute(
         """
-        WITH given AS (
+        WITH requested AS (
             SELECT * FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[], %(until)s::date[])
-                AS g (event_id, body_digest, keep_until)
-        ), kept AS (
+                AS r (event_id, body_digest, keep_until)
+        ), inserted AS (
             INSERT INTO behavior.duplicate (event_id, body_digest, keep_until)
-            SELECT * FROM given
+            SELECT * FROM requested
             ON CONFLICT DO NOTHING
             RETURNING event_id
         )
-        SELECT event_id FROM given WHERE event_id NOT IN (SELECT event_id FROM kept)
+        SELECT event_id FROM requested WHERE event_id NOT IN (SELECT event_id FROM inserted)
         """,
         {
             "ids": arrays.uuids([row.event_id for row in rows]),
@@ -85,17 +85,17 @@ def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventI
             "until": arrays.days([row.keep_until for row in rows]),
         },
     )
-    return {row.event_id for row in rows}.difference(EventId(row[0]) for row in known)
+    return {row.event_id for row in rows}.difference(EventId(event_id) for (event_id,) in duplicates)
 
 
-def append(tx: Transaction, given: Iterable[EventEntry], terms: Terms, *, plan: TraitPlan, now: datetime) -> None:
+def append(tx: Transaction, batch: Iterable[EventEntry], terms: Terms, *, plan: TraitPlan, now: datetime) -> None:
     """Store a batch: events, stated traits, and what the events add to computed traits; at most five statements.
 
-    Every entry is settled against `terms`, and the partitions it needs exist (`ensure_partitions`). They are taken as
-    they are made, while the server stores those before them.
+    Refused terms of every entry are sealed (`classify.seal_refused_terms`), and its partition exists
+    (`ensure_partitions`). Entries are consumed as they are produced, while the server stores the previous ones.
     """
     entries: list[EventEntry] = []
-    append_events(tx, _in_parts(iter(given), entries), terms.ids)
+    append_events(tx, _in_parts(iter(batch), entries), terms.ids)
     stated = _stated(entries)
     if stated:
         merge_traits(tx, stated, terms.ids)
@@ -104,10 +104,10 @@ def append(tx: Transaction, given: Iterable[EventEntry], terms: Terms, *, plan: 
         merge_buckets(tx, fold(occurred, plan, current_landmarks(tx, plan, now)), terms.ids)
 
 
-def _in_parts(given: Iterator[EventEntry], taken: list[EventEntry]) -> Iterator[list[EventEntry]]:
-    """Some entries at a time; `taken` ends with all of them."""
-    while part := list(islice(given, _ENTRIES_AT_ONCE)):
-        taken += part
+def _in_parts(batch: Iterator[EventEntry], consumed: list[EventEntry]) -> Iterator[list[EventEntry]]:
+    """Some entries at a time; `consumed` collects all of them."""
+    while part := list(islice(batch, _ENTRIES_AT_ONCE)):
+        consumed += part
         yield part
 
 

@@ -1,4 +1,4 @@
-"""SQL of computed traits: adding to buckets, and making them anew from events."""
+"""SQL of computed traits: adding to buckets, and recomputing them from events."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -14,33 +14,33 @@ from cdp.kit.pg_binary import arrays
 from cdp.policy.model import TraitKind
 
 _NO_TERM: Final = -1
-"""Stands for a term that nobody ever sent: it equals no stored value."""
+"""Represents a term that was never stored: it equals no stored value."""
 
 
 def merge_buckets(tx: Transaction, buckets: Sequence[Bucket], ids: Mapping[Term, int]) -> None:
-    """Add what new events brought to the stored buckets, one statement."""
+    """Add the buckets of new events to the stored ones, in one statement."""
     rows = sorted(buckets, key=lambda bucket: (bucket.anchor_id, bucket.trait, bucket.day, bucket.generation))
     if not rows:
         return
     tx.execute(
         """
-        INSERT INTO behavior.bucket AS known
+        INSERT INTO behavior.bucket AS stored
                (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
         SELECT anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain::jsonb
         FROM unnest(%(anchors)s::bigint[], %(traits)s::text[], %(days)s::date[], %(generations)s::int[],
                     %(events)s::bigint[], %(totals)s::float8[], %(last_at)s::timestamptz[],
                     %(last_event_ids)s::uuid[], %(last_plain)s::text[])
-             AS given(anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
+             AS fresh(anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
         ON CONFLICT (anchor_id, trait, day, generation) DO UPDATE SET
-            events = known.events + excluded.events,
-            total = known.total + excluded.total,
-            last_at = greatest(known.last_at, excluded.last_at),
+            events = stored.events + excluded.events,
+            total = stored.total + excluded.total,
+            last_at = greatest(stored.last_at, excluded.last_at),
             last_event_id = CASE
-                WHEN (known.last_at, known.last_event_id) > (excluded.last_at, excluded.last_event_id)
-                THEN known.last_event_id ELSE excluded.last_event_id END,
+                WHEN (stored.last_at, stored.last_event_id) > (excluded.last_at, excluded.last_event_id)
+                THEN stored.last_event_id ELSE excluded.last_event_id END,
             last_plain = CASE
-                WHEN (known.last_at, known.last_event_id) > (excluded.last_at, excluded.last_event_id)
-                THEN known.last_plain ELSE excluded.last_plain END
+                WHEN (stored.last_at, stored.last_event_id) > (excluded.last_at, excluded.last_event_id)
+                THEN stored.last_plain ELSE excluded.last_plain END
         """,
         {
             "anchors": arrays.bigints([row.anchor_id for row in rows]),
@@ -64,7 +64,7 @@ def recompute_buckets(
     now: datetime,
     traits: Collection[str] | None = None,
 ) -> None:
-    """Make the buckets of these anchors anew from their events, for all traits or those named.
+    """Recompute the buckets of these anchors from their events, for all traits or those named.
 
     An event counts if it carries the purpose's bit, its anchor's profile is permitted, and it did not occur before
     `permitted.since`. Call it in the transaction that changed any of these.
@@ -85,6 +85,7 @@ _RECOMPUTE: Final = """
             %(generations)s::smallint[], %(conditions)s::text[]
         ) AS d(trait, name_id, purpose, mask, field, is_sum, is_last, half_life_days, landmark_at, generation, conditions)
     ), counted AS (
+        -- The events that count for each trait, with the amount and the exponent of their weight.
         SELECT e.anchor_id, d.trait, (e.occurred_at AT TIME ZONE 'UTC')::date AS day, d.generation,
                e.occurred_at, e.event_id,
                CASE WHEN d.is_last THEN e.plain -> d.field END AS last_plain,
@@ -101,7 +102,8 @@ _RECOMPUTE: Final = """
               SELECT FROM jsonb_each(d.conditions::jsonb) AS condition(property, allowed)
               WHERE NOT coalesce(condition.allowed @> (e.plain -> condition.property), false)
           )
-    ), weighed AS (
+    ), weighted AS (
+        -- The same limits as `decay.power_of_two`.
         SELECT *, CASE WHEN exponent IS NULL THEN amount
                        WHEN exponent < -1000 THEN 0
                        ELSE amount * power(2::float8, exponent) END AS adds
@@ -112,7 +114,7 @@ _RECOMPUTE: Final = """
     SELECT anchor_id, trait, day, generation, count(*), sum(adds), max(occurred_at),
            (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC))[1],
            (array_agg(last_plain ORDER BY occurred_at DESC, event_id DESC))[1]
-    FROM weighed
+    FROM weighted
     GROUP BY anchor_id, trait, day, generation
 """
 

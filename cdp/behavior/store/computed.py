@@ -51,7 +51,7 @@ def buckets_of(
 
 
 def computed_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], *, now: datetime) -> Values:
-    """Every computed trait of these profiles now, terms written out; count and sum of nothing are 0, last is None."""
+    """Every computed trait of these profiles now, terms as texts; without events count and sum are 0, last is None."""
     generations = landmarks_of(tx, half_lives_of(plan))
     buckets = buckets_of(tx, plan, profile_ids, now=now)
     values = {
@@ -65,7 +65,7 @@ def computed_of(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int], *,
 
 
 def move_landmarks(tx: Transaction, plan: TraitPlan, rows_max: int) -> int:
-    """Weigh up to `rows_max` buckets of older generations against the newest landmark; returns how many there were."""
+    """Rescale up to `rows_max` buckets of older generations to the newest landmark; returns how many."""
     half_lives = half_lives_of(plan)
     generations = landmarks_of(tx, half_lives)
     newest = {key: max(found.items())[1] for key, found in generations.items()}
@@ -95,14 +95,14 @@ def move_landmarks(tx: Transaction, plan: TraitPlan, rows_max: int) -> int:
         bucket = Bucket(
             anchor_id, trait, day, newest[trait].generation, events, total_now, last_at, EventId(last_event_id), None
         )
-        known = moved.get((anchor_id, trait, day))
-        moved[anchor_id, trait, day] = bucket if known is None else _added(known, bucket)
+        present = moved.get((anchor_id, trait, day))
+        moved[anchor_id, trait, day] = bucket if present is None else _added(present, bucket)
     merge_buckets(tx, list(moved.values()), {})
     return len(rows)
 
 
 def _added(one: Bucket, other: Bucket) -> Bucket:
-    """Two buckets of a fading trait, for one place and generation, as one."""
+    """The sum of two buckets of a decaying trait with the same key and generation."""
     latest = max(one, other, key=lambda bucket: (bucket.last_at, bucket.last_event_id))
     return Bucket(
         one.anchor_id,
@@ -118,10 +118,13 @@ def _added(one: Bucket, other: Bucket) -> Bucket:
 
 
 def _with_terms(tx: Transaction, plan: TraitPlan, values: Values) -> Values:
-    """The same values with term ids written out."""
+    """The same values with the texts of terms."""
     named = {key for key, trait in plan.by_key.items() if trait.field is not None and trait.field in trait.vocabularies}
     numbers = {
-        found for each in values.values() for key, found in each.items() if key in named and isinstance(found, int)
+        number
+        for traits in values.values()
+        for key, number in traits.items()
+        if key in named and isinstance(number, int)
     }
     if not numbers:
         return values

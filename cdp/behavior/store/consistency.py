@@ -1,4 +1,4 @@
-"""The invariant in production: computed traits of a sample of profiles, from buckets and again from their events."""
+"""The consistency check: computed traits of a sample of profiles, from buckets and recomputed from their events."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,14 +6,14 @@ from datetime import datetime
 
 from cdp.behavior.model import Discrepancy, EventId, Occurred
 from cdp.behavior.store.computed import computed_of
-from cdp.behavior.store.events import revived
+from cdp.behavior.store.events import with_texts
 from cdp.behavior.store.terms import texts_of
 from cdp.behavior.traits import CompiledTrait, TraitPlan, agree, gross, recompute
 from cdp.kit.db import Transaction
 
 
 def sampled_profiles(tx: Transaction, from_profile: int, profiles_max: int) -> list[int]:
-    """The next profiles at or after a random id: ids are random, so neighbors are a fair sample."""
+    """The next profiles at or after a random id: ids are random, so consecutive ones are a fair sample."""
     rows = tx.execute(
         "SELECT DISTINCT profile_id FROM identity.canonical WHERE profile_id >= %(from_profile)s "
         "ORDER BY profile_id LIMIT %(profiles_max)s",
@@ -30,9 +30,9 @@ def check_computed(tx: Transaction, plan: TraitPlan, profile_ids: Sequence[int],
     for profile_id, values in stored.items():
         for key, trait in plan.by_key.items():
             events = occurred.get((profile_id, trait.purpose), ())
-            again = recompute(trait, events, now)
-            if not agree(values[key], again, gross(trait, events, now)):
-                found.append(Discrepancy(profile_id, key, values[key], again))
+            recomputed = recompute(trait, events, now)
+            if not agree(values[key], recomputed, gross(trait, events, now)):
+                found.append(Discrepancy(profile_id, key, values[key], recomputed))
     return found
 
 
@@ -61,15 +61,15 @@ def _occurred(
     vocabularies = _vocabularies(plan.by_key.values())
     numbers = {
         value
-        for row in rows
-        for name, value in (row[7] or {}).items()
-        if name in vocabularies[row[6]] and type(value) is int
+        for *_, name, plain in rows
+        for field, value in (plain or {}).items()
+        if field in vocabularies[name] and type(value) is int
     }
     texts = texts_of(tx, numbers) if numbers else {}
     found: dict[tuple[int, str], list[Occurred]] = defaultdict(list)
     for profile_id, purpose, anchor_id, event_id, occurred_at, bits, name, plain in rows:
         event = Occurred(
-            anchor_id, EventId(event_id), occurred_at, bits, name, revived(plain, vocabularies[name], texts)
+            anchor_id, EventId(event_id), occurred_at, bits, name, with_texts(plain, vocabularies[name], texts)
         )
         found[profile_id, purpose].append(event)
     return found

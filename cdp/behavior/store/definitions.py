@@ -1,4 +1,4 @@
-"""SQL for when the policy changes: by which definition buckets were made, and in which class events are filed."""
+"""SQL for policy changes: the definitions under which rows were stored, and the classes of stored events."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,21 +13,21 @@ from cdp.kit.db import Transaction
 
 
 class Filing(NamedTuple):
-    """Where events belong: classes by `name_id`, and that of events which the plan does not name."""
+    """The classes of events by `name_id`, and the class of events that the plan does not name."""
 
     classes: Mapping[int, str]
     unknown_class: str
 
 
 def outdated(tx: Transaction, definitions: Mapping[str, str]) -> set[str]:
-    """Which of these definitions, by subject, are not those that the stored rows were made by."""
+    """The subjects whose stored rows were computed under another definition."""
     rows = tx.execute("SELECT subject, definition FROM behavior.definition")
-    known = {str(subject): definition for subject, definition in rows}
-    return {subject for subject, definition in definitions.items() if known.get(subject) != definition}
+    stored = {str(subject): definition for subject, definition in rows}
+    return {subject for subject, definition in definitions.items() if stored.get(subject) != definition}
 
 
 def remember_definitions(tx: Transaction, definitions: Mapping[str, str]) -> None:
-    """From now on the stored rows are made by these."""
+    """Record the definitions under which rows are stored from now on, and delete all others."""
     params = {"subjects": list(definitions), "definitions": list(definitions.values())}
     tx.execute("DELETE FROM behavior.definition WHERE subject <> ALL(%(subjects)s)", params)
     tx.execute(
@@ -54,7 +54,7 @@ def filing_of(tx: Transaction, classes: Mapping[str, str], unknown_class: str) -
 
 
 def misfiled(tx: Transaction, partition: MonthPartition, filing: Filing) -> set[tuple[str, Month]]:
-    """The partitions in which events of this one belong instead."""
+    """The other partitions in which events of this one belong."""
     rows = tx.execute(
         sql.SQL(_WANTED + "SELECT DISTINCT wanted FROM belongs WHERE wanted <> %(class)s").format(_table(partition)),
         _params(partition, filing),
@@ -63,7 +63,7 @@ def misfiled(tx: Transaction, partition: MonthPartition, filing: Filing) -> set[
 
 
 def refile(tx: Transaction, partition: MonthPartition, filing: Filing) -> int:
-    """Move the events of a partition to the classes in which they belong, which exist; how many there were."""
+    """Move events of a partition to their classes, whose partitions exist; returns how many were moved."""
     rows = tx.execute(
         sql.SQL(
             _WANTED
@@ -77,11 +77,11 @@ def refile(tx: Transaction, partition: MonthPartition, filing: Filing) -> int:
         ).format(_table(partition)),
         _params(partition, filing),
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 def remember_longer(tx: Transaction, partition: MonthPartition, keep_for_days: int) -> int:
-    """Remember the message ids of a partition's events as long as those are kept now; how many needed it."""
+    """Keep the message ids of a partition's events as long as the events are kept; returns how many were extended."""
     rows = tx.execute(
         sql.SQL(
             """
@@ -95,7 +95,7 @@ def remember_longer(tx: Transaction, partition: MonthPartition, keep_for_days: i
         ).format(_table(partition)),
         {"days": keep_for_days + 1},
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 _WANTED = """

@@ -1,4 +1,4 @@
-"""SQL of events: appending them, clearing a purpose from them, and reading a person's own."""
+"""SQL of events: appending them, clearing a purpose from them, and reading those of a person."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -18,9 +18,9 @@ __all__ = [
     "clear_bits",
     "events_of",
     "plain_json",
-    "revived",
     "texts_of",
     "uncovered",
+    "with_texts",
 ]
 
 _COLUMNS: Final = (
@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ClearedEvents(NamedTuple):
-    """What clearing a purpose did: events that had no other purpose are deleted, the rest keep theirs."""
+    """The result of clearing a purpose: events without another purpose are deleted, the others keep theirs."""
 
     events_deleted: int
     events_cleared: int
@@ -48,7 +48,7 @@ class ClearedEvents(NamedTuple):
 def append_events(tx: Transaction, parts: Iterable[Sequence[EventEntry]], ids: Mapping[Term, int]) -> None:
     """Append a batch by binary COPY; its partitions exist, and `ids` holds every name and term of it.
 
-    Each part is made and packed while the server stores the one before it.
+    Each part is produced and packed while the server stores the previous one.
     """
     copy_pieces(tx, "behavior.event", _COLUMNS, pieces=(pack_rows(len(part), _fields(part, ids)) for part in parts))
 
@@ -72,26 +72,26 @@ def _fields(entries: Sequence[EventEntry], ids: Mapping[Term, int]) -> list[Fiel
 
 
 def plain_json(plain: Mapping[str, Plain], ids: Mapping[Term, int]) -> bytes | None:
-    """The binary form of a jsonb of plain values: terms by their ids; None for nothing."""
+    """The binary form of a jsonb of plain values: terms as ids; None for no values."""
     if not plain:
         return None
     return b"\x01" + _encode({name: ids[value] if type(value) is Term else value for name, value in plain.items()})
 
 
 def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before: datetime) -> ClearedEvents:
-    """Take a purpose from what occurred before an instant; what is left without any purpose is deleted.
+    """Clear a purpose from events before an instant; events left without any purpose are deleted.
 
     The caller recomputes the buckets of the same anchors in the same transaction.
     """
     params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
     deleted = tx.execute(
         """
-        WITH gone AS (
+        WITH deleted AS (
             DELETE FROM behavior.event
             WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s
               AND bits & %(mask)s::bigint <> 0 AND bits & ~%(mask)s::bigint = 0
             RETURNING 1
-        ) SELECT count(*) FROM gone
+        ) SELECT count(*) FROM deleted
         """,
         params,
     )
@@ -105,29 +105,30 @@ def clear_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before:
         """,
         params,
     )
-    return ClearedEvents(deleted[0][0], cleared[0][0])
+    ((events_deleted,),), ((events_cleared,),) = deleted, cleared
+    return ClearedEvents(events_deleted, events_cleared)
 
 
 def uncovered(tx: Transaction, profile_ids: Collection[int], masks: Mapping[str, int]) -> set[tuple[int, str]]:
-    """Of these profiles, those that hold events or traits for a purpose from before it was permitted, or without that.
+    """The (profile, purpose) pairs with events or traits from before the purpose was permitted, or without permission.
 
-    After anchors moved from profile to profile: what came by another person's consent is not covered by one's own.
+    These arise when anchors move between profiles: data collected under the consent of another profile is not covered.
     """
     rows = tx.execute(
         """
         WITH purpose AS (
             SELECT * FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m (purpose, mask)
-        ), asked AS (
+        ), anchor AS (
             SELECT c.profile_id, c.anchor_id
             FROM unnest(%(profiles)s::bigint[]) AS a (profile_id)
             JOIN identity.canonical AS c USING (profile_id)
-        ), held AS (
-            SELECT a.profile_id, e.bits, e.occurred_at FROM asked AS a JOIN behavior.event AS e USING (anchor_id)
+        ), stored AS (
+            SELECT a.profile_id, e.bits, e.occurred_at FROM anchor AS a JOIN behavior.event AS e USING (anchor_id)
             UNION ALL
-            SELECT a.profile_id, t.bits, t.occurred_at FROM asked AS a JOIN behavior.trait AS t USING (anchor_id)
+            SELECT a.profile_id, t.bits, t.occurred_at FROM anchor AS a JOIN behavior.trait AS t USING (anchor_id)
         )
         SELECT h.profile_id, m.purpose
-        FROM held AS h
+        FROM stored AS h
         JOIN purpose AS m ON h.bits & m.mask <> 0
         LEFT JOIN consent.permitted AS p ON p.profile_id = h.profile_id AND p.purpose = m.purpose
         GROUP BY h.profile_id, m.purpose, p.since
@@ -135,13 +136,13 @@ def uncovered(tx: Transaction, profile_ids: Collection[int], masks: Mapping[str,
         """,
         {"profiles": list(profile_ids), "purposes": list(masks), "masks": list(masks.values())},
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(profile_id, purpose) for profile_id, purpose in rows}
 
 
 def events_of(
     tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[str, Mapping[str, str]]
 ) -> list[StoredEvent]:
-    """All events of these anchors, expired ones too until they are dropped, oldest first.
+    """All events of these anchors, including expired ones until they are dropped, oldest first.
 
     `vocabularies` names, by event and property, those that hold terms (`rules.vocabularies_of`).
     """
@@ -156,27 +157,27 @@ def events_of(
         {"anchors": list(anchor_ids)},
     )
     numbers: set[int] = set()
-    for row in rows:
-        numbers |= _term_ids(row[8], vocabularies.get(row[6] or "", {}))
+    for *_, name, _, plain, _ in rows:
+        numbers |= _term_ids(plain, vocabularies.get(name or "", {}))
     texts = texts_of(tx, numbers) if numbers else {}
     return [
         StoredEvent(
-            anchor_id=row[0],
-            event_id=EventId(row[1]),
-            occurred_at=row[2],
-            received_at=row[3],
-            retention_class=row[4],
-            source_id=row[5],
-            name=row[6],
-            bits=row[7],
-            plain=revived(row[8], vocabularies.get(row[6] or "", {}), texts),
-            sealed=bytes(row[9]),
+            anchor_id=anchor_id,
+            event_id=EventId(event_id),
+            occurred_at=occurred_at,
+            received_at=received_at,
+            retention_class=retention_class,
+            source_id=source_id,
+            name=name,
+            bits=bits,
+            plain=with_texts(plain, vocabularies.get(name or "", {}), texts),
+            sealed=bytes(sealed),
         )
-        for row in rows
+        for anchor_id, event_id, occurred_at, received_at, retention_class, source_id, name, bits, plain, sealed in rows
     ]
 
 
-def revived(
+def with_texts(
     stored: Mapping[str, Any] | None, vocabularies: Mapping[str, str], texts: Mapping[int, Term]
 ) -> dict[str, Plain]:
     """Stored plain values with their terms written out again."""

@@ -1,4 +1,4 @@
-"""SQL of landmarks: the fixed instants that fading traits are weighed against."""
+"""SQL of landmarks: the fixed instants relative to which decaying traits are weighted."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -9,51 +9,51 @@ from sqlalchemy import Engine
 
 from cdp.behavior.decay import is_outgrown, landmark_for
 from cdp.behavior.model import Landmark
-from cdp.behavior.traits import TraitPlan, fading
+from cdp.behavior.traits import TraitPlan, decaying
 from cdp.kit.db import Transaction
 
 
-class _Known:
-    """The newest landmarks of one database, as committed."""
+class _LandmarkCache:
+    """The newest committed landmarks of one database."""
 
     def __init__(self) -> None:
         self.newest: dict[tuple[str, float], Landmark] = {}
-        self.unsettled: WeakSet[Transaction] = WeakSet()
+        self.uncommitted: WeakSet[Transaction] = WeakSet()
 
 
-_known: WeakKeyDictionary[Engine, _Known] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Engine, _LandmarkCache] = WeakKeyDictionary()
 
 
 def half_lives_of(plan: TraitPlan) -> dict[str, float]:
-    """The half-life in days of every fading trait."""
-    return {trait.key: trait.half_life_days for trait in fading(plan) if trait.half_life_days is not None}
+    """The half-life in days of every decaying trait."""
+    return {trait.key: trait.half_life_days for trait in decaying(plan) if trait.half_life_days is not None}
 
 
 def current_landmarks(tx: Transaction, plan: TraitPlan, now: datetime) -> Mapping[str, Landmark]:
-    """A landmark for every fading trait, fit for events up to now; usually without any statement.
+    """A landmark for every decaying trait, suitable for events up to now; usually without any statement.
 
-    Only committed landmarks are remembered: what this transaction makes may still roll back.
+    Only committed landmarks are cached: those that this transaction adds may still be rolled back.
     """
     wanted = half_lives_of(plan)
-    known = _known.setdefault(tx.connection.engine, _Known())
-    newest = {key: known.newest[key, half] for key, half in wanted.items() if (key, half) in known.newest}
+    cache = _caches.setdefault(tx.connection.engine, _LandmarkCache())
+    newest = {key: cache.newest[key, half] for key, half in wanted.items() if (key, half) in cache.newest}
     if _due(newest, wanted, now):
-        newest = {key: max(found.items())[1] for key, found in landmarks_of(tx, wanted).items()}
+        newest = {key: max(generations.items())[1] for key, generations in landmarks_of(tx, wanted).items()}
         due = _due(newest, wanted, now)
         if due:
             newest |= _insert(tx, {key: wanted[key] for key in due}, landmark_for(now))
-            known.unsettled.add(tx)
-        if tx not in known.unsettled:
-            known.newest |= {(key, wanted[key]): landmark for key, landmark in newest.items()}
+            cache.uncommitted.add(tx)
+        if tx not in cache.uncommitted:
+            cache.newest |= {(key, wanted[key]): landmark for key, landmark in newest.items()}
     return newest
 
 
 def landmarks_of(tx: Transaction, half_lives: Mapping[str, float]) -> dict[str, dict[int, Landmark]]:
-    """The landmarks of these traits by generation; those made for another half-life are left out."""
+    """The landmarks of these traits by generation; those of another half-life are omitted."""
     found: dict[str, dict[int, Landmark]] = defaultdict(dict)
     rows = tx.execute(
         "SELECT trait, generation, landmark_at FROM unnest(%(traits)s::text[], %(half_lives)s::float8[]) "
-        "AS asked(trait, half_life_days) JOIN behavior.landmark USING (trait, half_life_days)",
+        "AS wanted(trait, half_life_days) JOIN behavior.landmark USING (trait, half_life_days)",
         {"traits": list(half_lives), "half_lives": list(half_lives.values())},
     )
     for trait, generation, landmark_at in rows:
@@ -62,12 +62,12 @@ def landmarks_of(tx: Transaction, half_lives: Mapping[str, float]) -> dict[str, 
 
 
 def _due(newest: Mapping[str, Landmark], wanted: Mapping[str, float], now: datetime) -> list[str]:
-    """Traits without a landmark, or with one that events of now would outgrow."""
+    """Traits without a landmark, or with one that is too old for current events."""
     return [key for key, half in wanted.items() if key not in newest or is_outgrown(newest[key].at, now, half)]
 
 
 def _insert(tx: Transaction, half_lives: Mapping[str, float], at: datetime) -> dict[str, Landmark]:
-    """Make the next generation of these traits."""
+    """Add the next generation of these traits."""
     rows = tx.execute(
         """
         INSERT INTO behavior.landmark (trait, generation, landmark_at, half_life_days)

@@ -1,4 +1,4 @@
-"""SQL of event partitions: one table a retention class, within it one a month."""
+"""SQL of event partitions: one table per retention class, within it one per month."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -11,21 +11,23 @@ from cdp.kit.db import Database, Transaction
 
 _SCHEMA: Final = "behavior"
 
-_known: WeakKeyDictionary[Database, set[tuple[str, Month]]] = WeakKeyDictionary()
+_cached: WeakKeyDictionary[Database, set[tuple[str, Month]]] = WeakKeyDictionary()
 
 
 def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -> None:
-    """Make the partitions in which (retention class, month) lie, in a short transaction of its own.
+    """Create the partitions of each (retention class, month), in a short transaction of its own.
 
-    What was made once is remembered for the process, so that usually nothing is asked. Partitions are built beside
-    the table and then attached, which blocks neither readers nor writers.
+    Existing ones are cached per process, so that usually no statement is sent. Partitions are created separately and
+    then attached, which blocks neither readers nor writers.
     """
-    known = _known.setdefault(database, set())
-    missing = sorted(set(needed) - known)
+    cached = _cached.setdefault(database, set())
+    missing = sorted(set(needed) - cached)
     if not missing:
         return
     with database.transaction() as tx:
-        tx.execute("LOCK TABLE ONLY behavior.event IN SHARE UPDATE EXCLUSIVE MODE")  # one maker of partitions at a time
+        tx.execute(
+            "LOCK TABLE ONLY behavior.event IN SHARE UPDATE EXCLUSIVE MODE"
+        )  # one transaction creates partitions at a time
         present = _present(tx)
         for retention_class in sorted({retention_class for retention_class, _ in missing}):
             if class_partition(retention_class) not in present:
@@ -33,12 +35,12 @@ def ensure_partitions(database: Database, needed: Iterable[tuple[str, Month]]) -
         for retention_class, month in missing:
             if month_partition(retention_class, month) not in present:
                 _attach_month(tx, retention_class, month)
-    known.update(missing)
+    cached.update(missing)
 
 
-def distrust_partitions(database: Database) -> None:
-    """Ask again which partitions there are: another policy may keep longer what an earlier one has dropped."""
-    _known.pop(database, None)
+def clear_partition_cache(database: Database) -> None:
+    """Look up existing partitions again: another policy may keep for longer what an earlier one has dropped."""
+    _cached.pop(database, None)
 
 
 def _present(tx: Transaction) -> set[str]:
@@ -78,5 +80,5 @@ def _attach_month(tx: Transaction, retention_class: str, month: Month) -> None:
 
 
 def _keep_no_statistics(tx: Transaction, table: sql.Identifier) -> None:
-    """Sealed bytes never reach pg_statistic (rights.md, Erasure); LIKE does not copy that setting."""
+    """Keep sealed bytes out of pg_statistic, where they would survive an erasure; LIKE does not copy the setting."""
     tx.execute(sql.SQL("ALTER TABLE {} ALTER COLUMN sealed SET STATISTICS 0").format(table))

@@ -1,4 +1,4 @@
-"""SQL of the sweep: months that are over are dropped whole, what else has expired is deleted in chunks."""
+"""SQL of the sweep: expired months are dropped as partitions, other expired rows are deleted in chunks."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class MonthPartition:
 
 @dataclass(frozen=True, slots=True)
 class KeptProperty:
-    """A property of a planned event that survives severing; numbers are rounded, terms and booleans stay."""
+    """A property of a planned event that survives severing; numbers are rounded, terms and booleans are kept."""
 
     name_id: int
     property: str
@@ -55,16 +55,16 @@ def partitions(tx: Transaction) -> list[MonthPartition]:
         if matched:
             month = Month(int(table[-7:-3]), int(table[-2:]))
             found.append(MonthPartition(matched.group(1), month, table, parent))
-    return sorted(found, key=lambda each: (each.month, each.retention_class))
+    return sorted(found, key=lambda partition: (partition.month, partition.retention_class))
 
 
 def count_events(tx: Transaction, partition: MonthPartition) -> int:
-    """How many events lie in a partition."""
+    """How many events a partition holds."""
     return int(tx.execute(sql.SQL("SELECT count(*) FROM {}").format(_table(partition.table)))[0][0])
 
 
 def take_events(tx: Transaction, partition: MonthPartition, rows_max: int) -> list[dict[str, Any]]:
-    """Delete up to `rows_max` events of a partition and return them, for a hold; event ids as text."""
+    """Delete up to `rows_max` events of a partition and return them, for a legal hold; event ids as text."""
     rows = tx.execute(
         sql.SQL(
             "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} LIMIT %(rows_max)s)) "
@@ -76,7 +76,7 @@ def take_events(tx: Transaction, partition: MonthPartition, rows_max: int) -> li
 
 
 def drop_partition(tx: Transaction, partition: MonthPartition) -> None:
-    """Detach and drop a month; waits no longer than three seconds for those who read the class."""
+    """Detach and drop a month; waits at most three seconds for transactions that read the class."""
     tx.execute("SET LOCAL lock_timeout = '3s'")
     parent, table = _table(partition.parent), _table(partition.table)
     tx.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, table))
@@ -84,29 +84,30 @@ def drop_partition(tx: Transaction, partition: MonthPartition) -> None:
 
 
 def sever_events(tx: Transaction, partition: MonthPartition, kept: Sequence[KeptProperty], *, share_min: int) -> int:
-    """Copy what is left of a month without its people; how many events are still counted.
+    """Copy a month without its people, as counts; returns how many events are counted.
 
-    Instants become months, numbers keep two digits, everything that is not plain and planned goes. A combination of
-    values that fewer than `share_min` anchors have is counted without its values, and not at all if those are too few.
+    Instants become months, numbers keep two significant digits, values that are not plain and planned are omitted. A
+    combination of values of fewer than `share_min` anchors is counted without values, or not at all if still too few.
     """
     rows = tx.execute(
         sql.SQL(_SEVER).format(_table(partition.table)),
         {
-            "names": [each.name_id for each in kept],
-            "properties": [each.property for each in kept],
-            "numbers": [each.is_number for each in kept],
+            "names": [kept_property.name_id for kept_property in kept],
+            "properties": [kept_property.property for kept_property in kept],
+            "numbers": [kept_property.is_number for kept_property in kept],
             "class": partition.retention_class,
             "month": partition.month.start.date(),
             "share_min": share_min,
         },
     )
-    return sum(row[0] for row in rows)
+    return sum(events for (events,) in rows)
 
 
 _SEVER: Final = """
     WITH kept AS (
         SELECT * FROM unnest(%(names)s::int[], %(properties)s::text[], %(numbers)s::bool[]) AS k(name_id, property, is_number)
     ), coarse AS (
+        -- One row per event: kept properties only, numbers rounded to two significant digits.
         SELECT e.anchor_id, e.event_id, e.name_id, coalesce(
             jsonb_object_agg(k.property, CASE
                 WHEN NOT k.is_number OR (p.value)::numeric = 0 THEN p.value
@@ -118,9 +119,11 @@ _SEVER: Final = """
         LEFT JOIN kept k ON k.name_id = e.name_id AND k.property = p.property
         GROUP BY e.anchor_id, e.occurred_at, e.event_id, e.name_id
     ), shared AS (
+        -- Whether enough anchors have a combination of values.
         SELECT c.name_id, c.plain, count(DISTINCT c.anchor_id) >= %(share_min)s AS is_shared
         FROM coarse c GROUP BY c.name_id, c.plain
     ), hidden AS (
+        -- Rare combinations lose their values.
         SELECT c.anchor_id, c.name_id, CASE WHEN s.is_shared THEN c.plain ELSE '{{}}' END AS plain
         FROM coarse c JOIN shared s USING (name_id, plain)
     )
@@ -134,21 +137,21 @@ _SEVER: Final = """
 
 
 def delete_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime, *, rows_max: int) -> int:
-    """Delete up to `rows_max` buckets of days that no window counts any more, and of traits that are no more."""
+    """Delete up to `rows_max` buckets of days that no window counts any more, and of traits that no longer exist."""
     rows = tx.execute(
         """
         WITH d AS (
             SELECT * FROM unnest(%(traits)s::text[], %(days)s::date[]) AS d(trait, first_day)
-        ), gone AS (
+        ), deleted AS (
             DELETE FROM behavior.bucket WHERE ctid = ANY(ARRAY(
                 SELECT b.ctid FROM behavior.bucket b LEFT JOIN d USING (trait)
                 WHERE d.trait IS NULL OR b.day < d.first_day LIMIT %(rows_max)s
             )) RETURNING 1
-        ) SELECT count(*) FROM gone
+        ) SELECT count(*) FROM deleted
         """,
         {**_first_days(plan, now), "rows_max": rows_max},
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 def count_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime) -> int:
@@ -159,11 +162,11 @@ def count_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime) -> 
         "WHERE d.trait IS NULL OR b.day < d.first_day",
         _first_days(plan, now),
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 def delete_expired_traits(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
-    """Delete up to `rows_max` statements that occurred at or before an instant; the anchor of each."""
+    """Delete up to `rows_max` stated traits that occurred at or before an instant; returns the anchor of each."""
     rows = tx.execute(
         "DELETE FROM behavior.trait WHERE ctid = ANY(ARRAY("
         "SELECT ctid FROM behavior.trait WHERE occurred_at <= %(expired_at)s LIMIT %(rows_max)s)) RETURNING anchor_id",
@@ -173,36 +176,36 @@ def delete_expired_traits(tx: Transaction, expired_at: datetime, rows_max: int) 
 
 
 def count_expired_traits(tx: Transaction, expired_at: datetime) -> int:
-    """How many statements have expired."""
+    """How many stated traits have expired."""
     rows = tx.execute(
         "SELECT count(*) FROM behavior.trait WHERE occurred_at <= %(expired_at)s", {"expired_at": expired_at}
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 def delete_expired_messages(tx: Transaction, today: date, rows_max: int) -> int:
-    """Delete up to `rows_max` remembered message ids whose class no longer takes a retry."""
+    """Delete up to `rows_max` stored message ids whose retries would be refused as expired."""
     rows = tx.execute(
         """
         WITH aged AS (
             SELECT event_id FROM behavior.duplicate WHERE keep_until < %(today)s LIMIT %(rows_max)s
-        ), gone AS (
+        ), deleted AS (
             DELETE FROM behavior.duplicate d USING aged WHERE d.event_id = aged.event_id RETURNING 1
-        ) SELECT count(*) FROM gone
+        ) SELECT count(*) FROM deleted
         """,
         {"today": today, "rows_max": rows_max},
     )
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 def count_expired_messages(tx: Transaction, today: date) -> int:
-    """How many remembered message ids are past their day."""
+    """How many stored message ids are past their last day."""
     rows = tx.execute("SELECT count(*) FROM behavior.duplicate WHERE keep_until < %(today)s", {"today": today})
-    return int(rows[0][0])
+    return next(int(count) for (count,) in rows)
 
 
 def profiles_of_anchors(tx: Transaction, anchor_ids: Sequence[int]) -> list[int]:
-    """The profiles that these anchors belong to today."""
+    """The profiles to which these anchors belong now."""
     rows = tx.execute(
         "SELECT DISTINCT profile_id FROM identity.canonical WHERE anchor_id = ANY(%(anchors)s)",
         {"anchors": list(anchor_ids)},
@@ -215,9 +218,9 @@ def kept_of(tx: Transaction, properties: Mapping[Term, Mapping[str, bool]]) -> l
     ids = find_terms(tx, list(properties))
     return [
         KeptProperty(ids[name], key, is_number)
-        for name, each in properties.items()
+        for name, kinds in properties.items()
         if name in ids
-        for key, is_number in each.items()
+        for key, is_number in kinds.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""SQL of terms: the strings that are stored in plain, interned once for all people."""
+"""SQL of terms: the strings that are stored in plain, interned once for all profiles."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -16,50 +16,50 @@ _NO_BOUND: Final = 2_147_483_647
 _encode = msgspec.json.Encoder().encode
 
 
-class _Known:
-    """Ids of the committed terms of one database; `own` are those that an open transaction made."""
+class _TermCache:
+    """Ids of the committed terms of one database; `own` are those added by an open transaction."""
 
     def __init__(self) -> None:
         self.ids: dict[Term, int] = {}
         self.own: WeakKeyDictionary[Transaction, set[Term]] = WeakKeyDictionary()
 
-    def remember(self, tx: Transaction, found: Mapping[Term, int]) -> None:
-        """Keep what was read, except what this transaction made itself: that may still roll back."""
-        if len(self.ids) + len(found) > _CACHED_TERMS_MAX:
+    def add(self, tx: Transaction, ids: Mapping[Term, int]) -> None:
+        """Cache terms that were read, except those added by this transaction, which may still be rolled back."""
+        if len(self.ids) + len(ids) > _CACHED_TERMS_MAX:
             self.ids.clear()
         own = self.own.get(tx, set())
-        self.ids |= {term: number for term, number in found.items() if term not in own}
+        self.ids |= {term: number for term, number in ids.items() if term not in own}
 
 
-_known: WeakKeyDictionary[Engine, _Known] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Engine, _TermCache] = WeakKeyDictionary()
 
 
 def intern_terms(tx: Transaction, terms: Collection[Term], rules: PlanRules) -> Terms:
-    """Ids for these terms, making those that are new; a full vocabulary refuses new ones. At most two statements.
+    """Ids for these terms, adding new ones; a full vocabulary refuses those. At most two statements.
 
-    Event names have no bound but the plan, open vocabularies their `terms_max`.
+    Event names are bounded by the plan only, open vocabularies by their `terms_max`.
     """
-    known = _known.setdefault(tx.connection.engine, _Known())
-    found = {term: known.ids[term] for term in terms if term in known.ids}
-    asked = [term for term in terms if term not in found]
-    if asked:
-        read = find_terms(tx, asked)
-        known.remember(tx, read)
-        found |= read
-    missing = sorted(term for term in asked if term not in found)
+    cache = _caches.setdefault(tx.connection.engine, _TermCache())
+    ids = {term: cache.ids[term] for term in terms if term in cache.ids}
+    uncached = [term for term in terms if term not in ids]
+    if uncached:
+        read = find_terms(tx, uncached)
+        cache.add(tx, read)
+        ids |= read
+    missing = sorted(term for term in uncached if term not in ids)
     if missing:
-        made = _insert(tx, missing, rules)
-        known.own.setdefault(tx, set()).update(made)
-        found |= made
-    return Terms(found, frozenset(term for term in missing if term not in found))
+        added = _insert(tx, missing, rules)
+        cache.own.setdefault(tx, set()).update(added)
+        ids |= added
+    return Terms(ids, frozenset(term for term in missing if term not in ids))
 
 
-def find_terms(tx: Transaction, asked: Collection[Term]) -> dict[Term, int]:
+def find_terms(tx: Transaction, terms: Collection[Term]) -> dict[Term, int]:
     """Ids of those terms that exist."""
     rows = tx.execute(
         "SELECT t.vocabulary, t.term, t.term_id FROM unnest(%(vocabularies)s::text[], %(terms)s::text[]) "
-        "AS asked(vocabulary, term) JOIN behavior.term t USING (vocabulary, term)",
-        {"vocabularies": [term.vocabulary for term in asked], "terms": [term.text for term in asked]},
+        "AS wanted(vocabulary, term) JOIN behavior.term t USING (vocabulary, term)",
+        {"vocabularies": [term.vocabulary for term in terms], "terms": [term.text for term in terms]},
     )
     return {Term(vocabulary, text): number for vocabulary, text, number in rows}
 
@@ -80,29 +80,30 @@ def plain_text(plain: Plain | None, ids: Mapping[Term, int]) -> str | None:
 
 
 def _insert(tx: Transaction, terms: Sequence[Term], rules: PlanRules) -> dict[Term, int]:
-    """Make terms in the order given, as many of each vocabulary as it has room for."""
-    concerned = sorted({term.vocabulary for term in terms})
+    """Add terms in the given order, as many of each vocabulary as its bound allows."""
+    vocabularies = sorted({term.vocabulary for term in terms})
     rows = tx.execute(
         """
-        WITH given AS (
+        WITH requested AS (
             SELECT vocabulary, term, row_number() OVER (PARTITION BY vocabulary ORDER BY term) AS place
-            FROM unnest(%(vocabularies)s::text[], %(terms)s::text[]) AS g(vocabulary, term)
-        ), room AS (
+            FROM unnest(%(vocabularies)s::text[], %(terms)s::text[]) AS r(vocabulary, term)
+        ), capacity AS (
+            -- How many more terms each vocabulary may hold.
             SELECT b.vocabulary, b.terms_max - (
                 SELECT count(*) FROM behavior.term t WHERE t.vocabulary = b.vocabulary AND b.terms_max < %(no_bound)s
             ) AS free
-            FROM unnest(%(concerned)s::text[], %(bounds)s::int[]) AS b(vocabulary, terms_max)
+            FROM unnest(%(bounded)s::text[], %(bounds)s::int[]) AS b(vocabulary, terms_max)
         )
         INSERT INTO behavior.term (vocabulary, term)
-        SELECT vocabulary, term FROM given JOIN room USING (vocabulary) WHERE place <= free ORDER BY vocabulary, term
+        SELECT vocabulary, term FROM requested JOIN capacity USING (vocabulary) WHERE place <= free ORDER BY vocabulary, term
         ON CONFLICT (vocabulary, term) DO UPDATE SET term = excluded.term
         RETURNING vocabulary, term, term_id
         """,
         {
             "vocabularies": [term.vocabulary for term in terms],
             "terms": [term.text for term in terms],
-            "concerned": concerned,
-            "bounds": [_bound(vocabulary, rules) for vocabulary in concerned],
+            "bounded": vocabularies,
+            "bounds": [_bound(vocabulary, rules) for vocabulary in vocabularies],
             "no_bound": _NO_BOUND,
         },
     )

@@ -63,13 +63,15 @@ def traits_of(
     """
     rows = tx.execute(
         """
-        WITH asked AS (
+        WITH permitted AS (
+            -- Each requested profile and purpose that is permitted.
             SELECT p.profile_id, p.purpose, p.since, m.mask
             FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m(purpose, mask)
             JOIN consent.permitted p ON p.purpose = m.purpose AND p.profile_id = ANY(%(profiles)s)
-        ), winner AS (
+        ), in_force AS (
+            -- Of several statements, the one in force.
             SELECT DISTINCT ON (a.profile_id, a.purpose, t.name) a.profile_id, a.purpose, t.name, t.plain
-            FROM asked a
+            FROM permitted a
             JOIN identity.canonical c ON c.profile_id = a.profile_id
             JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.bits & a.mask <> 0
                 AND t.occurred_at >= a.since AND t.occurred_at > %(expired_at)s
@@ -78,7 +80,7 @@ def traits_of(
         )
         SELECT a.profile_id, a.purpose,
                coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL), '{}')
-        FROM asked a LEFT JOIN winner w USING (profile_id, purpose)
+        FROM permitted a LEFT JOIN in_force w USING (profile_id, purpose)
         GROUP BY a.profile_id, a.purpose
         """,
         {
@@ -92,7 +94,7 @@ def traits_of(
 
 
 def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[str, str]) -> list[StatedTrait]:
-    """Every statement of these anchors, sealed ones still closed, for the person's export.
+    """Every stated trait of these anchors, sealed ones unopened, for the person's export.
 
     `vocabularies` names those of the planned traits that hold terms.
     """
@@ -104,48 +106,50 @@ def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[
         """,
         {"anchors": list(anchor_ids)},
     )
-    numbers = {row[6] for row in rows if row[1] in vocabularies and type(row[6]) is int}
+    numbers = {plain for _, name, *_, plain, _, _ in rows if name in vocabularies and type(plain) is int}
     texts = texts_of(tx, numbers) if numbers else {}
     return [
         StatedTrait(
-            anchor_id=row[0],
-            name=row[1],
-            occurred_at=row[2],
-            received_at=row[3],
-            event_id=EventId(row[4]),
-            bits=row[5],
-            plain=texts.get(row[6], row[6]) if row[1] in vocabularies else row[6],
-            sealed=None if row[7] is None else bytes(row[7]),
-            is_rectified=row[8],
+            anchor_id=anchor_id,
+            name=name,
+            occurred_at=occurred_at,
+            received_at=received_at,
+            event_id=EventId(event_id),
+            bits=bits,
+            plain=texts.get(plain, plain) if name in vocabularies else plain,
+            sealed=None if sealed is None else bytes(sealed),
+            is_rectified=is_rectified,
         )
-        for row in rows
+        for anchor_id, name, occurred_at, received_at, event_id, bits, plain, sealed, is_rectified in rows
     ]
 
 
 def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before: datetime) -> int:
-    """Take a purpose from what was stated before an instant; returns the number of statements deleted with it.
+    """Clear a purpose from traits stated before an instant; returns how many were deleted.
 
-    A statement left without any purpose is deleted, and of two that now have the same bits the one in force stays.
+    A stated trait left without any purpose is deleted; of two that now have the same bits, the one in force stays.
     """
     params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
     deleted = tx.execute(
         """
         WITH after AS (
+            -- The bits that each statement has left.
             SELECT anchor_id, name, bits,
                    CASE WHEN occurred_at < %(before)s THEN bits & ~%(mask)s::bigint ELSE bits END AS left_bits,
                    is_rectified, occurred_at, received_at, event_id
             FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s)
         ), ranked AS (
+            -- Among statements left with the same bits, the one in force comes first.
             SELECT anchor_id, name, bits, left_bits, row_number() OVER (
                 PARTITION BY anchor_id, name, left_bits
                 ORDER BY is_rectified DESC, occurred_at DESC, received_at DESC, event_id DESC
             ) AS place
             FROM after
-        ), gone AS (
+        ), deleted AS (
             DELETE FROM behavior.trait t USING ranked r
             WHERE (t.anchor_id, t.name, t.bits) = (r.anchor_id, r.name, r.bits) AND (r.left_bits = 0 OR r.place > 1)
             RETURNING 1
-        ) SELECT count(*) FROM gone
+        ) SELECT count(*) FROM deleted
         """,
         params,
     )
@@ -154,7 +158,7 @@ def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, b
         "WHERE anchor_id = ANY(%(anchors)s) AND occurred_at < %(before)s AND bits & %(mask)s::bigint <> 0",
         params,
     )
-    return int(deleted[0][0])
+    return next(int(count) for (count,) in deleted)
 
 
 def _rank(trait: StatedTrait) -> tuple[object, ...]:

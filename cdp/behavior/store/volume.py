@@ -1,4 +1,4 @@
-"""SQL that tells how much there is of some profiles, without reading any of it."""
+"""SQL that returns how many events profiles have, and their ages in force, without reading sealed data."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,19 +20,19 @@ def spans_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, EventVolu
     """The span of each profile's stored events; (0, None, None) where there are none."""
     rows = tx.execute(
         """
-        SELECT asked.profile_id, count(e.event_id)::int, min(e.occurred_at), max(e.occurred_at)
-        FROM unnest(%(profiles)s::bigint[]) AS asked (profile_id)
+        SELECT requested.profile_id, count(e.event_id)::int, min(e.occurred_at), max(e.occurred_at)
+        FROM unnest(%(profiles)s::bigint[]) AS requested (profile_id)
         LEFT JOIN identity.canonical AS c USING (profile_id)
         LEFT JOIN behavior.event AS e USING (anchor_id)
-        GROUP BY asked.profile_id
+        GROUP BY requested.profile_id
         """,
         {"profiles": list(profile_ids)},
     )
-    return {row[0]: EventVolume(*row[1:]) for row in rows}
+    return {profile_id: EventVolume(*volume) for profile_id, *volume in rows}
 
 
 AGE = "age"
-"""The stated trait that tells a person's age in whole years; the policy's minimum ages are held against it."""
+"""The stated trait with a person's age in whole years, which the policy's minimum ages are compared with."""
 
 
 class StatedAge(NamedTuple):
@@ -46,7 +46,7 @@ class StatedAge(NamedTuple):
 
 
 def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, StatedAge]:
-    """The age that is in force for each profile; those that stated none, or in no plain form, are absent."""
+    """The age in force for each profile; profiles without a stated age in plain form are absent."""
     rows = tx.execute(
         """
         SELECT DISTINCT ON (c.profile_id)
@@ -59,4 +59,4 @@ def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, StatedAge]
         """,
         {"profiles": list(profile_ids), "age": AGE},
     )
-    return {row[0]: StatedAge(*row[1:]) for row in rows}
+    return {profile_id: StatedAge(*age) for profile_id, *age in rows}

@@ -13,7 +13,7 @@ from cdp.accounting.model import Outcome, State
 from cdp.audit.store import facts as fact_store
 from cdp.behavior.model import EventId
 from cdp.behavior.retention import months_needed
-from cdp.behavior.store.partitions import distrust_partitions, ensure_partitions
+from cdp.behavior.store.partitions import clear_partition_cache, ensure_partitions
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
 from cdp.flows.ingest.account import BatchOutcomes, account
@@ -60,7 +60,7 @@ class Ingest:
         self._running = threading.RLock()
         self._is_clear_requested = False
         vault.subject_keys.on_eviction(self.clear_cache)
-        distrust_partitions(database)
+        clear_partition_cache(database)
 
     def process(self, messages: Sequence[Message | Invalid], *, also: Also | None = None) -> list[Outcome]:
         """Process a batch; gives the outcome of each message, in order, once all of it is on disk.

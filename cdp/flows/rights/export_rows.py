@@ -11,7 +11,7 @@ import msgspec
 from cdp.behavior.model import NO_NAME, Term
 from cdp.behavior.rules import instant_of
 from cdp.behavior.store.batch import trait_row
-from cdp.behavior.store.events import revived
+from cdp.behavior.store.events import with_texts
 from cdp.flows.rights.person import named_identifier_row
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
@@ -144,7 +144,7 @@ def _plain(words: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
     if table == "behavior.event":
         name = words.event_name(row["name_id"]) or ""
         event = plan.events.get(name)
-        written = revived(value, words.vocabularies.get(name, words.vocabularies[""]), words.terms)
+        written = with_texts(value, words.vocabularies.get(name, words.vocabularies[""]), words.terms)
         types = {key: each.type for key, each in (event.properties if event else {}).items()}
         types |= {f"context.{key}": each.type for key, each in plan.context.items()}
         return {key: _text_of(each, types.get(key)) for key, each in written.items()}

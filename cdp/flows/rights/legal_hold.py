@@ -9,7 +9,7 @@ import msgspec
 
 from cdp.behavior.model import NO_NAME, Term
 from cdp.behavior.store.batch import EVENT
-from cdp.behavior.store.events import revived
+from cdp.behavior.store.events import with_texts
 from cdp.behavior.store.terms import texts_of
 from cdp.flows.context import Context
 from cdp.kit.canonical import canonical_json, instant_text
@@ -73,7 +73,7 @@ def _held_columns(context: Context, row: Row, words: _EventLookups, *, sealed: b
     hold = context.policy.retention.classes[row["retention_class"]].hold
     assert hold is not None
     name = words.terms[row["name_id"]].text if row["name_id"] in words.terms else ""
-    plain = revived(row["plain"], words.vocabularies.get(name, words.vocabularies[""]), words.terms)
+    plain = with_texts(row["plain"], words.vocabularies.get(name, words.vocabularies[""]), words.terms)
     told = {} if sealed is None else msgspec.json.decode(sealed).get("properties") or {}
     columns = {key: value.text if isinstance(value, Term) else value for key, value in {**told, **plain}.items()}
     return {

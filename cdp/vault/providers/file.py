@@ -22,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)*")
 
 
 class LocalFileProvider:
-    """Root keys in a folder of mode 0700: `master.key`, or a master key from outside, and files wrapped under it."""
+    """Root keys in a folder of mode 0700: `master.key`, or a master key given by the settings, and files wrapped under it."""
 
     def __init__(self, folder: Path, master_key: bytes) -> None:
         self._folder = folder
@@ -37,12 +37,12 @@ class LocalFileProvider:
             text = self._path(name).read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             raise _missing(name, self._folder) from None
-        if text and not text.strip("\0"):  # wiped; its name goes next
+        if text and not text.strip("\0"):  # overwritten by `destroy`, which removes the file next
             raise _missing(name, self._folder)
         try:
             return self._wrapper.unwrap_many([(name.encode(), base64.b64decode(text, validate=True))])[0]
         except (Fault, ValueError):
-            raise wrong_master_key(f"The key {name} in {self._folder} does not open under it.") from None
+            raise wrong_master_key(f"The key {name} in {self._folder} cannot be opened with it.") from None
 
     def create(self, name: str) -> bytes:
         path = self._path(name)
@@ -69,17 +69,17 @@ class LocalFileProvider:
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
-            raise ValueError("a key name is lower-case words joined by slashes")
+            raise ValueError("a key name must be lower-case words joined by slashes")
         return self._folder / (name.replace("/", ".") + _SUFFIX)
 
 
 def open_local_provider(
     folder: Path, master_key: bytes | None, *, may_create: bool
 ) -> tuple[LocalFileProvider, str | None]:
-    """The provider of a folder, and a notice to print when a master key was made.
+    """The provider of a folder, and a notice to print when a master key was created.
 
     `master_key` (of CDP_MASTER_KEY) replaces the file. `may_create` is false beside a
-    database that holds anything: then a missing master key is a fault and none is ever made.
+    database that holds anything: then a missing master key is a fault, and none is created.
     """
     _prepare_folder(folder)
     if master_key is not None:
@@ -91,16 +91,16 @@ def open_local_provider(
             raise Fault(
                 "master_key_missing",
                 "The master key is missing",
-                f"The database holds sealed data, but {path} is not there and CDP_MASTER_KEY is not set. "
-                "Bring the file back from its backup; without it nothing in this database can be opened.",
+                f"The database contains sealed data, but {path} does not exist and CDP_MASTER_KEY is not set. "
+                "Restore the file from its backup; without it nothing in this database can be opened.",
                 status=500,
             )
         if _write_new(path, random_bytes(KEY_BYTES).hex().encode() + b"\n"):
             notice = (
-                f"A new master key was made: {path}. Keep a copy of this file in a safe place, apart from backups of "
-                "the database. Whoever has both can read everything; whoever loses it loses everything."
+                f"A new master key was created: {path}. Keep a copy of this file in a safe place, separate from backups of "
+                "the database. Anyone who has both can read all data; without the key all data is lost."
             )
-    _refuse_wide(path, "600")
+    _require_private(path, "600")
     return LocalFileProvider(folder, parse_master_key(path.read_text(encoding="utf-8", errors="replace"))), notice
 
 
@@ -108,7 +108,7 @@ def _missing(name: str, folder: Path) -> Fault:
     return Fault(
         "root_key_missing",
         "A root key is missing",
-        f"The database uses the key {name}, but the key provider at {folder} does not have it. Bring it back from its backup.",
+        f"The database uses the key {name}, but the key provider at {folder} does not have it. Restore it from its backup.",
         status=500,
     )
 
@@ -118,21 +118,21 @@ def _prepare_folder(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         _sync_folder(folder.parent)
-    _refuse_wide(folder, "700")
+    _require_private(folder, "700")
 
 
-def _refuse_wide(path: Path, mode: str) -> None:
+def _require_private(path: Path, mode: str) -> None:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise Fault(
             "key_file_exposed",
-            "Other users of this machine may read the keys",
-            f"{path} is open to others. Make it yours alone: chmod {mode} {path}",
+            "Other users of this machine can read the keys",
+            f"{path} is readable by other users. Restrict it to yours: chmod {mode} {path}",
             status=500,
         )
 
 
 def _write_new(path: Path, content: bytes) -> bool:
-    """Write a file whole and durably; False when one of that name is already there."""
+    """Write a file atomically and durably; False when the file already exists."""
     draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""The master key: read from text, and checked against what was written under it."""
+"""The master key: parsed from text, and compared by its check value."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ def parse_master_key(text: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise Fault(
             "master_key_malformed",
-            "The master key is not a key",
+            "The master key is malformed",
             "A master key is 32 random bytes in base64 (44 characters) or hexadecimal (64 characters).",
             status=500,
         )
@@ -29,15 +29,15 @@ def parse_master_key(text: str) -> bytes:
 
 
 def check_value(key: bytes, name: str) -> bytes:
-    """16 bytes by which a key of this name is recognized."""
+    """16 bytes that identify a key of this name without revealing it."""
     return hmac.digest(key, b"cdp/key-check/v1\0" + name.encode(), hashlib.sha256)[:CHECK_BYTES]
 
 
 def wrong_master_key(detail: str) -> Fault:
-    """The fault of a master key that is not the one of this database."""
+    """The fault of a master key that belongs to another database."""
     return Fault(
         "wrong_master_key",
-        "The master key is not the one of this database",
-        f"{detail} Start with the master key that this database was made with.",
+        "The master key belongs to another database",
+        f"{detail} Start with the master key with which this database was created.",
         status=500,
     )

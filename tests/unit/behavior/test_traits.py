@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cdp.behavior.decay import is_outgrown
 from cdp.behavior.model import EventId, Landmark, Occurred, Plain, Term
-from cdp.behavior.traits import CompiledTrait, agree, compile_traits, fading, fold, gross, recompute, value
+from cdp.behavior.traits import CompiledTrait, agree, compile_traits, decaying, fold, gross, recompute, value
 from cdp.policy.model import TraitKind
 from tests.support.behavior import ORDER, TRAITS, VIEW, day, policy_with
 
@@ -19,7 +19,7 @@ MASKS = {purpose: 1 << at for at, purpose in enumerate(POLICY.purposes)}
 PLAN = compile_traits(POLICY, MASKS)
 MAIL = MASKS["email_marketing"]
 NOW = day(30.5)
-LANDMARKS = {trait.key: Landmark(1, day(29)) for trait in fading(PLAN)}
+LANDMARKS = {trait.key: Landmark(1, day(29)) for trait in decaying(PLAN)}
 
 
 def occurred(
@@ -167,5 +167,5 @@ def test_buckets_of_parts_add_up(events: list[Occurred], at: int) -> None:
 
 
 def test_the_landmarks_here_are_in_use() -> None:
-    assert all(trait.kind is not TraitKind.LAST for trait in fading(PLAN))
-    assert not any(is_outgrown(LANDMARKS[trait.key].at, NOW, trait.half_life_days or 1) for trait in fading(PLAN))
+    assert all(trait.kind is not TraitKind.LAST for trait in decaying(PLAN))
+    assert not any(is_outgrown(LANDMARKS[trait.key].at, NOW, trait.half_life_days or 1) for trait in decaying(PLAN))

@@ -1,4 +1,4 @@
-"""The memory of subject keys is bounded, keeps what was used last, and forgets on demand."""
+"""The cache of subject keys is bounded, keeps the most recently used keys, and drops keys on demand."""
 
 from threading import Thread
 
@@ -16,7 +16,7 @@ def test_the_key_used_longest_ago_goes_first():
     assert len(cache) == 2
 
 
-def test_forgotten_keys_are_gone_and_forgetting_unknown_ones_is_no_error():
+def test_evicted_keys_are_dropped_and_evicting_unknown_ones_does_nothing():
     cache = KeyCache(10)
     cache.add({1: b"a", 2: b"b", 3: b"c"})
 
@@ -27,11 +27,11 @@ def test_forgotten_keys_are_gone_and_forgetting_unknown_ones_is_no_error():
     assert cache.get_many([1, 2, 3]) == {}
 
 
-def test_keys_that_were_loaded_while_some_were_forgotten_are_not_remembered():
+def test_keys_loaded_before_an_eviction_are_not_cached_after_it():
     cache = KeyCache(10)
-    for forget in (lambda: cache.evict([2]), cache.evict_all):
+    for evict in (lambda: cache.evict([2]), cache.evict_all):
         since = cache.evictions
-        forget()
+        evict()
         cache.add({1: b"a", 2: b"b"}, since=since)
         assert cache.get_many([1, 2]) == {}
 

@@ -1,4 +1,4 @@
-"""The kit for authors of key providers: a good one keeps every promise, and each fault of a bad one is found."""
+"""The conformance tests for key providers: a correct one keeps every promise, and each defect is found."""
 
 import base64
 from pathlib import Path
@@ -20,7 +20,7 @@ class Plain(LocalFileProvider):
         return key
 
 
-class Forgetful(LocalFileProvider):
+class Recreating(LocalFileProvider):
     def create(self, name: str) -> bytes:
         self.destroy(name)
         return super().create(name)
@@ -44,7 +44,7 @@ class Eager(LocalFileProvider):
         return super().create(name)
 
 
-class Undying(LocalFileProvider):
+class Indestructible(LocalFileProvider):
     def destroy(self, name: str) -> None:
         pass
 
@@ -78,10 +78,10 @@ class Foreign(LocalFileProvider):
 
 
 def broken(provider: type[LocalFileProvider], folder: Path) -> list[str]:
-    promises = check_provider(lambda: provider(folder, MASTER), folder)
-    assert len(promises) == 9
-    assert all(each.text for each in promises)
-    return [each.text for each in promises if each.broken is not None]
+    results = check_provider(lambda: provider(folder, MASTER), folder)
+    assert len(results) == 9
+    assert all(result.text for result in results)
+    return [result.text for result in results if result.broken is not None]
 
 
 def test_the_local_provider_keeps_every_promise_and_leaves_nothing(tmp_path: Path) -> None:
@@ -93,12 +93,12 @@ def test_the_local_provider_keeps_every_promise_and_leaves_nothing(tmp_path: Pat
     ("provider", "promise"),
     [
         (Plain, "in the clear"),
-        (Forgetful, "gives that key"),
+        (Recreating, "returns that key"),
         (Short, "32 random bytes"),
         (Constant, "32 random bytes"),
         (Eager, "root_key_missing"),
-        (Undying, "unrecoverable"),
-        (Unbound, "another one's place"),
+        (Indestructible, "unrecoverable"),
+        (Unbound, "in place of another one"),
         (Changing, "`fingerprint`"),
         (Foreign, "root_key_missing"),
     ],
