@@ -72,8 +72,8 @@ def cdp() -> None:
     """A customer data platform with consent, retention and erasure in its data model.
 
     Settings are environment variables: CDP_HOME (./var), CDP_POLICIES (./policies, or the shipped ones), CDP_DATABASE_URL
-    (none: an embedded PostgreSQL in CDP_HOME) and others; docs/reference/settings.md lists them. Commands work with and without
-    a running service.
+    (none: an embedded PostgreSQL in CDP_HOME) and others; docs/reference/settings.md lists them. Commands work with
+    and without a running service.
 
     Exit codes: 0 success, 1 an error or a failed check, 2 an invalid command or value, 3 not found or not possible in
     the current state.

@@ -136,7 +136,7 @@ def test_a_link_table_is_previewed_imported_and_imported_again(
     assert "3 identifiers in 1 connected group" in shell.run(*command, "--dry-run").stdout
     assert pipeline.one("SELECT count(*) FROM identity.edge") == 0
     result = shell.run(*command).stdout
-    assert "a side that is empty, or names nobody" in result
+    assert "a side that is empty or not a valid identifier" in result
     assert "which now belong to 1 profile." in result
     assert shell.json(*command)["tally"]["states"] == {"duplicate": 2, "invalid": 1}
     assert "Its import is finished" in shell.run(*command, "--resume", code=3).stderr

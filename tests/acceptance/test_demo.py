@@ -1,4 +1,4 @@
-"""The whole demonstration on the real orders with their true dates: what it claims is counted again, by hand."""
+"""The whole demonstration on the real orders with their true dates: what it claims is computed again independently."""
 
 import csv
 import gzip
@@ -81,7 +81,7 @@ def shop(home: Path) -> Iterator[Shop]:
         yield Shop(read_config(settings), service.url)
 
 
-def lapsing_by_hand() -> set[str]:
+def expected_lapsing() -> set[str]:
     """Who the segment must hold, from the file and the seeded answers, without any code of the demonstration's tour."""
     orders: dict[str, list[tuple[datetime, float]]] = {}
     with gzip.open(data_file(), "rt", newline="") as file:
@@ -89,11 +89,11 @@ def lapsing_by_hand() -> set[str]:
             at = datetime.fromisoformat(row["ts"])
             orders.setdefault(row["customer_id"], []).append((at, float(row["amount"])))
     found = set()
-    for buyer, mine in orders.items():
+    for buyer, theirs in orders.items():
         answered = chance(buyer, "answers") >= NO_ANSWER
         said_yes = chance(buyer, "email_marketing") < CHOICES["email_marketing"]
         withdrew = chance(buyer, "withdraws") < WITHDRAWN
-        year = [(at, amount) for at, amount in mine if at > LOCAL_NOW - timedelta(days=365)]
+        year = [(at, amount) for at, amount in theirs if at > LOCAL_NOW - timedelta(days=365)]
         is_lapsing = (
             len(year) >= 3
             and sum(amount for _, amount in year) > 1000
@@ -133,15 +133,15 @@ def check_what_was_sent(shop: Shop, play: DemoRun) -> set[str]:
         ) == [(4_338,)]
         [(shared,)] = tx.execute("SELECT count(*)::int FROM identity.identifier WHERE is_shared")
         assert shared == 1
-    told = play.api.post(
+    result = play.api.post(
         "privacy",
         "/api/v1/profiles/explain",
         {"a": {"type": "user_id", "value": "C12749"}, "b": {"type": "user_id", "value": "C12823"}},
     )
-    assert told["same_profile"] is False
+    assert result["same_profile"] is False
     with shop.context() as context:
         found = members(context)
-    assert found == lapsing_by_hand()
+    assert found == expected_lapsing()
     assert len(found) > 100
     return found
 
@@ -163,10 +163,10 @@ def test_the_demonstration_shows_what_it_claims(shop: Shop) -> None:
     erased = next(line.split()[1] for line in text.splitlines() if line.startswith("4  "))
     assert erased in lapsing
     with gzip.open(data_file(), "rt", newline="") as file:
-        hers = [float(row["amount"]) for row in csv.DictReader(file) if f"C{row['customer_id']}" == erased]
+        amounts = [float(row["amount"]) for row in csv.DictReader(file) if f"C{row['customer_id']}" == erased]
     left = shop.one("SELECT round(sum((plain->>'revenue')::numeric), 2) FROM behavior.event")
-    assert float(str(left)) == round(8_911_407.90 - sum(hers), 2)
-    assert f"{len(hers)} refused as suppressed" in text
+    assert float(str(left)) == round(8_911_407.90 - sum(amounts), 2)
+    assert f"{len(amounts)} refused as suppressed" in text
     with shop.context() as context:
         assert members(context) == lapsing - {erased}
 
