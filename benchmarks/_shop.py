@@ -1,4 +1,4 @@
-"""A seeded shop: people who come back by Zipf's law, some who were never seen, and the track calls they make."""
+"""A seeded shop: people who return by Zipf's law, some who are new, and the track calls they make."""
 
 import json
 from collections.abc import Iterator
@@ -72,6 +72,6 @@ class Shop:
 
 
 def understood(calls: list[dict[str, Any]], source: Source) -> list[Message | Invalid]:
-    """The calls as the door hands them to the journey."""
+    """The calls as the ingest endpoint gives them to the ingest flow."""
     frame = Frame(source=source, received_at=datetime.now(UTC))
     return [read_message(json.dumps(call).encode(), frame) for call in calls]

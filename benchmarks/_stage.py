@@ -1,4 +1,4 @@
-"""What every benchmark stands on: a server of its own, the machine it ran on, medians and tables."""
+"""What every benchmark uses: a server of its own, facts about the machine, medians and tables."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ class Stage:
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """Everything is gone afterwards."""
+    """A stage that is deleted afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="cdp-bench-"))
     folder.chmod(0o711)
     server = EmbeddedPostgres(folder / "server", version="18", durable=True)

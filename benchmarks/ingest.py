@@ -3,7 +3,7 @@
     python -m benchmarks.ingest                      # some minutes
     python -m benchmarks.ingest --full               # 200,000 people, 1M and then 20M stored events
 
-Pipeline: `Ingest.take` on decoded messages, everything permitted, one writer. Baseline: binary COPY of the event rows that
+Pipeline: `Ingest.process` on decoded messages, everything permitted, one writer. Baseline: binary COPY of the event rows that
 the pipeline has just stored, under fresh event ids, into the same partitioned table with its keys. Both take `--batch`
 rows a transaction and every commit waits for the disk. Rounds alternate; medians are shown. Processor time is that of
 this process and of its server process together.
@@ -112,42 +112,42 @@ class Bench:
 
 
 def main() -> None:
-    given = _arguments().parse_args()
-    people, warm, stored = (200_000, 1_000_000, 20_000_000) if given.full else (given.people, 0, given.stored)
+    options = _arguments().parse_args()
+    people, warm, stored = (200_000, 1_000_000, 20_000_000) if options.full else (options.people, 0, options.stored)
     with stage() as place:
-        found = measure(place, given, people, warm, stored)
+        found = measure(place, options, people, warm, stored)
     print(found["text"])
-    if given.json:
-        Path(given.json).write_text(json.dumps({key: value for key, value in found.items() if key != "text"}, indent=2))
+    if options.json:
+        Path(options.json).write_text(json.dumps({key: value for key, value in found.items() if key != "text"}, indent=2))
 
 
-def measure(place: Stage, given: argparse.Namespace, people: int, warm: int, stored: int) -> dict[str, Any]:
+def measure(place: Stage, options: argparse.Namespace, people: int, warm: int, stored: int) -> dict[str, Any]:
     """Everything, in one run on one database."""
     database = Database(place.url)
     context = open_context(database, load_policy(PERMIT_ALL), SystemClock(), home=place.home)
     made = create_source(context, "bench", kind=SourceKind.SERVER, jurisdiction="eu")
-    shop = Shop(people, seed=given.seed, newcomers=given.newcomers)
+    shop = Shop(people, seed=options.seed, newcomers=options.newcomers)
     ingest = Ingest(database, context.vault, context.policy, clock=context.clock)
-    bench = Bench(database, context, ingest, made.entry.source, shop, given.batch)
+    bench = Bench(database, context, ingest, made.entry.source, shop, options.batch)
     bench.process(understood(list(shop.everybody()), made.entry.source))
     if warm:
         fill(database, warm)
     vacuum(database)
-    bench.process(understood(shop.calls(given.batch), made.entry.source))
+    bench.process(understood(shop.calls(options.batch), made.entry.source))
     facts = machine(database) | {
-        "people": f"{people:,}", "newcomers": f"{given.newcomers:.0%} of calls", "seed": str(given.seed),
-        "messages a round": f"{given.messages:,}", "rounds": str(given.rounds), "messages a transaction": f"{given.batch:,}",
+        "people": f"{people:,}", "newcomers": f"{options.newcomers:.0%} of calls", "seed": str(options.seed),
+        "messages a round": f"{options.messages:,}", "rounds": str(options.rounds), "messages a transaction": f"{options.batch:,}",
     }  # fmt: skip
     small = count_events(database)
-    before = bench.rounds(given.rounds, given.messages)
-    where = phases(bench.process, understood(shop.calls(5 * given.batch), made.entry.source))
-    through = None if given.no_http else _http.measure(place, bench, made.write_key, given.rounds)
+    before = bench.rounds(options.rounds, options.messages)
+    where = phases(bench.process, understood(shop.calls(5 * options.batch), made.entry.source))
+    through = None if options.no_http else _http.measure(place, bench, made.write_key, options.rounds)
     after, large = [], 0
     if stored:
         fill(database, stored)
-        bench.process(understood(shop.calls(given.batch), made.entry.source))
+        bench.process(understood(shop.calls(options.batch), made.entry.source))
         large = count_events(database)
-        after = bench.rounds(given.rounds, given.messages)
+        after = bench.rounds(options.rounds, options.messages)
     database.close()
     return {
         "facts": facts,
@@ -156,11 +156,11 @@ def measure(place: Stage, given: argparse.Namespace, people: int, warm: int, sto
         "stored": [small, large],
         "http": None if through is None else asdict(through),
         "phases": where,
-        "text": _told(facts, before, small, after, large, through, where),
+        "text": _report(facts, before, small, after, large, through, where),
     }
 
 
-def _told(
+def _report(
     facts: dict[str, str], before: list[Round], small: int, after: list[Round], large: int,
     through: "_http.Through | None", where: list[tuple[str, float]],
 ) -> str:  # fmt: skip
@@ -202,8 +202,8 @@ def _per_message(each: Round) -> float:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--people", type=int, default=10_000, help="known people, who come back by Zipf's law")
-    parser.add_argument("--newcomers", type=float, default=0.05, help="share of calls by people never seen")
+    parser.add_argument("--people", type=int, default=10_000, help="known people, whose messages follow Zipf's law")
+    parser.add_argument("--newcomers", type=float, default=0.05, help="share of calls by unknown people")
     parser.add_argument("--messages", type=int, default=10_000, help="messages a round")
     parser.add_argument("--batch", type=int, default=1_000, help="messages a transaction")
     parser.add_argument("--rounds", type=int, default=3)
@@ -214,7 +214,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--full", action="store_true", help="200,000 people, 1M stored events, then 20M more; takes long"
     )
-    parser.add_argument("--no-http", action="store_true", help="leave the measurements through HTTP out")
+    parser.add_argument("--no-http", action="store_true", help="skip the measurements through HTTP")
     parser.add_argument("--json", help="a file for the numbers")
     return parser
 
