@@ -1,4 +1,4 @@
-# `make` alone explains itself. Needed: make, and Python 3.11 or newer.
+# `make` alone lists the targets. Required: make, and Python 3.11 or newer.
 .DEFAULT_GOAL := help
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory
@@ -7,10 +7,11 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
 BIN := .venv/bin
-# More arguments for the program behind a target: make test ARGS="tests/unit -k normalise"
+# More arguments for the program behind a target: make test ARGS="tests/unit -k normalize"
 ARGS ?=
 SETUP = @if [ -z "$(PYTHON)" ]; then echo "cdp needs Python 3.11 or newer, and none was found. Try: make PYTHON=/path/to/python3.11 $@" >&2; exit 1; fi; \
 	"$(PYTHON)" tools/setup.py
+PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help
 help: ## Show this list
@@ -26,7 +27,7 @@ run: ## Serve API, pages and worker at http://127.0.0.1:8000; the first start sh
 	@$(BIN)/cdp serve --demo $(ARGS)
 
 .PHONY: demo
-demo: ## Replay real orders through an SDK and walk from consent to a provable erasure
+demo: ## Replay real orders through an SDK, from consent to a verifiable erasure
 	$(SETUP) run
 	@$(BIN)/cdp demo $(ARGS)
 
@@ -36,43 +37,75 @@ migrate: ## Bring the database's schema up to date
 	@$(BIN)/cdp migrate $(ARGS)
 
 .PHONY: setup
-setup: ## Make .venv from the lock files, with everything that tests and checks need
+setup: ## Create .venv from the lock files, with everything that tests and checks need
 	$(SETUP) dev
 
 .PHONY: test
 test: ## Run the tests (about ten minutes on two cores); ARGS="tests/unit -k name" runs some
 	$(SETUP) dev
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long" $(ARGS)
+	@$(PYTEST) -m "not long" $(ARGS)
+
+.PHONY: test-fast
+test-fast: ## Run the tests without a database, in less than a minute
+	$(SETUP) dev
+	@$(PYTEST) -m "not long and not slow and not postgres" tests/unit tests/spec tests/house $(ARGS)
 
 .PHONY: test-16
 test-16: ## Run the tests of the stores and flows on PostgreSQL 16
 	$(SETUP) dev
-	@CDP_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 --dist worksteal -m "postgres and not long" --ignore=tests/acceptance $(ARGS)
+	@CDP_TEST_POSTGRES=16 $(PYTEST) -m "postgres and not long" --ignore=tests/acceptance $(ARGS)
 
 .PHONY: test-long
 test-long: ## Run every test, with many more generated examples and the long ones
 	$(SETUP) dev
-	@HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@HYPOTHESIS_PROFILE=long $(PYTEST) $(ARGS)
+
+.PHONY: coverage
+coverage: ## Run the tests and print the branch coverage
+	$(SETUP) dev
+	@$(PYTEST) -m "not long" --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: check
-check: ## Check style, types, the walls between floors and rooms, and that the reference is fresh
-	$(SETUP) dev
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; echo "make format mends that" >&2; exit 1; }
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+check: lint types contracts ## Check style, types, import contracts, and that generated pages are up to date
 	@$(BIN)/cdp docs --check
 
+.PHONY: lint
+lint: ## Check style and format
+	$(SETUP) dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; echo "make format fixes that" >&2; exit 1; }
+
+.PHONY: types
+types: ## Check types
+	$(SETUP) dev
+	@$(BIN)/mypy
+
+.PHONY: contracts
+contracts: ## Check the import contracts between layers and packages
+	$(SETUP) dev
+	@$(BIN)/lint-imports --no-logo
+
 .PHONY: format
-format: ## Format the code and mend what can be mended
+format: ## Format the code and fix what can be fixed automatically
 	$(SETUP) dev
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
 .PHONY: docs
-docs: ## Write the generated pages of docs/reference anew
+docs: ## Write the generated pages of docs/reference
 	$(SETUP) dev
 	@$(BIN)/cdp docs
+
+.PHONY: docs-site
+docs-site: ## Build the documentation as a site in build/site; every link is checked
+	$(SETUP) docs
+	@.venv/docs-site/bin/sphinx-build -q -W --keep-going -c tools/docs_site -d build/site-cache -b html docs build/site $(ARGS)
+	@echo "build/site/index.html"
+
+.PHONY: wheel
+wheel: ## Build the wheel and the source distribution in dist
+	$(SETUP) dev
+	@$(BIN)/python -m hatchling build -d dist
 
 .PHONY: bench
 bench: ## Measure ingest, identity, segments and erasure, each beside its baseline
@@ -80,6 +113,6 @@ bench: ## Measure ingest, identity, segments and erasure, each beside its baseli
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: lock
-lock: ## Make the lock files anew from the requirements-*.in files
+lock: ## Regenerate the lock files from the requirements-*.in files
 	$(SETUP) dev
 	@sh tools/lock.sh
