@@ -9,7 +9,7 @@ from cdp.cli.command import PAIR, command, open_context
 from cdp.cli.screen import Screen
 from cdp.consent.model import Act, Authority
 from cdp.flows.consent import acts, lookup
-from cdp.flows.operations.meanings import permission_start
+from cdp.flows.operations.meanings import effective_since
 from cdp.kit.clock import parse_instant
 
 
@@ -111,7 +111,7 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
         [
-            (key, verdict.allowed, verdict.reason.value, permission_start(verdict.since), verdict.until)
+            (key, verdict.allowed, verdict.reason.value, effective_since(verdict.since), verdict.until)
             for key, verdict in found.verdicts.items()
         ],
     )

@@ -9,7 +9,7 @@ from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
 from cdp.flows.identity import lookup, unmerge
 from cdp.flows.identity.profile_view import ProfileView
-from cdp.flows.operations.meanings import permission_start, value_text
+from cdp.flows.operations.meanings import effective_since, value_text
 
 
 @click.group()
@@ -125,7 +125,7 @@ def print_profile(screen: Screen, shown: ProfileView) -> None:
     screen.table(
         ["purpose", "allowed", "reason", "since", "until"],
         [
-            (key, consent.allowed, consent.reason, permission_start(consent.since), consent.until)
+            (key, consent.allowed, consent.reason, effective_since(consent.since), consent.until)
             for key, consent in shown.consents.items()
         ],
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from cdp.cli.screen import Cell, Screen, counted
 from cdp.flows.identity.profile_view import ProfileView, PurposeVerdict
 from cdp.flows.identity.unmerge import Unmerged
-from cdp.flows.operations.meanings import permission_start, value_text
+from cdp.flows.operations.meanings import effective_since, value_text
 
 
 def print_sides(screen: Screen, done: Unmerged, names: tuple[str, str]) -> None:
@@ -72,7 +72,7 @@ def _verdict(verdict: PurposeVerdict | None) -> str:
     if verdict is None:
         return "-"
     why = str(verdict.reason).replace("_", " ")
-    since = permission_start(verdict.since) if verdict.allowed else None
+    since = effective_since(verdict.since) if verdict.allowed else None
     return f"{'allowed' if verdict.allowed else 'refused'}, {why}" + (
         "" if since is None else f" since {since:%Y-%m-%d}"
     )

@@ -1,7 +1,7 @@
-"""The page of an access archive: what is held about somebody, in words for that person. Pure.
+"""The page of an access archive: a person's data in plain language. Pure.
 
-It needs nothing else: no script, no picture, no network. The person's own data comes first, then what the law adds to
-it (purposes, recipients, storage, sources, rights: GDPR Art. 15(1)), then what is held and not shown.
+It needs no script, image or network. The person's own data comes first, then the information that the law requires
+(purposes, recipients, storage periods, sources, rights: GDPR Art. 15(1)), then what is held but not shown.
 """
 
 import html
@@ -23,78 +23,106 @@ a { color: #9cf } }
 
 
 class Chapter(NamedTuple):
-    """What a part of the page is called, and what it is, in a sentence for somebody who knows nothing of us."""
+    """The title of a part of the page, and a sentence that explains it to a reader without prior knowledge."""
 
     title: str
     text: str
 
 
 DATA: Final[Mapping[str, Chapter]] = {
-    "identity.identifier": Chapter("What you are known by", "Addresses, numbers and devices that we take to be yours."),
-    "behavior.trait": Chapter("What was stated about you", "Facts that you gave, or that a shop or site passed on."),
+    "identity.identifier": Chapter(
+        "Your identifiers", "Addresses, numbers and devices that we have associated with you."
+    ),
+    "behavior.trait": Chapter(
+        "Information about you", "Information that you provided, or that a shop or website passed on to us."
+    ),
     "behavior.event": Chapter(
-        "What you did",
-        "Each visit, click and order, with everything that came with it, the purposes that it may count for, and when we "
-        "stop reading it.",
+        "Your activity",
+        "Page views, clicks, orders and other activity, with the details recorded for each, the purposes for which it may "
+        "be used, and the date after which we no longer use it.",
     ),
     "behavior.bucket": Chapter(
-        "What was worked out from it",
-        "Counts and sums per day, computed from what you did. Totals of values that fade are weighed against a fixed day.",
+        "Figures calculated from your activity",
+        "Daily counts and totals, calculated from your activity. Totals that decrease over time are stated relative to a "
+        "fixed date.",
     ),
-    "consent.permitted": Chapter("What your data may be used for today", "Purposes that are allowed, since when."),
-    "consent.refused": Chapter("What your data may not be used for", "Purposes that are refused, and why."),
-    "consent.record": Chapter("Each yes and no that we recorded", "Who said it, by which device or address, and how."),
-    "consent.repetition": Chapter("Answers that were repeated", "When you said again what was recorded before."),
+    "consent.permitted": Chapter(
+        "Purposes for which your data may be used", "Purposes that are currently permitted, and since when."
+    ),
+    "consent.refused": Chapter(
+        "Purposes for which your data may not be used", "Purposes that are currently refused, and the reason."
+    ),
+    "consent.record": Chapter(
+        "Your consents and refusals",
+        "Each consent, refusal, withdrawal or objection that we recorded, and how we received it.",
+    ),
+    "consent.repetition": Chapter(
+        "Repeated refusals", "When you last repeated a refusal that we had already recorded."
+    ),
     "consent.withdrawal": Chapter(
-        "Withdrawals that are being carried out", "Removed as soon as every reader has let go."
+        "Withdrawals in progress", "Withdrawals for which the deletion of earlier data is not yet complete."
     ),
     "segments.membership": Chapter(
-        "Groups you are in",
-        "A group is a question that is asked of everybody who agreed to its purpose; it stands beside.",
+        "Groups that include you",
+        "A group is defined by conditions that are applied to everyone who may be included for its purpose. The conditions "
+        "are shown.",
     ),
-    "segments.membership_change": Chapter("When you entered and left groups", "With the question as it was then."),
+    "segments.membership_change": Chapter(
+        "Changes to your groups", "When you were added to or removed from a group, with its conditions at that time."
+    ),
     "destinations.outbox": Chapter(
-        "What was sent to others", "Each message about you to a recipient, and its receipt."
+        "Data sent to others", "Each message about you to a recipient, and when the recipient confirmed it."
     ),
     "identity.evidence": Chapter(
-        "Why these are taken to be one person", "Each link between two of the above, and the rule that made it."
+        "Why we associate these identifiers with you",
+        "Each link between two identifiers, and the rule that created it.",
     ),
-    "identity.link": Chapter("Since when they are linked", ""),
-    "identity.edge": Chapter("Links that a table gave us", "From lists of pairs that a source handed over."),
-    "identity.never": Chapter("Links that are ruled out", "Pairs that must never again be taken to be one person."),
-    "identity.resolution": Chapter("Messages that taught us a link", "In the order in which they came."),
-    "identity.anchor": Chapter("Combinations in which you were named", "When each combination was first seen."),
-    "identity.anchor_source": Chapter("Who named you", "The sources of those combinations."),
-    "identity.profile": Chapter("Your record", "When it began, and whether it waits for a person to look at it."),
-    "rights.request": Chapter("Your requests", "What you asked for, and by when it is due."),
-    "rights.request_identifier": Chapter("What your requests named", ""),
+    "identity.link": Chapter("When your identifiers were linked", ""),
+    "identity.edge": Chapter("Links from tables", "Links between identifiers in tables that a source provided."),
+    "identity.never": Chapter(
+        "Excluded links", "Pairs of identifiers that must not be treated as the same person again."
+    ),
+    "identity.resolution": Chapter("Messages that created links", "In the order in which we received them."),
+    "identity.anchor": Chapter(
+        "Combinations of your identifiers", "When a message first contained each combination of identifiers."
+    ),
+    "identity.anchor_source": Chapter(
+        "Sources of these combinations", "The sources that sent messages with these combinations of identifiers."
+    ),
+    "identity.profile": Chapter("Your profile", "When it was created, and whether it is waiting for a review."),
+    "rights.request": Chapter("Your requests", "What you requested, and when the answer is due."),
+    "rights.request_identifier": Chapter("Identifiers in your requests", ""),
 }
 """Every section of the export, in the order of the page."""
 
 _ABOUT: Final[Mapping[str, Chapter]] = {
-    "purposes": Chapter("What data is used for here, and on which legal basis", "All purposes, agreed to or not."),
-    "recipients": Chapter("Who received yours", ""),
-    "retention": Chapter("How long it is kept, and why", ""),
-    "sources": Chapter("Where yours came from", ""),
+    "purposes": Chapter(
+        "Purposes and legal bases", "All purposes for which we process data, whether or not they apply to you."
+    ),
+    "recipients": Chapter("Recipients of your data", ""),
+    "retention": Chapter("How long data is kept, and why", ""),
+    "sources": Chapter("Sources of your data", ""),
     "your_rights": Chapter(
-        "What you can ask for",
-        "Any time, free of charge. You can withdraw a yes as easily as you gave it. Complaints go to:",
+        "Your rights",
+        "You can exercise these rights at any time, free of charge. You can withdraw consent as easily as you gave it. You "
+        "can lodge a complaint with:",
     ),
     "held_but_not_shown": Chapter(
-        "What is held but not shown",
-        "Mostly numbers of ours that mean nothing elsewhere. What the law forbids to print is named in its place.",
+        "Data that is held but not shown",
+        "Mostly internal numbers that have no meaning elsewhere. Values that the law does not allow us to disclose are "
+        "named instead of shown.",
     ),
 }
 
 _COLUMN_TITLES: Final[Mapping[str, str]] = {
     "occurred_at": "when",
-    "received_at": "reached us",
-    "expires_at": "not read after",
-    "because": "the question",
+    "received_at": "received by us",
+    "expires_at": "not used after",
+    "because": "conditions",
     "retention_class": "kept as",
     "is_shared": "used by several people",
     "is_rectified": "corrected",
-    "is_quarantined": "waits for a person",
+    "is_quarantined": "waiting for a review",
     "is_two_step": "confirmed twice",
     "keep_for_days": "days",
     "signal_hash": "hash of the signal",
@@ -104,9 +132,9 @@ _INSTANT: Final = re.compile(r"(\d{4})-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:
 
 
 def page(document: Mapping[str, Any], *, data_file: str) -> str:
-    """The document as one page; `data_file` is the name of the one for machines beside it."""
+    """The export document as one HTML page; `data_file` is the name of the machine-readable file in the archive."""
     request, data = document["request"], document["data"]
-    names = [*(each for each in DATA if each in data), *(each for each in data if each not in DATA)]
+    names = [*(name for name in DATA if name in data), *(name for name in data if name not in DATA)]
     full, empty = [name for name in names if data[name]], [name for name in names if not data[name]]
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -114,20 +142,21 @@ def page(document: Mapping[str, Any], *, data_file: str) -> str:
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>Your data</title><style>{_STYLE}</style><h1>Your data</h1>",
         (
-            f"<p>What is held about you, as of {_text(_readable(document['made_at']))}, for your request {_text(request['id'])}. "
-            f"The file {_text(data_file)} beside this page holds the same for machines, to the last digit.</p>"
+            f"<p>The data we hold about you as of {_text(_readable(document['made_at']))}, for your request "
+            f"{_text(request['id'])}. The file {_text(data_file)} in this archive contains the same data in a "
+            f"machine-readable format.</p>"
         ),
-        f"<p>You were found by: {_identifiers_text(document['about'])}.</p>",
+        f"<p>Identifiers used to find your data: {_identifiers_text(document['about'])}.</p>",
         _contents([(name, _chapter(name).title, len(data[name])) for name in full]),
     ]
     parts += [_section(name, _chapter(name), _collapsible(data[name])) for name in full]
     if empty:
         nothing = ", ".join(_text(_chapter(name).title) for name in empty)
-        parts.append(f"<h2>Of these there is nothing</h2><p class=none>{nothing}.</p>")
+        parts.append(f"<h2>Sections without data</h2><p class=none>{nothing}.</p>")
     for name, chapter in _ABOUT.items():
         rows = _by_reason(document[name]) if name == "held_but_not_shown" else document[name]
         added = f"<p><strong>{_text(document['complain_to'])}</strong></p>" if name == "your_rights" else ""
-        parts.append(_section(name, chapter, added + (_collapsible(rows) if rows else "<p class=none>Nobody.</p>")))
+        parts.append(_section(name, chapter, added + (_collapsible(rows) if rows else "<p class=none>None.</p>")))
     return "".join(parts) + "</html>\n"
 
 
@@ -135,12 +164,13 @@ def _chapter(name: str) -> Chapter:
     known = DATA.get(name)
     if known is not None:
         return known
-    room, _, table = name.partition(".")
-    return Chapter(f"{table.replace('_', ' ').capitalize()} ({room})", "")
+    schema, _, table = name.partition(".")
+    return Chapter(f"{table.replace('_', ' ').capitalize()} ({schema})", "")
 
 
 def _identifiers_text(about: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{_text(each['type'].replace('_', ' '))} {_text(each['value'])}" for each in about) or "nothing"
+    named = (f"{_text(named['type'].replace('_', ' '))} {_text(named['value'])}" for named in about)
+    return ", ".join(named) or "none"
 
 
 def _contents(entries: Iterable[tuple[str, str, int]]) -> str:
@@ -162,7 +192,7 @@ def _collapsible(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _by_reason(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One row a reason: forty columns that are hidden for the same one need not be read one by one."""
+    """One row per reason, so that columns hidden for the same reason are listed together."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         reasons.setdefault(row["reason"], []).append(row["what"])
@@ -195,7 +225,7 @@ def _cell(value: Any) -> str:
 
 
 def _readable(text: str) -> str:
-    """An instant as people write it; anything else as it is. Before 1970 stands for what was so from the beginning."""
+    """An instant in a readable form; other text unchanged. An instant before 1970 means "from the beginning"."""
     found = _INSTANT.fullmatch(text)
     if found is None:
         return text

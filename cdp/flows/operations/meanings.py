@@ -72,7 +72,7 @@ def meaning_of(state: str, reason: str) -> str:
     return found or reason.replace("_", " ") or STATES.get(state, state)
 
 
-def permission_start(since: datetime | None) -> datetime | None:
+def effective_since(since: datetime | None) -> datetime | None:
     """When a permission began; None for one that needs no act and was always there."""
     return None if since == ALWAYS else since
 

@@ -1,4 +1,4 @@
-"""An access export: every column that the data dictionary declares exportable, of one person and of nobody else."""
+"""Steps of an access export: every column that the data dictionary declares exportable, for one person only."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,21 +22,21 @@ from cdp.sources.store import sources as source_store
 
 FORMAT: Final = "cdp/export@v1"
 RIGHTS: Final[Mapping[Right, str]] = {
-    Right.ACCESS: "To see what is held about you: this archive.",
-    Right.PORTABILITY: "To take it elsewhere: the file for machines in this archive.",
-    Right.ERASURE: "To have it erased, and to get a receipt that anybody can check.",
-    Right.RECTIFICATION: "To have corrected what is wrong.",
-    Right.RESTRICTION: "To have it kept but not used while a question is open.",
-    Right.OBJECTION: "To object to a use that rests on our interests, and always to advertising.",
-    Right.OPT_OUT: "To stop that it is sold or shared.",
-    Right.LIMIT: "To limit what sensitive data is used for.",
+    Right.ACCESS: "To see the data that is held about you; this archive contains it.",
+    Right.PORTABILITY: "To transfer your data elsewhere, using the machine-readable file in this archive.",
+    Right.ERASURE: "To have your data erased, and to receive a receipt that anyone can verify.",
+    Right.RECTIFICATION: "To have inaccurate data corrected.",
+    Right.RESTRICTION: "To have your data stored but not used while a question about it is open.",
+    Right.OBJECTION: "To object to processing based on legitimate interests, and at any time to direct marketing.",
+    Right.OPT_OUT: "To opt out of the sale or sharing of your data.",
+    Right.LIMIT: "To limit the use of your sensitive data.",
 }
 
 Rows = list[Mapping[str, Any]]
 
 
 def export_archive(tx: Transaction, context: Context, request: Request, *, now: datetime) -> Archive:
-    """The ZIP of a request's export."""
+    """The export of a request as a ZIP archive."""
     return archive(f"{request.outward_id}.zip", export_document(tx, context, request, now=now), now)
 
 
@@ -46,25 +46,25 @@ def export_document(tx: Transaction, context: Context, request: Request, *, now:
     scope = person.export_scope(request.request_id)
     plan = export_plan()
     found = {section.table: execute.rows_of(tx, section, scope) for section in plan}
-    words = _lookups(tx, context, scope, found=found)
+    lookups = _lookups(tx, context, scope, found=found)
     return {
         "format": FORMAT,
         "made_at": instant_text(now),
         "request": {"id": request.outward_id, "kind": request.kind.value, "regime": request.regime},
-        "about": [{"type": each.type, "value": each.value} for each in person.named],
+        "about": [{"type": identifier.type, "value": identifier.value} for identifier in person.named],
         "purposes": _purposes(context.policy),
         "retention": _retention(context.policy),
-        "sources": _sources(words, found),
+        "sources": _sources(lookups, found),
         "recipients": _recipients(context.policy, found),
         "your_rights": _rights(context.policy, request.regime),
         "complain_to": _authority(context.policy, request.regime),
         "held_but_not_shown": _not_shown(plan, len(person.reach.waiting)),
-        "data": {section.table: export_rows(words, section, found[section.table]) for section in plan},
+        "data": {section.table: export_rows(lookups, section, found[section.table]) for section in plan},
     }
 
 
 def _lookups(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[str, Rows]) -> ExportLookups:
-    """Everything by which numbers and sealed bytes become words."""
+    """Everything that translates the numbers and sealed bytes of these rows."""
     named = values_by_id(tx, context, scope.identifiers)
     return ExportLookups(
         policy=context.policy,
@@ -72,30 +72,33 @@ def _lookups(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[
         keys=context.vault.subject_keys.keys_for(tx, scope.subjects),
         terms=texts_of(tx, term_numbers_in(found)),
         vocabularies=context.vocabularies,
-        sources={int(each.source.source_id): each.source.name for each in source_store.sources(tx)},
+        sources={int(entry.source.source_id): entry.source.name for entry in source_store.sources(tx)},
         masks=projection_store.bits_of(tx),
         segments=segment_text_store.segment_texts(
             tx, {row["key"] for row in found.get("segments.membership_change", ())}
         ),
-        identifiers={id_: {"type": each.type, "value": each.value} for id_, each in named.items()},
+        identifiers={
+            identifier_id: {"type": identifier.type, "value": identifier.value}
+            for identifier_id, identifier in named.items()
+        },
     )
 
 
 def _purposes(policy: Policy) -> Rows:
     return [
-        {"purpose": each.key, "name": each.name, "text": each.text, "legal_basis": each.legal_basis.value}
-        for each in policy.purposes.values()
+        {"purpose": rule.key, "name": rule.name, "text": rule.text, "legal_basis": rule.legal_basis.value}
+        for rule in policy.purposes.values()
     ]
 
 
 def _rights(policy: Policy, regime: str) -> Rows:
-    """What the regime of the request lets a person ask for (GDPR Art. 15(1)(e) and (f), CCPA § 7024)."""
+    """The rights that the regime of the request grants (GDPR Art. 15(1)(e) and (f), CCPA § 7024)."""
     found = policy.jurisdictions.regimes.get(regime)
-    return [{"right": each.value, "text": RIGHTS[each]} for each in (found.rights if found else Right)]
+    return [{"right": right.value, "text": RIGHTS[right]} for right in (found.rights if found else Right)]
 
 
 def _authority(policy: Policy, regime: str) -> str:
-    """Where the person may complain; empty when the regime has left the policy since the request came in."""
+    """The authority for complaints; empty if the policy no longer declares the regime of the request."""
     found = policy.jurisdictions.regimes.get(regime)
     return found.authority if found else ""
 
@@ -103,8 +106,8 @@ def _authority(policy: Policy, regime: str) -> str:
 def _retention(policy: Policy) -> Rows:
     rules = policy.retention
     classes: Rows = [
-        {"what": f"events of class {each.key}", "keep_for_days": each.keep_for_days, "reason": each.reason}
-        for each in rules.classes.values()
+        {"what": f"events of class {rule.key}", "keep_for_days": rule.keep_for_days, "reason": rule.reason}
+        for rule in rules.classes.values()
     ]
     kinds = {
         "traits": rules.traits,
@@ -119,9 +122,9 @@ def _retention(policy: Policy) -> Rows:
     ]
 
 
-def _sources(words: ExportLookups, found: Mapping[str, Rows]) -> Rows:
+def _sources(lookups: ExportLookups, found: Mapping[str, Rows]) -> Rows:
     ids = {row["source_id"] for row in found["identity.anchor_source"]}
-    return [{"source": name} for name in sorted(words.sources[each] for each in ids if each in words.sources)]
+    return [{"source": name} for name in sorted(lookups.sources[id_] for id_ in ids if id_ in lookups.sources)]
 
 
 def _recipients(policy: Policy, found: Mapping[str, Rows]) -> Rows:
@@ -134,15 +137,15 @@ def _recipients(policy: Policy, found: Mapping[str, Rows]) -> Rows:
 
 
 def _not_shown(plan: tuple[Section, ...], waiting: int) -> Rows:
-    """Each column that says something about the person and is not in the data, with the reason."""
+    """Each column with data about the person that is not in the export, with the reason."""
     rows: Rows = [
         {"what": f"{section.table}.{column}", "reason": reason} for section in plan for column, reason in section.hidden
     ]
     if waiting:
         rows.append(
             {
-                "what": f"{waiting} more identifiers, and what came with them",
-                "reason": "only a browser linked them with the person; a reviewer decides whether they are the same",
+                "what": f"{waiting} more identifiers, and the data associated with them",
+                "reason": "only a browser linked them to the person; a reviewer decides whether they belong to the same person",
             }
         )
     return rows

@@ -1,4 +1,4 @@
-"""Rows of an export in words: numbers by their names, sealed bytes opened, what may not be shown withheld."""
+"""Rows of an export in readable form: numbers replaced by names, sealed values opened, some values withheld."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
         named_identifier_row(row["request_id"], row["position"]),
     ),
 }
-"""Whose key opens a sealed column, and as which row; a column that is missing here fails the tests."""
+"""For each sealed column, the subject whose key opens it and the row id; a missing column fails the tests."""
 
 _JSON: Final = frozenset({"behavior.event.sealed", "behavior.trait.sealed"})
 _PLAIN: Final = frozenset({"behavior.event.plain", "behavior.trait.plain", "behavior.bucket.last_plain"})
@@ -43,10 +43,10 @@ _TERMS_MAX: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class ExportLookups:
-    """Everything by which numbers and sealed bytes become words.
+    """Everything that translates numbers and sealed bytes.
 
-    `vocabularies` names, by event and property, those that hold terms; `segments` the texts by key and version;
-    `identifiers` the person's own, by id.
+    `vocabularies` are those with terms, by event and property; `segments` are texts by key and version; `identifiers` are
+    the person's own, by id.
     """
 
     policy: Policy
@@ -60,16 +60,16 @@ class ExportLookups:
     identifiers: Mapping[int, Mapping[str, str]]
 
     def event_name(self, name_id: int) -> str | None:
-        """The name of a planned event; None for one whose name is sealed."""
+        """The name of a planned event; None if the name is sealed."""
         return self.terms[name_id].text if name_id in self.terms else None
 
     def purposes(self, bits: int) -> list[str]:
-        """The purposes that bits stand for."""
+        """The purposes that these bits represent."""
         return [purpose for purpose, mask in self.masks.items() if bits & mask]
 
 
 def term_numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
-    """Every number in these rows that may be a term."""
+    """Every number in these rows that may be the number of a term."""
     numbers = {row["name_id"] for row in found["behavior.event"]} - {NO_NAME}
     for row in found["behavior.event"]:
         numbers.update(_term_like((row["plain"] or {}).values()))
@@ -78,55 +78,55 @@ def term_numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
     return numbers
 
 
-def export_rows(words: ExportLookups, section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows of a section under their export names."""
+def export_rows(lookups: ExportLookups, section: Section, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of a section, with the field names of the export."""
     opened = {
-        column.column: _opened(words, f"{section.table}.{column.column}", column.column, rows=rows)
+        column.column: _opened(lookups, f"{section.table}.{column.column}", column.column, rows=rows)
         for column in section.columns
         if column.is_sealed
     }
-    shown = []
-    for place, row in enumerate(rows):
+    exported = []
+    for position, row in enumerate(rows):
         values = {
-            column.field: opened[column.column][place]
+            column.field: opened[column.column][position]
             if column.is_sealed
-            else _value(words, section.table, column.column, row=row)
+            else _value(lookups, section.table, column.column, row=row)
             for column in section.columns
         }
-        shown.append(_completed(words, section, row, values=values))
-    return shown
+        exported.append(_completed(lookups, section, row, values=values))
+    return exported
 
 
-def _opened(words: ExportLookups, name: str, column: str, *, rows: Sequence[Row]) -> list[Any]:
-    """The sealed values of a column, opened; None where there is nothing, or the key is gone."""
+def _opened(lookups: ExportLookups, name: str, column: str, *, rows: Sequence[Row]) -> list[Any]:
+    """The sealed values of a column, opened; None where there is no value, or its key is shredded."""
     table = name.removesuffix(f".{column}")
-    sealed = [(place, row) for place, row in enumerate(rows) if row[column] is not None]
+    sealed = [(position, row) for position, row in enumerate(rows) if row[column] is not None]
     items = [Item(*SEALS[name](row), bytes(row[column])) for _, row in sealed]
-    values = words.vault.open_many(words.keys, SealedColumn(table, column), items)
+    values = lookups.vault.open_many(lookups.keys, SealedColumn(table, column), items)
     found: list[Any] = [None] * len(rows)
-    for (place, _), value in zip(sealed, values, strict=True):
+    for (position, _), value in zip(sealed, values, strict=True):
         if value is not None:
-            found[place] = msgspec.json.decode(value) if name in _JSON else value.decode("utf-8", "replace")
+            found[position] = msgspec.json.decode(value) if name in _JSON else value.decode("utf-8", "replace")
     return found
 
 
-def _value(words: ExportLookups, table: str, column: str, *, row: Row) -> Any:
+def _value(lookups: ExportLookups, table: str, column: str, *, row: Row) -> Any:
     value = row[column]
     if value is None:
         return None
     if f"{table}.{column}" in _PLAIN:
-        return _plain(words, table, row, value=value)
+        return _plain(lookups, table, row, value=value)
     if column == "name_id":
-        return words.event_name(value)
+        return lookups.event_name(value)
     if column == "bits":
-        return words.purposes(value)
+        return lookups.purposes(value)
     if column == "source_id":
-        return words.sources.get(value)
+        return lookups.sources.get(value)
     return _json_value(value)
 
 
 def _json_value(value: Any) -> Any:
-    """A value as JSON can hold it."""
+    """A value that JSON can represent exactly."""
     if isinstance(value, datetime):
         return instant_text(value)
     if isinstance(value, date):
@@ -138,28 +138,30 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def _plain(words: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
-    """Plain values with terms and instants written out."""
-    plan = words.policy.events
+def _plain(lookups: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
+    """Plain values with terms and instants as text."""
+    plan = lookups.policy.events
     if table == "behavior.event":
-        name = words.event_name(row["name_id"]) or ""
+        name = lookups.event_name(row["name_id"]) or ""
         event = plan.events.get(name)
-        written = with_texts(value, words.vocabularies.get(name, words.vocabularies[""]), words.terms)
-        types = {key: each.type for key, each in (event.properties if event else {}).items()}
-        types |= {f"context.{key}": each.type for key, each in plan.context.items()}
-        return {key: _text_of(each, types.get(key)) for key, each in written.items()}
+        values = with_texts(value, lookups.vocabularies.get(name, lookups.vocabularies[""]), lookups.terms)
+        types = {key: rule.type for key, rule in (event.properties if event else {}).items()}
+        types |= {f"context.{key}": rule.type for key, rule in plan.context.items()}
+        return {key: _text_of(item, types.get(key)) for key, item in values.items()}
     if table == "behavior.trait":
         stated = plan.traits.get(row["name"])
-        return _term_text_or(words, value, stated.vocabulary if stated else None, type_=stated.type if stated else None)
-    trait = words.policy.traits.get(row["trait"])
-    told = words.policy.property_of(trait.event, trait.property) if trait is not None and trait.property else None
+        return _term_text_or(
+            lookups, value, stated.vocabulary if stated else None, type_=stated.type if stated else None
+        )
+    trait = lookups.policy.traits.get(row["trait"])
+    rule = lookups.policy.property_of(trait.event, trait.property) if trait is not None and trait.property else None
     return _term_text_or(
-        words, value, told.vocabulary if told else None, type_=told.type if told else PropertyType.INSTANT
+        lookups, value, rule.vocabulary if rule else None, type_=rule.type if rule else PropertyType.INSTANT
     )
 
 
-def _term_text_or(words: ExportLookups, value: Any, vocabulary: str | None, *, type_: PropertyType | None) -> Any:
-    return _text_of(words.terms.get(value, value) if vocabulary else value, type_)
+def _term_text_or(lookups: ExportLookups, value: Any, vocabulary: str | None, *, type_: PropertyType | None) -> Any:
+    return _text_of(lookups.terms.get(value, value) if vocabulary else value, type_)
 
 
 def _text_of(value: Any, type_: PropertyType | None) -> Any:
@@ -170,27 +172,27 @@ def _text_of(value: Any, type_: PropertyType | None) -> Any:
     return value
 
 
-def _completed(words: ExportLookups, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
-    """What the row's other columns add: whose identifier, why in a segment, until when, and what is withheld."""
+def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
+    """The row with derived fields: its identifier, request id, segment text or expiry, and withheld values."""
     if section.table == "behavior.event":
-        return _completed_event(words, row, values)
+        return _completed_event(lookups, row, values)
     if section.table == "behavior.trait":
-        plan = words.policy.events.traits.get(row["name"])
-        category = plan.category if plan else words.policy.events.unknown_category
-        shown = withhold({"plain": values.pop("plain"), "value": values.pop("value")}, lambda _: category)
-        return values | {"value": shown["plain"] if row["plain"] is not None else shown["value"]}
-    if row.get("identifier_id") in words.identifiers and section.table != "identity.identifier":
-        values = {"identifier": dict(words.identifiers[row["identifier_id"]])} | values
+        plan = lookups.policy.events.traits.get(row["name"])
+        category = plan.category if plan else lookups.policy.events.unknown_category
+        disclosed = withhold({"plain": values.pop("plain"), "value": values.pop("value")}, lambda _: category)
+        return values | {"value": disclosed["plain"] if row["plain"] is not None else disclosed["value"]}
+    if row.get("identifier_id") in lookups.identifiers and section.table != "identity.identifier":
+        values = {"identifier": dict(lookups.identifiers[row["identifier_id"]])} | values
     if "request_id" in row:
         values["id"] = encode_id("req", row["request_id"])
     if section.table.startswith("segments."):
-        values["because"] = words.segments.get((row["key"], row["version"]))
+        values["because"] = lookups.segments.get((row["key"], row["version"]))
     return values
 
 
-def _completed_event(words: ExportLookups, row: Row, values: dict[str, Any]) -> dict[str, Any]:
-    plan = words.policy.events
-    name = words.event_name(row["name_id"]) or ""
+def _completed_event(lookups: ExportLookups, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+    plan = lookups.policy.events
+    name = lookups.event_name(row["name_id"]) or ""
     event = plan.events.get(name)
 
     def category_of(key: str) -> str:
@@ -203,7 +205,7 @@ def _completed_event(words: ExportLookups, row: Row, values: dict[str, Any]) -> 
     message = values["message"]
     if isinstance(message, dict) and isinstance(message.get("properties"), dict):
         values["message"] = message | {"properties": withhold(message["properties"], category_of)}
-    keep_for_days = words.policy.retention.classes[row["retention_class"]].keep_for_days
+    keep_for_days = lookups.policy.retention.classes[row["retention_class"]].keep_for_days
     return values | {
         "properties": withhold(values["properties"] or {}, category_of),
         "expires_at": instant_text(row["occurred_at"] + timedelta(days=keep_for_days)),

@@ -1,4 +1,4 @@
-"""Statutory holds: what a law keeps of an erased person's events, cut to the columns it names and away from the person."""
+"""Steps of legal holds: the columns of a person's events that a law requires to keep, separated from the person."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -26,31 +26,31 @@ Row = Mapping[str, Any]
 
 
 class _EventLookups(NamedTuple):
-    """Terms by number, and by event and property the vocabularies that hold them."""
+    """Terms by number, and their vocabularies by event and property."""
 
     terms: Mapping[int, Term]
     vocabularies: Mapping[str, Mapping[str, str]]
 
 
 def held_classes(context: Context) -> frozenset[str]:
-    """The retention classes of which a law keeps something."""
-    return frozenset(key for key, each in context.policy.retention.classes.items() if each.hold is not None)
+    """The retention classes with a legal hold."""
+    return frozenset(key for key, rule in context.policy.retention.classes.items() if rule.hold is not None)
 
 
 def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now: datetime) -> int:
-    """Seal the held columns of events that are about to be deleted under hold keys; how many rows that made.
+    """Seal the held columns of events that are about to be deleted under new keys; returns how many holds were added.
 
-    Events whose hold is already over leave nothing.
+    Events whose hold period has ended are skipped.
     """
-    living = [row for row in events if _keep_until(context, row) > now]
-    if not living:
+    current = [row for row in events if _keep_until(context, row) > now]
+    if not current:
         return 0
-    words = _lookups_for(tx, context, living)
-    keys = context.vault.subject_keys.keys_for(tx, {row["anchor_id"] for row in living})
+    lookups = _lookups_for(tx, context, current)
+    keys = context.vault.subject_keys.keys_for(tx, {row["anchor_id"] for row in current})
     opened = context.vault.open_many(
-        keys, EVENT, [Item(row["anchor_id"], UUID(row["event_id"]).bytes, bytes(row["sealed"])) for row in living]
+        keys, EVENT, [Item(row["anchor_id"], UUID(row["event_id"]).bytes, bytes(row["sealed"])) for row in current]
     )
-    bodies = [_held_columns(context, row, words, sealed=sealed) for row, sealed in zip(living, opened, strict=True)]
+    bodies = [_held_columns(context, row, lookups, sealed=sealed) for row, sealed in zip(current, opened, strict=True)]
     ids = new_ids(len(bodies))
     envelopes = context.vault.seal_many(
         context.vault.subject_keys.create(tx, ids),
@@ -61,21 +61,21 @@ def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now
         tx,
         [
             LegalHold(hold_id, row["retention_class"], _law(context, row), _keep_until(context, row).date(), envelope)
-            for hold_id, row, envelope in zip(ids, living, envelopes, strict=True)
+            for hold_id, row, envelope in zip(ids, current, envelopes, strict=True)
         ],
     )
     context.vault.subject_keys.evict(ids)
     return len(ids)
 
 
-def _held_columns(context: Context, row: Row, words: _EventLookups, *, sealed: bytes | None) -> dict[str, Any]:
-    """The columns that the hold of the class names, of the plain and the sealed part of an event."""
+def _held_columns(context: Context, row: Row, lookups: _EventLookups, *, sealed: bytes | None) -> dict[str, Any]:
+    """The columns that the legal hold of the class names, from the plain and the sealed part of an event."""
     hold = context.policy.retention.classes[row["retention_class"]].hold
     assert hold is not None
-    name = words.terms[row["name_id"]].text if row["name_id"] in words.terms else ""
-    plain = with_texts(row["plain"], words.vocabularies.get(name, words.vocabularies[""]), words.terms)
-    told = {} if sealed is None else msgspec.json.decode(sealed).get("properties") or {}
-    columns = {key: value.text if isinstance(value, Term) else value for key, value in {**told, **plain}.items()}
+    name = lookups.terms[row["name_id"]].text if row["name_id"] in lookups.terms else ""
+    plain = with_texts(row["plain"], lookups.vocabularies.get(name, lookups.vocabularies[""]), lookups.terms)
+    properties = {} if sealed is None else msgspec.json.decode(sealed).get("properties") or {}
+    columns = {key: value.text if isinstance(value, Term) else value for key, value in {**properties, **plain}.items()}
     return {
         "event": name or None,
         "occurred_at": instant_text(row["occurred_at"]),
@@ -84,7 +84,7 @@ def _held_columns(context: Context, row: Row, words: _EventLookups, *, sealed: b
 
 
 def _lookups_for(tx: Transaction, context: Context, rows: Sequence[Row]) -> _EventLookups:
-    """The terms that the events may name, by number."""
+    """The terms that these events may contain, by number."""
     numbers = {row["name_id"] for row in rows} - {NO_NAME}
     for row in rows:
         numbers.update(value for value in (row["plain"] or {}).values() if type(value) is int and 0 < value < 2**31)

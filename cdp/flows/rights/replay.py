@@ -1,6 +1,6 @@
-"""The replay: a database that was restored from a copy is told again who was erased and who said no.
+"""Use cases of the replay: a database restored from a backup applies erasures and opt-outs again.
 
-It runs before any door opens. Doing it again changes nothing.
+It runs before the service accepts requests. Repeating it changes nothing.
 """
 
 from collections import Counter
@@ -34,12 +34,12 @@ from cdp.rights.store import suppressions as suppression_store
 _LINES_MAX: Final = 500
 _ROWS_MAX: Final = 10**12
 _KEYS: Final = "vault.subject_key"
-_UNENDED: Final = frozenset({Status.VERIFIED, Status.IN_PROGRESS})
+_OPEN: Final = frozenset({Status.VERIFIED, Status.IN_PROGRESS})
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """How many lines were told again, and what of them the database did not hold any more."""
+    """How many lines were applied, and what was missing: erasures, opt-outs, and suppressions added in place of opt-outs."""
 
     lines: int
     erased: int
@@ -48,28 +48,29 @@ class ReplayResult:
 
 
 def is_behind(context: Context) -> bool:
-    """Whether the database must be told again before it may speak; readiness is false until then."""
+    """Whether the replay file has lines that the database has not applied; the service is not ready until it has."""
     with context.database.transaction(read_only=True) as tx:
         return replay_store.is_behind(tx, context.replay)
 
 
 def replay(context: Context, now: datetime) -> ReplayResult:
-    """Tell the database everything in the replay file that it has not seen, in order.
+    """Apply every line of the replay file that the database has not applied, in order.
 
-    An erasure whose request waits here to be carried out goes the usual road first, with its notices and its receipt: it
-    was killed before its last commit, or the copy was made while it ran. Faults: `replay_file_foreign`, `replay_file_damaged`.
+    An erasure whose request is still open is carried out in full first, with its notifications and its receipt: it was
+    killed before its last commit, or the backup was taken while it ran. Faults: `replay_file_foreign`,
+    `replay_file_damaged`.
     """
     counts: Counter[str] = Counter()
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         replay_store.bind_replay_file(tx, context.replay)
-        seen = replay_store.applied_number(tx)
-        interrupted = _interrupted_requests(tx, context.replay.lines_after(seen))
+        applied = replay_store.applied_number(tx)
+        interrupted = _interrupted_requests(tx, context.replay.lines_after(applied))
     for request_id in interrupted:
         erase(context, request_id, now)
         counts["erased"] += 1
-    waiting = context.replay.lines_after(seen)
-    while lines := list(islice(waiting, _LINES_MAX)):
+    pending = context.replay.lines_after(applied)
+    while lines := list(islice(pending, _LINES_MAX)):
         with context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             _apply_lines(tx, context, lines, counts=counts, now=now)
@@ -81,36 +82,37 @@ def replay(context: Context, now: datetime) -> ReplayResult:
 
 
 def _interrupted_requests(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
-    """The requests of these lines that are verified, or begun, and not at their end."""
-    named = dict.fromkeys(each.line.request_id for each in lines if isinstance(each.line, Erased))
-    found = [request_store.read_request(tx, each) for each in named if each]
-    return [each.request_id for each in found if each is not None and each.status in _UNENDED]
+    """The requests of these lines that are verified or in progress."""
+    named = dict.fromkeys(numbered.line.request_id for numbered in lines if isinstance(numbered.line, Erased))
+    found = [request_store.read_request(tx, request_id) for request_id in named if request_id]
+    return [request.request_id for request in found if request is not None and request.status in _OPEN]
 
 
 def _apply_lines(
     tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
 ) -> None:
     counts["lines"] += len(lines)
-    erased = [each.line for each in lines if isinstance(each.line, Erased)]
-    for line in erased:
+    for line in (numbered.line for numbered in lines if isinstance(numbered.line, Erased)):
         counts["erased"] += _erase(tx, context, line, now=now)
         suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
-    _restore_opt_outs(tx, context, [each for each in lines if isinstance(each.line, OptOut)], counts=counts, now=now)
+    _restore_opt_outs(
+        tx, context, [numbered.line for numbered in lines if isinstance(numbered.line, OptOut)], counts=counts, now=now
+    )
 
 
 def _erase(tx: Transaction, context: Context, line: Erased, *, now: datetime) -> bool:
-    """Erase by random ids; True when anything of the person was there again.
+    """Erase by random ids; True if any data of the person had been restored.
 
-    Profiles that go on without the person forget what they had of her: her traits in the projections, her verdicts.
+    The verdicts and projected traits of profiles that remain without the person are recomputed.
     """
-    homes = reach_store.profiles_of(tx, line.anchors, line.identifiers)
+    owners = reach_store.profiles_of(tx, line.anchors, line.identifiers)
     rows = _erase_rows(
         tx, context, Scope(0, frozenset(line.identifiers), frozenset(line.anchors), frozenset(line.profiles))
     )
-    left_over = homes - set(line.profiles)
-    empty = reach_store.empty_among(tx, left_over)
+    remaining = owners - set(line.profiles)
+    empty = reach_store.empty_among(tx, remaining)
     rows += _erase_rows(tx, context, Scope(0, frozenset(), frozenset(), empty)) if empty else 0
-    recompute_remaining(tx, context, left_over - empty, now=now)
+    recompute_remaining(tx, context, remaining - empty, now=now)
     return rows > 0
 
 
@@ -127,40 +129,41 @@ def _erase_rows(tx: Transaction, context: Context, scope: Scope) -> int:
 
 
 def _restore_opt_outs(
-    tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
+    tx: Transaction, context: Context, opt_outs: Sequence[OptOut], *, counts: Counter[str], now: datetime
 ) -> None:
-    """Put noes back into the ledger where their identifier is known, and keep the others by pseudonym."""
-    noes = [each.line for each in lines if isinstance(each.line, OptOut)]
-    known = {row.identifier_id for row in identifier_store.sealed_of(tx, [each.identifier_id for each in noes])}
-    here = [each for each in noes if each.identifier_id in known]
-    told = {
-        (each.identifier_id, each.purpose, each.act.value, each.authority.value, each.occurred_at)
-        for each in record_store.records_of(tx, known)
+    """Add opt-outs to the ledger where their identifier is known, and as suppressed pseudonyms where it is not."""
+    stored = identifier_store.sealed_of(tx, [opt_out.identifier_id for opt_out in opt_outs])
+    known = {row.identifier_id for row in stored}
+    recorded = {
+        (record.identifier_id, record.purpose, record.act.value, record.authority.value, record.occurred_at)
+        for record in record_store.records_of(tx, known)
     }
     missing = [
-        each
-        for each in here
-        if (each.identifier_id, each.purpose, each.act, each.authority, each.occurred_at) not in told
+        opt_out
+        for opt_out in opt_outs
+        if opt_out.identifier_id in known
+        and (opt_out.identifier_id, opt_out.purpose, opt_out.act, opt_out.authority, opt_out.occurred_at)
+        not in recorded
     ]
-    record_store.append(tx, [_record(context, each, now) for each in missing])
-    elsewhere = [(each.pseudonym, each.purpose) for each in noes if each.identifier_id not in known]
+    record_store.append(tx, [_record(context, opt_out, now) for opt_out in missing])
+    unknown = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if opt_out.identifier_id not in known]
     counts["noes"] += len(missing)
-    counts["suppressed"] += suppression_store.suppress_purposes(tx, elsewhere, now)
+    counts["suppressed"] += suppression_store.suppress_purposes(tx, unknown, now)
     profiles = consent_subject_store.profiles_decided_by(tx, known)
     if missing and profiles:
         refresh_verdicts(tx, context.vault, context.policy, profile_ids=profiles, now=now)
 
 
-def _record(context: Context, line: OptOut, now: datetime) -> Record:
+def _record(context: Context, opt_out: OptOut, now: datetime) -> Record:
     return Record(
         record_id=RecordId(new_id()),
-        identifier_id=line.identifier_id,
-        purpose=line.purpose,
-        act=Act(line.act),
-        authority=Authority(line.authority),
-        jurisdiction=line.jurisdiction,
-        occurred_at=line.occurred_at,
+        identifier_id=opt_out.identifier_id,
+        purpose=opt_out.purpose,
+        act=Act(opt_out.act),
+        authority=Authority(opt_out.authority),
+        jurisdiction=opt_out.jurisdiction,
+        occurred_at=opt_out.occurred_at,
         recorded_at=now,
         policy_fingerprint=bytes.fromhex(context.policy.fingerprint),
-        signal=line.signal or None,
+        signal=opt_out.signal or None,
     )

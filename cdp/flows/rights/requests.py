@@ -1,6 +1,6 @@
-"""The journey of a subject request: received, verified, carried out or ended otherwise, with deadlines and receipts.
+"""Use cases of subject requests: received, verified, carried out or ended otherwise, with deadlines and receipts.
 
-No answer tells whether somebody exists: an unknown person's request looks and ends like anybody's.
+No answer reveals whether a person is known: a request of an unknown person looks and ends like any other.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ from cdp.vault.vault import Item
 
 IDENTIFIERS_MAX: Final = 20
 DOWNLOAD_DAYS: Final = 14
-"""How long after an access request is answered its archive can still be fetched."""
+"""How long the archive of an access request can be downloaded after the request is answered."""
 
 _EXPORTS = frozenset({Right.ACCESS, Right.PORTABILITY})
 _EXECUTABLE = _EXPORTS | {Right.ERASURE}
@@ -52,7 +52,7 @@ _LISTED_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """A request as the privacy team sees it: what it names, its steps, and what waits for a reviewer."""
+    """A request as the privacy team sees it: the identifiers it names, its steps, and identifiers to be reviewed."""
 
     request: Request
     identifiers: tuple[NamedIdentifier, ...]
@@ -63,33 +63,38 @@ class RequestView:
 def open_request(
     context: Context, *, kind: str, regime: str, identifiers: Sequence[tuple[str, str]], now: datetime
 ) -> Request:
-    """Take in a request and set its deadlines.
+    """Record a request and set its deadlines.
 
     Faults: `unknown_right`, `unknown_regime`, `right_not_in_regime`, `invalid_identifier`, `too_many_identifiers`.
     """
     rules = _regime(context.policy, regime)
     right = _right(rules, kind)
-    asked = _normalized(context.policy, identifiers)
+    named = _normalized(context.policy, identifiers)
     request = lifecycle.received(
         RequestId(new_id()), right, rules, received_at=now, time_zone=context.policy.jurisdictions.time_zone
     )
     with context.database.transaction() as tx:
         keys = context.vault.subject_keys.create(tx, [request.request_id])
         items = [
-            Item(request.request_id, named_identifier_row(request.request_id, position), each.value.encode())
-            for position, each in enumerate(asked)
+            Item(request.request_id, named_identifier_row(request.request_id, position), identifier.value.encode())
+            for position, identifier in enumerate(named)
         ]
         sealed = context.vault.seal_many(keys, NAMED_IDENTIFIER_COLUMN, items)
         request_store.add_request(tx, request)
         request_store.add_identifiers(
-            tx, request.request_id, [(each.type, envelope) for each, envelope in zip(asked, sealed, strict=True)]
+            tx,
+            request.request_id,
+            [(identifier.type, envelope) for identifier, envelope in zip(named, sealed, strict=True)],
         )
         fact_store.append(tx, event_fact(request, "request.received"), now)
     return request
 
 
 def verify(context: Context, request_id: int, now: datetime) -> Request:
-    """The requester is who the identifiers name. From here on nothing about them is stored, if they are to be erased."""
+    """Mark the requester as verified. For an erasure, no message about the person is stored from then on.
+
+    Faults: `unknown_request`, `request_not_next`.
+    """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         request = _accepted(lifecycle.verify(_locked_request(tx, request_id), now))
@@ -105,7 +110,10 @@ def verify(context: Context, request_id: int, now: datetime) -> Request:
 
 
 def extend(context: Context, request_id: int, now: datetime) -> Request:
-    """Take the regime's extension, once, in time."""
+    """Extend the deadline as the regime allows: once, before it has passed.
+
+    Faults: `unknown_request`, and `request_` with the value of a `StepRefusal`.
+    """
     with context.database.transaction() as tx:
         request = _locked_request(tx, request_id)
         rules = _regime(context.policy, request.regime)
@@ -117,11 +125,14 @@ def extend(context: Context, request_id: int, now: datetime) -> Request:
 
 
 def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Request:
-    """Refuse a request for a reason, which the subject is told with the authority to complain to."""
+    """Deny a request for a reason, which the subject must receive together with the authority for complaints.
+
+    Faults: `unknown_denial`, `unknown_request`, `request_not_next`, `request_started`.
+    """
     if reason not in set(Denial):
         raise Fault(
             "unknown_denial",
-            "There is no such reason for a denial",
+            "Unknown reason for a denial",
             f"Give one of {', '.join(sorted(Denial))}.",
         )
     with context.database.transaction() as tx:
@@ -132,7 +143,7 @@ def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Re
 
 
 def withdraw(context: Context, request_id: int, now: datetime) -> Request:
-    """The subject takes the request back; its barrier falls."""
+    """Withdraw a request at the subject's wish; its pending suppression ends. Faults: `unknown_request`, `request_not_next`."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         request = _accepted(lifecycle.withdraw(_locked_request(tx, request_id), now))
@@ -141,20 +152,20 @@ def withdraw(context: Context, request_id: int, now: datetime) -> Request:
 
 
 def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = False) -> RequestResult:
-    """Carry a verified request out, or say what that would do.
+    """Carry out a verified request, or preview it.
 
-    An erasure is erased, step by step; an access request is answered, and its archive can be fetched from then on for
-    14 days. Running a fulfilled request again changes nothing. Raises the fault `right_not_executable` for the kinds
-    that are taken in with their deadlines but carried out by hand.
+    An erasure is executed in chunks; an access request is answered, and its archive can be downloaded for 14 days.
+    Running a fulfilled request again changes nothing. Raises the fault `right_not_executable` for the kinds that are
+    recorded with their deadlines but carried out manually.
     """
     with context.database.transaction(read_only=True) as tx:
         request = _read_request(tx, request_id)
     if request.kind not in _EXECUTABLE:
         raise Fault(
             "right_not_executable",
-            "This kind of request is carried out by hand",
+            "This kind of request is carried out manually",
             f"A request of kind {request.kind.value} is recorded with its deadline, but this version cannot carry it out. "
-            "Do it, and note the outcome with the request.",
+            "Carry it out manually, and record the outcome with the request.",
             status=409,
         )
     if request.kind is Right.ERASURE:
@@ -165,7 +176,7 @@ def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = Fal
 
 
 def export(context: Context, request_id: int, now: datetime) -> Archive:
-    """The archive of an access request: everything that is the person's and nobody else's. Every fetching is logged.
+    """The archive of an access request: all data of the person and no data of others. Each download is logged.
 
     Faults: `unknown_request`, `not_an_export`, `request_not_verified`, `export_over`.
     """
@@ -181,15 +192,15 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
             )
         if request.verified_at is None:
             raise Fault(
-                "request_not_verified", "The request is not verified", "Verify who is asking first.", status=409
+                "request_not_verified", "The request is not verified", "Verify the requester first.", status=409
             )
         if request.status not in (Status.VERIFIED, Status.IN_PROGRESS, Status.FULFILLED) or _is_download_over(
             request, now
         ):
             raise Fault(
                 "export_over",
-                "The archive is no longer there",
-                "The time for fetching it is over: open a new request.",
+                "The archive is no longer available",
+                "The download period is over: open a new request.",
                 status=410,
             )
         archive = export_archive(tx, context, request, now=now)
@@ -201,7 +212,10 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
 
 
 def show(context: Context, request_id: int) -> RequestView:
-    """One request with what it names, its steps, and the identifiers that wait for a reviewer."""
+    """One request with the identifiers it names, its steps, and the identifiers to be reviewed.
+
+    Raises the fault `unknown_request`.
+    """
 
     def read(tx: Transaction) -> RequestView:
         request = _read_request(tx, request_id)
@@ -215,9 +229,9 @@ def show(context: Context, request_id: int) -> RequestView:
 
 
 def listing(context: Context, status: str | None = None, limit: int = 100) -> list[Request]:
-    """Requests in the order in which they are due, of one status or of all."""
+    """Requests by due date, of one status or of all. Raises the fault `unknown_status`."""
     if status is not None and status not in set(Status):
-        raise Fault("unknown_status", "There is no such status", f"Give one of {', '.join(Status)}.")
+        raise Fault("unknown_status", "Unknown status", f"Give one of {', '.join(Status)}.")
     with context.database.transaction(read_only=True) as tx:
         return request_store.requests(tx, None if status is None else Status(status), min(max(limit, 1), _LISTED_MAX))
 
@@ -225,7 +239,7 @@ def listing(context: Context, status: str | None = None, limit: int = 100) -> li
 def receipt(context: Context, request_id: int) -> dict[str, Any]:
     """The receipt of a fulfilled request: a JSON object that `cdp audit verify` checks offline.
 
-    Faults: `unknown_request`, `request_not_fulfilled`, `receipt_not_ready` until the log has placed the entry.
+    Faults: `unknown_request`, `request_not_fulfilled`, and `receipt_not_ready` until the log has sequenced the entry.
     """
     with context.database.transaction(read_only=True) as tx:
         request = _read_request(tx, request_id)
@@ -233,7 +247,7 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
             raise Fault(
                 "request_not_fulfilled",
                 "There is no receipt",
-                "A receipt is given when the request is fulfilled.",
+                "A receipt is issued when the request is fulfilled.",
                 status=409,
             )
         found = fact_store.receipt_file(tx, request.entry_id, context.vault.root_keys.signer().public_key)
@@ -241,7 +255,7 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
         raise Fault(
             "receipt_not_ready",
             "The receipt is not signed yet",
-            "The log signs within a second or two; ask again.",
+            "The log is signed every one or two seconds; try again.",
             status=409,
             retry_after_seconds=1,
         )
@@ -249,12 +263,15 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
 
 
 def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
-    """End what nobody verified in time, holds whose time is over, and what answered requests name after their term."""
+    """Expire unverified requests, end legal holds, and shred the identifiers of requests closed 14 days ago.
+
+    Returns the counts `expired`, `shredded` and `holds_ended`.
+    """
     counts = {"expired": 0, "shredded": 0, "holds_ended": 0}
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        for waiting in request_store.requests(tx, Status.RECEIVED, _LISTED_MAX):
-            ended = lifecycle.expire(waiting, now)
+        for received in request_store.requests(tx, Status.RECEIVED, _LISTED_MAX):
+            ended = lifecycle.expire(received, now)
             if isinstance(ended, Request):
                 _end(tx, context, ended, fact=event_fact(ended, "request.expired"), now=now)
                 counts["expired"] += 1
@@ -278,7 +295,7 @@ def _answer(context: Context, request_id: int, now: datetime) -> RequestResult:
 
 
 def _end(tx: Transaction, context: Context, request: Request, *, fact: dict[str, Any], now: datetime) -> None:
-    """A request that comes to nothing names nobody any more and holds nobody off."""
+    """End a request that is not fulfilled: delete its identifiers and its pending suppression, and shred its key."""
     request_store.update_request(tx, request)
     suppression_store.end_pending_suppressions(tx, request.request_id)
     request_store.delete_identifiers(tx, request.request_id)
@@ -308,30 +325,30 @@ def _regime(policy: Policy, key: str) -> Regime:
     found = policy.jurisdictions.regimes.get(key)
     if found is None:
         known = ", ".join(policy.jurisdictions.regimes)
-        raise Fault("unknown_regime", "There is no such regime", f"policies/jurisdictions.yaml declares: {known}.")
+        raise Fault("unknown_regime", "Unknown regime", f"policies/jurisdictions.yaml declares: {known}.")
     return found
 
 
 def _right(rules: Regime, kind: str) -> Right:
     name = kind.strip().lower().replace("-", "_")
     if name not in set(Right):
-        raise Fault("unknown_right", "There is no such kind of request", f"Give one of {', '.join(Right)}.")
+        raise Fault("unknown_right", "Unknown kind of request", f"Give one of {', '.join(Right)}.")
     if Right(name) not in rules.rights:
-        known = ", ".join(each.value for each in rules.rights)
-        raise Fault("right_not_in_regime", "The regime does not give this right", f"{rules.key} gives: {known}.")
+        known = ", ".join(right.value for right in rules.rights)
+        raise Fault("right_not_in_regime", "The regime does not grant this right", f"{rules.key} grants: {known}.")
     return Right(name)
 
 
 def _normalized(policy: Policy, identifiers: Sequence[tuple[str, str]]) -> list[NamedIdentifier]:
-    """The identifiers normalized as those of messages are, without doubles."""
+    """The identifiers, normalized like those of messages, without duplicates."""
     if not 0 < len(identifiers) <= IDENTIFIERS_MAX:
         raise Fault(
             "too_many_identifiers" if identifiers else "no_identifier",
             "A request names one to twenty identifiers",
-            "Give each as a type of policies/identifiers.yaml and a value.",
+            "State each as a type declared in policies/identifiers.yaml and a value.",
         )
-    read = (read_identifier(policy, type_, value) for type_, value in identifiers)
-    return list(dict.fromkeys(NamedIdentifier(each.type, each.value) for each in read))
+    normalized = (read_identifier(policy, type_, value) for type_, value in identifiers)
+    return list(dict.fromkeys(NamedIdentifier(identifier.type, identifier.value) for identifier in normalized))
 
 
 def _accepted(outcome: Request | StepRefusal) -> Request:
@@ -343,12 +360,15 @@ def _accepted(outcome: Request | StepRefusal) -> Request:
 
 REFUSALS: Final = {
     StepRefusal.NOT_NEXT: (
-        "The request is not at this step",
-        "`cdp request show` tells where it stands and what can follow.",
+        "The request does not allow this step",
+        "`cdp request show` displays its status.",
     ),
     StepRefusal.NOT_DUE: ("The request is not due yet", "Only a request whose deadline has passed unverified expires."),
-    StepRefusal.ALREADY_EXTENDED: ("The request was extended before", "A deadline can be extended once."),
-    StepRefusal.TOO_LATE: ("The deadline has passed", "An extension must be told before the first deadline ends."),
-    StepRefusal.NO_EXTENSION: ("There is no extension", "The regime gives none for this kind of request."),
-    StepRefusal.STARTED: ("The erasure has begun", "What is deleted cannot be denied any more: run it to its end."),
+    StepRefusal.ALREADY_EXTENDED: ("The request was already extended", "A deadline can be extended once."),
+    StepRefusal.TOO_LATE: ("The deadline has passed", "An extension must be communicated before the first deadline."),
+    StepRefusal.NO_EXTENSION: ("No extension is possible", "The regime allows none for this kind of request."),
+    StepRefusal.STARTED: (
+        "The erasure is in progress",
+        "Data was already deleted, so the request cannot be denied: complete it.",
+    ),
 }

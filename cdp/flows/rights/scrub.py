@@ -1,4 +1,4 @@
-"""The scrub: after erasures, let no byte of a person's pseudonyms and keys remain on disk."""
+"""Use cases of the scrub: after erasures, remove the residue of pseudonyms and keys from the disk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ OLDER_SNAPSHOT: Final = "older_snapshot"
 
 @dataclass(frozen=True, slots=True)
 class ScrubResult:
-    """The tables written anew, and what could not be scrubbed, in words that docs/reference/erasure.md explains."""
+    """The rewritten tables, and what could not be scrubbed, as names that docs/reference/erasure.md explains."""
 
     tables: tuple[str, ...]
     not_scrubbed: tuple[str, ...]
 
 
 def scrub(database: Database, now: datetime) -> ScrubResult:
-    """Rewrite the tables that hold pseudonyms and keys, renew the write-ahead log, and note it in the audit log.
+    """Rewrite the tables with pseudonyms and keys, switch the write-ahead log, and record it in the audit log.
 
-    Takes seconds; each table is locked while it is written. Run it within `scrub_within_days` of an erasure. A session
-    that began before and goes on may keep what was deleted in the rewritten tables: then `older_snapshot` is told.
+    Takes seconds; each table is locked while it is rewritten. Run it within `scrub_within_days` of an erasure. If a
+    session that started earlier is still running, rewritten tables may keep deleted rows: `older_snapshot` is reported.
     """
     done, left = [], []
     with database.transaction() as tx:
-        begun = scrub_store.current_transaction_id(tx)
+        transaction_id = scrub_store.current_transaction_id(tx)
     with database.transaction() as tx:
-        if scrub_store.has_older_snapshot(tx, begun):
+        if scrub_store.has_older_snapshot(tx, transaction_id):
             left.append(OLDER_SNAPSHOT)
     for table in scrub_store.tables_to_rewrite():
         if scrub_store.rewrite_table(database, table):
@@ -53,20 +53,20 @@ def scrub(database: Database, now: datetime) -> ScrubResult:
 
 
 def is_scrub_due(context: Context, now: datetime) -> bool:
-    """Whether half of the time within which an erasure must be scrubbed has passed since the oldest that is not.
+    """Whether half of `scrub_within_days` has passed since the oldest erasure that is not scrubbed.
 
-    A scrub that had to leave a table, or rows that somebody still saw, is repeated; what this server never allows is not
-    waited for.
+    A scrub that skipped a table, or rows that a session could still see, is repeated. What this server can never scrub
+    does not count.
     """
     with context.database.transaction(read_only=True) as tx:
         runs = fact_store.entries(tx, kinds=["scrub.run"], limit=1_000)
         since = next(
-            (each.recorded_at for each in runs if not _is_to_be_repeated(each.body.get("not_scrubbed", ()))), None
+            (run.recorded_at for run in runs if not _is_to_be_repeated(run.body.get("not_scrubbed", ()))), None
         )
         erasures = fact_store.entries(tx, kinds=["request.fulfilled"], since=since, limit=1_000)
-    oldest = [each.recorded_at for each in erasures if each.body.get("request_kind") == "erasure"][-1:]
+    oldest = [entry.recorded_at for entry in erasures if entry.body.get("request_kind") == "erasure"][-1:]
     return bool(oldest) and now - oldest[0] >= timedelta(days=context.policy.retention.scrub_within_days) / 2
 
 
-def _is_to_be_repeated(words: Sequence[str]) -> bool:
-    return any(word == OLDER_SNAPSHOT or "." in word for word in words)
+def _is_to_be_repeated(not_scrubbed: Sequence[str]) -> bool:
+    return any(name == OLDER_SNAPSHOT or "." in name for name in not_scrubbed)

@@ -51,7 +51,7 @@ def test_rows_with_different_columns_share_a_table() -> None:
     text = shown([{"a": 1}, {"b": True, "c": {"d": ["x", None]}}])
     assert "<th>a</th><th>b</th><th>c</th>" in text
     assert "<td>yes</td><td>d: x, </td>" in text
-    assert "What you did" in text
+    assert "Your activity" in text
 
 
 def test_every_section_of_the_export_has_words_for_people() -> None:
@@ -67,7 +67,7 @@ def test_a_table_without_words_is_shown_all_the_same() -> None:
 
 def test_the_persons_own_data_comes_before_what_is_not_shown() -> None:
     text = shown([{"name": "Product Viewed"}])
-    places = [text.index(each) for each in ("user id C1", "What you did", "What you can ask for", "a random id")]
+    places = [text.index(each) for each in ("user id C1", "Your activity", "Your rights", "a random id")]
     assert places == sorted(places)
     assert "The authority of Atlantis" in text
     assert text.count("a random id") == 1
@@ -76,7 +76,7 @@ def test_the_persons_own_data_comes_before_what_is_not_shown() -> None:
 
 def test_what_is_not_there_is_said_once() -> None:
     text = shown([])
-    assert "Of these there is nothing" in text
+    assert "Sections without data" in text
     assert "<h2 id='behavior.event'>" not in text
 
 

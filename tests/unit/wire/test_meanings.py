@@ -5,7 +5,7 @@ import pytest
 from cdp.accounting.model import State
 from cdp.accounting.row_reasons import EXPLANATIONS as ROWS
 from cdp.consent.model import ALWAYS, Reason
-from cdp.flows.operations.meanings import STATES, meaning_of, permission_start, value_text
+from cdp.flows.operations.meanings import STATES, effective_since, meaning_of, value_text
 from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 ALLOWING = {Reason.GRANTED, Reason.NOT_REFUSED, Reason.LEGAL_BASIS}
@@ -47,5 +47,5 @@ def test_values_are_told_as_people_read_them(value: object, told: str) -> None:
 
 
 def test_a_permission_that_was_always_there_has_no_beginning() -> None:
-    assert permission_start(ALWAYS) is None
-    assert permission_start(None) is None
+    assert effective_since(ALWAYS) is None
+    assert effective_since(None) is None
