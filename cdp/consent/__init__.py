@@ -1,1 +1,1 @@
-"""The consent room: who said yes or no to what, and what that permits."""
+"""Consent: recorded grants and refusals, and the verdicts that follow from them."""

@@ -1,7 +1,6 @@
 """The verdict: a pure function of a set of records (consent.md, "The verdict is a function of a set").
 
-Nothing here depends on the order or the number of times in which records are given, so merging,
-replaying and restoring cannot change what follows from them.
+The result does not depend on the order or repetition of records, so merging, replaying and restoring cannot change it.
 """
 
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 Requirement = tuple[int, bool, int | None]
-"""What a grant must bring to lift a no: a rank, two steps, and the identifier it must be about (None: any)."""
+"""What a grant must satisfy to override a refusal: rank of authority, two-step opt-in, and identifier (None: any)."""
 
 
 def decide(records: Iterable[Record], rule: Purpose, facts: Facts, *, now: datetime) -> Verdict:
@@ -26,23 +25,23 @@ def decide(records: Iterable[Record], rule: Purpose, facts: Facts, *, now: datet
 
     `records` are those of all identifiers of the profile, of this purpose or of all of them.
     """
-    given = frozenset(records)
+    distinct = frozenset(records)
     if facts.is_restricted:
         return Verdict(False, Reason.RESTRICTED)
     if facts.is_quarantined:
         return Verdict(False, Reason.QUARANTINED)
     if rule.needs_unique_identifier:
         return _by_legal_basis(rule, facts)
-    model = rule.consent_model(facts.jurisdictions.union(each.jurisdiction for each in given))
-    mine = [each for each in given if each.purpose == rule.key]
-    verdict = _by_records(mine, rule, model, now=now) if mine else _without_records(rule, model)
+    model = rule.consent_model(facts.jurisdictions.union(record.jurisdiction for record in distinct))
+    relevant = [record for record in distinct if record.purpose == rule.key]
+    verdict = _by_records(relevant, rule, model, now=now) if relevant else _without_records(rule, model)
     return _by_age(verdict, rule, facts)
 
 
 def covers(rule: Purpose, event: str, category: str, *, is_server: bool) -> bool:
     """Whether the purpose covers an event of this name and data category from this kind of source.
 
-    A purpose on contract or a legal obligation covers only what it lists, and only on a server's word.
+    A purpose based on contract or a legal obligation covers only what it lists, and only from a server source.
     """
     return rule.covers(event) and rule.allows(category) and (is_server or not rule.needs_unique_identifier)
 
@@ -58,10 +57,10 @@ def is_permitted(verdict: Verdict, occurred_at: datetime, received_at: datetime)
 
 
 def is_opt_out_of_sale(record: Record, rule: Purpose) -> bool:
-    """Whether a no is an opt-out of sale or sharing, which only a two-step opt-in lifts.
+    """Whether a refusal is an opt-out of sale or sharing, which only a two-step opt-in overrides.
 
-    A universal signal always is; another no is one unless its jurisdiction is known to ask for an opt-in,
-    where it refuses consent that was never given.
+    A universal signal always is. Another refusal is one unless its jurisdiction requires an opt-in, where it refuses a
+    consent that was never given.
     """
     if not (rule.sale_or_sharing and record.act.is_refusal):
         return False
@@ -69,12 +68,12 @@ def is_opt_out_of_sale(record: Record, rule: Purpose) -> bool:
 
 
 def may_ask_from(records: Iterable[Record], rule: Purpose, months: int) -> datetime | None:
-    """The instant before which nobody may ask this person to opt in to a sale again; None: no such wait.
+    """The instant before which the person may not be asked to opt in to a sale again; None if there is no opt-out.
 
-    It lies `months` calendar months after the latest opt-out, on the first of the next month where that
-    day does not exist.
+    It is `months` calendar months after the latest opt-out, or the first of the following month if that day does not
+    exist.
     """
-    opt_outs = [each.last_at for each in records if each.purpose == rule.key and is_opt_out_of_sale(each, rule)]
+    opt_outs = [record.last_at for record in records if record.purpose == rule.key and is_opt_out_of_sale(record, rule)]
     return _months_after(max(opt_outs), months) if opt_outs else None
 
 
@@ -87,7 +86,7 @@ def _months_after(instant: datetime, months: int) -> datetime:
 
 
 def _by_legal_basis(rule: Purpose, facts: Facts) -> Verdict:
-    """Contract, legal obligation and their like: no act can grant or refuse them."""
+    """Contract, legal obligation and similar bases: no act can grant or refuse them."""
     if not facts.has_unique_identifier:
         return Verdict(False, Reason.NO_UNIQUE_IDENTIFIER)
     return _by_age(Verdict(True, Reason.LEGAL_BASIS, ALWAYS), rule, facts)
@@ -110,80 +109,80 @@ def _by_age(verdict: Verdict, rule: Purpose, facts: Facts) -> Verdict:
 
 @dataclass(slots=True)
 class _ConsentState:
-    """What stands at one instant while the acts are gone through in the order in which they happened."""
+    """The state at one instant while the acts are applied in chronological order."""
 
     refused_at: dict[Requirement, datetime] = field(default_factory=dict)
-    lifted_until: dict[Requirement, datetime] = field(default_factory=dict)
+    overridden_until: dict[Requirement, datetime] = field(default_factory=dict)
     granted_until: datetime | None = None
 
     def add_grant(self, grant: Record) -> None:
         until = grant.valid_until or _FOREVER
         self.granted_until = max(self.granted_until or until, until)
-        for bar in self.refused_at:
-            if _satisfies(grant, bar):
-                self.lifted_until[bar] = max(self.lifted_until[bar], until)
+        for requirement in self.refused_at:
+            if _satisfies(grant, requirement):
+                self.overridden_until[requirement] = max(self.overridden_until[requirement], until)
 
-    def add_refusal(self, bar: Requirement, at: datetime) -> None:
-        self.refused_at[bar] = at
-        self.lifted_until[bar] = _NEVER
+    def add_refusal(self, requirement: Requirement, at: datetime) -> None:
+        self.refused_at[requirement] = at
+        self.overridden_until[requirement] = _NEVER
 
     def ends_at(self, model: ConsentModel) -> datetime:
-        """The instant from which the present state, left alone, does not permit.
+        """The instant from which the current state, without further acts, does not permit.
 
-        An ended grant acts like a withdrawal, also where silence would have permitted.
+        An expired grant acts like a withdrawal, even where the absence of records would permit.
         """
         needs_grant = model is ConsentModel.OPT_IN or self.granted_until is not None
         granted = (self.granted_until or _NEVER) if needs_grant else _FOREVER
-        return min(granted, *self.lifted_until.values()) if self.lifted_until else granted
+        return min(granted, *self.overridden_until.values()) if self.overridden_until else granted
 
 
-def _by_records(mine: list[Record], rule: Purpose, model: ConsentModel, *, now: datetime) -> Verdict:
-    standing = _ConsentState()
+def _by_records(records: list[Record], rule: Purpose, model: ConsentModel, *, now: datetime) -> Verdict:
+    state = _ConsentState()
     since, ends_at = (None, _NEVER) if model is ConsentModel.OPT_IN else (ALWAYS, _FOREVER)
-    for at, acts in _timeline(mine, now):
+    for at, acts in _timeline(records, now):
         if ends_at < at:
             since = None
-        for each in acts:
-            if each.act is Act.GRANT:
-                standing.add_grant(each)
+        for record in acts:
+            if record.act is Act.GRANT:
+                state.add_grant(record)
             else:
-                standing.add_refusal(_requirement_of(each, rule), at)
-        ends_at = standing.ends_at(model)
+                state.add_refusal(_requirement_of(record, rule), at)
+        ends_at = state.ends_at(model)
         since = None if ends_at <= at else since or at
     if since is None or ends_at <= now:
-        return _refusal(mine, rule, standing, now=now)
-    allowing = _allowing(mine, standing, now)
+        return _refusal(records, rule, state, now=now)
+    allowing = _allowing(records, state, now)
     reason = Reason.GRANTED if allowing else Reason.NOT_REFUSED if rule.model else Reason.LEGAL_BASIS
     return Verdict(True, reason, since, None if ends_at == _FOREVER else ends_at, allowing)
 
 
-def _timeline(mine: list[Record], now: datetime) -> list[tuple[datetime, list[Record]]]:
-    """The acts by the instant at which they count, grants before noes, so that at one instant the no wins.
+def _timeline(records: list[Record], now: datetime) -> list[tuple[datetime, list[Record]]]:
+    """The acts by the instant at which they take effect; grants first, so that at one instant a refusal prevails.
 
-    A no counts at its first and its last instant, and never later than now; a shared identifier's grant
-    counts for nobody.
+    A refusal takes effect at its first and its last instant, never later than now. A grant of a shared identifier has no
+    effect.
     """
     acts: dict[datetime, list[Record]] = {}
-    for each in mine:
-        if each.act is Act.GRANT:
-            if not each.is_shared and each.at <= now:
-                acts.setdefault(each.at, []).append(each)
+    for record in records:
+        if record.act is Act.GRANT:
+            if not record.is_shared and record.at <= now:
+                acts.setdefault(record.at, []).append(record)
         else:
-            for at in {min(each.at, now), min(each.last_at, now)}:
-                acts.setdefault(at, []).append(each)
-    return [(at, sorted(acts[at], key=lambda each: each.act.is_refusal)) for at in sorted(acts)]
+            for at in {min(record.at, now), min(record.last_at, now)}:
+                acts.setdefault(at, []).append(record)
+    return [(at, sorted(acts[at], key=lambda record: record.act.is_refusal)) for at in sorted(acts)]
 
 
-def _requirement_of(no: Record, rule: Purpose) -> Requirement:
-    """An objection to direct marketing yields only to the same subject, authenticated."""
-    needs_two_steps = is_opt_out_of_sale(no, rule)
-    if no.act is Act.OBJECT and rule.direct_marketing:
-        return Authority.AUTHENTICATED.rank, needs_two_steps, no.identifier_id
-    return no.authority.rank, needs_two_steps, None
+def _requirement_of(refusal: Record, rule: Purpose) -> Requirement:
+    """An objection to direct marketing is overridden only by an authenticated grant of the same identifier."""
+    needs_two_steps = is_opt_out_of_sale(refusal, rule)
+    if refusal.act is Act.OBJECT and rule.direct_marketing:
+        return Authority.AUTHENTICATED.rank, needs_two_steps, refusal.identifier_id
+    return refusal.authority.rank, needs_two_steps, None
 
 
-def _satisfies(grant: Record, bar: Requirement) -> bool:
-    rank, needs_two_steps, identifier_id = bar
+def _satisfies(grant: Record, requirement: Requirement) -> bool:
+    rank, needs_two_steps, identifier_id = requirement
     return (
         grant.authority.rank >= rank
         and (grant.is_two_step or not needs_two_steps)
@@ -191,54 +190,58 @@ def _satisfies(grant: Record, bar: Requirement) -> bool:
     )
 
 
-def _allowing(mine: list[Record], standing: _ConsentState, now: datetime) -> tuple[RecordId, ...]:
-    """The live grants on which the permission rests: they lift a no, or are later than every no."""
-    last_no = max(standing.refused_at.values(), default=_NEVER)
+def _allowing(records: list[Record], state: _ConsentState, now: datetime) -> tuple[RecordId, ...]:
+    """The current grants on which the permission is based: they override a refusal, or are later than every refusal."""
+    last_refusal = max(state.refused_at.values(), default=_NEVER)
     return _ids(
-        each
-        for each in mine
-        if _is_live(each, now)
+        record
+        for record in records
+        if _is_current(record, now)
         and (
-            last_no < each.at or any(at < each.at and _satisfies(each, bar) for bar, at in standing.refused_at.items())
+            last_refusal < record.at
+            or any(at < record.at and _satisfies(record, required) for required, at in state.refused_at.items())
         )
     )
 
 
-def _is_live(each: Record, now: datetime) -> bool:
-    has_ended = each.valid_until is not None and each.valid_until <= now
-    return each.act is Act.GRANT and not each.is_shared and each.at <= now and not has_ended
+def _is_current(record: Record, now: datetime) -> bool:
+    """Whether this is a grant that is in effect at `now`."""
+    has_ended = record.valid_until is not None and record.valid_until <= now
+    return record.act is Act.GRANT and not record.is_shared and record.at <= now and not has_ended
 
 
-def _refusal(mine: list[Record], rule: Purpose, standing: _ConsentState, *, now: datetime) -> Verdict:
-    """Why the standing does not permit: the latest live noes, else the grants that ended, else none was given."""
-    live = {bar: at for bar, at in standing.refused_at.items() if standing.lifted_until[bar] <= now}
-    noes = [
-        each
-        for each in mine
-        if each.act.is_refusal
-        and (at := live.get(_requirement_of(each, rule))) is not None
-        and min(each.last_at, now) == at
+def _refusal(records: list[Record], rule: Purpose, state: _ConsentState, *, now: datetime) -> Verdict:
+    """Why the state does not permit: the latest refusals in effect, or else expired grants, or else no grant."""
+    in_effect = {
+        requirement: at for requirement, at in state.refused_at.items() if state.overridden_until[requirement] <= now
+    }
+    refusals = [
+        record
+        for record in records
+        if record.act.is_refusal
+        and (at := in_effect.get(_requirement_of(record, rule))) is not None
+        and min(record.last_at, now) == at
     ]
-    if noes:
-        return Verdict(False, _reason_of(noes, rule), by=_ids(noes))
-    if standing.granted_until is None:
+    if refusals:
+        return Verdict(False, _reason_of(refusals, rule), by=_ids(refusals))
+    if state.granted_until is None:
         return Verdict(False, Reason.NO_GRANT)
-    ended = (
-        each
-        for each in mine
-        if each.act is Act.GRANT and not each.is_shared and each.valid_until == standing.granted_until
+    expired = (
+        record
+        for record in records
+        if record.act is Act.GRANT and not record.is_shared and record.valid_until == state.granted_until
     )
-    return Verdict(False, Reason.EXPIRED, by=_ids(ended))
+    return Verdict(False, Reason.EXPIRED, by=_ids(expired))
 
 
-def _reason_of(noes: list[Record], rule: Purpose) -> Reason:
-    acts = {each.act for each in noes}
+def _reason_of(refusals: list[Record], rule: Purpose) -> Reason:
+    acts = {record.act for record in refusals}
     if Act.OBJECT in acts:
         return Reason.OBJECTED
-    if any(is_opt_out_of_sale(each, rule) for each in noes):
+    if any(is_opt_out_of_sale(record, rule) for record in refusals):
         return Reason.OPTED_OUT
     return Reason.WITHDRAWN if Act.WITHDRAW in acts else Reason.REFUSED
 
 
 def _ids(records: Iterable[Record]) -> tuple[RecordId, ...]:
-    return tuple(sorted(each.record_id for each in records))
+    return tuple(sorted(record.record_id for record in records))

@@ -1,7 +1,7 @@
-"""The ledger as one transaction sees it: what is known of some identifiers, and what signals add to it.
+"""The ledger as one transaction sees it: the known records of some identifiers, and what signals add to them.
 
-A signal that says again what stands already is not recorded again. A repeated no is remembered by its
-last instant, so that a grant which happened between the two but arrives late cannot lift it.
+A signal that repeats what is in effect is not recorded again. For a repeated refusal, the last instant is stored, so
+that a grant made between the two instants but received late cannot override it.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from cdp.policy.model import Purpose
 
 @dataclass(frozen=True, slots=True)
 class SignalContext:
-    """The circumstances of a message's signals: where and when they were said, under which policy."""
+    """The context of the signals of a message: jurisdiction, source, instants and policy."""
 
     jurisdiction: str
     source_id: int
@@ -25,7 +25,7 @@ class SignalContext:
 
 
 class Ledger:
-    """Records by identifier and purpose; `added` and `repeated` is what the store has yet to write."""
+    """Records by identifier and purpose; `added` and `repeated` are still to be stored."""
 
     def __init__(self, records: Iterable[Record], next_id: Callable[[], int]) -> None:
         self._records: dict[tuple[int, str], dict[RecordId, Record]] = {}
@@ -33,13 +33,13 @@ class Ledger:
         self._next_id = next_id
         self._added: dict[RecordId, Record] = {}
         self._repeated: dict[RecordId, Record] = {}
-        for each in records:
-            self._put(each)
+        for record in records:
+            self._put(record)
 
     def of(self, identifier_id: int) -> list[Record]:
-        """Every record of this identifier, those just kept included."""
+        """Every record of this identifier, including those added."""
         purposes = self._purposes.get(identifier_id, ())
-        return [each for purpose in purposes for each in self._records[identifier_id, purpose].values()]
+        return [record for purpose in purposes for record in self._records[identifier_id, purpose].values()]
 
     @property
     def added(self) -> list[Record]:
@@ -48,27 +48,27 @@ class Ledger:
 
     @property
     def repeated(self) -> list[Record]:
-        """The noes that were said again, new ones among them, with the last instant at which."""
+        """The refusals that were repeated, including new ones, with the last instant."""
         return list(self._repeated.values())
 
-    def draft(self, act: ProposedAct, identifier_id: int, said: SignalContext, *, rule: Purpose) -> Record | None:
-        """The record that a signal about one identifier would make, None when it stands already.
+    def draft(self, act: ProposedAct, identifier_id: int, context: SignalContext, *, rule: Purpose) -> Record | None:
+        """The record that a signal about one identifier would create; None if it is already in effect.
 
-        A no that was said before comes back as the same record, said again. Nothing is kept yet.
+        A repeated refusal is returned as the existing record with `repeated_at`. Nothing is added to the ledger.
         """
         known = self._records.get((identifier_id, act.purpose), {}).values()
-        at = min(said.occurred_at, said.recorded_at)
-        before = _latest_at(known, at)
-        same = before if before is not None and _is_same_statement(before, act, said) else None
+        at = min(context.occurred_at, context.recorded_at)
+        latest = _latest_at(known, at)
+        same = latest if latest is not None and _is_same_statement(latest, act, context) else None
         if act.act is Act.GRANT:
-            is_live = same is not None and (same.valid_until is None or at < same.valid_until)
-            return None if is_live else self._record(act, identifier_id, said, rule=rule)
-        if any(at <= each.last_at and _is_same_statement(each, act, said) for each in known):
+            is_current = same is not None and (same.valid_until is None or at < same.valid_until)
+            return None if is_current else self._record(act, identifier_id, context, rule=rule)
+        if any(at <= record.last_at and _is_same_statement(record, act, context) for record in known):
             return None
-        return self._record(act, identifier_id, said, rule=rule) if same is None else replace(same, repeated_at=at)
+        return self._record(act, identifier_id, context, rule=rule) if same is None else replace(same, repeated_at=at)
 
-    def keep(self, record: Record) -> None:
-        """Take a draft in."""
+    def add(self, record: Record) -> None:
+        """Add a draft to the ledger."""
         known = self._records.get((record.identifier_id, record.purpose), {})
         if record.record_id in self._added or record.record_id not in known:
             self._added[record.record_id] = record
@@ -80,19 +80,19 @@ class Ledger:
         self._purposes.setdefault(record.identifier_id, set()).add(record.purpose)
         self._records.setdefault((record.identifier_id, record.purpose), {})[record.record_id] = record
 
-    def _record(self, act: ProposedAct, identifier_id: int, said: SignalContext, *, rule: Purpose) -> Record:
+    def _record(self, act: ProposedAct, identifier_id: int, context: SignalContext, *, rule: Purpose) -> Record:
         return Record(
             record_id=RecordId(self._next_id()),
             identifier_id=identifier_id,
             purpose=act.purpose,
             act=act.act,
             authority=act.authority,
-            jurisdiction=said.jurisdiction,
-            occurred_at=said.occurred_at,
-            recorded_at=said.recorded_at,
-            policy_fingerprint=said.policy_fingerprint,
-            valid_until=valid_until(rule, act.act, min(said.occurred_at, said.recorded_at)),
-            source_id=said.source_id,
+            jurisdiction=context.jurisdiction,
+            occurred_at=context.occurred_at,
+            recorded_at=context.recorded_at,
+            policy_fingerprint=context.policy_fingerprint,
+            valid_until=valid_until(rule, act.act, min(context.occurred_at, context.recorded_at)),
+            source_id=context.source_id,
             signal=act.signal,
             signal_hash=act.signal_hash,
             rule=act.rule,
@@ -100,24 +100,27 @@ class Ledger:
 
 
 def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
-    """When an act of this instant ends: a grant after the purpose's validity, a no never."""
+    """When an act of this instant expires: a grant after the validity of the purpose, a refusal never."""
     if act is not Act.GRANT or rule.validity_days is None:
         return None
     return at + timedelta(days=rule.validity_days)
 
 
 def _latest_at(known: Iterable[Record], at: datetime) -> Record | None:
-    """The last of these to have been said by `at`; at one instant the no."""
-    said = [
-        (each.last_at if each.last_at <= at else each.at, each.act.is_refusal, each) for each in known if each.at <= at
-    ]
-    return max(said, key=lambda entry: entry[:2])[2] if said else None
+    """The latest of these records up to `at`; a refusal if there are several at one instant."""
+    earlier = [record for record in known if record.at <= at]
+    return max(earlier, key=lambda record: _order_at(record, at), default=None)
 
 
-def _is_same_statement(record: Record, act: ProposedAct, said: SignalContext) -> bool:
+def _order_at(record: Record, at: datetime) -> tuple[datetime, bool]:
+    """The last instant of the record up to `at`, and whether it is a refusal."""
+    return record.last_at if record.last_at <= at else record.at, record.act.is_refusal
+
+
+def _is_same_statement(record: Record, act: ProposedAct, context: SignalContext) -> bool:
     return (record.act, record.authority, record.signal, record.jurisdiction) == (
         act.act,
         act.authority,
         act.signal,
-        said.jurisdiction,
+        context.jurisdiction,
     )

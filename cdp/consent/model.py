@@ -1,4 +1,4 @@
-"""Values of the consent room: what a person said, and what follows from it."""
+"""Values of consent: recorded acts, and the verdicts that follow from them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,11 +8,11 @@ from typing import Final, NewType
 RecordId = NewType("RecordId", int)
 
 ALWAYS: Final = datetime(1900, 1, 1, tzinfo=UTC)
-"""The `since` of a permission that needs no act and so has no beginning: earlier than any event."""
+"""The `since` of a permission that needs no act and therefore has no start: earlier than any event."""
 
 
 class Act(StrEnum):
-    """What somebody did about a purpose; everything but `grant` is a no."""
+    """An act of a person about a purpose; every act except `grant` is a refusal."""
 
     GRANT = "grant"
     REFUSE = "refuse"
@@ -25,7 +25,7 @@ class Act(StrEnum):
 
 
 class Authority(StrEnum):
-    """Who vouches for an act. A no yields only to a grant of equal or higher rank."""
+    """The authority of an act. Only a grant of equal or higher rank overrides a refusal."""
 
     AUTHENTICATED = "authenticated"
     OPERATOR = "operator"
@@ -35,7 +35,7 @@ class Authority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """3 for an authenticated person down to 0 for a device, which equals a signal."""
+        """From 3 for an authenticated person to 0 for a device or a signal."""
         return _RANKS[self]
 
 
@@ -49,7 +49,7 @@ _RANKS: Final = {
 
 
 class Reason(StrEnum):
-    """Why a verdict is what it is."""
+    """The reason for a verdict; the first three permit."""
 
     GRANTED = "granted"
     NOT_REFUSED = "not_refused"
@@ -73,9 +73,9 @@ class Reason(StrEnum):
 class Record:
     """One act in the ledger, about one identifier and one purpose.
 
-    `is_shared` is not in the ledger: the store fills in whether the identifier is shared today, because
-    then its grants count for nobody. `repeated_at` is the last instant at which a signal said the same
-    no again. `is_two_step` marks an opt-in that was asked for and then confirmed separately.
+    `is_shared` is not in the ledger: it is set if the identifier is currently shared, because its grants then have no
+    effect. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an opt-in that
+    was requested and then confirmed separately.
     """
 
     record_id: RecordId
@@ -100,21 +100,21 @@ class Record:
 
     @property
     def at(self) -> datetime:
-        """The instant from which the act counts: a claimed future is not believed."""
+        """The instant at which the act takes effect: never later than it was recorded."""
         return min(self.occurred_at, self.recorded_at)
 
     @property
     def last_at(self) -> datetime:
-        """The last instant at which this was said."""
+        """The last instant at which the act was stated."""
         return self.at if self.repeated_at is None else max(self.at, self.repeated_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decides beside the records of a profile.
+    """What determines a verdict in addition to the records of a profile.
 
-    `jurisdictions` are those of the configuration of the profile's sources, never of a client's claims;
-    `age` is in whole years.
+    `jurisdictions` are those configured for the sources of the profile, never those claimed by a client; `age` is in
+    whole years.
     """
 
     jurisdictions: frozenset[str] = frozenset()
@@ -128,8 +128,8 @@ class Facts:
 class Verdict:
     """Allowed or refused, why, and by which records.
 
-    `since` is the start of the present unbroken permission, None when refused; `until` is the instant at
-    which it ends by itself, None when it does not.
+    `since` is the start of the current unbroken permission, None if refused; `until` is the instant at which it expires,
+    None if it does not.
     """
 
     allowed: bool

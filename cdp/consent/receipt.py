@@ -1,7 +1,7 @@
-"""The consent receipt: a signed copy of one record for the person, after ISO/IEC TS 27560 in the words of the DPV.
+"""The consent receipt: a signed copy of one record for the person, following ISO/IEC TS 27560 with DPV terms.
 
-It says what was decided, for what, on which notice and when; it names no identifier's value. Anybody
-verifies it offline with nothing but the file and the public key.
+It states what was decided, for which purpose, on which notice and when; it contains no value of an identifier. It can
+be verified offline with the file and the public key.
 """
 
 import base64
@@ -36,7 +36,7 @@ _BASES: Final[Mapping[LegalBasis, str]] = {
 
 
 class ReceiptSigner(Protocol):
-    """Whoever can sign: 64 bytes of Ed25519 over a message."""
+    """Signs messages with Ed25519: signatures of 64 bytes."""
 
     @property
     def public_key(self) -> bytes: ...
@@ -45,18 +45,18 @@ class ReceiptSigner(Protocol):
 
 
 class ReceiptSignatureCheck(Protocol):
-    """Whoever can tell whether a signature was made with the private half of a public key."""
+    """Checks whether a signature over a message was made with the private key of a public key."""
 
     def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool: ...
 
 
 def outward_id(record: Record) -> str:
-    """The id of a record as people see it, for example `con_0004zc8e6w1rk`."""
+    """The id of a record outside the store, for example `con_0004zc8e6w1rk`."""
     return encode_id("con", record.record_id)
 
 
 def receipt_body(record: Record, rule: Purpose, identifier_type: str) -> dict[str, Any]:
-    """What a receipt says about one act; everything that is unknown is left out."""
+    """The body of a receipt for one act; unknown fields are omitted."""
     return {
         "format": FORMAT,
         "schema_version": SCHEMA,
@@ -89,7 +89,7 @@ def receipt_body(record: Record, rule: Purpose, identifier_type: str) -> dict[st
 
 
 def sign_receipt(body: Mapping[str, Any], signer: ReceiptSigner) -> dict[str, Any]:
-    """The receipt as a file: the body with a signature over its RFC 8785 bytes."""
+    """The receipt as a JSON object: the body with a signature over its RFC 8785 bytes."""
     return {
         **body,
         "signature": {
@@ -101,7 +101,7 @@ def sign_receipt(body: Mapping[str, Any], signer: ReceiptSigner) -> dict[str, An
 
 
 def is_genuine(receipt: Mapping[str, Any], public_key: bytes, is_signed: ReceiptSignatureCheck) -> bool:
-    """Whether a receipt was signed with this key and not changed since."""
+    """Whether a receipt was signed with this key and has not been changed."""
     body = {name: value for name, value in receipt.items() if name != "signature"}
     signature = receipt.get("signature")
     if not isinstance(signature, dict) or not isinstance(signature.get("value"), str):

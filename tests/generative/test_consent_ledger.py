@@ -43,7 +43,7 @@ def verdict_after(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verd
         act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
         draft = ledger.draft(act, each.identifier_id, SignalContext(where, 1, day(each.at), day(7), b""), rule=rule)
         if draft is not None:
-            ledger.keep(draft)
+            ledger.add(draft)
     records = [record for identifier_id in (1, 2) for record in ledger.of(identifier_id)]
     return decide(records, rule, CALIFORNIA if opt_out else EU, now=day(7))
 

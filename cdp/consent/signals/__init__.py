@@ -1,1 +1,1 @@
-"""Consent signals: what messages and headers say about purposes, read into proposed acts."""
+"""Consent signals: statements about purposes in messages and headers, parsed into proposed acts."""

@@ -1,7 +1,7 @@
-"""Consent tools' categories in messages: Segment's `context.consent` and RudderStack's `context.consentManagement`.
+"""Categories of consent tools: Segment's `context.consent` and RudderStack's `context.consentManagement`.
 
-Both say yes or no by category name; the policy says which names mean a purpose. A category that is not
-mentioned says nothing: absent is neither granted nor refused.
+Both contain an answer for each category name; the policy declares which names belong to a purpose. A category that is
+not mentioned is neither granted nor refused.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ from cdp.consent.signals.model import MALFORMED, RUDDERSTACK, SEGMENT, ProposedA
 PREFERENCE_EVENT: Final = "Segment Consent Preference Updated"
 
 Answers = Mapping[str, bool | None]
-"""Yes or no by category name; None is an answer that could not be read, which counts as no."""
+"""Consent by category name; None is an unreadable answer, which counts as a refusal."""
 
 
 def segment_answers(body: Mapping[str, Any]) -> Answers | None:
     """The answers of `context.consent.categoryPreferences`.
 
-    Empty when the message gives none, None when what it gives cannot be read. The event that announces
-    a changed preference must give one.
+    Empty if the message contains none, None if they cannot be read. An event that announces a changed preference must
+    contain them.
     """
     consent = _part(body.get("context"), "consent")
     if consent is not None and not isinstance(consent, dict):
@@ -50,19 +50,19 @@ def rudderstack_answers(body: Mapping[str, Any]) -> Answers | None:
 def category_acts(
     signal: str, raw: Any, answers: Answers | None, *, mapping: SignalMap, is_server: bool
 ) -> Iterator[ProposedAct]:
-    """One act for each purpose that the answers speak of.
+    """One act for each purpose that the answers concern.
 
-    A purpose with several names is refused by one no, and granted when all names that are mentioned say
-    yes. Answers that cannot be read refuse every purpose that this signal could have spoken of.
+    A purpose with several names is refused if any of them is, and granted if all mentioned names are. Unreadable answers
+    refuse every purpose that this signal can concern.
     """
     authority = Authority.AUTHENTICATED if is_server else Authority.DEVICE
     signal_hash = hash_of(raw)
     for purpose, names in mapping.names[signal].items():
-        said = [None] if answers is None else [answers[name] for name in names if name in answers]
-        if not said:
+        stated = [None] if answers is None else [answers[name] for name in names if name in answers]
+        if not stated:
             continue
-        is_grant = all(said)
-        rule = f"signals.{signal}" if None not in said else f"signals.{signal}.{MALFORMED}"
+        is_grant = all(stated)
+        rule = f"signals.{signal}" if None not in stated else f"signals.{signal}.{MALFORMED}"
         types = mapping.device_types if is_grant and not is_server else None
         act = Act.GRANT if is_grant else Act.REFUSE
         yield ProposedAct(purpose, act, authority, types, signal, signal_hash, rule)
@@ -75,7 +75,7 @@ def _part(parent: Any, name: str) -> Any:
 def _listed(value: Any) -> list[str] | None:
     if value is None:
         return []
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         return None
     return value
 
@@ -84,4 +84,4 @@ READERS: Final = (
     (SEGMENT, "consent", segment_answers),
     (RUDDERSTACK, "consentManagement", rudderstack_answers),
 )
-"""Signal, its place in `context`, and who reads it."""
+"""Signal, its key in `context`, and the function that reads it."""

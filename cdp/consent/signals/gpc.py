@@ -11,13 +11,13 @@ from cdp.consent.signals.model import GPC, ProposedAct, SignalMap, hash_of
 def has_gpc(values: Iterable[str]) -> bool:
     """Whether the request's `Sec-GPC` headers hold the signal.
 
-    One header that is exactly `1` is enough; anything else is as if absent.
+    One header with exactly the value `1` is enough; any other value is ignored.
     """
     return any(value == "1" for value in values)
 
 
 def gpc_acts(mapping: SignalMap) -> list[ProposedAct]:
-    """An opt-out of every sale or sharing, for every identifier of the message; nothing else is touched."""
+    """An opt-out of every purpose of sale or sharing, for every identifier of the message."""
     return [
         ProposedAct(purpose, Act.REFUSE, Authority.SIGNAL, None, GPC, _HASH, "sale_or_sharing")
         for purpose in mapping.sale
@@ -25,7 +25,7 @@ def gpc_acts(mapping: SignalMap) -> list[ProposedAct]:
 
 
 def support_document(last_update: date) -> dict[str, Any]:
-    """The body of `/.well-known/gpc.json`: the signal is honored, stated on `last_update`."""
+    """The body of `/.well-known/gpc.json`: the signal is honored, as of `last_update`."""
     return {"gpc": True, "lastUpdate": last_update.isoformat()}
 
 

@@ -1,4 +1,4 @@
-"""What a signal proposes, before the ledger compares it with what is known."""
+"""Acts proposed by signals, before they are compared with the ledger."""
 
 import hashlib
 import json
@@ -18,11 +18,10 @@ MALFORMED: Final = "malformed"
 
 @dataclass(frozen=True, slots=True)
 class ProposedAct:
-    """One act that a signal stands for.
+    """One act derived from a signal.
 
-    `identifier_types` are the types of the one identifier of the message that it applies to, None means all
-    identifiers. `rule` says by which part of the policy the signal became this act. `signal_hash` is the
-    SHA-256 of the raw signal.
+    With `identifier_types`, it applies to one identifier of the message of these types; None means all identifiers.
+    `rule` names the part of the policy by which the act was derived. `signal_hash` is the SHA-256 of the raw signal.
     """
 
     purpose: str
@@ -34,19 +33,20 @@ class ProposedAct:
     rule: str
 
     def among(self, members: Sequence[tuple[int, str]]) -> list[int]:
-        """Those of a message's identifiers, given with their types and strongest first, that it is about.
+        """The identifiers of a message, as (id, type) with the strongest first, to which the act applies.
 
-        Where it is for some types alone it is about one: a device speaks for itself, whatever else its message names.
+        An act limited to some types applies to one identifier only: a device states consent for itself.
         """
         if self.identifier_types is None:
-            return [identifier for identifier, _ in members]
-        return [identifier for identifier, type_ in members if type_ in self.identifier_types][:1]
+            return [identifier_id for identifier_id, _ in members]
+        return [identifier_id for identifier_id, type_ in members if type_ in self.identifier_types][:1]
 
 
 @dataclass(frozen=True, slots=True)
 class SignalProposal:
-    """What one message proposes; `malformed` names the signals in it that could not be read, `unknown` those with a name
-    that no purpose of the policy has."""
+    """The acts that one message proposes; `malformed` names unreadable signals, `unknown` those with a category that the
+    policy does not declare.
+    """
 
     acts: tuple[ProposedAct, ...] = ()
     malformed: tuple[str, ...] = ()
@@ -55,9 +55,9 @@ class SignalProposal:
 
 @dataclass(frozen=True, slots=True)
 class SignalMap:
-    """Which purposes each kind of signal speaks of, and under which names; made once per policy.
+    """The purposes that each kind of signal concerns, and their category names; computed once per policy.
 
-    `known` are all names of a signal, also those of purposes that no act moves.
+    `known` are all names of a signal, including those of purposes that no act can grant or refuse.
     """
 
     sale: tuple[str, ...]
@@ -67,32 +67,36 @@ class SignalMap:
 
 
 def signal_map_of(policy: Policy) -> SignalMap:
-    """The map that a policy gives.
+    """The signal map of a policy.
 
-    Purposes that no act can grant or refuse (contract and its like) are left out.
+    Purposes that no act can grant or refuse (such as contract) are omitted, except in `known`.
     """
-    every = policy.purposes.values()
-    moved_by_acts = [each for each in every if not each.needs_unique_identifier]
+    purposes = policy.purposes.values()
+    changeable = [purpose for purpose in purposes if not purpose.needs_unique_identifier]
     return SignalMap(
-        sale=tuple(each.key for each in moved_by_acts if each.sale_or_sharing),
+        sale=tuple(purpose.key for purpose in changeable if purpose.sale_or_sharing),
         names={
-            SEGMENT: {each.key: each.signals.segment for each in moved_by_acts if each.signals.segment},
+            SEGMENT: {purpose.key: purpose.signals.segment for purpose in changeable if purpose.signals.segment},
             RUDDERSTACK: {
-                each.key: names for each in moved_by_acts if (names := each.signals.rudderstack or each.signals.segment)
+                purpose.key: names
+                for purpose in changeable
+                if (names := purpose.signals.rudderstack or purpose.signals.segment)
             },
         },
         known={
-            SEGMENT: frozenset(name for each in every for name in each.signals.segment),
-            RUDDERSTACK: frozenset(name for each in every for name in each.signals.rudderstack or each.signals.segment),
+            SEGMENT: frozenset(name for purpose in purposes for name in purpose.signals.segment),
+            RUDDERSTACK: frozenset(
+                name for purpose in purposes for name in purpose.signals.rudderstack or purpose.signals.segment
+            ),
         },
-        device_types=frozenset(each.key for each in policy.identifiers.types.values() if each.device),
+        device_types=frozenset(type_.key for type_ in policy.identifiers.types.values() if type_.device),
     )
 
 
 def hash_of(raw: Any) -> bytes:
-    """SHA-256 of the raw signal in one fixed spelling."""
+    """SHA-256 of the raw signal, serialized with sorted keys."""
     try:
-        spelled = json.dumps(raw, sort_keys=True, separators=(",", ":"))
+        serialized = json.dumps(raw, sort_keys=True, separators=(",", ":"))
     except (RecursionError, TypeError):
-        spelled = MALFORMED
-    return hashlib.sha256(spelled.encode()).digest()
+        serialized = MALFORMED
+    return hashlib.sha256(serialized.encode()).digest()

@@ -1,4 +1,4 @@
-"""SQL of the first verdicts of many people at once, of whom nothing stands yet."""
+"""SQL of the first verdicts of many new profiles at once."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,10 @@ _PSEUDONYM_LENGTH = 32
 def permit_new_profiles(
     tx: Transaction, purpose: str, verdict: Verdict, *, profile_ids: Sequence[int], pseudonyms: Sequence[bytes]
 ) -> None:
-    """Let one allowing verdict be in force for all of these; `pseudonyms` are those of the reader, in hexadecimal."""
+    """Put one permitting verdict in force for all of these new profiles.
+
+    `pseudonyms` are the reader pseudonyms of the profiles, in their order, as 32 hexadecimal digits.
+    """
     assert verdict.since is not None
     columns = ["profile_id", "purpose", "since", "reader_pseudonym"]
     fields = [

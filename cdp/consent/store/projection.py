@@ -1,7 +1,7 @@
-"""SQL of the projections: one partition of consent.permitted per purpose, and who may read it.
+"""SQL of the projections: one partition of consent.permitted per purpose, and the read access to it.
 
-A marketer's database role reads a partition itself, and of it only the columns that say who under a
-pseudonym, since when, until when, and the traits. Persons without permission are not in it.
+A marketer's database role reads a partition directly, but only the columns with the pseudonym, the start and end of the
+permission, and the traits. The partition contains no profiles without permission.
 """
 
 from collections.abc import Collection
@@ -25,9 +25,10 @@ def projection_of(purpose: str) -> str:
 
 
 def prepare_purposes(tx: Transaction, purposes: Collection[str], now: datetime) -> dict[str, int]:
-    """Give every purpose its bit and its projection, and drop the permissions of purposes that are no more.
+    """Create a bit and a projection for every new purpose, and end the permissions of purposes no longer declared.
 
-    A purpose keeps its bit for ever. Tells the mask of each purpose; safe to repeat.
+    A purpose keeps its bit permanently. Returns the mask of every purpose ever declared; safe to repeat. Raises the
+    fault `too_many_purposes`.
     """
     known = _bits(tx)
     added = [purpose for purpose in purposes if purpose not in known]
@@ -38,12 +39,12 @@ def prepare_purposes(tx: Transaction, purposes: Collection[str], now: datetime) 
 
 
 def bits_of(tx: Transaction) -> dict[str, int]:
-    """The mask of every purpose ever declared."""
+    """The bit mask of every purpose ever declared."""
     return {purpose: 1 << bit for purpose, bit in _bits(tx).items()}
 
 
 def grant_reading(tx: Transaction) -> bool:
-    """Let the marketer's role read the projections and nothing else; False when there is no such role."""
+    """Grant the marketer role read access to the projections only; False if the role does not exist."""
     if not tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
         return False
     unready = _projections_without_policy(tx)
@@ -67,23 +68,23 @@ def grant_reading(tx: Transaction) -> bool:
 
 
 def end_older_readers(tx: Transaction) -> int | None:
-    """End the sessions of marketers whose snapshot is older than a withdrawal that is not settled yet.
+    """End the sessions of marketers whose snapshot is older than a withdrawal that is not yet cleared.
 
-    Tells how many; None when the store's role may neither see nor end them (it needs the roles
-    pg_read_all_stats and pg_signal_backend). To be called within five seconds of a withdrawal's answer.
+    Returns how many; None if this role may not see or end them (it needs the roles pg_read_all_stats and
+    pg_signal_backend). To be called within five seconds of the response to a withdrawal.
     """
-    (row,) = tx.execute(
+    ((may_end_sessions,),) = tx.execute(
         """
         SELECT pg_has_role('pg_read_all_stats', 'USAGE') AND pg_has_role('pg_signal_backend', 'USAGE')
            AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s)
         """,
         {"role": MARKETER},
     )
-    if not row[0]:
+    if not may_end_sessions:
         return None
     rows = tx.execute(
         """
-        -- a snapshot that cannot see the newest withdrawal holds back an older transaction id
+        -- a snapshot taken before a withdrawal has an older xmin than the withdrawal
         SELECT pg_terminate_backend(a.pid)
         FROM pg_stat_activity AS a
         WHERE a.backend_xmin IS NOT NULL
@@ -99,11 +100,11 @@ def end_older_readers(tx: Transaction) -> int | None:
 
 
 def _bits(tx: Transaction) -> dict[str, int]:
-    return {row[0]: row[1] for row in tx.execute("SELECT purpose, bit FROM consent.purpose")}
+    return {purpose: int(bit) for purpose, bit in tx.execute("SELECT purpose, bit FROM consent.purpose")}
 
 
 def _projections_without_policy(tx: Transaction) -> list[str]:
-    """The projections that the marketer's role cannot read yet."""
+    """The projections without read access for the marketer role."""
     rows = tx.execute(
         """
         SELECT child.relname::text
@@ -114,15 +115,15 @@ def _projections_without_policy(tx: Transaction) -> list[str]:
         ORDER BY child.relname
         """
     )
-    return [row[0] for row in rows]
+    return [projection for (projection,) in rows]
 
 
 def _add(tx: Transaction, purposes: list[str], first_bit: int, *, now: datetime) -> None:
     if first_bit + len(purposes) > _BITS:
         raise Fault(
             "too_many_purposes",
-            "No bit is left for another purpose",
-            f"An event carries one bit for each purpose that ever was, at most {_BITS}; reuse the key of a former one.",
+            "Too many purposes were declared",
+            f"There can be at most {_BITS} purposes, including former ones; reuse the key of a former purpose.",
             status=422,
         )
     tx.execute(
@@ -138,7 +139,7 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, *, now: datetime)
                 sql.Identifier("consent", projection_of(purpose)), sql.Literal(purpose)
             )
         )
-        # A pseudonym that reached pg_statistic would outlive its row; partitions do not inherit the setting.
+        # A pseudonym in pg_statistic would outlast its row; partitions do not inherit this setting.
         tx.execute(
             sql.SQL("ALTER TABLE {} ALTER COLUMN reader_pseudonym SET STATISTICS 0").format(
                 sql.Identifier("consent", projection_of(purpose))
@@ -147,16 +148,16 @@ def _add(tx: Transaction, purposes: list[str], first_bit: int, *, now: datetime)
 
 
 def _empty_projections_except(tx: Transaction, purposes: Collection[str], now: datetime) -> None:
-    """A purpose that the policy no longer declares permits nobody."""
+    """End all permissions of purposes that the policy no longer declares."""
     tx.execute(
         """
-        WITH over AS (
+        WITH ended AS (  -- their data is cleared like that of a withdrawal
             DELETE FROM consent.permitted WHERE purpose <> ALL(%(purposes)s::text[]) RETURNING profile_id, purpose
         ), unrefused AS (
             DELETE FROM consent.refused WHERE purpose <> ALL(%(purposes)s::text[])
         )
         INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
-        SELECT profile_id, purpose, %(now)s::timestamptz FROM over
+        SELECT profile_id, purpose, %(now)s::timestamptz FROM ended
         """,
         {"purposes": list(purposes), "now": now},
     )

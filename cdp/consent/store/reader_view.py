@@ -1,4 +1,4 @@
-"""SQL of what a reading role sees of one profile: its rows in the projections, and nothing else."""
+"""SQL of what a reader role sees of one profile: its rows in the projections."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ from cdp.kit.db import Transaction
 
 
 class ReaderRow(NamedTuple):
-    """One purpose for which a profile is permitted now, with its plain traits; strings are numbers of terms."""
+    """One purpose for which a profile is permitted now, with its plain traits; string traits are numbers of terms."""
 
     profile_id: int
     purpose: str
@@ -18,7 +18,7 @@ class ReaderRow(NamedTuple):
 
 
 def rows_under(tx: Transaction, reader_pseudonym: str, purposes: Collection[str], *, now: datetime) -> list[ReaderRow]:
-    """The projection rows of a reader pseudonym at this instant; none for nobody, or nobody permitted."""
+    """The projection rows of a reader pseudonym at `now`; empty for an unknown pseudonym or without permission."""
     rows = tx.execute(
         """
         SELECT profile_id, purpose, since, until, traits

@@ -1,4 +1,4 @@
-"""SQL of the ledger: acts appended and read, never updated."""
+"""SQL of the ledger: acts are appended and read, never updated."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -35,33 +35,33 @@ def append(tx: Transaction, records: Collection[Record]) -> None:
             "consent.record",
             [name for name, _ in _COLUMNS],
             [kind for _, kind in _COLUMNS],
-            rows=([_stored(each, name) for name, _ in _COLUMNS] for each in records),
+            rows=([_stored(record, name) for name, _ in _COLUMNS] for record in records),
         )
 
 
 def store_repetitions(tx: Transaction, records: Collection[Record]) -> None:
-    """Remember the last instant at which these noes were said again."""
-    said_again = [each for each in records if each.repeated_at is not None]
-    if said_again:
+    """Store the last instant at which these refusals were repeated; records without one are skipped."""
+    repeated = [record for record in records if record.repeated_at is not None]
+    if repeated:
         tx.execute(
             """
-            INSERT INTO consent.repetition AS known (record_id, identifier_id, repeated_at)
+            INSERT INTO consent.repetition AS stored (record_id, identifier_id, repeated_at)
             SELECT * FROM unnest(%(records)s::bigint[], %(identifiers)s::bigint[], %(at)s::timestamptz[])
             ON CONFLICT (record_id) DO UPDATE SET repeated_at = excluded.repeated_at
-            WHERE known.repeated_at < excluded.repeated_at
+            WHERE stored.repeated_at < excluded.repeated_at
             """,
             {
-                "records": [each.record_id for each in said_again],
-                "identifiers": [each.identifier_id for each in said_again],
-                "at": [each.repeated_at for each in said_again],
+                "records": [record.record_id for record in repeated],
+                "identifiers": [record.identifier_id for record in repeated],
+                "at": [record.repeated_at for record in repeated],
             },
         )
 
 
 def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datetime | None = None) -> list[Record]:
-    """Every act about these identifiers, or those that the ledger held at `as_of`.
+    """Every act about these identifiers; with `as_of`, those that the ledger contained then.
 
-    Whether an identifier is shared is left to the caller.
+    `is_shared` is not set.
     """
     if not identifier_ids:
         return []
@@ -81,8 +81,8 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:
-    """Acts as a person reads them: by the instant at which they count, at one instant the no last."""
-    return sorted(records, key=lambda each: (each.at, each.act.is_refusal, each.record_id))
+    """Acts in the order in which they take effect; at one instant, refusals come last."""
+    return sorted(records, key=lambda record: (record.at, record.act.is_refusal, record.record_id))
 
 
 def _stored(record: Record, name: str) -> Any:
@@ -91,30 +91,34 @@ def _stored(record: Record, name: str) -> Any:
 
 
 def _record(row: Row) -> Record:
+    (
+        record_id, identifier_id, purpose, act, authority, jurisdiction, notice_version, notice_hash, source_id, signal,
+        signal_hash, rule, policy_fingerprint, occurred_at, recorded_at, valid_until, is_two_step, repeated_at,
+    ) = row  # fmt: skip
     return Record(
-        record_id=RecordId(row[0]),
-        identifier_id=row[1],
-        purpose=row[2],
-        act=Act(row[3]),
-        authority=Authority(row[4]),
-        jurisdiction=row[5],
-        notice_version=row[6],
-        notice_hash=row[7],
-        source_id=row[8],
-        signal=row[9],
-        signal_hash=row[10],
-        rule=row[11],
-        policy_fingerprint=row[12],
-        occurred_at=row[13],
-        recorded_at=row[14],
-        valid_until=row[15],
-        is_two_step=row[16],
-        repeated_at=row[17],
+        record_id=RecordId(record_id),
+        identifier_id=identifier_id,
+        purpose=purpose,
+        act=Act(act),
+        authority=Authority(authority),
+        jurisdiction=jurisdiction,
+        notice_version=notice_version,
+        notice_hash=notice_hash,
+        source_id=source_id,
+        signal=signal,
+        signal_hash=signal_hash,
+        rule=rule,
+        policy_fingerprint=policy_fingerprint,
+        occurred_at=occurred_at,
+        recorded_at=recorded_at,
+        valid_until=valid_until,
+        is_two_step=is_two_step,
+        repeated_at=repeated_at,
     )
 
 
 def with_refusals(tx: Transaction, identifier_ids: Collection[int]) -> frozenset[int]:
-    """Those of the identifiers for which any act but a grant is recorded."""
+    """The identifiers among these with at least one recorded refusal."""
     rows = tx.execute(
         """
         SELECT DISTINCT identifier_id FROM consent.record
@@ -122,4 +126,4 @@ def with_refusals(tx: Transaction, identifier_ids: Collection[int]) -> frozenset
         """,
         {"ids": list(identifier_ids)},
     )
-    return frozenset(row[0] for row in rows)
+    return frozenset(identifier_id for (identifier_id,) in rows)

@@ -1,4 +1,4 @@
-"""SQL of the verdicts in force: who is permitted, who is refused, and whose permission ended."""
+"""SQL of the verdicts in force: permissions, refusals, and permissions that ended."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ Verdicts = Mapping[int, Mapping[str, Verdict]]
 """By profile and purpose."""
 
 _WITHOUT_ROW = (Reason.NO_GRANT, Reason.NO_UNIQUE_IDENTIFIER)
-"""Refusals that rest on nothing recorded: they are the absence of a row."""
+"""Refusals that are not based on a record: they are represented by the absence of a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class PermittedVerdict:
-    """A verdict in force that allows."""
+    """A verdict in force that permits."""
 
     since: datetime
     until: datetime | None
@@ -27,10 +27,10 @@ class PermittedVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictChanges:
-    """What putting verdicts changed, as pairs of profile and purpose.
+    """What `put_verdicts` changed, as pairs of profile and purpose.
 
-    `ended` lost a permission or the earlier part of one: what happened before is to be erased for the
-    purpose. `begun` have a projection row that is new, empty or that took over another profile's.
+    `ended` lost a permission or the earlier part of one: earlier data is to be cleared for the purpose. `begun` have a
+    projection row that is new, emptied, or merged with that of another profile.
     """
 
     ended: frozenset[tuple[int, str]]
@@ -43,9 +43,9 @@ class VerdictChanges:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A permission that ended and whose traces are still to be erased.
+    """A permission that ended and whose earlier data is still to be cleared.
 
-    `since` is the start of the permission that the profile has again meanwhile, None when it has none.
+    `since` is the start of a permission granted again since; None without one.
     """
 
     withdrawal_id: int
@@ -56,7 +56,7 @@ class Withdrawal:
 
 
 def has_stored_row(verdict: Verdict) -> bool:
-    """Whether a verdict in force has a row of its own; the others are what silence gives."""
+    """Whether a verdict in force has a row; the absence of a row stands for the others."""
     return verdict.allowed or verdict.reason not in _WITHOUT_ROW
 
 
@@ -73,7 +73,7 @@ def permitted_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dic
 
 
 def refused_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[str, Reason]]:
-    """Per profile, the refusals that rest on something recorded."""
+    """Per profile, the refusals that have a row, by purpose; profiles without any are absent."""
     found: dict[int, dict[str, Reason]] = {}
     if profile_ids:
         for profile_id, purpose, reason in tx.execute(
@@ -93,28 +93,28 @@ def put_verdicts(
     retired: Mapping[int, int] | None = None,
     new_profiles: Collection[int] = (),
 ) -> VerdictChanges:
-    """Make these the verdicts in force, in three statements whatever their number.
+    """Make these the verdicts in force, in three statements for any number of verdicts.
 
-    `pseudonyms` gives the reader pseudonym of every profile that is allowed anything. `retired` maps
-    profiles that were merged away to those that took them over; these must be among the verdicts.
-    Of the `new_profiles` nothing stands yet, so nothing is looked for that could end, nor is anything to do for silence.
-    A permission that begins later than before empties its projection row.
+    `pseudonyms` contains the reader pseudonym of every profile with a permission. `retired` maps profiles that were
+    merged to the surviving ones, which must be among the verdicts. `new_profiles` have no verdicts yet, so none of theirs
+    can end, and refusals without a row need no statement. A permission that begins later than before empties its
+    projection row.
     """
     pairs = [
         (profile, purpose, verdict)
-        for profile, each in verdicts.items()
-        for purpose, verdict in each.items()
+        for profile, by_purpose in verdicts.items()
+        for purpose, verdict in by_purpose.items()
         if verdict.allowed or verdict.reason not in _WITHOUT_ROW or profile not in new_profiles
     ]
     pairs.sort(key=lambda pair: pair[:2])
-    taken_over = dict(retired or {})
-    if not pairs and not taken_over:
+    successors = dict(retired or {})
+    if not pairs and not successors:
         return VerdictChanges(frozenset(), frozenset())
-    ended = _end(tx, [pair for pair in pairs if pair[0] not in new_profiles], taken_over, now=now)
+    ended = _end(tx, [pair for pair in pairs if pair[0] not in new_profiles], successors, now=now)
     begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
     _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _WITHOUT_ROW])
-    if taken_over:
-        survivors = set(taken_over.values())
+    if successors:
+        survivors = set(successors.values())
         begun |= {pair[:2] for pair in pairs if pair[0] in survivors and pair[2].allowed}
     return VerdictChanges(frozenset(ended), frozenset(begun))
 
@@ -123,7 +123,7 @@ Pair = tuple[int, str, Verdict]
 
 
 def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now: datetime) -> set[tuple[int, str]]:
-    """Delete what no longer holds and note the permissions that ended or now begin later."""
+    """Delete verdicts that are no longer in force, and record permissions that ended or now begin later."""
     if not pairs and not retired:
         return set()
     rows = tx.execute(
@@ -133,28 +133,28 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now:
                 AS v (profile_id, purpose, since, is_silent)
         ), successor AS (
             SELECT * FROM unnest(%(retired)s::bigint[], %(survivors)s::bigint[]) AS s (retired_id, profile_id)
-        ), standing AS (
-            SELECT p.profile_id AS stood_for, coalesce(s.profile_id, p.profile_id) AS profile_id, p.purpose, p.since
+        ), in_force AS (  -- current permissions, assigned to the surviving profile
+            SELECT p.profile_id AS stored_for, coalesce(s.profile_id, p.profile_id) AS profile_id, p.purpose, p.since
             FROM consent.permitted AS p
             LEFT JOIN successor AS s ON s.retired_id = p.profile_id
             WHERE p.profile_id = ANY(%(profiles)s::bigint[] || %(retired)s::bigint[])
-        ), lost AS (
-            SELECT standing.*, verdict.since IS NULL OR stood_for <> profile_id AS is_over
-            FROM standing
+        ), lost AS (  -- permissions that end, begin later than before, or belonged to a retired profile
+            SELECT in_force.*, verdict.since IS NULL OR stored_for <> profile_id AS is_over
+            FROM in_force
             LEFT JOIN verdict USING (profile_id, purpose)
-            WHERE (verdict.profile_id IS NOT NULL OR stood_for <> profile_id)
-              AND (verdict.since IS NULL OR verdict.since > standing.since OR stood_for <> profile_id)
+            WHERE (verdict.profile_id IS NOT NULL OR stored_for <> profile_id)
+              AND (verdict.since IS NULL OR verdict.since > in_force.since OR stored_for <> profile_id)
         ), deleted AS (
             DELETE FROM consent.permitted AS p
             USING lost
-            WHERE p.profile_id = lost.stood_for AND p.purpose = lost.purpose AND lost.is_over
-        ), unrefused AS (
+            WHERE p.profile_id = lost.stored_for AND p.purpose = lost.purpose AND lost.is_over
+        ), no_longer_refused AS (
             DELETE FROM consent.refused AS r
             USING verdict AS v
             WHERE r.profile_id = v.profile_id AND r.purpose = v.purpose AND v.is_silent
-        ), freed AS (
+        ), retired_refusals AS (
             DELETE FROM consent.refused WHERE profile_id = ANY(%(retired)s::bigint[])
-        ), carried AS (
+        ), moved AS (  -- withdrawals of retired profiles that are still to be cleared
             UPDATE consent.withdrawal AS w SET profile_id = s.profile_id
             FROM successor AS s
             WHERE w.profile_id = s.retired_id
@@ -176,7 +176,7 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now:
             "now": now,
         },
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(profile_id, purpose) for profile_id, purpose in rows}
 
 
 def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -> set[tuple[int, str]]:
@@ -204,7 +204,7 @@ def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -
             "pseudonyms": [pseudonyms[profile] for profile, _, _ in pairs],
         },
     )
-    return {(row[0], row[1]) for row in rows}
+    return {(profile_id, purpose) for profile_id, purpose in rows}
 
 
 def _refuse(tx: Transaction, pairs: list[Pair]) -> None:
@@ -225,35 +225,35 @@ def _refuse(tx: Transaction, pairs: list[Pair]) -> None:
 
 
 def put_traits(tx: Transaction, traits: Mapping[tuple[int, str], Mapping[str, Any]]) -> None:
-    """Let projection rows hold exactly these traits; a profile that is not permitted has no row to hold any."""
+    """Replace the traits of projection rows; a profile without permission has no row and is skipped."""
     if traits:
         tx.execute(
             """
             UPDATE consent.permitted AS p
-            SET traits = given.traits
+            SET traits = stated.traits
             FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(traits)s::jsonb[])
-                AS given (profile_id, purpose, traits)
-            WHERE p.profile_id = given.profile_id AND p.purpose = given.purpose AND p.traits <> given.traits
+                AS stated (profile_id, purpose, traits)
+            WHERE p.profile_id = stated.profile_id AND p.purpose = stated.purpose AND p.traits <> stated.traits
             """,
             {
                 "profiles": [profile for profile, _ in traits],
                 "purposes": [purpose for _, purpose in traits],
-                "traits": [Jsonb(dict(each)) for each in traits.values()],
+                "traits": [Jsonb(dict(values)) for values in traits.values()],
             },
         )
 
 
 def ended_by(tx: Transaction, now: datetime, limit: int) -> set[int]:
-    """At most `limit` profiles of which a permission ended by itself and whose row still stands."""
+    """At most `limit` profiles with a permission that expired but whose row still exists."""
     rows = tx.execute(
         "SELECT DISTINCT profile_id FROM consent.permitted WHERE until <= %(now)s LIMIT %(limit)s",
         {"now": now, "limit": limit},
     )
-    return {row[0] for row in rows}
+    return {profile_id for (profile_id,) in rows}
 
 
 def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None = None) -> list[Withdrawal]:
-    """The oldest permissions that ended and whose traces are still to be erased, of everybody or of these profiles."""
+    """The oldest withdrawals that are still to be cleared, of all profiles or of these."""
     rows = tx.execute(
         """
         SELECT w.withdrawal_id, w.profile_id, w.purpose, w.withdrawn_at, p.since
@@ -269,24 +269,28 @@ def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None
 
 
 def add_withdrawals(tx: Transaction, pairs: Collection[tuple[int, str]], now: datetime) -> None:
-    """Note that these profiles hold, for these purposes, what their present permission does not cover."""
+    """Record that these profiles have data that their current permission for a purpose does not cover."""
     if pairs:
         tx.execute(
             """
             INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
-            SELECT given.profile_id, given.purpose, %(now)s::timestamptz
-            FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[]) AS given (profile_id, purpose)
+            SELECT pair.profile_id, pair.purpose, %(now)s::timestamptz
+            FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[]) AS pair (profile_id, purpose)
             WHERE NOT EXISTS (
                 SELECT FROM consent.withdrawal AS w
-                WHERE w.profile_id = given.profile_id AND w.purpose = given.purpose
+                WHERE w.profile_id = pair.profile_id AND w.purpose = pair.purpose
             )
             """,
-            {"profiles": [pair[0] for pair in pairs], "purposes": [pair[1] for pair in pairs], "now": now},
+            {
+                "profiles": [profile_id for profile_id, _ in pairs],
+                "purposes": [purpose for _, purpose in pairs],
+                "now": now,
+            },
         )
 
 
 def delete_withdrawals(tx: Transaction, withdrawal_ids: Collection[int]) -> None:
-    """Strike withdrawals off: their traces are erased."""
+    """Delete withdrawals whose data is cleared."""
     if withdrawal_ids:
         tx.execute(
             "DELETE FROM consent.withdrawal WHERE withdrawal_id = ANY(%(ids)s::bigint[])", {"ids": list(withdrawal_ids)}

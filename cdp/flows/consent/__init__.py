@@ -1,1 +1,1 @@
-"""Use cases: record a consent act, end grants, clear what a withdrawal covers; and the verdicts that every change ends with."""
+"""Use cases and steps of consent: record an act, look up, recompute, clear withdrawals, put verdicts in force."""

@@ -21,12 +21,12 @@ from cdp.vault.vault import Vault
 _EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
-_OF_FEW: Final = 10_000
+_WITHDRAWALS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClearedWithdrawals:
-    """What one step did: withdrawals settled, events and stated traits deleted, events that lost a purpose."""
+    """The counts of one step: withdrawals cleared, events and stated traits deleted, events that lost a purpose."""
 
     withdrawals: int
     events_deleted: int
@@ -37,45 +37,50 @@ class ClearedWithdrawals:
 def clear_withdrawn_of(
     tx: Transaction, vault: Vault, policy: Policy, *, profile_ids: Collection[int], now: datetime
 ) -> ClearedWithdrawals:
-    """The same at once for these profiles; the caller holds the exclusive lock, and has ended older readers if it is meant."""
-    return _clear(tx, vault, policy, due=verdict_store.withdrawals(tx, _OF_FEW, profile_ids), now=now)
+    """Clear all withdrawals of these profiles; the caller holds the exclusive lock, and ends older readers if needed."""
+    return clear(tx, vault, policy, due=verdict_store.withdrawals(tx, _WITHDRAWALS_MAX, profile_ids), now=now)
 
 
-def _clear(
+def clear(
     tx: Transaction, vault: Vault, policy: Policy, *, due: Sequence[Withdrawal], now: datetime
 ) -> ClearedWithdrawals:
+    """Clear the data of these withdrawals; the caller holds the exclusive lock."""
     if not due:
         return ClearedWithdrawals(0, 0, 0, 0)
-    anchors = consent_subject_store.anchors_of(tx, {each.profile_id for each in due})
+    anchors = consent_subject_store.anchors_of(tx, {withdrawal.profile_id for withdrawal in due})
     masks = projection_store.bits_of(tx)
     deleted = cleared = traits = 0
-    for (purpose, before), each in _grouped(due).items():
-        mine = [anchor for profile_id in each for anchor in anchors.get(profile_id, ())]
-        events = clear_bits(tx, mine, masks[purpose], before=before)
+    for (purpose, before), profile_ids in _grouped(due).items():
+        anchor_ids = [anchor for profile_id in profile_ids for anchor in anchors.get(profile_id, ())]
+        events = clear_bits(tx, anchor_ids, masks[purpose], before=before)
         deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
-        traits += clear_trait_bits(tx, mine, masks[purpose], before=before)
-    update_derived_data(tx, policy, {(each.profile_id, each.purpose) for each in due}, now=now)
-    verdict_store.delete_withdrawals(tx, [each.withdrawal_id for each in due])
-    living = {each.profile_id for each in due} & anchors.keys()
-    # An age may be among the traits that went, and verdicts rest on it.
-    if traits and asks_for_age(policy) and refresh_verdicts(tx, vault, policy, profile_ids=living, now=now).has_changes:
+        traits += clear_trait_bits(tx, anchor_ids, masks[purpose], before=before)
+    update_derived_data(tx, policy, {(withdrawal.profile_id, withdrawal.purpose) for withdrawal in due}, now=now)
+    verdict_store.delete_withdrawals(tx, [withdrawal.withdrawal_id for withdrawal in due])
+    remaining = {withdrawal.profile_id for withdrawal in due} & anchors.keys()
+    # The deleted traits may include an age, on which verdicts depend.
+    if (
+        traits
+        and asks_for_age(policy)
+        and refresh_verdicts(tx, vault, policy, profile_ids=remaining, now=now).has_changes
+    ):
         generation_store.advance(tx, changed=True)
     _log(tx, due, now)
     return ClearedWithdrawals(len(due), deleted, cleared, traits)
 
 
 def _grouped(due: Iterable[Withdrawal]) -> dict[tuple[str, datetime], set[int]]:
-    """Profiles by purpose and by the instant before which nothing may be left: ever, or until permitted again."""
+    """Profiles by purpose and by the instant before which data is cleared: any, or the start of a new permission."""
     groups: dict[tuple[str, datetime], set[int]] = {}
-    for each in due:
-        groups.setdefault((each.purpose, each.since or _EVER), set()).add(each.profile_id)
+    for withdrawal in due:
+        groups.setdefault((withdrawal.purpose, withdrawal.since or _EVER), set()).add(withdrawal.profile_id)
     return groups
 
 
 def _log(tx: Transaction, due: Iterable[Withdrawal], now: datetime) -> None:
     counts: dict[str, int] = {}
-    for each in due:
-        counts[each.purpose] = counts.get(each.purpose, 0) + 1
+    for withdrawal in due:
+        counts[withdrawal.purpose] = counts.get(withdrawal.purpose, 0) + 1
     fact_store.append_many(
         tx,
         [

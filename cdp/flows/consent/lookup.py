@@ -22,10 +22,10 @@ from cdp.policy.model import Policy
 
 @dataclass(frozen=True, slots=True)
 class Consents:
-    """What the ledger holds about one person, oldest act first, and what follows from it for each purpose.
+    """What the ledger contains about one person, oldest act first, and the verdict for record purpose.
 
-    `may_ask_from` names, for purposes of sale that the person opted out of, the instant before which
-    nobody may ask for an opt-in again.
+    `may_ask_from` contains, for record purpose of sale that the person opted out of, the instant before which the person
+    may not be asked for an opt-in again.
     """
 
     records: tuple[Mapping[str, Any], ...]
@@ -36,15 +36,16 @@ class Consents:
 def look_up(
     context: Context, identifier: tuple[str, str], now: datetime, *, actor: str, as_of: datetime | None = None
 ) -> Consents:
-    """The records that decide about the person of an identifier, and the verdicts; with `as_of`, as they were then.
+    """The records about the person of an identifier, and the verdicts; with `as_of`, as they were then.
 
-    Somebody unknown has no records, and the verdicts that silence gives. The reading is logged.
+    An unknown person has no records, and the verdicts that follow from the absence of records. The read is logged.
+    Raises the fault `invalid_identifier`.
     """
-    asked = read_identifier(context.policy, *identifier)
+    requested = read_identifier(context.policy, *identifier)
     instant = now if as_of is None else as_of
 
     def read(tx: Transaction) -> Consents:
-        known = find_identifiers(tx, context.vault, [asked]).get(asked)
+        known = find_identifiers(tx, context.vault, [requested]).get(requested)
         if known is not None and known.profile_id is not None:
             records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
             verdicts = current_verdicts(tx, context.policy, [known.profile_id], now=now, as_of=as_of)[known.profile_id]
@@ -56,7 +57,9 @@ def look_up(
         types = _types(tx, records)
         fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
         return Consents(
-            records=tuple(record_document(each, types[each.identifier_id]) for each in record_store.in_order(records)),
+            records=tuple(
+                record_document(record, types[record.identifier_id]) for record in record_store.in_order(records)
+            ),
             verdicts=verdicts,
             may_ask_from=_may_ask_from(context.policy, records),
         )
@@ -64,39 +67,39 @@ def look_up(
     return at_one_instant(context.database, read)
 
 
-def record_document(each: Record, identifier_type: str) -> dict[str, Any]:
-    """One record as staff and the person read it; what is unknown is left out."""
+def record_document(record: Record, identifier_type: str) -> dict[str, Any]:
+    """One record as a JSON object; unknown fields are omitted."""
     fields: dict[str, Any] = {
-        "record": outward_id(each),
+        "record": outward_id(record),
         "identifier_type": identifier_type,
-        "purpose": each.purpose,
-        "act": each.act.value,
-        "authority": each.authority.value,
-        "jurisdiction": each.jurisdiction,
-        "occurred_at": instant_text(each.occurred_at),
-        "recorded_at": instant_text(each.recorded_at),
-        "repeated_at": each.repeated_at and instant_text(each.repeated_at),
-        "valid_until": each.valid_until and instant_text(each.valid_until),
-        "notice_version": each.notice_version,
-        "notice_sha256": each.notice_hash and each.notice_hash.hex(),
-        "signal": each.signal,
-        "signal_sha256": each.signal_hash and each.signal_hash.hex(),
-        "rule": each.rule,
-        "source": each.source_id,
-        "policy": each.policy_fingerprint.hex(),
-        "is_two_step": each.is_two_step or None,
-        "is_shared": each.is_shared or None,
+        "purpose": record.purpose,
+        "act": record.act.value,
+        "authority": record.authority.value,
+        "jurisdiction": record.jurisdiction,
+        "occurred_at": instant_text(record.occurred_at),
+        "recorded_at": instant_text(record.recorded_at),
+        "repeated_at": record.repeated_at and instant_text(record.repeated_at),
+        "valid_until": record.valid_until and instant_text(record.valid_until),
+        "notice_version": record.notice_version,
+        "notice_sha256": record.notice_hash and record.notice_hash.hex(),
+        "signal": record.signal,
+        "signal_sha256": record.signal_hash and record.signal_hash.hex(),
+        "rule": record.rule,
+        "source": record.source_id,
+        "policy": record.policy_fingerprint.hex(),
+        "is_two_step": record.is_two_step or None,
+        "is_shared": record.is_shared or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _types(tx: Transaction, records: Sequence[Record]) -> dict[int, str]:
-    ids = {each.identifier_id for each in records}
-    return {each.identifier_id: each.type for each in identifier_store.sealed_of(tx, ids)} if ids else {}
+    ids = {record.identifier_id for record in records}
+    return {row.identifier_id: row.type for row in identifier_store.sealed_of(tx, ids)} if ids else {}
 
 
 def _may_ask_from(policy: Policy, records: Sequence[Record]) -> dict[str, datetime]:
-    months = max((each.ask_again_after_months or 0 for each in policy.jurisdictions.regimes.values()), default=0)
+    months = max((regime.ask_again_after_months or 0 for regime in policy.jurisdictions.regimes.values()), default=0)
     if not months:
         return {}
     waits = {key: may_ask_from(records, rule, months) for key, rule in policy.purposes.items()}

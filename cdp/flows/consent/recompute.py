@@ -1,4 +1,4 @@
-"""Use cases that decide again: grants that ended, and every profile under a new policy."""
+"""Use cases that recompute verdicts: of grants that expired, and of every profile under a new policy."""
 
 from datetime import datetime
 
@@ -13,25 +13,25 @@ from cdp.vault.vault import Vault
 
 
 def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> int:
-    """Put in force what ended by itself until now, for at most `profiles_max` profiles; how many there were.
+    """Put the expiry of grants in force, for at most `profiles_max` profiles; returns how many profiles.
 
-    An ended grant acts like a withdrawal: what was stored for the purpose is erased by the next step.
+    An expired grant acts like a withdrawal: the data of the purpose is cleared by the next run of `clear_withdrawn`.
     """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        over = verdict_store.ended_by(tx, now, profiles_max)
-        if over:
-            refresh_verdicts(tx, context.vault, context.policy, profile_ids=over, now=now)
+        expired = verdict_store.ended_by(tx, now, profiles_max)
+        if expired:
+            refresh_verdicts(tx, context.vault, context.policy, profile_ids=expired, now=now)
             generation_store.advance(tx, changed=True)
-        return len(over)
+        return len(expired)
 
 
 def recompute_all_verdicts(
     database: Database, vault: Vault, policy: Policy, *, now: datetime, profiles_max: int = 1_000
 ) -> int:
-    """Decide about every living profile under this policy, a transaction for each `profiles_max`; how many there were.
+    """Recompute the verdicts of every profile under this policy, `profiles_max` per transaction; returns how many.
 
-    Needed before a policy with other purposes, models or jurisdictions comes into force. Safe to repeat.
+    Required before a policy with other purposes, consent models or jurisdictions is put in force. Safe to repeat.
     """
     after, total = 0, 0
     while True:

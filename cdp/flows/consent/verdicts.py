@@ -1,4 +1,4 @@
-"""What every change of identity or consent ends with: verdicts in force, projections and computed traits that agree."""
+"""Steps that follow every change of identity or consent: verdicts in force, projections and computed traits."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -31,7 +31,7 @@ MARKETER = reader("marketer")
 def current_verdicts(
     tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime, as_of: datetime | None = None
 ) -> dict[int, dict[str, Verdict]]:
-    """The verdict of each profile for each purpose, decided afresh from the ledger; `as_of` from what it held then."""
+    """The verdict of each profile for each purpose, computed from the ledger; with `as_of`, as of then."""
     records = deciding_records(tx, profile_ids, as_of=as_of)
     facts = facts_of(tx, policy, profile_ids)
     instant = now if as_of is None else as_of
@@ -47,23 +47,24 @@ def current_verdicts(
 def deciding_records(
     tx: Transaction, profile_ids: Collection[int], *, as_of: datetime | None = None
 ) -> dict[int, list[Record]]:
-    """The acts that decide about each profile, marked where their identifier is shared."""
+    """The acts that determine the verdicts of each profile, with `is_shared` set; with `as_of`, those known then."""
     deciding = consent_subject_store.deciding_identifiers(tx, profile_ids)
     by_identifier: dict[int, list[Record]] = {}
-    for each in record_store.records_of(tx, {each for found in deciding.values() for each in found}, as_of=as_of):
-        by_identifier.setdefault(each.identifier_id, []).append(each)
+    identifier_ids = {identifier_id for identifiers in deciding.values() for identifier_id in identifiers}
+    for record in record_store.records_of(tx, identifier_ids, as_of=as_of):
+        by_identifier.setdefault(record.identifier_id, []).append(record)
     return {
         profile_id: [
-            replace(each, is_shared=True) if is_shared else each
-            for identifier_id, is_shared in found.items()
-            for each in by_identifier.get(identifier_id, ())
+            replace(record, is_shared=True) if is_shared else record
+            for identifier_id, is_shared in identifiers.items()
+            for record in by_identifier.get(identifier_id, ())
         ]
-        for profile_id, found in deciding.items()
+        for profile_id, identifiers in deciding.items()
     }
 
 
 def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> dict[int, Facts]:
-    """What decides about these profiles beside their records."""
+    """What determines the verdicts of these profiles in addition to their records."""
     by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in source_store.sources(tx)}
     sources = anchor_store.sources_of(tx, profile_ids)
     unique = {
@@ -71,11 +72,11 @@ def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> d
         for link in profile_store.links_of(tx, profile_ids)
         if link.type in policy.identifiers.unique_types
     }
-    quarantined = {each.profile_id for each in profile_store.profiles(tx, profile_ids) if each.is_quarantined}
+    quarantined = {profile.profile_id for profile in profile_store.profiles(tx, profile_ids) if profile.is_quarantined}
     ages = ages_of(tx, list(profile_ids)) if asks_for_age(policy) else {}
     return {
         profile_id: Facts(
-            jurisdictions=frozenset(by_source[each] for each in sources.get(profile_id, ()) if each in by_source),
+            jurisdictions=frozenset(by_source[id_] for id_ in sources.get(profile_id, ()) if id_ in by_source),
             has_unique_identifier=profile_id in unique,
             age=ages[profile_id].years if profile_id in ages else None,
             is_quarantined=profile_id in quarantined,
@@ -98,12 +99,17 @@ def refresh_verdicts(
     now: datetime,
     retired: Mapping[int, int] | None = None,
 ) -> VerdictChanges:
-    """Decide about these profiles afresh and put everything that follows in force; set-based throughout."""
+    """Recompute the verdicts of these profiles and put everything that follows in force, with set-based statements.
+
+    `retired` maps merged profiles to the surviving ones, which must be among `profile_ids`.
+    """
     verdicts = current_verdicts(tx, policy, profile_ids, now=now)
     outcome = put_in_force(tx, vault, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
     update_derived_data(tx, policy, changed, now=now)
-    mark_store.mark(tx, ((profile_id, None) for profile_id in {*(retired or ()), *(each for each, _ in changed)}))
+    mark_store.mark(
+        tx, ((profile_id, None) for profile_id in {*(retired or ()), *(profile_id for profile_id, _ in changed)})
+    )
     return outcome
 
 
@@ -116,9 +122,9 @@ def apply_mapping_change(
     now: datetime,
     retired: Mapping[int, int],
 ) -> None:
-    """After anchors moved between these profiles: everything derived from who is who, made anew.
+    """Recompute everything derived from the mapping after anchors moved between these profiles.
 
-    What a profile holds by the consent of somebody it is parted from now counts no more, and the worker erases it.
+    Data that was permitted by the consent of a person now in another profile is no longer permitted; the worker clears it.
     """
     outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now=now), now=now, retired=retired)
     verdict_store.add_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
@@ -136,13 +142,13 @@ def put_in_force(
     retired: Mapping[int, int] | None = None,
     new_profiles: Collection[int] = (),
 ) -> VerdictChanges:
-    """Make these verdicts the ones in force; `follow` must come after, in the same transaction.
+    """Put these verdicts in force; `update_derived_data` must follow in the same transaction.
 
-    Of the `new_profiles` nothing stands yet.
+    `new_profiles` have no verdicts yet.
     """
     pseudonyms = {
-        profile_id: each.hex()
-        for profile_id, each in zip(verdicts, vault.hashes.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
+        profile_id: pseudonym.hex()
+        for profile_id, pseudonym in zip(verdicts, vault.hashes.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
     }
     return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, new_profiles=new_profiles)
 
@@ -150,7 +156,7 @@ def put_in_force(
 def project_traits(
     tx: Transaction, policy: Policy, masks: Mapping[str, int], *, profile_ids: Collection[int], now: datetime
 ) -> None:
-    """Bring the projections' copies of plain traits up to what is stated now."""
+    """Update the plain traits in the projections to the current stated values."""
     expired_at = now - timedelta(days=policy.retention.traits.keep_for_days)
     allowed = {
         key: frozenset(name for name, plan in policy.events.traits.items() if purpose.allows(plan.category))
@@ -169,7 +175,7 @@ def project_traits(
 def update_derived_data(
     tx: Transaction, policy: Policy, changed: Collection[tuple[int, str]], *, now: datetime
 ) -> None:
-    """Let projections and computed traits follow where a (profile, purpose) began, ended or moved."""
+    """Update projections and computed traits of each (profile, purpose) that began, ended or moved."""
     if not changed:
         return
     masks = bits_of(tx)
@@ -178,13 +184,13 @@ def update_derived_data(
 
 
 def _recompute(tx: Transaction, plan: TraitPlan, pairs: Iterable[tuple[int, str]], *, now: datetime) -> None:
-    """Computed traits of a purpose hang on where its permission begins."""
+    """Recompute the computed traits of these purposes, which depend on the start of the permission."""
     purposes = {purpose for _, purpose in pairs}
     anchors = consent_subject_store.anchors_of(tx, {profile_id for profile_id, _ in pairs})
     recompute_buckets(
         tx,
         plan,
-        [anchor for each in anchors.values() for anchor in each],
+        [anchor_id for anchor_ids in anchors.values() for anchor_id in anchor_ids],
         now=now,
         traits=[trait.key for trait in plan.by_key.values() if trait.purpose in purposes],
     )

@@ -92,7 +92,7 @@ class ConsentState:
     ) -> None:
         """Keep what `evaluate` gave for a message that is stored, and its records."""
         for record in records:
-            self.ledger.keep(record)
+            self.ledger.add(record)
         if proposal is None and not message.needs_evaluation:
             return
         self.groups[origin] = group
@@ -110,7 +110,7 @@ class ConsentState:
         """Keep the opt-outs of a message that is not stored."""
         opt_outs = [record for record in records if record.act.is_refusal]
         for record in opt_outs:
-            self.ledger.keep(record)
+            self.ledger.add(record)
         self._propagate(world, opt_outs)
 
     def final_verdicts(self, world: World, origin: int) -> Verdicts:

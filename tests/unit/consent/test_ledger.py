@@ -30,7 +30,7 @@ class Room:
     ) -> Record | None:
         draft = self.ledger.draft(signal(kind, name=name), 1, said(at, where=where), rule=rule)
         if draft is not None:
-            self.ledger.keep(draft)
+            self.ledger.add(draft)
         return draft
 
     def instants(self) -> list[tuple[str, datetime, datetime | None]]:
