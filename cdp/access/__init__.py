@@ -1,1 +1,1 @@
-"""Who may send and who may read: sources, tokens, and the accounting of messages."""
+"""Access: bearer tokens of the people who work with the store, and secrets of sources."""

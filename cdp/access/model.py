@@ -1,4 +1,4 @@
-"""Values of the access room."""
+"""Roles and bearer tokens."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import NewType
 
 
 class Role(StrEnum):
-    """What a person's token allows."""
+    """The role of a token, which determines what it permits."""
 
     MARKETER = "marketer"
     PRIVACY = "privacy"
@@ -20,7 +20,7 @@ TokenId = NewType("TokenId", int)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token without its secret; `revoked_at` is None while it works."""
+    """A bearer token without its secret; `revoked_at` is None while it is valid."""
 
     token_id: TokenId
     name: str

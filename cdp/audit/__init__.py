@@ -1,1 +1,1 @@
-"""The ledger: an append-only, provable log of what was done, free of personal data."""
+"""The audit log: append-only, verifiable, and without personal data."""

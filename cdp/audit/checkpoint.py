@@ -28,11 +28,11 @@ _PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 
 
 class Malformed(ValueError):
-    """Text that is not in the form it should be; the message says what is wrong with it."""
+    """Text in an invalid format; the message states what is wrong."""
 
 
 class CheckpointSigner(Protocol):
-    """Signs with Ed25519; the key itself stays where it lives."""
+    """Signs with Ed25519 without disclosing the private key."""
 
     @property
     def public_key(self) -> bytes: ...
@@ -49,7 +49,7 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        """The four bytes that name this key in a signature line."""
+        """The four bytes that identify this key in a signature line."""
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:4]
 
     def text(self) -> str:
@@ -76,7 +76,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The head of a log: whose it is, how many leaves it has, and the root over them."""
+    """The head of a log: its origin, its number of leaves, and the root over them."""
 
     origin: str
     size: int
@@ -118,7 +118,7 @@ def render_note(note: Note) -> str:
 
 
 def parse_note(text: str) -> Note:
-    """Read a signed note. Raises Malformed."""
+    """Parse a signed note. Raises Malformed."""
     if len(text) > _NOTE_BYTES_MAX or any(ord(symbol) < 0x20 and symbol != "\n" for symbol in text):
         raise Malformed("a note is text of at most 1 MB without control characters")
     body, found, tail = text.rpartition("\n\n")
@@ -133,7 +133,7 @@ def parse_note(text: str) -> Note:
 
 
 def parse_checkpoint(text: str) -> Checkpoint:
-    """Read the text of a checkpoint (without signatures). Raises Malformed."""
+    """Parse the text of a checkpoint (without signatures). Raises Malformed."""
     if not text.endswith("\n"):
         raise Malformed("a checkpoint ends in a newline")
     lines = text[:-1].split("\n")
@@ -144,7 +144,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
 
 
 def parse_vkey(text: str) -> VerifierKey:
-    """Read a `vkey`. Raises Malformed when it is none, or its key id does not belong to its key."""
+    """Parse a `vkey`. Raises Malformed if it is invalid, or if its key id does not match its key."""
     name, _, rest = text.strip().partition("+")
     key_id, _, encoded = rest.partition("+")
     material = decode_base64(encoded)
@@ -152,12 +152,12 @@ def parse_vkey(text: str) -> VerifierKey:
         raise Malformed("a verifier key is <name>+<key id>+<base64 of an Ed25519 public key>")
     key = VerifierKey(name, material[1:])
     if key.key_id.hex() != key_id:
-        raise Malformed("the key id of the verifier key does not belong to its key")
+        raise Malformed("the key id of the verifier key does not match its key")
     return key
 
 
 def parse_tlog_proof(text: str) -> TlogProof:
-    """Read a tlog-proof file. Raises Malformed."""
+    """Parse a tlog-proof file. Raises Malformed."""
     head, found, note = text.partition("\n\n")
     lines = head.split("\n")
     if not found or lines[0] != _PROOF_HEADER:
@@ -173,7 +173,7 @@ def parse_tlog_proof(text: str) -> TlogProof:
 
 
 def is_key_name(name: str) -> bool:
-    """True for what may name a key: not empty, no white space, no plus sign."""
+    """Whether this may be the name of a key: not empty, no white space, no plus sign."""
     return bool(name) and "+" not in name and not any(symbol.isspace() for symbol in name)
 
 
@@ -183,18 +183,18 @@ def encode_base64(data: bytes) -> str:
 
 
 def decode_base64(text: str) -> bytes:
-    """Read standard base64, canonical form only. Raises Malformed."""
+    """Decode standard base64 in canonical form. Raises Malformed."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise Malformed("what should be base64 is not") from error
+        raise Malformed("invalid base64") from error
     if encode_base64(data) != text:
         raise Malformed("base64 is not in its canonical form")
     return data
 
 
 def parse_hash(text: str) -> bytes:
-    """Read a SHA-256 hash in base64. Raises Malformed."""
+    """Parse a SHA-256 hash in base64. Raises Malformed."""
     data = decode_base64(text)
     if len(data) != HASH_BYTES:
         raise Malformed("a hash has 32 bytes")
@@ -202,7 +202,7 @@ def parse_hash(text: str) -> bytes:
 
 
 def parse_number(text: str) -> int:
-    """Read a whole number without leading zeros. Raises Malformed."""
+    """Parse a whole number without leading zeros. Raises Malformed."""
     if not _NUMBER.fullmatch(text):
         raise Malformed("a number is written in decimal digits, without leading zeros")
     return int(text)

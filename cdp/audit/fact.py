@@ -1,9 +1,8 @@
-"""What an entry of the log may say, and how a leaf commits to it.
+"""What an entry of the log may contain, and how a leaf commits to it.
 
-Pure. A fact is a flat JSON object of numbers, fixed words, names from policy, random ids of our own records
-and fingerprints of policy. Values of people, their identifiers, pseudonyms and free text have no field to
-stand in. The leaf holds only a commitment: the fact can be erased together with its salt, and then the leaf
-says nothing any more.
+Pure. A fact is a flat JSON object of numbers, fixed words, names from the policy, random ids of our own records and
+fingerprints of the policy. It has no field for values of people, their identifiers, pseudonyms or free text. The leaf is
+only a commitment: once the fact is erased together with its salt, the leaf reveals nothing.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ Rule = Callable[[Any], bool]
 
 
 def commitment(salt: bytes, body: Mapping[str, Any]) -> bytes:
-    """The 32 bytes that stand in the log for a body. Raises ValueError for a body that JSON cannot hold."""
+    """The 32 bytes that represent a body in the log. Raises ValueError for a body that JSON cannot represent."""
     return commitment_to(salt, canonical_json(dict(body)))
 
 
@@ -39,25 +38,27 @@ def commitment_to(salt: bytes, canonical: bytes) -> bytes:
 
 
 def entry_body(fact: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The body of an entry that states `fact` at `now`.
+    """The body of an entry with `fact` at `now`.
 
-    Raises the fault `audit_fact_refused` when the fact says something that the log may not hold.
+    Raises the fault `audit_fact_refused` if the log may not contain the fact.
     """
     kind = fact.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise _refused("The kind of the fact is not one that the log knows; cdp.audit.fact lists them.")
+        raise _refused("The kind of the fact is unknown; cdp.audit.fact lists the kinds.")
     if missing := sorted(KINDS[kind] - fact.keys()):
-        raise _refused(f"A fact of kind {kind} also states {', '.join(missing)}.")
+        raise _refused(f"A fact of kind {kind} requires {', '.join(missing)}.")
     for name, value in fact.items():
         if name not in FIELDS:
-            raise _refused(f"A fact of kind {kind} states a field that the log does not know.")
+            raise _refused(f"A fact of kind {kind} has an unknown field.")
         if not FIELDS[name](value):
-            raise _refused(f"The field {name} of a fact of kind {kind} has not the form that cdp.audit.fact states.")
+            raise _refused(
+                f"The field {name} of a fact of kind {kind} is not in the format that cdp.audit.fact defines."
+            )
     return {**fact, "format": FORMAT, "at": instant_text(now)}
 
 
 def _refused(detail: str) -> Fault:
-    return Fault("audit_fact_refused", "The audit log takes only facts that name nobody", detail, status=500)
+    return Fault("audit_fact_refused", "The audit log accepts only facts without personal data", detail, status=500)
 
 
 def _words(*words: str) -> Rule:
@@ -67,7 +68,7 @@ def _words(*words: str) -> Rule:
 
 
 def _record_id(*prefixes: str) -> Rule:
-    """The outward form of a random id of one of our own records; never of a person's."""
+    """The text form of a random id of one of our own records; never of a person."""
     pattern = re.compile(rf"(?:{'|'.join(prefixes)})_[0-9a-hjkmnp-tv-z]{{13}}")
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
@@ -87,12 +88,12 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    """A name given by policy: lower case, no address, no long run of digits or hexadecimal."""
+    """A name from the policy: lower case, no address, no long sequence of digits or hexadecimal."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def names_nobody(name: str) -> bool:
-    """Whether the log can hold a name that somebody chose for something of ours."""
+    """Whether the log can contain this name, chosen for a segment or a similar object."""
     return _is_name(name)
 
 
@@ -116,7 +117,7 @@ def _is_date(value: Any) -> bool:
 
 
 def _are(rule: Rule) -> Rule:
-    """A list of values under one rule."""
+    """A list of values that all satisfy one rule."""
     return lambda value: isinstance(value, list) and len(value) <= _LISTED_MAX and all(map(rule, value))
 
 
@@ -130,7 +131,7 @@ def _is_tally(value: Any) -> bool:
 
 
 def _is_step(value: Any) -> bool:
-    """One line of an erasure as it was carried out: which table, by which verb, how many rows."""
+    """One step of an erasure: table, verb and number of rows."""
     return (
         isinstance(value, dict)
         and value.keys() == {"table", "verb", "rows"}

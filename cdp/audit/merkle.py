@@ -106,7 +106,7 @@ def nodes_of(span: LeafRange) -> list[Subtree]:
 
 
 def prove(spans: Sequence[LeafRange], read: NodeReader) -> list[bytes]:
-    """The proof for planned spans; `read` is asked once for all subtree hashes it needs."""
+    """The proof for planned spans; `read` is called once for all subtree hashes."""
     parts = [nodes_of(span) for span in spans]
     hashes = iter(read([node for nodes in parts for node in nodes]))
     return [_fold([next(hashes) for _ in nodes]) for nodes in parts]

@@ -1,8 +1,8 @@
-"""The copy of the log outside the database: what was signed stays known when the database is restored.
+"""The copy of the log outside the database: signed checkpoints remain known if the database is restored.
 
-One folder per tree holds `entries` (32 bytes each, in order, appended and synced) and `checkpoint` (the last signed
-note, replaced whole). It is written before the commit that publishes a checkpoint, so it is never behind what
-anybody was shown; entries after the last checkpoint are a torn write and are ignored.
+One folder per tree contains `entries` (32 bytes each, in order, appended and synced) and `checkpoint` (the last signed
+note, replaced as a whole). It is written before the commit that publishes a checkpoint, so it is never behind a
+published one; entries after the last checkpoint come from an interrupted write and are ignored.
 """
 
 import os
@@ -32,13 +32,13 @@ class Mirror:
         self._folder = folder
 
     def newest_tree(self) -> int:
-        """The highest tree that was ever copied here, 0 when there is none."""
+        """The highest id of a tree in this folder, 0 if there is none."""
         if not self._folder.is_dir():
             return 0
         return max((int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()), default=0)
 
     def head(self, tree_id: int) -> MirroredHead | None:
-        """The last checkpoint of a tree, None when nothing of it is here. Raises the fault `audit_copy_broken`."""
+        """The last checkpoint of a tree, None if there is no copy of it. Raises the fault `audit_copy_broken`."""
         path = self._tree(tree_id) / "checkpoint"
         try:
             note = path.read_text(encoding="utf-8")
@@ -47,10 +47,10 @@ class Mirror:
         try:
             return MirroredHead(parse_checkpoint(parse_note(note).text), note)
         except Malformed as error:
-            raise _broken(path, f"It is no checkpoint: {error}.") from None
+            raise _broken(path, f"The checkpoint is invalid: {error}.") from None
 
     def entries(self, tree_id: int, begin: int, end: int) -> Iterator[bytes]:
-        """The entries from `begin` up to, but without, `end`. Raises the fault `audit_copy_broken` when some are missing."""
+        """The entries from `begin` up to, but without, `end`. Raises the fault `audit_copy_broken` if some are missing."""
         path = self._tree(tree_id) / "entries"
         with path.open("rb") as file:
             file.seek(begin * ENTRY_BYTES)
@@ -58,7 +58,7 @@ class Mirror:
                 count = min(_CHUNK_ENTRIES, end - begin)
                 block = file.read(count * ENTRY_BYTES)
                 if len(block) != count * ENTRY_BYTES:
-                    raise _broken(path, "It holds fewer entries than its checkpoint says.")
+                    raise _broken(path, "It contains fewer entries than its checkpoint states.")
                 yield from (block[at : at + ENTRY_BYTES] for at in range(0, len(block), ENTRY_BYTES))
                 begin += count
 
@@ -82,7 +82,7 @@ class Mirror:
             raise Fault(
                 "audit_copy_failed",
                 "The copy of the audit log cannot be written",
-                f"{self._folder}: {error.strerror}. Nothing is signed until it can be written again.",
+                f"{self._folder}: {error.strerror}. Nothing is signed until it can be written.",
                 status=503,
                 retry_after_seconds=5,
             ) from error
@@ -111,6 +111,6 @@ def _broken(path: Path, detail: str) -> Fault:
     return Fault(
         "audit_copy_broken",
         "The copy of the audit log is damaged",
-        f"{path}: {detail} Bring it back from a backup, or move the folder away to begin a copy anew.",
+        f"{path}: {detail} Restore it from a backup, or move the folder elsewhere to start a new copy.",
         status=500,
     )

@@ -1,8 +1,9 @@
-"""The one sequencer: gives committed leaves their places, grows the tree, and signs its head.
+"""The sequencer: assigns positions to committed leaves, extends the tree, and signs its head.
 
-A call costs a constant number of statements and O(log n) hashes beyond the leaves it places. The copy outside the
-database is written first and works as its write-ahead log: what it holds beyond the database is placed here exactly
-as it was signed. When the two contradict each other, a new tree under a new origin begins: never two under one.
+A call needs a constant number of statements and O(log n) hashes in addition to the leaves it sequences. The copy outside
+the database is written first and serves as a write-ahead log: entries that only the copy contains are sequenced exactly
+as they were signed. If copy and database contradict each other, a new tree with a new origin starts; there are never two
+trees with one origin.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ _PLACED_MAX: Final = 10_000
 
 
 class MirrorState(StrEnum):
-    """How the database stood to the copy of the log outside it."""
+    """The state of the database in relation to the copy of the log, before a call."""
 
     EQUAL = "equal"
     COPY_EXTENDED = "copy_extended"
@@ -37,7 +38,7 @@ class MirrorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What the sequencer works with: who signs, where the copy lies, and what logs begun here are called."""
+    """What the sequencer needs: the signer, the copy, and the name of new logs."""
 
     signer: CheckpointSigner
     mirror: Mirror
@@ -50,7 +51,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Sequenced:
-    """The head after a call, how many leaves it placed, and whether more wait."""
+    """The head after a call, the number of leaves it sequenced, and whether more are waiting."""
 
     head: SignedHead
     placed: int
@@ -59,18 +60,18 @@ class Sequenced:
 
 
 def log_name(public_key: bytes) -> str:
-    """A name for logs signed by this key that no other store has; their origin is this and the number of the tree."""
+    """A unique name for logs signed by this key; their origin is this name and the number of the tree."""
     return f"cdp.internal/audit/{hashlib.sha256(public_key).hexdigest()[:16]}"
 
 
 def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
-    """Place the leaves that wait, and sign the head of the log; at start it also begins or repairs it.
+    """Sequence waiting leaves and sign the head of the log; if needed, start the log or repair it first.
 
-    The transaction holds the sequencer's lock to its end. Faults: `audit_copy_failed`, `audit_copy_broken`,
+    The transaction holds the lock of the sequencer until it ends. Faults: `audit_copy_failed`, `audit_copy_broken`,
     `audit_tree_broken`.
     """
     tree_store.lock_sequencer(tx)
-    tree, standing = _reconciled(tx, log, now)
+    tree, state = _reconciled(tx, log, now)
     waiting = tree_store.waiting_leaves(tx, _PLACED_MAX)
     if waiting:
         tree_store.place_leaves(tx, tree.tree_id, tree.size, entry_ids=[leaf.entry_id for leaf in waiting])
@@ -82,11 +83,11 @@ def sequence(tx: Transaction, log: Log, now: datetime) -> Sequenced:
     head = tree_store.signed_head(tx, tree.tree_id)
     if head is None:
         raise _broken("Its tree has no checkpoint.")
-    return Sequenced(head, len(waiting), len(waiting) == _PLACED_MAX, standing)
+    return Sequenced(head, len(waiting), len(waiting) == _PLACED_MAX, state)
 
 
 def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, MirrorState]:
-    """The tree to go on with, equal to its copy outside the database."""
+    """The tree to continue with, equal to its copy outside the database."""
     tree = tree_store.newest_tree(tx)
     newest_copied = log.mirror.newest_tree()
     if tree is None or newest_copied > tree.tree_id:
@@ -107,7 +108,7 @@ def _is_same_head(head: SignedHead | None, copied: MirroredHead | None) -> bool:
 
 
 def _begin(tx: Transaction, log: Log, tree_id: int, *, now: datetime) -> tuple[Tree, MirrorState]:
-    """Begin a tree under an origin never used; its start is its own first or next entry."""
+    """Start a tree with a new origin; the start is recorded as an entry of it."""
     fact_store.append(tx, {"kind": "log.started", "tree": tree_id, "actor": "system"}, now)
     tree = tree_store.add_tree(tx, tree_id, f"{log.name}/{tree_id}", now=now)
     return tree, MirrorState.NEW_ORIGIN
@@ -116,7 +117,7 @@ def _begin(tx: Transaction, log: Log, tree_id: int, *, now: datetime) -> tuple[T
 def _with_copy_extended(
     tx: Transaction, log: Log, tree: Tree, *, copied: MirroredHead | None, now: datetime
 ) -> tuple[Tree, MirrorState]:
-    """The database is ahead of a copy that was lost or restored: bring the copy up to it, if it is of this tree."""
+    """Extend a copy that was lost or restored to the state of the database, if it is a copy of this tree."""
     size = copied.checkpoint.size if copied else 0
     if copied and _root(tx, tree, size) != copied.checkpoint.root:
         return _begin(tx, log, tree.tree_id + 1, now=now)
@@ -128,7 +129,7 @@ def _with_copy_extended(
 
 
 def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, *, copied: MirroredHead) -> bool:
-    """True when the copy is whole and the tree in the database is its beginning."""
+    """Whether the copy is complete and the tree in the database is a prefix of it."""
     begun = Checkpoint(copied.checkpoint.origin, tree.size, _root(tx, tree, tree.size))
     return (
         copied.checkpoint.origin == tree.origin
@@ -138,12 +139,12 @@ def _begins_copy(tx: Transaction, mirror: Mirror, tree: Tree, *, copied: Mirrore
 
 
 def _rebuilt(tx: Transaction, log: Log, tree: Tree, *, copied: MirroredHead, now: datetime) -> Tree:
-    """The tree with the leaves that only the copy still knew, under the checkpoint that was signed for them."""
+    """The tree extended by the leaves that only the copy contained, under the checkpoint that was signed for them."""
     commitments = list(log.mirror.entries(tree.tree_id, tree.size, copied.checkpoint.size))
     tree_store.place_copies(tx, tree.tree_id, tree.size, commitments=commitments, now=now)
     checkpoint = _grown(tx, tree, commitments)
     if checkpoint.root != copied.checkpoint.root:
-        raise _broken("Its tiles do not give the root that was signed.")
+        raise _broken("Its tiles do not produce the signed root.")
     tree_store.store_head(tx, tree.tree_id, checkpoint, note=copied.note, now=now)
     fact_store.append(
         tx, {"kind": "log.restored", "tree": tree.tree_id, "size": checkpoint.size, "actor": "system"}, now
@@ -152,10 +153,10 @@ def _rebuilt(tx: Transaction, log: Log, tree: Tree, *, copied: MirroredHead, now
 
 
 def _grown(tx: Transaction, tree: Tree, commitments: Sequence[bytes]) -> Checkpoint:
-    """Write the tiles of a tree with these entries added, and give its new head."""
+    """Store the tiles of a tree with these entries added, and return its new head."""
     before: Mapping[TileId, bytes] = tree_store.tiles(tx, tree.tree_id, edge(tree.size))
     if len(before) != len(edge(tree.size)):
-        raise _broken("Tiles at its edge are missing.")
+        raise _broken("Tiles at its right edge are missing.")
     changed = grow(tree.size, before, [leaf_hash(commitment) for commitment in commitments])
     tree_store.store_tiles(tx, tree.tree_id, changed)
     size = tree.size + len(commitments)
@@ -170,6 +171,6 @@ def _broken(detail: str) -> Fault:
     return Fault(
         "audit_tree_broken",
         "The audit log in the database is damaged",
-        f"{detail} Restore the database from a backup; the copy of the log brings it up to the last checkpoint.",
+        f"{detail} Restore the database from a backup; the copy of the log then extends it to the last checkpoint.",
         status=500,
     )

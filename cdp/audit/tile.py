@@ -1,4 +1,4 @@
-"""C2SP tlog-tiles: where hashes lie, how the tree grows, and how proofs are read from tiles.
+"""C2SP tlog-tiles: the location of hashes, the growth of the tree, and reading proofs from tiles.
 
 Pure. A tile holds up to 256 hashes; level 0 holds leaf hashes, and each hash of a level above is the root
 of one full tile below. See https://c2sp.org/tlog-tiles.
@@ -29,7 +29,7 @@ class TileId(NamedTuple):
 
 
 class TilePath(NamedTuple):
-    """What a request for a tile names; `level` is None for a bundle of entries."""
+    """The path of a requested tile; `level` is None for a bundle of entries."""
 
     level: int | None
     number: int
@@ -48,7 +48,7 @@ TileReader = Callable[[Sequence[TileId]], Mapping[TileId, bytes]]
 
 
 def parse_tile_path(text: str) -> TilePath | None:
-    """Read `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`; None when it is not such a path in canonical form."""
+    """Parse `<L>/<N>[.p/<W>]` or `entries/<N>[.p/<W>]`; None if it is not such a path in canonical form."""
     found = _PATH.fullmatch(text)
     if found is None:
         return None
@@ -61,7 +61,7 @@ def parse_tile_path(text: str) -> TilePath | None:
 
 
 def tile_path(path: TilePath) -> str:
-    """Write the path of a tile as clients ask for it."""
+    """The path of a tile in the form that clients request."""
     groups = [f"{path.number % 1000:03d}"]
     rest = path.number // 1000
     while rest:
@@ -115,14 +115,14 @@ def edge_root(size: int, tiles: Mapping[TileId, bytes]) -> bytes:
 
 
 def slice_of(node: Subtree) -> Slice:
-    """Where the hashes of a complete subtree lie."""
+    """The location of the hashes of a complete subtree."""
     level, height = divmod(node.level, LEVEL_BITS)
     number, begin = divmod(node.position << height, TILE_WIDTH)
     return Slice(TileId(level, number), begin, 1 << height)
 
 
 def read_nodes(nodes: Sequence[Subtree], read_tiles: TileReader) -> list[bytes]:
-    """The hashes of complete subtrees; `read_tiles` is asked once. Raises KeyError for a tile that is not there."""
+    """The hashes of complete subtrees; `read_tiles` is called once. Raises KeyError for a missing tile."""
     slices = [slice_of(node) for node in nodes]
     tiles = read_tiles(sorted({part.tile for part in slices}))
     return [
@@ -137,5 +137,5 @@ def entry_bundle(entries: Sequence[bytes]) -> bytes:
 
 
 def split(tile: bytes) -> list[bytes]:
-    """The hashes of a tile."""
+    """The hashes in a tile."""
     return [tile[at : at + HASH_BYTES] for at in range(0, len(tile), HASH_BYTES)]

@@ -1,7 +1,7 @@
 """Verification without the store: a receipt, a proof file, and the log against a remembered checkpoint.
 
-Pure: the signature check is handed in, so that this file can be read and run by somebody who trusts
-nothing of the store. Each answer is a value; a refusal says which link of the chain is broken.
+Pure: the signature check is a parameter, so that this file can be read and run without trusting the store. Each result
+is a value; a negative one states which link of the chain is broken.
 
 A receipt is a JSON object:
 
@@ -11,7 +11,7 @@ A receipt is a JSON object:
      "index": 4711,                  the leaf in the log, from 0
      "proof": ["<base64>", ...],     RFC 6962 inclusion proof, the leaf's sibling first
      "checkpoint": "<signed note>",
-     "vkey": "<key that signed>"}    a convenience; trust comes from a key obtained elsewhere
+     "vkey": "<key that signed>"}    for convenience; trust requires a key obtained elsewhere
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,11 +40,11 @@ RECEIPT_FORMAT: Final = "cdp/receipt@v1"
 _CHUNK_LEAVES = 4096
 
 SignatureCheck = Callable[[bytes, bytes, bytes], bool]
-"""(public key, message, signature) -> whether the signature is by that key over that message."""
+"""(public key, message, signature) -> whether the signature over the message was made with that key."""
 
 
 class Broken(StrEnum):
-    """The link of the chain that does not hold."""
+    """The link of the chain that is broken."""
 
     MALFORMED = "malformed"
     UNTRUSTED_KEY = "untrusted_key"
@@ -58,7 +58,7 @@ class Broken(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """Not verified: what is broken, and in which way."""
+    """Not verified: which link is broken, and how."""
 
     broken: Broken
     detail: str
@@ -66,7 +66,7 @@ class Unverified:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A body that stands in the log at `index`, under a checkpoint that a trusted key signed."""
+    """A body at `index` of the log, under a checkpoint signed by a trusted key."""
 
     body: Mapping[str, Any]
     index: int
@@ -75,7 +75,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt file holds, read but not yet believed."""
+    """The content of a receipt file, parsed but not verified."""
 
     body: Mapping[str, Any]
     salt: bytes
@@ -85,7 +85,7 @@ class Receipt:
 
 
 def verify_note(note: str, trusted: Sequence[VerifierKey], check: SignatureCheck) -> Checkpoint | Unverified:
-    """The checkpoint in a note, if a trusted key named like its origin signed it."""
+    """The checkpoint of a note, if a trusted key with the name of its origin signed it."""
     try:
         parsed = parse_note(note)
         checkpoint = parse_checkpoint(parsed.text)
@@ -97,13 +97,13 @@ def verify_note(note: str, trusted: Sequence[VerifierKey], check: SignatureCheck
         return Unverified(Broken.UNTRUSTED_KEY, "No trusted key of this log signed the checkpoint.")
     if not all(check(key.public_key, parsed.text.encode(), line.signature) for key, line in known):
         return Unverified(
-            Broken.WRONG_SIGNATURE, "The signature does not belong to this checkpoint: one of them was altered."
+            Broken.WRONG_SIGNATURE, "The signature does not match this checkpoint: one of them was altered."
         )
     return checkpoint
 
 
 def parse_receipt(document: Any) -> Receipt:
-    """Read the JSON of a receipt. Raises Malformed."""
+    """Parse the JSON object of a receipt. Raises Malformed."""
     if not isinstance(document, Mapping) or document.get("format") != RECEIPT_FORMAT:
         raise Malformed(f"a receipt is a JSON object of format {RECEIPT_FORMAT}")
     body, salt, index = document.get("body"), document.get("salt"), document.get("index")
@@ -131,7 +131,7 @@ def receipt_document(receipt: Receipt, vkey: VerifierKey) -> dict[str, Any]:
 
 
 def verify_receipt(document: Any, trusted: Sequence[VerifierKey], check: SignatureCheck) -> Verified | Unverified:
-    """Whether the body of a receipt stands in a log that one of the trusted keys signed."""
+    """Whether the body of a receipt is in a log that one of the trusted keys signed."""
     try:
         receipt = parse_receipt(document)
         leaf = leaf_hash(commitment(receipt.salt, receipt.body))
@@ -149,7 +149,7 @@ def verify_receipt(document: Any, trusted: Sequence[VerifierKey], check: Signatu
 
 
 def tlog_proof_of(receipt: Receipt) -> TlogProof:
-    """The receipt as a C2SP proof file; body and salt travel in its extra data."""
+    """The receipt as a C2SP proof file; its extra data contains body and salt."""
     extra = canonical_json({"body": dict(receipt.body), "salt": encode_base64(receipt.salt)})
     return TlogProof(extra, receipt.index, receipt.proof, receipt.note)
 
@@ -171,20 +171,20 @@ def verify_tlog_proof(
 
 
 def verify_growth(old: Checkpoint, new: Checkpoint, proof: Sequence[bytes]) -> Unverified | None:
-    """None when the newer checkpoint's tree begins with the older one's, whole and unaltered."""
+    """None if the tree of the older checkpoint is an unaltered prefix of the tree of the newer one."""
     if old.origin != new.origin:
         return Unverified(Broken.OTHER_ORIGIN, "The checkpoints belong to two different logs.")
     if old.size > new.size:
-        return Unverified(Broken.SHRUNK, "The log is shorter than it was: leaves were taken away.")
+        return Unverified(Broken.SHRUNK, "The log is shorter than before: leaves were removed.")
     if not is_consistent(old.size, old.root, new.size, root=new.root, proof=proof):
         return Unverified(
-            Broken.NOT_CONSISTENT, "The log was rewritten: the older tree is not the beginning of the newer."
+            Broken.NOT_CONSISTENT, "The log was rewritten: the older tree is not a prefix of the newer one."
         )
     return None
 
 
 def verify_leaves(entries: Iterable[bytes], checkpoint: Checkpoint) -> Unverified | None:
-    """None when the entries, in order and complete, give the root of the checkpoint."""
+    """None if the entries, complete and in order, produce the root of the checkpoint."""
     size, tiles, waiting = 0, dict[Any, bytes](), list[bytes]()
     for entry in entries:
         waiting.append(leaf_hash(entry))
@@ -193,7 +193,7 @@ def verify_leaves(entries: Iterable[bytes], checkpoint: Checkpoint) -> Unverifie
     tiles, size = _extended(tiles, size, waiting), size + len(waiting)
     if size != checkpoint.size or edge_root(size, tiles) != checkpoint.root:
         return Unverified(
-            Broken.WRONG_ROOT, f"{size} entries do not give the root that was signed for {checkpoint.size}."
+            Broken.WRONG_ROOT, f"{size} entries do not produce the root that was signed for {checkpoint.size}."
         )
     return None
 

@@ -1,1 +1,1 @@
-"""Destinations: what leaves for whom, written in the transaction that causes it."""
+"""Destinations: deliveries to recipients, written in the transaction that causes them."""

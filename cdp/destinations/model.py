@@ -1,10 +1,10 @@
-"""Values of the destinations room."""
+"""Values of deliveries."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class NotifiedRecipients:
-    """The recipients that are told of an erasure, by name, in order."""
+    """The recipients that are notified of an erasure, by name, sorted."""
 
     recipients: tuple[str, ...]

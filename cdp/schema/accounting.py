@@ -1,4 +1,4 @@
-"""Tables of message accounting: what became of every message, and counts of irregularities."""
+"""Tables of message accounting: the outcome of every message, and counts of notices."""
 
 from sqlalchemy import (
     BigInteger,
@@ -28,7 +28,7 @@ accounting = Table(
     CheckConstraint("messages > 0", name="messages"),
     Index(None, "hour", "source_id"),
     schema="accounting",
-    comment="What became of every message; appended per batch, summed on reading, compacted by the worker.",
+    comment="The outcome of every message; appended per batch, summed on read, compacted by the worker.",
 )
 
 notice = Table(
@@ -46,5 +46,5 @@ notice = Table(
         name="kind",
     ),
     schema="accounting",
-    comment="Counts of oddities in otherwise accounted messages; `subject` is a name from policy or 'other'.",
+    comment="Counts of irregularities in messages that are accounted for as well; `subject` is a name from policy or 'other'.",
 )

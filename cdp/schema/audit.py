@@ -1,7 +1,7 @@
-"""Tables of the audit log: leaves, what they say, and the tree over them.
+"""Tables of the audit log: leaves, their facts, and the tree over them.
 
-`entry.commitment` is all that the public log holds. `fact` keeps what a leaf commits to, with its salt, until
-both are erased together; after that the leaf is 32 random-looking bytes for ever.
+`entry.commitment` is all that the public log contains. `fact` contains what a leaf commits to, with its salt, until both
+are erased together; from then on, the leaf is 32 bytes that cannot be distinguished from random ones.
 """
 
 from sqlalchemy import (
@@ -34,7 +34,7 @@ tree = Table(
     CheckConstraint("tree_id > 0", name="tree_id"),
     CheckConstraint("size >= 0", name="size"),
     schema="audit",
-    comment="One row per log ever begun; the highest tree_id grows, the others stay as they are.",
+    comment="One row per log ever started; the one with the highest tree_id grows, the others do not change.",
 )
 
 entry = Table(
@@ -51,7 +51,7 @@ entry = Table(
     UniqueConstraint("tree_id", "leaf_index"),
     Index("entry_waiting_idx", "entry_id", postgresql_where=text("leaf_index IS NULL")),
     schema="audit",
-    comment="Leaves: inserted without an index by the acting transaction, placed by the one sequencer.",
+    comment="Leaves: inserted without an index by the transaction they describe, ordered by the sequencer.",
 )
 
 fact = Table(
@@ -73,7 +73,7 @@ fact = Table(
     CheckConstraint("jsonb_typeof(body) = 'object'", name="body"),
     Index(None, "kind", "recorded_at"),
     schema="audit",
-    comment="What a leaf commits to, and the salt; counts, fixed words and ids of our records, nothing of a person.",
+    comment="What a leaf commits to, and the salt: counts, fixed words and ids of records, no personal data.",
 )
 
 tile = Table(

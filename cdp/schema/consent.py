@@ -1,4 +1,4 @@
-"""Tables of the consent room: the ledger, and the verdicts in force as per-purpose projections."""
+"""Tables of consent: the ledger, and the verdicts in force as projections per purpose."""
 
 from sqlalchemy import (
     BigInteger,
@@ -23,9 +23,9 @@ CREATE FUNCTION consent.present_instant() RETURNS timestamptz
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 AS $$ SELECT coalesce((SELECT instant FROM operations.instant_override), statement_timestamp()) $$
 """
-"""The instant by which the database hides permissions that ended: its own, or the owner's test clock, never a setting."""
+"""The instant by which the database hides expired permissions: its clock or the test clock of the owner, no setting."""
 
-_OWN_ID = "a random id that means nothing outside this store"
+_OWN_ID = "a random id without meaning outside this store"
 
 
 def _tie(via: str) -> dict[str, object]:
@@ -46,7 +46,7 @@ purpose = Table(
     Column("added_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     CheckConstraint("bit BETWEEN 0 AND 62", name="bit"),
     schema="consent",
-    comment="Purposes ever declared, each with its bit in behavior.event.bits; a bit is never given twice.",
+    comment="Purposes ever declared, each with its bit in behavior.event.bits; a bit is never reused.",
 )
 
 record = Table(
@@ -75,7 +75,7 @@ record = Table(
     CheckConstraint("act = 'grant' OR NOT is_two_step", name="only_grants_take_two_steps"),
     Index(None, "identifier_id", "purpose"),
     schema="consent",
-    comment="The ledger: one row an act, never updated. Fields follow ISO/IEC TS 27560.",
+    comment="The ledger: one row per act, never updated. Fields follow ISO/IEC TS 27560.",
 )
 
 repetition = Table(
@@ -86,8 +86,8 @@ repetition = Table(
     Column("repeated_at", DateTime(timezone=True), nullable=False, info=_fact("repeated_at")),
     Index(None, "identifier_id"),
     schema="consent",
-    comment="The last instant at which a signal said a recorded no again; the record itself is never updated. "
-    "A signal that repeats a no makes no new record.",
+    comment="The last instant at which a signal repeated a recorded refusal; the record itself is never updated. "
+    "A signal that repeats a refusal creates no new record.",
 )
 
 permitted = Table(
@@ -106,7 +106,7 @@ permitted = Table(
             retention="consent_records",
             export=None,
             category="consent",
-            why_not_exported="a keyed hash under which one role reads",
+            why_not_exported="a keyed hash under which one reader role reads",
             via="profile",
         ),
     ),
@@ -139,7 +139,7 @@ refused = Table(
     Column("purpose", Text, primary_key=True, info=_fact("purpose", "profile")),
     Column("reason", Text, nullable=False, info=_fact("reason", "profile")),
     schema="consent",
-    comment="Refusals that rest on something recorded; a profile in neither table simply has no record.",
+    comment="Refusals based on a record; a profile in neither table has no record for the purpose.",
 )
 
 withdrawal = Table(

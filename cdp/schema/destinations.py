@@ -1,4 +1,4 @@
-"""Tables of the destinations room: the outbox of deliveries."""
+"""Tables of destinations: the outbox of deliveries."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -24,7 +24,7 @@ outbox = Table(
             retention="deliveries",
             export=None,
             category="delivery",
-            why_not_exported="a random id that means nothing outside this store",
+            why_not_exported="a random id without meaning outside this store",
             via="profile",
         ),
     ),
@@ -36,7 +36,7 @@ outbox = Table(
             retention="deliveries",
             export=None,
             category="delivery",
-            why_not_exported="the recipient's own pseudonym",
+            why_not_exported="a pseudonym that only the recipient uses",
             via="profile",
         ),
     ),

@@ -27,7 +27,7 @@ import_job = Table(
     Column("started_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("finished_at", DateTime(timezone=True), info=impersonal()),
     schema="operations",
-    comment="How far an import came; written in the transaction of each chunk, so a killed import resumes exactly.",
+    comment="The progress of an import; written in the transaction of each chunk, so a killed import resumes exactly.",
 )
 
 applied_policy = Table(
@@ -38,7 +38,7 @@ applied_policy = Table(
     Column("content", JSONB, nullable=False, info=impersonal()),
     Column("applied_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     schema="operations",
-    comment="Policy history: every policy that was in force, with the instant from which it was.",
+    comment="Policy history: every policy that was put in force, and when.",
 )
 
 instant_override = Table(

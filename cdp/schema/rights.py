@@ -1,4 +1,4 @@
-"""Tables of the rights room: requests, the steps of an erasure, suppressions, holds, and the place in the replay file."""
+"""Tables of rights: requests, the steps of an erasure, suppressions, legal holds, and the position in the replay file."""
 
 from sqlalchemy import (
     BigInteger,
@@ -48,7 +48,7 @@ request = Table(
     Column("closed_at", DateTime(timezone=True), info=_kept("closed_at")),
     Column("denial_reason", Text, info=_kept("denial_reason")),
     Column("waiting", Integer, nullable=False, server_default=text("0"), info=impersonal()),
-    Column("entry_id", BigInteger, info=_kept(None, "the id of the audit entry, given in the receipt")),
+    Column("entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the receipt")),
     CheckConstraint(
         "kind IN ('access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit')",
         name="kind",
@@ -60,7 +60,7 @@ request = Table(
     CheckConstraint("(status = 'denied') = (denial_reason IS NOT NULL)", name="denial_has_reason"),
     Index(None, "status", "due_at"),
     schema="rights",
-    comment="Subject requests; after fulfilment they name nobody.",
+    comment="Subject requests; once fulfilled they contain no identifier.",
 )
 
 request_identifier = Table(
@@ -87,7 +87,7 @@ request_identifier = Table(
         info=personal(erase="shred", retention="requests", export="value", category="request", via="request"),
     ),
     schema="rights",
-    comment="What the requester named, sealed under the request's own key, shredded on fulfilment.",
+    comment="The identifiers that a request names, sealed under a key of the request, which is shredded after its end.",
 )
 
 step = Table(
@@ -103,7 +103,7 @@ step = Table(
     CheckConstraint("verb IN ('delete', 'sever', 'shred', 'keep')", name="verb"),
     CheckConstraint("rows_touched >= 0", name="rows_touched"),
     schema="rights",
-    comment="The plan of an erasure and how far it came: a killed run resumes at the first step that is not done.",
+    comment="The plan of an erasure and its progress: a killed run resumes at the first step that is not done.",
 )
 
 suppression = Table(
@@ -118,7 +118,7 @@ suppression = Table(
             retention="suppressions",
             export=None,
             category="request",
-            why_kept="without it the next message would bring the person back",
+            why_kept="without it, the next message would create the person's profile again",
             why_not_exported="a keyed hash under the suppression domain",
             via="identifier",
         ),
@@ -144,8 +144,8 @@ suppression = Table(
     Column("lifted_at", DateTime(timezone=True), info=impersonal()),
     Index(None, "request_id", postgresql_where=text("request_id <> 0")),
     schema="rights",
-    comment="Standing orders never to process these pseudonyms again (purpose '' means every purpose); keyed under "
-    "the suppression domain, which cannot be joined with the graph. Rows of a request are its barrier until it ends.",
+    comment="Pseudonyms that must not be processed again (purpose '' means every purpose), under the suppression domain, "
+    "which cannot be joined with the graph. Rows with a request are pending suppressions until the request ends.",
 )
 
 hold = Table(
@@ -164,14 +164,14 @@ hold = Table(
             retention="holds",
             export=None,
             category="transaction",
-            why_kept="a statutory hold named by law in policies/retention.yaml",
-            why_not_exported="section 7024 (d): it is said that it is held, not what",
+            why_kept="a legal hold required by the law named in policies/retention.yaml",
+            why_not_exported="section 7024 (d): its existence is disclosed, but not its content",
             via="request",
         ),
     ),
     Index(None, "keep_until"),
     schema="rights",
-    comment="Columns under a statutory hold, sealed under a hold key and a random id, invisible to segments.",
+    comment="Columns under a legal hold, sealed under a separate key and a random id, not available to segments.",
 )
 
 replay = Table(
@@ -184,6 +184,6 @@ replay = Table(
     CheckConstraint("octet_length(file_id) = 16", name="file_id"),
     CheckConstraint("number >= 0", name="number"),
     schema="rights",
-    comment="Which replay file belongs to this database, and the last line of it that the database has seen; "
+    comment="The replay file that belongs to this database, and the last line that the database has applied; "
     "a database behind its file was restored.",
 )

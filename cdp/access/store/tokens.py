@@ -21,7 +21,7 @@ def add_token(tx: Transaction, name: str, role: Role, *, token_hash: bytes, now:
 
 
 def token_of(tx: Transaction, token_hash: bytes) -> Token | None:
-    """The working token with that hash; None for an unknown or revoked one."""
+    """The valid token with this hash; None for an unknown or revoked one."""
     rows = tx.execute(
         """
         SELECT token_id, name, role, created_at, revoked_at
@@ -40,7 +40,7 @@ def tokens(tx: Transaction) -> list[Token]:
 
 
 def revoke_token(tx: Transaction, token_id: TokenId, now: datetime) -> bool:
-    """Stop a token; False when there is no such working token."""
+    """Revoke a token; False if there is no such valid token."""
     rows = tx.execute(
         """
         UPDATE access.token SET revoked_at = %(now)s
@@ -53,4 +53,5 @@ def revoke_token(tx: Transaction, token_id: TokenId, now: datetime) -> bool:
 
 
 def _token(row: tuple[Any, ...]) -> Token:
-    return Token(TokenId(row[0]), row[1], Role(row[2]), row[3], row[4])
+    token_id, name, role, created_at, revoked_at = row
+    return Token(TokenId(token_id), name, Role(role), created_at, revoked_at)

@@ -1,9 +1,9 @@
-"""All SQL of the ledger's facts: appending, reading, proving and erasing. The tree's own SQL is in `store_tree`."""
+"""SQL of the facts of the audit log: appending, reading, proving and erasing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cdp.audit.checkpoint import VerifierKey
 from cdp.audit.fact import SALT_BYTES, commitment, commitment_to, entry_body
@@ -20,7 +20,7 @@ _CHECKED_AT_ONCE: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What an auditor sees of one entry; `index` is None until the sequencer placed it."""
+    """One entry as an auditor sees it; `index` is None until it is sequenced."""
 
     entry_id: int
     index: int | None
@@ -31,21 +31,33 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class FactCheck:
-    """How many facts were held against their leaves, and which do not match."""
+    """How many facts were compared with their leaves, and the entry ids of those that do not match."""
 
     checked: int
     altered: tuple[int, ...]
 
 
+class _StoredFact(NamedTuple):
+    """A fact as stored, with the commitment and instant of its leaf."""
+
+    entry_id: int
+    body: Mapping[str, Any]
+    salt: bytes
+    commitment: bytes
+    kind: str
+    recorded_at: datetime
+    leaf_recorded_at: datetime
+
+
 def append(tx: Transaction, fact: Mapping[str, Any], now: datetime) -> int:
-    """Add one fact to the log, in the acting transaction; its entry id. See `append_many`."""
+    """Add one fact to the log, in the transaction that it describes; returns its entry id. See `append_many`."""
     return append_many(tx, [fact], now)[0]
 
 
 def append_many(tx: Transaction, facts: Sequence[Mapping[str, Any]], now: datetime) -> list[int]:
-    """Add facts in one statement; their entry ids, in order.
+    """Add facts in one statement; returns their entry ids, in order.
 
-    Takes no lock: the leaf has no index until the sequencer gives it one after the commit. Raises the fault
+    No lock is needed: a leaf has no index until it is sequenced after the commit. Raises the fault
     `audit_fact_refused` for a fact that `cdp.audit.fact` does not allow.
     """
     if not facts:
@@ -55,20 +67,21 @@ def append_many(tx: Transaction, facts: Sequence[Mapping[str, Any]], now: dateti
     salts = [block[at : at + SALT_BYTES] for at in range(0, len(block), SALT_BYTES)]
     rows = tx.execute(
         """
-        WITH given AS MATERIALIZED (
+        -- entry ids follow the order of the facts
+        WITH numbered AS MATERIALIZED (
             SELECT nextval('audit.entry_entry_id_seq') AS entry_id, ordered.*
             FROM (
                 SELECT *
                 FROM unnest(%(commitments)s::bytea[], %(kinds)s::text[], %(bodies)s::text[], %(salts)s::bytea[])
-                    WITH ORDINALITY AS listed (commitment, kind, body, salt, place)
-                ORDER BY place
+                    WITH ORDINALITY AS listed (commitment, kind, body, salt, position)
+                ORDER BY position
             ) AS ordered
         ), leaf AS (
             INSERT INTO audit.entry (entry_id, commitment, recorded_at) OVERRIDING SYSTEM VALUE
-            SELECT entry_id, commitment, %(now)s FROM given ORDER BY place
+            SELECT entry_id, commitment, %(now)s FROM numbered ORDER BY position
         )
         INSERT INTO audit.fact (entry_id, kind, recorded_at, body, salt)
-        SELECT entry_id, kind, %(now)s, body::jsonb, salt FROM given ORDER BY place
+        SELECT entry_id, kind, %(now)s, body::jsonb, salt FROM numbered ORDER BY position
         RETURNING salt, entry_id
         """,
         {
@@ -92,7 +105,7 @@ def entries(
     before: int | None = None,
     limit: int = 100,
 ) -> list[LogEntry]:
-    """Entries whose facts are not erased, newest first; go on with `before` = the last entry id."""
+    """Entries whose facts are not erased, newest first; for the next page, pass the last entry id as `before`."""
     wanted = list(kinds)
     rows = tx.execute(
         """
@@ -118,7 +131,7 @@ def entries(
 
 
 def receipt(tx: Transaction, entry_id: int) -> Receipt | None:
-    """The proof that an entry stands in the log; None when it is not placed yet, or its fact is erased."""
+    """The proof that an entry is in the log; None if it is not sequenced yet, or its fact is erased."""
     rows = tx.execute(
         """
         SELECT entry.tree_id, entry.leaf_index, fact.body, fact.salt
@@ -138,7 +151,7 @@ def receipt(tx: Transaction, entry_id: int) -> Receipt | None:
 
 
 def receipt_file(tx: Transaction, entry_id: int, public_key: bytes) -> dict[str, Any] | None:
-    """The JSON of a receipt, with the key that verifies it named in it; None as for `receipt`."""
+    """The JSON object of a receipt, including the key that verifies it; None as for `receipt`."""
     found = receipt(tx, entry_id)
     tree = tree_of(tx, entry_id)
     if found is None or tree is None:
@@ -147,9 +160,9 @@ def receipt_file(tx: Transaction, entry_id: int, public_key: bytes) -> dict[str,
 
 
 def check_facts(tx: Transaction, *, since: datetime | None = None, until: datetime | None = None) -> FactCheck:
-    """Hold every stored fact of a period against its leaf, so that figures computed from facts can be believed.
+    """Compare every stored fact of a period with its leaf, so that figures computed from facts are reliable.
 
-    The kind and the instant by which facts are found must be those that the leaf commits to.
+    The kind and the instant in the columns must be those that the leaf commits to.
     """
     checked, after, altered = 0, 0, list[int]()
     while True:
@@ -165,34 +178,32 @@ def check_facts(tx: Transaction, *, since: datetime | None = None, until: dateti
             """,
             {"after": after, "since": since, "until": until, "limit": _CHECKED_AT_ONCE},
         )
-        altered += [
-            row[0] for row in rows if not _is_as_logged(*row[1:4], kind=row[4], recorded_at=row[5], placed_at=row[6])
-        ]
+        facts = [_StoredFact(*row) for row in rows]
+        altered += [fact.entry_id for fact in facts if not _is_as_logged(fact)]
         checked += len(rows)
         if len(rows) < _CHECKED_AT_ONCE:
             return FactCheck(checked, tuple(altered))
-        after = rows[-1][0]
+        after = facts[-1].entry_id
 
 
-def _is_as_logged(
-    body: Mapping[str, Any], salt: bytes, leaf: bytes, *, kind: str, recorded_at: datetime, placed_at: datetime
-) -> bool:
-    told = (body.get("kind"), body.get("at"), body.get("at"))
-    return commitment(salt, body) == leaf and told == (kind, instant_text(recorded_at), instant_text(placed_at))
+def _is_as_logged(fact: _StoredFact) -> bool:
+    stated = (fact.body.get("kind"), fact.body.get("at"), fact.body.get("at"))
+    stored = (fact.kind, instant_text(fact.recorded_at), instant_text(fact.leaf_recorded_at))
+    return commitment(fact.salt, fact.body) == fact.commitment and stated == stored
 
 
 def erase_salts(tx: Transaction, records: Sequence[str]) -> int:
-    """Erase facts about these records with their salts: their leaves say nothing from then on. How many there were."""
+    """Erase the facts about these consent records with their salts; returns how many. Their leaves reveal nothing then."""
     if not records:
         return 0
     rows = tx.execute(
         """
-        WITH gone AS (
+        WITH deleted AS (
             DELETE FROM audit.fact
             WHERE kind = 'consent.recorded' AND body ->> 'record' = ANY(%(records)s::text[])
             RETURNING 1
         )
-        SELECT count(*) FROM gone
+        SELECT count(*) FROM deleted
         """,
         {"records": list(records)},
     )
@@ -200,17 +211,20 @@ def erase_salts(tx: Transaction, records: Sequence[str]) -> int:
 
 
 def expire_facts(tx: Transaction, kinds: Iterable[str], before: datetime, *, limit: int = 10_000) -> int:
-    """Erase facts of these kinds, with their salts, that were recorded before an instant; how many this call took."""
+    """Erase facts of these kinds, with their salts, recorded before an instant; returns how many.
+
+    Deletes at most `limit` facts, oldest first.
+    """
     rows = tx.execute(
         """
         WITH aged AS (
             SELECT entry_id FROM audit.fact
             WHERE kind = ANY(%(kinds)s::text[]) AND recorded_at < %(before)s
             ORDER BY entry_id LIMIT %(limit)s
-        ), gone AS (
+        ), deleted AS (
             DELETE FROM audit.fact USING aged WHERE fact.entry_id = aged.entry_id RETURNING 1
         )
-        SELECT count(*) FROM gone
+        SELECT count(*) FROM deleted
         """,
         {"kinds": list(kinds), "before": before, "limit": limit},
     )

@@ -1,4 +1,4 @@
-"""SQL of the sweep: facts whose salts are older than the policy keeps them; their leaves stay and say nothing."""
+"""SQL of the sweep: facts past the retention period of salts; their leaves remain and reveal nothing."""
 
 from datetime import datetime
 
@@ -14,5 +14,5 @@ def count_expired_facts(tx: Transaction, expired_at: datetime) -> int:
 
 
 def delete_expired_facts(tx: Transaction, expired_at: datetime, rows_max: int) -> int:
-    """Erase up to `rows_max` of them with their salts; how many there were."""
+    """Erase up to `rows_max` of them with their salts; returns how many."""
     return expire_facts(tx, KINDS, expired_at, limit=rows_max)

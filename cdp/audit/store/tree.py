@@ -1,4 +1,4 @@
-"""All SQL of the tree: leaves waiting for a place, tiles, checkpoints, and what clients of the log fetch."""
+"""SQL of the tree: waiting leaves, tiles, checkpoints, and what clients of the log read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class SignedHead:
 
 
 class Leaf(NamedTuple):
-    """An entry that waits for its place."""
+    """An entry that is not sequenced yet."""
 
     entry_id: int
     commitment: bytes
 
 
 def lock_sequencer(tx: Transaction) -> None:
-    """Be the one sequencer until the transaction ends; readers of the log go on."""
+    """Become the only sequencer until the transaction ends; readers of the log are not blocked."""
     tx.execute_core(text("LOCK TABLE audit.tree IN SHARE ROW EXCLUSIVE MODE"))
 
 
@@ -53,7 +53,7 @@ def newest_tree(tx: Transaction) -> Tree | None:
 
 
 def tree_of(tx: Transaction, entry_id: int) -> Tree | None:
-    """The tree in which an entry was placed."""
+    """The tree of an entry; None if it is not sequenced yet."""
     placed = tree.join(entry, entry.c.tree_id == tree.c.tree_id)
     columns = (tree.c.tree_id, tree.c.origin, tree.c.size)
     row = tx.one_or_none(select(*columns).select_from(placed).where(entry.c.entry_id == entry_id))
@@ -61,20 +61,20 @@ def tree_of(tx: Transaction, entry_id: int) -> Tree | None:
 
 
 def add_tree(tx: Transaction, tree_id: int, origin: str, *, now: datetime) -> Tree:
-    """Begin a tree."""
+    """Start a tree."""
     tx.execute_core(insert(tree).values(tree_id=tree_id, origin=origin, size=0, started_at=now))
     return Tree(tree_id, origin, 0)
 
 
 def waiting_leaves(tx: Transaction, limit: int) -> list[Leaf]:
-    """Committed entries without a place, in the order of their insertion."""
+    """Committed entries that are not sequenced yet, in order of insertion."""
     columns = (entry.c.entry_id, entry.c.commitment)
     waiting = select(*columns).where(entry.c.leaf_index.is_(None)).order_by(entry.c.entry_id).limit(limit)
     return [Leaf(*row) for row in tx.all(waiting)]
 
 
 def place_leaves(tx: Transaction, tree_id: int, begin: int, *, entry_ids: Sequence[int]) -> None:
-    """Give entries their places from `begin` on."""
+    """Assign consecutive leaf indexes to entries, starting at `begin`."""
     tx.execute(
         """
         UPDATE audit.entry
@@ -87,7 +87,7 @@ def place_leaves(tx: Transaction, tree_id: int, begin: int, *, entry_ids: Sequen
 
 
 def place_copies(tx: Transaction, tree_id: int, begin: int, *, commitments: Sequence[bytes], now: datetime) -> None:
-    """Place entries known from the copy of the log: those that wait here, and those that the database lost."""
+    """Sequence entries from the copy of the log: those waiting in the database, and those that it lost."""
     tx.execute(
         """
         INSERT INTO audit.entry (commitment, recorded_at, tree_id, leaf_index)
@@ -101,9 +101,9 @@ def place_copies(tx: Transaction, tree_id: int, begin: int, *, commitments: Sequ
 
 def commitments(tx: Transaction, tree_id: int, begin: int, *, end: int) -> list[bytes]:
     """The entries of a tree from `begin` up to, but without, `end`."""
-    span = entry.c.leaf_index.between(begin, end - 1)
-    placed = select(entry.c.commitment).where(entry.c.tree_id == tree_id, span).order_by(entry.c.leaf_index)
-    return [row[0] for row in tx.all(placed)]
+    indexes = entry.c.leaf_index.between(begin, end - 1)
+    placed = select(entry.c.commitment).where(entry.c.tree_id == tree_id, indexes).order_by(entry.c.leaf_index)
+    return [commitment for (commitment,) in tx.all(placed)]
 
 
 def tiles(tx: Transaction, tree_id: int, wanted: Sequence[TileId]) -> dict[TileId, bytes]:
@@ -115,13 +115,13 @@ def tiles(tx: Transaction, tree_id: int, wanted: Sequence[TileId]) -> dict[TileI
         JOIN unnest(%(levels)s::smallint[], %(numbers)s::bigint[]) AS wanted (level, number) USING (level, number)
         WHERE tile.tree_id = %(tree)s
         """,
-        {"tree": tree_id, "levels": [one.level for one in wanted], "numbers": [one.number for one in wanted]},
+        {"tree": tree_id, "levels": [tile.level for tile in wanted], "numbers": [tile.number for tile in wanted]},
     )
     return {TileId(level, number): hashes for level, number, hashes in rows}
 
 
 def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) -> None:
-    """Write tiles that are new or have grown."""
+    """Store tiles that are new or have grown."""
     tx.execute(
         """
         INSERT INTO audit.tile (tree_id, level, number, hashes)
@@ -131,8 +131,8 @@ def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) 
         """,
         {
             "tree": tree_id,
-            "levels": [one.level for one in changed],
-            "numbers": [one.number for one in changed],
+            "levels": [tile.level for tile in changed],
+            "numbers": [tile.number for tile in changed],
             "hashes": list(changed.values()),
         },
     )
@@ -146,7 +146,7 @@ def store_head(tx: Transaction, tree_id: int, signed: Checkpoint, *, note: str, 
 
 
 def signed_head(tx: Transaction, tree_id: int | None = None) -> SignedHead | None:
-    """The last signed checkpoint, of the tree that grows unless another is named."""
+    """The last signed checkpoint, of the growing tree unless another is given."""
     columns = (checkpoint.c.tree_id, checkpoint.c.size, checkpoint.c.root, checkpoint.c.note, checkpoint.c.signed_at)
     heads = select(*columns).order_by(checkpoint.c.tree_id.desc(), checkpoint.c.size.desc()).limit(1)
     row = tx.one_or_none(heads if tree_id is None else heads.where(checkpoint.c.tree_id == tree_id))
@@ -154,10 +154,10 @@ def signed_head(tx: Transaction, tree_id: int | None = None) -> SignedHead | Non
 
 
 def thin_heads(tx: Transaction, before: datetime) -> int:
-    """Keep of the checkpoints signed before an instant only the last of each day; how many went."""
+    """Delete checkpoints signed before an instant except the last of each day; returns how many."""
     rows = tx.execute(
         """
-        WITH gone AS (
+        WITH deleted AS (
             DELETE FROM audit.checkpoint AS old
             WHERE old.signed_at < %(before)s AND EXISTS (
                 SELECT FROM audit.checkpoint AS later
@@ -166,7 +166,7 @@ def thin_heads(tx: Transaction, before: datetime) -> int:
             )
             RETURNING 1
         )
-        SELECT count(*) FROM gone
+        SELECT count(*) FROM deleted
         """,
         {"before": before},
     )
@@ -174,7 +174,7 @@ def thin_heads(tx: Transaction, before: datetime) -> int:
 
 
 def node_reader(tx: Transaction, tree_id: int) -> NodeReader:
-    """Reads subtree hashes of a tree from its tiles, in one statement for each proof."""
+    """A reader of subtree hashes of a tree, which needs one statement per proof."""
 
     def read(nodes: Sequence[Subtree]) -> list[bytes]:
         return read_nodes(nodes, lambda wanted: tiles(tx, tree_id, wanted))
@@ -188,12 +188,12 @@ def root_at(tx: Transaction, tree_id: int, size: int) -> bytes:
 
 
 def consistency_proof(tx: Transaction, tree_id: int, old_size: int, *, size: int) -> list[bytes]:
-    """Proof that the tree of `old_size` leaves is the beginning of the tree of `size`."""
+    """The proof that the tree of `old_size` leaves is a prefix of the tree of `size`."""
     return prove(consistency_spans(old_size, size), node_reader(tx, tree_id))
 
 
 def served_tile(tx: Transaction, path: TilePath) -> bytes | None:
-    """The bytes of a tile or of a bundle of entries under `/audit/log/tile/`; None when the log has not grown so far."""
+    """The bytes of a tile or of a bundle of entries under `/audit/log/tile/`; None if the log is shorter."""
     head = signed_head(tx)
     begin = path.number * TILE_WIDTH
     if head is None or path.number < 0:

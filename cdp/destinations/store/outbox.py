@@ -1,4 +1,4 @@
-"""SQL of the outbox: deliveries wait here for their recipients, written in the transaction that causes them."""
+"""SQL of the outbox: pending deliveries, written in the transaction that causes them."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -8,13 +8,13 @@ from cdp.kit.db import Transaction
 
 
 def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, *, now: datetime) -> NotifiedRecipients:
-    """Tell every recipient that was ever handed one of these profiles that the person is erased (GDPR Art. 19).
+    """Notify every recipient that may have received one of these profiles of the erasure (GDPR Art. 19).
 
-    The notice carries the recipient's own pseudonym and the request's outward id, and no profile of ours.
+    The notification contains the pseudonym of the recipient and the id of the request, but no internal id.
     """
     rows = tx.execute(
         """
-        WITH reached AS (  -- a delivery that was attempted may have arrived, whatever was answered
+        WITH reached AS (  -- an attempted delivery may have arrived, whatever the response was
             SELECT DISTINCT destination, recipient_pseudonym
             FROM destinations.outbox
             WHERE profile_id = ANY(%(profiles)s::bigint[])
@@ -29,4 +29,4 @@ def notify_erasure(tx: Transaction, profile_ids: Collection[int], request: str, 
         """,
         {"profiles": list(profile_ids), "request": request, "now": now},
     )
-    return NotifiedRecipients(tuple(sorted({row[0] for row in rows})))
+    return NotifiedRecipients(tuple(sorted({destination for (destination,) in rows})))

@@ -1,4 +1,4 @@
-"""SQL of the sweep: deliveries that are older than the policy keeps them."""
+"""SQL of the sweep: deliveries past their retention period."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from cdp.kit.db import Transaction
 
 
 def count_expired_deliveries(tx: Transaction, expired_at: datetime) -> int:
-    """How many deliveries were made at or before an instant."""
+    """How many deliveries were created at or before an instant."""
     rows = tx.execute(
         "SELECT count(*) FROM destinations.outbox WHERE created_at <= %(expired_at)s", {"expired_at": expired_at}
     )
@@ -14,14 +14,14 @@ def count_expired_deliveries(tx: Transaction, expired_at: datetime) -> int:
 
 
 def delete_expired_deliveries(tx: Transaction, expired_at: datetime, rows_max: int) -> int:
-    """Delete up to `rows_max` of them, acknowledged or not; how many there were."""
+    """Delete up to `rows_max` of them, acknowledged or not; returns how many."""
     rows = tx.execute(
         """
-        WITH gone AS (
+        WITH deleted AS (
             DELETE FROM destinations.outbox WHERE ctid = ANY(ARRAY(
                 SELECT ctid FROM destinations.outbox WHERE created_at <= %(expired_at)s LIMIT %(rows_max)s
             )) RETURNING 1
-        ) SELECT count(*) FROM gone
+        ) SELECT count(*) FROM deleted
         """,
         {"expired_at": expired_at, "rows_max": rows_max},
     )

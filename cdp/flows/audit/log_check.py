@@ -1,4 +1,4 @@
-"""The journey of checking the log: leaves, tiles and signed heads of every tree, facts against leaves, the copy, the past."""
+"""Use case of checking the log: leaves, tiles, signed heads, facts, the copy, and a remembered checkpoint."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _NAMED_MAX: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class LogFinding:
-    """One thing that was checked; `wrong` says what does not hold, None when all is well."""
+    """One thing that was checked; `wrong` states what is wrong, None if nothing is."""
 
     what: str
     wrong: str | None = None
@@ -31,7 +31,7 @@ class LogFinding:
 
 @dataclass(frozen=True, slots=True)
 class LogCheck:
-    """The head that was checked, and everything that was checked about it."""
+    """The head of the checked log, and everything that was checked."""
 
     origin: str
     size: int
@@ -41,15 +41,18 @@ class LogCheck:
     @property
     def is_sound(self) -> bool:
         """Whether nothing was wrong."""
-        return all(each.wrong is None for each in self.findings)
+        return all(finding.wrong is None for finding in self.findings)
 
 
 def check_log(database: Database, log: Log, remembered: str | None = None) -> LogCheck:
-    """Check the whole log; `remembered` is a checkpoint that somebody kept. Raises the fault `log_empty`."""
+    """Check the whole log; `remembered` is a checkpoint kept from earlier.
+
+    Faults: `log_empty`, `checkpoint_malformed`.
+    """
     with database.transaction(read_only=True) as tx:
         head = tree_store.signed_head(tx)
         if head is None:
-            raise Fault("log_empty", "The log has no checkpoint yet", "Nothing was signed so far.", status=404)
+            raise Fault("log_empty", "The log has no checkpoint yet", "Nothing has been signed yet.", status=404)
         findings: list[LogFinding] = []
         for tree in tree_check_store.trees(tx):
             findings += _check_tree(tx, log, tree, is_newest=tree.tree_id == head.tree_id)
@@ -61,7 +64,7 @@ def check_log(database: Database, log: Log, remembered: str | None = None) -> Lo
 
 
 def _check_tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> list[LogFinding]:
-    """What is to be said of one tree; those that do not grow any more are checked as the one that does."""
+    """The findings about one tree; former trees are checked like the current one."""
     heads = tree_check_store.heads(tx, tree.tree_id)
     name = "" if is_newest else f" of the former log {tree.origin}"
     signed = LogFinding(f"{len(heads):,} signed checkpoints{name}", _unsigned(log, tree, heads))
@@ -72,7 +75,7 @@ def _check_tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> li
     return [
         signed,
         LogFinding(f"{last.size:,} leaves{name} against the signed roots", _wrong_leaves(tree, found, last)),
-        LogFinding(f"the tiles{name} that others are served", _wrong_tiles(found)),
+        LogFinding(f"the tiles{name} served to clients", _wrong_tiles(found)),
         LogFinding(
             f"the copy{name} outside the database", _or_fault_detail(lambda: _wrong_copy(tx, log, tree, head=last))
         ),
@@ -80,33 +83,33 @@ def _check_tree(tx: Transaction, log: Log, tree: Tree, *, is_newest: bool) -> li
 
 
 def _unsigned(log: Log, tree: Tree, heads: list[SignedHead]) -> str | None:
-    """What is wrong with the signatures of a tree's heads, or with what is stored beside them."""
+    """What is wrong with the signatures of the heads of a tree, or with the data stored with them."""
     if not heads:
-        return "It has none."
+        return "There are none."
     for head in heads:
         checkpoint = verify_note(head.note, [log.vkey(tree.origin)], is_signed)
         if isinstance(checkpoint, Unverified):
             return f"At {head.size:,} leaves: {checkpoint.detail}"
         if (checkpoint.origin, checkpoint.size, checkpoint.root) != (tree.origin, head.size, head.root):
-            return f"At {head.size:,} leaves: what is stored beside the note is not what was signed."
+            return f"At {head.size:,} leaves: the data stored with the note differs from what was signed."
     return None
 
 
 def _wrong_leaves(tree: Tree, found: TreeCheck, last: SignedHead) -> str | None:
     if found.leaves != last.size:
-        return f"Leaves were taken away: only {found.leaves:,} are there in a row."
+        return f"Leaves are missing: only the first {found.leaves:,} are present."
     if found.wrong_roots:
         sizes = ", ".join(f"{size:,}" for size in found.wrong_roots[:_NAMED_MAX])
-        return f"The leaves do not give the root that was signed at {sizes} leaves."
+        return f"The leaves do not produce the root that was signed at {sizes} leaves."
     if found.beyond or tree.size != last.size:
-        return f"{found.beyond:,} leaves have a place that no checkpoint covers, or the tree says another size."
+        return f"{found.beyond:,} leaves are not covered by a checkpoint, or the size of the tree differs."
     return None
 
 
 def _wrong_tiles(found: TreeCheck) -> str | None:
     if found.wrong_tiles:
-        named = ", ".join(f"{each.level}/{each.number}" for each in found.wrong_tiles[:_NAMED_MAX])
-        return f"{len(found.wrong_tiles)} are missing or not what the leaves give: {named}."
+        named = ", ".join(f"{tile_id.level}/{tile_id.number}" for tile_id in found.wrong_tiles[:_NAMED_MAX])
+        return f"{len(found.wrong_tiles)} are missing or differ from what the leaves produce: {named}."
     if found.tiles_left_over:
         return f"{found.tiles_left_over} belong to no leaf."
     return None
@@ -115,7 +118,7 @@ def _wrong_tiles(found: TreeCheck) -> str | None:
 def _wrong_copy(tx: Transaction, log: Log, tree: Tree, *, head: SignedHead) -> str | None:
     copied = log.mirror.head(tree.tree_id)
     if copied is None or copied.checkpoint.size < head.size:
-        return "It ends before the database does; the next signature brings it up to date."
+        return "It is behind the database; the next signature updates it."
     signed = verify_note(copied.note, [log.vkey(tree.origin)], is_signed)
     if isinstance(signed, Unverified):
         return signed.detail
@@ -124,11 +127,11 @@ def _wrong_copy(tx: Transaction, log: Log, tree: Tree, *, head: SignedHead) -> s
     if refused is not None:
         return refused.detail
     both = zip_longest(_leaves(tx, head), log.mirror.entries(tree.tree_id, 0, head.size))
-    return None if all(stored == kept for stored, kept in both) else "It holds other leaves than the database."
+    return None if all(stored == kept for stored, kept in both) else "Its leaves differ from those in the database."
 
 
 def _or_fault_detail(check: Callable[[], str | None]) -> str | None:
-    """What a check found; a copy that cannot even be read is wrong as well."""
+    """The result of a check, or the detail of its fault, such as an unreadable copy."""
     try:
         return check()
     except Fault as fault:
@@ -154,26 +157,24 @@ def _check_facts(tx: Transaction) -> LogFinding:
 
 
 def _check_remembered(tx: Transaction, log: Log, remembered: str) -> LogFinding:
-    """Whether the log begins with the remembered checkpoint; one of a former log is held against that log."""
+    """Whether the remembered checkpoint is a prefix of its log, which may be a former one."""
     what = "the remembered checkpoint"
     try:
         old = parse_checkpoint(parse_note(remembered).text)
     except Malformed as error:
-        raise Fault(
-            "checkpoint_malformed", "That is no checkpoint", f"It cannot be read: {error}.", status=422
-        ) from None
+        raise Fault("checkpoint_malformed", "Invalid checkpoint", f"It cannot be read: {error}.", status=422) from None
     signed = verify_note(remembered, [log.vkey(old.origin)], is_signed)
     if isinstance(signed, Unverified):
         return LogFinding(what, signed.detail)
-    tree = next((each for each in tree_check_store.trees(tx) if each.origin == old.origin), None)
+    tree = next((tree for tree in tree_check_store.trees(tx) if tree.origin == old.origin), None)
     head = tree_store.signed_head(tx) if tree is None else tree_store.signed_head(tx, tree.tree_id)
     if head is None:
-        return LogFinding(what, "Its log has no checkpoint here.")
+        return LogFinding(what, "The store has no checkpoint of its log.")
     now = Checkpoint(_origin(head), head.size, head.root)
     is_comparable = old.origin == now.origin and 0 < old.size <= now.size
     try:
         proof = tree_store.consistency_proof(tx, head.tree_id, old.size, size=now.size) if is_comparable else []
     except KeyError:
-        return LogFinding(what, "Tiles are missing, so that nothing proves it to be the beginning of this log.")
+        return LogFinding(what, "Tiles are missing, so it cannot be proven to be a prefix of this log.")
     refused = verify_growth(old, now, proof)
     return LogFinding(what, None if refused is None else refused.detail)

@@ -1,4 +1,4 @@
-"""The auditor's journeys: read the log's entries, and a report whose figures are recomputed from checked facts."""
+"""Use cases of auditors: reading entries of the log, reports computed from verified facts, and public log data."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _REQUESTS_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class RequestFigures:
-    """Requests of a period by kind, how they ended, and whether in time."""
+    """Requests received in a period: by kind, by status, and by whether they met the deadline."""
 
     received: Mapping[str, int]
     by_status: Mapping[str, int]
@@ -39,10 +39,10 @@ class RequestFigures:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the log says about a period.
+    """A report about a period.
 
-    `altered` are entries whose fact does not match its leaf any more, `differing` the requests whose stored state is
-    not what the facts tell: there must be none of either.
+    `altered` are entries whose fact no longer matches its leaf; `differing` are requests whose stored state differs from
+    the facts. Both must be empty.
     """
 
     since: datetime | None
@@ -70,12 +70,12 @@ def read_entries(
     limit: int = 100,
     actor: str,
 ) -> list[LogEntry]:
-    """Entries of the log, newest first. The reading itself is logged. Raises the fault `unknown_entry_kind`."""
+    """Entries of the log, newest first. The read itself is logged. Raises the fault `unknown_entry_kind`."""
     if unknown := sorted(set(kinds) - KINDS.keys()):
         raise Fault(
             "unknown_entry_kind",
-            "There is no such kind of entry",
-            f"{len(unknown)} of the kinds given is unknown. There are {', '.join(sorted(KINDS))}.",
+            "Unknown kind of entry",
+            f"Unknown kinds: {len(unknown)}. The kinds are {', '.join(sorted(KINDS))}.",
             status=422,
         )
     with context.database.transaction() as tx:
@@ -86,7 +86,7 @@ def read_entries(
 
 
 def report(context: Context, now: datetime, *, since: datetime | None, until: datetime | None, actor: str) -> Report:
-    """Figures of a period, from facts held against their leaves, beside the head of the log that vouches for them."""
+    """Figures of a period from verified facts, with the head of the log that proves them. The read is logged."""
     with context.database.transaction() as tx:
         check = fact_store.check_facts(tx, since=since, until=until)
         head, tree, waiting = signed_head(tx), newest_tree(tx), backlog(tx)
@@ -109,7 +109,7 @@ def report(context: Context, now: datetime, *, since: datetime | None, until: da
 
 
 def public_checkpoint(database: Database) -> str:
-    """The newest signed checkpoint, which everybody may have. Raises the fault `unknown_tile` before the first."""
+    """The newest signed checkpoint, which is public. Raises the fault `unknown_tile` before the first."""
     with database.transaction(read_only=True) as tx:
         head = signed_head(tx)
     if head is None:
@@ -118,7 +118,7 @@ def public_checkpoint(database: Database) -> str:
 
 
 def public_key(context: Context) -> str:
-    """The key that verifies checkpoints, in the form that tools read. Raises the fault `unknown_tile` before the first."""
+    """The key that verifies checkpoints, as a `vkey`. Raises the fault `unknown_tile` before the first."""
     with context.database.transaction(read_only=True) as tx:
         tree = newest_tree(tx)
     if tree is None:
@@ -139,25 +139,23 @@ def public_tile(database: Database, path: str) -> bytes:
 
 
 def _not_there() -> Fault:
-    return Fault(
-        "unknown_tile", "The log has no such tile", "It has not grown so far, or the path is none.", status=404
-    )
+    return Fault("unknown_tile", "Unknown tile", "The log is shorter, or the path is invalid.", status=404)
 
 
 def _figures(tx: Transaction, since: datetime | None, until: datetime | None, *, now: datetime) -> RequestFigures:
     found = [
-        each
-        for each in request_store.requests(tx, None, _REQUESTS_MAX)
-        if (since is None or each.received_at >= since) and (until is None or each.received_at < until)
+        request
+        for request in request_store.requests(tx, None, _REQUESTS_MAX)
+        if (since is None or request.received_at >= since) and (until is None or request.received_at < until)
     ]
-    answered = [each for each in found if each.status in (Status.FULFILLED, Status.DENIED)]
-    days = sorted(_days(each) for each in answered)
+    answered = [request for request in found if request.status in (Status.FULFILLED, Status.DENIED)]
+    days = sorted(_days(request) for request in answered)
     return RequestFigures(
-        received=Counter(each.kind.value for each in found),
-        by_status=Counter(each.status.value for each in found),
-        in_time=sum(each.is_in_time for each in answered),
-        late=sum(not each.is_in_time for each in answered),
-        open_overdue=sum(each.status not in ENDED and each.due_at < now for each in found),
+        received=Counter(request.kind.value for request in found),
+        by_status=Counter(request.status.value for request in found),
+        in_time=sum(request.is_in_time for request in answered),
+        late=sum(not request.is_in_time for request in answered),
+        open_overdue=sum(request.status not in ENDED and request.due_at < now for request in found),
         median_days=_median(days),
     )
 
@@ -177,6 +175,6 @@ def _median(ordered: Sequence[float]) -> float | None:
 
 def _policies(tx: Transaction) -> tuple[dict[str, Any], ...]:
     return tuple(
-        {"policy": each.fingerprint.hex(), "applied_at": instant_text(each.applied_at)}
-        for each in policy_store.policies(tx)
+        {"policy": applied.fingerprint.hex(), "applied_at": instant_text(applied.applied_at)}
+        for applied in policy_store.policies(tx)
     )

@@ -1,4 +1,4 @@
-"""Subject requests twice: as their table has them, and as the facts of the log tell them. Both must be the same."""
+"""Step of comparing subject requests as stored in their table with the facts of the log; they must agree."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _REQUESTS_MAX: Final = 100_000
 
 @dataclass(slots=True)
 class _LoggedRequest:
-    """What the facts say of one request; instants as the log writes them."""
+    """One request according to the facts; instants as text in the format of the log."""
 
     kind: str = ""
     regime: str = ""
@@ -37,52 +37,54 @@ class _LoggedRequest:
 
 
 def differing_requests(tx: Transaction, rule: KeepRule, now: datetime) -> tuple[str, ...]:
-    """The requests, by outward id, that are not stored as the log tells them.
+    """The ids of requests whose stored state differs from the log, sorted.
 
-    One that the log tells of and the table lacks is counted unless its term is over. Facts end by age as well: a request
-    older than the oldest fact of any request is left out.
+    A request in the log but not in the table differs unless its retention period is over. Facts expire as well: a request
+    older than the oldest fact of any request is not compared.
     """
-    told = _logged_requests(tx)
-    if not told:
+    logged = _logged_requests(tx)
+    if not logged:
         return ()
-    begins = min(each.received_at for each in told.values() if each.received_at)
-    stored = {each.outward_id: each for each in request_store.requests(tx, None, _REQUESTS_MAX)}
+    begins = min(request.received_at for request in logged.values() if request.received_at)
+    stored = {request.outward_id: request for request in request_store.requests(tx, None, _REQUESTS_MAX)}
     wrong = {
         id_
         for id_, request in stored.items()
-        if instant_text(request.received_at) >= begins and not _agree(request, told.get(id_, _LoggedRequest()))
+        if instant_text(request.received_at) >= begins and not _agree(request, logged.get(id_, _LoggedRequest()))
     }
     over = instant_text(now - timedelta(days=rule.keep_for_days))
     wrong |= {
-        id_ for id_, each in told.items() if id_ not in stored and not (each.closed_at and each.closed_at <= over)
+        id_
+        for id_, request in logged.items()
+        if id_ not in stored and not (request.closed_at and request.closed_at <= over)
     }
     return tuple(sorted(wrong))
 
 
-def _agree(stored: Request, told: _LoggedRequest) -> bool:
+def _agree(stored: Request, logged: _LoggedRequest) -> bool:
     end = stored.status if stored.status in ENDED else None
     facts = (stored.kind.value, stored.regime, instant_text(stored.received_at), end, _text(stored.closed_at))
-    if facts != (told.kind, told.regime, told.received_at, told.end, told.closed_at):
+    if facts != (logged.kind, logged.regime, logged.received_at, logged.end, logged.closed_at):
         return False
-    if _text(stored.verified_at) != told.verified_at:
+    if _text(stored.verified_at) != logged.verified_at:
         return False
-    return told.due_at in (None, instant_text(stored.due_at))
+    return logged.due_at in (None, instant_text(stored.due_at))
 
 
 def _logged_requests(tx: Transaction) -> dict[str, _LoggedRequest]:
     found: dict[str, _LoggedRequest] = {}
     for body in _facts(tx):
-        one = found.setdefault(body["request"], _LoggedRequest())
+        request = found.setdefault(body["request"], _LoggedRequest())
         match body["kind"]:
             case "request.received":
-                one.kind, one.regime, one.received_at = body["request_kind"], body["regime"], body["at"]
+                request.kind, request.regime, request.received_at = body["request_kind"], body["regime"], body["at"]
             case "request.verified":
-                one.verified_at = body["at"]
+                request.verified_at = body["at"]
             case "request.extended":
-                one.due_at = body["due_at"]
+                request.due_at = body["due_at"]
             case kind:
-                one.end, one.closed_at = _ENDS[kind], body["at"]
-                one.due_at = body.get("due_at", one.due_at)
+                request.end, request.closed_at = _ENDS[kind], body["at"]
+                request.due_at = body.get("due_at", request.due_at)
     return found
 
 
@@ -92,9 +94,9 @@ def _facts(tx: Transaction) -> Iterator[Mapping[str, Any]]:
     before: int | None = None
     while True:
         page = fact_store.entries(tx, kinds=_KINDS, before=before, limit=_PAGE)
-        pages.append([each.body for each in reversed(page)])
+        pages.append([entry.body for entry in reversed(page)])
         if len(page) < _PAGE:
-            return (body for each in reversed(pages) for body in each)
+            return (body for bodies in reversed(pages) for body in bodies)
         before = page[-1].entry_id
 
 

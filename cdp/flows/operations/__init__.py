@@ -1,1 +1,1 @@
-"""Use cases: start, apply a policy, sweep, rotate keys, sources, tokens, accounting."""
+"""Use cases of operation: start, apply a policy, sweep, rotate keys, sources, tokens, accounting."""

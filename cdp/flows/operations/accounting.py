@@ -1,4 +1,4 @@
-"""Use case of message accounting: what became of every message."""
+"""Use case of message accounting: the outcome of every message."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ class MessageCount:
 
 @dataclass(frozen=True, slots=True)
 class NoticeCount:
-    """How often something odd was seen in messages of a source in an hour; `subject` is a name from policy or `other`."""
+    """How many messages of a source had a notice in an hour; `subject` is a name from the policy or `other`."""
 
     source: str
     hour: datetime
@@ -36,7 +36,7 @@ class NoticeCount:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """What became of every message of a period: `received` is the sum of all states."""
+    """The outcome of every message of a period; `received` is the sum of all states."""
 
     received: int
     by_state: dict[str, int]
@@ -47,28 +47,33 @@ class Accounting:
 def count_messages(
     context: Context, since: datetime, until: datetime, *, source: str | None = None, actor: str
 ) -> Accounting:
-    """What became of the messages received in the hours that begin in [since, until). Raises `unknown_source` (404)."""
+    """The outcome of the messages received in the hours that begin in [since, until). The read is logged.
+
+    Raises the fault `unknown_source` (404).
+    """
     with context.database.transaction() as tx:
-        names = {each.source.source_id: each.source.name for each in source_store.sources(tx)}
-        wanted = None if source is None else [each for each, name in names.items() if name == source]
+        names = {entry.source.source_id: entry.source.name for entry in source_store.sources(tx)}
+        wanted = None if source is None else [source_id for source_id, name in names.items() if name == source]
         if wanted == []:
             raise unknown_source()
         found = accounting(tx, since, until, source_ids=wanted)
-        odd = notices(tx, since, until, source_ids=wanted)
+        noticed = notices(tx, since, until, source_ids=wanted)
         read: dict[str, Any] = {"kind": "data.read", "actor": actor, "read": "accounting", "count": len(found)}
         fact_store.append(tx, read, context.clock.now())
     by_state: dict[str, int] = {}
-    for each in found:
-        by_state[each.state.value] = by_state.get(each.state.value, 0) + each.messages
+    for count in found:
+        by_state[count.state.value] = by_state.get(count.state.value, 0) + count.messages
     return Accounting(
         received=sum(by_state.values()),
         by_state=by_state,
         counts=tuple(
-            MessageCount(names.get(each.source_id, "?"), each.hour, each.state.value, each.reason, each.messages)
-            for each in found
+            MessageCount(names.get(count.source_id, "?"), count.hour, count.state.value, count.reason, count.messages)
+            for count in found
         ),
         notices=tuple(
-            NoticeCount(names.get(each.source_id, "?"), each.hour, each.kind.value, each.subject, each.messages)
-            for each in odd
+            NoticeCount(
+                names.get(notice.source_id, "?"), notice.hour, notice.kind.value, notice.subject, notice.messages
+            )
+            for notice in noticed
         ),
     )

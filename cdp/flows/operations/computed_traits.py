@@ -1,4 +1,4 @@
-"""The journey of computed traits when their definitions change, and the check that they still are what they should be."""
+"""Use cases of computed traits: applying changed definitions, and checking stored traits against recomputation."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AppliedDefinitions:
-    """What bringing the store up to a policy came to: traits computed anew, and events moved to another class."""
+    """The result of applying definitions: traits that were recomputed, and events moved to another retention class."""
 
     traits: tuple[str, ...]
     events_reclassified: int
@@ -36,34 +36,34 @@ class AppliedDefinitions:
 def apply_definitions(
     database: Database, policy: Policy, now: datetime, *, anchors_max: int = ANCHORS_MAX
 ) -> AppliedDefinitions:
-    """Compute new and changed traits from the events there are, and file events in the classes of this policy.
+    """Compute new and changed traits from stored events, and move events to their retention classes of this policy.
 
-    Call it once the policy is in force. Safe to repeat; a kill leaves the rest to the next call.
+    To be called once the policy is in force. Safe to repeat; after a kill, the next call completes it.
     """
-    refiled = _reclassify_events(database, policy)
+    reclassified = _reclassify_events(database, policy)
     with database.transaction() as tx:
         plan = compile_traits(policy, bits_of(tx))
         definitions = _definitions(policy, plan)
         outdated = bucket_definition_store.outdated(tx, definitions)
-    if refiled:
+    if reclassified:
         outdated = set(definitions)
     if not outdated:
-        return AppliedDefinitions((), refiled)
+        return AppliedDefinitions((), reclassified)
     if any(subject.startswith(_CLASS) for subject in outdated):
         _extend_duplicate_window(database, policy)
     traits = tuple(sorted(subject.removeprefix(_TRAIT) for subject in outdated if subject.startswith(_TRAIT)))
     _recompute(database, plan, traits, now=now, anchors_max=anchors_max)
     with database.transaction() as tx:
         bucket_definition_store.remember_definitions(tx, definitions)
-    return AppliedDefinitions(traits, refiled)
+    return AppliedDefinitions(traits, reclassified)
 
 
 def check_sample(
     database: Database, policy: Policy, now: datetime, *, from_profile: int, profiles_max: int = PROFILES_MAX
 ) -> list[Discrepancy]:
-    """Hold the computed traits of a sample against their recomputation, and mend what differs; there should be nothing.
+    """Compare the computed traits of a sample with their recomputation, and correct differences; there should be none.
 
-    `from_profile` is a random id at which the sample begins.
+    `from_profile` is a random id at which the sample starts. Returns the differences.
     """
     with database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -72,15 +72,18 @@ def check_sample(
         found = consistency_store.check_computed(tx, plan, profiles, now=now)
         if found:
             _log.error(
-                "computed_traits_differ", extra={"count": len(found), "traits": sorted({each.trait for each in found})}
+                "computed_traits_differ",
+                extra={"count": len(found), "traits": sorted({discrepancy.trait for discrepancy in found})},
             )
-            anchors = consent_subject_store.anchors_of(tx, {each.profile_id for each in found})
-            recompute_buckets(tx, plan, [anchor for each in anchors.values() for anchor in each], now=now)
+            anchors = consent_subject_store.anchors_of(tx, {discrepancy.profile_id for discrepancy in found})
+            recompute_buckets(
+                tx, plan, [anchor_id for anchor_ids in anchors.values() for anchor_id in anchor_ids], now=now
+            )
     return found
 
 
 def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], *, now: datetime, anchors_max: int) -> None:
-    """Make the buckets of these traits anew for everybody, a transaction for each `anchors_max` anchors."""
+    """Recompute the buckets of these traits for all anchors, `anchors_max` per transaction."""
     after = 0
     while traits:
         with database.transaction() as tx:
@@ -93,25 +96,26 @@ def _recompute(database: Database, plan: TraitPlan, traits: Sequence[str], *, no
 
 
 def _reclassify_events(database: Database, policy: Policy) -> int:
-    """Move events whose class the policy changed or no longer has, a transaction for each month."""
+    """Move events whose class was changed or removed by the policy, one transaction per month; returns how many."""
     classes = {name: event.retention_class for name, event in policy.events.events.items()}
     with database.transaction(read_only=True) as tx:
         filing = bucket_definition_store.filing_of(tx, classes, policy.events.unknown_class)
         wanted = {
-            each: bucket_definition_store.misfiled(tx, each, filing) for each in behavior_sweep_store.partitions(tx)
+            partition: bucket_definition_store.misfiled(tx, partition, filing)
+            for partition in behavior_sweep_store.partitions(tx)
         }
-    ensure_partitions(database, {place for places in wanted.values() for place in places})
-    refiled = 0
-    for partition, places in wanted.items():
-        if places:
+    ensure_partitions(database, {target for targets in wanted.values() for target in targets})
+    moved = 0
+    for partition, targets in wanted.items():
+        if targets:
             with database.transaction() as tx:
                 generation_store.lock_exclusive(tx)
-                refiled += bucket_definition_store.refile(tx, partition, filing)
-    return refiled
+                moved += bucket_definition_store.refile(tx, partition, filing)
+    return moved
 
 
 def _extend_duplicate_window(database: Database, policy: Policy) -> None:
-    """Where events are kept longer than before, a message that comes again must be known as long, too."""
+    """Extend the period in which repeated messages are recognized where events are kept longer than before."""
     with database.transaction(read_only=True) as tx:
         partitions = behavior_sweep_store.partitions(tx)
     for partition in partitions:
@@ -121,6 +125,6 @@ def _extend_duplicate_window(database: Database, policy: Policy) -> None:
 
 
 def _definitions(policy: Policy, plan: TraitPlan) -> dict[str, str]:
-    """What the stored rows hang on, by subject."""
-    classes = {f"{_CLASS}{key}": str(each.keep_for_days) for key, each in policy.retention.classes.items()}
+    """The definitions on which stored rows depend, by subject."""
+    classes = {f"{_CLASS}{key}": str(rule.keep_for_days) for key, rule in policy.retention.classes.items()}
     return {f"{_TRAIT}{key}": trait.definition for key, trait in plan.by_key.items()} | classes

@@ -1,7 +1,7 @@
-"""Journeys of keys: rotating the graph's pseudonyms, and moving to a new epoch so that the old one can be destroyed.
+"""Use cases of keys: rotating the pseudonym keys of the graph, starting a new epoch, and destroying old epochs.
 
-Both run beside live traffic in small transactions and can be repeated after a kill: what is left to do
-is read from the store, never from memory.
+They run during live traffic in small transactions and can be repeated after a kill: the remaining work is read from the
+store, never from memory.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """What a rotation did: the version in force, and how many identifiers or keys moved to it."""
+    """The result of a rotation: the current version, how many identifiers or keys moved to it, and destroyed keys."""
 
     version: int
     moved: int
@@ -32,7 +32,7 @@ class RotationResult:
 
 @dataclass(frozen=True, slots=True)
 class RotationPreview:
-    """What a rotation or a destruction would do now: the version afterwards, what moves, what is destroyed."""
+    """What a rotation or destruction would do: the resulting version, how many move, and which keys are destroyed."""
 
     version: int
     to_move: int
@@ -40,27 +40,29 @@ class RotationPreview:
 
 
 def preview_pseudonym_rotation(context: Context) -> RotationPreview:
-    """What `rotate_pseudonyms` would do now."""
+    """What `rotate_pseudonyms` would do."""
     with context.database.transaction(read_only=True) as tx:
         versions = context.vault.root_keys.active_versions(tx, GRAPH)
         version = versions[-1] if len(versions) > 1 else versions[-1] + 1
-        older = tuple(f"{GRAPH}/{each}" for each in versions if each < version)
+        older = tuple(f"{GRAPH}/{old}" for old in versions if old < version)
         return RotationPreview(version, rekey_store.count_older(tx, version), older)
 
 
 def preview_epoch_rotation(context: Context) -> RotationPreview:
-    """What `rotate_epoch` would do now; it destroys nothing."""
+    """What `rotate_epoch` would do; it destroys nothing."""
     with context.database.transaction() as tx:
         keys = context.vault.epochs.count_keys(tx)
         return RotationPreview(max(keys) + 1, sum(keys.values()), ())
 
 
 def preview_destruction(context: Context) -> RotationPreview:
-    """What `destroy_epochs` would do now; keys that still hang on a retired epoch stand in its way."""
+    """What `destroy_epochs` would do; keys that still depend on a retired epoch (`to_move`) prevent it."""
     with context.database.transaction() as tx:
         keys = context.vault.epochs.count_keys(tx)
         *retired, living = keys
-        return RotationPreview(living, sum(keys[each] for each in retired), tuple(f"epoch/{each}" for each in retired))
+        return RotationPreview(
+            living, sum(keys[epoch] for epoch in retired), tuple(f"epoch/{epoch}" for epoch in retired)
+        )
 
 
 def rotate_pseudonyms(
@@ -68,8 +70,8 @@ def rotate_pseudonyms(
 ) -> RotationResult:
     """Give every identifier a pseudonym under a new graph key, then destroy the old key.
 
-    Between the two, messages and look-ups try both keys. A killed rotation is finished by the next one:
-    it goes on with the newest version instead of beginning another.
+    In between, messages and lookups try both keys. The next rotation completes one that was killed: it continues with the
+    newest version instead of creating another.
     """
     version = _begin_version(context, actor)
     with context.database.transaction(read_only=True) as tx:
@@ -88,7 +90,7 @@ def rotate_pseudonyms(
 def rotate_epoch(
     context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
 ) -> RotationResult:
-    """Begin a new epoch and hang every living subject key on it; the old epoch stays until `destroy_epoch`."""
+    """Start a new epoch and re-wrap every subject key under it; the old epoch is kept until `destroy_epochs`."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         epoch = context.vault.epochs.begin(tx, context.clock.now())
@@ -109,9 +111,9 @@ def rotate_epoch(
 
 
 def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
-    """Destroy every retired epoch that no living key hangs on: from then on no backup of its time can be opened.
+    """Destroy every retired epoch that no key depends on: backups from its time can then no longer be opened.
 
-    Raises the fault `no_retired_epoch` (409) when there is nothing to destroy.
+    Raises the fault `no_retired_epoch` (409) if there is none.
     """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -120,7 +122,7 @@ def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
             raise Fault(
                 "no_retired_epoch",
                 "There is no retired epoch",
-                "Begin a new epoch with `cdp keys rotate --epoch` first; then the old one can be destroyed.",
+                "Start a new epoch with `cdp keys rotate --epoch` first; then the old one can be destroyed.",
                 status=409,
             )
         now = context.clock.now()
@@ -132,7 +134,7 @@ def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
 
 
 def _begin_version(context: Context, actor: str) -> int:
-    """A new version, or the newest where an earlier rotation was killed with identifiers still under older ones."""
+    """A new version, or the newest one if an earlier rotation was killed while identifiers used older ones."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         context.vault.root_keys.refresh(tx)
@@ -157,13 +159,13 @@ def _rekey_chunk(context: Context, version: int, chunk: int) -> int:
         keys = vault.subject_keys.keys_for(tx, [row.identifier_id for row in rows])
         items = [Item(row.identifier_id, row.identifier_id, row.sealed) for row in rows]
         values = vault.open_many(keys, IDENTIFIER_PLACE, items)
-        known = [(row, value.decode()) for row, value in zip(rows, values, strict=True) if value is not None]
-        pseudonyms = vault.hashes.pseudonyms(GRAPH, ((row.type, value) for row, value in known), version=version)
+        opened = [(row, value.decode()) for row, value in zip(rows, values, strict=True) if value is not None]
+        pseudonyms = vault.hashes.pseudonyms(GRAPH, ((row.type, value) for row, value in opened), version=version)
         rekey_store.update_pseudonyms(
-            tx, {row.identifier_id: each for (row, _), each in zip(known, pseudonyms, strict=True)}, version
+            tx, {row.identifier_id: pseudonym for (row, _), pseudonym in zip(opened, pseudonyms, strict=True)}, version
         )
-        if len(known) < len(rows):
-            raise _unreadable(len(rows) - len(known))
+        if len(opened) < len(rows):
+            raise _unreadable(len(rows) - len(opened))
         return len(rows)
 
 
@@ -183,7 +185,7 @@ def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str
 
 
 def _destroy_marked(context: Context) -> tuple[str, ...]:
-    """Destroy at the provider what is committed to be gone; the next start repeats it after a kill."""
+    """Destroy the keys at the provider that are marked as destroyed; after a kill, the next start repeats it."""
     with context.database.transaction() as tx:
         destroyed = context.vault.root_keys.destroy_marked(tx)
         context.vault.root_keys.refresh(tx)
@@ -194,7 +196,7 @@ def _unreadable(count: int) -> Fault:
     return Fault(
         "identifiers_unreadable",
         "Some identifiers cannot be opened",
-        f"{count} identifiers have no key, so they cannot be given a new pseudonym; the old key stays. "
-        "Finish the erasures that are under way, then rotate again.",
+        f"{count} identifiers have no key and cannot get a new pseudonym; the old key is kept. "
+        "Complete the erasures in progress, then rotate again.",
         status=409,
     )

@@ -1,4 +1,4 @@
-"""Apply a policy, and tell what applying it would change."""
+"""Use case of applying a policy, and policies with changed rules for simulation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ IDENTIFIERS: Final = "identifiers.yaml"
 
 @dataclass(frozen=True, slots=True)
 class AppliedPolicy:
-    """What applying a policy came to; `profiles` were decided about anew."""
+    """The result of applying a policy; `profiles` counts profiles whose verdicts were recomputed."""
 
     context: Context
     is_new: bool
@@ -32,10 +32,10 @@ class AppliedPolicy:
 
 
 def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
-    """Put a policy in force: every verdict is decided under it before it is the one in force, and its segments with it.
+    """Put a policy in force, with its segments; every verdict is computed under it before.
 
-    Safe to repeat; a kill leaves the old policy in force and the next call does the whole work. Faults:
-    `segment_rejected` for a segment of the folder that the policy itself does not allow.
+    Safe to repeat; after a kill the old policy is still in force, and the next call starts over. Raises the fault
+    `segment_rejected` for a segment of the folder that the policy does not permit.
     """
     texts.conditions_of(policy)
     if policy.fingerprint == context.policy.fingerprint:
@@ -57,7 +57,7 @@ def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
 
 
 def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:
-    """The policy with another content of `identifiers.yaml`, for rehearsing. Raises the fault `invalid_policy` (422)."""
+    """The policy with a different `identifiers.yaml`, for simulation. Raises the fault `invalid_policy` (422)."""
     try:
         return build_policy({**policy.documents, IDENTIFIERS: dict(rules)})
     except Fault as fault:
@@ -65,7 +65,7 @@ def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:
     except (ValueError, RecursionError):
         raise Fault(
             "invalid_policy",
-            "The rules are no policy",
-            "They hold a number or a nesting that JSON cannot hold.",
+            "Invalid rules",
+            "They contain a number or a nesting that JSON cannot represent.",
             status=422,
         ) from None

@@ -11,7 +11,7 @@ from cdp.policy.model import Policy
 
 
 def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
-    """Make this the policy in force; True when it was another one before. Safe to repeat."""
+    """Record this as the policy in force; True if it changed. Safe to repeat."""
     generation_store.lock_exclusive(tx)
     projection_store.prepare_purposes(tx, list(policy.purposes), now)
     projection_store.grant_reading(tx)

@@ -1,7 +1,7 @@
-"""The journey of what has expired: months of events are dropped, other rows are deleted in chunks.
+"""Use case of retention: months of expired events are dropped, other expired rows are deleted in chunks.
 
-Reads ignore a row from its expiry on; the sweep takes it away within 31 days. Each month and each chunk is a
-transaction of its own, so a killed sweep leaves nothing half done, and the next one goes on.
+Reads ignore a row from its expiry on; the sweep removes it within 31 days. Each month and each chunk is a separate
+transaction, so a killed sweep leaves nothing inconsistent, and the next one continues.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,9 +41,9 @@ FACTS = "audit.fact"
 
 @dataclass(frozen=True, slots=True)
 class SweepLine:
-    """One line of a sweep: rows of a table that ended, or would.
+    """One line of a sweep: how many rows of a table expired.
 
-    `verb` is `delete` or `sever`; `reason` is the policy's own. `part` names the class and month of events.
+    `verb` is `delete` or `sever`; `reason` is stated by the policy. `part` is the class and month of events.
     """
 
     table: str
@@ -55,20 +55,20 @@ class SweepLine:
 
 @dataclass(frozen=True, slots=True)
 class _SweepTask:
-    """Rows of one table that end by age: how many are due, and taking up to so many of them away."""
+    """The expired rows of one table: counting them, and deleting up to a number of them."""
 
     table: str
     reason: str
-    due: Callable[[Transaction], int]
-    take: Callable[[Transaction, int], int]
+    count: Callable[[Transaction], int]
+    delete: Callable[[Transaction, int], int]
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep did, or would do.
+    """The result of a sweep, or its preview.
 
-    `postponed` names months whose table somebody was reading too long; the next sweep takes them. `unruled` names
-    classes that hold events but are no longer in the policy, which says not how long to keep them.
+    `postponed` are months whose table was in use; the next sweep drops them. `unruled` are classes with events that the
+    policy no longer declares, so that their retention period is undefined.
     """
 
     lines: tuple[SweepLine, ...]
@@ -78,14 +78,14 @@ class SweepResult:
 
 
 def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: int = CHUNK_ROWS_MAX) -> SweepResult:
-    """End everything whose time is over. A dry run counts the same rows and touches nothing."""
+    """Delete or sever everything that has expired. A dry run counts the same rows and changes nothing."""
     with context.database.transaction(read_only=True) as tx:
-        every = behavior_sweep_store.partitions(tx)
-        due = [each for each in every if _is_over(context.policy, each, now)]
-        counted = [(each, behavior_sweep_store.count_events(tx, each)) for each in due]
+        partitions = behavior_sweep_store.partitions(tx)
+        due = [partition for partition in partitions if _is_over(context.policy, partition, now)]
+        counted = [(partition, behavior_sweep_store.count_events(tx, partition)) for partition in due]
         lines = _rows_due(tx, context, now) if dry_run else []
     classes = context.policy.retention.classes
-    unruled = tuple(sorted({each.retention_class for each in every} - classes.keys()))
+    unruled = tuple(sorted({partition.retention_class for partition in partitions} - classes.keys()))
     if dry_run:
         months = [_month_line(context.policy, partition, rows) for partition, rows in counted]
         return SweepResult((*months, *lines), (), unruled, is_dry_run=True)
@@ -103,7 +103,7 @@ def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
 
 
 def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now: datetime, rows_max: int) -> bool:
-    """Sever and hold what the policy wants of a month, then drop it; False when its table stayed busy."""
+    """Sever and hold what the policy requires of a month, then drop it; False if its table was in use."""
     rule = context.policy.retention.classes[partition.retention_class]
     try:
         with context.database.transaction() as tx:
@@ -135,10 +135,10 @@ def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now:
 
 
 def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[SweepLine]:
-    """Delete expired rows chunk by chunk, and log how many there were."""
+    """Delete expired rows in chunks, and log how many."""
     lines = [
-        SweepLine(chore.table, "delete", sum(_chunks(context, chore, rows_max)), chore.reason)
-        for chore in _sweep_tasks(context, now)
+        SweepLine(task.table, "delete", sum(_chunks(context, task, rows_max)), task.reason)
+        for task in _sweep_tasks(context, now)
     ]
     tally = {line.table: line.rows for line in lines if line.rows}
     if tally:
@@ -149,33 +149,33 @@ def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[SweepLin
 
 def _rows_due(tx: Transaction, context: Context, now: datetime) -> list[SweepLine]:
     """What `_sweep_rows` would delete."""
-    return [SweepLine(chore.table, "delete", chore.due(tx), chore.reason) for chore in _sweep_tasks(context, now)]
+    return [SweepLine(task.table, "delete", task.count(tx), task.reason) for task in _sweep_tasks(context, now)]
 
 
-def _chunks(context: Context, chore: _SweepTask, rows_max: int) -> Iterator[int]:
-    """The rows of each chunk, a transaction each, until one comes back short."""
+def _chunks(context: Context, task: _SweepTask, rows_max: int) -> Iterator[int]:
+    """The number of rows of each chunk, one transaction each, until one is not full."""
     rows = rows_max
     while rows >= rows_max:
         with context.database.transaction() as tx:
-            rows = chore.take(tx, rows_max)
+            rows = task.delete(tx, rows_max)
         yield rows
 
 
 def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
-    """Everything but events that ends by age."""
+    """The tasks for everything that expires, except events."""
     policy, today = context.policy, now.date()
     rules = policy.retention
 
     def aged(
         table: str,
         rule: KeepRule,
-        due: Callable[[Transaction, datetime], int],
+        count: Callable[[Transaction, datetime], int],
         *,
-        take: Callable[[Transaction, datetime, int], int],
+        delete: Callable[[Transaction, datetime, int], int],
     ) -> _SweepTask:
         expired_at = horizon(now, rule.keep_for_days)
         return _SweepTask(
-            table, rule.reason, lambda tx: due(tx, expired_at), lambda tx, rows_max: take(tx, expired_at, rows_max)
+            table, rule.reason, lambda tx: count(tx, expired_at), lambda tx, rows_max: delete(tx, expired_at, rows_max)
         )
 
     return [
@@ -183,7 +183,7 @@ def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
             TRAITS,
             rules.traits,
             behavior_sweep_store.count_expired_traits,
-            take=partial(_delete_traits, context=context, now=now),
+            delete=partial(_delete_traits, context=context, now=now),
         ),
         _SweepTask(
             BUCKETS,
@@ -203,28 +203,28 @@ def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
             CHANGES,
             rules.memberships,
             segment_sweep_store.count_expired_changes,
-            take=segment_sweep_store.delete_expired_changes,
+            delete=segment_sweep_store.delete_expired_changes,
         ),
         aged(
             DELIVERIES,
             rules.deliveries,
             outbox_sweep_store.count_expired_deliveries,
-            take=outbox_sweep_store.delete_expired_deliveries,
+            delete=outbox_sweep_store.delete_expired_deliveries,
         ),
         aged(
             REQUESTS,
             rules.requests,
             request_sweep_store.count_expired_requests,
-            take=partial(_delete_requests, context=context),
+            delete=partial(_delete_requests, context=context),
         ),
         aged(
-            FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, take=fact_sweep_store.delete_expired_facts
+            FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, delete=fact_sweep_store.delete_expired_facts
         ),
     ]
 
 
 def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
-    """Delete expired statements, and let the projections follow, and the verdicts that rest on an age."""
+    """Delete expired traits; update the projections, and the verdicts that depend on an age."""
     generation_store.lock_exclusive(tx)
     anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
     if anchors:
@@ -239,7 +239,7 @@ def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, cont
 
 
 def _delete_requests(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
-    """Delete old requests with the key that sealed what they named."""
+    """Delete old requests, and shred the keys that sealed their identifiers."""
     requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
     context.vault.subject_keys.shred(tx, requests)
     return len(requests)
@@ -255,17 +255,17 @@ def _month_name(partition: MonthPartition) -> str:
 
 
 def _properties_kept(policy: Policy) -> dict[Term, dict[str, bool]]:
-    """Properties that severed copies keep: numbers (rounded), booleans and terms of planned events; never instants."""
+    """The properties that severed copies keep: numbers (rounded), booleans and terms of planned events; no instants."""
     coarse = {PropertyType.NUMBER: True, PropertyType.BOOLEAN: False, PropertyType.STRING: False}
     return {
         Term(EVENT_NAMES, name): {
-            key: coarse[each.type]
-            for key, each in plan.properties.items()
-            if each.keep.value == "plain" and each.type in coarse
+            key: coarse[rule.type]
+            for key, rule in plan.properties.items()
+            if rule.keep.value == "plain" and rule.type in coarse
         }
         for name, plan in policy.events.events.items()
     }
 
 
-_BUCKETS_REASON = "Days that no window of a computed trait counts any more say nothing."
-_MESSAGES_REASON = "Once its event has ended, a message that comes again is refused as expired."
+_BUCKETS_REASON = "No window of a computed trait includes these days any more."
+_MESSAGES_REASON = "Once the event has expired, a repeated message is rejected as expired."

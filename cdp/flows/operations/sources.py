@@ -1,4 +1,4 @@
-"""Use cases of sources: who may send messages. Each change is logged."""
+"""Use cases of sources, which may send messages. Each change is logged."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class NewSource:
-    """A source with the write key that is shown this once."""
+    """A new source with its write key, which is shown only once."""
 
     entry: SourceEntry
     write_key: str
@@ -42,19 +42,22 @@ def create_source(
     """Create a source. Faults: `invalid_name`, `unknown_scope`, `unknown_jurisdiction`, `source_exists` (409)."""
     check_name(name)
     if not scopes or set(scopes) - set(SCOPES):
-        raise Fault("unknown_scope", "There is no such scope", f"Give one or more of {', '.join(SCOPES)}.", status=422)
+        raise Fault("unknown_scope", "Unknown scope", f"Give one or more of {', '.join(SCOPES)}.", status=422)
     if jurisdiction not in context.policy.jurisdictions.jurisdictions and jurisdiction != UNKNOWN:
         known = ", ".join([*context.policy.jurisdictions.jurisdictions, UNKNOWN])
-        raise Fault(
-            "unknown_jurisdiction", "There is no such jurisdiction", f"The policy declares {known}.", status=422
-        )
+        raise Fault("unknown_jurisdiction", "Unknown jurisdiction", f"The policy declares {known}.", status=422)
     now = context.clock.now()
     write_key = new_write_key()
     draft = Source(SourceId(0), name, kind, frozenset(scopes), jurisdiction, request_bytes_max)
     with context.database.transaction() as tx:
         source = source_store.add_source(tx, draft, hash_secret(write_key), now=now)
         if source is None:
-            raise Fault("source_exists", "That name is taken", "Another source has this name: choose one.", status=409)
+            raise Fault(
+                "source_exists",
+                "The name is already in use",
+                "Another source has this name: choose a different one.",
+                status=409,
+            )
         fact = {"kind": "source.created", "actor": actor, "source": int(source.source_id)}
         fact_store.append(tx, fact, now)
     return NewSource(SourceEntry(source, now, None), write_key)
@@ -67,7 +70,7 @@ def list_sources(context: Context) -> list[SourceEntry]:
 
 
 def replace_write_key(context: Context, name: str, *, actor: str = "operator") -> str:
-    """Give a source another write key and return it; the old one stops. Raises the fault `unknown_source` (404)."""
+    """Replace the write key of a source and return the new one; the old one becomes invalid. Raises the fault `unknown_source` (404)."""
     now = context.clock.now()
     write_key = new_write_key()
     with context.database.transaction() as tx:
@@ -80,7 +83,7 @@ def replace_write_key(context: Context, name: str, *, actor: str = "operator") -
 
 
 def disable_source(context: Context, name: str, *, actor: str = "operator") -> None:
-    """Stop the write key of a source. Raises the fault `unknown_source` (404)."""
+    """Disable a source and its write key. Raises the fault `unknown_source` (404)."""
     now = context.clock.now()
     with context.database.transaction() as tx:
         source = source_store.source_named(tx, name)
@@ -91,5 +94,5 @@ def disable_source(context: Context, name: str, *, actor: str = "operator") -> N
 
 
 def unknown_source() -> Fault:
-    """Nobody sends under this name."""
-    return Fault("unknown_source", "There is no such source", "`cdp source list` shows all.", status=404)
+    """The fault for a name that belongs to no source."""
+    return Fault("unknown_source", "Unknown source", "`cdp source list` lists all sources.", status=404)

@@ -1,7 +1,7 @@
-"""Start a process: migrate the database, open the vault, put the policy in force.
+"""Use cases of starting a process: migrate the database, open the vault, put the policy in force.
 
 A service starts with `open_service` and is the only one in its CDP_HOME. A command starts with `open_for_command`: it
-uses the database of a running service, or starts the embedded one for as long as the command lasts.
+uses the database of a running service, or runs the embedded one for the duration of the command.
 """
 
 import time
@@ -39,7 +39,7 @@ _ATTACH_PAUSE_SECONDS: Final = 0.2
 
 @contextmanager
 def open_service(config: Config) -> Iterator[Context]:
-    """Open as the one service of this home, with the policy of the folder in force.
+    """Open the only service of this CDP_HOME, with the policy of the folder in force.
 
     Faults: `home_in_use`, those of the vault, of the policy and of the migrations.
     """
@@ -55,9 +55,10 @@ def open_service(config: Config) -> Iterator[Context]:
 
 @contextmanager
 def open_for_command(config: Config) -> Iterator[Context]:
-    """Open for one command, under the policy in force; before the first one, under that of the folder.
+    """Open for one command, under the policy in force, or under that of the folder if there is none.
 
-    What the command adds to the log is signed before this ends, unless a running service does it.
+    Entries that the command adds to the log are signed before this ends, unless a service is running, which signs them.
+    Raises the fault `schema_behind` if a running service uses an older schema.
     """
     with _database_url(config) as (url, is_shared):
         if needs_migration(url):
@@ -82,13 +83,13 @@ def open_for_command(config: Config) -> Iterator[Context]:
 
 @contextmanager
 def open_database_url(config: Config) -> Iterator[str]:
-    """The URL of the database alone, whatever it holds."""
+    """The URL of the database only, whatever the state of its schema."""
     with _database_url(config) as (url, _):
         yield url
 
 
 def open_configured(config: Config, database: Database, policy: Policy, *, is_shared: bool = False) -> Context:
-    """The context that the settings describe, over a database with a current schema; puts the policy in force."""
+    """The context for these settings and a database with a current schema; puts the policy in force."""
     return open_context(
         database,
         policy,
@@ -112,11 +113,11 @@ def open_context(
 ) -> Context:
     """Open the vault over the key files of `home`, or a KMS, and put the policy in force; the schema must be current.
 
-    Raises the vault's faults for a missing or wrong master key, and never creates one beside a database that holds
-    anything.
+    Raises the vault's faults for a missing or wrong master key, and never creates one for a database that is not
+    empty.
     """
     with database.transaction() as tx:
-        # Every process locks identity before the root keys, so that a start cannot deadlock with a rotation.
+        # Every process locks identity before the root keys, which prevents a deadlock between a start and a rotation.
         generation_store.lock_exclusive(tx)
         now = clock.now()
         vault, notice = open_vault(tx, home / KEYS, master_key, now=now, kms_url=kms_url)
@@ -137,25 +138,25 @@ def open_context(
 
 
 class PolicyWatcher:
-    """The rooms as they are now: another process may apply a policy, and a running service follows it."""
+    """The current context of a service; it changes when another process applies a policy."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._followers: list[Callable[[Context], None]] = []
+        self._subscribers: list[Callable[[Context], None]] = []
 
-    def subscribe(self, follower: Callable[[Context], None]) -> None:
-        """Call `follower` with the new context whenever another policy comes into force."""
-        self._followers.append(follower)
+    def subscribe(self, subscriber: Callable[[Context], None]) -> None:
+        """Call `subscriber` with the new context whenever another policy is put in force."""
+        self._subscribers.append(subscriber)
 
     def follow_policy(self) -> bool:
-        """Use the policy in force from now on; True when it changed."""
+        """Switch to the policy in force; True if it changed."""
         policy = policy_in_force(self.context.database)
         if policy is None or policy.fingerprint == self.context.policy.fingerprint:
             return False
         changed = self.context.with_policy(policy)
-        for follower in self._followers:
-            follower(changed)
-        # Last, so that a follower that fails is called again the next time.
+        for subscriber in self._subscribers:
+            subscriber(changed)
+        # Last, so that a subscriber that fails is called again the next time.
         self.context = changed
         return True
 
@@ -163,7 +164,7 @@ class PolicyWatcher:
 def policy_in_force(database: Database) -> Policy | None:
     """The policy that was applied last, None before the first.
 
-    Raises the fault `policy_outdated` when this version of the program cannot read it any more.
+    Raises the fault `policy_outdated` if this version of the program cannot read it.
     """
     with database.transaction(read_only=True) as tx:
         latest = policy_store.latest_policy(tx)
@@ -174,9 +175,9 @@ def policy_in_force(database: Database) -> Policy | None:
     except Fault as fault:
         raise Fault(
             "policy_outdated",
-            "The policy in force was made for another version",
-            f"This version of cdp cannot read it:\n{fault.detail}\nApply the folder with the version that wrote it first, "
-            "in the form that both can read.",
+            "The policy in force is of another version",
+            f"This version of cdp cannot read it:\n{fault.detail}\nFirst apply the folder with the version that wrote "
+            "it, in a format that both versions can read.",
             status=500,
         ) from fault
 
@@ -212,7 +213,7 @@ def _service_database(config: Config) -> Iterator[tuple[str, bool]]:
 
 @contextmanager
 def _database_url(config: Config) -> Iterator[tuple[str, bool]]:
-    """The database's URL, and whether a service runs it; a service that is just starting is waited for."""
+    """The URL of the database, and whether a service is running; waits for a service that is starting."""
     if config.database_url is not None:
         yield config.database_url, False
         return

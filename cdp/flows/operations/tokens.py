@@ -1,4 +1,4 @@
-"""Use cases of tokens: who may ask, in which role. Each change is logged."""
+"""Use cases of tokens: who may access the store, and in which role. Each change is logged."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +16,7 @@ FIRST_ADMIN: Final = "first start"
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token with the secret that is shown this once."""
+    """A new token with its secret, which is shown only once."""
 
     token: Token
     secret: str
@@ -42,20 +42,20 @@ def list_tokens(context: Context) -> list[Token]:
 
 
 def revoke_token(context: Context, token_id: int, *, actor: str = "operator") -> None:
-    """Stop a token. Raises the fault `unknown_token` (404)."""
+    """Revoke a token. Raises the fault `unknown_token` (404)."""
     now = context.clock.now()
     with context.database.transaction() as tx:
         if not token_store.revoke_token(tx, TokenId(token_id), now):
-            raise Fault("unknown_token", "There is no such token", "No working token has this number.", status=404)
+            raise Fault("unknown_token", "Unknown token", "No valid token has this number.", status=404)
         fact_store.append(tx, {"kind": "token.revoked", "actor": actor, "token": token_id}, now)
 
 
 def find_token(context: Context, secret: str) -> Token | None:
-    """The working token with this secret."""
+    """The valid token with this secret; None if there is none."""
     with context.database.transaction(read_only=True) as tx:
         return token_store.token_of(tx, hash_secret(secret))
 
 
 def has_admin(context: Context) -> bool:
-    """Whether any working token is an administrator's."""
-    return any(each.role is Role.ADMIN and each.revoked_at is None for each in list_tokens(context))
+    """Whether there is a valid administrator token."""
+    return any(token.role is Role.ADMIN and token.revoked_at is None for token in list_tokens(context))
