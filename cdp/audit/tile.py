@@ -107,11 +107,11 @@ def grow(size: int, partial: Mapping[TileId, bytes], leaf_hashes: Sequence[bytes
 
 def edge_root(size: int, tiles: Mapping[TileId, bytes]) -> bytes:
     """The root of a tree of `size`, from its edge tiles."""
-    carried: list[bytes] = []
+    lower: list[bytes] = []
     for tile in edge(size):
         filled = (size >> (LEVEL_BITS * tile.level)) % TILE_WIDTH
-        carried = [root_of(split(tiles[tile][: filled * HASH_BYTES]) + carried)]
-    return root_of(carried)
+        lower = [root_of(split(tiles[tile][: filled * HASH_BYTES]) + lower)]
+    return root_of(lower)
 
 
 def slice_of(node: Subtree) -> Slice:

@@ -115,7 +115,7 @@ TAMPERINGS: dict[str, tuple[LiteralString, str]] = {
         ),
         "leaves",
     ),
-    "the tree says another size": ("UPDATE audit.tree SET size = size - 1", "leaves"),
+    "the size of the tree differs": ("UPDATE audit.tree SET size = size - 1", "leaves"),
     "a full tile is rewritten": (
         "UPDATE audit.tile SET hashes = overlay(hashes PLACING sha256('x') FROM 33) WHERE level = 0 AND number = 1",
         "tiles",

@@ -92,7 +92,7 @@ def append_many(tx: Transaction, facts: Sequence[Mapping[str, Any]], now: dateti
             "now": now,
         },
     )
-    by_salt: dict[bytes, int] = {row[0]: row[1] for row in rows}
+    by_salt: dict[bytes, int] = {salt: int(entry_id) for salt, entry_id in rows}
     return [by_salt[salt] for salt in salts]
 
 

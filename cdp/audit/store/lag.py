@@ -31,4 +31,4 @@ def counts_by_kind(tx: Transaction, *, since: datetime | None = None, until: dat
         counted = counted.where(fact.c.recorded_at >= since)
     if until is not None:
         counted = counted.where(fact.c.recorded_at < until)
-    return {row[0]: row[1] for row in tx.all(counted)}
+    return {kind: int(count) for kind, count in tx.all(counted)}

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import insert, select, text, update
-
 from cdp.audit.checkpoint import Checkpoint
 from cdp.audit.merkle import HASH_BYTES, LeafRange, NodeReader, Subtree, consistency_spans, prove
 from cdp.audit.tile import TILE_WIDTH, TileId, TilePath, entry_bundle, read_nodes
 from cdp.kit.db import Transaction
-from cdp.schema.audit import checkpoint, entry, tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +40,44 @@ class Leaf(NamedTuple):
 
 def lock_sequencer(tx: Transaction) -> None:
     """Become the only sequencer until the transaction ends; readers of the log are not blocked."""
-    tx.execute_core(text("LOCK TABLE audit.tree IN SHARE ROW EXCLUSIVE MODE"))
+    tx.execute("LOCK TABLE audit.tree IN SHARE ROW EXCLUSIVE MODE")
 
 
 def newest_tree(tx: Transaction) -> Tree | None:
     """The tree that grows."""
-    row = tx.one_or_none(select(tree.c.tree_id, tree.c.origin, tree.c.size).order_by(tree.c.tree_id.desc()).limit(1))
-    return None if row is None else Tree(*row)
+    rows = tx.execute("SELECT tree_id, origin, size FROM audit.tree ORDER BY tree_id DESC LIMIT 1")
+    return Tree(*rows[0]) if rows else None
 
 
 def tree_of(tx: Transaction, entry_id: int) -> Tree | None:
     """The tree of an entry; None if it is not sequenced yet."""
-    placed = tree.join(entry, entry.c.tree_id == tree.c.tree_id)
-    columns = (tree.c.tree_id, tree.c.origin, tree.c.size)
-    row = tx.one_or_none(select(*columns).select_from(placed).where(entry.c.entry_id == entry_id))
-    return None if row is None else Tree(*row)
+    rows = tx.execute(
+        """
+        SELECT tree.tree_id, tree.origin, tree.size
+        FROM audit.tree JOIN audit.entry USING (tree_id)
+        WHERE entry.entry_id = %(entry)s
+        """,
+        {"entry": entry_id},
+    )
+    return Tree(*rows[0]) if rows else None
 
 
 def add_tree(tx: Transaction, tree_id: int, origin: str, *, now: datetime) -> Tree:
     """Start a tree."""
-    tx.execute_core(insert(tree).values(tree_id=tree_id, origin=origin, size=0, started_at=now))
+    tx.execute(
+        "INSERT INTO audit.tree (tree_id, origin, size, started_at) VALUES (%(tree)s, %(origin)s, 0, %(now)s)",
+        {"tree": tree_id, "origin": origin, "now": now},
+    )
     return Tree(tree_id, origin, 0)
 
 
 def waiting_leaves(tx: Transaction, limit: int) -> list[Leaf]:
     """Committed entries that are not sequenced yet, in order of insertion."""
-    columns = (entry.c.entry_id, entry.c.commitment)
-    waiting = select(*columns).where(entry.c.leaf_index.is_(None)).order_by(entry.c.entry_id).limit(limit)
-    return [Leaf(*row) for row in tx.all(waiting)]
+    rows = tx.execute(
+        "SELECT entry_id, commitment FROM audit.entry WHERE leaf_index IS NULL ORDER BY entry_id LIMIT %(limit)s",
+        {"limit": limit},
+    )
+    return [Leaf(*row) for row in rows]
 
 
 def place_leaves(tx: Transaction, tree_id: int, begin: int, *, entry_ids: Sequence[int]) -> None:
@@ -101,9 +108,16 @@ def place_copies(tx: Transaction, tree_id: int, begin: int, *, commitments: Sequ
 
 def commitments(tx: Transaction, tree_id: int, begin: int, *, end: int) -> list[bytes]:
     """The entries of a tree from `begin` up to, but without, `end`."""
-    indexes = entry.c.leaf_index.between(begin, end - 1)
-    placed = select(entry.c.commitment).where(entry.c.tree_id == tree_id, indexes).order_by(entry.c.leaf_index)
-    return [commitment for (commitment,) in tx.all(placed)]
+    rows = tx.execute(
+        """
+        SELECT commitment
+        FROM audit.entry
+        WHERE tree_id = %(tree)s AND leaf_index >= %(begin)s AND leaf_index < %(end)s
+        ORDER BY leaf_index
+        """,
+        {"tree": tree_id, "begin": begin, "end": end},
+    )
+    return [commitment for (commitment,) in rows]
 
 
 def tiles(tx: Transaction, tree_id: int, wanted: Sequence[TileId]) -> dict[TileId, bytes]:
@@ -140,17 +154,30 @@ def store_tiles(tx: Transaction, tree_id: int, changed: Mapping[TileId, bytes]) 
 
 def store_head(tx: Transaction, tree_id: int, signed: Checkpoint, *, note: str, now: datetime) -> None:
     """Record a signed checkpoint as the head of its tree."""
-    values = {"tree_id": tree_id, "size": signed.size, "root": signed.root, "note": note, "signed_at": now}
-    tx.execute_core(insert(checkpoint).values(**values))
-    tx.execute_core(update(tree).where(tree.c.tree_id == tree_id).values(size=signed.size))
+    values = {"tree": tree_id, "size": signed.size, "root": signed.root, "note": note, "now": now}
+    tx.execute(
+        """
+        INSERT INTO audit.checkpoint (tree_id, size, root, note, signed_at)
+        VALUES (%(tree)s, %(size)s, %(root)s, %(note)s, %(now)s)
+        """,
+        values,
+    )
+    tx.execute("UPDATE audit.tree SET size = %(size)s WHERE tree_id = %(tree)s", values)
 
 
 def signed_head(tx: Transaction, tree_id: int | None = None) -> SignedHead | None:
     """The last signed checkpoint, of the growing tree unless another is given."""
-    columns = (checkpoint.c.tree_id, checkpoint.c.size, checkpoint.c.root, checkpoint.c.note, checkpoint.c.signed_at)
-    heads = select(*columns).order_by(checkpoint.c.tree_id.desc(), checkpoint.c.size.desc()).limit(1)
-    row = tx.one_or_none(heads if tree_id is None else heads.where(checkpoint.c.tree_id == tree_id))
-    return None if row is None else SignedHead(*row)
+    rows = tx.execute(
+        """
+        SELECT tree_id, size, root, note, signed_at
+        FROM audit.checkpoint
+        WHERE tree_id = coalesce(%(tree)s::smallint, (SELECT max(tree_id) FROM audit.checkpoint))
+        ORDER BY size DESC
+        LIMIT 1
+        """,
+        {"tree": tree_id},
+    )
+    return SignedHead(*rows[0]) if rows else None
 
 
 def thin_heads(tx: Transaction, before: datetime) -> int:

@@ -148,7 +148,9 @@ def put_in_force(
     """
     pseudonyms = {
         profile_id: pseudonym.hex()
-        for profile_id, pseudonym in zip(verdicts, vault.hashes.reader_pseudonyms(MARKETER, list(verdicts)), strict=True)
+        for profile_id, pseudonym in zip(
+            verdicts, vault.hashes.reader_pseudonyms(MARKETER, list(verdicts)), strict=True
+        )
     }
     return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, new_profiles=new_profiles)
 

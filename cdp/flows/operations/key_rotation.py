@@ -59,9 +59,9 @@ def preview_destruction(context: Context) -> RotationPreview:
     """What `destroy_epochs` would do; keys that still depend on a retired epoch (`to_move`) prevent it."""
     with context.database.transaction() as tx:
         keys = context.vault.epochs.count_keys(tx)
-        *retired, living = keys
+        *retired, current = keys
         return RotationPreview(
-            living, sum(keys[epoch] for epoch in retired), tuple(f"epoch/{epoch}" for epoch in retired)
+            current, sum(keys[epoch] for epoch in retired), tuple(f"epoch/{epoch}" for epoch in retired)
         )
 
 

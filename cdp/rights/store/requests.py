@@ -75,7 +75,7 @@ def add_identifiers(tx: Transaction, request_id: int, sealed: Sequence[tuple[str
         {"request_id": request_id, "position": position, "type": type_, "sealed": envelope}
         for position, (type_, envelope) in enumerate(sealed)
     ]
-    tx.connection.execute(insert(request_identifier), rows)
+    tx.execute_core(insert(request_identifier).values(rows))
 
 
 def named_identifiers(tx: Transaction, request_id: int) -> list[SealedIdentifier]:

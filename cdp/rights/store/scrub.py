@@ -9,7 +9,6 @@ from typing import Final
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import text
 
 from cdp.kit.db import Database, Transaction
 from cdp.schema.all import tables
@@ -57,7 +56,8 @@ def tables_to_rewrite() -> list[str]:
 
 def current_transaction_id(tx: Transaction) -> int:
     """The id of this transaction: everything deleted before this call was deleted by a smaller one."""
-    return int(tx.execute("SELECT (pg_current_xact_id()::text)::bigint")[0][0])
+    ((transaction_id,),) = tx.execute("SELECT (pg_current_xact_id()::text)::bigint")
+    return int(transaction_id)
 
 
 def has_older_snapshot(tx: Transaction, transaction_id: int) -> bool:
@@ -66,7 +66,8 @@ def has_older_snapshot(tx: Transaction, transaction_id: int) -> bool:
     While one does, a rewritten table keeps those rows. Waits up to five seconds for such sessions to end.
     """
     for _ in range(_WAIT_TENTHS):
-        if not tx.execute(_OLDER_SNAPSHOT, {"transaction": str(transaction_id)})[0][0]:
+        ((has_older,),) = tx.execute(_OLDER_SNAPSHOT, {"transaction": str(transaction_id)})
+        if not has_older:
             return False
         tx.execute("SELECT pg_sleep(0.1), pg_stat_clear_snapshot()")
     return True
@@ -93,11 +94,16 @@ def switch_wal(database: Database) -> list[str]:
 
 def unscrubbable_residue(tx: Transaction) -> list[str]:
     """Where this server keeps bytes that a scrub cannot reach, as names for the audit log, sorted."""
-    rows = tx.all(text("SELECT name, setting FROM pg_settings WHERE name = ANY(:names)"), {"names": list(_SETTINGS)})
+    rows = tx.execute(
+        "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s::text[])", {"names": list(_SETTINGS)}
+    )
     found = {residue for name, setting in rows for required, residue in [_SETTINGS[name]] if setting != required}
-    if not tx.scalar(text("SELECT pg_has_role('pg_read_all_stats', 'USAGE')")):
+    ((can_see_snapshots, has_replication_slot),) = tx.execute(
+        "SELECT pg_has_role('pg_read_all_stats', 'USAGE'), EXISTS (SELECT FROM pg_replication_slots)"
+    )
+    if not can_see_snapshots:
         found.add("unseen_snapshots")
-    if tx.scalar(text("SELECT EXISTS (SELECT FROM pg_replication_slots)")):
+    if has_replication_slot:
         found.add("replication_slot")
     return sorted(found)
 
