@@ -118,7 +118,9 @@ def main() -> None:
         found = measure(place, options, people, warm, stored)
     print(found["text"])
     if options.json:
-        Path(options.json).write_text(json.dumps({key: value for key, value in found.items() if key != "text"}, indent=2))
+        Path(options.json).write_text(
+            json.dumps({key: value for key, value in found.items() if key != "text"}, indent=2)
+        )
 
 
 def measure(place: Stage, options: argparse.Namespace, people: int, warm: int, stored: int) -> dict[str, Any]:
