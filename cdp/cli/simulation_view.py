@@ -16,7 +16,7 @@ _REFUSALS = {
 }
 
 
-class Example(NamedTuple):
+class ChangeExample(NamedTuple):
     """One group that would change."""
 
     change: str
@@ -37,11 +37,11 @@ def change_lines(result: Simulated) -> Iterator[str]:
         yield f"{counted(number, 'time')} a message would leave an identifier out, {why}."
 
 
-def example_rows(result: Simulated) -> Iterator[Example]:
+def example_rows(result: Simulated) -> Iterator[ChangeExample]:
     """The examples as rows of a table."""
     for example in result.examples:
         profiles, identifiers = example["profiles"], example["identifiers"]
         assert isinstance(profiles, list)
         assert isinstance(identifiers, dict)
         held = ", ".join(f"{count} {type_}" for type_, count in sorted(identifiers.items()))
-        yield Example(str(example["change"]), tuple(profiles), held)
+        yield ChangeExample(str(example["change"]), tuple(profiles), held)

@@ -30,7 +30,7 @@ _REQUEST = (
 _NAMED_BY_REQUEST = request_identifier.c.request_id == request.c.request_id
 
 
-class SealedIdentifier(NamedTuple):
+class SealedRequestIdentifier(NamedTuple):
     """An identifier that a request names; the value is sealed under the key of the request."""
 
     position: int
@@ -78,11 +78,11 @@ def add_identifiers(tx: Transaction, request_id: int, sealed: Sequence[tuple[str
     tx.execute_core(insert(request_identifier).values(rows))
 
 
-def named_identifiers(tx: Transaction, request_id: int) -> list[SealedIdentifier]:
+def named_identifiers(tx: Transaction, request_id: int) -> list[SealedRequestIdentifier]:
     """The identifiers that a request names, by position; empty once they were deleted after its end."""
     columns = (request_identifier.c.position, request_identifier.c.type, request_identifier.c.sealed)
     query = select(*columns).where(request_identifier.c.request_id == request_id).order_by(columns[0])
-    return [SealedIdentifier(*row) for row in tx.all(query)]
+    return [SealedRequestIdentifier(*row) for row in tx.all(query)]
 
 
 def delete_identifiers(tx: Transaction, request_id: int) -> None:
