@@ -22,92 +22,92 @@ a { color: #9cf } }
 """
 
 
-class Chapter(NamedTuple):
+class PageSection(NamedTuple):
     """The title of a part of the page, and a sentence that explains it to a reader without prior knowledge."""
 
     title: str
     text: str
 
 
-DATA: Final[Mapping[str, Chapter]] = {
-    "identity.identifier": Chapter(
+DATA: Final[Mapping[str, PageSection]] = {
+    "identity.identifier": PageSection(
         "Your identifiers", "Addresses, numbers and devices that we have associated with you."
     ),
-    "behavior.trait": Chapter(
+    "behavior.trait": PageSection(
         "Information about you", "Information that you provided, or that a shop or website passed on to us."
     ),
-    "behavior.event": Chapter(
+    "behavior.event": PageSection(
         "Your activity",
         "Page views, clicks, orders and other activity, with the details recorded for each, the purposes for which it may "
         "be used, and the date after which we no longer use it.",
     ),
-    "behavior.bucket": Chapter(
+    "behavior.bucket": PageSection(
         "Figures calculated from your activity",
         "Daily counts and totals, calculated from your activity. Totals that decrease over time are stated relative to a "
         "fixed date.",
     ),
-    "consent.permitted": Chapter(
+    "consent.permitted": PageSection(
         "Purposes for which your data may be used", "Purposes that are currently permitted, and since when."
     ),
-    "consent.refused": Chapter(
+    "consent.refused": PageSection(
         "Purposes for which your data may not be used", "Purposes that are currently refused, and the reason."
     ),
-    "consent.record": Chapter(
+    "consent.record": PageSection(
         "Your consents and refusals",
         "Each consent, refusal, withdrawal or objection that we recorded, and how we received it.",
     ),
-    "consent.repetition": Chapter(
+    "consent.repetition": PageSection(
         "Repeated refusals", "When you last repeated a refusal that we had already recorded."
     ),
-    "consent.withdrawal": Chapter(
+    "consent.withdrawal": PageSection(
         "Withdrawals in progress", "Withdrawals for which the deletion of earlier data is not yet complete."
     ),
-    "segments.membership": Chapter(
+    "segments.membership": PageSection(
         "Groups that include you",
         "A group is defined by conditions that are applied to everyone who may be included for its purpose. The conditions "
         "are shown.",
     ),
-    "segments.membership_change": Chapter(
+    "segments.membership_change": PageSection(
         "Changes to your groups", "When you were added to or removed from a group, with its conditions at that time."
     ),
-    "destinations.outbox": Chapter(
+    "destinations.outbox": PageSection(
         "Data sent to others", "Each message about you to a recipient, and when the recipient confirmed it."
     ),
-    "identity.evidence": Chapter(
+    "identity.evidence": PageSection(
         "Why we associate these identifiers with you",
         "Each link between two identifiers, and the rule that created it.",
     ),
-    "identity.link": Chapter("When your identifiers were linked", ""),
-    "identity.edge": Chapter("Links from tables", "Links between identifiers in tables that a source provided."),
-    "identity.never": Chapter(
+    "identity.link": PageSection("When your identifiers were linked", ""),
+    "identity.edge": PageSection("Links from tables", "Links between identifiers in tables that a source provided."),
+    "identity.never": PageSection(
         "Excluded links", "Pairs of identifiers that must not be treated as the same person again."
     ),
-    "identity.resolution": Chapter("Messages that created links", "In the order in which we received them."),
-    "identity.anchor": Chapter(
+    "identity.resolution": PageSection("Messages that created links", "In the order in which we received them."),
+    "identity.anchor": PageSection(
         "Combinations of your identifiers", "When a message first contained each combination of identifiers."
     ),
-    "identity.anchor_source": Chapter(
+    "identity.anchor_source": PageSection(
         "Sources of these combinations", "The sources that sent messages with these combinations of identifiers."
     ),
-    "identity.profile": Chapter("Your profile", "When it was created, and whether it is waiting for a review."),
-    "rights.request": Chapter("Your requests", "What you requested, and when the answer is due."),
-    "rights.request_identifier": Chapter("Identifiers in your requests", ""),
+    "identity.profile": PageSection("Your profile", "When it was created, and whether it is waiting for a review."),
+    "rights.request": PageSection("Your requests", "What you requested, and when the answer is due."),
+    "rights.request_identifier": PageSection("Identifiers in your requests", ""),
 }
 """Every section of the export, in the order of the page."""
 
-_ABOUT: Final[Mapping[str, Chapter]] = {
-    "purposes": Chapter(
+_ABOUT: Final[Mapping[str, PageSection]] = {
+    "purposes": PageSection(
         "Purposes and legal bases", "All purposes for which we process data, whether or not they apply to you."
     ),
-    "recipients": Chapter("Recipients of your data", ""),
-    "retention": Chapter("How long data is kept, and why", ""),
-    "sources": Chapter("Sources of your data", ""),
-    "your_rights": Chapter(
+    "recipients": PageSection("Recipients of your data", ""),
+    "retention": PageSection("How long data is kept, and why", ""),
+    "sources": PageSection("Sources of your data", ""),
+    "your_rights": PageSection(
         "Your rights",
         "You can exercise these rights at any time, free of charge. You can withdraw consent as easily as you gave it. You "
         "can lodge a complaint with:",
     ),
-    "held_but_not_shown": Chapter(
+    "held_but_not_shown": PageSection(
         "Data that is held but not shown",
         "Mostly internal numbers that have no meaning elsewhere. Values that the law does not allow us to disclose are "
         "named instead of shown.",
@@ -160,12 +160,12 @@ def page(document: Mapping[str, Any], *, data_file: str) -> str:
     return "".join(parts) + "</html>\n"
 
 
-def _chapter(name: str) -> Chapter:
+def _chapter(name: str) -> PageSection:
     known = DATA.get(name)
     if known is not None:
         return known
     schema, _, table = name.partition(".")
-    return Chapter(f"{table.replace('_', ' ').capitalize()} ({schema})", "")
+    return PageSection(f"{table.replace('_', ' ').capitalize()} ({schema})", "")
 
 
 def _identifiers_text(about: Sequence[Mapping[str, Any]]) -> str:
@@ -181,7 +181,7 @@ def _contents(entries: Iterable[tuple[str, str, int]]) -> str:
     return f"<nav><ul>{''.join(lines)}</ul></nav>"
 
 
-def _section(name: str, chapter: Chapter, body: str) -> str:
+def _section(name: str, chapter: PageSection, body: str) -> str:
     text = f"<p>{_text(chapter.text)}</p>" if chapter.text else ""
     return f"<h2 id='{_text(name)}'>{_text(chapter.title)}</h2>{text}{body}"
 

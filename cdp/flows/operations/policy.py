@@ -22,7 +22,7 @@ IDENTIFIERS: Final = "identifiers.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedPolicy:
+class PolicyApplication:
     """The result of applying a policy; `profiles` counts profiles whose verdicts were recomputed."""
 
     context: Context
@@ -31,7 +31,7 @@ class AppliedPolicy:
     differences: tuple[PolicyDifference, ...]
 
 
-def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
+def apply_policy(context: Context, policy: Policy) -> PolicyApplication:
     """Put a policy in force, with its segments; every verdict is computed under it before.
 
     Safe to repeat; after a kill the old policy is still in force, and the next call starts over. Raises the fault
@@ -43,7 +43,7 @@ def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
             generation_store.lock_exclusive(tx)
             adoption.adopt(tx, policy, context.clock.now())
         apply_definitions(context.database, policy, context.clock.now())
-        return AppliedPolicy(context, is_new=False, profiles=0, differences=())
+        return PolicyApplication(context, is_new=False, profiles=0, differences=())
     changes = differences(context.policy, policy)
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -53,7 +53,7 @@ def apply_policy(context: Context, policy: Policy) -> AppliedPolicy:
         put_in_force(tx, policy, context.clock.now())
         adoption.adopt(tx, policy, context.clock.now())
     apply_definitions(context.database, policy, context.clock.now())
-    return AppliedPolicy(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
+    return PolicyApplication(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
 
 
 def with_rules(policy: Policy, rules: Mapping[str, JsonValue]) -> Policy:
