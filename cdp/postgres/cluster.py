@@ -1,4 +1,4 @@
-"""The embedded database cluster: made once and whole, with its roles, and the settings it always runs with."""
+"""The embedded database cluster: created atomically, with its roles, and the settings it always runs with."""
 
 import os
 import shutil
@@ -82,9 +82,9 @@ def settings_arguments(place: ServerPlace) -> list[str]:
 
 
 def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, durable: bool) -> None:
-    """Make the cluster when there is none; refuse one of another major version.
+    """Create the cluster if there is none; refuse one of another major version.
 
-    It is made in another folder and renamed when whole, so that half of one is never taken for good.
+    It is created in another folder and renamed when complete, so that a partial cluster is never used.
     """
     if place.data.exists():
         _check_version(place, version)
@@ -111,7 +111,7 @@ def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, dura
 
 
 def _initdb(place: ServerPlace, folder: Path, programs: Path, *, version: Version, durable: bool) -> None:
-    # Sorted by code point in every place and version: an order that no library's update changes.
+    # Sorted by code point on every machine and version: an order that no library update changes.
     locale = (
         ["--locale=C"] if version == "16" else ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     )
@@ -135,7 +135,7 @@ def _initdb(place: ServerPlace, folder: Path, programs: Path, *, version: Versio
 
 
 def _single_user(place: ServerPlace, folder: Path, programs: Path, *, database: str, statements: list[str]) -> None:
-    """Run statements without a server that anyone could connect to; the passwords travel by standard input."""
+    """Run statements without a server that accepts connections; passwords are passed by standard input."""
     command: list[str | Path] = [
         programs / "postgres",
         "--single",
@@ -149,9 +149,9 @@ def _single_user(place: ServerPlace, folder: Path, programs: Path, *, database: 
     with tempfile.TemporaryFile() as output:
         code = run(place.account, command, cwd=folder, output=output, given=given)
         output.seek(0)
-        said = output.read()
-    if code != 0 or b"ERROR:" in said or b"FATAL:" in said:
-        raise _failed(place, "the roles and the database could not be made")
+        printed = output.read()
+    if code != 0 or b"ERROR:" in printed or b"FATAL:" in printed:
+        raise _failed(place, "the roles and the database could not be created")
 
 
 def _password_statements(passwords: dict[str, str]) -> list[str]:
@@ -171,7 +171,7 @@ def _database_statements() -> list[str]:
     return [
         f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
-        # Places where any login could keep people beyond their withdrawal: large objects, and notes in the server's log.
+        # Places where any login could keep personal data beyond its erasure: large objects, and notices in the server's log.
         "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC",
         "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
         f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}",
@@ -186,8 +186,8 @@ def _check_version(place: ServerPlace, version: Version) -> None:
     if found != version:
         raise Fault(
             "database_version",
-            "The embedded database was made by another version",
-            f"{place.data} holds a database of PostgreSQL {found}; this cdp brings {version}. Export it with the "
+            "The embedded database was created by another version",
+            f"{place.data} holds a database of PostgreSQL {found}; this cdp includes {version}. Export it with the "
             f"programs of PostgreSQL {found} and import it into a new CDP_HOME, or set CDP_DATABASE_URL to a server "
             "that runs it.",
             status=500,
@@ -202,9 +202,9 @@ def _clear(folder: Path) -> None:
 
 
 def _shared_memory() -> str:
-    """POSIX shared memory where there is room for parallel queries, files otherwise (containers give 64 MB)."""
+    """POSIX shared memory if it is large enough for parallel queries, files otherwise (containers give 64 MB)."""
     try:
-        status = os.statvfs("/dev/shm")  # noqa: S108 - asked for its size only
+        status = os.statvfs("/dev/shm")  # noqa: S108 - only its size is read
     except OSError:
         return "posix" if not Path("/proc").exists() else "mmap"
     return "posix" if status.f_bavail * status.f_frsize >= 256 * 1024 * 1024 else "mmap"
@@ -213,15 +213,15 @@ def _shared_memory() -> str:
 def _failed(place: ServerPlace, what: str) -> Fault:
     return Fault(
         "database_not_made",
-        "The embedded database could not be made",
-        f"{what}{last_words(place.log)}. The log is {place.log}; nothing half-made was kept. "
-        "Most often the disk is full or not writable.",
+        "The embedded database could not be created",
+        f"{what}{last_error(place.log)}. The log is {place.log}; no partial database was kept. "
+        "The usual cause is a full or read-only disk.",
         status=500,
     )
 
 
-def last_words(log: Path) -> str:
-    """The last reason the server's log gives for ending, as ` (reason)`; empty when it gives none."""
+def last_error(log: Path) -> str:
+    """The last error in the server's log, as ` (reason)`; empty when there is none."""
     try:
         lines = log.read_bytes()[-8192:].decode("utf-8", "replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A program of its own: give up privileges, ask to be stopped when the parent dies, become the server.
+"""A separate program: drops privileges, asks to be stopped when the parent dies, and becomes the server.
 
 Started as `python -I -S launch.py PARENT UID:GID:GROUPS|- PROGRAM ARGUMENT…`; it imports nothing of cdp, because it
 runs between fork and exec, where a process with threads must not run its own code.
@@ -25,7 +25,7 @@ def main(parent: int, drop: str, command: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
         if os.getppid() != parent:
             sys.exit(126)
-    os.execv(command[0], command)  # noqa: S606 - no shell is what we want
+    os.execv(command[0], command)  # noqa: S606 - deliberately without a shell
 
 
 if __name__ == "__main__":

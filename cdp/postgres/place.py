@@ -1,8 +1,8 @@
-"""Where the embedded server lives on disk: data, socket, passwords and the lock, each private.
+"""Where the embedded server is on disk: data, socket, passwords and the lock, each private.
 
 Everything is in `CDP_HOME/postgres`, unless root's server runs as an account that cannot reach that folder:
-then it is in a folder of its own under /var/lib/cdp, and `CDP_HOME/postgres.location` says where. No
-permission of a folder that was there before is ever widened.
+then it is in a separate folder under /var/lib/cdp, which `CDP_HOME/postgres.location` names. The
+permissions of existing folders are never widened.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ class ServerPlace:
         return self.base / "passwords.json"
 
     def open_log(self) -> IO[bytes]:
-        """The server's log, for appending; the server writes it through us and needs no right to the file."""
+        """The server's log, for appending; the server inherits the open file and needs no permission for it."""
         return os.fdopen(os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab")
 
     def read_passwords(self) -> dict[str, str]:
@@ -62,9 +62,9 @@ class ServerPlace:
 
 
 def make_home(home: Path) -> Path:
-    """The home folder as an absolute path; made private when it is new.
+    """The home folder as an absolute path; created private when it is new.
 
-    Root's is made passable (0711), so that the account of the server reaches its own folder in it and sees nothing else.
+    Root's is created passable (0711), so that the server's account can reach its own folder in it and nothing else.
     """
     home = home.absolute()
     try:
@@ -74,7 +74,7 @@ def make_home(home: Path) -> Path:
         raise Fault(
             "home_not_usable",
             "CDP_HOME cannot be used",
-            f"{home} could not be made ({error.strerror}). Set CDP_HOME to a folder that this user may write.",
+            f"{home} could not be created ({error.strerror}). Set CDP_HOME to a folder that this user may write.",
             status=500,
         ) from error
     if not os.access(home, os.W_OK | os.X_OK):
@@ -89,7 +89,7 @@ def make_home(home: Path) -> Path:
 
 
 def make_folder(folder: Path, mode: int) -> bool:
-    """Make a folder of exactly this mode, whatever the umask takes away; False, changing nothing, where there is one."""
+    """Create a folder with exactly this mode, regardless of the umask; False, without any change, if it exists."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
@@ -101,7 +101,7 @@ def make_folder(folder: Path, mode: int) -> bool:
 
 
 def find_place(home: Path) -> ServerPlace | None:
-    """The place of a server that was made for this home before; None when there is none."""
+    """The place of the server that was created for this home; None when there is none."""
     pointer = home / _POINTER
     base = Path(pointer.read_text().strip()) if pointer.exists() else home / "postgres"
     if not base.is_dir():
@@ -112,10 +112,10 @@ def find_place(home: Path) -> ServerPlace | None:
 
 
 def make_place(home: Path) -> ServerPlace:
-    """The place for this home's server, made when it is not there yet."""
-    known = find_place(home)
-    if known is not None and known.data.is_dir():
-        return known
+    """The place for this home's server, created if it does not exist."""
+    existing = find_place(home)
+    if existing is not None and existing.data.is_dir():
+        return existing
     account = unprivileged_account()
     base = home / "postgres"
     if account.is_own:
@@ -127,7 +127,7 @@ def make_place(home: Path) -> ServerPlace:
 
 
 def _make_base(base: Path, account: Account) -> bool:
-    """Make a folder the account can pass through; False, leaving nothing, when it cannot be reached."""
+    """Create a folder that the account can pass through; False, leaving no folder, if the account cannot reach it."""
     is_new = make_folder(base, 0o711)
     probe = Path(tempfile.mkdtemp(prefix=".probe-", dir=base))
     try:
@@ -156,23 +156,23 @@ def _place_elsewhere(home: Path, account: Account) -> ServerPlace:
     if not base.is_dir():
         raise Fault(
             "database_lost",
-            "The embedded database is gone",
-            f"{pointer} says that it lies in {base}, which does not exist. Restore that folder, or delete the file "
-            "to begin with an empty database.",
+            "The embedded database is missing",
+            f"{pointer} refers to {base}, which does not exist. Restore that folder, or delete the file "
+            "to start with an empty database.",
             status=500,
         )
     return ServerPlace(base, account)
 
 
 def _warn_of_orphans(home: Path) -> None:
-    """Name the databases of an earlier life of this home, whose pointer was deleted with it; deleting them is for people."""
+    """Log the databases of an earlier home of this name, whose pointer was deleted; an operator decides whether to delete them."""
     for note in sorted(make_state_folder().glob("server-*/home")):
         if note.read_text() == str(home):
             _log.warning("embedded_database_orphaned", extra={"folder": str(note.parent)})
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable by its owner only, and never through a link."""
+    """Write a file atomically, readable by its owner only, and never through a link."""
     part = path.with_name(f".{path.name}.{random_bytes(6).hex()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
@@ -187,7 +187,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def write_readable(path: Path, content: str) -> None:
-    """Write a file without secrets that the server's account reads and cannot change."""
+    """Write a file without secrets, which the server's account can read but not change."""
     part = path.with_name(f".{path.name}.{random_bytes(6).hex()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "w") as file:
@@ -197,12 +197,12 @@ def write_readable(path: Path, content: str) -> None:
 
 
 def write_passwords(place: ServerPlace, passwords: Mapping[str, str]) -> None:
-    """Keep the generated passwords beside the data, for the user of the service only."""
+    """Store the generated passwords next to the data, readable by the user of the service only."""
     write_private(place.passwords, json.dumps(dict(passwords), indent=2).encode())
 
 
 class FolderLock:
-    """Held by the one service that may use a place; the kernel drops it when that service dies."""
+    """Held by the one service that may use a place; the kernel releases it when that process dies."""
 
     def __init__(self, base: Path) -> None:
         self._path = base / "lock"
@@ -211,7 +211,7 @@ class FolderLock:
     def acquire(self) -> None:
         """Take the lock, or raise the fault `home_in_use` with the number of the process that has it.
 
-        A service that is just ending gets a moment to let go.
+        Waits two seconds for a service that is ending.
         """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         deadline = time.monotonic() + _LOCK_SECONDS
@@ -222,7 +222,7 @@ class FolderLock:
                 raise Fault(
                     "home_in_use",
                     "Another cdp uses this folder",
-                    f"Process {holder} holds {self._path}. Stop it first, talk to it over HTTP, or set CDP_HOME to "
+                    f"Process {holder} holds {self._path}. Stop it first, use it over HTTP, or set CDP_HOME to "
                     "another folder.",
                     status=500,
                     extra={"pid": holder},
@@ -233,7 +233,7 @@ class FolderLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Let the next service in."""
+        """Release the lock for the next service."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -252,7 +252,7 @@ def make_socket_folder(place: ServerPlace) -> Path:
     """An empty folder that only the server's account may enter, with a path short enough for a socket.
 
     A long path is replaced by a folder with an unguessable name in the temporary folder, which must be
-    sticky or ours, so that nobody else can move it. What an earlier start left there goes away.
+    sticky or ours, so that no other user can move it. The folder of an earlier start is deleted.
     """
     note = place.base / "socket.path"
     drop_socket_folder(place)
@@ -269,7 +269,7 @@ def make_socket_folder(place: ServerPlace) -> Path:
 
 
 def drop_socket_folder(place: ServerPlace) -> None:
-    """Delete the socket folder outside the place, when an earlier start made one and it is still ours."""
+    """Delete the socket folder outside the place, if an earlier start created one and it still belongs to this account."""
     note = place.base / "socket.path"
     if not note.exists():
         return
@@ -290,8 +290,8 @@ def _short_folder() -> Path:
             return folder
     raise Fault(
         "socket_path_too_long",
-        "There is no place for the database's socket",
-        f"The path of CDP_HOME is longer than {_SOCKET_PATH_MAX} bytes allow, and no temporary folder is safe. "
+        "No folder is suitable for the database's socket",
+        f"The path of CDP_HOME is too long (at most {_SOCKET_PATH_MAX} bytes), and no temporary folder is safe. "
         "Set CDP_HOME to a shorter path.",
         status=500,
     )

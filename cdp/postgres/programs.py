@@ -1,4 +1,4 @@
-"""The server's programs: where the wheel put them, whom they run as, and how a child is started.
+"""The server's programs: where the wheel installed them, the account they run as, and how a child is started.
 
 PostgreSQL refuses to run as root. Started by root, the programs run as an unprivileged account; where that
 account cannot reach the wheel, it gets a copy of the programs that it can read and not change.
@@ -32,7 +32,7 @@ _LAUNCHER: Final = Path(__file__).with_name("launch.py")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account a child runs as; `is_own` when that is the one we have anyway."""
+    """The account a child runs as; `is_own` when it is the account of this process."""
 
     uid: int
     gid: int
@@ -46,7 +46,7 @@ class Account:
         return {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
 
     def give(self, path: Path) -> None:
-        """Make a folder that we just created belong to this account."""
+        """Make this account the owner of a folder that was just created."""
         if not self.is_own:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
@@ -57,7 +57,7 @@ def own_account() -> Account:
 
 
 def account_of(uid: int) -> Account:
-    """The account with this number, with the groups the machine gives it."""
+    """The account with this number, with its groups on this machine."""
     if uid == os.geteuid():
         return own_account()
     try:
@@ -69,7 +69,7 @@ def account_of(uid: int) -> Account:
 
 
 def unprivileged_account() -> Account:
-    """Whom the server runs as: ourselves, or for root an account that owns nothing of value."""
+    """The account the server runs as: that of this process, or for root an unprivileged one."""
     if os.geteuid() != 0:
         return own_account()
     for name in _ACCOUNTS:
@@ -81,22 +81,22 @@ def unprivileged_account() -> Account:
 
 
 def require_name(account: Account) -> None:
-    """PostgreSQL's programs look their account up by number; a container's arbitrary number has no entry."""
+    """Require an entry for the account's number, which PostgreSQL's programs look up; in containers there may be none."""
     try:
         pwd.getpwuid(account.uid)
     except KeyError:
         raise Fault(
             "account_without_name",
             "The database's account has no name",
-            f"User number {account.uid} is not in /etc/passwd, and PostgreSQL makes no database for a user without a "
-            "name. Run as a user that is (the image has number 10001), add an entry, or set CDP_DATABASE_URL to a server "
+            f"User number {account.uid} is not in /etc/passwd, and PostgreSQL creates no database for a user without a "
+            "name. Run as a user that has one (the image uses number 10001), add an entry, or set CDP_DATABASE_URL to a server "
             "of your own.",
             status=500,
         ) from None
 
 
 def child_environment() -> dict[str, str]:
-    """An environment without our settings and secrets, and without a stranger's PG variables."""
+    """An environment without the settings and secrets of cdp, and without PG variables of the user."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "LANG": "C", "TZ": "UTC"}
 
 
@@ -128,7 +128,7 @@ def run(
 
 
 def launch(account: Account, command: Sequence[str | Path], *, cwd: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start a program that is told to stop when we die, in a session of its own so that Ctrl-C is ours."""
+    """Start a program that is signaled when this process dies, in its own session, so that it does not receive Ctrl-C."""
     drop = "-" if account.is_own else f"{account.uid}:{account.gid}:{','.join(map(str, account.groups))}"
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), drop]
     return subprocess.Popen(  # noqa: S603 - our own launcher and a fixed program, no shell
@@ -143,7 +143,7 @@ def launch(account: Account, command: Sequence[str | Path], *, cwd: Path, output
 
 
 def find_programs(version: Version, account: Account) -> Path:
-    """The folder with `initdb` and `postgres` of this version that `account` can run."""
+    """The folder with `initdb` and `postgres` of this version, executable for `account`."""
     spec = importlib.util.find_spec(_WHEEL)
     wheel = Path(next(iter(spec.submodule_search_locations or ()))) if spec is not None else None
     if wheel is None or not (wheel / _FOLDERS[version] / "bin" / "postgres").exists():
@@ -205,15 +205,15 @@ def _copied_programs(wheel: Path, version: Version) -> Path:
 
 
 def _let_all_read(folder: Path) -> None:
-    """Programs of a release are no secret, also where a strict umask installed them for one user only."""
-    for each in folder.rglob("*"):
-        if not each.is_symlink():
-            mode = each.stat().st_mode
-            each.chmod(0o755 if each.is_dir() or mode & 0o100 else 0o644)
+    """Make the programs readable by all, even if a strict umask installed them for one user only; they are not secret."""
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(0o755 if path.is_dir() or mode & 0o100 else 0o644)
 
 
 def make_state_folder() -> Path:
-    """The machine-wide folder for what root's server may not keep in a private home."""
+    """The machine-wide folder for files of root's server that cannot be in a private home."""
     if not STATE.exists():
         STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
         STATE.chmod(0o711)
@@ -222,7 +222,7 @@ def make_state_folder() -> Path:
         raise Fault(
             "state_folder_unsafe",
             "The state folder is not safe to use",
-            f"{STATE} must be a folder that belongs to root and that nobody else may write.",
+            f"{STATE} must be a folder owned by root and writable by no other user.",
             status=500,
         )
     return STATE

@@ -1,7 +1,7 @@
-"""Our own PostgreSQL: one private server per home folder, started with the service and stopped with it.
+"""The embedded PostgreSQL server: one per home folder, started with the service and stopped with it.
 
-Only the programs of the wheel are used. Whatever ends the service, `kill -9` included, ends the server or
-leaves it to the next start, which stops it first.
+Only the programs of the wheel are used. When the service ends in any way, `kill -9` included, the server ends too,
+or the next start stops it first.
 """
 
 import atexit
@@ -24,7 +24,7 @@ from cdp.postgres.cluster import (
     DATABASE,
     OWNER,
     ensure_cluster,
-    last_words,
+    last_error,
     settings_arguments,
     write_settings,
 )
@@ -49,8 +49,8 @@ _log = logging.getLogger(__name__)
 class EmbeddedPostgres:
     """The server of one home folder.
 
-    `start` gives the URL of the database `cdp` for the role `cdp`; a second service on the same home gets the fault
-    `home_in_use`. `attach` gives the URL of a server that another process runs. With `durable=False` a crash of the
+    `start` returns the URL of the database `cdp` for the role `cdp`; a second service on the same home raises the fault
+    `home_in_use`. `attach` returns the URL of a server that another process runs. With `durable=False` a crash of the
     machine may lose data: for tests only.
     """
 
@@ -79,7 +79,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The database for the service: role `cdp`, which owns it and is no superuser."""
+        """The database for the service: role `cdp`, which owns it and is not a superuser."""
         return self.url_for(OWNER, DATABASE)
 
     @property
@@ -93,11 +93,11 @@ class EmbeddedPostgres:
             raise Fault("database_not_started", "The embedded database is not running", "Start it first.", status=500)
         password = quote(self._place.read_passwords()[role], safe="")
         host = quote(str(self._socket), safe="/")
-        # The password is proven and never sent, whoever listens on the socket.
+        # SCRAM proves the password without sending it, whichever process listens on the socket.
         return f"postgresql+psycopg://{role}:{password}@/{database}?host={host}&require_auth=scram-sha-256"
 
     def start(self) -> str:
-        """Start the server, making its database first when there is none, and return `url`."""
+        """Start the server, creating its database first if there is none, and return `url`."""
         if self._child is not None:
             return self.url
         place = make_place(make_home(self._home))
@@ -134,14 +134,14 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Stop cleanly: open transactions roll back, what was committed is on disk."""
+        """Stop cleanly: open transactions are rolled back, committed ones are durable."""
         if self._child is None or self._owner_pid != os.getpid():
             return
         with self._swapping:
             self._is_stopping.set()
             child, self._child = self._child, None
         _end(child)
-        if self._keeper is not None:  # it may just be bringing the server back, and ends what it started
+        if self._keeper is not None:  # it may be restarting the server, and ends what it started
             self._keeper.join()
         if self._place is not None:
             drop_socket_folder(self._place)
@@ -170,7 +170,7 @@ class EmbeddedPostgres:
         return child
 
     def _keep_running(self) -> None:
-        """Bring the server back when it ends without being asked to, with growing pauses."""
+        """Restart the server when it ends unexpectedly, with growing pauses."""
         pause = 1.0
         while not self._is_stopping.is_set():
             child, place = self._child, self._place
@@ -194,7 +194,7 @@ class EmbeddedPostgres:
 
 
 class _Status:
-    """What the server wrote about itself into `postmaster.pid`."""
+    """The state that the server wrote to `postmaster.pid`."""
 
     def __init__(self, lines: list[str]) -> None:
         self.pid = int(lines[0])
@@ -210,7 +210,7 @@ def _read_status(data: Path) -> _Status | None:
 
 
 def _is_server(pid: int, data: Path) -> bool:
-    """True when this process is a PostgreSQL server that works in this data folder."""
+    """True when this process is a PostgreSQL server that uses this data folder."""
     try:
         if Path("/proc/self").exists():
             return Path(f"/proc/{pid}/cwd").readlink() == data.resolve()
@@ -221,13 +221,13 @@ def _is_server(pid: int, data: Path) -> bool:
 
 
 def _stop_leftover(place: ServerPlace) -> None:
-    """Stop the server that a killed service left behind; we hold the lock, so it is nobody's."""
+    """Stop the server that a killed service left behind; this process holds the lock, so no service uses it."""
     status = _read_status(place.data)
     if status is None:
         return
     deadline = time.monotonic() + _FAST_STOP_SECONDS
     if not _is_server(status.pid, place.data):
-        # The number may belong to some other program by now, which would make PostgreSQL refuse to start.
+        # The number may belong to another program by now, which would make PostgreSQL refuse to start.
         (place.data / "postmaster.pid").unlink(missing_ok=True)
         return
     _log.warning("embedded_database_left_behind", extra={"pid": status.pid})
@@ -257,13 +257,13 @@ def _not_started(place: ServerPlace, what: str) -> Fault:
     return Fault(
         "database_not_started",
         "The embedded database did not start",
-        f"{what}{last_words(place.log)}. The log is {place.log}.",
+        f"{what}{last_error(place.log)}. The log is {place.log}.",
         status=500,
     )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Fast shutdown, then ever less polite."""
+    """Fast shutdown, then immediate shutdown, then kill."""
     steps = ((signal.SIGINT, _FAST_STOP_SECONDS), (signal.SIGQUIT, _IMMEDIATE_STOP_SECONDS), (signal.SIGKILL, 10.0))
     for signal_sent, seconds in steps:
         with suppress(ProcessLookupError):
@@ -278,8 +278,8 @@ def _check_reach(place: ServerPlace) -> None:
         raise Fault(
             "database_not_reachable",
             "The database's account cannot reach its folder",
-            f"PostgreSQL runs as user number {place.account.uid}, who may not pass through the folders above {place.data}. "
-            "Give those folders the permissions they had, or run cdp as the owner of CDP_HOME.",
+            f"PostgreSQL runs as user number {place.account.uid}, which may not pass through the folders above {place.data}. "
+            "Restore the permissions of those folders, or run cdp as the owner of CDP_HOME.",
             status=500,
         )
 
@@ -290,7 +290,7 @@ def _rotate(log: Path) -> None:
 
 
 def _turn_sigterm_into_exit() -> None:
-    """Let SIGTERM end the process through its exit handlers, unless somebody handles it already."""
+    """Let SIGTERM end the process through its exit handlers, unless it has a handler already."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
 
         def leave(number: int, _frame: FrameType | None) -> None:

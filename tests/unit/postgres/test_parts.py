@@ -11,7 +11,7 @@ import pytest
 
 from cdp.kit.errors import Fault
 from cdp.postgres import launch
-from cdp.postgres.cluster import last_words
+from cdp.postgres.cluster import last_error
 from cdp.postgres.place import FolderLock, make_home, write_private, write_readable
 from cdp.postgres.programs import Account, account_of, child_environment, find_programs, require_name
 
@@ -98,9 +98,9 @@ def test_the_wheel_brings_the_programs_of_both_versions(version: str) -> None:
 
 def test_the_last_reason_in_the_log_is_found_and_chatter_is_not(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
-    assert last_words(log) == ""
+    assert last_error(log) == ""
     log.write_text('LOG:  starting\nFATAL:  could not write lock file "postmaster.pid": No space left\nLOG:  bye\n')
-    assert last_words(log) == ' (FATAL:  could not write lock file "postmaster.pid": No space left)'
+    assert last_error(log) == ' (FATAL:  could not write lock file "postmaster.pid": No space left)'
 
 
 def test_the_launcher_becomes_the_program_only_for_a_living_parent() -> None:
