@@ -27,9 +27,10 @@ def demo(url: str | None, anyway: bool, until_input_ends: bool, *, screen: Scree
     two to three minutes, can be stopped at any point and run again, and counts nothing twice.
     """
     from cdp.demo.first_start import end_with_input, require_demo
+
+    require_demo()  # before the import of what imports the SDK
     from cdp.demo.run import reachable, run_demo
 
-    require_demo()
     if until_input_ends:
         end_with_input()
     config = settings()

@@ -1,6 +1,5 @@
 """The demonstration at the first start of a service."""
 
-import importlib.util
 import logging
 import os
 import socket
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import metadata
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,18 +17,20 @@ from cdp.kit.errors import Fault
 
 _LOOK_SECONDS: Final = 0.5
 _INTERRUPTED: Final = 130
-_SDK: Final = "segment"
+_SDK: Final = "segment-analytics-python"
 
 
 def require_demo() -> None:
     """Raise the fault `demo_not_installed` when the SDK that the demonstration sends through is missing."""
-    if importlib.util.find_spec(_SDK) is None:
+    try:
+        metadata.version(_SDK)
+    except metadata.PackageNotFoundError:
         raise Fault(
             "demo_not_installed",
             "The demonstration is not installed",
-            "It sends through an SDK. Install cdp with its extra `demo`, that is the package segment-analytics-python.",
+            f"It sends through an SDK. Install cdp with its extra `demo`, that is the package {_SDK}.",
             status=500,
-        )
+        ) from None
 
 
 def run_first_demo(config: Config, url: str, *, is_empty: bool) -> None:

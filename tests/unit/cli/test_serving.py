@@ -1,12 +1,12 @@
 """`cdp serve` fills a database with the demonstration only when it was asked to, and never one that the user named."""
 
+import sys
 from collections.abc import Callable
-from importlib.machinery import ModuleSpec
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-import cdp.demo.first_start
 import cdp.serve
 from cdp.kit.config import Config
 from tests.support.commands import Shell
@@ -61,10 +61,13 @@ def test_it_is_named_where_the_policies_are_the_shipped_ones(tmp_path: Path, sho
 def test_a_missing_sdk_is_reported_with_what_to_install(
     tmp_path: Path, shown: list[bool], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    def find_spec(_name: str) -> ModuleSpec | None:
-        return None
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(cdp.demo.first_start.importlib.util, "find_spec", find_spec)
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setitem(sys.modules, "segment", None)
+    for name in ("segment.analytics", "segment.analytics.client", "cdp.demo.send", "cdp.demo.run"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     failed = Shell(tmp_path).run(*arguments, code=1)
     assert "demo_not_installed" in failed.stderr
     assert "segment-analytics-python" in failed.stderr
