@@ -185,11 +185,11 @@ class Mapping(Frozen):
     def columns(self) -> frozenset[str]:
         """Every column that it reads."""
         if self.links is not None:
-            return frozenset(each.column for each in self.links)
+            return frozenset(side.column for side in self.links)
         named = [self.type, self.event, self.message_id, self.previous_id, self.group_id]
         named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values()]
-        direct = [each.column for each in (self.timestamp, *self.consents.values()) if each is not None]
-        return frozenset(column for each in named if each is not None for column in each.columns) | frozenset(direct)
+        direct = [part.column for part in (self.timestamp, *self.consents.values()) if part is not None]
+        return frozenset(column for part in named if part is not None for column in part.columns) | frozenset(direct)
 
     @property
     def digest(self) -> bytes:
@@ -219,10 +219,10 @@ def _fault(problems: list[PolicyProblem]) -> Fault:
 
 def _problems(error: ValidationError, source: PolicyFile) -> list[PolicyProblem]:
     by_place: dict[Position, list[tuple[Steps, ErrorDetails]]] = {}
-    for each in error.errors(include_url=False):
-        path = tuple(_existing(each["loc"], source.content))
-        place = source.place(path, of_key=each["type"] == "extra_forbidden")
-        by_place.setdefault(place, []).append((path, each))
+    for detail in error.errors(include_url=False):
+        path = tuple(_existing(detail["loc"], source.content))
+        place = source.place(path, of_key=detail["type"] == "extra_forbidden")
+        by_place.setdefault(place, []).append((path, detail))
     return [_problem(place, *found[0]) for place, found in by_place.items()]
 
 

@@ -127,7 +127,9 @@ class ConsentState:
         seen with it. Groups that are `up_to_date` are left out.
         """
         identifiers = {record.identifier_id for record in records}
-        unowned = {each for each in identifiers if each in world.shared or each not in world.owner}
+        unowned = {
+            identifier for identifier in identifiers if identifier in world.shared or identifier not in world.owner
+        }
         affected = {world.owner[identifier] for identifier in identifiers if identifier in world.owner}
         if unowned:
             affected.update(origin for origin, group in self.groups.items() if not unowned.isdisjoint(group.seen))

@@ -1,0 +1,100 @@
+"""Texts that people read are plain professional English: phrasings that read as translated, and pictures, are refused.
+
+Texts are the documentation, comments of the policies, templates of pages, and in the code every string, docstring and
+comment.
+"""
+
+import re
+import tokenize
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from tests.support.source_tree import ROOT, tracked
+
+# Each: what is refused, and what to write instead.
+REFUSED = {
+    r"\bnoes\b": "opt-outs",
+    r"\b[Aa] (?:no|yes)\b(?!-)": "an opt-out or a refusal; a consent",
+    r"\b(?:say|says|said|saying) (?:yes|no)\b": "consent; refuse, opt out",
+    r"\banew\b": "again; recomputed; start over",
+    r"(?i)(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b|later\b|earlier\b|fewer\b|less\b|better\b|other\b)[a-z]": "is not a",
+    r"(?i)\bwhoever\b": "anyone who; the person who",
+    r"(?i)\bstrongroom\b": "vault",
+    r"(?i)\b(?:rights )?desk\b": "context; privacy team",
+    r"(?i)\bfamiliars\b": "cached profiles",
+    r"(?i)\bstrangers?\b": "uncached profiles; anyone; unknown persons",
+    r"(?i)\bnewborns?\b": "new profiles",
+    r"(?i)\bto be born\b|\bis born\b|\bwas born\b|\bare born\b": "created",
+    r"(?i)\b(?:she|hers|herself)\b": "the person; they",
+    r"(?i)\bthe house\b": "the application; the service",
+    r"(?i)\bjourney of (?:a|the)\b": "use case; path",
+    r"(?i)\bone road\b|\berasing road\b|\bby the same road\b": "procedure",
+}
+TEXT_FILES = {".md", ".html", ".yaml", ".toml"}
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The texts of a file with their lines: all of a document; of code its strings and comments."""
+    content = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from enumerate(content.splitlines(), start=1)
+        return
+    for token in tokenize.generate_tokens(StringIO(content).readline):
+        if token.type in (tokenize.STRING, tokenize.COMMENT):
+            for offset, line in enumerate(token.string.splitlines()):
+                yield token.start[0] + offset, line
+
+
+def is_read_by_people(path: Path) -> bool:
+    """Documentation, policies, and the code of the product; not the tests, whose data has to say anything."""
+    top = path.relative_to(ROOT).parts[0]
+    if path.suffix == ".py":
+        return top in ("cdp", "migrations", "benchmarks", "tools")
+    return path.suffix in TEXT_FILES and top not in ("tests", "examples")
+
+
+def refused(line: str) -> list[str]:
+    """What to write instead of each refused phrase of a line."""
+    return [
+        f"{found.group(0)!r}: write {instead}"
+        for pattern, instead in REFUSED.items()
+        if (found := re.search(pattern, line)) is not None
+    ]
+
+
+def test_texts_are_plain_english() -> None:
+    findings = [
+        f"{path.relative_to(ROOT)}:{number}: {finding}"
+        for path in tracked()
+        if is_read_by_people(path)
+        for number, line in texts(path)
+        for finding in refused(line)
+    ]
+    assert not findings, "\n".join(findings)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "No order of arrival loses a no.",
+        "That is no name.",
+        "The verdicts are computed anew.",
+        "Whoever is erased leaves the cache.",
+        "It holds noes of strangers.",
+        "She asked to be erased.",
+        "The rights desk answers.",
+    ],
+)
+def test_a_refused_phrase_is_found(line: str) -> None:
+    assert refused(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["There is no such profile.", "The token is no longer valid.", "A no-op.", "It is not a name.", "No one else may."],
+)
+def test_plain_english_passes(line: str) -> None:
+    assert not refused(line)
