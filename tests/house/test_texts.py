@@ -33,6 +33,10 @@ REFUSED = {
     r"(?i)\bjourney of (?:a|the)\b": "use case; path",
     r"(?i)\bone road\b|\berasing road\b|\bby the same road\b": "procedure",
 }
+# What others depend on. Each: the file, the phrase, and who depends on it.
+KEPT = [
+    ("cdp/flows/rights/replay.py", "noes", "a key of entries in the log, which are never rewritten"),
+]
 TEXT_FILES = {".md", ".html", ".yaml", ".toml"}
 
 
@@ -56,6 +60,14 @@ def is_read_by_people(path: Path) -> bool:
     return path.suffix in TEXT_FILES and top not in ("tests", "examples")
 
 
+def without_kept(path: Path, line: str) -> str:
+    """The line without the phrases that stay for a reason."""
+    for file, phrase, _reason in KEPT:
+        if path == ROOT / file:
+            line = line.replace(phrase, "")
+    return line
+
+
 def refused(line: str) -> list[str]:
     """What to write instead of each refused phrase of a line."""
     return [
@@ -71,7 +83,7 @@ def test_texts_are_plain_english() -> None:
         for path in tracked()
         if is_read_by_people(path)
         for number, line in texts(path)
-        for finding in refused(line)
+        for finding in refused(without_kept(path, line))
     ]
     assert not findings, "\n".join(findings)
 

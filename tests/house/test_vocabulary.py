@@ -64,7 +64,6 @@ SAY = {
 SAY |= {
     "house": "context",
     "room": "the package it is",
-    "rooms": "context",
     "desk": "context",
     "door": "endpoint, request or application",
     "floor": "layer",
@@ -91,11 +90,8 @@ SAY |= {
     "anew": "again",
     "barrier": "pending suppression",
     "journey": "use case, until marketing journeys are built",
-    "familiars": "profile cache",
     "oddity": "notice",
-    "oddities": "notices",
     "hers": "own or person",
-    "strangers": "uncached",
     "gate": "request limits",
     "entrance": "login",
     "forget": "evict, erase or shred",
@@ -114,7 +110,7 @@ FOREIGN = [
     ("cdp/wire/*.py", "user", "userId of the wire format"),
     ("cdp/wire/*.py", "integration", "integrations of the wire format"),
     ("cdp/flows/ingest/*.py", "account", "the verb: to count every message"),
-    ("cdp/web/api/access.py", "oddities", "a key of the API's answers"),
+    ("cdp/web/api/access.py", "oddity", "a key of the API's answers"),
     ("cdp/flows/operations/startup.py", "service", "the running service, as users of the command line know it"),
     ("cdp/cli/*.py", "user", "userId of the wire format"),
     ("cdp/demo/*.py", "user", "userId of the wire format"),
@@ -124,7 +120,8 @@ FOREIGN = [
 def words(name: str) -> list[str]:
     """The words of snake_case and CamelCase, lower case, plurals also as singulars."""
     parts = [part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-    return parts + [part[:-1] for part in parts if part.endswith("s")]
+    singular = [part[:-3] + "y" if part.endswith("ies") else part[:-1] for part in parts if part.endswith("s")]
+    return parts + singular
 
 
 def names(source: Source) -> Iterator[tuple[str, int]]:
@@ -165,7 +162,7 @@ def test_no_identifier_uses_a_forbidden_synonym() -> None:
         "self.ttlDays = 3",
         "def f(user_id): ...",
         "for each in []: ...",
-        "strangers = 0",
+        "stranger = 0",
     ],
 )
 def test_a_forbidden_synonym_is_found(text: str) -> None:

@@ -132,7 +132,7 @@ def _with_terms(tx: Transaction, plan: TraitPlan, values: Values) -> Values:
     return {
         profile_id: {
             key: texts.get(found, found) if key in named and isinstance(found, int) else found
-            for key, found in each.items()
+            for key, found in computed.items()
         }
-        for profile_id, each in values.items()
+        for profile_id, computed in values.items()
     }

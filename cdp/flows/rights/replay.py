@@ -78,7 +78,7 @@ def replay(context: Context, now: datetime) -> ReplayResult:
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
         context.vault.subject_keys.evict_all()
-    return ReplayResult(counts["lines"], counts["erased"], counts["opt_outs"], counts["suppressed"])
+    return ReplayResult(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
 
 
 def _interrupted_requests(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:
@@ -147,7 +147,7 @@ def _restore_opt_outs(
     ]
     record_store.append(tx, [_record(context, opt_out, now) for opt_out in missing])
     unknown = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if opt_out.identifier_id not in known]
-    counts["opt_outs"] += len(missing)
+    counts["noes"] += len(missing)
     counts["suppressed"] += suppression_store.suppress_purposes(tx, unknown, now)
     profiles = consent_subject_store.profiles_decided_by(tx, known)
     if missing and profiles:
