@@ -1,14 +1,14 @@
 """Counting what became of every message of a batch, and the notices about them."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cdp.accounting.model import NoticeKind, Outcome, State
 from cdp.accounting.store import messages as accounting_store
 from cdp.accounting.store import notices as notice_store
-from cdp.flows.ingest.stages import ReadMessage
+from cdp.flows.ingest.stages import DecidedMessage, ReadMessage, ScreenedMessage
 from cdp.identity.model import Ignored
 from cdp.kit.db import Transaction
 from cdp.schema.ids import SourceId
@@ -22,11 +22,14 @@ class BatchOutcomes:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     other_bodies: set[int] = field(default_factory=set)
 
-    def add(self, position: int, outcome: Outcome, *, is_other_body: bool) -> None:
-        """Set the outcome of one message."""
-        self.outcomes[position] = outcome
-        if is_other_body:
-            self.other_bodies.add(position)
+    def add(self, messages: Iterable[ScreenedMessage | DecidedMessage]) -> None:
+        """Set the outcomes of these messages; those without one are left as they are."""
+        outcomes = self.outcomes
+        for message in messages:
+            if message.outcome is not None:
+                outcomes[message.read.position] = message.outcome
+                if message.is_other_body:
+                    self.other_bodies.add(message.read.position)
 
 
 def account(

@@ -52,11 +52,13 @@ class BatchDecider:
         ended = BatchOutcomes(
             {message.position: message.outcome for message in messages if message.outcome is not None}
         )
-        pending = [message for message in messages if message.needs_decision(message.outcome)]
+        pending = [
+            message for message in messages if message.outcome is None or message.needs_decision(message.outcome)
+        ]
         found = ((message.position, self.profile_cache.find(message)) for message in pending)
         cached = {position: profile for position, profile in found if profile is not None}
         screened = screen(tx, self.vault, pending, plan=self.plan, cached=cached)
-        _end_screened(ended, screened)
+        ended.add(screened)
         open_messages = sorted((message for message in screened if message.needs_decision), key=_sequence_key)
         if open_messages:
             self._decide(tx, open_messages, ended, first_sequence=first_sequence, now=now, restarts_max=_RESTARTS_MAX)
@@ -97,8 +99,7 @@ class BatchDecider:
             self._decide_in_chunks(tx, messages, ended, first_sequence=first_sequence, now=now)
             return
         decided = [judge.decided[message.sequence] for message in identified]
-        for message in decided:
-            ended.add(message.read.position, message.outcome, is_other_body=message.is_other_body)
+        ended.add(decided)
         result = BatchResult(tx, self.vault, plan, state, done, consent, decided, now, self.writer_cache)
         touched = write_batch(result) | state.links.keys()
         if self.replay is not None:
@@ -125,7 +126,7 @@ class BatchDecider:
         screened = [hashed.get(message.read.position, message) for message in messages]
         for start in range(0, len(screened), _CHUNK_MESSAGES):
             chunk = find_duplicates(tx, screened[start : start + _CHUNK_MESSAGES])
-            _end_screened(ended, chunk)
+            ended.add(chunk)
             open_messages = [message for message in chunk if message.needs_decision]
             if open_messages:
                 self._decide(
@@ -137,13 +138,6 @@ class BatchDecider:
                     restarts_max=_CHUNK_MESSAGES,
                 )
         tx.on_commit(self.profile_cache.drop_all)
-
-
-def _end_screened(ended: BatchOutcomes, messages: Sequence[ScreenedMessage]) -> None:
-    """Note the outcomes that screening gave; later decisions replace them."""
-    for message in messages:
-        if message.outcome is not None:
-            ended.add(message.read.position, message.outcome, is_other_body=message.is_other_body)
 
 
 def _sequence_key(message: ScreenedMessage) -> tuple[datetime, bool, str]:

@@ -27,10 +27,9 @@ def screen(
     """Screen messages in their order; `cached` gives the profiles that are known from the cache, by position."""
     hashed = hash_identifiers(tx, vault, [message for message in messages if message.position not in cached], plan=plan)
     screened = [
-        ScreenedMessage(message, (), False, cached[message.position], message.outcome)
-        if message.position in cached
-        else hashed[message.position]
+        hashed[message.position] if profile is None else ScreenedMessage(message, (), False, profile, message.outcome)
         for message in messages
+        for profile in (cached.get(message.position),)
     ]
     return find_duplicates(tx, screened)
 
