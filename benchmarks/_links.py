@@ -61,7 +61,7 @@ class Import:
         self.wall, self.here = spent[0].wall, spent[0].here
         self.database = sum(part.database for part in spent)
         with context.database.transaction(read_only=True) as tx:
-            self.rows_written = sum(tx.execute(f"SELECT count(*) FROM {name}")[0][0] for name in _TABLES)  # type: ignore[arg-type]
+            self.rows_written = sum(tx.execute(f"SELECT count(*) FROM {name}")[0][0] for name in _TABLES)
 
     def _measure(self, what: str, _done: int, _whole: int) -> None:
         now = time.perf_counter()

@@ -204,7 +204,7 @@ def delete(database: Database, vault: Vault, name: str, statements: Sequence[str
     watch = Stopwatch(backend_pid(database))
     with database.transaction() as tx:
         for statement in statements:
-            tx.execute(statement, ids)  # type: ignore[arg-type]
+            tx.execute(statement, ids)
     return watch.read()
 
 

@@ -104,7 +104,8 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
 def _unmerges(context: Context, source: Source, people: int, events: int) -> str:
     """Unmerge a user id and a device that are linked in the middle of their events."""
     ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
-    dry_runs, done = [], []
+    dry_runs: list[float] = []
+    done: list[float] = []
     for number in range(people):
         name, device = f"merged-{number}", f"merged-device-{number}"
         calls = Shop(1, seed=10_000 + number).calls(events)

@@ -65,7 +65,7 @@ class Shop:
 
     def one(self, query: str) -> object:
         with self.context() as context, context.database.transaction(read_only=True) as tx:
-            return tx.execute(query)[0][0]  # type: ignore[arg-type]
+            return tx.execute(query)[0][0]
 
 
 @pytest.fixture

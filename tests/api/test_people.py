@@ -130,7 +130,7 @@ def test_unmerge_is_rehearsed_done_and_taken_back(service: RunningService) -> No
 
 
 def rules_of(policy: Policy) -> dict[str, object]:
-    return dict(documents_of(policy)["identifiers.yaml"])  # type: ignore[call-overload]
+    return dict(documents_of(policy)["identifiers.yaml"])
 
 
 def test_changed_rules_are_rehearsed_and_change_nothing(service: RunningService) -> None:

@@ -73,12 +73,12 @@ def found(rights: RequestPipeline) -> dict[str, Any]:
             people.setdefault(profile, []).append((opened[identifier].type, opened[identifier].value))
 
         def told(query: str) -> list[str]:
-            rows = tx.execute(query)  # type: ignore[arg-type]
-            return sorted(json.dumps([sorted(people[row[0]]), *row[1:]], default=str) for row in rows)  # type: ignore[type-var]
+            rows = tx.execute(query)
+            return sorted(json.dumps([sorted(people[row[0]]), *row[1:]], default=str) for row in rows)
 
         on_people = "JOIN identity.canonical USING (anchor_id)"
         return {
-            "people": sorted(map(sorted, people.values())),  # type: ignore[type-var]
+            "people": sorted(map(sorted, people.values())),
             "permitted": told("SELECT profile_id, purpose, since, until FROM consent.permitted"),
             "refused": told("SELECT profile_id, purpose, reason FROM consent.refused"),
             "events": told(f"SELECT profile_id, occurred_at, bits FROM behavior.event {on_people}"),
@@ -98,7 +98,7 @@ def test_batches_end_where_single_messages_end(
     batched, single = (
         open_request_pipeline(each, shipped(), tmp_path / each.engine.url.database)
         for each in (database, another_database)
-    )  # type: ignore[operator]
+    )
     sent: list[Said] = []
     for minute in range(8):
         if dice.random() < 0.3:

@@ -77,7 +77,7 @@ def said(**categories: bool) -> dict[str, Any]:
 
 def rows(rights: RequestPipeline, query: str) -> list[tuple[Any, ...]]:
     with rights.context.database.transaction(read_only=True) as tx:
-        return tx.execute(query)  # type: ignore[arg-type]
+        return tx.execute(query)
 
 
 def change(rights: RequestPipeline, *statements: LiteralString) -> None:

@@ -55,7 +55,7 @@ def contents(pipeline: Pipeline) -> list[Any]:
         "consent.permitted",
     )
     with pipeline.context.database.transaction(read_only=True) as tx:
-        return [sorted(map(repr, tx.execute(f"SELECT * FROM {table}"))) for table in tables]  # type: ignore[arg-type]
+        return [sorted(map(repr, tx.execute(f"SELECT * FROM {table}"))) for table in tables]
 
 
 def test_rows_join_people_and_say_what_became_of_them(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, 
 
 def _rows(pipeline: Pipeline, query: str) -> list[tuple[Any, ...]]:
     with pipeline.context.database.transaction(read_only=True) as tx:
-        return tx.execute(query)  # type: ignore[arg-type]
+        return tx.execute(query)
 
 
 def _statements(pipeline: Pipeline) -> int:

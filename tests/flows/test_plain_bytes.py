@@ -201,7 +201,7 @@ def test_a_statement_that_fails_tells_the_server_log_nothing(rights: RequestPipe
         "SELECT %(secret)s FROM nowhere",
     ):
         with pytest.raises(Exception, match=r".+"), rights.context.database.transaction() as tx:
-            tx.execute(query, {"secret": secret})  # type: ignore[arg-type]
+            tx.execute(query, {"secret": secret})
     place = server._place
     assert place is not None
     assert secret.encode() not in place.log.read_bytes()

@@ -31,7 +31,7 @@ HOLD = {"law": "§ 147 AO", "columns": ["order_id", "revenue"], "keep_for_days":
 def short_lived(**transactions: Any) -> Policy:
     """Orders live for 60 days, page views for 30, statements for 90."""
     policy = permit_all()
-    classes = json.loads(json.dumps(policy.documents["retention.yaml"]))["classes"]  # type: ignore[index,call-overload]
+    classes = json.loads(json.dumps(policy.documents["retention.yaml"]))["classes"]
     classes["browsing"]["keep_for_days"] = 30
     orders = {**classes["transactions"], "keep_for_days": 60, "hold": None, **transactions}
     classes["transactions"] = {key: value for key, value in orders.items() if value is not None}

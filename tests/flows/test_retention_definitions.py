@@ -33,7 +33,7 @@ def with_traits(policy: Policy, **traits: Any) -> Policy:
 
 
 def with_classes(policy: Policy, **classes: Any) -> Policy:
-    known = json.loads(json.dumps(policy.documents["retention.yaml"]))["classes"]  # type: ignore[index,call-overload]
+    known = json.loads(json.dumps(policy.documents["retention.yaml"]))["classes"]
     return changed(
         policy, "retention.yaml", classes={key: {**known.get(key, {}), **each} for key, each in classes.items()}
     )
@@ -107,7 +107,7 @@ def test_other_words_compute_nothing(rights: RequestPipeline) -> None:
 def test_events_follow_their_class(rights: RequestPipeline) -> None:
     send_orders(rights, 10, 20)
     rights.pipeline.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
-    events = json.loads(json.dumps(rights.context.policy.documents["events.yaml"]))["events"]  # type: ignore[index,call-overload]
+    events = json.loads(json.dumps(rights.context.policy.documents["events.yaml"]))["events"]
     events["Order Completed"]["retention_class"] = "engagement"
     policy = changed(rights.context.policy, "events.yaml", events=events)
     assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_reclassified == 2

@@ -206,4 +206,4 @@ def _flat_of(people: dict[int, dict[str, set[str]]]) -> set[tuple[tuple[str, str
 
 def _rows(pipeline: Pipeline, query: str) -> list[tuple[Any, ...]]:
     with pipeline.context.database.transaction(read_only=True) as tx:
-        return tx.execute(query)  # type: ignore[arg-type]
+        return tx.execute(query)

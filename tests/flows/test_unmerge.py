@@ -185,7 +185,7 @@ def test_simulate_counts_and_changes_nothing(pipeline: Pipeline) -> None:
     assert shown.refused == {"unique": 1}
     (example,) = shown.examples
     assert (example["change"], example["identifiers"]) == ("merged", {"user_id": 1, "anonymous_id": 1})
-    assert len(set(example["profiles"])) == 2  # type: ignore[arg-type]
+    assert len(set(example["profiles"])) == 2
     assert contents(pipeline) == before
 
 
@@ -221,7 +221,7 @@ def contents(pipeline: Pipeline) -> dict[str, int]:
             "WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'audit') ORDER BY 1"
         )
         return {
-            name: tx.execute(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {name} AS t")[0][0]  # type: ignore[arg-type]
+            name: tx.execute(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {name} AS t")[0][0]
             for (name,) in tables
         }
 

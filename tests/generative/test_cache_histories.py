@@ -322,7 +322,7 @@ def whole(rights: RequestPipeline) -> dict[str, list[tuple[str, ...]]]:
             members.setdefault(anchor, []).append(names[member])
         names |= {anchor: "+".join(sorted(found)) for anchor, found in members.items()}
         return {
-            name: sorted(tuple(str(names.get(each, each)) for each in row) for row in tx.execute(query))  # type: ignore[arg-type]
+            name: sorted(tuple(str(names.get(each, each)) for each in row) for row in tx.execute(query))
             for name, query in WHOLE.items()
         }
 

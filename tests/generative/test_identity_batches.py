@@ -134,7 +134,7 @@ def empty(database: Database, *, keep: Sequence[str] = ()) -> None:
                 {"kept": ["generation", "purpose", "applied_policy", "term", "landmark", *keep]},
             )
         ]
-        tx.execute("TRUNCATE " + ", ".join(tables) + " CASCADE")  # type: ignore[arg-type]
+        tx.execute("TRUNCATE " + ", ".join(tables) + " CASCADE")
         tx.execute("DELETE FROM vault.subject_key")
 
 

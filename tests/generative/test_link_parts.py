@@ -184,7 +184,7 @@ def verdicts(pipeline: Pipeline) -> set[tuple[frozenset[tuple[str, str]], str]]:
 
 def _named(pipeline: Pipeline, query: str) -> Counter[tuple[Any, ...]]:
     with pipeline.context.database.transaction(read_only=True) as tx:
-        found = tx.execute(query)  # type: ignore[arg-type]
+        found = tx.execute(query)
         opened = open_identifiers(tx, pipeline.context.vault, {each for row in found for each in row[3:5]})
     values = {number: (each.type, each.value) for number, each in opened.items()}
     return Counter((*row[:3], values[row[3]], values.get(row[4])) for row in found)

@@ -44,7 +44,7 @@ def restored_template(server: EmbeddedPostgres) -> str:
     url = create_database(server, "restored", EMPTY)
     script = gzip.decompress((UPGRADE / "cdp-0001.sql.gz").read_bytes()).decode()
     with psycopg.connect(plain_url(url)) as connection:
-        connection.execute(script)  # type: ignore[call-overload]
+        connection.execute(script)
     return "restored"
 
 

@@ -211,7 +211,7 @@ class TestMarketer:
             "SELECT * FROM sources.source",
         ):
             with pytest.raises(errors.InsufficientPrivilege):
-                marketer.execute(query)  # type: ignore[call-overload]
+                marketer.execute(query)
 
     def test_it_sees_the_instant_of_the_test_clock(self, marketer: psycopg.Connection[Any], known: Known) -> None:
         row = marketer.execute("SELECT consent.present_instant()").fetchone()

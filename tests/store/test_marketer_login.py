@@ -51,18 +51,18 @@ def marketer(rights: RequestPipeline, server: EmbeddedPostgres) -> Iterator[Logi
     assert name is not None
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"DROP ROLE IF EXISTS {LOGIN}")  # type: ignore[arg-type]
+        connection.execute(f"DROP ROLE IF EXISTS {LOGIN}")
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(LOGIN), PASSWORD))
         for statement in statements_of_the_page(name):
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
     parts = psycopg.conninfo.conninfo_to_dict(admin) | {"user": LOGIN, "password": PASSWORD}
     try:
         with psycopg.connect(**parts, autocommit=True) as marketer:  # type: ignore[arg-type]
             yield marketer
     finally:
         with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"DROP OWNED BY {LOGIN}")  # type: ignore[arg-type]
-            connection.execute(f"DROP ROLE {LOGIN}")  # type: ignore[arg-type]
+            connection.execute(f"DROP OWNED BY {LOGIN}")
+            connection.execute(f"DROP ROLE {LOGIN}")
 
 
 FORBIDDEN: tuple[LiteralString, ...] = (

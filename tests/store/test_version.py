@@ -73,7 +73,7 @@ def version(tx: Transaction) -> int:
 def test_every_change_moves_it_on_once(change: str, pipeline: Pipeline) -> None:
     with pipeline.context.database.transaction() as tx:
         before = version(tx)
-        tx.execute(CHANGES[change])  # type: ignore[arg-type]
+        tx.execute(CHANGES[change])
         tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x02', now())")
         assert version(tx) == before + 1
     with pipeline.context.database.transaction() as tx:
@@ -85,7 +85,7 @@ def test_every_change_moves_it_on_once(change: str, pipeline: Pipeline) -> None:
 def test_every_change_moves_it_on_alone(change: str, pipeline: Pipeline) -> None:
     with pipeline.context.database.transaction() as tx:
         before = version(tx)
-        tx.execute(CHANGES[change])  # type: ignore[arg-type]
+        tx.execute(CHANGES[change])
         assert version(tx) == before + 1
 
 
@@ -93,7 +93,7 @@ def test_every_change_moves_it_on_alone(change: str, pipeline: Pipeline) -> None
 def test_nothing_else_does(change: str, pipeline: Pipeline) -> None:
     with pipeline.context.database.transaction() as tx:
         before = version(tx)
-        tx.execute(NO_CHANGES[change])  # type: ignore[arg-type]
+        tx.execute(NO_CHANGES[change])
         assert version(tx) == before
 
 

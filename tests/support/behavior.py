@@ -1,4 +1,4 @@
-"""A stage for the behavior room on a real PostgreSQL: people, anchors, permissions, and messages that are stored."""
+"""Behavior on a real PostgreSQL: anchors, permissions and messages of people who are written directly into the tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database, Transaction
 from cdp.policy.model import Policy
-from tests.support.policies import changed, shipped
+from tests.support.policies import changed, documents_of, shipped
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER = "Order Completed"
@@ -54,7 +54,7 @@ def policy_with(traits: Mapping[str, dict[str, Any]] = TRAITS, **classes: dict[s
     documents = changed(shipped_policy, "traits.yaml", traits={**gone, **traits})
     if not classes:
         return documents
-    known = documents.documents["retention.yaml"]["classes"]  # type: ignore[index,call-overload]
+    known: dict[str, Any] = documents_of(documents)["retention.yaml"]["classes"]
     merged = {name: {**known[name], **classes.get(name, {})} for name in known}
     merged = {name: {key: value for key, value in each.items() if value is not None} for name, each in merged.items()}
     return changed(documents, "retention.yaml", classes=merged)
@@ -62,7 +62,7 @@ def policy_with(traits: Mapping[str, dict[str, Any]] = TRAITS, **classes: dict[s
 
 @dataclass
 class BehaviorPipeline:
-    """A database with a policy in force; profiles, anchors and permissions are put there by hand."""
+    """A database with a policy in force, whose profiles, anchors and permissions the test writes itself."""
 
     database: Database
     policy: Policy
@@ -154,12 +154,12 @@ class BehaviorPipeline:
     def append(self, tx: Transaction, entries: Sequence[EventEntry]) -> Terms:
         """Store a batch in an open transaction."""
         terms = store.intern_terms(tx, terms_of(each.classified for each in entries), self.rules)
-        settled = [storable_entry(each, terms) for each in entries]
-        store.append(tx, settled, terms, plan=self.plan, now=self.now)
+        storable = [storable_entry(entry, terms) for entry in entries]
+        store.append(tx, storable, terms, plan=self.plan, now=self.now)
         return terms
 
     def recompute(self, tx: Transaction, anchor_ids: Sequence[int]) -> None:
-        """Make the buckets of anchors anew."""
+        """Recompute the buckets of anchors."""
         recompute_buckets(tx, self.plan, anchor_ids, now=self.now)
 
 

@@ -1,4 +1,4 @@
-"""A whole house behind an ingest door: a real database, a policy, sources with write keys of one's choice."""
+"""An ingest endpoint with everything behind it: a real database, a policy, sources with chosen write keys."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +32,7 @@ END = datetime(2200, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class IngestEndpoint:
-    """An open door of a house, and what it did."""
+    """A running ingest endpoint, and what became of the messages."""
 
     context: Context
     running: Running
@@ -85,7 +85,7 @@ def open_ingest_endpoint(
     limits: Limits | None = None,
     between: Callable[[BatchProcessor], BatchProcessor] = lambda ingest: ingest,
 ) -> Iterator[IngestEndpoint]:
-    """A house whose sources have exactly these write keys; `between` may stand between the door and the flow."""
+    """Serve sources with exactly these write keys; `between` may wrap the processor of batches."""
     clock = clock or SystemClock()
     context = open_context(database, policy, clock, home=folder)
     sources = {key: add_source(database, key, kind, clock.now()) for key, kind in keys.items()}

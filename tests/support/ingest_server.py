@@ -1,4 +1,4 @@
-"""An ingest door on a free loopback port, in a thread: for clients that need a real server."""
+"""An ingest endpoint on a free loopback port, in a thread: for clients that need a real server."""
 
 import asyncio
 import socket

@@ -1,6 +1,6 @@
-"""A service with its own PostgreSQL and an ingest door, as a process that can be killed: `ingest_service HOME`.
+"""A service with its own PostgreSQL and an ingest endpoint, as a process that can be killed: `ingest_service HOME`.
 
-Prints the door's URL and serves until it is told to stop or killed. The write key is `wk`; every event is permitted.
+Prints its URL and serves until it is stopped or killed. The write key is `wk`; every event is permitted.
 """
 
 import signal

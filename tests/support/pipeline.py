@@ -1,4 +1,4 @@
-"""Helpers to send messages to a house under test and to read back who is who."""
+"""Send messages through ingest at an instant of a test clock, and read back who is who."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ SHOP = Source(SourceId(2), "shop", SourceKind.SERVER, frozenset({"ingest"}), "eu
 
 @dataclass(slots=True)
 class Pipeline:
-    """A house with a door for tests; messages without an id get one from a counter, in order."""
+    """A store under test and its ingest; messages without an id get one from a counter, in order."""
 
     context: Context
     clock: TestClock
@@ -37,7 +37,7 @@ class Pipeline:
     numbers: Iterable[int] = field(default_factory=lambda: count(1))
 
     def register(self) -> None:
-        """Let the store know the two sources, whose jurisdictions count for everybody they speak of."""
+        """Add the two sources, whose jurisdictions apply to everybody their messages name."""
         with self.context.database.transaction() as tx:
             for source in (WEB, SHOP):
                 add_source(tx, source, sha256(source.name.encode()), now=self.clock.now())
@@ -80,7 +80,7 @@ class Pipeline:
     def one(self, query: str) -> Any:
         """The first value of a query."""
         with self.context.database.transaction(read_only=True) as tx:
-            return tx.execute(query)[0][0]  # type: ignore[arg-type]
+            return tx.execute(query)[0][0]
 
 
 def people_of(context: Context) -> dict[int, dict[str, set[str]]]:
@@ -96,7 +96,7 @@ def people_of(context: Context) -> dict[int, dict[str, set[str]]]:
 
 
 def open_pipeline(database: Database, policy: Policy, folder: Path, now: datetime = NOON) -> Pipeline:
-    """Open a house with two sources, `web` and `shop`."""
+    """Open an empty store under a policy."""
     clock = TestClock(now)
     context = open_context(database, policy, clock, home=folder)
     return Pipeline(context, clock, Ingest(database, context.vault, policy, clock=clock))

@@ -1,4 +1,4 @@
-"""A rights desk under test: a town whose sources are registered, and how to read what is left of people in it."""
+"""Subject requests on top of a pipeline: receive, verify, fulfill, and read which rows are left."""
 
 import json
 import zipfile
@@ -30,7 +30,7 @@ BOB = {"type": "identify", "userId": "bob", "traits": {"email": "bob@example.com
 
 @dataclass(slots=True)
 class RequestPipeline:
-    """A town with a desk for subject requests."""
+    """A pipeline whose sources are registered, with the use cases of subject requests."""
 
     pipeline: Pipeline
     context: Context
@@ -84,7 +84,7 @@ class RequestPipeline:
 
 
 def open_request_pipeline(database: Database, policy: Policy, home: Path) -> RequestPipeline:
-    """An office on an empty database."""
+    """Open an empty store under a policy, with its two sources registered."""
     pipeline = open_pipeline(database, policy, home, NOON)
     with database.transaction() as tx:
         for source in (WEB, SHOP):

@@ -69,7 +69,7 @@ def tests_of(draw: st.DrawFn, value: ast.Value, kind: Kind, name: str) -> ast.Co
     """A test that fits the type of the value; `name` chooses the strings."""
     shape = draw(st.integers(0, 5))
     if shape == 0:
-        return draw(st.sampled_from((ast.Exists(value), ast.Known(value))))
+        return draw(st.sampled_from((ast.Exists, ast.Known)))(value)
     if kind is Kind.BOOLEAN:
         relation = draw(st.sampled_from((ast.Operator.EQ, ast.Operator.NE)))
         return ast.Compare(value, relation, ast.Flag(draw(st.booleans())))
@@ -150,7 +150,16 @@ def aggregates(draw: st.DrawFn) -> ast.Aggregate:
         case ast.DaysSinceLast:
             return ast.DaysSinceLast(found)
         case _:
-            return kind(found, numeric)
+            aggregate: ast.Aggregate = kind(found, numeric)
+            return aggregate
+
+
+@st.composite
+def extremes(draw: st.DrawFn) -> ast.First | ast.Last:
+    """The first or the last time of an event."""
+    if draw(st.booleans()):
+        return ast.Last(draw(events()))
+    return ast.First(draw(events()))
 
 
 @st.composite
@@ -168,7 +177,7 @@ def value_tests(draw: st.DrawFn) -> ast.Condition:
             else draw(st.sampled_from(("country", "plan")))
         )
     elif kind is Kind.INSTANT and source == "events":
-        return draw(tests_of(draw(st.sampled_from((ast.First, ast.Last)))(draw(events())), kind, ""))
+        return draw(tests_of(draw(extremes()), kind, ""))
     else:
         name = draw(st.sampled_from(COMPUTED[kind])) if source == "computed" else STATED[kind]
     value = ast.Computed(name) if source == "computed" else ast.Trait(name)
@@ -229,7 +238,7 @@ def values(draw: st.DrawFn, kind: Kind) -> tuple[ast.Value, str]:
     if source == "events" and kind is Kind.NUMBER:
         return draw(aggregates()), ""
     if source == "events" and kind is Kind.INSTANT:
-        return draw(st.sampled_from((ast.First, ast.Last)))(draw(events())), ""
+        return draw(extremes()), ""
     if source == "computed":
         name = draw(st.sampled_from(COMPUTED[kind] + (FADING_COMPUTED if kind is Kind.NUMBER else ())))
         return ast.Computed(name), name
@@ -267,6 +276,8 @@ def ranges(draw: st.DrawFn, kind: Kind) -> ast.Condition:
     low, high = sorted(
         (draw(_bounds(kind, value, name)), draw(_bounds(kind, value, name))), key=lambda literal: literal.value
     )
+    assert isinstance(low, ast.Number | ast.Day)
+    assert isinstance(high, ast.Number | ast.Day)
     return ast.Between(value, low, high)
 
 
@@ -279,6 +290,11 @@ def texts_in(draw: st.DrawFn, node: type[ast.Contains] | type[ast.StartsWith]) -
 @st.composite
 def presences(draw: st.DrawFn, node: type[ast.Exists] | type[ast.Known]) -> ast.Condition:
     return node(draw(values(draw(st.sampled_from(list(Kind)))))[0])
+
+
+def aggregates_of(node: type[ast.Aggregate]) -> SearchStrategy[ast.Aggregate]:
+    """Aggregates of one kind."""
+    return aggregates().filter(lambda value: isinstance(value, node))
 
 
 ORDERED = (Kind.NUMBER, Kind.INSTANT)
@@ -306,8 +322,7 @@ def families() -> dict[str, SearchStrategy[ast.Condition]]:
         "in segment": st.sampled_from(("buyers", "visitors", "both")).map(ast.InSegment),
     }
     for node in (ast.Count, ast.Sum, ast.Average, ast.Least, ast.Greatest, ast.DaysSinceLast):
-        values_of = aggregates().filter(lambda value, node=node: isinstance(value, node))
-        found[node.__name__] = values_of.flatmap(lambda value: tests_of(value, Kind.NUMBER, ""))
+        found[node.__name__] = aggregates_of(node).flatmap(lambda value: tests_of(value, Kind.NUMBER, ""))
     return {
         name: st.tuples(family, st.booleans()).map(lambda pair: ast.Not(pair[0]) if pair[1] else pair[0])
         for name, family in found.items()

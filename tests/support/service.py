@@ -1,4 +1,4 @@
-"""The doors of a house on a free loopback port, and how tests speak to them."""
+"""The web application on a free loopback port, and how tests call it."""
 
 import socket
 import threading
@@ -58,12 +58,12 @@ class RunningService:
         return answer.json()
 
     def send(self, *messages: Mapping[str, Any], key: str | None = None) -> None:
-        """One batch through the ingest door."""
+        """One batch to the ingest endpoint."""
         answer = self.client.post("/v1/batch", auth=(key or self.write_key, ""), json={"batch": list(messages)})
         assert (answer.status_code, answer.json()) == (200, {"success": True})
 
     def grant(self, value: str, *purposes: str) -> None:
-        """Consent of an e-mail address, as her own authenticated act."""
+        """Consent of an e-mail address, as an authenticated act of the person."""
         for purpose in purposes:
             act = {"purpose": purpose, "act": "grant", "authority": "authenticated", "jurisdiction": "eu"}
             self.post("privacy", "/api/v1/consents", {"identifier": {"type": "email", "value": value}, **act}, 201)

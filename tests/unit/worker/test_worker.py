@@ -74,7 +74,7 @@ def test_a_task_that_fails_again_and_again_is_left_alone_for_longer_each_time_an
 
 def test_one_task_that_hangs_does_not_keep_the_others_from_turning() -> None:
     release, turned = threading.Event(), threading.Event()
-    worker = Worker([Task("hangs", 1, lambda: bool(release.wait(PATIENCE_SECONDS))), Task("turns", 0.01, turned.set)])  # type: ignore[arg-type,return-value]
+    worker = Worker([Task("hangs", 1, lambda: bool(release.wait(PATIENCE_SECONDS))), Task("turns", 0.01, turned.set)])  # type: ignore[arg-type]
     worker.start()
     assert turned.wait(PATIENCE_SECONDS)
     release.set()
