@@ -84,7 +84,7 @@ def test_text_and_json_lose_nothing_in_either_direction(condition: ast.Condition
     form = json.loads(json.dumps(to_json(condition)))
     assert from_json(form) == condition
     assert VALIDATOR.is_valid(form)
-    assert write(parse(text)) == text  # type: ignore[arg-type]
+    assert write(parse(text)) == text
 
 
 @settings(max_examples=300, deadline=None)
