@@ -119,14 +119,9 @@ def transaction_calls(source: Source) -> Iterator[str]:
 
 def mixed_sql(source: Source) -> list[str]:
     """Files that speak SQL both as text and as expressions of SQLAlchemy Core."""
-    if source.path in MIXED_SQL_TODAY:
-        return []
     calls = set(transaction_calls(source))
     return [source.path] if calls & TEXT_STYLE and calls & CORE_STYLE else []
 
-
-# Files that are still to be brought into one style; this set only shrinks.
-MIXED_SQL_TODAY = {"cdp/audit/store/tree.py", "cdp/rights/store/scrub.py"}
 
 PER_FILE: list[Callable[[Source], list[str]]] = [large_classes, positional_parameters, mixed_flows, mixed_sql]
 
