@@ -8,7 +8,7 @@ from cdp.schema.ids import SourceId
 
 
 class State(StrEnum):
-    """Where a message ended; every message ends in exactly one (ingest.md)."""
+    """Where a message ended; every message ends in exactly one (docs/reference/ingest.md, "States")."""
 
     STORED = "stored"
     DUPLICATE = "duplicate"

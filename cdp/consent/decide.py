@@ -1,4 +1,4 @@
-"""The verdict: a pure function of a set of records (consent.md, "The verdict is a function of a set").
+"""The verdict: a pure function of a set of records. The rules: docs/explanation/consent.md, "How a verdict is decided".
 
 The result does not depend on the order or repetition of records, so merging, replaying and restoring cannot change it.
 """

@@ -1,4 +1,7 @@
-"""Extract and normalize the identifiers of a message (identity.md, Identifier types). Pure."""
+"""Extract and normalize the identifiers of a message. Pure.
+
+The types and their normalizers are declared by policy (docs/reference/policies-identifiers.md).
+"""
 
 import re
 import unicodedata

@@ -1,6 +1,6 @@
 """How far a subject request reaches: from the verified identifiers to everything that belongs to that person. Pure.
 
-rights.md, Erasure 0: the verified identifiers and what server sources linked to them. What only browser sources
+docs/explanation/rights.md, "How far a request reaches": the verified identifiers and what server sources linked to them. What only browser sources
 assert, and profiles that may hold several people, wait for a reviewer; a shared identifier reaches only its own
 profile.
 """

@@ -1,4 +1,6 @@
-"""Identity resolution as a pure sequential model: the five steps of identity.md over a world in memory.
+"""Identity resolution as a pure sequential model: five steps over a world in memory.
+
+The steps are described in docs/explanation/identity.md, "The five steps of resolution".
 
 A `World` holds some groups (profiles, by the sequence number of their origin) and processes one step at
 a time: `propose` returns what a step would do, `accept` applies it. An identifier that turns out to be

@@ -37,7 +37,7 @@ class Denial(StrEnum):
 
 
 class Verb(StrEnum):
-    """What a step of an erasure does (vocabulary.md)."""
+    """What a step of an erasure does (docs/glossary.md)."""
 
     DELETE = "delete"
     SEVER = "sever"

@@ -1,4 +1,7 @@
-"""What a suppression, pending or permanent, does to a message that names the person (rights.md, Erasure). Pure."""
+"""What a suppression, pending or permanent, does to a message that names the person. Pure.
+
+See docs/explanation/rights.md, "Erasure".
+"""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet

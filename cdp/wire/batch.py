@@ -1,4 +1,6 @@
-"""From the body of an ingest request to its messages (ingest.md, What unmodified clients need). Pure.
+"""From the body of an ingest request to its messages. Pure.
+
+What is tolerated is listed in docs/reference/ingest.md, "Tolerated input".
 
 A request is refused as a whole only when its messages cannot be separated: invalid JSON, no batch, too many messages.
 Otherwise each message is valid or invalid by itself, and every message is counted.

@@ -14,7 +14,7 @@ class Message:
 
     `kind` is identify, track, page, screen, group or alias. `body` is the decoded object with the
     batch's `context` and `integrations` merged in; ids are strings or absent. `occurred_at` follows
-    the time rule of ingest.md. `has_gpc` is set when the request carried `Sec-GPC: 1`. `acts` are
+    the rule of docs/reference/ingest.md, "Times". `has_gpc` is set when the request carried `Sec-GPC: 1`. `acts` are
     consents stated outside the body, such as those from columns of an imported file.
     """
 

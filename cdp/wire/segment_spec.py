@@ -1,6 +1,6 @@
 """From the bytes of one Segment-spec message to a `Message`, or to an `Invalid` with a reason. Pure.
 
-What unmodified clients send is tolerated (ingest.md): null and empty ids, numeric ids, empty lists where an object
+What unmodified clients send is tolerated (docs/reference/ingest.md, "Tolerated input"): null and empty ids, numeric ids, empty lists where an object
 belongs, unknown keys. A message that cannot be understood is invalid and does not affect the other messages of its
 request.
 """

@@ -1,4 +1,4 @@
-"""When a message happened: the time rule of ingest.md. Pure.
+"""When a message happened: the rule of docs/reference/ingest.md, "Times". Pure.
 
 `occurred_at = received_at - (sentAt - own time)` removes the error of the sender's clock, because both stated times
 were read from it. Without `sentAt` the own time is used. A future time becomes `received_at`.

@@ -1,4 +1,4 @@
-"""Public identity scenarios, message by message through the HTTP door (identity.md; data from tests/data/scenarios)."""
+"""Public identity scenarios, message by message through the HTTP API (data from tests/data/scenarios)."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -211,7 +211,7 @@ def test_two_runs_at_once_erase_once_while_messages_come_in(rights: RequestPipel
 
 
 class TestReach:
-    """rights.md, Erasure 0."""
+    """docs/explanation/rights.md, "How far a request reaches"."""
 
     def test_what_only_a_browser_linked_waits_for_a_reviewer(self, rights: RequestPipeline) -> None:
         rights.pipeline.send(track(anonymousId="victim"), source=WEB)

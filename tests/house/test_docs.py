@@ -14,6 +14,7 @@ from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import check_mapping
 from cdp.flows.segments.texts import check_alone
 from tests.support.policies import ROOT, shipped
+from tests.support.source_tree import Source, service, written_tests
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 WRITTEN = [page for page in PAGES if not page.read_text(encoding="utf-8").startswith("<!-- Written by")]
@@ -21,6 +22,8 @@ IDS = [str(page.relative_to(ROOT)) for page in WRITTEN]
 
 _COMMAND = re.compile(r"^ *(\$ )?(cdp [a-z].*)$")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CITED = re.compile(r"\bdocs/[\w/-]+\.md\b(?:,\s+\"([^\"]+)\")?")
+_UNPLACED = re.compile(r"(?<![\w./-])(?:house|ingest|identity|consent|rights|segments|behavior|audit|vocabulary)\.md\b")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,6 +41,26 @@ def commands(text: str) -> Iterator[str]:
 
 def blocks(text: str, language: str) -> list[str]:
     return [body for name, body in _BLOCK.findall(text) if name == language]
+
+
+def docstrings(source: Source) -> Iterator[str]:
+    """The docstrings of a file: of the module, its classes and functions, and those that follow a value."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+
+
+def broken_citations(text: str) -> list[str]:
+    """Pages of the documentation that a docstring cites and that do not exist, or lack the heading in quotes."""
+    broken = [found.group(0) for found in _UNPLACED.finditer(text)]
+    for found in _CITED.finditer(text):
+        page = ROOT / found.group(0).partition(",")[0]
+        heading = found.group(1) and " ".join(found.group(1).split())
+        if not page.exists() or (
+            heading and not re.search(rf"^#+ {re.escape(heading)}$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        ):
+            broken.append(found.group(0))
+    return broken
 
 
 def check_command(line: str) -> None:
@@ -79,6 +102,28 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     for target in _LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith(("#", "mailto:")):
             assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target} is not there"
+
+
+def test_every_page_that_a_docstring_cites_exists() -> None:
+    found = [
+        (source.path, page)
+        for source in (*service(), *written_tests())
+        for text in docstrings(source)
+        for page in broken_citations(text)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See consent.md.",
+        "See docs/explanation/nothing.md.",
+        'See docs/explanation/consent.md, "A heading of another page".',
+    ],
+)
+def test_a_broken_citation_is_found(text: str) -> None:
+    assert broken_citations(text)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=IDS)

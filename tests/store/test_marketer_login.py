@@ -1,6 +1,6 @@
 """A marketer's database login in the hands of somebody who means harm: what it may not see, hold up, keep or write.
 
-`consent.md` tells an administrator what to run; the statements of that page are run here before the attacks.
+The statements of docs/reference/consent.md, "SQL access for BI tools", are run here before the attacks.
 """
 
 import re

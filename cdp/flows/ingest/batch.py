@@ -1,7 +1,7 @@
 """The use case of ingest: a batch of messages, decided and stored in one transaction.
 
-The order is that of ingest.md: own signals, resolution in memory, suppression, the verdict on the
-resulting profile, and only then links and events. The number of statements does not depend on the
+The order is that of docs/explanation/architecture.md, "Path of a message": own signals, suppression, resolution in
+memory, the verdict on the resulting profile, and only then links and events. The number of statements does not depend on the
 number of messages.
 """
 

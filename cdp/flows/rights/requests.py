@@ -156,16 +156,16 @@ def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = Fal
 
     An erasure is executed in chunks; an access request is answered, and its archive can be downloaded for 14 days.
     Running a fulfilled request again changes nothing. Raises the fault `right_not_executable` for the kinds that are
-    recorded with their deadlines but carried out manually.
+    recorded with their deadlines but cannot be carried out yet.
     """
     with context.database.transaction(read_only=True) as tx:
         request = _read_request(tx, request_id)
     if request.kind not in _EXECUTABLE:
         raise Fault(
             "right_not_executable",
-            "This kind of request is carried out manually",
-            f"A request of kind {request.kind.value} is recorded with its deadline, but this version cannot carry it out. "
-            "Carry it out manually, and record the outcome with the request.",
+            "This kind of request cannot be carried out yet",
+            f"A request of kind {request.kind.value} is recorded with its deadline, but this version can neither carry it "
+            "out nor close it as fulfilled. Deny it, withdraw it, or leave it open.",
             status=409,
         )
     if request.kind is Right.ERASURE:

@@ -1,7 +1,7 @@
 """SQL of the scrub: rewriting tables with pseudonyms and keys, and starting a new segment of the write-ahead log.
 
 A deleted row stays in heap and index pages until its table is rewritten, and in the write-ahead log until its segment
-is removed (rights.md, Erasure). These statements run outside a transaction, as PostgreSQL requires.
+is removed (docs/reference/erasure.md, "Scrub"). These statements run outside a transaction, as PostgreSQL requires.
 """
 
 from collections.abc import Sequence

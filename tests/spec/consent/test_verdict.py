@@ -1,4 +1,4 @@
-"""Every sentence of consent.md, "The verdict is a function of a set", as a table of acts and verdicts."""
+"""The rules of docs/explanation/consent.md, "How a verdict is decided", as a table of acts and verdicts."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The shipped policies say what the specification says: interface.md, identity.md, behavior.md, rights.md, consent.md."""
+"""The shipped policies contain what the specification defines."""
 
 import re
 

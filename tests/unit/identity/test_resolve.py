@@ -1,4 +1,4 @@
-"""The five steps of identity.md, one by one, over a world in memory."""
+"""Each step of docs/explanation/identity.md, "The five steps of resolution", over a world in memory."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a standing suppression does to a message (rights.md, Erasure)."""
+"""What a suppression does to a message (docs/explanation/rights.md, "Erasure")."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The reference of the door names what the code can say, and nothing else."""
+"""The reference of the ingest API names what the code can answer, and nothing else."""
 
 import re
 from pathlib import Path
@@ -17,18 +17,18 @@ def section(title: str) -> str:
     return REFERENCE.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-def test_every_reason_stands_there_with_its_sentence() -> None:
+def test_every_reason_is_listed_with_its_requirement() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("States"), re.MULTILINE))
     assert rows == {str(reason): text for reason, text in {**EXPLANATIONS, **FLOW_EXPLANATIONS}.items()}
 
 
-def test_every_oddity_stands_there_with_its_sentence() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("Oddities"), re.MULTILINE))
+def test_every_notice_is_listed_with_its_meaning() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section("Notices (`oddities` in the API)"), re.MULTILINE))
     assert rows == {str(kind): text for kind, text in NOTICES.items()}
     assert set(NOTICES) == set(NoticeKind)
 
 
-def test_every_code_of_an_answer_stands_there() -> None:
+def test_every_code_of_an_answer_is_listed() -> None:
     sources = [*(ROOT / "cdp" / "wire").glob("*.py"), *(ROOT / "cdp" / "web" / "ingest").glob("*.py")]
     codes = {code for file in sources for code in re.findall(r'Refused\(\s*"(\w+)"', file.read_text())}
     faults = {
@@ -44,5 +44,5 @@ def test_every_code_of_an_answer_stands_there() -> None:
     )
 
 
-def test_every_path_stands_there() -> None:
+def test_every_path_is_listed() -> None:
     assert {*SINGLE_PATHS, *BATCH_PATHS, METRICS_PATH} <= set(re.findall(r"/[\w/]+", section("Paths")))

@@ -1,4 +1,4 @@
-"""The time rule of ingest.md."""
+"""The rule of docs/reference/ingest.md, "Times"."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
