@@ -13,6 +13,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Select, func, select, text
@@ -72,9 +73,9 @@ def report(database: Database, duck: Duck, rounds: int, *, plans: bool) -> None:
             handwritten = text(question.handwritten)
             counts, spent = race(
                 rounds,
-                lambda tx=tx, ours=ours: tx.scalar(ours),
-                lambda tx=tx, sql=handwritten, params=params: tx.scalar(sql, params),
-                lambda sql=question.in_duck, micros=micros: duck.ask(sql, micros),
+                partial(tx.scalar, ours),
+                partial(tx.scalar, handwritten, params),
+                partial(duck.ask, question.in_duck, micros),
             )
             assert len(set(counts)) == 1, (question.name, counts)
             ours_ms, handwritten_ms, copy_ms = spent
@@ -138,9 +139,7 @@ def race(rounds: int, *sides: Callable[[], int]) -> tuple[list[int], list[float]
     return answers, [statistics.median(side) for side in spent]
 
 
-def _statement(
-    tx: Transaction, catalogue: Catalogue, question: Question
-) -> tuple[Select[tuple[int]], dict[str, object]]:
+def _statement(tx: Transaction, catalogue: Catalogue, question: Question) -> tuple[Select[int], dict[str, object]]:
     """Our count, and the parameters of the others."""
     ids = terms(tx)
     condition = parse_and_check(question.where, catalogue, PURPOSE, now=NOW)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,12 @@ def test_a_database_that_is_killed_comes_back_and_nothing_is_lost_or_doubled(hom
         with outage(home):
             until(lambda: post(names[5]) == 503)
             assert {post(name) for name in names[5:]} == {503}
+
+        def is_accepted(name: str) -> bool:
+            return post(name) == 200
+
         for name in names[5:]:
-            until(lambda name=name: post(name) == 200)
+            until(partial(is_accepted, name))
         found, counts = landed(home, set(names))
         assert found == dict.fromkeys(names, MESSAGES)
         assert counts["events"] == len(names) * MESSAGES

@@ -96,10 +96,15 @@ def test_a_database_that_dies_is_told_with_503_and_comes_back(shell: Shell) -> N
             return sent.status_code, read.status_code, service.asked("GET", "/readyz").status_code
 
         assert states() == (200, 200, 200)
-        seen = set()
+        seen: set[tuple[int, int, int]] = set()
+
+        def recorded() -> tuple[int, int, int]:
+            seen.add(found := states())
+            return found
+
         with outage(shell.home):
-            until(lambda: seen.add(states()) or (503, 503, 503) in seen)
-        until(lambda: seen.add(states()) or states() == (200, 200, 200))
+            until(lambda: recorded() == (503, 503, 503))
+        until(lambda: recorded() == (200, 200, 200))
         assert all(set(each) <= {200, 503} for each in seen)
 
 

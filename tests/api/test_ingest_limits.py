@@ -298,7 +298,12 @@ def test_closing_lands_what_waits(recorder: Recorder) -> None:
             client = httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS)
             answers = [pool.submit(client.post, "/v1/page", json=GOOD) for _ in range(6)]
             until(lambda: running.batcher.waiting_messages == 6)
-            opening = pool.submit(lambda: (until(running.is_closing), gate.opened.set()))
+
+            def open_when_closing() -> None:
+                until(running.is_closing)
+                gate.opened.set()
+
+            opening = pool.submit(open_when_closing)
         opening.result()
         assert {answer.result().status_code for answer in answers} == {200}
         client.close()

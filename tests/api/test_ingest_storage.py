@@ -113,13 +113,15 @@ def test_ids_of_different_sources_are_different_messages(endpoint: IngestEndpoin
 
 def test_duplicates_are_known_after_a_restart(database: Database, tmp_path: Path) -> None:
     clock = TestClock(NOW)
+    endpoints: list[IngestEndpoint] = []
     for keys in (KEYS, {"wk3": SourceKind.SERVER}):
         with (
             open_ingest_endpoint(database, permit_all(), tmp_path, keys, clock=clock) as endpoint,
             httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
         ):
             send(client, track(messageId="m"))
-    assert endpoint.accounted() == {"stored": 1, "duplicate": 1}
+            endpoints.append(endpoint)
+    assert endpoints[-1].accounted() == {"stored": 1, "duplicate": 1}
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -197,7 +199,7 @@ def odd_values(chance: random.Random) -> Any:
 
 def odd_message(chance: random.Random) -> dict[str, Any]:
     kind = chance.choice(["track", "identify", "page", "screen", "group", "alias"])
-    body = {
+    body: dict[str, Any] = {
         "type": kind, "userId": f"u{chance.randrange(30)}", "anonymousId": f"a{chance.randrange(30)}", "groupId": "g",
         "previousId": f"a{chance.randrange(30)}", "messageId": f"m{chance.randrange(400)}",
         "event": chance.choice(["Order Completed", "Product Viewed", "Email Opened", "Nothing Known", "Segment Consent Preference Updated"]),

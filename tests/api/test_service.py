@@ -173,9 +173,8 @@ def test_accounting_adds_up(service: RunningService) -> None:
     assert told["received"] == sum(told["by_state"].values()) == sum(each["messages"] for each in told["counts"])
     mine = service.get("admin", "/api/v1/ingest/accounting", source="server")
     assert {each["source"] for each in mine["counts"]} == {"server"}
-    empty = service.get(
-        "admin", "/api/v1/ingest/accounting", **{"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
-    )
+    past: dict[str, Any] = {"from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"}
+    empty = service.get("admin", "/api/v1/ingest/accounting", **past)
     assert (empty["received"], empty["counts"]) == (0, [])
 
 

@@ -96,8 +96,8 @@ def test_batches_end_where_single_messages_end(
 ) -> None:
     dice = Random(seed)
     batched, single = (
-        open_request_pipeline(each, shipped(), tmp_path / each.engine.url.database)
-        for each in (database, another_database)
+        open_request_pipeline(each, shipped(), tmp_path / name)
+        for each, name in ((database, "batched"), (another_database, "single"))
     )
     sent: list[Said] = []
     for minute in range(8):

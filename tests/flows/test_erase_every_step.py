@@ -130,6 +130,8 @@ def test_it_dies_at_every_statement(
         assert rights.pipeline.send(order(1))[0].state is State.SUPPRESSED
         if starts_anew:
             context = anew(rights)
+    else:
+        pytest.fail("the erasure was not completed")
     assert done.request.status is Status.FULFILLED
     assert deaths > 20
     finished(rights, before)

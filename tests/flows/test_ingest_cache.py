@@ -138,7 +138,11 @@ def erasure_is_done(two: Two) -> None:
 def policy_gives_the_purpose_up(two: Two) -> None:
     documents = shipped().documents["purposes.yaml"]
     assert isinstance(documents, dict)
-    narrowed = changed(shipped(), "purposes.yaml", purposes={"analytics": {**documents["purposes"]["analytics"], "model": {
+    purposes = documents["purposes"]
+    assert isinstance(purposes, dict)
+    analytics = purposes["analytics"]
+    assert isinstance(analytics, dict)
+    narrowed = changed(shipped(), "purposes.yaml", purposes={"analytics": {**analytics, "model": {
         "eu": "opt_in", "us-ca": "opt_in", "unknown": "opt_in"}, "minimum_age": 18, "unknown_age": "refuse"}})  # fmt: skip
     apply_policy(two.there.pipeline.context, narrowed)
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from cdp.flows.consent import lookup as consent
+from cdp.flows.identifiers import find_profile
 from cdp.flows.identity import explain, lookup
 from cdp.flows.operations.key_rotation import rotate_pseudonyms
 from cdp.flows.rights import requests
@@ -107,7 +108,7 @@ def test_a_look_up_whose_key_a_rotation_destroys_is_repeated(
 ) -> None:
     rights.pipeline.send(ADA)
     begun: list[Transaction] = []
-    real = lookup.find_profile
+    real = find_profile
 
     def find(tx: Transaction, *given: Any) -> Any:
         begun.append(tx)

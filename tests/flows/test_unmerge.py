@@ -185,7 +185,9 @@ def test_simulate_counts_and_changes_nothing(pipeline: Pipeline) -> None:
     assert shown.refused == {"unique": 1}
     (example,) = shown.examples
     assert (example["change"], example["identifiers"]) == ("merged", {"user_id": 1, "anonymous_id": 1})
-    assert len(set(example["profiles"])) == 2
+    profiles = example["profiles"]
+    assert isinstance(profiles, list)
+    assert len(set(profiles)) == 2
     assert contents(pipeline) == before
 
 

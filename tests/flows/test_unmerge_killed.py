@@ -148,7 +148,7 @@ def _be_killed(url: str, folder: str, use_case: str, statement: str) -> None:
         return execute(tx, *arguments, **named)
 
     print("begun", flush=True)
-    Transaction.execute = counted
+    pytest.MonkeyPatch().setattr(Transaction, "execute", counted)
     USE_CASES[use_case](pipeline)
 
 

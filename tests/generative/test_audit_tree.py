@@ -16,7 +16,7 @@ from cdp.audit.merkle import (
     prove,
     root_of,
 )
-from cdp.audit.tile import TILE_WIDTH, edge, edge_root, grow, read_nodes
+from cdp.audit.tile import TILE_WIDTH, TileId, edge, edge_root, grow, read_nodes
 
 LARGEST = 130
 LEAVES = [leaf_hash(number.to_bytes(4, "big")) for number in range(1200)]
@@ -61,12 +61,12 @@ def sub_proof(old: int, begin: int, end: int, is_known: bool) -> list[bytes]:
     return [*sub_proof(old, middle, end, False), tree_hash(begin, middle)]
 
 
-def tiles_of(size: int) -> dict:
+def tiles_of(size: int) -> dict[TileId, bytes]:
     return grow(0, {}, LEAVES[:size])
 
 
 @pytest.mark.parametrize("size", range(LARGEST + 1))
-def test_every_inclusion_proof_of_every_size_is_the_defined_one_and_verifies(size):
+def test_every_inclusion_proof_of_every_size_is_the_defined_one_and_verifies(size: int) -> None:
     tiles = tiles_of(size)
     root = root_of(LEAVES[:size])
     assert root == tree_hash(0, size) == edge_root(size, tiles)
@@ -79,7 +79,7 @@ def test_every_inclusion_proof_of_every_size_is_the_defined_one_and_verifies(siz
 
 
 @pytest.mark.parametrize("size", range(1, LARGEST + 1))
-def test_every_consistency_proof_of_every_size_is_the_defined_one_and_verifies(size):
+def test_every_consistency_proof_of_every_size_is_the_defined_one_and_verifies(size: int) -> None:
     tiles = tiles_of(size)
 
     for old in range(1, size + 1):
@@ -91,8 +91,9 @@ def test_every_consistency_proof_of_every_size_is_the_defined_one_and_verifies(s
 
 @given(st.lists(st.integers(0, 400), max_size=6))
 @settings(max_examples=60, deadline=None)
-def test_a_tree_grown_in_any_steps_has_the_tiles_and_the_root_of_one_grown_at_once(steps):
-    size, tiles = 0, {}
+def test_a_tree_grown_in_any_steps_has_the_tiles_and_the_root_of_one_grown_at_once(steps: list[int]) -> None:
+    size = 0
+    tiles: dict[TileId, bytes] = {}
     for step in steps:
         step = min(step, len(LEAVES) - size)
         tiles |= grow(size, {tile: tiles[tile] for tile in edge(size)}, LEAVES[size : size + step])
@@ -105,7 +106,7 @@ def test_a_tree_grown_in_any_steps_has_the_tiles_and_the_root_of_one_grown_at_on
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_no_altered_inclusion_proof_verifies(data):
+def test_no_altered_inclusion_proof_verifies(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, LARGEST))
     index = data.draw(st.integers(0, size - 1))
     proof = audit_path(index, 0, size)
@@ -117,7 +118,7 @@ def test_no_altered_inclusion_proof_verifies(data):
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_no_altered_consistency_proof_verifies(data):
+def test_no_altered_consistency_proof_verifies(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, LARGEST))
     old = data.draw(st.integers(1, size - 1))
     altered = data.draw(mutations(sub_proof(old, 0, size, True)))
@@ -127,13 +128,13 @@ def test_no_altered_consistency_proof_verifies(data):
 
 @given(index=st.integers(0, LARGEST), size=st.integers(0, LARGEST), proof=st.lists(st.binary(max_size=33), max_size=9))
 @settings(max_examples=300, deadline=None)
-def test_invented_proofs_neither_verify_nor_fail_otherwise(index, size, proof):
+def test_invented_proofs_neither_verify_nor_fail_otherwise(index: int, size: int, proof: list[bytes]) -> None:
     assert not is_included(b"\x00" * 32, index, size, proof=proof, root=b"\x11" * 32)
     assert not is_consistent(index, b"\x00" * 32, size, root=b"\x11" * 32, proof=proof)
 
 
 @st.composite
-def mutations(draw, proof):
+def mutations(draw: st.DrawFn, proof: list[bytes]) -> list[bytes]:
     """The proof with a bit flipped, a hash dropped, added or moved."""
     kind = draw(st.sampled_from(["flip", "drop", "add", "swap"] if len(set(proof)) > 1 else ["flip", "drop", "add"]))
     if kind == "add" or not proof:

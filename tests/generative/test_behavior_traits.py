@@ -260,8 +260,14 @@ def _store_and_fail(behavior: BehaviorPipeline, entries: list[EventEntry]) -> No
     ensure_partitions(
         behavior.database, months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
     )
-    with pytest.raises(ZeroDivisionError), behavior.database.transaction() as tx:
-        _ = behavior.append(tx, entries) and 1 / 0
+
+    def fail() -> None:
+        with behavior.database.transaction() as tx:
+            behavior.append(tx, entries)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
 
 
 def _entry(behavior: BehaviorPipeline, truth: Truth, happened: Happened) -> EventEntry | None:

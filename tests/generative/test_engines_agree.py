@@ -112,6 +112,7 @@ def test_sql_and_interpreter_agree(database: Database, ids: InternedIds) -> None
         agree()
     missing = set(ast.NODES) - set(recorder.nodes) - NOT_YET
     assert not missing, f"no program held {sorted(node.__name__ for node in missing)}"
+    required: set[tuple[type[ast.Node], ast.Operator]]
     required = {(kind, operator) for kind in (ast.Number, ast.Day) for operator in ast.Operator}
     required |= {(kind, operator) for kind in (ast.Text, ast.Flag) for operator in (ast.Operator.EQ, ast.Operator.NE)}
     assert required <= set(recorder.operators)

@@ -66,13 +66,15 @@ def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozense
     """The sequential model, message by message, over names instead of stored ids."""
     plan = compile_ingest_plan(policy)
     numbers: dict[tuple[str, str], int] = {}
-    steps, anchors, seen = [], {}, set()
+    steps: list[ResolutionStep] = []
+    anchors: dict[frozenset[int], int] = {}
+    seen: set[str] = set()
     for body in messages:
         if body["messageId"] in seen:
             continue
         seen.add(body["messageId"])
         members = tuple(
-            numbers.setdefault(tuple(identifier), len(numbers) + 1)
+            numbers.setdefault((identifier.type, identifier.value), len(numbers) + 1)
             for identifier in plan.reader.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
@@ -145,7 +147,7 @@ def check_map(pipeline: Pipeline) -> None:
         recorded = closure_store.recorded(tx)
         owners = mapping_store.owners(tx)
         never = separation_store.never_pairs(tx, list(recorded.types))
-        canonical = dict(tx.execute("SELECT anchor_id, profile_id FROM identity.canonical"))
+        canonical: dict[int, int] = dict(tx.execute("SELECT anchor_id, profile_id FROM identity.canonical"))
     run = replay(Rules(pipeline.context.policy.identifiers), recorded.types, recorded.steps, never=never)
     world = run.world
     assert world.shared == recorded.shared

@@ -145,7 +145,7 @@ def model_of(
     plan = compile_ingest_plan(policy)
     numbers: dict[Identifier, int] = {}
     anchors: dict[frozenset[int], int] = {}
-    steps = []
+    steps: list[ResolutionStep] = []
     for body in bodies:
         members = tuple(
             numbers.setdefault(identifier, len(numbers) + 1) for identifier in plan.reader.promote(body).identifiers

@@ -2,9 +2,11 @@
 
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from cdp.kit.db import Database
 from cdp.kit.ids import new_ids
 from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault, open_vault
@@ -22,7 +24,7 @@ class Killed(Exception):
 class History:
     """Two processes over subject_id database, and what must be true of it."""
 
-    def __init__(self, database, home, seed):
+    def __init__(self, database: Database, home: Path, seed: int) -> None:
         self.database, self.home, self.random = database, home, random.Random(seed)
         self.sealed: dict[int, tuple[bytes, bytes]] = {}
         self.shredded: dict[int, bytes] = {}
@@ -32,10 +34,10 @@ class History:
         with self.database.transaction() as tx:
             return open_vault(tx, self.home / "keys", None, now=NOW)[0]
 
-    def some(self, share):
+    def some(self, share: float) -> list[int]:
         return [subject_id for subject_id in self.sealed if self.random.random() < share]
 
-    def add(self, vault):
+    def add(self, vault: Vault) -> None:
         ids = new_ids(self.random.randint(1, 30))
         is_killed = self.random.random() < 0.2
         try:
@@ -50,7 +52,7 @@ class History:
             return
         self.sealed |= dict(zip(ids, zip(values, envelopes, strict=True), strict=True))
 
-    def shred(self, vault):
+    def shred(self, vault: Vault) -> None:
         shredded = self.some(0.2)
         with self.database.transaction() as tx:
             assert vault.subject_keys.shred(tx, shredded) == len(shredded)
@@ -58,16 +60,16 @@ class History:
             process.subject_keys.evict(shredded)
         self.shredded |= {subject_id: self.sealed.pop(subject_id)[1] for subject_id in shredded}
 
-    def begin_epoch(self, vault):
+    def begin_epoch(self, vault: Vault) -> None:
         with self.database.transaction() as tx:
             vault.epochs.begin(tx, NOW)
 
-    def rewrap(self, vault):
+    def rewrap(self, vault: Vault) -> None:
         with self.database.transaction() as tx:
             vault.epochs.rewrap(tx, after=0, limit=self.random.randint(1, 40))
 
-    def finish_rotation(self, vault):
-        after = 0
+    def finish_rotation(self, vault: Vault) -> None:
+        after: int | None = 0
         while after is not None:
             with self.database.transaction() as tx:
                 after = vault.epochs.rewrap(tx, after=after, limit=25)
@@ -78,10 +80,10 @@ class History:
             with self.database.transaction() as tx:
                 vault.root_keys.destroy_marked(tx)
 
-    def restart(self, vault):
+    def restart(self, vault: Vault) -> None:
         self.vaults[self.vaults.index(vault)] = self.opened()
 
-    def check(self):
+    def check(self) -> None:
         vault = self.random.choice(self.vaults)
         if self.random.random() < 0.5:
             vault.subject_keys.evict_all()
@@ -94,7 +96,7 @@ class History:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_after_any_history_only_what_was_not_shredded_opens(database, home, seed):
+def test_after_any_history_only_what_was_not_shredded_opens(database: Database, home: Path, seed: int) -> None:
     history = History(database, home, seed)
     steps = [
         history.add,

@@ -1,6 +1,7 @@
 """Facts in the ledger over a real database: appended in the acting transaction, listed, proved, erased."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -19,6 +20,7 @@ from cdp.audit.store.facts import (
 )
 from cdp.audit.store.tree import newest_tree
 from cdp.audit.verify import Verified, verify_receipt
+from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id
 from cdp.vault.sign import Signer, is_signed
@@ -30,19 +32,19 @@ SIGNER = Signer(b"\x09" * 32)
 
 
 @pytest.fixture
-def log(home) -> Log:
+def log(home: Path) -> Log:
     return Log(SIGNER, Mirror(home / "audit"), log_name(SIGNER.public_key))
 
 
-def read(count):
+def read(count: int) -> dict[str, object]:
     return {"kind": "data.read", "actor": "marketer", "token": 3, "read": "members", "count": count}
 
 
-def applied(version):
+def applied(version: int) -> dict[str, object]:
     return {"kind": "policy.applied", "policy": f"{version:064x}"}
 
 
-def test_facts_get_ids_in_order_in_one_statement(database):
+def test_facts_get_ids_in_order_in_one_statement(database: Database) -> None:
     with database.transaction() as tx:
         ids = append_many(tx, [read(count) for count in range(40)], NOW)
         assert tx.statements == 1
@@ -55,18 +57,18 @@ def test_facts_get_ids_in_order_in_one_statement(database):
     assert {(entry.index, entry.kind, entry.recorded_at) for entry in found} == {(None, "data.read", NOW)}
 
 
-def test_a_refused_fact_stores_nothing_of_its_batch(database):
+def test_a_refused_fact_stores_nothing_of_its_batch(database: Database) -> None:
     with database.transaction() as tx:
         with pytest.raises(Fault, match="audit_fact_refused"):
             append_many(tx, [read(1), {**read(2), "purpose": "Ana Lopez"}], NOW)
         assert entries(tx) == []
 
 
-def test_a_fact_vanishes_with_the_transaction_that_acted(database, log):
+def test_a_fact_vanishes_with_the_transaction_that_acted(database: Database, log: Log) -> None:
     class Stopped(Exception):
         pass
 
-    def act_and_stop():
+    def act_and_stop() -> None:
         with database.transaction() as tx:
             append(tx, read(1), NOW)
             raise Stopped
@@ -79,7 +81,7 @@ def test_a_fact_vanishes_with_the_transaction_that_acted(database, log):
         assert [entry.kind for entry in entries(tx)] == ["log.started"]
 
 
-def test_listing_by_kind_time_and_page(database):
+def test_listing_by_kind_time_and_page(database: Database) -> None:
     with database.transaction() as tx:
         for day in range(6):
             append_many(tx, [read(day), applied(day)], NOW + timedelta(days=day))
@@ -95,7 +97,7 @@ def test_listing_by_kind_time_and_page(database):
     assert len({entry.entry_id for entry in first + second}) == 10
 
 
-def test_two_equal_facts_have_different_leaves(database):
+def test_two_equal_facts_have_different_leaves(database: Database) -> None:
     with database.transaction() as tx:
         append_many(tx, [read(1), read(1)], NOW)
         leaves = [row[0] for row in tx.all(text("SELECT commitment FROM audit.entry"))]
@@ -103,7 +105,7 @@ def test_two_equal_facts_have_different_leaves(database):
     assert len(set(leaves)) == 2
 
 
-def test_a_receipt_is_verified_without_the_database(database, log):
+def test_a_receipt_is_verified_without_the_database(database: Database, log: Log) -> None:
     with database.transaction() as tx:
         ids = append_many(tx, [read(count) for count in range(300)], NOW)
         assert receipt(tx, ids[5]) is None
@@ -113,16 +115,19 @@ def test_a_receipt_is_verified_without_the_database(database, log):
         tree = newest_tree(tx)
         documents = [receipt_file(tx, one, SIGNER.public_key) for one in ids]
 
+    assert tree is not None
     trusted = [log.vkey(tree.origin)]
     for count, document in enumerate(documents):
         verified = verify_receipt(document, trusted, is_signed)
         assert isinstance(verified, Verified)
         assert (verified.body["count"], verified.checkpoint.size) == (count, 301)
-    documents[7]["body"]["count"] = 8
-    assert not isinstance(verify_receipt(documents[7], trusted, is_signed), Verified)
+    altered = documents[7]
+    assert altered is not None
+    altered["body"]["count"] = 8
+    assert not isinstance(verify_receipt(altered, trusted, is_signed), Verified)
 
 
-def test_a_proof_takes_a_constant_number_of_statements(database, log):
+def test_a_proof_takes_a_constant_number_of_statements(database: Database, log: Log) -> None:
     with database.transaction() as tx:
         (entry,) = append_many(tx, [read(1)], NOW)
         append_many(tx, [read(2)] * 2000, NOW)
@@ -133,12 +138,12 @@ def test_a_proof_takes_a_constant_number_of_statements(database, log):
         assert tx.statements == 3
 
 
-def granted(record_id):
-    fact = {"kind": "consent.recorded", "actor": "privacy", "purpose": "analytics", "act": "grant"}
+def granted(record_id: int) -> dict[str, object]:
+    fact: dict[str, object] = {"kind": "consent.recorded", "actor": "privacy", "purpose": "analytics", "act": "grant"}
     return fact | {"authority": "operator", "record": encode_id("con", record_id)}
 
 
-def test_an_erased_fact_leaves_its_leaf_and_other_proofs_untouched(database, log):
+def test_an_erased_fact_leaves_its_leaf_and_other_proofs_untouched(database: Database, log: Log) -> None:
     with database.transaction() as tx:
         gone, stays = append_many(tx, [granted(5), granted(6)], NOW)
     with database.transaction() as tx:
@@ -155,7 +160,7 @@ def test_an_erased_fact_leaves_its_leaf_and_other_proofs_untouched(database, log
         assert tx.scalar(text("SELECT count(*) FROM audit.entry")) == 3
 
 
-def test_facts_expire_by_kind_and_age_in_bounded_steps(database):
+def test_facts_expire_by_kind_and_age_in_bounded_steps(database: Database) -> None:
     with database.transaction() as tx:
         append_many(tx, [read(count) for count in range(5)] + [applied(1)], NOW)
         append_many(tx, [read(9)], NOW + timedelta(days=2))
@@ -166,7 +171,7 @@ def test_facts_expire_by_kind_and_age_in_bounded_steps(database):
         assert [entry.kind for entry in entries(tx)] == ["data.read", "policy.applied"]
 
 
-def test_a_fact_altered_in_the_database_is_found(database):
+def test_a_fact_altered_in_the_database_is_found(database: Database) -> None:
     with database.transaction() as tx:
         ids = append_many(tx, [read(count) for count in range(5)], NOW)
         assert check_facts(tx).altered == ()
@@ -179,7 +184,7 @@ def test_a_fact_altered_in_the_database_is_found(database):
         assert check_facts(tx, since=NOW + timedelta(days=1)).checked == 0
 
 
-def test_checking_many_facts_goes_on_until_the_last(database):
+def test_checking_many_facts_goes_on_until_the_last(database: Database) -> None:
     with database.transaction() as tx:
         ids = append_many(tx, [read(1)] * 5001, NOW)
         tx.execute_core(
@@ -200,7 +205,7 @@ def test_checking_many_facts_goes_on_until_the_last(database):
         "INSERT INTO audit.entry (commitment, recorded_at) SELECT commitment, recorded_at FROM audit.entry",
     ],
 )
-def test_what_makes_no_sense_cannot_be_stored(database, statement):
+def test_what_makes_no_sense_cannot_be_stored(database: Database, statement: str) -> None:
     with database.transaction() as tx:
         append(tx, read(1), NOW)
         with pytest.raises(Exception, match="constraint"), tx.savepoint():

@@ -4,14 +4,15 @@ import shutil
 import struct
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
-from cdp.audit.checkpoint import parse_checkpoint, parse_note, parse_vkey
+from cdp.audit.checkpoint import Checkpoint, parse_checkpoint, parse_note, parse_vkey
 from cdp.audit.merkle import EMPTY_ROOT, leaf_hash, root_of
 from cdp.audit.mirror import Mirror
-from cdp.audit.sequencer import Log, MirrorState, log_name, sequence
+from cdp.audit.sequencer import Log, MirrorState, Sequenced, log_name, sequence
 from cdp.audit.store.facts import append, append_many, entries
 from cdp.audit.store.tree import (
     commitments,
@@ -24,6 +25,7 @@ from cdp.audit.store.tree import (
 )
 from cdp.audit.tile import TilePath, parse_tile_path, split
 from cdp.audit.verify import Unverified, verify_growth, verify_leaves, verify_note
+from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.vault.sign import Signer, is_signed
 
@@ -34,35 +36,51 @@ SIGNER = Signer(b"\x09" * 32)
 
 
 @pytest.fixture
-def log(home) -> Log:
+def log(home: Path) -> Log:
     return Log(SIGNER, Mirror(home / "audit"), log_name(SIGNER.public_key))
 
 
-def fact(count=1):
+def fact(count: int = 1) -> dict[str, object]:
     return {"kind": "delivery.handed_over", "destination": "mailer", "purpose": "email_marketing", "count": count}
 
 
-def act(database, number, now=NOW):
+def act(database: Database, number: int, now: datetime = NOW) -> list[int]:
     with database.transaction() as tx:
         return append_many(tx, [fact(count) for count in range(number)], now)
 
 
-def run(database, log, now=NOW):
+def run(database: Database, log: Log, now: datetime = NOW) -> Sequenced:
     with database.transaction() as tx:
         return sequence(tx, log, now)
 
 
-def verified(database, log):
+def verified(database: Database, log: Log) -> Checkpoint:
     """The head, verified as a stranger would: signature, and the root over all entries served."""
     with database.transaction(read_only=True) as tx:
         tree, head = newest_tree(tx), signed_head(tx)
+        assert tree is not None
+        assert head is not None
         checkpoint = verify_note(head.note, [parse_vkey(log.vkey(tree.origin).text())], is_signed)
         assert not isinstance(checkpoint, Unverified)
         assert verify_leaves(commitments(tx, tree.tree_id, 0, end=checkpoint.size), checkpoint) is None
         return checkpoint
 
 
-def test_the_log_begins_with_its_own_first_entry(database, log):
+def tile_at(tx: Transaction, path: str) -> bytes | None:
+    """The tile served under a path, None when the log has not grown that far."""
+    parsed = parse_tile_path(path)
+    assert parsed is not None
+    return served_tile(tx, parsed)
+
+
+def existing_tile(tx: Transaction, path: str) -> bytes:
+    """The tile served under a path at which there must be one."""
+    tile = tile_at(tx, path)
+    assert tile is not None
+    return tile
+
+
+def test_the_log_begins_with_its_own_first_entry(database: Database, log: Log) -> None:
     first = run(database, log)
     again = run(database, log)
 
@@ -71,7 +89,7 @@ def test_the_log_begins_with_its_own_first_entry(database, log):
     assert verified(database, log).origin == log.name + "/1"
 
 
-def test_leaves_get_gap_free_places_in_the_order_of_insertion(database, log):
+def test_leaves_get_gap_free_places_in_the_order_of_insertion(database: Database, log: Log) -> None:
     for number in (3, 1, 300, 256, 44):
         act(database, number)
         run(database, log)
@@ -86,7 +104,7 @@ def test_leaves_get_gap_free_places_in_the_order_of_insertion(database, log):
     assert verified(database, log).size == 605
 
 
-def test_a_leaf_committed_late_is_placed_after_those_placed_before(database, log):
+def test_a_leaf_committed_late_is_placed_after_those_placed_before(database: Database, log: Log) -> None:
     run(database, log)
     with database.transaction() as slow:
         late = append(slow, fact(), NOW)
@@ -100,7 +118,7 @@ def test_a_leaf_committed_late_is_placed_after_those_placed_before(database, log
     assert (index[early], index[late]) == (1, 2)
 
 
-def test_the_number_of_statements_does_not_depend_on_the_number_of_leaves(database, log):
+def test_the_number_of_statements_does_not_depend_on_the_number_of_leaves(database: Database, log: Log) -> None:
     run(database, log)
     counts = []
     for number in (1, 700, 3000):
@@ -113,7 +131,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_leaves(databa
     assert counts[0] <= 10
 
 
-def test_appending_never_waits_for_the_sequencer(database, log):
+def test_appending_never_waits_for_the_sequencer(database: Database, log: Log) -> None:
     act(database, 1)
     with database.transaction() as sequencing:
         sequence(sequencing, log, NOW)
@@ -123,11 +141,11 @@ def test_appending_never_waits_for_the_sequencer(database, log):
     assert run(database, log).placed == 1
 
 
-def test_sequencers_that_race_make_one_tree(database, log):
+def test_sequencers_that_race_make_one_tree(database: Database, log: Log) -> None:
     run(database, log)
     faults = []
 
-    def race():
+    def race() -> None:
         try:
             for _ in range(10):
                 act(database, 3)
@@ -146,7 +164,7 @@ def test_sequencers_that_race_make_one_tree(database, log):
     assert verified(database, log).size == 121
 
 
-def test_every_head_ever_signed_is_the_beginning_of_the_last(database, log):
+def test_every_head_ever_signed_is_the_beginning_of_the_last(database: Database, log: Log) -> None:
     for number in (1, 200, 56, 255, 1, 600):
         act(database, number)
         run(database, log)
@@ -160,21 +178,23 @@ def test_every_head_ever_signed_is_the_beginning_of_the_last(database, log):
     assert len(heads) == 6
 
 
-def test_a_stranger_rebuilds_the_log_from_checkpoint_and_tiles_alone(database, log):
+def test_a_stranger_rebuilds_the_log_from_checkpoint_and_tiles_alone(database: Database, log: Log) -> None:
     with database.transaction() as tx:  # leaves alone, as they are after all their facts were erased
         many = "INSERT INTO audit.entry (commitment, recorded_at) SELECT sha256(n::text::bytea), :now FROM generate_series(1, 70000) n"
         tx.execute_core(text(many), {"now": NOW})
     while run(database, log).is_more_waiting:
         pass
     with database.transaction(read_only=True) as tx:
-        head = parse_checkpoint(parse_note(signed_head(tx).note).text)
+        signed = signed_head(tx)
+        assert signed is not None
+        head = parse_checkpoint(parse_note(signed.note).text)
         assert head.size == 70_001
         wanted = [*(f"0/{number:03d}" for number in range(273)), "0/273.p/113", "1/000", "1/001.p/17", "2/000.p/1"]
-        tiles = {text_: served_tile(tx, parse_tile_path(text_)) for text_ in wanted}
-        bundle = served_tile(tx, parse_tile_path("entries/273.p/113"))
-        full_bundle = served_tile(tx, parse_tile_path("entries/000"))
+        tiles = {path: existing_tile(tx, path) for path in wanted}
+        bundle = existing_tile(tx, "entries/273.p/113")
+        full_bundle = existing_tile(tx, "entries/000")
 
-    leaves = [hash_ for text_ in wanted if text_.startswith("0/") for hash_ in split(tiles[text_])]
+    leaves = [hash_ for path in wanted if path.startswith("0/") for hash_ in split(tiles[path])]
     assert root_of(leaves) == head.root
     assert split(tiles["1/000"])[5] == root_of(split(tiles["0/005"]))
     assert split(tiles["2/000.p/1"]) == [root_of(split(tiles["1/000"]))]
@@ -184,7 +204,7 @@ def test_a_stranger_rebuilds_the_log_from_checkpoint_and_tiles_alone(database, l
         assert [leaf_hash(record[2:]) for record in records] == hashes
 
 
-def test_tiles_are_served_as_far_as_the_log_has_grown(database, log):
+def test_tiles_are_served_as_far_as_the_log_has_grown(database: Database, log: Log) -> None:
     act(database, 5)
     run(database, log)
     sizes = {"0/000.p/6": 192, "0/000.p/5": 160, "entries/000.p/6": 204}
@@ -200,36 +220,39 @@ def test_tiles_are_served_as_far_as_the_log_has_grown(database, log):
     ]
 
     with database.transaction(read_only=True) as tx:
-        assert {path: len(served_tile(tx, parse_tile_path(path)) or b"") for path in sizes} == sizes
-        assert [path for path in ungrown if served_tile(tx, parse_tile_path(path)) is not None] == []
+        assert {path: len(existing_tile(tx, path)) for path in sizes} == sizes
+        assert [path for path in ungrown if tile_at(tx, path) is not None] == []
 
 
-def test_nothing_is_served_before_the_log_begins(database):
+def test_nothing_is_served_before_the_log_begins(database: Database) -> None:
     with database.transaction(read_only=True) as tx:
         assert signed_head(tx) is None
         assert served_tile(tx, TilePath(0, 0, 1)) is None
 
 
-def test_of_old_heads_the_last_of_each_day_is_kept(database, log):
+def test_of_old_heads_the_last_of_each_day_is_kept(database: Database, log: Log) -> None:
     for hour in range(0, 72, 6):
         act(database, 1)
         run(database, log, NOW.replace(hour=0) + timedelta(hours=hour))
 
     with database.transaction() as tx:
         assert thin_heads(tx, NOW + timedelta(days=1)) == 5  # of the first day three, of the second the two before noon
-        assert signed_head(tx).size == 13
+        newest = signed_head(tx)
+        assert newest is not None
+        assert newest.size == 13
 
 
 # --- the copy outside the database ---
 
 
-def copy_of(home):
+def copy_of(home: Path) -> tuple[Checkpoint, list[bytes]]:
     mirror = Mirror(home / "audit")
     head = mirror.head(mirror.newest_tree())
+    assert head is not None
     return head.checkpoint, list(mirror.entries(mirror.newest_tree(), 0, head.checkpoint.size))
 
 
-def test_the_copy_holds_every_entry_and_the_signed_head(database, log, home):
+def test_the_copy_holds_every_entry_and_the_signed_head(database: Database, log: Log, home: Path) -> None:
     for number in (5, 260):
         act(database, number)
         run(database, log)
@@ -239,7 +262,7 @@ def test_the_copy_holds_every_entry_and_the_signed_head(database, log, home):
     assert verify_leaves(copied, checkpoint) is None
 
 
-def test_a_copy_that_was_lost_is_made_again(database, log, home):
+def test_a_copy_that_was_lost_is_made_again(database: Database, log: Log, home: Path) -> None:
     act(database, 300)
     run(database, log)
     shutil.rmtree(home / "audit")
@@ -249,7 +272,7 @@ def test_a_copy_that_was_lost_is_made_again(database, log, home):
     assert run(database, log).mirror_state is MirrorState.EQUAL
 
 
-def test_a_copy_that_was_restored_from_an_older_one_is_extended(database, log, home):
+def test_a_copy_that_was_restored_from_an_older_one_is_extended(database: Database, log: Log, home: Path) -> None:
     act(database, 10)
     run(database, log)
     shutil.copytree(home / "audit", home / "older")
@@ -266,13 +289,13 @@ class Killed(Exception):
     pass
 
 
-def kill_before_commit(database, log):
+def kill_before_commit(database: Database, log: Log) -> None:
     with database.transaction() as tx:
         sequence(tx, log, NOW)
         raise Killed
 
 
-def test_a_kill_between_copy_and_commit_is_completed_as_it_was_signed(database, log, home):
+def test_a_kill_between_copy_and_commit_is_completed_as_it_was_signed(database: Database, log: Log, home: Path) -> None:
     run(database, log)
     ids = act(database, 400)
     with pytest.raises(Killed):
@@ -290,7 +313,7 @@ def test_a_kill_between_copy_and_commit_is_completed_as_it_was_signed(database, 
     assert verified(database, log).size == 401 + 3 + 1  # the three, and that the log was restored
 
 
-def test_a_kill_at_the_very_first_start_begins_anew_under_another_origin(database, log):
+def test_a_kill_at_the_very_first_start_begins_anew_under_another_origin(database: Database, log: Log) -> None:
     with pytest.raises(Killed):
         kill_before_commit(database, log)
 
@@ -298,14 +321,14 @@ def test_a_kill_at_the_very_first_start_begins_anew_under_another_origin(databas
     assert verified(database, log).origin == log.name + "/2"
 
 
-def snapshot(database):
+def snapshot(database: Database) -> None:
     """What a backup would hold of the log."""
     with database.transaction() as tx:
         for table in ("tree", "entry", "fact", "tile", "checkpoint"):
             tx.execute_core(text(f"CREATE TABLE audit.backup_{table} AS TABLE audit.{table}"))
 
 
-def restore(database):
+def restore(database: Database) -> None:
     with database.transaction() as tx:
         tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
         for table in ("tree", "entry", "fact", "tile", "checkpoint"):
@@ -313,7 +336,7 @@ def restore(database):
             tx.execute_core(text(f"INSERT INTO audit.{table} {override} TABLE audit.backup_{table}"))
 
 
-def test_a_restored_database_is_brought_up_to_the_last_head_that_was_signed(database, log):
+def test_a_restored_database_is_brought_up_to_the_last_head_that_was_signed(database: Database, log: Log) -> None:
     act(database, 20)
     run(database, log)
     act(database, 4)  # committed, not yet placed when the backup is made
@@ -333,7 +356,9 @@ def test_a_restored_database_is_brought_up_to_the_last_head_that_was_signed(data
     assert run(database, log).mirror_state is MirrorState.EQUAL
 
 
-def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_tree(database, log, home):
+def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_tree(
+    database: Database, log: Log, home: Path
+) -> None:
     act(database, 20)
     run(database, log)
     snapshot(database)
@@ -351,10 +376,12 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
     begun = verified(database, log)
     assert (begun.origin, published.origin) == (log.name + "/2", log.name + "/1")
     assert copy_of(home)[0] == begun
-    assert Mirror(home / "audit").head(1).checkpoint == published
+    first_head = Mirror(home / "audit").head(1)
+    assert first_head is not None
+    assert first_head.checkpoint == published
 
 
-def test_a_database_without_the_newest_tree_gets_a_new_origin(database, log, home):
+def test_a_database_without_the_newest_tree_gets_a_new_origin(database: Database, log: Log, home: Path) -> None:
     run(database, log)
     with database.transaction() as tx:
         tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
@@ -363,7 +390,7 @@ def test_a_database_without_the_newest_tree_gets_a_new_origin(database, log, hom
     assert verified(database, log).origin == log.name + "/2"
 
 
-def test_a_copy_whose_entries_were_altered_is_not_believed(database, log, home):
+def test_a_copy_whose_entries_were_altered_is_not_believed(database: Database, log: Log, home: Path) -> None:
     act(database, 20)
     run(database, log)
     snapshot(database)
@@ -379,7 +406,7 @@ def test_a_copy_whose_entries_were_altered_is_not_believed(database, log, home):
     assert verified(database, log).origin == log.name + "/2"
 
 
-def test_nothing_is_signed_while_the_copy_cannot_be_written(database, log, home):
+def test_nothing_is_signed_while_the_copy_cannot_be_written(database: Database, log: Log, home: Path) -> None:
     run(database, log)
     act(database, 3)
     before = verified(database, log)
@@ -393,7 +420,7 @@ def test_nothing_is_signed_while_the_copy_cannot_be_written(database, log, home)
     assert run(database, log).placed == 3
 
 
-def test_missing_tiles_are_noticed_before_anything_is_signed(database, log):
+def test_missing_tiles_are_noticed_before_anything_is_signed(database: Database, log: Log) -> None:
     act(database, 3)
     run(database, log)
     with database.transaction() as tx:
@@ -404,5 +431,5 @@ def test_missing_tiles_are_noticed_before_anything_is_signed(database, log):
         run(database, log)
 
 
-def test_an_empty_tree_has_the_empty_root():
+def test_an_empty_tree_has_the_empty_root() -> None:
     assert EMPTY_ROOT.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import psycopg
 import pytest
 
-from cdp.behavior.model import EventId, Term
+from cdp.behavior.model import EventId, Plain, StatedTrait, Term
 from cdp.behavior.retention import months_needed
 from cdp.behavior.rules import vocabularies_of
 from cdp.behavior.store import batch as behavior_store
@@ -35,7 +35,7 @@ def behavior(database: Database) -> BehaviorPipeline:
     return behavior
 
 
-def computed(behavior: BehaviorPipeline, profile_id: int = ANNA) -> dict[str, object]:
+def computed(behavior: BehaviorPipeline, profile_id: int = ANNA) -> dict[str, Plain | None]:
     with behavior.database.transaction() as tx:
         return dict(computed_store.computed_of(tx, behavior.plan, [profile_id], now=behavior.now)[profile_id])
 
@@ -180,7 +180,7 @@ def test_message_ids_are_remembered_once(behavior: BehaviorPipeline) -> None:
 
 def test_terms_made_in_a_transaction_that_rolled_back_are_not_remembered(behavior: BehaviorPipeline) -> None:
     term = Term("country", "DE")
-    made = []
+    made: list[int] = []
 
     def fail() -> None:
         with behavior.database.transaction() as tx:
@@ -260,9 +260,7 @@ class TestStatedTraits:
     def test_a_rectified_value_wins_for_ever(self, behavior: BehaviorPipeline) -> None:
         bits = behavior.bits(MAIL)
         self.state(behavior, 4, bits, age=30)
-        rectified = trait_store.StatedTrait(
-            1, "age", day(5), day(5), behavior.message_id(), bits, 41, is_rectified=True
-        )
+        rectified = StatedTrait(1, "age", day(5), day(5), behavior.message_id(), bits, 41, is_rectified=True)
         with behavior.database.transaction() as tx:
             trait_store.merge_traits(tx, [rectified], {})
         self.state(behavior, 6, bits, age=29)

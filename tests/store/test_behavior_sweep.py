@@ -9,6 +9,7 @@ import pytest
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.retention import Month, month_of
 from cdp.behavior.store import batch as behavior_store
+from cdp.behavior.store import computed as computed_store
 from cdp.behavior.store import consistency as consistency_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.kit.db import Database
@@ -220,7 +221,7 @@ def test_expiry_is_seen_before_the_sweep(behavior: BehaviorPipeline) -> None:
             {"since": datetime(2000, 1, 1, tzinfo=behavior.now.tzinfo)},
         )
         behavior.now = day(-1000) + timedelta(days=1094)
-        before = consistency_store.computed_of(tx, behavior.plan, [ANNA], now=behavior.now)[ANNA]
+        before = computed_store.computed_of(tx, behavior.plan, [ANNA], now=behavior.now)[ANNA]
         behavior.now = day(-1000) + timedelta(days=1095)
-        after = consistency_store.computed_of(tx, behavior.plan, [ANNA], now=behavior.now)[ANNA]
+        after = computed_store.computed_of(tx, behavior.plan, [ANNA], now=behavior.now)[ANNA]
     assert (before["spent"], after["spent"]) == (5, 0)

@@ -185,7 +185,8 @@ class TestTheVerdictsInForce:
                 tx, {1: {"analytics": allowed()}}, PSEUDONYMS, now=day(1), new_profiles={1}
             )
             assert tx.statements == 1
-            assert (outcome.begun, outcome.ended) == ({(1, "analytics")}, frozenset())
+            assert outcome.begun == {(1, "analytics")}
+            assert outcome.ended == frozenset()
             assert set(verdict_store.permitted_of(tx, [1])[1]) == {"analytics"}
 
 

@@ -1,16 +1,22 @@
 """The vault over a real database: opening, subject keys, shredding, pseudonyms."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import ParamSpec
 
 import pytest
 from sqlalchemy import text
 
+from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
-from cdp.vault.pseudonym import GRAPH, SUPPRESSION, destination, reader
+from cdp.vault.pseudonym import GRAPH, SUPPRESSION, Domain, destination, reader
 from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault, open_vault
+
+P = ParamSpec("P")
 
 pytestmark = pytest.mark.postgres
 
@@ -18,26 +24,29 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PLACE = SealedColumn("identity.identifier", "sealed")
 
 
-def opened(database, home, **settings):
+def opened(
+    database: Database, home: Path, *, master_key: bytes | None = None, domains: Iterable[Domain] = ()
+) -> tuple[Vault, str | None]:
     with database.transaction() as tx:
-        return open_vault(tx, home / "keys", settings.pop("master_key", None), now=NOW, **settings)
+        return open_vault(tx, home / "keys", master_key, now=NOW, domains=domains)
 
 
-def code_of(call, *args, **kwargs):
+def code_of(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> str:
     with pytest.raises(Fault) as caught:
         call(*args, **kwargs)
     return caught.value.code
 
 
 @pytest.fixture
-def vault(database, home) -> Vault:
+def vault(database: Database, home: Path) -> Vault:
     return opened(database, home)[0]
 
 
-def test_a_new_database_gets_its_keys_and_a_notice_once(database, home):
+def test_a_new_database_gets_its_keys_and_a_notice_once(database: Database, home: Path) -> None:
     vault, notice = opened(database, home)
     again, silence = opened(database, home)
 
+    assert notice is not None
     assert "master.key" in notice
     assert silence is None
     assert vault.hashes.pseudonym(GRAPH, "email", "a@example.com") == again.hashes.pseudonym(
@@ -61,7 +70,9 @@ def test_a_new_database_gets_its_keys_and_a_notice_once(database, home):
         (lambda keys: [path.unlink() for path in keys.iterdir()], "master_key_missing"),
     ],
 )
-def test_missing_or_wrong_keys_beside_a_database_refuse_to_open_and_make_nothing(vault, database, home, change, code):
+def test_missing_or_wrong_keys_beside_a_database_refuse_to_open_and_make_nothing(
+    vault: Vault, database: Database, home: Path, change: Callable[[Path], object], code: str
+) -> None:
     change(home / "keys")
     before = sorted(path.name for path in (home / "keys").iterdir())
 
@@ -69,14 +80,14 @@ def test_missing_or_wrong_keys_beside_a_database_refuse_to_open_and_make_nothing
     assert sorted(path.name for path in (home / "keys").iterdir()) == before
 
 
-def test_a_wrong_key_from_outside_is_refused(vault, database, home):
+def test_a_wrong_key_from_outside_is_refused(vault: Vault, database: Database, home: Path) -> None:
     assert code_of(opened, database, home, master_key=b"1" * 32) == "wrong_master_key"
     for path in (home / "keys").iterdir():
         path.unlink()
     assert code_of(opened, database, home, master_key=b"1" * 32) == "wrong_master_key"
 
 
-def test_the_keys_of_another_database_are_refused(vault, database, home, tmp_path):
+def test_the_keys_of_another_database_are_refused(vault: Vault, database: Database, home: Path, tmp_path: Path) -> None:
     with database.transaction() as tx:
         tx.execute_core(text("TRUNCATE vault.key_check, vault.epoch, vault.subject_key"))
     (home / "keys/master.key").unlink()
@@ -84,7 +95,7 @@ def test_the_keys_of_another_database_are_refused(vault, database, home, tmp_pat
     assert code_of(opened, database, home) == "wrong_master_key"  # a new master key does not open the old files
 
 
-def test_new_keys_seal_at_once_and_open_in_another_process(vault, database, home):
+def test_new_keys_seal_at_once_and_open_in_another_process(vault: Vault, database: Database, home: Path) -> None:
     ids = new_ids(50)
     with database.transaction() as tx:
         keys = vault.subject_keys.create(tx, ids)
@@ -99,7 +110,9 @@ def test_new_keys_seal_at_once_and_open_in_another_process(vault, database, home
     assert loaded == keys
 
 
-def test_any_number_of_keys_costs_a_constant_number_of_statements_and_none_when_remembered(vault, database, home):
+def test_any_number_of_keys_costs_a_constant_number_of_statements_and_none_when_remembered(
+    vault: Vault, database: Database, home: Path
+) -> None:
     ids = new_ids(300)
     with database.transaction() as tx:
         vault.subject_keys.create(tx, ids)
@@ -114,7 +127,7 @@ def test_any_number_of_keys_costs_a_constant_number_of_statements_and_none_when_
         assert tx.statements == 3
 
 
-def test_no_subject_key_lies_in_the_database_in_the_clear(vault, database):
+def test_no_subject_key_lies_in_the_database_in_the_clear(vault: Vault, database: Database) -> None:
     ids = new_ids(3)
     with database.transaction() as tx:
         keys = vault.subject_keys.create(tx, ids)
@@ -124,7 +137,7 @@ def test_no_subject_key_lies_in_the_database_in_the_clear(vault, database):
     assert not any(key in stored for key in keys.values())
 
 
-def test_a_key_moved_to_another_subject_does_not_open(vault, database):
+def test_a_key_moved_to_another_subject_does_not_open(vault: Vault, database: Database) -> None:
     one, other = new_ids(2)
     with database.transaction() as tx:
         vault.subject_keys.create(tx, [one, other])
@@ -137,7 +150,9 @@ def test_a_key_moved_to_another_subject_does_not_open(vault, database):
         assert code_of(vault.subject_keys.keys_for, tx, [other]) == "seal_broken"
 
 
-def test_values_of_a_shredded_subject_can_neither_be_opened_nor_sealed(vault, database, home):
+def test_values_of_a_shredded_subject_can_neither_be_opened_nor_sealed(
+    vault: Vault, database: Database, home: Path
+) -> None:
     shredded, other = new_ids(2)
     with database.transaction() as tx:
         keys = vault.subject_keys.create(tx, [shredded, other])
@@ -155,7 +170,7 @@ def test_values_of_a_shredded_subject_can_neither_be_opened_nor_sealed(vault, da
             assert code_of(process.seal, tx, PLACE, Item(shredded, 1, b"again")) == "subject_key_shredded"
 
 
-def test_keys_loaded_by_another_transaction_during_shredding_are_not_cached(vault, database):
+def test_keys_loaded_by_another_transaction_during_shredding_are_not_cached(vault: Vault, database: Database) -> None:
     ids = new_ids(2)
     with database.transaction() as tx:
         vault.subject_keys.create(tx, ids)
@@ -168,7 +183,7 @@ def test_keys_loaded_by_another_transaction_during_shredding_are_not_cached(vaul
         assert vault.subject_keys.keys_for(tx, ids) == {}
 
 
-def test_a_transaction_with_an_older_snapshot_caches_no_shredded_key(vault, database):
+def test_a_transaction_with_an_older_snapshot_caches_no_shredded_key(vault: Vault, database: Database) -> None:
     ids = new_ids(2)
     with database.transaction() as tx:
         vault.subject_keys.create(tx, ids)
@@ -181,7 +196,7 @@ def test_a_transaction_with_an_older_snapshot_caches_no_shredded_key(vault, data
         assert vault.subject_keys.keys_for(tx, ids) == {}
 
 
-def test_pseudonyms_cannot_be_joined_across_domains(vault, database, home):
+def test_pseudonyms_cannot_be_joined_across_domains(vault: Vault, database: Database, home: Path) -> None:
     vault = opened(database, home, domains=[reader("auditor"), destination("mailer")])[0]
     domains = [GRAPH, SUPPRESSION, reader("marketer"), reader("auditor"), destination("mailer")]
 
@@ -189,7 +204,7 @@ def test_pseudonyms_cannot_be_joined_across_domains(vault, database, home):
     assert code_of(vault.hashes.pseudonym, destination("unknown"), "email", "a@example.com") == "root_key_missing"
 
 
-def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault):
+def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault: Vault) -> None:
     identifiers = [
         ("email", "a@example.com"),
         ("user_id", "a@example.com"),
@@ -205,7 +220,7 @@ def test_pseudonyms_come_in_order_and_keep_odd_texts_apart(vault):
     assert {len(one) for one in found} == {32}
 
 
-def test_a_received_hash_finds_the_form_that_was_stored(vault):
+def test_a_received_hash_finds_the_form_that_was_stored(vault: Vault) -> None:
     stored = dict(vault.hashes.form_pseudonyms(GRAPH, "phone", "+14155559317"))
     received = hashlib.sha256(b"4155559317").digest()
     assert vault.hashes.received_form_pseudonyms(GRAPH, "phone", "drop", digest=received) == [
@@ -214,13 +229,13 @@ def test_a_received_hash_finds_the_form_that_was_stored(vault):
     assert received not in stored.values()
 
 
-def test_message_digests_depend_on_source_and_message(vault):
+def test_message_digests_depend_on_source_and_message(vault: Vault) -> None:
     assert vault.hashes.message_digests(1, ["a", "b", "a"])[0] == vault.hashes.message_digests(1, ["a", "b", "a"])[2]
     digests = {*vault.hashes.message_digests(1, ["a", "b"]), *vault.hashes.message_digests(2, ["a", "b"])}
     assert len(digests) == 4
 
 
-def test_reader_pseudonyms_are_stable_short_and_apart(vault):
+def test_reader_pseudonyms_are_stable_short_and_apart(vault: Vault) -> None:
     ids = new_ids(20)
 
     pseudonyms = vault.hashes.reader_pseudonyms(reader("marketer"), ids)

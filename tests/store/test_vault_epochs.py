@@ -1,10 +1,13 @@
 """Epochs and versions of root keys: rotation re-wraps keys, waits for writers, and destroys at the provider."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.pseudonym import GRAPH
@@ -17,7 +20,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def open_again(database, home):
+def open_again(database: Database, home: Path) -> Callable[[], Vault]:
     def open_again() -> Vault:
         with database.transaction() as tx:
             return open_vault(tx, home / "keys", None, now=NOW)[0]
@@ -26,16 +29,17 @@ def open_again(database, home):
 
 
 @pytest.fixture
-def vault(open_again) -> Vault:
+def vault(open_again: Callable[[], Vault]) -> Vault:
     return open_again()
 
 
-def key_files(home):
+def key_files(home: Path) -> set[str]:
     return {path.name for path in (home / "keys").glob("epoch*")}
 
 
-def rewrap_all(database, vault, limit):
-    calls, after = 0, 0
+def rewrap_all(database: Database, vault: Vault, limit: int) -> int:
+    calls = 0
+    after: int | None = 0
     while after is not None:
         with database.transaction() as tx:
             after = vault.epochs.rewrap(tx, after=after, limit=limit)
@@ -43,7 +47,9 @@ def rewrap_all(database, vault, limit):
     return calls
 
 
-def test_rotation_keeps_stored_keys_and_shredded_ones_stay_shredded(vault, database, home, open_again):
+def test_rotation_keeps_stored_keys_and_shredded_ones_stay_shredded(
+    vault: Vault, database: Database, home: Path, open_again: Callable[[], Vault]
+) -> None:
     ids = new_ids(25)
     with database.transaction() as tx:
         keys = vault.subject_keys.create(tx, ids)
@@ -65,7 +71,7 @@ def test_rotation_keeps_stored_keys_and_shredded_ones_stay_shredded(vault, datab
         assert open_again().subject_keys.keys_for(tx, ids) == {one: keys[one] for one in ids[5:]}
 
 
-def test_a_version_that_is_rolled_back_is_not_used(vault, database):
+def test_a_version_that_is_rolled_back_is_not_used(vault: Vault, database: Database) -> None:
     def begin_and_stop() -> None:
         with database.transaction() as tx:
             vault.root_keys.add_version(tx, GRAPH, NOW)
@@ -81,7 +87,9 @@ def test_a_version_that_is_rolled_back_is_not_used(vault, database):
         assert vault.root_keys.versions(GRAPH) == vault.root_keys.active_versions(tx, GRAPH) == (1, 2)
 
 
-def test_a_crash_before_the_key_is_destroyed_is_completed_at_the_next_start(vault, database, home, open_again):
+def test_a_crash_before_the_key_is_destroyed_is_completed_at_the_next_start(
+    vault: Vault, database: Database, home: Path, open_again: Callable[[], Vault]
+) -> None:
     with database.transaction() as tx:
         vault.epochs.begin(tx, NOW)
     with database.transaction() as tx:
@@ -92,7 +100,7 @@ def test_a_crash_before_the_key_is_destroyed_is_completed_at_the_next_start(vaul
     assert key_files(home) == {"epoch.2.wrapped"}
 
 
-def test_an_epoch_in_use_is_not_destroyed(vault, database):
+def test_an_epoch_in_use_is_not_destroyed(vault: Vault, database: Database) -> None:
     with database.transaction() as tx:
         vault.subject_keys.create(tx, new_ids(1))
         with pytest.raises(Fault, match="epoch_in_use"):
@@ -104,7 +112,9 @@ def test_an_epoch_in_use_is_not_destroyed(vault, database):
         vault.epochs.mark_destroyed(tx, 1, NOW)
 
 
-def test_another_process_notices_the_new_epoch_by_itself(vault, database, open_again):
+def test_another_process_notices_the_new_epoch_by_itself(
+    vault: Vault, database: Database, open_again: Callable[[], Vault]
+) -> None:
     stale = open_again()
     with database.transaction() as tx:
         vault.epochs.begin(tx, NOW)
@@ -117,11 +127,13 @@ def test_another_process_notices_the_new_epoch_by_itself(vault, database, open_a
         assert vault.subject_keys.keys_for(tx, ids) == keys
 
 
-def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault, database, open_again):
+def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(
+    vault: Vault, database: Database, open_again: Callable[[], Vault]
+) -> None:
     rotating = open_again()
     begun = threading.Event()
 
-    def rotate():
+    def rotate() -> None:
         with database.transaction() as tx:
             rotating.epochs.begin(tx, NOW)
         begun.set()
@@ -140,12 +152,14 @@ def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(vault
         assert rotating.epochs.rewrap(tx, after=0, limit=10) == max(ids)
 
 
-def test_a_writer_that_waited_for_a_rotation_wraps_its_keys_under_the_new_epoch(vault, database, open_again):
+def test_a_writer_that_waited_for_a_rotation_wraps_its_keys_under_the_new_epoch(
+    vault: Vault, database: Database, open_again: Callable[[], Vault]
+) -> None:
     rotating = open_again()
     ids = new_ids(2)
     done = threading.Event()
 
-    def write():
+    def write() -> None:
         with database.transaction() as tx:
             vault.subject_keys.create(tx, ids)
         done.set()
@@ -164,7 +178,9 @@ def test_a_writer_that_waited_for_a_rotation_wraps_its_keys_under_the_new_epoch(
         assert set(rotating.subject_keys.keys_for(tx, ids)) == set(ids)
 
 
-def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open_again):
+def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(
+    vault: Vault, database: Database, open_again: Callable[[], Vault]
+) -> None:
     with database.transaction() as tx:
         vault.subject_keys.create(tx, new_ids(2))
     with database.transaction() as tx:
@@ -172,7 +188,7 @@ def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open
     rotating = open_again()
     begun = threading.Event()
 
-    def rotate():
+    def rotate() -> None:
         with database.transaction() as tx:
             rotating.epochs.begin(tx, NOW)
         begun.set()
@@ -191,11 +207,13 @@ def test_beginning_an_epoch_waits_for_a_rewrapping_onto_it(vault, database, open
         rotating.epochs.mark_destroyed(tx, 1, NOW)
 
 
-def test_a_rotation_that_is_rolled_back_leaves_everything_usable(vault, database, home, open_again):
+def test_a_rotation_that_is_rolled_back_leaves_everything_usable(
+    vault: Vault, database: Database, home: Path, open_again: Callable[[], Vault]
+) -> None:
     class Stopped(Exception):
         pass
 
-    def begin_and_stop():
+    def begin_and_stop() -> None:
         with database.transaction() as tx:
             vault.epochs.begin(tx, NOW)
             raise Stopped
@@ -213,8 +231,8 @@ def test_a_rotation_that_is_rolled_back_leaves_everything_usable(vault, database
 
 
 def test_versions_of_a_pseudonym_key_live_side_by_side_until_the_old_one_is_destroyed(
-    vault, database, home, open_again
-):
+    vault: Vault, database: Database, home: Path, open_again: Callable[[], Vault]
+) -> None:
     before = vault.hashes.pseudonym(GRAPH, "email", "a@example.com")
     with database.transaction() as tx:
         assert vault.root_keys.add_version(tx, GRAPH, NOW) == 2
@@ -238,7 +256,9 @@ def test_versions_of_a_pseudonym_key_live_side_by_side_until_the_old_one_is_dest
         assert again.root_keys.add_version(tx, GRAPH, NOW) == 3  # numbers are never used again
 
 
-def test_other_processes_learn_of_versions_by_refresh(vault, database, open_again):
+def test_other_processes_learn_of_versions_by_refresh(
+    vault: Vault, database: Database, open_again: Callable[[], Vault]
+) -> None:
     other = open_again()
     with database.transaction() as tx:
         vault.root_keys.add_version(tx, GRAPH, NOW)

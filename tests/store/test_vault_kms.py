@@ -3,13 +3,16 @@
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from cdp.cli.keys import keys
+from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
 from cdp.vault.conformance import check_provider
@@ -23,7 +26,7 @@ REFERENCE = Path(__file__).parents[2] / "docs/reference/keys.md"
 
 
 @pytest.fixture
-def example(tmp_path, monkeypatch):
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The module of the reference page, with the entry point that announces it."""
     code, own_test = re.findall(r"```python\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
     assert "check_provider" in own_test
@@ -38,14 +41,19 @@ def example(tmp_path, monkeypatch):
     sys.modules.pop("example_kms", None)
 
 
-def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(example, database, home, monkeypatch):
-    import example_kms
+def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(
+    example: None, database: Database, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example_kms = import_module("example_kms")
 
     decrypted = []
-    unwrap = example_kms.Service.decrypt
-    monkeypatch.setattr(
-        example_kms.Service, "decrypt", lambda self, *given: decrypted.append(given) or unwrap(self, *given)
-    )
+    unwrap: Callable[..., bytes] = example_kms.Service.decrypt
+
+    def decrypt(self: object, *arguments: object) -> bytes:
+        decrypted.append(arguments)
+        return unwrap(self, *arguments)
+
+    monkeypatch.setattr(example_kms.Service, "decrypt", decrypt)
     with database.transaction() as tx:
         vault, notice = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
     with database.transaction() as tx:
@@ -63,7 +71,7 @@ def test_the_documented_provider_serves_the_vault_and_is_asked_once_per_epoch(ex
     assert not (home / "keys/master.key").exists()
 
 
-def test_the_documented_provider_rotates_and_destroys(example, database, home):
+def test_the_documented_provider_rotates_and_destroys(example: None, database: Database, home: Path) -> None:
     with database.transaction() as tx:
         vault, _ = open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
         keys = vault.subject_keys.create(tx, [7])
@@ -76,14 +84,16 @@ def test_the_documented_provider_rotates_and_destroys(example, database, home):
         assert again.subject_keys.keys_for(tx, [7]) == keys
 
 
-def test_another_key_of_the_service_is_refused_beside_a_database_that_holds_anything(example, database, home):
+def test_another_key_of_the_service_is_refused_beside_a_database_that_holds_anything(
+    example: None, database: Database, home: Path
+) -> None:
     with database.transaction() as tx:
         open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/main")
     with database.transaction() as tx, pytest.raises(Fault, match="wrong_master_key"):
         open_vault(tx, home / "keys", None, now=NOW, kms_url="example://vault.test/other")
 
 
-def test_a_url_that_no_package_knows_is_refused(tmp_path):
+def test_a_url_that_no_package_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Fault) as caught:
         open_kms_provider("nowhere://secret@host/key", tmp_path / "keys")
 
@@ -91,8 +101,8 @@ def test_a_url_that_no_package_knows_is_refused(tmp_path):
     assert "secret" not in caught.value.detail
 
 
-def test_the_documented_provider_keeps_every_promise(example, tmp_path):
-    import example_kms
+def test_the_documented_provider_keeps_every_promise(example: None, tmp_path: Path) -> None:
+    example_kms = import_module("example_kms")
 
     folder = tmp_path / "keys"
     folder.mkdir()
@@ -102,8 +112,10 @@ def test_the_documented_provider_keeps_every_promise(example, tmp_path):
     assert list(folder.iterdir()) == []
 
 
-def test_the_command_for_authors_says_what_is_kept_and_what_is_broken(example, monkeypatch):
-    import example_kms
+def test_the_command_for_authors_says_what_is_kept_and_what_is_broken(
+    example: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example_kms = import_module("example_kms")
 
     told = CliRunner().invoke(keys, ["check-provider", "example://vault.test/trial"])
     assert (told.exit_code, re.findall(r"^(\w+)", told.output, re.MULTILINE)) == (0, ["ok"] * 9)

@@ -19,7 +19,7 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 """
 
 
-def test_the_verifier_key_of_the_specification_is_read_and_written_back():
+def test_the_verifier_key_of_the_specification_is_read_and_written_back() -> None:
     key = parse_vkey(VKEY)
 
     assert key.name == "example.com/foo"
@@ -27,7 +27,7 @@ def test_the_verifier_key_of_the_specification_is_read_and_written_back():
     assert key.text() == VKEY
 
 
-def test_the_signed_note_of_the_specification_verifies_under_its_key():
+def test_the_signed_note_of_the_specification_verifies_under_its_key() -> None:
     key, note = parse_vkey(VKEY), parse_note(NOTE)
     (line,) = note.signatures
 
@@ -37,7 +37,7 @@ def test_the_signed_note_of_the_specification_verifies_under_its_key():
     assert render_note(note) == NOTE
 
 
-def test_the_checkpoint_of_the_specification_is_read_and_written_back():
+def test_the_checkpoint_of_the_specification_is_read_and_written_back() -> None:
     note = parse_note(CHECKPOINT)
     checkpoint = parse_checkpoint(note.text)
 
@@ -46,7 +46,7 @@ def test_the_checkpoint_of_the_specification_is_read_and_written_back():
     assert render_note(note) == CHECKPOINT
 
 
-def test_a_tree_of_70000_has_the_partial_tiles_that_the_specification_counts():
+def test_a_tree_of_70000_has_the_partial_tiles_that_the_specification_counts() -> None:
     assert [(tile.level, tile.number, (70_000 >> 8 * tile.level) % 256) for tile in edge(70_000)] == [
         (0, 273, 112),
         (1, 1, 17),
@@ -54,7 +54,7 @@ def test_a_tree_of_70000_has_the_partial_tiles_that_the_specification_counts():
     ]
 
 
-def test_a_tree_of_256_has_a_partial_tile_on_level_one_only():
+def test_a_tree_of_256_has_a_partial_tile_on_level_one_only() -> None:
     assert [(tile.level, tile.number) for tile in edge(256)] == [(1, 0)]
 
 
@@ -68,7 +68,7 @@ def test_a_tree_of_256_has_a_partial_tile_on_level_one_only():
         ("63/999", TilePath(63, 999, 256)),
     ],
 )
-def test_tile_paths_are_read_and_written(text, path):
+def test_tile_paths_are_read_and_written(text: str, path: TilePath) -> None:
     assert parse_tile_path(text) == path
     assert tile_path(path) == text
 
@@ -80,5 +80,5 @@ def test_tile_paths_are_read_and_written(text, path):
         "0/000.p/01", "0/000.p/", "entries/", "../000", "0/00\N{ARABIC-INDIC DIGIT ONE}", "-1/000", "0/000/", "",
     ],
 )  # fmt: skip
-def test_other_paths_name_no_tile(text):
+def test_other_paths_name_no_tile(text: str) -> None:
     assert parse_tile_path(text) is None

@@ -3,6 +3,7 @@
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,26 +17,26 @@ LEAVES = [leaf_hash(bytes.fromhex(text)) for text in VECTORS["rfc6962"]["leaf_in
 @pytest.mark.parametrize(
     "vector", VECTORS["inclusion"], ids=lambda vector: vector["file"].removeprefix("testdata/inclusion/")
 )
-def test_inclusion_vector(vector):
+def test_inclusion_vector(vector: dict[str, Any]) -> None:
     proof = [base64.b64decode(sibling) for sibling in vector["proof"] or []]
     leaf, root = base64.b64decode(vector["leafHash"]), base64.b64decode(vector["root"])
 
     assert is_included(leaf, vector["leafIdx"], vector["treeSize"], proof=proof, root=root) is not vector["wantErr"]
 
 
-def test_the_vectors_hold_both_good_and_bad_proofs():
+def test_the_vectors_hold_both_good_and_bad_proofs() -> None:
     wanted = [vector["wantErr"] for vector in VECTORS["inclusion"]]
 
     assert (wanted.count(False), wanted.count(True)) == (6, 92)
 
 
 @pytest.mark.parametrize("size", range(9))
-def test_root_of_the_reference_tree(size):
+def test_root_of_the_reference_tree(size: int) -> None:
     assert root_of(LEAVES[:size]).hex() == VECTORS["rfc6962"]["root_by_size_hex"][size]
 
 
 @pytest.mark.parametrize("vector", [v for v in VECTORS["inclusion"] if not v["wantErr"] and v["treeSize"] > 1])
-def test_our_proofs_of_the_reference_tree_are_the_given_ones(vector):
+def test_our_proofs_of_the_reference_tree_are_the_given_ones(vector: dict[str, Any]) -> None:
     tiles = grow(0, {}, LEAVES[: vector["treeSize"]])
 
     proof = prove(

@@ -22,7 +22,8 @@ def messages(captured: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         body = request.get("body_json")
         if not isinstance(body, dict):
             continue
-        listed = body.get("batch") if isinstance(body.get("batch"), list) else [body]
+        batch = body.get("batch")
+        listed = batch if isinstance(batch, list) else [body]
         yield from (each for each in listed if isinstance(each, dict) and each.get("type") in KINDS)
 
 

@@ -282,13 +282,14 @@ class TestPersonsAndTheirState:
     @pytest.mark.parametrize("rule", [ANALYTICS, INTEREST, CONTRACT], ids=lambda rule: rule.legal_basis.value)
     @pytest.mark.parametrize(
         ("state", "reason"),
-        [({"is_restricted": True}, Reason.RESTRICTED), ({"is_quarantined": True}, Reason.QUARANTINED)],
+        [
+            (replace(EU, is_restricted=True), Reason.RESTRICTED),
+            (replace(EU, is_quarantined=True), Reason.QUARANTINED),
+        ],
         ids=["restricted", "quarantined"],
     )
-    def test_restriction_and_quarantine_refuse_every_purpose(
-        self, rule: Purpose, state: dict[str, bool], reason: Reason
-    ) -> None:
-        facts = replace(EU, has_unique_identifier=True, **state)
+    def test_restriction_and_quarantine_refuse_every_purpose(self, rule: Purpose, state: Facts, reason: Reason) -> None:
+        facts = replace(state, has_unique_identifier=True)
         assert verdict(grant(1), rule=rule, facts=facts) == Verdict(False, reason)
 
 

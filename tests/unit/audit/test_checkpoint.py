@@ -21,7 +21,7 @@ from cdp.vault.sign import Signer, is_signed
 HEAD = Checkpoint("log.example/1", 7, bytes(range(32)))
 
 
-def test_a_signed_checkpoint_is_read_back_and_its_signature_holds():
+def test_a_signed_checkpoint_is_read_back_and_its_signature_holds() -> None:
     signer = Signer(b"\x05" * 32)
 
     note = parse_note(sign_checkpoint(HEAD, signer))
@@ -32,13 +32,13 @@ def test_a_signed_checkpoint_is_read_back_and_its_signature_holds():
     assert is_signed(signer.public_key, note.text.encode(), line.signature)
 
 
-def test_extension_lines_are_kept():
+def test_extension_lines_are_kept() -> None:
     head = Checkpoint("log.example/1", 0, bytes(32), ("first", "second"))
 
     assert parse_checkpoint(head.text()) == head
 
 
-def test_a_note_keeps_several_signatures_and_empty_lines_in_its_text():
+def test_a_note_keeps_several_signatures_and_empty_lines_in_its_text() -> None:
     note = Note("one\n\ntwo\n", tuple(Signature(f"key{number}", b"1234", b"x" * 64) for number in range(16)))
 
     assert parse_note(render_note(note)) == note
@@ -63,7 +63,7 @@ def test_a_note_keeps_several_signatures_and_empty_lines_in_its_text():
         "x" * 1_000_001,
     ],
 )
-def test_what_is_no_note_is_refused(text):
+def test_what_is_no_note_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         parse_note(text)
 
@@ -81,7 +81,7 @@ def test_what_is_no_note_is_refused(text):
         "origin\n99999999999999999999\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
     ],
 )
-def test_what_is_no_checkpoint_is_refused(text):
+def test_what_is_no_checkpoint_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         parse_checkpoint(text)
 
@@ -98,13 +98,13 @@ def test_what_is_no_checkpoint_is_refused(text):
         "example.com foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
     ],
 )
-def test_what_is_no_verifier_key_is_refused(text):
+def test_what_is_no_verifier_key_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         parse_vkey(text)
 
 
 @pytest.mark.parametrize("extra", [b"", b'{"a":1}'])
-def test_a_proof_file_is_read_back(extra):
+def test_a_proof_file_is_read_back(extra: bytes) -> None:
     proof = TlogProof(extra, 5, (b"\x01" * 32, b"\x02" * 32), sign_checkpoint(HEAD, Signer(b"\x05" * 32)))
 
     assert parse_tlog_proof(proof.text()) == proof
@@ -115,6 +115,6 @@ def test_a_proof_file_is_read_back(extra):
     ["", "c2sp.org/tlog-proof@v1\n\nnote", "c2sp.org/tlog-proof@v2\nindex 1\n\nnote", "c2sp.org/tlog-proof@v1\nindex x\n\nnote",
      "c2sp.org/tlog-proof@v1\nindex 1\nAAAA\n\nnote", "c2sp.org/tlog-proof@v1\nindex 1\n"],
 )  # fmt: skip
-def test_what_is_no_proof_file_is_refused(text):
+def test_what_is_no_proof_file_is_refused(text: str) -> None:
     with pytest.raises(Malformed):
         parse_tlog_proof(text)

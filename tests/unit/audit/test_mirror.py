@@ -1,5 +1,7 @@
 """The copy of the log outside the database: appended, synced, and what a torn write leaves."""
 
+from pathlib import Path
+
 import pytest
 
 from cdp.audit.checkpoint import Checkpoint, sign_checkpoint
@@ -10,35 +12,37 @@ from cdp.vault.sign import Signer
 SIGNER = Signer(b"\x07" * 32)
 
 
-def entry(number):
+def entry(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-def note(size):
+def note(size: int) -> str:
     return sign_checkpoint(Checkpoint("log.example/1", size, bytes(32)), SIGNER)
 
 
-def test_nothing_is_there_at_first(tmp_path):
+def test_nothing_is_there_at_first(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path / "audit")
 
     assert mirror.newest_tree() == 0
     assert mirror.head(1) is None
 
 
-def test_entries_and_checkpoint_are_read_back_by_another_object(tmp_path):
+def test_entries_and_checkpoint_are_read_back_by_another_object(tmp_path: Path) -> None:
     Mirror(tmp_path / "audit").append(1, 0, [entry(n) for n in range(5)], note=note(5))
     Mirror(tmp_path / "audit").append(1, 5, [entry(n) for n in range(5, 9000)], note=note(9000))
     Mirror(tmp_path / "audit").append(12, 0, [entry(0)], note=note(1))
 
     mirror = Mirror(tmp_path / "audit")
     assert mirror.newest_tree() == 12
-    assert mirror.head(1).checkpoint.size == 9000
-    assert mirror.head(1).note == note(9000)
+    head = mirror.head(1)
+    assert head is not None
+    assert head.checkpoint.size == 9000
+    assert head.note == note(9000)
     assert list(mirror.entries(1, 3, 8500)) == [entry(n) for n in range(3, 8500)]
     assert list(mirror.entries(1, 7, 7)) == []
 
 
-def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(tmp_path):
+def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
     mirror.append(1, 0, [entry(1)], note=note(1))
     with (tmp_path / "1/entries").open("ab") as file:
@@ -50,7 +54,7 @@ def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(
     assert (tmp_path / "1/entries").stat().st_size == 64
 
 
-def test_a_copy_with_too_few_entries_is_broken(tmp_path):
+def test_a_copy_with_too_few_entries_is_broken(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
     mirror.append(1, 0, [entry(1)], note=note(2))
 
@@ -60,7 +64,7 @@ def test_a_copy_with_too_few_entries_is_broken(tmp_path):
     assert caught.value.code == "audit_copy_broken"
 
 
-def test_a_checkpoint_that_is_none_is_broken(tmp_path):
+def test_a_checkpoint_that_is_none_is_broken(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
     mirror.append(1, 0, [entry(1)], note="nonsense")
 
@@ -70,7 +74,7 @@ def test_a_checkpoint_that_is_none_is_broken(tmp_path):
     assert caught.value.code == "audit_copy_broken"
 
 
-def test_a_folder_that_cannot_be_written_is_a_fault_to_retry(tmp_path):
+def test_a_folder_that_cannot_be_written_is_a_fault_to_retry(tmp_path: Path) -> None:
     (tmp_path / "audit").write_text("a file where the folder should be")
 
     with pytest.raises(Fault) as caught:

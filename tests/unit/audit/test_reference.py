@@ -3,7 +3,9 @@
 import copy
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -21,17 +23,19 @@ from cdp.vault.sign import Signer
 PAGE = (Path(__file__).parents[3] / "docs/reference/audit-log.md").read_text()
 SIGNER = Signer(b"\x0b" * 32)
 KEY = VerifierKey("log.example/1", SIGNER.public_key)
+Verifier = Callable[[dict[str, Any], str], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def verify():
+def verify() -> Verifier:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    names = {}
+    names: dict[str, Any] = {}
     exec(compile(code, "audit-log.md", "exec"), names)
-    return names["verify"]
+    verifier: Verifier = names["verify"]
+    return verifier
 
 
-def receipt_at(index, size):
+def receipt_at(index: int, size: int) -> dict[str, Any]:
     body = entry_body({"kind": "request.received", "request": "req_0000000000001", "request_kind": "erasure", "regime": "gdpr"},
                       parse_instant("2026-03-01T12:00:00Z"))  # fmt: skip
     salt = b"\x2a" * 32
@@ -39,11 +43,14 @@ def receipt_at(index, size):
     leaves[index] = leaf_hash(commitment(salt, body))
     proof = prove(inclusion_spans(index, size), lambda nodes: read_nodes(nodes, lambda _: grow(0, {}, leaves)))
     note = sign_checkpoint(Checkpoint(KEY.name, size, root_of(leaves)), SIGNER)
-    return json.loads(json.dumps(receipt_document(Receipt(body, salt, index, tuple(proof), note), KEY)))
+    document: dict[str, Any] = json.loads(
+        json.dumps(receipt_document(Receipt(body, salt, index, tuple(proof), note), KEY))
+    )
+    return document
 
 
 @pytest.mark.parametrize(("index", "size"), [(0, 1), (0, 2), (6, 7), (3, 7), (299, 300), (255, 300), (511, 512)])
-def test_the_verifier_on_the_page_accepts_our_receipts(verify, index, size):
+def test_the_verifier_on_the_page_accepts_our_receipts(verify: Verifier, index: int, size: int) -> None:
     document = receipt_at(index, size)
 
     assert verify(document, document["vkey"]) == document["body"]
@@ -60,7 +67,9 @@ def test_the_verifier_on_the_page_accepts_our_receipts(verify, index, size):
         lambda d: d.update(checkpoint=d["checkpoint"].replace("\n300\n", "\n301\n")),
     ],
 )
-def test_the_verifier_on_the_page_refuses_altered_ones(verify, change):
+def test_the_verifier_on_the_page_refuses_altered_ones(
+    verify: Verifier, change: Callable[[dict[str, Any]], object]
+) -> None:
     document = receipt_at(255, 300)
     altered = copy.deepcopy(document)
     change(altered)
@@ -70,7 +79,7 @@ def test_the_verifier_on_the_page_refuses_altered_ones(verify, change):
         verify(altered, document["vkey"])
 
 
-def test_the_entry_on_the_page_is_a_body_in_canonical_form():
+def test_the_entry_on_the_page_is_a_body_in_canonical_form() -> None:
     line = next(line for line in PAGE.splitlines() if line.startswith('{"actor"'))
     body = json.loads(line)
     fact = {name: value for name, value in body.items() if name not in ("at", "format")}
@@ -79,7 +88,7 @@ def test_the_entry_on_the_page_is_a_body_in_canonical_form():
     assert canonical_json(body).decode() == line
 
 
-def test_every_kind_refusal_and_standing_is_on_the_page():
+def test_every_kind_refusal_and_standing_is_on_the_page() -> None:
     rows = {
         f"| `{kind}` | {', '.join(f'`{field}`' for field in sorted(required))} |" for kind, required in KINDS.items()
     }

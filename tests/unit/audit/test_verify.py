@@ -2,12 +2,14 @@
 
 import copy
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from cdp.audit.checkpoint import Checkpoint, VerifierKey, sign_checkpoint
 from cdp.audit.fact import commitment
-from cdp.audit.merkle import consistency_spans, inclusion_spans, leaf_hash, prove, root_of
+from cdp.audit.merkle import LeafRange, consistency_spans, inclusion_spans, leaf_hash, prove, root_of
 from cdp.audit.tile import grow, read_nodes
 from cdp.audit.verify import (
     Broken,
@@ -43,34 +45,40 @@ ENTRIES = (
 )
 
 
-def head(size):
+def head(size: int) -> Checkpoint:
     return Checkpoint(ORIGIN, size, root_of([leaf_hash(entry) for entry in ENTRIES[:size]]))
 
 
-def proof_of(spans, size):
+def proof_of(spans: list[LeafRange], size: int) -> list[bytes]:
     tiles = grow(0, {}, [leaf_hash(entry) for entry in ENTRIES[:size]])
     return prove(spans, lambda nodes: read_nodes(nodes, lambda _: tiles))
 
 
+def why(result: Unverified | None) -> Broken | None:
+    """The reason of a failed verification, None when it succeeded."""
+    return None if result is None else result.broken
+
+
 @pytest.fixture
-def receipt():
+def receipt() -> Receipt:
     size = len(ENTRIES)
     proof = tuple(proof_of(inclusion_spans(INDEX, size), size))
     return Receipt(BODY, SALT, INDEX, proof, sign_checkpoint(head(size), SIGNER))
 
 
 @pytest.fixture
-def document(receipt):
-    return json.loads(json.dumps(receipt_document(receipt, KEY)))
+def document(receipt: Receipt) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(receipt_document(receipt, KEY)))
+    return document
 
 
-def test_a_receipt_is_verified_with_its_file_and_a_public_key_alone(document):
+def test_a_receipt_is_verified_with_its_file_and_a_public_key_alone(document: dict[str, Any]) -> None:
     verified = verify_receipt(document, [KEY], is_signed)
 
     assert verified == Verified(BODY, INDEX, head(len(ENTRIES)))
 
 
-def altered(document, change):
+def altered(document: dict[str, Any], change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     changed = copy.deepcopy(document)
     change(changed)
     return changed
@@ -101,7 +109,9 @@ def altered(document, change):
         (lambda d: d["body"].update(count=2**60), Broken.MALFORMED),
     ],
 )
-def test_each_altered_link_is_refused_by_name(document, change, broken):
+def test_each_altered_link_is_refused_by_name(
+    document: dict[str, Any], change: Callable[[dict[str, Any]], object], broken: Broken
+) -> None:
     refused = verify_receipt(altered(document, change), [KEY], is_signed)
 
     assert isinstance(refused, Unverified)
@@ -109,21 +119,21 @@ def test_each_altered_link_is_refused_by_name(document, change, broken):
 
 
 @pytest.mark.parametrize("document", [None, [], "x", 7, {}])
-def test_what_is_no_receipt_at_all_is_refused(document):
+def test_what_is_no_receipt_at_all_is_refused(document: object) -> None:
     refused = verify_receipt(document, [KEY], is_signed)
 
     assert isinstance(refused, Unverified)
     assert refused.broken is Broken.MALFORMED
 
 
-def test_a_body_nested_beyond_reason_is_refused(document):
+def test_a_body_nested_beyond_reason_is_refused(document: dict[str, Any]) -> None:
     for _ in range(100_000):
         document["body"] = {"a": document["body"]}
 
     assert isinstance(verify_receipt(document, [KEY], is_signed), Unverified)
 
 
-def test_a_receipt_under_another_key_is_not_trusted_even_if_it_names_that_key(receipt):
+def test_a_receipt_under_another_key_is_not_trusted_even_if_it_names_that_key(receipt: Receipt) -> None:
     mallory = Signer(b"\x66" * 32)
     forged = Receipt(
         receipt.body, receipt.salt, receipt.index, receipt.proof, sign_checkpoint(head(len(ENTRIES)), mallory)
@@ -136,14 +146,14 @@ def test_a_receipt_under_another_key_is_not_trusted_even_if_it_names_that_key(re
     assert refused.broken is Broken.UNTRUSTED_KEY
 
 
-def test_unknown_signatures_beside_a_known_one_are_ignored():
+def test_unknown_signatures_beside_a_known_one_are_ignored() -> None:
     note = sign_checkpoint(head(5), SIGNER)
     cosigned = note + sign_checkpoint(head(5), Signer(b"\x66" * 32)).rpartition("\n\n")[2]
 
     assert verify_note(cosigned, [KEY], is_signed) == head(5)
 
 
-def test_a_known_key_with_a_bad_signature_spoils_the_note_even_beside_a_good_one():
+def test_a_known_key_with_a_bad_signature_spoils_the_note_even_beside_a_good_one() -> None:
     good = sign_checkpoint(head(5), SIGNER)
     note = good + sign_checkpoint(head(6), SIGNER).rpartition("\n\n")[2]
 
@@ -153,7 +163,7 @@ def test_a_known_key_with_a_bad_signature_spoils_the_note_even_beside_a_good_one
     assert refused.broken is Broken.WRONG_SIGNATURE
 
 
-def test_the_same_receipt_as_a_proof_file_verifies_too(receipt):
+def test_the_same_receipt_as_a_proof_file_verifies_too(receipt: Receipt) -> None:
     text = tlog_proof_of(receipt).text()
     leaf = leaf_hash(commitment(SALT, BODY))
 
@@ -164,33 +174,33 @@ def test_the_same_receipt_as_a_proof_file_verifies_too(receipt):
     assert isinstance(verify_tlog_proof("nothing", leaf, [KEY], check=is_signed), Unverified)
 
 
-def test_growth_is_accepted_and_a_rewritten_shrunken_or_foreign_log_is_not():
+def test_growth_is_accepted_and_a_rewritten_shrunken_or_foreign_log_is_not() -> None:
     old, new = head(300), head(600)
     proof = proof_of(consistency_spans(300, 600), 600)
     rewritten = Checkpoint(ORIGIN, 300, root_of([leaf_hash(b"other")] + [leaf_hash(entry) for entry in ENTRIES[1:300]]))
 
     assert verify_growth(old, new, proof) is None
     assert verify_growth(old, old, []) is None
-    assert verify_growth(rewritten, new, proof).broken is Broken.NOT_CONSISTENT
-    assert verify_growth(old, new, proof[1:]).broken is Broken.NOT_CONSISTENT
-    assert verify_growth(new, old, proof).broken is Broken.SHRUNK
-    assert verify_growth(Checkpoint("x", 1, bytes(32)), new, proof).broken is Broken.OTHER_ORIGIN
+    assert why(verify_growth(rewritten, new, proof)) is Broken.NOT_CONSISTENT
+    assert why(verify_growth(old, new, proof[1:])) is Broken.NOT_CONSISTENT
+    assert why(verify_growth(new, old, proof)) is Broken.SHRUNK
+    assert why(verify_growth(Checkpoint("x", 1, bytes(32)), new, proof)) is Broken.OTHER_ORIGIN
 
 
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 677])
-def test_all_entries_in_order_give_the_signed_root(size):
+def test_all_entries_in_order_give_the_signed_root(size: int) -> None:
     assert verify_leaves(ENTRIES[:size], head(size)) is None
 
 
-def test_missing_added_or_swapped_entries_do_not_give_the_signed_root():
+def test_missing_added_or_swapped_entries_do_not_give_the_signed_root() -> None:
     swapped = [ENTRIES[1], ENTRIES[0], *ENTRIES[2:]]
 
-    assert verify_leaves(ENTRIES[:-1], head(len(ENTRIES))).broken is Broken.WRONG_ROOT
-    assert verify_leaves([*ENTRIES, b"more"], head(len(ENTRIES))).broken is Broken.WRONG_ROOT
-    assert verify_leaves(swapped, head(len(ENTRIES))).broken is Broken.WRONG_ROOT
+    assert why(verify_leaves(ENTRIES[:-1], head(len(ENTRIES)))) is Broken.WRONG_ROOT
+    assert why(verify_leaves([*ENTRIES, b"more"], head(len(ENTRIES)))) is Broken.WRONG_ROOT
+    assert why(verify_leaves(swapped, head(len(ENTRIES)))) is Broken.WRONG_ROOT
 
 
-def test_a_log_longer_than_one_chunk_is_verified_in_parts():
+def test_a_log_longer_than_one_chunk_is_verified_in_parts() -> None:
     entries = [n.to_bytes(32, "big") for n in range(9001)]
     whole = Checkpoint(ORIGIN, 9001, root_of([leaf_hash(entry) for entry in entries]))
 

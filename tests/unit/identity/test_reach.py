@@ -28,6 +28,10 @@ def world(
     )
 
 
+def ids(*numbers: int) -> frozenset[int]:
+    return frozenset(numbers)
+
+
 def test_server_asserted_anchors_are_followed_as_far_as_they_go() -> None:
     found = reach([1], world({1: 100, 2: 100, 3: 100}, {10: (100, {1, 2}, True), 11: (100, {2, 3}, True)}))
     assert found == Reach(frozenset({1, 2, 3}), frozenset({10, 11}), frozenset({100}), frozenset())
@@ -35,8 +39,8 @@ def test_server_asserted_anchors_are_followed_as_far_as_they_go() -> None:
 
 def test_the_anchor_of_a_browser_is_erased_but_not_followed() -> None:
     found = reach([1], world({1: 100, 2: 100}, {10: (100, {1, 2}, False), 11: (100, {2}, False)}))
-    assert (found.identifiers, found.anchors) == ({1}, {10})
-    assert (found.profiles, found.continuing, found.waiting) == (set(), {100}, {2})
+    assert (found.identifiers, found.anchors) == (ids(1), ids(10))
+    assert (found.profiles, found.continuing, found.waiting) == (ids(), ids(100), ids(2))
 
 
 def test_one_assertion_of_a_server_is_enough() -> None:
@@ -51,13 +55,13 @@ def test_a_link_table_of_a_server_source_joins_like_its_messages() -> None:
         MemberSet(100, frozenset({2, 3}), is_server_asserted=False),
     )
     found = reach([1], replace(neighborhood, edges=edges))
-    assert (found.identifiers, found.anchors, found.waiting) == ({1, 2}, {10, 12}, {3, 4})
+    assert (found.identifiers, found.anchors, found.waiting) == (ids(1, 2), ids(10, 12), ids(3, 4))
 
 
 def test_a_refused_link_does_not_count() -> None:
     neighborhood = world({1: 100, 2: 200}, {10: (100, {1}, True), 20: (200, {1, 2}, True)})
     found = reach([1], neighborhood)
-    assert (found.identifiers, found.anchors, found.profiles) == ({1}, {10}, {100})
+    assert (found.identifiers, found.anchors, found.profiles) == (ids(1), ids(10), ids(100))
 
 
 def test_a_shared_identifier_joins_nobody_and_reaches_only_its_own_profile() -> None:
@@ -68,7 +72,7 @@ def test_a_shared_identifier_joins_nobody_and_reaches_only_its_own_profile() -> 
     )
     assert reach([1], neighborhood).anchors == {10}
     found = reach([9], neighborhood)
-    assert (found.identifiers, found.anchors, found.shared) == (set(), {90}, {9})
+    assert (found.identifiers, found.anchors, found.shared) == (ids(), ids(90), ids(9))
     assert found.profiles == set()
 
 
@@ -77,14 +81,14 @@ def test_of_an_ambiguous_profile_only_anchors_that_name_nobody_else_are_reached(
         {1: 100, 2: 100}, {10: (100, {1}, True), 11: (100, {1, 2}, True), 12: (100, {2}, True)}, ambiguous=[100]
     )
     found = reach([1], neighborhood)
-    assert (found.identifiers, found.anchors, found.waiting) == ({1}, {10}, {2})
-    assert (found.continuing, found.ambiguous) == ({100}, {100})
+    assert (found.identifiers, found.anchors, found.waiting) == (ids(1), ids(10), ids(2))
+    assert (found.continuing, found.ambiguous) == (ids(100), ids(100))
 
 
 def test_what_only_the_person_used_is_erased_too() -> None:
     neighborhood = world({1: 100, 2: None}, {10: (100, {1, 2}, True)}, unreferenced=[2])
     found = reach([1], neighborhood)
-    assert (found.identifiers, found.orphans, found.waiting) == ({1}, {2}, set())
+    assert (found.identifiers, found.orphans, found.waiting) == (ids(1), ids(2), ids())
 
 
 def test_an_unknown_identifier_reaches_nothing() -> None:

@@ -5,6 +5,7 @@ import pwd
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,11 @@ def test_a_private_file_is_its_owners_only_whatever_the_mask(tmp_path: Path) -> 
 def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
-    for write in (lambda path: write_private(path, b"x"), lambda path: write_readable(path, "x")):
+    writers: tuple[Callable[[Path], None], ...] = (
+        lambda path: write_private(path, b"x"),
+        lambda path: write_readable(path, "x"),
+    )
+    for write in writers:
         (tmp_path / "link").unlink(missing_ok=True)
         (tmp_path / "link").symlink_to(victim)
         write(tmp_path / "link")

@@ -1,5 +1,6 @@
 """The life of a request: every path ends, deadlines follow the law's own counting."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -111,7 +112,7 @@ def test_nothing_expires_before_it_is_due_or_once_it_is_verified() -> None:
     assert expired.closed_at == late
 
 
-STEPS = {
+STEPS: dict[str, Callable[[Request, datetime], Request | StepRefusal]] = {
     "verify": lifecycle.verify,
     "start": lifecycle.start,
     "fulfill": lifecycle.fulfill,

@@ -9,7 +9,7 @@ from cdp.kit.errors import Fault
 from cdp.rights.replay_file import Erased, OptOut, ReplayFile
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-LINES = [
+LINES: list[Erased | OptOut] = [
     Erased((1, 2**62), (3,), (4,), (b"\x01" * 32,), None),
     OptOut(7, b"\x02" * 32, "analytics", "refuse", "signal", "eu", NOW),
     Erased((), (), (), (), NOW),

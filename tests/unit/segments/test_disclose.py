@@ -47,7 +47,7 @@ def test_one_person_more_is_not_seen() -> None:
 def test_the_minimum_does_not_reveal_whether_one_person_belongs_to_a_group() -> None:
     """A marketer pads a group until it is not shown yet, and adds a person whose secret is sought: the display must not reveal it."""
     ids = [int.from_bytes(sha256(b"%d" % number).digest()[:8], "big") >> 1 for number in range(4000)]
-    is_shown = Counter()
+    is_shown: Counter[bool] = Counter()
     for start in range(0, 3000, 10):
         people = ids[start : start + 100]
         cell = reduce(xor, people)

@@ -1,11 +1,12 @@
 """The cache of subject keys is bounded, keeps the most recently used keys, and drops keys on demand."""
 
+from collections.abc import Callable
 from threading import Thread
 
 from cdp.vault.cache import KeyCache
 
 
-def test_the_key_used_longest_ago_goes_first():
+def test_the_key_used_longest_ago_goes_first() -> None:
     cache = KeyCache(2)
     cache.add({1: b"a", 2: b"b"})
     cache.get_many([1])
@@ -16,7 +17,7 @@ def test_the_key_used_longest_ago_goes_first():
     assert len(cache) == 2
 
 
-def test_evicted_keys_are_dropped_and_evicting_unknown_ones_does_nothing():
+def test_evicted_keys_are_dropped_and_evicting_unknown_ones_does_nothing() -> None:
     cache = KeyCache(10)
     cache.add({1: b"a", 2: b"b", 3: b"c"})
 
@@ -27,9 +28,10 @@ def test_evicted_keys_are_dropped_and_evicting_unknown_ones_does_nothing():
     assert cache.get_many([1, 2, 3]) == {}
 
 
-def test_keys_loaded_before_an_eviction_are_not_cached_after_it():
+def test_keys_loaded_before_an_eviction_are_not_cached_after_it() -> None:
     cache = KeyCache(10)
-    for evict in (lambda: cache.evict([2]), cache.evict_all):
+    ways: tuple[Callable[[], None], ...] = (lambda: cache.evict([2]), cache.evict_all)
+    for evict in ways:
         since = cache.evictions
         evict()
         cache.add({1: b"a", 2: b"b"}, since=since)
@@ -39,11 +41,11 @@ def test_keys_loaded_before_an_eviction_are_not_cached_after_it():
     assert cache.get_many([1, 2]) == {1: b"a"}
 
 
-def test_several_threads_may_use_it_at_once():
+def test_several_threads_may_use_it_at_once() -> None:
     cache = KeyCache(50)
     faults = []
 
-    def use(offset):
+    def use(offset: int) -> None:
         try:
             for number in range(3000):
                 cache.add({number + offset: b"k"})

@@ -20,7 +20,7 @@ def hkdf_sha256(key: bytes, info: bytes) -> bytes:
 
 
 @given(st.sampled_from(["email", "phone", "user_id"]), st.text(max_size=40))
-def test_a_pseudonym_is_hmac_over_type_and_value_under_the_key_of_the_type(kind, value):
+def test_a_pseudonym_is_hmac_over_type_and_value_under_the_key_of_the_type(kind: str, value: str) -> None:
     key = hkdf_sha256(ROOT, b"cdp/pseudonym/v1\0" + kind.encode())
     raw = value.encode("utf-8", "surrogatepass")
     expected = hmac.digest(key, kind.encode() + b"\0" + raw, hashlib.sha256)
@@ -32,7 +32,7 @@ def test_a_pseudonym_is_hmac_over_type_and_value_under_the_key_of_the_type(kind,
     assert keyed.of_many(kind, [raw, raw]) == [expected, expected]
 
 
-def test_types_values_and_root_keys_are_kept_apart():
+def test_types_values_and_root_keys_are_kept_apart() -> None:
     pseudonyms = {
         KeyedHash(root).of(kind, value)
         for root in (ROOT, bytes(32))
@@ -43,11 +43,11 @@ def test_types_values_and_root_keys_are_kept_apart():
     assert len(pseudonyms) == 18
 
 
-def test_domains_have_keys_of_their_own():
+def test_domains_have_keys_of_their_own() -> None:
     assert len({reader("marketer"), reader("auditor"), destination("marketer")}) == 3
 
 
-def test_hashed_forms_of_an_email():
+def test_hashed_forms_of_an_email() -> None:
     forms = dict(hashed_forms("email", "test@example.com"))
 
     assert forms == {
@@ -64,7 +64,7 @@ def test_hashed_forms_of_an_email():
         ("+84901234567", "ptzVkgbv9DonwvPCHmXmJ2SEOaolSh37z3ZzY/Gmm+U="),
     ],
 )
-def test_hashed_forms_of_a_phone_hold_the_one_that_drop_sends(phone, drop):
+def test_hashed_forms_of_a_phone_hold_the_one_that_drop_sends(phone: str, drop: str) -> None:
     forms = dict(hashed_forms("phone", phone))
 
     assert base64.b64encode(forms["phone.drop"]).decode() == drop
@@ -73,7 +73,7 @@ def test_hashed_forms_of_a_phone_hold_the_one_that_drop_sends(phone, drop):
     assert len(forms) == 7
 
 
-def test_other_types_have_no_hashed_forms():
+def test_other_types_have_no_hashed_forms() -> None:
     assert hashed_forms("anonymous_id", "x") == ()
     assert names_of_forms("anonymous_id", "sha256") == ()
 
@@ -88,6 +88,8 @@ def test_other_types_have_no_hashed_forms():
         ("email", "sha512", ()),
     ],
 )
-def test_a_received_hash_is_looked_up_under_the_forms_of_its_protocol(kind, protocol, names):
+def test_a_received_hash_is_looked_up_under_the_forms_of_its_protocol(
+    kind: str, protocol: str, names: tuple[str, ...]
+) -> None:
     assert names_of_forms(kind, protocol) == names
     assert set(names) <= {form.name for form in hashed_forms(kind, "value")}

@@ -1,20 +1,25 @@
 """Seals open where they were made, with their key, and nowhere else."""
 
+from collections.abc import Callable
+from typing import ParamSpec
+
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.kit.errors import Fault
-from cdp.vault.seal import WRAPPED_BYTES, SealedColumn, Wrapper, open_many, seal_many
+from cdp.vault.seal import WRAPPED_BYTES, RowId, SealedColumn, Wrapper, open_many, seal_many
+
+P = ParamSpec("P")
 
 PLACE = SealedColumn("identity.identifier", "sealed")
 KEY, OTHER = b"k" * 32, b"o" * 32
 
 
-def assert_broken(call, *args):
+def assert_broken(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     with pytest.raises(Fault) as caught:
-        call(*args)
+        call(*args, **kwargs)
     assert caught.value.code == "seal_broken"
 
 
@@ -25,7 +30,7 @@ def assert_broken(call, *args):
         )
     )
 )
-def test_what_is_sealed_opens_in_order(items):
+def test_what_is_sealed_opens_in_order(items: list[tuple[bytes, RowId, bytes]]) -> None:
     envelopes = seal_many(PLACE, items)
 
     opened = open_many(PLACE, [(key, row, envelope) for (key, row, _), envelope in zip(items, envelopes, strict=True)])
@@ -33,7 +38,7 @@ def test_what_is_sealed_opens_in_order(items):
     assert opened == [plaintext for _, _, plaintext in items]
 
 
-def test_an_envelope_is_version_nonce_and_aes_256_gcm_over_table_column_and_row():
+def test_an_envelope_is_version_nonce_and_aes_256_gcm_over_table_column_and_row() -> None:
     (envelope,) = seal_many(PLACE, [(KEY, 258, b"ana@example.com")])
 
     associated = b"identity.identifier\0sealed\0i\0\0\0\0\0\0\x01\x02"
@@ -41,7 +46,7 @@ def test_an_envelope_is_version_nonce_and_aes_256_gcm_over_table_column_and_row(
     assert AESGCM(KEY).decrypt(envelope[1:13], envelope[13:], associated) == b"ana@example.com"
 
 
-def test_equal_values_are_sealed_differently_each_time():
+def test_equal_values_are_sealed_differently_each_time() -> None:
     assert len(set(seal_many(PLACE, [(KEY, 1, b"same")] * 100))) == 100
 
 
@@ -56,13 +61,15 @@ def test_equal_values_are_sealed_differently_each_time():
         (PLACE, KEY, (7).to_bytes(8, "big")),
     ],
 )
-def test_a_seal_opens_neither_in_another_place_nor_under_another_key(place, key, row):
+def test_a_seal_opens_neither_in_another_place_nor_under_another_key(
+    place: SealedColumn, key: bytes, row: RowId
+) -> None:
     (envelope,) = seal_many(PLACE, [(KEY, 7, b"value")])
 
     assert_broken(open_many, place, [(key, row, envelope)])
 
 
-def test_any_altered_byte_breaks_the_seal():
+def test_any_altered_byte_breaks_the_seal() -> None:
     (envelope,) = seal_many(PLACE, [(KEY, 7, b"value")])
 
     for at in range(len(envelope)):
@@ -72,7 +79,7 @@ def test_any_altered_byte_breaks_the_seal():
         assert_broken(open_many, PLACE, [(KEY, 7, envelope[:length])])
 
 
-def test_wrapped_keys_open_for_their_subject_and_label_only():
+def test_wrapped_keys_open_for_their_subject_and_label_only() -> None:
     wrapper = Wrapper(KEY, "subject-key")
     wrapped = wrapper.wrap_many([(b"1", b"a" * 32), (b"2", b"b" * 32)])
 

@@ -21,7 +21,7 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("seed", "public_key", "message", "signature"), VECTORS)
-def test_vectors_of_the_rfc(seed, public_key, message, signature):
+def test_vectors_of_the_rfc(seed: str, public_key: str, message: str, signature: str) -> None:
     signer = Signer(bytes.fromhex(seed))
 
     assert signer.public_key.hex() == public_key
@@ -29,7 +29,7 @@ def test_vectors_of_the_rfc(seed, public_key, message, signature):
     assert is_signed(signer.public_key, bytes.fromhex(message), bytes.fromhex(signature))
 
 
-def test_nothing_else_is_signed():
+def test_nothing_else_is_signed() -> None:
     signer = Signer(b"s" * 32)
     signature = signer.sign(b"message")
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
+from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 from cdp.wire.segment_spec import (
     EXPLANATIONS,
     MESSAGE_BYTES_MAX,
     BatchDefaults,
     Frame,
-    InvalidReason,
     explain,
     read_message,
 )

@@ -23,7 +23,8 @@ def test_tasks_turn_until_the_worker_is_stopped() -> None:
     worker = Worker([Task("one", 0.01, turn)])
     worker.start()
     assert enough.wait(PATIENCE_SECONDS)
-    assert worker.is_alive
+    was_alive = worker.is_alive
+    assert was_alive
     worker.stop()
     count = len(turns)
     assert not worker.is_alive
