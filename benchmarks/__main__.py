@@ -15,14 +15,14 @@ _RESULTS = _HERE / "results.md"
 
 
 def main() -> None:
-    """Run each in a process of its own, show what it says, and keep it."""
+    """Run each benchmark in its own process, show its output, and write it to the results."""
     known = sorted(path.stem for path in _HERE.glob("*.py") if not path.stem.startswith("_"))
-    asked = sys.argv[1:] or known
-    wrong = [name for name in asked if name not in known]
+    requested = sys.argv[1:] or known
+    wrong = [name for name in requested if name not in known]
     if wrong:
         raise SystemExit(f"There is no benchmark {', '.join(wrong)}; there are {', '.join(known)}.")
-    told = [f"# Benchmarks, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n"]
-    for name in asked:
+    report = [f"# Benchmarks, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n"]
+    for name in requested:
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         print(f"== {name}", flush=True)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_HERE.parent) as child:
@@ -33,9 +33,9 @@ def main() -> None:
                 lines.append(line)
         if child.returncode:
             raise SystemExit(child.returncode)
-        said = "".join(lines).strip()
-        told.append(said + "\n" if said.startswith("#") else f"## {name}\n\n```text\n{said}\n```\n")
-    _RESULTS.write_text("\n".join(told))
+        output = "".join(lines).strip()
+        report.append(output + "\n" if output.startswith("#") else f"## {name}\n\n```text\n{output}\n```\n")
+    _RESULTS.write_text("\n".join(report))
     print(f"Kept in {_RESULTS.relative_to(_HERE.parent)}.")
 
 

@@ -42,16 +42,16 @@ class Drive:
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
-    """What HTTP made of it."""
+class HttpResult:
+    """The throughput and latency of the same messages sent through HTTP."""
 
     alone: list[float]
     batches: list[Drive]
     singles: list[Drive]
     memory_mb: float
 
-    def told(self) -> str:
-        """The table."""
+    def table_text(self) -> str:
+        """The measurements as a table."""
         share = median([drive.rate / alone for drive, alone in zip(self.batches, self.alone, strict=True)])
         return table(
             ("through HTTP", "messages/s", "p50 ms", "p99 ms", "service µs", "share of the pipeline", "must", "goal"),
@@ -76,27 +76,27 @@ class Through:
         )
 
 
-def measure(place: Stage, bench: _Bench, write_key: str, rounds: int) -> Through:
+def measure(place: Stage, bench: _Bench, write_key: str, rounds: int) -> HttpResult:
     """Pipeline alone, batches and single calls, in turns, on the same database."""
     alone, batches, singles, memory_mb = [], [], [], 0.0
     with _serving(place) as (port, pid):
-        door = _Door(port, pid, base64.b64encode(f"{write_key}:".encode()).decode())
-        drive(door, "/v1/batch", [_batch(bench.shop) for _ in range(20)], 4)
+        service = _Service(port, pid, base64.b64encode(f"{write_key}:".encode()).decode())
+        drive(service, "/v1/batch", [_batch(bench.shop) for _ in range(20)], 4)
         for _ in range(rounds):
             sent = understood(bench.shop.calls(_BATCH * _BATCH_REQUESTS), bench.source)
             begun = time.perf_counter()
             bench.process(sent)
             alone.append(len(sent) / (time.perf_counter() - begun))
             bodies = [_batch(bench.shop) for _ in range(_BATCH_REQUESTS)]
-            batches.append(drive(door, "/v1/batch", bodies, _BATCH_CONNECTIONS, messages=_BATCH))
+            batches.append(drive(service, "/v1/batch", bodies, _BATCH_CONNECTIONS, messages=_BATCH))
             bodies = [json.dumps(call).encode() for call in bench.shop.calls(_SINGLE_REQUESTS)]
-            singles.append(drive(door, "/v1/track", bodies, _SINGLE_CONNECTIONS))
+            singles.append(drive(service, "/v1/track", bodies, _SINGLE_CONNECTIONS))
             memory_mb = max(memory_mb, _memory_mb(pid))
-    return Through(alone, batches, singles, memory_mb)
+    return HttpResult(alone, batches, singles, memory_mb)
 
 
 @dataclass(frozen=True, slots=True)
-class _Door:
+class _Service:
     port: int
     pid: int
     credentials: str
@@ -110,17 +110,17 @@ class _Door:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def drive(door: _Door, path: str, bodies: Sequence[bytes], connections: int, *, messages: int = 1) -> Drive:
+def drive(service: _Service, path: str, bodies: Sequence[bytes], connections: int, *, messages: int = 1) -> Drive:
     """Send every body once over so many connections, each waiting for its answer before it sends again."""
     waiting = iter(
         b"POST %b HTTP/1.1\r\nHost: bench\r\nAuthorization: Basic %b\r\nContent-Length: %d\r\n\r\n%b"
-        % (path.encode(), door.credentials.encode(), len(body), body)
+        % (path.encode(), service.credentials.encode(), len(body), body)
         for body in bodies
     )
     seconds: list[float] = []
 
     async def connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         for request in waiting:
             begun = time.perf_counter()
             writer.write(request)
@@ -136,9 +136,9 @@ def drive(door: _Door, path: str, bodies: Sequence[bytes], connections: int, *, 
         await asyncio.gather(*(connection() for _ in range(connections)))
         return time.perf_counter() - begun
 
-    spent = door.processor()
+    spent = service.processor()
     wall = asyncio.run(everything())
-    spent = door.processor() - spent
+    spent = service.processor() - spent
     ordered = sorted(seconds)
     count = len(bodies) * messages
     return Drive(

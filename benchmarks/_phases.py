@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cdp.flows.ingest import decide, write, write_identity
+from cdp.flows.ingest import process as process_module
+from cdp.flows.ingest import write, write_identity
 
 _PARTS = (
     ("read: normalize and classify", "flows/ingest/batch.py", "_read"),
@@ -52,7 +53,12 @@ def phases(process: Callable[[Any], None], messages: Sequence[Any]) -> list[tupl
     return sorted(((part, share) for part, share in shares if share >= 0.01), key=lambda row: -row[1])
 
 
-_RESOLUTION = ((decide, "identify"), (decide, "run"), (write_identity, "write_mapping"), (write, "write_evidence"))
+_RESOLUTION = (
+    (process_module, "identify"),
+    (process_module, "run"),
+    (write_identity, "write_mapping"),
+    (write, "write_evidence"),
+)
 """Finding identifiers, anchors and groups; deciding; writing the mapping; recording the evidence."""
 
 

@@ -3,9 +3,9 @@
     python -m benchmarks.erase            # 1,000,000 events of others
     python -m benchmarks.erase --full     # 5,000,000
 
-The store is filled by the server itself; the people come in through the ingest journey, with consent. Half of them are erased as a
-request (plan, barrier, keys, suppression, replay file, receipt's fact; every commit waits for the disk), half by hand, in
-turns: once only their events, once every row of theirs by ids that are known beforehand. The table shows medians.
+The store is filled by the server itself; the people are stored by the ingest use case, with consent. Half of them are erased by a
+request (plan, pending suppression, keys, suppression, replay file, receipt's fact; every commit waits for the disk), half by plain
+DELETEs, alternately: once only their events, once all their rows by ids that are known beforehand. The table shows medians.
 """
 
 import argparse

@@ -164,7 +164,7 @@ def measure(place: Stage, options: argparse.Namespace, people: int, warm: int, s
 
 def _report(
     facts: dict[str, str], before: list[Round], small: int, after: list[Round], large: int,
-    through: "_http.Through | None", where: list[tuple[str, float]],
+    through: "_http.HttpResult | None", where: list[tuple[str, float]],
 ) -> str:  # fmt: skip
     lines = ["## Ingest", "", table(("", ""), list(facts.items())), ""]
     rows = [_row(f"{small:,} stored", before)]
@@ -178,7 +178,7 @@ def _report(
         grown = median([_per_message(each) for each in after]) / median([_per_message(each) for each in before])
         lines += [f"Cost of a message with {large / small:.0f} times the events: {grown:.2f} (must at most 1.20).", ""]
     if through is not None:
-        lines += [through.told(), ""]
+        lines += [through.table_text(), ""]
     lines += ["Where the pipeline's time goes (by profiler, which slows Python down):", ""]
     lines += [table(("part", "share"), [(name, f"{share:.0%}") for name, share in where])]
     return "\n".join(lines)

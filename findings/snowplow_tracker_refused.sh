@@ -8,7 +8,7 @@
 #   500 alike; the batch size is not a bound any more;
 # - what is still below the batch size when the program ends without `flush` is lost: 347 events, 300 delivered.
 # Consequence: a collector that bounds the size of a request must not answer 413 to this client for a passing trouble, and
-# a bound has to leave room for the backlog of an outage; otherwise the client never gets through again.
+# a limit must be large enough for the backlog of an outage; otherwise the client never gets through again.
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

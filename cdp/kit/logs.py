@@ -21,7 +21,7 @@ FIELDS: Final = frozenset(
     {
         # what
         "code", "kind", "state", "reason", "role", "route", "method", "status", "setting", "near", "version", "revision",
-        "purpose", "room", "task", "step", "policy", "segment", "destination", "file_format", "line", "folder",
+        "purpose", "task", "step", "policy", "segment", "destination", "file_format", "line", "folder",
         # which: random ids and numbers
         "batch", "source_id", "profile_id", "anchor_id", "request_id", "delivery_id", "record_id", "entry_index",
         "tree_size", "epoch", "pid", "port", "attempt",

@@ -1,1 +1,1 @@
-"""Where everything lies: the tables of each room, every column declared for privacy."""
+"""The tables of each component, with a privacy declaration for every column."""

@@ -1,1 +1,1 @@
-"""The HTTP door: ingest for SDKs, the API for staff, pages and the public log."""
+"""The HTTP interface: ingest for SDKs, the API for staff, pages and the public log."""

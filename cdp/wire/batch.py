@@ -16,7 +16,7 @@ import msgspec
 from cdp.sources.model import Source
 from cdp.wire.limits import Unreadable, read_value
 from cdp.wire.message import Invalid, Message
-from cdp.wire.refusal import RequestRefused
+from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.salvage import Unbalanced, split_list, split_object
 from cdp.wire.segment_spec import UNSHARED, BatchDefaults, Frame, read_message
 

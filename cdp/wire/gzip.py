@@ -6,7 +6,7 @@ The limit applies to the decompressed size, so a zip bomb costs no more memory o
 import zlib
 from typing import Final
 
-from cdp.wire.refusal import RequestRefused
+from cdp.wire.request_refusal import RequestRefused
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MALFORMED: Final = RequestRefused("malformed_gzip", "The body is declared as gzip, but it is malformed or truncated.")

@@ -53,7 +53,7 @@ OPERATIONS = {f"{operation.method.upper()} {operation.path}": operation for oper
 
 @pytest.fixture(scope="module")
 def lived_in(service: RunningService) -> RunningService:
-    """Doors behind which somebody is, so that answers are not all empty."""
+    """A service that contains a person, so that answers are not all empty."""
     service.add_person("ada@example.com", "ada", country="DE")
     service.sign()
     return service

@@ -23,6 +23,11 @@ REFUSED = {
     r"(?i)(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b|later\b|earlier\b|fewer\b|less\b|better\b|other\b)[a-z]": "is not a",
     r"(?i)\bwhoever\b": "anyone who; the person who",
     r"(?i)\bstrongroom\b": "vault",
+    r"(?i)\brooms?\b": "component",
+    r"(?i)\bdoors?\b": "endpoint, interface",
+    r"(?i)\bfloors?\b(?!\()": "layer",
+    r"(?i)\bwhere everything lies\b": "what it contains",
+    r"(?i)\btold\b": "notified, shown, stated",
     r"(?i)\b(?:rights )?desk\b": "context; privacy team",
     r"(?i)\bfamiliars\b": "cached profiles",
     r"(?i)\bstrangers?\b": "uncached profiles; anyone; unknown persons",
@@ -98,6 +103,11 @@ def test_texts_are_plain_english() -> None:
         "It holds noes of strangers.",
         "She asked to be erased.",
         "The rights desk answers.",
+        "The tables of each room.",
+        "The HTTP door.",
+        "The floor on which a file stands.",
+        "Where everything lies.",
+        "The recipients are told.",
     ],
 )
 def test_a_refused_phrase_is_found(line: str) -> None:
@@ -106,7 +116,14 @@ def test_a_refused_phrase_is_found(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["There is no such profile.", "The token is no longer valid.", "A no-op.", "It is not a name.", "No one else may."],
+    [
+        "The value is floor(x).",
+        "There is no such profile.",
+        "The token is no longer valid.",
+        "A no-op.",
+        "It is not a name.",
+        "No one else may.",
+    ],
 )
 def test_plain_english_passes(line: str) -> None:
     assert not refused(line)

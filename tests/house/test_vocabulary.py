@@ -47,7 +47,7 @@ SAY = {
     "permission": "verdict",
     "preference": "consent record",
     "manager": "the noun it manages",
-    "service": "flow or room",
+    "service": "use case or component",
     "handler": "flow or the verb",
     "repository": "store",
     "helper": "what it does",
@@ -63,7 +63,7 @@ SAY = {
 # Pictures and the words of an earlier dialect. The plural counts too.
 SAY |= {
     "house": "context",
-    "room": "the package it is",
+    "room": "component",
     "desk": "context",
     "door": "endpoint, request or application",
     "floor": "layer",

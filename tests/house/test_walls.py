@@ -37,7 +37,7 @@ SPEAKS_SQL = (
 # Tables that every store may join: who is whom, and who is permitted.
 SHARED_TABLES = {"identity.canonical", "consent.permitted"}
 # The PostgreSQL engine reads what the language names.
-READS_OTHER_ROOMS = ("cdp/query/postgres/*.py", "cdp/schema/*.py")
+READS_OTHER_COMPONENTS = ("cdp/query/postgres/*.py", "cdp/schema/*.py")
 
 CLOCKS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "datetime.datetime.now", "datetime.datetime.utcnow",
@@ -138,16 +138,16 @@ def is_sql(node: ast.expr | None) -> bool:
 
 
 def foreign_tables(source: Source) -> list[str]:
-    """Tables of another room, or of the key table's schema, named in SQL text."""
-    room = source.path.split("/")[1]
+    """Tables of another component, or of the key table's schema, named in SQL text."""
+    component = source.path.split("/")[1]
     found = []
     for text, line in strings(source):
         if SQL.search(text) is None and "FROM " not in text:
             continue
         for schema, table in re.findall(r"\b([a-z]+)\.([a-z_]+)\b", text):
             name = f"{schema}.{table}"
-            is_open = name in SHARED_TABLES or (schema != "vault" and source.matches(*READS_OTHER_ROOMS))
-            if name in known_tables() and room not in (schema, "schema") and not is_open:
+            is_open = name in SHARED_TABLES or (schema != "vault" and source.matches(*READS_OTHER_COMPONENTS))
+            if name in known_tables() and component not in (schema, "schema") and not is_open:
                 found.append(f"{source.path}:{line}: names {name}, which is not its own")
     return found
 

@@ -260,7 +260,7 @@ def test_members_are_withheld_under_the_minimum(crowd: Database) -> None:
 
 
 def test_an_erased_person_leaves_no_row(crowd: Database) -> None:
-    """Every personal column of the room is deleted with the person: the dictionary says so, the key makes it cheap."""
+    """Every personal column of the component is deleted with the person, as the dictionary declares; an index makes it cheap."""
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
         for table in ("segments.membership", "segments.membership_change"):

@@ -17,8 +17,8 @@ from cdp.behavior.store.partitions import clear_partition_cache, ensure_partitio
 from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
 from cdp.flows.ingest.account import BatchOutcomes, account
-from cdp.flows.ingest.decide import BatchDecider
 from cdp.flows.ingest.plan import compile_ingest_plan
+from cdp.flows.ingest.process import BatchDecider
 from cdp.flows.ingest.profile_cache import ProfileCache
 from cdp.flows.ingest.read import read_message
 from cdp.flows.ingest.stages import ReadMessage

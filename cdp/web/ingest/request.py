@@ -12,7 +12,7 @@ from starlette.types import Scope, Send
 
 from cdp.consent.signals.gpc import has_gpc
 from cdp.kit.errors import Fault
-from cdp.wire.refusal import RequestRefused
+from cdp.wire.request_refusal import RequestRefused
 
 Headers = Iterable[tuple[bytes, bytes]]
 

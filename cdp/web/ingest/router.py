@@ -32,7 +32,7 @@ from cdp.web.ingest.settings import rudderstack_config, segment_settings
 from cdp.web.ingest.write_keys import SourceDirectory
 from cdp.wire.batch import REQUEST_BYTES_DEFAULT, Envelope, read_batch, read_single
 from cdp.wire.gzip import Body, too_large
-from cdp.wire.refusal import RequestRefused
+from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.segment_spec import explain
 
 SINGLE_PATHS: Final = {

@@ -21,17 +21,17 @@ def rows_between(page: str, name: str) -> list[list[str]]:
 
 
 def test_the_erasure_plan_is_the_one_in_the_reference() -> None:
-    told = rows_between("erasure.md", "plan")
-    assert told == [
+    listed = rows_between("erasure.md", "plan")
+    assert listed == [
         [str(step.position + 1), f"`{step.table}`", step.verb.value, step.reason] for step in erasure_plan()
     ]
 
 
 def test_the_export_shows_the_fields_that_the_reference_names() -> None:
-    told = {
+    listed = {
         table.strip("`"): re.findall(r"`([^`]+)`", fields) for table, fields in rows_between("export.md", "sections")
     }
-    assert told == {section.table: [column.field for column in section.columns] for section in export_plan()}
+    assert listed == {section.table: [column.field for column in section.columns] for section in export_plan()}
 
 
 @pytest.mark.parametrize(

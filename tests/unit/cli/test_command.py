@@ -96,8 +96,8 @@ def test_an_answer_is_json_or_for_people_and_never_both(capsys: pytest.CaptureFi
 def test_a_fault_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     fault = Fault("not_so", "It is not so", "Make it so.", status=404, extra={"position": 3})
     assert ended([], raising(fault)) == NOT_POSSIBLE
-    told = capsys.readouterr()
-    assert (told.out, told.err.splitlines()) == ("", ["not_so: It is not so", "Make it so."])
+    output = capsys.readouterr()
+    assert (output.out, output.err.splitlines()) == ("", ["not_so: It is not so", "Make it so."])
     assert ended(["--json"], raising(fault)) == NOT_POSSIBLE
     assert json.loads(capsys.readouterr().err) == {
         "code": "not_so", "title": "It is not so", "detail": "Make it so.", "position": 3,
@@ -106,10 +106,10 @@ def test_a_fault_is_told_on_standard_error(capsys: pytest.CaptureFixture[str]) -
 
 def test_what_should_not_happen_is_told_without_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended([], raising(RuntimeError("ada@example.com"))) == FAILED
-    told = capsys.readouterr().err
-    assert "internal_error" in told
-    assert "RuntimeError" in told
-    assert "ada@" not in told
+    output = capsys.readouterr().err
+    assert "internal_error" in output
+    assert "RuntimeError" in output
+    assert "ada@" not in output
 
 
 def test_an_interrupt_ends_with_130(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The ledger of one transaction: what is recorded, what is only repeated, and what says nothing new."""
+"""The ledger of one transaction: which acts are recorded, which are only repeated, and which change nothing."""
 
 from datetime import datetime
 from itertools import count
@@ -14,37 +14,37 @@ def signal(kind: str, authority: Authority = Authority.DEVICE, name: str = "segm
     return ProposedAct("analytics", Act(kind), authority, None, name, b"", f"signals.{name}")
 
 
-def said(at: float, *, recorded: float | None = None, where: str = "eu") -> SignalContext:
+def context_at(at: float, *, recorded: float | None = None, where: str = "eu") -> SignalContext:
     return SignalContext(where, 4, day(at), day(at if recorded is None else recorded), b"\x07")
 
 
-class Room:
-    """A ledger that keeps whatever it drafts."""
+class LedgerWithDrafts:
+    """A ledger to which every draft is added."""
 
     def __init__(self, *known: Record) -> None:
         numbers = count(1)
         self.ledger = Ledger(known, lambda: next(numbers))
 
-    def hear(
+    def record(
         self, kind: str, at: float, rule: Purpose = ANALYTICS, *, name: str = "segment", where: str = "eu"
     ) -> Record | None:
-        draft = self.ledger.draft(signal(kind, name=name), 1, said(at, where=where), rule=rule)
+        draft = self.ledger.draft(signal(kind, name=name), 1, context_at(at, where=where), rule=rule)
         if draft is not None:
             self.ledger.add(draft)
         return draft
 
     def instants(self) -> list[tuple[str, datetime, datetime | None]]:
-        return sorted((each.act.value, each.at, each.repeated_at) for each in self.ledger.of(1))
+        return sorted((record.act.value, record.at, record.repeated_at) for record in self.ledger.of(1))
 
 
-def test_a_draft_is_kept_only_when_told() -> None:
-    room = Room()
-    assert room.ledger.draft(signal("grant"), 1, said(1), rule=ANALYTICS) is not None
-    assert room.ledger.of(1) == room.ledger.added == []
+def test_a_draft_is_not_in_the_ledger_until_it_is_added() -> None:
+    drafted = LedgerWithDrafts()
+    assert drafted.ledger.draft(signal("grant"), 1, context_at(1), rule=ANALYTICS) is not None
+    assert drafted.ledger.of(1) == drafted.ledger.added == []
 
 
 def test_a_record_carries_the_circumstances() -> None:
-    record = Room().hear("grant", 1, purpose(validity_days=30), where="us-ca")
+    record = LedgerWithDrafts().record("grant", 1, purpose(validity_days=30), where="us-ca")
     assert record is not None
     assert (record.jurisdiction, record.source_id, record.signal, record.rule) == (
         "us-ca",
@@ -61,62 +61,62 @@ def test_only_grants_end() -> None:
     assert valid_until(ANALYTICS, Act.GRANT, day(1)) is None
 
 
-def test_a_grant_that_stands_is_not_recorded_again() -> None:
-    room = Room()
-    room.hear("grant", 1)
-    assert room.hear("grant", 2) is None
-    assert len(room.ledger.added) == 1
+def test_a_grant_in_force_is_not_recorded_again() -> None:
+    drafted = LedgerWithDrafts()
+    drafted.record("grant", 1)
+    assert drafted.record("grant", 2) is None
+    assert len(drafted.ledger.added) == 1
 
 
 def test_a_grant_that_ended_is_recorded_again() -> None:
-    room, limited = Room(), purpose(validity_days=10)
-    room.hear("grant", 1, limited)
-    assert room.hear("grant", 10, limited) is None
-    assert room.hear("grant", 11, limited) is not None
+    drafted, limited = LedgerWithDrafts(), purpose(validity_days=10)
+    drafted.record("grant", 1, limited)
+    assert drafted.record("grant", 10, limited) is None
+    assert drafted.record("grant", 11, limited) is not None
 
 
 def test_a_change_of_mind_is_recorded_each_time() -> None:
-    room = Room()
+    drafted = LedgerWithDrafts()
     for at, kind in enumerate(["grant", "refuse", "grant", "refuse"]):
-        assert room.hear(kind, at) is not None
-    assert len(room.ledger.added) == 4
+        assert drafted.record(kind, at) is not None
+    assert len(drafted.ledger.added) == 4
 
 
 def test_another_signal_or_jurisdiction_is_something_new() -> None:
-    room = Room()
-    room.hear("refuse", 1)
-    assert room.hear("refuse", 2, name="gpc") is not None
-    assert room.hear("refuse", 3, where="us-ca") is not None
+    drafted = LedgerWithDrafts()
+    drafted.record("refuse", 1)
+    assert drafted.record("refuse", 2, name="gpc") is not None
+    assert drafted.record("refuse", 3, where="us-ca") is not None
 
 
-def test_a_no_said_again_is_remembered_by_its_last_instant() -> None:
-    known = Room().hear("refuse", 1)
+def test_a_repeated_refusal_keeps_its_last_instant() -> None:
+    known = LedgerWithDrafts().record("refuse", 1)
     assert known is not None
-    room = Room(known)
-    room.hear("refuse", 5)
-    room.hear("refuse", 3)
-    assert room.instants() == [("refuse", day(1), day(5))]
-    assert room.ledger.added == []
-    assert [each.repeated_at for each in room.ledger.repeated] == [day(5)]
+    drafted = LedgerWithDrafts(known)
+    drafted.record("refuse", 5)
+    drafted.record("refuse", 3)
+    assert drafted.instants() == [("refuse", day(1), day(5))]
+    assert drafted.ledger.added == []
+    assert [record.repeated_at for record in drafted.ledger.repeated] == [day(5)]
 
 
-def test_an_earlier_no_that_comes_late_adds_nothing() -> None:
-    room = Room()
-    room.hear("refuse", 5)
-    assert room.hear("refuse", 3) is None
+def test_an_earlier_refusal_that_arrives_late_adds_nothing() -> None:
+    drafted = LedgerWithDrafts()
+    drafted.record("refuse", 5)
+    assert drafted.record("refuse", 3) is None
 
 
-def test_a_late_grant_is_recorded_and_the_repeated_no_stays_later() -> None:
-    room = Room()
-    room.hear("refuse", 1)
-    room.hear("refuse", 9)
-    room.hear("grant", 5)
-    assert room.instants() == [("grant", day(5), None), ("refuse", day(1), day(9))]
+def test_a_late_grant_is_recorded_and_the_repeated_refusal_stays_later() -> None:
+    drafted = LedgerWithDrafts()
+    drafted.record("refuse", 1)
+    drafted.record("refuse", 9)
+    drafted.record("grant", 5)
+    assert drafted.instants() == [("grant", day(5), None), ("refuse", day(1), day(9))]
 
 
-def test_a_new_no_that_is_repeated_at_once_is_added_and_repeated() -> None:
-    room = Room()
-    room.hear("refuse", 1)
-    room.hear("refuse", 2)
-    assert len(room.ledger.added) == 1
-    assert [each.repeated_at for each in room.ledger.repeated] == [day(2)]
+def test_a_new_refusal_that_is_repeated_at_once_is_added_and_repeated() -> None:
+    drafted = LedgerWithDrafts()
+    drafted.record("refuse", 1)
+    drafted.record("refuse", 2)
+    assert len(drafted.ledger.added) == 1
+    assert [record.repeated_at for record in drafted.ledger.repeated] == [day(2)]

@@ -9,7 +9,7 @@ from cdp.consent.receipt import is_genuine, outward_id, receipt_body, sign_recei
 from cdp.policy.model import Purpose
 from cdp.vault.sign import Signer, is_signed
 from tests.spec.consent.acts import CONTRACT, INTEREST, day, grant, purpose, refuse
-from tests.spec.consent.acts import act as told
+from tests.spec.consent.acts import act as an_act
 
 SIGNER = Signer(b"\x05" * 32)
 RECORD = grant(2, by="authenticated", notice_version="7", notice_hash=b"\x01" * 32, valid_until=day(9), number=77)
@@ -46,7 +46,7 @@ def test_leaves_out_what_is_unknown() -> None:
     ],
 )
 def test_names_each_act_in_the_vocabulary(act: Act, state: str) -> None:
-    assert receipt_body(told(act.value, 1), purpose(), "email")["event"]["event_state"] == state
+    assert receipt_body(an_act(act.value, 1), purpose(), "email")["event"]["event_state"] == state
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,8 @@ def test_a_number_without_a_name_is_a_fault_that_says_what_to_do() -> None:
 @pytest.mark.parametrize("version", ["18", "16"])
 def test_the_wheel_brings_the_programs_of_both_versions(version: str) -> None:
     programs = find_programs("16" if version == "16" else "18", account_of(os.geteuid()))
-    told = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True)
-    assert told.stdout.startswith(f"postgres (PostgreSQL) {version}.")
+    finished = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True)
+    assert finished.stdout.startswith(f"postgres (PostgreSQL) {version}.")
     assert (programs / "initdb").exists()
 
 

@@ -13,7 +13,7 @@ def a_table(name: str, *columns: Column[object]) -> Table:
     return Table(name, MetaData(), *columns, schema="house")
 
 
-def told(via: str = "anchor", erase: str = "delete", export: str | None = "note") -> dict[str, object]:
+def personal_info(via: str = "anchor", erase: str = "delete", export: str | None = "note") -> dict[str, object]:
     return personal(
         erase=erase,
         retention="traits",
@@ -55,13 +55,15 @@ def test_every_tie_is_served_by_an_index() -> None:
 
 def test_a_new_personal_table_without_a_way_to_a_person_is_refused() -> None:
     lost = a_table(
-        "lost", Column("note_id", BigInteger, primary_key=True, info=impersonal()), Column("note", Text, info=told())
+        "lost",
+        Column("note_id", BigInteger, primary_key=True, info=impersonal()),
+        Column("note", Text, info=personal_info()),
     )
     with pytest.raises(ValueError, match=r"house\.lost"):
         erasure_plan([lost])
     with pytest.raises(ValueError, match=r"house\.lost"):
         export_plan([lost])
-    astray = a_table("astray", Column("anchor_id", BigInteger, info=told("moon")))
+    astray = a_table("astray", Column("anchor_id", BigInteger, info=personal_info("moon")))
     with pytest.raises(ValueError, match="moon"):
         erasure_plan([astray])
 
@@ -69,8 +71,8 @@ def test_a_new_personal_table_without_a_way_to_a_person_is_refused() -> None:
 def test_a_new_personal_table_with_one_joins_both_plans() -> None:
     notes = a_table(
         "notes",
-        Column("anchor_id", BigInteger, primary_key=True, info=told(export=None)),
-        Column("note", Text, info=told()),
+        Column("anchor_id", BigInteger, primary_key=True, info=personal_info(export=None)),
+        Column("note", Text, info=personal_info()),
     )
     (step,) = erasure_plan([notes])
     assert (step.verb, step.ties) == (Verb.DELETE, (Tie("anchor_id", Space.ANCHOR),))
@@ -81,11 +83,13 @@ def test_a_new_personal_table_with_one_joins_both_plans() -> None:
 
 def test_severing_names_its_columns_and_keeping_gives_its_reason() -> None:
     log = a_table(
-        "log", Column("profile_id", BigInteger, info=told("profile", "sever")), Column("what", Text, info=impersonal())
+        "log",
+        Column("profile_id", BigInteger, info=personal_info("profile", "sever")),
+        Column("what", Text, info=impersonal()),
     )
     (step,) = erasure_plan([log])
     assert (step.verb, step.columns) == (Verb.SEVER, ("profile_id",))
-    kept = a_table("kept", Column("profile_id", BigInteger, info=told("profile", "keep")))
+    kept = a_table("kept", Column("profile_id", BigInteger, info=personal_info("profile", "keep")))
     (step,) = erasure_plan([kept])
     assert (step.verb, step.reason, step.ties) == (Verb.KEEP, "a law", ())
 

@@ -13,7 +13,7 @@ from cdp.sources.model import Source, SourceKind
 from cdp.wire.batch import MESSAGES_MAX, SHARED_BYTES_MAX, Envelope, read_batch, read_single
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
-from cdp.wire.refusal import RequestRefused
+from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.salvage import Unbalanced, split_list, split_object
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdp.wire.gzip import Body
-from cdp.wire.refusal import RequestRefused
+from cdp.wire.request_refusal import RequestRefused
 
 
 def read(chunks: list[bytes], *, is_gzip: bool = True, bytes_max: int = 1000) -> bytes | str:

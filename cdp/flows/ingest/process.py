@@ -34,7 +34,7 @@ _CHUNK_MESSAGES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class BatchDecider:
-    """Takes the messages of a batch from `ReadMessage` to `DecidedMessage` and writes them.
+    """Decides the messages of a batch, from `ReadMessage` to `DecidedMessage`, and writes them.
 
     Every method is called within the transaction of the batch, which holds the exclusive lock.
     """
