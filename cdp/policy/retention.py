@@ -24,7 +24,7 @@ class LegalHoldRule(Frozen):
     columns: Annotated[tuple[Name, ...], Field(min_length=1)]
     """The properties of the class's events that are held; no others are."""
     keep_for_days: Days
-    """Days from the event after which the hold ends."""
+    """Days from the event after which the legal hold ends."""
 
 
 class RetentionClass(KeyedEntry):
@@ -39,12 +39,14 @@ class RetentionClass(KeyedEntry):
     reason: Annotated[Text, Field(min_length=1)]
     """The reason for the duration (GDPR Art. 5(1)(e))."""
     hold: LegalHoldRule | None = None
-    """A statutory hold that outlasts the class."""
+    """A legal hold that outlasts the class."""
 
     @model_validator(mode="after")
     def _hold_is_longer(self) -> Self:
         if self.hold is not None and self.hold.keep_for_days <= self.keep_for_days:
-            raise ValueError("a hold that ends no later than its class has no effect: lengthen the hold or remove it")
+            raise ValueError(
+                "a legal hold that ends no later than its class has no effect: lengthen the legal hold or remove it"
+            )
         return self
 
 

@@ -69,7 +69,7 @@ def test_a_hold_names_stored_properties_of_its_class_and_outlasts_it() -> None:
     assert "unknown stored property of an event of class `system` named `order_id`" in refuse(
         "retention.yaml", classes={"system": CLASS | {"hold": hold}}
     )
-    assert "a hold that ends no later than its class" in refuse(
+    assert "a legal hold that ends no later than its class" in refuse(
         "retention.yaml", classes={"transactions": CLASS | {"hold": hold | {"keep_for_days": 10}}}
     )
 
