@@ -92,8 +92,8 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
-def names_nobody(name: str) -> bool:
-    """Whether the log can contain this name, chosen for a segment or a similar object."""
+def is_impersonal_name(name: str) -> bool:
+    """Whether a name chosen for a segment or a similar object cannot identify a person, so that the log can contain it."""
     return _is_name(name)
 
 

@@ -30,5 +30,5 @@ def sweep(dry_run: bool, screen: Screen) -> None:
     )
     for part in done.postponed:
         screen.line(f"{part} is in use; the next sweep processes it.")
-    for name in done.unruled:
+    for name in done.without_rule:
         screen.line(f"The policy no longer defines a retention period for the class {name}.")

@@ -11,7 +11,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 from cdp.policy.problems import fault_of
 from cdp.policy.source import SourceRefused, parse
-from cdp.segments.model import Size
+from cdp.segments.model import DisplayedSize
 
 
 @click.group()
@@ -172,5 +172,5 @@ def explain(key: str, identifier: tuple[str, str] | None, screen: Screen) -> Non
         screen.line(f"Determined by consent records {', '.join(result.records)}.")
 
 
-def _size(size: Size) -> dict[str, object]:
+def _size(size: DisplayedSize) -> dict[str, object]:
     return {"size": size.shown, "size_text": size.text}

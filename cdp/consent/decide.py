@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from cdp.consent.model import ALWAYS, Act, Authority, Facts, Reason, Record, RecordId, Verdict
+from cdp.consent.model import ALWAYS, Act, Authority, Reason, Record, RecordId, Verdict, VerdictFacts
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
 
 GPC: Final = "gpc"
@@ -20,7 +20,7 @@ Requirement = tuple[int, bool, int | None]
 """What a grant must satisfy to override a refusal: rank of authority, two-step opt-in, and identifier (None: any)."""
 
 
-def decide(records: Iterable[Record], rule: Purpose, facts: Facts, *, now: datetime) -> Verdict:
+def decide(records: Iterable[Record], rule: Purpose, facts: VerdictFacts, *, now: datetime) -> Verdict:
     """Whether a profile with these records may be processed for the purpose `rule` at `now`.
 
     `records` are those of all identifiers of the profile, of this purpose or of all of them.
@@ -85,7 +85,7 @@ def _months_after(instant: datetime, months: int) -> datetime:
         return instant.replace(year=instant.year + years, month=month + 2, day=1)
 
 
-def _by_legal_basis(rule: Purpose, facts: Facts) -> Verdict:
+def _by_legal_basis(rule: Purpose, facts: VerdictFacts) -> Verdict:
     """Contract, legal obligation and similar bases: no act can grant or refuse them."""
     if not facts.has_unique_identifier:
         return Verdict(False, Reason.NO_UNIQUE_IDENTIFIER)
@@ -99,7 +99,7 @@ def _without_records(rule: Purpose, model: ConsentModel) -> Verdict:
     return Verdict(True, reason, ALWAYS)
 
 
-def _by_age(verdict: Verdict, rule: Purpose, facts: Facts) -> Verdict:
+def _by_age(verdict: Verdict, rule: Purpose, facts: VerdictFacts) -> Verdict:
     if not verdict.allowed or rule.minimum_age is None:
         return verdict
     if facts.age is None:

@@ -110,7 +110,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class VerdictFacts:
     """What determines a verdict in addition to the records of a profile.
 
     `jurisdictions` are those configured for the sources of the profile, never those claimed by a client; `age` is in

@@ -32,7 +32,7 @@ _EMAIL_LENGTH_MAX = 254
 _LOCAL_LENGTH_MAX = 64
 _RANKS = 1_000_000
 _UNPLACED = 1_000
-"""The offset of values that have no place of their own: they rank after the promoted places of their type."""
+"""The rank offset of values outside promoted places: they rank after the promoted places of their type."""
 
 
 class IdentifierReader:

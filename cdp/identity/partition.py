@@ -12,12 +12,12 @@ class Partition:
     """A mapping to be written.
 
     `owners` maps identifiers to their profile and the instant of the link, `canonical` anchors to profiles, `retired`
-    profiles to the one they are merged into. `living` profiles are not merged; `quarantined` are those beyond a bound.
+    profiles to the one they are merged into. `current` profiles are not merged; `quarantined` are those beyond a bound.
     """
 
     owners: Mapping[int, tuple[int, datetime]]
     canonical: Mapping[int, int]
-    living: frozenset[int]
+    current: frozenset[int]
     retired: Mapping[int, int]
     quarantined: frozenset[int]
 
@@ -50,7 +50,7 @@ def partition_of(run: Run, profile_of: Mapping[int, int]) -> Partition:
         canonical={
             anchor: current_profile(origin) for anchor, origin in world.accepted_placement.items() if anchor > 0
         },
-        living=frozenset(profile_of[origin] for origin in world.groups),
+        current=frozenset(profile_of[origin] for origin in world.groups),
         retired=retired,
         quarantined=frozenset(profile_of[origin] for origin, group in world.groups.items() if group.is_quarantined),
     )

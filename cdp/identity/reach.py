@@ -49,8 +49,8 @@ class Neighborhood:
 class Reach:
     """The identifiers and anchors that a request is about, the profiles that it concerns, and what needs a review.
 
-    Nothing remains of `profiles` once identifiers, orphans and anchors are erased; `continuing` profiles go on without
-    the person. `shared` are verified identifiers that several people use. `orphans` are identifiers that were not
+    `profiles` are empty once identifiers, orphans and anchors are erased; `continuing` profiles remain, without the
+    person. `shared` are verified identifiers that several people use. `orphans` are identifiers that were not
     reached but that only the person's anchors name. `waiting` identifiers need a reviewer. `ambiguous` profiles may
     hold several people.
     """
@@ -131,9 +131,10 @@ def _expand(seeds: AbstractSet[int], neighborhood: Neighborhood) -> set[int]:
 
 
 def _belongs_to(anchor: MemberSet, identifiers: AbstractSet[int], neighborhood: Neighborhood) -> bool:
-    """Whether an anchor belongs to the person: it names them, and lies in the profile that owns that identifier.
+    """Whether an anchor belongs to the person: it carries one of their identifiers and is in the profile that
+    owns that identifier.
 
-    In an ambiguous profile it must name nobody else.
+    In an ambiguous profile it must not carry an identifier of anyone else.
     """
     naming = {
         identifier

@@ -1,4 +1,4 @@
-"""The cyclic garbage collector, paused where it would find nothing."""
+"""Pausing the cyclic garbage collector where it would free nothing."""
 
 import gc
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def collector_paused() -> Iterator[None]:
     """Run the block without garbage collection; its garbage is collected soon after.
 
-    A batch creates many objects that all live until its end, so each collection in between scans them in vain.
+    A batch creates many objects that all live until its end, so a collection in between scans them without freeing any.
     """
     was_enabled = gc.isenabled()
     gc.disable()

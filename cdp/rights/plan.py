@@ -108,8 +108,8 @@ def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
     """
     drafts = [draft for table in tables or declared_tables() for draft in _drafts(table)]
     return tuple(
-        PlanStep(position, table, verb, ties, columns, reason, _is_final(table))
-        for position, (table, verb, ties, columns, reason) in enumerate(sorted(drafts, key=_rank))
+        PlanStep(position, step.table, step.verb, step.ties, step.columns, step.reason, _is_final(step.table))
+        for position, step in enumerate(sorted(drafts, key=_rank))
     )
 
 
@@ -161,17 +161,25 @@ def erased_columns(steps: Sequence[PlanStep], tables: Sequence[Table] | None = N
     return frozenset(covered)
 
 
-Draft = tuple[str, Verb, tuple[Tie, ...], tuple[str, ...], str]
+@dataclass(frozen=True, slots=True)
+class DraftStep:
+    """A step of the plan before the steps are put in order."""
+
+    table: str
+    verb: Verb
+    ties: tuple[Tie, ...]
+    columns: tuple[str, ...]
+    reason: str
 
 
-def _drafts(table: Table) -> list[Draft]:
+def _drafts(table: Table) -> list[DraftStep]:
     name, personal = table.fullname, _personal(table)
     kept = [declared for _, declared in personal if declared.erase is Erase.KEEP]
     erased = [(column, declared) for column, declared in personal if declared.erase is not Erase.KEEP]
-    drafts: list[Draft] = []
+    drafts: list[DraftStep] = []
     if kept:
         reasons = sorted({declared.why_kept or "" for declared in kept})
-        drafts.append((name, Verb.KEEP, (), (), "; ".join(reasons)))
+        drafts.append(DraftStep(name, Verb.KEEP, (), (), "; ".join(reasons)))
     if erased:
         verbs = {declared.erase for _, declared in erased}
         verb = Verb.DELETE if Erase.DELETE in verbs else Verb.SEVER if Erase.SEVER in verbs else Verb.SHRED
@@ -179,7 +187,7 @@ def _drafts(table: Table) -> list[Draft]:
         if not ties:
             raise ValueError(f"{name} has something to erase, but no column leads to a person: declare its `via` path")
         severed = tuple(column for column, _ in erased) if verb is Verb.SEVER else ()
-        drafts.append((name, verb, ties, severed, "; ".join(sorted({_WHY[tie.space] for tie in ties}))))
+        drafts.append(DraftStep(name, verb, ties, severed, "; ".join(sorted({_WHY[tie.space] for tie in ties}))))
     return drafts
 
 
@@ -217,15 +225,14 @@ def _is_final(table: str) -> bool:
     return table.partition(".")[0] in _FINAL_SCHEMAS
 
 
-def _rank(draft: Draft) -> tuple[int, int, str, Verb]:
+def _rank(draft: DraftStep) -> tuple[int, int, str, Verb]:
     """Order: projections and memberships, digests of events, the rest, final tables, keys, kept tables; then by name."""
-    table, verb, ties, _, _ = draft
-    spaces = {tie.space for tie in ties}
-    if verb is Verb.KEEP:
+    spaces = {tie.space for tie in draft.ties}
+    if draft.verb is Verb.KEEP:
         order = 9
     elif Space.SUBJECT in spaces:
         order = 8
-    elif _is_final(table):
+    elif _is_final(draft.table):
         order = 7
     elif Space.PROFILE in spaces:
         order = 0
@@ -233,4 +240,4 @@ def _rank(draft: Draft) -> tuple[int, int, str, Verb]:
         order = 1
     else:
         order = 2
-    return order, len(spaces), table, verb
+    return order, len(spaces), draft.table, draft.verb

@@ -247,7 +247,7 @@ edge = Table(
             retention="identifiers",
             export=None,
             category="identifier",
-            why_not_exported="the number of a file import, which says nothing about a person",
+            why_not_exported="the number of a file import, which does not identify a person",
             via="identifier",
         ),
     ),

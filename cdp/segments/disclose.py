@@ -10,22 +10,22 @@ one more person joined it.
 import hmac
 
 from cdp.query.language.catalogue import Catalogue
-from cdp.segments.model import Size
+from cdp.segments.model import DisplayedSize
 
 
-def size(count: int, cell: int | None, *, minimum: int, round_to: int, key: bytes = b"") -> Size:
+def size(count: int, cell: int | None, *, minimum: int, round_to: int, key: bytes = b"") -> DisplayedSize:
     """The size as it may be displayed; `cell` is the XOR of the ids of the people counted, None for an empty group.
 
     Never one under the minimum; one just above it is sometimes displayed as under it.
     """
     blurred = count + noise(cell or 0, round_to, key)
     if min(count, blurred) < minimum:
-        return Size(None, f"fewer than {minimum}")
+        return DisplayedSize(None, f"fewer than {minimum}")
     shown = max(round(blurred / round_to) * round_to, minimum)
-    return Size(shown, f"{shown:,}")
+    return DisplayedSize(shown, f"{shown:,}")
 
 
-def size_of(count: int, cell: int | None, catalogue: Catalogue) -> Size:
+def size_of(count: int, cell: int | None, catalogue: Catalogue) -> DisplayedSize:
     """The size as it may be displayed under the limits and the key of a catalogue."""
     return size(count, cell, minimum=catalogue.minimum_size, round_to=catalogue.round_to, key=catalogue.disclosure_key)
 
@@ -36,7 +36,7 @@ def noise(cell: int, round_to: int, key: bytes = b"") -> int:
     return int.from_bytes(digest[:8], "big") % (2 * round_to + 1) - round_to
 
 
-def share(part: Size, whole: Size) -> float | None:
+def share(part: DisplayedSize, whole: DisplayedSize) -> float | None:
     """The share of two displayed sizes, so that it reveals no more than they do; None when one is not displayed."""
     if part.shown is None or not whole.shown:
         return None

@@ -49,7 +49,7 @@ class SegmentVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class DisplayedSize:
     """A number of people as it may be displayed: None and "fewer than n" under the minimum."""
 
     shown: int | None
@@ -61,19 +61,19 @@ class FunnelStep:
     """One condition of the funnel: the number of people who satisfy it alone, and together with those before it."""
 
     text: str
-    alone: Size
-    together: Size
+    alone: DisplayedSize
+    together: DisplayedSize
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """The sizes of a condition that is not stored: never a person, never an exact number."""
 
-    size: Size
-    permitted: Size
+    size: DisplayedSize
+    permitted: DisplayedSize
     share: float | None
     conditions: tuple[FunnelStep, ...]
-    refused_by_reason: Mapping[str, Size]
+    refused_by_reason: Mapping[str, DisplayedSize]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class MemberPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Refresh:
+class RefreshResult:
     """The numbers of profiles that entered and exited in an evaluation."""
 
     key: SegmentKey

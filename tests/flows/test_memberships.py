@@ -22,7 +22,7 @@ from cdp.flows.segments import definitions, memberships, reading
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
-from cdp.query.postgres.compile import Compiled
+from cdp.query.postgres.compile import CompiledSegment
 from cdp.segments.model import Draft, SegmentKey
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import marks as mark_store
@@ -343,7 +343,7 @@ def test_a_definition_is_tried_out_before_anybody_waits_for_it(
     rights.pipeline.send(order("ada"))
     tried = evaluation_store.dry_run
 
-    def meanwhile(tx: Transaction, compiled: Compiled) -> None:
+    def meanwhile(tx: Transaction, compiled: CompiledSegment) -> None:
         assert rights.pipeline.send(order("bob"))[0].state is State.STORED
         tried(tx, compiled)
 

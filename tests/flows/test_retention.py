@@ -214,7 +214,7 @@ def test_a_class_that_left_the_policy_is_named_and_kept(rights: RequestPipeline)
     )
     policy = rights.context.policy.model_copy(update={"retention": fewer, "traits": {}})
     swept = sweep(replace(rights.context, policy=policy), rights.pipeline.clock.now(), dry_run=True)
-    assert swept.unruled == ("transactions",)
+    assert swept.without_rule == ("transactions",)
     assert all(line.table != EVENTS for line in swept.lines)
 
 

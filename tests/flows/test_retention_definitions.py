@@ -122,7 +122,7 @@ def test_events_of_a_class_that_is_no_more_go_where_their_name_belongs(rights: R
     policy = changed(rights.context.policy, "events.yaml", unknown_class="system")
     assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_reclassified == 1
     assert filed(rights) == {"transactions": 1, "system": 1}
-    assert sweep(replace(rights.context, policy=policy), rights.pipeline.clock.now()).unruled == ()
+    assert sweep(replace(rights.context, policy=policy), rights.pipeline.clock.now()).without_rule == ()
 
 
 def filed(rights: RequestPipeline) -> dict[str, int]:

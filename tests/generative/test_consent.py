@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdp.consent.decide import decide, is_opt_out_of_sale
-from cdp.consent.model import ALWAYS, Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.consent.model import ALWAYS, Act, Authority, Record, RecordId, Verdict, VerdictFacts
 from cdp.policy.model import ConsentModel, Purpose
 from tests.spec.consent.acts import INTEREST, day, purpose
 
@@ -20,7 +20,7 @@ RULES = st.sampled_from(
         INTEREST,
     ]
 )
-FACTS = st.builds(Facts, jurisdictions=st.frozensets(st.sampled_from(["eu", "us-ca", "atlantis"])))
+FACTS = st.builds(VerdictFacts, jurisdictions=st.frozensets(st.sampled_from(["eu", "us-ca", "atlantis"])))
 DAYS = st.integers(0, 8)
 
 
@@ -67,7 +67,7 @@ def is_live(no: Record, told: list[Record], rule: Purpose, now: datetime) -> boo
     return True
 
 
-def slowly(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> bool:
+def slowly(told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime) -> bool:
     """The verdict by the words of the page, without a timeline."""
     if any(is_live(each, told, rule, now) for each in told if each.act.is_refusal):
         return False
@@ -78,13 +78,15 @@ def slowly(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> bo
 
 
 @given(SETS, RULES, FACTS, INSTANTS)
-def test_the_verdict_is_what_the_page_says(told: list[Record], rule: Purpose, facts: Facts, now: datetime) -> None:
+def test_the_verdict_is_what_the_page_says(
+    told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
+) -> None:
     assert decide(told, rule, facts, now=now).allowed == slowly(told, rule, facts, now)
 
 
 @given(SETS, RULES, FACTS, INSTANTS, st.randoms(use_true_random=False))
 def test_neither_order_nor_repetition_matters(
-    told: list[Record], rule: Purpose, facts: Facts, now: datetime, chance: object
+    told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime, chance: object
 ) -> None:
     again = [*told, *told[:3]]
     chance.shuffle(again)  # type: ignore[attr-defined]
@@ -93,7 +95,7 @@ def test_neither_order_nor_repetition_matters(
 
 @given(SETS, SETS, SETS, RULES, FACTS, INSTANTS)
 def test_merging_in_any_grouping_gives_one_verdict(
-    one: list[Record], two: list[Record], three: list[Record], rule: Purpose, facts: Facts, now: datetime
+    one: list[Record], two: list[Record], three: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
 ) -> None:
     left = {*{*one, *two}, *three}
     right = {*one, *{*three, *two}}
@@ -102,7 +104,7 @@ def test_merging_in_any_grouping_gives_one_verdict(
 
 @given(SETS, SETS, RULES, FACTS, INSTANTS)
 def test_no_consent_resurrects_by_a_merge(
-    one: list[Record], two: list[Record], rule: Purpose, facts: Facts, now: datetime
+    one: list[Record], two: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
 ) -> None:
     """A profile with a live no is allowed after a merge only by a grant that lifts this very no."""
     live = [each for each in one if each.act.is_refusal and is_live(each, one, rule, now)]
@@ -114,7 +116,7 @@ def test_no_consent_resurrects_by_a_merge(
 
 @given(SETS, SETS, RULES, FACTS, INSTANTS)
 def test_no_consent_resurrects_by_what_is_no_grant(
-    told: list[Record], more: list[Record], rule: Purpose, facts: Facts, now: datetime
+    told: list[Record], more: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
 ) -> None:
     noes = [each for each in more if each.act.is_refusal or each.is_shared]
     if any(each.act.is_refusal and is_live(each, told, rule, now) for each in told):
@@ -123,7 +125,7 @@ def test_no_consent_resurrects_by_what_is_no_grant(
 
 @given(SETS, RULES, FACTS, INSTANTS)
 def test_since_and_until_bound_an_unbroken_permission(
-    told: list[Record], rule: Purpose, facts: Facts, now: datetime
+    told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
 ) -> None:
     """At every instant from `since` to now the acts until then allowed; just before `since` they did not."""
     verdict = decide(told, rule, facts, now=now)
@@ -152,7 +154,7 @@ def test_since_and_until_bound_an_unbroken_permission(
 
 @given(SETS, RULES, FACTS, INSTANTS, st.integers(1, 3))
 def test_a_withdrawal_refuses_at_once_and_a_later_grant_begins_anew(
-    told: list[Record], rule: Purpose, facts: Facts, now: datetime, on: int
+    told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime, on: int
 ) -> None:
     def subject(act: Act, number: int, at: datetime, **more: bool) -> Record:
         return Record(
@@ -185,7 +187,7 @@ def test_a_withdrawal_refuses_at_once_and_a_later_grant_begins_anew(
 @given(SETS, RULES, FACTS, INSTANTS)
 @settings(max_examples=50)
 def test_the_records_named_are_among_those_given(
-    told: list[Record], rule: Purpose, facts: Facts, now: datetime
+    told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
 ) -> None:
     verdict: Verdict = decide(told, rule, facts, now=now)
     named = {each.record_id: each for each in told if each.record_id in verdict.by}

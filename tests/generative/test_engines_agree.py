@@ -16,7 +16,7 @@ from cdp.kit.db import Database
 from cdp.query.language import ast
 from cdp.query.language.check import check
 from cdp.query.language.printer import write
-from cdp.query.postgres.compile import Compiled, InternedIds, compile_segment
+from cdp.query.postgres.compile import CompiledSegment, InternedIds, compile_segment
 from cdp.query.reference.history import Profile
 from cdp.query.reference.interpret import members, truth
 from tests.support.segment_histories import (
@@ -69,7 +69,9 @@ def ids(database: Database) -> InternedIds:
     return InternedIds(masks, {(vocabulary, text): number for vocabulary, text, number in rows})
 
 
-def compiled(program: ast.Condition, ids: InternedIds, now: datetime = NOW, only: list[int] | None = None) -> Compiled:
+def compiled(
+    program: ast.Condition, ids: InternedIds, now: datetime = NOW, only: list[int] | None = None
+) -> CompiledSegment:
     return compile_segment(program, CATALOGUE, ids, purpose=PURPOSE, now=now, only=only)
 
 

@@ -114,7 +114,7 @@ def test_taking_events_deletes_what_it_returns(behavior: BehaviorPipeline) -> No
     taken: list[int] = []
     with behavior.database.transaction() as tx:
         (partition,) = behavior_sweep_store.partitions(tx)
-        while rows := behavior_sweep_store.take_events(tx, partition, 2):
+        while rows := behavior_sweep_store.delete_and_return_events(tx, partition, 2):
             assert len(rows) <= 2
             taken += [UUID(row["event_id"]).int for row in rows]
         assert behavior_sweep_store.count_events(tx, partition) == 0

@@ -11,10 +11,10 @@ from cdp.kit.db import Database, Transaction
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import purposes_of
-from cdp.query.postgres.compile import Compiled, compile_segment, sql_text
+from cdp.query.postgres.compile import CompiledSegment, compile_segment, sql_text
 from cdp.query.reference.history import EventRecord, PermittedSpan, Profile
 from cdp.query.reference.interpret import members
-from cdp.segments.model import Draft, Segment, SegmentKey, Size
+from cdp.segments.model import DisplayedSize, Draft, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
@@ -65,7 +65,7 @@ def save(tx: Transaction, where: str, definition: Draft | None = None, now: date
 
 def compiled(
     tx: Transaction, where: str, now: datetime = NOW, purpose: str = PURPOSE, only: Sequence[int] | None = None
-) -> Compiled:
+) -> CompiledSegment:
     catalogue = definition_store.catalogue_of(tx, POLICY)
     condition = condition_of(where)
     ground = definition_store.interned_ids_of(tx, condition, catalogue)
@@ -84,7 +84,7 @@ def refresh(
     return found.entered, found.exited
 
 
-SHOWN = Size(100, "100")
+SHOWN = DisplayedSize(100, "100")
 """A size that is large enough to list who is in."""
 
 

@@ -63,7 +63,7 @@ def count_events(tx: Transaction, partition: MonthPartition) -> int:
     return int(tx.execute(sql.SQL("SELECT count(*) FROM {}").format(_table(partition.table)))[0][0])
 
 
-def take_events(tx: Transaction, partition: MonthPartition, rows_max: int) -> list[dict[str, Any]]:
+def delete_and_return_events(tx: Transaction, partition: MonthPartition, rows_max: int) -> list[dict[str, Any]]:
     """Delete up to `rows_max` events of a partition and return them, for a legal hold; event ids as text."""
     rows = tx.execute(
         sql.SQL(

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.decide import decide, may_ask_from
-from cdp.consent.model import Facts, Record, Verdict
+from cdp.consent.model import Record, Verdict, VerdictFacts
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import current_verdicts, deciding_records
@@ -52,7 +52,7 @@ def look_up(
         else:
             records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
             verdicts = {
-                key: decide(records, rule, Facts(), now=instant) for key, rule in context.policy.purposes.items()
+                key: decide(records, rule, VerdictFacts(), now=instant) for key, rule in context.policy.purposes.items()
             }
         types = _types(tx, records)
         fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)

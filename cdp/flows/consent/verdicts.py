@@ -10,7 +10,7 @@ from cdp.behavior.store.traits import traits_of
 from cdp.behavior.store.volume import ages_of
 from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.decide import decide
-from cdp.consent.model import Facts, Record, Verdict
+from cdp.consent.model import Record, Verdict, VerdictFacts
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.consent.store.projection import bits_of
@@ -63,7 +63,7 @@ def deciding_records(
     }
 
 
-def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> dict[int, Facts]:
+def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> dict[int, VerdictFacts]:
     """What determines the verdicts of these profiles in addition to their records."""
     by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in source_store.sources(tx)}
     sources = anchor_store.sources_of(tx, profile_ids)
@@ -75,7 +75,7 @@ def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> d
     quarantined = {profile.profile_id for profile in profile_store.profiles(tx, profile_ids) if profile.is_quarantined}
     ages = ages_of(tx, list(profile_ids)) if asks_for_age(policy) else {}
     return {
-        profile_id: Facts(
+        profile_id: VerdictFacts(
             jurisdictions=frozenset(by_source[id_] for id_ in sources.get(profile_id, ()) if id_ in by_source),
             has_unique_identifier=profile_id in unique,
             age=ages[profile_id].years if profile_id in ages else None,

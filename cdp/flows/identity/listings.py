@@ -36,7 +36,7 @@ class SharedList:
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
+class ProfileBound:
     """A bound of the policy that a profile reached, how many links were refused because of it, and since when."""
 
     bound: str
@@ -51,7 +51,7 @@ class Quarantined:
     profile: str
     identifiers: int
     merges: int
-    bounds: tuple[Bound, ...]
+    bounds: tuple[ProfileBound, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ def list_quarantined(context: Context, *, limit: int) -> QuarantineList:
     """Up to `limit` profiles in quarantine, those with most identifiers first."""
     with context.database.transaction(read_only=True) as tx:
         rows = listing_store.quarantined(tx, limit)
-        bounds: dict[int, list[Bound]] = {}
+        bounds: dict[int, list[ProfileBound]] = {}
         for reached in listing_store.reached_bounds(tx, [row.profile_id for row in rows]):
             bound = reached.rule.partition(":")[2]
-            bounds.setdefault(reached.profile_id, []).append(Bound(bound, reached.refusals, reached.since))
+            bounds.setdefault(reached.profile_id, []).append(ProfileBound(bound, reached.refusals, reached.since))
         return QuarantineList(
             total=listing_store.count_quarantined(tx),
             profiles=tuple(

@@ -21,7 +21,7 @@ from cdp.policy.model import Policy
 class WrittenReplay(NamedTuple):
     """A replay that was written.
 
-    `touched` are the living profiles of its identifiers, `profile_of` the profile of each origin, `shared` the
+    `touched` are the current profiles of its identifiers, `profile_of` the profile of each origin, `shared` the
     identifiers that became shared, and `before` the owners of its identifiers until then.
     """
 
@@ -71,11 +71,11 @@ def write_run(
     identifier_store.mark_shared(tx, list(run.world.shared - closure.shared))
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
     mapping_store.quarantine(tx, list(partition.quarantined))
-    mapping_store.end_quarantine(tx, list(partition.living - partition.quarantined))
+    mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))
     apply_mapping_change(
-        tx, context.vault, context.policy, profile_ids=partition.living, now=now, retired=partition.retired
+        tx, context.vault, context.policy, profile_ids=partition.current, now=now, retired=partition.retired
     )
-    return WrittenReplay(set(partition.living), run, profile_of, frozenset(run.world.shared - closure.shared), before)
+    return WrittenReplay(set(partition.current), run, profile_of, frozenset(run.world.shared - closure.shared), before)
 
 
 def _name_profiles(run: Run, closure: closure_store.Closure, before: Mapping[int, int]) -> dict[int, int]:

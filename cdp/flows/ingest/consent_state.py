@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from cdp.consent.decide import decide
 from cdp.consent.ledger import Ledger
-from cdp.consent.model import Facts, Record, RecordId
+from cdp.consent.model import Record, RecordId, VerdictFacts
 from cdp.flows.ingest.ages import AgesInForce
 from cdp.flows.ingest.consent_inputs import ConsentInputs, ReplayedAnchor, Verdicts
 from cdp.flows.ingest.plan import IngestPlan
@@ -152,9 +152,11 @@ class ConsentState:
             return in_force
         return self._recomputed(world, origin, self._history.of(world, origin)).verdicts
 
-    def _facts(self, world: World, parts: Sequence[int], owned: set[int], *, jurisdictions: frozenset[str]) -> Facts:
+    def _facts(
+        self, world: World, parts: Sequence[int], owned: set[int], *, jurisdictions: frozenset[str]
+    ) -> VerdictFacts:
         ages = self.ages.of(parts)
-        return Facts(
+        return VerdictFacts(
             jurisdictions=jurisdictions,
             has_unique_identifier=any(world.types[identifier] in self._plan.rules.unique for identifier in owned),
             age=max(ages).years if ages else None,
@@ -165,7 +167,7 @@ class ConsentState:
         )
 
     def _verdicts(
-        self, world: World, owned: set[int], seen: frozenset[int], *, records: Sequence[Record], facts: Facts
+        self, world: World, owned: set[int], seen: frozenset[int], *, records: Sequence[Record], facts: VerdictFacts
     ) -> Verdicts:
         """The verdicts for owned identifiers; records about a seen identifier that no profile owns alone count, too."""
         drafted = {record.record_id: record for record in records}

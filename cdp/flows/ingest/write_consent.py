@@ -53,7 +53,9 @@ def update_followers(result: BatchResult, stored: Sequence[DecidedMessage], chan
     tx, policy, state, now = result.tx, result.plan.policy, result.state, result.now
     if state.closure is not None:
         partition = partition_of(result.run, state.profile_of)
-        apply_mapping_change(tx, result.vault, policy, profile_ids=partition.living, now=now, retired=partition.retired)
+        apply_mapping_change(
+            tx, result.vault, policy, profile_ids=partition.current, now=now, retired=partition.retired
+        )
     else:
         update_derived_data(tx, policy, changed, now=now)
     ledger = result.consent.ledger

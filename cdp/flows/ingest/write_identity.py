@@ -65,7 +65,7 @@ def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[
         members=members,
         links=[mapping_store.NewLink(identifier_id, *owner) for identifier_id, owner in partition.owners.items()],
         canonical=partition.canonical,
-        living=partition.living,
+        current=partition.current,
         retired=partition.retired,
     )
 

@@ -67,13 +67,13 @@ class _SweepTask:
 class SweepResult:
     """The result of a sweep, or its preview.
 
-    `postponed` are months whose table was in use; the next sweep drops them. `unruled` are classes with events that the
+    `postponed` are months whose table was in use; the next sweep drops them. `without_rule` are classes with events that the
     policy no longer declares, so that their retention period is undefined.
     """
 
     lines: tuple[SweepLine, ...]
     postponed: tuple[str, ...]
-    unruled: tuple[str, ...]
+    without_rule: tuple[str, ...]
     is_dry_run: bool
 
 
@@ -85,16 +85,16 @@ def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: i
         counted = [(partition, behavior_sweep_store.count_events(tx, partition)) for partition in due]
         lines = _rows_due(tx, context, now) if dry_run else []
     classes = context.policy.retention.classes
-    unruled = tuple(sorted({partition.retention_class for partition in partitions} - classes.keys()))
+    without_rule = tuple(sorted({partition.retention_class for partition in partitions} - classes.keys()))
     if dry_run:
         months = [_month_line(context.policy, partition, rows) for partition, rows in counted]
-        return SweepResult((*months, *lines), (), unruled, is_dry_run=True)
+        return SweepResult((*months, *lines), (), without_rule, is_dry_run=True)
     done = {
         partition: _sweep_month(context, partition, rows, now=now, rows_max=rows_max) for partition, rows in counted
     }
     months = [_month_line(context.policy, partition, rows) for partition, rows in counted if done[partition]]
     postponed = tuple(_month_name(partition) for partition in done if not done[partition])
-    return SweepResult((*months, *_sweep_rows(context, now, rows_max)), postponed, unruled, is_dry_run=False)
+    return SweepResult((*months, *_sweep_rows(context, now, rows_max)), postponed, without_rule, is_dry_run=False)
 
 
 def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
@@ -116,7 +116,7 @@ def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now:
                     share_min=share_min,
                 )
             if rule.hold is not None:
-                while events := behavior_sweep_store.take_events(tx, partition, rows_max):
+                while events := behavior_sweep_store.delete_and_return_events(tx, partition, rows_max):
                     hold_events(tx, context, events, now=now)
             behavior_sweep_store.drop_partition(tx, partition)
             fact = {

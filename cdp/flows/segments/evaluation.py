@@ -11,15 +11,15 @@ from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.check import check
 from cdp.query.language.explain import purposes_of
-from cdp.query.postgres.compile import Compiled, compile_segment
-from cdp.segments.model import Refresh, Segment
+from cdp.query.postgres.compile import CompiledSegment, compile_segment
+from cdp.segments.model import RefreshResult, Segment
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import members as member_store
 
 
 def refresh_in(
     tx: Transaction, context: Context, segment: Segment, *, now: datetime, only: Sequence[int] | None = None
-) -> Refresh:
+) -> RefreshResult:
     """Evaluate a segment and store the difference; the caller holds the lock of identity and consent until the commit.
 
     `only` limits the evaluation to some profiles. Raises the fault `segment_outdated`.
@@ -65,7 +65,7 @@ def compiled_condition(
     purpose: str,
     now: datetime,
     only: Sequence[int] | None = None,
-) -> Compiled:
+) -> CompiledSegment:
     """The statements of a checked condition."""
     ids = definition_store.interned_ids_of(tx, condition, catalogue)
     return compile_segment(condition, catalogue, ids, purpose=purpose, now=now, only=only)
@@ -86,7 +86,7 @@ def unknown_segment() -> Fault:
 
 def _compiled_segment(
     tx: Transaction, segment: Segment, catalogue: Catalogue, *, now: datetime, only: Sequence[int] | None
-) -> tuple[Compiled, tuple[str, ...]]:
+) -> tuple[CompiledSegment, tuple[str, ...]]:
     """The statements of a segment, and the purposes that must be permitted."""
     condition = catalogue.segments[segment.key].condition
     if check(condition, catalogue, segment.purpose, key=segment.key):

@@ -17,7 +17,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.postgres.scope import events_in
-from cdp.segments.model import Refresh, Segment, SegmentKey
+from cdp.segments.model import RefreshResult, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import marks as mark_store
 from cdp.segments.store.marks import StaleMark
@@ -31,7 +31,7 @@ MARKS_MAX: Final = 5_000
 _log = logging.getLogger(__name__)
 
 
-def refresh(context: Context, key: str) -> Refresh:
+def refresh(context: Context, key: str) -> RefreshResult:
     """Bring the stored membership of a segment up to date. Faults: `unknown_segment`, `segment_outdated`.
 
     A run that is killed leaves what it had committed; the next one finds the rest.
@@ -48,7 +48,7 @@ def refresh(context: Context, key: str) -> Refresh:
         entered, exited = entered + done.entered, exited + done.exited
     with context.database.transaction() as tx:
         definition_store.mark_refreshed(tx, [key], context.clock.now())
-    return Refresh(SegmentKey(key), entered, exited)
+    return RefreshResult(SegmentKey(key), entered, exited)
 
 
 def refresh_stale(context: Context, *, marks_max: int = MARKS_MAX) -> int:

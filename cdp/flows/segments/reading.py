@@ -23,7 +23,7 @@ from cdp.query.language.explain import (
 )
 from cdp.query.language.printer import write
 from cdp.query.postgres.compile import sql_text
-from cdp.segments.model import MemberPage, Preview, Segment, Size
+from cdp.segments.model import DisplayedSize, MemberPage, Preview, Segment
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
@@ -70,7 +70,9 @@ def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previe
     return Previewed(shown, sample)
 
 
-def members(context: Context, key: str, *, after: str | None, limit: int, actor: str) -> tuple[MemberPage, Size]:
+def members(
+    context: Context, key: str, *, after: str | None, limit: int, actor: str
+) -> tuple[MemberPage, DisplayedSize]:
     """A page of members by reader pseudonym, and the size as it may be displayed. Raises `unknown_segment`."""
     now = context.clock.now()
     with context.database.transaction() as tx:

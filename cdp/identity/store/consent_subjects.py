@@ -71,7 +71,7 @@ def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[
 
 
 def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
-    """Up to `limit` living profiles with ids above `after`, in order, including those that only a link table created."""
+    """Up to `limit` current profiles with ids above `after`, in order, including those that only a link table created."""
     rows = tx.execute(
         """
         SELECT profile_id
@@ -81,7 +81,7 @@ def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
             UNION
             (SELECT DISTINCT profile_id FROM identity.link WHERE profile_id > %(after)s
              ORDER BY profile_id LIMIT %(limit)s)
-        ) AS living
+        ) AS current_profile
         ORDER BY profile_id
         LIMIT %(limit)s
         """,

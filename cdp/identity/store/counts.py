@@ -9,7 +9,7 @@ from cdp.schema.identity import identifier, profile
 
 
 class MapCounts(NamedTuple):
-    """How many living profiles there are, how many of them in quarantine, and how many shared identifiers."""
+    """How many current profiles there are, how many of them in quarantine, and how many shared identifiers."""
 
     profiles: int
     quarantined: int
@@ -18,10 +18,10 @@ class MapCounts(NamedTuple):
 
 def map_counts(tx: Transaction) -> MapCounts:
     """Counts over the whole mapping. Scans the tables: call it rarely."""
-    living = tx.one_or_none(
+    current = tx.one_or_none(
         select(func.count(), func.count().filter(profile.c.is_quarantined)).where(profile.c.merged_into.is_(None))
     )
-    assert living is not None
-    profiles, quarantined = living
+    assert current is not None
+    profiles, quarantined = current
     shared = tx.scalar(select(func.count()).select_from(identifier).where(identifier.c.is_shared))
     return MapCounts(profiles, quarantined, shared)

@@ -129,13 +129,13 @@ def write_mapping(
     members: Collection[int],
     links: Sequence[NewLink],
     canonical: Mapping[int, int],
-    living: Collection[int],
+    current: Collection[int],
     retired: Mapping[int, int],
 ) -> None:
     """Rewrite the mapping of a closure: `links` become the only links of `members`, and anchors get their `canonical`
     profiles.
 
-    `living` profiles are not merged into another; `retired` ones resolve to the profile they are mapped to. Rows that
+    `current` profiles are not merged into another; `retired` ones resolve to the profile they are mapped to. Rows that
     do not change are not rewritten.
     """
     tx.execute(
@@ -176,8 +176,8 @@ def write_mapping(
         WHERE p.profile_id = target.profile_id AND p.merged_into IS DISTINCT FROM target.into_id
         """,
         {
-            "ids": [*living, *retired],
-            "into": [*(None for _ in living), *retired.values()],
+            "ids": [*current, *retired],
+            "into": [*(None for _ in current), *retired.values()],
         },
     )
 

@@ -23,7 +23,7 @@ def build(at: int, node: Callable[_P, _N], *args: _P.args, **kwargs: _P.kwargs) 
 
 
 class Cursor:
-    """A position in a list of tokens, the last of which is END. Every `expect…` raises Rejected at the present token."""
+    """A position in a list of tokens, the last of which is END. Every `expect…` raises Rejected at the current token."""
 
     def __init__(self, tokens: Sequence[Lexeme]) -> None:
         self._tokens = tokens
@@ -31,41 +31,41 @@ class Cursor:
 
     @property
     def token(self) -> Lexeme:
-        """The present token."""
+        """The current token."""
         return self._tokens[self._index]
 
     @property
     def following(self) -> Lexeme:
-        """The token after the present one."""
+        """The token after the current one."""
         return self._tokens[min(self._index + 1, len(self._tokens) - 1)]
 
     @property
     def shown(self) -> str:
-        """The present token, for messages."""
+        """The current token, for messages."""
         return "the end of the text" if self.token.kind is LexemeKind.END else f"`{self.token.text}`"
 
     def advance(self) -> Lexeme:
-        """Go to the next token; the one that was present."""
+        """Go to the next token; returns the one before it."""
         token = self.token
         self._index = min(self._index + 1, len(self._tokens) - 1)
         return token
 
     def rejected(self, message: str, hint: str) -> Rejected:
-        """A rejection at the present token, to be raised."""
+        """A rejection at the current token, to be raised."""
         return Rejected(self.token.at, message, hint)
 
     def is_symbol(self, symbol: str) -> bool:
         return self.token.kind is LexemeKind.SYMBOL and self.token.text == symbol
 
     def accept_word(self, word: str) -> bool:
-        """Go past a keyword if it is the present token."""
+        """Skip a keyword if it is the current token."""
         if self.token.word == word:
             self.advance()
             return True
         return False
 
     def accept_symbol(self, symbol: str) -> bool:
-        """Go past a symbol if it is the present token."""
+        """Skip a symbol if it is the current token."""
         if self.is_symbol(symbol):
             self.advance()
             return True

@@ -21,11 +21,11 @@ from cdp.query.postgres import measures
 from cdp.query.postgres.scope import InternedIds, StatementScope, names_in
 from cdp.query.postgres.values import Boolean, Column, holds_for, plain, test
 
-__all__ = ["Compiled", "InternedIds", "compile_segment", "names_in", "sql_text"]
+__all__ = ["CompiledSegment", "InternedIds", "compile_segment", "names_in", "sql_text"]
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledSegment:
     """The statements for one condition, purpose and instant; each is compiled when it is first read."""
 
     condition: ast.Condition
@@ -77,9 +77,9 @@ def compile_segment(
     purpose: str,
     now: datetime,
     only: Sequence[int] | None = None,
-) -> Compiled:
+) -> CompiledSegment:
     """Compile a checked condition; `only` limits the result to some profiles."""
-    return Compiled(condition, purpose, catalogue, ids, now, None if only is None else tuple(only))
+    return CompiledSegment(condition, purpose, catalogue, ids, now, None if only is None else tuple(only))
 
 
 def sql_text(statement: Select[Any]) -> str:

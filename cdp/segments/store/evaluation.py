@@ -16,10 +16,10 @@ from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.printer import write
-from cdp.query.postgres.compile import Compiled
+from cdp.query.postgres.compile import CompiledSegment
 from cdp.query.postgres.excluded import excluded_by_reason
 from cdp.segments import disclose
-from cdp.segments.model import FunnelStep, Preview, Size
+from cdp.segments.model import DisplayedSize, FunnelStep, Preview
 
 SAMPLE_MAX: Final = 1_000
 _TIME_MAX = "30s"
@@ -46,19 +46,21 @@ def time_limited(tx: Transaction) -> Iterator[None]:
         ) from error
 
 
-def dry_run(tx: Transaction, compiled: Compiled) -> None:
+def dry_run(tx: Transaction, compiled: CompiledSegment) -> None:
     """Evaluate a condition once for all profiles, to find out whether it takes too long. Raises `segment_too_slow`."""
     with time_limited(tx):
         tx.scalar(select(func.count()).select_from(compiled.members.subquery()))
 
 
-def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, *, purpose: str, now: datetime) -> Preview:
+def preview(
+    tx: Transaction, compiled: CompiledSegment, catalogue: Catalogue, *, purpose: str, now: datetime
+) -> Preview:
     """The sizes of a condition as they may be displayed, in total and by part, and the refused profiles by reason."""
     row = tx.one_or_none(compiled.funnel)
     assert row is not None
 
     # The columns of the funnel are pairs of count and cell: permitted, then for each part alone and together.
-    def shown(at: int) -> Size:
+    def shown(at: int) -> DisplayedSize:
         return disclose.size_of(row[at], row[at + 1], catalogue)
 
     steps = tuple(
@@ -68,12 +70,12 @@ def preview(tx: Transaction, compiled: Compiled, catalogue: Catalogue, *, purpos
     return Preview(size, whole, disclose.share(size, whole), steps, _refused_by_reason(tx, catalogue, purpose, now=now))
 
 
-def sample(tx: Transaction, compiled: Compiled, limit: int) -> tuple[str, ...]:
+def sample(tx: Transaction, compiled: CompiledSegment, limit: int) -> tuple[str, ...]:
     """Pseudonyms of the first members, at most `limit`; read only when the size may be displayed."""
     return tuple(pseudonym for (pseudonym,) in tx.all(compiled.pseudonyms(min(limit, SAMPLE_MAX))))
 
 
-def verdicts(tx: Transaction, compiled: Compiled) -> dict[int, tuple[bool | None, ...]]:
+def verdicts(tx: Transaction, compiled: CompiledSegment) -> dict[int, tuple[bool | None, ...]]:
     """The truth of each part for each permitted profile that the compilation was limited to."""
     return {profile_id: tuple(truths) for profile_id, *truths in tx.all(compiled.verdicts)}
 
@@ -97,7 +99,9 @@ def _explain(element: _Explain, compiler: SQLCompiler, **kw: Any) -> str:
     return f"EXPLAIN (COSTS OFF) {compiler.process(element.statement, **kw)}"
 
 
-def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, *, now: datetime) -> Mapping[str, Size]:
+def _refused_by_reason(
+    tx: Transaction, catalogue: Catalogue, purpose: str, *, now: datetime
+) -> Mapping[str, DisplayedSize]:
     """Sizes of the refused by reason. Without a consent record it is a missing grant, or a missing unique identifier."""
     declared = catalogue.purpose(purpose)
     needs_identifier = declared is not None and declared.needs_unique_identifier

@@ -23,11 +23,11 @@ from sqlalchemy.types import BigInteger
 
 from cdp.kit.db import Transaction
 from cdp.query.language.catalogue import Catalogue
-from cdp.query.postgres.compile import Compiled
+from cdp.query.postgres.compile import CompiledSegment
 from cdp.schema.consent import permitted
 from cdp.schema.segments import membership, membership_change
 from cdp.segments import disclose
-from cdp.segments.model import Member, MemberPage, Refresh, Segment, Size
+from cdp.segments.model import DisplayedSize, Member, MemberPage, RefreshResult, Segment
 
 LIMIT_MAX = 1_000
 _CHANGE_COLUMNS = ["profile_id", "key", "version", "change", "changed_at"]
@@ -36,12 +36,12 @@ _CHANGE_COLUMNS = ["profile_id", "key", "version", "change", "changed_at"]
 def refresh(
     tx: Transaction,
     segment: Segment,
-    compiled: Compiled,
+    compiled: CompiledSegment,
     *,
     purposes: Sequence[str],
     now: datetime,
     only: Sequence[int] | None = None,
-) -> Refresh:
+) -> RefreshResult:
     """Bring the stored membership of a segment up to date, and record who entered and who left.
 
     `purposes` are those of the segment and of the segments it refers to. A membership from before the present
@@ -50,13 +50,13 @@ def refresh(
     """
     outdated = tx.scalar(_end_outdated(segment, purposes, now, only=only))
     ((exited, entered),) = tx.all(_difference(segment, compiled.members, now, only=only))
-    return Refresh(segment.key, entered, exited + outdated)
+    return RefreshResult(segment.key, entered, exited + outdated)
 
 
 def changing(
     tx: Transaction,
     segment: Segment,
-    compiled: Compiled,
+    compiled: CompiledSegment,
     *,
     purposes: Sequence[str],
     only: Sequence[int] | None = None,
@@ -80,7 +80,7 @@ def members(
     segment: Segment,
     purposes: Sequence[str],
     *,
-    size: Size,
+    size: DisplayedSize,
     now: datetime,
     after: str | None,
     limit: int,
@@ -99,7 +99,9 @@ def members(
     return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None, None)
 
 
-def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], *, catalogue: Catalogue, now: datetime) -> Size:
+def size_of(
+    tx: Transaction, segment: Segment, purposes: Sequence[str], *, catalogue: Catalogue, now: datetime
+) -> DisplayedSize:
     """The number of members as it may be displayed."""
     current = _current_members(segment, purposes, now).with_only_columns(membership.c.profile_id).subquery()
     ((count, cell),) = tx.all(select(func.count(), func.bit_xor(current.c.profile_id)))

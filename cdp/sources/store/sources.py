@@ -53,7 +53,7 @@ def server_source_ids(tx: Transaction) -> list[SourceId]:
 
 
 def source_named(tx: Transaction, name: str) -> Source | None:
-    """The working source of that name, None when there is none."""
+    """The active source of that name, None when there is none."""
     rows = tx.execute(
         """
         SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max
@@ -65,8 +65,8 @@ def source_named(tx: Transaction, name: str) -> Source | None:
     return _source(*rows[0]) if rows else None
 
 
-def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
-    """Every source whose write key works, by the hash of that key."""
+def active_sources(tx: Transaction) -> Mapping[bytes, Source]:
+    """Every active source, by the hash of that key."""
     rows = tx.execute(
         """
         SELECT source_id, name, kind, scopes, jurisdiction, request_bytes_max, write_key_hash
@@ -78,7 +78,7 @@ def working_sources(tx: Transaction) -> Mapping[bytes, Source]:
 
 
 def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
-    """Disable the write key of a source; False when there is no such working source."""
+    """Disable the write key of a source; False when there is no such active source."""
     rows = tx.execute(
         """
         UPDATE sources.source SET disabled_at = %(now)s
@@ -91,7 +91,7 @@ def disable_source(tx: Transaction, source_id: SourceId, now: datetime) -> bool:
 
 
 def replace_write_key(tx: Transaction, source_id: SourceId, write_key_hash: bytes) -> bool:
-    """Replace the write key of a source, the old one is invalid at once; False when there is no such working source."""
+    """Replace the write key of a source, the old one is invalid at once; False when there is no such active source."""
     rows = tx.execute(
         """
         UPDATE sources.source SET write_key_hash = %(hash)s

@@ -8,12 +8,12 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_
 from pydantic_core import PydanticCustomError
 
 from cdp.access.model import Role
-from cdp.audit.fact import names_nobody
+from cdp.audit.fact import is_impersonal_name
 from cdp.flows import identifiers
 from cdp.flows.segments import definitions as segments
 from cdp.flows.segments import reading
 from cdp.kit.errors import Fault
-from cdp.segments.model import Draft, Segment, SegmentKey, Size
+from cdp.segments.model import DisplayedSize, Draft, Segment, SegmentKey
 from cdp.web.api.schemas import IdentifierInput, Key, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, problems
@@ -24,7 +24,7 @@ IsMarketer = Annotated[Caller, Depends(allow(Role.MARKETER))]
 
 
 def _loggable(key: str) -> str:
-    if not names_nobody(key):
+    if not is_impersonal_name(key):
         raise PydanticCustomError(
             "key",
             "a key must not contain six digits or sixteen hexadecimal digits in a row, because it could identify a person",
@@ -312,5 +312,5 @@ def _shown(segment: Segment) -> SegmentShown:
     )
 
 
-def _size(size: Size) -> SizeShown:
+def _size(size: DisplayedSize) -> SizeShown:
     return SizeShown(size=size.shown, size_text=size.text)

@@ -57,7 +57,7 @@ _NO_KEY: Final = RequestRefused(
     "Send the write key of a source: as the user name of Basic authorization, in the body or in the query.",
 )
 _NO_SCOPE: Final = RequestRefused("scope_missing", "The source of this write key may not send messages.")
-_NO_METHOD: Final = RequestRefused("method_not_allowed", "This path takes another method.")
+_NO_METHOD: Final = RequestRefused("method_not_allowed", "Method not allowed for this path.")
 _NO_PATH: Final = RequestRefused(
     "unknown_path", "Unknown path. Send messages to /v1/batch or to /v1/ followed by their type."
 )

@@ -7,7 +7,7 @@ from cdp.access.credentials import hash_secret
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.sources.model import Source
-from cdp.sources.store.sources import working_sources
+from cdp.sources.store.sources import active_sources
 
 FRESH_SECONDS = 3.0
 PAUSE_SECONDS = 0.25
@@ -69,6 +69,6 @@ def directory_of(database: Database) -> SourceDirectory:
 
     def load() -> Mapping[bytes, Source]:
         with database.transaction(read_only=True) as tx:
-            return working_sources(tx)
+            return active_sources(tx)
 
     return SourceDirectory(load)

@@ -20,7 +20,7 @@ from cdp.flows.operations.sources import CONSENT
 from cdp.flows.operations.tokens import find_token
 from cdp.kit.errors import Fault
 from cdp.sources.model import Source
-from cdp.sources.store.sources import working_sources
+from cdp.sources.store.sources import active_sources
 
 CALLER: Final = "caller"
 _SECRET_MAX: Final = 200
@@ -109,4 +109,4 @@ def _basic_name(credentials: str) -> str | None:
 
 def _source_of(context: Context, key: str) -> Source | None:
     with context.database.transaction(read_only=True) as tx:
-        return working_sources(tx).get(hash_secret(key))
+        return active_sources(tx).get(hash_secret(key))

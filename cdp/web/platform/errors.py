@@ -86,7 +86,7 @@ def internal_error(error: BaseException) -> ProblemResponse:
         500,
         "internal_error",
         "Internal error",
-        detail="Nothing of this request was stored unless an earlier response said so. The log has details under the incident id.",
+        detail="The request was not completed. Changes that it committed before the error remain. The log has details under the incident id.",
         extra={"incident": encode_id("inc", incident)},
     )
 
@@ -128,9 +128,7 @@ def invalid_request(errors: Sequence[Any]) -> ProblemResponse:
         return ProblemResponse(400, "invalid_json", "The body is not JSON", detail="Send one JSON object in UTF-8.")
     listed = [{"where": _where(error), "message": _message(error)} for error in errors[:_LISTED_MAX]]
     detail = "; ".join(f"{problem['where']}: {problem['message']}" for problem in listed)
-    return ProblemResponse(
-        422, "invalid_request", "The request is not as documented", detail=detail, extra={"errors": listed}
-    )
+    return ProblemResponse(422, "invalid_request", "The request is invalid", detail=detail, extra={"errors": listed})
 
 
 def _where(error: Mapping[str, Any]) -> str:
@@ -160,7 +158,11 @@ def _of_status(error: HTTPException) -> ProblemResponse:
 TITLES: Final = {
     400: ("invalid_body", "The body cannot be read", "Send one JSON object in UTF-8."),
     404: ("unknown_path", "There is no such path", "GET /openapi.json lists every path."),
-    405: ("method_not_allowed", "This path takes another method", "GET /openapi.json lists the methods of every path."),
+    405: (
+        "method_not_allowed",
+        "Method not allowed for this path",
+        "GET /openapi.json lists the methods of every path.",
+    ),
     408: ("request_timeout", "The body did not arrive in time", "Send the request again."),
     413: ("body_too_large", "The body is too large", "A request has at most one megabyte."),
 }

@@ -51,7 +51,7 @@ INDEX: Final = """<!doctype html>
 """
 STYLE: Final = """:root{color-scheme:light dark;font:1.05rem/1.6 system-ui,sans-serif}
 body{margin:0}main{max-width:44rem;margin:4rem auto;padding:0 1.5rem}
-h1{font-size:1.7rem;margin:0}h2{font-size:1.25rem;margin:2.5rem 0 0}.heard{border-left:.3rem solid #146c2e;padding-left:.8rem}dt{font-weight:600;margin-top:1rem}dd{margin:0}
+h1{font-size:1.7rem;margin:0}h2{font-size:1.25rem;margin:2.5rem 0 0}.signal-received{border-left:.3rem solid #146c2e;padding-left:.8rem}dt{font-weight:600;margin-top:1rem}dd{margin:0}
 code{font-family:ui-monospace,monospace;font-size:.92em;background:#8882;padding:.1em .3em;border-radius:.2em}
 """
 

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cdp.consent.decide import decide
-from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.consent.model import Act, Authority, Record, RecordId, Verdict, VerdictFacts
 from cdp.policy.model import ConsentModel, LegalBasis, Purpose
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-EU = Facts(jurisdictions=frozenset({"eu"}))
-CALIFORNIA = Facts(jurisdictions=frozenset({"us-ca"}))
+EU = VerdictFacts(jurisdictions=frozenset({"eu"}))
+CALIFORNIA = VerdictFacts(jurisdictions=frozenset({"us-ca"}))
 NOW = START + timedelta(days=1000)
 
 
@@ -76,5 +76,5 @@ def object_to(at: float, **more: Any) -> Record:
     return act("object", at, **more)
 
 
-def verdict(*records: Record, rule: Purpose = ANALYTICS, facts: Facts = EU, now: datetime = NOW) -> Verdict:
+def verdict(*records: Record, rule: Purpose = ANALYTICS, facts: VerdictFacts = EU, now: datetime = NOW) -> Verdict:
     return decide(records, rule, facts, now=now)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cdp.consent.decide import covers, is_permitted, may_ask_from
-from cdp.consent.model import ALWAYS, Facts, Reason, Record, Verdict
+from cdp.consent.model import ALWAYS, Reason, Record, Verdict, VerdictFacts
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
 from tests.spec.consent.acts import (
     ANALYTICS,
@@ -183,7 +183,7 @@ class TestAnOptOutOfSale:
 
 
 class TestAnotherLegalBasis:
-    known = Facts(jurisdictions=frozenset({"eu"}), has_unique_identifier=True)
+    known = VerdictFacts(jurisdictions=frozenset({"eu"}), has_unique_identifier=True)
 
     def test_needs_a_unique_identifier(self) -> None:
         assert verdict(rule=CONTRACT, facts=EU).reason is Reason.NO_UNIQUE_IDENTIFIER
@@ -223,7 +223,7 @@ class TestJurisdictions:
         ids=["opt-out", "opt-in", "the strictest of two", "an unknown one", "none"],
     )
     def test_the_strictest_wins(self, named: set[str], allowed: bool) -> None:
-        assert verdict(facts=Facts(jurisdictions=frozenset(named))).allowed == allowed
+        assert verdict(facts=VerdictFacts(jurisdictions=frozenset(named))).allowed == allowed
 
     def test_those_of_the_records_count(self) -> None:
         assert not verdict(grant(1, about="advertising", where="eu"), facts=CALIFORNIA).allowed
@@ -288,7 +288,9 @@ class TestPersonsAndTheirState:
         ],
         ids=["restricted", "quarantined"],
     )
-    def test_restriction_and_quarantine_refuse_every_purpose(self, rule: Purpose, state: Facts, reason: Reason) -> None:
+    def test_restriction_and_quarantine_refuse_every_purpose(
+        self, rule: Purpose, state: VerdictFacts, reason: Reason
+    ) -> None:
         facts = replace(state, has_unique_identifier=True)
         assert verdict(grant(1), rule=rule, facts=facts) == Verdict(False, reason)
 

@@ -32,7 +32,7 @@ def test_a_source_is_found_by_the_hash_of_its_write_key_only(database: Database)
     with database.transaction() as tx:
         made = source_store.add_source(tx, a_source(), hash_secret(key), now=NOW)
         assert made is not None
-        assert source_store.working_sources(tx) == {hash_secret(key): made}
+        assert source_store.active_sources(tx) == {hash_secret(key): made}
         rows = tx.execute("SELECT write_key_hash FROM sources.source")
     assert key.encode() not in bytes(rows[0][0])
     assert made.source_id > 0
@@ -60,7 +60,7 @@ def test_a_disabled_source_is_listed_and_its_key_stops(database: Database) -> No
         assert source_store.source_named(tx, "shop") == made
         assert source_store.disable_source(tx, made.source_id, NOW)
         assert not source_store.disable_source(tx, made.source_id, NOW)
-        assert source_store.working_sources(tx) == {}
+        assert source_store.active_sources(tx) == {}
         assert source_store.source_named(tx, "shop") is None
         assert [entry.disabled_at for entry in source_store.sources(tx)] == [NOW]
 
@@ -71,7 +71,7 @@ def test_a_replaced_write_key_stops_the_old_one(database: Database) -> None:
         assert made is not None
         assert source_store.replace_write_key(tx, made.source_id, hash_secret("new"))
         assert not source_store.replace_write_key(tx, SourceId(made.source_id + 1), hash_secret("other"))
-        assert source_store.working_sources(tx) == {hash_secret("new"): made}
+        assert source_store.active_sources(tx) == {hash_secret("new"): made}
 
 
 def test_a_token_works_until_it_is_revoked(database: Database) -> None:

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from cdp.query.language.kleene import all_of, any_of, negate
 from cdp.segments.disclose import noise, share, size
-from cdp.segments.model import Size
+from cdp.segments.model import DisplayedSize
 
 CELLS = st.integers(-(2**63), 2**63 - 1)
 
 
 @given(st.integers(0, 99), CELLS | st.none())
 def test_small_numbers_are_not_shown(count: int, cell: int | None) -> None:
-    assert size(count, cell, minimum=100, round_to=10) == Size(None, "fewer than 100")
+    assert size(count, cell, minimum=100, round_to=10) == DisplayedSize(None, "fewer than 100")
 
 
 @given(st.integers(111, 10**9), CELLS)
@@ -84,13 +84,15 @@ def test_noise_has_no_favorite() -> None:
 @pytest.mark.parametrize(
     ("part", "whole", "expected"),
     [
-        (Size(250, "250"), Size(1000, "1,000"), 0.25),
-        (Size(None, "fewer than 100"), Size(1000, "1,000"), None),
-        (Size(110, "110"), Size(None, "fewer than 100"), None),
-        (Size(1010, "1,010"), Size(1000, "1,000"), 1.0),
+        (DisplayedSize(250, "250"), DisplayedSize(1000, "1,000"), 0.25),
+        (DisplayedSize(None, "fewer than 100"), DisplayedSize(1000, "1,000"), None),
+        (DisplayedSize(110, "110"), DisplayedSize(None, "fewer than 100"), None),
+        (DisplayedSize(1010, "1,010"), DisplayedSize(1000, "1,000"), 1.0),
     ],
 )
-def test_a_share_says_no_more_than_its_numbers(part: Size, whole: Size, expected: float | None) -> None:
+def test_a_share_says_no_more_than_its_numbers(
+    part: DisplayedSize, whole: DisplayedSize, expected: float | None
+) -> None:
     assert share(part, whole) == expected
 
 

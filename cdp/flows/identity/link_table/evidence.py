@@ -34,13 +34,13 @@ def merges_of(
         else:
             sets[same].add(member)
     set_of = {member: key for key, members in sets.items() for member in members}
-    for sequence, place in enumerate(group.edges, first_sequence):
-        one, other = set_of[part.ones[place]], set_of[part.others[place]]
+    for sequence, position in enumerate(group.edges, first_sequence):
+        one, other = set_of[part.ones[position]], set_of[part.others[position]]
         if one == other:
             continue
         owners = sorted((owner for owner in (oldest[one], oldest[other]) if owner is not None), key=rank.__getitem__)
         if len(owners) > 1:
-            weaker, stronger = ids[part.others[place]], ids[part.ones[place]]
+            weaker, stronger = ids[part.others[position]], ids[part.ones[position]]
             yield EvidenceRow(sequence, "merge", Rule.LINK_TABLE, weaker, stronger, profile, owners[1], now)
         oldest[one] = owners[0] if owners else None
         sets[one] |= sets[other]

@@ -27,7 +27,7 @@ from cdp.vault.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class LinkTableSnapshot:
-    """What was stored about the identifiers of a part at one generation, by their places in the part.
+    """What was stored about the identifiers of a part at one generation, by their position in the part.
 
     `versions` are the active versions of the graph key, `pseudonyms` those under the newest. `suppressed` identifiers
     must not be processed at all, those in `opt_outs` not for the given purposes: refusals that outlived their person
@@ -46,23 +46,23 @@ class LinkTableSnapshot:
         """Whether nothing is stored about any of these identifiers."""
         return not self.stored and not self.suppressed and not self.opt_outs
 
-    def unknown_places(self, part: Part) -> list[int]:
-        """The places of a part whose identifiers are neither stored nor suppressed."""
+    def unknown_positions(self, part: Part) -> list[int]:
+        """The positions of a part whose identifiers are neither stored nor suppressed."""
         return [at for at in range(len(part.identifiers)) if at not in self.stored and at not in self.suppressed]
 
 
 @dataclass(frozen=True, slots=True)
 class NewIdentifiers:
-    """Identifiers at some `places` of a part that are not stored: ascending ids with keys, and sealed values."""
+    """Identifiers at some `positions` of a part that are not stored: ascending ids with keys, and sealed values."""
 
-    places: Sequence[int]
+    positions: Sequence[int]
     keys: FreshKeys
     sealed: Sequence[bytes]
 
-    def only(self, positions: Sequence[int]) -> "NewIdentifiers":
-        """Those at these positions."""
+    def only(self, indexes: Sequence[int]) -> "NewIdentifiers":
+        """The identifiers at these indexes of `positions`."""
         return NewIdentifiers(
-            [self.places[at] for at in positions], self.keys.only(positions), [self.sealed[at] for at in positions]
+            [self.positions[at] for at in indexes], self.keys.only(indexes), [self.sealed[at] for at in indexes]
         )
 
 
@@ -126,7 +126,7 @@ def load_snapshot(
 
 
 def _addresses(context: Context, part: Part) -> dict[int, bytes]:
-    """The suppression pseudonyms of e-mail addresses that are sent as identifiers of another type, by place."""
+    """The suppression pseudonyms of e-mail addresses that are sent as identifiers of another type, by position."""
     types = context.policy.identifiers.types
     email_types = [key for key, type_ in types.items() if type_.normalizer is NormalizerKind.EMAIL]
     read = IdentifierReader(context.policy.identifiers).read
@@ -140,19 +140,19 @@ def _addresses(context: Context, part: Part) -> dict[int, bytes]:
     return dict(zip(found, context.vault.hashes.pseudonyms(SUPPRESSION, found.values()), strict=True))
 
 
-def name_identifiers(vault: Vault, epoch_id: int, part: Part, *, places: Sequence[int]) -> NewIdentifiers:
-    """Create ids, keys and sealed values; ids ascend with the places, so that rows go into their indexes in order."""
-    keys = vault.subject_keys.prepare(epoch_id, sorted(new_ids(len(places))))
-    values = (part.identifiers[at].value.encode() for at in places)
-    return NewIdentifiers(places, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
+def name_identifiers(vault: Vault, epoch_id: int, part: Part, *, positions: Sequence[int]) -> NewIdentifiers:
+    """Create ids, keys and sealed values; ids ascend with the positions, so that rows go into their indexes in order."""
+    keys = vault.subject_keys.prepare(epoch_id, sorted(new_ids(len(positions))))
+    values = (part.identifiers[at].value.encode() for at in positions)
+    return NewIdentifiers(positions, keys, vault.seal_each(IDENTIFIER_PLACE, keys, values))
 
 
 def _pseudonyms(vault: Vault, domain: Domain, part: Part, *, version: int | None) -> list[bytes]:
     """The pseudonyms of the identifiers of a part, in order; computed type by type."""
     by_type = sorted(range(len(part.identifiers)), key=lambda at: part.identifiers[at].type)
     pseudonyms: list[bytes] = [b""] * len(by_type)
-    for type_, places in groupby(by_type, key=lambda at: part.identifiers[at].type):
-        same_type = list(places)
+    for type_, positions in groupby(by_type, key=lambda at: part.identifiers[at].type):
+        same_type = list(positions)
         values = (part.identifiers[at].value.encode() for at in same_type)
         for at, digest in zip(same_type, vault.hashes.digests(domain, type_, values, version=version), strict=True):
             pseudonyms[at] = digest

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from cdp.accounting.model import State
 from cdp.consent.decide import decide
-from cdp.consent.model import Act, Authority, Facts, Record, RecordId, Verdict
+from cdp.consent.model import Act, Authority, Record, RecordId, Verdict, VerdictFacts
 from cdp.consent.signals.model import hash_of
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import deciding_records, facts_of
@@ -33,7 +33,7 @@ Verdicts = Mapping[str, Verdict]
 
 @dataclass(frozen=True, slots=True)
 class EdgeGroup:
-    """A connected group of a part, also through stored profiles: places of its members, and of its edges in order.
+    """A connected group of a part, also through stored profiles: positions of its members, and of its edges in order.
 
     `owners` are the profiles that own a member, the oldest first. `opt_outs` were kept under a pseudonym only, and are
     to be recorded in the ledger with their identifiers.
@@ -54,12 +54,14 @@ class Judged:
     groups: list[EdgeGroup] = field(default_factory=list)
     states: Counter[tuple[State, str]] = field(default_factory=Counter)
 
-    def count(self, part: Part, places: Iterable[int], state: State, *, reason: str = "", again: State | None) -> None:
+    def count(
+        self, part: Part, positions: Iterable[int], state: State, *, reason: str = "", again: State | None
+    ) -> None:
         """Count edges in a state; repeated rows count in the state `again` without a reason, or else in the same state."""
         edges = repeats = 0
-        for place in places:
+        for position in positions:
             edges += 1
-            repeats += part.repeats[place]
+            repeats += part.repeats[position]
         for final_state, final_reason, number in (
             (state, reason, edges),
             (again or state, "" if again else reason, repeats),
@@ -93,7 +95,7 @@ def judge_unknown(context: Context, source: Source, part: Part, *, now: datetime
         else:
             refused.extend(edges)
     judged.count(part, refused, State.NOT_PERMITTED, reason="no_grant", again=None)
-    stored = (place for group in judged.groups for place in group.edges)
+    stored = (position for group in judged.groups for position in group.edges)
     judged.count(part, stored, State.STORED, again=State.DUPLICATE)
     return judged
 
@@ -110,7 +112,7 @@ def judge_known(
 ) -> Judged:
     """Judge a part of which some identifiers are stored or suppressed; `ids` are the ids of all, 0 if suppressed."""
     judged = Judged()
-    places = _new_edges(tx, part, ids, snapshot=snapshot, judged=judged)
+    positions = _new_edges(tx, part, ids, snapshot=snapshot, judged=judged)
     stored = snapshot.stored
     first_of: dict[int, int] = {}
     joined = [
@@ -119,13 +121,13 @@ def judge_known(
         if identifier.profile_id is not None
     ]
     found = components(
-        len(part.identifiers), [part.ones[at] for at in places], [part.others[at] for at in places], joined=joined
+        len(part.identifiers), [part.ones[at] for at in positions], [part.others[at] for at in positions], joined=joined
     )
     profiles = _StoredProfiles(tx, context, source, part=part, ids=ids, snapshot=snapshot, found=found, now=now)
     for component in found:
         owners = profiles.owners_of(component)
         verdicts = profiles.verdicts_of(component, owners)
-        edges = [places[at] for at in component.edges]
+        edges = [positions[at] for at in component.edges]
         if any(verdict.allowed for verdict in verdicts.values()):
             judged.groups.append(
                 EdgeGroup(
@@ -146,32 +148,32 @@ def judge_known(
 def _new_edges(
     tx: Transaction, part: Part, ids: Sequence[int], *, snapshot: LinkTableSnapshot, judged: Judged
 ) -> list[int]:
-    """The places of the edges to be judged; those of suppressed identifiers and recorded ones are only counted.
+    """The positions of the edges to be judged; those of suppressed identifiers and recorded ones are only counted.
 
     A recorded edge was judged when it was recorded, and judging it again would change nothing.
     """
-    places: Sequence[int] = range(len(part.ones))
+    positions: Sequence[int] = range(len(part.ones))
     if snapshot.suppressed:
         suppressed = [
-            at for at in places if part.ones[at] in snapshot.suppressed or part.others[at] in snapshot.suppressed
+            at for at in positions if part.ones[at] in snapshot.suppressed or part.others[at] in snapshot.suppressed
         ]
         judged.count(part, suppressed, State.SUPPRESSED, reason="link", again=None)
-        places = sorted(set(places).difference(suppressed))
+        positions = sorted(set(positions).difference(suppressed))
     candidates = {
         (ids[part.ones[at]], ids[part.others[at]]): at
-        for at in places
+        for at in positions
         if part.ones[at] in snapshot.stored and part.others[at] in snapshot.stored
     }
     recorded = (
         {candidates[pair] for pair in link_table_store.recorded_pairs(tx, list(candidates))} if candidates else set()
     )
     judged.count(part, recorded, State.DUPLICATE, again=None)
-    return [at for at in places if at not in recorded]
+    return [at for at in positions if at not in recorded]
 
 
-def _facts(context: Context, source: Source, types: Iterable[str]) -> Facts:
+def _facts(context: Context, source: Source, types: Iterable[str]) -> VerdictFacts:
     """The facts that the verdicts of new identifiers depend on, besides records."""
-    return Facts(
+    return VerdictFacts(
         jurisdictions=frozenset({source.jurisdiction}),
         has_unique_identifier=not context.policy.identifiers.unique_types.isdisjoint(types),
         age=None,
@@ -179,7 +181,9 @@ def _facts(context: Context, source: Source, types: Iterable[str]) -> Facts:
     )
 
 
-def _verdicts(context: Context, source: Source, records: Iterable[Record], *, facts: Facts, now: datetime) -> Verdicts:
+def _verdicts(
+    context: Context, source: Source, records: Iterable[Record], *, facts: VerdictFacts, now: datetime
+) -> Verdicts:
     acts = tuple(records)
     return {
         key: decide(acts, purpose, facts, now=now)
@@ -273,7 +277,7 @@ class _StoredProfiles:
         """The verdicts of a component if it becomes one profile."""
         new = _facts(self.context, self.source, (self.part.identifiers[at].type for at in component.members))
         current = [self.facts[owner] for owner in owners]
-        facts = Facts(
+        facts = VerdictFacts(
             jurisdictions=new.jurisdictions.union(*(facts.jurisdictions for facts in current)),
             has_unique_identifier=new.has_unique_identifier or any(facts.has_unique_identifier for facts in current),
             age=min((facts.age for facts in current if facts.age is not None), default=None),

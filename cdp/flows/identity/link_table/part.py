@@ -118,23 +118,23 @@ def _completed(
     tx: Transaction, context: Context, part: Part, *, snapshot: LinkTableSnapshot, prepared: NewIdentifiers
 ) -> NewIdentifiers:
     """The identifiers that are new under this snapshot: since the preparation, some may have been stored or erased."""
-    places = snapshot.unknown_places(part)
-    if list(prepared.places) == places:
+    positions = snapshot.unknown_positions(part)
+    if list(prepared.positions) == positions:
         return prepared
-    position_of = {place: at for at, place in enumerate(prepared.places)}
-    if all(place in position_of for place in places):
-        return prepared.only([position_of[place] for place in places])
-    return name_identifiers(context.vault, context.vault.epochs.active(tx), part, places=places)
+    index_of = {position: at for at, position in enumerate(prepared.positions)}
+    if all(position in index_of for position in positions):
+        return prepared.only([index_of[position] for position in positions])
+    return name_identifiers(context.vault, context.vault.epochs.active(tx), part, positions=positions)
 
 
 def _ids(part: Part, snapshot: LinkTableSnapshot, new: NewIdentifiers) -> Sequence[int]:
     """The id of every identifier of a part; 0 if it is suppressed."""
-    if len(new.places) == len(part.identifiers):
+    if len(new.positions) == len(part.identifiers):
         return new.keys.ids
     ids = [0] * len(part.identifiers)
     for at, stored in snapshot.stored.items():
         ids[at] = stored.identifier_id
-    for at, identifier_id in zip(new.places, new.keys.ids, strict=True):
+    for at, identifier_id in zip(new.positions, new.keys.ids, strict=True):
         ids[at] = identifier_id
     return ids
 
@@ -162,7 +162,7 @@ class _PartWriter:
         self.now = now
         self.plain = [group for group in judged.groups if group.is_plain]
         self.bounded = [group for group in judged.groups if not group.is_plain]
-        self.edges = [place for group in judged.groups for place in group.edges]
+        self.edges = [position for group in judged.groups for position in group.edges]
         self.first_step: dict[int, int] = {}  # of each group, by its first edge
         sequence = first_sequence
         for group in judged.groups:
@@ -181,14 +181,14 @@ class _PartWriter:
         groups = [*self.plain, *self.bounded]
         if sum(len(group.members) for group in groups) < len(self.part.identifiers):
             stored = {at for group in groups for at in group.members}
-            new = new.only([at for at, place in enumerate(new.places) if place in stored])
-        if new.places:
+            new = new.only([at for at, position in enumerate(new.positions) if position in stored])
+        if new.positions:
             self.context.vault.subject_keys.store_prepared(self.tx, new.keys)
         link_table_store.insert_identifiers(
             self.tx,
             new.keys.ids,
-            [self.part.identifiers[at].type for at in new.places],
-            pseudonyms=[self.snapshot.pseudonyms[at] for at in new.places],
+            [self.part.identifiers[at].type for at in new.positions],
+            pseudonyms=[self.snapshot.pseudonyms[at] for at in new.positions],
             pseudonym_version=self.snapshot.versions[-1],
             sealed=new.sealed,
             now=self.now,
@@ -201,13 +201,13 @@ class _PartWriter:
             self.tx, self.steps, int(source.source_id), import_job_id=import_job_id, now=self.now
         )
 
-    def _steps(self, places: Sequence[int], sequences: Sequence[int]) -> link_table_store.Edges:
+    def _steps(self, positions: Sequence[int], sequences: Sequence[int]) -> link_table_store.Edges:
         ids, ones, others, rows = self.ids, self.part.ones, self.part.others, self.part.rows
         return link_table_store.Edges(
             sequences,
-            [ids[ones[at]] for at in places],
-            [ids[others[at]] for at in places],
-            [rows[at] for at in places],
+            [ids[ones[at]] for at in positions],
+            [ids[others[at]] for at in positions],
+            [rows[at] for at in positions],
         )
 
     def write_plain(self) -> int:
@@ -249,7 +249,7 @@ class _PartWriter:
         steps = self.steps
         if self.bounded:
             sequences = [sequence for group in self.plain for sequence in self._sequences(group)]
-            steps = self._steps([place for group in self.plain for place in group.edges], sequences)
+            steps = self._steps([position for group in self.plain for position in group.edges], sequences)
         linked = _repeated(profiles, (len(group.edges) for group in self.plain))
         link_table_store.insert_edge_evidence(self.tx, steps, linked, policy_fingerprint=self.fingerprint, now=self.now)
         self._write_evidence(

@@ -83,7 +83,7 @@ def read_rows(identifier_reader: IdentifierReader, rows: Iterable[Row | str]) ->
     table = Table()
     numbering = _Numbering(identifier_reader)
     ranks = numbering.ranks
-    place_of: dict[int, int] = {}
+    position_of: dict[int, int] = {}
     for number, row in enumerate(rows, 1):
         if isinstance(row, str):
             table.refuse(number, row)
@@ -98,9 +98,9 @@ def read_rows(identifier_reader: IdentifierReader, rows: Iterable[Row | str]) ->
             continue
         if ranks[one_type] > ranks[other_type]:
             one, other = other, one
-        place = place_of.setdefault(one << 32 | other, len(table.rows))
-        if place < len(table.rows):
-            table.repeats[place] += 1
+        position = position_of.setdefault(one << 32 | other, len(table.rows))
+        if position < len(table.rows):
+            table.repeats[position] += 1
             continue
         table.ones.append(one)
         table.others.append(other)
@@ -156,7 +156,7 @@ def divide(groups: Sequence[Component], rows_max: int, *, skip: int = 0) -> Iter
 def part_of(table: Table, groups: Sequence[Component], edges_before: int) -> Part:
     """These groups of a table as a part."""
     nodes = [node for group in groups for node in group.members]
-    places = [place for group in groups for place in group.edges]
+    positions = [position for group in groups for position in group.edges]
     number_of = {node: number for number, node in enumerate(nodes)}
     local: list[Component] = []
     members = edges = 0
@@ -173,9 +173,9 @@ def part_of(table: Table, groups: Sequence[Component], edges_before: int) -> Par
     return Part(
         edges_before,
         [table.identifiers[node] for node in nodes],
-        [number_of[table.ones[place]] for place in places],
-        [number_of[table.others[place]] for place in places],
-        [table.rows[place] for place in places],
-        [repeats[place] for place in places] if repeats else [0] * len(places),
+        [number_of[table.ones[position]] for position in positions],
+        [number_of[table.others[position]] for position in positions],
+        [table.rows[position] for position in positions],
+        [repeats[position] for position in positions] if repeats else [0] * len(positions),
         local,
     )

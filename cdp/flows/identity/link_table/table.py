@@ -140,8 +140,8 @@ def _prepare(context: Context, part: Part) -> PreparedPart:
         snapshot, epoch_id = _snapshot(context, part)
     except Fault:  # a rotation may just have destroyed a version of the key; a new transaction sees the active ones
         snapshot, epoch_id = _snapshot(context, part)
-    places = snapshot.unknown_places(part)
-    return PreparedPart(part, snapshot, name_identifiers(context.vault, epoch_id, part, places=places))
+    positions = snapshot.unknown_positions(part)
+    return PreparedPart(part, snapshot, name_identifiers(context.vault, epoch_id, part, positions=positions))
 
 
 def _snapshot(context: Context, part: Part) -> tuple[LinkTableSnapshot, int]:
