@@ -119,7 +119,9 @@ def boolean(value: Any) -> bool | None:
 
 def cut_query(value: Any) -> Any:
     """A URL before its `?` and `#`; values other than strings are returned unchanged."""
-    return value.partition("?")[0].partition("#")[0] if isinstance(value, str) else value
+    if isinstance(value, str) and ("?" in value or "#" in value):
+        return value.partition("?")[0].partition("#")[0]
+    return value
 
 
 _CONVERT: Final[Mapping[PropertyType, Convert]] = {

@@ -103,16 +103,16 @@ def _entries(
             ),
         )
         for message, envelope in zip(some, sealed, strict=True):
-            read = message.read
-            sent = read.message
+            read, identified, _, bits, _ = message
+            sent, position, classified, _, _, _, event_id, _ = read
             yield EventEntry(
-                anchor_id=message.identified.anchor_id,
-                event_id=read.event_id,
-                occurred_at=sent.occurred_at,
-                received_at=sent.received_at,
-                source_id=int(sent.source.source_id),
-                bits=message.bits,
-                classified=read.classified,
-                sealed=envelope,
-                sealed_traits=traits.get(read.position, _NO_TRAITS),
+                identified.anchor_id,
+                event_id,
+                sent.occurred_at,
+                sent.received_at,
+                int(sent.source.source_id),
+                bits,
+                classified,
+                envelope,
+                traits.get(position, _NO_TRAITS),
             )
