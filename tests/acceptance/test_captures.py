@@ -126,7 +126,7 @@ def test_a_capture_is_answered_as_its_client_needs_and_lands_once(endpoint: Inge
     assert known_identifiers(endpoint) == identifiers_of(messages)
     replay(endpoint, requests)
     assert endpoint.accounted() == {"stored": len(messages), "duplicate": len(messages)}
-    assert "duplicate_other_body" not in endpoint.noticed()
+    assert "duplicate_other_body" not in endpoint.notices()
 
 
 def test_under_the_shipped_policies_captures_are_not_permitted(database: Database, tmp_path: Path) -> None:

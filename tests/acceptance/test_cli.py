@@ -8,14 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.commands import Shell, a_home
+from tests.support.commands import Shell, temporary_home
+from tests.support.messages import batch, identify, order
 from tests.support.waits import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     """A home beside a running service, in which Ada consents and orders, and Bob does neither."""
-    with a_home() as home:
+    with temporary_home() as home:
         shell = Shell(home)
         with shell.serving() as service:
             key = shell.json("source", "create", "shop", "--kind", "server", "--jurisdiction", "eu")["write_key"]
@@ -32,11 +33,10 @@ def shell() -> Iterator[Shell]:
                     "eu",
                 )
             for body in (
-                {"type": "identify", "userId": "ada", "traits": {"email": "ada@example.com", "country": "DE"}},
-                {"type": "track", "userId": "ada", "event": "Order Completed", "properties": {"revenue": 30}},
+                identify(userId="ada", traits={"email": "ada@example.com", "country": "DE"}),
+                order(userId="ada", properties={"revenue": 30}),
             ):
-                batch = {"batch": [body]}
-                sent = httpx.post(f"{service.url}/v1/batch", auth=(key, ""), json=batch, timeout=PATIENCE_SECONDS)
+                sent = httpx.post(f"{service.url}/v1/batch", auth=(key, ""), json=batch(body), timeout=PATIENCE_SECONDS)
                 assert sent.status_code == 200
             yield shell
 

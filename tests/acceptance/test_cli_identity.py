@@ -1,22 +1,18 @@
 """Commands about who is who, as a person reads them: links, refusals, lists, link tables and keys."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cdp.kit.db import Database
 from tests.support.commands import Shell
+from tests.support.messages import track
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import PERMIT_ALL, changed, permit_all, segment_unify, written
 
 pytestmark = pytest.mark.postgres
 
 BOUNDED = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 3})
-
-
-def track(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from cdp.sources.model import SourceKind
 from cdp.vault.vault import Item
 from tests.generative.test_identity_batches import empty
 from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
+from tests.support.people import NOON
 from tests.support.pipeline import people_of
 from tests.support.policies import permit_all, segment_unify
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SCENARIOS = {
     each["id"]: each
     for each in json.loads((Path(__file__).parents[1] / "data" / "scenarios" / "identity.json").read_text())["identity"]

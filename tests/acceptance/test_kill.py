@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,9 @@ from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
 from cdp.postgres.place import find_place
 from cdp.postgres.server import EmbeddedPostgres
-from tests.support.commands import outage
+from tests.support import messages
+from tests.support.commands import outage, temporary_home
+from tests.support.messages import track
 from tests.support.policies import permit_all
 from tests.support.waits import PATIENCE_SECONDS, until
 
@@ -38,11 +39,8 @@ Landed = dict[str, int]
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home that the server's account can reach, also when root runs the tests."""
-    with tempfile.TemporaryDirectory(prefix="cdp-test-") as folder:
-        if os.geteuid() == 0:
-            Path(folder).chmod(0o711)
-        yield Path(folder) / "home"
+    with temporary_home() as home:
+        yield home
 
 
 @contextmanager
@@ -64,19 +62,17 @@ def service(home: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
 def batch(name: str) -> dict[str, Any]:
     """Messages of a few people who are seen together on some devices, so that profiles merge under load."""
     number = sum(name.encode())
-    return {
-        "batch": [
-            {
-                "type": "track",
-                "event": "Product Viewed",
-                "messageId": f"{name}-{index}",
-                "userId": f"user-{(number + index) % 40}",
-                "anonymousId": f"device-{(number * 7 + index) % 90}",
-                "properties": {"price": index},
-            }
+    return messages.batch(
+        *[
+            track(
+                messageId=f"{name}-{index}",
+                userId=f"user-{(number + index) % 40}",
+                anonymousId=f"device-{(number * 7 + index) % 90}",
+                properties={"price": index},
+            )
             for index in range(MESSAGES)
         ]
-    }
+    )
 
 
 @dataclass(slots=True)

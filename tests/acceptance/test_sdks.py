@@ -98,7 +98,7 @@ def test_a_client_that_is_told_the_store_is_away_sends_again(database: Database,
     ) as endpoint:
         send_python(client, endpoint.url)
         assert_all_landed(endpoint)
-        assert endpoint.running.door.answers[503] == 1
+        assert endpoint.running.endpoint.answers[503] == 1
 
 
 def test_an_unknown_write_key_is_reported_by_the_client(endpoint: IngestEndpoint) -> None:

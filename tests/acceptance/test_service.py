@@ -11,37 +11,36 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.commands import ROOT, Service, Shell, a_home, outage
+from tests.support.commands import ROOT, Service, Shell, outage, temporary_home
+from tests.support.people import ADA_IDENTIFIER
 from tests.support.waits import PATIENCE_SECONDS, until
-
-ADA = {"type": "email", "value": "ada@example.com"}
 
 
 @pytest.fixture
 def shell() -> Iterator[Shell]:
-    with a_home() as home:
+    with temporary_home() as home:
         yield Shell(home)
 
 
 def asked(service: Service, token: str, path: str, body: object = None) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"}
-    return service.asked("GET" if body is None else "POST", path, headers=headers, json=body)
+    return service.request("GET" if body is None else "POST", path, headers=headers, json=body)
 
 
 def signed(service: Service) -> int:
     """How many entries of the log are signed."""
-    return int(service.asked("GET", "/audit/log/checkpoint").text.split("\n")[1])
+    return int(service.request("GET", "/audit/log/checkpoint").text.split("\n")[1])
 
 
 def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(shell: Shell) -> None:
     token_file = shell.home / "admin.token"
     with shell.serving() as service:
-        assert "master.key" in service.said
-        assert str(token_file) in service.said
+        assert "master.key" in service.output
+        assert str(token_file) in service.output
         assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
-        assert service.asked("GET", "/readyz").json()["status"] == "ready"
+        assert service.request("GET", "/readyz").json()["status"] == "ready"
         admin = token_file.read_text().strip()
-        assert admin not in service.said
+        assert admin not in service.output
         assert asked(service, admin, "/api/v1/sources").json() == {"sources": []}
 
         size = signed(service)
@@ -50,9 +49,9 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
         privacy = shell.json("token", "create", "ada", "--role", "privacy")["token"]
         shell.run("consent", "record", "email:ada@example.com", "--purpose", "analytics", "--act", "grant")
         body = {"userId": "ada", "traits": {"email": "ada@example.com"}}
-        sent = service.asked("POST", "/v1/identify", auth=(key["write_key"], ""), json=body)
+        sent = service.request("POST", "/v1/identify", auth=(key["write_key"], ""), json=body)
         assert (sent.status_code, sent.json()) == (200, {"success": True})
-        shown = asked(service, privacy, "/api/v1/profiles/lookup", {"identifier": ADA})
+        shown = asked(service, privacy, "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
         assert shown.json()["profile"] == shell.json("profile", "show", "email:ada@example.com")["profile"]
         until(lambda: signed(service) > size)
 
@@ -67,9 +66,9 @@ def test_the_service_starts_serves_beside_commands_survives_a_kill_and_stops(she
         service.process.wait(PATIENCE_SECONDS)
 
     with shell.serving() as again:
-        assert "admin token lies" not in again.said
+        assert "admin token lies" not in again.output
         assert asked(again, admin, "/api/v1/sources").json()["sources"][0]["name"] == "shop"
-        shown = asked(again, privacy, "/api/v1/profiles/lookup", {"identifier": ADA})
+        shown = asked(again, privacy, "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
         assert [each["value"] for each in shown.json()["identifiers"]] == ["ada@example.com", "ada"]
         again.process.terminate()
         assert again.process.wait(PATIENCE_SECONDS) == 0
@@ -89,11 +88,11 @@ def test_a_database_that_dies_is_told_with_503_and_comes_back(shell: Shell) -> N
         privacy = shell.json("token", "create", "ada", "--role", "privacy")["token"]
 
         def states() -> tuple[int, int, int]:
-            sent = service.asked("POST", "/v1/track", auth=(key, ""), json={"event": "x", "userId": "u"})
+            sent = service.request("POST", "/v1/track", auth=(key, ""), json={"event": "x", "userId": "u"})
             read = asked(service, privacy, "/api/v1/subject-requests")
             for answer in (sent, read):
                 assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
-            return sent.status_code, read.status_code, service.asked("GET", "/readyz").status_code
+            return sent.status_code, read.status_code, service.request("GET", "/readyz").status_code
 
         assert states() == (200, 200, 200)
         seen: set[tuple[int, int, int]] = set()
@@ -114,7 +113,7 @@ def test_a_policy_applied_by_a_command_is_followed_by_the_running_service(shell:
         key = shell.json("source", "create", "shop", "--kind", "server", "--jurisdiction", "eu")["write_key"]
         message = {"userId": "bob", "event": "Product Viewed", "properties": {"price": 1}}
         asked_for = {"identifier": {"type": "user_id", "value": "bob"}}
-        service.asked("POST", "/v1/track", auth=(key, ""), json=message)
+        service.request("POST", "/v1/track", auth=(key, ""), json=message)
         assert asked(service, privacy, "/api/v1/profiles/lookup", asked_for).status_code == 404
 
         folder = tmp_path / "policies"
@@ -124,7 +123,7 @@ def test_a_policy_applied_by_a_command_is_followed_by_the_running_service(shell:
         assert shell.json("policy", "apply", str(folder))["is_new"] is True
 
         def is_permitted() -> bool:
-            service.asked("POST", "/v1/track", auth=(key, ""), json=message)
+            service.request("POST", "/v1/track", auth=(key, ""), json=message)
             return asked(service, privacy, "/api/v1/profiles/lookup", asked_for).status_code == 200
 
         until(is_permitted)
@@ -159,7 +158,7 @@ def test_the_service_runs_as_a_user_without_rights(request: pytest.FixtureReques
         if shell_cannot_read(shell):
             return
         with shell.serving() as service:
-            assert service.asked("GET", "/readyz").status_code == 200
+            assert service.request("GET", "/readyz").status_code == 200
             assert (shell.home / "admin.token").stat().st_uid == 65534
             assert json.loads(shell.spawn("source", "list", "--json").stdout) == []
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from cdp import __version__
-from tests.support.commands import ROOT, Service, a_home
+from tests.support.commands import ROOT, Service, serving, temporary_home
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -53,14 +53,8 @@ class Installation:
         command = [str(self.environment / "bin" / "cdp"), "serve", "--port", "0", *options]
         with log.open("ab") as output:
             process = subprocess.Popen(command, cwd=self.folder, env=self.settings(), stdout=output, stderr=output)
-        service = Service(process, log, 0)
-        try:
-            service.await_ready()
+        with serving(process, log) as service:
             yield service
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(PATIENCE_SECONDS)
 
 
 def pip(*arguments: str) -> None:
@@ -93,7 +87,7 @@ def installation(wheel: Path, tmp_path: Path) -> Iterator[Installation]:
     [packages] = environment.glob("lib/python*/site-packages")
     folders = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (packages / "dependencies.pth").write_text("\n".join(folders) + "\n")
-    with a_home() as folder:
+    with temporary_home() as folder:
         folder.mkdir()
         folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
         yield Installation(environment, folder)
@@ -126,13 +120,13 @@ def test_it_serves_in_an_empty_folder_and_erases_a_person_with_a_receipt(install
     assert installation.run("cdp", "--version").split()[-1] == __version__
 
     with installation.serving() as service:
-        assert service.asked("GET", "/readyz").json()["status"] == "ready"
-        assert service.asked("GET", "/openapi.json").json()["info"]["version"] == __version__
+        assert service.request("GET", "/readyz").json()["status"] == "ready"
+        assert service.request("GET", "/openapi.json").json()["info"]["version"] == __version__
         assert installation.json("source", "list") == [], "a start that was not asked to shows nothing"
         key = installation.json("source", "create", "shop", "--kind", "server")["write_key"]
         message = {"userId": "ada", "event": "Order Completed", "properties": {"order_id": "1", "revenue": 10}}
         message["context"] = {"traits": {"email": "ada@example.com"}}
-        sent = service.asked("POST", "/v1/track", auth=(key, ""), json=message)
+        sent = service.request("POST", "/v1/track", auth=(key, ""), json=message)
         assert (sent.status_code, sent.json()) == (200, {"success": True})
         assert installation.json("profile", "show", "user_id:ada")["profile"]
 

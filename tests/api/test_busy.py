@@ -8,8 +8,10 @@ import pytest
 
 from cdp.identity.store.generation import lock_exclusive
 from cdp.kit.db import Database
+from tests.support.messages import batch, order
+from tests.support.people import ADA_IDENTIFIER
 from tests.support.policies import shipped
-from tests.support.service import ADA, RunningService, serve_application
+from tests.support.service import RunningService, serve_application
 
 
 @pytest.fixture
@@ -38,8 +40,8 @@ def import_of_hours(database_url: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("role", "path", "body"),
     [
-        ("privacy", "/api/v1/consents", {"identifier": ADA, "purpose": "analytics", "act": "refuse"}),
-        ("privacy", "/api/v1/profiles/unmerge", {"keep": ADA, "sever": {"type": "user_id", "value": "ada"}}),
+        ("privacy", "/api/v1/consents", {"identifier": ADA_IDENTIFIER, "purpose": "analytics", "act": "refuse"}),
+        ("privacy", "/api/v1/profiles/unmerge", {"keep": ADA_IDENTIFIER, "sever": {"type": "user_id", "value": "ada"}}),
         ("privacy", "/api/v1/subject-requests/{request}/verify", None),
         (
             "marketer",
@@ -52,22 +54,22 @@ def test_staff_are_told_to_try_again(
     service: RunningService, database_url: str, role: str, path: str, body: object
 ) -> None:
     service.add_person("ada@example.com", "ada")
-    asked = {"kind": "access", "regime": "gdpr", "identifiers": [ADA]}
+    asked = {"kind": "access", "regime": "gdpr", "identifiers": [ADA_IDENTIFIER]}
     request = service.post("privacy", "/api/v1/subject-requests", asked, 201)["id"]
     path = path.replace("{request}", request)
     with import_of_hours(database_url):
         answer = service.call(role, "POST", path, body)
         assert (answer.status_code, answer.json()["code"]) == (503, "database_busy"), answer.text
         assert int(answer.headers["retry-after"]) > 0
-        shown = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA})
+        shown = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
         assert shown["identifiers"]
     assert service.call(role, "POST", path, body).status_code in (200, 201, 204)
 
 
 def test_clients_are_told_to_send_again_after_one_wait(service: RunningService, database_url: str) -> None:
-    message = {"type": "track", "userId": "ada", "event": "Order Completed", "messageId": "m"}
+    message = order(userId="ada", messageId="m")
     with import_of_hours(database_url):
-        answer = service.client.post("/v1/batch", auth=(service.write_key, ""), json={"batch": [message]})
+        answer = service.client.post("/v1/batch", auth=(service.write_key, ""), json=batch(message))
         assert (answer.status_code, answer.json()["code"]) == (503, "database_busy")
         assert int(answer.headers["retry-after"]) > 0
     service.send(message)

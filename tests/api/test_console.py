@@ -11,6 +11,7 @@ import pytest
 
 from cdp.access.model import Role
 from cdp.web.console.page import MENU
+from tests.support.messages import consent_context, order, track
 from tests.support.service import RunningService
 from tests.support.waits import PATIENCE_SECONDS, until
 
@@ -109,10 +110,10 @@ def browsers(service: RunningService) -> Iterator[dict[Role, Browser]]:
 @pytest.fixture(scope="module", autouse=True)
 def _lived_in(service: RunningService) -> None:
     service.add_person("ada@example.com", "ada", country="DE")
-    service.send({"type": "track", "userId": "stranger", "event": "Product Viewed", "properties": {"sku": "MUG-204"}})
-    service.send({"type": "track", "userId": "x", "event": "Order Completed", "timestamp": "1990-01-01T00:00:00Z"})
-    answers = {"consent": {"categoryPreferences": {"astrology": True}}}
-    service.send({"type": "track", "userId": "y", "event": "Product Viewed", "context": answers})
+    service.send(track(userId="stranger", properties={"sku": "MUG-204"}))
+    service.send(order(userId="x", timestamp="1990-01-01T00:00:00Z"))
+    answers = consent_context(astrology=True)
+    service.send(track(userId="y", context=answers))
     service.sign()
 
 

@@ -1,5 +1,6 @@
 """What staff should look at in the map, through the API."""
 
+from tests.support.messages import track
 from tests.support.service import RunningService
 
 
@@ -7,7 +8,7 @@ def test_shared_identifiers_and_quarantine_are_listed_and_counted(service: Runni
     for name in ("kim", "lee"):
         service.add_person(f"{name}@example.com", name)
         seen = {"userId": name, "anonymousId": "kiosk", "context": {"traits": {"email": f"{name}@example.com"}}}
-        service.send({"type": "track", "event": "Product Viewed", **seen})
+        service.send(track(**seen))
     told = service.get("privacy", "/api/v1/identity/shared")
     (listed,) = (each for each in told["identifiers"] if each["value"] == "kiosk")
     assert (listed["type"], listed["people"]) == ("anonymous_id", 2)

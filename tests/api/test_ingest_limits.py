@@ -18,7 +18,8 @@ from cdp.web.ingest.batcher import Limits
 from cdp.web.ingest.write_keys import PAUSE_SECONDS, SourceDirectory
 from cdp.wire.batch import MESSAGES_MAX, REQUEST_BYTES_DEFAULT, REQUEST_BYTES_RUDDERSTACK
 from cdp.wire.message import Invalid, Message
-from tests.support.ingest_server import Recorder, Running, a_source, directory_with, serve_ingest
+from tests.support.ingest_server import Recorder, RunningIngest, directory_with, serve_ingest
+from tests.support.people import new_source
 from tests.support.waits import PATIENCE_SECONDS, until
 
 GOOD = {"type": "page", "userId": "u1"}
@@ -31,14 +32,14 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-def running(recorder: Recorder) -> Iterator[Running]:
-    large = a_source(2, "large", bytes_max=REQUEST_BYTES_RUDDERSTACK)
-    with serve_ingest(recorder, directory_with(wk=a_source(1, "web"), wk_large=large)) as running:
+def running(recorder: Recorder) -> Iterator[RunningIngest]:
+    large = new_source(2, "large", bytes_max=REQUEST_BYTES_RUDDERSTACK)
+    with serve_ingest(recorder, directory_with(wk=new_source(1, "web"), wk_large=large)) as running:
         yield running
 
 
 @pytest.fixture
-def client(running: Running) -> Iterator[httpx.Client]:
+def client(running: RunningIngest) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS) as client:
         yield client
 
@@ -178,7 +179,7 @@ class Gate:
 
 
 def test_requests_that_arrive_during_a_transaction_share_the_next(
-    running: Running, client: httpx.Client, recorder: Recorder
+    running: RunningIngest, client: httpx.Client, recorder: Recorder
 ) -> None:
     gate = Gate()
     recorder.before = gate
@@ -198,7 +199,7 @@ def test_over_its_bounds_the_door_says_429_and_then_works_on(recorder: Recorder)
     recorder.before = gate
     limits = Limits(waiting_messages_max=10, retry_after_seconds=3)
     with (
-        serve_ingest(recorder, directory_with(wk=a_source(1, "web")), limits=limits) as running,
+        serve_ingest(recorder, directory_with(wk=new_source(1, "web")), limits=limits) as running,
         httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS) as client,
         ThreadPoolExecutor(20) as pool,
     ):
@@ -211,8 +212,8 @@ def test_over_its_bounds_the_door_says_429_and_then_works_on(recorder: Recorder)
         gate.opened.set()
         assert [each.result().status_code for each in waiting] == [200, 200]
         assert client.post("/v1/page", json=GOOD).status_code == 200
-        until(lambda: running.door.answers.total() == 4)  # counted once the answer has left
-        assert running.door.answers == {200: 3, 429: 1}
+        until(lambda: running.endpoint.answers.total() == 4)  # counted once the answer has left
+        assert running.endpoint.answers == {200: 3, 429: 1}
     assert len(recorder.messages) == 11
 
 
@@ -222,7 +223,7 @@ def test_bytes_that_wait_are_bounded_too(recorder: Recorder) -> None:
     limits = Limits(waiting_bytes_max=60_000)
     big = {"userId": "u", "name": "a" * 30_000}
     with (
-        serve_ingest(recorder, directory_with(wk=a_source(1, "web")), limits=limits) as running,
+        serve_ingest(recorder, directory_with(wk=new_source(1, "web")), limits=limits) as running,
         httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS) as client,
         ThreadPoolExecutor(4) as pool,
     ):
@@ -294,7 +295,7 @@ def test_closing_lands_what_waits(recorder: Recorder) -> None:
     gate = Gate()
     recorder.before = gate
     with ThreadPoolExecutor(8) as pool:
-        with serve_ingest(recorder, directory_with(wk=a_source(1, "web"))) as running:
+        with serve_ingest(recorder, directory_with(wk=new_source(1, "web"))) as running:
             client = httpx.Client(base_url=running.url, headers=KEY, timeout=PATIENCE_SECONDS)
             answers = [pool.submit(client.post, "/v1/page", json=GOOD) for _ in range(6)]
             until(lambda: running.batcher.waiting_messages == 6)
@@ -328,7 +329,7 @@ def test_a_new_source_works_at_once_and_wrong_keys_cost_few_readings(recorder: R
         answers = list(pool.map(lambda key: client.post("/v1/page", json=GOOD, headers=key), keys))
         assert {answer.status_code for answer in answers} == {401}
         assert len(readings) <= 2 + (time.monotonic() - begun) / PAUSE_SECONDS, "at most one in each pause"
-        known[hash_secret("wk")] = a_source(1, "web")
+        known[hash_secret("wk")] = new_source(1, "web")
         assert client.post("/v1/page", json=GOOD, headers=KEY).status_code == 200
         before = len(readings)
         for _ in range(20):
@@ -337,7 +338,7 @@ def test_a_new_source_works_at_once_and_wrong_keys_cost_few_readings(recorder: R
 
 
 def test_a_disabled_source_stops_within_the_fresh_time(recorder: Recorder) -> None:
-    known = {hash_secret("wk"): a_source(1, "web")}
+    known = {hash_secret("wk"): new_source(1, "web")}
     directory = SourceDirectory(lambda: dict(known), fresh_seconds=0.2, pause_seconds=0.01)
     with (
         serve_ingest(recorder, directory) as running,
@@ -355,7 +356,7 @@ def test_known_keys_work_while_sources_cannot_be_read(recorder: Recorder) -> Non
     def load() -> dict[bytes, Source]:
         if is_away.is_set():
             raise Fault("database_unavailable", "The database is unavailable", status=503, retry_after_seconds=2)
-        return {hash_secret("wk"): a_source(1, "web")}
+        return {hash_secret("wk"): new_source(1, "web")}
 
     directory = SourceDirectory(load, fresh_seconds=0.05, pause_seconds=0.01)
     with (

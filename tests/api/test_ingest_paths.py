@@ -14,7 +14,8 @@ import pytest
 
 from cdp.kit.clock import TestClock
 from cdp.wire.message import Message
-from tests.support.ingest_server import Recorder, Running, a_source, directory_with, serve_ingest
+from tests.support.ingest_server import Recorder, RunningIngest, directory_with, serve_ingest
+from tests.support.people import new_source
 from tests.support.waits import PATIENCE_SECONDS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -29,15 +30,15 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture(scope="module")
-def running(recorder: Recorder) -> Iterator[Running]:
-    only_consent = replace(a_source(3, "consent"), scopes=frozenset({"consent"}))
-    directory = directory_with(wk_web=a_source(1, "web"), wk_app=a_source(2, "app"), wk_consent=only_consent)
+def running(recorder: Recorder) -> Iterator[RunningIngest]:
+    only_consent = replace(new_source(3, "consent"), scopes=frozenset({"consent"}))
+    directory = directory_with(wk_web=new_source(1, "web"), wk_app=new_source(2, "app"), wk_consent=only_consent)
     with serve_ingest(recorder, directory, clock=TestClock(NOW)) as running:
         yield running
 
 
 @pytest.fixture
-def client(running: Running, recorder: Recorder) -> Iterator[httpx.Client]:
+def client(running: RunningIngest, recorder: Recorder) -> Iterator[httpx.Client]:
     recorder.batches.clear()
     with httpx.Client(base_url=running.url, timeout=PATIENCE_SECONDS) as client:
         yield client
@@ -219,7 +220,7 @@ def test_a_browser_of_any_origin_may_send(client: httpx.Client) -> None:
         assert "POST" in answer.headers["access-control-allow-methods"]
 
 
-def test_settings_of_the_segment_snippet_point_back_here(client: httpx.Client, running: Running) -> None:
+def test_settings_of_the_segment_snippet_point_back_here(client: httpx.Client, running: RunningIngest) -> None:
     answer = client.get("/v1/projects/wk_web/settings")
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -266,8 +267,8 @@ def test_every_error_under_v1_has_a_code(client: httpx.Client, path: str) -> Non
 
 
 def test_everything_else_goes_to_the_framework(client: httpx.Client) -> None:
-    assert client.get("/api/v1/segments").text == "behind the door"
-    assert client.get("/").text == "behind the door"
+    assert client.get("/api/v1/segments").text == "not an ingest path"
+    assert client.get("/").text == "not an ingest path"
 
 
 @pytest.mark.parametrize(

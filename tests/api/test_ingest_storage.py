@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,19 +17,21 @@ from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.sources.model import SourceKind
 from cdp.vault.vault import Item
+from tests.support import messages
 from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
+from tests.support.messages import batch, identify
+from tests.support.people import NOON
 from tests.support.policies import permit_all, shipped
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KEYS = {"wk": SourceKind.SERVER, "wk_other": SourceKind.SERVER}
 
 
 @pytest.fixture
 def endpoint(database: Database, tmp_path: Path) -> Iterator[IngestEndpoint]:
-    with open_ingest_endpoint(database, permit_all(), tmp_path, KEYS, clock=TestClock(NOW)) as endpoint:
+    with open_ingest_endpoint(database, permit_all(), tmp_path, KEYS, clock=TestClock(NOON)) as endpoint:
         yield endpoint
 
 
@@ -40,11 +42,11 @@ def client(endpoint: IngestEndpoint) -> Iterator[httpx.Client]:
 
 
 def track(**more: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", "userId": "u1", **more}
+    return {**messages.track(userId="u1"), **more}
 
 
-def send(client: httpx.Client, *messages: dict[str, Any], **more: Any) -> None:
-    answer = client.post("/v1/batch", json={"batch": list(messages), **more})
+def send(client: httpx.Client, *bodies: dict[str, Any], **more: Any) -> None:
+    answer = client.post("/v1/batch", json=batch(*bodies, **more))
     assert (answer.status_code, answer.json()) == (200, {"success": True})
 
 
@@ -64,16 +66,16 @@ def sealed(endpoint: IngestEndpoint) -> list[dict[str, Any]]:
 
 
 def test_the_sender_s_wrong_clock_is_taken_out(endpoint: IngestEndpoint, client: httpx.Client) -> None:
-    slow = NOW - timedelta(days=400)
+    slow = NOON - timedelta(days=400)
     send(client, track(timestamp=(slow - timedelta(hours=1)).isoformat()), sentAt=slow.isoformat())
-    assert instants(endpoint) == [NOW - timedelta(hours=1)]
+    assert instants(endpoint) == [NOON - timedelta(hours=1)]
 
 
 def test_the_future_becomes_now_and_the_far_past_is_expired(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     times = ["2270-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
     send(client, *(track(timestamp=time) for time in times))
     send(client, track(timestamp="0001-01-01T00:00:00Z"), sentAt="9999-12-31T23:59:59Z")
-    assert instants(endpoint) == [NOW, NOW]
+    assert instants(endpoint) == [NOON, NOON]
     assert endpoint.accounted() == {"stored": 2, "invalid expired": 3}
 
 
@@ -81,7 +83,7 @@ def test_all_given_times_are_kept(endpoint: IngestEndpoint, client: httpx.Client
     send(client, track(timestamp="2026-06-01T10:00:00"), sentAt="2026-06-01T11:00:00Z")
     [content] = sealed(endpoint)
     assert (content["timestamp"], content["sentAt"]) == ("2026-06-01T10:00:00", "2026-06-01T11:00:00Z")
-    assert instants(endpoint) == [NOW - timedelta(hours=1)]
+    assert instants(endpoint) == [NOON - timedelta(hours=1)]
 
 
 def test_copies_that_arrive_at_once_count_once(endpoint: IngestEndpoint) -> None:
@@ -99,20 +101,20 @@ def test_another_body_under_the_same_id_is_reported_and_the_first_stays(
 ) -> None:
     send(client, track(messageId="m", properties={"price": 1}))
     send(client, track(messageId="m", properties={"price": 2}))
-    send(client, track(messageId="m", properties={"price": 1}), sentAt=NOW.isoformat())
+    send(client, track(messageId="m", properties={"price": 1}), sentAt=NOON.isoformat())
     assert endpoint.accounted() == {"stored": 1, "duplicate": 2}
-    assert endpoint.noticed()["duplicate_other_body"] == 1
+    assert endpoint.notices()["duplicate_other_body"] == 1
 
 
 def test_ids_of_different_sources_are_different_messages(endpoint: IngestEndpoint, client: httpx.Client) -> None:
     send(client, track(messageId="m"))
-    answer = client.post("/v1/batch", json={"batch": [track(messageId="m")]}, headers={"x-write-key": "wk_other"})
+    answer = client.post("/v1/batch", json=batch(track(messageId="m")), headers={"x-write-key": "wk_other"})
     assert answer.status_code == 200
     assert endpoint.accounted() == {"stored": 2}
 
 
 def test_duplicates_are_known_after_a_restart(database: Database, tmp_path: Path) -> None:
-    clock = TestClock(NOW)
+    clock = TestClock(NOON)
     endpoints: list[IngestEndpoint] = []
     for keys in (KEYS, {"wk3": SourceKind.SERVER}):
         with (
@@ -180,7 +182,7 @@ def test_a_client_cannot_grant_itself_anything(database: Database, tmp_path: Pat
         send(
             client,
             track(properties=claims, traits=claims, **claims),
-            {"type": "identify", "userId": "u1", "traits": claims},
+            identify(userId="u1", traits=claims),
         )
         assert {name.partition(" ")[0] for name in endpoint.accounted()} == {"not_permitted"}
 
@@ -246,7 +248,7 @@ def test_nothing_a_client_sends_is_poison(database: Database, tmp_path: Path, se
     """Every message is understood by the whole journey: the last resort of the door, splitting batches, is not needed."""
     chance = random.Random(seed)
     with (
-        open_ingest_endpoint(database, policy(), tmp_path, KEYS, clock=TestClock(NOW)) as endpoint,
+        open_ingest_endpoint(database, policy(), tmp_path, KEYS, clock=TestClock(NOON)) as endpoint,
         httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
     ):
         sent = 0
@@ -271,7 +273,7 @@ def test_a_full_disk_is_503_and_then_work_goes_on(endpoint: IngestEndpoint, clie
         tx.execute(
             "CREATE TRIGGER full_disk BEFORE INSERT ON accounting.accounting EXECUTE FUNCTION access.full_disk()"
         )
-    answer = client.post("/v1/batch", json={"batch": [track(messageId="m")]})
+    answer = client.post("/v1/batch", json=batch(track(messageId="m")))
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert int(answer.headers["retry-after"]) > 0
     with database.transaction() as tx:

@@ -3,10 +3,10 @@
 import pytest
 
 from cdp.policy.model import Policy
+from tests.support.people import ADA_IDENTIFIER
 from tests.support.policies import documents_of, shipped
 from tests.support.service import RunningService
 
-EMAIL = {"type": "email", "value": "ada@example.com"}
 NAME = {"type": "user_id", "value": "ada"}
 
 
@@ -17,7 +17,7 @@ def ada(service: RunningService) -> None:
 
 
 def test_privacy_staff_see_everything_that_is_held(service: RunningService) -> None:
-    shown = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": EMAIL})
+    shown = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
     assert [(each["type"], each["value"]) for each in shown["identifiers"]] == [
         ("email", "ada@example.com"),
         ("user_id", "ada"),
@@ -37,7 +37,7 @@ def test_privacy_staff_see_everything_that_is_held(service: RunningService) -> N
 
 
 def test_the_same_person_is_found_by_each_identifier_and_by_the_profile_id(service: RunningService) -> None:
-    by_email = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": EMAIL})
+    by_email = service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
     by_name = service.post("admin", "/api/v1/profiles/lookup", {"identifier": NAME})
     by_profile = service.post("privacy", "/api/v1/profiles/lookup", {"profile": by_email["profile"]})
     for shown in (by_email, by_name, by_profile):
@@ -98,17 +98,19 @@ def test_every_lookup_leaves_an_entry_in_the_log(service: RunningService) -> Non
         return sum(each["body"]["read"] == "profile" for each in found)
 
     before = reads()
-    service.post("privacy", "/api/v1/profiles/lookup", {"identifier": EMAIL})
+    service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
     assert reads() == before + 1
 
 
 def test_explain_tells_the_message_that_linked_two_identifiers(service: RunningService) -> None:
-    told = service.post("privacy", "/api/v1/profiles/explain", {"a": EMAIL, "b": NAME})
+    told = service.post("privacy", "/api/v1/profiles/explain", {"a": ADA_IDENTIFIER, "b": NAME})
     assert told["same_profile"] is True
     (link,) = told["path"]
     assert {link["from"]["value"], link["to"]["value"]} == {"ada@example.com", "ada"}
     assert link["policy"] == service.context.policy.fingerprint
-    other = service.post("privacy", "/api/v1/profiles/explain", {"a": EMAIL, "b": {"type": "user_id", "value": "bob"}})
+    other = service.post(
+        "privacy", "/api/v1/profiles/explain", {"a": ADA_IDENTIFIER, "b": {"type": "user_id", "value": "bob"}}
+    )
     assert (other["same_profile"], other["path"]) == (False, [])
 
 

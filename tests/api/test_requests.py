@@ -10,6 +10,7 @@ import pytest
 from cdp.audit.checkpoint import parse_vkey
 from cdp.audit.verify import Unverified, Verified, verify_receipt
 from cdp.vault.sign import is_signed
+from tests.support.messages import identify
 from tests.support.service import RunningService
 
 PATH = "/api/v1/subject-requests"
@@ -68,7 +69,7 @@ def test_an_erasure_is_rehearsed_done_and_proved(service: RunningService) -> Non
 
     shown = service.get("privacy", f"{PATH}/{request}")
     assert (shown["status"], shown["identifiers"]) == ("fulfilled", [])
-    service.send({"type": "identify", "userId": "ivy", "traits": {"email": "ivy@example.com"}})
+    service.send(identify(userId="ivy", traits={"email": "ivy@example.com"}))
     assert service.post("privacy", "/api/v1/profiles/lookup", ivy, 404)["code"] == "unknown_profile"
 
 

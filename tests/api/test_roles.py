@@ -6,22 +6,23 @@ from typing import Any
 import pytest
 
 from cdp.web.app import describe, openapi_of
-from tests.support.service import ADA, RunningService
+from tests.support.people import ADA_IDENTIFIER
+from tests.support.service import RunningService
 
 ROLES = ("marketer", "privacy", "auditor", "admin")
 REQUEST = "req_0000000000001"
 
 # method, path, body, roles that may. Everything else under the gate is 403 for a working token.
 TABLE: list[tuple[str, str, Any, set[str]]] = [
-    ("POST", "/api/v1/profiles/lookup", {"identifier": ADA}, {"privacy", "admin"}),
+    ("POST", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER}, {"privacy", "admin"}),
     ("POST", "/api/v1/profiles/lookup", {"profile": "0" * 32}, {"marketer", "privacy", "admin"}),
-    ("POST", "/api/v1/profiles/explain", {"a": ADA, "b": ADA}, {"privacy"}),
-    ("POST", "/api/v1/profiles/unmerge", {"keep": ADA, "sever": ADA, "dry_run": True}, {"privacy"}),
+    ("POST", "/api/v1/profiles/explain", {"a": ADA_IDENTIFIER, "b": ADA_IDENTIFIER}, {"privacy"}),
+    ("POST", "/api/v1/profiles/unmerge", {"keep": ADA_IDENTIFIER, "sever": ADA_IDENTIFIER, "dry_run": True}, {"privacy"}),
     ("POST", "/api/v1/identity/simulate", {"rules": {}}, {"admin"}),
     ("GET", "/api/v1/identity/shared", None, {"privacy", "admin"}),
     ("GET", "/api/v1/identity/quarantined", None, {"privacy", "admin"}),
-    ("POST", "/api/v1/consents", {"identifier": ADA, "purpose": "analytics", "act": "refuse"}, {"privacy"}),
-    ("POST", "/api/v1/consents/lookup", {"identifier": ADA}, {"privacy", "auditor"}),
+    ("POST", "/api/v1/consents", {"identifier": ADA_IDENTIFIER, "purpose": "analytics", "act": "refuse"}, {"privacy"}),
+    ("POST", "/api/v1/consents/lookup", {"identifier": ADA_IDENTIFIER}, {"privacy", "auditor"}),
     ("GET", "/api/v1/segments", None, {"marketer"}),
     ("POST", "/api/v1/segments", {"key": "x", "name": "x", "purpose": "analytics", "where": "?"}, {"marketer"}),
     ("POST", "/api/v1/segments/preview", {"purpose": "analytics", "where": "?"}, {"marketer"}),
@@ -30,8 +31,8 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("DELETE", "/api/v1/segments/{key}", None, {"marketer"}),
     ("GET", "/api/v1/segments/{key}/members", None, {"marketer"}),
     ("POST", "/api/v1/segments/{key}/explain", {}, {"marketer", "auditor", "privacy"}),
-    ("POST", "/api/v1/segments/{key}/explain", {"identifier": ADA}, {"auditor", "privacy"}),
-    ("POST", "/api/v1/subject-requests", {"kind": "access", "regime": "?", "identifiers": [ADA]}, {"privacy"}),
+    ("POST", "/api/v1/segments/{key}/explain", {"identifier": ADA_IDENTIFIER}, {"auditor", "privacy"}),
+    ("POST", "/api/v1/subject-requests", {"kind": "access", "regime": "?", "identifiers": [ADA_IDENTIFIER]}, {"privacy"}),
     ("GET", "/api/v1/subject-requests", None, {"privacy"}),
     ("GET", "/api/v1/subject-requests/{request_id}", None, {"privacy"}),
     *[

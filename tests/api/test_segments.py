@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cdp.flows.segments import memberships
+from tests.support.messages import consent_context, identify, order
 from tests.support.service import RunningService
 
 PATH = "/api/v1/segments"
@@ -17,21 +18,21 @@ def crowd(service: RunningService) -> None:
     """More than the minimum who bought and may be written to, one who did not buy, one who may not."""
     bodies: list[dict[str, Any]] = []
     for number in range(CROWD):
-        said = {"userId": f"p{number}", "context": consent(True)}
-        bodies.append({**said, "type": "identify", "traits": {"email": f"p{number}@example.com"}})
-        bodies.append({**said, "type": "track", "event": "Order Completed", "properties": {"revenue": 9}})
+        common = {"userId": f"p{number}", "context": consent(True)}
+        bodies.append(identify(**common, traits={"email": f"p{number}@example.com"}))
+        bodies.append(order(**common, properties={"revenue": 9}))
     for at in range(0, len(bodies), 200):
         service.send(*bodies[at : at + 200])
     service.add_person("bob@example.com", "bob")
     service.send(
-        {"type": "identify", "userId": "cy", "context": consent(True)},
-        {"type": "track", "userId": "dee", "event": "Order Completed", "context": consent(False)},
+        identify(userId="cy", context=consent(True)),
+        order(userId="dee", context=consent(False)),
     )
     service.post("marketer", PATH, {"key": "buyers", **BUYERS}, 201)
 
 
 def consent(is_granted: bool) -> dict[str, Any]:
-    return {"consent": {"categoryPreferences": {"email_marketing": is_granted}}}
+    return consent_context(email_marketing=is_granted)
 
 
 def test_a_definition_is_kept_in_canonical_form_with_its_versions(service: RunningService) -> None:

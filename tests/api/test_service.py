@@ -15,6 +15,8 @@ from cdp.kit.errors import Fault
 from cdp.kit.logs import SafeFormatter
 from cdp.vault.sign import is_signed
 from cdp.web.app import create_app
+from tests.support import messages
+from tests.support.messages import track
 from tests.support.service import RunningService, running
 from tests.support.waits import until
 
@@ -149,7 +151,7 @@ def test_the_access_log_holds_neither_query_nor_address(
 
 def test_metrics_count_messages_by_state_and_name_nobody(service: RunningService) -> None:
     service.add_person("bea@example.com", "bea")
-    service.send({"type": "track", "event": "x"}, {"type": "page", "anonymousId": "d9"})
+    service.send(track("x"), messages.page(anonymousId="d9"))
     text = service.call("admin", "GET", "/metrics").text
     figures = {line.rpartition(" ")[0]: line.rpartition(" ")[2] for line in text.splitlines() if line[:1] != "#"}
     stored = float(figures['cdp_messages_total{reason="",state="stored"}'])
@@ -168,7 +170,7 @@ def test_metrics_count_messages_by_state_and_name_nobody(service: RunningService
 
 
 def test_accounting_adds_up(service: RunningService) -> None:
-    service.send({"type": "track", "event": "x", "userId": "u"}, {"type": "page"})
+    service.send(track("x", userId="u"), messages.page())
     told = service.get("auditor", "/api/v1/ingest/accounting")
     assert told["received"] == sum(told["by_state"].values()) == sum(each["messages"] for each in told["counts"])
     mine = service.get("admin", "/api/v1/ingest/accounting", source="server")
@@ -181,12 +183,12 @@ def test_accounting_adds_up(service: RunningService) -> None:
 def test_a_source_is_created_used_and_stopped(service: RunningService) -> None:
     made = service.post("admin", "/api/v1/sources", {"name": "web shop", "jurisdiction": "eu"}, 201)
     assert (made["kind"], made["scopes"]) == ("browser", ["ingest"])
-    service.send({"type": "page", "anonymousId": "d1"}, key=made["write_key"])
+    service.send(messages.page(anonymousId="d1"), key=made["write_key"])
     assert service.post("admin", "/api/v1/sources", {"name": "web shop"}, 409)["code"] == "source_exists"
     assert made["write_key"] not in service.call("admin", "GET", "/api/v1/sources").text
     renewed = service.post("admin", "/api/v1/sources/web shop/rotate", None, 200)["write_key"]
     assert renewed != made["write_key"]
-    service.send({"type": "page", "anonymousId": "d1"}, key=renewed)
+    service.send(messages.page(anonymousId="d1"), key=renewed)
     assert service.call("admin", "POST", "/api/v1/sources/web shop/disable").status_code == 204
     assert service.call("admin", "POST", "/api/v1/sources/web shop/rotate").status_code == 404
     assert service.call("admin", "POST", "/api/v1/sources/web shop/disable").status_code == 404

@@ -17,8 +17,9 @@ from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.vault.sign import Signer
+from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 

@@ -19,7 +19,8 @@ from cdp.wire.message import Message
 from tests.flows.test_erase_differential import another_database  # noqa: F401 - a fixture
 from tests.generative.test_identity_undo import check_covered
 from tests.support.budget import IS_LONG
-from tests.support.pipeline import NOON, SHOP, WEB
+from tests.support.messages import consent_context, track
+from tests.support.people import NOON, SHOP, WEB
 from tests.support.policies import shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -31,13 +32,12 @@ Said = tuple[Mapping[str, Any], Source, bool]
 
 def message(dice: Random, number: int) -> Said:
     """One message out of a small town in which devices change hands; no two happen at one instant."""
-    body: dict[str, Any] = {
-        "type": "track",
-        "event": dice.choice(["Product Viewed", "Order Completed", "Email Opened"]),
-        "messageId": f"{dice.randrange(1000):03d}-{number}",
-        "timestamp": (NOON - timedelta(days=dice.choice([0, 0, 0, 9, 40]), seconds=900 - number)).isoformat(),
-        "properties": {"revenue": number},
-    }
+    body: dict[str, Any] = track(
+        dice.choice(["Product Viewed", "Order Completed", "Email Opened"]),
+        messageId=f"{dice.randrange(1000):03d}-{number}",
+        timestamp=(NOON - timedelta(days=dice.choice([0, 0, 0, 9, 40]), seconds=900 - number)).isoformat(),
+        properties={"revenue": number},
+    )
     if dice.random() < 0.5:
         body["userId"] = f"u{dice.randrange(3)}"
     if dice.random() < 0.7 or "userId" not in body:
@@ -48,7 +48,7 @@ def message(dice: Random, number: int) -> Said:
     context: dict[str, Any] = {"traits": traits}
     if dice.random() < 0.5:
         choices = {purpose: dice.random() < 0.7 for purpose in dice.sample(PURPOSES, 2)}
-        context["consent"] = {"categoryPreferences": choices}
+        context |= consent_context(**choices)
     return {**body, "context": context}, dice.choice([WEB, SHOP]), dice.random() < 0.07
 
 

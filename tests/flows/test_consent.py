@@ -17,17 +17,15 @@ from cdp.flows.consent.acts import ConsentStatement
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
-from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
+from cdp.sources.model import SourceKind
 from cdp.vault.sign import is_signed
-from tests.support.pipeline import SHOP, WEB
+from tests.support import messages
+from tests.support.messages import consent_context
+from tests.support.people import ADA_EMAIL, CALIFORNIA, SHOP, WEB
 from tests.support.policies import documents_of, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
-
-EMAIL = ("email", "ada@example.com")
-CALIFORNIA = Source(SourceId(3), "west", SourceKind.BROWSER, frozenset({"ingest"}), "us-ca", 512_000)
 
 
 @pytest.fixture
@@ -42,7 +40,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 
 
 def told(
-    act: str, purpose: str = "email_marketing", identifier: tuple[str, str] = EMAIL, **more: Any
+    act: str, purpose: str = "email_marketing", identifier: tuple[str, str] = ADA_EMAIL, **more: Any
 ) -> ConsentStatement:
     return ConsentStatement(identifier, purpose, act, **({"authority": "authenticated", "jurisdiction": "eu"} | more))
 
@@ -52,7 +50,7 @@ def tell(rights: RequestPipeline, act: str, purpose: str = "email_marketing", **
 
 
 def verdicts(
-    rights: RequestPipeline, identifier: tuple[str, str] = EMAIL, as_of: datetime | None = None
+    rights: RequestPipeline, identifier: tuple[str, str] = ADA_EMAIL, as_of: datetime | None = None
 ) -> Mapping[str, Any]:
     return lookup.look_up(
         rights.context, identifier, rights.pipeline.clock.now(), actor="privacy", as_of=as_of
@@ -60,19 +58,19 @@ def verdicts(
 
 
 def identify(**more: Any) -> dict[str, Any]:
-    return {"type": "identify", "userId": "ada", "traits": {"email": EMAIL[1], "country": "DE"}, **more}
+    return {**messages.identify(userId="ada", traits={"email": ADA_EMAIL[1], "country": "DE"}), **more}
 
 
 def view(**more: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", "userId": "ada", **more}
+    return {**messages.track(userId="ada"), **more}
 
 
 def order(**more: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Order Completed", "userId": "ada", "properties": {"revenue": 10.0}, **more}
+    return {**messages.order(userId="ada", properties={"revenue": 10.0}), **more}
 
 
 def said(**categories: bool) -> dict[str, Any]:
-    return {"context": {"consent": {"categoryPreferences": categories}}}
+    return {"context": consent_context(**categories)}
 
 
 def rows(rights: RequestPipeline, query: str) -> list[tuple[Any, ...]]:
@@ -106,7 +104,7 @@ class TestRecording:
         key = rights.context.vault.root_keys.signer().public_key
         assert is_genuine(receipt, key, is_signed)
         assert not is_genuine({**receipt, "record_id": "con_other"}, key, is_signed)
-        assert EMAIL[1] not in str(receipt)
+        assert ADA_EMAIL[1] not in str(receipt)
 
     def test_every_act_is_in_the_log(self, rights: RequestPipeline) -> None:
         recorded = tell(rights, "grant")
@@ -168,7 +166,7 @@ class TestRecording:
         tell(rights, "grant", identifier=("user_id", "ada"))
         rights.later(minutes=1)
         rights.pipeline.send(identify())
-        rights.erase(EMAIL)
+        rights.erase(ADA_EMAIL)
         with pytest.raises(Fault) as raised:
             tell(rights, "grant")
         assert (raised.value.code, raised.value.status) == ("identifier_suppressed", 409)
@@ -179,7 +177,7 @@ class TestLookingUp:
         tell(rights, "grant")
         rights.later(days=1)
         tell(rights, "withdraw")
-        found = lookup.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="auditor")
+        found = lookup.look_up(rights.context, ADA_EMAIL, rights.pipeline.clock.now(), actor="auditor")
         assert [each["act"] for each in found.records] == ["grant", "withdraw"]
         assert {each["identifier_type"] for each in found.records} == {"email"}
         assert found.verdicts["email_marketing"].reason is Reason.WITHDRAWN
@@ -204,7 +202,7 @@ class TestLookingUp:
 
     def test_tells_from_when_one_may_ask_again(self, rights: RequestPipeline) -> None:
         tell(rights, "refuse", "advertising", jurisdiction="us-ca")
-        found = lookup.look_up(rights.context, EMAIL, rights.pipeline.clock.now(), actor="privacy")
+        found = lookup.look_up(rights.context, ADA_EMAIL, rights.pipeline.clock.now(), actor="privacy")
         assert found.may_ask_from == {"advertising": rights.pipeline.clock.now().replace(year=2027)}
 
 

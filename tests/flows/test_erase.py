@@ -15,9 +15,11 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status, Verb
 from cdp.vault.vault import Item
-from tests.support.pipeline import SHOP, WEB
+from tests.support import messages
+from tests.support.messages import consent_context, identify, track
+from tests.support.people import ADA, BOB, SHOP, WEB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
@@ -27,12 +29,8 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def track(event: str = "Product Viewed", **fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": event, **fields}
-
-
 def order(user_id: str, **fields: Any) -> dict[str, Any]:
-    return track("Order Completed", userId=user_id, properties={"order_id": "o-77", "revenue": 12.5}, **fields)
+    return messages.order(userId=user_id, properties={"order_id": "o-77", "revenue": 12.5}, **fields)
 
 
 def test_nothing_of_the_person_is_left_and_others_are_untouched(rights: RequestPipeline) -> None:
@@ -80,7 +78,7 @@ def test_from_verified_on_nothing_is_stored(rights: RequestPipeline) -> None:
     assert rights.pipeline.send(order("ada"))[0].state is State.STORED
     requests.verify(rights.context, request.request_id, rights.pipeline.clock.now())
     assert rights.pipeline.send(order("ada"))[0] == Outcome(State.SUPPRESSED, "person")
-    linked = {"type": "identify", "userId": "new", "traits": {"email": "ada@example.com"}}
+    linked = identify(userId="new", traits={"email": "ada@example.com"})
     assert rights.pipeline.send(linked)[0].state is State.SUPPRESSED
 
 
@@ -104,9 +102,9 @@ def test_a_suppressed_device_is_dropped_beside_others_and_refused_alone(rights: 
 def test_an_unknown_person_ends_like_anybody(rights: RequestPipeline) -> None:
     ended = rights.erase(("email", "nobody@example.com"))
     assert ended.status is Status.FULFILLED
-    assert rights.pipeline.send({"type": "identify", "traits": {"email": "nobody@example.com"}, "anonymousId": "x"})[
-        0
-    ].state is (State.SUPPRESSED)
+    assert rights.pipeline.send(identify(traits={"email": "nobody@example.com"}, anonymousId="x"))[0].state is (
+        State.SUPPRESSED
+    )
 
 
 def test_the_dry_run_tells_rows_and_touches_nothing(rights: RequestPipeline) -> None:
@@ -231,7 +229,7 @@ class TestReach:
         assert [(each.type, each.value) for each in shown.waiting] == [("anonymous_id", "hers")]
 
     def test_a_profile_that_goes_on_keeps_its_id_and_stands_on_what_is_left(self, rights: RequestPipeline) -> None:
-        grant = {"context": {"consent": {"categoryPreferences": {"advertising": True}}}}
+        grant = {"context": consent_context(advertising=True)}
         rights.pipeline.send({**ADA, "anonymousId": "hers", **grant}, source=WEB)
         rights.pipeline.send(track(anonymousId="hers"), source=WEB)
         (profile,) = rights.pipeline.people()

@@ -16,7 +16,8 @@ from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.plan import personal_columns
 from cdp.sources.model import Source
-from tests.support.pipeline import SHOP, WEB
+from tests.support.messages import consent_context, identify, track
+from tests.support.people import SHOP, WEB
 from tests.support.policies import permit_all
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -54,12 +55,12 @@ def message(dice: random.Random, person: str, number: int) -> tuple[Mapping[str,
         body["anonymousId"] = f"{person}-device-{dice.randint(1, 2)}"
     if dice.random() < 0.3:
         traits = {"email": f"{person}@example.com", "age": 20 + number % 50, "name": f"{person} Example"}
-        body |= {"type": "identify", "traits": traits}
+        body |= identify(traits=traits)
     else:
         properties = {"revenue": number / 4, "sku": f"SKU-{number % 7}", "order_id": f"{person}-{number}"}
-        body |= {"type": "track", "event": dice.choice(EVENTS), "properties": properties}
+        body |= track(dice.choice(EVENTS), properties=properties)
     if dice.random() < 0.15:
-        body["context"] = {"consent": {"categoryPreferences": {"analytics": dice.random() < 0.6}}}
+        body["context"] = consent_context(analytics=dice.random() < 0.6)
     return body, WEB if "userId" not in body else SHOP
 
 

@@ -18,9 +18,10 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit import db
 from cdp.kit.db import Database, Transaction
 from cdp.rights.model import Status
-from tests.support.pipeline import WEB
+from tests.support.messages import numbered_order, track
+from tests.support.people import ADA, BOB, WEB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline, restarted
+from tests.support.requests import RequestPipeline, open_request_pipeline, restarted
 
 pytestmark = pytest.mark.postgres
 
@@ -57,22 +58,11 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def order(number: int) -> dict[str, Any]:
-    properties = {"order_id": f"o-{number}", "revenue": number}
-    return {
-        "type": "track",
-        "event": "Order Completed",
-        "userId": "ada",
-        "messageId": f"o{number}",
-        "properties": properties,
-    }
-
-
 def settle(rights: RequestPipeline) -> dict[str, int]:
     """Bob stays; Ada was sent to a recipient, and shares a profile with a device that only a browser linked."""
     rights.pipeline.send(BOB)
     before = rights.counts(without=["vault.subject_key", "destinations.outbox"])
-    rights.pipeline.send(ADA, *[order(number) for number in range(6)])
+    rights.pipeline.send(ADA, *[numbered_order(number) for number in range(6)])
     with rights.context.database.transaction() as tx:
         tx.execute(
             "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, due_at, "
@@ -106,7 +96,7 @@ def finished(rights: RequestPipeline, before: dict[str, int]) -> None:
     assert one("SELECT count(*) FROM vault.subject_key AS k WHERE NOT EXISTS (SELECT FROM rights.hold WHERE hold_id = "
                "subject_id) AND NOT EXISTS (SELECT FROM identity.identifier WHERE identifier_id = subject_id) AND NOT "
                "EXISTS (SELECT FROM identity.anchor WHERE anchor_id = subject_id)") == 0  # fmt: skip
-    assert rights.pipeline.send(order(1), ADA)[0].state is State.SUPPRESSED
+    assert rights.pipeline.send(numbered_order(1), ADA)[0].state is State.SUPPRESSED
     assert not is_behind(restarted(rights.pipeline.context))
     assert rights.pipeline.partition() == {frozenset({("user_id", "bob"), ("email", "bob@example.com")})}
 
@@ -127,7 +117,7 @@ def test_it_dies_at_every_statement(
             deaths += 1
         else:
             break
-        assert rights.pipeline.send(order(1))[0].state is State.SUPPRESSED
+        assert rights.pipeline.send(numbered_order(1))[0].state is State.SUPPRESSED
         if starts_anew:
             context = anew(rights)
     else:
@@ -181,7 +171,7 @@ def test_a_service_that_goes_on_is_ready_and_catches_up(
 def test_an_unverified_link_of_a_browser_outlives_it(rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where a profile goes on without the person: it is put right by whichever run comes last."""
     rights.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    rights.pipeline.send(track(anonymousId="hers"), source=WEB)
     request = rights.ask("erasure", ("email", "ada@example.com"), ("user_id", "ada"))
     context = rights.context
     for statement in range(1, 1_000):

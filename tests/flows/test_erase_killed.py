@@ -13,9 +13,11 @@ from cdp.flows.rights import requests
 from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database
 from cdp.rights.model import Status
+from tests.support.messages import numbered_order
+from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
-from tests.support.waits import until_gone
+from tests.support.requests import RequestPipeline, open_request_pipeline
+from tests.support.waits import until_disconnected
 
 pytestmark = pytest.mark.postgres
 STEPS = (0, 7, 12, 40, 61, 83)
@@ -54,20 +56,10 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     return open_request_pipeline(database, permit_all(), tmp_path)
 
 
-def order(number: int) -> dict[str, Any]:
-    return {
-        "type": "track",
-        "event": "Order Completed",
-        "userId": "ada",
-        "messageId": f"o{number}",
-        "properties": {"order_id": f"o-{number}", "revenue": number},
-    }
-
-
 def test_killed_at_any_step_it_ends_as_if_it_had_not_been(rights: RequestPipeline, database_url: str) -> None:
     rights.pipeline.send(BOB)
     before = rights.counts(without=["vault.subject_key"])
-    rights.pipeline.send(ADA, *[order(number) for number in range(60)])
+    rights.pipeline.send(ADA, *[numbered_order(number) for number in range(60)])
     request = rights.ask("erasure", ("user_id", "ada"))
     now = rights.pipeline.clock.now()
     command = [sys.executable, "-c", _RUN, database_url, str(rights.home), str(request.request_id), now.isoformat()]
@@ -75,7 +67,7 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(rights: RequestPipelin
     for steps in STEPS:
         child = subprocess.run([*command, str(steps)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
         assert child.returncode == -signal.SIGKILL, "it was over before"
-        until_gone(rights.context.database, "killed")
+        until_disconnected(rights.context.database, "killed")
     done = requests.run(rights.context, request.request_id, now)
     rows = {each.table: each.rows for each in done.steps}
     assert done.request.status is Status.FULFILLED
@@ -91,7 +83,7 @@ def test_killed_at_any_step_it_ends_as_if_it_had_not_been(rights: RequestPipelin
 def test_a_fault_in_the_last_transaction_takes_it_back_whole(
     rights: RequestPipeline, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rights.pipeline.send(ADA, order(1))
+    rights.pipeline.send(ADA, numbered_order(1))
     request = rights.ask("erasure", ("user_id", "ada"))
     before = rights.counts()
     with monkeypatch.context() as patch:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from cdp.flows.consent import acts
 from cdp.kit.db import Database
+from tests.support.people import ADA, BOB
 from tests.support.policies import shipped
-from tests.support.requests import ADA, BOB, open_request_pipeline
+from tests.support.requests import open_request_pipeline
 
 
 def test_an_erasure_erases_the_facts_of_the_persons_consents_and_no_other(database: Database, tmp_path: Path) -> None:

@@ -16,18 +16,16 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
 from cdp.rights.plan import export_plan
-from tests.support.pipeline import WEB
+from tests.support.messages import consent_context, identify, order, track
+from tests.support.people import ADA, BOB, WEB
 from tests.support.policies import changed, permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
-ORDER = {
-    "type": "track",
-    "event": "Order Completed",
-    "userId": "ada",
-    "properties": {"order_id": "o-77", "revenue": 12.5, "currency": "EUR", "gift_note": "For Annabella"},
-}
+ORDER = order(
+    userId="ada", properties={"order_id": "o-77", "revenue": 12.5, "currency": "EUR", "gift_note": "For Annabella"}
+)
 
 
 @pytest.fixture
@@ -36,9 +34,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 
 
 def test_it_is_complete_in_words(rights: RequestPipeline) -> None:
-    rights.pipeline.send(
-        BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": True}}
-    )
+    rights.pipeline.send(BOB, ADA, ORDER, track("Sneezed", userId="ada", properties={"loud": True}))
     data = rights.export(("email", "ada@example.com"))
     assert data["about"] == [{"type": "email", "value": "ada@example.com"}]
     named = {(each["type"], each["value"]) for each in data["data"]["identity.identifier"]}
@@ -72,16 +68,16 @@ def test_every_exportable_column_of_the_dictionary_is_there(rights: RequestPipel
 
 
 def test_it_holds_nobody_elses_data(rights: RequestPipeline) -> None:
-    rights.pipeline.send(BOB, {"type": "track", "event": "Product Viewed", "userId": "bob", "anonymousId": "tablet"})
-    rights.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "tablet"})
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "tablet"})
+    rights.pipeline.send(BOB, track(userId="bob", anonymousId="tablet"))
+    rights.pipeline.send(ADA, track(userId="ada", anonymousId="tablet"))
+    rights.pipeline.send(track(anonymousId="tablet"))
     text = json.dumps(rights.export(("user_id", "ada")))
     assert "bob" not in text.lower()
     assert len(json.loads(text)["data"]["behavior.event"]) == 2
 
 
 def test_what_only_a_browser_linked_is_told_of_and_not_shown(rights: RequestPipeline) -> None:
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "victim"}, source=WEB)
+    rights.pipeline.send(track(anonymousId="victim"), source=WEB)
     rights.pipeline.send({**ADA, "anonymousId": "victim"}, source=WEB)
     data = rights.export(("email", "ada@example.com"))
     assert "victim" not in json.dumps(data["data"])
@@ -98,7 +94,7 @@ def test_categories_that_would_do_harm_are_held_but_not_shown(database: Database
     policy = changed(permit_all(), "purposes.yaml", categories={"user.financial": "Accounts at banks"})
     iban = {"type": "string", "keep": "sealed", "category": "user.financial"}
     rights = open_request_pipeline(database, changed(policy, "events.yaml", traits={"iban": iban}), tmp_path)
-    rights.pipeline.send({**ADA, "traits": {**ADA["traits"], "iban": "DE02120300000000202051"}})  # type: ignore[dict-item]
+    rights.pipeline.send({**ADA, "traits": {**ADA["traits"], "iban": "DE02120300000000202051"}})
     data = rights.export(("user_id", "ada"))
     text = json.dumps(data)
     assert "DE0212" not in text
@@ -128,9 +124,7 @@ def words_in(value: Any) -> list[str]:
 
 
 def test_the_page_holds_all_that_the_file_for_machines_holds(rights: RequestPipeline) -> None:
-    rights.pipeline.send(
-        BOB, ADA, ORDER, {"type": "track", "event": "Sneezed", "userId": "ada", "properties": {"loud": 3}}
-    )
+    rights.pipeline.send(BOB, ADA, ORDER, track("Sneezed", userId="ada", properties={"loud": 3}))
     request = rights.ask("access", ("user_id", "ada"))
     archive = requests.export(rights.context, request.request_id, rights.pipeline.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
@@ -189,12 +183,10 @@ def test_an_erased_person_has_nothing_to_export(rights: RequestPipeline) -> None
 
 def test_whoever_claims_an_address_from_a_browser_learns_nothing_of_its_owner(rights: RequestPipeline) -> None:
     """A stranger lets a page say that a device carries the victim's address, and asks for the data of that device."""
-    grant = {"context": {"consent": {"categoryPreferences": {"advertising": True, "email_marketing": True}}}}
-    victim = {"type": "identify", "anonymousId": "victims-phone", "traits": {"email": "victim@example.com"}, **grant}
+    grant = {"context": consent_context(advertising=True, email_marketing=True)}
+    victim = identify(anonymousId="victims-phone", traits={"email": "victim@example.com"}, **grant)
     rights.pipeline.send(victim, source=WEB)
-    rights.pipeline.send(
-        {"type": "identify", "anonymousId": "strangers-phone", "traits": {"email": "victim@example.com"}}, source=WEB
-    )
+    rights.pipeline.send(identify(anonymousId="strangers-phone", traits={"email": "victim@example.com"}), source=WEB)
     assert len(rights.pipeline.people()) == 1, "the stranger's device joined the victim's profile"
     with rights.context.database.transaction() as tx:
         tx.execute(

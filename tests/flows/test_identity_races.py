@@ -23,9 +23,11 @@ from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.policy.load import load_policy
 from tests.generative.test_identity_batches import check_broken, check_map
-from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.messages import track
+from tests.support.people import NOON
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import PERMIT_ALL, permit_all
-from tests.support.waits import until_gone
+from tests.support.waits import until_disconnected
 
 pytestmark = pytest.mark.postgres
 WRITERS = 4
@@ -36,7 +38,7 @@ def crowd(seed: int, size: int) -> list[dict[str, Any]]:
     random = Random(seed)
     bodies = []
     for number in range(size):
-        body: dict[str, Any] = {"type": "track", "event": "Product Viewed", "messageId": f"{seed}-{number:04d}"}
+        body: dict[str, Any] = track(messageId=f"{seed}-{number:04d}")
         if random.random() < 0.4:
             body["userId"] = f"u{random.randrange(12)}"
         if random.random() < 0.8 or "userId" not in body:
@@ -91,13 +93,7 @@ def test_below_every_limit_the_partition_is_that_of_connected_components(
     random = Random(5)
     pairs = [(random.randrange(60), random.randrange(60)) for _ in range(48)]
     bodies = [
-        {
-            "type": "track",
-            "event": "Product Viewed",
-            "anonymousId": f"a{one}",
-            "messageId": f"m{at}",
-            "context": {"device": {"id": f"d{other}", "type": "ios"}},
-        }
+        track(anonymousId=f"a{one}", messageId=f"m{at}", context={"device": {"id": f"d{other}", "type": "ios"}})
         for at, (one, other) in enumerate(pairs)
     ]
     race(pipeline, database_url, [bodies[writer::WRITERS] for writer in range(WRITERS)], batch=3)
@@ -133,7 +129,7 @@ def test_a_writer_killed_in_the_middle_leaves_nothing_half_done(
         time.sleep(pause)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        until_gone(database, "killed")
+        until_disconnected(database, "killed")
         check_broken(pipeline)
         assert pipeline.one("SELECT count(*) FROM behavior.event") == pipeline.one(
             "SELECT count(*) FROM behavior.duplicate"

@@ -18,9 +18,10 @@ from cdp.flows.operations.sources import create_source, list_sources
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.operations.store import import_jobs as import_job_store
-from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.people import NOON
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import ROOT, shipped
-from tests.support.waits import until_gone
+from tests.support.waits import until_disconnected
 
 pytestmark = pytest.mark.postgres
 
@@ -250,7 +251,7 @@ def test_an_import_that_was_killed_lands_every_row_once(pipeline: Pipeline, data
     file, mapping = written(tmp_path, *orders(3_000))
     command = [sys.executable, "-c", KILLED, database_url, str(tmp_path), NOON.isoformat(), str(ROOT / "policies")]
     assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
-    until_gone(pipeline.context.database, "killed")
+    until_disconnected(pipeline.context.database, "killed")
     done = import_file(pipeline.context, file, mapping, resume=True, chunk_rows=imports.CHUNK_ROWS)
     assert 500 <= done.resumed_after < 3_000
     assert done.tally.states == {"stored": 3_000}

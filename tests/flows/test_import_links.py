@@ -22,9 +22,10 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.sources.model import SourceKind
 from tests.generative.test_identity_batches import check_map
+from tests.support.messages import track
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import changed, permit_all, shipped
-from tests.support.waits import until_gone
+from tests.support.waits import until_disconnected
 
 pytestmark = pytest.mark.postgres
 
@@ -131,7 +132,7 @@ def test_the_jurisdiction_of_a_table_stays_with_its_people(pipeline: Pipeline, t
     create_source(pipeline.context, "west", kind=SourceKind.SERVER, jurisdiction="us-ca")
     import_link_file(pipeline.context, *given(tmp_path, "customer,device\nu1,a1\n"), source_name="west")
     pipeline.register()
-    pipeline.send({"type": "track", "event": "Product Viewed", "userId": "u1"})
+    pipeline.send(track(userId="u1"))
     with pipeline.context.database.transaction(read_only=True) as tx:
         (facts,) = facts_of(tx, pipeline.context.policy, list(pipeline.people())).values()
     assert facts.jurisdictions == {"us-ca", "eu"}
@@ -246,7 +247,7 @@ from cdp.flows.imports.links import import_link_file
 from cdp.flows.imports.mapping import load_mapping
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database, Transaction
-from tests.support.pipeline import NOON
+from tests.support.people import NOON
 from tests.support.policies import permit_all
 
 url, home, left, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
@@ -278,7 +279,7 @@ def test_an_import_that_is_killed_anywhere_leaves_whole_parts_and_goes_on(
         command = [sys.executable, "-c", _RUN, database_url, str(tmp_path), str(steps), resume]
         child = subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
         assert child.returncode == -signal.SIGKILL, "it was over before"
-        until_gone(pipeline.context.database, "killed")
+        until_disconnected(pipeline.context.database, "killed")
         check_map(pipeline)
         landed.append(pipeline.one("SELECT count(*) FROM identity.edge"))
         assert pipeline.one("SELECT coalesce(max(rows_done), 0) FROM operations.import_job") == landed[-1]

@@ -14,7 +14,10 @@ from cdp.rights.replay_file import OptOut, ReplayFile
 from cdp.rights.store.suppressions import suppress_purposes
 from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
-from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+from tests.support import messages
+from tests.support.messages import consent_context, track
+from tests.support.people import NOON, SHOP, WEB
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import permit_all, shipped
 
 pytestmark = pytest.mark.postgres
@@ -24,10 +27,6 @@ STORED = Outcome(State.STORED)
 @pytest.fixture
 def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
-
-
-def track(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
 
 
 def test_a_message_makes_a_profile_and_an_event(pipeline: Pipeline) -> None:
@@ -155,7 +154,7 @@ class TestUnderTheShippedPolicies:
         assert strict.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == 1
 
     def test_an_order_is_covered_by_the_contract_only_on_a_servers_word(self, strict: Pipeline) -> None:
-        order = {"type": "track", "event": "Order Completed", "userId": "u1", "properties": {"revenue": 10}}
+        order = track("Order Completed", userId="u1", properties={"revenue": 10})
         assert strict.send(order, source=WEB)[0].state is State.NOT_PERMITTED
         assert strict.send(order, source=SHOP) == [STORED]
 
@@ -164,7 +163,7 @@ def _with_choices(*, userId: str | None = None, anonymousId: str | None = None, 
     ids: Mapping[str, Any] = {
         key: value for key, value in (("userId", userId), ("anonymousId", anonymousId)) if value is not None
     }
-    return track(**ids, context={"consent": {"categoryPreferences": choices}})
+    return track(**ids, context=consent_context(**choices))
 
 
 def _rows(pipeline: Pipeline, query: str) -> list[tuple[Any, ...]]:
@@ -205,7 +204,7 @@ CALIFORNIA = replace(WEB, jurisdiction="us-ca")
 
 
 def page(**fields: Any) -> dict[str, Any]:
-    return {"type": "page", "name": "Home", "anonymousId": "a1", **fields}
+    return {**messages.page(name="Home", anonymousId="a1"), **fields}
 
 
 class TestNoIsNeverLost:

@@ -22,28 +22,24 @@ from cdp.identity.model import Identifier
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
 from cdp.rights.store import suppressions as suppression_store
-from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
+from cdp.sources.model import Source
 from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
 from cdp.wire.message import Message
-from tests.support.pipeline import SHOP, WEB, Pipeline
+from tests.support.messages import consent_context, identify, track
+from tests.support.people import CALIFORNIA, SHOP, WEB
+from tests.support.pipeline import Pipeline
 from tests.support.policies import changed, permit_all, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
-BEACH = Source(SourceId(3), "beach", SourceKind.BROWSER, frozenset({"ingest"}), "us-ca", 512_000)
-ADA = {"userId": "ada", "anonymousId": "phone"}
+ADA_IDS = {"userId": "ada", "anonymousId": "phone"}
 STORED = Outcome(State.STORED)
 
 
-def track(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
-
-
 def choose(ids: dict[str, str], **choices: bool) -> dict[str, Any]:
-    return track(**ids, context={"consent": {"categoryPreferences": choices}})
+    return track(**ids, context=consent_context(**choices))
 
 
 def refused(reason: str) -> Outcome:
@@ -102,7 +98,7 @@ class Two:
 def two(database: Database, tmp_path: Path) -> Two:
     there = open_request_pipeline(database, shipped(), tmp_path)
     with database.transaction() as tx:
-        add_source(tx, BEACH, sha256(b"beach"), now=there.pipeline.clock.now())
+        add_source(tx, CALIFORNIA, sha256(b"west"), now=there.pipeline.clock.now())
     return beside(there)
 
 
@@ -171,26 +167,26 @@ CHANGES: dict[str, tuple[Callable[[Two], None], Outcome]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_by_another_process_counts_at_once(name: str, two: Two) -> None:
     change, expected = CHANGES[name]
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
+    two.meet(track(**ADA_IDS))
     change(two)
-    assert two.again(track(**ADA)) == expected
+    assert two.again(track(**ADA_IDS)) == expected
 
 
 def test_a_request_that_is_taken_back_lets_the_person_in_again(two: Two) -> None:
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
+    two.meet(track(**ADA_IDS))
     now = two.there.pipeline.clock.now()
     request = open_request(two.there.context, kind="erasure", regime="gdpr", identifiers=[("user_id", "ada")], now=now)
     verify(two.there.context, request.request_id, now)
-    assert two.again(track(**ADA)).state is State.SUPPRESSED
+    assert two.again(track(**ADA_IDS)).state is State.SUPPRESSED
     withdraw(two.there.context, request.request_id, now)
-    assert two.again(track(**ADA)) == STORED
+    assert two.again(track(**ADA_IDS)) == STORED
 
 
 def test_somebody_erased_is_in_nobodys_memory(two: Two) -> None:
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
+    two.meet(track(**ADA_IDS))
     request = two.there.ask("erasure", ("user_id", "ada"))
     run(two.there.context, request.request_id, two.there.pipeline.clock.now())
     two.here.send(track(userId="bob"))
@@ -198,13 +194,13 @@ def test_somebody_erased_is_in_nobodys_memory(two: Two) -> None:
 
 
 def test_a_suppression_for_one_purpose_counts_at_once(two: Two) -> None:
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
+    two.meet(track(**ADA_IDS))
     pipeline = two.there.pipeline
     with pipeline.context.database.transaction() as tx:
         hidden = pipeline.context.vault.hashes.pseudonym(SUPPRESSION, "user_id", "ada")
         suppression_store.suppress_purposes(tx, [(hidden, "analytics")], pipeline.clock.now())
-    assert two.again(track(**ADA)) == refused("refused")
+    assert two.again(track(**ADA_IDS)) == refused("refused")
 
 
 def test_a_device_that_turns_out_to_be_shared_is_nobodys(two: Two) -> None:
@@ -229,9 +225,9 @@ def test_a_no_on_a_shared_device_reaches_everybody_seen_with_it(two: Two) -> Non
 
 @pytest.mark.parametrize("is_table", [False, True], ids=["by a message", "by a link table"])
 def test_a_merge_with_somebody_who_refused_counts_at_once(is_table: bool, two: Two) -> None:
-    two.here.send(choose(ADA, analytics=True, personalization=True))
-    two.meet(track(**ADA))
-    assert two.purposes(track(**ADA)) == {"analytics", "personalization"}
+    two.here.send(choose(ADA_IDS, analytics=True, personalization=True))
+    two.meet(track(**ADA_IDS))
+    assert two.purposes(track(**ADA_IDS)) == {"analytics", "personalization"}
     pipeline = two.there.pipeline
     pipeline.send(choose({"anonymousId": "laptop"}, analytics=False, personalization=True), source=WEB)
     if is_table:
@@ -239,24 +235,24 @@ def test_a_merge_with_somebody_who_refused_counts_at_once(is_table: bool, two: T
     else:
         assert pipeline.send(track(userId="ada", anonymousId="laptop")) == [STORED]
     assert len(two.here.people()) == 1
-    assert two.purposes(track(**ADA)) == {"personalization"}
-    two.again(track(**ADA))
+    assert two.purposes(track(**ADA_IDS)) == {"personalization"}
+    two.again(track(**ADA_IDS))
 
 
 def test_a_stricter_source_changes_the_verdict_without_any_act(two: Two) -> None:
     """California lets in whoever did not opt out; a source in Europe that knows the same person asks first."""
-    two.meet(track(**ADA), source=BEACH)
-    assert "analytics" in two.purposes(track(**ADA), source=BEACH)
+    two.meet(track(**ADA_IDS), source=CALIFORNIA)
+    assert "analytics" in two.purposes(track(**ADA_IDS), source=CALIFORNIA)
     assert two.there.pipeline.send(choose({"userId": "ada", "anonymousId": "laptop"}, personalization=True)) == [STORED]
-    assert two.purposes(track(**ADA), source=BEACH) == {"personalization"}
+    assert two.purposes(track(**ADA_IDS), source=CALIFORNIA) == {"personalization"}
 
 
 def test_an_age_stated_elsewhere_counts_at_once(two: Two) -> None:
-    two.here.send(choose(ADA, analytics=True, personalization=True))
-    two.meet(track(**ADA))
-    assert two.purposes(track(**ADA)) == {"analytics", "personalization"}
-    two.there.pipeline.send({"type": "identify", "userId": "ada", "traits": {"age": 12}})
-    assert two.purposes(track(**ADA)) == {"analytics"}
+    two.here.send(choose(ADA_IDS, analytics=True, personalization=True))
+    two.meet(track(**ADA_IDS))
+    assert two.purposes(track(**ADA_IDS)) == {"analytics", "personalization"}
+    two.there.pipeline.send(identify(userId="ada", traits={"age": 12}))
+    assert two.purposes(track(**ADA_IDS)) == {"analytics"}
 
 
 def test_unmerge_and_its_undo_count_at_once(two: Two) -> None:
@@ -277,55 +273,55 @@ def test_a_quarantine_and_its_end_count_at_once(database: Database, tmp_path: Pa
     bounds = {"identifiers_per_profile": 3}
     policy = changed(permit_all(), "identifiers.yaml", bounds=bounds)
     two = beside(open_request_pipeline(database, policy, tmp_path))
-    two.meet(track(**ADA))
+    two.meet(track(**ADA_IDS))
     for device in ("tablet", "laptop"):
         two.there.pipeline.send(track(userId="ada", anonymousId=device))
-    assert two.again(track(**ADA)) == refused("quarantined")
+    assert two.again(track(**ADA_IDS)) == refused("quarantined")
     wide = apply_policy(two.there.pipeline.context, permit_all()).context
     rebuild(wide)
-    assert two.again(track(**ADA)) == STORED
+    assert two.again(track(**ADA_IDS)) == STORED
 
 
 def test_rotated_keys_still_find_the_same_person(two: Two) -> None:
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
+    two.meet(track(**ADA_IDS))
     rotate_pseudonyms(two.there.pipeline.context)
     rotate_epoch(two.there.pipeline.context)
-    assert two.again(track(**ADA)) == STORED
+    assert two.again(track(**ADA_IDS)) == STORED
     assert two.here.one("SELECT count(*) FROM identity.identifier") == 2
     assert two.here.one("SELECT count(DISTINCT anchor_id) FROM behavior.event") == 1
 
 
 def test_what_this_process_changes_itself_counts_at_once(two: Two) -> None:
     """In the same batch, too; and others whom it met stay known."""
-    assert two.here.send(choose(ADA, analytics=True), choose({"userId": "bob"}, analytics=True)) == [STORED] * 2
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True), choose({"userId": "bob"}, analytics=True)) == [STORED] * 2
+    two.meet(track(**ADA_IDS))
     two.meet(track(userId="bob"))
     messages = []
-    for body in (track(**ADA), choose({"userId": "ada"}, analytics=False), track(**ADA)):
+    for body in (track(**ADA_IDS), choose({"userId": "ada"}, analytics=False), track(**ADA_IDS)):
         messages.append(two.here.message(body))
         two.there.later(seconds=1)
     outcomes = two.here.ingest.process(messages)
     assert outcomes == [STORED, refused("refused"), refused("refused")]
-    assert two.again(track(**ADA)) == refused("refused")
+    assert two.again(track(**ADA_IDS)) == refused("refused")
     before = two.here.ingest.profile_cache.recognized
     assert two.here.send(track(userId="bob")) == [STORED]
     assert two.here.ingest.profile_cache.recognized == before + 1
 
 
 def test_time_is_held_against_each_message_not_against_the_memory(two: Two) -> None:
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
-    two.meet(track(**ADA))
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
+    two.meet(track(**ADA_IDS))
     yesterday = two.here.clock.now() - timedelta(days=1)
-    assert two.again(track(**ADA, timestamp=yesterday.isoformat())) == refused("no_grant")
+    assert two.again(track(**ADA_IDS, timestamp=yesterday.isoformat())) == refused("no_grant")
 
 
 def test_a_familiar_message_asks_the_store_almost_nothing(two: Two) -> None:
-    assert two.here.send(choose(ADA, analytics=True)) == [STORED]
+    assert two.here.send(choose(ADA_IDS, analytics=True)) == [STORED]
     database = two.here.context.database
     costs = []
     for _ in range(4):
         before = database.statements
-        two.here.send(track(**ADA))
+        two.here.send(track(**ADA_IDS))
         costs.append(database.statements - before)
     assert costs[-1] <= 10

@@ -13,14 +13,16 @@ from cdp.flows.operations import retention
 from cdp.flows.operations.policy import apply_policy
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
-from tests.support.pipeline import NOON, open_pipeline
+from tests.support.messages import track
+from tests.support.people import NOON
+from tests.support.pipeline import open_pipeline
 from tests.support.policies import changed, permit_all
 from tests.support.requests import open_request_pipeline
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
-SEEN = {"type": "track", "event": "Product Viewed"}
+SEEN = track()
 STORED = [Outcome(State.STORED)]
 
 

@@ -6,29 +6,29 @@ from cdp.flows.consent.verdicts import current_verdicts
 from cdp.identity.store.consent_subjects import next_profiles
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
-from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
 from cdp.sources.store.sources import add_source
+from tests.support.messages import page
+from tests.support.people import new_source
 from tests.support.pipeline import open_pipeline
 from tests.support.policies import shipped
 
-BEACH = Source(SourceId(1), "beach", SourceKind.BROWSER, frozenset({"ingest"}), "us-ca", 512_000)
+CALIFORNIA = new_source(1, "west", jurisdiction="us-ca")
 
 
 def test_it_ends_the_permission_of_everybody_seen_with_it(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
     with database.transaction() as tx:
-        add_source(tx, BEACH, sha256(b"beach"), now=pipeline.clock.now())
-    tablet = {"type": "page", "anonymousId": "tablet"}
-    pipeline.send({**tablet, "userId": "ada"}, source=BEACH)
-    pipeline.send({**tablet, "userId": "bob"}, source=BEACH)
+        add_source(tx, CALIFORNIA, sha256(b"west"), now=pipeline.clock.now())
+    tablet = page(anonymousId="tablet")
+    pipeline.send({**tablet, "userId": "ada"}, source=CALIFORNIA)
+    pipeline.send({**tablet, "userId": "bob"}, source=CALIFORNIA)
     assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 1
     assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'advertising'") == 2
 
     pipeline.ingest.process(
         [
-            pipeline.message({"type": "page", "anonymousId": "phone", "userId": "ada"}, source=BEACH),
-            pipeline.message(tablet, source=BEACH, has_gpc=True),
+            pipeline.message(page(anonymousId="phone", userId="ada"), source=CALIFORNIA),
+            pipeline.message(tablet, source=CALIFORNIA, has_gpc=True),
         ]
     )
 

@@ -19,7 +19,9 @@ from cdp.policy.model import Policy
 from cdp.rights.store.suppressions import suppress_purposes
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.generative.test_identity_batches import check_broken, check_map
-from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+from tests.support.messages import track
+from tests.support.people import NOON, SHOP, WEB
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import changed, permit_all, segment_unify, shipped
 from tests.support.requests import RequestPipeline
 
@@ -141,10 +143,6 @@ def test_components_agree_with_repeated_unions() -> None:
         for component in found:
             assert list(component.edges) == sorted(component.edges)
             assert {node for at in component.edges for node in edges[at]} == set(component.members)
-
-
-def track(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
 
 
 def test_groups_that_belong_to_one_profile_are_judged_together(pipeline: Pipeline) -> None:

@@ -9,7 +9,9 @@ from cdp.flows.identity.link_table.identifiers import GenerationLog
 from cdp.flows.identity.link_table.table import import_links
 from cdp.identity.store.generation import Generation
 from cdp.kit.db import Database
-from tests.support.pipeline import SHOP, open_pipeline
+from tests.support.messages import track
+from tests.support.people import SHOP
+from tests.support.pipeline import open_pipeline
 from tests.support.policies import shipped
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -36,7 +38,7 @@ def test_a_refused_table_does_not_block_writers(database: Database, tmp_path: Pa
 
     def someone_writes(what: str, _done: int, _total: int) -> None:
         reported.append(what)
-        pipeline.send({"type": "track", "event": "Product Viewed", "userId": f"u{len(reported)}"})
+        pipeline.send(track(userId=f"u{len(reported)}"))
 
     importing = threading.Thread(
         target=lambda: import_links(pipeline.context, SHOP, rows, part_rows=10, progress=someone_writes), daemon=True

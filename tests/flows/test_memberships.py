@@ -26,6 +26,7 @@ from cdp.query.postgres.compile import CompiledSegment
 from cdp.segments.model import Draft, SegmentKey
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import marks as mark_store
+from tests.support.messages import identify, track
 from tests.support.pipeline import Pipeline
 from tests.support.policies import permit_all
 from tests.support.requests import RequestPipeline, open_request_pipeline
@@ -46,11 +47,11 @@ def define(context: Context, key: str, where: str, purpose: str = PURPOSE) -> No
 
 
 def order(user: str, **fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": ORDER, "userId": user, "properties": {"revenue": 10}, **fields}
+    return track(ORDER, userId=user, properties={"revenue": 10}, **fields)
 
 
 def view(user: str) -> dict[str, Any]:
-    return {"type": "track", "event": VIEW, "userId": user}
+    return track(VIEW, userId=user)
 
 
 def members(pipeline: Pipeline, key: str = "buyers") -> int:
@@ -116,11 +117,11 @@ def test_a_stated_trait_and_a_segment_by_another_follow_at_once(rights: RequestP
     pipeline.send(order("ada"))
     follow(pipeline)
     assert members(pipeline) == 0
-    pipeline.send({"type": "identify", "userId": "ada", "traits": {"age": 45}})
+    pipeline.send(identify(userId="ada", traits={"age": 45}))
     follow(pipeline)
     assert (members(pipeline, "old"), members(pipeline)) == (1, 1)
     pipeline.clock.instant += timedelta(minutes=1)
-    pipeline.send({"type": "identify", "userId": "ada", "traits": {"age": 39}})
+    pipeline.send(identify(userId="ada", traits={"age": 39}))
     follow(pipeline)
     assert [change for _, change in changes(pipeline)] == ["entered", "exited"]
 
@@ -153,10 +154,10 @@ def test_a_merge_moves_memberships_and_an_unmerge_moves_them_back(rights: Reques
     pipeline = rights.pipeline
     define(pipeline.context, "buyers", f'count("{ORDER}") >= 2')
     pipeline.send(order("ada"))
-    pipeline.send({"type": "track", "event": ORDER, "anonymousId": "phone", "properties": {"revenue": 1}})
+    pipeline.send(track(ORDER, anonymousId="phone", properties={"revenue": 1}))
     follow(pipeline)
     assert members(pipeline) == 0
-    pipeline.send({"type": "identify", "userId": "ada", "anonymousId": "phone"})
+    pipeline.send(identify(userId="ada", anonymousId="phone"))
     follow(pipeline)
     assert members(pipeline) == 1
     unmerge(pipeline.context, Identifier("user_id", "ada"), Identifier("anonymous_id", "phone"), dry_run=False)
@@ -207,7 +208,7 @@ from cdp.flows.operations.startup import open_context
 from cdp.flows.segments import memberships
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
-from tests.support.pipeline import NOON
+from tests.support.people import NOON
 from tests.support.policies import permit_all
 
 context = open_context(Database(sys.argv[1]), permit_all(), TestClock(NOON), home=Path(sys.argv[2]))
@@ -228,9 +229,9 @@ def crowd(seed: int, count: int) -> list[dict[str, Any]]:
                 [
                     order(user),
                     view(user),
-                    {"type": "track", "event": ORDER, "anonymousId": phone, "properties": {"revenue": 5}},
-                    {"type": "identify", "userId": user, "traits": {"age": random.randrange(20, 60)}},
-                    {"type": "identify", "userId": user, "anonymousId": phone},
+                    track(ORDER, anonymousId=phone, properties={"revenue": 5}),
+                    identify(userId=user, traits={"age": random.randrange(20, 60)}),
+                    identify(userId=user, anonymousId=phone),
                 ]
             )
         )

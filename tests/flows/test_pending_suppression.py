@@ -8,8 +8,10 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.kit.db import Database
+from tests.support.messages import alias, page
+from tests.support.people import ADA
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 
 @pytest.fixture
@@ -23,9 +25,9 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": "alias", "userId": "dora", "previousId": "ada"},
-        {"type": "page", "userId": "ada@example.com"},
-        {"type": "page", "anonymousId": " ADA@example.com"},
+        alias(userId="dora", previousId="ada"),
+        page(userId="ada@example.com"),
+        page(anonymousId=" ADA@example.com"),
     ],
     ids=["customer number as previous id", "address as customer number", "address as anonymous id"],
 )
@@ -35,7 +37,5 @@ def test_it_refuses_the_message_and_learns_nothing(rights: RequestPipeline, mess
 
 
 def test_others_with_such_ids_are_taken(rights: RequestPipeline) -> None:
-    taken = rights.pipeline.send(
-        {"type": "alias", "userId": "dora", "previousId": "device"}, {"type": "page", "userId": "dora@example.com"}
-    )
+    taken = rights.pipeline.send(alias(userId="dora", previousId="device"), page(userId="dora@example.com"))
     assert [each.state for each in taken] == [State.STORED, State.STORED]

@@ -22,7 +22,8 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
 from tests.flows.test_scrub import files_of
-from tests.support.pipeline import WEB
+from tests.support.messages import alias, identify, order, page, track
+from tests.support.people import WEB
 from tests.support.policies import permit_all
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -71,20 +72,13 @@ def messages() -> list[dict[str, Any]]:
     properties = {"order_id": v["user id of letters"], "revenue": 5, "note": v["long text"], "mood": v["emoji"]}
     numbers = {"account": v["unplanned number"], "card": v["unplanned long number"], "by": v["decomposed"]}
     return [
-        {"type": "identify", "userId": v["user id of digits"], "anonymousId": v["device"], "traits": traits},
-        {
-            "type": "track",
-            "event": "Order Completed",
-            "userId": v["user id of digits"],
-            "properties": properties,
-            "context": context,
-            "messageId": v["message id"],
-        },
-        {"type": "track", "event": v["unknown event name"], "userId": v["user id of letters"], "properties": numbers},
-        {"type": "page", "name": v["name"], "userId": v["user id of letters"], "properties": {"url": v["url"]}},
+        identify(userId=v["user id of digits"], anonymousId=v["device"], traits=traits),
+        order(userId=v["user id of digits"], properties=properties, context=context, messageId=v["message id"]),
+        track(str(v["unknown event name"]), userId=v["user id of letters"], properties=numbers),
+        page(name=v["name"], userId=v["user id of letters"], properties={"url": v["url"]}),
         {"type": "group", "groupId": v["group"], "userId": v["user id of letters"], "traits": {"name": v["address"]}},
-        {"type": "alias", "userId": v["user id of letters"], "previousId": v["device"]},
-        {"type": "track", "event": "Product Viewed", "anonymousId": v["device"], "properties": {"category": "Clocks"}},
+        alias(userId=v["user id of letters"], previousId=v["device"]),
+        track(anonymousId=v["device"], properties={"category": "Clocks"}),
     ]
 
 
@@ -92,10 +86,10 @@ def refused() -> list[dict[str, Any]]:
     """Values that come in messages which are not stored."""
     v = VALUES
     return [
-        {"type": "identify", "traits": {"email": v["refused address"]}},
-        {"type": "identify", "userId": f"{v['refused address']}\0", "traits": {"name": v["refused address"]}},
-        {"type": "identify", "userId": v["refused address"], "timestamp": "1970-01-02T00:00:00+00:00"},
-        {"type": "track", "event": "Order Completed", "userId": "null", "properties": {"note": v["refused address"]}},
+        identify(traits={"email": v["refused address"]}),
+        identify(userId=f"{v['refused address']}\0", traits={"name": v["refused address"]}),
+        identify(userId=v["refused address"], timestamp="1970-01-02T00:00:00+00:00"),
+        order(userId="null", properties={"note": v["refused address"]}),
     ]
 
 

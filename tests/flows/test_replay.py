@@ -15,9 +15,10 @@ from cdp.rights.replay_file import OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import SUPPRESSION
-from tests.support.pipeline import NOON, WEB
+from tests.support.messages import track
+from tests.support.people import ADA, BOB, NOON, WEB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline, restarted
+from tests.support.requests import RequestPipeline, open_request_pipeline, restarted
 
 pytestmark = pytest.mark.postgres
 
@@ -59,7 +60,7 @@ ORDER BY n.nspname, c.relname
 def test_an_erasure_is_repeated_after_a_restore(rights: RequestPipeline) -> None:
     rights.pipeline.send(BOB)
     before = rights.counts()
-    rights.pipeline.send(ADA, {"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    rights.pipeline.send(ADA, track(userId="ada", anonymousId="hers"))
     copy = Copy(rights)
     rights.erase(("user_id", "ada"))
     assert not is_behind(rights.context)
@@ -153,7 +154,7 @@ def test_a_line_is_on_disk_before_the_commit_and_harmless_without_it(rights: Req
 def test_who_goes_on_without_the_person_forgets_her_after_a_restore(rights: RequestPipeline) -> None:
     """A device that only a browser linked keeps the profile; the copy brought her traits back into its projection."""
     rights.pipeline.send({**ADA, "anonymousId": "hers"}, source=WEB)
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"}, source=WEB)
+    rights.pipeline.send(track(anonymousId="hers"), source=WEB)
     copy = Copy(rights)
     rights.erase(("email", "ada@example.com"), ("user_id", "ada"))
     before = rights.counts()
@@ -167,11 +168,11 @@ def test_who_goes_on_without_the_person_forgets_her_after_a_restore(rights: Requ
 
 
 def test_a_copy_from_before_two_profiles_became_one_keeps_no_empty_profile(rights: RequestPipeline) -> None:
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "hers"})
+    rights.pipeline.send(track(userId="ada"))
+    rights.pipeline.send(track(anonymousId="hers"))
     assert len(rights.pipeline.people()) == 2
     copy = Copy(rights)
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada", "anonymousId": "hers"})
+    rights.pipeline.send(track(userId="ada", anonymousId="hers"))
     rights.erase(("user_id", "ada"))
     copy.restore()
     replay(rights.context, rights.pipeline.clock.now())

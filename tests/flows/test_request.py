@@ -15,8 +15,9 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
 from cdp.vault.sign import is_signed
+from tests.support.people import ADA
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 

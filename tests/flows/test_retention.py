@@ -17,14 +17,16 @@ from cdp.flows.rights.legal_hold import HOLD_COLUMN
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.vault.vault import Item
-from tests.support.pipeline import NOON
+from tests.support import messages
+from tests.support.messages import identify, track
+from tests.support.people import ADA, NOON
 from tests.support.policies import changed, permit_all
-from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
 
-AGE = {"type": "identify", "userId": "ada", "traits": {"age": 36}}
+AGE = identify(userId="ada", traits={"age": 36})
 HOLD = {"law": "§ 147 AO", "columns": ["order_id", "revenue"], "keep_for_days": 400}
 
 
@@ -47,11 +49,11 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 
 def order(revenue: float = 10, user_id: str = "ada", **fields: Any) -> dict[str, Any]:
     properties = {"order_id": f"o-{revenue:g}", "revenue": revenue, "currency": "EUR"}
-    return {"type": "track", "event": "Order Completed", "userId": user_id, "properties": properties, **fields}
+    return messages.order(userId=user_id, properties=properties, **fields)
 
 
 def view(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", "userId": "ada", "properties": {"category": "Hats"}, **fields}
+    return track(userId="ada", properties={"category": "Hats"}, **fields)
 
 
 def run(rights: RequestPipeline, *, dry_run: bool = False, rows_max: int = 10_000) -> SweepResult:

@@ -14,6 +14,8 @@ from cdp.flows.operations.computed_traits import apply_definitions, check_sample
 from cdp.flows.operations.retention import sweep
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from tests.support import messages
+from tests.support.messages import track
 from tests.support.policies import changed, permit_all
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -52,7 +54,7 @@ def send_orders(rights: RequestPipeline, *revenues: float) -> None:
 
 def order(revenue: float, **fields: Any) -> dict[str, Any]:
     properties = {"revenue": revenue, "items": int(revenue)}
-    return {"type": "track", "event": "Order Completed", "userId": "ada", "properties": properties, **fields}
+    return messages.order(userId="ada", properties=properties, **fields)
 
 
 def computed(rights: RequestPipeline, policy: Policy) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def test_other_words_compute_nothing(rights: RequestPipeline) -> None:
 
 def test_events_follow_their_class(rights: RequestPipeline) -> None:
     send_orders(rights, 10, 20)
-    rights.pipeline.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
+    rights.pipeline.send(track("Nobody planned this", userId="ada"))
     events = json.loads(json.dumps(rights.context.policy.documents["events.yaml"]))["events"]
     events["Order Completed"]["retention_class"] = "engagement"
     policy = changed(rights.context.policy, "events.yaml", events=events)
@@ -118,7 +120,7 @@ def test_events_follow_their_class(rights: RequestPipeline) -> None:
 
 def test_events_of_a_class_that_is_no_more_go_where_their_name_belongs(rights: RequestPipeline) -> None:
     send_orders(rights, 10)
-    rights.pipeline.send({"type": "track", "event": "Nobody planned this", "userId": "ada"})
+    rights.pipeline.send(track("Nobody planned this", userId="ada"))
     policy = changed(rights.context.policy, "events.yaml", unknown_class="system")
     assert apply_definitions(rights.context.database, policy, rights.pipeline.clock.now()).events_reclassified == 1
     assert filed(rights) == {"transactions": 1, "system": 1}

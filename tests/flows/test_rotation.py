@@ -23,7 +23,9 @@ from cdp.vault.root_keys import RootKeys
 from cdp.vault.vault import Vault
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
-from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.messages import track
+from tests.support.people import NOON
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import permit_all
 
 pytestmark = pytest.mark.postgres
@@ -32,10 +34,6 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture
 def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
-
-
-def track(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
 
 
 def names_of_keys(tmp_path: Path) -> set[str]:

@@ -13,20 +13,17 @@ from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.store.scrub import tables_to_rewrite
 from cdp.vault.pseudonym import SUPPRESSION
+from tests.support.messages import identify, order
+from tests.support.people import BOB
 from tests.support.policies import permit_all
-from tests.support.requests import BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
 WORDS = ("zoe.quintessential@example.com", "zoe-quintessential-77", "Zoë Quintessential", "handset-quintessential")
 ZOE = [
-    {"type": "identify", "userId": WORDS[1], "traits": {"email": WORDS[0], "name": WORDS[2]}, "anonymousId": WORDS[3]},
-    {
-        "type": "track",
-        "event": "Order Completed",
-        "userId": WORDS[1],
-        "properties": {"order_id": WORDS[1], "revenue": 5},
-    },
+    identify(userId=WORDS[1], traits={"email": WORDS[0], "name": WORDS[2]}, anonymousId=WORDS[3]),
+    order(userId=WORDS[1], properties={"order_id": WORDS[1], "revenue": 5}),
 ]
 
 

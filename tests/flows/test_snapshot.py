@@ -15,8 +15,10 @@ from cdp.flows.rights import requests
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
+from tests.support.messages import consent_context, identify, track
+from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 ADA_ID = Identifier("user_id", "ada")
@@ -51,8 +53,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], ob
 
 def test_a_look_up_during_a_merge_shows_the_person_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
     rights.pipeline.send({**ADA, "userId": "older"})
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "device"})
-    merge = {"type": "identify", "userId": "older", "anonymousId": "device"}
+    rights.pipeline.send(track(anonymousId="device"))
+    merge = identify(userId="older", anonymousId="device")
     meanwhile("lookup.find_profile", lambda: rights.pipeline.send(merge))
     shown = lookup.look_up(rights.pipeline.context, DEVICE, actor="privacy")
     assert [(each.type, each.value) for each in shown.identifiers] == [("anonymous_id", "device")]
@@ -72,7 +74,7 @@ def test_a_look_up_during_an_erasure_shows_the_person_before_it(rights: RequestP
 
 def test_consents_during_an_erasure_are_those_before_it(rights: RequestPipeline, meanwhile: Any) -> None:
     now = rights.pipeline.clock.now()
-    rights.pipeline.send({**ADA, "context": {"consent": {"categoryPreferences": {"advertising": True}}}})
+    rights.pipeline.send({**ADA, "context": consent_context(advertising=True)})
     before = consent.look_up(rights.context, ADA_ID, now, actor="privacy")
     assert before.records
     meanwhile("consent.find_identifiers", lambda: rights.erase(("user_id", "ada")))
@@ -94,7 +96,7 @@ def test_an_export_during_new_messages_and_an_erasure_is_of_one_instant(
     request = rights.ask("access", ("user_id", "ada"))
 
     def act() -> None:
-        rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+        rights.pipeline.send(track(userId="ada"))
         rights.erase(("user_id", "ada"))
 
     meanwhile("subject_request._locked_request", act)

@@ -17,7 +17,9 @@ from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.segments.model import Draft, SegmentKey
 from tests.generative.test_identity_batches import check_map
-from tests.support.pipeline import WEB, Pipeline, open_pipeline
+from tests.support.messages import consent_context, order, track
+from tests.support.people import WEB
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import permit_all, segment_unify, shipped
 from tests.support.requests import open_request_pipeline
 
@@ -30,14 +32,6 @@ EMAIL = Identifier("email", "p@example.com")
 @pytest.fixture
 def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     return open_pipeline(database, permit_all(), tmp_path)
-
-
-def track(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
-
-
-def order(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Order Completed", **fields}
 
 
 def with_email(**fields: Any) -> dict[str, Any]:
@@ -90,7 +84,7 @@ def test_the_dry_run_shows_the_result_of_the_unmerge(database: Database, tmp_pat
         is_new=True,
         actor="marketer",
     )
-    granted = {"consent": {"categoryPreferences": {"analytics": True}}}
+    granted = consent_context(analytics=True)
     pipeline.send(track(anonymousId="a1", properties={"price": 3}, context=granted), source=WEB)
     pipeline.send(order(userId="u1", context={"traits": {"country": "DE"}}), order(userId="u1", anonymousId="a1"))
     pipeline.send(track(userId="u1"))
@@ -154,11 +148,11 @@ def test_unmerging_what_is_not_linked_is_refused(pipeline: Pipeline) -> None:
 
 def test_each_side_gets_the_verdict_of_its_own_records(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
-    granted = {"consent": {"categoryPreferences": {"analytics": True}}}
-    refused = {"consent": {"categoryPreferences": {"analytics": False, "personalization": True}}}
+    granted = consent_context(analytics=True)
+    refused = consent_context(analytics=False, personalization=True)
     pipeline.send(track(userId="u1", context=granted))
     pipeline.send(track(anonymousId="a1", context=refused))
-    pipeline.send({"type": "track", "event": "Order Completed", "userId": "u1", "anonymousId": "a1"})
+    pipeline.send(order(userId="u1", anonymousId="a1"))
     assert not look_up(pipeline.context, U1, actor="privacy").consents["analytics"].allowed
     unmerge(pipeline.context, U1, A1, dry_run=False)
     assert look_up(pipeline.context, U1, actor="privacy").consents["analytics"].allowed

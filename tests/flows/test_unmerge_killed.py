@@ -22,7 +22,9 @@ from cdp.policy.model import Policy
 from tests.flows.test_identity_races import crowd
 from tests.generative.test_identity_batches import check_map
 from tests.generative.test_identity_undo import check_covered
-from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.messages import consent_context, track
+from tests.support.people import NOON
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import changed, permit_all, segment_unify, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -46,15 +48,11 @@ USE_CASES: dict[str, Callable[[Pipeline], object]] = {
 def populate(rights: RequestPipeline) -> None:
     """Store a customer with two devices, consents and events on both, and an address that is already unmerged."""
     pipeline = rights.pipeline
-    granted = {"consent": {"categoryPreferences": {"analytics": True}}}
-    pipeline.send(view(anonymousId="a1", context=granted), view(anonymousId="a2", context=granted))
-    pipeline.send(view(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
-    pipeline.send(view(userId="u1", anonymousId="a2"), view(anonymousId="a2"), view(anonymousId="a1"))
+    granted = consent_context(analytics=True)
+    pipeline.send(track(anonymousId="a1", context=granted), track(anonymousId="a2", context=granted))
+    pipeline.send(track(userId="u1", anonymousId="a1", context={"traits": {"email": "p@example.com"}}))
+    pipeline.send(track(userId="u1", anonymousId="a2"), track(anonymousId="a2"), track(anonymousId="a1"))
     unmerge(pipeline.context, U1, MAIL, dry_run=False)
-
-
-def view(**fields: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Product Viewed", **fields}
 
 
 @pytest.mark.parametrize("statement", [8, 24, 40])

@@ -27,26 +27,25 @@ from cdp.flows.operations.startup import open_context
 from cdp.flows.rights.requests import open_request, run, verify, withdraw
 from cdp.flows.segments import memberships
 from cdp.identity.model import Identifier
-from cdp.kit.canonical import canonical_json, sha256
+from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.rights.store import suppressions as suppression_store
-from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
+from cdp.sources.model import Source
 from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
 from cdp.wire.message import Message
 from tests.generative.test_identity_batches import check_broken, empty
 from tests.support.budget import IS_LONG, examples
-from tests.support.pipeline import NOON, SHOP, WEB
+from tests.support.messages import alias, consent_context, identify, read_as, track
+from tests.support.people import CALIFORNIA, NOON, SHOP, WEB
 from tests.support.policies import changed, permit_all, segment_unify, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
-BEACH = Source(SourceId(3), "beach", SourceKind.BROWSER, frozenset({"ingest"}), "us-ca", 512_000)
-SOURCES = (SHOP, SHOP, WEB, BEACH)
+SOURCES = (SHOP, SHOP, WEB, CALIFORNIA)
 PURPOSES = ("analytics", "personalization", "advertising")
 EVENTS = ("Product Viewed", "Order Completed", "Order Completed", "Products Searched")
 
@@ -92,10 +91,9 @@ class World:
 
     def message(self, body: dict[str, Any], source: Source, has_gpc: bool) -> Message:
         now = self.rights.pipeline.clock.now()
-        given = dict(body)
-        ago = given.pop("ago")
-        return Message(source, given["type"], given["messageId"], now - timedelta(hours=ago), now, given,
-                       sha256(canonical_json(given)), has_gpc=has_gpc)  # fmt: skip
+        fields = dict(body)
+        ago = timedelta(hours=fields.pop("ago"))
+        return read_as(fields, source, now, occurred_at=now - ago, has_gpc=has_gpc)
 
     def attempt(self, act: Act) -> None:
         try:
@@ -123,7 +121,7 @@ def identifier(random: Random) -> tuple[str, str]:
 
 
 def body(random: Random, number: int) -> dict[str, Any]:
-    given: dict[str, Any] = {"messageId": f"m-{number:04d}", "type": "track", "event": random.choice(EVENTS), "ago": 0}
+    given: dict[str, Any] = track(random.choice(EVENTS), messageId=f"m-{number:04d}", ago=0)
     if random.random() < 0.45:
         given["userId"] = f"u{random.randint(1, 3)}"
     if random.random() < 0.7 or "userId" not in given:
@@ -134,12 +132,12 @@ def body(random: Random, number: int) -> dict[str, Any]:
     context: dict[str, Any] = {"traits": dict(traits)} if traits else {}
     if random.random() < 0.3:
         choices = {each: random.random() < 0.6 for each in random.sample(PURPOSES, random.randint(1, 3))}
-        context["consent"] = {"categoryPreferences": choices}
+        context |= consent_context(**choices)
     if random.random() < 0.05:
-        given |= {"type": "identify", "traits": {"age": random.choice([12, 15, 16, 40])}}
+        given |= identify(traits={"age": random.choice([12, 15, 16, 40])})
         del given["event"]
     elif random.random() < 0.05:
-        given |= {"type": "alias", "previousId": f"a{random.randint(1, 4)}"}
+        given |= alias(previousId=f"a{random.randint(1, 4)}")
         del given["event"]
     if random.random() < 0.15:
         given["ago"] = random.choice([1, 30, 24 * 30])
@@ -231,9 +229,9 @@ def history(seed: int) -> History:
     number = 0
     sent: list[tuple[dict[str, Any], Source, bool]] = []
     shapes: list[dict[str, Any]] = []
-    everything = {"consent": {"categoryPreferences": dict.fromkeys(PURPOSES, True)}}
+    everything = consent_context(**dict.fromkeys(PURPOSES, True))
     for at in range(random.randint(0, 3)):
-        shape = {"type": "track", "event": EVENTS[0], "ago": 0, "userId": f"u{at + 1}", "anonymousId": f"a{at + 1}"}
+        shape = track(EVENTS[0], ago=0, userId=f"u{at + 1}", anonymousId=f"a{at + 1}")
         told.append(([], [({**shape, "messageId": f"m-grant-{at}", "context": everything}, SHOP, False)], False))
         shapes.append(shape)
     for _ in range(random.randint(4, 14)):
@@ -267,7 +265,7 @@ def live(database: Database, folder: Path, policy: Policy, story: History, *, ca
     rights = open_request_pipeline(database, policy, folder)
     rights.pipeline.clock.instant = NOON
     with database.transaction() as tx:
-        add_source(tx, BEACH, sha256(b"beach"), now=NOON)
+        add_source(tx, CALIFORNIA, sha256(b"west"), now=NOON)
     beside = open_context(Database(database.url, pool_size=1), policy, rights.pipeline.clock, home=folder)
     world = World(
         rights, Ingest(beside.database, beside.vault, policy, clock=rights.pipeline.clock), policy, can_remember

@@ -18,7 +18,9 @@ from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from tests.support.budget import IS_LONG, examples
-from tests.support.pipeline import NOON, Pipeline, open_pipeline
+from tests.support.messages import track
+from tests.support.people import NOON
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import changed, permit_all, segment_unify
 
 pytestmark = pytest.mark.postgres
@@ -29,7 +31,7 @@ PLACES = {"userId": "u", "anonymousId": "a", "email": "e", "device": "d", "house
 @st.composite
 def message(draw: st.DrawFn) -> dict[str, Any]:
     """A message with a few identifiers from a small set, so that they collide."""
-    body: dict[str, Any] = {"type": "track", "event": "Product Viewed"}
+    body: dict[str, Any] = track()
     traits: dict[str, str] = {}
     if draw(st.booleans()):
         body["userId"] = f"u{draw(st.integers(1, 4))}"
@@ -193,13 +195,7 @@ def test_many_shared_identifiers_are_processed_in_smaller_batches_with_the_same_
     pipeline = open_pipeline(database, policy, tmp_path)
     random = Random(1)
     messages = [
-        {
-            "type": "track",
-            "event": "Product Viewed",
-            "messageId": f"m-{at:04d}",
-            "userId": f"u{random.randrange(60)}",
-            "anonymousId": f"a{random.randrange(60)}",
-        }
+        track(messageId=f"m-{at:04d}", userId=f"u{random.randrange(60)}", anonymousId=f"a{random.randrange(60)}")
         for at in range(240)
     ]
     before = database.statements

@@ -27,7 +27,9 @@ from cdp.policy.model import Policy
 from cdp.sources.model import Source
 from tests.generative.test_identity_batches import check_map, empty
 from tests.support.budget import IS_LONG, examples
-from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
+from tests.support.messages import consent_context, track
+from tests.support.people import NOON, SHOP, WEB
+from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import permit_all, shipped
 from tests.support.requests import RequestPipeline
 
@@ -55,7 +57,7 @@ class Undo:
 
 @st.composite
 def sending(draw: st.DrawFn) -> Send:
-    body: dict[str, Any] = {"type": "track", "event": draw(st.sampled_from(["Product Viewed", "Order Completed"]))}
+    body: dict[str, Any] = track(draw(st.sampled_from(["Product Viewed", "Order Completed"])))
     body["properties"] = {"revenue": draw(st.integers(1, 50)), "price": 3}
     if draw(st.booleans()):
         body["userId"] = f"u{draw(st.integers(1, 3))}"
@@ -71,7 +73,7 @@ def sending(draw: st.DrawFn) -> Send:
     context: dict[str, Any] = {"traits": traits} if traits else {}
     if draw(st.integers(0, 9)) < 6:
         choices = draw(st.dictionaries(st.sampled_from(PURPOSES), st.booleans(), min_size=1))
-        context["consent"] = {"categoryPreferences": choices}
+        context |= consent_context(**choices)
     if context:
         body["context"] = context
     if draw(st.integers(0, 9)) < 2:

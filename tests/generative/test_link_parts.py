@@ -14,7 +14,8 @@ from cdp.kit.db import Database
 from tests.flows.test_link_table import model_of
 from tests.generative.test_identity_batches import POLICIES, check_map, empty, message
 from tests.support.budget import IS_LONG, examples
-from tests.support.pipeline import SHOP, Pipeline, open_pipeline
+from tests.support.people import SHOP
+from tests.support.pipeline import Pipeline, open_pipeline
 
 pytestmark = pytest.mark.postgres
 

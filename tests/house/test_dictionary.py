@@ -1,7 +1,7 @@
 """The data dictionary holds: every column is declared, and every personal one is erased and exported by a test.
 
-One person gets a row in every table that says something about people, with every column filled. A column that no row
-fills, that an erasure leaves, or that an export does not show, is found as a set difference.
+One person gets a row in every table with personal columns, and a value in each of its columns. A column that no row
+fills, that an erasure leaves, or that an export omits appears in a set difference.
 """
 
 from collections.abc import Iterable
@@ -18,9 +18,10 @@ from cdp.rights.model import Scope, Verb
 from cdp.rights.plan import Space, Tie, erasure_plan, export_plan, personal_columns
 from cdp.schema.all import tables
 from cdp.schema.dictionary import Erase, declaration_of, undeclared
-from tests.support.pipeline import NOON
+from tests.support.messages import order, track
+from tests.support.people import ADA, NOON
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 
 BYTES = b"\x07" * 32
 KEPT = {
@@ -31,11 +32,11 @@ KEPT = {
 }
 
 
-def test_every_column_says_what_it_is() -> None:
+def test_every_column_is_declared() -> None:
     assert undeclared(tables()) == []
 
 
-def test_what_is_kept_says_why_and_what_is_hidden_too() -> None:
+def test_what_is_kept_or_not_exported_has_a_reason() -> None:
     for table in tables():
         for column in table.columns:
             declared = declaration_of(column)
@@ -49,25 +50,23 @@ def test_what_is_kept_says_why_and_what_is_hidden_too() -> None:
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     rights = open_request_pipeline(database, permit_all(), tmp_path)
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "anonymousId": "one"})
-    rights.pipeline.send({"type": "track", "event": "Product Viewed", "userId": "ada"})
+    rights.pipeline.send(track(anonymousId="one"))
+    rights.pipeline.send(track(userId="ada"))
     rights.pipeline.send({**ADA, "anonymousId": "one"})
-    rights.pipeline.send(
-        {"type": "track", "event": "Order Completed", "userId": "ada", "properties": {"revenue": 5, "order_id": "o"}}
-    )
+    rights.pipeline.send(order(userId="ada", properties={"revenue": 5, "order_id": "o"}))
     return rights
 
 
-def person_of(tx: Transaction) -> Scope:
-    """Everybody in the store is Ada."""
+def only_person(tx: Transaction) -> Scope:
+    """All ids of the store, which holds nobody but Ada."""
     ids = (tx.execute(f"SELECT {space}_id FROM identity.{space}") for space in ("identifier", "anchor", "profile"))
     identifiers, anchors, profiles = (frozenset(row[0] for row in rows) for rows in ids)
     return Scope(0, identifiers, anchors, profiles)
 
 
-def fill(tx: Transaction, who: Scope) -> None:
-    """Give her a row in the tables that messages did not reach, and a value in the columns that they left open."""
-    profile, identifier = max(who.profiles), min(who.identifiers)
+def add_missing_rows(tx: Transaction, person: Scope) -> None:
+    """Add rows of the person to the tables that messages do not write, and values to the columns that they leave NULL."""
+    profile, identifier = max(person.profiles), min(person.identifiers)
     purpose = "email_marketing"
     rows: list[tuple[str, dict[str, Any]]] = [
         (
@@ -143,7 +142,7 @@ def fill(tx: Transaction, who: Scope) -> None:
             {
                 "sequence": 9_999,
                 "identifier_id": identifier,
-                "other_identifier_id": max(who.identifiers),
+                "other_identifier_id": max(person.identifiers),
                 "source_id": 2,
                 "received_at": NOON,
                 "import_job_id": 5,
@@ -172,14 +171,14 @@ def insert(tx: Transaction, table: str, values: dict[str, Any]) -> None:
     )
 
 
-def hers(tx: Transaction, table: str, ties: Iterable[Tie], who: Scope) -> list[dict[str, Any]]:
-    """Her rows of a table, found by its ties without the code under test."""
+def rows_of_person(tx: Transaction, table: str, ties: Iterable[Tie], person: Scope) -> list[dict[str, Any]]:
+    """The person's rows of a table, found by its ties without the code under test."""
     ids = {
-        Space.IDENTIFIER: who.identifiers,
-        Space.ANCHOR: who.anchors,
-        Space.PROFILE: who.profiles,
-        Space.SUBJECT: who.subjects,
-        Space.REQUEST: [who.request_id],
+        Space.IDENTIFIER: person.identifiers,
+        Space.ANCHOR: person.anchors,
+        Space.PROFILE: person.profiles,
+        Space.SUBJECT: person.subjects,
+        Space.REQUEST: [person.request_id],
     }
     found = []
     for tie in ties:
@@ -198,21 +197,21 @@ def hers(tx: Transaction, table: str, ties: Iterable[Tie], who: Scope) -> list[d
 def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
     request = rights.ask("erasure", ("user_id", "ada"))
     with rights.context.database.transaction() as tx:
-        person = person_of(tx)
-        fill(tx, person)
-        who = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
+        person = only_person(tx)
+        add_missing_rows(tx, person)
+        scope = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
         steps = [step for step in erasure_plan() if step.verb is not Verb.KEEP]
         filled = {
             f"{step.table}.{name}"
             for step in steps
-            for row in hers(tx, step.table, step.ties, who)
+            for row in rows_of_person(tx, step.table, step.ties, scope)
             for name, value in row.items()
             if value is not None
         }
     assert personal_columns() - KEPT - filled == set(), "no row of this test fills these columns"
     erase(rights.context, request.request_id, NOON)
     with rights.context.database.transaction(read_only=True) as tx:
-        left = {step.table for step in steps if hers(tx, step.table, step.ties, who)}
+        left = {step.table for step in steps if rows_of_person(tx, step.table, step.ties, scope)}
     assert left == set()
 
 
@@ -220,7 +219,7 @@ def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
 def test_every_exportable_column_is_exported(rights: RequestPipeline) -> None:
     request = rights.ask("access", ("user_id", "ada"))
     with rights.context.database.transaction() as tx:
-        fill(tx, person_of(tx))
+        add_missing_rows(tx, only_person(tx))
     data = rights.opened(request)["data"]
     shown = {(table, field) for table, rows in data.items() for row in rows for field in row}
     wanted = {(section.table, column.field) for section in export_plan() for column in section.columns}

@@ -36,6 +36,7 @@ from cdp.sources.store.sources import source_named
 from cdp.vault.sign import is_signed
 from cdp.web.ingest.write_keys import directory_of
 from tests.support.databases import plain_url
+from tests.support.messages import consent_context, identify, track
 from tests.support.pipeline import Pipeline
 
 Known = dict[str, Any]
@@ -98,23 +99,23 @@ def test_the_erased_stay_erased_and_suppressed(
             look_up(context, Identifier(type_, value), actor="privacy")
         assert caught.value.code == "unknown_profile"
     bodies = [
-        {"type": "track", "event": "Product Viewed", "userId": "bob"},
-        {"type": "track", "event": "Product Viewed", "anonymousId": "bob-laptop"},
-        {"type": "track", "event": "Product Viewed", "userId": "ivy"},
+        track(userId="bob"),
+        track(anonymousId="bob-laptop"),
+        track(userId="ivy"),
     ]
     assert [outcome.state for outcome in pipeline.send(*bodies, source=shop)] == [State.SUPPRESSED] * 3
 
 
 def test_a_message_sent_again_is_a_duplicate_and_a_new_one_is_stored(pipeline: Pipeline, shop: Source) -> None:
-    order = {"type": "track", "event": "Order Completed", "userId": "ada", "properties": {"revenue": 5}}
+    order = track("Order Completed", userId="ada", properties={"revenue": 5})
     assert [outcome.state for outcome in pipeline.send({**order, "messageId": "twice"}, source=shop)] == [
         State.DUPLICATE
     ]
     assert [outcome.state for outcome in pipeline.send({**order, "messageId": "after-upgrade"}, source=shop)] == [
         State.STORED
     ]
-    consented = {"consent": {"categoryPreferences": {"analytics": True, "email_marketing": True}}}
-    new = {"type": "identify", "userId": "new", "traits": {"email": "new@example.com"}, "context": consented}
+    consented = consent_context(analytics=True, email_marketing=True)
+    new = identify(userId="new", traits={"email": "new@example.com"}, context=consented)
     assert [outcome.state for outcome in pipeline.send(new, source=shop)] == [State.STORED]
     assert look_up(pipeline.context, Identifier("email", "new@example.com"), actor="privacy").anchors == 1
 

@@ -1,7 +1,7 @@
 """The ledger and the verdicts in force, on PostgreSQL."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,16 +10,16 @@ from cdp.consent.store import projection as projection_store
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.kit.db import Database
+from tests.support.people import NEW_YEAR
 
 pytestmark = pytest.mark.postgres
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 PURPOSES = ("analytics", "email_marketing")
 PSEUDONYMS = {1: "one", 2: "two", 3: "three"}
 
 
 def day(number: int) -> datetime:
-    return START + timedelta(days=number)
+    return NEW_YEAR + timedelta(days=number)
 
 
 def record(number: int, identifier_id: int, act: Act = Act.GRANT, at: int = 1, purpose: str = "analytics") -> Record:
@@ -46,7 +46,7 @@ def put(
 @pytest.fixture
 def prepared(database: Database) -> Database:
     with database.transaction() as tx:
-        projection_store.prepare_purposes(tx, PURPOSES, START)
+        projection_store.prepare_purposes(tx, PURPOSES, NEW_YEAR)
     return database
 
 
@@ -193,9 +193,9 @@ class TestTheVerdictsInForce:
 class TestPurposes:
     def test_bits_are_given_once_and_never_again(self, database: Database) -> None:
         with database.transaction() as tx:
-            assert projection_store.prepare_purposes(tx, ("a", "b"), START) == {"a": 1, "b": 2}
-            assert projection_store.prepare_purposes(tx, ("b", "c"), START) == {"a": 1, "b": 2, "c": 4}
-            assert projection_store.prepare_purposes(tx, ("a", "b", "c"), START) == {"a": 1, "b": 2, "c": 4}
+            assert projection_store.prepare_purposes(tx, ("a", "b"), NEW_YEAR) == {"a": 1, "b": 2}
+            assert projection_store.prepare_purposes(tx, ("b", "c"), NEW_YEAR) == {"a": 1, "b": 2, "c": 4}
+            assert projection_store.prepare_purposes(tx, ("a", "b", "c"), NEW_YEAR) == {"a": 1, "b": 2, "c": 4}
 
     def test_a_purpose_that_is_no_more_permits_nobody(self, prepared: Database) -> None:
         put(prepared, {1: {"analytics": allowed(day(1))}, 2: {"analytics": REFUSED}})

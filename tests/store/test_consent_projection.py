@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 
 import psycopg
@@ -16,17 +16,17 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.operations.store.test_clock import override_instant
 from cdp.postgres.server import EmbeddedPostgres
+from tests.support.people import NEW_YEAR
 
 pytestmark = pytest.mark.postgres
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 PURPOSES = ("analytics", "email_marketing")
 PASSWORD = "only-for-this-test"
 TOLD = "SELECT reader_pseudonym, since, until, traits FROM consent.permitted_analytics ORDER BY 1"
 
 
 def allowed(until: datetime | None = None) -> Verdict:
-    return Verdict(True, Reason.GRANTED, START, until, (RecordId(1),))
+    return Verdict(True, Reason.GRANTED, NEW_YEAR, until, (RecordId(1),))
 
 
 REFUSED = Verdict(False, Reason.WITHDRAWN, by=(RecordId(2),))
@@ -41,7 +41,9 @@ class Shop:
 
     def put(self, profile_id: int, verdict: Verdict, purpose: str = "analytics") -> None:
         with self.database.transaction() as tx:
-            verdict_store.put_verdicts(tx, {profile_id: {purpose: verdict}}, {profile_id: f"p{profile_id}"}, now=START)
+            verdict_store.put_verdicts(
+                tx, {profile_id: {purpose: verdict}}, {profile_id: f"p{profile_id}"}, now=NEW_YEAR
+            )
 
     def ask(self, query: LiteralString = TOLD) -> list[tuple[Any, ...]]:
         with self.marketer.transaction():
@@ -53,7 +55,7 @@ def shop(database: Database, server: EmbeddedPostgres) -> Iterator[Shop]:
     name = database.engine.url.database
     assert name is not None
     with database.transaction() as tx:
-        projection_store.prepare_purposes(tx, PURPOSES, START)
+        projection_store.prepare_purposes(tx, PURPOSES, NEW_YEAR)
         assert projection_store.grant_reading(tx)
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -74,7 +76,7 @@ def test_sees_permitted_people_under_pseudonyms(shop: Shop) -> None:
     shop.put(2, REFUSED)
     with shop.database.transaction() as tx:
         verdict_store.put_traits(tx, {(1, "analytics"): {"country": "DE"}})
-    assert shop.ask() == [("p1", START, None, {"country": "DE"})]
+    assert shop.ask() == [("p1", NEW_YEAR, None, {"country": "DE"})]
 
 
 FORBIDDEN: tuple[LiteralString, ...] = (
@@ -128,18 +130,18 @@ def test_a_withdrawal_is_gone_for_whoever_begins_after_it(shop: Shop) -> None:
 
 
 def test_an_ended_row_is_hidden_before_the_worker_comes(shop: Shop) -> None:
-    shop.put(1, allowed(until=START + timedelta(days=30)))
+    shop.put(1, allowed(until=NEW_YEAR + timedelta(days=30)))
     shop.put(2, allowed())
     with shop.database.transaction() as tx:
-        override_instant(tx, START + timedelta(days=29))
+        override_instant(tx, NEW_YEAR + timedelta(days=29))
     assert [row[0] for row in shop.ask()] == ["p1", "p2"]
     with shop.database.transaction() as tx:
-        override_instant(tx, START + timedelta(days=30))
+        override_instant(tx, NEW_YEAR + timedelta(days=30))
     assert [row[0] for row in shop.ask()] == ["p2"]
 
 
 def test_no_setting_moves_the_clock(shop: Shop) -> None:
-    shop.put(1, allowed(until=START))
+    shop.put(1, allowed(until=NEW_YEAR))
     shop.marketer.execute("SELECT set_config('cdp.now', '2020-01-01', false)")
     assert shop.ask() == []
 
@@ -173,7 +175,7 @@ def test_without_the_right_to_end_sessions_it_says_so(shop: Shop, server: Embedd
 
 def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
     with shop.database.transaction() as tx:
-        projection_store.prepare_purposes(tx, (*PURPOSES, "research"), START)
+        projection_store.prepare_purposes(tx, (*PURPOSES, "research"), NEW_YEAR)
         assert projection_store.grant_reading(tx)
         before = tx.statements
         assert projection_store.grant_reading(tx)
@@ -183,4 +185,4 @@ def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
 
 def test_purposes_end_with_the_bits(database: Database) -> None:
     with pytest.raises(Fault, match="too_many_purposes"), database.transaction() as tx:
-        projection_store.prepare_purposes(tx, [f"p{number}" for number in range(64)], START)
+        projection_store.prepare_purposes(tx, [f"p{number}" for number in range(64)], NEW_YEAR)

@@ -1,16 +1,14 @@
 """Which identifiers decide about which profile: those that it owns, and those that link no profiles."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 
 import pytest
 
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.kit.db import Database, Transaction
+from tests.support.people import NEW_YEAR
 
 pytestmark = pytest.mark.postgres
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def insert_profile(
@@ -29,13 +27,13 @@ def insert_profile(
                 "id": identifier_id,
                 "pseudonym": str(identifier_id).encode(),
                 "shared": identifier_id in shared,
-                "now": START,
+                "now": NEW_YEAR,
             },
         )
     for identifier_id in owned:
         tx.execute(
             "INSERT INTO identity.link (identifier_id, profile_id, linked_at) VALUES (%(id)s, %(profile)s, %(now)s)",
-            {"id": identifier_id, "profile": profile_id, "now": START},
+            {"id": identifier_id, "profile": profile_id, "now": NEW_YEAR},
         )
     tx.execute(
         "INSERT INTO identity.canonical (anchor_id, profile_id) VALUES (%(id)s, %(id)s)",

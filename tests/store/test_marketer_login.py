@@ -16,8 +16,9 @@ from cdp.accounting.model import State
 from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
+from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all
-from tests.support.requests import ADA, BOB, RequestPipeline, open_request_pipeline
+from tests.support.requests import RequestPipeline, open_request_pipeline
 from tests.support.source_tree import ROOT
 
 pytestmark = pytest.mark.postgres

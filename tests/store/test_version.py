@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cdp.kit.db import Database, Transaction
+from tests.support.messages import consent_context, track
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import shipped
 
@@ -51,14 +52,7 @@ def pipeline(database: Database, tmp_path: Path) -> Pipeline:
     """Somebody who permits one purpose and refuses another, and a suppression of somebody else."""
     pipeline = open_pipeline(database, shipped(), tmp_path)
     choices = {"analytics": True, "personalization": False}
-    pipeline.send(
-        {
-            "type": "track",
-            "event": "Product Viewed",
-            "userId": "ada",
-            "context": {"consent": {"categoryPreferences": choices}},
-        }
-    )
+    pipeline.send(track(userId="ada", context=consent_context(**choices)))
     with database.transaction() as tx:
         tx.execute("INSERT INTO rights.suppression (pseudonym, since) VALUES ('\\x00', now())")
     return pipeline
@@ -100,10 +94,8 @@ def test_nothing_else_does(change: str, pipeline: Pipeline) -> None:
 def test_new_people_do_not(pipeline: Pipeline) -> None:
     with pipeline.context.database.transaction(read_only=True) as tx:
         before = version(tx)
-    choices = {"consent": {"categoryPreferences": {"analytics": True, "personalization": False}}}
-    pipeline.send(
-        *[{"type": "track", "event": "Product Viewed", "userId": f"u{n}", "context": choices} for n in range(5)]
-    )
+    choices = consent_context(analytics=True, personalization=False)
+    pipeline.send(*[track(userId=f"u{n}", context=choices) for n in range(5)])
     assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 6
     assert pipeline.one("SELECT count(*) FROM consent.refused") == 6
     with pipeline.context.database.transaction(read_only=True) as tx:

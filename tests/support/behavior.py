@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,16 +16,16 @@ from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database, Transaction
 from cdp.policy.model import Policy
+from tests.support.people import NEW_YEAR
 from tests.support.policies import changed, documents_of, shipped
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER = "Order Completed"
 VIEW = "Product Viewed"
 
 
 def day(number: float) -> datetime:
     """An instant so many days after the start of 2026."""
-    return START + timedelta(days=number)
+    return NEW_YEAR + timedelta(days=number)
 
 
 def trait(**definition: Any) -> dict[str, Any]:
@@ -50,13 +50,13 @@ TRAITS: Mapping[str, dict[str, Any]] = {
 def policy_with(traits: Mapping[str, dict[str, Any]] = TRAITS, **classes: dict[str, Any]) -> Policy:
     """The shipped policy with these computed traits only, and retention classes changed."""
     shipped_policy = shipped()
-    gone = dict.fromkeys(shipped_policy.traits)
-    documents = changed(shipped_policy, "traits.yaml", traits={**gone, **traits})
+    removed = dict.fromkeys(shipped_policy.traits)
+    documents = changed(shipped_policy, "traits.yaml", traits={**removed, **traits})
     if not classes:
         return documents
     known: dict[str, Any] = documents_of(documents)["retention.yaml"]["classes"]
     merged = {name: {**known[name], **classes.get(name, {})} for name in known}
-    merged = {name: {key: value for key, value in each.items() if value is not None} for name, each in merged.items()}
+    merged = {name: {key: value for key, value in rule.items() if value is not None} for name, rule in merged.items()}
     return changed(documents, "retention.yaml", classes=merged)
 
 
@@ -74,7 +74,7 @@ class BehaviorPipeline:
 
     def __post_init__(self) -> None:
         with self.database.transaction() as tx:
-            self.masks = projection_store.prepare_purposes(tx, list(self.policy.purposes), START)
+            self.masks = projection_store.prepare_purposes(tx, list(self.policy.purposes), NEW_YEAR)
         self.rules = compile_plan(self.policy.events)
         self.plan = compile_traits(self.policy, self.masks)
 
@@ -146,14 +146,14 @@ class BehaviorPipeline:
     def store(self, entries: Sequence[EventEntry]) -> Terms:
         """Store a batch as ingest does: partitions, terms, then everything in one transaction."""
         store.ensure_partitions(
-            self.database, months_needed((each.classified.retention_class, each.occurred_at) for each in entries)
+            self.database, months_needed((entry.classified.retention_class, entry.occurred_at) for entry in entries)
         )
         with self.database.transaction() as tx:
             return self.append(tx, entries)
 
     def append(self, tx: Transaction, entries: Sequence[EventEntry]) -> Terms:
         """Store a batch in an open transaction."""
-        terms = store.intern_terms(tx, terms_of(each.classified for each in entries), self.rules)
+        terms = store.intern_terms(tx, terms_of(entry.classified for entry in entries), self.rules)
         storable = [storable_entry(entry, terms) for entry in entries]
         store.append(tx, storable, terms, plan=self.plan, now=self.now)
         return terms

@@ -1,4 +1,4 @@
-"""How many generated examples a test takes: a fixed few in CI, many more with `make test-long`."""
+"""How many generated examples a test runs: a few in CI, many more with `make test-long`."""
 
 import os
 
@@ -7,5 +7,5 @@ _MORE = 20
 
 
 def examples(quick: int) -> int:
-    """The budget of a generated test whose examples are dear, because each talks to a database."""
+    """The budget of a generated test whose examples are slow because each uses a database."""
     return quick * _MORE if IS_LONG else quick

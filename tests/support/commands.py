@@ -1,4 +1,4 @@
-"""`cdp` as a person runs it: in a process of its own, with a home of its own."""
+"""The command `cdp`, in its own process and with its own home folder."""
 
 import io
 import json
@@ -26,21 +26,22 @@ _READY: Final = "cdp is ready at "
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended, and what it printed."""
+class CommandResult:
+    """The exit code of a command, and what it printed."""
 
     code: int
     stdout: str
     stderr: str
 
     def expected(self, code: int) -> Self:
+        """The result itself; fails the test unless the exit code is `code`."""
         assert self.code == code, f"{self.code}\n{self.stdout}\n{self.stderr}"
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """A home, and the settings under which commands run in it; `identity` runs them as somebody else."""
+    """Runs commands with a home folder and settings; `identity` is passed to `Popen` to run them as another account."""
 
     home: Path
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -51,8 +52,8 @@ class Shell:
         ours = {"CDP_HOME": str(self.home), "CDP_POLICIES": str(ROOT / "policies"), "PYTHONDONTWRITEBYTECODE": "1"}
         return {**kept, **ours, **self.settings}
 
-    def spawn(self, *arguments: str, code: int = 0) -> Done:
-        """Run a command in a process of its own; the exit code must be the one expected."""
+    def spawn(self, *arguments: str, code: int = 0) -> CommandResult:
+        """Run a command in a new process; fails unless it exits with `code`."""
         done = subprocess.run(
             [sys.executable, "-m", "cdp", *arguments],
             cwd=ROOT,
@@ -62,10 +63,10 @@ class Shell:
             timeout=PATIENCE_SECONDS,
             **self.identity,
         )
-        return Done(done.returncode, done.stdout, done.stderr).expected(code)
+        return CommandResult(done.returncode, done.stdout, done.stderr).expected(code)
 
-    def run(self, *arguments: str, code: int = 0) -> Done:
-        """Run a command in this process, which spares a second of loading; otherwise as `spawn`."""
+    def run(self, *arguments: str, code: int = 0) -> CommandResult:
+        """Run a command in this process, which saves a second of loading; otherwise like `spawn`."""
         out, err = io.StringIO(), io.StringIO()
         before, log = dict(os.environ), logging.getLogger()
         handlers, level = log.handlers[:], log.level
@@ -80,10 +81,10 @@ class Shell:
             os.environ.clear()
             os.environ.update(before)
             log.handlers[:], log.level = handlers, level
-        return Done(int(ended or 0), out.getvalue(), err.getvalue()).expected(code)
+        return CommandResult(int(ended or 0), out.getvalue(), err.getvalue()).expected(code)
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        """What a command answers to a machine."""
+        """The JSON that a command prints with `--json`."""
         return json.loads(self.run(*arguments, "--json", code=code).stdout)
 
     @contextmanager
@@ -99,19 +100,13 @@ class Shell:
                 stderr=output,
                 **self.identity,
             )
-        service = Service(process, log, log.stat().st_size)
-        try:
-            service.await_ready()
+        with serving(process, log, log.stat().st_size) as service:
             yield service
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.wait(PATIENCE_SECONDS)
 
 
 @dataclass(slots=True)
 class Service:
-    """A running `cdp serve`; `said` is what it printed since it was started."""
+    """A running `cdp serve`."""
 
     process: "subprocess.Popen[bytes]"
     log: Path
@@ -119,26 +114,41 @@ class Service:
     url: str = ""
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
+        """What the service has printed since it was started."""
         return self.log.read_bytes()[self.offset :].decode()
 
     def await_ready(self) -> None:
-        until(lambda: self._address() or self.process.poll() is not None, "the service says where it answers")
+        """Wait until the service prints its address; fails the test if it ends first."""
+        until(lambda: self._address() or self.process.poll() is not None, "the address of the service")
         self.url = self._address()
-        assert self.url, self.said
+        assert self.url, self.output
 
     def _address(self) -> str:
-        lines = [line for line in self.said.split("\n")[:-1] if line.startswith(_READY)]
+        lines = [line for line in self.output.split("\n")[:-1] if line.startswith(_READY)]
         return lines[0].removeprefix(_READY) if lines else ""
 
-    def asked(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The answer to a request, however long it takes."""
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The response to a request, however long it takes."""
         return httpx.request(method, self.url + path, timeout=PATIENCE_SECONDS, **more)
 
 
 @contextmanager
-def a_home() -> Iterator[Path]:
-    """A home that does not exist yet, in a folder that the server's account can pass, also when root runs the tests."""
+def serving(process: "subprocess.Popen[bytes]", log: Path, offset: int = 0) -> Iterator[Service]:
+    """A process that runs `cdp serve` and writes its log from `offset`: wait until it is ready, stop it in the end."""
+    service = Service(process, log, offset)
+    try:
+        service.await_ready()
+        yield service
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+@contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A home that does not exist yet; PostgreSQL's account can reach it even when root runs the tests."""
     with tempfile.TemporaryDirectory(prefix="cdp-test-") as folder:
         if os.geteuid() == 0:
             Path(folder).chmod(0o711)
@@ -147,7 +157,7 @@ def a_home() -> Iterator[Path]:
 
 @contextmanager
 def outage(home: Path) -> Iterator[None]:
-    """The embedded database of a home is killed with `kill -9`, and cannot come back until the block ends."""
+    """Kill the embedded database of a home with `kill -9`, and keep it from starting until the block ends."""
     place = find_place(home)
     assert place is not None
     version, hidden = place.data / "PG_VERSION", place.data / "PG_VERSION.hidden"

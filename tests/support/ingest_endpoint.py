@@ -1,4 +1,4 @@
-"""An ingest endpoint with everything behind it: a real database, a policy, sources with chosen write keys."""
+"""An ingest endpoint that stores: with a database, a policy, and sources with chosen write keys."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from cdp.kit.clock import Clock, SystemClock
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
-from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
 from cdp.sources.store import sources as source_store
 from cdp.web.ingest.batch_retry import BatchProcessor
 from cdp.web.ingest.batcher import Limits
 from cdp.web.ingest.write_keys import directory_of
 from cdp.wire.message import Invalid, Message
-from tests.support.ingest_server import Running, serve_ingest
+from tests.support.ingest_server import RunningIngest, serve_ingest
+from tests.support.people import new_source
 
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 END = datetime(2200, 1, 1, tzinfo=UTC)
@@ -32,10 +32,10 @@ END = datetime(2200, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class IngestEndpoint:
-    """A running ingest endpoint, and what became of the messages."""
+    """A running ingest endpoint, and the outcomes of its messages."""
 
     context: Context
-    running: Running
+    running: RunningIngest
     sources: Mapping[str, Source]
 
     @property
@@ -51,8 +51,8 @@ class IngestEndpoint:
                 found[name] = found.get(name, 0) + entry.messages
             return found
 
-    def noticed(self) -> dict[str, int]:
-        """Oddities by kind."""
+    def notices(self) -> dict[str, int]:
+        """Messages by kind of notice."""
         with self.context.database.transaction(read_only=True) as tx:
             found: dict[str, int] = {}
             for entry in notice_store.notices(tx, BEGINNING, END):
@@ -61,7 +61,7 @@ class IngestEndpoint:
 
 
 class Outage:
-    """A flow whose first `faults` transactions find no database."""
+    """A batch processor that reports an unavailable database for its first `faults` batches."""
 
     def __init__(self, ingest: BatchProcessor, faults: int) -> None:
         self._ingest = ingest
@@ -70,7 +70,7 @@ class Outage:
     def process(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
         if self.left:
             self.left -= 1
-            raise Fault("database_unavailable", "The database is away", status=503, retry_after_seconds=1)
+            raise Fault("database_unavailable", "The database is unavailable", status=503, retry_after_seconds=1)
         return self._ingest.process(messages)
 
 
@@ -96,7 +96,7 @@ def open_ingest_endpoint(
 
 def add_source(database: Database, key: str, kind: SourceKind, now: datetime) -> Source:
     """A source with a known write key."""
-    source = Source(SourceId(0), f"source of {key}", kind, frozenset({"ingest"}), "eu", 500 * 1024)
+    source = new_source(0, f"source of {key}", kind)
     with database.transaction() as tx:
         made = source_store.add_source(tx, source, hash_secret(key), now=now)
     assert made is not None

@@ -1,4 +1,4 @@
-"""A service with its own PostgreSQL and an ingest endpoint, as a process that can be killed: `ingest_service HOME`.
+"""An ingest endpoint with its own PostgreSQL, as a process that can be killed: `ingest_service HOME`.
 
 Prints its URL and serves until it is stopped or killed. The write key is `wk`; every event is permitted.
 """

@@ -26,7 +26,7 @@ def shipped() -> Policy:
 
 @cache
 def permit_all() -> Policy:
-    """Every event of everybody is permitted for `analytics`."""
+    """A policy under which every event of everyone is permitted for `analytics`."""
     return load_policy(PERMIT_ALL)
 
 
@@ -36,7 +36,7 @@ def documents_of(policy: Policy) -> dict[str, Any]:
 
 
 def changed(policy: Policy, file: str, **sections: Any) -> Policy:
-    """The policy with top-level sections of one file merged with these; an entry of None is taken out."""
+    """The policy with top-level sections of one file merged with these; an entry of None is removed."""
     documents = documents_of(policy)
     for section, content in sections.items():
         old = documents[file].get(section)
@@ -50,7 +50,7 @@ def changed(policy: Policy, file: str, **sections: Any) -> Policy:
 def segment_unify(limits: Mapping[str, int] = SEGMENT_LIMITS) -> Policy:
     """`permit_all` under Segment's rule: a conflicting identifier stays with its first owner; limits per type, `*` for others.
 
-    The priority is user_id, email, then the others by alphabet. A user_id that may occur twice is no longer unique.
+    The priority is user_id, email, then the others in alphabetical order. A user_id that may occur twice is no longer unique.
     """
     documents = documents_of(permit_all())
     types = documents["identifiers.yaml"]["types"]
@@ -63,7 +63,7 @@ def segment_unify(limits: Mapping[str, int] = SEGMENT_LIMITS) -> Policy:
 
 
 def written(policy: Policy, folder: Path) -> Path:
-    """The folder, filled with the policy's files; JSON is YAML, so nothing is lost on the way."""
+    """The folder, filled with the policy's files; JSON is YAML, so nothing is lost."""
     for file, content in policy.documents.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

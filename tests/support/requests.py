@@ -22,10 +22,8 @@ from cdp.rights.model import Request
 from cdp.rights.plan import personal_columns
 from cdp.rights.replay_file import ReplayFile
 from cdp.schema.all import tables
-from tests.support.pipeline import NOON, SHOP, WEB, Pipeline, open_pipeline
-
-ADA = {"type": "identify", "userId": "ada", "traits": {"email": "ada@example.com", "name": "Ada Lovelace", "age": 36}}
-BOB = {"type": "identify", "userId": "bob", "traits": {"email": "bob@example.com", "name": "Bob Noyce"}}
+from tests.support.people import NOON, SHOP, WEB
+from tests.support.pipeline import Pipeline, open_pipeline
 
 
 @dataclass(slots=True)
@@ -37,19 +35,19 @@ class RequestPipeline:
     home: Path
 
     def ask(self, kind: str, *identifiers: tuple[str, str], regime: str = "gdpr") -> Request:
-        """A request that is received and verified."""
+        """Open and verify a request."""
         request = requests.open_request(
             self.context, kind=kind, regime=regime, identifiers=identifiers, now=self.pipeline.clock.now()
         )
         return requests.verify(self.context, request.request_id, self.pipeline.clock.now())
 
     def erase(self, *identifiers: tuple[str, str]) -> Request:
-        """An erasure from its receipt to its end."""
+        """Open, verify and run an erasure."""
         request = self.ask("erasure", *identifiers)
         return requests.run(self.context, request.request_id, self.pipeline.clock.now()).request
 
     def export(self, *identifiers: tuple[str, str]) -> dict[str, Any]:
-        """The data of an access request."""
+        """Open an access request; the JSON of its archive."""
         request = self.ask("access", *identifiers)
         return self.opened(request)
 
@@ -61,18 +59,18 @@ class RequestPipeline:
         return found
 
     def sequence(self) -> None:
-        """Let the log place and sign its entries."""
+        """Sequence and sign the entries of the audit log."""
         with self.context.database.transaction() as tx:
             signer = self.context.vault.root_keys.signer()
             log = Log(signer, Mirror(self.home / "log"), log_name(signer.public_key))
             sequence(tx, log, self.pipeline.clock.now())
 
     def later(self, **span: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.pipeline.clock.instant += timedelta(**span)
 
     def counts(self, *, without: Sequence[str] = ()) -> dict[str, int]:
-        """Rows of every table that says something about people; requests, which outlive them, left out."""
+        """Rows of every table with personal columns, except those of requests, which outlive the person."""
         found = {}
         named = {column.rpartition(".")[0] for column in personal_columns()}
         with self.context.database.transaction(read_only=True) as tx:
@@ -105,5 +103,5 @@ def open_request_pipeline(database: Database, policy: Policy, home: Path) -> Req
 
 
 def restarted(context: Context) -> Context:
-    """The context as another process would have it, which remembers nothing of the replay file."""
+    """The context as a restarted process would open it, with nothing of the replay file in memory."""
     return replace(context, replay=ReplayFile(context.home / REPLAY_FILE))

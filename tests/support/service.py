@@ -1,7 +1,5 @@
-"""The web application on a free loopback port, and how tests call it."""
+"""The web application on a free loopback port, with calls for tests."""
 
-import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from cdp.access.model import Role
 from cdp.flows.context import Context
@@ -22,9 +19,9 @@ from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.sources.model import SourceKind
 from cdp.web.app import create_app
-from tests.support.waits import PATIENCE_SECONDS, until
-
-ADA = {"type": "email", "value": "ada@example.com"}
+from tests.support.messages import batch, identify, order
+from tests.support.server_thread import serve_in_thread
+from tests.support.waits import PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,43 +36,43 @@ class RunningService:
     browser_key: str
 
     def call(self, role: str | None, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
-        """One request with the token of a role."""
+        """Send one request with the token of a role; without a role, no token."""
         headers = {} if role is None else {"Authorization": f"Bearer {self.tokens[role]}"}
         if body is not None:
             more["json"] = body
         return self.client.request(method, path, headers={**headers, **more.pop("headers", {})}, **more)
 
     def post(self, role: str | None, path: str, body: Any, status: int = 200) -> Any:
-        """The answer to a body; the status must be the one expected."""
+        """The JSON of the response to a body; fails unless its status is `status`."""
         answer = self.call(role, "POST", path, body)
         assert answer.status_code == status, answer.text
         return answer.json()
 
     def get(self, role: str | None, path: str, expected: int = 200, **query: Any) -> Any:
-        """The answer to a question; the status must be the one expected."""
+        """The JSON of the response to a query; fails unless its status is `expected`."""
         answer = self.call(role, "GET", path, params=query)
         assert answer.status_code == expected, answer.text
         return answer.json()
 
     def send(self, *messages: Mapping[str, Any], key: str | None = None) -> None:
-        """One batch to the ingest endpoint."""
-        answer = self.client.post("/v1/batch", auth=(key or self.write_key, ""), json={"batch": list(messages)})
+        """Send one batch to the ingest endpoint."""
+        answer = self.client.post("/v1/batch", auth=(key or self.write_key, ""), json=batch(*messages))
         assert (answer.status_code, answer.json()) == (200, {"success": True})
 
     def grant(self, value: str, *purposes: str) -> None:
-        """Consent of an e-mail address, as an authenticated act of the person."""
+        """Record consent of an e-mail address, as an authenticated act of the person."""
         for purpose in purposes:
             act = {"purpose": purpose, "act": "grant", "authority": "authenticated", "jurisdiction": "eu"}
             self.post("privacy", "/api/v1/consents", {"identifier": {"type": "email", "value": value}, **act}, 201)
 
     def add_person(self, email: str, name: str, **traits: Any) -> None:
-        """Somebody who consents to everything, identifies with a user id and orders once."""
+        """Add a person who consents to three purposes, is identified by a user id and orders once."""
         self.grant(email, "analytics", "personalization", "email_marketing")
-        self.send({"type": "identify", "userId": name, "traits": {"email": email, **traits}})
-        self.send({"type": "track", "userId": name, "event": "Order Completed", "properties": {"revenue": 30}})
+        self.send(identify(userId=name, traits={"email": email, **traits}))
+        self.send(order(userId=name, properties={"revenue": 30}))
 
     def sign(self) -> None:
-        """What the worker does several times a second."""
+        """Sequence and sign the audit log, as the worker does several times a second."""
         sequence_all(self.context)
 
 
@@ -86,7 +83,7 @@ def config_of(home: Path) -> Config:
 
 @contextmanager
 def serve_application(database: Database, home: Path, policy: Policy) -> Iterator[RunningService]:
-    """Serve until the block ends."""
+    """Serve the web application until the block ends."""
     context = open_configured(config_of(home), database, policy)
     apply_policy(context, policy)
     tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
@@ -105,27 +102,6 @@ def serve_application(database: Database, home: Path, policy: Policy) -> Iterato
 
 @contextmanager
 def running(app: Any) -> Iterator[str]:
-    """An ASGI application on a free port; its address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            lifespan="on",
-            log_level="error",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            until(lambda: server.started or not thread.is_alive())
-            assert server.started, "the server did not start"
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE_SECONDS)
-            assert not thread.is_alive(), "the server did not stop"
+    """Serve an ASGI application on a free port; yields its URL."""
+    with serve_in_thread(app, log_config=None, server_header=False) as (url, _server):
+        yield url

@@ -43,7 +43,7 @@ def written_tests() -> tuple[Source, ...]:
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """What git tracks; in an unpacked archive without git, every file that is no product of make."""
+    """What git tracks; in an unpacked archive without git, every file that `make` does not create."""
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "-c", f"safe.directory={ROOT}", "ls-files", "-z"], capture_output=True
     )
@@ -76,7 +76,7 @@ def imported(source: Source) -> Iterator[tuple[str, int]]:
 
 
 def dotted(node: ast.expr) -> str:
-    """`a.b.c` for that chain of attributes; a leading dot when it begins with something else than a name."""
+    """`a.b.c` for that chain of attributes; a leading dot when it begins with anything but a name."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):

@@ -1,20 +1,20 @@
 """Small words for consent tests: purposes, acts and instants."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from cdp.consent.decide import decide
 from cdp.consent.model import Act, Authority, Record, RecordId, Verdict, VerdictFacts
 from cdp.policy.model import ConsentModel, LegalBasis, Purpose
+from tests.support.people import NEW_YEAR
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 EU = VerdictFacts(jurisdictions=frozenset({"eu"}))
 CALIFORNIA = VerdictFacts(jurisdictions=frozenset({"us-ca"}))
-NOW = START + timedelta(days=1000)
+NOW = NEW_YEAR + timedelta(days=1000)
 
 
 def day(number: float) -> datetime:
-    return START + timedelta(days=number)
+    return NEW_YEAR + timedelta(days=number)
 
 
 def purpose(**changed: Any) -> Purpose:

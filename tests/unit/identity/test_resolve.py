@@ -1,15 +1,15 @@
 """Each step of docs/explanation/identity.md, "The five steps of resolution", over a world in memory."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from cdp.identity.model import ResolutionStep, Rule
 from cdp.identity.resolve import Rules, Run, World, replay
 from cdp.policy.identifiers import Blocked, Bounds, Identifiers, IdentifierType, Limit, NormalizerKind, OnConflict
+from tests.support.people import NEW_YEAR
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("u1", "u2", "u3", "e1", "e2", "e3", "e4", "e5", "e6", "e7", "a1", "a2", "a3", "d1", "h1")
 IDS = {name: place + 1 for place, name in enumerate(NAMES)}
 TYPES = {"u": "user_id", "e": "email", "a": "anonymous_id", "d": "ios.id", "h": "household_id"}
@@ -49,7 +49,7 @@ def policy(
 def play(*messages: str, rules: Identifiers | None = None, never: Mapping[int, set[int]] | None = None) -> Run:
     """Replay messages that list names, strongest first; they are numbered from 1 and one day apart."""
     steps = [
-        ResolutionStep(at, at, tuple(IDS[name] for name in message.split()), START + timedelta(days=at))
+        ResolutionStep(at, at, tuple(IDS[name] for name in message.split()), NEW_YEAR + timedelta(days=at))
         for at, message in enumerate(messages, 1)
     ]
     types = {number: TYPES[name[0]] for name, number in IDS.items()}
@@ -174,5 +174,5 @@ def test_beyond_a_bound_the_profile_is_quarantined_and_not_merged(bounds: Bounds
 def test_a_proposal_changes_nothing() -> None:
     world: World = play("u1 a1").world
     before = {origin: dict(group.members) for origin, group in world.groups.items()}
-    world.propose(ResolutionStep(9, 9, (IDS["u2"], IDS["a1"]), START))
+    world.propose(ResolutionStep(9, 9, (IDS["u2"], IDS["a1"]), NEW_YEAR))
     assert {origin: dict(group.members) for origin, group in world.groups.items()} == before

@@ -16,9 +16,8 @@ from cdp.flows.imports.read import inspect_file, rows_of
 from cdp.flows.imports.row import Row, row_reader
 from cdp.kit.errors import Fault
 from cdp.wire.message import Invalid, Message
-from tests.support.pipeline import SHOP
+from tests.support.people import NOON, SHOP
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HEAD = "event: Order Completed\nidentifiers: {user_id: id}\n"
 
 
@@ -29,7 +28,7 @@ def mapping_of(tmp_path: Path, text: str) -> Mapping:
 
 
 def made(tmp_path: Path, mapping: str, **fields: Any) -> Message | Invalid:
-    return row_reader(mapping_of(tmp_path, mapping), SHOP, b"\x01" * 32)(Row(7, fields), NOW)
+    return row_reader(mapping_of(tmp_path, mapping), SHOP, b"\x01" * 32)(Row(7, fields), NOON)
 
 
 def message(tmp_path: Path, mapping: str, **fields: Any) -> Message:
@@ -78,8 +77,8 @@ def test_a_row_without_a_message_id_is_named_by_its_file_and_number(tmp_path: Pa
             1700000000500,
             datetime(2023, 11, 14, 22, 13, 20, 500000, tzinfo=UTC),
         ),
-        ("{column: at}", "", NOW),
-        ("{column: at}", "2270-01-01", NOW),
+        ("{column: at}", "", NOON),
+        ("{column: at}", "2270-01-01", NOON),
     ],
 )
 def test_the_time_of_a_row(tmp_path: Path, when: str, cell: object, instant: datetime) -> None:
@@ -155,9 +154,9 @@ def test_json_lines_are_reached_by_paths(tmp_path: Path) -> None:
     with rows(tmp_path, "a.txt", content, text) as found:
         assert [each.reason for each in found] == [None, None, *[RowReason.ROW_MALFORMED] * 3]
         read = row_reader(mapping_of(tmp_path, text), SHOP, b"")
-        assert isinstance(first := read(found[0], NOW), Message)
+        assert isinstance(first := read(found[0], NOON), Message)
         assert first.body["userId"] == "5"
-        assert isinstance(second := read(found[1], NOW), Invalid)
+        assert isinstance(second := read(found[1], NOON), Invalid)
         assert second.reason == "id_missing"
 
 
@@ -197,5 +196,5 @@ def test_a_format_that_is_not_known_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_time_just_behind_the_clock_stands(tmp_path: Path) -> None:
-    at = NOW - timedelta(microseconds=1)
+    at = NOON - timedelta(microseconds=1)
     assert message(tmp_path, HEAD + "timestamp: {column: at}\n", id="u1", at=at.isoformat()).occurred_at == at

@@ -1,6 +1,6 @@
 """Lists of one kind are packed; everything else is the driver's."""
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +8,7 @@ import pytest
 
 from cdp.kit.pg_binary.arrays import Packed
 from cdp.kit.pg_binary.packing import packed
-
-NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+from tests.support.people import NOON
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The fact of a fulfilment: all of it allowed in the log, none of it about the person."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
@@ -10,10 +9,10 @@ from cdp.policy.jurisdictions import Right
 from cdp.rights.model import Request, RequestId, Status, StepCount, Verb
 from cdp.rights.plan import erasure_plan
 from cdp.rights.receipt import ErasureSummary, event_fact, fulfillment
+from tests.support.people import NOON
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DONE = Request(
-    RequestId(5), Right.ERASURE, "gdpr", Status.FULFILLED, NOW, None, NOW, verified_at=NOW, closed_at=NOW, waiting=2
+    RequestId(5), Right.ERASURE, "gdpr", Status.FULFILLED, NOON, None, NOON, verified_at=NOON, closed_at=NOON, waiting=2
 )
 OUTCOME = ErasureSummary(
     steps=tuple(StepCount(step.table, step.verb, 3, step.reason) for step in erasure_plan()),
@@ -22,7 +21,7 @@ OUTCOME = ErasureSummary(
     profiles=1,
     keys_shredded=4,
     suppressed=2,
-    suppressed_until=NOW,
+    suppressed_until=NOON,
     recipients=("newsletter",),
     holds=("transactions",),
     epoch=1,
@@ -31,7 +30,7 @@ OUTCOME = ErasureSummary(
 
 
 def test_the_log_takes_the_fact_of_every_plan() -> None:
-    body = entry_body(fulfillment(DONE, OUTCOME), NOW)
+    body = entry_body(fulfillment(DONE, OUTCOME), NOON)
     assert len(body["steps"]) == len(erasure_plan())
     assert body["by_reason"] == {"waiting_for_reviewer": 2}
     assert body["is_in_time"] is True
@@ -41,5 +40,5 @@ def test_the_log_takes_the_fact_of_every_plan() -> None:
 @pytest.mark.parametrize("kind", list(Right))
 def test_the_log_takes_the_facts_of_every_kind(kind: Right) -> None:
     request = replace(DONE, kind=kind)
-    assert entry_body(event_fact(request, "request.received"), NOW)["regime"] == "gdpr"
-    assert entry_body(fulfillment(request, None), NOW)["kind"] == "request.fulfilled"
+    assert entry_body(event_fact(request, "request.received"), NOON)["regime"] == "gdpr"
+    assert entry_body(fulfillment(request, None), NOON)["kind"] == "request.fulfilled"

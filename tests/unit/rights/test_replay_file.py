@@ -1,18 +1,17 @@
 """The replay file: what is written is read, what was cut off by a crash does no harm."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cdp.kit.errors import Fault
 from cdp.rights.replay_file import Erased, OptOut, ReplayFile
+from tests.support.people import NOON
 
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LINES: list[Erased | OptOut] = [
     Erased((1, 2**62), (3,), (4,), (b"\x01" * 32,), None),
-    OptOut(7, b"\x02" * 32, "analytics", "refuse", "signal", "eu", NOW),
-    Erased((), (), (), (), NOW),
+    OptOut(7, b"\x02" * 32, "analytics", "refuse", "signal", "eu", NOON),
+    Erased((), (), (), (), NOON),
 ]
 
 
@@ -24,12 +23,12 @@ def file(tmp_path: Path) -> ReplayFile:
 
 
 def test_it_reads_what_it_wrote_with_numbers_and_times(file: ReplayFile) -> None:
-    file.write(LINES[:2], 1, NOW)
-    file.write(LINES[2:], 3, NOW)
+    file.write(LINES[:2], 1, NOON)
+    file.write(LINES[2:], 3, NOON)
     read = list(file.lines_after(0))
     assert [each.line for each in read] == LINES
     assert [each.number for each in read] == [1, 2, 3]
-    assert {each.at for each in read} == {NOW}
+    assert {each.at for each in read} == {NOON}
     assert [each.number for each in file.lines_after(2)] == [3]
     assert file.last_number() == 3
 
@@ -46,20 +45,20 @@ def test_it_says_which_file_it_is_and_keeps_saying_so(file: ReplayFile) -> None:
 
 
 def test_a_line_that_was_cut_off_is_passed_over_and_written_over(file: ReplayFile) -> None:
-    file.write(LINES[:1], 1, NOW)
+    file.write(LINES[:1], 1, NOON)
     with file.path.open("ab") as stream:
         stream.write(b'{"n": 2, "kind": "no", "identif')
     again = ReplayFile(file.path)
     assert again.last_number() == 1
-    again.write(LINES[1:2], 2, NOW)
+    again.write(LINES[1:2], 2, NOON)
     assert [each.line for each in again.lines_after(0)] == LINES[:2]
 
 
 def test_two_writers_see_each_others_numbers(file: ReplayFile) -> None:
     other = ReplayFile(file.path)
-    file.write(LINES[:1], 1, NOW)
+    file.write(LINES[:1], 1, NOON)
     assert other.last_number() == 1
-    other.write(LINES[1:2], 2, NOW)
+    other.write(LINES[1:2], 2, NOON)
     assert file.last_number() == 2
 
 

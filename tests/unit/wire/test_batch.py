@@ -8,22 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
 from cdp.wire.batch import MESSAGES_MAX, SHARED_BYTES_MAX, Envelope, read_batch, read_single
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.salvage import Unbalanced, split_list, split_object
+from tests.support import messages
+from tests.support.people import WEB
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SOURCE = Source(SourceId(7), "web", SourceKind.BROWSER, frozenset(), "eu", 512_000)
 GOOD = {"type": "page", "userId": "u1"}
 
 
 def messages_of(read: Envelope | RequestRefused, write_key: str = "wk") -> list[Message | Invalid]:
     assert isinstance(read, Envelope), read
-    return read.messages(SOURCE, NOW, write_key, has_gpc=False)
+    return read.messages(WEB, NOW, write_key, has_gpc=False)
 
 
 def states_of(body: bytes) -> list[str]:
@@ -36,8 +35,8 @@ def code_of(read: Envelope | RequestRefused) -> str:
     return read.code
 
 
-def batch(*messages: object, **more: Any) -> bytes:
-    return json.dumps({"batch": list(messages), **more}).encode()
+def batch(*bodies: object, **more: Any) -> bytes:
+    return json.dumps(messages.batch(*bodies, **more)).encode()
 
 
 def test_a_batch_is_read_in_order() -> None:
@@ -198,4 +197,4 @@ def test_splitting_an_object_gives_its_entries(entries: dict[str, Any]) -> None:
 def test_whatever_bytes_come_they_are_an_envelope_or_refused(body: bytes) -> None:
     for read in (read_batch(body), read_single(body, "page")):
         if isinstance(read, Envelope):
-            read.messages(SOURCE, NOW, "wk", has_gpc=False)
+            read.messages(WEB, NOW, "wk", has_gpc=False)

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 from cdp.wire.segment_spec import (
@@ -21,10 +19,11 @@ from cdp.wire.segment_spec import (
     explain,
     read_message,
 )
+from tests.support import messages
+from tests.support.people import WEB
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SOURCE = Source(SourceId(7), "web", SourceKind.BROWSER, frozenset(), "eu", 512_000)
-FRAME = Frame(SOURCE, NOW)
+FRAME = Frame(WEB, NOW)
 
 
 def read(body: object, frame: Frame = FRAME) -> Message | Invalid:
@@ -40,17 +39,17 @@ def understood(body: object, frame: Frame = FRAME) -> Message:
 def reason_of(body: object, frame: Frame = FRAME) -> str:
     invalid = read(body, frame)
     assert isinstance(invalid, Invalid)
-    assert invalid.source == SOURCE
+    assert invalid.source == WEB
     return invalid.reason
 
 
 def track(**more: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Order Completed", "userId": "u1", "messageId": "m1", **more}
+    return {**messages.order(userId="u1", messageId="m1"), **more}
 
 
 def test_a_track_message_is_understood() -> None:
     message = understood(track(properties={"revenue": 19.99}, timestamp="2026-03-01T11:00:00Z"))
-    assert (message.kind, message.message_id, message.source) == ("track", "m1", SOURCE)
+    assert (message.kind, message.message_id, message.source) == ("track", "m1", WEB)
     assert message.occurred_at == datetime(2026, 3, 1, 11, tzinfo=UTC)
     assert message.received_at == NOW
     assert message.body["properties"] == {"revenue": 19.99}
@@ -193,17 +192,17 @@ def test_nulls_and_empty_lists_where_objects_belong_are_tolerated() -> None:
 
 def test_what_a_batch_says_is_merged_and_the_message_wins() -> None:
     shared = BatchDefaults({"library": {"name": "a"}, "locale": "de"}, {"All": True, "X": False})
-    message = understood(track(context={"locale": "en"}, integrations={"X": True}), Frame(SOURCE, NOW, shared=shared))
+    message = understood(track(context={"locale": "en"}, integrations={"X": True}), Frame(WEB, NOW, shared=shared))
     assert message.body["context"] == {"library": {"name": "a"}, "locale": "en"}
     assert message.body["integrations"] == {"All": True, "X": True}
-    bare = understood(track(), Frame(SOURCE, NOW, shared=shared))
+    bare = understood(track(), Frame(WEB, NOW, shared=shared))
     assert bare.body["context"] == {"library": {"name": "a"}, "locale": "de"}
-    odd = understood(track(integrations=False), Frame(SOURCE, NOW, shared=shared))
+    odd = understood(track(integrations=False), Frame(WEB, NOW, shared=shared))
     assert odd.body["integrations"] is False
 
 
 def test_the_path_gives_the_type() -> None:
-    frame = Frame(SOURCE, NOW, kind="page")
+    frame = Frame(WEB, NOW, kind="page")
     assert understood({"userId": "u1"}, frame).kind == "page"
     assert understood({"userId": "u1", "type": "track"}, frame).body["type"] == "page"
 
@@ -217,7 +216,7 @@ def test_self_alias_and_unknown_keys_are_tolerated() -> None:
 
 
 def test_a_write_key_in_a_message_must_be_that_of_the_request_and_is_not_kept() -> None:
-    frame = Frame(SOURCE, NOW, write_key="wk")
+    frame = Frame(WEB, NOW, write_key="wk")
     assert reason_of(track(writeKey="other"), frame) == InvalidReason.WRITE_KEY_DISAGREES
     assert "writeKey" not in understood(track(writeKey="wk"), frame).body
     assert understood(track(writeKey=None), frame).kind == "track"
@@ -227,7 +226,7 @@ def test_a_retry_has_the_same_digest_and_another_body_has_not() -> None:
     first = understood(track(sentAt="2026-03-01T11:59:00Z", _metadata={"retryCount": 0}))
     again = understood(
         {"sentAt": "2026-03-01T11:59:30Z", **track(_metadata={"retryCount": 1}, writeKey="wk")},
-        Frame(SOURCE, NOW, write_key="wk", shared=BatchDefaults({"library": {}}), sent_at="2026-03-01T11:59:31Z"),
+        Frame(WEB, NOW, write_key="wk", shared=BatchDefaults({"library": {}}), sent_at="2026-03-01T11:59:31Z"),
     )
     assert first.body_digest == again.body_digest
     assert len(first.body_digest) == 32
@@ -237,11 +236,11 @@ def test_a_retry_has_the_same_digest_and_another_body_has_not() -> None:
 def test_the_same_message_has_one_digest_on_either_path() -> None:
     alone = track()
     del alone["type"]
-    assert understood(alone, Frame(SOURCE, NOW, kind="track")).body_digest == understood(track()).body_digest
+    assert understood(alone, Frame(WEB, NOW, kind="track")).body_digest == understood(track()).body_digest
 
 
 def test_the_time_of_the_batch_is_kept_with_the_message() -> None:
-    frame = Frame(SOURCE, NOW, sent_at="2026-03-01T11:00:00Z")
+    frame = Frame(WEB, NOW, sent_at="2026-03-01T11:00:00Z")
     assert understood(track(), frame).body["sentAt"] == "2026-03-01T11:00:00Z"
     own = understood(track(sentAt="2026-03-01T10:00:00Z", timestamp="2026-03-01T09:00:00Z"), frame)
     assert own.body["sentAt"] == "2026-03-01T10:00:00Z"
@@ -249,7 +248,7 @@ def test_the_time_of_the_batch_is_kept_with_the_message() -> None:
 
 
 def test_gpc_of_the_request_is_a_fact_of_each_message() -> None:
-    assert understood(track(), Frame(SOURCE, NOW, has_gpc=True)).has_gpc
+    assert understood(track(), Frame(WEB, NOW, has_gpc=True)).has_gpc
 
 
 def test_every_reason_is_explained() -> None:
