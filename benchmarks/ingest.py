@@ -31,6 +31,7 @@ from cdp.flows.operations.sources import create_source
 from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import SystemClock
 from cdp.kit.db import Database
+from cdp.kit.pg_binary import arrays
 from cdp.policy.load import load_policy
 from cdp.sources.model import Source, SourceKind
 from cdp.wire.message import Invalid, Message
@@ -104,8 +105,8 @@ class Bench:
         ids = [each.message_id for each in sent if isinstance(each, Message)]
         with self.database.transaction(read_only=True) as tx:
             rows = tx.execute(
-                f"SELECT {', '.join(_COLUMNS)} FROM behavior.event WHERE event_id = ANY(%(ids)s)",
-                {"ids": self.context.vault.hashes.message_digests(int(self.source.source_id), ids)},
+                f"SELECT {', '.join(_COLUMNS)} FROM behavior.event WHERE event_id = ANY(%(ids)s::uuid[])",
+                {"ids": arrays.uuids(self.context.vault.hashes.message_digests(int(self.source.source_id), ids))},
             )
         assert len(rows) == len(sent)
         return [(*row[:2], uuid4(), *row[3:8], None if row[8] is None else Jsonb(row[8]), row[9]) for row in rows]

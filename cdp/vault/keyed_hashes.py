@@ -1,7 +1,6 @@
 """Pseudonyms and digests under the root keys of their domains."""
 
 from collections.abc import Iterable, Sequence
-from uuid import UUID
 
 from cdp.vault.pseudonym import DUPLICATES, Domain, hashed_forms, names_of_forms
 from cdp.vault.root_keys import RootKeys
@@ -44,11 +43,11 @@ class KeyedHashes:
         values = (profile_id.to_bytes(8, "big") for profile_id in profile_ids)
         return [digest[:16] for digest in self.digests(domain, "profile", values)]
 
-    def message_digests(self, source_id: int, message_ids: Iterable[str]) -> list[UUID]:
-        """The keys by which duplicates of one source's messages are recognized, in order: 16-byte digests as UUIDs."""
+    def message_digests(self, source_id: int, message_ids: Iterable[str]) -> list[bytes]:
+        """The keys by which duplicates of one source's messages are recognized, in order: 16 bytes each."""
         prefix = source_id.to_bytes(8, "big")
         values = (prefix + message_id.encode("utf-8", "surrogatepass") for message_id in message_ids)
-        return [UUID(bytes=digest[:16]) for digest in self.digests(DUPLICATES, "message", values)]
+        return [digest[:16] for digest in self.digests(DUPLICATES, "message", values)]
 
     def digests(self, domain: Domain, kind: str, values: Iterable[bytes], *, version: int | None = None) -> list[bytes]:
         """32-byte keyed hashes of any bytes, in order; `kind` separates the uses of one domain."""

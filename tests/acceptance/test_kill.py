@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -149,7 +150,7 @@ def landed(home: Path, names: set[str]) -> tuple[Landed, dict[str, int]]:
     found = {}
     for name in names:
         ids = context.vault.hashes.message_digests(source_id, [f"{name}-{index}" for index in range(MESSAGES)])
-        found[name] = sum(str(each) in stored for each in ids)
+        found[name] = sum(str(UUID(bytes=each)) in stored for each in ids)
     database.close()
     return found, dict(zip(("events", "remembered", "accounted", "homeless"), counts, strict=True))
 

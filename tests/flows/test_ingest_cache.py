@@ -21,6 +21,7 @@ from cdp.flows.rights.requests import open_request, run, verify, withdraw
 from cdp.identity.model import Identifier
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
+from cdp.kit.pg_binary import arrays
 from cdp.rights.store import suppressions as suppression_store
 from cdp.sources.model import Source
 from cdp.sources.store.sources import add_source
@@ -88,8 +89,8 @@ class Two:
         with self.here.context.database.transaction(read_only=True) as tx:
             (row,) = tx.execute(
                 "SELECT e.bits, c.profile_id FROM behavior.event AS e JOIN identity.canonical AS c USING (anchor_id) "
-                "WHERE e.event_id = ANY(%(ids)s)",
-                {"ids": ids},
+                "WHERE e.event_id = ANY(%(ids)s::uuid[])",
+                {"ids": arrays.uuids(ids)},
             )
         return row[0], row[1]
 

@@ -30,7 +30,7 @@ INSTANTS = [
         (arrays.instants, "timestamptz", INSTANTS),
         (arrays.instants, "timestamptz", [None, *INSTANTS]),
         (arrays.days, "date", [date(2026, 1, 1), date(1970, 1, 1), date(2000, 1, 1)]),
-        (arrays.uuids, "uuid", [UUID(int=0), UUID(int=2**128 - 1)]),
+        (lambda ids: arrays.uuids([each.bytes for each in ids]), "uuid", [UUID(int=0), UUID(int=2**128 - 1)]),
         (arrays.texts, "text", ["", "a", "é😀", None, 'quote " and {comma, }', "NULL"]),
         (arrays.blobs, "bytea", [b"", b"\x00\xff", None]),
         (arrays.booleans, "bool", [True, False]),

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from cdp.behavior.classify import classify, json_bytes, payload, seal_refused_terms, terms_of
 from cdp.behavior.model import EventEntry, EventId, Terms
@@ -85,7 +84,7 @@ class BehaviorPipeline:
     def message_id(self) -> EventId:
         """The next event id; later ones are greater."""
         self.sent += 1
-        return EventId(UUID(int=self.sent))
+        return EventId(self.sent.to_bytes(16, "big"))
 
     def put_anchor(self, tx: Transaction, anchor_id: int, profile_id: int) -> None:
         """Make an anchor part of a profile, or move it to another."""
@@ -122,7 +121,7 @@ class BehaviorPipeline:
     ) -> EventEntry:
         """A message, classified, its sealed parts in readable JSON."""
         event_id = self.message_id()
-        classified = classify(kind, {"messageId": f"m{event_id.int}", **body}, self.rules)
+        classified = classify(kind, {"messageId": f"m{int.from_bytes(event_id, 'big')}", **body}, self.rules)
         return EventEntry(
             anchor_id=anchor_id,
             event_id=event_id,

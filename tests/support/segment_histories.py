@@ -12,7 +12,6 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from cdp.behavior.model import EventId
 from cdp.behavior.retention import month_of
 from cdp.behavior.store.buckets import recompute_buckets
 from cdp.behavior.store.landmarks import current_landmarks
@@ -277,7 +276,7 @@ def _copy_events(
                 (
                     held[at % len(held)],
                     event.occurred_at,
-                    EventId(UUID(event.event_id)),
+                    UUID(event.event_id),
                     policy_.events.class_of(event.name),
                     event.occurred_at,
                     1,

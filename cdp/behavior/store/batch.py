@@ -61,7 +61,7 @@ def known_messages(tx: Transaction, event_ids: Sequence[EventId]) -> dict[EventI
         "JOIN behavior.duplicate d USING (event_id)",
         {"ids": arrays.uuids(event_ids)},
     )
-    return {event_id: bytes(digest) for event_id, digest in rows}
+    return {EventId(event_id.bytes): bytes(digest) for event_id, digest in rows}
 
 
 def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventId]:
@@ -85,7 +85,7 @@ def remember_messages(tx: Transaction, rows: Sequence[Remembered]) -> set[EventI
             "until": arrays.days([row.keep_until for row in rows]),
         },
     )
-    return {row.event_id for row in rows}.difference(EventId(event_id) for (event_id,) in duplicates)
+    return {row.event_id for row in rows}.difference([EventId(event_id.bytes) for (event_id,) in duplicates])
 
 
 def append(tx: Transaction, batch: Iterable[EventEntry], terms: Terms, *, plan: TraitPlan, now: datetime) -> None:

@@ -45,7 +45,7 @@ def buckets_of(
     found: dict[int, list[Bucket]] = defaultdict(list)
     for profile_id, anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain in rows:
         found[profile_id].append(
-            Bucket(anchor_id, trait, day, generation, events, total, last_at, EventId(last_event_id), last_plain)
+            Bucket(anchor_id, trait, day, generation, events, total, last_at, EventId(last_event_id.bytes), last_plain)
         )
     return dict(found)
 
@@ -93,7 +93,15 @@ def move_landmarks(tx: Transaction, plan: TraitPlan, rows_max: int) -> int:
         old = generations[trait].get(generation)
         total_now = 0.0 if old is None else rescaled(total, old.at, newest[trait].at, half_life_days=half_lives[trait])
         bucket = Bucket(
-            anchor_id, trait, day, newest[trait].generation, events, total_now, last_at, EventId(last_event_id), None
+            anchor_id,
+            trait,
+            day,
+            newest[trait].generation,
+            events,
+            total_now,
+            last_at,
+            EventId(last_event_id.bytes),
+            None,
         )
         present = moved.get((anchor_id, trait, day))
         moved[anchor_id, trait, day] = bucket if present is None else _added(present, bucket)

@@ -69,7 +69,7 @@ def _occurred(
     found: dict[tuple[int, str], list[Occurred]] = defaultdict(list)
     for profile_id, purpose, anchor_id, event_id, occurred_at, bits, name, plain in rows:
         event = Occurred(
-            anchor_id, EventId(event_id), occurred_at, bits, name, with_texts(plain, vocabularies[name], texts)
+            anchor_id, EventId(event_id.bytes), occurred_at, bits, name, with_texts(plain, vocabularies[name], texts)
         )
         found[profile_id, purpose].append(event)
     return found

@@ -60,7 +60,7 @@ def _fields(entries: Sequence[EventEntry], ids: Mapping[Term, int]) -> list[Fiel
     return [
         bigints([entry.anchor_id for entry in entries]),
         instants([entry.occurred_at for entry in entries]),
-        octets([entry.event_id.bytes for entry in entries], 16),
+        octets([entry.event_id for entry in entries], 16),
         octets([entry.classified.retention_class.encode() for entry in entries]),
         instants([entry.received_at for entry in entries]),
         integers([entry.source_id for entry in entries]),
@@ -163,7 +163,7 @@ def events_of(
     return [
         StoredEvent(
             anchor_id=anchor_id,
-            event_id=EventId(event_id),
+            event_id=EventId(event_id.bytes),
             occurred_at=occurred_at,
             received_at=received_at,
             retention_class=retention_class,

@@ -114,7 +114,7 @@ def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[
             name=name,
             occurred_at=occurred_at,
             received_at=received_at,
-            event_id=EventId(event_id),
+            event_id=EventId(event_id.bytes),
             bits=bits,
             plain=texts.get(plain, plain) if name in vocabularies else plain,
             sealed=None if sealed is None else bytes(sealed),

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
+from cdp.behavior.model import EventId
 from cdp.kit.db import Transaction
 
 
@@ -41,7 +41,7 @@ class StatedAge(NamedTuple):
     is_rectified: bool
     occurred_at: datetime
     received_at: datetime
-    event_id: UUID
+    event_id: EventId
     years: int
 
 
@@ -59,4 +59,7 @@ def ages_of(tx: Transaction, profile_ids: Sequence[int]) -> dict[int, StatedAge]
         """,
         {"profiles": list(profile_ids), "age": AGE},
     )
-    return {profile_id: StatedAge(*age) for profile_id, *age in rows}
+    return {
+        profile_id: StatedAge(is_rectified, occurred_at, received_at, EventId(event_id.bytes), years)
+        for profile_id, is_rectified, occurred_at, received_at, event_id, years in rows
+    }

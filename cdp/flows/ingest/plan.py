@@ -2,13 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cdp.behavior.model import Classified
 from cdp.behavior.rules import PlanRules, compile_plan
+from cdp.consent.model import Reason
 from cdp.consent.signals.model import SignalMap, signal_map_of
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.resolve import Rules
-from cdp.policy.model import Policy, Purpose
+from cdp.policy.model import Policy
+
+
+class CoveringPurpose(NamedTuple):
+    """A purpose that could count a message, and the reason for a refusal where the profile has no verdict for it."""
+
+    key: str
+    without_verdict: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +31,17 @@ class IngestPlan:
     signals: SignalMap
     fingerprint: bytes
     keep_for_days: Mapping[str, int]
-    covering: dict[tuple[str | None, str, bool], tuple[Purpose, ...]] = field(default_factory=dict)
+    covering: dict[tuple[str | None, str, bool], tuple[CoveringPurpose, ...]] = field(default_factory=dict)
 
-    def purposes_for(self, classified: Classified, *, is_server: bool) -> tuple[Purpose, ...]:
+    def purposes_for(self, classified: Classified, *, is_server: bool) -> tuple[CoveringPurpose, ...]:
         """The purposes that could count a message of this name and category from this kind of source."""
         key = (classified.name, classified.category, is_server)
         purposes = self.covering.get(key)
         if purposes is None:
             purposes = self.covering[key] = tuple(
-                purpose
+                CoveringPurpose(
+                    purpose.key, Reason.NO_UNIQUE_IDENTIFIER if purpose.needs_unique_identifier else Reason.NO_GRANT
+                )
                 for purpose in self.policy.purposes.values()
                 if (purpose.events == "*" or (classified.name is not None and purpose.covers(classified.name)))
                 and purpose.allows(classified.category)

@@ -33,16 +33,17 @@ def permitted_bits(
     """The bits of the purposes that permit the message; 0 with the reason where none does."""
     sent = message.message
     purposes = plan.purposes_for(message.classified, is_server=sent.source.kind is SourceKind.SERVER)
+    occurred_at, received_at = sent.occurred_at, sent.received_at
     permitted = 0
     refused: set[Reason] = set()
-    for purpose in purposes:
-        verdict = verdicts.get(purpose.key)
+    for key, without_verdict in purposes:
+        verdict = verdicts.get(key)
         if verdict is None:
-            refused.add(Reason.NO_UNIQUE_IDENTIFIER if purpose.needs_unique_identifier else Reason.NO_GRANT)
+            refused.add(without_verdict)
         elif not verdict.allowed:
             refused.add(verdict.reason)
-        elif is_permitted(verdict, sent.occurred_at, sent.received_at):
-            permitted |= bits[purpose.key]
+        elif is_permitted(verdict, occurred_at, received_at):
+            permitted |= bits[key]
     if permitted:
         return permitted, ""
     if not purposes:

@@ -98,7 +98,7 @@ def _entries(
             keys,
             behavior_store.EVENT,
             (
-                Item(message.identified.anchor_id, message.read.event_id.bytes, payload(message.read.classified))
+                Item(message.identified.anchor_id, message.read.event_id, payload(message.read.classified))
                 for message in some
             ),
         )

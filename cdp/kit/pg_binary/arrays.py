@@ -8,7 +8,6 @@ import struct
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final
-from uuid import UUID
 
 _HEADER: Final = struct.Struct(">iiIii").pack
 _WORD: Final = struct.Struct(">q").pack
@@ -107,9 +106,9 @@ def days(values: Sequence[date]) -> Packed:
     return _fixed(_Days, "ii", 4, values=[value.toordinal() - _EPOCH_DAY for value in values])
 
 
-def uuids(values: Sequence[UUID]) -> Packed:
-    """A uuid[]."""
-    return _variable(_Uuids, [value.bytes for value in values])
+def uuids(values: Sequence[bytes]) -> Packed:
+    """A uuid[] of values of 16 bytes."""
+    return _variable(_Uuids, values)
 
 
 def texts(values: Sequence[str | None]) -> Packed:

@@ -20,7 +20,7 @@ _PACK: Final[Mapping[type, Callable[[Any], arrays.Packed]]] = {
     float: arrays.doubles,
     datetime: arrays.instants,
     date: arrays.days,
-    UUID: arrays.uuids,
+    UUID: lambda values: arrays.uuids([value.bytes for value in values]),
 }
 _NULLABLE: Final = frozenset({int, str, bytes, datetime})
 

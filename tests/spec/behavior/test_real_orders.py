@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from statistics import fmean
-from uuid import UUID
 
 import pytest
 
@@ -38,7 +37,7 @@ def read_orders() -> list[Occurred]:
         return [
             Occurred(
                 int(row["customer_id"]),
-                EventId(UUID(int=number)),
+                EventId(number.to_bytes(16, "big")),
                 datetime.fromisoformat(row["ts"]).replace(tzinfo=UTC),
                 MASK,
                 ORDER,

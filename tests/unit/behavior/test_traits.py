@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -25,7 +24,7 @@ LANDMARKS = {trait.key: Landmark(1, day(29)) for trait in decaying(PLAN)}
 def occurred(
     number: int, at: datetime, name: str = ORDER, bits: int = MAIL, anchor_id: int = 1, **plain: Plain
 ) -> Occurred:
-    return Occurred(anchor_id, EventId(UUID(int=number)), at, bits, name, plain)
+    return Occurred(anchor_id, EventId(number.to_bytes(16, "big")), at, bits, name, plain)
 
 
 def by_buckets(trait: CompiledTrait, events: list[Occurred], now: datetime = NOW) -> Plain | None:
