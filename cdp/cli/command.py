@@ -127,7 +127,11 @@ def run(group: click.Command, arguments: list[str]) -> NoReturn:
         show_fault(fault, is_json="--json" in arguments)
         code = code_of(fault)
     except Exception as error:  # noqa: BLE001 - a traceback could contain personal data
-        show_unexpected(error)
+        unexpected = _database_fault(error)
+        if unexpected is None:
+            show_unexpected(error)
+        else:
+            show_fault(unexpected, is_json="--json" in arguments)
         code = FAILED
     sys.exit(code)
 
@@ -149,11 +153,31 @@ def code_of(fault: Fault) -> int:
 
 def show_fault(fault: Fault, *, is_json: bool) -> None:
     """Print a fault on standard error."""
+    message = _database_message(fault)
     if is_json:
         document = {**fault.extra, "code": fault.code, "title": fault.title, "detail": fault.detail}
+        if message is not None:
+            document["database_message"] = message
         print_error(json.dumps(document, ensure_ascii=False, default=str))
         return
     mark = click.style(fault.code, fg="red", bold=True) if is_terminal() else fault.code
     print_error(f"{mark}: {fault.title}")
     if fault.detail:
         print_error(fault.detail)
+    if message is not None:
+        print_error(f"The database's message: {message}")
+
+
+def _database_fault(error: Exception) -> Fault | None:
+    """The fault for an error of the database that has none of its own."""
+    from cdp.kit.db_faults import unexpected_fault
+
+    return unexpected_fault(error)
+
+
+def _database_message(fault: Fault) -> str | None:
+    if fault.__cause__ is None:
+        return None
+    from cdp.kit.db_faults import database_message
+
+    return database_message(fault)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from cdp.kit.db import Database, Transaction, is_conflict
+from cdp.kit.db import Database, Transaction
+from cdp.kit.db_faults import is_conflict
 from cdp.kit.errors import Fault
 
 _TRIES: Final = 5

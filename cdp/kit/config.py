@@ -145,6 +145,10 @@ def _database_url(text: str) -> str:
         raise ValueError(f"does not begin with postgresql://; {right}")
     if not parts.path.strip("/"):
         raise ValueError(f"does not name a database; {right}")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"does not name a valid port; {right}") from None
     return "postgresql+psycopg" + text[len(parts.scheme) :]
 
 

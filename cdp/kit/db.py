@@ -13,18 +13,14 @@ from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from cdp.kit.db_faults import as_faults
 from cdp.kit.errors import Fault
 from cdp.kit.pg_binary.arrays import ARRAY_TYPES, Packed
 from cdp.kit.pg_binary.packing import packed
 
 Row = tuple[Any, ...]
 
-_RETRY_AFTER_SECONDS = 2
-_UNAVAILABLE_STATES = ("08", "53", "57", "58", "25P03", "25P04")
-_LOCK_TIMEOUT = "55P03"
-_CONFLICT_STATES = ("40001", "40P01", _LOCK_TIMEOUT)
 _LOCK_SECONDS = 30.0
 
 
@@ -182,9 +178,10 @@ class Database:
 
         All statements of a read-only transaction see one snapshot; with `one_instant` so do those of a transaction
         that also writes. An unreachable, restarting or full database becomes the fault `database_unavailable`; a
-        serialization failure, a deadlock and a lock timeout become `database_busy` (both 503, with Retry-After).
+        serialization failure, a deadlock and a lock timeout become `database_busy` (both 503, with Retry-After);
+        `cdp.kit.db_faults` has the others.
         """
-        with _as_faults(), self.engine.connect() as connection:
+        with as_faults(), self.engine.connect() as connection:
             if read_only:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             elif one_instant:
@@ -208,7 +205,7 @@ class Database:
     @contextmanager
     def outside(self) -> "Iterator[psycopg.Connection[Row]]":
         """A connection outside any transaction, for commands that PostgreSQL runs only there; same faults as `transaction`."""
-        with _as_faults(), self.engine.connect() as connection:
+        with as_faults(), self.engine.connect() as connection:
             raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
             yield raw
@@ -226,28 +223,6 @@ class Database:
         self.engine.dispose()
 
 
-@contextmanager
-def _as_faults() -> Iterator[None]:
-    """Raise errors of the database as faults where there is one for them."""
-    try:
-        yield
-    except (DBAPIError, psycopg.Error) as error:
-        fault = _fault_of(error)
-        if fault is None:
-            raise
-        raise fault from error
-
-
-def is_conflict(error: BaseException) -> bool:
-    """True for a lost race (serialization, deadlock, lock timeout) that a retry may resolve."""
-    return _sqlstate(error) in _CONFLICT_STATES
-
-
-def has_waited(error: BaseException) -> bool:
-    """True for a lock timeout: the conflict that has already waited as long as any statement may."""
-    return _sqlstate(error) == _LOCK_TIMEOUT
-
-
 def _copying(table: str, columns: Sequence[str]) -> sql.Composed:
     return sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(*table.split(".")), sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -261,33 +236,3 @@ def _prepare_session(connection: "psycopg.Connection[Row]", lock_seconds: float)
         cursor.execute("SELECT set_config('lock_timeout', %s, false)", (f"{lock_seconds * 1000:.0f}ms",))
         cursor.execute("SET idle_in_transaction_session_timeout = '60s'")
     connection.autocommit = False
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    if isinstance(error, Fault):
-        return None if error.__cause__ is None else _sqlstate(error.__cause__)
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(original, "sqlstate", None)
-
-
-def _fault_of(error: DBAPIError | psycopg.Error) -> Fault | None:
-    state = _sqlstate(error)
-    is_lost = isinstance(error, OperationalError | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError)
-    if state in _CONFLICT_STATES:
-        return Fault(
-            "database_busy",
-            "The database is busy",
-            f"PostgreSQL answered {state}: another transaction, such as a long import, holds a lock that this request needs. Nothing of this "
-            "request was stored. Try again shortly.",
-            status=503,
-            retry_after_seconds=_RETRY_AFTER_SECONDS,
-        )
-    if (state is None and is_lost) or (state is not None and state.startswith(_UNAVAILABLE_STATES)):
-        return Fault(
-            "database_unavailable",
-            "The database is unavailable",
-            f"PostgreSQL answered {state or 'nothing'}; nothing of this request was stored. Try again shortly.",
-            status=503,
-            retry_after_seconds=_RETRY_AFTER_SECONDS,
-        )
-    return None

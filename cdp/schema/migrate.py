@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
+from cdp.kit.db_faults import as_faults
 from cdp.kit.errors import Fault
 from cdp.kit.shipped import shipped_folder
 
@@ -20,7 +21,8 @@ _OLDEST_SERVER = 150_000
 def migrate(url: str) -> list[str]:
     """Apply the pending migrations in one transaction; returns the revisions applied, oldest first.
 
-    Raises the faults `server_too_old` (before PostgreSQL 15) and `schema_too_new` (migrated by a newer version of cdp).
+    Raises the faults `server_too_old` (before PostgreSQL 15) and `schema_too_new` (migrated by a newer version of cdp), and
+    those of the database.
     """
     with _connected(url) as connection:
         _become_the_only_migrator(connection)
@@ -92,7 +94,7 @@ def _require_server(connection: Connection) -> None:
 def _connected(url: str) -> Iterator[Connection]:
     engine = create_engine(url, poolclass=NullPool)
     try:
-        with engine.begin() as connection:
+        with as_faults(), engine.begin() as connection:
             yield connection
     finally:
         engine.dispose()

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from cdp.kit.db import Database, Transaction, has_waited, is_conflict
+from cdp.kit.db import Database, Transaction
+from cdp.kit.db_faults import has_waited, is_conflict
 from cdp.kit.errors import Fault
 from tests.support.waits import until
 

@@ -21,7 +21,8 @@ from cdp.flows.imports.read import File, inspect_file, rows_of
 from cdp.flows.imports.row import Reader, Row, row_reader
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.sources import create_source
-from cdp.kit.db import Transaction, is_conflict
+from cdp.kit.db import Transaction
+from cdp.kit.db_faults import is_conflict
 from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id, new_id
 from cdp.operations.store import import_jobs as import_job_store

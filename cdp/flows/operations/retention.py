@@ -22,7 +22,8 @@ from cdp.flows.consent.verdicts import asks_for_age, project_traits, refresh_ver
 from cdp.flows.context import Context
 from cdp.flows.rights.legal_hold import hold_events
 from cdp.identity.store import generation as generation_store
-from cdp.kit.db import Transaction, is_conflict
+from cdp.kit.db import Transaction
+from cdp.kit.db_faults import is_conflict
 from cdp.policy.model import After, KeepRule, Policy, PropertyType, RetentionClass
 from cdp.rights.store import sweep as request_sweep_store
 from cdp.segments.store import sweep as segment_sweep_store

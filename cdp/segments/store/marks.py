@@ -6,7 +6,8 @@ from typing import Final
 
 import psycopg
 
-from cdp.kit.db import Transaction, is_conflict
+from cdp.kit.db import Transaction
+from cdp.kit.db_faults import is_conflict
 
 MARKS_MAX: Final = 10_000
 """More than this at once, such as an import, is left to the next refresh of all profiles."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from cdp.accounting.model import Outcome
-from cdp.kit.db import has_waited, is_conflict
+from cdp.kit.db_faults import has_waited, is_conflict
 from cdp.kit.errors import Fault
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message

@@ -28,7 +28,8 @@ from cdp.flows.identity.link_table.rows import Part, Row, Table, divide, part_of
 from cdp.identity.components import Component
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.store import generation as generation_store
-from cdp.kit.db import Transaction, is_conflict
+from cdp.kit.db import Transaction
+from cdp.kit.db_faults import is_conflict
 from cdp.kit.errors import Fault
 from cdp.kit.gc import collector_paused
 from cdp.sources.model import Source
