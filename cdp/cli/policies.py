@@ -9,7 +9,7 @@ from cdp.cli.screen import Screen
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.segments.texts import conditions_of
 from cdp.policy.diff import PolicyDifference, differences
-from cdp.policy.load import load_policy
+from cdp.policy.load import load_policy, warnings_of
 from cdp.policy.model import Policy
 
 _folder = click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -26,10 +26,16 @@ def policy() -> None:
 def check(folder: Path | None, screen: Screen) -> None:
     """Check the policy files.
 
-    Lists every problem with its file, line and remedy. Exit code 2 when there is one.
+    Lists every problem with its file, line and remedy. Exit code 2 when there is one. Warns of a purpose based on
+    consent to which no category of a consent tool is mapped.
     """
     found = _load(folder)
-    screen.result({"fingerprint": found.fingerprint, "purposes": list(found.purposes), "problems": []})
+    warnings = warnings_of(folder or settings().policies, found)
+    screen.result(
+        {"fingerprint": found.fingerprint, "purposes": list(found.purposes), "problems": [], "warnings": warnings}
+    )
+    for warning in warnings:
+        screen.line(f"Warning: {warning}")
     screen.line(f"The policy is valid. Its fingerprint is {found.fingerprint}.")
 
 

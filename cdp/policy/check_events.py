@@ -18,6 +18,7 @@ from cdp.policy.model import (
 from cdp.policy.problems import Path
 
 EVENTS, TRAITS = "events.yaml", "traits.yaml"
+_TYPES = frozenset({"identify", "page", "screen", "group", "alias"})
 
 
 def check_events(policy: Policy) -> Iterator[Finding]:
@@ -47,9 +48,23 @@ def _check_event(name: str, event: EventPlan, policy: Policy) -> Iterator[Findin
     yield from must_be_category(EVENTS, (*at, "category"), event.category, policy=policy)
     for index, set_name in enumerate(event.includes):
         yield from must_exist(EVENTS, (*at, "includes", index), set_name, known=sets, kind="property set")
+    yield from _check_refusals((*at, "refuses"), event, policy)
     included = {key: plan for set_name in event.includes for key, plan in sets.get(set_name, {}).items()}
     own = {key: plan for key, plan in event.properties.items() if not _is_same(plan, included.get(key))}
     yield from _check_properties((*at, "properties"), own, policy)
+
+
+def _check_refusals(path: Path, event: EventPlan, policy: Policy) -> Iterator[Finding]:
+    """Whether a track call can carry the event, and whether an act can refuse the purposes."""
+    if event.refuses and event.key in _TYPES:
+        what = f"`{event.key}` is a type of call, which states no refusal"
+        yield Finding(EVENTS, path, what, "declare it for an event of a track call")
+    for index, key in enumerate(event.refuses):
+        yield from must_exist(EVENTS, (*path, index), key, known=policy.purposes, kind="purpose")
+        purpose = policy.purposes.get(key)
+        if purpose is not None and purpose.needs_unique_identifier:
+            what = f"purpose `{key}` is based on {purpose.legal_basis.value}, which no act can refuse"
+            yield Finding(EVENTS, (*path, index), what, "name a purpose based on consent or legitimate interests")
 
 
 def _is_same(plan: PropertyPlan, included: PropertyPlan | None) -> bool:

@@ -80,6 +80,8 @@ class EventPlan(KeyedEntry):
     """Data category of the event itself, and of every property without one of its own."""
     text: Text = ""
     """When it is sent, for people."""
+    refuses: tuple[Key, ...] = ()
+    """Purposes that a person refuses by this event, such as an unsubscription that a mail service reports."""
     includes: tuple[Key, ...] = ()
     """Sets of properties that it shares with other events."""
     properties: Mapping[Name, PropertyPlan] = Field(default_factory=dict)

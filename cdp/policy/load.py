@@ -8,7 +8,9 @@ from pydantic import Field, JsonValue, ValidationError
 
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.policy.check import check
+from cdp.policy.check_signals import check_signals, unmapped_purposes
 from cdp.policy.errors import SECOND_KEY, problems_of
+from cdp.policy.findings import Finding
 from cdp.policy.frozen import Frozen
 from cdp.policy.model import (
     FILES,
@@ -35,7 +37,18 @@ def load_policy(folder: FilePath, *, instead: Mapping[str, FilePath] | None = No
     `instead` names other files for some of its files, for simulating a change: `{"identifiers.yaml": path}`.
     Raises the fault `invalid_policy`; its detail has one line per problem with file, line, column and remedy.
     """
-    return _build(_read(folder, instead or {}))
+    sources = _read(folder, instead or {})
+    policy = _build(sources)
+    problems = [_problem(finding, sources) for finding in check_signals(policy)]
+    if problems:
+        raise fault_of(problems)
+    return policy
+
+
+def warnings_of(folder: FilePath, policy: Policy) -> list[str]:
+    """What is suspicious in a valid policy that was loaded from this folder: one line each, with its place."""
+    sources = _read(folder, {})
+    return [str(_problem(finding, sources)) for finding in unmapped_purposes(policy)]
 
 
 def build_policy(documents: Mapping[str, JsonValue]) -> Policy:
@@ -137,13 +150,15 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         documents=documents,
         fingerprint=fingerprint_of(documents),
     )
-    problems = [
-        PolicyProblem(sources[finding.file].place(finding.path, of_key=finding.of_key), finding.what, finding.remedy)
-        for finding in check(policy)
-    ]
+    problems = [_problem(finding, sources) for finding in check(policy)]
     if problems:
         raise fault_of(problems)
     return policy
+
+
+def _problem(finding: Finding, sources: Mapping[str, PolicyFile]) -> PolicyProblem:
+    place = sources[finding.file].place(finding.path, of_key=finding.of_key)
+    return PolicyProblem(place, finding.what, finding.remedy)
 
 
 def _validate(sources: Mapping[str, PolicyFile]) -> _Folder:

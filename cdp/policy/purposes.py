@@ -50,16 +50,16 @@ LISTED = frozenset(
 
 
 class Signals(Frozen):
-    """The names that consent tools use for a purpose."""
+    """The names that consent tools use for a purpose, in addition to its key; upper and lower case are the same."""
 
     segment: tuple[Name, ...] = ()
     """Keys of Segment's `context.consent.categoryPreferences` that mean this purpose."""
     rudderstack: tuple[Name, ...] = ()
     """Consent ids of RudderStack's `context.consentManagement` that mean this purpose; absent: those of `segment`."""
     tcf: tuple[Annotated[int, Field(ge=1, le=11)], ...] = ()
-    """IAB TCF purposes, all of which must be consented to."""
+    """Refused: this version does not read IAB TCF strings."""
     google: tuple[GoogleConsent, ...] = ()
-    """Google Consent Mode fields, all of which must be granted."""
+    """Refused: this version does not read Google Consent Mode."""
 
 
 class Purpose(KeyedEntry):

@@ -1,10 +1,11 @@
 """Categories of consent tools: Segment's `context.consent` and RudderStack's `context.consentManagement`.
 
 Both contain an answer for each category name; the policy declares which names belong to a purpose. A category that is
-not mentioned is neither granted nor refused.
+not mentioned is neither granted nor refused. A refusal under a name that no purpose has may mean any of them, so it
+refuses every purpose that silence would permit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from cdp.consent.model import Act, Authority
@@ -12,8 +13,10 @@ from cdp.consent.signals.model import MALFORMED, RUDDERSTACK, SEGMENT, ProposedA
 
 PREFERENCE_EVENT: Final = "Segment Consent Preference Updated"
 
+UNMAPPED: Final = "unmapped"
+
 Answers = Mapping[str, bool | None]
-"""Consent by category name; None is an unreadable answer, which counts as a refusal."""
+"""Consent by category name in folded case; None is an unreadable answer, which counts as a refusal."""
 
 
 def segment_answers(body: Mapping[str, Any]) -> Answers | None:
@@ -30,39 +33,50 @@ def segment_answers(body: Mapping[str, Any]) -> Answers | None:
         return None if body.get("event") == PREFERENCE_EVENT else {}
     if not isinstance(preferences, dict):
         return None
-    return {name: answer if isinstance(answer, bool) else None for name, answer in preferences.items()}
+    return _folded((name, answer if isinstance(answer, bool) else None) for name, answer in preferences.items())
 
 
 def rudderstack_answers(body: Mapping[str, Any]) -> Answers | None:
-    """The answers of `context.consentManagement`; an id both allowed and denied is denied."""
+    """The answers of `context.consentManagement`; an id both allowed and denied is denied.
+
+    Ids are a list, or in older SDKs an object with a name or a boolean for each id.
+    """
     consent = _part(body.get("context"), "consentManagement")
     if consent is None:
         return {}
     if not isinstance(consent, dict):
         return None
-    allowed = _listed(consent.get("allowedConsentIds"))
-    denied = _listed(consent.get("deniedConsentIds"))
+    allowed = _ids(consent.get("allowedConsentIds"))
+    denied = _ids(consent.get("deniedConsentIds"))
     if allowed is None or denied is None:
         return None
-    return dict.fromkeys(allowed, True) | dict.fromkeys(denied, False)
+    return _folded([*allowed.items(), *((id_, False) for id_ in denied)])
 
 
 def category_acts(
-    signal: str, raw: Any, answers: Answers | None, *, mapping: SignalMap, is_server: bool
+    signal: str, raw: Any, answers: Answers | None, *, mapping: SignalMap, jurisdiction: str, is_server: bool
 ) -> Iterator[ProposedAct]:
     """One act for each purpose that the answers concern.
 
     A purpose with several names is refused if any of them is, and granted if all mentioned names are. Unreadable answers
-    refuse every purpose that this signal can concern.
+    refuse every purpose that this signal can concern, and a refusal under an unmapped name every one that is opt-out in
+    the jurisdiction of the source.
     """
     authority = Authority.AUTHENTICATED if is_server else Authority.DEVICE
     signal_hash = hash_of(raw)
+    known = mapping.known[signal]
+    is_unmapped = any(not answer and name not in known for name, answer in (answers or {}).items())
+    unmapped = mapping.opt_out_in(jurisdiction) if is_unmapped else frozenset()
     for purpose, names in mapping.names[signal].items():
         stated = [None] if answers is None else [answers[name] for name in names if name in answers]
-        if not stated:
+        if not stated and purpose not in unmapped:
             continue
-        is_grant = all(stated)
-        rule = f"signals.{signal}" if None not in stated else f"signals.{signal}.{MALFORMED}"
+        is_grant = all(stated) and purpose not in unmapped
+        rule = f"signals.{signal}"
+        if None in stated:
+            rule = f"{rule}.{MALFORMED}"
+        elif not is_grant and all(stated):
+            rule = f"{rule}.{UNMAPPED}"
         types = mapping.device_types if is_grant and not is_server else None
         act = Act.GRANT if is_grant else Act.REFUSE
         yield ProposedAct(purpose, act, authority, types, signal, signal_hash, rule)
@@ -72,12 +86,24 @@ def _part(parent: Any, name: str) -> Any:
     return parent.get(name) if isinstance(parent, dict) else None
 
 
-def _listed(value: Any) -> list[str] | None:
+def _ids(value: Any) -> Mapping[str, bool] | None:
+    """The consent ids of a list or of an object, each with whether it is allowed; None if they cannot be read."""
     if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return {}
+    if isinstance(value, list):
+        return dict.fromkeys(value, True) if all(isinstance(id_, str) for id_ in value) else None
+    if not isinstance(value, dict) or not all(isinstance(name, str | bool) for name in value.values()):
         return None
-    return value
+    return {id_: name is not False for id_, name in value.items()}
+
+
+def _folded(answers: Iterable[tuple[str, bool | None]]) -> Answers:
+    """The answers by their name in folded case; of two about one name, a refusal prevails over a grant."""
+    folded: dict[str, bool | None] = {}
+    for name, answer in answers:
+        key = name.casefold()
+        folded[key] = answer if folded.get(key, True) else folded[key]
+    return folded
 
 
 READERS: Final = (

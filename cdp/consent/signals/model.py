@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cdp.consent.model import Act, Authority
-from cdp.policy.model import Policy
+from cdp.policy.jurisdictions import UNKNOWN
+from cdp.policy.model import ConsentModel, Policy, Purpose
 
 GPC: Final = "gpc"
 SEGMENT: Final = "segment"
 RUDDERSTACK: Final = "rudderstack"
+EVENT: Final = "event"
 
 MALFORMED: Final = "malformed"
 
@@ -45,7 +47,7 @@ class ProposedAct:
 @dataclass(frozen=True, slots=True)
 class SignalProposal:
     """The acts that one message proposes; `malformed` names unreadable signals, `unknown` those with a category that the
-    policy does not declare.
+    policy does not map to a purpose.
     """
 
     acts: tuple[ProposedAct, ...] = ()
@@ -57,13 +59,21 @@ class SignalProposal:
 class SignalMap:
     """The purposes that each kind of signal concerns, and their category names; computed once per policy.
 
-    `known` are all names of a signal, including those of purposes that no act can grant or refuse.
+    Names are compared without regard to case; the key of a purpose is one of its names. `known` are all names of a
+    signal, including those of purposes that no act can grant or refuse. `opt_out` are the purposes that silence permits,
+    by jurisdiction. `events` are the purposes that an event refuses.
     """
 
     sale: tuple[str, ...]
     names: Mapping[str, Mapping[str, tuple[str, ...]]]
     known: Mapping[str, frozenset[str]]
+    opt_out: Mapping[str, frozenset[str]]
+    events: Mapping[str, tuple[str, ...]]
     device_types: frozenset[str]
+
+    def opt_out_in(self, jurisdiction: str) -> frozenset[str]:
+        """The purposes that silence permits in a jurisdiction; one that the policy does not declare counts as unknown."""
+        return self.opt_out.get(jurisdiction, self.opt_out[UNKNOWN])
 
 
 def signal_map_of(policy: Policy) -> SignalMap:
@@ -73,24 +83,36 @@ def signal_map_of(policy: Policy) -> SignalMap:
     """
     purposes = policy.purposes.values()
     changeable = [purpose for purpose in purposes if not purpose.needs_unique_identifier]
+    names = {
+        signal: {purpose.key: _names(purpose, signal) for purpose in purposes} for signal in (SEGMENT, RUDDERSTACK)
+    }
     return SignalMap(
         sale=tuple(purpose.key for purpose in changeable if purpose.sale_or_sharing),
         names={
-            SEGMENT: {purpose.key: purpose.signals.segment for purpose in changeable if purpose.signals.segment},
-            RUDDERSTACK: {
-                purpose.key: names
-                for purpose in changeable
-                if (names := purpose.signals.rudderstack or purpose.signals.segment)
-            },
+            signal: {purpose.key: by_purpose[purpose.key] for purpose in changeable}
+            for signal, by_purpose in names.items()
         },
         known={
-            SEGMENT: frozenset(name for purpose in purposes for name in purpose.signals.segment),
-            RUDDERSTACK: frozenset(
-                name for purpose in purposes for name in purpose.signals.rudderstack or purpose.signals.segment
-            ),
+            signal: frozenset(name for known in by_purpose.values() for name in known)
+            for signal, by_purpose in names.items()
         },
+        opt_out={
+            jurisdiction: frozenset(
+                purpose.key for purpose in changeable if purpose.consent_model((jurisdiction,)) is ConsentModel.OPT_OUT
+            )
+            for jurisdiction in policy.jurisdictions.jurisdictions
+        },
+        events={event.key: event.refuses for event in policy.events.events.values() if event.refuses},
         device_types=frozenset(type_.key for type_ in policy.identifiers.types.values() if type_.device),
     )
+
+
+def _names(purpose: Purpose, signal: str) -> tuple[str, ...]:
+    """The names of a purpose in one kind of signal, in folded case: its own key first."""
+    declared = purpose.signals.segment
+    if signal == RUDDERSTACK and purpose.signals.rudderstack:
+        declared = purpose.signals.rudderstack
+    return tuple(dict.fromkeys(name.casefold() for name in (purpose.key, *declared)))
 
 
 def hash_of(raw: Any) -> bytes:

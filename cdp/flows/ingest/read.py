@@ -27,6 +27,7 @@ def read_message(plan: IngestPlan, message: Message, position: int, *, event_id:
         message.body,
         has_gpc=message.has_gpc,
         is_server=message.source.kind is SourceKind.SERVER,
+        jurisdiction=message.source.jurisdiction,
         mapping=plan.signals,
     )
     if message.acts:

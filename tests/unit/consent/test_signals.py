@@ -10,7 +10,7 @@ import pytest
 
 from cdp.consent.model import Act, Authority
 from cdp.consent.signals.gpc import has_gpc, support_document
-from cdp.consent.signals.model import ProposedAct, SignalProposal, signal_map_of
+from cdp.consent.signals.model import ProposedAct, SignalMap, SignalProposal, signal_map_of
 from cdp.consent.signals.read import acts_of
 from cdp.policy.load import build_policy
 from tests.support.policies import documents_of, shipped
@@ -19,8 +19,10 @@ MAP = signal_map_of(shipped())
 CASES = json.loads((Path(__file__).parents[2] / "data" / "scenarios" / "gpc.json").read_text(encoding="utf-8"))
 
 
-def read(body: Mapping[str, Any], *, gpc: bool = False, server: bool = False) -> SignalProposal:
-    return acts_of(body, has_gpc=gpc, is_server=server, mapping=MAP)
+def read(
+    body: Mapping[str, Any], *, gpc: bool = False, server: bool = False, where: str = "eu", by: SignalMap = MAP
+) -> SignalProposal:
+    return acts_of(body, has_gpc=gpc, is_server=server, jurisdiction=where, mapping=by)
 
 
 def segment(preferences: Any, **more: Any) -> dict[str, Any]:
@@ -72,12 +74,115 @@ class TestUnknownNames:
             (rudderstack(deniedConsentIds=["analytics", "astrology"]), ("rudderstack",)),
         ],
     )
-    def test_a_name_that_no_purpose_has_is_noticed_and_says_nothing(
+    def test_a_name_that_no_purpose_has_is_noticed_and_says_nothing_where_consent_is_needed(
         self, body: dict[str, Any], signals: tuple[str, ...]
     ) -> None:
         found = read(body)
         assert found.unknown == signals
         assert set(acts(found)) <= {"analytics"}
+
+    @pytest.mark.parametrize("server", [False, True])
+    @pytest.mark.parametrize(
+        ("body", "signal"),
+        [
+            (segment({"astrology": False}), "segment"),
+            (segment({"astrology": None}), "segment"),
+            (segment({"astrology": "perhaps"}), "segment"),
+            (rudderstack(deniedConsentIds=["astrology"]), "rudderstack"),
+            (rudderstack(allowedConsentIds={"astrology": False}), "rudderstack"),
+        ],
+    )
+    def test_a_refusal_under_it_refuses_what_silence_would_permit(
+        self, body: dict[str, Any], signal: str, server: bool
+    ) -> None:
+        found = read(body, where="us-ca", server=server)
+        assert acts(found) == dict.fromkeys(["analytics", "personalization", "advertising"], "refuse")
+        assert {each.rule for each in found.acts} == {f"signals.{signal}.unmapped"}
+        assert all(is_about(each, type_) for each in found.acts for type_ in ("user_id", "anonymous_id"))
+        assert found.unknown == (signal,)
+
+    def test_a_refusal_under_it_outweighs_a_grant_beside_it(self) -> None:
+        found = read(segment({"analytics": True, "email_marketing": True, "astrology": False}), where="us-ca")
+        assert acts(found) == {
+            "analytics": "refuse",
+            "personalization": "refuse",
+            "advertising": "refuse",
+            "email_marketing": "grant",
+        }
+
+    def test_a_grant_under_it_says_nothing(self) -> None:
+        assert read(segment({"astrology": True}), where="us-ca").acts == ()
+
+    def test_a_jurisdiction_that_the_policy_does_not_declare_is_the_strictest(self) -> None:
+        assert read(segment({"astrology": False}), where="atlantis").acts == ()
+
+    def test_the_key_of_a_purpose_is_a_name_of_it(self) -> None:
+        documents = documents_of(shipped())
+        purposes = documents["purposes.yaml"]["purposes"]
+        purposes["sms_marketing"] = {**purposes["email_marketing"], "name": "Text messages"}
+        del purposes["sms_marketing"]["signals"]
+        mapping = signal_map_of(build_policy(documents))
+        assert acts(read(segment({"sms_marketing": True}), by=mapping)) == {"sms_marketing": "grant"}
+        assert acts(read(rudderstack(deniedConsentIds=["sms_marketing"]), by=mapping)) == {"sms_marketing": "refuse"}
+
+    def test_names_are_compared_without_regard_to_case(self) -> None:
+        assert acts(read(segment({"ANALYTICS": True, "Email marketing": False}))) == {
+            "analytics": "grant",
+            "email_marketing": "refuse",
+        }
+        assert acts(read(segment({"Analytics": False, "analytics": True}))) == {"analytics": "refuse"}
+        assert acts(read(segment({"analytics": True, "Analytics": False}))) == {"analytics": "refuse"}
+
+
+class TestShippedNames:
+    @pytest.mark.parametrize(
+        ("names", "purpose"),
+        [
+            (("C0002", "statistics", "performance", "Analytics", "measurement"), "analytics"),
+            (("C0003", "preferences", "functional", "content_personalization"), "personalization"),
+            (("C0004", "C0005", "marketing", "advertising_personalization", "targeting"), "advertising"),
+        ],
+    )
+    def test_categories_of_consent_platforms_are_mapped(self, names: tuple[str, ...], purpose: str) -> None:
+        for name in names:
+            found = read(segment({name: False}), where="us-ca")
+            assert (acts(found), found.unknown) == ({purpose: "refuse"}, ())
+
+    @pytest.mark.parametrize("name", ["C0001", "necessary", "essential"])
+    def test_what_is_always_on_refuses_nothing(self, name: str) -> None:
+        assert read(segment({name: False}), where="us-ca") == SignalProposal()
+
+    def test_the_groups_of_onetrust(self) -> None:
+        groups = {"C0001": True, "C0002": True, "C0003": False, "C0004": False, "C0005": True}
+        assert acts(read(segment(groups))) == {
+            "analytics": "grant",
+            "personalization": "refuse",
+            "advertising": "refuse",
+        }
+
+
+class TestEvents:
+    @pytest.mark.parametrize("event", ["Unsubscribed", "Email Marked as Spam"])
+    @pytest.mark.parametrize(("server", "authority"), [(True, Authority.AUTHENTICATED), (False, Authority.DEVICE)])
+    def test_an_event_that_the_plan_declares_a_refusal_is_one(
+        self, event: str, server: bool, authority: Authority
+    ) -> None:
+        [act] = read({"type": "track", "event": event}, server=server).acts
+        assert (act.purpose, act.act, act.authority) == ("email_marketing", Act.WITHDRAW, authority)
+        assert (act.signal, act.rule) == ("event", f"events.{event}")
+        assert is_about(act, "email")
+        assert is_about(act, "anonymous_id")
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"type": "track", "event": "Email Opened"},
+            {"type": "page", "event": "Unsubscribed"},
+            {"type": "page", "event": ["Unsubscribed"]},
+        ],
+    )
+    def test_other_messages_are_not(self, body: dict[str, Any]) -> None:
+        assert read(body) == SignalProposal()
 
 
 class TestSegment:
@@ -156,7 +261,7 @@ class TestSegment:
         documents = documents_of(shipped())
         documents["purposes.yaml"]["purposes"]["service"]["signals"] = {"segment": ["Service"]}
         mapping = signal_map_of(build_policy(documents))
-        assert acts_of(segment({"Service": False}), has_gpc=False, is_server=True, mapping=mapping) == SignalProposal()
+        assert read(segment({"Service": False}), server=True, where="us-ca", by=mapping) == SignalProposal()
 
 
 class TestRudderStack:
@@ -176,7 +281,29 @@ class TestRudderStack:
         assert acts(read(rudderstack(allowedConsentIds=["Analytics"]))) == {"analytics": "grant"}
         assert acts(read(rudderstack(deniedConsentIds=["Analytics"]))) == {"analytics": "refuse"}
 
-    @pytest.mark.parametrize("said", [{"allowedConsentIds": "Analytics"}, {"deniedConsentIds": [1]}])
+    @pytest.mark.parametrize(
+        "ids",
+        [
+            ["analytics", "email_marketing"],
+            {"analytics": "Performance", "email_marketing": "Mail"},
+            {"analytics": True, "email_marketing": ""},
+        ],
+    )
+    def test_allowed_ids_may_be_a_list_or_an_object(self, ids: Any) -> None:
+        found = read(rudderstack(allowedConsentIds=ids, deniedConsentIds=[]))
+        assert acts(found) == {"analytics": "grant", "email_marketing": "grant"}
+        assert (found.malformed, found.unknown) == ((), ())
+
+    def test_an_object_can_refuse(self) -> None:
+        assert acts(read(rudderstack(allowedConsentIds={"C0002": True, "C0004": False}))) == {
+            "analytics": "grant",
+            "advertising": "refuse",
+        }
+        assert acts(read(rudderstack(deniedConsentIds={"C0004": "Targeting"}))) == {"advertising": "refuse"}
+
+    @pytest.mark.parametrize(
+        "said", [{"allowedConsentIds": "Analytics"}, {"deniedConsentIds": [1]}, {"allowedConsentIds": {"C0002": 1}}]
+    )
     def test_what_cannot_be_read_refuses(self, said: dict[str, Any]) -> None:
         found = read(rudderstack(**said))
         assert found.malformed == ("rudderstack",)
@@ -184,10 +311,10 @@ class TestRudderStack:
 
     def test_its_own_names_replace_those_of_segment(self) -> None:
         documents = documents_of(shipped())
-        documents["purposes.yaml"]["purposes"]["analytics"]["signals"]["rudderstack"] = ["C0002"]
+        documents["purposes.yaml"]["purposes"]["analytics"]["signals"]["rudderstack"] = ["X7"]
         mapping = signal_map_of(build_policy(documents))
-        body = rudderstack(allowedConsentIds=["C0002", "Advertising"])
-        found = acts_of(body, has_gpc=False, is_server=False, mapping=mapping)
+        body = rudderstack(allowedConsentIds=["X7", "Advertising"])
+        found = read(body, by=mapping)
         assert acts(found) == {"analytics": "grant", "advertising": "grant"}
 
 
