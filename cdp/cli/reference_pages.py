@@ -16,9 +16,12 @@ from cdp.cli.command import EXIT_CODES, code_of
 from cdp.cli.main import COMMANDS
 from cdp.cli.main import cdp as root
 from cdp.flows.rights.requests import REFUSALS
+from cdp.identity import odd_forms
 from cdp.kit.config import SETTINGS
 from cdp.kit.errors import Fault
+from cdp.kit.shipped import shipped_folder
 from cdp.policy import reference as policy_reference
+from cdp.policy.load import load_policy
 from cdp.query.manual import pages as segment_manual
 from cdp.web.app import describe, openapi_of
 from cdp.web.platform.errors import TITLES
@@ -32,6 +35,7 @@ def pages() -> dict[str, str]:
     return {
         **policy_reference.pages(),
         **segment_manual.pages(),
+        **odd_forms.pages(load_policy(shipped_folder("policies")).identifiers),
         "commands.md": commands_page(),
         "api.md": api_page(openapi_of(describe())),
         "settings.md": settings_page(),

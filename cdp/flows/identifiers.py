@@ -37,7 +37,10 @@ def read_identifier(policy: Policy, type_: str, value: str) -> Identifier:
         types = ", ".join(identifier_type.key for identifier_type in policy.identifiers.ordered)
         detail = f"The policy defines the types {types}."
     else:
-        detail = f"The value is {outcome.value.replace('_', ' ')} for the type {type_}, so it cannot identify a person."
+        detail = (
+            f"The value is {outcome.value.replace('_', ' ')} for the type {type_}, so it cannot identify a person. "
+            "docs/reference/identifiers.md lists what is accepted."
+        )
     raise Fault("invalid_identifier", "The identifier is invalid", detail, status=422)
 
 

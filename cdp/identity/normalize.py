@@ -4,32 +4,27 @@ The types and their normalizers are declared by policy (docs/reference/policies-
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-import idna
-import phonenumbers
-
+from cdp.identity.emails import normalize_email
+from cdp.identity.ids import normalize_advertising_id, normalize_id
 from cdp.identity.model import Identifier, Ignored, Promoted
+from cdp.identity.phones import normalize_phone
+from cdp.identity.placeholders import blocker
 from cdp.policy.identifiers import (
     EXTERNAL_IDS,
     Blocked,
-    EmailFolding,
     Identifiers,
     IdentifierType,
     NormalizerKind,
     Promotion,
 )
 
-_QUOTES = "\"'`“”‘’«»"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_PLAIN_EMAIL = re.compile(r"^[a-z0-9.!#$%&'*+/=?^_{|}~-]{1,64}@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$")
-_DOTLESS_DOMAINS = frozenset({"gmail.com", "googlemail.com"})
-_EMAIL_LENGTH_MAX = 254
-_LOCAL_LENGTH_MAX = 64
+_EXACT_FLOAT_MAX = 2.0**53
 _RANKS = 1_000_000
 _UNPLACED = 1_000
 """The rank offset of values outside promoted places: they rank after the promoted places of their type."""
@@ -121,6 +116,8 @@ class _Type:
             if isinstance(raw, bool):
                 return Ignored.BLOCKED
             if isinstance(raw, float) and raw.is_integer():
+                if abs(raw) >= _EXACT_FLOAT_MAX:
+                    return Ignored.MALFORMED  # its last digits are lost
                 raw = int(raw)
             if isinstance(raw, int | float):
                 raw = str(raw)
@@ -135,8 +132,8 @@ class _Type:
         if _CONTROL.search(text):
             return Ignored.MALFORMED
         value = self.normalize(text)
-        if value is None:
-            return Ignored.MALFORMED
+        if isinstance(value, Ignored):
+            return value
         if value != text and self.blocked(value):
             return Ignored.BLOCKED
         return Identifier(self.type.key, value)
@@ -212,64 +209,19 @@ def _holds(body: Mapping[str, Any], promotion: Promotion) -> bool:
 
 
 def _blocked(*lists: Blocked) -> Callable[[str], bool]:
-    values = {value.strip().casefold() for blocked in lists for value in blocked.values}
-    patterns = [re.compile(pattern, re.IGNORECASE) for blocked in lists for pattern in blocked.patterns]
-
-    def is_blocked(text: str) -> bool:
-        bare = text.strip().strip(_QUOTES).strip()
-        folded = bare.casefold()
-        return not bare or folded in values or any(pattern.search(bare) for pattern in patterns)
-
-    return is_blocked
+    return blocker(
+        [value for blocked in lists for value in blocked.values],
+        [pattern for blocked in lists for pattern in blocked.patterns],
+    )
 
 
-def _normalizer(kind: NormalizerKind, policy: Identifiers) -> Callable[[str], str | None]:
+def _normalizer(kind: NormalizerKind, policy: Identifiers) -> Callable[[str], str | Ignored]:
     match kind:
         case NormalizerKind.EMAIL:
             return lambda text: normalize_email(text, policy.email_folding)
         case NormalizerKind.PHONE:
             return lambda text: normalize_phone(text, policy.default_region)
         case NormalizerKind.ID:
-            return lambda text: unicodedata.normalize("NFC", text)
+            return normalize_id
         case NormalizerKind.ADVERTISING_ID:
-            return str.lower
-
-
-def normalize_email(text: str, folding: EmailFolding = EmailFolding.OFF) -> str | None:
-    """The address in lower case with an IDNA domain; None if invalid (RFC 5321 lengths, RFC 5891 domains)."""
-    address = unicodedata.normalize("NFC", text).lower()
-    if not _PLAIN_EMAIL.match(address):
-        local, at, domain = address.rpartition("@")
-        if (
-            not at
-            or not local
-            or len(local.encode()) > _LOCAL_LENGTH_MAX
-            or any(character.isspace() for character in local)
-        ):
-            return None
-        try:
-            address = f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
-        except idna.IDNAError:
-            return None
-        if "." not in address.rpartition("@")[2]:
-            return None
-    if len(address) > _EMAIL_LENGTH_MAX:
-        return None
-    return address if folding is EmailFolding.OFF else _folded(address, folding)
-
-
-def _folded(address: str, folding: EmailFolding) -> str:
-    local, _, domain = address.rpartition("@")
-    local = local.split("+", 1)[0] or local
-    if folding is EmailFolding.PLUS_AND_DOTS and domain in _DOTLESS_DOMAINS:
-        local = local.replace(".", "") or local
-    return f"{local}@{domain}"
-
-
-def normalize_phone(text: str, default_region: str | None) -> str | None:
-    """The number in E.164 form, whether or not it is a valid number; None if it has no such form."""
-    try:
-        number = phonenumbers.parse(text, default_region)
-    except phonenumbers.NumberParseException:
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            return normalize_advertising_id

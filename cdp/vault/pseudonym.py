@@ -95,6 +95,7 @@ def _plain_hash(algorithm: str, text: str) -> bytes:
     return hashlib.new(algorithm, text.encode(), usedforsecurity=False).digest()
 
 
+_EXTENSION: Final = ";ext="
 _FORMS: Final[Mapping[str, Mapping[str, tuple[str, Callable[[str], str]]]]] = {
     "email": {
         "email.md5": ("md5", _as_is),
@@ -117,8 +118,11 @@ def hashed_forms(kind: str, value: str) -> tuple[HashedForm, ...]:
     """Every form in which a protocol may send this normalized identifier; none for types other than e-mail and phone.
 
     E-mail: MD5, SHA-1 and SHA-256 of the address (California DROP sends the SHA-256). Phone: the same of the E.164
-    form with and without its plus sign, and the SHA-256 of the last ten digits that DROP sends.
+    form with and without its plus sign, and the SHA-256 of the last ten digits that DROP sends. A number with an
+    extension has none, because the hash of the number alone names other people.
     """
+    if _EXTENSION in value and kind == "phone":
+        return ()
     forms = _FORMS.get(kind, {})
     return tuple(HashedForm(name, _plain_hash(algorithm, shape(value))) for name, (algorithm, shape) in forms.items())
 

@@ -26,6 +26,9 @@ SIGNAL: Final = "import"
 
 _NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_WHOLE: Final = re.compile(r"([-+]?[0-9]{1,18})\.0+")
+"""A whole number in a column with gaps, as data-frame tools write it."""
+_EXACT_FLOAT_MAX: Final = 2.0**53
 _TRUE: Final = frozenset({"true", "yes", "1", "t", "y"})
 _FALSE: Final = frozenset({"false", "no", "0", "f", "n"})
 _FIELD: Final = re.compile(r"\{([^{}]+)\}")
@@ -184,6 +187,8 @@ class _Rows:
             raise _InvalidRow(RowReason.NUMBER_MALFORMED)
         if _INTEGER.fullmatch(text):
             return int(text)
+        if is_whole and (whole := _WHOLE.fullmatch(text)) is not None:
+            return int(whole[1])
         if is_whole or not _NUMBER.fullmatch(text):
             raise _InvalidRow(RowReason.NUMBER_MALFORMED)
         return float(text)
@@ -250,6 +255,8 @@ def _within(fields: Fields, path: str) -> Any:
 def _text(raw: Any) -> str:
     if isinstance(raw, bool):
         return "true" if raw else "false"
+    if isinstance(raw, float) and raw.is_integer() and abs(raw) < _EXACT_FLOAT_MAX:
+        return str(int(raw))
     return raw if isinstance(raw, str) else str(raw)
 
 

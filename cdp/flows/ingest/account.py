@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from cdp.accounting.model import NoticeKind, Outcome, State
 from cdp.accounting.store import messages as accounting_store
@@ -13,6 +14,14 @@ from cdp.identity.model import Ignored
 from cdp.kit.db import Transaction
 from cdp.schema.ids import SourceId
 from cdp.wire.timestamps import is_from_the_future
+
+_IGNORED: Final[Mapping[Ignored, NoticeKind]] = {
+    Ignored.UNKNOWN_TYPE: NoticeKind.UNKNOWN_IDENTIFIER_TYPE,
+    Ignored.BLOCKED: NoticeKind.BLOCKED_IDENTIFIER,
+    Ignored.MALFORMED: NoticeKind.MALFORMED_IDENTIFIER,
+    Ignored.TOO_LONG: NoticeKind.MALFORMED_IDENTIFIER,
+    Ignored.TOO_MANY: NoticeKind.BLOCKED_IDENTIFIER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +78,7 @@ def _notices(messages: Sequence[ReadMessage], other_bodies: set[int]) -> Counter
         if read.position in other_bodies:
             notices[source_id, NoticeKind.DUPLICATE_OTHER_BODY, "other"] += 1
         for reason, type_ in read.ignored:
-            is_unknown = reason is Ignored.UNKNOWN_TYPE
-            kind = NoticeKind.UNKNOWN_IDENTIFIER_TYPE if is_unknown else NoticeKind.BLOCKED_IDENTIFIER
-            notices[source_id, kind, type_] += 1
+            notices[source_id, _IGNORED[reason], type_] += 1
         for signal in signals.malformed:
             notices[source_id, NoticeKind.MALFORMED_SIGNAL, signal] += 1
         for signal in signals.unknown:

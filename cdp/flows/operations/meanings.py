@@ -50,7 +50,8 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
 
 NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "identifiers of a type not declared in policies/identifiers.yaml; ignored",
-    NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` used as an identifier; ignored",
+    NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` used as an identifier, and more identifiers than a message may have; ignored",
+    NoticeKind.MALFORMED_IDENTIFIER: "values that cannot be an identifier of their type (docs/reference/identifiers.md); ignored",
     NoticeKind.DUPLICATE_OTHER_BODY: "a repeated message id with different content; the first message is kept",
     NoticeKind.UNKNOWN_PURPOSE: "consent for a purpose not declared in policies/purposes.yaml; not recorded",
     NoticeKind.UNKNOWN_EVENT: "events not declared in policies/events.yaml; sealed as a whole",

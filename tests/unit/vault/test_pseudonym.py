@@ -73,6 +73,10 @@ def test_hashed_forms_of_a_phone_hold_the_one_that_drop_sends(phone: str, drop: 
     assert len(forms) == 7
 
 
+def test_a_number_with_an_extension_has_no_hashed_form_of_another_number() -> None:
+    assert hashed_forms("phone", "+14155550123;ext=22") == ()
+
+
 def test_other_types_have_no_hashed_forms() -> None:
     assert hashed_forms("anonymous_id", "x") == ()
     assert names_of_forms("anonymous_id", "sha256") == ()
