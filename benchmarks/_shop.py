@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 from cdp.sources.model import Source
+from cdp.wire.frame import Frame
 from cdp.wire.message import Invalid, Message
-from cdp.wire.segment_spec import Frame, read_message
+from cdp.wire.segment_spec import read_message
 
 _AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/126.0"
 _CATEGORIES = ("shoes", "coats", "hats", "bags", "books")

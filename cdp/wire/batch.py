@@ -14,11 +14,12 @@ from typing import Any, Final
 import msgspec
 
 from cdp.sources.model import Source
+from cdp.wire.frame import UNSHARED, BatchDefaults, Frame
 from cdp.wire.limits import Unreadable, read_value
 from cdp.wire.message import Invalid, Message
 from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.salvage import Unbalanced, split_list, split_object
-from cdp.wire.segment_spec import UNSHARED, BatchDefaults, Frame, read_message
+from cdp.wire.segment_spec import read_message
 
 MESSAGES_MAX: Final = 2_500
 SHARED_BYTES_MAX: Final = 8 * 1024
@@ -90,7 +91,7 @@ def read_single(body: bytes, kind: str) -> Envelope | RequestRefused:
     except msgspec.ValidationError:
         return _NOT_AN_OBJECT
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Unreadable):
-        return _NOT_JSON
+        return _salvaged_single(body, kind)
     return key if isinstance(key, RequestRefused) else Envelope([body], kind=kind, write_key=key)
 
 
@@ -119,6 +120,15 @@ def _salvaged(body: bytes) -> Envelope | RequestRefused:
         context=entries.get(b"context", b""),
         targets=entries.get(b"integrations", b""),
     )
+
+
+def _salvaged_single(body: bytes, kind: str) -> Envelope | RequestRefused:
+    """A message that is not valid JSON, if its values can be separated: a refusal in it counts."""
+    try:
+        key = _write_key(split_object(body).get(b"writeKey", b""))
+    except (Unbalanced, Unreadable):
+        return _NOT_JSON
+    return key if isinstance(key, RequestRefused) else Envelope([body], kind=kind, write_key=key)
 
 
 def _envelope(

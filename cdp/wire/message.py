@@ -31,7 +31,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A message that cannot be processed, with the reason as a short code."""
+    """A message that cannot be processed, with the reason as a short code.
+
+    `consents` are its consent signals, of which the refusals count all the same. `is_unread` is set if it may contain a
+    refusal that cannot be read, or not about whom: the sender must learn of it.
+    """
 
     source: Source
     reason: str
+    consents: Message | None = None
+    is_unread: bool = False

@@ -2,29 +2,28 @@
 
 What unmodified clients send is tolerated (docs/reference/ingest.md, "Tolerated input"): null and empty ids, numeric ids, empty lists where an object
 belongs, unknown keys. A message that cannot be understood is invalid and does not affect the other messages of its
-request.
+request; of an invalid message, its consent signals still count.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
+from cdp.consent.signals.model import ProposedAct
 from cdp.kit.canonical import sha256
 from cdp.kit.ids import encode_id, new_id
-from cdp.sources.model import Source
+from cdp.wire.consents import ID_KEYS, OBJECT_KEYS, consents_in, id_text, may_refuse, names_somebody
+from cdp.wire.frame import Frame
 from cdp.wire.limits import DEPTH_MAX, InvalidReason, Unreadable, read_value
 from cdp.wire.message import Invalid, Message
+from cdp.wire.salvage import readable
 from cdp.wire.timestamps import happened_at, read_instant
 
 KINDS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
 
 MESSAGE_BYTES_MAX: Final = 32 * 1024
 
-_ID_KEYS: Final = ("userId", "anonymousId", "previousId", "groupId")
-_OBJECT_KEYS: Final = ("context", "properties", "traits")
 _VOLATILE_KEYS: Final = ("sentAt", "_metadata", "writeKey")
 
 
@@ -64,53 +63,28 @@ def explain(reason: str) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class BatchDefaults:
-    """The `context` and the `integrations` that a batch states for all of its messages."""
-
-    context: Mapping[str, Any] = field(default_factory=dict)
-    targets: Mapping[str, Any] = field(default_factory=dict)
-
-
-UNSHARED: Final = BatchDefaults()
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What the messages of one request have in common.
-
-    `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
-    those of the batch; values of the message itself take precedence.
-    """
-
-    source: Source
-    received_at: datetime
-    kind: str | None = None
-    sent_at: object = None
-    shared: BatchDefaults = UNSHARED
-    write_key: str | None = None
-    has_gpc: bool = False
-
-
 _encode: Final[Callable[[Any], bytes]] = msgspec.json.Encoder(order="sorted").encode
 
 
 def read_message(text: bytes, frame: Frame) -> Message | Invalid:
     """Read one message from its JSON; an `Invalid` with the reason where that is not possible."""
     if len(text) > MESSAGE_BYTES_MAX:
-        return _invalid(frame, InvalidReason.MESSAGE_TOO_LARGE)
+        return _unread(text, frame, InvalidReason.MESSAGE_TOO_LARGE)
     try:
         body = read_value(text)
     except Unreadable as unreadable:
-        return _invalid(frame, unreadable.reason)
+        return _unread(text, frame, unreadable.reason)
     if not isinstance(body, dict):
-        return _invalid(frame, InvalidReason.NOT_AN_OBJECT)
+        return Invalid(frame.source, InvalidReason.NOT_AN_OBJECT.value)
     return message_of(body, frame)
 
 
-def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
-    """Read one decoded message. `body` is modified: ids become strings or are removed, and the `context` and
-    `integrations` of the batch are merged in; the stated times stay as they are."""
+def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, ...] = ()) -> Message | Invalid:
+    """Read one decoded message; `acts` are consents stated outside it.
+
+    `body` is modified: ids become strings or are removed, and the `context` and `integrations` of the batch are merged
+    in; the stated times stay as they are.
+    """
     body_digest = _digest(body, frame)
     reason = (
         _write_key(body, frame)
@@ -121,12 +95,12 @@ def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
         or _needs(body, body["type"])
     )
     if reason is not None:
-        return _invalid(frame, reason)
+        return Invalid(frame.source, reason.value, consents_in(body, frame, acts=acts))
     if frame.sent_at is not None and not body.get("sentAt"):
         body["sentAt"] = frame.sent_at
     happened = happened_at(body, read_instant(body.get("sentAt")), frame.received_at)
     if happened is None:
-        return _invalid(frame, InvalidReason.TIMESTAMP_MALFORMED)
+        return Invalid(frame.source, InvalidReason.TIMESTAMP_MALFORMED.value, consents_in(body, frame, acts=acts))
     return Message(
         source=frame.source,
         kind=body["type"],
@@ -136,11 +110,16 @@ def message_of(body: dict[str, Any], frame: Frame) -> Message | Invalid:
         body=_merged(body, frame),
         body_digest=body_digest,
         has_gpc=frame.has_gpc,
+        acts=acts,
     )
 
 
-def _invalid(frame: Frame, reason: InvalidReason) -> Invalid:
-    return Invalid(frame.source, reason.value)
+def _unread(text: bytes, frame: Frame, reason: InvalidReason) -> Invalid:
+    """An invalid message of whose JSON as much is read as can be: a broken value must not hide a refusal beside it."""
+    body = readable(text)
+    consents = None if body is None else consents_in(body, frame)
+    is_unread = (consents is None or not names_somebody(consents)) and may_refuse(text, frame)
+    return Invalid(frame.source, reason.value, consents, is_unread)
 
 
 def _digest(body: dict[str, Any], frame: Frame) -> bytes:
@@ -171,7 +150,7 @@ def _kind(body: dict[str, Any], frame: Frame) -> InvalidReason | None:
 
 
 def _message_id(body: dict[str, Any]) -> InvalidReason | None:
-    message_id = _text(body.get("messageId"))
+    message_id = id_text(body.get("messageId"))
     if message_id is None:
         return InvalidReason.MESSAGE_ID_NOT_TEXT
     body["messageId"] = message_id or encode_id("msg", new_id())
@@ -179,11 +158,11 @@ def _message_id(body: dict[str, Any]) -> InvalidReason | None:
 
 
 def _ids(body: dict[str, Any]) -> InvalidReason | None:
-    for key in _ID_KEYS:
+    for key in ID_KEYS:
         if key not in body:
             continue
         value = body[key]
-        text = value if type(value) is str else _text(value)
+        text = value if type(value) is str else id_text(value)
         if text is None:
             return InvalidReason.ID_NOT_TEXT
         if "\x00" in text:
@@ -195,23 +174,8 @@ def _ids(body: dict[str, Any]) -> InvalidReason | None:
     return None
 
 
-def _text(value: object) -> str | None:
-    """An id as text, empty when there is none; None for what cannot be an id."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return None
-
-
 def _objects(body: dict[str, Any]) -> InvalidReason | None:
-    for key in _OBJECT_KEYS:
+    for key in OBJECT_KEYS:
         if key not in body:
             continue
         value = body[key]

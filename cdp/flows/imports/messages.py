@@ -34,6 +34,7 @@ from cdp.policy.problems import choose
 from cdp.schema.ids import SourceId
 from cdp.sources.model import Source, SourceKind
 from cdp.sources.store import sources as source_store
+from cdp.wire.consents import without_content
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
@@ -200,7 +201,7 @@ class _Run:
         except Exception:  # noqa: BLE001 - an error in one row must not fail the others
             _log.exception("chunk_failed", extra={"rows": len(chunk)})
             if len(chunk) == 1:
-                self._process(chunk, [Invalid(self._source, InvalidReason.UNPROCESSABLE.value)], bytes_read)
+                self._process(chunk, [self._rejected(messages[0])], bytes_read)
                 return
             half = len(chunk) // 2
             self.process(chunk[:half], bytes_read)
@@ -225,6 +226,12 @@ class _Run:
                 if not tries_left or not is_conflict(error):
                     raise
         self.job = advanced
+
+    def _rejected(self, message: Message | Invalid) -> Invalid:
+        """A row that cannot be processed, with its refusals."""
+        consents = message.consents if isinstance(message, Invalid) else message
+        kept = None if consents is None else without_content(consents)
+        return Invalid(self._source, InvalidReason.UNPROCESSABLE.value, kept)
 
     def _interrupted(self, fault: Fault) -> Fault:
         if fault.status < 500:

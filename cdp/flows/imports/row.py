@@ -5,7 +5,8 @@ A row that cannot be converted is invalid with a reason; the reason contains no 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -18,8 +19,10 @@ from cdp.flows.imports.mapping import Mapping as ImportMapping
 from cdp.kit.canonical import instant_text
 from cdp.kit.clock import parse_instant
 from cdp.sources.model import Source
+from cdp.wire.consents import consents_in
+from cdp.wire.frame import Frame
 from cdp.wire.message import Invalid, Message
-from cdp.wire.segment_spec import MESSAGE_BYTES_MAX, Frame, message_of
+from cdp.wire.segment_spec import MESSAGE_BYTES_MAX, message_of
 
 SIGNAL: Final = "import"
 """The signal that the ledger records for an imported consent."""
@@ -75,13 +78,25 @@ class _Rows:
     def read(self, row: Row, now: datetime) -> Message | Invalid:
         if row.reason is not None:
             return Invalid(self._source, row.reason.value)
+        frame = Frame(self._source, now)
+        acts, wrong = self._acts(row.fields)
         try:
             body = self._body(row)
-            acts = self._acts(row.fields)
+            if wrong is not None:
+                raise _InvalidRow(wrong)
         except _InvalidRow as invalid:
-            return Invalid(self._source, invalid.reason.value)
-        read = message_of(body, Frame(self._source, now))
-        return replace(read, acts=acts) if acts and isinstance(read, Message) else read
+            return Invalid(self._source, invalid.reason.value, consents_in(self._named(row), frame, acts=acts))
+        return message_of(body, frame, acts=acts)
+
+    def _named(self, row: Row) -> dict[str, Any]:
+        """The identifiers and the instant of a row that is not a message: whom its refusals are about, and when."""
+        body: dict[str, Any] = {"type": "identify", "context": {}}
+        for type_, rule in self._mapping.identifiers.items():
+            with suppress(_InvalidRow):
+                self._add_identifier(body, type_, self._value(rule, row.fields))
+        with suppress(_InvalidRow):
+            self._add_instant(body, row.fields)
+        return body
 
     def _body(self, row: Row) -> dict[str, Any]:
         mapping, fields = self._mapping, row.fields
@@ -98,10 +113,7 @@ class _Rows:
             if found is not None:
                 body[key] = found
         self._add_identifiers(body, fields)
-        if mapping.timestamp is not None:
-            instant = self._instant(mapping.timestamp, fields)
-            if instant is not None:
-                body["timestamp"] = instant_text(instant)
+        self._add_instant(body, fields)
         properties = self._values(mapping.properties, fields)
         traits = self._values(mapping.traits, fields)
         if kind in ("identify", "group"):
@@ -121,19 +133,25 @@ class _Rows:
         return str(found)
 
     def _add_identifiers(self, body: dict[str, Any], fields: Fields) -> None:
-        """Put the identifiers where a message carries them."""
-        listed = []
         for type_, rule in self._mapping.identifiers.items():
-            found = self._value(rule, fields)
-            if found is None:
-                continue
-            own = _OWN_KEYS.get(type_)
-            if own is not None:
-                body[own] = found
-            else:
-                listed.append({"type": type_, "id": str(found), "collection": "users", "encoding": "none"})
-        if listed:
-            body["context"]["externalIds"] = listed
+            self._add_identifier(body, type_, self._value(rule, fields))
+
+    def _add_identifier(self, body: dict[str, Any], type_: str, value: Any) -> None:
+        """Put an identifier where a message carries it."""
+        own = _OWN_KEYS.get(type_)
+        if value is None:
+            return
+        if own is not None:
+            body[own] = value
+        else:
+            entry = {"type": type_, "id": str(value), "collection": "users", "encoding": "none"}
+            body["context"].setdefault("externalIds", []).append(entry)
+
+    def _add_instant(self, body: dict[str, Any], fields: Fields) -> None:
+        if self._mapping.timestamp is not None:
+            instant = self._instant(self._mapping.timestamp, fields)
+            if instant is not None:
+                body["timestamp"] = instant_text(instant)
 
     def _values(self, rules: Mapping[str, Value], fields: Fields) -> dict[str, Any]:
         found = ((name, self._value(rule, fields)) for name, rule in rules.items())
@@ -211,8 +229,10 @@ class _Rows:
         except (ValueError, TypeError, OverflowError):
             raise _InvalidRow(RowReason.INSTANT_MALFORMED) from None
 
-    def _acts(self, fields: Fields) -> tuple[ProposedAct, ...]:
+    def _acts(self, fields: Fields) -> tuple[tuple[ProposedAct, ...], RowReason | None]:
+        """The consents of a row, and why the row is invalid if an answer is not mapped; the other answers still count."""
         acts = []
+        wrong = None
         for purpose, rule in self._mapping.consents.items():
             raw = self._cell(rule.column, fields)
             if raw is None:
@@ -220,11 +240,12 @@ class _Rows:
             answer = _text(raw).strip().casefold()
             act = self._answers[purpose].get(answer)
             if act is None:
-                raise _InvalidRow(RowReason.CONSENT_NOT_MAPPED)
+                wrong = RowReason.CONSENT_NOT_MAPPED
+                continue
             acts.append(
                 ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), "import.column")
             )
-        return tuple(acts)
+        return tuple(acts), wrong
 
 
 def cell_of(fields: Fields, column: str, absent: frozenset[str]) -> Any:

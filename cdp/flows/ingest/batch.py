@@ -111,11 +111,15 @@ class Ingest:
         with self._database.transaction() as tx:
             ended = self._decide(tx, read)
             invalid: Counter[tuple[SourceId, str]] = Counter(
-                (message.source.source_id, message.reason) for message in messages if isinstance(message, Invalid)
+                (message.source.source_id, message.reason)
+                for message in messages
+                if isinstance(message, Invalid) and message.consents is None
             )
             states = account(tx, read, ended, invalid=invalid, now=now)
             outcomes = [
-                Outcome(State.INVALID, message.reason) if isinstance(message, Invalid) else ended.outcomes[position]
+                ended.outcomes[position]
+                if isinstance(message, Message) or message.consents is not None
+                else Outcome(State.INVALID, message.reason)
                 for position, message in enumerate(messages)
             ]
             fact_store.append(tx, {"kind": "ingest.batch", "actor": "source", "states": dict(states)}, now)
@@ -124,11 +128,16 @@ class Ingest:
         return outcomes
 
     def _read(self, messages: Sequence[Message | Invalid]) -> list[ReadMessage]:
+        """Every message that states something: the valid ones, and the consent signals of the invalid ones."""
         now = self._clock.now()
         by_source: dict[SourceId, list[tuple[int, Message]]] = {}
+        invalid: dict[int, Outcome] = {}
         for position, message in enumerate(messages):
             if isinstance(message, Message):
                 by_source.setdefault(message.source.source_id, []).append((position, message))
+            elif message.consents is not None:
+                by_source.setdefault(message.source.source_id, []).append((position, message.consents))
+                invalid[position] = Outcome(State.INVALID, message.reason)
         read = []
         for source_id, numbered in by_source.items():
             digests = self._vault.hashes.message_digests(
@@ -136,7 +145,12 @@ class Ingest:
             )
             for (position, message), digest in zip(numbered, digests, strict=True):
                 read.append(read_message(self._plan, message, position, event_id=EventId(digest), now=now))
-        return read
+        if not invalid:
+            return read
+        return [
+            message._replace(outcome=invalid[message.position]) if message.position in invalid else message
+            for message in read
+        ]
 
     def _decide(self, tx: Transaction, messages: Sequence[ReadMessage]) -> BatchOutcomes:
         generation = generation_store.lock_exclusive(tx)

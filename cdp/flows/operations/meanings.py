@@ -53,7 +53,7 @@ NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` used as an identifier, and more identifiers than a message may have; ignored",
     NoticeKind.MALFORMED_IDENTIFIER: "values that cannot be an identifier of their type (docs/reference/identifiers.md); ignored",
     NoticeKind.DUPLICATE_OTHER_BODY: "a repeated message id with different content; the first message is kept",
-    NoticeKind.UNKNOWN_PURPOSE: "consent for a purpose not declared in policies/purposes.yaml; not recorded",
+    NoticeKind.UNKNOWN_PURPOSE: "consent under a name that no purpose has; a refusal ends every purpose that is opt-out there",
     NoticeKind.UNKNOWN_EVENT: "events not declared in policies/events.yaml; sealed as a whole",
     NoticeKind.UNKNOWN_PROPERTY: "properties not declared in policies/events.yaml; sealed or dropped, never stored in plain",
     NoticeKind.FUTURE_TIME: "times in the future; replaced by the time of receipt",

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from cdp.accounting.model import Outcome
 from cdp.kit.db_faults import has_waited, is_conflict
 from cdp.kit.errors import Fault
+from cdp.wire.consents import may_state_consent, without_content
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
@@ -59,9 +61,18 @@ def _process(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> l
 
 
 def _reject(ingest: BatchProcessor, message: Message | Invalid) -> Outcome | Fault:
-    """Count a message that cannot be processed as invalid; a fault when even that fails."""
+    """Count a message that cannot be processed as invalid, and keep its refusals; a fault when even that fails."""
+    consents = message.consents if isinstance(message, Invalid) else message
+    rejected = Invalid(message.source, InvalidReason.UNPROCESSABLE.value)
+    if consents is not None and may_state_consent(consents):
+        try:
+            return ingest.process([replace(rejected, consents=without_content(consents))])[0]
+        except Fault as fault:
+            return fault
+        except Exception:  # noqa: BLE001 - the message is counted without them
+            _log.exception("consents_of_invalid_message_failed")
     try:
-        return ingest.process([Invalid(message.source, InvalidReason.UNPROCESSABLE.value)])[0]
+        return ingest.process([rejected])[0]
     except Fault as fault:
         return fault
     except Exception:  # noqa: BLE001 - this is no longer about the message

@@ -138,6 +138,36 @@ def test_a_row_that_names_nobody_is_invalid_as_any_message_would_be(tmp_path: Pa
     assert reason(tmp_path, HEAD, id="") == "id_missing"
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"n": "many"}, RowReason.NUMBER_MALFORMED),
+        ({"at": "never"}, RowReason.INSTANT_MALFORMED),
+        ({"b": "perhaps"}, RowReason.CONSENT_NOT_MAPPED),
+        ({"event": ""}, "event_missing"),
+    ],
+)
+def test_a_refusal_counts_whatever_else_is_wrong_with_its_row(
+    tmp_path: Path, fields: dict[str, str], code: str
+) -> None:
+    text = (
+        "event: {column: event}\nidentifiers: {user_id: id, email: mail}\ntimestamp: {column: at}\n"
+        "properties: {n: {column: n, type: number}}\n"
+        "consents: {analytics: {column: a}, email_marketing: {column: b}}\n"
+    )
+    row = {"event": "A", "at": "2026-03-01T10:00:00Z", "id": "u1", "mail": "ada@example.com", "a": "no"}
+    found = made(tmp_path, text, **{**row, **fields})
+    assert isinstance(found, Invalid)
+    assert found.reason == code
+    consents = found.consents
+    assert consents is not None
+    assert [(act.purpose, act.act) for act in consents.acts] == [("analytics", Act.REFUSE)]
+    assert consents.body["userId"] == "u1"
+    assert consents.body["context"]["externalIds"][0]["id"] == "ada@example.com"
+    at = NOON if "at" in fields else datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert consents.occurred_at == at
+
+
 def test_consent_columns_become_acts_with_the_authority_of_an_import(tmp_path: Path) -> None:
     text = (
         HEAD

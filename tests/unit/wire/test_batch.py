@@ -86,8 +86,8 @@ def test_a_request_without_anything_to_take_is_refused(body: bytes, code: str) -
     [
         (b"", "invalid_json"),
         (b"{", "invalid_json"),
-        (b'{"x": NaN}', "invalid_json"),
-        (b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}", "invalid_json"),
+        (b'{"x": NaN} x', "invalid_json"),
+        (b'{"writeKey": NaN}', "invalid_json"),
         (b"[]", "not_an_object"),
         (b"null", "not_an_object"),
         (b'{"writeKey": 5}', "write_key_not_text"),
@@ -96,6 +96,15 @@ def test_a_request_without_anything_to_take_is_refused(body: bytes, code: str) -
 )
 def test_a_single_request_without_a_message_is_refused(body: bytes, code: str) -> None:
     assert code_of(read_single(body, "page")) == code
+
+
+@pytest.mark.parametrize("value", [b"NaN", b"[" * 5000 + b"]" * 5000], ids=["NaN", "nested"])
+def test_a_single_message_that_is_not_json_is_that_message_alone(value: bytes) -> None:
+    envelope = read_single(b'{"writeKey": "wk", "userId": "u", "x": ' + value + b"}", "page")
+    assert isinstance(envelope, Envelope)
+    assert envelope.write_key == "wk"
+    (message,) = messages_of(envelope)
+    assert isinstance(message, Invalid)
 
 
 def test_a_batch_of_2500_messages_is_taken_and_one_more_is_not() -> None:

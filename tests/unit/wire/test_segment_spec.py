@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cdp.wire.frame import BatchDefaults, Frame
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 from cdp.wire.segment_spec import (
     EXPLANATIONS,
     MESSAGE_BYTES_MAX,
-    BatchDefaults,
-    Frame,
     explain,
     read_message,
 )

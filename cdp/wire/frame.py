@@ -1,0 +1,36 @@
+"""What the messages of one request have in common."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from cdp.sources.model import Source
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDefaults:
+    """The `context` and the `integrations` that a batch states for all of its messages."""
+
+    context: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Any] = field(default_factory=dict)
+
+
+UNSHARED: Final = BatchDefaults()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the messages of one request have in common.
+
+    `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
+    those of the batch; values of the message itself take precedence.
+    """
+
+    source: Source
+    received_at: datetime
+    kind: str | None = None
+    sent_at: object = None
+    shared: BatchDefaults = UNSHARED
+    write_key: str | None = None
+    has_gpc: bool = False
