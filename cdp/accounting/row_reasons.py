@@ -31,6 +31,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     RowReason.TYPE_UNKNOWN: "not a type of message",
     RowReason.CONSENT_NOT_MAPPED: "an answer listed neither under `grant` nor under `refuse`",
     RowReason.MESSAGE_ID_MISSING: "a column of the message id is empty",
+    "consent_undated": "a consent without a date; it does not lift a refusal",
     "expired": "older than their retention class keeps them (policies/retention.yaml)",
     "id_missing": "no identifier in the row",
     "no_identifier": "a side that is empty or not a valid identifier",

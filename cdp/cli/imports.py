@@ -13,7 +13,7 @@ from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.imports.mapping import Mapping, load_mapping
-from cdp.flows.imports.messages import Imported, Tally, import_file, try_file
+from cdp.flows.imports.messages import UNDATED, Imported, Tally, import_file, try_file
 from cdp.flows.imports.messages import Progress as Reached
 from cdp.flows.operations.meanings import STATES
 from cdp.policy.load import load_policy
@@ -76,6 +76,7 @@ def _print(screen: Screen, done: Imported) -> None:
             empty="The file has no rows.",
         )
     _print_invalid(screen, done.tally)
+    _print_noted(screen, done.tally)
 
 
 def _import_links(
@@ -123,6 +124,13 @@ def _print_invalid(screen: Screen, tally: Tally) -> None:
             ["invalid rows", "reason", "row numbers"],
             [(count, _why(name), _numbers(tally.rows[name], count)) for name, count in failed.items()],
         )
+
+
+def _print_noted(screen: Screen, tally: Tally) -> None:
+    if UNDATED in tally.reasons:
+        screen.line()
+        count = tally.reasons[UNDATED]
+        screen.table(["rows", "note", "row numbers"], [(count, _why(UNDATED), _numbers(tally.rows[UNDATED], count))])
 
 
 def _why(name: str) -> str:

@@ -185,6 +185,7 @@ def _satisfies(grant: Record, requirement: Requirement) -> bool:
     rank, needs_two_steps, identifier_id = requirement
     return (
         grant.authority.rank >= rank
+        and not grant.is_undated
         and (grant.is_two_step or not needs_two_steps)
         and identifier_id in (None, grant.identifier_id)
     )
@@ -198,7 +199,7 @@ def _allowing(records: list[Record], state: _ConsentState, now: datetime) -> tup
         for record in records
         if _is_current(record, now)
         and (
-            last_refusal < record.at
+            (last_refusal < record.at and not (record.is_undated and state.refused_at))
             or any(at < record.at and _satisfies(record, required) for required, at in state.refused_at.items())
         )
     )

@@ -96,6 +96,7 @@ class Ledger:
             signal=act.signal,
             signal_hash=act.signal_hash,
             rule=act.rule,
+            is_undated=act.is_undated and act.act is Act.GRANT,
         )
 
 
@@ -118,9 +119,10 @@ def _order_at(record: Record, at: datetime) -> tuple[datetime, bool]:
 
 
 def _is_same_statement(record: Record, act: ProposedAct, context: SignalContext) -> bool:
-    return (record.act, record.authority, record.signal, record.jurisdiction) == (
+    return (record.act, record.authority, record.signal, record.jurisdiction, record.is_undated) == (
         act.act,
         act.authority,
         act.signal,
         context.jurisdiction,
+        act.is_undated,
     )

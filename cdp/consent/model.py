@@ -75,7 +75,8 @@ class Record:
 
     `is_shared` is not in the ledger: it is set if the identifier is currently shared, because its grants then have no
     effect. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an opt-in that
-    was requested and then confirmed separately.
+    was requested and then confirmed separately. `is_undated` marks a grant of which it is not known when it was given: it
+    overrides no refusal.
     """
 
     record_id: RecordId
@@ -95,6 +96,7 @@ class Record:
     signal_hash: bytes | None = None
     rule: str | None = None
     is_two_step: bool = False
+    is_undated: bool = False
     is_shared: bool = False
     repeated_at: datetime | None = None
 

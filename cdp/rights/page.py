@@ -124,6 +124,7 @@ _COLUMN_TITLES: Final[Mapping[str, str]] = {
     "is_rectified": "corrected",
     "is_quarantined": "waiting for a review",
     "is_two_step": "confirmed twice",
+    "is_undated": "date not known",
     "keep_for_days": "days",
     "signal_hash": "hash of the signal",
     "at": "when",

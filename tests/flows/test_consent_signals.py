@@ -69,6 +69,15 @@ def test_what_a_mail_service_reports_is_a_withdrawal_even_if_the_event_is_not_st
     assert not verdict(pipeline, "email", "pia@x.example", purpose="email_marketing").allowed
 
 
+@pytest.mark.parametrize(("authority", "allowed"), [("imported", False), ("operator", True)])
+def test_an_imported_act_without_an_instant_lifts_no_refusal(pipeline: Pipeline, authority: str, allowed: bool) -> None:
+    refused = ConsentStatement(("user_id", "mia"), "analytics", "refuse", authority="imported", occurred_at=NEW_YEAR)
+    record(pipeline.context, refused, pipeline.clock.now())
+    granted = ConsentStatement(("user_id", "mia"), "analytics", "grant", authority=authority)
+    record(pipeline.context, granted, pipeline.clock.now())
+    assert verdict(pipeline, "user_id", "mia", purpose="analytics").allowed is allowed
+
+
 def test_allowed_ids_of_older_sdks_grant_what_they_name_and_refuse_nothing(pipeline: Pipeline) -> None:
     allowed = {"analytics": "Performance", "email_marketing": "Mail"}
     context = {"consentManagement": {"provider": "oneTrust", "allowedConsentIds": allowed, "deniedConsentIds": []}}

@@ -4,15 +4,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdp.accounting.model import Outcome
+from cdp.flows.consent.lookup import Consents, look_up
 from cdp.flows.imports import messages as imports
 from cdp.flows.imports.mapping import load_mapping
-from cdp.flows.imports.messages import Progress, import_file, try_file
+from cdp.flows.imports.messages import Progress, Tally, import_file, try_file
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.sources import create_source, list_sources
 from cdp.kit.db import Database, Transaction
@@ -123,6 +125,82 @@ def test_importing_again_counts_nothing_twice(pipeline: Pipeline, tmp_path: Path
     before = revenue(pipeline)
     assert import_file(pipeline.context, file, mapping).tally.states == {"duplicate": 30}
     assert revenue(pipeline) == before
+
+
+LIST = """
+type: identify
+identifiers: {email: mail}
+timestamp: {column: at}
+consents: {email_marketing: {column: letters}}
+"""
+LIST_HEADER = "mail,letters,at"
+
+
+def import_list(pipeline: Pipeline, folder: Path, *rows: str, mapping: str = LIST) -> Tally:
+    """Import a list of addresses with answers."""
+    file, rules = folder / "list.csv", folder / "list.yaml"
+    file.write_text("\n".join((LIST_HEADER, *rows, "")), encoding="utf-8")
+    rules.write_text(mapping, encoding="utf-8")
+    return import_file(pipeline.context, file, load_mapping(rules)).tally
+
+
+def consents_of(pipeline: Pipeline, mail: str) -> Consents:
+    return look_up(pipeline.context, ("email", mail), pipeline.clock.now(), actor="operator")
+
+
+@pytest.mark.parametrize(
+    "mapping", [LIST, LIST.replace("timestamp: {column: at}\n", "")], ids=["an empty cell", "no column"]
+)
+def test_a_consent_without_a_date_lifts_no_refusal(pipeline: Pipeline, tmp_path: Path, mapping: str) -> None:
+    import_list(pipeline, tmp_path, "mia@x.example,no,2026-05-29 10:00:00")
+    tally = import_list(pipeline, tmp_path, "mia@x.example,yes,", mapping=mapping)
+    assert not consents_of(pipeline, "mia@x.example").verdicts["email_marketing"].allowed
+    assert tally.rows["noted: consent_undated"] == [1]
+    tally = import_list(pipeline, tmp_path, "mia@x.example,yes,2026-05-30 10:00:00")
+    assert consents_of(pipeline, "mia@x.example").verdicts["email_marketing"].allowed
+    assert "noted: consent_undated" not in tally.rows
+
+
+def test_a_refusal_that_becomes_known_later_outweighs_a_consent_without_a_date(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    import_list(pipeline, tmp_path, "mia@x.example,yes,")
+    assert consents_of(pipeline, "mia@x.example").verdicts["email_marketing"].allowed
+    import_list(pipeline, tmp_path, "mia@x.example,no,2025-01-01 10:00:00")
+    assert not consents_of(pipeline, "mia@x.example").verdicts["email_marketing"].allowed
+
+
+def test_a_consent_keeps_its_time_and_validity_though_the_event_of_its_row_is_not_kept(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    tally = import_list(
+        pipeline, tmp_path, "ony@x.example,yes,2025-06-01 10:00:00", "ona@x.example,no,2025-06-01 10:00:00"
+    )
+    assert tally.states == {"stored": 1, "invalid": 1}
+    verdict = consents_of(pipeline, "ony@x.example").verdicts["email_marketing"]
+    given = datetime(2025, 6, 1, 10, tzinfo=UTC)
+    assert (verdict.allowed, verdict.since, verdict.until) == (True, given, given + timedelta(days=730))
+    assert [each["act"] for each in consents_of(pipeline, "ona@x.example").records] == ["refuse"]
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'email_marketing'") == 1
+    assert pipeline.one("SELECT count(*) FROM behavior.event") == 0
+    again = import_list(
+        pipeline, tmp_path, "ony@x.example,yes,2025-06-01 10:00:00", "ona@x.example,no,2025-06-01 10:00:00"
+    )
+    assert again.states == {"duplicate": 1, "invalid": 1}
+
+
+def test_a_consent_that_has_expired_meanwhile_permits_nothing(pipeline: Pipeline, tmp_path: Path) -> None:
+    tally = import_list(pipeline, tmp_path, "ony@x.example,yes,2023-06-01 10:00:00")
+    assert tally.states == {"not_permitted": 1}
+    assert not consents_of(pipeline, "ony@x.example").verdicts["email_marketing"].allowed
+
+
+def test_every_row_can_give_the_same_answer(pipeline: Pipeline, tmp_path: Path) -> None:
+    mapping = LIST.replace("{column: letters}", '{value: "no"}')
+    import_list(pipeline, tmp_path, "una@x.example,,2026-05-29 10:00:00", mapping=mapping)
+    (found,) = consents_of(pipeline, "una@x.example").records
+    assert (found["act"], found["authority"], found["rule"]) == ("refuse", "imported", "import.value")
+    assert found["occurred_at"].startswith("2026-05-29T10:00:00")
 
 
 class Away(Exception):

@@ -42,6 +42,7 @@ def records(draw: st.DrawFn) -> Record:
         valid_until=day(at + draw(st.integers(0, 6))) if is_grant and draw(st.booleans()) else None,
         signal=draw(st.sampled_from([None, "gpc"])) if not is_grant else None,
         is_two_step=is_grant and draw(st.booleans()),
+        is_undated=is_grant and draw(st.integers(0, 3)) == 0,
         is_shared=draw(st.integers(0, 5)) == 0,
         repeated_at=day(at + draw(st.integers(0, 3))) if not is_grant and draw(st.booleans()) else None,
     )
@@ -55,7 +56,7 @@ def is_live(no: Record, told: list[Record], rule: Purpose, now: datetime) -> boo
     """Whether a no stands, read slowly from the page: no single live grant lifts it."""
     said_at = min(no.last_at, now)
     for yes in told:
-        if yes.act is not Act.GRANT or yes.is_shared or not said_at < yes.at <= now:
+        if yes.act is not Act.GRANT or yes.is_shared or yes.is_undated or not said_at < yes.at <= now:
             continue
         has_ended = yes.valid_until is not None and yes.valid_until <= now
         if no.act is Act.OBJECT and rule.direct_marketing:

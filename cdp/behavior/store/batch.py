@@ -25,6 +25,7 @@ __all__ = [
     "TRAIT",
     "Remembered",
     "append",
+    "append_traits",
     "ensure_partitions",
     "intern_terms",
     "known_messages",
@@ -96,12 +97,17 @@ def append(tx: Transaction, batch: Iterable[EventEntry], terms: Terms, *, plan: 
     """
     entries: list[EventEntry] = []
     append_events(tx, _in_parts(iter(batch), entries), terms.ids)
-    stated = _stated(entries)
-    if stated:
-        merge_traits(tx, stated, terms.ids)
+    append_traits(tx, entries, terms)
     occurred = [_occurred(entry) for entry in entries if entry.classified.name in plan.by_event]
     if occurred:
         merge_buckets(tx, fold(occurred, plan, current_landmarks(tx, plan, now)), terms.ids)
+
+
+def append_traits(tx: Transaction, entries: Sequence[EventEntry], terms: Terms) -> None:
+    """Store the stated traits of these entries and nothing else of them; one statement at most."""
+    stated = _stated(entries)
+    if stated:
+        merge_traits(tx, stated, terms.ids)
 
 
 def _in_parts(batch: Iterator[EventEntry], consumed: list[EventEntry]) -> Iterator[list[EventEntry]]:

@@ -24,6 +24,7 @@ class ProposedAct:
 
     With `identifier_types`, it applies to one identifier of the message of these types; None means all identifiers.
     `rule` names the part of the policy by which the act was derived. `signal_hash` is the SHA-256 of the raw signal.
+    `is_undated` marks a grant of which it is not known when it was given.
     """
 
     purpose: str
@@ -33,6 +34,7 @@ class ProposedAct:
     signal: str
     signal_hash: bytes
     rule: str
+    is_undated: bool = False
 
     def among(self, members: Sequence[tuple[int, str]]) -> list[int]:
         """The identifiers of a message, as (id, type) with the strongest first, to which the act applies.

@@ -25,6 +25,7 @@ _COLUMNS = (
     ("recorded_at", "timestamptz"),
     ("valid_until", "timestamptz"),
     ("is_two_step", "bool"),
+    ("is_undated", "bool"),
 )
 
 
@@ -69,7 +70,7 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, p.repeated_at
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, p.repeated_at
         FROM consent.record AS r
         LEFT JOIN consent.repetition AS p USING (record_id)
         WHERE r.identifier_id = ANY(%(ids)s::bigint[])
@@ -93,7 +94,8 @@ def _stored(record: Record, name: str) -> Any:
 def _record(row: Row) -> Record:
     (
         record_id, identifier_id, purpose, act, authority, jurisdiction, notice_version, notice_hash, source_id, signal,
-        signal_hash, rule, policy_fingerprint, occurred_at, recorded_at, valid_until, is_two_step, repeated_at,
+        signal_hash, rule, policy_fingerprint, occurred_at, recorded_at, valid_until, is_two_step, is_undated,
+        repeated_at,
     ) = row  # fmt: skip
     return Record(
         record_id=RecordId(record_id),
@@ -113,6 +115,7 @@ def _record(row: Row) -> Record:
         recorded_at=recorded_at,
         valid_until=valid_until,
         is_two_step=is_two_step,
+        is_undated=is_undated,
         repeated_at=repeated_at,
     )
 

@@ -47,7 +47,8 @@ class ConsentStatement:
 
     `source` is the source whose write key was used, None for privacy staff. Without `authority`, an act of staff has the
     authority of an operator, and one of a source the highest that the source may state. `is_two_step` states that an
-    opt-in was requested and then confirmed separately. Of `notice_text`, only a hash is stored.
+    opt-in was requested and then confirmed separately. Of `notice_text`, only a hash is stored. An imported grant without
+    `occurred_at` is undated: when it was given is not known, so it overrides no refusal.
     """
 
     identifier: tuple[str, str]
@@ -121,6 +122,7 @@ def _draft(
         notice_hash=None if statement.notice_text is None else sha256(statement.notice_text.encode("utf-8", "replace")),
         source_id=None if statement.source is None else int(statement.source.source_id),
         is_two_step=statement.is_two_step and act is Act.GRANT,
+        is_undated=act is Act.GRANT and authority is Authority.IMPORTED and statement.occurred_at is None,
     )
 
 

@@ -88,6 +88,7 @@ def record_document(record: Record, identifier_type: str) -> dict[str, Any]:
         "source": record.source_id,
         "policy": record.policy_fingerprint.hex(),
         "is_two_step": record.is_two_step or None,
+        "is_undated": record.is_undated or None,
         "is_shared": record.is_shared or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -95,10 +95,12 @@ class When(Frozen):
 
 
 class ConsentColumn(Frozen):
-    """A column that grants or refuses consent to a purpose; an empty cell states nothing."""
+    """A column, or a fixed answer for every row, that grants or refuses consent to a purpose; an empty cell states nothing."""
 
-    column: str = Field(min_length=1)
+    column: str | None = Field(default=None, min_length=1)
     """The column that holds the answer."""
+    value: str | bool | None = None
+    """The same answer for every row, for a file that lists only those who consented or only those who refused."""
     grant: tuple[str, ...] = Field(default=("yes", "true", "1"), min_length=1)
     """Texts that grant consent, in upper or lower case."""
     refuse: tuple[str, ...] = Field(default=("no", "false", "0"), min_length=1)
@@ -109,7 +111,17 @@ class ConsentColumn(Frozen):
         both = {text.casefold() for text in self.grant} & {text.casefold() for text in self.refuse}
         if both:
             raise ValueError(f"`{min(both)}` is listed both under `grant` and under `refuse`")
+        if (self.column is None) == (self.value is None):
+            raise ValueError("give either `column` or `value`")
+        answers = {text.casefold() for text in (*self.grant, *self.refuse)}
+        if self.value is not None and self.answer not in answers:
+            raise ValueError(f"`{self.answer}` is listed neither under `grant` nor under `refuse`")
         return self
+
+    @property
+    def answer(self) -> str:
+        """The fixed answer as the lists spell it; empty when a column holds it."""
+        return "" if self.value is None else str(self.value).casefold()
 
 
 class Side(Frozen):
@@ -155,7 +167,7 @@ class Mapping(Frozen):
     traits: dict[str, FromColumn] = Field(default_factory=dict)
     """What is stated about the person."""
     consents: dict[Key, ConsentColumn] = Field(default_factory=dict)
-    """Purposes of the policy to which columns grant or refuse consent, with the authority `imported`."""
+    """Purposes of the policy to which rows grant or refuse consent, with the authority `imported`."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -189,7 +201,9 @@ class Mapping(Frozen):
         named = [self.type, self.event, self.message_id, self.previous_id, self.group_id]
         named += [*self.identifiers.values(), *self.properties.values(), *self.traits.values()]
         direct = [part.column for part in (self.timestamp, *self.consents.values()) if part is not None]
-        return frozenset(column for part in named if part is not None for column in part.columns) | frozenset(direct)
+        return frozenset(column for part in named if part is not None for column in part.columns) | {
+            column for column in direct if column is not None
+        }
 
     @property
     def digest(self) -> bytes:

@@ -45,6 +45,9 @@ CHUNK_ROWS: Final = 1_000
 ROWS_NAMED_MAX: Final = 20
 """How many row numbers are kept for each reason."""
 
+UNDATED: Final = "noted: consent_undated"
+"""The name in a tally of rows that grant a consent without a date."""
+
 _TRIES: Final = 3
 _log = logging.getLogger(__name__)
 _OWN_TYPES: Final = frozenset({"user_id", "anonymous_id"})
@@ -58,18 +61,24 @@ class Tally:
     reasons: dict[str, int] = field(default_factory=dict)
     rows: dict[str, list[int]] = field(default_factory=dict)
 
-    def plus(self, numbers: Sequence[int], outcomes: Sequence[Outcome]) -> "Tally":
-        """The tally with more rows."""
+    def plus(
+        self, numbers: Sequence[int], outcomes: Sequence[Outcome], messages: Sequence[Message | Invalid]
+    ) -> "Tally":
+        """The tally with more rows; a consent without a date is noted beside the outcome of its row."""
         total = Tally(dict(self.states), dict(self.reasons), {name: list(rows) for name, rows in self.rows.items()})
-        for number, outcome in zip(numbers, outcomes, strict=True):
+        for number, outcome, message in zip(numbers, outcomes, messages, strict=True):
             total.states[outcome.state.value] = total.states.get(outcome.state.value, 0) + 1
             if outcome.reason:
-                name = f"{outcome.state.value}: {outcome.reason}"
-                total.reasons[name] = total.reasons.get(name, 0) + 1
-                named = total.rows.setdefault(name, [])
-                if len(named) < ROWS_NAMED_MAX:
-                    named.append(number)
+                total._name(f"{outcome.state.value}: {outcome.reason}", number)
+            if isinstance(message, Message) and any(act.is_undated for act in message.acts):
+                total._name(UNDATED, number)
         return total
+
+    def _name(self, name: str, number: int) -> None:
+        self.reasons[name] = self.reasons.get(name, 0) + 1
+        named = self.rows.setdefault(name, [])
+        if len(named) < ROWS_NAMED_MAX:
+            named.append(number)
 
     def document(self) -> dict[str, Any]:
         """The tally as a JSON object."""
@@ -146,7 +155,7 @@ def try_file(
                 Outcome(State.INVALID, message.reason) if isinstance(message, Invalid) else Outcome(State.STORED)
                 for message in read
             ]
-            tally = tally.plus([row.number for row in chunk], outcomes)
+            tally = tally.plus([row.number for row in chunk], outcomes, read)
             done += len(chunk)
             watch(Progress(done, bytes_read(), file.size))
     return Imported(None, SOURCE, done, 0, tally, is_dry_run=True)
@@ -213,7 +222,7 @@ class _Run:
 
         def note(tx: Transaction, outcomes: Sequence[Outcome]) -> None:
             nonlocal advanced
-            tally = _tally_of(self.job).plus(numbers, outcomes).document()
+            tally = _tally_of(self.job).plus(numbers, outcomes, messages).document()
             advanced = replace(self.job, rows_done=self.job.rows_done + len(chunk), byte_offset=bytes_read, tally=tally)
             if not import_job_store.advance_import_job(tx, self.job, advanced):
                 raise import_elsewhere()

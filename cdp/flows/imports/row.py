@@ -6,7 +6,7 @@ A row that cannot be converted is invalid with a reason; the reason contains no 
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -80,6 +80,8 @@ class _Rows:
             return Invalid(self._source, row.reason.value)
         frame = Frame(self._source, now)
         acts, wrong = self._acts(row.fields)
+        if acts and not self._is_dated(row.fields):
+            acts = tuple(replace(act, is_undated=act.act is Act.GRANT) for act in acts)
         try:
             body = self._body(row)
             if wrong is not None:
@@ -87,6 +89,9 @@ class _Rows:
         except _InvalidRow as invalid:
             return Invalid(self._source, invalid.reason.value, consents_in(self._named(row), frame, acts=acts))
         return message_of(body, frame, acts=acts)
+
+    def _is_dated(self, fields: Fields) -> bool:
+        return self._mapping.timestamp is not None and self._cell(self._mapping.timestamp.column, fields) is not None
 
     def _named(self, row: Row) -> dict[str, Any]:
         """The identifiers and the instant of a row that is not a message: whom its refusals are about, and when."""
@@ -234,7 +239,7 @@ class _Rows:
         acts = []
         wrong = None
         for purpose, rule in self._mapping.consents.items():
-            raw = self._cell(rule.column, fields)
+            raw = self._cell(rule.column, fields) if rule.column is not None else rule.answer
             if raw is None:
                 continue
             answer = _text(raw).strip().casefold()
@@ -243,7 +248,15 @@ class _Rows:
                 wrong = RowReason.CONSENT_NOT_MAPPED
                 continue
             acts.append(
-                ProposedAct(purpose, act, Authority.IMPORTED, None, SIGNAL, hash_of([purpose, answer]), "import.column")
+                ProposedAct(
+                    purpose,
+                    act,
+                    Authority.IMPORTED,
+                    None,
+                    SIGNAL,
+                    hash_of([purpose, answer]),
+                    "import.column" if rule.column is not None else "import.value",
+                )
             )
         return tuple(acts), wrong
 

@@ -20,7 +20,7 @@ from cdp.flows.ingest.account import BatchOutcomes, account
 from cdp.flows.ingest.plan import compile_ingest_plan
 from cdp.flows.ingest.process import BatchDecider
 from cdp.flows.ingest.profile_cache import ProfileCache
-from cdp.flows.ingest.read import read_message
+from cdp.flows.ingest.read import has_expired_event, read_message
 from cdp.flows.ingest.stages import ReadMessage
 from cdp.flows.ingest.writer_cache import WriterCache
 from cdp.identity.store import generation as generation_store
@@ -105,7 +105,7 @@ class Ingest:
             months_needed(
                 (message.classified.retention_class, message.message.occurred_at)
                 for message in read
-                if message.outcome is None
+                if message.outcome is None and not has_expired_event(self._plan, message, now)
             ),
         )
         with self._database.transaction() as tx:

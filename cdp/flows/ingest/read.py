@@ -46,6 +46,18 @@ def _early_outcome(
         return Outcome(State.BLOCKED, "blocked_value") if is_blocked else Outcome(State.INVALID, "no_identifier")
     if classified.is_dropped:
         return Outcome(State.INVALID, "event_not_planned")
-    if is_expired(message.occurred_at, plan.keep_for_days[classified.retention_class], now):
+    if is_expired(message.occurred_at, plan.keep_for_days[classified.retention_class], now) and not _grants(message):
         return Outcome(State.INVALID, "expired")
     return None
+
+
+def has_expired_event(plan: IngestPlan, message: ReadMessage, now: datetime) -> bool:
+    """Whether only the consents and traits of a message are stored, because its event is older than its class keeps it."""
+    return _grants(message.message) and is_expired(
+        message.message.occurred_at, plan.keep_for_days[message.classified.retention_class], now
+    )
+
+
+def _grants(message: Message) -> bool:
+    """Whether an import grants consent with the message: a consent has a time and a validity of its own."""
+    return any(not act.act.is_refusal for act in message.acts) if message.acts else False

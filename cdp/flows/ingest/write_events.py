@@ -9,6 +9,7 @@ from cdp.behavior.model import EventEntry, Terms
 from cdp.behavior.store import batch as behavior_store
 from cdp.behavior.store.terms import intern_terms
 from cdp.flows.ingest.batch_result import BatchResult
+from cdp.flows.ingest.read import has_expired_event
 from cdp.flows.ingest.stages import DecidedMessage
 from cdp.vault.vault import Item
 
@@ -34,7 +35,13 @@ def write_events(
         fresh = [_without_refused_terms(message, terms) for message in fresh]
         written = {message.read.position: message for message in fresh}
         stored = [written.get(message.read.position, message) for message in stored]
-    entries = _entries(result, fresh, keys, traits=_sealed_traits(result, fresh, keys))
+    traits = _sealed_traits(result, fresh, keys)
+    expired = [message for message in fresh if has_expired_event(result.plan, message.read, result.now)]
+    if expired:
+        positions = {message.read.position for message in expired}
+        fresh = [message for message in fresh if message.read.position not in positions]
+        behavior_store.append_traits(result.tx, list(_entries(result, expired, keys, traits=traits)), terms)
+    entries = _entries(result, fresh, keys, traits=traits)
     behavior_store.append(result.tx, entries, terms, plan=result.cache.traits, now=result.now)
     return stored
 

@@ -136,6 +136,19 @@ class TestAnObjectionToDirectMarketing:
         assert verdict(self.objection, grant(2, on=2), rule=ANALYTICS).allowed
 
 
+class TestAConsentWithoutADate:
+    @pytest.mark.parametrize("no", [refuse(0), refuse(1), refuse(3), withdraw(1, by="device"), object_to(1)])
+    def test_lifts_no_refusal_whatever_its_authority(self, no: Record) -> None:
+        assert not verdict(no, grant(2, by="authenticated", is_undated=True)).allowed
+
+    def test_counts_where_there_is_no_refusal(self) -> None:
+        assert verdict(grant(2, is_undated=True)).reason is Reason.GRANTED
+
+    def test_is_not_what_permits_after_a_dated_one_lifted_the_refusal(self) -> None:
+        dated = grant(2)
+        assert verdict(refuse(1), dated, grant(3, is_undated=True)).by == (dated.record_id,)
+
+
 class TestAnOptOutOfSale:
     @pytest.mark.parametrize(
         ("no", "yes", "allowed"),
