@@ -11,7 +11,6 @@ from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 from cdp.policy.problems import fault_of
 from cdp.policy.source import SourceRefused, parse
-from cdp.segments.model import DisplayedSize
 
 
 @click.group()
@@ -81,27 +80,27 @@ def preview(key: str | None, where: str | None, purpose: str | None, *, screen: 
         {
             "purpose": purpose,
             "where": where,
-            **_size(shown.size),
-            "permitted": _size(shown.permitted),
+            "size": shown.size,
+            "permitted": shown.permitted,
             "share": shown.share,
             "conditions": [
-                {"text": condition.text, "alone": _size(condition.alone), "together": _size(condition.together)}
+                {"text": condition.text, "alone": condition.alone, "together": condition.together}
                 for condition in shown.conditions
             ],
-            "refused_by_reason": {reason: _size(size) for reason, size in shown.refused_by_reason.items()},
+            "refused_by_reason": dict(shown.refused_by_reason),
             "sample": result.sample,
         }
     )
     share = "" if shown.share is None else f", {shown.share:.1%} of them"
-    screen.heading(f"{shown.size.text} of {shown.permitted.text} people permitted for {purpose}{share}")
+    screen.heading(f"{shown.size:,} of {shown.permitted:,} people permitted for {purpose}{share}")
     screen.table(
         ["condition", "alone", "combined with those above"],
-        [(condition.text, condition.alone.text, condition.together.text) for condition in shown.conditions],
+        [(condition.text, condition.alone, condition.together) for condition in shown.conditions],
     )
     screen.line()
     screen.table(
         ["not evaluated, reason", "people"],
-        [(reason, size.text) for reason, size in shown.refused_by_reason.items()],
+        list(shown.refused_by_reason.items()),
         empty="No people are refused for this purpose.",
     )
 
@@ -116,24 +115,20 @@ def preview(key: str | None, where: str | None, purpose: str | None, *, screen: 
 def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None:
     """List the members of a segment.
 
-    Members are listed by the marketer's pseudonyms, unless there are too few. Every read is logged.
+    Members are listed by the marketer's pseudonyms. Every read is logged.
     """
     with open_context() as context:
         memberships.refresh(context, key)
         page, size = reading.members(context, key, after=cursor, limit=limit, actor="operator")
     screen.result(
         {
-            **_size(size),
+            "size": size,
             "members": [{"profile": member.reader_pseudonym, "since": member.since} for member in page.members],
             "next": page.after,
-            "withheld": page.withheld,
         }
     )
-    screen.heading(f"{size.text} people")
-    if page.withheld:
-        screen.line(f"Members are withheld: {page.withheld}.")
-    else:
-        screen.table(["profile", "since"], [(member.reader_pseudonym, member.since) for member in page.members])
+    screen.heading(f"{size:,} people")
+    screen.table(["profile", "since"], [(member.reader_pseudonym, member.since) for member in page.members])
     if page.after is not None:
         screen.line(f"More: --cursor {page.after}")
 
@@ -170,7 +165,3 @@ def explain(key: str, identifier: tuple[str, str] | None, screen: Screen) -> Non
         )
     if result.records:
         screen.line(f"Determined by consent records {', '.join(result.records)}.")
-
-
-def _size(size: DisplayedSize) -> dict[str, object]:
-    return {"size": size.shown, "size_text": size.text}

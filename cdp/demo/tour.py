@@ -154,21 +154,18 @@ def _segment(tour: Tour) -> None:
     transcript.table(
         ["people", "condition"],
         [
-            (found["permitted"]["size_text"], "permitted for the purpose"),
-            *((condition["together"]["size_text"], condition["text"]) for condition in found["conditions"]),
+            (found["permitted"], "permitted for the purpose"),
+            *((condition["together"], condition["text"]) for condition in found["conditions"]),
         ],
     )
     transcript.say(
-        f"Size: {found['size_text']}. Sizes are rounded and slightly randomized, so that nobody can be singled out by "
-        "comparing queries."
+        f"Size: {found['size']:,}. Marketers can list these people under random ids, so sizes are exact; every list is "
+        "recorded in the log."
     )
     transcript.say("People excluded before the first condition was evaluated:")
     transcript.table(
         ["", ""],
-        [
-            (size["size_text"], _REASONS.get(reason, reason.replace("_", " ")))
-            for reason, size in found["refused_by_reason"].items()
-        ],
+        [(size, _REASONS.get(reason, reason.replace("_", " "))) for reason, size in found["refused_by_reason"].items()],
     )
     transcript.commands(f"cdp segment preview {SEGMENT}", f"cdp segment explain {SEGMENT}")
 

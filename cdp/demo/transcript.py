@@ -75,8 +75,8 @@ class Transcript:
 
 
 def _is_number(cell: str | float | None) -> bool:
-    """Whether a cell is right-aligned; sizes are numbers as text, or "fewer than 100"."""
-    return not isinstance(cell, str) or cell.replace(",", "").isdigit() or cell.startswith("fewer than")
+    """Whether a cell is right-aligned."""
+    return not isinstance(cell, str) or cell.replace(",", "").isdigit()
 
 
 def _text(cell: str | float | None) -> str:

@@ -84,9 +84,9 @@ class Jurisdictions(Frozen):
     time_zone: Name
     """IANA time zone in which dates of segments, windows and deadlines are whole days."""
     minimum_disclosure_size: Annotated[int, Field(ge=2, le=100_000)] = 100
-    """Smaller groups are shown as "fewer than"."""
-    round_sizes_to: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Shown sizes are multiples of it."""
+    """Where sizes leave those who work with people, smaller groups are "fewer than" this, or omitted."""
+    round_sizes_to: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Without effect: sizes are no longer rounded. Accepted so that an earlier policy stays valid; remove it."""
     regimes: Annotated[Mapping[Key, Regime], Field(min_length=1, max_length=50)]
     """The regimes."""
     jurisdictions: Annotated[Mapping[DashedKey, Jurisdiction], Field(min_length=1, max_length=300)]

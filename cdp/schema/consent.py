@@ -5,6 +5,8 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
+    Date,
     DateTime,
     Index,
     Integer,
@@ -36,6 +38,18 @@ def _tie(via: str) -> dict[str, object]:
 
 def _fact(export: str, via: str = "identifier") -> dict[str, object]:
     return personal(erase="delete", retention="consent_records", export=export, category="consent", via=via)
+
+
+def _of_readers(why_not_exported: str) -> dict[str, object]:
+    """A column of a projection that is made for those who read it."""
+    return personal(
+        erase="delete",
+        retention="consent_records",
+        export=None,
+        category="consent",
+        why_not_exported=why_not_exported,
+        via="profile",
+    )
 
 
 purpose = Table(
@@ -103,14 +117,8 @@ permitted = Table(
         "reader_pseudonym",
         Text,
         nullable=False,
-        info=personal(
-            erase="delete",
-            retention="consent_records",
-            export=None,
-            category="consent",
-            why_not_exported="a keyed hash under which one reader role reads",
-            via="profile",
-        ),
+        server_default=text("replace((gen_random_uuid())::text, '-'::text, ''::text)"),
+        info=_of_readers("a random id under which marketers know the profile for this purpose alone"),
     ),
     Column(
         "traits",
@@ -126,11 +134,24 @@ permitted = Table(
             via="profile",
         ),
     ),
+    Column(
+        "since_on",
+        Date,
+        Computed("(timezone('UTC'::text, since))::date", persisted=True),
+        info=_of_readers("the day of `since`, which is exported"),
+    ),
+    Column(
+        "until_on",
+        Date,
+        Computed("(timezone('UTC'::text, until))::date", persisted=True),
+        info=_of_readers("the day of `until`, which is exported"),
+    ),
     Index(None, "purpose", "reader_pseudonym", unique=True),
     Index("permitted_until_idx", "until", postgresql_where=text("until IS NOT NULL")),
     schema="consent",
     comment="Verdicts in force: one partition per purpose, holding permitted profiles only (the projection). "
-    "A permission that needs no act has since = 1900-01-01, earlier than any event.",
+    "A permission that needs no act has since = 1900-01-01, earlier than any event. reader_pseudonym is random per row "
+    "and ends with it; instants are shown to readers as days, because one click gives several purposes the same instant.",
     postgresql_partition_by="LIST (purpose)",
 )
 

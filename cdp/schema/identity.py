@@ -114,9 +114,17 @@ profile = Table(
             erase="delete", retention="identifiers", export="is_quarantined", category="identifier", via="profile"
         ),
     ),
+    Column(
+        "salt",
+        LargeBinary,
+        nullable=False,
+        server_default=text("uuid_send(gen_random_uuid())"),
+        info=_tie("profile"),
+    ),
     Index(None, "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     schema="identity",
-    comment="Profiles by stable id; origin_sequence names the resolution that made it, the older one survives a merge.",
+    comment="Profiles by stable id; origin_sequence names the resolution that made it, the older one survives a merge. "
+    "salt is random, determines the samples of segments, and is shown to nobody.",
 )
 
 anchor = Table(

@@ -1,4 +1,4 @@
-"""Values of segments: definitions, versions, displayed sizes, members, and results of an evaluation."""
+"""Values of segments: definitions, versions, members, and results of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,31 +49,30 @@ class SegmentVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class DisplayedSize:
-    """A number of people as it may be displayed: None and "fewer than n" under the minimum."""
-
-    shown: int | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class FunnelStep:
     """One condition of the funnel: the number of people who satisfy it alone, and together with those before it."""
 
     text: str
-    alone: DisplayedSize
-    together: DisplayedSize
+    alone: int
+    together: int
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The sizes of a condition that is not stored: never a person, never an exact number."""
+    """How many people meet a condition that is not stored, of how many permitted ones; others are refused, by reason.
 
-    size: DisplayedSize
-    permitted: DisplayedSize
-    share: float | None
+    Exact, because anyone who may list people can count them.
+    """
+
+    size: int
+    permitted: int
     conditions: tuple[FunnelStep, ...]
-    refused_by_reason: Mapping[str, DisplayedSize]
+    refused_by_reason: Mapping[str, int]
+
+    @property
+    def share(self) -> float | None:
+        """The share of the permitted people; None if nobody is permitted."""
+        return round(self.size / self.permitted, 4) if self.permitted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +85,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """Some members in order of pseudonym; `after` continues, None at the end.
-
-    `withheld` is the reason why no members are listed, None otherwise.
-    """
+    """Some members in order of pseudonym; `after` continues, None at the end."""
 
     members: tuple[Member, ...]
     after: str | None
-    withheld: str | None
 
 
 @dataclass(frozen=True, slots=True)

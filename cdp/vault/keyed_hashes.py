@@ -1,6 +1,6 @@
 """Pseudonyms and digests under the root keys of their domains."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from cdp.vault.pseudonym import DUPLICATES, Domain, hashed_forms, names_of_forms
 from cdp.vault.root_keys import RootKeys
@@ -37,11 +37,6 @@ class KeyedHashes:
         """
         keyed_hash = self._root_keys.keyed_hash(domain, None)
         return [(name, keyed_hash.of(name, digest)) for name in names_of_forms(kind, protocol)]
-
-    def reader_pseudonyms(self, domain: Domain, profile_ids: Sequence[int]) -> list[bytes]:
-        """The 16-byte pseudonyms of profiles for one reader or destination, in order."""
-        values = (profile_id.to_bytes(8, "big") for profile_id in profile_ids)
-        return [digest[:16] for digest in self.digests(domain, "profile", values)]
 
     def message_digests(self, source_id: int, message_ids: Iterable[str]) -> list[bytes]:
         """The keys by which duplicates of one source's messages are recognized, in order: 16 bytes each."""

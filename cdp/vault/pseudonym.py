@@ -19,12 +19,6 @@ GRAPH: Final = Domain("pseudonym/graph")
 SUPPRESSION: Final = Domain("suppression")
 DUPLICATES: Final = Domain("duplicates")
 ANCHOR: Final = Domain("anchor")
-DISCLOSURE: Final = Domain("disclosure")
-
-
-def reader(role: str) -> Domain:
-    """The domain of the pseudonyms that one role reads."""
-    return Domain(f"reader/{role}")
 
 
 def destination(name: str) -> Domain:

@@ -10,12 +10,12 @@ from cdp.kit.errors import Fault
 from cdp.vault import store
 from cdp.vault.keys import KeyProvider
 from cdp.vault.providers.master_key import check_value, wrong_master_key
-from cdp.vault.pseudonym import ANCHOR, DISCLOSURE, DUPLICATES, GRAPH, SUPPRESSION, KeyedHash, reader
+from cdp.vault.pseudonym import ANCHOR, DUPLICATES, GRAPH, SUPPRESSION, KeyedHash
 from cdp.vault.seal import Wrapper
 from cdp.vault.sign import Signer
 
 AUDIT_SIGNING: Final = "sign/audit"
-ROOT_KEYS: Final = (GRAPH, SUPPRESSION, DUPLICATES, ANCHOR, DISCLOSURE, reader("marketer"), AUDIT_SIGNING)
+ROOT_KEYS: Final = (GRAPH, SUPPRESSION, DUPLICATES, ANCHOR, AUDIT_SIGNING)
 
 _EPOCH: Final = "epoch"
 _MASTER: Final = "master"
@@ -80,7 +80,7 @@ class RootKeys:
             raise Fault(
                 "root_key_missing",
                 "A root key is missing",
-                f"There is no key {stem}. The key of a reader or destination is created when the policy is applied.",
+                f"There is no key {stem}. The key of a destination is created when the policy is applied.",
                 status=500,
             )
         return versions

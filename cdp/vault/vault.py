@@ -85,7 +85,7 @@ def open_vault(
     """Open the vault over local key files or a KMS; in an empty database, create the keys it needs.
 
     Returns the vault, and a notice to print prominently when a master key was created. `domains` are those of the
-    policy (readers, destinations) in addition to the ones that always exist. Faults: `master_key_missing`,
+    policy (destinations) in addition to the ones that always exist. Faults: `master_key_missing`,
     `wrong_master_key`, `root_key_missing`, `key_file_exposed`, `master_key_malformed`, `kms_unknown`.
     """
     store.lock_root_keys(tx)

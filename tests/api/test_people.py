@@ -57,7 +57,7 @@ def test_a_marketer_sees_no_identifier_and_only_permitted_purposes(service: Runn
     ada = next(each for each in seen if each["traits"] == {"country": "DE"})
     assert ada["identifiers"] == []
     assert (ada["anchors"], ada["events"], ada["first_seen_at"]) == (None, None, None)
-    assert set(ada["consents"]) == {"analytics", "personalization", "email_marketing", "service"}
+    assert set(ada["consents"]) == {"email_marketing"}
     assert "ada" not in str(ada)
     assert set(ada["computed_traits"]) <= {
         key for key, trait in shipped().traits.items() if trait.purpose in ada["consents"]

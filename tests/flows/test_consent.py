@@ -362,9 +362,7 @@ def test_a_stricter_policy_is_put_in_force_for_everybody(rights: RequestPipeline
     documents["purposes.yaml"]["purposes"]["analytics"]["model"]["us-ca"] = "opt_in"
     strict = build_policy(documents)
     context = rights.context
-    total = recompute.recompute_all_verdicts(
-        context.database, context.vault, strict, now=rights.pipeline.clock.now(), profiles_max=2
-    )
+    total = recompute.recompute_all_verdicts(context.database, strict, now=rights.pipeline.clock.now(), profiles_max=2)
     assert total == 5
     assert rows(rights, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]
     assert rows(rights, "SELECT count(*)::int FROM consent.permitted_advertising") == [(5,)]

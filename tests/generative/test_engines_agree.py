@@ -143,12 +143,12 @@ def test_the_funnel_counts_what_the_verdicts_say(database: Database, ids: Intern
     )
     statements = compiled(program, ids)
     with database.transaction(read_only=True) as tx:
-        permitted, _, *counts = tx.all(statements.funnel)[0]
+        permitted, *counts = tx.all(statements.funnel)[0]
         verdicts = [row[1:] for row in tx.all(statements.verdicts)]
     assert permitted == len(verdicts)
     for at in range(4):
-        assert counts[4 * at] == sum(row[at] is True for row in verdicts)
-        assert counts[4 * at + 2] == sum(all(value is True for value in row[: at + 1]) for row in verdicts)
+        assert counts[2 * at] == sum(row[at] is True for row in verdicts)
+        assert counts[2 * at + 1] == sum(all(value is True for value in row[: at + 1]) for row in verdicts)
 
 
 def test_an_earlier_instant_sees_no_later_event(database: Database, ids: InternedIds) -> None:

@@ -15,7 +15,6 @@ from tests.support.people import NEW_YEAR
 pytestmark = pytest.mark.postgres
 
 PURPOSES = ("analytics", "email_marketing")
-PSEUDONYMS = {1: "one", 2: "two", 3: "three"}
 
 
 def day(number: int) -> datetime:
@@ -40,7 +39,14 @@ def put(
     database: Database, verdicts: verdict_store.Verdicts, at: int = 10, **more: dict[int, int]
 ) -> verdict_store.VerdictChanges:
     with database.transaction() as tx:
-        return verdict_store.put_verdicts(tx, verdicts, PSEUDONYMS, now=day(at), **more)
+        return verdict_store.put_verdicts(tx, verdicts, now=day(at), **more)
+
+
+def pseudonyms(database: Database) -> dict[tuple[int, str], str]:
+    """The reader pseudonym of every permission."""
+    with database.transaction(read_only=True) as tx:
+        rows = tx.execute("SELECT profile_id, purpose, reader_pseudonym FROM consent.permitted")
+    return {(profile_id, purpose): pseudonym for profile_id, purpose, pseudonym in rows}
 
 
 @pytest.fixture
@@ -153,6 +159,26 @@ class TestTheVerdictsInForce:
         with prepared.transaction() as tx:
             assert 2 not in verdict_store.permitted_of(tx, [1, 2])
 
+    def test_a_reader_pseudonym_lasts_as_long_as_its_permission(self, prepared: Database) -> None:
+        """Whoever kept a list has nothing that leads from a permission to the next one, or to another purpose."""
+        put(prepared, {1: {"analytics": allowed(day(1), day(30)), "email_marketing": allowed(day(1))}})
+        first = pseudonyms(prepared)
+        assert len(set(first.values())) == 2
+        put(prepared, {1: {"analytics": allowed(day(1), day(300)), "email_marketing": allowed(day(0))}})
+        assert pseudonyms(prepared) == first
+        put(prepared, {1: {"analytics": allowed(day(20)), "email_marketing": REFUSED}})
+        assert pseudonyms(prepared).keys() == {(1, "analytics")}
+        put(prepared, {1: {"email_marketing": allowed(day(25))}})
+        later = pseudonyms(prepared)
+        assert later.keys() == first.keys()
+        assert not set(later.values()) & set(first.values())
+
+    def test_a_merge_leaves_the_survivor_its_reader_pseudonym(self, prepared: Database) -> None:
+        put(prepared, {1: {"analytics": allowed(day(1))}, 2: {"analytics": allowed(day(1))}})
+        before = pseudonyms(prepared)
+        put(prepared, {1: {"analytics": allowed(day(1))}}, retired={2: 1})
+        assert pseudonyms(prepared) == {(1, "analytics"): before[1, "analytics"]}
+
     def test_a_merge_carries_withdrawals_that_are_not_settled(self, prepared: Database) -> None:
         put(prepared, {2: {"analytics": allowed(day(1))}})
         put(prepared, {2: {"analytics": REFUSED}})
@@ -175,15 +201,13 @@ class TestTheVerdictsInForce:
                 for each in range(size * 100, size * 101)
             }
             with prepared.transaction() as tx:
-                verdict_store.put_verdicts(tx, verdicts, {each: f"p{each}" for each in verdicts}, now=day(1))
+                verdict_store.put_verdicts(tx, verdicts, now=day(1))
                 counts.add(tx.statements)
         assert counts == {3}
 
     def test_of_newborn_profiles_nothing_is_looked_for(self, prepared: Database) -> None:
         with prepared.transaction() as tx:
-            outcome = verdict_store.put_verdicts(
-                tx, {1: {"analytics": allowed()}}, PSEUDONYMS, now=day(1), new_profiles={1}
-            )
+            outcome = verdict_store.put_verdicts(tx, {1: {"analytics": allowed()}}, now=day(1), new_profiles={1})
             assert tx.statements == 1
             assert outcome.begun == {(1, "analytics")}
             assert outcome.ended == frozenset()

@@ -5,6 +5,7 @@ The statements of docs/reference/consent.md, "SQL access for BI tools", are run 
 
 import re
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -16,6 +17,7 @@ from cdp.accounting.model import State
 from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
+from tests.support.messages import consent_context
 from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all
 from tests.support.requests import RequestPipeline, open_request_pipeline
@@ -40,7 +42,8 @@ def statements_of_the_page(database: str) -> list[str]:
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     rights = open_request_pipeline(database, permit_all(), tmp_path)
-    rights.pipeline.send(ADA, BOB)
+    everything = consent_context(personalization=True, email_marketing=True, advertising=True)
+    rights.pipeline.send(*({**body, "context": everything} for body in (ADA, BOB)))
     with database.transaction() as tx:
         assert projection_store.grant_reading(tx)
     return rights
@@ -183,3 +186,46 @@ def test_its_failing_statements_write_no_pseudonym_into_the_log(marketer: Login,
     assert place is not None
     assert len(pseudonym) > 8
     assert pseudonym.encode() not in place.log.read_bytes()
+
+
+# --- joining what is kept apart ---------------------------------------------------------------------------------------
+
+PURPOSES = ("advertising", "analytics", "email_marketing", "personalization", "service")
+
+
+def readable_columns(marketer: Login, purpose: str) -> set[str]:
+    """The columns of a projection that the login may select."""
+    rows = marketer.execute(
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = %(table)s::regclass AND attnum > 0 "
+        "AND NOT attisdropped AND has_column_privilege(attrelid, attnum, 'SELECT')",
+        {"table": f"consent.permitted_{purpose}"},
+    )
+    return {name for (name,) in rows}
+
+
+def test_no_two_projections_have_a_key_in_common(rights: RequestPipeline, marketer: Login) -> None:
+    """Both people answered for every purpose in the same click, so that only what is stored can keep the purposes apart."""
+    with rights.context.database.transaction(read_only=True) as tx:
+        rows = tx.execute("SELECT purpose, count(*) FROM consent.permitted GROUP BY purpose ORDER BY purpose")
+    assert rows == [(purpose, 2) for purpose in PURPOSES]
+    joined = {}
+    for one, other in combinations(PURPOSES, 2):
+        assert readable_columns(marketer, one) == readable_columns(marketer, other)
+        for column in readable_columns(marketer, one) - {"traits", "since_on", "until_on"}:
+            query = sql.SQL("SELECT count(*) FROM {} AS one JOIN {} AS other USING ({})").format(
+                sql.Identifier("consent", f"permitted_{one}"),
+                sql.Identifier("consent", f"permitted_{other}"),
+                sql.Identifier(column),
+            )
+            joined[one, other, column] = marketer.execute(query).fetchone()
+    assert set(joined.values()) == {(0,)}, joined
+    assert {column for _, _, column in joined} == {"reader_pseudonym"}
+
+
+def test_a_permission_is_dated_to_the_day(marketer: Login) -> None:
+    """An instant of consent is given for all purposes in one click, so it would join them as well as a key does."""
+    types = marketer.execute(
+        "SELECT DISTINCT column_name, data_type FROM information_schema.columns "
+        "WHERE table_schema = 'consent' AND table_name = 'permitted_analytics' AND column_name <> 'traits'"
+    ).fetchall()
+    assert set(types) == {("reader_pseudonym", "text"), ("since_on", "date"), ("until_on", "date")}

@@ -14,18 +14,16 @@ from cdp.query.language.explain import purposes_of
 from cdp.query.postgres.compile import CompiledSegment, compile_segment, sql_text
 from cdp.query.reference.history import EventRecord, PermittedSpan, Profile
 from cdp.query.reference.interpret import members
-from cdp.segments.model import DisplayedSize, Draft, Segment, SegmentKey
+from cdp.segments.model import Draft, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
 from cdp.segments.store import of_profile as profile_membership_store
-from tests.support.policies import changed
 from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, Population, condition_of, load, policy
 
 pytestmark = pytest.mark.postgres
 
-MINIMUM = 3
-POLICY = changed(policy(), "jurisdictions.yaml", minimum_disclosure_size=MINIMUM, round_sizes_to=1)
+POLICY = policy()
 CATALOGUE = Catalogue(POLICY)
 BUYERS = f'did("{ORDER}", within 30 days)'
 
@@ -37,7 +35,9 @@ def ordered(days_ago: float, *purposes: str) -> EventRecord:
 
 
 def person(number: int, *events: EventRecord, **permitted: PermittedSpan) -> Profile:
-    return Profile(number, permitted or {PURPOSE: PermittedSpan()}, {PURPOSE: {"age": 20 + number}}, events)
+    return Profile(
+        number, permitted or {PURPOSE: PermittedSpan()}, {PURPOSE: {"age": 20 + number}}, events, bytes([number] * 16)
+    )
 
 
 def people(*profiles: Profile) -> Population:
@@ -84,14 +84,10 @@ def refresh(
     return found.entered, found.exited
 
 
-SHOWN = DisplayedSize(100, "100")
-"""A size that is large enough to list who is in."""
-
-
 def listed(tx: Transaction, segment: Segment, now: datetime = NOW) -> list[int]:
     catalogue = definition_store.catalogue_of(tx, POLICY)
     purposes = purposes_of(condition_of(segment.where), segment.purpose, catalogue)
-    page = member_store.members(tx, segment, purposes, size=SHOWN, now=now, after=None, limit=100)
+    page = member_store.members(tx, segment, purposes, now=now, after=None, limit=100)
     return [int(member.reader_pseudonym.removeprefix("reader-")) for member in page.members]
 
 
@@ -238,25 +234,22 @@ def test_pages_follow_each_other_without_gap_or_repeat(crowd: Database) -> None:
         seen: list[str] = []
         after: str | None = None
         for _ in range(10):
-            size = member_store.size_of(tx, segment, [PURPOSE], catalogue=CATALOGUE, now=NOW)
-            page = member_store.members(tx, segment, [PURPOSE], size=size, now=NOW, after=after, limit=4)
+            page = member_store.members(tx, segment, [PURPOSE], now=NOW, after=after, limit=4)
             seen += [member.reader_pseudonym for member in page.members]
             after = page.after
             if after is None:
                 break
         assert seen == sorted(set(seen))
-        assert len(seen) == 6
+        assert len(seen) == member_store.size_of(tx, segment, [PURPOSE], now=NOW) == 6
 
 
-def test_members_are_withheld_under_the_minimum(crowd: Database) -> None:
+def test_a_single_member_is_counted_and_listed(crowd: Database) -> None:
+    """A minimum would stop nobody who may list and filter."""
     with crowd.transaction() as tx:
         segment = save(tx, f'did("{ORDER}", within 2 days)')
         assert refresh(tx, segment)[0] == 1
-        size = member_store.size_of(tx, segment, [PURPOSE], catalogue=CATALOGUE, now=NOW)
-        assert size.text == "fewer than 3"
-        page = member_store.members(tx, segment, [PURPOSE], size=size, now=NOW, after=None, limit=10)
-        assert page.members == ()
-        assert page.withheld == "the segment has fewer than 3 members, so none is listed"
+        assert member_store.size_of(tx, segment, [PURPOSE], now=NOW) == 1
+        assert listed(tx, segment) == [1]
 
 
 def test_an_erased_person_leaves_no_row(crowd: Database) -> None:
@@ -285,23 +278,22 @@ def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) 
         tx.execute("UPDATE consent.permitted SET until = %(now)s WHERE profile_id = 10", {"now": NOW})
         found = evaluation_store.preview(tx, compiled(tx, where), CATALOGUE, purpose=PURPOSE, now=NOW)
     assert [step.text for step in found.conditions] == [BUYERS, "trait.age <= 24", f'not did("{VIEW}")']
-    assert found.permitted.shown in (7, 8, 9)
-    assert found.conditions[0].alone.shown in (5, 6, 7)
-    assert found.size == found.conditions[-1].together
-    assert found.size.shown in (3, 4, 5)
-    assert found.share == round((found.size.shown or 0) / (found.permitted.shown or 1), 4)
-    assert found.refused_by_reason["withdrawn"].text == "fewer than 3"
-    assert found.refused_by_reason["expired"].text == "fewer than 3"
-    assert found.refused_by_reason["no_grant"].shown in (4, 5, 6)
+    assert found.permitted == 8
+    assert [(step.alone, step.together) for step in found.conditions] == [(6, 6), (4, 4), (8, 4)]
+    assert (found.size, found.share) == (4, 0.5)
+    assert found.refused_by_reason == {"withdrawn": 1, "expired": 1, "no_grant": 5}
 
 
-def test_the_same_people_give_the_same_number_however_asked(crowd: Database) -> None:
+def test_one_person_more_is_one_more(crowd: Database) -> None:
+    """Sizes are the numbers of people, not numbers near them."""
     with crowd.transaction() as tx:
-        one = evaluation_store.preview(tx, compiled(tx, BUYERS), CATALOGUE, purpose=PURPOSE, now=NOW).size
-        other = evaluation_store.preview(
-            tx, compiled(tx, f'count("{ORDER}", within 30 days) >= 1'), CATALOGUE, purpose=PURPOSE, now=NOW
-        ).size
-    assert one == other
+        sizes = [
+            evaluation_store.preview(
+                tx, compiled(tx, f"trait.age <= {20 + number}"), CATALOGUE, purpose=PURPOSE, now=NOW
+            ).size
+            for number in range(9)
+        ]
+    assert sizes == list(range(9))
 
 
 def test_a_sample_is_of_members(crowd: Database) -> None:

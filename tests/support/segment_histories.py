@@ -109,6 +109,7 @@ def _profile(rng: random.Random, profile_id: int) -> Profile:
         permitted,
         {purpose: _traits(rng) for purpose in permitted},
         tuple(_event(rng) for _ in range(rng.choice((0, 1, 2, 4, 8, 12)))),
+        rng.randbytes(16),
     )
 
 
@@ -238,8 +239,9 @@ def _copy_people(
     )
     for sequence, profile in enumerate(profiles, 1):
         tx.execute(
-            "INSERT INTO identity.profile (profile_id, origin_sequence, created_at) VALUES (%(id)s, %(at)s, %(now)s)",
-            {"id": profile.profile_id, "at": sequence, "now": NOW},
+            "INSERT INTO identity.profile (profile_id, origin_sequence, created_at, salt) "
+            "VALUES (%(id)s, %(at)s, %(now)s, %(salt)s)",
+            {"id": profile.profile_id, "at": sequence, "now": NOW, "salt": profile.salt},
         )
         for purpose, permitted in profile.permitted.items():
             stated = profile.traits.get(purpose, {})

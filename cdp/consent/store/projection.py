@@ -1,7 +1,7 @@
 """SQL of the projections: one partition of consent.permitted per purpose, and the read access to it.
 
-A marketer's database role reads a partition directly, but only the columns with the pseudonym, the start and end of the
-permission, and the traits. The partition contains no profiles without permission.
+A marketer's database role reads a partition directly, but only the columns with the pseudonym, the days on which the
+permission began and ends, and the traits. The partition contains no profiles without permission.
 """
 
 from collections.abc import Collection
@@ -16,6 +16,7 @@ from cdp.kit.errors import Fault
 MARKETER: Final = "cdp_marketer"
 """The database role that reads projections; an administrator grants it to logins."""
 
+_READABLE: Final = ("reader_pseudonym", "since_on", "until_on", "traits")
 _BITS: Final = 63
 
 
@@ -47,17 +48,19 @@ def grant_reading(tx: Transaction) -> bool:
     """Grant the marketer role read access to the projections only; False if the role does not exist."""
     if not tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
         return False
-    unready = _projections_without_policy(tx)
+    unready = _projections_to_grant(tx)
     if not unready:
         return True
     role = sql.Identifier(MARKETER)
     tx.execute(sql.SQL("GRANT USAGE ON SCHEMA consent TO {}").format(role))
     tx.execute(sql.SQL("GRANT EXECUTE ON FUNCTION consent.present_instant() TO {}").format(role))
+    columns = sql.SQL(", ").join(map(sql.Identifier, _READABLE))
     for name in unready:
         table = sql.Identifier("consent", name)
         tx.execute(sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role))
-        tx.execute(sql.SQL("GRANT SELECT (reader_pseudonym, since, until, traits) ON {} TO {}").format(table, role))
+        tx.execute(sql.SQL("GRANT SELECT ({}) ON {} TO {}").format(columns, table, role))
         tx.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
+        tx.execute(sql.SQL("DROP POLICY IF EXISTS unended ON {}").format(table))
         tx.execute(
             sql.SQL(
                 "CREATE POLICY unended ON {} FOR SELECT TO {} "
@@ -103,17 +106,27 @@ def _bits(tx: Transaction) -> dict[str, int]:
     return {purpose: int(bit) for purpose, bit in tx.execute("SELECT purpose, bit FROM consent.purpose")}
 
 
-def _projections_without_policy(tx: Transaction) -> list[str]:
-    """The projections without read access for the marketer role."""
+def _projections_to_grant(tx: Transaction) -> list[str]:
+    """The projections to which the marketer role does not have exactly the access that it should have."""
     rows = tx.execute(
         """
         SELECT child.relname::text
         FROM pg_inherits AS i
         JOIN pg_class AS child ON child.oid = i.inhrelid
         WHERE i.inhparent = 'consent.permitted'::regclass
-          AND NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = child.oid AND p.polname = 'unended')
+          AND NOT (
+              EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = child.oid AND p.polname = 'unended')
+              AND %(readable)s::text[] = ARRAY(
+                  SELECT a.attname::text
+                  FROM pg_attribute AS a
+                  WHERE a.attrelid = child.oid AND a.attnum > 0 AND NOT a.attisdropped
+                    AND has_column_privilege(%(role)s, child.oid, a.attnum, 'SELECT')
+                  ORDER BY a.attname
+              )
+          )
         ORDER BY child.relname
-        """
+        """,
+        {"role": MARKETER, "readable": sorted(_READABLE)},
     )
     return [projection for (projection,) in rows]
 

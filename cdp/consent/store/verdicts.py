@@ -87,7 +87,6 @@ def refused_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, dict[
 def put_verdicts(
     tx: Transaction,
     verdicts: Verdicts,
-    pseudonyms: Mapping[int, str],
     *,
     now: datetime,
     retired: Mapping[int, int] | None = None,
@@ -95,10 +94,9 @@ def put_verdicts(
 ) -> VerdictChanges:
     """Make these the verdicts in force, in three statements for any number of verdicts.
 
-    `pseudonyms` contains the reader pseudonym of every profile with a permission. `retired` maps profiles that were
-    merged to the surviving ones, which must be among the verdicts. `new_profiles` have no verdicts yet, so none of theirs
-    can end, and refusals without a row need no statement. A permission that begins later than before empties its
-    projection row.
+    `retired` maps profiles that were merged to the surviving ones, which must be among the verdicts. `new_profiles` have
+    no verdicts yet, so none of theirs can end, and refusals without a row need no statement. A permission that begins
+    later than before, because it ended in between, empties its projection row and gives it a new reader pseudonym.
     """
     pairs = [
         (profile, purpose, verdict)
@@ -111,7 +109,7 @@ def put_verdicts(
     if not pairs and not successors:
         return VerdictChanges(frozenset(), frozenset())
     ended = _end(tx, [pair for pair in pairs if pair[0] not in new_profiles], successors, now=now)
-    begun = _permit(tx, [pair for pair in pairs if pair[2].allowed], pseudonyms)
+    begun = _permit(tx, [pair for pair in pairs if pair[2].allowed])
     _refuse(tx, [pair for pair in pairs if not pair[2].allowed and pair[2].reason not in _WITHOUT_ROW])
     if successors:
         survivors = set(successors.values())
@@ -179,21 +177,21 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now:
     return {(profile_id, purpose) for profile_id, purpose in rows}
 
 
-def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -> set[tuple[int, str]]:
+def _permit(tx: Transaction, pairs: list[Pair]) -> set[tuple[int, str]]:
     if not pairs:
         return set()
     rows = tx.execute(
         """
-        INSERT INTO consent.permitted AS p (profile_id, purpose, since, until, reader_pseudonym)
+        INSERT INTO consent.permitted AS p (profile_id, purpose, since, until)
         SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[],
-                             %(until)s::timestamptz[], %(pseudonyms)s::text[])
+                             %(until)s::timestamptz[])
         ON CONFLICT (profile_id, purpose) DO UPDATE
         SET since = excluded.since,
             until = excluded.until,
-            reader_pseudonym = excluded.reader_pseudonym,
+            reader_pseudonym = CASE WHEN excluded.since > p.since THEN excluded.reader_pseudonym
+                                    ELSE p.reader_pseudonym END,
             traits = CASE WHEN excluded.since = p.since THEN p.traits ELSE '{}'::jsonb END
-        WHERE (p.since, p.until, p.reader_pseudonym)
-              IS DISTINCT FROM (excluded.since, excluded.until, excluded.reader_pseudonym)
+        WHERE (p.since, p.until) IS DISTINCT FROM (excluded.since, excluded.until)
         RETURNING p.profile_id, p.purpose
         """,
         {
@@ -201,7 +199,6 @@ def _permit(tx: Transaction, pairs: list[Pair], pseudonyms: Mapping[int, str]) -
             "purposes": [purpose for _, purpose, _ in pairs],
             "since": [verdict.since for _, _, verdict in pairs],
             "until": [verdict.until for _, _, verdict in pairs],
-            "pseudonyms": [pseudonyms[profile] for profile, _, _ in pairs],
         },
     )
     return {(profile_id, purpose) for profile_id, purpose in rows}

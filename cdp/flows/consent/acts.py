@@ -89,7 +89,7 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
         recorded = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now=now))
         record_store.append(tx, [recorded])
         affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
-        refresh_verdicts(tx, context.vault, context.policy, profile_ids=affected, now=now)
+        refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
         generation_store.advance(tx, changed=True)
         fact_store.append(tx, _fact(recorded, context.policy, statement), now)
         if recorded.act.is_refusal:

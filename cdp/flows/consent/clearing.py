@@ -16,7 +16,6 @@ from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.policy.model import Policy
-from cdp.vault.vault import Vault
 
 _EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -35,15 +34,13 @@ class ClearedWithdrawals:
 
 
 def clear_withdrawn_of(
-    tx: Transaction, vault: Vault, policy: Policy, *, profile_ids: Collection[int], now: datetime
+    tx: Transaction, policy: Policy, *, profile_ids: Collection[int], now: datetime
 ) -> ClearedWithdrawals:
     """Clear all withdrawals of these profiles; the caller holds the exclusive lock, and ends older readers if needed."""
-    return clear(tx, vault, policy, due=verdict_store.withdrawals(tx, _WITHDRAWALS_MAX, profile_ids), now=now)
+    return clear(tx, policy, due=verdict_store.withdrawals(tx, _WITHDRAWALS_MAX, profile_ids), now=now)
 
 
-def clear(
-    tx: Transaction, vault: Vault, policy: Policy, *, due: Sequence[Withdrawal], now: datetime
-) -> ClearedWithdrawals:
+def clear(tx: Transaction, policy: Policy, *, due: Sequence[Withdrawal], now: datetime) -> ClearedWithdrawals:
     """Clear the data of these withdrawals; the caller holds the exclusive lock."""
     if not due:
         return ClearedWithdrawals(0, 0, 0, 0)
@@ -59,11 +56,7 @@ def clear(
     verdict_store.delete_withdrawals(tx, [withdrawal.withdrawal_id for withdrawal in due])
     remaining = {withdrawal.profile_id for withdrawal in due} & anchors.keys()
     # The deleted traits may include an age, on which verdicts depend.
-    if (
-        traits
-        and asks_for_age(policy)
-        and refresh_verdicts(tx, vault, policy, profile_ids=remaining, now=now).has_changes
-    ):
+    if traits and asks_for_age(policy) and refresh_verdicts(tx, policy, profile_ids=remaining, now=now).has_changes:
         generation_store.advance(tx, changed=True)
     _log(tx, due, now)
     return ClearedWithdrawals(len(due), deleted, cleared, traits)

@@ -9,7 +9,6 @@ from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from cdp.vault.vault import Vault
 
 
 def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> int:
@@ -21,14 +20,12 @@ def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> i
         generation_store.lock_exclusive(tx)
         expired = verdict_store.ended_by(tx, now, profiles_max)
         if expired:
-            refresh_verdicts(tx, context.vault, context.policy, profile_ids=expired, now=now)
+            refresh_verdicts(tx, context.policy, profile_ids=expired, now=now)
             generation_store.advance(tx, changed=True)
         return len(expired)
 
 
-def recompute_all_verdicts(
-    database: Database, vault: Vault, policy: Policy, *, now: datetime, profiles_max: int = 1_000
-) -> int:
+def recompute_all_verdicts(database: Database, policy: Policy, *, now: datetime, profiles_max: int = 1_000) -> int:
     """Recompute the verdicts of every profile under this policy, `profiles_max` per transaction; returns how many.
 
     Required before a policy with other purposes, consent models or jurisdictions is put in force. Safe to repeat.
@@ -40,6 +37,6 @@ def recompute_all_verdicts(
             chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
             if not chunk:
                 return total
-            if refresh_verdicts(tx, vault, policy, profile_ids=chunk, now=now).has_changes:
+            if refresh_verdicts(tx, policy, profile_ids=chunk, now=now).has_changes:
                 generation_store.advance(tx, changed=True)
         after, total = chunk[-1], total + len(chunk)

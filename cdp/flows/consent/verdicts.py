@@ -22,10 +22,6 @@ from cdp.kit.db import Transaction
 from cdp.policy.model import Policy
 from cdp.segments.store import marks as mark_store
 from cdp.sources.store import sources as source_store
-from cdp.vault.pseudonym import reader
-from cdp.vault.vault import Vault
-
-MARKETER = reader("marketer")
 
 
 def current_verdicts(
@@ -92,7 +88,6 @@ def asks_for_age(policy: Policy) -> bool:
 
 def refresh_verdicts(
     tx: Transaction,
-    vault: Vault,
     policy: Policy,
     *,
     profile_ids: Collection[int],
@@ -104,7 +99,7 @@ def refresh_verdicts(
     `retired` maps merged profiles to the surviving ones, which must be among `profile_ids`.
     """
     verdicts = current_verdicts(tx, policy, profile_ids, now=now)
-    outcome = put_in_force(tx, vault, verdicts, now=now, retired=retired)
+    outcome = verdict_store.put_verdicts(tx, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
     update_derived_data(tx, policy, changed, now=now)
     mark_store.mark(
@@ -115,7 +110,6 @@ def refresh_verdicts(
 
 def apply_mapping_change(
     tx: Transaction,
-    vault: Vault,
     policy: Policy,
     *,
     profile_ids: Collection[int],
@@ -126,33 +120,12 @@ def apply_mapping_change(
 
     Data that was permitted by the consent of a person now in another profile is no longer permitted; the worker clears it.
     """
-    outcome = put_in_force(tx, vault, current_verdicts(tx, policy, profile_ids, now=now), now=now, retired=retired)
+    verdicts = current_verdicts(tx, policy, profile_ids, now=now)
+    outcome = verdict_store.put_verdicts(tx, verdicts, now=now, retired=retired)
     verdict_store.add_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
     everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
     update_derived_data(tx, policy, everything | outcome.ended | outcome.begun, now=now)
     mark_store.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))
-
-
-def put_in_force(
-    tx: Transaction,
-    vault: Vault,
-    verdicts: Mapping[int, Mapping[str, Verdict]],
-    *,
-    now: datetime,
-    retired: Mapping[int, int] | None = None,
-    new_profiles: Collection[int] = (),
-) -> VerdictChanges:
-    """Put these verdicts in force; `update_derived_data` must follow in the same transaction.
-
-    `new_profiles` have no verdicts yet.
-    """
-    pseudonyms = {
-        profile_id: pseudonym.hex()
-        for profile_id, pseudonym in zip(
-            verdicts, vault.hashes.reader_pseudonyms(MARKETER, list(verdicts)), strict=True
-        )
-    }
-    return verdict_store.put_verdicts(tx, verdicts, pseudonyms, now=now, retired=retired, new_profiles=new_profiles)
 
 
 def project_traits(

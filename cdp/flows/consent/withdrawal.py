@@ -24,7 +24,7 @@ def clear_withdrawn(context: Context, now: datetime, *, withdrawals_max: int = 2
         if due:
             # Under the lock, no withdrawal can be added between this and the deletion of those that it depends on.
             projection_store.end_older_readers(tx)
-        return clear(tx, context.vault, context.policy, due=due, now=now)
+        return clear(tx, context.policy, due=due, now=now)
 
 
 def end_older_sessions(context: Context) -> int | None:

@@ -72,9 +72,7 @@ def write_run(
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
     mapping_store.quarantine(tx, list(partition.quarantined))
     mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))
-    apply_mapping_change(
-        tx, context.vault, context.policy, profile_ids=partition.current, now=now, retired=partition.retired
-    )
+    apply_mapping_change(tx, context.policy, profile_ids=partition.current, now=now, retired=partition.retired)
     return WrittenReplay(set(partition.current), run, profile_of, frozenset(run.world.shared - closure.shared), before)
 
 

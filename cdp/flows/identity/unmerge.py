@@ -184,7 +184,7 @@ class _Change:
         self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], *, changed: Collection[int]
     ) -> Unmerged:
         now = self.context.clock.now()
-        cleared = clear_withdrawn_of(tx, self.context.vault, self.context.policy, profile_ids=changed, now=now)
+        cleared = clear_withdrawn_of(tx, self.context.policy, profile_ids=changed, now=now)
         evaluation.follow_profiles(tx, self.context, changed, now=now)
         owners = profile_store.owners_of(tx, pair)
         kept, severed = (owners.get(identifier_id) for identifier_id in pair)

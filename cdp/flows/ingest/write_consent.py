@@ -8,7 +8,6 @@ from cdp.consent.store import verdicts as verdict_store
 from cdp.flows.consent.verdicts import (
     apply_mapping_change,
     project_traits,
-    put_in_force,
     refresh_verdicts,
     update_derived_data,
 )
@@ -39,7 +38,7 @@ def write_consent(
     if not verdicts and not retired:
         return set()
     new_ids = {profile.profile_id for profile in new_profiles}
-    changes = put_in_force(tx, result.vault, verdicts, now=result.now, retired=retired, new_profiles=new_ids)
+    changes = verdict_store.put_verdicts(tx, verdicts, now=result.now, retired=retired, new_profiles=new_ids)
     overtaken = _overtaken(result, stored, verdicts)
     verdict_store.add_withdrawals(tx, overtaken, result.now)
     return overtaken.union(pair for pair in changes.ended | changes.begun if pair[0] not in new_ids)
@@ -53,9 +52,7 @@ def update_followers(result: BatchResult, stored: Sequence[DecidedMessage], chan
     tx, policy, state, now = result.tx, result.plan.policy, result.state, result.now
     if state.closure is not None:
         partition = partition_of(result.run, state.profile_of)
-        apply_mapping_change(
-            tx, result.vault, policy, profile_ids=partition.current, now=now, retired=partition.retired
-        )
+        apply_mapping_change(tx, policy, profile_ids=partition.current, now=now, retired=partition.retired)
     else:
         update_derived_data(tx, policy, changed, now=now)
     ledger = result.consent.ledger
@@ -63,7 +60,7 @@ def update_followers(result: BatchResult, stored: Sequence[DecidedMessage], chan
     own = {state.profile_of[origin] for origin in result.consent.changed}
     others = consent_subject_store.profiles_decided_by(tx, identifiers) - own
     if others:
-        refresh_verdicts(tx, result.vault, policy, profile_ids=others, now=now)
+        refresh_verdicts(tx, policy, profile_ids=others, now=now)
     stating = {result.profile_of(message) for message in stored if message.read.classified.plain_traits}
     if stating:
         project_traits(tx, policy, result.cache.masks, profile_ids=stating, now=now)

@@ -233,7 +233,7 @@ def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, cont
         project_traits(tx, context.policy, bits_of(tx), profile_ids=profiles, now=now)
         if (
             asks_for_age(context.policy)
-            and refresh_verdicts(tx, context.vault, context.policy, profile_ids=profiles, now=now).has_changes
+            and refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now).has_changes
         ):
             generation_store.advance(tx, changed=True)
     return len(anchors)

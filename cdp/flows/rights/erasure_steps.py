@@ -146,7 +146,7 @@ def recompute_remaining(tx: Transaction, context: Context, profile_ids: Collecti
     """Recompute the origin, verdicts and traits of profiles that remain without the person."""
     if profile_ids:
         reach_store.reassign_origin(tx, profile_ids)
-        apply_mapping_change(tx, context.vault, context.policy, profile_ids=profile_ids, now=now, retired={})
+        apply_mapping_change(tx, context.policy, profile_ids=profile_ids, now=now, retired={})
 
 
 def _erase_final(run: ErasureRun, final: list[PlanStep]) -> dict[int, int]:

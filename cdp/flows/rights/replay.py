@@ -151,7 +151,7 @@ def _restore_opt_outs(
     counts["suppressed"] += suppression_store.suppress_purposes(tx, unknown, now)
     profiles = consent_subject_store.profiles_decided_by(tx, known)
     if missing and profiles:
-        refresh_verdicts(tx, context.vault, context.policy, profile_ids=profiles, now=now)
+        refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now)
 
 
 def _record(context: Context, opt_out: OptOut, now: datetime) -> Record:

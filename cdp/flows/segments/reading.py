@@ -1,6 +1,6 @@
 """Use cases that read people through segments: preview, members, explanation. Every reading is logged."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -23,18 +23,17 @@ from cdp.query.language.explain import (
 )
 from cdp.query.language.printer import write
 from cdp.query.postgres.compile import sql_text
-from cdp.segments.model import DisplayedSize, MemberPage, Preview, Segment
+from cdp.segments.model import MemberPage, Preview, Segment
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
-from cdp.vault.pseudonym import DISCLOSURE
 
 SAMPLE_MAX: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """The preview of a condition, and pseudonyms of some members when the size may be displayed."""
+    """The preview of a condition, and pseudonyms of some members."""
 
     preview: Preview
     sample: tuple[str, ...]
@@ -52,7 +51,7 @@ class Explained:
 
 
 def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previewed:
-    """The sizes of a condition as they may be displayed, in total and by part, and the number of refused people by reason.
+    """The sizes of a condition, in total and by part, and the number of refused people by reason.
 
     Faults: `unknown_purpose`, `segment_rejected`, `segment_too_slow`.
     """
@@ -62,25 +61,22 @@ def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previe
         condition = checked(where, catalogue, purpose, now=now)
         compiled = compiled_condition(tx, condition, catalogue, purpose=purpose, now=now)
         with evaluation_store.time_limited(tx):
-            disclosing = _disclosing(context, catalogue)
-            shown = evaluation_store.preview(tx, compiled, disclosing, purpose=purpose, now=now)
-            sample = () if shown.size.shown is None else evaluation_store.sample(tx, compiled, SAMPLE_MAX)
+            shown = evaluation_store.preview(tx, compiled, catalogue, purpose=purpose, now=now)
+            sample = evaluation_store.sample(tx, compiled, SAMPLE_MAX)
         fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
         fact_store.append(tx, fact, now)
     return Previewed(shown, sample)
 
 
-def members(
-    context: Context, key: str, *, after: str | None, limit: int, actor: str
-) -> tuple[MemberPage, DisplayedSize]:
-    """A page of members by reader pseudonym, and the size as it may be displayed. Raises `unknown_segment`."""
+def members(context: Context, key: str, *, after: str | None, limit: int, actor: str) -> tuple[MemberPage, int]:
+    """A page of members by reader pseudonym, and the number of all. Raises `unknown_segment`."""
     now = context.clock.now()
     with context.database.transaction() as tx:
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         purposes = _purposes(segment, catalogue)
-        size = member_store.size_of(tx, segment, purposes, catalogue=_disclosing(context, catalogue), now=now)
-        page = member_store.members(tx, segment, purposes, size=size, now=now, after=after, limit=limit)
+        size = member_store.size_of(tx, segment, purposes, now=now)
+        page = member_store.members(tx, segment, purposes, now=now, after=after, limit=limit)
         fact = {"kind": "data.read", "actor": actor, "read": "members", "count": len(page.members)}
         fact_store.append(tx, fact | {"segment": key, "purpose": segment.purpose}, now)
     return page, size
@@ -120,11 +116,6 @@ def _explanation(tx: Transaction, segment: Segment, catalogue: Catalogue, *, now
         sql=sql_text(compiled.members),
         plan=evaluation_store.plan_of(tx, compiled.members),
     )
-
-
-def _disclosing(context: Context, catalogue: Catalogue) -> Catalogue:
-    """The catalogue with the key that determines the noise of displayed sizes."""
-    return replace(catalogue, disclosure_key=context.vault.hashes.digests(DISCLOSURE, "segment size", [b""])[0])
 
 
 def _purposes(segment: Segment, catalogue: Catalogue) -> tuple[str, ...]:

@@ -233,14 +233,14 @@ class Recent(Node):
 
 @dataclass(frozen=True, slots=True)
 class Exists(Node):
-    """The value is present; never unknown."""
+    """There is a value, be it the 0 of a count or sum without events; never unknown."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Known(Node):
-    """The value is present and was observed, not imputed; never unknown."""
+    """The value rests on something observed: a stated trait, or at least one event; never unknown."""
 
     value: Value
 
@@ -332,7 +332,7 @@ class InSegment(Node):
 
 @dataclass(frozen=True, slots=True)
 class Sample(Node):
-    """A fixed share of all profiles, the same profiles for the same seed; never unknown."""
+    """A fixed share of all profiles, for each purpose the same profiles for the same seed; never unknown."""
 
     percent: Decimal
     seed: str

@@ -31,29 +31,15 @@ class Definition:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The policy as the language sees it, and the definitions of the segments in force.
-
-    `disclosure_key` determines, together with the members, the noise that is added to a displayed size.
-    """
+    """The policy as the language sees it, and the definitions of the segments in force."""
 
     policy: Policy
     segments: Mapping[str, Definition] = field(default_factory=dict)
-    disclosure_key: bytes = field(default=b"", repr=False)
 
     @cached_property
     def zone(self) -> ZoneInfo:
         """The time zone in which dates are whole days."""
         return ZoneInfo(self.policy.jurisdictions.time_zone)
-
-    @property
-    def minimum_size(self) -> int:
-        """Sizes below this are not displayed."""
-        return self.policy.jurisdictions.minimum_disclosure_size
-
-    @property
-    def round_to(self) -> int:
-        """Displayed sizes are multiples of this."""
-        return self.policy.jurisdictions.round_sizes_to
 
     def purpose(self, key: str) -> Purpose | None:
         return self.policy.purposes.get(key)

@@ -17,6 +17,7 @@ class NotEvaluable(ValueError):
 def sample_threshold(percent: Decimal) -> int:
     """The bound of a sample: a profile is in it when the first eight bytes of its hash are a smaller number.
 
-    The hash is SHA-256 of `<profile_id>:<seed>`; its first eight bytes are read as a big-endian number.
+    The hash is SHA-256(SHA-256(salt ‖ purpose) ‖ seed), with the salt of the profile and both texts in UTF-8; its first
+    eight bytes are read as a big-endian number. The inner hash serves copies for one purpose, which hold no salt.
     """
     return int(percent * 2**64 / 100)

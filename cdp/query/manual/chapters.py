@@ -82,12 +82,16 @@ CHAPTERS: tuple[Chapter, ...] = (
         "A test of an absent value is *unknown*, neither true nor false. `and`, `or` and `not` follow Kleene: `not` of "
         "unknown is unknown; `and` is false if a side is false, otherwise unknown if a side is unknown; `or` is true if a "
         "side is true, otherwise unknown if a side is unknown. A person is in only if the whole condition is *true*. "
-        "`exists` tests whether a value is present; `known` tests whether it is present and was observed, not estimated.",
+        "`exists` tests whether there is a value; a count or a sum without events is 0, so it always exists. `known` tests "
+        "whether the value rests on something observed: on a stated trait, or on at least one event.",
         (
             Example("not trait.age >= 18", (BEN,), "unknown for Cem, whose age is absent"),
             Example("exists trait.age", (ADA, BEN, DOT)),
             Example("not exists trait.age", (CEM,)),
             Example("known trait.vip", (ADA, BEN, DOT)),
+            Example('exists sum("Order Completed".revenue)', (ADA, BEN, CEM, DOT), "0 for Cem, who ordered nothing"),
+            Example('known sum("Order Completed".revenue)', (ADA, BEN, DOT)),
+            Example("not known computed.orders_count", (CEM,), "nothing was observed"),
             Example("trait.age < 18 or not exists trait.age", (BEN, CEM)),
             Example('trait.vip = true or trait.country = "GB"', (ADA, CEM, DOT), "one true side is enough"),
             Example('not (trait.vip = true and trait.country = "DE")', (BEN, CEM), "one false side is enough"),
@@ -225,14 +229,19 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Samples and hold-outs",
-        "`sample` selects a fixed share of all profiles by a hash of the profile and the seed: the same people for the "
-        "same seed, at any time and in any segment, so a control group stays the same.",
+        "`sample` selects a fixed share of all profiles by a hash of a random salt of the profile, the purpose and the "
+        "seed: the same people for the same seed, at any time and in any segment of the purpose, so a control group stays "
+        "the same. The salt is stored with the profile and shown to nobody, so nobody can choose or compute who is in, and "
+        "no rotation of keys moves anybody. Profiles that merge keep the salt of the older one; if the merge is undone, "
+        "each gets its own back.",
         (
             Example('sample 100% by "spring-test"', (ADA, BEN, CEM, DOT)),
             Example(
-                'sample 50% by "spring-test"', (BEN, CEM, DOT), "about half of many people; three of four is possible"
+                'sample 50% by "spring-test"',
+                (ADA, DOT),
+                "about half of many people; with four, any number is possible",
             ),
-            Example('not sample 50% by "spring-test"', (ADA,), "the hold-out"),
+            Example('not sample 50% by "spring-test"', (BEN, CEM), "the hold-out"),
         ),
     ),
     Chapter(

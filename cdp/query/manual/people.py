@@ -33,7 +33,7 @@ def _person(
     profile_id: int, traits: Mapping[str, StatedValue], *events: EventRecord, **permitted: PermittedSpan
 ) -> Profile:
     spans = permitted or {PURPOSE: PermittedSpan(), OTHER: PermittedSpan()}
-    return Profile(profile_id, spans, dict.fromkeys(spans, traits), events)
+    return Profile(profile_id, spans, dict.fromkeys(spans, traits), events, bytes([profile_id] * 16))
 
 
 PEOPLE = (

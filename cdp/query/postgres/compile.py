@@ -7,10 +7,11 @@ not occur before the permission began, and is still retained. Conditions must ha
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, assert_never
 
-from sqlalchemy import CTE, ColumnElement, Select, and_, exists, func, literal, or_, select, true
+from sqlalchemy import CTE, ColumnElement, Select, and_, exists, func, or_, select, true
 from sqlalchemy.dialects import postgresql
 
 from cdp.query.language import ast
@@ -47,9 +48,8 @@ class CompiledSegment:
 
     @cached_property
     def funnel(self) -> Select[Any]:
-        """One row: the permitted profiles, then for each part those that satisfy it, and those that satisfy it and all before it.
-
-        Each is two columns, the count and the XOR of the profile ids, which identifies the set.
+        """One row of counts: the permitted profiles, then for each part those that satisfy it, and those that satisfy it
+        and all before it.
         """
         return _funnel(self._compiler(), self.condition, self.parts)
 
@@ -145,7 +145,7 @@ class _ConditionCompiler:
             case ast.InSegment(key):
                 return self._among(self._segment(key))
             case ast.Sample(percent, seed):
-                return self._sampled(sample_threshold(percent), seed)
+                return self._sampled(percent, seed)
             case _:
                 return test(node, self._value(node.value), self.scope, may_be_null=may_be_null)
 
@@ -166,14 +166,12 @@ class _ConditionCompiler:
             compiled[key] = other.members(definition.condition).cte(self.scope.name("segment"))
         return compiled[key]
 
-    def _sampled(self, threshold: int, seed: str) -> Boolean:
-        """A hash of the random profile id: the same in every evaluation, and not open to a person's choice."""
+    def _sampled(self, percent: Decimal, seed: str) -> Boolean:
+        """Whether the hash of the profile's salt, the purpose and the seed lies below the bound of the sample."""
+        threshold = sample_threshold(percent)
         if threshold >= 2**64:
             return true()
-        text = func.concat(self._source.c.profile_id, ":", seed)
-        bound = func.decode(literal(threshold.to_bytes(8, "big").hex()), "hex")
-        sampled: Boolean = func.sha256(func.convert_to(text, "UTF8")) < bound
-        return sampled
+        return self._joined(measures.sampled_profiles(threshold, seed, self.purpose, scope=self.scope))
 
     def gather(self, condition: ast.Condition, source: str | None = None) -> None:
         """Add one frame for each event name of which the condition uses values, with all these values.
@@ -255,7 +253,7 @@ def _required(condition: ast.Condition) -> frozenset[str]:
             if not isinstance(value, ast.Aggregate):
                 return frozenset()
             is_zero = isinstance(value, ast.Count | ast.Sum)
-            can_be_zero = is_zero and (isinstance(condition, ast.Exists | ast.Known) or holds_for(condition, 0))
+            can_be_zero = is_zero and not isinstance(condition, ast.Known) and holds_for(condition, 0)
             return frozenset() if can_be_zero else frozenset({value.events.name})
 
 
@@ -269,8 +267,7 @@ def _funnel(compiler: _ConditionCompiler, condition: ast.Condition, parts: tuple
     # Each part is read in several counts; without MATERIALIZED PostgreSQL would evaluate it again for each of them.
     verdicts = _verdicts(compiler, condition, parts).cte("verdicts").prefix_with("MATERIALIZED")
     truths = [verdicts.c[f"part_{at}"] for at in range(1, len(parts) + 1)]
-    columns: list[ColumnElement[Any]] = [func.count(), func.bit_xor(verdicts.c.profile_id)]
+    columns: list[ColumnElement[Any]] = [func.count()]
     for at, truth in enumerate(truths, 1):
-        for chosen in (truth, and_(*truths[:at])):
-            columns += [func.count().filter(chosen), func.bit_xor(verdicts.c.profile_id).filter(chosen)]
+        columns += [func.count().filter(chosen) for chosen in (truth, and_(*truths[:at]))]
     return select(*columns).select_from(verdicts)

@@ -7,23 +7,20 @@ from cdp.kit.db import Transaction
 
 
 class ExcludedProfiles(NamedTuple):
-    """The number of profiles that are not permitted for one reason, and the XOR of their ids: their cell key."""
+    """The number of profiles that are not permitted for one reason."""
 
     reason: str
     profiles: int
-    cell: int | None
 
 
 def excluded_by_reason(tx: Transaction, purpose: str, *, default_reason: str, now: datetime) -> list[ExcludedProfiles]:
     """Profiles not permitted for the purpose at `now`, by reason; `default_reason` is for those without a consent record."""
     rows = tx.execute(
         """
-        SELECT reason, count(*), bit_xor(profile_id)
+        SELECT reason, count(*)
         FROM (
-            SELECT profile.profile_id,
-                   coalesce(
-                       refused.reason,
-                       CASE WHEN permitted.until <= %(now)s THEN 'expired' ELSE %(default_reason)s END
+            SELECT coalesce(
+                       refused.reason, CASE WHEN permitted.until <= %(now)s THEN 'expired' ELSE %(default_reason)s END
                    ) AS reason
             FROM identity.profile AS profile
             LEFT JOIN consent.permitted AS permitted

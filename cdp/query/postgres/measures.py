@@ -4,7 +4,22 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Double, Numeric, Select, and_, case, cast, exists, func, literal, or_, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Double,
+    LargeBinary,
+    Numeric,
+    Select,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 from sqlalchemy.types import Date
 
@@ -19,6 +34,7 @@ event = behavior.event.alias("event")
 bucket = behavior.bucket.alias("bucket")
 landmark = behavior.landmark.alias("landmark")
 canonical = identity.canonical.alias("canonical")
+profile = identity.profile.alias("profile")
 
 EventMeasure = ast.Aggregate | ast.Did
 """What is computed from the events of one name, one column each."""
@@ -142,7 +158,9 @@ def column_of(value: EventMeasure, expression: ColumnElement[Any]) -> Column:
     """How the measure is represented in SQL, and its default without events."""
     match value:
         case ast.Count(_, half_life) | ast.Sum(half_life=half_life):
-            return Column(expression, Form.NUMBER if half_life is None else Form.DOUBLE, default=0)
+            form = Form.NUMBER if half_life is None else Form.DOUBLE
+            is_number_of_events = isinstance(value, ast.Count) and half_life is None
+            return Column(expression, form, default=0, is_zero_without_events=is_number_of_events)
         case ast.Did():
             return Column(expression, Form.NUMBER, default=0)
         case ast.Average() | ast.Least() | ast.Greatest() | ast.DaysSinceLast():
@@ -223,6 +241,27 @@ def _next(reached: CTE, step: ast.Step, purpose: str, *, scope: StatementScope) 
     if time_limit is not None:
         statement = statement.where(reached.c.occurred_at <= scope.now - time_limit)
     return statement.cte(scope.name("then"))
+
+
+# --- samples --------------------------------------------------------------------------------------
+
+
+def sampled_profiles(threshold: int, seed: str, purpose: str, *, scope: StatementScope) -> CTE:
+    """The profiles whose hash lies below the threshold: `sample_threshold` states what is hashed.
+
+    All salts are hashed once and the profiles in the sample are joined: for a million profiles that is faster than
+    looking up each salt.
+    """
+    of_purpose = func.sha256(profile.c.salt.op("||")(_bytes(purpose.encode())))
+    hashed = func.sha256(of_purpose.op("||")(_bytes(seed.encode())))
+    statement = select(profile.c.profile_id).where(hashed < _bytes(threshold.to_bytes(8, "big")))
+    if scope.only is not None:
+        statement = statement.where(scope.among_only(profile.c.profile_id))
+    return statement.cte(scope.name("sampled"))
+
+
+def _bytes(value: bytes) -> ColumnElement[bytes]:
+    return func.decode(literal(value.hex()), "hex", type_=LargeBinary())
 
 
 # --- computed traits ------------------------------------------------------------------------------

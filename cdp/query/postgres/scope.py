@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import CTE, Cast, bindparam, cast, literal, or_, select
+from sqlalchemy import CTE, Cast, ColumnElement, bindparam, cast, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger, DateTime
 
@@ -67,10 +67,14 @@ class StatementScope:
                 or_(columns.until.is_(None), columns.until > self.now),
             )
             if self.only is not None:
-                ids = bindparam("only", list(self.only), type_=ARRAY(BigInteger), unique=True)
-                statement = statement.where(columns.profile_id == ids.any_())
+                statement = statement.where(self.among_only(columns.profile_id))
             self.projections[purpose] = statement.cte(self.name("people")).prefix_with("NOT MATERIALIZED")
         return self.projections[purpose]
+
+    def among_only(self, profile_id: ColumnElement[int]) -> ColumnElement[bool]:
+        """Whether the profile is one of those to which the statement is limited."""
+        assert self.only is not None
+        return profile_id == bindparam("only", list(self.only), type_=ARRAY(BigInteger), unique=True).any_()
 
     def bounds(self, window: ast.Window | None, event: str) -> tuple[datetime, datetime]:
         """Events count after the first instant and up to the second; both lie within what is retained."""

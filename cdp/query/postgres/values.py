@@ -42,7 +42,8 @@ class Column:
     """A value in SQL, NULL when absent.
 
     `default` is the value of a profile without a row (0 for counts and sums); None means absent. `field` is the origin
-    of a plain value: the jsonb object and the name.
+    of a plain value: the jsonb object and the name. `is_zero_without_events` is set for numbers of events, which are 0,
+    not NULL, for a profile whose only events of that name do not count.
     """
 
     expression: ColumnElement[Any]
@@ -50,6 +51,7 @@ class Column:
     vocabulary: str = ""
     default: int | None = None
     field: tuple[ColumnElement[Any], str] | None = None
+    is_zero_without_events: bool = False
 
     @property
     def with_default(self) -> ColumnElement[Any]:
@@ -94,8 +96,10 @@ def test(node: ast.Test, column: Column, scope: StatementScope, *, may_be_null: 
     With `may_be_null`, a test that is false for the default may be NULL instead. Allowed only where false and unknown
     have the same effect; it lets the planner see that profiles without a row drop out.
     """
-    if isinstance(node, ast.Exists | ast.Known):
+    if isinstance(node, ast.Exists):
         return true() if column.default is not None else column.expression.is_not(None)
+    if isinstance(node, ast.Known):
+        return column.with_default > 0 if column.is_zero_without_events else column.expression.is_not(None)
     strict = may_be_null and column.default is not None and not holds_for(node, column.default)
     value = column.expression if strict else column.with_default
     match node:

@@ -56,12 +56,7 @@ class VisibleEvents:
 
     def computed(self, trait: ComputedTrait) -> Scalar | None:
         """A computed trait straight from the events, in whole UTC days."""
-        first_day = self.now.astimezone(UTC).date() - timedelta(days=self.catalogue.window_days(trait) - 1)
-        counted = [
-            event
-            for event in self.named(trait.event)
-            if event.occurred_at.astimezone(UTC).date() >= first_day and _is_counted(event, trait)
-        ]
+        counted = self.counted(trait)
         if trait.kind is TraitKind.LAST:
             latest = max(counted, key=lambda event: (event.occurred_at, event.event_id), default=None)
             if latest is None:
@@ -75,6 +70,15 @@ class VisibleEvents:
             weighed = [(event, float(amount)) for event, amount in numbers]
             return self.decayed(weighed, trait.half_life_days * 86_400)
         return sum((amount for _, amount in numbers), Fraction(0))
+
+    def counted(self, trait: ComputedTrait) -> list[EventRecord]:
+        """The events from which a computed trait is computed."""
+        first_day = self.now.astimezone(UTC).date() - timedelta(days=self.catalogue.window_days(trait) - 1)
+        return [
+            event
+            for event in self.named(trait.event)
+            if event.occurred_at.astimezone(UTC).date() >= first_day and _is_counted(event, trait)
+        ]
 
     def _matches(self, event: EventRecord, where: ast.Condition | None) -> bool:
         """Whether the filter is true for an event; an unknown filter does not match."""

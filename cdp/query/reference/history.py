@@ -38,12 +38,13 @@ class PermittedSpan:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """All that a segment may read of a profile; `traits` are those visible to each purpose."""
+    """All that a segment may read of a profile; `traits` are those visible to each purpose, `salt` determines samples."""
 
     profile_id: int
     permitted: Mapping[str, PermittedSpan] = field(default_factory=dict)
     traits: Mapping[str, Mapping[str, StatedValue]] = field(default_factory=dict)
     events: tuple[EventRecord, ...] = ()
+    salt: bytes = b""
 
 
 def exact(value: StatedValue | None) -> Scalar | None:

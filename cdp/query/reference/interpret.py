@@ -20,7 +20,7 @@ from cdp.query.language.kleene import Kleene
 from cdp.query.reference.events import VisibleEvents
 from cdp.query.reference.history import EventRecord, Profile
 from cdp.query.reference.logic import Leaf, truth_of, truth_of_test
-from cdp.query.reference.values import value_of
+from cdp.query.reference.values import is_observed, value_of
 
 
 def members(
@@ -64,8 +64,11 @@ def _truth_of_leaf(node: Leaf, events: VisibleEvents) -> Kleene:
                 now=events.now,
             )
         case ast.Sample(percent, seed):
-            digest = hashlib.sha256(f"{events.profile.profile_id}:{seed}".encode()).digest()
+            of_purpose = hashlib.sha256(events.profile.salt + events.purpose.encode()).digest()
+            digest = hashlib.sha256(of_purpose + seed.encode()).digest()
             return int.from_bytes(digest[:8], "big") < sample_threshold(percent)
+        case ast.Known(value):
+            return is_observed(value, events)
         case _:
             return truth_of_test(node, value_of(node.value, events), events.catalogue, now=events.now)
 

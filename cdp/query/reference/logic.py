@@ -39,7 +39,7 @@ def truth_of(node: ast.Condition, leaf: Callable[[Leaf], Kleene]) -> Kleene:
 
 
 def truth_of_test(node: ast.Test, value: Scalar | None, catalogue: Catalogue, *, now: datetime) -> Kleene:
-    """The truth of a test of a value; None for an absent value. Raises NotEvaluable."""
+    """The truth of a test of a value, which was observed if it is present; None for an absent value. Raises NotEvaluable."""
     if isinstance(node, ast.Percentile | ast.ZScore | ast.Quantile):
         raise NotEvaluable(type(node).__name__)
     if isinstance(node, ast.Exists | ast.Known):

@@ -33,6 +33,21 @@ def value_of(node: ast.Value, events: VisibleEvents) -> Scalar | None:
             assert_never(node)
 
 
+def is_observed(node: ast.Value, events: VisibleEvents) -> bool:
+    """Whether a value rests on something observed: the 0 of a count or sum without events does not."""
+    match node:
+        case ast.Count(of):
+            return bool(events.matching(of))
+        case ast.Sum(of, name):
+            return bool(_numbers(of, name, events))
+        case ast.Computed(name):
+            trait = events.catalogue.computed(name)
+            assert trait is not None
+            return bool(events.counted(trait))
+        case _:
+            return value_of(node, events) is not None
+
+
 def _amount(node: ast.Sum | ast.Average | ast.Least | ast.Greatest, events: VisibleEvents) -> Scalar | None:
     pairs = _numbers(node.events, node.property, events)
     amounts = [amount for _, amount in pairs]

@@ -18,8 +18,7 @@ from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.printer import write
 from cdp.query.postgres.compile import CompiledSegment
 from cdp.query.postgres.excluded import excluded_by_reason
-from cdp.segments import disclose
-from cdp.segments.model import DisplayedSize, FunnelStep, Preview
+from cdp.segments.model import FunnelStep, Preview
 
 SAMPLE_MAX: Final = 1_000
 _TIME_MAX = "30s"
@@ -55,23 +54,20 @@ def dry_run(tx: Transaction, compiled: CompiledSegment) -> None:
 def preview(
     tx: Transaction, compiled: CompiledSegment, catalogue: Catalogue, *, purpose: str, now: datetime
 ) -> Preview:
-    """The sizes of a condition as they may be displayed, in total and by part, and the refused profiles by reason."""
+    """The sizes of a condition, in total and by part, and the numbers of refused profiles by reason."""
     row = tx.one_or_none(compiled.funnel)
     assert row is not None
-
-    # The columns of the funnel are pairs of count and cell: permitted, then for each part alone and together.
-    def shown(at: int) -> DisplayedSize:
-        return disclose.size_of(row[at], row[at + 1], catalogue)
-
+    permitted, *counts = row
     steps = tuple(
-        FunnelStep(write(part), shown(2 + 4 * at), shown(4 + 4 * at)) for at, part in enumerate(compiled.parts)
+        FunnelStep(write(part), alone, together)
+        for part, alone, together in zip(compiled.parts, counts[::2], counts[1::2], strict=True)
     )
-    whole, size = shown(0), steps[-1].together
-    return Preview(size, whole, disclose.share(size, whole), steps, _refused_by_reason(tx, catalogue, purpose, now=now))
+    refused = _refused_by_reason(tx, catalogue, purpose, now=now)
+    return Preview(steps[-1].together, permitted, steps, refused)
 
 
 def sample(tx: Transaction, compiled: CompiledSegment, limit: int) -> tuple[str, ...]:
-    """Pseudonyms of the first members, at most `limit`; read only when the size may be displayed."""
+    """Pseudonyms of the first members, at most `limit`."""
     return tuple(pseudonym for (pseudonym,) in tx.all(compiled.pseudonyms(min(limit, SAMPLE_MAX))))
 
 
@@ -99,12 +95,10 @@ def _explain(element: _Explain, compiler: SQLCompiler, **kw: Any) -> str:
     return f"EXPLAIN (COSTS OFF) {compiler.process(element.statement, **kw)}"
 
 
-def _refused_by_reason(
-    tx: Transaction, catalogue: Catalogue, purpose: str, *, now: datetime
-) -> Mapping[str, DisplayedSize]:
-    """Sizes of the refused by reason. Without a consent record it is a missing grant, or a missing unique identifier."""
+def _refused_by_reason(tx: Transaction, catalogue: Catalogue, purpose: str, *, now: datetime) -> Mapping[str, int]:
+    """Numbers of the refused by reason. Without a consent record it is a missing grant, or a missing unique identifier."""
     declared = catalogue.purpose(purpose)
     needs_identifier = declared is not None and declared.needs_unique_identifier
     default_reason = "no_unique_identifier" if needs_identifier else "no_grant"
     rows = excluded_by_reason(tx, purpose, default_reason=default_reason, now=now)
-    return {row.reason: disclose.size_of(row.profiles, row.cell, catalogue) for row in rows}
+    return {row.reason: row.profiles for row in rows}

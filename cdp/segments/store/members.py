@@ -22,12 +22,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
 from cdp.kit.db import Transaction
-from cdp.query.language.catalogue import Catalogue
 from cdp.query.postgres.compile import CompiledSegment
 from cdp.schema.consent import permitted
 from cdp.schema.segments import membership, membership_change
-from cdp.segments import disclose
-from cdp.segments.model import DisplayedSize, Member, MemberPage, RefreshResult, Segment
+from cdp.segments.model import Member, MemberPage, RefreshResult, Segment
 
 LIMIT_MAX = 1_000
 _CHANGE_COLUMNS = ["profile_id", "key", "version", "change", "changed_at"]
@@ -80,32 +78,24 @@ def members(
     segment: Segment,
     purposes: Sequence[str],
     *,
-    size: DisplayedSize,
     now: datetime,
     after: str | None,
     limit: int,
 ) -> MemberPage:
-    """A page of members in order of reader pseudonym: stored members who are permitted now.
-
-    Withheld when the size, from `size_of`, is not displayed.
-    """
-    if size.shown is None:
-        return MemberPage((), None, f"the segment has {size.text} members, so none is listed")
+    """A page of members in order of reader pseudonym: stored members who are permitted now."""
     limit = max(1, min(limit, LIMIT_MAX))
     current = _current_members(segment, purposes, now)
     page = current if after is None else current.where(permitted.c.reader_pseudonym > after)
     rows = tx.all(page.order_by(permitted.c.reader_pseudonym).limit(limit + 1))
     found = tuple(Member(pseudonym, since) for pseudonym, since in rows[:limit])
-    return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None, None)
+    return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None)
 
 
-def size_of(
-    tx: Transaction, segment: Segment, purposes: Sequence[str], *, catalogue: Catalogue, now: datetime
-) -> DisplayedSize:
-    """The number of members as it may be displayed."""
+def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], *, now: datetime) -> int:
+    """The number of members who are permitted now."""
     current = _current_members(segment, purposes, now).with_only_columns(membership.c.profile_id).subquery()
-    ((count, cell),) = tx.all(select(func.count(), func.bit_xor(current.c.profile_id)))
-    return disclose.size_of(count, cell, catalogue)
+    size: int = tx.scalar(select(func.count()).select_from(current))
+    return size
 
 
 def profile_under(tx: Transaction, purpose: str, reader_pseudonym: str) -> int | None:

@@ -13,7 +13,7 @@ from cdp.flows import identifiers
 from cdp.flows.segments import definitions as segments
 from cdp.flows.segments import reading
 from cdp.kit.errors import Fault
-from cdp.segments.model import DisplayedSize, Draft, Segment, SegmentKey
+from cdp.segments.model import Draft, Segment, SegmentKey
 from cdp.web.api.schemas import IdentifierInput, Key, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, problems
@@ -83,28 +83,22 @@ class PreviewInput(RequestBody):
     where: Where = Field(examples=['did("Order Completed", within 30 days)'])
 
 
-class SizeShown(BaseModel):
-    """A number of people as it may be shown: null and "fewer than n" below the minimum, otherwise rounded."""
-
-    size: int | None
-    size_text: str
-
-
 class ConditionShown(BaseModel):
     """One condition: how many people meet it alone, and together with those before it."""
 
     text: str
-    alone: SizeShown
-    together: SizeShown
+    alone: int
+    together: int
 
 
-class PreviewShown(SizeShown):
-    """The result of a condition."""
+class PreviewShown(BaseModel):
+    """The result of a condition: how many of the permitted people meet it, and pseudonyms of some."""
 
-    permitted: SizeShown
+    size: int
+    permitted: int
     share: float | None
     conditions: list[ConditionShown]
-    refused_by_reason: dict[str, SizeShown]
+    refused_by_reason: dict[str, int]
     sample: list[str]
 
 
@@ -115,12 +109,12 @@ class MemberShown(BaseModel):
     since: datetime
 
 
-class MemberList(SizeShown):
-    """Members in order of pseudonym; `withheld` is the reason when no members may be listed."""
+class MemberList(BaseModel):
+    """Members in order of pseudonym; `size` counts all."""
 
+    size: int
     members: list[MemberShown]
     next: str | None
-    withheld: str | None
 
 
 class ExplainInput(RequestBody):
@@ -193,15 +187,14 @@ def preview(body: PreviewInput, context: InContext, caller: IsMarketer) -> Previ
     result = reading.preview(context, body.where, body.purpose, actor=caller.actor)
     shown = result.preview
     return PreviewShown(
-        size=shown.size.shown,
-        size_text=shown.size.text,
-        permitted=_size(shown.permitted),
+        size=shown.size,
+        permitted=shown.permitted,
         share=shown.share,
         conditions=[
-            ConditionShown(text=condition.text, alone=_size(condition.alone), together=_size(condition.together))
+            ConditionShown(text=condition.text, alone=condition.alone, together=condition.together)
             for condition in shown.conditions
         ],
-        refused_by_reason={reason: _size(size) for reason, size in shown.refused_by_reason.items()},
+        refused_by_reason=dict(shown.refused_by_reason),
         sample=list(result.sample),
     )
 
@@ -233,14 +226,12 @@ def members(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[Pseudonym | None, Query(description="`next` of the previous page.")] = None,
 ) -> MemberList:
-    """List members by pseudonym. Withheld below the minimum size; every read is logged."""
+    """List members by pseudonym. Every read is logged."""
     page, size = reading.members(context, key, after=cursor, limit=limit, actor=caller.actor)
     return MemberList(
-        size=size.shown,
-        size_text=size.text,
+        size=size,
         members=[MemberShown(profile=member.reader_pseudonym, since=member.since) for member in page.members],
         next=page.after,
-        withheld=page.withheld,
     )
 
 
@@ -310,7 +301,3 @@ def _shown(segment: Segment) -> SegmentShown:
         changed_at=segment.changed_at,
         refreshed_at=segment.refreshed_at,
     )
-
-
-def _size(size: DisplayedSize) -> SizeShown:
-    return SizeShown(size=size.shown, size_text=size.text)

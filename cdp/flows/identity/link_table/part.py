@@ -16,8 +16,8 @@ from cdp.audit.store import facts as fact_store
 from cdp.consent.model import Verdict
 from cdp.consent.store import records as record_store
 from cdp.consent.store.first_verdicts import permit_new_profiles
-from cdp.consent.store.verdicts import has_stored_row
-from cdp.flows.consent.verdicts import MARKETER, apply_mapping_change, put_in_force
+from cdp.consent.store.verdicts import has_stored_row, put_verdicts
+from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of
 from cdp.flows.identity.link_table.identifiers import (
@@ -227,9 +227,7 @@ class _PartWriter:
         self._permit(without_owner, fresh)
         touched = {profile for group, profile in zip(self.plain, profiles, strict=True) if group.owners}
         if touched:
-            apply_mapping_change(
-                self.tx, self.context.vault, self.context.policy, profile_ids=touched, now=self.now, retired=retired
-            )
+            apply_mapping_change(self.tx, self.context.policy, profile_ids=touched, now=self.now, retired=retired)
         return len(self.plain)
 
     def _write_links(self, profiles: Sequence[int]) -> None:
@@ -285,15 +283,12 @@ class _PartWriter:
             if all(verdict.allowed or not has_stored_row(verdict) for verdict in verdicts.values()):
                 self._permit_equally({key: verdict for key, verdict in verdicts.items() if verdict.allowed}, ids)
             else:
-                put_in_force(self.tx, self.context.vault, dict.fromkeys(ids, verdicts), now=self.now, new_profiles=ids)
+                put_verdicts(self.tx, dict.fromkeys(ids, verdicts), now=self.now, new_profiles=ids)
         mark_store.mark(self.tx, ((profile, None) for profile in profiles))
 
     def _permit_equally(self, verdicts: Mapping[str, Verdict], profiles: Sequence[int]) -> None:
-        pseudonyms = [
-            pseudonym.hex().encode() for pseudonym in self.context.vault.hashes.reader_pseudonyms(MARKETER, profiles)
-        ]
         for purpose, verdict in verdicts.items():
-            permit_new_profiles(self.tx, purpose, verdict, profile_ids=profiles, pseudonyms=pseudonyms)
+            permit_new_profiles(self.tx, purpose, verdict, profile_ids=profiles)
 
     def write_bounded(self) -> int:
         """Resolve the other groups by the sequential rules; returns the number of profiles concerned."""
