@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final, NamedTuple
 
 from cdp.schema.ids import SourceId
+
+OTHER: Final = "other"
+"""The subject of a notice about something that has no name in the policy."""
 
 
 class State(StrEnum):
@@ -40,6 +44,22 @@ class NoticeKind(StrEnum):
     MALFORMED_SIGNAL = "malformed_signal"
 
 
+class PropertyNoticeKind(StrEnum):
+    """What is wrong with a planned property of a message."""
+
+    MISTYPED = "mistyped"
+    MISSING = "missing"
+
+
+class PropertyNotice(NamedTuple):
+    """A fault of a planned property: the planned event, or `other`, the property and the expected type."""
+
+    kind: PropertyNoticeKind
+    event: str
+    property: str
+    expected: str
+
+
 @dataclass(frozen=True, slots=True)
 class AccountingEntry:
     """How many messages of a source ended in a state, for a reason, in the hour that begins at `hour`."""
@@ -59,4 +79,14 @@ class NoticeEntry:
     hour: datetime
     kind: NoticeKind
     subject: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyNoticeEntry:
+    """How many messages of a source had a fault of a planned property in an hour; all names are of the policy."""
+
+    source_id: SourceId
+    hour: datetime
+    notice: PropertyNotice
     messages: int

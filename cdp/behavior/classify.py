@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from cdp.behavior.model import EVENT_NAMES, Classified, Plain, Term, Terms
-from cdp.behavior.rules import ContextRules, PlanRules, PropertyRule, cut_query
+from cdp.behavior.model import EVENT_NAMES, Classified, Mistyped, Plain, Term, Terms
+from cdp.behavior.rules import ContextRules, PlanRules, PropertyRule, cut_query, term_type
 
 _CLIENT_TIMES: Final = ("timestamp", "originalTimestamp", "sentAt")
 _URLS: Final = frozenset({"url", "referrer"})
@@ -29,7 +29,7 @@ class _Sorter:
     def __init__(self) -> None:
         self.plain: dict[str, Plain] = {}
         self.unknown = 0
-        self.mistyped = 0
+        self.mistyped: tuple[Mistyped, ...] = ()
 
     def sort(
         self,
@@ -95,7 +95,7 @@ class _Sorter:
             if converted is not None:
                 plain[key] = converted
                 return
-            self.mistyped += 1
+            self.mistyped += rule.mistyped
         sealed[name] = cut_query(value) if rule.without_query else value
 
 
@@ -128,6 +128,10 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
         sealed_traits, unplanned = sorter.sort(traits, rules.traits, rules.seals_traits, plain=plain_traits)
         if unplanned:
             sealed["traits"] = unplanned
+    missing: tuple[Mistyped, ...] = ()
+    for entry in event.required:
+        if entry[0] not in sorter.plain and entry not in sorter.mistyped:
+            missing += (entry,)
     return Classified(
         event.name,
         event.retention_class,
@@ -138,6 +142,7 @@ def classify(kind: str, body: Mapping[str, Any], rules: PlanRules) -> Classified
         sealed_traits,
         sorter.unknown,
         sorter.mistyped,
+        missing,
     )
 
 
@@ -167,13 +172,18 @@ def seal_refused_terms(classified: Classified, terms: Terms) -> Classified:
     properties = classified.sealed.get("properties")
     sealed = classified.sealed
     if refused:
-        sealed = sealed | {"properties": (properties if isinstance(properties, dict) else {}) | refused}
+        texts = {name: term.text for name, term in refused.items()}
+        sealed = sealed | {"properties": (properties if isinstance(properties, dict) else {}) | texts}
     return classified._replace(
         plain=plain,
         sealed=sealed,
         plain_traits=plain_traits,
-        sealed_traits={**classified.sealed_traits, **refused_traits},
-        mistyped=classified.mistyped + len(refused) + len(refused_traits),
+        sealed_traits={**classified.sealed_traits, **{name: term.text for name, term in refused_traits.items()}},
+        mistyped=(
+            *classified.mistyped,
+            *(Mistyped(name, term_type(term.vocabulary)) for name, term in refused.items()),
+            *(Mistyped(f"traits.{name}", term_type(term.vocabulary)) for name, term in refused_traits.items()),
+        ),
     )
 
 
@@ -252,7 +262,7 @@ def _without_query(page: Any, planned: object) -> Any:
     }
 
 
-def _split(values: Mapping[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Any]]:
+def _split(values: Mapping[str, Plain], refused: frozenset[Term]) -> tuple[dict[str, Plain], dict[str, Term]]:
     kept = {name: value for name, value in values.items() if value not in refused}
-    sealed = {name: value.text for name, value in values.items() if type(value) is Term and value in refused}
+    sealed = {name: value for name, value in values.items() if type(value) is Term and value in refused}
     return kept, sealed

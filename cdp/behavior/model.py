@@ -43,13 +43,21 @@ class Terms(NamedTuple):
     refused: frozenset[Term]
 
 
+class Mistyped(NamedTuple):
+    """A planned plain value that another type was sent for: its name as in the plan, and what the plan expects."""
+
+    property: str
+    expected: str
+
+
 class Classified(NamedTuple):
     """A message sorted by the tracking plan into plain and sealed values.
 
     `name` is the planned event's name, None when the plan does not contain it. `sealed` and `sealed_traits` hold JSON
     values. `is_dropped` is true for an unknown event that the plan drops: nothing of the message may be stored.
-    `unknown` counts properties, traits and context fields that the plan does not name, `mistyped` planned plain
-    values that were sealed because they have another type.
+    `unknown` counts properties, traits and context fields that the plan does not name. `mistyped` names the planned
+    plain values that were sealed because they have another type, `missing` those that a computed trait adds up and
+    that the message does not have.
     """
 
     name: str | None
@@ -60,7 +68,8 @@ class Classified(NamedTuple):
     plain_traits: Mapping[str, Plain] = _NONE
     sealed_traits: Mapping[str, Any] = _NONE
     unknown: int = 0
-    mistyped: int = 0
+    mistyped: tuple[Mistyped, ...] = ()
+    missing: tuple[Mistyped, ...] = ()
     is_dropped: bool = False
 
 

@@ -1,14 +1,16 @@
 """The compiled tracking plan: one rule per property, looked up by name."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from cdp.behavior.model import Plain, Term
+from cdp.behavior.model import Mistyped, Plain, Term
+from cdp.behavior.nearest import NearestEvents
 from cdp.kit.clock import parse_instant
-from cdp.policy.model import Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
+from cdp.policy.model import ComputedTrait, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown, Vocabulary
 from cdp.policy.patterns import compiled
+from cdp.policy.traits import NEEDS_PROPERTY
 
 _CACHED_TERMS_MAX: Final = 10_000
 _NUMBER_MAX: Final = 2**53
@@ -23,22 +25,30 @@ Convert = Callable[[Any], Plain | None]
 
 @dataclass(frozen=True, slots=True)
 class PropertyRule:
-    """How one property is stored: converted to plain, sealed when there is no `convert`, or dropped."""
+    """How one property is stored: converted to plain, sealed when there is no `convert`, or dropped.
+
+    `mistyped` is what is counted where `convert` refuses a value.
+    """
 
     convert: Convert | None = None
     is_dropped: bool = False
     without_query: bool = False
     vocabulary: str = ""
+    mistyped: tuple[Mistyped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """The rules of one kind of event; `name` is None for events that the plan does not contain."""
+    """The rules of one kind of event; `name` is None for events that the plan does not contain.
+
+    `required` are its properties that a computed trait adds up.
+    """
 
     name: str | None
     retention_class: str
     category: str
     properties: Mapping[str, PropertyRule]
+    required: tuple[Mistyped, ...] = ()
 
 
 ContextRules = dict[str, "PropertyRule | ContextRules"]
@@ -58,30 +68,43 @@ class PlanRules:
     seals_traits: bool
     seals_context: bool
     vocabularies: Mapping[str, Vocabulary]
+    nearest: NearestEvents
 
 
-def compile_plan(plan: TrackingPlan) -> PlanRules:
-    """Compile a resolved tracking plan; done once per policy."""
+def compile_plan(plan: TrackingPlan, traits: Iterable[ComputedTrait] = ()) -> PlanRules:
+    """Compile a resolved tracking plan; done once per policy. `traits` are those that are computed from its events."""
     vocabularies = plan.vocabularies
+    added_up: dict[str, set[str]] = {}
+    for trait in traits:
+        if trait.kind in NEEDS_PROPERTY and trait.property is not None:
+            added_up.setdefault(trait.event, set()).add(trait.property)
     events = {
         name: EventRules(
             name,
             event.retention_class,
             event.category,
-            {key: _rule(property_plan, vocabularies) for key, property_plan in event.properties.items()},
+            {key: _rule(key, property_plan, vocabularies) for key, property_plan in event.properties.items()},
+            tuple(
+                Mistyped(key, event.properties[key].type.value)
+                for key in sorted(added_up.get(name, ()))
+                if key in event.properties
+            ),
         )
         for name, event in plan.events.items()
     }
     return PlanRules(
         events=events,
         unknown_event=EventRules(None, plan.unknown_class, plan.unknown_category, {}),
-        traits={name: _rule(property_plan, vocabularies) for name, property_plan in plan.traits.items()},
+        traits={
+            name: _rule(f"traits.{name}", property_plan, vocabularies) for name, property_plan in plan.traits.items()
+        },
         context=_context_rules(plan.context, vocabularies),
         drops_events=plan.unknown_events is Unknown.DROP,
         seals_properties=plan.unknown_properties is Unknown.SEAL,
         seals_traits=plan.unknown_traits is Unknown.SEAL,
         seals_context=plan.unknown_context is Unknown.SEAL,
         vocabularies=vocabularies,
+        nearest=NearestEvents(events),
     )
 
 
@@ -131,14 +154,24 @@ _CONVERT: Final[Mapping[PropertyType, Convert]] = {
 }
 
 
-def _rule(plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> PropertyRule:
+def _rule(name: str, plan: PropertyPlan, vocabularies: Mapping[str, Vocabulary]) -> PropertyRule:
+    """The rule of a property, trait (`traits.…`) or field of the context (`context.…`) of this name."""
     if plan.keep is Keep.DROP:
         return PropertyRule(is_dropped=True)
     if plan.keep is Keep.SEALED:
         return PropertyRule(without_query=plan.without_query)
     if plan.vocabulary is None:
-        return PropertyRule(_CONVERT[plan.type])
-    return PropertyRule(_term_of(vocabularies[plan.vocabulary]), vocabulary=plan.vocabulary)
+        return PropertyRule(_CONVERT[plan.type], mistyped=(Mistyped(name, plan.type.value),))
+    return PropertyRule(
+        _term_of(vocabularies[plan.vocabulary]),
+        vocabulary=plan.vocabulary,
+        mistyped=(Mistyped(name, term_type(plan.vocabulary)),),
+    )
+
+
+def term_type(vocabulary: str) -> str:
+    """What is expected of a value that is a term."""
+    return f"vocabulary {vocabulary}"
 
 
 def _term_of(vocabulary: Vocabulary) -> Convert:
@@ -175,9 +208,9 @@ def _context_rules(plans: Mapping[str, PropertyPlan], vocabularies: Mapping[str,
         for part in parents:
             node = node.setdefault(part, {})
         if last in node:
-            node[last][""] = _rule(plans[path], vocabularies)
+            node[last][""] = _rule(f"context.{path}", plans[path], vocabularies)
         else:
-            node[last] = _rule(plans[path], vocabularies)
+            node[last] = _rule(f"context.{path}", plans[path], vocabularies)
     return tree
 
 

@@ -10,7 +10,7 @@ from cdp.cli.consents import INSTANT
 from cdp.cli.screen import Screen
 from cdp.flows.operations import accounting as accounting_flow
 from cdp.flows.operations import sources
-from cdp.flows.operations.meanings import NOTICES, meaning_of
+from cdp.flows.operations.meanings import NOTICES, PROPERTY_NOTICES, meaning_of
 from cdp.sources.model import SourceKind
 
 
@@ -166,6 +166,19 @@ def accounting(name: str | None, since: datetime | None, until: datetime | None,
                 (source, subject, count, NOTICES.get(kind, kind))
                 for (source, kind, subject), count in notices.most_common()
             ],
+        )
+    _print_properties(found, screen)
+
+
+def _print_properties(found: accounting_flow.Accounting, screen: Screen) -> None:
+    properties: Counter[tuple[str, str, str, str, str]] = Counter()
+    for fault in found.properties:
+        properties[fault.source, fault.event, fault.property, fault.expected, fault.kind] += fault.messages
+    if properties:
+        screen.line()
+        screen.table(
+            ["source", "event", "property", "expected", "messages", "problem"],
+            [(*names, count, PROPERTY_NOTICES[kind]) for (*names, kind), count in properties.most_common()],
         )
 
 

@@ -48,3 +48,20 @@ notice = Table(
     schema="accounting",
     comment="Counts of irregularities in messages that are accounted for as well; `subject` is a name from policy or 'other'.",
 )
+
+property_notice = Table(
+    "property_notice",
+    metadata,
+    Column("property_notice_id", BigInteger, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("source_id", Integer, nullable=False, info=impersonal()),
+    Column("hour", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("kind", Text, nullable=False, info=impersonal()),
+    Column("event", Text, nullable=False, info=impersonal()),
+    Column("property", Text, nullable=False, info=impersonal()),
+    Column("expected", Text, nullable=False, info=impersonal()),
+    Column("messages", Integer, nullable=False, info=impersonal()),
+    CheckConstraint("kind IN ('mistyped', 'missing')", name="kind"),
+    Index(None, "hour", "source_id"),
+    schema="accounting",
+    comment="Counts of planned properties that were sent with another type or not at all; every name is one of the policy.",
+)

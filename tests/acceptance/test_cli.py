@@ -34,7 +34,7 @@ def shell() -> Iterator[Shell]:
                 )
             for body in (
                 identify(userId="ada", traits={"email": "ada@example.com", "country": "DE"}),
-                order(userId="ada", properties={"revenue": 30}),
+                order(userId="ada", properties={"revenue": 30, "currency": "euros"}),
             ):
                 sent = httpx.post(f"{service.url}/v1/batch", auth=(key, ""), json=batch(body), timeout=PATIENCE_SECONDS)
                 assert sent.status_code == 200
@@ -49,6 +49,21 @@ def test_messages_are_accounted_for(shell: Shell) -> None:
     assert "A purpose was permitted" in shown
     assert shell.run("source", "accounting", "nobody", code=3).stderr.startswith("unknown_source")
     assert shell.run("source", "accounting", "--to", "2020-01-01").stdout == "0 received.\n"
+
+
+def test_the_accounting_tells_what_a_source_sends_with_another_type(shell: Shell) -> None:
+    (fault,) = shell.json("source", "accounting", "shop")["properties"]
+    named = {key: fault[key] for key in ("source", "event", "property", "expected", "messages")}
+    assert named == {
+        "source": "shop",
+        "event": "Order Completed",
+        "property": "currency",
+        "expected": "vocabulary currency",
+        "messages": 1,
+    }
+    shown = shell.run("source", "accounting", "shop").stdout
+    assert "not of the declared type" in shown
+    assert "euros" not in shown
 
 
 def test_a_policy_is_previewed_before_it_is_applied(shell: Shell) -> None:

@@ -196,6 +196,23 @@ def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], service: Run
         browsers[Role.AUDITOR].open("/console/messages", 422, to=day)
 
 
+def test_messages_name_the_properties_that_are_not_as_planned(
+    browsers: dict[Role, Browser], service: RunningService
+) -> None:
+    service.send(order(userId="z", properties={"revenue": "5,00"}), order(userId="z", properties={"total": 5}))
+    told = service.get("auditor", "/api/v1/ingest/accounting")["properties"]
+    found = {(each["kind"], each["event"], each["property"], each["expected"]) for each in told}
+    assert found >= {
+        ("mistyped", "Order Completed", "revenue", "number"),
+        ("missing", "Order Completed", "revenue", "number"),
+    }
+    page = browsers[Role.AUDITOR].open("/console/messages")
+    assert "Properties that are not as planned" in page.words
+    assert "not of the declared type; sealed" in page.words
+    assert "not in the message, although a computed trait adds it up" in page.words
+    assert "5,00" not in page.words
+
+
 def test_a_marketer_tries_a_text_keeps_it_and_reads_it(browsers: dict[Role, Browser]) -> None:
     browser = browsers[Role.MARKETER]
     browser.open("/console/segments")

@@ -88,6 +88,7 @@ class Ingest:
                 self._is_clear_requested = False
                 self.profile_cache.evict_profiles()
                 self._plan.reader.clear_cache()
+                self._plan.events.nearest.clear_cache()
             finally:
                 self._running.release()
 
@@ -115,7 +116,7 @@ class Ingest:
                 for message in messages
                 if isinstance(message, Invalid) and message.consents is None
             )
-            states = account(tx, read, ended, invalid=invalid, now=now)
+            states = account(tx, read, ended, invalid=invalid, nearest=self._plan.events.nearest, now=now)
             outcomes = [
                 ended.outcomes[position]
                 if isinstance(message, Message) or message.consents is not None

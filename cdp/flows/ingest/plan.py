@@ -56,7 +56,7 @@ def compile_ingest_plan(policy: Policy) -> IngestPlan:
         policy=policy,
         reader=IdentifierReader(policy.identifiers),
         rules=Rules(policy.identifiers),
-        events=compile_plan(policy.events),
+        events=compile_plan(policy.events, policy.traits.values()),
         signals=signal_map_of(policy),
         fingerprint=bytes.fromhex(policy.fingerprint),
         keep_for_days={name: rule.keep_for_days for name, rule in policy.retention.classes.items()},

@@ -1,9 +1,13 @@
 """Writing the events of a batch: message ids, terms, sealed content and traits."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from cdp.accounting.model import OTHER, PropertyNotice, PropertyNoticeKind
+from cdp.accounting.store.messages import hour_of
+from cdp.accounting.store.notices import add_property_notices
 from cdp.behavior.classify import json_bytes, payload, seal_refused_terms, terms_of
 from cdp.behavior.model import EventEntry, Terms
 from cdp.behavior.store import batch as behavior_store
@@ -11,6 +15,7 @@ from cdp.behavior.store.terms import intern_terms
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.read import has_expired_event
 from cdp.flows.ingest.stages import DecidedMessage
+from cdp.schema.ids import SourceId
 from cdp.vault.vault import Item
 
 _SEALED_AT_ONCE: Final = 200
@@ -32,6 +37,7 @@ def write_events(
     if not fresh:
         return stored
     if terms.refused:
+        _account_refused(result, fresh, terms)
         fresh = [_without_refused_terms(message, terms) for message in fresh]
         written = {message.read.position: message for message in fresh}
         stored = [written.get(message.read.position, message) for message in stored]
@@ -49,6 +55,18 @@ def write_events(
 def _without_refused_terms(message: DecidedMessage, terms: Terms) -> DecidedMessage:
     read = message.read._replace(classified=seal_refused_terms(message.read.classified, terms))
     return message._replace(read=read)
+
+
+def _account_refused(result: BatchResult, messages: Sequence[DecidedMessage], terms: Terms) -> None:
+    """Count the terms that a full vocabulary refused, like every value that is not what the plan expects."""
+    counts: Counter[tuple[SourceId, PropertyNotice]] = Counter()
+    for message in messages:
+        read = message.read
+        before = len(read.classified.mistyped)
+        for entry in seal_refused_terms(read.classified, terms).mistyped[before:]:
+            event = read.classified.name or OTHER
+            counts[read.message.source.source_id, PropertyNotice(PropertyNoticeKind.MISTYPED, event, *entry)] += 1
+    add_property_notices(result.tx, hour_of(result.now), counts)
 
 
 def _message_ids(result: BatchResult, stored: Sequence[DecidedMessage]) -> list[behavior_store.Remembered]:

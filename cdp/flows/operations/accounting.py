@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from cdp.accounting.store.messages import accounting
-from cdp.accounting.store.notices import notices
+from cdp.accounting.store.notices import notices, property_notices
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.operations.sources import unknown_source
@@ -35,6 +35,22 @@ class NoticeCount:
 
 
 @dataclass(frozen=True, slots=True)
+class PropertyCount:
+    """How many messages of a source had a planned property of another type, or missed one, in an hour.
+
+    `event` is the planned event, or `other` for events that the plan does not name; `property` is named as in the plan.
+    """
+
+    source: str
+    hour: datetime
+    kind: str
+    event: str
+    property: str
+    expected: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class Accounting:
     """The outcome of every message of a period; `received` is the sum of all states."""
 
@@ -42,6 +58,7 @@ class Accounting:
     by_state: dict[str, int]
     counts: tuple[MessageCount, ...]
     notices: tuple[NoticeCount, ...]
+    properties: tuple[PropertyCount, ...]
 
 
 def count_messages(
@@ -58,6 +75,7 @@ def count_messages(
             raise unknown_source()
         found = accounting(tx, since, until, source_ids=wanted)
         noticed = notices(tx, since, until, source_ids=wanted)
+        faulty = property_notices(tx, since, until, source_ids=wanted)
         read: dict[str, Any] = {"kind": "data.read", "actor": actor, "read": "accounting", "count": len(found)}
         fact_store.append(tx, read, context.clock.now())
     by_state: dict[str, int] = {}
@@ -75,5 +93,17 @@ def count_messages(
                 names.get(notice.source_id, "?"), notice.hour, notice.kind.value, notice.subject, notice.messages
             )
             for notice in noticed
+        ),
+        properties=tuple(
+            PropertyCount(
+                source=names.get(entry.source_id, "?"),
+                hour=entry.hour,
+                kind=entry.notice.kind.value,
+                event=entry.notice.event,
+                property=entry.notice.property,
+                expected=entry.notice.expected,
+                messages=entry.messages,
+            )
+            for entry in faulty
         ),
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from cdp.accounting.model import NoticeKind, State
+from cdp.accounting.model import NoticeKind, PropertyNoticeKind, State
 from cdp.accounting.row_reasons import EXPLANATIONS as ROWS
 from cdp.consent.model import ALWAYS
 from cdp.consent.model import Reason as Refusal
@@ -54,10 +54,15 @@ NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.MALFORMED_IDENTIFIER: "values that cannot be an identifier of their type (docs/reference/identifiers.md); ignored",
     NoticeKind.DUPLICATE_OTHER_BODY: "a repeated message id with different content; the first message is kept",
     NoticeKind.UNKNOWN_PURPOSE: "consent under a name that no purpose has; a refusal ends every purpose that is opt-out there",
-    NoticeKind.UNKNOWN_EVENT: "events not declared in policies/events.yaml; sealed as a whole",
+    NoticeKind.UNKNOWN_EVENT: "events not declared in policies/events.yaml, by the nearest declared name; sealed as a whole",
     NoticeKind.UNKNOWN_PROPERTY: "properties not declared in policies/events.yaml; sealed or dropped, never stored in plain",
     NoticeKind.FUTURE_TIME: "times in the future; replaced by the time of receipt",
     NoticeKind.MALFORMED_SIGNAL: "consent signals that cannot be read; treated as a refusal",
+}
+
+PROPERTY_NOTICES: Final[Mapping[str, str]] = {
+    PropertyNoticeKind.MISTYPED: "not of the declared type; sealed, so that no segment or computed trait reads it",
+    PropertyNoticeKind.MISSING: "not in the message, although a computed trait adds it up",
 }
 
 

@@ -116,6 +116,21 @@ class NoticeShown(BaseModel):
     messages: int
 
 
+class PropertyCountShown(BaseModel):
+    """How many messages of a source had a planned property of another type (`mistyped`) or missed one (`missing`) in an hour.
+
+    Every name is one of the policy; `event` is `other` for events that it does not name.
+    """
+
+    source: str
+    hour: datetime
+    kind: str
+    event: str
+    property: str
+    expected: str
+    messages: int
+
+
 class AccountingShown(BaseModel):
     """`received` is the sum of `by_state`, which is the sum of `counts`."""
 
@@ -123,6 +138,7 @@ class AccountingShown(BaseModel):
     by_state: dict[str, int]
     counts: list[CountShown]
     oddities: list[NoticeShown]
+    properties: list[PropertyCountShown]
 
 
 @router.get("/sources", responses=problems(), operation_id="list_sources")
@@ -210,6 +226,7 @@ def accounting(
             )
             for notice in found.notices
         ],
+        properties=[PropertyCountShown.model_validate(count, from_attributes=True) for count in found.properties],
     )
 
 

@@ -11,7 +11,7 @@ from cdp.access.model import Role
 from cdp.accounting.model import State
 from cdp.flows.operations import accounting, sources
 from cdp.flows.operations.accounting import Accounting
-from cdp.flows.operations.meanings import NOTICES, STATES, meaning_of
+from cdp.flows.operations.meanings import NOTICES, PROPERTY_NOTICES, STATES, meaning_of
 from cdp.kit.errors import Fault
 from cdp.web.console.page import page
 from cdp.web.console.session import CONSOLE_PATH, Session, for_roles
@@ -63,6 +63,7 @@ def messages(
         by_hour=_lines(found, "hour"),
         reasons=_reasons(found),
         notices=_notices(found),
+        properties=_properties(found),
     )
 
 
@@ -97,3 +98,13 @@ def _notices(found: Accounting) -> list[tuple[str, str, str, int]]:
     for notice in found.notices:
         counts[notice.kind, notice.subject] += notice.messages
     return [(kind, subject, NOTICES.get(kind, ""), count) for (kind, subject), count in counts.most_common()]
+
+
+def _properties(found: Accounting) -> list[tuple[str, str, str, str, str, int]]:
+    """Source, event, property, expected type, problem and number of messages, the most frequent first."""
+    counts: Counter[tuple[str, str, str, str, str]] = Counter()
+    for fault in found.properties:
+        counts[fault.source, fault.event, fault.property, fault.expected, PROPERTY_NOTICES[fault.kind]] += (
+            fault.messages
+        )
+    return [(*names, count) for names, count in counts.most_common()]
