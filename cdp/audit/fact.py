@@ -5,6 +5,7 @@ fingerprints of the policy. It has no field for values of people, their identifi
 only a commitment: once the fact is erased together with its salt, the leaf reveals nothing.
 """
 
+import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -75,6 +76,7 @@ def _record_id(*prefixes: str) -> Rule:
 
 _NAME = re.compile(r"(?!.*[0-9]{6})(?!.*[0-9a-f]{16})[a-z][a-z0-9_.-]{0,62}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -121,6 +123,17 @@ def _are(rule: Rule) -> Rule:
     return lambda value: isinstance(value, list) and len(value) <= _LISTED_MAX and all(map(rule, value))
 
 
+def _is_list_of_commitments(value: Any) -> bool:
+    """Commitments of 32 bytes each, one after the other in base64."""
+    if not isinstance(value, str) or not _BASE64.fullmatch(value):
+        return False
+    try:
+        listed = base64.b64decode(value, validate=True)
+    except ValueError:
+        return False
+    return len(listed) > 0 and len(listed) % 32 == 0
+
+
 def _is_tally(value: Any) -> bool:
     """Counts by name."""
     return (
@@ -164,6 +177,7 @@ FIELDS: Final[Mapping[str, Rule]] = {
     "act": _words("grant", "refuse", "withdraw", "object"),
     "authority": _words("authenticated", "device", "signal", "operator", "imported"),
     "jurisdiction": _is_name,
+    "acts": _is_list_of_commitments,
     # identity and ingest
     "profiles": _is_count,
     "anchors": _is_count,
@@ -198,7 +212,7 @@ FIELDS: Final[Mapping[str, Rule]] = {
     "not_scrubbed": _are(_is_name),
     "epoch": _is_count,
     "backups_usable_until": _is_instant,
-    # segments, readers, destinations
+    # segments, reads
     "segment": _is_name,
     "definition": _is_fingerprint,
     "read": _words(
@@ -213,11 +227,13 @@ FIELDS: Final[Mapping[str, Rule]] = {
         "export",
         "receipt",
         "identifiers",
+        "readers",
+        "request",
     ),
+    "question": _is_fingerprint,
+    "subjects": _is_fingerprint,
     "entered": _is_count,
     "left": _is_count,
-    "destination": _is_name,
-    "delivery": _record_id("dlv"),
     # keys, retention, administration, the log itself
     "key": _words(
         "master",
@@ -248,7 +264,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
     kind: frozenset(required.split())
     for kind, required in {
         "consent.recorded": "purpose act authority",
-        "signal.recorded": "purpose act",
+        "consent.batch": "count tally acts",
         "consent.cleared": "purpose",
         "identity.merged": "profiles",
         "identity.unmerged": "profiles",
@@ -272,16 +288,12 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "segment.defined": "segment definition purpose",
         "segment.deleted": "segment",
         "segment.evaluated": "segment entered left",
-        "data.read": "actor read count",
-        "delivery.handed_over": "destination purpose count",
-        "delivery.refused": "destination purpose count",
-        "delivery.acknowledged": "destination count",
+        "data.read": "actor read count question",
         "key.created": "key version",
         "key.rotated": "key version",
         "key.destroyed": "key version",
         "sweep.run": "tally",
         "retention.dropped": "retention_class month rows",
-        "retention.expired": "retention_class rows",
         "scrub.run": "is_scrubbed",
         "replay.run": "tally",
         "source.created": "source",

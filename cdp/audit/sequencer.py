@@ -91,7 +91,8 @@ def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, MirrorS
     tree = tree_store.newest_tree(tx)
     newest_copied = log.mirror.newest_tree()
     if tree is None or newest_copied > tree.tree_id:
-        return _begin(tx, log, max(newest_copied, tree.tree_id if tree else 0) + 1, now=now)
+        tree_id = max(newest_copied, tree.tree_id if tree else 0) + 1
+        return _begin(tx, log, tree_id, now=now) if tree is None else _replace(tx, log, tree, now=now, tree_id=tree_id)
     copied = log.mirror.head(tree.tree_id)
     copied_size = copied.checkpoint.size if copied else 0
     if copied_size < tree.size:
@@ -100,7 +101,7 @@ def _reconciled(tx: Transaction, log: Log, now: datetime) -> tuple[Tree, MirrorS
         return tree, MirrorState.EQUAL
     if copied and copied_size > tree.size and _begins_copy(tx, log.mirror, tree, copied=copied):
         return _rebuilt(tx, log, tree, copied=copied, now=now), MirrorState.REBUILT
-    return _begin(tx, log, tree.tree_id + 1, now=now)
+    return _replace(tx, log, tree, now=now)
 
 
 def _is_same_head(head: SignedHead | None, copied: MirroredHead | None) -> bool:
@@ -114,13 +115,30 @@ def _begin(tx: Transaction, log: Log, tree_id: int, *, now: datetime) -> tuple[T
     return tree, MirrorState.NEW_ORIGIN
 
 
+def _replace(
+    tx: Transaction, log: Log, former: Tree, *, now: datetime, tree_id: int | None = None
+) -> tuple[Tree, MirrorState]:
+    """Start a tree in place of one that the copy contradicts; the end of the former one is an entry of the new one."""
+    head = tree_store.signed_head(tx, former.tree_id)
+    begun = _begin(tx, log, tree_id or former.tree_id + 1, now=now)
+    fact = {
+        "kind": "log.replaced",
+        "actor": "system",
+        "tree": former.tree_id,
+        "size": former.size,
+        "root": (head.root if head else EMPTY_ROOT).hex(),
+    }
+    fact_store.append(tx, fact, now)
+    return begun
+
+
 def _with_copy_extended(
     tx: Transaction, log: Log, tree: Tree, *, copied: MirroredHead | None, now: datetime
 ) -> tuple[Tree, MirrorState]:
     """Extend a copy that was lost or restored to the state of the database, if it is a copy of this tree."""
     size = copied.checkpoint.size if copied else 0
     if copied and _root(tx, tree, size) != copied.checkpoint.root:
-        return _begin(tx, log, tree.tree_id + 1, now=now)
+        return _replace(tx, log, tree, now=now)
     head = tree_store.signed_head(tx, tree.tree_id)
     if head is None:
         raise _broken("Its tree has leaves but no checkpoint.")

@@ -9,13 +9,14 @@ import click
 
 from cdp.audit.checkpoint import Malformed, VerifierKey, parse_vkey
 from cdp.audit.verify import Unverified, verify_receipt
-from cdp.cli.command import FAILED, command, open_context
+from cdp.cli.command import FAILED, PAIR, command, open_context
 from cdp.cli.consents import INSTANT
 from cdp.cli.screen import Screen, print_error
 from cdp.consent.receipt import FORMAT as CONSENT_RECEIPT
 from cdp.consent.receipt import is_genuine
 from cdp.flows.audit import report as auditing
 from cdp.flows.audit.log_check import check_log as check
+from cdp.flows.audit.readers import readers_of
 from cdp.kit.errors import Fault
 from cdp.vault.sign import is_signed
 
@@ -99,6 +100,25 @@ def check_log(earlier: Path | None, screen: Screen) -> None:
         )
     if not found.is_sound:
         click.get_current_context().exit(FAILED)
+
+
+@audit.command("readers")
+@click.argument("identifier", type=PAIR)
+@command("cdp audit readers email:ada@example.com", "cdp audit readers user_id:u-17 --json")
+def readers(identifier: tuple[str, str], screen: Screen) -> None:
+    """Show who looked at a person.
+
+    Lists the reads that showed the person: by which role and token, what, and for which purpose. They are found as long as
+    the keys of the person exist. The listing is logged.
+    """
+    with open_context() as context:
+        found = readers_of(context, identifier, context.clock.now(), actor="operator")
+    screen.result({"reads": found})
+    screen.table(
+        ["at", "role", "token", "name", "read", "purpose", "segment"],
+        [(read.at, read.role, read.token, read.name, read.read, read.purpose, read.segment) for read in found],
+        empty="No read showed this person.",
+    )
 
 
 @audit.command("report")

@@ -72,13 +72,12 @@ def migrate(screen: Screen) -> None:
 
     Forward only, one migration process at a time. `cdp serve` does this at every start.
     """
-    from cdp.flows.operations.startup import open_database_url
-    from cdp.schema.migrate import migrate as migrate_database
+    from cdp.flows.operations.startup import migrate_schema, open_database_url
 
     config = settings()
     quiet_logging(config)
     with open_database_url(config) as url:
-        applied = migrate_database(url)
+        applied = migrate_schema(url, config.clock().now())
     screen.result({"applied": applied})
     screen.line(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
 

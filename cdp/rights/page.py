@@ -100,6 +100,10 @@ _ABOUT: Final[Mapping[str, PageSection]] = {
         "Purposes and legal bases", "All purposes for which we process data, whether or not they apply to you."
     ),
     "recipients": PageSection("Recipients of your data", ""),
+    "read_by": PageSection(
+        "Who looked at your data",
+        "Each time that somebody who works with the store, or a command on the server, was shown data about you.",
+    ),
     "retention": PageSection("How long data is kept, and why", ""),
     "sources": PageSection("Sources of your data", ""),
     "your_rights": PageSection(

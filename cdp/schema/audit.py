@@ -76,6 +76,25 @@ fact = Table(
     comment="What a leaf commits to, and the salt: counts, fixed words and ids of records, no personal data.",
 )
 
+read_subject = Table(
+    "read_subject",
+    metadata,
+    Column("subject_digest", LargeBinary, primary_key=True, info=impersonal()),
+    Column(
+        "entry_id",
+        BigInteger,
+        ForeignKey("audit.fact.entry_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        info=impersonal(),
+    ),
+    CheckConstraint("octet_length(subject_digest) = 16", name="subject_digest"),
+    Index(None, "entry_id"),
+    schema="audit",
+    comment="Whom a read showed: digests under the keys of the subjects. Once the key of a subject is shredded, nobody can tell "
+    "whose digest it was; the leaf of the read commits to the set.",
+)
+
 tile = Table(
     "tile",
     metadata,

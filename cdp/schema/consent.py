@@ -27,6 +27,19 @@ AS $$ SELECT coalesce((SELECT instant FROM operations.instant_override), stateme
 """
 """The instant by which the database hides expired permissions: its clock or the test clock of the owner, no setting."""
 
+APPEND_ONLY = """
+CREATE FUNCTION consent.refuse_update() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'consent.% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$
+"""
+"""The ledger is never updated. Rows are only deleted: with the person, or at the end of their retention."""
+
+APPEND_ONLY_TABLES = ("record", "repetition")
+
 _OWN_ID = "a random id without meaning outside this store"
 
 
@@ -38,6 +51,17 @@ def _tie(via: str) -> dict[str, object]:
 
 def _fact(export: str, via: str = "identifier") -> dict[str, object]:
     return personal(erase="delete", retention="consent_records", export=export, category="consent", via=via)
+
+
+def _salt() -> dict[str, object]:
+    return personal(
+        erase="delete",
+        retention="consent_records",
+        export=None,
+        category="consent",
+        why_not_exported="random bytes that make the log's commitment to the row unreadable once they are deleted",
+        via="identifier",
+    )
 
 
 def _of_readers(why_not_exported: str) -> dict[str, object]:
@@ -84,14 +108,17 @@ record = Table(
     Column("valid_until", DateTime(timezone=True), info=_fact("valid_until")),
     Column("is_two_step", Boolean, nullable=False, server_default=text("false"), info=_fact("is_two_step")),
     Column("is_undated", Boolean, nullable=False, server_default=text("false"), info=_fact("is_undated")),
+    Column("salt", LargeBinary, info=_salt()),
     CheckConstraint("act IN ('grant', 'refuse', 'withdraw', 'object')", name="act"),
     CheckConstraint("authority IN ('authenticated', 'operator', 'imported', 'device', 'signal')", name="authority"),
     CheckConstraint("valid_until IS NULL OR act = 'grant'", name="only_grants_end"),
     CheckConstraint("act = 'grant' OR NOT is_two_step", name="only_grants_take_two_steps"),
     CheckConstraint("act = 'grant' OR NOT is_undated", name="only_grants_are_undated"),
+    CheckConstraint("octet_length(salt) = 32", name="salt"),
     Index(None, "identifier_id", "purpose"),
     schema="consent",
-    comment="The ledger: one row per act, never updated. Fields follow ISO/IEC TS 27560.",
+    comment="The ledger: one row per act, never updated. Fields follow ISO/IEC TS 27560. The entry of the audit log commits to "
+    "the row with its salt; an act recorded before there were salts has none.",
 )
 
 repetition = Table(
@@ -99,10 +126,13 @@ repetition = Table(
     metadata,
     Column("record_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
     Column("identifier_id", BigInteger, nullable=False, info=_tie("identifier")),
-    Column("repeated_at", DateTime(timezone=True), nullable=False, info=_fact("repeated_at")),
+    Column("repeated_at", DateTime(timezone=True), primary_key=True, info=_fact("repeated_at")),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, info=_fact("recorded_at")),
+    Column("salt", LargeBinary, info=_salt()),
+    CheckConstraint("octet_length(salt) = 32", name="salt"),
     Index(None, "identifier_id"),
     schema="consent",
-    comment="The last instant at which a signal repeated a recorded refusal; the record itself is never updated. "
+    comment="Each repetition of a recorded refusal by a signal, at most one per batch; never updated. "
     "A signal that repeats a refusal creates no new record.",
 )
 

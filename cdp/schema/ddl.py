@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from cdp.schema.all import tables
-from cdp.schema.consent import PRESENT_INSTANT
+from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, PRESENT_INSTANT
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.version import version_triggers
 
@@ -44,6 +44,12 @@ def statements() -> list[str]:
     out.extend(_partitions())
     out.extend(_without_statistics())
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
+    out.append(APPEND_ONLY.strip())
+    out += [
+        f"CREATE TRIGGER append_only BEFORE UPDATE ON consent.{table} "
+        "FOR EACH STATEMENT EXECUTE FUNCTION consent.refuse_update()"
+        for table in APPEND_ONLY_TABLES
+    ]
     out.extend(version_triggers())
     # The dialect doubles percent signs for a driver; this script is sent to the server directly.
     out = [statement.replace("%%", "%") for statement in out]

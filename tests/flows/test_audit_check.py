@@ -30,7 +30,8 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     rights = open_request_pipeline(database, permit_all(), tmp_path)
     rights.pipeline.send(ADA, BOB)
     rights.sequence()
-    many = [{"kind": "data.read", "actor": "marketer", "read": "preview", "count": n} for n in range(600)]
+    read = {"kind": "data.read", "actor": "marketer", "read": "preview", "question": "0" * 64}
+    many = [read | {"count": n} for n in range(600)]
     with database.transaction() as tx:
         fact_store.append_many(tx, many, rights.pipeline.clock.now())
     rights.later(seconds=1)

@@ -248,12 +248,12 @@ class TestSignalsAtTheDoor:
         rights.pipeline.send(view(anonymousId="a1"), source=west)
         assert verdicts(rights, ("user_id", "ada"))["advertising"].reason is Reason.OPTED_OUT
 
-    def test_the_same_signal_is_recorded_once(self, rights: RequestPipeline) -> None:
+    def test_the_same_signal_is_recorded_once_and_each_repetition_of_a_refusal(self, rights: RequestPipeline) -> None:
         for _ in range(3):
             rights.pipeline.send(view(anonymousId="a1", **said(Analytics=True, Advertising=False)), source=WEB)
             rights.later(minutes=1)
         assert rows(rights, "SELECT count(*)::int FROM consent.record") == [(3,)]
-        assert rows(rights, "SELECT count(*)::int FROM consent.repetition") == [(2,)]
+        assert rows(rights, "SELECT count(*)::int FROM consent.repetition") == [(4,)]
 
     def test_a_grant_that_comes_late_lifts_no_repeated_no(self, rights: RequestPipeline) -> None:
         def at(minute: int, *, yes: bool) -> dict[str, Any]:

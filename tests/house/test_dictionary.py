@@ -133,9 +133,19 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
                 "occurred_at": NOON,
                 "recorded_at": NOON,
                 "valid_until": NOON,
+                "salt": BYTES,
             },
         ),
-        ("consent.repetition", {"record_id": 77, "identifier_id": identifier, "repeated_at": NOON}),
+        (
+            "consent.repetition",
+            {
+                "record_id": 77,
+                "identifier_id": identifier,
+                "repeated_at": NOON,
+                "recorded_at": NOON,
+                "salt": BYTES,
+            },
+        ),
         ("consent.withdrawal", {"profile_id": profile, "purpose": purpose, "withdrawn_at": NOON}),
         (
             "identity.edge",

@@ -37,7 +37,14 @@ def log(home: Path) -> Log:
 
 
 def read(count: int) -> dict[str, object]:
-    return {"kind": "data.read", "actor": "marketer", "token": 3, "read": "members", "count": count}
+    return {
+        "kind": "data.read",
+        "actor": "marketer",
+        "token": 3,
+        "read": "members",
+        "count": count,
+        "question": "0" * 64,
+    }
 
 
 def applied(version: int) -> dict[str, object]:

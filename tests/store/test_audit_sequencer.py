@@ -41,7 +41,7 @@ def log(home: Path) -> Log:
 
 
 def fact(count: int = 1) -> dict[str, object]:
-    return {"kind": "delivery.handed_over", "destination": "mailer", "purpose": "email_marketing", "count": count}
+    return {"kind": "consent.cleared", "purpose": "email_marketing", "count": count}
 
 
 def act(database: Database, number: int, now: datetime = NOW) -> list[int]:
@@ -330,7 +330,9 @@ def snapshot(database: Database) -> None:
 
 def restore(database: Database) -> None:
     with database.transaction() as tx:
-        tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
+        tx.execute_core(
+            text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.read_subject, audit.tile, audit.checkpoint")
+        )
         for table in ("tree", "entry", "fact", "tile", "checkpoint"):
             override = "OVERRIDING SYSTEM VALUE" if table == "entry" else ""
             tx.execute_core(text(f"INSERT INTO audit.{table} {override} TABLE audit.backup_{table}"))
@@ -384,7 +386,9 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
 def test_a_database_without_the_newest_tree_gets_a_new_origin(database: Database, log: Log, home: Path) -> None:
     run(database, log)
     with database.transaction() as tx:
-        tx.execute_core(text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.tile, audit.checkpoint"))
+        tx.execute_core(
+            text("TRUNCATE audit.tree, audit.entry, audit.fact, audit.read_subject, audit.tile, audit.checkpoint")
+        )
 
     assert run(database, log).mirror_state is MirrorState.NEW_ORIGIN
     assert verified(database, log).origin == log.name + "/2"

@@ -78,8 +78,8 @@ class TestTheLedger:
         no = record(1, 7, Act.REFUSE)
         with database.transaction() as tx:
             record_store.append(tx, [no])
-            record_store.store_repetitions(tx, [replace(no, repeated_at=day(5))])
-            record_store.store_repetitions(tx, [replace(no, repeated_at=day(3))])
+            record_store.append_repetitions(tx, [replace(no, repeated_at=day(5))], now=day(5))
+            record_store.append_repetitions(tx, [replace(no, repeated_at=day(3))], now=day(6))
             assert record_store.records_of(tx, [7]) == [replace(no, repeated_at=day(5))]
 
     def test_refuses_a_no_that_ends(self, database: Database) -> None:

@@ -1,6 +1,6 @@
 """SQL of the facts of the audit log: appending, reading, proving and erasing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -94,6 +94,37 @@ def append_many(tx: Transaction, facts: Sequence[Mapping[str, Any]], now: dateti
     )
     by_salt: dict[bytes, int] = {salt: int(entry_id) for salt, entry_id in rows}
     return [by_salt[salt] for salt in salts]
+
+
+def add_read_subjects(tx: Transaction, entry_id: int, digests: Collection[bytes]) -> None:
+    """Note whom the read of an entry showed, by the digests of the subjects."""
+    if digests:
+        tx.execute(
+            """
+            INSERT INTO audit.read_subject (subject_digest, entry_id)
+            SELECT DISTINCT digest, %(entry)s::bigint FROM unnest(%(digests)s::bytea[]) AS listed (digest)
+            """,
+            {"entry": entry_id, "digests": list(digests)},
+        )
+
+
+def reads_of(tx: Transaction, digests: Collection[bytes], *, limit: int = _LISTED_MAX) -> list[LogEntry]:
+    """The reads that showed any of these subjects, newest first."""
+    if not digests:
+        return []
+    rows = tx.execute(
+        """
+        SELECT fact.entry_id, entry.leaf_index, fact.kind, fact.recorded_at, fact.body
+        FROM audit.fact JOIN audit.entry USING (entry_id)
+        WHERE fact.entry_id IN (
+            SELECT entry_id FROM audit.read_subject WHERE subject_digest = ANY(%(digests)s::bytea[])
+        )
+        ORDER BY fact.entry_id DESC
+        LIMIT %(limit)s
+        """,
+        {"digests": list(digests), "limit": limit},
+    )
+    return [LogEntry(*row) for row in rows]
 
 
 def entries(
@@ -190,6 +221,32 @@ def _is_as_logged(fact: _StoredFact) -> bool:
     stated = (fact.body.get("kind"), fact.body.get("at"), fact.body.get("at"))
     stored = (fact.kind, instant_text(fact.recorded_at), instant_text(fact.leaf_recorded_at))
     return commitment(fact.salt, fact.body) == fact.commitment and stated == stored
+
+
+def acts_at(tx: Transaction, instants: Collection[datetime]) -> dict[datetime, list[str]]:
+    """The commitments to consent acts in the entries of each instant, as the entries list them."""
+    rows = tx.execute(
+        """
+        SELECT fact.recorded_at, array_agg(fact.body ->> 'acts')
+        FROM audit.fact
+        WHERE fact.kind IN ('consent.batch', 'consent.recorded')
+          AND fact.recorded_at = ANY(%(instants)s::timestamptz[]) AND fact.body ? 'acts'
+        GROUP BY fact.recorded_at
+        """,
+        {"instants": sorted(set(instants))},
+    )
+    return dict(rows)
+
+
+def earliest_act_entry(tx: Transaction) -> datetime | None:
+    """The instant of the earliest entry about consent acts whose fact is not erased."""
+    rows = tx.execute(
+        """
+        SELECT min(recorded_at) FROM audit.fact WHERE kind IN ('consent.batch', 'consent.recorded')
+        """
+    )
+    instant: datetime | None = rows[0][0]
+    return instant
 
 
 def erase_salts(tx: Transaction, records: Sequence[str]) -> int:

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from cdp.consent.commitment import SALT_BYTES, act_commitment, repetition_commitment
 from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.kit.db import Row, Transaction
+from cdp.kit.ids import random_bytes
 
 _COLUMNS = (
     ("record_id", "int8"),
@@ -29,34 +31,56 @@ _COLUMNS = (
 )
 
 
-def append(tx: Transaction, records: Collection[Record]) -> None:
-    """Add acts to the ledger."""
-    if records:
-        tx.copy(
-            "consent.record",
-            [name for name, _ in _COLUMNS],
-            [kind for _, kind in _COLUMNS],
-            rows=([_stored(record, name) for name, _ in _COLUMNS] for record in records),
-        )
+def append(tx: Transaction, records: Collection[Record]) -> list[bytes]:
+    """Add acts to the ledger; returns the commitment to each, for the audit log."""
+    if not records:
+        return []
+    salts = _salts(len(records))
+    tx.copy(
+        "consent.record",
+        [*(name for name, _ in _COLUMNS), "salt"],
+        [*(kind for _, kind in _COLUMNS), "bytea"],
+        rows=(
+            [*(_stored(record, name) for name, _ in _COLUMNS), salt]
+            for record, salt in zip(records, salts, strict=True)
+        ),
+    )
+    return [act_commitment(salt, record) for record, salt in zip(records, salts, strict=True)]
 
 
-def store_repetitions(tx: Transaction, records: Collection[Record]) -> None:
-    """Store the last instant at which these refusals were repeated; records without one are skipped."""
-    repeated = [record for record in records if record.repeated_at is not None]
-    if repeated:
-        tx.execute(
-            """
-            INSERT INTO consent.repetition AS stored (record_id, identifier_id, repeated_at)
-            SELECT * FROM unnest(%(records)s::bigint[], %(identifiers)s::bigint[], %(at)s::timestamptz[])
-            ON CONFLICT (record_id) DO UPDATE SET repeated_at = excluded.repeated_at
-            WHERE stored.repeated_at < excluded.repeated_at
-            """,
-            {
-                "records": [record.record_id for record in repeated],
-                "identifiers": [record.identifier_id for record in repeated],
-                "at": [record.repeated_at for record in repeated],
-            },
-        )
+def append_repetitions(tx: Transaction, records: Collection[Record], *, now: datetime) -> list[bytes]:
+    """Add a row for the last repetition of each of these refusals, recorded at `now`; returns the commitment to each.
+
+    Records without a repetition are skipped.
+    """
+    repeated = [(record, record.repeated_at) for record in records if record.repeated_at is not None]
+    if not repeated:
+        return []
+    salts = _salts(len(repeated))
+    tx.execute(
+        """
+        INSERT INTO consent.repetition (record_id, identifier_id, repeated_at, recorded_at, salt)
+        SELECT listed.record_id, listed.identifier_id, listed.repeated_at, %(now)s, listed.salt
+        FROM unnest(%(records)s::bigint[], %(identifiers)s::bigint[], %(at)s::timestamptz[], %(salts)s::bytea[])
+            AS listed (record_id, identifier_id, repeated_at, salt)
+        """,
+        {
+            "records": [record.record_id for record, _ in repeated],
+            "identifiers": [record.identifier_id for record, _ in repeated],
+            "at": [repeated_at for _, repeated_at in repeated],
+            "salts": salts,
+            "now": now,
+        },
+    )
+    return [
+        repetition_commitment(salt, record.record_id, record.identifier_id, repeated_at=repeated_at, recorded_at=now)
+        for (record, repeated_at), salt in zip(repeated, salts, strict=True)
+    ]
+
+
+def _salts(count: int) -> list[bytes]:
+    block = random_bytes(SALT_BYTES * count)
+    return [block[at : at + SALT_BYTES] for at in range(0, len(block), SALT_BYTES)]
 
 
 def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datetime | None = None) -> list[Record]:
@@ -70,15 +94,76 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, p.repeated_at
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated,
+               (  -- the last repetition that was recorded by then
+                   SELECT max(p.repeated_at) FROM consent.repetition AS p
+                   WHERE p.record_id = r.record_id
+                     AND (%(as_of)s::timestamptz IS NULL OR p.recorded_at <= %(as_of)s::timestamptz)
+               ) AS repeated_at
         FROM consent.record AS r
-        LEFT JOIN consent.repetition AS p USING (record_id)
         WHERE r.identifier_id = ANY(%(ids)s::bigint[])
           AND (%(as_of)s::timestamptz IS NULL OR r.recorded_at <= %(as_of)s::timestamptz)
         """,
         {"ids": list(identifier_ids), "as_of": as_of},
     )
     return [_record(row) for row in rows]
+
+
+class Place(NamedTuple):
+    """A place in the ledger: a record id and, for a repetition, its instant."""
+
+    record_id: int
+    at: datetime
+
+
+class CommittedRow(NamedTuple):
+    """A row of the ledger with the commitment that the log must contain, and the instant of its entry."""
+
+    place: Place
+    commitment: bytes
+    recorded_at: datetime
+
+
+def committed_acts(tx: Transaction, after: Place, limit: int) -> list[CommittedRow]:
+    """Up to `limit` acts with a salt, in the order of their ids, after a place."""
+    rows = tx.execute(
+        """
+        SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
+               r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, NULL::timestamptz, r.salt
+        FROM consent.record AS r
+        WHERE r.record_id > %(after)s AND r.salt IS NOT NULL
+        ORDER BY r.record_id
+        LIMIT %(limit)s
+        """,
+        {"after": after.record_id, "limit": limit},
+    )
+    acts = ((_record(row[:-1]), row[-1]) for row in rows)
+    return [
+        CommittedRow(Place(act.record_id, act.at), act_commitment(salt, act), act.recorded_at) for act, salt in acts
+    ]
+
+
+def committed_repetitions(tx: Transaction, after: Place, limit: int) -> list[CommittedRow]:
+    """Up to `limit` repetitions with a salt, in the order of record id and instant, after a place."""
+    rows = tx.execute(
+        """
+        SELECT record_id, identifier_id, repeated_at, recorded_at, salt
+        FROM consent.repetition
+        WHERE (record_id, repeated_at) > (%(record)s::bigint, %(repeated)s::timestamptz) AND salt IS NOT NULL
+        ORDER BY record_id, repeated_at
+        LIMIT %(limit)s
+        """,
+        {"record": after.record_id, "repeated": after.at, "limit": limit},
+    )
+    return [
+        CommittedRow(
+            Place(record_id, repeated_at),
+            repetition_commitment(salt, record_id, identifier_id, repeated_at=repeated_at, recorded_at=recorded_at),
+            recorded_at,
+        )
+        for record_id, identifier_id, repeated_at, recorded_at, salt in rows
+    ]
 
 
 def in_order(records: Iterable[Record]) -> list[Record]:

@@ -13,20 +13,14 @@ from cdp.audit.store import tree_check as tree_check_store
 from cdp.audit.store.tree import SignedHead, Tree
 from cdp.audit.store.tree_check import TreeCheck
 from cdp.audit.verify import Unverified, verify_growth, verify_leaves, verify_note
+from cdp.flows.audit.act_check import check_acts
+from cdp.flows.audit.findings import LogFinding
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.vault.sign import is_signed
 
 _CHUNK_ENTRIES: Final = 10_000
 _NAMED_MAX: Final = 10
-
-
-@dataclass(frozen=True, slots=True)
-class LogFinding:
-    """One thing that was checked; `wrong` states what is wrong, None if nothing is."""
-
-    what: str
-    wrong: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +51,7 @@ def check_log(database: Database, log: Log, remembered: str | None = None) -> Lo
         for tree in tree_check_store.trees(tx):
             findings += _check_tree(tx, log, tree, is_newest=tree.tree_id == head.tree_id)
         findings.append(_check_facts(tx))
+        findings.append(check_acts(tx))
         if remembered is not None:
             findings.append(_check_remembered(tx, log, remembered))
     origin = _origin(head)

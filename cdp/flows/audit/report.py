@@ -15,6 +15,7 @@ from cdp.audit.store.tree import newest_tree, served_tile, signed_head
 from cdp.audit.tile import parse_tile_path
 from cdp.flows.audit.request_check import differing_requests
 from cdp.flows.context import Context
+from cdp.flows.reads import Reading, log_read
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
@@ -59,19 +60,27 @@ class Report:
     vkey: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class EntryQuery:
+    """Which entries of the log are wanted: of these kinds or of all, of a period, below an entry id, at most `limit`."""
+
+    kinds: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    before: int | None = None
+    limit: int = 100
+
+
 def read_entries(
     context: Context,
     now: datetime,
+    query: EntryQuery,
     *,
-    kinds: Sequence[str] = (),
-    since: datetime | None = None,
-    until: datetime | None = None,
-    before: int | None = None,
-    limit: int = 100,
     actor: str,
+    token: int | None = None,
 ) -> list[LogEntry]:
     """Entries of the log, newest first. The read itself is logged. Raises the fault `unknown_entry_kind`."""
-    if unknown := sorted(set(kinds) - KINDS.keys()):
+    if unknown := sorted(set(query.kinds) - KINDS.keys()):
         raise Fault(
             "unknown_entry_kind",
             "Unknown kind of entry",
@@ -79,13 +88,24 @@ def read_entries(
             status=422,
         )
     with context.database.transaction() as tx:
-        found = fact_store.entries(tx, kinds=kinds, since=since, until=until, before=before, limit=limit)
-        fact = {"kind": "data.read", "actor": actor, "read": "entries", "count": len(found)}
-        fact_store.append(tx, fact, now)
+        found = fact_store.entries(
+            tx, kinds=query.kinds, since=query.since, until=query.until, before=query.before, limit=query.limit
+        )
+        period = _period(query.since, query.until)
+        question = {"kinds": sorted(query.kinds), **period, "before": query.before, "limit": query.limit}
+        log_read(tx, context, Reading(actor, token, "entries", question=question), count=len(found), now=now)
     return found
 
 
-def report(context: Context, now: datetime, *, since: datetime | None, until: datetime | None, actor: str) -> Report:
+def report(
+    context: Context,
+    now: datetime,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    actor: str,
+    token: int | None = None,
+) -> Report:
     """Figures of a period from verified facts, with the head of the log that proves them. The read is logged."""
     with context.database.transaction() as tx:
         check = fact_store.check_facts(tx, since=since, until=until)
@@ -104,8 +124,16 @@ def report(context: Context, now: datetime, *, since: datetime | None, until: da
             checkpoint=None if head is None else head.note,
             vkey=None if tree is None else VerifierKey(tree.origin, context.vault.root_keys.signer().public_key).text(),
         )
-        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "report", "count": check.checked}, now)
+        reading = Reading(actor, token, "report", question=_period(since, until))
+        log_read(tx, context, reading, count=check.checked, now=now)
     return answer
+
+
+def _period(since: datetime | None, until: datetime | None) -> dict[str, str | None]:
+    return {
+        "since": None if since is None else instant_text(since),
+        "until": None if until is None else instant_text(until),
+    }
 
 
 def public_checkpoint(database: Database) -> str:

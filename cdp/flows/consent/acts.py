@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from cdp.audit.store import facts as fact_store
 from cdp.consent.ledger import valid_until
 from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
-from cdp.consent.store import records as record_store
+from cdp.flows.consent.recording import append_act
 from cdp.flows.consent.verdicts import refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import IDENTIFIER_PLACE, find_identifiers, read_identifier
@@ -87,11 +86,10 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
         if suppression_store.suppressed(tx, [suppression_pseudonym], now):
             raise _suppressed()
         recorded = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now=now))
-        record_store.append(tx, [recorded])
+        append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
         affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
         refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
         generation_store.advance(tx, changed=True)
-        fact_store.append(tx, _fact(recorded, context.policy, statement), now)
         if recorded.act.is_refusal:
             replay_store.append(tx, context.replay, [_opt_out(recorded, suppression_pseudonym)], now=now)
     receipt = sign_receipt(receipt_body(recorded, rule, identifier.type), context.vault.root_keys.signer())

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cdp.audit.store import facts as fact_store
 from cdp.consent.decide import decide, may_ask_from
 from cdp.consent.model import Record, Verdict, VerdictFacts
 from cdp.consent.receipt import outward_id
@@ -13,6 +12,7 @@ from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import current_verdicts, deciding_records
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_identifiers, read_identifier
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.canonical import instant_text
@@ -34,7 +34,13 @@ class Consents:
 
 
 def look_up(
-    context: Context, identifier: tuple[str, str], now: datetime, *, actor: str, as_of: datetime | None = None
+    context: Context,
+    identifier: tuple[str, str],
+    now: datetime,
+    *,
+    actor: str,
+    token: int | None = None,
+    as_of: datetime | None = None,
 ) -> Consents:
     """The records about the person of an identifier, and the verdicts; with `as_of`, as they were then.
 
@@ -55,7 +61,16 @@ def look_up(
                 key: decide(records, rule, VerdictFacts(), now=instant) for key, rule in context.policy.purposes.items()
             }
         types = _types(tx, records)
-        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "consents", "count": len(records)}, now)
+        question = {"as_of": as_of and instant_text(as_of)}
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "consents", question=question),
+            count=len(records),
+            now=now,
+            profiles=[known.profile_id] if known is not None and known.profile_id is not None else (),
+            identifiers=[known.identifier_id] if known is not None else (),
+        )
         return Consents(
             records=tuple(
                 record_document(record, types[record.identifier_id]) for record in record_store.in_order(records)

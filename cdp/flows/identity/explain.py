@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identity.names import ReadableIdentifier, identifier_pair, readable_identifiers
 from cdp.flows.ingest.write_evidence import MESSAGE_PLACE
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.explain import path_between, refusals_between
 from cdp.identity.model import Identifier
@@ -67,7 +67,9 @@ class LinkExplanation:
     refusals: tuple[ExplainedRefusal, ...]
 
 
-def explain(context: Context, one: Identifier, other: Identifier, *, actor: str = "privacy") -> LinkExplanation:
+def explain(
+    context: Context, one: Identifier, other: Identifier, *, actor: str = "privacy", token: int | None = None
+) -> LinkExplanation:
     """Why two identifiers belong to one profile, or why not. Raises the fault `unknown_profile` if either is unknown.
 
     Identifiers are opened, so the read is recorded in the audit log.
@@ -94,8 +96,13 @@ def explain(context: Context, one: Identifier, other: Identifier, *, actor: str 
             [identifier for edge in path or () for identifier in (edge.one, edge.other)]
             + [identifier for refusal, _ in refusals for identifier in (refusal.identifier, refusal.other)],
         )
-        fact_store.append(
-            tx, {"kind": "data.read", "actor": actor, "read": "explain", "count": len(names)}, context.clock.now()
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "explain"),
+            count=len(names),
+            now=context.clock.now(),
+            identifiers={first, second, *names},
         )
         return LinkExplanation(
             is_same_profile=path is not None,

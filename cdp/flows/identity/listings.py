@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.identifiers import open_identifiers
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.store import listings as listing_store
 from cdp.kit.db import Transaction
@@ -62,15 +62,21 @@ class QuarantineList:
     profiles: tuple[Quarantined, ...]
 
 
-def list_shared(context: Context, *, limit: int, actor: str) -> SharedList:
+def list_shared(context: Context, *, limit: int, actor: str, token: int | None = None) -> SharedList:
     """Up to `limit` shared identifiers, those seen with most profiles first; recorded in the audit log."""
 
     def read(tx: Transaction) -> SharedList:
         by_type = listing_store.count_shared(tx)
         rows = listing_store.shared(tx, limit)
         opened = open_identifiers(tx, context.vault, [row.identifier_id for row in rows])
-        fact = {"kind": "data.read", "actor": actor, "read": "identifiers", "count": len(rows)}
-        fact_store.append(tx, fact, context.clock.now())
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "identifiers", question={"limit": limit}),
+            count=len(rows),
+            now=context.clock.now(),
+            identifiers=[row.identifier_id for row in rows],
+        )
         return SharedList(
             total=sum(by_type.values()),
             by_type=by_type,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
-from cdp.flows.ingest.write_identity import write_partition
+from cdp.flows.ingest.write_identity import quarantine_profiles, write_partition
 from cdp.identity.partition import groups_of, partition_of
 from cdp.identity.resolve import Rules, Run, replay
 from cdp.identity.store import closure as closure_store
@@ -70,7 +70,7 @@ def write_run(
     write_partition(tx, partition, members=list(closure.types))
     identifier_store.mark_shared(tx, list(run.world.shared - closure.shared))
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
-    mapping_store.quarantine(tx, list(partition.quarantined))
+    quarantine_profiles(tx, context.policy, partition.quarantined, now=now)
     mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))
     apply_mapping_change(tx, context.policy, profile_ids=partition.current, now=now, retired=partition.retired)
     return WrittenReplay(set(partition.current), run, profile_of, frozenset(run.world.shared - closure.shared), before)

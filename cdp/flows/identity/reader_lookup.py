@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from cdp.audit.store import facts as fact_store
 from cdp.behavior.store.computed import computed_of
 from cdp.behavior.store.terms import texts_of
 from cdp.behavior.traits import compile_traits
@@ -15,6 +14,7 @@ from cdp.consent.store.reader_view import ReaderRow, rows_under
 from cdp.flows.context import Context
 from cdp.flows.identifiers import unknown_profile
 from cdp.flows.identity.profile_view import written_trait, written_value
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.kit.db import Transaction
 from cdp.policy.model import PropertyType
@@ -43,7 +43,7 @@ class ReaderProfileView:
     segments: tuple[str, ...]
 
 
-def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> ReaderProfileView:
+def look_up_pseudonym(context: Context, profile: str, *, actor: str, token: int | None = None) -> ReaderProfileView:
     """The profile under a reader pseudonym. Raises `unknown_profile` (404), also if no purpose is permitted."""
     now = context.clock.now()
 
@@ -51,7 +51,9 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str) -> ReaderPr
         rows = rows_under(tx, profile, list(context.policy.purposes), now=now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
-        fact_store.append(tx, {"kind": "data.read", "actor": actor, "read": "profile", "count": 1}, now)
+        shown = {"purposes": sorted({row.purpose for row in rows})}
+        profiles = [rows[0].profile_id]
+        log_read(tx, context, Reading(actor, token, "profile", named=shown), count=1, now=now, profiles=profiles)
         return _view(tx, context, profile, rows=rows, now=now)
 
     return at_one_instant(context.database, read)

@@ -15,6 +15,7 @@ from cdp.flows.context import Context
 from cdp.flows.identity.mapping_replay import replay_around, replay_closure, write_run
 from cdp.flows.identity.names import identifier_pair
 from cdp.flows.identity.profile_view import ProfileView, view_profile
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.segments import evaluation
 from cdp.identity.model import EvidenceRow, Identifier, Rule
 from cdp.identity.partition import groups_of
@@ -55,7 +56,13 @@ class Rebuilt:
 
 
 def unmerge(
-    context: Context, keep: Identifier, sever: Identifier, *, dry_run: bool, actor: str = "privacy"
+    context: Context,
+    keep: Identifier,
+    sever: Identifier,
+    *,
+    dry_run: bool,
+    actor: str = "privacy",
+    token: int | None = None,
 ) -> Unmerged:
     """Undo every link between two identifiers, and keep them apart from now on.
 
@@ -74,11 +81,17 @@ def unmerge(
             )
         separation_store.separate(tx, [(one, other)], context.clock.now())
 
-    return _Change(context, "unmerge", separate, actor, dry_run).apply(keep, sever)
+    return _Change(context, "unmerge", separate, Reading(actor, token, "profile"), dry_run).apply(keep, sever)
 
 
 def remerge(
-    context: Context, keep: Identifier, severed: Identifier, *, dry_run: bool, actor: str = "privacy"
+    context: Context,
+    keep: Identifier,
+    severed: Identifier,
+    *,
+    dry_run: bool,
+    actor: str = "privacy",
+    token: int | None = None,
 ) -> Unmerged:
     """Undo an unmerge: recorded and future messages may link the two again.
 
@@ -94,7 +107,7 @@ def remerge(
                 status=409,
             )
 
-    return _Change(context, "allow_again", allow, actor, dry_run).apply(keep, severed)
+    return _Change(context, "allow_again", allow, Reading(actor, token, "profile"), dry_run).apply(keep, severed)
 
 
 def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
@@ -129,7 +142,7 @@ class _Change:
     context: Context
     kind: str
     decide: Callable[[Transaction, int, int], None]
-    actor: str
+    reading: Reading
     is_dry_run: bool
 
     def apply(self, keep: Identifier, sever: Identifier) -> Unmerged:
@@ -140,10 +153,10 @@ class _Change:
         with self.context.database.transaction() as tx:
             generation_store.lock_exclusive(tx)
             pair = identifier_pair(tx, self.context, keep, other=sever)
-            before = tuple(
-                view_profile(tx, self.context, profile_id)
-                for profile_id in sorted(set(profile_store.owners_of(tx, pair).values()))
-            )
+            shown = sorted(set(profile_store.owners_of(tx, pair).values()))
+            before = tuple(view_profile(tx, self.context, profile_id) for profile_id in shown)
+            now = self.context.clock.now()
+            log_read(tx, self.context, self.reading, count=len(shown), now=now, profiles=shown)
             with tx.dry_run() if self.is_dry_run else nullcontext():
                 self.decide(tx, *pair)
                 changed = self._replay(tx, pair)
@@ -173,7 +186,12 @@ class _Change:
             bytes.fromhex(self.context.policy.fingerprint),
         )
         generation_store.advance(tx, next_sequence=generation.next_sequence + 1, changed=True)
-        fact = {"kind": "identity.unmerged", "actor": self.actor, "profiles": len(written.touched), "rule": self.kind}
+        fact = {
+            "kind": "identity.unmerged",
+            "actor": self.reading.actor,
+            "profiles": len(written.touched),
+            "rule": self.kind,
+        }
         fact_store.append(tx, fact | {"is_dry_run": self.is_dry_run}, now)
         before, after = groups_of(written.before), groups_of(mapping_store.owners(tx, list(written.run.world.types)))
         return {

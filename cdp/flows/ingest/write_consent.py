@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from cdp.consent.model import Record
-from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
+from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import (
     apply_mapping_change,
     project_traits,
@@ -25,8 +25,7 @@ def write_consent(
 ) -> set[tuple[int, str]]:
     """Write records and verdicts; gives the (profile, purpose) pairs that projections and traits must follow."""
     tx, consent, state, world = result.tx, result.consent, result.state, result.run.world
-    record_store.append(tx, consent.ledger.added)
-    record_store.store_repetitions(tx, consent.ledger.repeated)
+    append_acts(tx, consent.ledger.added, consent.ledger.repeated, actor="source", now=result.now)
     if state.closure is not None:
         return set()
     verdicts = {state.profile_of[origin]: consent.final_verdicts(world, origin) for origin in consent.changed}

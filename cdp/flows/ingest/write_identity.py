@@ -1,7 +1,9 @@
 """Writing who the messages of a batch belong to: profiles, identifiers, keys, anchors and links."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
+from cdp.audit.store import facts as fact_store
 from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.stages import DecidedMessage
@@ -11,6 +13,7 @@ from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
+from cdp.policy.model import Policy
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Item
 
@@ -52,10 +55,17 @@ def write_mapping(
     else:
         members = list(state.closure.types.keys() - state.closure.shared)
         write_partition(tx, partition_of(result.run, state.profile_of), members=members)
-    mapping_store.quarantine(
-        tx, [state.profile_of[origin] for origin, group in world.groups.items() if group.is_quarantined]
-    )
+    beyond = [state.profile_of[origin] for origin, group in world.groups.items() if group.is_quarantined]
+    quarantine_profiles(tx, result.plan.policy, beyond, now=result.now)
     identifier_store.mark_shared(tx, [identifier for identifier in result.run.learned if identifier in world.shared])
+
+
+def quarantine_profiles(tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime) -> None:
+    """Put profiles that exceed a bound into quarantine, with an entry of the log for those that were not before."""
+    count = mapping_store.quarantine(tx, profile_ids)
+    if count:
+        fact = {"kind": "identity.quarantined", "actor": "system", "profiles": count, "policy": policy.fingerprint}
+        fact_store.append(tx, fact, now)
 
 
 def write_partition(tx: Transaction, partition: Partition, *, members: Sequence[int]) -> None:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from cdp.accounting.store.messages import accounting
 from cdp.accounting.store.notices import notices, property_notices
-from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.operations.sources import unknown_source
+from cdp.flows.reads import Reading, log_read
+from cdp.kit.canonical import instant_text
 from cdp.sources.store import sources as source_store
 
 
@@ -62,7 +62,13 @@ class Accounting:
 
 
 def count_messages(
-    context: Context, since: datetime, until: datetime, *, source: str | None = None, actor: str
+    context: Context,
+    since: datetime,
+    until: datetime,
+    *,
+    source: str | None = None,
+    actor: str,
+    token: int | None = None,
 ) -> Accounting:
     """The outcome of the messages received in the hours that begin in [since, until). The read is logged.
 
@@ -76,8 +82,9 @@ def count_messages(
         found = accounting(tx, since, until, source_ids=wanted)
         noticed = notices(tx, since, until, source_ids=wanted)
         faulty = property_notices(tx, since, until, source_ids=wanted)
-        read: dict[str, Any] = {"kind": "data.read", "actor": actor, "read": "accounting", "count": len(found)}
-        fact_store.append(tx, read, context.clock.now())
+        question = {"since": instant_text(since), "until": instant_text(until), "source": source}
+        reading = Reading(actor, token, "accounting", question=question)
+        log_read(tx, context, reading, count=len(found), now=context.clock.now())
     by_state: dict[str, int] = {}
     for count in found:
         by_state[count.state.value] = by_state.get(count.state.value, 0) + count.messages

@@ -7,12 +7,14 @@ uses the database of a running service, or runs the embedded one for the duratio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from cdp.audit import sequencer
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name
+from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context, vocabularies_under
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_activation import put_in_force
@@ -45,7 +47,7 @@ def open_service(config: Config) -> Iterator[Context]:
     """
     policy = load_policy(config.policies)
     with _service_database(config) as (url, _):
-        migrate(url)
+        migrate_schema(url, config.clock().now())
         with _opened_database(url) as database:
             with database.transaction() as tx:
                 test_clock_store.override_instant(tx, config.fixed_now)
@@ -69,7 +71,7 @@ def open_for_command(config: Config) -> Iterator[Context]:
                     "Stop the running service, then run `cdp migrate` or start the new service.",
                     status=500,
                 )
-            migrate(url)
+            migrate_schema(url, config.clock().now())
         with _opened_database(url) as database:
             context = open_configured(
                 config, database, policy_in_force(database) or load_policy(config.policies), is_shared=is_shared
@@ -79,6 +81,19 @@ def open_for_command(config: Config) -> Iterator[Context]:
             finally:
                 if not is_shared:
                     sequence_all(context)
+
+
+def migrate_schema(url: str, now: datetime) -> list[str]:
+    """Apply the pending migrations, with an entry of the log for each; returns the revisions applied, oldest first.
+
+    Raises the faults of `migrate`.
+    """
+    revisions = migrate(url)
+    if revisions:
+        with _opened_database(url) as database, database.transaction() as tx:
+            facts = [{"kind": "schema.migrated", "actor": "system", "version": int(revision)} for revision in revisions]
+            fact_store.append_many(tx, facts, now)
+    return revisions
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Steps of an erasure; each works in one transaction, described by `ErasureRun`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -92,6 +92,7 @@ def erase_chunks(run: ErasureRun, plan: tuple[PlanStep, ...], rows_max: int) -> 
     touched |= dict.fromkeys((step.position for step in whole), 0) | execute.erase_whole(run.tx, full, run.scope)
     done += [step.position for step in whole]
     step_store.advance_steps(run.tx, run.request.request_id, touched, done=done, now=run.now)
+    _log_steps(run, plan, touched)
     return len(done) == len(first_steps)
 
 
@@ -122,8 +123,10 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
     notified = outbox_store.notify_erasure(tx, run.scope.profiles, request.outward_id, now=run.now)
     touched = _erase_final(run, [step for step in plan if step.is_final])
     step_store.advance_steps(tx, request.request_id, touched, done=list(touched), now=run.now)
+    _log_steps(run, plan, touched)
     recompute_remaining(tx, context, run.person.reach.continuing, now=run.now)
     suppression_store.suppress(tx, run.pseudonyms, run.now, until=until)
+    log_suppressed(tx, len(run.pseudonyms), run.now, request=request.outward_id)
     replay_store.append(tx, context.replay, [_replay_line(run, until)], now=run.now)
     steps = tuple(step_store.steps(tx, request.request_id).values())
     summary = ErasureSummary(
@@ -140,6 +143,24 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
         policy=context.policy.fingerprint,
     )
     _close(run, summary)
+
+
+def log_suppressed(tx: Transaction, count: int, now: datetime, **named: str) -> None:
+    """Log how many pseudonyms are suppressed from now on, with the fields that name why."""
+    if count:
+        fact_store.append(tx, {"kind": "suppression.added", "actor": "system", "count": count, **named}, now)
+
+
+def _log_steps(run: ErasureRun, plan: tuple[PlanStep, ...], touched: Mapping[int, int]) -> None:
+    """Log what this transaction of the erasure did to which tables."""
+    done = [
+        {"table": step.table, "verb": step.verb.value, "rows": touched[step.position]}
+        for step in plan
+        if touched.get(step.position)
+    ]
+    if done:
+        fact = {"kind": "request.step", "actor": "system", "request": run.request.outward_id, "steps": done}
+        fact_store.append(run.tx, fact, run.now)
 
 
 def recompute_remaining(tx: Transaction, context: Context, profile_ids: Collection[int], *, now: datetime) -> None:

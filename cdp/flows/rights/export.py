@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from cdp.audit.store import facts as fact_store
 from cdp.behavior.store.terms import texts_of
 from cdp.consent.store import projection as projection_store
 from cdp.flows.context import Context
+from cdp.flows.reads import subject_digests
 from cdp.flows.rights.export_rows import ExportLookups, export_rows, term_numbers_in
 from cdp.flows.rights.person import find_person, values_by_id
 from cdp.kit.canonical import instant_text
@@ -56,6 +58,7 @@ def export_document(tx: Transaction, context: Context, request: Request, *, now:
         "retention": _retention(context.policy),
         "sources": _sources(lookups, found),
         "recipients": _recipients(context.policy, found),
+        "read_by": _read_by(tx, context, scope),
         "your_rights": _rights(context.policy, request.regime),
         "complain_to": _authority(context.policy, request.regime),
         "held_but_not_shown": _not_shown(plan, len(person.reach.waiting)),
@@ -82,6 +85,21 @@ def _lookups(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[
             for identifier_id, identifier in named.items()
         },
     )
+
+
+def _read_by(tx: Transaction, context: Context, scope: Scope) -> Rows:
+    """The reads that showed a person, oldest first, by role: without who held the token."""
+    digests = subject_digests(tx, context, profiles=scope.profiles, identifiers=scope.identifiers)
+    return [
+        {
+            "at": instant_text(entry.recorded_at),
+            "role": entry.body["actor"],
+            "what": entry.body["read"],
+            "purpose": entry.body.get("purpose"),
+            "segment": entry.body.get("segment"),
+        }
+        for entry in reversed(fact_store.reads_of(tx, digests))
+    ]
 
 
 def _purposes(policy: Policy) -> Rows:

@@ -13,10 +13,11 @@ from typing import Final
 from cdp.audit.store import facts as fact_store
 from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.store import records as record_store
+from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.rights.erase import erase
-from cdp.flows.rights.erasure_steps import erase_salts, recompute_remaining
+from cdp.flows.rights.erasure_steps import erase_salts, log_suppressed, recompute_remaining
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import identifiers as identifier_store
@@ -95,6 +96,7 @@ def _apply_lines(
     for line in (numbered.line for numbered in lines if isinstance(numbered.line, Erased)):
         counts["erased"] += _erase(tx, context, line, now=now)
         suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
+        log_suppressed(tx, len(line.pseudonyms), now)
     _restore_opt_outs(
         tx, context, [numbered.line for numbered in lines if isinstance(numbered.line, OptOut)], counts=counts, now=now
     )
@@ -145,7 +147,7 @@ def _restore_opt_outs(
         and (opt_out.identifier_id, opt_out.purpose, opt_out.act, opt_out.authority, opt_out.occurred_at)
         not in recorded
     ]
-    record_store.append(tx, [_record(context, opt_out, now) for opt_out in missing])
+    append_acts(tx, [_record(context, opt_out, now) for opt_out in missing], actor="operator", now=now)
     unknown = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if opt_out.identifier_id not in known]
     counts["noes"] += len(missing)
     counts["suppressed"] += suppression_store.suppress_purposes(tx, unknown, now)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.flows.identifiers import read_identifier
+from cdp.flows.identifiers import find_identifiers, read_identifier
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.rights.erase import RequestResult, erase, preview
 from cdp.flows.rights.export import export_archive
 from cdp.flows.rights.person import (
@@ -23,6 +24,7 @@ from cdp.flows.rights.person import (
     values_of,
 )
 from cdp.flows.snapshot import at_one_instant
+from cdp.identity.model import Identifier
 from cdp.identity.store import generation as generation_store
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
@@ -175,7 +177,9 @@ def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = Fal
     return _answer(context, request_id, now)
 
 
-def export(context: Context, request_id: int, now: datetime) -> Archive:
+def export(
+    context: Context, request_id: int, now: datetime, *, actor: str = "operator", token: int | None = None
+) -> Archive:
     """The archive of an access request: all data of the person and no data of others. Each download is logged.
 
     Faults: `unknown_request`, `not_an_export`, `request_not_verified`, `export_over`.
@@ -204,28 +208,48 @@ def export(context: Context, request_id: int, now: datetime) -> Archive:
                 status=410,
             )
         archive = export_archive(tx, context, request, now=now)
-        fact = {"kind": "data.read", "actor": "privacy", "read": "export", "count": 1, "request": request.outward_id}
-        fact_store.append(tx, fact, now)
+        scope = find_person(tx, context, request).export_scope(request_id)
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "export", named={"request": request.outward_id}),
+            count=1,
+            now=now,
+            profiles=scope.profiles,
+            identifiers=scope.identifiers,
+        )
         return archive
 
     return at_one_instant(context.database, read)
 
 
-def show(context: Context, request_id: int) -> RequestView:
+def show(context: Context, request_id: int, *, actor: str = "operator", token: int | None = None) -> RequestView:
     """One request with the identifiers it names, its steps, and the identifiers to be reviewed.
 
-    Raises the fault `unknown_request`.
+    Identifiers are opened, so the read is recorded in the audit log. Raises the fault `unknown_request`.
     """
 
     def read(tx: Transaction) -> RequestView:
         request = _read_request(tx, request_id)
         done = tuple(step_store.steps(tx, request_id).values())
+        reading = Reading(actor, token, "request", named={"request": request.outward_id})
+        now = context.clock.now()
         if request.status in ENDED or request.verified_at is None:
-            return RequestView(request, named_identifiers(tx, context, request_id), done, ())
+            named = named_identifiers(tx, context, request_id)
+            log_read(tx, context, reading, count=len(named), now=now, identifiers=_known(tx, context, named))
+            return RequestView(request, named, done, ())
         person = find_person(tx, context, request)
+        shown = {*_known(tx, context, person.named), *person.reach.waiting}
+        log_read(tx, context, reading, count=len(person.named), now=now, identifiers=shown)
         return RequestView(request, person.named, done, tuple(values_of(tx, context, person.reach.waiting)))
 
     return at_one_instant(context.database, read)
+
+
+def _known(tx: Transaction, context: Context, named: Sequence[NamedIdentifier]) -> set[int]:
+    """The stored ones of the identifiers that a request names."""
+    found = find_identifiers(tx, context.vault, [Identifier(identifier.type, identifier.value) for identifier in named])
+    return {stored.identifier_id for stored in found.values()}
 
 
 def listing(context: Context, status: str | None = None, limit: int = 100) -> list[Request]:
@@ -297,7 +321,10 @@ def _answer(context: Context, request_id: int, now: datetime) -> RequestResult:
 def _end(tx: Transaction, context: Context, request: Request, *, fact: dict[str, Any], now: datetime) -> None:
     """End a request that is not fulfilled: delete its identifiers and its pending suppression, and shred its key."""
     request_store.update_request(tx, request)
-    suppression_store.end_pending_suppressions(tx, request.request_id)
+    lifted = suppression_store.end_pending_suppressions(tx, request.request_id)
+    if lifted:
+        named = {"actor": "system", "count": lifted, "request": request.outward_id}
+        fact_store.append(tx, {"kind": "suppression.lifted", **named}, now)
     request_store.delete_identifiers(tx, request.request_id)
     context.vault.subject_keys.shred(tx, [request.request_id])
     fact_store.append(tx, fact, now)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cdp.audit.store import facts as fact_store
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_profile, unknown_profile
+from cdp.flows.reads import Reading, log_read
 from cdp.flows.segments.evaluation import compiled_condition, in_force
 from cdp.flows.segments.texts import checked
 from cdp.identity.model import Identifier
@@ -50,7 +50,7 @@ class Explained:
     records: tuple[str, ...]
 
 
-def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previewed:
+def preview(context: Context, where: str, purpose: str, *, actor: str, token: int | None = None) -> Previewed:
     """The sizes of a condition, in total and by part, and the number of refused people by reason.
 
     Faults: `unknown_purpose`, `segment_rejected`, `segment_too_slow`.
@@ -63,12 +63,15 @@ def preview(context: Context, where: str, purpose: str, *, actor: str) -> Previe
         with evaluation_store.time_limited(tx):
             shown = evaluation_store.preview(tx, compiled, catalogue, purpose=purpose, now=now)
             sample = evaluation_store.sample(tx, compiled, SAMPLE_MAX)
-        fact = {"kind": "data.read", "actor": actor, "read": "preview", "purpose": purpose, "count": len(sample)}
-        fact_store.append(tx, fact, now)
+        reading = Reading(actor, token, "preview", purpose=purpose, question={"where": where})
+        shown_profiles = member_store.profiles_under(tx, purpose, sample)
+        log_read(tx, context, reading, count=len(sample), now=now, profiles=shown_profiles)
     return Previewed(shown, sample)
 
 
-def members(context: Context, key: str, *, after: str | None, limit: int, actor: str) -> tuple[MemberPage, int]:
+def members(
+    context: Context, key: str, *, after: str | None, limit: int, actor: str, token: int | None = None
+) -> tuple[MemberPage, int]:
     """A page of members by reader pseudonym, and the number of all. Raises `unknown_segment`."""
     now = context.clock.now()
     with context.database.transaction() as tx:
@@ -77,13 +80,23 @@ def members(context: Context, key: str, *, after: str | None, limit: int, actor:
         purposes = _purposes(segment, catalogue)
         size = member_store.size_of(tx, segment, purposes, now=now)
         page = member_store.members(tx, segment, purposes, now=now, after=after, limit=limit)
-        fact = {"kind": "data.read", "actor": actor, "read": "members", "count": len(page.members)}
-        fact_store.append(tx, fact | {"segment": key, "purpose": segment.purpose}, now)
+        question = {"segment": key, "version": segment.version, "after": after, "limit": limit}
+        reading = Reading(actor, token, "members", purpose=segment.purpose, question=question, named={"segment": key})
+        profiles = member_store.profiles_under(
+            tx, segment.purpose, [member.reader_pseudonym for member in page.members]
+        )
+        log_read(tx, context, reading, count=len(page.members), now=now, profiles=profiles)
     return page, size
 
 
 def explain(
-    context: Context, key: str, *, identifier: Identifier | None = None, pseudonym: str | None = None, actor: str
+    context: Context,
+    key: str,
+    *,
+    identifier: Identifier | None = None,
+    pseudonym: str | None = None,
+    actor: str,
+    token: int | None = None,
 ) -> Explained:
     """What a segment requires; for a person, why they are in or not. Faults: `unknown_segment`, `unknown_profile`."""
     now = context.clock.now()
@@ -98,8 +111,9 @@ def explain(
         compiled = compiled_condition(tx, condition, catalogue, purpose=segment.purpose, now=now, only=[profile_id])
         membership = explain_membership(condition, evaluation_store.verdicts(tx, compiled).get(profile_id))
         verdict = current_verdicts(tx, context.policy, [profile_id], now=now)[profile_id][segment.purpose]
-        fact = {"kind": "data.read", "actor": actor, "read": "explain", "count": 1, "segment": key}
-        fact_store.append(tx, fact, now)
+        question = {"segment": key, "version": segment.version}
+        reading = Reading(actor, token, "explain", purpose=segment.purpose, question=question, named={"segment": key})
+        log_read(tx, context, reading, count=1, now=now, profiles=[profile_id])
         records = tuple(encode_id("con", record_id) for record_id in verdict.by)
         return Explained(segment, explanation, membership, verdict.reason.value, records)
 

@@ -70,6 +70,23 @@ def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[
     return found
 
 
+def subjects_of(tx: Transaction, profile_ids: Collection[int]) -> set[int]:
+    """The subjects of keys that stand for these profiles: the identifiers they own, or their anchors if they own none."""
+    if not profile_ids:
+        return set()
+    rows = tx.execute(
+        """
+        SELECT l.identifier_id FROM identity.link AS l WHERE l.profile_id = ANY(%(ids)s::bigint[])
+        UNION
+        SELECT c.anchor_id FROM identity.canonical AS c
+        WHERE c.profile_id = ANY(%(ids)s::bigint[])
+          AND NOT EXISTS (SELECT FROM identity.link AS l WHERE l.profile_id = c.profile_id)
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return {subject_id for (subject_id,) in rows}
+
+
 def next_profiles(tx: Transaction, after: int, limit: int) -> list[int]:
     """Up to `limit` current profiles with ids above `after`, in order, including those that only a link table created."""
     rows = tx.execute(

@@ -182,13 +182,22 @@ def write_mapping(
     )
 
 
-def quarantine(tx: Transaction, profile_ids: Collection[int]) -> None:
-    """Put profiles that exceed a bound into quarantine: they are listed, and refused for every purpose."""
-    if profile_ids:
-        tx.execute(
-            "UPDATE identity.profile SET is_quarantined = TRUE WHERE profile_id = ANY(%(ids)s::bigint[])",
-            {"ids": list(profile_ids)},
-        )
+def quarantine(tx: Transaction, profile_ids: Collection[int]) -> int:
+    """Put profiles that exceed a bound into quarantine: they are listed, and refused for every purpose.
+
+    Returns how many were not in quarantine before.
+    """
+    if not profile_ids:
+        return 0
+    rows = tx.execute(
+        """
+        UPDATE identity.profile SET is_quarantined = TRUE
+        WHERE profile_id = ANY(%(ids)s::bigint[]) AND NOT is_quarantined
+        RETURNING profile_id
+        """,
+        {"ids": list(profile_ids)},
+    )
+    return len(rows)
 
 
 def reopen_anchors(tx: Transaction, anchor_ids: Collection[int]) -> None:

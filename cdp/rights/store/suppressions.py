@@ -90,6 +90,9 @@ def _suppress(
     )
 
 
-def end_pending_suppressions(tx: Transaction, request_id: int) -> None:
-    """Delete the suppressions of a request that ended without being fulfilled."""
-    tx.execute("DELETE FROM rights.suppression WHERE request_id = %(request)s", {"request": request_id})
+def end_pending_suppressions(tx: Transaction, request_id: int) -> int:
+    """Delete the suppressions of a request that ended without being fulfilled; returns how many."""
+    rows = tx.execute(
+        "DELETE FROM rights.suppression WHERE request_id = %(request)s RETURNING purpose", {"request": request_id}
+    )
+    return len(rows)

@@ -98,6 +98,16 @@ def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], *, now: 
     return size
 
 
+def profiles_under(tx: Transaction, purpose: str, reader_pseudonyms: Sequence[str]) -> list[int]:
+    """The profiles behind these reader pseudonyms of a purpose; those that no permitted profile has are skipped."""
+    if not reader_pseudonyms:
+        return []
+    query = select(permitted.c.profile_id).where(
+        permitted.c.purpose == purpose, permitted.c.reader_pseudonym.in_(list(reader_pseudonyms))
+    )
+    return [profile_id for (profile_id,) in tx.all(query)]
+
+
 def profile_under(tx: Transaction, purpose: str, reader_pseudonym: str) -> int | None:
     """The profile behind a reader pseudonym of a purpose; None when no permitted profile has it."""
     profile_id: int | None = tx.scalar(

@@ -206,7 +206,7 @@ def accounting(
     """Count messages by outcome in the hours that start in [from, to)."""
     until = now + timedelta(hours=1) if to is None else to
     since = until - timedelta(days=1) if from_ is None else from_
-    found = accounting_flow.count_messages(context, since, until, source=source, actor=caller.actor)
+    found = accounting_flow.count_messages(context, since, until, source=source, actor=caller.actor, token=caller.token)
     return AccountingShown(
         received=found.received,
         by_state=found.by_state,

@@ -1,5 +1,6 @@
 """Routes for auditors: log entries and a report."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,7 +9,8 @@ from pydantic import BaseModel, StringConstraints
 
 from cdp.access.model import Role
 from cdp.flows.audit import report as auditing
-from cdp.web.api.schemas import Instant
+from cdp.flows.audit.readers import readers_of
+from cdp.web.api.schemas import IdentifierInput, Instant, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, Now, problems
 
@@ -33,6 +35,32 @@ class EntryList(BaseModel):
 
     entries: list[EntryShown]
     next: int | None
+
+
+class ReadersInput(RequestBody):
+    """The person who was looked at."""
+
+    identifier: IdentifierInput
+
+
+class ReadShown(BaseModel):
+    """One read that showed the person. `token` and `name` are null for a command on the server itself."""
+
+    entry: int
+    at: datetime
+    role: str
+    token: int | None
+    name: str | None
+    read: str
+    purpose: str | None
+    segment: str | None
+    count: int
+
+
+class ReadList(BaseModel):
+    """The reads that showed the person, newest first."""
+
+    reads: list[ReadShown]
 
 
 class RequestFiguresShown(BaseModel):
@@ -78,7 +106,11 @@ def entries(
 ) -> EntryList:
     """List log entries: consent acts, requests, policies, reads, sweeps. Entries contain no personal data."""
     found = auditing.read_entries(
-        context, now, kinds=kind or (), since=from_, until=to, before=before, limit=limit, actor=caller.actor
+        context,
+        now,
+        auditing.EntryQuery(kind or (), from_, to, before, limit),
+        actor=caller.actor,
+        token=caller.token,
     )
     shown = [
         EntryShown(
@@ -93,6 +125,19 @@ def entries(
     return EntryList(entries=shown, next=found[-1].entry_id if len(found) == limit else None)
 
 
+@router.post("/readers", responses=problems(), operation_id="list_readers")
+def list_readers(
+    body: ReadersInput,
+    context: InContext,
+    now: Now,
+    *,
+    caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
+) -> ReadList:
+    """List who looked at a person: the reads that showed them, as long as their keys exist. The listing is logged."""
+    found = readers_of(context, body.identifier.pair(), now, actor=caller.actor, token=caller.token)
+    return ReadList(reads=[ReadShown(**asdict(read)) for read in found])
+
+
 @router.get("/report", responses=problems(), operation_id="audit_report")
 def report(
     context: InContext,
@@ -103,7 +148,7 @@ def report(
     to: Annotated[Instant | None, Query()] = None,
 ) -> ReportShown:
     """Report figures recomputed from facts that were checked against the log, with the checkpoint that covers them."""
-    result = auditing.report(context, now, since=from_, until=to, actor=caller.actor)
+    result = auditing.report(context, now, since=from_, until=to, actor=caller.actor, token=caller.token)
     figures = result.requests
     return ReportShown(
         since=result.since,

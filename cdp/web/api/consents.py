@@ -87,7 +87,9 @@ def look_up(
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
 ) -> ConsentsShown:
     """Look up the consent records of a person and the verdicts, now or at an earlier instant."""
-    found = lookup.look_up(context, body.identifier.pair(), now, actor=caller.actor, as_of=body.as_of)
+    found = lookup.look_up(
+        context, body.identifier.pair(), now, actor=caller.actor, token=caller.token, as_of=body.as_of
+    )
     return ConsentsShown(
         records=[dict(record) for record in found.records],
         verdicts=verdicts_shown(found.verdicts),

@@ -70,7 +70,7 @@ class QuarantineListShown(BaseModel):
 @router.get("/shared", responses=problems(), operation_id="list_shared_identifiers")
 def shared(context: InContext, caller: IsStaff, requested: Listing) -> SharedListShown:
     """List identifiers that are used by several people and therefore create no links. Every listing is logged."""
-    result = listings.list_shared(context, limit=requested.limit, actor=caller.actor)
+    result = listings.list_shared(context, limit=requested.limit, actor=caller.actor, token=caller.token)
     return SharedListShown.model_validate(result, from_attributes=True)
 
 

@@ -144,11 +144,12 @@ def look_up(
                 "Marketers look a profile up by its pseudonym: give `profile`.",
                 status=403,
             )
-        return _as_reader(reader_lookup.look_up_pseudonym(context, body.profile, actor=caller.actor))
+        found = reader_lookup.look_up_pseudonym(context, body.profile, actor=caller.actor, token=caller.token)
+        return _as_reader(found)
     if body.identifier is not None:
         requested = identifiers.read_identifier(context.policy, *body.identifier.pair())
-        return profile_shown(lookup.look_up(context, requested, actor=caller.actor))
-    return profile_shown(lookup.look_up_profile(context, body.profile or "", actor=caller.actor))
+        return profile_shown(lookup.look_up(context, requested, actor=caller.actor, token=caller.token))
+    return profile_shown(lookup.look_up_profile(context, body.profile or "", actor=caller.actor, token=caller.token))
 
 
 @router.post("/profiles/explain", responses=problems(404), operation_id="explain_profile")
@@ -161,6 +162,7 @@ def explain(
         identifiers.read_identifier(context.policy, *body.a.pair()),
         identifiers.read_identifier(context.policy, *body.b.pair()),
         actor=caller.actor,
+        token=caller.token,
     )
     return ExplanationShown(
         same_profile=result.is_same_profile,
@@ -183,6 +185,7 @@ def unmerge_(
         identifiers.read_identifier(context.policy, *body.sever.pair()),
         dry_run=body.dry_run,
         actor=caller.actor,
+        token=caller.token,
     )
     return UnmergedShown(
         dry_run=done.is_dry_run,

@@ -128,9 +128,9 @@ def listing(
 
 
 @router.get("/{request_id}", responses=problems(404), operation_id="show_request")
-def show(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> RequestDetail:
+def show(request_id: RequestKey, context: InContext, caller: IsPrivacy) -> RequestDetail:
     """Show one request in full."""
-    found = subject_request.show(context, _number(request_id))
+    found = subject_request.show(context, _number(request_id), actor=caller.actor, token=caller.token)
     return RequestDetail(
         **request_shown(found.request).model_dump(),
         identifiers=[
@@ -193,9 +193,9 @@ def withdraw(
     response_class=Response,
     operation_id="export_request",
 )
-def export(request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy) -> Response:
+def export(request_id: RequestKey, context: InContext, now: Now, *, caller: IsPrivacy) -> Response:
     """Download the archive of an access or portability request. Every download is logged."""
-    archive = subject_request.export(context, _number(request_id), now)
+    archive = subject_request.export(context, _number(request_id), now, actor=caller.actor, token=caller.token)
     return Response(
         archive.content,
         media_type="application/zip",

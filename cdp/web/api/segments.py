@@ -184,7 +184,7 @@ def create(body: SegmentInput, context: InContext, caller: IsMarketer) -> Segmen
 @router.post("/preview", responses=problems(), operation_id="preview_segment")
 def preview(body: PreviewInput, context: InContext, caller: IsMarketer) -> PreviewShown:
     """Preview a condition: its size, the effect of each part, and the number of people refused by reason."""
-    result = reading.preview(context, body.where, body.purpose, actor=caller.actor)
+    result = reading.preview(context, body.where, body.purpose, actor=caller.actor, token=caller.token)
     shown = result.preview
     return PreviewShown(
         size=shown.size,
@@ -227,7 +227,7 @@ def members(
     cursor: Annotated[Pseudonym | None, Query(description="`next` of the previous page.")] = None,
 ) -> MemberList:
     """List members by pseudonym. Every read is logged."""
-    page, size = reading.members(context, key, after=cursor, limit=limit, actor=caller.actor)
+    page, size = reading.members(context, key, after=cursor, limit=limit, actor=caller.actor, token=caller.token)
     return MemberList(
         size=size,
         members=[MemberShown(profile=member.reader_pseudonym, since=member.since) for member in page.members],
@@ -255,7 +255,9 @@ def explain(
     requested = (
         None if body.identifier is None else identifiers.read_identifier(context.policy, *body.identifier.pair())
     )
-    result = reading.explain(context, key, identifier=requested, pseudonym=body.profile, actor=caller.actor)
+    result = reading.explain(
+        context, key, identifier=requested, pseudonym=body.profile, actor=caller.actor, token=caller.token
+    )
     return _explained(result)
 
 

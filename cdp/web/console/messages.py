@@ -46,7 +46,10 @@ def messages(
     last = _day(to, now.date())
     first = _day(from_, last - timedelta(days=6))
     since, until = (datetime.combine(day, time(), now.tzinfo) for day in (first, last + timedelta(days=1)))
-    found = accounting.count_messages(context, since, until, source=source or None, actor=session.caller.actor)
+    caller = session.caller
+    found = accounting.count_messages(
+        context, since, until, source=source or None, actor=caller.actor, token=caller.token
+    )
     states = [state.value for state in State if found.by_state.get(state.value)]
     return page(
         "messages",

@@ -122,7 +122,7 @@ def step(
 @router.get("/{request_id}/export")
 def export(context: InContext, now: Now, session: Reader, *, request_id: routes.RequestKey) -> Response:
     """The archive, as a download."""
-    return routes.export(request_id, context, now, _caller=session.caller)
+    return routes.export(request_id, context, now, caller=session.caller)
 
 
 @router.get("/{request_id}/receipt")

@@ -14,7 +14,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBasic, HTTPBearer
 
 from cdp.access.credentials import hash_secret
-from cdp.access.model import Role
+from cdp.access.model import Role, TokenId
 from cdp.flows.context import Context
 from cdp.flows.operations.sources import CONSENT
 from cdp.flows.operations.tokens import find_token
@@ -33,10 +33,14 @@ write_key = HTTPBasic(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller: the holder of a token, or a source with its write key."""
+    """An authenticated caller: the holder of a token, or a source with its write key.
+
+    The audit log names a caller by role and by the number of the token; its name stays in the list of tokens.
+    """
 
     role: Role | None
     source: Source | None = None
+    token: TokenId | None = None
 
     @property
     def actor(self) -> str:
@@ -52,7 +56,7 @@ def identify(context: Context, authorization: str | None) -> Caller | None:
         return None
     if scheme.lower() == "bearer":
         token = find_token(context, secret)
-        return None if token is None else Caller(token.role)
+        return None if token is None else Caller(token.role, token=token.token_id)
     if scheme.lower() == "basic":
         key = _basic_name(secret)
         source = None if key is None else _source_of(context, key)

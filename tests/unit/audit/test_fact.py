@@ -9,7 +9,15 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id
 
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
-READ = {"kind": "data.read", "actor": "marketer", "token": 3, "read": "members", "segment": "lapsing_vip", "count": 17}
+READ = {
+    "kind": "data.read",
+    "actor": "marketer",
+    "token": 3,
+    "read": "members",
+    "segment": "lapsing_vip",
+    "question": "5d" * 32,
+    "count": 17,
+}
 
 
 def test_a_fact_becomes_a_body_with_its_instant_and_format() -> None:
@@ -99,7 +107,7 @@ def test_a_tally_has_names_and_counts_only() -> None:
         ({"kind": "free.text"}, "kind"),
         ({"kind": ["data.read"]}, "kind"),
         ({}, "kind"),
-        ({"kind": "data.read", "actor": "marketer"}, "count, read"),
+        ({"kind": "data.read", "actor": "marketer"}, "count, question, read"),
         ({**READ, "comment": "anything"}, "unknown field"),
         ({**READ, "count": "ana@example.com"}, "count"),
         ({**READ, "at": "2026-05-04T03:02:01Z"}, "unknown field"),

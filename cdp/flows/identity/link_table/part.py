@@ -14,9 +14,9 @@ from cdp.accounting.model import State
 from cdp.accounting.store.messages import add_accounting, hour_of
 from cdp.audit.store import facts as fact_store
 from cdp.consent.model import Verdict
-from cdp.consent.store import records as record_store
 from cdp.consent.store.first_verdicts import permit_new_profiles
 from cdp.consent.store.verdicts import has_stored_row, put_verdicts
+from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of
@@ -193,7 +193,8 @@ class _PartWriter:
             sealed=new.sealed,
             now=self.now,
         )
-        record_store.append(self.tx, [record for group in groups for record in group.opt_outs])
+        opt_outs = [record for group in groups for record in group.opt_outs]
+        append_acts(self.tx, opt_outs, actor="source", now=self.now)
 
     def record(self, source: Source, import_job_id: int | None) -> None:
         """Append the rows to the recorded sequence: group by group, in the order of the table within a group."""
