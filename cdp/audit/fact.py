@@ -210,6 +210,7 @@ FIELDS: Final[Mapping[str, Rule]] = {
     "holds": _are(_is_name),
     "is_scrubbed": _is_flag,
     "not_scrubbed": _are(_is_name),
+    "fulfillment": _is_fingerprint,
     "epoch": _is_count,
     "backups_usable_until": _is_instant,
     # segments, reads
@@ -279,6 +280,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "request.extended": "request due_at",
         "request.step": "request steps",
         "request.fulfilled": "request request_kind received_at fulfilled_at",
+        "request.scrubbed": "request request_kind fulfillment is_scrubbed",
         "request.denied": "request request_kind reason",
         "request.withdrawn": "request request_kind",
         "request.expired": "request request_kind",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +13,13 @@ from cdp.cli.screen import Screen, print_error
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import sequence_all
 from cdp.flows.rights import requests
+from cdp.flows.rights import scrub as scrubs
 from cdp.flows.rights.person import unknown_request
 from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
+from cdp.policy.jurisdictions import Right
 from cdp.postgres.place import write_private
-from cdp.rights.model import Denial, Request, Status, StepCount
+from cdp.rights.model import Denial, Request, Status, StepCount, Verb
 
 _SIGNED_WITHIN_SECONDS: Final = 10.0
 
@@ -189,14 +192,19 @@ def export(number: str, out: Path, screen: Screen) -> None:
 @request.command("receipt")
 @click.argument("number", metavar="ID")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.json")
-@command("cdp request receipt req_0004zc8e6w1rk --out receipt.json", "cdp audit verify receipt.json")
-def receipt(number: str, out: Path, screen: Screen) -> None:
+@click.option("--scrub", is_flag=True, help="The second receipt of an erasure: its residue was overwritten.")
+@command(
+    "cdp request receipt req_0004zc8e6w1rk --out receipt.json",
+    "cdp request receipt req_0004zc8e6w1rk --scrub --out scrub.json",
+    "cdp audit verify receipt.json",
+)
+def receipt(number: str, out: Path, screen: Screen, *, scrub: bool) -> None:
     """Write the receipt of a fulfilled request.
 
     Anyone can verify it offline with `cdp audit verify`.
     """
     with open_context() as context:
-        document = _receipt(context, _number(number))
+        document = _receipt(context, _number(number), read=scrubs.receipt if scrub else requests.receipt)
     content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     _write(out, content.encode())
     screen.result({"file": str(out)})
@@ -215,14 +223,14 @@ def _write(out: Path, content: bytes) -> None:
         ) from error
 
 
-def _receipt(context: Context, number: int) -> dict[str, object]:
+def _receipt(context: Context, number: int, *, read: Callable[[Context, int], dict[str, object]]) -> dict[str, object]:
     """The receipt. Waits for the service to sign the log, or signs it here when no service runs."""
     if not context.is_shared:
         sequence_all(context)
     deadline = time.monotonic() + _SIGNED_WITHIN_SECONDS
     while True:
         try:
-            return requests.receipt(context, number)
+            return read(context, number)
         except Fault as fault:
             if fault.code != "receipt_not_ready" or time.monotonic() > deadline:
                 raise
@@ -245,17 +253,24 @@ def _facts(screen: Screen, shown: Request) -> None:
             *([("confirm by", shown.confirm_by)] if shown.confirm_by is not None else []),
             ("due", shown.due_at),
             *([("closed", shown.closed_at)] if shown.closed_at is not None else []),
+            *([("scrubbed", "yes" if shown.is_scrubbed else "not yet")] if _is_erased(shown) else []),
         ]
     )
 
 
 def _steps(screen: Screen, steps: tuple[StepCount, ...]) -> None:
+    """The steps that affect rows, and every step that keeps some, also none: that nothing is kept is an answer."""
+    shown = [step for step in steps if step.rows or step.verb is Verb.KEEP]
     if steps:
         screen.table(
             ["table", "action", "rows", "reason"],
-            [(step.table, step.verb.value, step.rows, step.reason) for step in steps if step.rows],
+            [(step.table, step.verb.value, step.rows, step.reason) for step in shown],
             empty="No rows.",
         )
+
+
+def _is_erased(shown: Request) -> bool:
+    return shown.kind is Right.ERASURE and shown.status is Status.FULFILLED
 
 
 def _document(shown: Request) -> dict[str, object]:
@@ -272,6 +287,7 @@ def _document(shown: Request) -> dict[str, object]:
         "closed_at": shown.closed_at,
         "denial_reason": shown.denial_reason,
         "waiting": shown.waiting,
+        "is_scrubbed": shown.is_scrubbed,
     }
 
 

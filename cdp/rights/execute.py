@@ -6,6 +6,7 @@ parameters. Each statement finds the rows of the person through an indexed colum
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -55,11 +56,11 @@ def row_counts(
 ) -> dict[int, int]:
     """How many rows each step affects, by position, counted up to `rows_max` + 1; one statement.
 
-    Tables that are kept count as 0. With `rows_max`, digests of message ids are not counted; there are assumed to be as
+    Tables that are kept count as 0 here: what remains in them is written, not found. With `rows_max`, digests of message ids are not counted; there are assumed to be as
     many as events.
     """
     counted = [
-        step for step in steps if step.verb is not Verb.KEEP and (rows_max is None or not _is_duplicate_digest(step))
+        step for step in steps if step.verb is not Verb.KEEP and (rows_max is None or not is_duplicate_digest(step))
     ]
     if not counted:
         return dict.fromkeys((step.position for step in steps), 0)
@@ -73,7 +74,7 @@ def row_counts(
     counts = tx.one_or_none(select(*queries), _params(scope)) or ()
     by_step = {step.position: int(count) for step, count in zip(counted, counts, strict=True)}
     events = sum(by_step.get(step.position, 0) for step in steps if step.table == _EVENT.fullname)
-    return {step.position: by_step.get(step.position, events if _is_duplicate_digest(step) else 0) for step in steps}
+    return {step.position: by_step.get(step.position, events if is_duplicate_digest(step) else 0) for step in steps}
 
 
 def next_chunk(tx: Transaction, step: PlanStep, scope: Scope, *, size: int, rows_max: int) -> Chunk:
@@ -124,6 +125,22 @@ def events_in(tx: Transaction, chunk: Chunk, scope: Scope, *, classes: Collectio
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
+def count_events(tx: Transaction, scope: Scope, *, occurred_after: Mapping[str, datetime]) -> int:
+    """How many events of the person, in each retention class, occurred after the instant given for the class."""
+    if not occurred_after:
+        return 0
+    is_counted = or_(
+        *(
+            (_EVENT.c.retention_class == retention_class) & (_EVENT.c.occurred_at > instant)
+            for retention_class, instant in sorted(occurred_after.items())
+        )
+    )
+    query = (
+        select(func.count()).select_from(_EVENT).where((_EVENT.c.anchor_id == any_(_ids(Space.ANCHOR))) & is_counted)
+    )
+    return int(tx.scalar(query, _params(scope)))
+
+
 def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str, Any]]:
     """The person's rows of an export section in chronological order, with the columns that identify the
     row of a sealed value.
@@ -148,7 +165,8 @@ def _erase_statement(step: PlanStep, condition: ColumnElement[bool]) -> Delete |
     return delete(table).where(condition)
 
 
-def _is_duplicate_digest(step: PlanStep) -> bool:
+def is_duplicate_digest(step: PlanStep) -> bool:
+    """Whether the step erases digests of message ids, whose number is assumed and not counted."""
     return any(tie.space is Space.EVENT for tie in step.ties)
 
 

@@ -47,7 +47,10 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A subject request. It contains no identifier. `waiting` counts the identifiers that need a reviewer's decision."""
+    """A subject request. It contains no identifier. `waiting` counts the identifiers that need a reviewer's decision.
+
+    `entry_id` is the audit entry of the receipt, `scrub_entry_id` that of the second one, which states the scrub.
+    """
 
     request_id: RequestId
     kind: Right
@@ -63,6 +66,8 @@ class Request:
     denial_reason: Denial | None = None
     waiting: int = 0
     entry_id: int | None = None
+    scrub_entry_id: int | None = None
+    is_scrubbed: bool = False
 
     @property
     def outward_id(self) -> str:

@@ -78,6 +78,20 @@ def _erasure(summary: ErasureSummary, waiting: int) -> dict[str, Any]:
     return fact
 
 
+def scrub_fact(request: Request, fulfillment_leaf: bytes, *, not_scrubbed: Sequence[str]) -> dict[str, Any]:
+    """The body of the second receipt of an erasure: what a scrub achieved after it.
+
+    `fulfillment_leaf` is the leaf of the first receipt, so that the two cannot be mistaken for those of other requests.
+    """
+    return {
+        **event_fact(request, "request.scrubbed"),
+        "actor": "system",
+        "fulfillment": fulfillment_leaf.hex(),
+        "is_scrubbed": not not_scrubbed,
+        "not_scrubbed": list(not_scrubbed),
+    }
+
+
 def steps_of(steps: Sequence[StepCount]) -> list[dict[str, Any]]:
-    """The steps of an erasure; for a kept table, `rows` counts rows written to it, such as legal holds."""
+    """The steps of an erasure; for a kept table, `rows` counts the rows that remain for the step's reason."""
     return [{"table": step.table, "verb": step.verb.value, "rows": step.rows} for step in steps]

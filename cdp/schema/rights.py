@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Date,
@@ -49,6 +50,8 @@ request = Table(
     Column("denial_reason", Text, info=_kept("denial_reason")),
     Column("waiting", Integer, nullable=False, server_default=text("0"), info=impersonal()),
     Column("entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the receipt")),
+    Column("scrub_entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the second receipt")),
+    Column("is_scrubbed", Boolean, nullable=False, server_default=text("false"), info=_kept("is_scrubbed")),
     CheckConstraint(
         "kind IN ('access', 'portability', 'erasure', 'rectification', 'restriction', 'objection', 'opt_out', 'limit')",
         name="kind",
@@ -57,6 +60,7 @@ request = Table(
         "status IN ('received', 'verified', 'in_progress', 'fulfilled', 'denied', 'withdrawn', 'expired')",
         name="status",
     ),
+    CheckConstraint("scrub_entry_id IS NOT NULL OR NOT is_scrubbed", name="scrubbed_has_entry"),
     CheckConstraint("(status = 'denied') = (denial_reason IS NOT NULL)", name="denial_has_reason"),
     Index(None, "status", "due_at"),
     schema="rights",

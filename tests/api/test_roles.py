@@ -43,6 +43,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ],
     ("GET", "/api/v1/subject-requests/{request_id}/export", None, {"privacy"}),
     ("GET", "/api/v1/subject-requests/{request_id}/receipt", None, {"privacy"}),
+    ("GET", "/api/v1/subject-requests/{request_id}/scrub-receipt", None, {"privacy"}),
     ("GET", "/api/v1/ingest/accounting", None, {"admin", "auditor"}),
     ("GET", "/api/v1/audit/entries", None, {"auditor"}),
     ("GET", "/api/v1/audit/report", None, {"auditor"}),

@@ -1,5 +1,6 @@
 """Erasing a person: what goes, what stays, and that a run which was stopped goes on."""
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.flows.rights import requests
-from cdp.flows.rights.erase import erase
+from cdp.flows.rights.erase import RequestResult, erase
 from cdp.flows.rights.legal_hold import HOLD_COLUMN
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
@@ -126,9 +127,36 @@ def test_what_the_dry_run_says_is_what_is_done(rights: RequestPipeline) -> None:
     now = rights.pipeline.clock.now()
     planned = requests.run(rights.context, request.request_id, now, dry_run=True)
     done = requests.run(rights.context, request.request_id, now)
-    told = {each.table: each.rows for each in done.steps if each.verb is not Verb.KEEP}
-    assert told == {each.table: each.rows for each in planned.steps if each.verb is not Verb.KEEP}
+    told = {(each.table, each.verb): each.rows for each in done.steps}
+    assert told == {(each.table, each.verb): each.rows for each in planned.steps}
+    assert (told["rights.hold", Verb.KEEP], told["rights.suppression", Verb.KEEP]) == (1, 3)
     assert all(each.is_done for each in done.steps)
+
+
+def test_the_preview_of_an_erasure_in_progress_includes_what_is_done(
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights.pipeline.send(ADA, order("ada"), order("ada", messageId="2"))
+    request = rights.ask("erasure", ("user_id", "ada"))
+    now = rights.pipeline.clock.now()
+    planned = requests.run(rights.context, request.request_id, now, dry_run=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("cdp.flows.rights.erase.finish_erasure", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            erase(rights.context, request.request_id, now, rows_max=2)
+    halfway = requests.run(rights.context, request.request_id, now, dry_run=True)
+    assert halfway.request.status is Status.IN_PROGRESS
+    assert any(each.is_done for each in halfway.steps)
+    assert rows_by_step(halfway) == rows_by_step(planned)
+    assert rows_by_step(erase(rights.context, request.request_id, now)) == rows_by_step(planned)
+
+
+def _stop(*_args: Any, **_more: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def rows_by_step(result: RequestResult) -> dict[tuple[str, Verb], int]:
+    return {(each.table, each.verb): each.rows for each in result.steps}
 
 
 def test_running_again_changes_nothing(rights: RequestPipeline) -> None:
@@ -149,6 +177,23 @@ def test_chunks_of_any_size_come_to_the_same(rights: RequestPipeline, rows_max: 
     ended = erase(rights.context, request.request_id, rights.pipeline.clock.now(), rows_max=rows_max)
     assert rights.counts() == before
     assert {each.table: each.rows for each in ended.steps}["behavior.event"] == 21
+
+
+def test_an_erasure_ends_though_the_digests_fill_a_chunk(
+    rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights.pipeline.send(track(userId="ada"))
+    request = rights.ask("erasure", ("user_id", "ada"))
+    transactions = itertools.count(1)
+
+    def bounded(*args: Any, **more: Any) -> Any:
+        assert next(transactions) < 100, "the erasure makes no progress"
+        return start_transaction(*args, **more)
+
+    start_transaction = Database.transaction
+    monkeypatch.setattr(Database, "transaction", bounded)
+    done = erase(rights.context, request.request_id, rights.pipeline.clock.now(), rows_max=1)
+    assert done.request.status is Status.FULFILLED
 
 
 def test_only_a_verified_request_is_carried_out(rights: RequestPipeline) -> None:

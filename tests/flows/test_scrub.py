@@ -1,18 +1,28 @@
 """The scrub: after it no byte of the person's identifiers, pseudonyms or keys is left in the server's files."""
 
+import base64
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cdp.accounting.model import State
+from cdp.audit.checkpoint import parse_vkey
+from cdp.audit.fact import commitment
+from cdp.audit.verify import Verified, verify_receipt
+from cdp.flows.rights import requests
 from cdp.flows.rights.scrub import is_scrub_due, scrub
+from cdp.flows.rights.scrub import receipt as scrub_receipt
 from cdp.kit.db import Database
+from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
+from cdp.rights.model import Request
 from cdp.rights.store.scrub import tables_to_rewrite
 from cdp.vault.pseudonym import SUPPRESSION
+from cdp.vault.sign import is_signed
 from tests.support.messages import identify, order
 from tests.support.people import BOB
 from tests.support.policies import permit_all
@@ -164,6 +174,69 @@ def test_it_is_due_until_all_of_it_is_done(rights: RequestPipeline) -> None:
     scrub(rights.context.database, rights.pipeline.clock.now())
     rights.later(hours=1)
     assert not is_scrub_due(rights.context, rights.pipeline.clock.now())
+
+
+class TestSecondReceipt:
+    """A scrub issues a second receipt for each erasure before it, bound to the leaf of the first."""
+
+    def erased(self, rights: RequestPipeline, user_id: str) -> Request:
+        return rights.erase(("user_id", user_id))
+
+    def body(self, rights: RequestPipeline, request: Request) -> dict[str, Any]:
+        """The body of the second receipt, after it was verified offline."""
+        rights.sequence()
+        document = scrub_receipt(rights.context, request.request_id)
+        outcome = verify_receipt(document, [parse_vkey(document["vkey"])], is_signed)
+        assert isinstance(outcome, Verified), outcome
+        return dict(outcome.body)
+
+    def test_it_states_that_the_residue_is_overwritten(self, rights: RequestPipeline) -> None:
+        rights.pipeline.send(*ZOE, BOB)
+        zoe = self.erased(rights, WORDS[1])
+        with pytest.raises(Fault, match="not_scrubbed_yet"):
+            scrub_receipt(rights.context, zoe.request_id)
+        scrub(rights.context.database, rights.pipeline.clock.now())
+        rights.sequence()
+        first = requests.receipt(rights.context, zoe.request_id)
+        second = self.body(rights, zoe)
+        assert first["body"]["is_scrubbed"] is False
+        assert (second["kind"], second["request"], second["is_scrubbed"]) == ("request.scrubbed", zoe.outward_id, True)
+        leaf = commitment(base64.b64decode(first["salt"]), first["body"])
+        assert second["fulfillment"] == leaf.hex()
+        assert requests.show(rights.context, zoe.request_id).request.is_scrubbed
+
+    def test_a_scrub_that_is_to_be_repeated_issues_none(self, rights: RequestPipeline) -> None:
+        rights.pipeline.send(*ZOE)
+        with rights.context.database.transaction(read_only=True) as tx:
+            tx.execute("SELECT 1")
+            zoe = self.erased(rights, WORDS[1])
+            scrub(rights.context.database, rights.pipeline.clock.now())
+        with pytest.raises(Fault, match="not_scrubbed_yet"):
+            scrub_receipt(rights.context, zoe.request_id)
+        scrub(rights.context.database, rights.pipeline.clock.now())
+        assert self.body(rights, zoe)["is_scrubbed"] is True
+
+    def test_what_the_role_cannot_scrub_is_stated_once_and_made_good(
+        self, rights: RequestPipeline, server: EmbeddedPostgres
+    ) -> None:
+        rights.pipeline.send(*ZOE)
+        zoe = self.erased(rights, WORDS[1])
+        with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
+            tx.execute("REVOKE pg_checkpoint FROM cdp")
+        try:
+            for _ in range(2):
+                scrub(rights.context.database, rights.pipeline.clock.now())
+        finally:
+            with Database(server.url_for("cdp_admin", "postgres")).transaction() as tx:
+                tx.execute("GRANT pg_checkpoint TO cdp")
+        partial = self.body(rights, zoe)
+        assert (partial["is_scrubbed"], partial["not_scrubbed"]) == (False, ["checkpoint"])
+        assert rights.pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.scrubbed'") == 1
+        assert not requests.show(rights.context, zoe.request_id).request.is_scrubbed
+        scrub(rights.context.database, rights.pipeline.clock.now())
+        assert self.body(rights, zoe)["is_scrubbed"] is True
+        scrub(rights.context.database, rights.pipeline.clock.now())
+        assert rights.pipeline.one("SELECT count(*) FROM audit.fact WHERE kind = 'request.scrubbed'") == 2
 
 
 def test_the_tables_are_computed_from_the_dictionary() -> None:

@@ -161,6 +161,15 @@ def entries(
     return [LogEntry(*row) for row in rows]
 
 
+def leaves(tx: Transaction, entry_ids: Sequence[int]) -> dict[int, bytes]:
+    """The commitments of these entries, by entry id."""
+    rows = tx.execute(
+        "SELECT entry_id, commitment FROM audit.entry WHERE entry_id = ANY(%(entries)s::bigint[])",
+        {"entries": list(entry_ids)},
+    )
+    return {entry_id: bytes(commitment) for entry_id, commitment in rows}
+
+
 def receipt(tx: Transaction, entry_id: int) -> Receipt | None:
     """The proof that an entry is in the log; None if it is not sequenced yet, or its fact is erased."""
     rows = tx.execute(

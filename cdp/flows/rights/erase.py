@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cdp.flows.context import Context
+from cdp.flows.rights.erasure_preview import predicted_steps
 from cdp.flows.rights.erasure_steps import ErasureRun, erase_chunks, finish_erasure, start_erasure
 from cdp.flows.rights.person import find_person, suppression_pseudonyms_of, unknown_request
 from cdp.identity.store import generation as generation_store
 from cdp.kit.errors import Fault
-from cdp.rights import execute, lifecycle
+from cdp.rights import lifecycle
 from cdp.rights.execute import CHUNK_ROWS_MAX
 from cdp.rights.model import Request, Status, StepCount
 from cdp.rights.plan import erasure_plan
@@ -33,22 +34,19 @@ class RequestResult:
     waiting: int
 
 
-def preview(context: Context, request_id: int) -> RequestResult:
-    """The dry run: which tables, how many rows, by which verb, and why. Changes nothing.
+def preview(context: Context, request_id: int, now: datetime) -> RequestResult:
+    """The dry run: which tables, how many rows, by which verb, and why, as a run at `now` would. Changes nothing.
 
-    Raises the fault `unknown_request`.
+    Of an erasure that is in progress, the rows affected so far are included. Raises the fault `unknown_request`.
     """
     with context.database.transaction(read_only=True) as tx:
         request = request_store.read_request(tx, request_id)
         if request is None:
             raise unknown_request()
-        done = tuple(step_store.steps(tx, request_id).values())
         if request.status is Status.FULFILLED:
-            return RequestResult(request, done, request.waiting)
+            return RequestResult(request, tuple(step_store.steps(tx, request_id).values()), request.waiting)
         person = find_person(tx, context, request)
-        plan = erasure_plan()
-        rows = execute.row_counts(tx, plan, person.erasure_scope(request_id))
-    steps = tuple(StepCount(step.table, step.verb, rows[step.position], step.reason) for step in plan)
+        steps = predicted_steps(tx, context, request, person=person, plan=erasure_plan(), now=now)
     return RequestResult(request, steps, len(person.reach.waiting))
 
 

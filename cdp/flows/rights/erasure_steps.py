@@ -11,6 +11,7 @@ from cdp.consent.store import records as record_store
 from cdp.destinations.store import outbox as outbox_store
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
+from cdp.flows.rights.erasure_preview import kept_rows
 from cdp.flows.rights.legal_hold import held_classes, hold_events
 from cdp.flows.rights.person import Person
 from cdp.identity.store import generation as generation_store
@@ -76,7 +77,8 @@ def erase_chunks(run: ErasureRun, plan: tuple[PlanStep, ...], rows_max: int) -> 
         count = counts[step.position]
         if count <= left:
             whole.append(step)
-            left -= count
+            # An assumed number must not use up the chunk: the events would never be erased, and no run would end.
+            left -= 0 if execute.is_duplicate_digest(step) else count
             continue
         if left <= 0:
             break
@@ -121,7 +123,10 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
     tx, context, request = run.tx, run.context, run.request
     until = _suppressed_until(run)
     notified = outbox_store.notify_erasure(tx, run.scope.profiles, request.outward_id, now=run.now)
-    touched = _erase_final(run, [step for step in plan if step.is_final])
+    final = [step for step in plan if step.is_final]
+    touched = _erase_final(run, final)
+    kept = kept_rows(suppressed=len(set(run.pseudonyms)))
+    touched |= {step.position: kept.get(step.table, 0) for step in final if step.verb is Verb.KEEP}
     step_store.advance_steps(tx, request.request_id, touched, done=list(touched), now=run.now)
     _log_steps(run, plan, touched)
     recompute_remaining(tx, context, run.person.reach.continuing, now=run.now)

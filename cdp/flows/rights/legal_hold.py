@@ -15,7 +15,8 @@ from cdp.flows.context import Context
 from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_ids
-from cdp.rights.model import LegalHold
+from cdp.rights import execute
+from cdp.rights.model import LegalHold, Scope
 from cdp.rights.store import legal_holds as legal_hold_store
 from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item
@@ -35,6 +36,13 @@ class _EventLookups(NamedTuple):
 def held_classes(context: Context) -> frozenset[str]:
     """The retention classes with a legal hold."""
     return frozenset(key for key, rule in context.policy.retention.classes.items() if rule.hold is not None)
+
+
+def count_held_events(tx: Transaction, context: Context, scope: Scope, *, now: datetime) -> int:
+    """How many legal holds `hold_events` would add for the person's events at `now`."""
+    rules = context.policy.retention.classes
+    since = {key: now - timedelta(days=rule.hold.keep_for_days) for key, rule in rules.items() if rule.hold is not None}
+    return execute.count_events(tx, scope, occurred_after=since)
 
 
 def hold_events(tx: Transaction, context: Context, events: Sequence[Row], *, now: datetime) -> int:

@@ -23,6 +23,7 @@ from cdp.flows.rights.person import (
     unknown_request,
     values_of,
 )
+from cdp.flows.rights.receipts import receipt_of_entry
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.model import Identifier
 from cdp.identity.store import generation as generation_store
@@ -171,7 +172,7 @@ def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = Fal
             status=409,
         )
     if request.kind is Right.ERASURE:
-        return preview(context, request_id) if dry_run else erase(context, request_id, now)
+        return preview(context, request_id, now) if dry_run else erase(context, request_id, now)
     if dry_run or request.status is Status.FULFILLED:
         return RequestResult(request, (), request.waiting)
     return _answer(context, request_id, now)
@@ -274,16 +275,7 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
                 "A receipt is issued when the request is fulfilled.",
                 status=409,
             )
-        found = fact_store.receipt_file(tx, request.entry_id, context.vault.root_keys.signer().public_key)
-    if found is None:
-        raise Fault(
-            "receipt_not_ready",
-            "The receipt is not signed yet",
-            "The log is signed every one or two seconds; try again.",
-            status=409,
-            retry_after_seconds=1,
-        )
-    return found
+        return receipt_of_entry(tx, context, request.entry_id)
 
 
 def sweep_requests(context: Context, now: datetime) -> dict[str, int]:

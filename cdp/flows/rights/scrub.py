@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.kit.db import Database
+from cdp.flows.rights.person import unknown_request
+from cdp.flows.rights.receipts import receipt_of_entry
+from cdp.kit.db import Database, Transaction
+from cdp.kit.errors import Fault
+from cdp.rights.model import Request
+from cdp.rights.receipt import scrub_fact
+from cdp.rights.store import requests as request_store
 from cdp.rights.store import scrub as scrub_store
 
 OLDER_SNAPSHOT: Final = "older_snapshot"
@@ -24,12 +30,13 @@ class ScrubResult:
 def scrub(database: Database, now: datetime) -> ScrubResult:
     """Rewrite the tables with pseudonyms and keys, switch the write-ahead log, and record it in the audit log.
 
-    Takes seconds; each table is locked while it is rewritten. Run it within `scrub_within_days` of an erasure. If a
+    Erasures that were fulfilled before it receive their second receipt, unless the scrub is to be repeated. Takes seconds; each table is locked while it is rewritten. Run it within `scrub_within_days` of an erasure. If a
     session that started earlier is still running, rewritten tables may keep deleted rows: `older_snapshot` is reported.
     """
     done, left = [], []
     with database.transaction() as tx:
         transaction_id = scrub_store.current_transaction_id(tx)
+        erasures = request_store.fulfilled_erasures(tx)
     with database.transaction() as tx:
         if scrub_store.has_older_snapshot(tx, transaction_id):
             left.append(OLDER_SNAPSHOT)
@@ -49,7 +56,46 @@ def scrub(database: Database, now: datetime) -> ScrubResult:
             "rows": len(done),
         }
         fact_store.append(tx, fact, now)
+        if not _is_to_be_repeated(left):
+            _issue_receipts(tx, erasures, not_scrubbed=left, now=now)
     return ScrubResult(tuple(done), tuple(left))
+
+
+def receipt(context: Context, request_id: int) -> dict[str, Any]:
+    """The second receipt of an erasure: whether a scrub overwrote its residue on disk, and what it could not reach.
+
+    It names the leaf of the first receipt. Faults: `unknown_request`, `not_scrubbed_yet`, and `receipt_not_ready` until
+    the log has sequenced the entry.
+    """
+    with context.database.transaction(read_only=True) as tx:
+        request = request_store.read_request(tx, request_id)
+        if request is None:
+            raise unknown_request()
+        if request.scrub_entry_id is None:
+            raise Fault(
+                "not_scrubbed_yet",
+                "There is no receipt of a scrub",
+                "It is issued for a fulfilled erasure by the next scrub: at the latest after half of `scrub_within_days` "
+                "of policies/retention.yaml, or at once with `cdp scrub`.",
+                status=409,
+            )
+        return receipt_of_entry(tx, context, request.scrub_entry_id)
+
+
+def _issue_receipts(
+    tx: Transaction, erasures: Sequence[Request], *, not_scrubbed: Sequence[str], now: datetime
+) -> None:
+    """The second receipts of these erasures; one that states the same residue as an earlier one is not issued again."""
+    new = [request for request in erasures if request.scrub_entry_id is None or not not_scrubbed]
+    leaves = fact_store.leaves(tx, [request.entry_id for request in new if request.entry_id is not None])
+    facts = [
+        scrub_fact(request, leaves[request.entry_id], not_scrubbed=not_scrubbed)
+        for request in new
+        if request.entry_id is not None
+    ]
+    entries = fact_store.append_many(tx, facts, now)
+    stated = {int(request.request_id): entry_id for request, entry_id in zip(new, entries, strict=True)}
+    scrub_store.note_scrub(tx, stated, is_scrubbed=not not_scrubbed)
 
 
 def is_scrub_due(context: Context, now: datetime) -> bool:

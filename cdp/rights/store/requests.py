@@ -26,6 +26,8 @@ _REQUEST = (
     request.c.denial_reason,
     request.c.waiting,
     request.c.entry_id,
+    request.c.scrub_entry_id,
+    request.c.is_scrubbed,
 )
 _NAMED_BY_REQUEST = request_identifier.c.request_id == request.c.request_id
 
@@ -67,6 +69,17 @@ def requests(tx: Transaction, status: Status | None, limit: int) -> list[Request
     if status is not None:
         query = query.where(request.c.status == status.value)
     return [_request(row) for row in tx.all(query)]
+
+
+def fulfilled_erasures(tx: Transaction) -> list[Request]:
+    """The fulfilled erasures whose residue on disk is not known to be overwritten, in order of fulfillment."""
+    query = select(*_REQUEST).where(
+        (request.c.kind == Right.ERASURE.value)
+        & (request.c.status == Status.FULFILLED.value)
+        & request.c.is_scrubbed.is_(False)
+        & request.c.entry_id.is_not(None)
+    )
+    return [_request(row) for row in tx.all(query.order_by(request.c.closed_at, request.c.request_id))]
 
 
 def add_identifiers(tx: Transaction, request_id: int, sealed: Sequence[tuple[str, bytes]]) -> None:
@@ -112,6 +125,8 @@ def _values(new: Request) -> dict[str, Any]:
         "denial_reason": None if new.denial_reason is None else new.denial_reason.value,
         "waiting": new.waiting,
         "entry_id": new.entry_id,
+        "scrub_entry_id": new.scrub_entry_id,
+        "is_scrubbed": new.is_scrubbed,
     }
 
 

@@ -4,7 +4,7 @@ A deleted row stays in heap and index pages until its table is rewritten, and in
 is removed (docs/reference/erasure.md, "Scrub"). These statements run outside a transaction, as PostgreSQL requires.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import psycopg
@@ -106,6 +106,23 @@ def unscrubbable_residue(tx: Transaction) -> list[str]:
     if has_replication_slot:
         found.add("replication_slot")
     return sorted(found)
+
+
+def note_scrub(tx: Transaction, scrub_entries: Mapping[int, int], *, is_scrubbed: bool) -> None:
+    """Store the audit entry that states the scrub of each request, by request id."""
+    tx.execute(
+        """
+        UPDATE rights.request AS r
+        SET scrub_entry_id = stated.entry_id, is_scrubbed = %(is_scrubbed)s
+        FROM unnest(%(requests)s::bigint[], %(entries)s::bigint[]) AS stated (request_id, entry_id)
+        WHERE r.request_id = stated.request_id
+        """,
+        {
+            "requests": list(scrub_entries),
+            "entries": list(scrub_entries.values()),
+            "is_scrubbed": is_scrubbed,
+        },
+    )
 
 
 def _run_outside(database: Database, statements: Sequence[sql.SQL | sql.Composed]) -> bool:

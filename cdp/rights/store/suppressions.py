@@ -46,6 +46,14 @@ def add_pending_suppressions(tx: Transaction, request_id: int, pseudonyms: Colle
     _suppress(tx, request_id, pseudonyms, now=now, until=None)
 
 
+def pending_suppressions(tx: Transaction, request_id: int) -> set[bytes]:
+    """The pseudonyms that are suppressed while this request runs."""
+    rows = tx.execute(
+        "SELECT pseudonym FROM rights.suppression WHERE request_id = %(request)s", {"request": request_id}
+    )
+    return {bytes(pseudonym) for (pseudonym,) in rows}
+
+
 def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, *, until: datetime | None) -> None:
     """Suppress pseudonyms for every purpose, permanently or until an instant; never shortens a suppression."""
     _suppress(tx, 0, pseudonyms, now=now, until=until)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from cdp.access.model import Role
 from cdp.flows.rights import requests as subject_request
+from cdp.flows.rights import scrub as scrubs
 from cdp.flows.rights.person import unknown_request
 from cdp.kit.ids import decode_id
 from cdp.rights.model import Request, StepCount
@@ -49,6 +50,7 @@ class RequestShown(BaseModel):
     closed_at: datetime | None
     denial_reason: str | None
     waiting: int
+    is_scrubbed: bool
 
 
 class StepShown(BaseModel):
@@ -209,6 +211,12 @@ def receipt(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> d
     return subject_request.receipt(context, _number(request_id))
 
 
+@router.get("/{request_id}/scrub-receipt", responses=problems(404, 409), operation_id="scrub_receipt_of_request")
+def scrub_receipt(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> dict[str, Any]:
+    """Return the second receipt of an erasure, issued by the first scrub after it. It names the leaf of the first receipt."""
+    return scrubs.receipt(context, _number(request_id))
+
+
 def request_shown(request: Request) -> RequestShown:
     """A request as responses show it."""
     return RequestShown(
@@ -225,6 +233,7 @@ def request_shown(request: Request) -> RequestShown:
         closed_at=request.closed_at,
         denial_reason=None if request.denial_reason is None else request.denial_reason.value,
         waiting=request.waiting,
+        is_scrubbed=request.is_scrubbed,
     )
 
 

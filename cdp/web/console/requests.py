@@ -128,9 +128,18 @@ def export(context: InContext, now: Now, session: Reader, *, request_id: routes.
 @router.get("/{request_id}/receipt")
 def receipt(context: InContext, session: Reader, request_id: routes.RequestKey) -> Response:
     """The receipt, as a download."""
-    found: dict[str, Any] = routes.receipt(request_id, context, session.caller)
-    headers = {"Content-Disposition": f'attachment; filename="{request_id}-receipt.json"'}
-    content = json.dumps(found, indent=2, ensure_ascii=False)
+    return _download(f"{request_id}-receipt.json", routes.receipt(request_id, context, session.caller))
+
+
+@router.get("/{request_id}/scrub-receipt")
+def scrub_receipt(context: InContext, session: Reader, request_id: routes.RequestKey) -> Response:
+    """The receipt of the scrub, as a download."""
+    return _download(f"{request_id}-scrub-receipt.json", routes.scrub_receipt(request_id, context, session.caller))
+
+
+def _download(name: str, document: dict[str, Any]) -> Response:
+    content = json.dumps(document, indent=2, ensure_ascii=False)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type="application/json", headers=headers)
 
 
