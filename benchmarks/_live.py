@@ -53,7 +53,7 @@ def follow(database: Database, home: Path, questions: Mapping[str, str], batches
         draft = Draft(SegmentKey(key), key, PURPOSE, "benchmark")
         segments.define(context, draft, where, is_new=True, actor="operator")
     people = batches * BUYERS
-    ingest = _arrive(context, people)
+    ingest = arrive(context, people)
     worker = create_worker(PolicyWatcher(context))
     worker.start()
     try:
@@ -113,12 +113,12 @@ def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tupl
     begun, committed = time.perf_counter(), []
     for number in range(batches):
         buyers = range(number * BUYERS, (number + 1) * BUYERS)
-        bodies = [_track(ORDER, f"buyer-{buyer}", {"revenue": 20}) for buyer in buyers]
+        bodies = [track(ORDER, f"buyer-{buyer}", {"revenue": 20}) for buyer in buyers]
         bodies += [
-            _track(VIEW, f"buyer-{(number * 7 + at) % (batches * BUYERS)}", {"price": at})
+            track(VIEW, f"buyer-{(number * 7 + at) % (batches * BUYERS)}", {"price": at})
             for at in range(BATCH - BUYERS)
         ]
-        outcomes = ingest.process([_message(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
+        outcomes = ingest.process([message_of(context, body, f"live-{number}-{at}") for at, body in enumerate(bodies)])
         assert {outcome.state.value for outcome in outcomes} == {"stored"}, outcomes
         committed += [time.perf_counter()] * BUYERS
         time.sleep(max(0.0, begun + (number + 1) * PAUSE_SECONDS - time.perf_counter()))
@@ -127,7 +127,7 @@ def _trade(context: Context, ingest: Ingest, batches: int, watch: Watch) -> tupl
     return committed, watch.seen_at, lasted
 
 
-def _arrive(context: Context, people: int) -> Ingest:
+def arrive(context: Context, people: int) -> Ingest:
     """Everybody is known, and permits, before the clock starts."""
     with context.database.transaction() as tx:
         add_source(tx, SHOP, sha256(b"shop"), now=NOW - timedelta(days=1))
@@ -137,15 +137,17 @@ def _arrive(context: Context, people: int) -> Ingest:
     bodies = [{"type": "identify", "userId": f"buyer-{number}", **consent} for number in range(people)]
     for at in range(0, people, 500):
         some = bodies[at : at + 500]
-        ingest.process([_message(context, body, f"arrive-{at + place}") for place, body in enumerate(some)])
+        ingest.process([message_of(context, body, f"arrive-{at + place}") for place, body in enumerate(some)])
     return ingest
 
 
-def _track(event: str, user: str, properties: dict[str, Any]) -> dict[str, Any]:
+def track(event: str, user: str, properties: dict[str, Any]) -> dict[str, Any]:
+    """An event of a person."""
     return {"type": "track", "event": event, "userId": user, "properties": properties}
 
 
-def _message(context: Context, body: dict[str, Any], message_id: str) -> Message:
+def message_of(context: Context, body: dict[str, Any], message_id: str) -> Message:
+    """A message of the shop that happens now."""
     fields = {**body, "messageId": message_id}
     now = context.clock.now()
     return Message(SHOP, fields["type"], message_id, now, now, fields, sha256(canonical_json(fields)))

@@ -48,6 +48,17 @@ def _mark() -> dict[str, object]:
     )
 
 
+def _instant() -> dict[str, object]:
+    return personal(
+        erase="delete",
+        retention="memberships",
+        export=None,
+        category="segment",
+        why_not_exported="follows from the exported events and the definition, and is replaced within a day",
+        via="profile",
+    )
+
+
 segment = Table(
     "segment",
     metadata,
@@ -60,6 +71,7 @@ segment = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("changed_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("refreshed_at", DateTime(timezone=True), info=impersonal()),
+    Column("planned_until", DateTime(timezone=True), info=impersonal()),
     CheckConstraint("version >= 1", name="version"),
     schema="segments",
     comment="Segments by key, each with one purpose; `version` names the definition in force.",
@@ -119,4 +131,23 @@ stale = Table(
     schema="segments",
     comment="Profiles whose memberships must be evaluated again: after an event of this name or, without a name, after any "
     "change. Written in the transaction that changed something, deleted within moments in the one that evaluates.",
+)
+
+due = Table(
+    "due",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_instant()),
+    Column(
+        "key",
+        Text,
+        ForeignKey("segments.segment.key", ondelete="CASCADE"),
+        primary_key=True,
+        info=_instant(),
+    ),
+    Column("at", DateTime(timezone=True), nullable=False, info=_instant()),
+    Index(None, "at"),
+    Index(None, "key"),
+    schema="segments",
+    comment="When time alone may change a membership: the earliest instant of the next day at which the segment must be "
+    "evaluated again for the profile. Computed from definition, events and permission; deleted when it has been evaluated.",
 )

@@ -100,6 +100,7 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
             {"profile_id": profile, "key": "s", "version": 1, "change": "entered", "changed_at": NOON},
         ),
         ("segments.stale", {"profile_id": profile, "event": "Order Completed"}),
+        ("segments.due", {"profile_id": profile, "key": "s", "at": NOON}),
         (
             "destinations.outbox",
             {

@@ -11,6 +11,7 @@ from cdp.policy.model import Policy
 from cdp.query.language import ast
 from cdp.segments.model import Draft, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import due as due_store
 
 POLICY: Final = "policy"
 """The owner of segments that the policy folder defines."""
@@ -27,6 +28,7 @@ def adopt(tx: Transaction, policy: Policy, now: datetime) -> int:
         if before is None or before.version != after.version:
             changed += 1
             _log_definition(tx, after, "operator", now=now)
+    due_store.request_plan(tx)  # windows, retention and the time zone may be others now
     return changed
 
 

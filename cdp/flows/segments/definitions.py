@@ -5,6 +5,7 @@ from cdp.flows.context import Context
 from cdp.flows.segments.adoption import save
 from cdp.flows.segments.evaluation import compiled_condition, in_force, unknown_segment
 from cdp.flows.segments.memberships import refresh
+from cdp.flows.segments.schedule import plan
 from cdp.flows.segments.texts import checked
 from cdp.identity.store import generation as generation_store
 from cdp.kit.errors import Fault
@@ -38,6 +39,7 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
         condition = checked(where, catalogue, draft.purpose, now=now, key=draft.key)
         save(tx, context.policy, draft, condition=condition, now=now, actor=actor)
     refresh(context, draft.key)
+    plan(context, draft.key)
     return find(context, draft.key)
 
 

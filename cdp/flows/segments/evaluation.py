@@ -1,7 +1,8 @@
 """Steps that evaluate segments inside a transaction: compiling a definition and storing the difference of memberships."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
@@ -12,9 +13,14 @@ from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.check import check
 from cdp.query.language.explain import purposes_of
 from cdp.query.postgres.compile import CompiledSegment, compile_segment
+from cdp.query.postgres.due import next_instants
 from cdp.segments.model import RefreshResult, Segment
 from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
+
+HORIZON: Final = timedelta(days=1)
+"""How far ahead the instants are stored at which time alone may change a membership."""
 
 
 def refresh_in(
@@ -57,6 +63,27 @@ def changing(
     return member_store.changing(tx, segment, compiled, purposes=purposes, only=only)
 
 
+def instants_of(
+    tx: Transaction, segment: Segment, catalogue: Catalogue, *, now: datetime, only: Sequence[int] | None = None
+) -> dict[int, datetime]:
+    """By profile, the next instant within the horizon at which time alone may change the membership.
+
+    Raises `segment_outdated`.
+    """
+    condition = _valid_condition(segment, catalogue)
+    ids = definition_store.interned_ids_of(tx, condition, catalogue)
+    statement = next_instants(
+        condition,
+        catalogue,
+        ids,
+        purpose=segment.purpose,
+        now=now,
+        until=now + HORIZON,
+        only=None if only is None else tuple(only),
+    )
+    return evaluation_store.instants(tx, statement)
+
+
 def compiled_condition(
     tx: Transaction,
     condition: ast.Condition,
@@ -88,6 +115,12 @@ def _compiled_segment(
     tx: Transaction, segment: Segment, catalogue: Catalogue, *, now: datetime, only: Sequence[int] | None
 ) -> tuple[CompiledSegment, tuple[str, ...]]:
     """The statements of a segment, and the purposes that must be permitted."""
+    condition = _valid_condition(segment, catalogue)
+    compiled = compiled_condition(tx, condition, catalogue, purpose=segment.purpose, now=now, only=only)
+    return compiled, purposes_of(condition, segment.purpose, catalogue)
+
+
+def _valid_condition(segment: Segment, catalogue: Catalogue) -> ast.Condition:
     condition = catalogue.segments[segment.key].condition
     if check(condition, catalogue, segment.purpose, key=segment.key):
         raise Fault(
@@ -96,5 +129,4 @@ def _compiled_segment(
             "The policy has changed since the segment was defined. `cdp segment check` shows what is wrong with its text.",
             status=409,
         )
-    compiled = compiled_condition(tx, condition, catalogue, purpose=segment.purpose, now=now, only=only)
-    return compiled, purposes_of(condition, segment.purpose, catalogue)
+    return condition

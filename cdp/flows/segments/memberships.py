@@ -8,10 +8,10 @@ for what changes.
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from cdp.flows.context import Context
-from cdp.flows.segments.evaluation import changing, in_force, refresh_in
+from cdp.flows.segments.evaluation import changing, in_force, instants_of, refresh_in
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
@@ -19,6 +19,7 @@ from cdp.query.language.catalogue import Catalogue
 from cdp.query.postgres.scope import events_in
 from cdp.segments.model import RefreshResult, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import due as due_store
 from cdp.segments.store import marks as mark_store
 from cdp.segments.store.marks import StaleMark
 
@@ -60,35 +61,52 @@ def refresh_stale(context: Context, *, marks_max: int = MARKS_MAX) -> int:
     with context.database.transaction() as tx:
         marks = mark_store.read_marks(tx, marks_max) if mark_store.claim(tx) else []
         if marks:
-            changes = _changes(tx, context, marks, now=context.clock.now())
-            if changes:
+            found = _evaluated(tx, context, marks, now=context.clock.now())
+            if found:
                 generation_store.lock_exclusive(tx)
-            for key, profile_ids in changes.items():
-                refresh_in(tx, context, in_force(tx, key), now=context.clock.now(), only=profile_ids)
+            for evaluated in found:
+                if evaluated.changed:
+                    segment = in_force(tx, evaluated.key)
+                    refresh_in(tx, context, segment, now=context.clock.now(), only=evaluated.changed)
+                if evaluated.instants:
+                    due_store.replace(tx, evaluated.key, evaluated.affected, instants=evaluated.instants)
             mark_store.delete_marks(tx, marks)
         return len(marks)
 
 
-def _changes(
-    tx: Transaction, context: Context, marks: Sequence[StaleMark], *, now: datetime
-) -> Mapping[str, Sequence[int]]:
-    """By segment, the marked profiles whose membership differs from what is stored."""
+class _Evaluated(NamedTuple):
+    """The marked profiles that a segment may concern, those whose stored membership differs, and their next instants.
+
+    An instant that is stored although there is none anymore is deleted when it has come.
+    """
+
+    key: str
+    affected: Sequence[int]
+    changed: Sequence[int]
+    instants: Mapping[int, datetime]
+
+
+def _evaluated(tx: Transaction, context: Context, marks: Sequence[StaleMark], *, now: datetime) -> list[_Evaluated]:
+    """What must be stored, for each segment for which there is something to store."""
     catalogue = definition_store.catalogue_of(tx, context.policy)
-    changes: dict[str, Sequence[int]] = {}
+    found: list[_Evaluated] = []
     for segment in definition_store.all_segments(tx):
         affected = _affected(segment, catalogue, marks)
         if affected:
             try:
                 with tx.savepoint():
-                    profile_ids = changing(tx, segment, catalogue, now=now, only=affected)
+                    changed = changing(tx, segment, catalogue, now=now, only=affected)
+                    instants = instants_of(tx, segment, catalogue, now=now, only=affected)
             except Fault:
+                due_store.request_plan(tx, [segment.key])
                 continue
             except Exception:  # noqa: BLE001 - a segment that cannot be evaluated must not delay the others
                 _log.exception("segment_not_followed", extra={"segment": segment.key})
+                due_store.request_plan(tx, [segment.key])
                 continue
-            if profile_ids:
-                changes[segment.key] = profile_ids
-    return changes
+            if changed or instants:
+                found.append(_Evaluated(segment.key, affected, changed, instants))
+    return found
 
 
 def _affected(segment: Segment, catalogue: Catalogue, marks: Sequence[StaleMark]) -> list[int]:

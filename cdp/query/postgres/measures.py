@@ -269,22 +269,9 @@ def _bytes(value: bytes) -> ColumnElement[bytes]:
 
 def computed_frame(key: str, trait: ComputedTrait, purpose: str, *, scope: StatementScope) -> tuple[CTE, Column]:
     """One row per profile with the value of a computed trait, from its day buckets."""
-    people = scope.permitted(purpose)
-    today = scope.now.astimezone(UTC).date()
-    first_day = today - timedelta(days=scope.catalogue.window_days(trait) - 1)
     value = _bucket_value(trait, scope)
-    statement = (
-        select(canonical.c.profile_id, value.label("value_1"))
-        .select_from(bucket)
-        .join(canonical, canonical.c.anchor_id == bucket.c.anchor_id)
-        .join(people, people.c.profile_id == canonical.c.profile_id)
-        .where(
-            bucket.c.trait == key,
-            bucket.c.day.between(first_day, today),
-            bucket.c.day >= cast(func.timezone("UTC", people.c.since), Date),
-        )
-        .group_by(canonical.c.profile_id)
-    )
+    statement = select_buckets(key, trait, purpose, scope=scope)
+    statement = statement.add_columns(canonical.c.profile_id, value.label("value_1")).group_by(canonical.c.profile_id)
     if trait.half_life_days is not None:
         statement = statement.join(
             landmark,
@@ -302,6 +289,24 @@ def computed_frame(key: str, trait: ComputedTrait, purpose: str, *, scope: State
     if trait.kind is TraitKind.LAST:
         return frame, Column(result, Form.INSTANT)
     return frame, Column(result, Form.NUMBER if trait.half_life_days is None else Form.DOUBLE, default=0)
+
+
+def select_buckets(key: str, trait: ComputedTrait, purpose: str, *, scope: StatementScope) -> Select[Any]:
+    """The day buckets of a computed trait that count for the permitted profiles of a purpose."""
+    people = scope.permitted(purpose)
+    today = scope.now.astimezone(UTC).date()
+    first_day = today - timedelta(days=scope.catalogue.window_days(trait) - 1)
+    return (
+        select()
+        .select_from(bucket)
+        .join(canonical, canonical.c.anchor_id == bucket.c.anchor_id)
+        .join(people, people.c.profile_id == canonical.c.profile_id)
+        .where(
+            bucket.c.trait == key,
+            bucket.c.day.between(first_day, today),
+            bucket.c.day >= cast(func.timezone("UTC", people.c.since), Date),
+        )
+    )
 
 
 def _bucket_value(trait: ComputedTrait, scope: StatementScope) -> ColumnElement[Any]:

@@ -76,6 +76,16 @@ class StatementScope:
         assert self.only is not None
         return profile_id == bindparam("only", list(self.only), type_=ARRAY(BigInteger), unique=True).any_()
 
+    def permitted_spans(self, purpose: str) -> CTE:
+        """The permissions of a purpose that have not ended, with `since` and `until`; they may begin later."""
+        columns = permitted.c
+        statement = select(columns.profile_id, columns.since, columns.until).where(
+            columns.purpose == purpose, or_(columns.until.is_(None), columns.until > self.now)
+        )
+        if self.only is not None:
+            statement = statement.where(self.among_only(columns.profile_id))
+        return statement.cte(self.name("spans")).prefix_with("NOT MATERIALIZED")
+
     def bounds(self, window: ast.Window | None, event: str) -> tuple[datetime, datetime]:
         """Events count after the first instant and up to the second; both lie within what is retained."""
         begins, ends = self.now - self.catalogue.keep_for(event), self.now

@@ -18,6 +18,7 @@ from cdp.schema.behavior import term
 from cdp.schema.consent import purpose as purposes
 from cdp.schema.segments import segment, segment_version
 from cdp.segments.model import Draft, Segment, SegmentKey, SegmentVersion
+from cdp.segments.store import due as due_store
 
 _IS_IN_FORCE = (segment_version.c.key == segment.c.key) & (segment_version.c.version == segment.c.version)
 
@@ -130,6 +131,7 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
             "created_at": now,
         }
         tx.execute_core(insert(segment_version).values(values))
+        due_store.request_plan(tx)
     saved = find(tx, draft.key)
     assert saved is not None
     return saved

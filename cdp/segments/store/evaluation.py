@@ -76,6 +76,11 @@ def verdicts(tx: Transaction, compiled: CompiledSegment) -> dict[int, tuple[bool
     return {profile_id: tuple(truths) for profile_id, *truths in tx.all(compiled.verdicts)}
 
 
+def instants(tx: Transaction, statement: Select[tuple[int, datetime]]) -> dict[int, datetime]:
+    """The instants that a statement of `cdp.query.postgres.due` finds, by profile."""
+    return {profile_id: at for profile_id, at in tx.all(statement)}  # noqa: C416 - rows are not pairs to the type checker
+
+
 def plan_of(tx: Transaction, statement: Select[Any]) -> str:
     """How PostgreSQL would run a statement, without running it."""
     return "\n".join(line for (line,) in tx.all(_Explain(statement)))

@@ -8,9 +8,10 @@ import psycopg
 
 from cdp.kit.db import Transaction
 from cdp.kit.db_faults import is_conflict
+from cdp.segments.store import due as due_store
 
 MARKS_MAX: Final = 10_000
-"""More than this at once, such as an import, is left to the next refresh of all profiles."""
+"""More than this at once, such as an import, is left to the next refresh of all profiles and plan of all instants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,9 @@ def mark(tx: Transaction, changed: Iterable[tuple[int, str | None]]) -> None:
     pairs = set(changed)
     wholly = {profile_id for profile_id, event in pairs if event is None}
     rows = [pair for pair in pairs if pair[1] is None or pair[0] not in wholly]
-    if rows and len(rows) <= MARKS_MAX:
+    if len(rows) > MARKS_MAX:
+        due_store.request_plan(tx)
+    elif rows:
         tx.execute(
             """
             INSERT INTO segments.stale (profile_id, event)
