@@ -14,7 +14,7 @@ from cdp.policy.findings import Finding, must_be_category, must_exist
 from cdp.policy.model import Keep, Policy, PropertyType, Purpose
 
 PURPOSES, IDENTIFIERS, RETENTION = "purposes.yaml", "identifiers.yaml", "retention.yaml"
-DESTINATIONS, JURISDICTIONS = "destinations.yaml", "jurisdictions.yaml"
+DESTINATIONS, JURISDICTIONS, READERS = "destinations.yaml", "jurisdictions.yaml", "readers.yaml"
 REGIONS: frozenset[str] = frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 
@@ -28,6 +28,7 @@ def check(policy: Policy) -> Iterator[Finding]:
     yield from check_traits(policy)
     yield from _check_destinations(policy)
     yield from _check_jurisdictions(policy)
+    yield from _check_readers(policy)
     yield from _check_segments(policy)
 
 
@@ -127,6 +128,13 @@ def _check_jurisdictions(policy: Policy) -> Iterator[Finding]:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         remedy = "use an IANA name such as UTC or Europe/Berlin"
         yield Finding(JURISDICTIONS, ("time_zone",), f"unknown time zone `{zone}`", remedy)
+
+
+def _check_readers(policy: Policy) -> Iterator[Finding]:
+    for key, role in policy.readers.roles.items():
+        for index, purpose in enumerate(role.purposes):
+            path = ("roles", key, "purposes", index)
+            yield from must_exist(READERS, path, purpose, known=policy.purposes, kind="purpose")
 
 
 def _check_segments(policy: Policy) -> Iterator[Finding]:

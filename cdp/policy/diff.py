@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from cdp.policy.model import Policy
+from cdp.policy.readers import READER_ROLES
 
 Steps = tuple[str, ...]
 
@@ -64,6 +65,7 @@ def _contents(policy: Policy) -> Mapping[str, JsonValue]:
         "traits.yaml": {"traits": dumped["traits"]},
         "destinations.yaml": dumped["destinations"],
         "jurisdictions.yaml": dumped["jurisdictions"],
+        "readers.yaml": {"roles": {role: policy.readers.role(role).model_dump(mode="json") for role in READER_ROLES}},
         "segments": dumped["segments"],
     }
 
@@ -197,6 +199,16 @@ def _of_traits(edit: _Edit) -> str:
             return "it is recomputed from the events still retained and permitted for its purpose"
 
 
+def _of_readers(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("roles", _, "legal_bases" | "purposes", _), Change.ADDED:
+            return "the role reads people of these purposes as soon as the policy is applied, in SQL, too"
+        case ("roles", _, "legal_bases" | "purposes", _), Change.ENDED:
+            return "the role no longer reads people of these purposes, in SQL, too"
+        case _:
+            return ""
+
+
 def _of_segments(edit: _Edit) -> str:
     match edit.path, edit.change:
         case (_, "where" | "purpose"), _:
@@ -213,5 +225,6 @@ _RULES: Mapping[str, Callable[[_Edit], str]] = {
     "events.yaml": _of_events,
     "identifiers.yaml": _of_identifiers,
     "traits.yaml": _of_traits,
+    "readers.yaml": _of_readers,
     "segments": _of_segments,
 }

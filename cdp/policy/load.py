@@ -14,11 +14,13 @@ from cdp.policy.findings import Finding
 from cdp.policy.frozen import Frozen
 from cdp.policy.model import (
     FILES,
+    OPTIONAL_FILES,
     Destinations,
     Identifiers,
     Jurisdictions,
     Policy,
     Purposes,
+    Readers,
     Retention,
     SegmentText,
     TrackingPlan,
@@ -101,7 +103,7 @@ def _files(folder: FilePath, problems: list[PolicyProblem]) -> Mapping[str, File
             Position(f"{folder.name}/{file}"), "the file is missing", "every policy needs it; it may be short"
         )
         for file in FILES
-        if file not in found
+        if file not in found and file not in OPTIONAL_FILES
     )
     for path in sorted([*folder.glob("*.y*ml"), *(folder / SEGMENTS).glob("*.y*ml")]):
         name = path.relative_to(folder).as_posix()
@@ -131,6 +133,7 @@ class _Folder(Frozen):
     traits: Traits = Field(alias="traits.yaml")
     destinations: Destinations = Field(alias="destinations.yaml")
     jurisdictions: Jurisdictions = Field(alias="jurisdictions.yaml")
+    readers: Readers = Field(default_factory=Readers, alias="readers.yaml")
     segments: Mapping[str, SegmentText]
 
 
@@ -146,6 +149,7 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         traits=folder.traits.traits,
         destinations=folder.destinations,
         jurisdictions=folder.jurisdictions,
+        readers=folder.readers,
         segments={FilePath(file).stem: segment for file, segment in folder.segments.items()},
         documents=documents,
         fingerprint=fingerprint_of(documents),

@@ -21,6 +21,7 @@ from cdp.policy.identifiers import (
 )
 from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm, Jurisdiction, Jurisdictions, Regime, Right
 from cdp.policy.purposes import ConsentModel, GoogleConsent, LegalBasis, Purpose, Purposes, Signals, UnknownAge
+from cdp.policy.readers import MARKETER, ReaderRole, Readers
 from cdp.policy.retention import After, KeepRule, LegalHoldRule, Retention, RetentionClass, StandingRule
 from cdp.policy.segments import SegmentText
 from cdp.policy.traits import ComputedTrait, Scalar, TraitKind, Traits
@@ -29,6 +30,8 @@ from cdp.policy.vocabularies import Vocabulary
 __all__ = [
     "EXTERNAL_IDS",
     "FILES",
+    "MARKETER",
+    "OPTIONAL_FILES",
     "UNKNOWN",
     "After",
     "Blocked",
@@ -58,6 +61,8 @@ __all__ = [
     "PropertyType",
     "Purpose",
     "Purposes",
+    "ReaderRole",
+    "Readers",
     "Regime",
     "Retention",
     "RetentionClass",
@@ -82,8 +87,12 @@ FILES: Mapping[str, type[Frozen]] = {
     "traits.yaml": Traits,
     "destinations.yaml": Destinations,
     "jurisdictions.yaml": Jurisdictions,
+    "readers.yaml": Readers,
 }
 """The files of the folder, each with the model of its content; `segments/*.yaml` are additional."""
+
+OPTIONAL_FILES = frozenset({"readers.yaml"})
+"""Files that may be missing, because earlier versions did not have them; their defaults apply."""
 
 
 class Policy(Frozen):
@@ -105,6 +114,8 @@ class Policy(Frozen):
     """Recipients and the hosts that may be reached."""
     jurisdictions: Jurisdictions
     """Jurisdictions, regimes, time zone and the minimum disclosure size."""
+    readers: Readers
+    """For which purposes a role reads people."""
     segments: Mapping[str, SegmentText]
     """Segments by key, as text."""
     documents: Mapping[str, JsonValue]
@@ -116,6 +127,11 @@ class Policy(Frozen):
         """The plan of one property of one event; None when either is unknown."""
         plan = self.events.events.get(event)
         return None if plan is None else plan.properties.get(name)
+
+    def purposes_read_by(self, role: str) -> frozenset[str]:
+        """The purposes for which a role reads people."""
+        reader = self.readers.role(role)
+        return frozenset(key for key, purpose in self.purposes.items() if reader.reads(purpose))
 
     def value_type(self, trait: ComputedTrait) -> PropertyType:
         """The type of a computed trait's value."""

@@ -25,3 +25,13 @@ token = Table(
     schema="access",
     comment="Bearer tokens of the people who work with the store, as SHA-256 of 256 random bits.",
 )
+
+lookup = Table(
+    "lookup",
+    metadata,
+    Column("token_id", Integer, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("began_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("lookups", Integer, nullable=False, info=impersonal()),
+    schema="access",
+    comment="How many single people a token looked up in the hour that began at `began_at`; one row per token, reused.",
+)

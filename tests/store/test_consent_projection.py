@@ -57,7 +57,7 @@ def shop(database: Database, server: EmbeddedPostgres) -> Iterator[Shop]:
     assert name is not None
     with database.transaction() as tx:
         projection_store.prepare_purposes(tx, PURPOSES, NEW_YEAR)
-        assert projection_store.grant_reading(tx)
+        assert projection_store.grant_reading(tx, PURPOSES)
     admin = server.url_for("cdp_admin", name).replace("+psycopg", "")
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS mara")
@@ -181,11 +181,24 @@ def test_without_the_right_to_end_sessions_it_says_so(shop: Shop, server: Embedd
 def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
     with shop.database.transaction() as tx:
         projection_store.prepare_purposes(tx, (*PURPOSES, "research"), NEW_YEAR)
-        assert projection_store.grant_reading(tx)
+        assert projection_store.grant_reading(tx, (*PURPOSES, "research"))
         before = tx.statements
-        assert projection_store.grant_reading(tx)
+        assert projection_store.grant_reading(tx, (*PURPOSES, "research"))
         assert tx.statements == before + 2
     assert shop.ask("SELECT count(*) FROM consent.permitted_research WHERE traits IS NOT NULL") == [(0,)]
+
+
+def test_a_purpose_that_is_taken_away_is_no_longer_readable(shop: Shop) -> None:
+    shop.put(1, allowed())
+    assert len(shop.ask()) == 1
+    with shop.database.transaction() as tx:
+        assert projection_store.grant_reading(tx, ("email_marketing",))
+    with pytest.raises(errors.InsufficientPrivilege):
+        shop.ask()
+    assert shop.ask("SELECT count(*) FROM consent.permitted_email_marketing WHERE traits IS NOT NULL") == [(0,)]
+    with shop.database.transaction() as tx:
+        assert projection_store.grant_reading(tx, PURPOSES)
+    assert len(shop.ask()) == 1
 
 
 def test_purposes_end_with_the_bits(database: Database) -> None:

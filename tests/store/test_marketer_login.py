@@ -45,7 +45,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     everything = consent_context(personalization=True, email_marketing=True, advertising=True)
     rights.pipeline.send(*({**body, "context": everything} for body in (ADA, BOB)))
     with database.transaction() as tx:
-        assert projection_store.grant_reading(tx)
+        assert projection_store.grant_reading(tx, permit_all().purposes_read_by("marketer"))
     return rights
 
 
@@ -191,6 +191,8 @@ def test_its_failing_statements_write_no_pseudonym_into_the_log(marketer: Login,
 # --- joining what is kept apart ---------------------------------------------------------------------------------------
 
 PURPOSES = ("advertising", "analytics", "email_marketing", "personalization", "service")
+READ = PURPOSES[:-1]
+"""Those that rest on consent or legitimate interests; `service` rests on a contract, and nobody can refuse it."""
 
 
 def readable_columns(marketer: Login, purpose: str) -> set[str]:
@@ -209,7 +211,7 @@ def test_no_two_projections_have_a_key_in_common(rights: RequestPipeline, market
         rows = tx.execute("SELECT purpose, count(*) FROM consent.permitted GROUP BY purpose ORDER BY purpose")
     assert rows == [(purpose, 2) for purpose in PURPOSES]
     joined = {}
-    for one, other in combinations(PURPOSES, 2):
+    for one, other in combinations(READ, 2):
         assert readable_columns(marketer, one) == readable_columns(marketer, other)
         for column in readable_columns(marketer, one) - {"traits", "since_on", "until_on"}:
             query = sql.SQL("SELECT count(*) FROM {} AS one JOIN {} AS other USING ({})").format(
@@ -220,6 +222,21 @@ def test_no_two_projections_have_a_key_in_common(rights: RequestPipeline, market
             joined[one, other, column] = marketer.execute(query).fetchone()
     assert set(joined.values()) == {(0,)}, joined
     assert {column for _, _, column in joined} == {"reader_pseudonym"}
+    for purpose in READ:
+        for column in ("reader_pseudonym", "since_on", "until_on", "traits"):
+            names = sql.Identifier("consent", f"permitted_{purpose}"), sql.Identifier(column)
+            with pytest.raises(errors.InsufficientPrivilege):
+                marketer.execute(
+                    sql.SQL("SELECT count(*) FROM {} AS one JOIN consent.permitted_service AS other USING ({})").format(
+                        *names
+                    )
+                )
+
+
+def test_it_reads_no_purpose_that_nobody_can_refuse(marketer: Login) -> None:
+    assert readable_columns(marketer, "service") == set()
+    for query in ("SELECT count(*) FROM consent.permitted_service", "SELECT traits FROM consent.permitted_service"):
+        assert attempt(marketer, query) == "InsufficientPrivilege"
 
 
 def test_a_permission_is_dated_to_the_day(marketer: Login) -> None:

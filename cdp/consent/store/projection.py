@@ -44,29 +44,31 @@ def bits_of(tx: Transaction) -> dict[str, int]:
     return {purpose: 1 << bit for purpose, bit in _bits(tx).items()}
 
 
-def grant_reading(tx: Transaction) -> bool:
-    """Grant the marketer role read access to the projections only; False if the role does not exist."""
+def grant_reading(tx: Transaction, readable: Collection[str]) -> bool:
+    """Let the marketer role read the projections of these purposes, and nothing else; False if the role does not exist."""
     if not tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
         return False
-    unready = _projections_to_grant(tx)
-    if not unready:
+    readable_names = sorted(map(projection_of, readable))
+    differing = _projections_to_grant(tx, readable_names)
+    if not differing:
         return True
     role = sql.Identifier(MARKETER)
     tx.execute(sql.SQL("GRANT USAGE ON SCHEMA consent TO {}").format(role))
     tx.execute(sql.SQL("GRANT EXECUTE ON FUNCTION consent.present_instant() TO {}").format(role))
     columns = sql.SQL(", ").join(map(sql.Identifier, _READABLE))
-    for name in unready:
+    for name in differing:
         table = sql.Identifier("consent", name)
         tx.execute(sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role))
-        tx.execute(sql.SQL("GRANT SELECT ({}) ON {} TO {}").format(columns, table, role))
         tx.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
         tx.execute(sql.SQL("DROP POLICY IF EXISTS unended ON {}").format(table))
-        tx.execute(
-            sql.SQL(
-                "CREATE POLICY unended ON {} FOR SELECT TO {} "
-                "USING (until IS NULL OR until > (SELECT consent.present_instant()))"
-            ).format(table, role)
-        )
+        if name in readable_names:
+            tx.execute(sql.SQL("GRANT SELECT ({}) ON {} TO {}").format(columns, table, role))
+            tx.execute(
+                sql.SQL(
+                    "CREATE POLICY unended ON {} FOR SELECT TO {} "
+                    "USING (until IS NULL OR until > (SELECT consent.present_instant()))"
+                ).format(table, role)
+            )
     return True
 
 
@@ -106,27 +108,34 @@ def _bits(tx: Transaction) -> dict[str, int]:
     return {purpose: int(bit) for purpose, bit in tx.execute("SELECT purpose, bit FROM consent.purpose")}
 
 
-def _projections_to_grant(tx: Transaction) -> list[str]:
+def _projections_to_grant(tx: Transaction, readable: Collection[str]) -> list[str]:
     """The projections to which the marketer role does not have exactly the access that it should have."""
     rows = tx.execute(
         """
-        SELECT child.relname::text
-        FROM pg_inherits AS i
-        JOIN pg_class AS child ON child.oid = i.inhrelid
-        WHERE i.inhparent = 'consent.permitted'::regclass
-          AND NOT (
-              EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = child.oid AND p.polname = 'unended')
-              AND %(readable)s::text[] = ARRAY(
-                  SELECT a.attname::text
-                  FROM pg_attribute AS a
-                  WHERE a.attrelid = child.oid AND a.attnum > 0 AND NOT a.attisdropped
-                    AND has_column_privilege(%(role)s, child.oid, a.attnum, 'SELECT')
-                  ORDER BY a.attname
-              )
-          )
-        ORDER BY child.relname
+        SELECT projection
+        FROM (
+            SELECT child.relname::text AS projection,
+                   child.relrowsecurity AS is_secured,
+                   EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = child.oid AND p.polname = 'unended') AS has_policy,
+                   ARRAY(
+                       SELECT a.attname::text
+                       FROM pg_attribute AS a
+                       WHERE a.attrelid = child.oid AND a.attnum > 0 AND NOT a.attisdropped
+                         AND has_column_privilege(%(role)s, child.oid, a.attnum, 'SELECT')
+                       ORDER BY a.attname
+                   ) AS columns
+            FROM pg_inherits AS i
+            JOIN pg_class AS child ON child.oid = i.inhrelid
+            WHERE i.inhparent = 'consent.permitted'::regclass
+        ) AS found
+        WHERE (is_secured, has_policy, columns) IS DISTINCT FROM (
+            true,
+            projection = ANY(%(readable)s::text[]),
+            CASE WHEN projection = ANY(%(readable)s::text[]) THEN %(columns)s::text[] ELSE '{}' END
+        )
+        ORDER BY projection
         """,
-        {"role": MARKETER, "readable": sorted(_READABLE)},
+        {"role": MARKETER, "readable": list(readable), "columns": sorted(_READABLE)},
     )
     return [projection for (projection,) in rows]
 

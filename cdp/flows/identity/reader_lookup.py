@@ -1,4 +1,4 @@
-"""Look up one profile as a marketer: by reader pseudonym, without identifiers, limited to permitted purposes."""
+"""Look up one profile as a marketer: by reader pseudonym, without identifiers, limited to one purpose."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,13 @@ from cdp.consent.store.reader_view import ReaderRow, rows_under
 from cdp.flows.context import Context
 from cdp.flows.identifiers import unknown_profile
 from cdp.flows.identity.profile_view import written_trait, written_value
+from cdp.flows.reader_limits import count_lookup
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.kit.db import Transaction
-from cdp.policy.model import PropertyType
-from cdp.segments.store.definitions import all_segments
+from cdp.policy.model import MARKETER, PropertyType
+from cdp.query.language.explain import purposes_of
+from cdp.segments.store.definitions import catalogue_of
 from cdp.segments.store.of_profile import memberships_of
 
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
@@ -34,7 +36,7 @@ class ReadablePurpose:
 
 @dataclass(frozen=True, slots=True)
 class ReaderProfileView:
-    """One profile as a marketer sees it: the data of the purposes that are permitted now."""
+    """One profile as a marketer sees it: the data of the purpose to which the pseudonym belongs."""
 
     profile: str
     purposes: Mapping[str, ReadablePurpose]
@@ -44,11 +46,17 @@ class ReaderProfileView:
 
 
 def look_up_pseudonym(context: Context, profile: str, *, actor: str, token: int | None = None) -> ReaderProfileView:
-    """The profile under a reader pseudonym. Raises `unknown_profile` (404), also if no purpose is permitted."""
+    """The profile under a reader pseudonym, for the purpose of the pseudonym.
+
+    Raises `unknown_profile` (404), also if the purpose is not permitted, or marketers do not read it; and
+    `too_many_lookups` (429).
+    """
+    count_lookup(context, token)
     now = context.clock.now()
 
     def read(tx: Transaction) -> ReaderProfileView:
-        rows = rows_under(tx, profile, list(context.policy.purposes), now=now) if _PSEUDONYM.fullmatch(profile) else []
+        readable = context.policy.purposes_read_by(MARKETER)
+        rows = rows_under(tx, profile, readable, now=now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
         shown = {"purposes": sorted({row.purpose for row in rows})}
@@ -65,7 +73,14 @@ def _view(
     profile_id = rows[0].profile_id
     purposes = {row.purpose: ReadablePurpose(row.since, row.until) for row in rows}
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
-    readable = {segment.key for segment in all_segments(tx) if segment.purpose in purposes}
+    catalogue = catalogue_of(tx, context.policy)
+    allowed = context.policy.purposes_read_by(MARKETER)
+    readable = {
+        key
+        for key, segment in catalogue.segments.items()
+        if segment.purpose in purposes
+        and allowed.issuperset(purposes_of(segment.condition, segment.purpose, catalogue))
+    }
     return ReaderProfileView(
         profile=profile,
         purposes=purposes,

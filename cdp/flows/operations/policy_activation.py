@@ -7,14 +7,14 @@ from cdp.consent.store import projection as projection_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.operations.store import policies as policy_store
-from cdp.policy.model import Policy
+from cdp.policy.model import MARKETER, Policy
 
 
 def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
     """Record this as the policy in force; True if it changed. Safe to repeat."""
     generation_store.lock_exclusive(tx)
     projection_store.prepare_purposes(tx, list(policy.purposes), now)
-    projection_store.grant_reading(tx)
+    projection_store.grant_reading(tx, policy.purposes_read_by(MARKETER))
     fingerprint = bytes.fromhex(policy.fingerprint)
     latest = policy_store.latest_policy(tx)
     if latest is not None and latest.fingerprint == fingerprint:

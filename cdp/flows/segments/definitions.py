@@ -2,14 +2,19 @@
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
+from cdp.flows.reader_limits import check_reads
 from cdp.flows.segments.adoption import save
 from cdp.flows.segments.evaluation import compiled_condition, in_force, unknown_segment
 from cdp.flows.segments.memberships import refresh
 from cdp.flows.segments.schedule import plan
 from cdp.flows.segments.texts import checked
 from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.policy.model import MARKETER
 from cdp.query.language import ast
+from cdp.query.language.catalogue import Catalogue
+from cdp.query.language.explain import purposes_of
 from cdp.segments.model import Draft, Segment
 from cdp.segments.store import definitions as definition_store
 from cdp.segments.store import evaluation as evaluation_store
@@ -19,12 +24,15 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
     """Put a definition in force and evaluate its members.
 
     It is first evaluated without any lock, so that ingest does not wait for a slow condition.
-    Faults: `segment_rejected`, `segment_exists`, `unknown_segment`, `segment_too_slow`.
+    Marketers define segments for purposes that they read. Faults: `segment_rejected`, `segment_exists`,
+    `unknown_segment`, `purpose_not_readable`, `segment_too_slow`.
     """
     now = context.clock.now()
     with context.database.transaction(read_only=True) as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = checked(where, catalogue, draft.purpose, now=now, key=draft.key)
+        if actor == MARKETER:
+            check_reads(context, purposes_of(condition, draft.purpose, catalogue))
         evaluation_store.dry_run(tx, compiled_condition(tx, condition, catalogue, purpose=draft.purpose, now=now))
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -35,6 +43,8 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
             )
         if not is_new and existing is None:
             raise unknown_segment()
+        if existing is not None:
+            _check_access(tx, context, existing, actor=actor)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = checked(where, catalogue, draft.purpose, now=now, key=draft.key)
         save(tx, context.policy, draft, condition=condition, now=now, actor=actor)
@@ -43,23 +53,33 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
     return find(context, draft.key)
 
 
-def list_segments(context: Context) -> list[Segment]:
-    """Every segment in force, by key."""
+def list_segments(context: Context, *, actor: str = "operator") -> list[Segment]:
+    """Every segment in force, by key; for marketers, those of the purposes that they read."""
     with context.database.transaction(read_only=True) as tx:
-        return definition_store.all_segments(tx)
+        found = definition_store.all_segments(tx)
+        if actor != MARKETER:
+            return found
+        catalogue = definition_store.catalogue_of(tx, context.policy)
+    readable = context.policy.purposes_read_by(MARKETER)
+    return [segment for segment in found if readable.issuperset(_purposes(segment, catalogue))]
 
 
-def find(context: Context, key: str) -> Segment:
-    """One segment in force. Raises the fault `unknown_segment` (404)."""
+def find(context: Context, key: str, *, actor: str = "operator") -> Segment:
+    """One segment in force. Faults: `unknown_segment` (404), and `purpose_not_readable` (403) for marketers."""
     with context.database.transaction(read_only=True) as tx:
-        return in_force(tx, key)
+        segment = in_force(tx, key)
+        _check_access(tx, context, segment, actor=actor)
+        return segment
 
 
 def delete_segment(context: Context, key: str, *, actor: str) -> None:
-    """Delete a segment with its memberships. Faults: `unknown_segment`, `segment_in_use` (409)."""
+    """Delete a segment with its memberships.
+
+    Faults: `unknown_segment`, `segment_in_use` (409), and `purpose_not_readable` (403) for marketers.
+    """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        in_force(tx, key)
+        _check_access(tx, context, in_force(tx, key), actor=actor)
         others = sorted(
             other
             for other, definition in definition_store.catalogue_of(tx, context.policy).segments.items()
@@ -70,3 +90,13 @@ def delete_segment(context: Context, key: str, *, actor: str) -> None:
             raise Fault("segment_in_use", "Other segments refer to this one", detail, status=409)
         definition_store.delete_segment(tx, key)
         fact_store.append(tx, {"kind": "segment.deleted", "actor": actor, "segment": key}, context.clock.now())
+
+
+def _check_access(tx: Transaction, context: Context, segment: Segment, *, actor: str) -> None:
+    if actor == MARKETER:
+        check_reads(context, _purposes(segment, definition_store.catalogue_of(tx, context.policy)))
+
+
+def _purposes(segment: Segment, catalogue: Catalogue) -> tuple[str, ...]:
+    definition = catalogue.segments.get(segment.key)
+    return (segment.purpose,) if definition is None else purposes_of(definition.condition, segment.purpose, catalogue)

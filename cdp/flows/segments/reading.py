@@ -7,12 +7,14 @@ from typing import Final
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_profile, unknown_profile
+from cdp.flows.reader_limits import check_reads, count_lookup
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.segments.evaluation import compiled_condition, in_force
 from cdp.flows.segments.texts import checked
 from cdp.identity.model import Identifier
 from cdp.kit.db import Transaction
 from cdp.kit.ids import encode_id
+from cdp.policy.model import MARKETER
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import (
     MembershipExplanation,
@@ -53,12 +55,13 @@ class Explained:
 def preview(context: Context, where: str, purpose: str, *, actor: str, token: int | None = None) -> Previewed:
     """The sizes of a condition, in total and by part, and the number of refused people by reason.
 
-    Faults: `unknown_purpose`, `segment_rejected`, `segment_too_slow`.
+    Faults: `unknown_purpose`, `segment_rejected`, `purpose_not_readable`, `segment_too_slow`.
     """
     now = context.clock.now()
     with context.database.transaction() as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = checked(where, catalogue, purpose, now=now)
+        check_reads(context, purposes_of(condition, purpose, catalogue))
         compiled = compiled_condition(tx, condition, catalogue, purpose=purpose, now=now)
         with evaluation_store.time_limited(tx):
             shown = evaluation_store.preview(tx, compiled, catalogue, purpose=purpose, now=now)
@@ -72,12 +75,13 @@ def preview(context: Context, where: str, purpose: str, *, actor: str, token: in
 def members(
     context: Context, key: str, *, after: str | None, limit: int, actor: str, token: int | None = None
 ) -> tuple[MemberPage, int]:
-    """A page of members by reader pseudonym, and the number of all. Raises `unknown_segment`."""
+    """A page of members by reader pseudonym, and the number of all. Faults: `unknown_segment`, `purpose_not_readable`."""
     now = context.clock.now()
     with context.database.transaction() as tx:
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         purposes = _purposes(segment, catalogue)
+        check_reads(context, purposes)
         size = member_store.size_of(tx, segment, purposes, now=now)
         page = member_store.members(tx, segment, purposes, now=now, after=after, limit=limit)
         question = {"segment": key, "version": segment.version, "after": after, "limit": limit}
@@ -98,11 +102,19 @@ def explain(
     actor: str,
     token: int | None = None,
 ) -> Explained:
-    """What a segment requires; for a person, why they are in or not. Faults: `unknown_segment`, `unknown_profile`."""
+    """What a segment requires; for a person, why they are in or not.
+
+    Privacy staff and auditors name a person by an identifier and are not limited to purposes; who names a pseudonym is.
+    Faults: `unknown_segment`, `unknown_profile`, `purpose_not_readable`, `too_many_lookups`.
+    """
+    if pseudonym is not None:
+        count_lookup(context, token)
     now = context.clock.now()
     with context.database.transaction() as tx:
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
+        if actor == MARKETER or pseudonym is not None:
+            check_reads(context, _purposes(segment, catalogue))
         explanation = _explanation(tx, segment, catalogue, now=now)
         profile_id = _profile(tx, context, segment, identifier=identifier, pseudonym=pseudonym)
         if profile_id is None:

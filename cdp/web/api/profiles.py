@@ -129,7 +129,7 @@ class SimulatedShown(BaseModel):
     examples: list[dict[str, Any]]
 
 
-@router.post("/profiles/lookup", responses=problems(404), operation_id="lookup_profile")
+@router.post("/profiles/lookup", responses=problems(404, 429), operation_id="lookup_profile")
 def look_up(
     body: LookupInput,
     context: InContext,

@@ -170,9 +170,10 @@ class ExplainedShown(BaseModel):
 
 
 @router.get("", responses=problems(), operation_id="list_segments")
-def list_segments(context: InContext, _caller: IsMarketer) -> SegmentList:
-    """List all active segments."""
-    return SegmentList(segments=[_shown(segment) for segment in segments.list_segments(context)])
+def list_segments(context: InContext, caller: IsMarketer) -> SegmentList:
+    """List the active segments of the purposes that the role reads."""
+    found = segments.list_segments(context, actor=caller.actor)
+    return SegmentList(segments=[_shown(segment) for segment in found])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="create_segment")
@@ -200,9 +201,9 @@ def preview(body: PreviewInput, context: InContext, caller: IsMarketer) -> Previ
 
 
 @router.get("/{key}", responses=problems(404), operation_id="show_segment")
-def show(key: SegmentPath, context: InContext, _caller: IsMarketer) -> SegmentShown:
+def show(key: SegmentPath, context: InContext, caller: IsMarketer) -> SegmentShown:
     """Show one segment."""
-    return _shown(segments.find(context, key))
+    return _shown(segments.find(context, key, actor=caller.actor))
 
 
 @router.put("/{key}", responses=problems(404), operation_id="change_segment")
@@ -235,7 +236,7 @@ def members(
     )
 
 
-@router.post("/{key}/explain", responses=problems(404), operation_id="explain_segment")
+@router.post("/{key}/explain", responses=problems(404, 429), operation_id="explain_segment")
 def explain(
     key: SegmentPath,
     context: InContext,

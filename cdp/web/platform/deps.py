@@ -20,6 +20,7 @@ _MEANINGS: Final = {
     410: "No longer available",
     413: "The body is too large",
     422: "A value is not allowed; the problem names the field and what is expected",
+    429: "Too many people were looked up; Retry-After is the number of seconds to wait",
     500: "An internal error, with an incident id",
     503: "The database is not available right now; Retry-After says when to try again",
 }

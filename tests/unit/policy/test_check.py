@@ -46,6 +46,13 @@ def test_purposes_name_what_exists(fields: dict[str, Any], why: str) -> None:
     assert why in refuse("purposes.yaml", purposes=analytics(**fields))
 
 
+def test_readers_are_roles_that_read_purposes_that_exist() -> None:
+    assert "unknown purpose `servce`; did you mean `service`?" in refuse(
+        "readers.yaml", roles={"marketer": {"purposes": ["servce"]}}
+    )
+    assert "`auditor` is not a role that reads people" in refuse("readers.yaml", roles={"auditor": {}})
+
+
 def test_a_minimum_age_needs_a_plain_age() -> None:
     sealed = {"type": "number", "keep": "sealed", "category": "user.demographic"}
     assert "a minimum age needs the stated trait `age`" in refuse("events.yaml", traits={"age": sealed})

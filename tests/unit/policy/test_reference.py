@@ -34,7 +34,7 @@ def test_every_key_has_a_meaning(name: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("policy", [shipped(), permit_all()], ids=["shipped", "permit_all"])
 def test_a_foreign_validator_accepts_the_files(file: str, policy: Policy) -> None:
-    assert jsonschema_rs.is_valid(dict(schema_of(file)), policy.documents[file])
+    assert jsonschema_rs.is_valid(dict(schema_of(file)), policy.documents.get(file, {}))
 
 
 @pytest.mark.parametrize("file", FILES)
