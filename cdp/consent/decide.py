@@ -102,6 +102,8 @@ def _without_records(rule: Purpose, model: ConsentModel) -> Verdict:
 def _by_age(verdict: Verdict, rule: Purpose, facts: VerdictFacts) -> Verdict:
     if not verdict.allowed or rule.minimum_age is None:
         return verdict
+    if facts.claimed_age is not None and facts.claimed_age < rule.minimum_age:
+        return Verdict(False, Reason.TOO_YOUNG)
     if facts.age is None:
         return verdict if rule.unknown_age is UnknownAge.ALLOW else Verdict(False, Reason.AGE_UNKNOWN)
     return verdict if facts.age >= rule.minimum_age else Verdict(False, Reason.TOO_YOUNG)

@@ -115,13 +115,14 @@ class Record:
 class VerdictFacts:
     """What determines a verdict in addition to the records of a profile.
 
-    `jurisdictions` are those configured for the sources of the profile, never those claimed by a client; `age` is in
-    whole years.
+    `jurisdictions` are those configured for the sources of the profile, never those claimed by a client. `age` is in
+    whole years, and vouched for; `claimed_age` was stated by a device only, so that it can refuse and never permit.
     """
 
     jurisdictions: frozenset[str] = frozenset()
     has_unique_identifier: bool = False
     age: int | None = None
+    claimed_age: int | None = None
     is_restricted: bool = False
     is_quarantined: bool = False
 

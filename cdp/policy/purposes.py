@@ -85,8 +85,8 @@ class Purpose(KeyedEntry):
     """Events covered; `"*"` is every event, and only for consent and legitimate interests."""
     minimum_age: Annotated[int, Field(ge=0, le=21)] | None = None
     """Younger people are not permitted."""
-    unknown_age: UnknownAge = UnknownAge.ALLOW
-    """The verdict when there is a minimum age and the age is not known."""
+    unknown_age: UnknownAge = UnknownAge.REFUSE
+    """The verdict when there is a minimum age and nobody vouches for an age; an age that a browser states never permits."""
     data_use: CategoryKey
     """Data use in fideslang's taxonomy."""
     sale_or_sharing: bool = False

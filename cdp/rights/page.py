@@ -36,6 +36,11 @@ DATA: Final[Mapping[str, PageSection]] = {
     "behavior.trait": PageSection(
         "Information about you", "Information that you provided, or that a shop or website passed on to us."
     ),
+    "behavior.stated_age": PageSection(
+        "Your age",
+        "The latest day on which you can have been born, as it follows from an age or a month of birth that was stated, and by "
+        "whom. Some purposes have a minimum age.",
+    ),
     "behavior.event": PageSection(
         "Your activity",
         "Page views, clicks, orders and other activity, with the details recorded for each, the purposes for which it may "

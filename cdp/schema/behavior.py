@@ -116,6 +116,24 @@ trait = Table(
     "one always. Bits are part of the key, so that a later statement never hides an earlier one from a purpose it lacks.",
 )
 
+stated_age = Table(
+    "stated_age",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("traits", "trait")),
+    Column("authority", Text, primary_key=True, info=_fact("authority", "traits", "trait")),
+    Column("bits", BigInteger, primary_key=True, autoincrement=False, info=_fact("purposes", "traits", "trait")),
+    Column("is_birthday", Boolean, nullable=False, info=_fact("is_birthday", "traits", "trait")),
+    Column("counts_from", Date, nullable=False, info=_fact("counts_from", "traits", "trait")),
+    Column("occurred_at", DateTime(timezone=True), nullable=False, info=_fact("occurred_at", "traits", "trait")),
+    Column("received_at", DateTime(timezone=True), nullable=False, info=_fact("received_at", "traits", "trait")),
+    Column("event_id", UUID(as_uuid=False), nullable=False, info=_tie("traits", "trait")),
+    CheckConstraint("authority IN ('authenticated', 'imported', 'device')", name="authority"),
+    CheckConstraint("bits > 0", name="bits"),
+    schema="behavior",
+    comment="Ages as the latest day of birth that agrees with them, per anchor, authority and purpose bits: of a device the "
+    "youngest, otherwise a date of birth before an age, and the latest. Minimum ages of purposes are compared with them.",
+)
+
 bucket = Table(
     "bucket",
     metadata,

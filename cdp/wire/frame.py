@@ -24,7 +24,7 @@ class Frame:
     """What the messages of one request have in common.
 
     `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
-    those of the batch; values of the message itself take precedence.
+    those of the batch; values of the message itself take precedence. `is_imported` marks the rows of a file.
     """
 
     source: Source
@@ -34,3 +34,4 @@ class Frame:
     shared: BatchDefaults = UNSHARED
     write_key: str | None = None
     has_gpc: bool = False
+    is_imported: bool = False

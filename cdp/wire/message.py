@@ -15,7 +15,8 @@ class Message:
     `kind` is identify, track, page, screen, group or alias. `body` is the decoded object with the
     batch's `context` and `integrations` merged in; ids are strings or absent. `occurred_at` follows
     the rule of docs/reference/ingest.md, "Times". `has_gpc` is set when the request carried `Sec-GPC: 1`. `acts` are
-    consents stated outside the body, such as those from columns of an imported file.
+    consents stated outside the body, such as those from columns of an imported file. `is_imported` marks a row of a file, whose statements have less authority than
+    those of a live message.
     """
 
     source: Source
@@ -27,6 +28,7 @@ class Message:
     body_digest: bytes
     has_gpc: bool = False
     acts: tuple[ProposedAct, ...] = ()
+    is_imported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

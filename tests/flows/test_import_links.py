@@ -134,7 +134,7 @@ def test_the_jurisdiction_of_a_table_stays_with_its_people(pipeline: Pipeline, t
     pipeline.register()
     pipeline.send(track(userId="u1"))
     with pipeline.context.database.transaction(read_only=True) as tx:
-        (facts,) = facts_of(tx, pipeline.context.policy, list(pipeline.people())).values()
+        (facts,) = facts_of(tx, pipeline.context.policy, list(pipeline.people()), now=pipeline.clock.now()).values()
     assert facts.jurisdictions == {"us-ca", "eu"}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.retention import is_expired
-from cdp.flows.operations.retention import BUCKETS, EVENTS, MESSAGES, TRAITS, SweepLine, SweepResult, sweep
+from cdp.flows.operations.retention import AGES, BUCKETS, EVENTS, MESSAGES, TRAITS, SweepLine, SweepResult, sweep
 from cdp.flows.rights.legal_hold import HOLD_COLUMN
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
@@ -112,6 +112,7 @@ def test_a_dry_run_tells_the_numbers_and_touches_nothing(rights: RequestPipeline
         f"{EVENTS} browsing 2026-06": 1,
         f"{EVENTS} system 2026-06": 1,
         TRAITS: 1,
+        AGES: 1,
         BUCKETS: rows(planned)[BUCKETS],
         MESSAGES: 4,
     }

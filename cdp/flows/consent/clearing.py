@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from cdp.audit.store import facts as fact_store
+from cdp.behavior.store.ages import clear_age_bits
 from cdp.behavior.store.events import clear_bits
 from cdp.behavior.store.traits import clear_trait_bits
 from cdp.consent.store import projection as projection_store
@@ -46,17 +47,21 @@ def clear(tx: Transaction, policy: Policy, *, due: Sequence[Withdrawal], now: da
         return ClearedWithdrawals(0, 0, 0, 0)
     anchors = consent_subject_store.anchors_of(tx, {withdrawal.profile_id for withdrawal in due})
     masks = projection_store.bits_of(tx)
-    deleted = cleared = traits = 0
+    deleted = cleared = traits = ages = 0
     for (purpose, before), profile_ids in _grouped(due).items():
         anchor_ids = [anchor for profile_id in profile_ids for anchor in anchors.get(profile_id, ())]
         events = clear_bits(tx, anchor_ids, masks[purpose], before=before)
         deleted, cleared = deleted + events.events_deleted, cleared + events.events_cleared
         traits += clear_trait_bits(tx, anchor_ids, masks[purpose], before=before)
+        ages += clear_age_bits(tx, anchor_ids, masks[purpose], before=before)
     update_derived_data(tx, policy, {(withdrawal.profile_id, withdrawal.purpose) for withdrawal in due}, now=now)
     verdict_store.delete_withdrawals(tx, [withdrawal.withdrawal_id for withdrawal in due])
     remaining = {withdrawal.profile_id for withdrawal in due} & anchors.keys()
-    # The deleted traits may include an age, on which verdicts depend.
-    if traits and asks_for_age(policy) and refresh_verdicts(tx, policy, profile_ids=remaining, now=now).has_changes:
+    if (
+        (traits or ages)
+        and asks_for_age(policy)
+        and refresh_verdicts(tx, policy, profile_ids=remaining, now=now).has_changes
+    ):
         generation_store.advance(tx, changed=True)
     _log(tx, due, now)
     return ClearedWithdrawals(len(due), deleted, cleared, traits)

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from cdp.behavior.ages import UNKNOWN_AGE
+from cdp.behavior.store.ages import ages_of
 from cdp.behavior.store.buckets import recompute_buckets
 from cdp.behavior.store.events import uncovered
 from cdp.behavior.store.traits import traits_of
-from cdp.behavior.store.volume import ages_of
 from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.decide import decide
 from cdp.consent.model import Record, Verdict, VerdictFacts
@@ -29,8 +30,8 @@ def current_verdicts(
 ) -> dict[int, dict[str, Verdict]]:
     """The verdict of each profile for each purpose, computed from the ledger; with `as_of`, as of then."""
     records = deciding_records(tx, profile_ids, as_of=as_of)
-    facts = facts_of(tx, policy, profile_ids)
     instant = now if as_of is None else as_of
+    facts = facts_of(tx, policy, profile_ids, now=instant)
     return {
         profile_id: {
             key: decide(records[profile_id], purpose, facts[profile_id], now=instant)
@@ -59,7 +60,9 @@ def deciding_records(
     }
 
 
-def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> dict[int, VerdictFacts]:
+def facts_of(
+    tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime
+) -> dict[int, VerdictFacts]:
     """What determines the verdicts of these profiles in addition to their records."""
     by_source = {int(entry.source.source_id): entry.source.jurisdiction for entry in source_store.sources(tx)}
     sources = anchor_store.sources_of(tx, profile_ids)
@@ -74,7 +77,8 @@ def facts_of(tx: Transaction, policy: Policy, profile_ids: Collection[int]) -> d
         profile_id: VerdictFacts(
             jurisdictions=frozenset(by_source[id_] for id_ in sources.get(profile_id, ()) if id_ in by_source),
             has_unique_identifier=profile_id in unique,
-            age=ages[profile_id].years if profile_id in ages else None,
+            age=ages.get(profile_id, UNKNOWN_AGE).vouched_years(now),
+            claimed_age=ages.get(profile_id, UNKNOWN_AGE).claimed_years(now),
             is_quarantined=profile_id in quarantined,
         )
         for profile_id in profile_ids

@@ -78,7 +78,7 @@ class _Rows:
     def read(self, row: Row, now: datetime) -> Message | Invalid:
         if row.reason is not None:
             return Invalid(self._source, row.reason.value)
-        frame = Frame(self._source, now)
+        frame = Frame(self._source, now, is_imported=True)
         acts, wrong = self._acts(row.fields)
         if acts and not self._is_dated(row.fields):
             acts = tuple(replace(act, is_undated=act.act is Act.GRANT) for act in acts)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cdp.behavior.store.volume import StatedAge
+from cdp.behavior.ages import Ages
 from cdp.consent.model import Record, Verdict
 
 Verdicts = Mapping[str, Verdict]
@@ -31,7 +31,7 @@ class ConsentInputs:
     records: list[Record]
     seen: Mapping[int, frozenset[int]]
     jurisdictions: Mapping[int, frozenset[str]]
-    ages: Mapping[int, StatedAge]
+    ages: Mapping[int, Ages]
     quarantined: frozenset[int]
     in_force: Mapping[int, Verdicts]
     bits: Mapping[str, int]

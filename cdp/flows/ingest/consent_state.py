@@ -159,7 +159,8 @@ class ConsentState:
         return VerdictFacts(
             jurisdictions=jurisdictions,
             has_unique_identifier=any(world.types[identifier] in self._plan.rules.unique for identifier in owned),
-            age=max(ages).years if ages else None,
+            age=ages.vouched_years(self._now),
+            claimed_age=ages.claimed_years(self._now),
             is_quarantined=any(
                 part in self._inputs.quarantined or (part in world.groups and world.groups[part].is_quarantined)
                 for part in parts

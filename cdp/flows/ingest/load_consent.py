@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from cdp.behavior.store.volume import ages_of
+from cdp.behavior.store.ages import ages_of
 from cdp.consent.model import Reason, Verdict
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store

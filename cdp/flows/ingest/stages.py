@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cdp.accounting.model import Outcome, State
+from cdp.behavior.ages import AGE, BIRTHDAY, AgeAuthority, StatedAge, stated_age
 from cdp.behavior.model import Classified, EventId
-from cdp.behavior.store.volume import AGE
 from cdp.consent.model import Verdict
 from cdp.consent.signals.model import SignalProposal
 from cdp.identity.model import Identifier, Ignored
 from cdp.identity.store.anchors import StoredAnchor
 from cdp.identity.store.profiles import StoredProfile
+from cdp.sources.model import SourceKind
 from cdp.wire.message import Message
 
 # The stages are named tuples because several are built for every message. Measured on Python 3.11 with eight fields: a
@@ -70,7 +71,28 @@ class ReadMessage(NamedTuple):
     @property
     def affects_verdicts(self) -> bool:
         """Whether the message states anything on which verdicts depend, beside its identifiers."""
-        return bool(self.signals.acts) or AGE in self.classified.plain_traits
+        return bool(self.signals.acts) or self.states_age
+
+    @property
+    def states_age(self) -> bool:
+        """Whether the message has a trait from which an age may follow."""
+        classified = self.classified
+        return AGE in classified.plain_traits or BIRTHDAY in classified.sealed_traits
+
+    def age(self) -> StatedAge | None:
+        """The age that the message states, with the authority of its source."""
+        classified, sent = self.classified, self.message
+        authority = AgeAuthority.DEVICE
+        if sent.source.kind is SourceKind.SERVER:
+            authority = AgeAuthority.IMPORTED if sent.is_imported else AgeAuthority.AUTHENTICATED
+        return stated_age(
+            classified.plain_traits.get(AGE),
+            classified.sealed_traits.get(BIRTHDAY),
+            authority=authority,
+            occurred_at=sent.occurred_at,
+            received_at=sent.received_at,
+            event_id=self.event_id,
+        )
 
     def needs_decision(self, outcome: Outcome | None) -> bool:
         """Whether a message with this outcome is still decided: it has none yet, or an opt-out in it must be kept."""

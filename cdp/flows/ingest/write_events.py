@@ -11,6 +11,7 @@ from cdp.accounting.store.notices import add_property_notices
 from cdp.behavior.classify import json_bytes, payload, seal_refused_terms, terms_of
 from cdp.behavior.model import EventEntry, Terms
 from cdp.behavior.store import batch as behavior_store
+from cdp.behavior.store.ages import PlacedAge, merge_ages
 from cdp.behavior.store.terms import intern_terms
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.read import has_expired_event
@@ -49,7 +50,18 @@ def write_events(
         behavior_store.append_traits(result.tx, list(_entries(result, expired, keys, traits=traits)), terms)
     entries = _entries(result, fresh, keys, traits=traits)
     behavior_store.append(result.tx, entries, terms, plan=result.cache.traits, now=result.now)
+    merge_ages(result.tx, _ages((*fresh, *expired)))
     return stored
+
+
+def _ages(messages: Sequence[DecidedMessage]) -> list[PlacedAge]:
+    """The ages that these messages state."""
+    stating = [message for message in messages if message.read.states_age]
+    return [
+        (message.identified.anchor_id, message.bits, age)
+        for message in stating
+        if (age := message.read.age()) is not None
+    ]
 
 
 def _without_refused_terms(message: DecidedMessage, terms: Terms) -> DecidedMessage:

@@ -13,6 +13,7 @@ from cdp.audit.store import facts as fact_store
 from cdp.audit.store import sweep as fact_sweep_store
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.retention import horizon, is_month_over
+from cdp.behavior.store import ages as age_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.sweep import MonthPartition
 from cdp.behavior.traits import compile_traits
@@ -33,6 +34,7 @@ CHUNK_ROWS_MAX = 10_000
 EVENTS = "behavior.event"
 BUCKETS = "behavior.bucket"
 TRAITS = "behavior.trait"
+AGES = "behavior.stated_age"
 MESSAGES = "behavior.duplicate"
 CHANGES = "segments.membership_change"
 DELIVERIES = "destinations.outbox"
@@ -186,6 +188,12 @@ def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
             behavior_sweep_store.count_expired_traits,
             delete=partial(_delete_traits, context=context, now=now),
         ),
+        aged(
+            AGES,
+            rules.traits,
+            age_store.count_expired_ages,
+            delete=partial(_delete_ages, context=context, now=now),
+        ),
         _SweepTask(
             BUCKETS,
             _BUCKETS_REASON,
@@ -222,6 +230,20 @@ def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
             FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, delete=fact_sweep_store.delete_expired_facts
         ),
     ]
+
+
+def _delete_ages(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
+    """Delete expired ages, and update the verdicts that depend on them."""
+    generation_store.lock_exclusive(tx)
+    anchors = age_store.delete_expired_ages(tx, expired_at, rows_max)
+    if anchors:
+        profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
+        if (
+            asks_for_age(context.policy)
+            and refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now).has_changes
+        ):
+            generation_store.advance(tx, changed=True)
+    return len(anchors)
 
 
 def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:

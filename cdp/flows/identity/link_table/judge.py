@@ -224,7 +224,7 @@ class _StoredProfiles:
         self.separated = separation_store.never_pairs(
             tx, [*identifiers, *(identifier for owned in self.owned_by.values() for identifier in owned)]
         )
-        self.facts = facts_of(tx, context.policy, touched) if touched else {}
+        self.facts = facts_of(tx, context.policy, touched, now=now) if touched else {}
         self.records = deciding_records(tx, touched) if touched else {}
         self.records_by_identifier: dict[int, list[Record]] = {}
         for record in record_store.records_of(tx, identifiers):
@@ -281,6 +281,7 @@ class _StoredProfiles:
             jurisdictions=new.jurisdictions.union(*(facts.jurisdictions for facts in current)),
             has_unique_identifier=new.has_unique_identifier or any(facts.has_unique_identifier for facts in current),
             age=min((facts.age for facts in current if facts.age is not None), default=None),
+            claimed_age=min((facts.claimed_age for facts in current if facts.claimed_age is not None), default=None),
             is_quarantined=any(facts.is_quarantined for facts in current),
         )
         records = {record.record_id: record for owner in owners for record in self.records[owner]}
