@@ -5,8 +5,8 @@ Of the ages that were stored before, nobody knows who stated them: they may refu
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
