@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cdp.audit.store.facts import check_facts
 from cdp.flows.segments import memberships
 from tests.support.messages import consent_context, identify, order
 from tests.support.service import RunningService
@@ -103,6 +104,17 @@ def test_few_members_are_listed_whole(service: RunningService) -> None:
     service.post("marketer", PATH, {"key": "few", **BUYERS, "where": 'trait.country = "DE"'}, 201)
     page = service.get("marketer", f"{PATH}/few/members")
     assert (len(page["members"]), page["size"], page["next"]) == (1, 1, None)
+
+
+def test_auditors_see_no_small_sizes(service: RunningService) -> None:
+    """Sizes leave those who work with people only from the policy's minimum on, which is 100."""
+    query = {"kind": "segment.evaluated", "limit": 1000}
+    entries = service.get("auditor", "/api/v1/audit/entries", **query)["entries"]
+    sizes = {(entry["body"]["segment"], entry["body"]["entered"], entry["body"]["left"]) for entry in entries}
+    assert ("buyers", CROWD + 1, 0) in sizes
+    assert ("few", "fewer than 100", 0) in sizes
+    with service.context.database.transaction() as tx:
+        assert check_facts(tx, since=None, until=None).altered == ()
 
 
 def test_a_withdrawal_ends_a_membership_for_every_later_reader(service: RunningService) -> None:

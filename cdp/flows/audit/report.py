@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from cdp.kit.errors import Fault
 from cdp.operations.store import policies as policy_store
 from cdp.rights.model import ENDED, Request, Status
 from cdp.rights.store import requests as request_store
+from cdp.segments.disclose import size_outside
 
 _REQUESTS_MAX = 100_000
 
@@ -79,7 +80,10 @@ def read_entries(
     actor: str,
     token: int | None = None,
 ) -> list[LogEntry]:
-    """Entries of the log, newest first. The read itself is logged. Raises the fault `unknown_entry_kind`."""
+    """Entries of the log, newest first. The read itself is logged. Raises the fault `unknown_entry_kind`.
+
+    Changes of memberships below the policy's minimum are shown as "fewer than" it; the facts themselves are exact.
+    """
     if unknown := sorted(set(query.kinds) - KINDS.keys()):
         raise Fault(
             "unknown_entry_kind",
@@ -94,7 +98,15 @@ def read_entries(
         period = _period(query.since, query.until)
         question = {"kinds": sorted(query.kinds), **period, "before": query.before, "limit": query.limit}
         log_read(tx, context, Reading(actor, token, "entries", question=question), count=len(found), now=now)
-    return found
+    minimum = context.policy.jurisdictions.minimum_disclosure_size
+    return [_without_small_sizes(entry, minimum) for entry in found]
+
+
+def _without_small_sizes(entry: LogEntry, minimum: int) -> LogEntry:
+    if entry.kind != "segment.evaluated":
+        return entry
+    sizes = {name: size_outside(entry.body[name], minimum) for name in ("entered", "left")}
+    return replace(entry, body={**entry.body, **sizes})
 
 
 def report(
