@@ -108,8 +108,7 @@ def test_few_members_are_listed_whole(service: RunningService) -> None:
 
 def test_auditors_see_no_small_sizes(service: RunningService) -> None:
     """Sizes leave those who work with people only from the policy's minimum on, which is 100."""
-    query = {"kind": "segment.evaluated", "limit": 1000}
-    entries = service.get("auditor", "/api/v1/audit/entries", **query)["entries"]
+    entries = service.get("auditor", "/api/v1/audit/entries", kind="segment.evaluated", limit=1000)["entries"]
     sizes = {(entry["body"]["segment"], entry["body"]["entered"], entry["body"]["left"]) for entry in entries}
     assert ("buyers", CROWD + 1, 0) in sizes
     assert ("few", "fewer than 100", 0) in sizes
