@@ -26,7 +26,7 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
-from cdp.postgres.place import write_private
+from cdp.postgres.place import make_home, write_private
 from cdp.web.app import create_app
 from cdp.worker.runner import Worker
 from cdp.worker.tasks import create_worker
@@ -109,6 +109,7 @@ def _ensure_admin(context: Context, print_line: PrintLine) -> None:
     path = context.home / ADMIN_TOKEN_FILE
     if not tokens.has_admin(context):
         created = tokens.create_token(context, tokens.FIRST_ADMIN, Role.ADMIN, actor="system")
+        make_home(context.home)
         write_private(path, created.secret.encode() + b"\n")
         print_line(f"The admin token is in {path}. Create tokens for your staff with `cdp token create`.")
 

@@ -298,6 +298,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "retention.dropped": "retention_class month rows",
         "scrub.run": "is_scrubbed",
         "replay.run": "tally",
+        "replay.adopted": "actor",
         "source.created": "source",
         "source.key_replaced": "source",
         "source.disabled": "source",

@@ -83,13 +83,16 @@ def settings() -> Config:
 
 
 @contextmanager
-def open_context() -> Iterator["Context"]:
-    """The context for one command; only errors are logged unless CDP_LOG_LEVEL is set."""
+def open_context(*, adopts_state: bool = False) -> Iterator["Context"]:
+    """The context for one command; only errors are logged unless CDP_LOG_LEVEL is set.
+
+    `adopts_state` binds the database to the state store of this command, even if another one was used last.
+    """
     from cdp.flows.operations.startup import open_for_command
 
     config = settings()
     quiet_logging(config)
-    with open_for_command(config) as context:
+    with open_for_command(config, adopts_state=adopts_state) as context:
         if context.notice is not None:
             print_error(f"!! {context.notice}")
         yield context

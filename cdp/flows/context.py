@@ -8,6 +8,7 @@ from cdp.audit.sequencer import Log
 from cdp.behavior.rules import compile_plan, vocabularies_of
 from cdp.kit.clock import Clock
 from cdp.kit.db import Database
+from cdp.kit.state import StateStore
 from cdp.policy.model import Policy
 from cdp.rights.replay_file import ReplayFile
 from cdp.vault.vault import Vault
@@ -17,13 +18,15 @@ from cdp.vault.vault import Vault
 class Context:
     """Database, vault, policy, clock and logs of one process.
 
-    - `home` is CDP_HOME: keys, the copy of the audit log and the replay file.
+    - `home` is CDP_HOME: the embedded database, the file of the master key and the admin token.
+    - `state` is the state store: wrapped keys, the copy of the audit log and the replay file; CDP_HOME unless set.
     - `vocabularies` gives, by event and property, the vocabulary whose terms are stored unsealed.
     - `is_shared` is set if another process serves the same embedded database.
     - `notice` must be shown prominently: it is set when a master key was created.
     """
 
     home: Path
+    state: StateStore
     database: Database
     vault: Vault
     policy: Policy

@@ -39,6 +39,12 @@ SETTINGS: Final = (
     ),
     Setting("CDP_HOME", "the folder of the embedded database, the key file and the admin token", "./var"),
     Setting(
+        "CDP_STATE_URL",
+        "where all services of one database keep the wrapped keys, the replay file and the copy of the audit log: file:///folder, "
+        "or postgresql://user:password@host/database of a separate database",
+        "CDP_HOME",
+    ),
+    Setting(
         "CDP_POLICIES",
         "the folder of the policy files; `cdp init` copies the shipped ones",
         "./policies if that folder exists, else the policies shipped with cdp",
@@ -69,6 +75,7 @@ class Config:
     database_url: str | None = field(default=None, repr=False)
     master_key: bytes | None = field(default=None, repr=False)
     kms_url: str | None = field(default=None, repr=False)
+    state_url: str | None = field(default=None, repr=False)
 
     def clock(self) -> Clock:
         """The clock of this process: the machine's, or a fixed one for a test."""
@@ -94,6 +101,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         database_url=_read(values, "CDP_DATABASE_URL", _database_url, default=None),
         master_key=_read(values, "CDP_MASTER_KEY", _master_key, default=None),
         kms_url=_read(values, "CDP_KMS_URL", _kms_url, default=None),
+        state_url=_read(values, "CDP_STATE_URL", _state_url, default=None),
     )
 
 
@@ -137,12 +145,11 @@ def _log_level(text: str) -> LogLevel:
     raise ValueError(f"is {text!r}; {', '.join(get_args(LogLevel)[:-1])} or {get_args(LogLevel)[-1]}")
 
 
-def _database_url(text: str) -> str:
+def _database_url(text: str, right: str = "a URL such as postgresql://user:password@host:5432/database") -> str:
     """The URL with the driver that this service uses; other schemes are refused."""
     parts = urlsplit(text)
-    right = "a URL such as postgresql://user:password@host:5432/database"
     if parts.scheme not in ("postgres", "postgresql", "postgresql+psycopg"):
-        raise ValueError(f"does not begin with postgresql://; {right}")
+        raise ValueError(f"has another scheme; {right}")
     if not parts.path.strip("/"):
         raise ValueError(f"does not name a database; {right}")
     try:
@@ -150,6 +157,17 @@ def _database_url(text: str) -> str:
     except ValueError:
         raise ValueError(f"does not name a valid port; {right}") from None
     return "postgresql+psycopg" + text[len(parts.scheme) :]
+
+
+def _state_url(text: str) -> str:
+    """The URL of a folder as it is, and that of a database as `_database_url` returns it."""
+    right = "file:///folder, or a URL such as postgresql://user:password@host:5432/database"
+    parts = urlsplit(text)
+    if parts.scheme != "file":
+        return _database_url(text, right)
+    if parts.netloc or not parts.path.strip("/"):
+        raise ValueError(f"does not name a folder by its absolute path; {right}")
+    return text
 
 
 def _master_key(text: str) -> bytes:

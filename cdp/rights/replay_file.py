@@ -1,6 +1,6 @@
 """The replay file: what a database restored from a backup must apply before the service starts.
 
-It is kept outside the database, under CDP_HOME. Each line is a JSON object with the next number: erasures as random
+It is kept outside the database, in the state store. Each line is a JSON object with the next number: erasures as random
 ids, suppressions as pseudonyms of a separate domain, and opt-outs as (identifier, pseudonym, purpose). A line is on disk
 before the answer that depends on it is sent, and before its transaction commits. A line whose transaction never
 committed repeats something that was requested, and is harmless. The database stores the number of the last line it has
@@ -8,21 +8,21 @@ applied: a database that is behind its file was restored.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.clock import parse_instant
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateStore
 
+REPLAY_FILE: Final = "replay.jsonl"
 FORMAT: Final = "cdp/replay@v1"
 FILE_ID_BYTES: Final = 16
 
-_BLOCK_BYTES: Final = 4096
+_FIRST_LINE_BYTES_MAX: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +67,35 @@ class Numbered:
 
 
 class ReplayFile:
-    """The replay file of one CDP_HOME; its writers hold the exclusive lock of the database.
+    """The replay file of one state store; its writers hold the exclusive lock of the database.
 
     The number of bytes read is remembered, so that `last_number` reads only what was added since.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, store: StateStore) -> None:
+        self.store = store
         self._read_bytes = 0
         self._last_number = 0
         self._uncommitted: tuple[int, int] | None = None
 
+    @property
+    def place(self) -> str:
+        """Where the file is, for messages."""
+        return f"{self.store.place}/{REPLAY_FILE}"
+
     def file_id(self) -> bytes | None:
         """The random id in the first line; None if there is no file."""
-        try:
-            with self.path.open("rb") as file:
-                first = file.readline()
-        except FileNotFoundError:
+        first, line_break, _ = (self.store.read(REPLAY_FILE, 0, _FIRST_LINE_BYTES_MAX) or b"").partition(b"\n")
+        if not line_break:
             return None
-        if not first.endswith(b"\n"):
-            return None
-        entry = _parsed(first, self.path)
+        entry = _parsed(first, self.place)
         if entry.get("format") != FORMAT:
-            raise _damaged(self.path)
+            raise _damaged(self.place)
         return bytes.fromhex(entry["file"])
 
     def create(self, file_id: bytes) -> None:
         """Create the file with this id, unless it exists."""
         if self.file_id() is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._append([{"format": FORMAT, "file": file_id.hex()}])
 
     def write(self, lines: Sequence[Line], first_number: int, now: datetime) -> None:
@@ -109,13 +109,13 @@ class ReplayFile:
         """The lines with a higher number, in order."""
         for entry in self._entries():
             if entry.get("n", 0) > number:
-                yield _read(entry, self.path)
+                yield _read(entry, self.place)
 
     def last_number(self) -> int:
         """The highest number in the file, 0 if it has none; reads only what was added since the last call."""
         added = self._complete_lines(self._read_bytes)
         for text in added.splitlines():
-            self._last_number = max(self._last_number, _parsed(text, self.path).get("n", 0))
+            self._last_number = max(self._last_number, _parsed(text, self.place).get("n", 0))
         self._read_bytes += len(added)
         return self._last_number
 
@@ -136,51 +136,26 @@ class ReplayFile:
         return self._uncommitted is not None and seen >= self._uncommitted[0] and written == self._uncommitted[1]
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
-        is_new = not self.path.exists()
+        self.last_number()  # reads up to the end of the last complete line
         block = b"".join(canonical_json(entry) + b"\n" for entry in entries)
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            file.seek(_complete_bytes(file))
-            file.truncate()
-            file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            _sync_folder(self.path.parent)
+        self.store.append(REPLAY_FILE, self._read_bytes, block)
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        return (_parsed(text, self.path) for text in self._complete_lines(0).splitlines())
+        return (_parsed(text, self.place) for text in self._complete_lines(0).splitlines())
 
     def _complete_lines(self, offset: int) -> bytes:
         """The content from an offset, without an incomplete last line: no answer depended on it."""
-        try:
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                content = file.read()
-        except FileNotFoundError:
-            return b""
+        content = self.store.read(REPLAY_FILE, offset) or b""
         return content[: content.rfind(b"\n") + 1]
 
 
-def _complete_bytes(file: IO[bytes]) -> int:
-    """The length of a file up to the end of its last complete line; reads only the end of the file."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        begin = max(0, end - _BLOCK_BYTES)
-        file.seek(begin)
-        found = file.read(end - begin).rfind(b"\n")
-        if found >= 0:
-            return begin + found + 1
-        end = begin
-    return 0
-
-
-def _parsed(text: bytes, path: Path) -> dict[str, Any]:
+def _parsed(text: bytes, place: str) -> dict[str, Any]:
     try:
         entry = json.loads(text)
     except ValueError:
-        raise _damaged(path) from None
+        raise _damaged(place) from None
     if not isinstance(entry, dict):
-        raise _damaged(path)
+        raise _damaged(place)
     return entry
 
 
@@ -201,12 +176,12 @@ def _json(value: Any) -> Any:
     return value
 
 
-def _read(entry: dict[str, Any], path: Path) -> Numbered:
+def _read(entry: dict[str, Any], place: str) -> Numbered:
     try:
         line = _erased(entry) if entry["kind"] == "erased" else _opt_out(entry)
         return Numbered(entry["n"], parse_instant(entry["at"]), line)
     except (KeyError, TypeError, ValueError):
-        raise _damaged(path) from None
+        raise _damaged(place) from None
 
 
 def _erased(entry: dict[str, Any]) -> Erased:
@@ -233,19 +208,11 @@ def _opt_out(entry: dict[str, Any]) -> OptOut:
     )
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _damaged(path: Path) -> Fault:
+def _damaged(place: str) -> Fault:
     return Fault(
         "replay_file_damaged",
         "The replay file cannot be read",
-        f"{path} contains a line that cdp did not write. Restore the file from its backup; without it, a restored "
+        f"{place} contains a line that cdp did not write. Restore the file from its backup; without it, a restored "
         "database cannot know which people were erased.",
         status=500,
     )

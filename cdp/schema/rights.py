@@ -184,10 +184,14 @@ replay = Table(
     Column("single", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("file_id", LargeBinary, nullable=False, info=impersonal()),
     Column("number", BigInteger, nullable=False, info=impersonal()),
+    Column("generation", BigInteger, nullable=False, server_default=text("0"), info=impersonal()),
+    Column("nonce", LargeBinary, nullable=False, server_default=text("''"), info=impersonal()),
     CheckConstraint("single = 1", name="single"),
     CheckConstraint("octet_length(file_id) = 16", name="file_id"),
     CheckConstraint("number >= 0", name="number"),
+    CheckConstraint("generation >= 0", name="generation"),
+    CheckConstraint("octet_length(nonce) = CASE WHEN generation = 0 THEN 0 ELSE 16 END", name="nonce"),
     schema="rights",
-    comment="The replay file that belongs to this database, and the last line that the database has applied; "
-    "a database behind its file was restored.",
+    comment="The replay file that belongs to this database, the last line that the database has applied, and the last start "
+    "of a service with it: a database behind its file was restored; a file behind its database is a copy.",
 )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder, StateStore
 from cdp.vault import store
 from cdp.vault.epochs import Epochs
 from cdp.vault.keyed_hashes import KeyedHashes
@@ -80,18 +81,21 @@ def open_vault(
     *,
     now: datetime,
     kms_url: str | None = None,
+    wrapped_keys: StateStore | None = None,
     domains: Iterable[Domain] = (),
 ) -> tuple[Vault, str | None]:
     """Open the vault over local key files or a KMS; in an empty database, create the keys it needs.
 
-    Returns the vault, and a notice to print prominently when a master key was created. `domains` are those of the
+    Wrapped keys are kept in `wrapped_keys`, or else in the folder, in which the file of the master key always is. Returns the
+    vault, and a notice to print prominently when a master key was created. `domains` are those of the
     policy (destinations) in addition to the ones that always exist. Faults: `master_key_missing`,
     `wrong_master_key`, `root_key_missing`, `key_file_exposed`, `master_key_malformed`, `kms_unknown`.
     """
     store.lock_root_keys(tx)
     if kms_url is not None:
-        return open_with(tx, open_kms_provider(kms_url, folder), now, domains=domains), None
-    provider, notice = open_local_provider(folder, master_key, may_create=not store.key_checks(tx))
+        kept = wrapped_keys or StateFolder(folder)
+        return open_with(tx, open_kms_provider(kms_url, _folder_of(kept)), now, domains=domains), None
+    provider, notice = open_local_provider(folder, master_key, may_create=not store.key_checks(tx), store=wrapped_keys)
     return open_with(tx, provider, now, domains=domains), notice
 
 
@@ -109,3 +113,16 @@ def open_with(tx: Transaction, provider: KeyProvider, now: datetime, *, domains:
         vault.epochs.begin(tx, now)
     root_keys.refresh(tx)
     return vault
+
+
+def _folder_of(kept: StateStore) -> Path:
+    """The folder for the wrapped keys of a KMS provider, which is given a folder."""
+    if not isinstance(kept, StateFolder):
+        raise Fault(
+            "wrong_setting",
+            "A setting is invalid",
+            "CDP_KMS_URL needs a folder for its wrapped keys. Expected: CDP_STATE_URL=file:///folder, a folder that all services "
+            "reach, or no CDP_STATE_URL.",
+            status=500,
+        )
+    return kept.folder

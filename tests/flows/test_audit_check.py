@@ -16,6 +16,7 @@ from cdp.flows.operations.retention import sweep
 from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder
 from cdp.vault.sign import Signer
 from tests.support.people import ADA, BOB
 from tests.support.policies import permit_all
@@ -45,7 +46,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 
 def log_of(rights: RequestPipeline) -> Log:
     signer = rights.context.vault.root_keys.signer()
-    return Log(signer, Mirror(rights.home / "log"), log_name(signer.public_key))
+    return Log(signer, Mirror(StateFolder(rights.home / "log")), log_name(signer.public_key))
 
 
 def checked(rights: RequestPipeline, remembered: str | None = None) -> LogCheck:

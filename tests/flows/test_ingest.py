@@ -10,6 +10,7 @@ import pytest
 from cdp.accounting.model import Outcome, State
 from cdp.flows.ingest.batch import Ingest
 from cdp.kit.db import Database
+from cdp.kit.state import StateFolder
 from cdp.rights.replay_file import OptOut, ReplayFile
 from cdp.rights.store.suppressions import suppress_purposes
 from cdp.sources.store.sources import add_source
@@ -177,7 +178,7 @@ def _statements(pipeline: Pipeline) -> int:
 
 def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
-    replay = ReplayFile(tmp_path / "replay.jsonl")
+    replay = ReplayFile(StateFolder(tmp_path))
     pipeline.ingest = Ingest(
         database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock, replay=replay
     )

@@ -11,7 +11,7 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from cdp.rights.replay_file import OptOut
+from cdp.rights.replay_file import REPLAY_FILE, OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import SUPPRESSION
@@ -35,14 +35,15 @@ class Copy:
         self.rights = rights
         self.tables: dict[str, bytes] = {}
         with rights.context.database.transaction(read_only=True) as tx:
-            for (name,) in tx.execute(_TABLES):
-                with tx.raw.cursor().copy(f"COPY (SELECT * FROM {name}) TO STDOUT") as stream:
+            for name, columns in tx.execute(_TABLES):
+                name = f"{name} ({columns})"
+                with tx.raw.cursor().copy(f"COPY (SELECT {columns} FROM {name.partition(' ')[0]}) TO STDOUT") as stream:
                     self.tables[name] = b"".join(bytes(block) for block in stream)
 
     def restore(self) -> None:
         """Put the rows of the copy back in place of today's."""
         with self.rights.context.database.transaction() as tx:
-            tx.raw.execute(f"TRUNCATE {', '.join(self.tables)} CASCADE")
+            tx.raw.execute(f"TRUNCATE {', '.join(name.partition(' ')[0] for name in self.tables)} CASCADE")
             for name, block in self.tables.items():
                 with tx.raw.cursor().copy(f"COPY {name} FROM STDIN") as stream:
                     stream.write(block)
@@ -50,7 +51,11 @@ class Copy:
 
 
 _TABLES = """
-SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid::regclass::text, (
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum)
+    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND n.nspname IN ('identity', 'consent', 'behavior', 'segments', 'rights', 'destinations', 'vault')
 ORDER BY n.nspname, c.relname
@@ -133,7 +138,9 @@ def _write_and_crash(rights: RequestPipeline) -> None:
         replay_store.append(
             tx, context.replay, [OptOut(1, b"x" * 32, "analytics", "refuse", "signal", "eu", NOON)], now=NOON
         )
-        assert subprocess.run(["grep", "-c", "analytics", context.replay.path], capture_output=True).stdout == b"1\n"
+        assert (
+            subprocess.run(["grep", "-c", "analytics", rights.home / REPLAY_FILE], capture_output=True).stdout == b"1\n"
+        )
         raise _Crash
 
 
@@ -209,8 +216,8 @@ def test_a_database_that_is_behind_stays_so_whatever_else_is_written(rights: Req
 
 def test_the_file_of_another_database_is_refused(rights: RequestPipeline) -> None:
     rights.erase(("user_id", "ada"))
-    text = rights.context.replay.path.read_text()
-    rights.context.replay.path.write_text(text.replace(text[9:41], "0" * 32, 1))
+    text = (rights.home / REPLAY_FILE).read_text()
+    (rights.home / REPLAY_FILE).write_text(text.replace(text[9:41], "0" * 32, 1))
     with pytest.raises(Fault) as caught:
         replay(rights.context, NOON)
     assert caught.value.code == "replay_file_foreign"

@@ -23,6 +23,7 @@ from cdp.audit.verify import Verified, verify_receipt
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.ids import encode_id
+from cdp.kit.state import StateFolder
 from cdp.vault.sign import Signer, is_signed
 
 pytestmark = pytest.mark.postgres
@@ -33,7 +34,7 @@ SIGNER = Signer(b"\x09" * 32)
 
 @pytest.fixture
 def log(home: Path) -> Log:
-    return Log(SIGNER, Mirror(home / "audit"), log_name(SIGNER.public_key))
+    return Log(SIGNER, Mirror(StateFolder(home / "audit")), log_name(SIGNER.public_key))
 
 
 def read(count: int) -> dict[str, object]:

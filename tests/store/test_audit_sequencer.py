@@ -27,6 +27,7 @@ from cdp.audit.tile import TilePath, parse_tile_path, split
 from cdp.audit.verify import Unverified, verify_growth, verify_leaves, verify_note
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder
 from cdp.vault.sign import Signer, is_signed
 
 pytestmark = pytest.mark.postgres
@@ -37,7 +38,7 @@ SIGNER = Signer(b"\x09" * 32)
 
 @pytest.fixture
 def log(home: Path) -> Log:
-    return Log(SIGNER, Mirror(home / "audit"), log_name(SIGNER.public_key))
+    return Log(SIGNER, Mirror(StateFolder(home / "audit")), log_name(SIGNER.public_key))
 
 
 def fact(count: int = 1) -> dict[str, object]:
@@ -246,7 +247,7 @@ def test_of_old_heads_the_last_of_each_day_is_kept(database: Database, log: Log)
 
 
 def copy_of(home: Path) -> tuple[Checkpoint, list[bytes]]:
-    mirror = Mirror(home / "audit")
+    mirror = Mirror(StateFolder(home / "audit"))
     head = mirror.head(mirror.newest_tree())
     assert head is not None
     return head.checkpoint, list(mirror.entries(mirror.newest_tree(), 0, head.checkpoint.size))
@@ -368,7 +369,7 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
     run(database, log)
     published = verified(database, log)
     restore(database)
-    other = Log(SIGNER, Mirror(home / "elsewhere"), log.name)
+    other = Log(SIGNER, Mirror(StateFolder(home / "elsewhere")), log.name)
     act(database, 10)
     run(database, other)  # a second machine that does not know the copy
 
@@ -378,7 +379,7 @@ def test_a_database_that_went_its_own_way_gets_a_new_origin_and_never_a_second_t
     begun = verified(database, log)
     assert (begun.origin, published.origin) == (log.name + "/2", log.name + "/1")
     assert copy_of(home)[0] == begun
-    first_head = Mirror(home / "audit").head(1)
+    first_head = Mirror(StateFolder(home / "audit")).head(1)
     assert first_head is not None
     assert first_head.checkpoint == published
 

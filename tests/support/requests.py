@@ -14,9 +14,9 @@ from psycopg import sql
 from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name, sequence
 from cdp.flows.context import Context
-from cdp.flows.operations.startup import REPLAY_FILE
 from cdp.flows.rights import requests
 from cdp.kit.db import Database
+from cdp.kit.state import StateFolder
 from cdp.policy.model import Policy
 from cdp.rights.model import Request
 from cdp.rights.plan import personal_columns
@@ -62,7 +62,7 @@ class RequestPipeline:
         """Sequence and sign the entries of the audit log."""
         with self.context.database.transaction() as tx:
             signer = self.context.vault.root_keys.signer()
-            log = Log(signer, Mirror(self.home / "log"), log_name(signer.public_key))
+            log = Log(signer, Mirror(StateFolder(self.home / "log")), log_name(signer.public_key))
             sequence(tx, log, self.pipeline.clock.now())
 
     def later(self, **span: float) -> None:
@@ -104,4 +104,4 @@ def open_request_pipeline(database: Database, policy: Policy, home: Path) -> Req
 
 def restarted(context: Context) -> Context:
     """The context as a restarted process would open it, with nothing of the replay file in memory."""
-    return replace(context, replay=ReplayFile(context.home / REPLAY_FILE))
+    return replace(context, replay=ReplayFile(context.state))

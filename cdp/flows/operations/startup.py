@@ -7,9 +7,11 @@ uses the database of a running service, or runs the embedded one for the duratio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from cdp.audit import sequencer
 from cdp.audit.mirror import Mirror
@@ -23,20 +25,35 @@ from cdp.kit.clock import Clock
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder, StateStore
+from cdp.kit.state_database import open_state_database
 from cdp.operations.store import policies as policy_store
 from cdp.operations.store import test_clock as test_clock_store
 from cdp.policy.load import build_policy, load_policy
 from cdp.policy.model import Policy
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.replay_file import ReplayFile
+from cdp.rights.store import replay_position as replay_store
 from cdp.schema.migrate import migrate, needs_migration
 from cdp.vault.vault import open_vault
 
 KEYS: Final = "keys"
 AUDIT_COPY: Final = "audit"
-REPLAY_FILE: Final = "replay.jsonl"
 _ATTACH_SECONDS: Final = 30.0
 _ATTACH_PAUSE_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class StateUse:
+    """The state store to open with, and for what.
+
+    `renews` for the start of a service, which makes copies of the store detectable; `adopts` to bind the database to this
+    store although another one was used last.
+    """
+
+    store: StateStore
+    renews: bool = False
+    adopts: bool = False
 
 
 @contextmanager
@@ -48,19 +65,22 @@ def open_service(config: Config) -> Iterator[Context]:
     policy = load_policy(config.policies)
     with _service_database(config) as (url, _):
         migrate_schema(url, config.clock().now())
-        with _opened_database(url) as database:
+        with _opened_database(url) as database, open_state(config.state_url, config.home) as state:
             with database.transaction() as tx:
                 test_clock_store.override_instant(tx, config.fixed_now)
-            context = open_configured(config, database, policy_in_force(database) or policy)
+            context = open_configured(
+                config, database, policy_in_force(database) or policy, state=StateUse(state, renews=True)
+            )
             yield apply_policy(context, policy).context
 
 
 @contextmanager
-def open_for_command(config: Config) -> Iterator[Context]:
+def open_for_command(config: Config, *, adopts_state: bool = False) -> Iterator[Context]:
     """Open for one command, under the policy in force, or under that of the folder if there is none.
 
     Entries that the command adds to the log are signed before this ends, unless a service is running, which signs them.
-    Raises the fault `schema_behind` if a running service uses an older schema.
+    `adopts_state` binds the database to the state store of this command, even if another one was used last. Raises the
+    fault `schema_behind` if a running service uses an older schema.
     """
     with _database_url(config) as (url, is_shared):
         if needs_migration(url):
@@ -72,9 +92,13 @@ def open_for_command(config: Config) -> Iterator[Context]:
                     status=500,
                 )
             migrate_schema(url, config.clock().now())
-        with _opened_database(url) as database:
+        with _opened_database(url) as database, open_state(config.state_url, config.home) as state:
             context = open_configured(
-                config, database, policy_in_force(database) or load_policy(config.policies), is_shared=is_shared
+                config,
+                database,
+                policy_in_force(database) or load_policy(config.policies),
+                is_shared=is_shared,
+                state=StateUse(state, adopts=adopts_state),
             )
             try:
                 yield context
@@ -103,7 +127,14 @@ def open_database_url(config: Config) -> Iterator[str]:
         yield url
 
 
-def open_configured(config: Config, database: Database, policy: Policy, *, is_shared: bool = False) -> Context:
+def open_configured(
+    config: Config,
+    database: Database,
+    policy: Policy,
+    *,
+    is_shared: bool = False,
+    state: StateUse | None = None,
+) -> Context:
     """The context for these settings and a database with a current schema; puts the policy in force."""
     return open_context(
         database,
@@ -113,6 +144,7 @@ def open_configured(config: Config, database: Database, policy: Policy, *, is_sh
         master_key=config.master_key,
         kms_url=config.kms_url,
         is_shared=is_shared,
+        state=state,
     )
 
 
@@ -125,27 +157,38 @@ def open_context(
     master_key: bytes | None = None,
     kms_url: str | None = None,
     is_shared: bool = False,
+    state: StateUse | None = None,
 ) -> Context:
-    """Open the vault over the key files of `home`, or a KMS, and put the policy in force; the schema must be current.
+    """Open the vault over the keys of the state store, or a KMS, and put the policy in force; the schema must be current.
 
-    Raises the vault's faults for a missing or wrong master key, and never creates one for a database that is not
-    empty.
+    The state store is `home` unless another is given. Raises the vault's faults for a missing or wrong master key, and
+    never creates one for a database that is not empty; raises the faults of a state store that is not the database's.
     """
+    use = state or StateUse(StateFolder(home))
+    store, replay = use.store, ReplayFile(use.store)
     with database.transaction() as tx:
         # Every process locks identity before the root keys, which prevents a deadlock between a start and a rotation.
         generation_store.lock_exclusive(tx)
         now = clock.now()
-        vault, notice = open_vault(tx, home / KEYS, master_key, now=now, kms_url=kms_url)
+        if use.adopts:
+            replay_store.adopt_state(tx, replay)
+            fact_store.append(tx, {"kind": "replay.adopted", "actor": "operator"}, now)
+        else:
+            replay_store.bind_state(tx, replay, renew=use.renews)
+        vault, notice = open_vault(
+            tx, home / KEYS, master_key, now=now, kms_url=kms_url, wrapped_keys=store.within(KEYS)
+        )
         put_in_force(tx, policy, now)
     signer = vault.root_keys.signer()
     return Context(
         home=home,
+        state=store,
         database=database,
         vault=vault,
         policy=policy,
         clock=clock,
-        log=Log(signer, Mirror(home / AUDIT_COPY), log_name(signer.public_key)),
-        replay=ReplayFile(home / REPLAY_FILE),
+        log=Log(signer, Mirror(store.within(AUDIT_COPY)), log_name(signer.public_key)),
+        replay=replay,
         vocabularies=vocabularies_under(policy),
         is_shared=is_shared,
         notice=notice,
@@ -206,6 +249,20 @@ def sequence_all(context: Context) -> int:
         placed += done.placed
         if not done.is_more_waiting:
             return placed
+
+
+@contextmanager
+def open_state(url: str | None, home: Path) -> Iterator[StateStore]:
+    """The state store of a URL, or that in `home`, until the block ends."""
+    parts = urlsplit(url or "")
+    if url is None or parts.scheme == "file":
+        yield StateFolder(home if url is None else Path(unquote(parts.path)))
+        return
+    store = open_state_database(url)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 @contextmanager

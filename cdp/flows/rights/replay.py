@@ -58,13 +58,13 @@ def replay(context: Context, now: datetime) -> ReplayResult:
     """Apply every line of the replay file that the database has not applied, in order.
 
     An erasure whose request is still open is carried out in full first, with its notifications and its receipt: it was
-    killed before its last commit, or the backup was taken while it ran. Faults: `replay_file_foreign`,
-    `replay_file_damaged`.
+    killed before its last commit, or the backup was taken while it ran. Faults: `replay_file_damaged`, those of a state store
+    that is not the database's.
     """
     counts: Counter[str] = Counter()
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        replay_store.bind_replay_file(tx, context.replay)
+        replay_store.bind_state(tx, context.replay)
         applied = replay_store.applied_number(tx)
         interrupted = _interrupted_requests(tx, context.replay.lines_after(applied))
     for request_id in interrupted:

@@ -7,6 +7,7 @@ import pytest
 from cdp.audit.checkpoint import Checkpoint, sign_checkpoint
 from cdp.audit.mirror import Mirror
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder
 from cdp.vault.sign import Signer
 
 SIGNER = Signer(b"\x07" * 32)
@@ -21,18 +22,18 @@ def note(size: int) -> str:
 
 
 def test_nothing_is_there_at_first(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path / "audit")
+    mirror = Mirror(StateFolder(tmp_path / "audit"))
 
     assert mirror.newest_tree() == 0
     assert mirror.head(1) is None
 
 
 def test_entries_and_checkpoint_are_read_back_by_another_object(tmp_path: Path) -> None:
-    Mirror(tmp_path / "audit").append(1, 0, [entry(n) for n in range(5)], note=note(5))
-    Mirror(tmp_path / "audit").append(1, 5, [entry(n) for n in range(5, 9000)], note=note(9000))
-    Mirror(tmp_path / "audit").append(12, 0, [entry(0)], note=note(1))
+    Mirror(StateFolder(tmp_path / "audit")).append(1, 0, [entry(n) for n in range(5)], note=note(5))
+    Mirror(StateFolder(tmp_path / "audit")).append(1, 5, [entry(n) for n in range(5, 9000)], note=note(9000))
+    Mirror(StateFolder(tmp_path / "audit")).append(12, 0, [entry(0)], note=note(1))
 
-    mirror = Mirror(tmp_path / "audit")
+    mirror = Mirror(StateFolder(tmp_path / "audit"))
     assert mirror.newest_tree() == 12
     head = mirror.head(1)
     assert head is not None
@@ -43,7 +44,7 @@ def test_entries_and_checkpoint_are_read_back_by_another_object(tmp_path: Path) 
 
 
 def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path)
+    mirror = Mirror(StateFolder(tmp_path))
     mirror.append(1, 0, [entry(1)], note=note(1))
     with (tmp_path / "1/entries").open("ab") as file:
         file.write(b"torn" * 11)
@@ -55,7 +56,7 @@ def test_entries_after_the_last_checkpoint_are_a_torn_write_and_are_overwritten(
 
 
 def test_a_copy_with_too_few_entries_is_broken(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path)
+    mirror = Mirror(StateFolder(tmp_path))
     mirror.append(1, 0, [entry(1)], note=note(2))
 
     with pytest.raises(Fault) as caught:
@@ -65,7 +66,7 @@ def test_a_copy_with_too_few_entries_is_broken(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_is_none_is_broken(tmp_path: Path) -> None:
-    mirror = Mirror(tmp_path)
+    mirror = Mirror(StateFolder(tmp_path))
     mirror.append(1, 0, [entry(1)], note="nonsense")
 
     with pytest.raises(Fault) as caught:
@@ -78,6 +79,6 @@ def test_a_folder_that_cannot_be_written_is_a_fault_to_retry(tmp_path: Path) -> 
     (tmp_path / "audit").write_text("a file where the folder should be")
 
     with pytest.raises(Fault) as caught:
-        Mirror(tmp_path / "audit").append(1, 0, [entry(1)], note=note(1))
+        Mirror(StateFolder(tmp_path / "audit")).append(1, 0, [entry(1)], note=note(1))
 
     assert (caught.value.code, caught.value.status) == ("audit_copy_failed", 503)

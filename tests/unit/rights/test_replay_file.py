@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cdp.kit.errors import Fault
-from cdp.rights.replay_file import Erased, OptOut, ReplayFile
+from cdp.kit.state import StateFolder
+from cdp.rights.replay_file import REPLAY_FILE, Erased, OptOut, ReplayFile
 from tests.support.people import NOON
 
 LINES: list[Erased | OptOut] = [
@@ -17,9 +18,14 @@ LINES: list[Erased | OptOut] = [
 
 @pytest.fixture
 def file(tmp_path: Path) -> ReplayFile:
-    file = ReplayFile(tmp_path / "home" / "replay.jsonl")
+    file = ReplayFile(StateFolder(tmp_path / "home"))
     file.create(b"f" * 16)
     return file
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / REPLAY_FILE
 
 
 def test_it_reads_what_it_wrote_with_numbers_and_times(file: ReplayFile) -> None:
@@ -33,29 +39,29 @@ def test_it_reads_what_it_wrote_with_numbers_and_times(file: ReplayFile) -> None
     assert file.last_number() == 3
 
 
-def test_only_its_owner_can_read_it(file: ReplayFile) -> None:
-    assert file.path.stat().st_mode & 0o777 == 0o600
+def test_only_its_owner_can_read_it(file: ReplayFile, path: Path) -> None:
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_says_which_file_it_is_and_keeps_saying_so(file: ReplayFile) -> None:
+def test_it_says_which_file_it_is_and_keeps_saying_so(file: ReplayFile, tmp_path: Path) -> None:
     file.create(b"g" * 16)
     assert file.file_id() == b"f" * 16
-    assert ReplayFile(file.path.with_name("none")).file_id() is None
-    assert ReplayFile(file.path.with_name("none")).last_number() == 0
+    assert ReplayFile(StateFolder(tmp_path / "none")).file_id() is None
+    assert ReplayFile(StateFolder(tmp_path / "none")).last_number() == 0
 
 
-def test_a_line_that_was_cut_off_is_passed_over_and_written_over(file: ReplayFile) -> None:
+def test_a_line_that_was_cut_off_is_passed_over_and_written_over(file: ReplayFile, path: Path) -> None:
     file.write(LINES[:1], 1, NOON)
-    with file.path.open("ab") as stream:
+    with path.open("ab") as stream:
         stream.write(b'{"n": 2, "kind": "no", "identif')
-    again = ReplayFile(file.path)
+    again = ReplayFile(file.store)
     assert again.last_number() == 1
     again.write(LINES[1:2], 2, NOON)
     assert [each.line for each in again.lines_after(0)] == LINES[:2]
 
 
 def test_two_writers_see_each_others_numbers(file: ReplayFile) -> None:
-    other = ReplayFile(file.path)
+    other = ReplayFile(file.store)
     file.write(LINES[:1], 1, NOON)
     assert other.last_number() == 1
     other.write(LINES[1:2], 2, NOON)
@@ -63,8 +69,8 @@ def test_two_writers_see_each_others_numbers(file: ReplayFile) -> None:
 
 
 @pytest.mark.parametrize("line", ["no json", "[]", '{"n": 2, "kind": "erased"}', '{"n": 2, "at": "x", "kind": "no"}'])
-def test_a_strangers_line_is_a_fault(file: ReplayFile, line: str) -> None:
-    with file.path.open("a") as stream:
+def test_a_strangers_line_is_a_fault(file: ReplayFile, path: Path, line: str) -> None:
+    with path.open("a") as stream:
         stream.write(line + "\n")
     with pytest.raises(Fault) as caught:
         list(file.lines_after(0))

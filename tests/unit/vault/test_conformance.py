@@ -7,6 +7,7 @@ import pytest
 
 from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
+from cdp.kit.state import StateFolder
 from cdp.vault.conformance import check_provider
 from cdp.vault.providers.file import LocalFileProvider
 
@@ -16,7 +17,7 @@ MASTER = b"\x05" * 32
 class Plain(LocalFileProvider):
     def create(self, name: str) -> bytes:
         key = super().create(name)
-        (self._folder / (name.replace("/", ".") + ".copy")).write_text(base64.b64encode(key).decode())
+        self._store.create(name.replace("/", ".") + ".copy", base64.b64encode(key))
         return key
 
 
@@ -53,15 +54,17 @@ class Unbound(LocalFileProvider):
     """Keeps each key wrapped, but not under its name."""
 
     def create(self, name: str) -> bytes:
-        path = self._path(name)
-        if not path.exists():
-            path.write_bytes(self._wrapper.wrap_many([(b"any", random_bytes(32))])[0])
+        self._store.create(self._file(name), self._wrapper.wrap_many([(b"any", random_bytes(32))])[0])
         return self.load(name)
 
     def load(self, name: str) -> bytes:
-        if not self._path(name).exists():
+        content = self._store.read(self._file(name))
+        if content is None:
             raise Fault("root_key_missing", "", "", status=500)
-        return self._wrapper.unwrap_many([(b"any", self._path(name).read_bytes())])[0]
+        return self._wrapper.unwrap_many([(b"any", content)])[0]
+
+    def _file(self, name: str) -> str:
+        return name.replace("/", ".") + ".wrapped"
 
 
 class Changing(LocalFileProvider):
@@ -78,7 +81,7 @@ class Foreign(LocalFileProvider):
 
 
 def broken(provider: type[LocalFileProvider], folder: Path) -> list[str]:
-    results = check_provider(lambda: provider(folder, MASTER), folder)
+    results = check_provider(lambda: provider(StateFolder(folder), MASTER), folder)
     assert len(results) == 9
     assert all(result.text for result in results)
     return [result.text for result in results if result.broken is not None]

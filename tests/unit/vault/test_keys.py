@@ -9,6 +9,7 @@ from typing import ParamSpec
 import pytest
 
 from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder
 from cdp.vault.providers.file import LocalFileProvider, open_local_provider
 from cdp.vault.providers.master_key import check_value, parse_master_key
 
@@ -153,6 +154,7 @@ def test_check_values_tell_keys_and_names_apart_and_are_not_keys() -> None:
 
 
 def test_the_fingerprint_names_the_master_key(tmp_path: Path) -> None:
-    one, same = LocalFileProvider(tmp_path, b"k" * 32), LocalFileProvider(tmp_path, b"k" * 32)
+    store = StateFolder(tmp_path)
+    one, same = LocalFileProvider(store, b"k" * 32), LocalFileProvider(store, b"k" * 32)
 
-    assert one.fingerprint() == same.fingerprint() != LocalFileProvider(tmp_path, b"l" * 32).fingerprint()
+    assert one.fingerprint() == same.fingerprint() != LocalFileProvider(store, b"l" * 32).fingerprint()
