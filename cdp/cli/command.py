@@ -62,6 +62,27 @@ class Pair(click.ParamType):  # type: ignore[type-arg] # generic in click 8.5 on
 PAIR: Final = Pair()
 
 
+class PairOfTrait(click.ParamType):  # type: ignore[type-arg] # generic in click 8.5 only
+    """TRAIT=VALUE, such as city=Lyon; a value that is JSON is read as such, so that age=37 is a number."""
+
+    name = "TRAIT=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse a pair; a value without an equals sign is a usage error."""
+        if isinstance(value, tuple):
+            return value
+        name, sign, text = str(value).partition("=")
+        if not sign or not name:
+            self.fail("give a trait as TRAIT=VALUE, such as city=Lyon", param, ctx)
+        try:
+            return name, json.loads(text)
+        except ValueError:
+            return name, text
+
+
+PAIR_OF_TRAIT: Final = PairOfTrait()
+
+
 def command(*examples: str) -> Callable[[Callable[P, R]], Callable[..., R]]:
     """Add the option --json, a `screen`, and examples below the help."""
 

@@ -7,7 +7,7 @@ import click
 
 from cdp.cli.command import PAIR, command, open_context
 from cdp.cli.screen import Screen
-from cdp.consent.model import Act, Authority
+from cdp.consent.model import STATED_ACTS, Authority
 from cdp.flows.consent import acts, lookup
 from cdp.flows.operations.meanings import effective_since
 from cdp.kit.clock import parse_instant
@@ -37,7 +37,9 @@ def consent() -> None:
 @consent.command("record")
 @click.argument("identifier", type=PAIR)
 @click.option("--purpose", required=True, help="A purpose from policies/purposes.yaml.")
-@click.option("--act", required=True, type=click.Choice([act.value for act in Act]), help="What the person decided.")
+@click.option(
+    "--act", required=True, type=click.Choice([act.value for act in STATED_ACTS]), help="What the person decided."
+)
 @click.option(
     "--authority",
     type=click.Choice([authority.value for authority in Authority]),

@@ -33,6 +33,8 @@ COMMANDS: Final = {
     "consent": CommandEntry("consents", "Record and show consent"),
     "segment": CommandEntry("segments", "List, check, preview and explain segments"),
     "request": CommandEntry("requests", "Handle subject requests"),
+    "restriction": CommandEntry("standing", "End restrictions of processing"),
+    "suppression": CommandEntry("standing", "Lift suppressions"),
     "retention": CommandEntry("retention", "Delete data past its retention period"),
     "policy": CommandEntry("policies", "Check, compare and apply policies"),
     "keys": CommandEntry("keys", "Rotate and destroy keys"),

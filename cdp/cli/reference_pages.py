@@ -15,7 +15,7 @@ import cdp as package
 from cdp.cli.command import EXIT_CODES, code_of
 from cdp.cli.main import COMMANDS
 from cdp.cli.main import cdp as root
-from cdp.flows.rights.requests import REFUSALS
+from cdp.flows.rights.request_steps import REFUSALS
 from cdp.identity import odd_forms
 from cdp.kit.config import SETTINGS
 from cdp.kit.errors import Fault

@@ -4,11 +4,11 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from cdp.cli.command import PAIR, command, open_context
+from cdp.cli.command import PAIR, PAIR_OF_TRAIT, command, open_context
 from cdp.cli.screen import Screen, print_error
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import sequence_all
@@ -19,7 +19,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
 from cdp.policy.jurisdictions import Right
 from cdp.postgres.place import write_private
-from cdp.rights.model import Denial, Request, Status, StepCount, Verb
+from cdp.rights.model import Denial, DenialNotice, ErasureMode, Request, Status, StepCount, Verb
 
 _SIGNED_WITHIN_SECONDS: Final = 10.0
 
@@ -33,22 +33,39 @@ def request() -> None:
 @click.argument("kind")
 @click.argument("identifiers", type=PAIR, nargs=-1, required=True)
 @click.option("--regime", default="gdpr", show_default=True, help="A regulation from policies/jurisdictions.yaml.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in ErasureMode]),
+    help="What an erasure includes. Default: erase_and_suppress.",
+)
+@click.option(
+    "--purpose", "purposes", multiple=True, help="A purpose that is refused. Default: all that KIND concerns."
+)
+@click.option("--set", "values", type=PAIR_OF_TRAIT, multiple=True, help="A trait and its right value: TRAIT=VALUE.")
 @command(
     "cdp request open access email:ada@example.com",
     "cdp request open erasure email:ada@example.com phone:+4915112345678 --regime gdpr",
+    "cdp request open erasure email:ada@example.com --mode erase",
+    "cdp request open rectification email:ada@example.com --set city=Lyon --set age=37",
+    "cdp request open objection email:ada@example.com --purpose email_marketing",
 )
-def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, screen: Screen) -> None:
+def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, screen: Screen, **given: Any) -> None:
     """Open a subject request and set deadlines.
 
-    KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. The output does not
+    KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. An objection, an
+    opt-out and a request to limit need no verification and are in force when the command ends. The output does not
     reveal whether the person has a profile.
     """
+    details = requests.RequestDetails(given["mode"], given["purposes"], dict(given["values"]))
     with open_context() as context:
         created = requests.open_request(
-            context, kind=kind, regime=regime, identifiers=identifiers, now=context.clock.now()
+            context, kind=kind, regime=regime, identifiers=identifiers, now=context.clock.now(), details=details
         )
     _print(screen, created)
-    screen.line(f"Next: cdp request verify {created.outward_id}")
+    if created.status is Status.FULFILLED:
+        screen.line(f"Fulfilled. Next: cdp request receipt {created.outward_id} --out FILE")
+    else:
+        screen.line(f"Next: cdp request verify {created.outward_id}")
 
 
 @request.command("list")
@@ -85,7 +102,8 @@ def list_(status: str | None, limit: int, screen: Screen) -> None:
 def show(number: str, screen: Screen) -> None:
     """Show one subject request.
 
-    Shows its identifiers (until it is closed), its steps, and the identifiers that wait for a review.
+    Shows what it names (until it is closed), its steps, the identifiers that wait for a review, and the notice of a
+    denial for the person.
     """
     with open_context() as context:
         found = requests.show(context, _number(number))
@@ -95,15 +113,32 @@ def show(number: str, screen: Screen) -> None:
             "identifiers": found.identifiers,
             "steps": found.steps,
             "waiting_identifiers": found.waiting,
+            "values": found.values,
+            "denial": found.denial,
         }
     )
     _facts(screen, found.request)
     if found.identifiers:
         screen.table(["identifier", "value"], [(identifier.type, identifier.value) for identifier in found.identifiers])
+    if found.values:
+        screen.table(["trait", "right value"], [(trait.name, json.dumps(trait.value)) for trait in found.values])
+    _denial(screen, found.denial)
     _steps(screen, found.steps)
     if found.waiting:
         screen.heading("These identifiers wait for a review: only a browser linked them with the person.")
         screen.table(["identifier", "value"], [(identifier.type, identifier.value) for identifier in found.waiting])
+
+
+@request.command("ask")
+@click.argument("number", metavar="ID")
+@command("cdp request ask req_0004zc8e6w1rk")
+def ask(number: str, screen: Screen) -> None:
+    """Record that the requester was asked who they are.
+
+    Only a request whose requester was asked, and did not answer, expires after its deadline.
+    """
+    with open_context() as context:
+        _print(screen, requests.ask(context, _number(number), context.clock.now()))
 
 
 @request.command("verify")
@@ -131,14 +166,23 @@ def run(number: str, dry_run: bool, screen: Screen) -> None:
     """
     with open_context() as context:
         done = requests.run(context, _number(number), context.clock.now(), dry_run=dry_run)
-    screen.result({"request": _document(done.request), "steps": done.steps, "waiting": done.waiting})
+    screen.result(
+        {
+            "request": _document(done.request),
+            "steps": done.steps,
+            "waiting": done.waiting,
+            "is_nothing_held": done.is_nothing_held,
+        }
+    )
+    if done.is_nothing_held:
+        screen.line("Nothing is held under these names.")
     if done.steps:
         screen.heading("Planned steps:" if dry_run else "Completed steps:")
         _steps(screen, done.steps)
     if done.waiting:
         screen.line(f"{done.waiting} identifiers wait for a review: cdp request show {done.request.outward_id}")
     if not dry_run:
-        kind = "receipt" if done.request.kind.value == "erasure" else "export"
+        kind = "export" if done.request.kind.value in ("access", "portability") else "receipt"
         screen.line(f"Fulfilled. Next: cdp request {kind} {done.request.outward_id} --out FILE")
 
 
@@ -158,10 +202,14 @@ def extend(number: str, screen: Screen) -> None:
 def deny(number: str, reason: str, screen: Screen) -> None:
     """Deny a request.
 
-    The subject must be informed of the reason.
+    The notice for the subject is printed: the reason, where they may complain, and what else they can do.
     """
     with open_context() as context:
-        _print(screen, requests.deny(context, _number(number), reason, now=context.clock.now()))
+        denied = requests.deny(context, _number(number), reason, now=context.clock.now())
+        notice = requests.show(context, denied.request_id).denial
+    screen.result({**_document(denied), "denial": notice})
+    _facts(screen, denied)
+    _denial(screen, notice)
 
 
 @request.command("withdraw")
@@ -248,14 +296,22 @@ def _facts(screen: Screen, shown: Request) -> None:
         [
             ("request", shown.outward_id),
             ("kind", f"{shown.kind.value} under {shown.regime}"),
+            *([("mode", shown.mode.value)] if shown.mode is not None else []),
             ("status", shown.status.value + (f": {shown.denial_reason.value}" if shown.denial_reason else "")),
             ("received", shown.received_at),
             *([("confirm by", shown.confirm_by)] if shown.confirm_by is not None else []),
             ("due", shown.due_at),
+            *([("asked", shown.asked_at)] if shown.asked_at is not None else []),
             *([("closed", shown.closed_at)] if shown.closed_at is not None else []),
             *([("scrubbed", "yes" if shown.is_scrubbed else "not yet")] if _is_erased(shown) else []),
         ]
     )
+
+
+def _denial(screen: Screen, notice: DenialNotice | None) -> None:
+    if notice is not None:
+        screen.heading("Tell the person:")
+        screen.facts([("reason", notice.reason), ("complaints", notice.authority), ("remedy", notice.remedy)])
 
 
 def _steps(screen: Screen, steps: tuple[StepCount, ...]) -> None:
@@ -282,7 +338,9 @@ def _document(shown: Request) -> dict[str, object]:
         "received_at": shown.received_at,
         "confirm_by": shown.confirm_by,
         "due_at": shown.due_at,
+        "mode": shown.mode,
         "extended_at": shown.extended_at,
+        "asked_at": shown.asked_at,
         "verified_at": shown.verified_at,
         "closed_at": shown.closed_at,
         "denial_reason": shown.denial_reason,

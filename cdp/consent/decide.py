@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from cdp.consent.model import ALWAYS, Act, Authority, Reason, Record, RecordId, Verdict, VerdictFacts
+from cdp.consent.model import (
+    ALWAYS,
+    EVERY_PURPOSE,
+    Act,
+    Authority,
+    Reason,
+    Record,
+    RecordId,
+    Verdict,
+    VerdictFacts,
+)
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
 
 GPC: Final = "gpc"
@@ -26,6 +36,12 @@ def decide(records: Iterable[Record], rule: Purpose, facts: VerdictFacts, *, now
     `records` are those of all identifiers of the profile, of this purpose or of all of them.
     """
     distinct = frozenset(records)
+    acts_on_everything = [record for record in distinct if record.purpose == EVERY_PURPOSE]
+    if acts_on_everything:
+        restrictions = restrictions_in_force(acts_on_everything, now)
+        if restrictions:
+            return Verdict(False, Reason.RESTRICTED, by=_ids(restrictions))
+        distinct = distinct.difference(acts_on_everything)
     if facts.is_restricted:
         return Verdict(False, Reason.RESTRICTED)
     if facts.is_quarantined:
@@ -36,6 +52,23 @@ def decide(records: Iterable[Record], rule: Purpose, facts: VerdictFacts, *, now
     relevant = [record for record in distinct if record.purpose == rule.key]
     verdict = _by_records(relevant, rule, model, now=now) if relevant else _without_records(rule, model)
     return _by_age(verdict, rule, facts)
+
+
+def restrictions_in_force(records: Iterable[Record], now: datetime) -> list[Record]:
+    """The restrictions of processing that no later release of the same identifier has ended.
+
+    At one instant the restriction prevails. A restriction takes effect no later than now, a release no earlier than it
+    states.
+    """
+    latest: dict[int, tuple[datetime, bool, Record]] = {}
+    for record in records:
+        is_restriction = record.act is Act.RESTRICT
+        if is_restriction or (record.act is Act.RELEASE and record.at <= now):
+            state = (min(record.at, now), is_restriction)
+            known = latest.get(record.identifier_id)
+            if known is None or known[:2] < state:
+                latest[record.identifier_id] = (*state, record)
+    return [record for _, is_restriction, record in latest.values() if is_restriction]
 
 
 def covers(rule: Purpose, event: str, category: str, *, is_server: bool) -> bool:

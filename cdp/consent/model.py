@@ -11,17 +11,37 @@ ALWAYS: Final = datetime(1900, 1, 1, tzinfo=UTC)
 """The `since` of a permission that needs no act and therefore has no start: earlier than any event."""
 
 
+EVERY_PURPOSE: Final = ""
+"""The purpose of acts that concern all processing: the start and the end of a restriction."""
+
+
 class Act(StrEnum):
-    """An act of a person about a purpose; every act except `grant` is a refusal."""
+    """An act in the ledger. All but the last two are about one purpose, and of these every one but `grant` is a refusal.
+
+    `restrict` and `release` begin and end a restriction of processing (GDPR Art. 18), which concerns every purpose.
+    """
 
     GRANT = "grant"
     REFUSE = "refuse"
     WITHDRAW = "withdraw"
     OBJECT = "object"
+    RESTRICT = "restrict"
+    RELEASE = "release"
 
     @property
     def is_refusal(self) -> bool:
-        return self is not Act.GRANT
+        """Whether the act refuses one purpose."""
+        return self in _REFUSALS
+
+    @property
+    def is_about_purpose(self) -> bool:
+        """Whether the act is about one purpose."""
+        return self is Act.GRANT or self in _REFUSALS
+
+
+_REFUSALS: Final = frozenset({Act.REFUSE, Act.WITHDRAW, Act.OBJECT})
+STATED_ACTS: Final = (Act.GRANT, Act.REFUSE, Act.WITHDRAW, Act.OBJECT)
+"""The acts that a person can state about a purpose."""
 
 
 class Authority(StrEnum):
@@ -71,7 +91,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One act in the ledger, about one identifier and one purpose.
+    """One act in the ledger, about one identifier and one purpose, or about every purpose.
 
     `is_shared` is not in the ledger: it is set if the identifier is currently shared, because its grants then have no
     effect. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an opt-in that
@@ -125,6 +145,10 @@ class VerdictFacts:
     claimed_age: int | None = None
     is_restricted: bool = False
     is_quarantined: bool = False
+
+
+WITHOUT_CLEARING: Final = frozenset({Reason.RESTRICTED, Reason.QUARANTINED})
+"""Refusals that end the use of stored data, but not its storage."""
 
 
 @dataclass(frozen=True, slots=True)

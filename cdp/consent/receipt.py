@@ -23,6 +23,8 @@ _STATES: Final[Mapping[Act, str]] = {
     Act.REFUSE: "dpv:ConsentRefused",
     Act.WITHDRAW: "dpv:ConsentWithdrawn",
     Act.OBJECT: "eu-gdpr:A21",
+    Act.RESTRICT: "eu-gdpr:A18",
+    Act.RELEASE: "eu-gdpr:A18",
 }
 
 _BASES: Final[Mapping[LegalBasis, str]] = {

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cdp.policy.frozen import DashedKey, Frozen, Key, KeyedEntry, Name, Text
+from cdp.policy.frozen import CategoryKey, DashedKey, Frozen, Key, KeyedEntry, Name, Text
 
 
 class Right(StrEnum):
@@ -63,6 +63,12 @@ class Regime(KeyedEntry):
     """Dates that are not business days."""
     authority: Text
     """Where a person may lodge a complaint; named in every denial."""
+    remedy: Text = "You may also ask a court to review this decision."
+    """What else a person can do about a denial; named in every denial."""
+    record_keeping: Text = "Requests and their outcome are kept as proof that they were answered."
+    """The law under which requests are kept after an erasure; cited in the plan and in the receipt's explanation."""
+    sensitive_categories: tuple[CategoryKey, ...] = ()
+    """Data categories, with their subcategories, whose use a request to limit ends."""
 
 
 class Jurisdiction(KeyedEntry):

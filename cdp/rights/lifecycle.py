@@ -1,9 +1,10 @@
 """The lifecycle of a request: which status may follow which, and the deadlines. Pure.
 
     received -> verified -> in_progress -> fulfilled | denied
-    received, verified -> denied | withdrawn; received -> expired
+    received, verified -> denied | withdrawn; received -> expired, once the requester did not answer a question
 
-Opt-outs, objections and requests to limit need no verification (California section 7026 (d)) and may start immediately.
+Opt-outs, objections and requests to limit need no verification (California section 7026 (d)): they are carried out when
+they are received, and never expire.
 """
 
 import calendar
@@ -14,9 +15,11 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from cdp.policy.jurisdictions import DeadlineTerm, Regime, Right
-from cdp.rights.model import Denial, Request, RequestId, Status
+from cdp.rights.model import Denial, ErasureMode, Request, RequestId, Status
 
 _SATURDAY = 5
+ANSWER_DAYS = 14
+"""How long a requester has at least to answer the question who they are before the request can expire."""
 
 WITHOUT_VERIFICATION = frozenset({Right.OPT_OUT, Right.LIMIT, Right.OBJECTION})
 
@@ -36,6 +39,7 @@ class StepRefusal(StrEnum):
 
     NOT_NEXT = "not_next"
     NOT_DUE = "not_due"
+    NOT_ASKED = "not_asked"
     ALREADY_EXTENDED = "already_extended"
     TOO_LATE = "too_late"
     NO_EXTENSION = "no_extension"
@@ -61,10 +65,29 @@ def deadlines(regime: Regime, kind: Right, received_at: datetime, *, time_zone: 
     return Deadlines(confirm_by, after(received_at, term, zone, holidays=holidays))
 
 
-def received(request_id: RequestId, kind: Right, regime: Regime, *, received_at: datetime, time_zone: str) -> Request:
-    """A new request with its deadlines."""
+def received(
+    request_id: RequestId,
+    kind: Right,
+    regime: Regime,
+    *,
+    received_at: datetime,
+    time_zone: str,
+    mode: ErasureMode | None = None,
+) -> Request:
+    """A new request with its deadlines; `mode` is that of an erasure, which erases and suppresses unless it says otherwise."""
     limits = deadlines(regime, kind, received_at, time_zone=time_zone)
-    return Request(request_id, kind, regime.key, Status.RECEIVED, received_at, limits.confirm_by, limits.due_at)
+    if kind is Right.ERASURE:
+        mode = mode or ErasureMode.ERASE_AND_SUPPRESS
+    return Request(
+        request_id, kind, regime.key, Status.RECEIVED, received_at, limits.confirm_by, limits.due_at, mode=mode
+    )
+
+
+def ask(request: Request, now: datetime) -> Request | StepRefusal:
+    """Mark that the requester was asked to prove who they are; asking again starts the time to answer again."""
+    if request.status is not Status.RECEIVED or request.kind in WITHOUT_VERIFICATION:
+        return StepRefusal.NOT_NEXT
+    return replace(request, asked_at=now)
 
 
 def verify(request: Request, now: datetime) -> Request | StepRefusal:
@@ -99,8 +122,12 @@ def withdraw(request: Request, now: datetime) -> Request | StepRefusal:
 
 
 def expire(request: Request, now: datetime) -> Request | StepRefusal:
-    """Expire a request that was not verified before its deadline."""
-    if request.status is Status.RECEIVED and now <= request.due_at:
+    """Expire a request whose requester was asked who they are and answered neither before the deadline nor in time."""
+    if request.status is not Status.RECEIVED or request.kind in WITHOUT_VERIFICATION:
+        return StepRefusal.NOT_NEXT
+    if request.asked_at is None:
+        return StepRefusal.NOT_ASKED
+    if now <= max(request.due_at, request.asked_at + timedelta(days=ANSWER_DAYS)):
         return StepRefusal.NOT_DUE
     return _advanced(request, Status.EXPIRED, closed_at=now)
 

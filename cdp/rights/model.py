@@ -36,6 +36,14 @@ class Denial(StrEnum):
     OTHERS_RIGHTS = "others_rights"
 
 
+class ErasureMode(StrEnum):
+    """What an erasure request asks for: that the data is erased, that nothing more is stored, or both."""
+
+    ERASE_AND_SUPPRESS = "erase_and_suppress"
+    ERASE = "erase"
+    SUPPRESS = "suppress"
+
+
 class Verb(StrEnum):
     """What a step of an erasure does (docs/glossary.md)."""
 
@@ -50,6 +58,7 @@ class Request:
     """A subject request. It contains no identifier. `waiting` counts the identifiers that need a reviewer's decision.
 
     `entry_id` is the audit entry of the receipt, `scrub_entry_id` that of the second one, which states the scrub.
+    `asked_at` is when the requester was asked to prove who they are; `mode` is set for erasures only.
     """
 
     request_id: RequestId
@@ -68,6 +77,8 @@ class Request:
     entry_id: int | None = None
     scrub_entry_id: int | None = None
     is_scrubbed: bool = False
+    asked_at: datetime | None = None
+    mode: ErasureMode | None = None
 
     @property
     def outward_id(self) -> str:
@@ -80,12 +91,29 @@ class Request:
         return self.closed_at is not None and self.closed_at <= self.due_at
 
 
+@dataclass(frozen=True, slots=True)
+class DenialNotice:
+    """The notice of a denied request for the person: why, where they may complain, and what else they can do."""
+
+    reason: str
+    authority: str
+    remedy: str
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class NamedIdentifier:
     """An identifier that a request names, normalized."""
 
     type: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedTrait:
+    """A trait with the value that the person says is right, as JSON."""
+
+    name: str
+    value: object
 
 
 @dataclass(frozen=True, slots=True)

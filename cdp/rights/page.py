@@ -97,6 +97,7 @@ DATA: Final[Mapping[str, PageSection]] = {
     "identity.profile": PageSection("Your profile", "When it was created, and whether it is waiting for a review."),
     "rights.request": PageSection("Your requests", "What you requested, and when the answer is due."),
     "rights.request_identifier": PageSection("Identifiers in your requests", ""),
+    "rights.request_value": PageSection("Corrections in your requests", ""),
 }
 """Every section of the export, in the order of the page."""
 

@@ -6,14 +6,14 @@ personal table cannot be missed.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from sqlalchemy import Table
 
 from cdp.rights.model import Verb
 from cdp.schema.all import tables as declared_tables
-from cdp.schema.dictionary import Declaration, Erase, declaration_of
+from cdp.schema.dictionary import RECORD_KEEPING, Declaration, Erase, declaration_of
 
 
 class Space(StrEnum):
@@ -111,6 +111,11 @@ def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
         PlanStep(position, step.table, step.verb, step.ties, step.columns, step.reason, _is_final(step.table))
         for position, step in enumerate(sorted(drafts, key=_rank))
     )
+
+
+def cite(plan: Sequence[PlanStep], law: str) -> tuple[PlanStep, ...]:
+    """The plan with the law under which requests are kept in the reasons of what is kept."""
+    return tuple(replace(step, reason=step.reason.replace(RECORD_KEEPING, law)) for step in plan)
 
 
 def export_plan(tables: Sequence[Table] | None = None) -> tuple[Section, ...]:

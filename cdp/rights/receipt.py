@@ -3,7 +3,7 @@
 The fact of a fulfillment is the body of the receipt that the subject receives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,8 +40,13 @@ def event_fact(request: Request, kind: str) -> dict[str, Any]:
     }
 
 
-def fulfillment(request: Request, summary: ErasureSummary | None) -> dict[str, Any]:
-    """The fact of a fulfilled request, which is the body of its receipt; `summary` is given for erasures only."""
+def fulfillment(
+    request: Request, summary: ErasureSummary | None = None, details: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The fact of a fulfilled request, which is the body of its receipt.
+
+    `summary` is given for erasures only; `details` are what a request of another kind did.
+    """
     assert request.closed_at is not None
     fact = event_fact(request, "request.fulfilled") | {
         "received_at": instant_text(request.received_at),
@@ -51,9 +56,11 @@ def fulfillment(request: Request, summary: ErasureSummary | None) -> dict[str, A
     }
     if request.verified_at is not None:
         fact["verified_at"] = instant_text(request.verified_at)
+    if request.mode is not None:
+        fact["mode"] = request.mode.value
     if summary is not None:
         fact |= _erasure(summary, request.waiting)
-    return fact
+    return fact | dict(details or {})
 
 
 def _erasure(summary: ErasureSummary, waiting: int) -> dict[str, Any]:

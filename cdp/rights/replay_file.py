@@ -1,14 +1,14 @@
 """The replay file: what a database restored from a backup must apply before the service starts.
 
 It is kept outside the database, in the state store. Each line is a JSON object with the next number: erasures as random
-ids, suppressions as pseudonyms of a separate domain, and opt-outs as (identifier, pseudonym, purpose). A line is on disk
-before the answer that depends on it is sent, and before its transaction commits. A line whose transaction never
-committed repeats something that was requested, and is harmless. The database stores the number of the last line it has
-applied: a database that is behind its file was restored.
+ids, suppressions and their end as pseudonyms of a separate domain, opt-outs and restrictions as (identifier, pseudonym,
+purpose). A line is on disk before the answer that depends on it is sent, and before its transaction commits. A line whose
+transaction never committed repeats something that was requested, and is harmless. The database stores the number of the
+last line it has applied: a database that is behind its file was restored.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -41,6 +41,8 @@ class Erased:
 class OptOut:
     """A refusal, withdrawal or objection: by which identifier, for which purpose, with which authority, and when.
 
+    The start and the end of a restriction are kept in the same way; they have no purpose.
+
     `signal` names the consent signal where that determines what may override the opt-out; empty otherwise.
     """
 
@@ -54,7 +56,17 @@ class OptOut:
     signal: str = ""
 
 
-Line = Erased | OptOut
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """Suppressions that were lifted, as pseudonyms, and when."""
+
+    pseudonyms: tuple[bytes, ...]
+    lifted_at: datetime
+
+
+Line = Erased | OptOut | Lifted
+
+_KINDS: Final[dict[type, str]] = {Erased: "erased", OptOut: "no", Lifted: "lifted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +172,7 @@ def _parsed(text: bytes, place: str) -> dict[str, Any]:
 
 
 def _json_object(line: Line) -> dict[str, Any]:
-    kind = "erased" if isinstance(line, Erased) else "no"
-    return {"kind": kind, **{name: _json(value) for name, value in asdict(line).items()}}
+    return {"kind": _KINDS[type(line)], **{name: _json(value) for name, value in asdict(line).items()}}
 
 
 def _json(value: Any) -> Any:
@@ -178,7 +189,7 @@ def _json(value: Any) -> Any:
 
 def _read(entry: dict[str, Any], place: str) -> Numbered:
     try:
-        line = _erased(entry) if entry["kind"] == "erased" else _opt_out(entry)
+        line = _READERS[entry["kind"]](entry)
         return Numbered(entry["n"], parse_instant(entry["at"]), line)
     except (KeyError, TypeError, ValueError):
         raise _damaged(place) from None
@@ -206,6 +217,17 @@ def _opt_out(entry: dict[str, Any]) -> OptOut:
         occurred_at=parse_instant(entry["occurred_at"]),
         signal=entry.get("signal", ""),
     )
+
+
+def _lifted(entry: dict[str, Any]) -> Lifted:
+    return Lifted(tuple(map(bytes.fromhex, entry["pseudonyms"])), parse_instant(entry["lifted_at"]))
+
+
+_READERS: Final[dict[str, Callable[[dict[str, Any]], Line]]] = {
+    "erased": _erased,
+    "no": _opt_out,
+    "lifted": _lifted,
+}
 
 
 def _damaged(place: str) -> Fault:

@@ -109,7 +109,8 @@ record = Table(
     Column("is_two_step", Boolean, nullable=False, server_default=text("false"), info=_fact("is_two_step")),
     Column("is_undated", Boolean, nullable=False, server_default=text("false"), info=_fact("is_undated")),
     Column("salt", LargeBinary, info=_salt()),
-    CheckConstraint("act IN ('grant', 'refuse', 'withdraw', 'object')", name="act"),
+    CheckConstraint("act IN ('grant', 'refuse', 'withdraw', 'object', 'restrict', 'release')", name="act"),
+    CheckConstraint("(act IN ('restrict', 'release')) = (purpose = '')", name="act_without_purpose"),
     CheckConstraint("authority IN ('authenticated', 'operator', 'imported', 'device', 'signal')", name="authority"),
     CheckConstraint("valid_until IS NULL OR act = 'grant'", name="only_grants_end"),
     CheckConstraint("act = 'grant' OR NOT is_two_step", name="only_grants_take_two_steps"),
@@ -118,7 +119,8 @@ record = Table(
     Index(None, "identifier_id", "purpose"),
     schema="consent",
     comment="The ledger: one row per act, never updated. Fields follow ISO/IEC TS 27560. The entry of the audit log commits to "
-    "the row with its salt; an act recorded before there were salts has none.",
+    "the row with its salt; an act recorded before there were salts has none. Restrictions of processing have the purpose '', "
+    "which means every purpose.",
 )
 
 repetition = Table(

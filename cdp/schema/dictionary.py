@@ -25,6 +25,9 @@ SCHEMAS = (
     "audit",
 )
 
+RECORD_KEEPING = "the law on keeping requests that policies/jurisdictions.yaml names for the regime of the request"
+"""Why a request is kept; the plan of one request cites the law of its regime instead."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "%(table_name)s_%(column_0_N_name)s_idx",

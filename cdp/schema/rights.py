@@ -16,9 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from cdp.schema.dictionary import impersonal, metadata, personal
-
-_STATUTE = "California Code of Regulations, title 11, section 7101: requests are kept for 24 months"
+from cdp.schema.dictionary import RECORD_KEEPING, impersonal, metadata, personal
 
 
 def _kept(export: str | None, why_not_exported: str | None = None) -> dict[str, object]:
@@ -27,7 +25,7 @@ def _kept(export: str | None, why_not_exported: str | None = None) -> dict[str, 
         retention="requests",
         export=export,
         category="request",
-        why_kept=_STATUTE,
+        why_kept=RECORD_KEEPING,
         why_not_exported=why_not_exported,
         via="request",
     )
@@ -44,10 +42,12 @@ request = Table(
     Column("confirm_by", DateTime(timezone=True), info=_kept("confirm_by")),
     Column("due_at", DateTime(timezone=True), nullable=False, info=_kept("due_at")),
     Column("extended_at", DateTime(timezone=True), info=_kept("extended_at")),
+    Column("asked_at", DateTime(timezone=True), info=_kept("asked_at")),
     Column("verified_at", DateTime(timezone=True), info=_kept("verified_at")),
     Column("started_at", DateTime(timezone=True), info=_kept("started_at")),
     Column("closed_at", DateTime(timezone=True), info=_kept("closed_at")),
     Column("denial_reason", Text, info=_kept("denial_reason")),
+    Column("mode", Text, info=_kept("mode")),
     Column("waiting", Integer, nullable=False, server_default=text("0"), info=impersonal()),
     Column("entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the receipt")),
     Column("scrub_entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the second receipt")),
@@ -62,6 +62,8 @@ request = Table(
     ),
     CheckConstraint("scrub_entry_id IS NOT NULL OR NOT is_scrubbed", name="scrubbed_has_entry"),
     CheckConstraint("(status = 'denied') = (denial_reason IS NOT NULL)", name="denial_has_reason"),
+    CheckConstraint("mode IN ('erase_and_suppress', 'erase', 'suppress')", name="mode"),
+    CheckConstraint("(kind = 'erasure') = (mode IS NOT NULL)", name="erasure_has_mode"),
     Index(None, "status", "due_at"),
     schema="rights",
     comment="Subject requests; once fulfilled they contain no identifier.",
@@ -92,6 +94,27 @@ request_identifier = Table(
     ),
     schema="rights",
     comment="The identifiers that a request names, sealed under a key of the request, which is shredded after its end.",
+)
+
+request_value = Table(
+    "request_value",
+    metadata,
+    Column(
+        "request_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info=personal(erase="delete", retention="requests", export="id", category="request", via="request"),
+    ),
+    Column("position", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
+    Column(
+        "sealed",
+        LargeBinary,
+        nullable=False,
+        info=personal(erase="shred", retention="requests", export="value", category="request", via="request"),
+    ),
+    schema="rights",
+    comment="The corrected traits of a rectification, name and value, sealed under the key of the request until its end.",
 )
 
 step = Table(
@@ -149,7 +172,8 @@ suppression = Table(
     Index(None, "request_id", postgresql_where=text("request_id <> 0")),
     schema="rights",
     comment="Pseudonyms that must not be processed again (purpose '' means every purpose), under the suppression domain, "
-    "which cannot be joined with the graph. Rows with a request are pending suppressions until the request ends.",
+    "which cannot be joined with the graph. Rows with a request are pending suppressions until the request ends. Of a "
+    "lifted suppression (lifted_at), only messages that occurred before it are still refused.",
 )
 
 hold = Table(

@@ -76,7 +76,18 @@ def test_a_file_that_cannot_be_written_is_reported(shell: Shell) -> None:
     failed = shell.run("request", "export", opened["id"], "--out", "/no/such/folder/ada.zip", code=2)
     assert failed.stderr.startswith("not_writable")
     assert "in an existing folder" in failed.stderr
-    shell.run("request", "deny", opened["id"], "--reason", "exempt")
+    denied = shell.run("request", "deny", opened["id"], "--reason", "exempt").stdout
+    assert "supervisory authority" in denied
+    objection = shell.json("request", "open", "objection", "email:ada@example.com", "--purpose", "email_marketing")
+    assert objection["status"] == "fulfilled"
+    assert "not_restricted" in shell.run("restriction", "end", "email:ada@example.com", "--informed", code=3).stderr
+    assert "not_suppressed" in shell.run("suppression", "lift", "email:ada@example.com", "--verified", code=3).stderr
+    corrected = shell.json(
+        "request", "open", "rectification", "email:ada@example.com", "--set", "age=37", "--set", "city=Lyon"
+    )
+    shell.run("request", "ask", corrected["id"])
+    assert "37" in shell.run("request", "show", corrected["id"]).stdout
+    shell.run("request", "withdraw", corrected["id"])
 
 
 def test_lines_end_where_their_text_ends(shell: Shell) -> None:

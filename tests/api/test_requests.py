@@ -78,9 +78,9 @@ def test_an_answer_does_not_tell_whether_somebody_exists(service: RunningService
     answers = []
     for email in ("kim@example.com", "nobody@example.com"):
         request = opened(service, "erasure", email)
-        verified = service.post("privacy", f"{PATH}/{request}/verify", {})
-        done = service.post("privacy", f"{PATH}/{request}/run", {})
-        answers.append((verified.keys(), verified["status"], done.keys(), done["request"]["status"]))
+        shown = service.get("privacy", f"{PATH}/{request}")
+        denied = service.post("privacy", f"{PATH}/{request}/deny", {"reason": "unverified"})
+        answers.append((shown.keys(), shown["waiting_identifiers"], denied.keys(), denied["status"]))
     assert answers[0] == answers[1]
 
 
@@ -88,6 +88,10 @@ def test_requests_end_in_other_ways_too(service: RunningService) -> None:
     denied = opened(service, "access", "lea@example.com")
     shown = service.post("privacy", f"{PATH}/{denied}/deny", {"reason": "unverified"})
     assert (shown["status"], shown["denial_reason"]) == ("denied", "unverified")
+    assert "supervisory authority" in shown["denial"]["authority"]
+    assert shown["denial"]["remedy"]
+    asked = opened(service, "access", "lea@example.com")
+    assert service.post("privacy", f"{PATH}/{asked}/ask", None)["asked_at"] is not None
     withdrawn = opened(service, "access", "lea@example.com")
     assert service.post("privacy", f"{PATH}/{withdrawn}/withdraw", None)["status"] == "withdrawn"
     assert service.post("privacy", f"{PATH}/{withdrawn}/verify", None, 409)["code"] == "request_not_next"
@@ -95,6 +99,35 @@ def test_requests_end_in_other_ways_too(service: RunningService) -> None:
     before = service.get("privacy", f"{PATH}/{extended}")["due_at"]
     assert service.post("privacy", f"{PATH}/{extended}/extend", None)["due_at"] > before
     assert service.post("privacy", f"{PATH}/{extended}/extend", None, 409)["code"] == "request_already_extended"
+
+
+def test_an_objection_is_in_force_when_it_is_answered(service: RunningService) -> None:
+    service.add_person("pia@example.com", "pia")
+    pia = {"type": "email", "value": "pia@example.com"}
+    body = {"kind": "objection", "regime": "gdpr", "identifiers": [pia], "purposes": ["email_marketing"]}
+    made = service.post("privacy", PATH, body, 201)
+    assert (made["status"], made["verified_at"]) == ("fulfilled", None)
+    shown = service.post("privacy", "/api/v1/consents/lookup", {"identifier": pia})
+    assert shown["verdicts"]["email_marketing"]["reason"] == "objected"
+    assert service.post("privacy", PATH, body | {"kind": "access"}, 422)["code"] == "detail_not_of_kind"
+
+
+def test_a_restriction_and_a_suppression_end_by_an_act_of_their_own(service: RunningService) -> None:
+    service.add_person("rea@example.com", "rea")
+    rea = {"identifiers": [{"type": "email", "value": "rea@example.com"}]}
+    end, lift = "/api/v1/restrictions/end", "/api/v1/suppressions/lift"
+    assert service.post("privacy", end, rea | {"is_informed": True}, 409)["code"] == "not_restricted"
+    assert service.post("privacy", lift, rea | {"is_verified": True}, 409)["code"] == "not_suppressed"
+    for kind, detail in (("restriction", {}), ("rectification", {"values": {"country": "FR"}}), ("erasure", {})):
+        request = service.post("privacy", PATH, {"kind": kind, "regime": "gdpr"} | rea | detail, 201)["id"]
+        service.post("privacy", f"{PATH}/{request}/verify", None)
+        assert service.post("privacy", f"{PATH}/{request}/run", {})["request"]["status"] == "fulfilled"
+        if kind == "restriction":
+            assert service.post("privacy", end, rea | {"is_informed": False}, 422)["code"] == "not_informed"
+            assert service.post("privacy", end, rea | {"is_informed": True})["released"] >= 1
+    assert service.post("privacy", lift, rea | {"is_verified": False}, 422)["code"] == "person_not_verified"
+    assert service.post("privacy", lift, rea | {"is_verified": True})["lifted"] == 1
+    assert service.post("auditor", lift, rea | {"is_verified": True}, 403)
 
 
 def test_requests_are_listed_by_urgency_and_status(service: RunningService) -> None:

@@ -26,6 +26,7 @@ from cdp.flows.operations.retention import sweep
 from cdp.flows.operations.startup import migrate_schema
 from cdp.flows.rights import requests
 from cdp.flows.rights.replay import replay
+from cdp.flows.rights.restrict import release
 from cdp.flows.rights.scrub import scrub
 from cdp.flows.segments import definitions, memberships
 from cdp.identity.model import Identifier
@@ -137,7 +138,14 @@ def subject_requests(rights: RequestPipeline, written: dict[str, str]) -> None:
         requests.extend(context, rights.ask("access", ("user_id", "y")).request_id, clock.now())
         requests.deny(context, rights.ask("access", ("user_id", "x")).request_id, "unfounded", now=clock.now())
         requests.withdraw(context, rights.ask("erasure", ("user_id", "x")).request_id, clock.now())
-        requests.open_request(context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=clock.now())
+        asked = requests.open_request(
+            context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=clock.now()
+        )
+        requests.ask(context, asked.request_id, clock.now())
+        restricted = rights.ask("restriction", ("user_id", "bob"))
+        requests.run(context, restricted.request_id, clock.now())
+        rights.later(minutes=1)
+        release(context, [("user_id", "bob")], is_informed=True, now=clock.now())
         rights.erase(("user_id", "bob"))
         scrub(context.database, clock.now())
     with stage(rights, written):

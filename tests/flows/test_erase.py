@@ -10,8 +10,9 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.flows.rights import requests
-from cdp.flows.rights.erase import RequestResult, erase
+from cdp.flows.rights.erase import erase
 from cdp.flows.rights.legal_hold import HOLD_COLUMN
+from cdp.flows.rights.results import RequestResult
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status, Verb

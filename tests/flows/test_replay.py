@@ -8,6 +8,7 @@ import pytest
 from cdp.accounting.model import State
 from cdp.flows.rights import requests
 from cdp.flows.rights.replay import is_behind, replay
+from cdp.flows.rights.restrict import release
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
@@ -221,3 +222,30 @@ def test_the_file_of_another_database_is_refused(rights: RequestPipeline) -> Non
     with pytest.raises(Fault) as caught:
         replay(rights.context, NOON)
     assert caught.value.code == "replay_file_foreign"
+
+
+def test_a_restriction_and_its_end_are_known_again_after_a_restore(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA)
+    copy = Copy(rights)
+    request = rights.ask("restriction", ("user_id", "ada"))
+    requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
+    copy.restore()
+    rights.later(minutes=1)
+    replay(rights.context, rights.pipeline.clock.now())
+    assert rights.pipeline.send(track(userId="ada"))[0].reason == "restricted"
+    copy = Copy(rights)
+    release(rights.context, [("user_id", "ada")], is_informed=True, now=rights.pipeline.clock.now())
+    copy.restore()
+    replay(rights.context, rights.pipeline.clock.now())
+    rights.later(minutes=1)
+    assert rights.pipeline.send(track(userId="ada"))[0].state is State.STORED
+
+
+def test_a_restriction_of_somebody_whom_the_backup_does_not_have_refuses_them(rights: RequestPipeline) -> None:
+    copy = Copy(rights)
+    rights.pipeline.send(ADA)
+    request = rights.ask("restriction", ("user_id", "ada"))
+    requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
+    copy.restore()
+    replay(restarted(rights.context), rights.pipeline.clock.now())
+    assert rights.pipeline.send(track(userId="ada"))[0].state is State.SUPPRESSED

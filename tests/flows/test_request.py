@@ -38,8 +38,9 @@ def test_deadlines_are_stored_with_the_request(rights: RequestPipeline) -> None:
     assert european.due_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert californian.due_at == datetime(2026, 6, 22, 12, tzinfo=UTC)
     assert requests.listing(rights.context) == [californian, european]
+    assert californian.status is Status.FULFILLED
     extended = requests.extend(rights.context, european.request_id, rights.pipeline.clock.now())
-    assert requests.listing(rights.context, "received") == [californian, extended]
+    assert requests.listing(rights.context, "received") == [extended]
     assert extended.due_at == datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
@@ -54,7 +55,7 @@ def test_what_is_named_lies_sealed(rights: RequestPipeline) -> None:
     assert [(each.type, each.value) for each in shown.identifiers] == [("user_id", "ada")]
 
 
-def test_known_and_unknown_people_get_the_same_answers(rights: RequestPipeline) -> None:
+def test_nobody_learns_before_they_are_verified_whether_a_person_is_known(rights: RequestPipeline) -> None:
     rights.pipeline.send(ADA)
     answers = []
     for value in ("ada", "nobody"):
@@ -65,10 +66,24 @@ def test_known_and_unknown_people_get_the_same_answers(rights: RequestPipeline) 
             identifiers=[("user_id", value)],
             now=rights.pipeline.clock.now(),
         )
-        verified = requests.verify(rights.context, request.request_id, rights.pipeline.clock.now())
-        ended = requests.run(rights.context, request.request_id, rights.pipeline.clock.now()).request
-        answers.append([replace(each, request_id=0, entry_id=None) for each in (request, verified, ended)])  # type: ignore[arg-type]
+        asked = requests.ask(rights.context, request.request_id, rights.pipeline.clock.now())
+        denied = requests.deny(rights.context, request.request_id, "unverified", now=rights.pipeline.clock.now())
+        answers.append([replace(each, request_id=0, entry_id=None) for each in (request, asked, denied)])  # type: ignore[arg-type]
     assert answers[0] == answers[1]
+
+
+def test_nothing_held_is_said_and_gives_no_receipt_of_an_erasure_of_zeros(rights: RequestPipeline) -> None:
+    for kind in ("erasure", "access"):
+        request = rights.ask(kind, ("user_id", "nobody"))
+        assert requests.run(
+            rights.context, request.request_id, rights.pipeline.clock.now(), dry_run=True
+        ).is_nothing_held
+        done = requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
+        assert (done.request.status, done.is_nothing_held, done.steps) == (Status.FULFILLED, True, ())
+        rights.sequence()
+        body = requests.receipt(rights.context, done.request.request_id)["body"]
+        assert body["is_nothing_held"] is True
+        assert not body.keys() & {"steps", "identifiers", "anchors", "profiles", "keys_shredded", "is_scrubbed"}
 
 
 @pytest.mark.parametrize(
@@ -101,13 +116,6 @@ def test_an_unknown_id_is_not_found(rights: RequestPipeline) -> None:
         assert (caught.value.code, caught.value.status) == ("unknown_request", 404)
 
 
-def test_kinds_without_a_machine_say_so(rights: RequestPipeline) -> None:
-    request = opened(rights, "rectification")
-    with pytest.raises(Fault) as caught:
-        requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
-    assert caught.value.code == "right_not_executable"
-
-
 def test_a_denial_has_a_reason_and_shreds_what_was_named(rights: RequestPipeline) -> None:
     request = opened(rights)
     with pytest.raises(Fault, match="unknown_denial"):
@@ -117,8 +125,8 @@ def test_a_denial_has_a_reason_and_shreds_what_was_named(rights: RequestPipeline
     assert requests.show(rights.context, request.request_id).identifiers == ()
 
 
-def test_nobody_verified_in_time_ends_the_request(rights: RequestPipeline) -> None:
-    opened(rights)
+def test_no_answer_in_time_ends_the_request(rights: RequestPipeline) -> None:
+    requests.ask(rights.context, opened(rights).request_id, rights.pipeline.clock.now())
     assert requests.sweep_requests(rights.context, rights.pipeline.clock.now())["expired"] == 0
     rights.later(days=40)
     assert requests.sweep_requests(rights.context, rights.pipeline.clock.now())["expired"] == 1

@@ -2,12 +2,24 @@
 
 from dataclasses import replace
 from datetime import datetime
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdp.consent.decide import decide, is_opt_out_of_sale
-from cdp.consent.model import ALWAYS, Act, Authority, Record, RecordId, Verdict, VerdictFacts
+from cdp.consent.model import (
+    ALWAYS,
+    EVERY_PURPOSE,
+    STATED_ACTS,
+    Act,
+    Authority,
+    Reason,
+    Record,
+    RecordId,
+    Verdict,
+    VerdictFacts,
+)
 from cdp.policy.model import ConsentModel, Purpose
 from tests.spec.consent.acts import INTEREST, day, purpose
 
@@ -26,7 +38,7 @@ DAYS = st.integers(0, 8)
 
 @st.composite
 def records(draw: st.DrawFn) -> Record:
-    act = draw(st.sampled_from(list(Act)))
+    act = draw(st.sampled_from(STATED_ACTS))
     is_grant = act is Act.GRANT
     at = draw(DAYS)
     return Record(
@@ -46,6 +58,14 @@ def records(draw: st.DrawFn) -> Record:
         is_shared=draw(st.integers(0, 5)) == 0,
         repeated_at=day(at + draw(st.integers(0, 3))) if not is_grant and draw(st.booleans()) else None,
     )
+
+
+@st.composite
+def restrictions(draw: st.DrawFn) -> Record:
+    act = draw(st.sampled_from([Act.RESTRICT, Act.RELEASE]))
+    at = day(draw(DAYS))
+    number, on = draw(st.integers(2**41, 2**42)), draw(st.integers(1, 3))
+    return Record(RecordId(number), on, EVERY_PURPOSE, act, Authority.AUTHENTICATED, "unknown", at, at, b"")
 
 
 SETS = st.lists(records(), max_size=7)
@@ -195,3 +215,27 @@ def test_the_records_named_are_among_those_given(
     assert set(verdict.by) <= {each.record_id for each in told}
     if verdict.allowed:
         assert all(not each.act.is_refusal for each in named.values())
+
+
+@given(SETS, st.lists(restrictions(), max_size=5), RULES, FACTS, INSTANTS, st.randoms(use_true_random=False))
+def test_a_restriction_refuses_until_its_identifier_is_released_and_then_leaves_no_trace(
+    told: list[Record],
+    acts: list[Record],
+    rule: Purpose,
+    facts: VerdictFacts,
+    now: datetime,
+    shuffled: Random,
+) -> None:
+    """Read slowly: of each identifier the last act counts, and at one instant the restriction."""
+    in_force = False
+    for identifier_id in {act.identifier_id for act in acts}:
+        own = [act for act in acts if act.identifier_id == identifier_id and (act.act is Act.RESTRICT or act.at <= now)]
+        last = max((min(act.at, now) for act in own), default=None)
+        in_force |= any(min(act.at, now) == last and act.act is Act.RESTRICT for act in own)
+    everything = [*told, *acts]
+    shuffled.shuffle(everything)
+    verdict = decide(everything, rule, facts, now=now)
+    if in_force:
+        assert (verdict.allowed, verdict.reason) == (False, Reason.RESTRICTED)
+    else:
+        assert verdict == decide(told, rule, facts, now=now)

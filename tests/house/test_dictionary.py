@@ -12,9 +12,10 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from cdp.flows.rights.corrections import store_values
 from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database, Transaction
-from cdp.rights.model import Scope, Verb
+from cdp.rights.model import CorrectedTrait, Scope, Verb
 from cdp.rights.plan import Space, Tie, erasure_plan, export_plan, personal_columns
 from cdp.schema.all import tables
 from cdp.schema.dictionary import Erase, declaration_of, undeclared
@@ -210,6 +211,7 @@ def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
     with rights.context.database.transaction() as tx:
         person = only_person(tx)
         add_missing_rows(tx, person)
+        store_values(tx, rights.context, request.request_id, values=[CorrectedTrait("city", "Lyon")])
         scope = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
         steps = [step for step in erasure_plan() if step.verb is not Verb.KEEP]
         filled = {
@@ -231,6 +233,7 @@ def test_every_exportable_column_is_exported(rights: RequestPipeline) -> None:
     request = rights.ask("access", ("user_id", "ada"))
     with rights.context.database.transaction() as tx:
         add_missing_rows(tx, only_person(tx))
+        store_values(tx, rights.context, request.request_id, values=[CorrectedTrait("city", "Lyon")])
     data = rights.opened(request)["data"]
     shown = {(table, field) for table, rows in data.items() for row in rows for field in row}
     wanted = {(section.table, column.field) for section in export_plan() for column in section.columns}

@@ -21,6 +21,7 @@ EXCEPTIONS = {
     "rights.hold": "read by law and order number; the person is erased and has no id left",
     "rights.request": "keyed by request; it outlives the person's profile",
     "rights.request_identifier": "keyed by request; it names identifiers that may be unknown to identity",
+    "rights.request_value": "keyed by request; it names nobody",
     "rights.suppression": "keyed by pseudonym: the person must not be stored",
     "vault.subject_key": "keyed by subject, which is an anchor or an identifier, and never joined with either",
 }

@@ -1,6 +1,6 @@
 """SQL of stated traits: the latest statement by purpose bits, and which one is in force for a purpose."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -53,13 +53,35 @@ def merge_traits(tx: Transaction, traits: Sequence[StatedTrait], ids: Mapping[Te
     )
 
 
+def bits_by_anchor(tx: Transaction, anchor_ids: Collection[int], names: Collection[str]) -> dict[tuple[int, str], int]:
+    """The purposes of all statements of these traits, by anchor and name; absent where there is none."""
+    rows = tx.execute(
+        "SELECT anchor_id, name, bit_or(bits) FROM behavior.trait "
+        "WHERE anchor_id = ANY(%(anchors)s::bigint[]) AND name = ANY(%(names)s::text[]) GROUP BY anchor_id, name",
+        {"anchors": list(anchor_ids), "names": list(names)},
+    )
+    return {(anchor_id, name): bits for anchor_id, name, bits in rows}
+
+
+def replace_traits(
+    tx: Transaction, anchor_ids: Collection[int], traits: Sequence[StatedTrait], *, ids: Mapping[Term, int]
+) -> None:
+    """Put these statements in the place of every statement of the same traits on these anchors."""
+    tx.execute(
+        "DELETE FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s::bigint[]) AND name = ANY(%(names)s::text[])",
+        {"anchors": list(anchor_ids), "names": sorted({trait.name for trait in traits})},
+    )
+    merge_traits(tx, traits, ids)
+
+
 def traits_of(
     tx: Transaction, profile_ids: Sequence[int], masks: Mapping[str, int], *, expired_at: datetime
 ) -> InForce:
     """The plain stated traits in force of each permitted (profile, purpose), empty where there are none.
 
     Of the statements that carry the purpose's bit, occurred since it was permitted and after `expired_at`, a rectified
-    one wins, then the latest (occurred_at, received_at, event_id). A winner that is sealed hides older plain ones.
+    one wins, then the latest (occurred_at, received_at, event_id). A winner that is sealed hides older plain ones. Where a
+    purpose has a statement of a trait that was rectified for other purposes, it has the rectified value.
     """
     rows = tx.execute(
         """
@@ -77,10 +99,20 @@ def traits_of(
                 AND t.occurred_at >= a.since AND t.occurred_at > %(expired_at)s
             ORDER BY a.profile_id, a.purpose, t.name,
                      t.is_rectified DESC, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
+        ), rectified AS (
+            -- The corrected value of each trait, whichever purposes it was corrected for.
+            SELECT DISTINCT ON (c.profile_id, t.name) c.profile_id, t.name, t.plain
+            FROM identity.canonical c
+            JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.is_rectified AND t.occurred_at > %(expired_at)s
+            WHERE c.profile_id = ANY(%(profiles)s)
+            ORDER BY c.profile_id, t.name, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
+        ), shown AS (
+            SELECT w.profile_id, w.purpose, w.name, CASE WHEN r.name IS NULL THEN w.plain ELSE r.plain END AS plain
+            FROM in_force w LEFT JOIN rectified r USING (profile_id, name)
         )
         SELECT a.profile_id, a.purpose,
                coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL), '{}')
-        FROM permitted a LEFT JOIN in_force w USING (profile_id, purpose)
+        FROM permitted a LEFT JOIN shown w USING (profile_id, purpose)
         GROUP BY a.profile_id, a.purpose
         """,
         {

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from cdp.consent.model import Reason, Verdict
+from cdp.consent.model import WITHOUT_CLEARING, Reason, Verdict
 from cdp.kit.db import Transaction
 
 Verdicts = Mapping[int, Mapping[str, Verdict]]
@@ -127,8 +127,9 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now:
     rows = tx.execute(
         """
         WITH verdict AS (
-            SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[], %(silent)s::bool[])
-                AS v (profile_id, purpose, since, is_silent)
+            SELECT * FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[], %(silent)s::bool[],
+                                 %(stored)s::bool[])
+                AS v (profile_id, purpose, since, is_silent, is_storage_permitted)
         ), successor AS (
             SELECT * FROM unnest(%(retired)s::bigint[], %(survivors)s::bigint[]) AS s (retired_id, profile_id)
         ), in_force AS (  -- current permissions, assigned to the surviving profile
@@ -156,19 +157,23 @@ def _end(tx: Transaction, pairs: list[Pair], retired: Mapping[int, int], *, now:
             UPDATE consent.withdrawal AS w SET profile_id = s.profile_id
             FROM successor AS s
             WHERE w.profile_id = s.retired_id
+        ), over AS (
+            SELECT DISTINCT lost.profile_id, lost.purpose, coalesce(verdict.is_storage_permitted, false) AS is_stored
+            FROM lost
+            LEFT JOIN verdict USING (profile_id, purpose)
+            WHERE verdict.since IS NULL OR verdict.since > lost.since
+        ), to_clear AS (  -- what a restriction or a quarantine refuses stays stored
+            INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
+            SELECT profile_id, purpose, %(now)s::timestamptz FROM over WHERE NOT is_stored
         )
-        INSERT INTO consent.withdrawal (profile_id, purpose, withdrawn_at)
-        SELECT DISTINCT lost.profile_id, lost.purpose, %(now)s::timestamptz
-        FROM lost
-        LEFT JOIN verdict USING (profile_id, purpose)
-        WHERE verdict.since IS NULL OR verdict.since > lost.since
-        RETURNING profile_id, purpose
+        SELECT profile_id, purpose FROM over
         """,
         {
             "profiles": [profile for profile, _, _ in pairs],
             "purposes": [purpose for _, purpose, _ in pairs],
             "since": [verdict.since for _, _, verdict in pairs],
             "silent": [verdict.allowed or verdict.reason in _WITHOUT_ROW for _, _, verdict in pairs],
+            "stored": [verdict.reason in WITHOUT_CLEARING for _, _, verdict in pairs],
             "retired": list(retired),
             "survivors": list(retired.values()),
             "now": now,
@@ -250,17 +255,29 @@ def ended_by(tx: Transaction, now: datetime, limit: int) -> set[int]:
 
 
 def withdrawals(tx: Transaction, limit: int, profile_ids: Collection[int] | None = None) -> list[Withdrawal]:
-    """The oldest withdrawals that are still to be cleared, of all profiles or of these."""
+    """The oldest withdrawals that are still to be cleared, of all profiles or of these.
+
+    Those of profiles under a restriction or in quarantine wait until that ends.
+    """
     rows = tx.execute(
         """
         SELECT w.withdrawal_id, w.profile_id, w.purpose, w.withdrawn_at, p.since
         FROM consent.withdrawal AS w
         LEFT JOIN consent.permitted AS p USING (profile_id, purpose)
-        WHERE %(all)s OR w.profile_id = ANY(%(profiles)s::bigint[])
+        WHERE (%(all)s OR w.profile_id = ANY(%(profiles)s::bigint[]))
+          AND NOT EXISTS (
+              SELECT FROM consent.refused AS r
+              WHERE r.profile_id = w.profile_id AND r.purpose = w.purpose AND r.reason = ANY(%(stored)s::text[])
+          )
         ORDER BY w.withdrawal_id
         LIMIT %(limit)s
         """,
-        {"limit": limit, "all": profile_ids is None, "profiles": list(profile_ids or ())},
+        {
+            "limit": limit,
+            "all": profile_ids is None,
+            "profiles": list(profile_ids or ()),
+            "stored": [reason.value for reason in sorted(WITHOUT_CLEARING)],
+        },
     )
     return [Withdrawal(*row) for row in rows]
 

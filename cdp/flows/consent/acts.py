@@ -7,33 +7,28 @@ after the response sees no row of a person who withdrew.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cdp.consent.ledger import valid_until
-from cdp.consent.model import Act, Authority, Record, RecordId
+from cdp.consent.model import STATED_ACTS, Act, Authority, Record, RecordId
 from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
+from cdp.flows.consent.acting import ensure_identifiers, replay_line
 from cdp.flows.consent.recording import append_act
 from cdp.flows.consent.verdicts import refresh_verdicts
 from cdp.flows.context import Context
-from cdp.flows.identifiers import IDENTIFIER_PLACE, find_identifiers, read_identifier
+from cdp.flows.identifiers import read_identifier
 from cdp.identity.model import Identifier
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
-from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.canonical import sha256
-from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
 from cdp.policy.jurisdictions import UNKNOWN
 from cdp.policy.model import Policy, Purpose
-from cdp.rights.replay_file import OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.sources.model import Source, SourceKind
-from cdp.vault.pseudonym import GRAPH, SUPPRESSION
-from cdp.vault.vault import Item
-
-AnyEnum = TypeVar("AnyEnum", Act, Authority)
+from cdp.vault.pseudonym import SUPPRESSION
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTICE_VERSION_MAX: Final = 100
@@ -83,15 +78,16 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         suppression_pseudonym = context.vault.hashes.pseudonym(SUPPRESSION, identifier.type, identifier.value)
-        if suppression_store.suppressed(tx, [suppression_pseudonym], now):
+        state = suppression_store.suppression_states(tx, [suppression_pseudonym], now).get(suppression_pseudonym)
+        if state is not None and _is_refused(draft, state):
             raise _suppressed()
-        recorded = replace(draft, identifier_id=_identifier_id(tx, context, identifier, now=now))
+        recorded = replace(draft, identifier_id=ensure_identifiers(tx, context, [identifier], now=now)[identifier])
         append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
         affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
         refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
         generation_store.advance(tx, changed=True)
         if recorded.act.is_refusal:
-            replay_store.append(tx, context.replay, [_opt_out(recorded, suppression_pseudonym)], now=now)
+            replay_store.append(tx, context.replay, [replay_line(recorded, suppression_pseudonym)], now=now)
     receipt = sign_receipt(receipt_body(recorded, rule, identifier.type), context.vault.root_keys.signer())
     return RecordedAct(outward_id(recorded), recorded.authority.value, receipt)
 
@@ -99,7 +95,7 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
 def _draft(
     policy: Policy, statement: ConsentStatement, identifier: Identifier, *, rule: Purpose, now: datetime
 ) -> Record:
-    act = _member_of(Act, statement.act, "unknown_act", name="act")
+    act = _stated_act(statement.act)
     authority = _authority(statement)
     _check(policy, statement, identifier, rule=rule, act=act)
     occurred_at = statement.occurred_at or now
@@ -132,12 +128,19 @@ def _purpose(policy: Policy, key: str) -> Purpose:
     return rule
 
 
-def _member_of(enum: type[AnyEnum], text: str, code: str, *, name: str) -> AnyEnum:
+def _stated_act(text: str) -> Act:
+    if text not in STATED_ACTS:
+        allowed = ", ".join(act.value for act in STATED_ACTS)
+        raise Fault("unknown_act", "Unknown act", f"`act` is one of {allowed}.", status=422)
+    return Act(text)
+
+
+def _stated_authority(text: str) -> Authority:
     try:
-        return enum(text)
+        return Authority(text)
     except ValueError:
-        allowed = ", ".join(member.value for member in enum)
-        raise Fault(code, f"Unknown {name}", f"`{name}` is one of {allowed}.", status=422) from None
+        allowed = ", ".join(Authority)
+        raise Fault("unknown_authority", "Unknown authority", f"`authority` is one of {allowed}.", status=422) from None
 
 
 def _authority(statement: ConsentStatement) -> Authority:
@@ -147,7 +150,7 @@ def _authority(statement: ConsentStatement) -> Authority:
         if is_browser:
             return Authority.DEVICE
         return Authority.OPERATOR if statement.source is None else Authority.AUTHENTICATED
-    claimed = _member_of(Authority, statement.authority, "unknown_authority", name="authority")
+    claimed = _stated_authority(statement.authority)
     return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
 
 
@@ -183,22 +186,6 @@ def _jurisdiction(policy: Policy, statement: ConsentStatement) -> str:
     return claimed if claimed in policy.jurisdictions.jurisdictions else UNKNOWN
 
 
-def _identifier_id(tx: Transaction, context: Context, identifier: Identifier, *, now: datetime) -> int:
-    """The id of the identifier; an unknown one gets a row and a key, so that a refusal applies once the person appears."""
-    known = find_identifiers(tx, context.vault, [identifier]).get(identifier)
-    if known is not None:
-        return known.identifier_id
-    identifier_id = new_id()
-    keys = context.vault.subject_keys.create(tx, [identifier_id])
-    item = Item(identifier_id, identifier_id, identifier.value.encode())
-    (sealed,) = context.vault.seal_many(keys, IDENTIFIER_PLACE, [item])
-    version = context.vault.root_keys.active_versions(tx, GRAPH)[-1]
-    pseudonym = context.vault.hashes.pseudonym(GRAPH, identifier.type, identifier.value, version=version)
-    row = identifier_store.NewIdentifier(identifier_id, identifier.type, pseudonym, version, sealed, now, now.date())
-    identifier_store.insert_identifiers(tx, [row])
-    return identifier_id
-
-
 def _fact(recorded: Record, policy: Policy, statement: ConsentStatement) -> dict[str, Any]:
     fact: dict[str, Any] = {
         "kind": "consent.recorded",
@@ -213,23 +200,18 @@ def _fact(recorded: Record, policy: Policy, statement: ConsentStatement) -> dict
     return fact if recorded.source_id is None else fact | {"source": recorded.source_id}
 
 
-def _opt_out(recorded: Record, pseudonym: bytes) -> OptOut:
-    return OptOut(
-        identifier_id=recorded.identifier_id,
-        pseudonym=pseudonym,
-        purpose=recorded.purpose,
-        act=recorded.act.value,
-        authority=recorded.authority.value,
-        jurisdiction=recorded.jurisdiction,
-        occurred_at=recorded.at,
-        signal=recorded.signal or "",
-    )
+def _is_refused(draft: Record, state: suppression_store.SuppressionState) -> bool:
+    """Whether the identifier is suppressed, or was when the person gave the consent; a refusal counts from any time."""
+    if suppression_store.EVERYTHING in state.purposes:
+        return True
+    return draft.act is Act.GRANT and state.lifted_at is not None and draft.at < state.lifted_at
 
 
 def _suppressed() -> Fault:
     return Fault(
         "identifier_suppressed",
         "The identifier is suppressed",
-        "Nothing about it is processed for any purpose until the person lifts the suppression.",
+        "Nothing about it is processed for any purpose until the person lifts the suppression (`cdp suppression lift`), and "
+        "nothing from before.",
         status=409,
     )

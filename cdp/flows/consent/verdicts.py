@@ -11,7 +11,7 @@ from cdp.behavior.store.events import uncovered
 from cdp.behavior.store.traits import traits_of
 from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.decide import decide
-from cdp.consent.model import Record, Verdict, VerdictFacts
+from cdp.consent.model import WITHOUT_CLEARING, Record, Verdict, VerdictFacts
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.consent.store.projection import bits_of
@@ -126,10 +126,27 @@ def apply_mapping_change(
     """
     verdicts = current_verdicts(tx, policy, profile_ids, now=now)
     outcome = verdict_store.put_verdicts(tx, verdicts, now=now, retired=retired)
-    verdict_store.add_withdrawals(tx, uncovered(tx, profile_ids, bits_of(tx)), now)
+    add_uncovered(tx, verdicts, now=now)
     everything = {(profile_id, purpose) for profile_id in profile_ids for purpose in policy.purposes}
     update_derived_data(tx, policy, everything | outcome.ended | outcome.begun, now=now)
     mark_store.mark(tx, ((profile_id, None) for profile_id in {*profile_ids, *retired}))
+
+
+def add_uncovered(tx: Transaction, verdicts: Mapping[int, Mapping[str, Verdict]], *, now: datetime) -> None:
+    """Record for clearing what is stored for a purpose that does not permit it.
+
+    What a restriction or a quarantine refuses stays stored until that ends.
+    """
+    found = uncovered(tx, list(verdicts), bits_of(tx))
+    verdict_store.add_withdrawals(
+        tx,
+        {
+            (profile_id, purpose)
+            for profile_id, purpose in found
+            if purpose not in verdicts[profile_id] or verdicts[profile_id][purpose].reason not in WITHOUT_CLEARING
+        },
+        now,
+    )
 
 
 def project_traits(

@@ -1,6 +1,8 @@
 """Screening the messages of a batch: pseudonyms, suppressions and duplicates, in a constant number of statements."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
 
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.store import batch as behavior_store
@@ -49,17 +51,19 @@ def hash_identifiers(
     screened_names = list(dict.fromkeys([*identifiers, *(name for names in other_names.values() for name in names)]))
     pseudonyms = dict(zip(screened_names, vault.hashes.pseudonyms(SUPPRESSION, screened_names), strict=True))
     personal = {key for key, type_ in plan.policy.identifiers.types.items() if type_.person_level or type_.unique}
-    orders = suppression_store.suppressed_purposes(tx, list(pseudonyms.values()), messages[0].message.received_at)
-    suppressed = {pseudonym for pseudonym, purposes in orders.items() if suppression_store.EVERYTHING in purposes}
+    states = suppression_store.suppression_states(tx, list(pseudonyms.values()), messages[0].message.received_at)
+    suppressed = {digest for digest, state in states.items() if suppression_store.EVERYTHING in state.purposes}
+    lifted = {digest: state.lifted_at for digest, state in states.items() if state.lifted_at is not None}
     hashed = {
         identifier: HashedIdentifier(
             identifier,
             graph[identifier],
             pseudonyms[identifier],
             identifier.type in personal,
-            orders[pseudonyms[identifier]] & plan.policy.purposes.keys()
-            if pseudonyms[identifier] in orders
+            states[pseudonyms[identifier]].purposes & plan.policy.purposes.keys()
+            if pseudonyms[identifier] in states
             else frozenset(),
+            pseudonyms[identifier] in lifted,
         )
         for identifier in identifiers
     }
@@ -68,14 +72,25 @@ def hash_identifiers(
         position = message.position
         own = tuple([hashed[identifier] for identifier in message.identifiers])
         outcome = message.outcome
-        if suppressed:
-            is_named = any(pseudonyms[name] in suppressed for name in other_names.get(position, ()))
-            kept = Suppressed.PERSON if is_named else pending_suppression.filter_suppressed(own, suppressed)
+        if suppressed or lifted:
+            refused = _refused_at(message, suppressed, lifted)
+            is_named = any(pseudonyms[name] in refused for name in other_names.get(position, ()))
+            kept = Suppressed.PERSON if is_named else pending_suppression.filter_suppressed(own, refused)
             own, outcome = (
                 ((), Outcome(State.SUPPRESSED, kept.value)) if isinstance(kept, Suppressed) else (kept, outcome)
             )
         screened[position] = ScreenedMessage(message, own, position in other_names, None, outcome)
     return screened
+
+
+def _refused_at(
+    message: ReadMessage, suppressed: AbstractSet[bytes], lifted: Mapping[bytes, datetime]
+) -> AbstractSet[bytes]:
+    """The pseudonyms that are suppressed for a message: also those whose suppression was lifted after it occurred."""
+    if not lifted:
+        return suppressed
+    occurred_at = message.message.occurred_at
+    return suppressed | {pseudonym for pseudonym, lifted_at in lifted.items() if occurred_at < lifted_at}
 
 
 def _other_names(plan: IngestPlan, message: ReadMessage) -> list[Identifier]:

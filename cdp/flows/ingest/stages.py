@@ -28,6 +28,7 @@ class HashedIdentifier(NamedTuple):
     """An identifier of a message with its pseudonyms under both domains.
 
     `refused_purposes` are opt-outs that were kept by pseudonym alone, from before this store knew the identifier.
+    `was_suppressed` marks an identifier whose suppression was lifted: each of its messages is screened by its instant.
     """
 
     identifier: Identifier
@@ -35,6 +36,7 @@ class HashedIdentifier(NamedTuple):
     suppression_pseudonym: bytes
     is_person_level: bool
     refused_purposes: frozenset[str] = frozenset()
+    was_suppressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

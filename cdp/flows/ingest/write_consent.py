@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from cdp.consent.model import Record
+from cdp.consent.model import WITHOUT_CLEARING, Record
 from cdp.consent.store import verdicts as verdict_store
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import (
@@ -102,5 +102,7 @@ def _overtaken(
         for message in stored
         if (profile_id := result.profile_of(message)) in verdicts
         for purpose, verdict in verdicts[profile_id].items()
-        if message.bits & masks[purpose] and (verdict.since is None or message.read.message.occurred_at < verdict.since)
+        if message.bits & masks[purpose]
+        and verdict.reason not in WITHOUT_CLEARING
+        and (verdict.since is None or message.read.message.occurred_at < verdict.since)
     }

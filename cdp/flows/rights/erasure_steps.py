@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.receipt import outward_id
@@ -14,14 +14,16 @@ from cdp.flows.context import Context
 from cdp.flows.rights.erasure_preview import kept_rows
 from cdp.flows.rights.legal_hold import held_classes, hold_events
 from cdp.flows.rights.person import Person
+from cdp.flows.rights.request_steps import fulfilled
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import reach as reach_store
+from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
 from cdp.rights import execute, lifecycle
-from cdp.rights.model import Request, Scope, StepCount, Verb
+from cdp.rights.model import ErasureMode, Request, Scope, StepCount, Verb
 from cdp.rights.plan import PlanStep
 from cdp.rights.receipt import ErasureSummary, fulfillment
-from cdp.rights.replay_file import Erased
+from cdp.rights.replay_file import Erased, Lifted, Line
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import requests as request_store
 from cdp.rights.store import steps as step_store
@@ -130,9 +132,7 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
     step_store.advance_steps(tx, request.request_id, touched, done=list(touched), now=run.now)
     _log_steps(run, plan, touched)
     recompute_remaining(tx, context, run.person.reach.continuing, now=run.now)
-    suppression_store.suppress(tx, run.pseudonyms, run.now, until=until)
-    log_suppressed(tx, len(run.pseudonyms), run.now, request=request.outward_id)
-    replay_store.append(tx, context.replay, [_replay_line(run, until)], now=run.now)
+    suppress_person(run, until)
     steps = tuple(step_store.steps(tx, request.request_id).values())
     summary = ErasureSummary(
         steps=steps,
@@ -140,8 +140,8 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
         anchors=len(run.scope.anchors),
         profiles=len(run.scope.profiles),
         keys_shredded=next(step.rows for step in steps if step.table == _KEYS),
-        suppressed=len(run.pseudonyms),
-        suppressed_until=until,
+        suppressed=0 if request.mode is ErasureMode.ERASE else len(run.pseudonyms),
+        suppressed_until=None if request.mode is ErasureMode.ERASE else until,
         recipients=notified.recipients,
         holds=_classes_kept(run, steps),
         epoch=vault_store.active_epoch(tx) or 0,
@@ -166,6 +166,34 @@ def _log_steps(run: ErasureRun, plan: tuple[PlanStep, ...], touched: Mapping[int
     if done:
         fact = {"kind": "request.step", "actor": "system", "request": run.request.outward_id, "steps": done}
         fact_store.append(run.tx, fact, run.now)
+
+
+def finish_suppression(run: ErasureRun) -> None:
+    """Fulfill a request that erases nothing: one that only suppresses, or one under whose names nothing is held."""
+    details: dict[str, Any] = {"is_nothing_held": run.person.is_nothing_held}
+    if run.request.mode is not ErasureMode.ERASE:
+        until = _suppressed_until(run)
+        run.scope = Scope(0, frozenset(), frozenset(), frozenset())
+        suppress_person(run, until)
+        details["suppressed"] = len(run.pseudonyms)
+        if until is not None:
+            details["suppressed_until"] = instant_text(until)
+    run.request = fulfilled(run.tx, run.context, run.request, details=details, now=run.now)
+    generation_store.advance(run.tx, changed=True)
+
+
+def suppress_person(run: ErasureRun, until: datetime | None) -> None:
+    """Suppress the person's pseudonyms, and write to the replay file what a restored database must do again.
+
+    Where only an erasure was asked for, the suppression is lifted at once: what occurred before it is still refused.
+    """
+    suppression_store.suppress(run.tx, run.pseudonyms, run.now, until=until)
+    log_suppressed(run.tx, len(run.pseudonyms), run.now, request=run.request.outward_id)
+    lines: list[Line] = [_replay_line(run, until)]
+    if run.request.mode is ErasureMode.ERASE:
+        suppression_store.lift(run.tx, run.pseudonyms, run.now)
+        lines.append(Lifted(tuple(sorted(run.pseudonyms)), run.now))
+    replay_store.append(run.tx, run.context.replay, lines, now=run.now)
 
 
 def recompute_remaining(tx: Transaction, context: Context, profile_ids: Collection[int], *, now: datetime) -> None:

@@ -12,7 +12,7 @@ from cdp.behavior.model import NO_NAME, Term
 from cdp.behavior.rules import instant_of
 from cdp.behavior.store.batch import trait_row
 from cdp.behavior.store.events import with_texts
-from cdp.flows.rights.person import named_identifier_row
+from cdp.flows.rights.person import named_identifier_row, value_row
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
@@ -29,6 +29,7 @@ SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
     "behavior.trait.sealed": lambda row: (row["anchor_id"], trait_row(row["anchor_id"], row["name"])),
     "identity.identifier.sealed": lambda row: (row["identifier_id"], row["identifier_id"]),
     "identity.resolution.message_sealed": lambda row: (row["anchor_id"], row["sequence"]),
+    "rights.request_value.sealed": lambda row: (row["request_id"], value_row(row["request_id"], row["position"])),
     "rights.request_identifier.sealed": lambda row: (
         row["request_id"],
         named_identifier_row(row["request_id"], row["position"]),
@@ -36,7 +37,7 @@ SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
 }
 """For each sealed column, the subject whose key opens it and the row id; a missing column fails the tests."""
 
-_JSON: Final = frozenset({"behavior.event.sealed", "behavior.trait.sealed"})
+_JSON: Final = frozenset({"behavior.event.sealed", "behavior.trait.sealed", "rights.request_value.sealed"})
 _PLAIN: Final = frozenset({"behavior.event.plain", "behavior.trait.plain", "behavior.bucket.last_plain"})
 _TERMS_MAX: Final = 2**31
 

@@ -1,6 +1,6 @@
 """Steps that determine the person of a request: the identifiers it names, how far they reach, and what to suppress."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cdp.consent.store import records as record_store
@@ -24,10 +24,19 @@ NAMED_IDENTIFIER_COLUMN = SealedColumn("rights.request_identifier", "sealed")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The person a request is about: the identifiers it names, and how far they reach."""
+    """The person a request is about: the identifiers it names, and how far they reach.
+
+    `known` are the ids of the named identifiers that the store has.
+    """
 
     named: tuple[NamedIdentifier, ...]
     reach: Reach
+    known: Mapping[int, NamedIdentifier]
+
+    @property
+    def is_nothing_held(self) -> bool:
+        """Whether nothing at all is stored under the identifiers that the request names."""
+        return not self.known
 
     def erasure_scope(self, request_id: int) -> Scope:
         """What an erasure covers, including identifiers that only this person's anchors contain."""
@@ -59,9 +68,18 @@ def named_identifier_row(request_id: int, position: int) -> bytes:
     return request_id.to_bytes(8, "big") + position.to_bytes(2, "big")
 
 
+def value_row(request_id: int, position: int) -> bytes:
+    """The row id with which the sealed value of a request is authenticated."""
+    return request_id.to_bytes(8, "big") + position.to_bytes(2, "big")
+
+
 def find_person(tx: Transaction, context: Context, request: Request) -> Person:
     """The person of the request according to the current data. An unknown person has an empty reach."""
-    named = named_identifiers(tx, context, request.request_id)
+    return find_person_of(tx, context, named_identifiers(tx, context, request.request_id))
+
+
+def find_person_of(tx: Transaction, context: Context, named: tuple[NamedIdentifier, ...]) -> Person:
+    """The person whom these verified identifiers name."""
     known = find_identifiers(tx, context.vault, [Identifier(identifier.type, identifier.value) for identifier in named])
     verified = frozenset(identifier.identifier_id for identifier in known.values())
     neighborhood = reach_store.load_neighborhood(
@@ -77,7 +95,14 @@ def find_person(tx: Transaction, context: Context, request: Request) -> Person:
     found = reach(verified, neighborhood)
     unverified = _profiles_with_unverified_identifiers(context.policy, neighborhood, found.waiting)
     retired = reach_store.retired_into(tx, found.profiles)
-    return Person(named, replace(found, profiles=found.profiles | retired, ambiguous=found.ambiguous | unverified))
+    return Person(
+        named,
+        replace(found, profiles=found.profiles | retired, ambiguous=found.ambiguous | unverified),
+        {
+            stored.identifier_id: NamedIdentifier(identifier.type, identifier.value)
+            for identifier, stored in known.items()
+        },
+    )
 
 
 def _profiles_with_unverified_identifiers(

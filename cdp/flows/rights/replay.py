@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final
 
 from cdp.audit.store import facts as fact_store
-from cdp.consent.model import Act, Authority, Record, RecordId
+from cdp.consent.model import EVERY_PURPOSE, Act, Authority, Record, RecordId
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import refresh_verdicts
@@ -27,7 +27,7 @@ from cdp.kit.ids import new_id
 from cdp.rights import execute
 from cdp.rights.model import Scope, Status, Verb
 from cdp.rights.plan import erasure_plan
-from cdp.rights.replay_file import Erased, Numbered, OptOut
+from cdp.rights.replay_file import Erased, Lifted, Numbered, OptOut
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import requests as request_store
 from cdp.rights.store import suppressions as suppression_store
@@ -93,10 +93,13 @@ def _apply_lines(
     tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
 ) -> None:
     counts["lines"] += len(lines)
-    for line in (numbered.line for numbered in lines if isinstance(numbered.line, Erased)):
-        counts["erased"] += _erase(tx, context, line, now=now)
-        suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
-        log_suppressed(tx, len(line.pseudonyms), now)
+    for line in (numbered.line for numbered in lines):
+        if isinstance(line, Erased):
+            counts["erased"] += _erase(tx, context, line, now=now)
+            suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
+            log_suppressed(tx, len(line.pseudonyms), now)
+        elif isinstance(line, Lifted):
+            suppression_store.lift(tx, line.pseudonyms, line.lifted_at)
     _restore_opt_outs(
         tx, context, [numbered.line for numbered in lines if isinstance(numbered.line, OptOut)], counts=counts, now=now
     )
@@ -148,12 +151,26 @@ def _restore_opt_outs(
         not in recorded
     ]
     append_acts(tx, [_record(context, opt_out, now) for opt_out in missing], actor="operator", now=now)
-    unknown = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if opt_out.identifier_id not in known]
+    unknown = [opt_out for opt_out in opt_outs if opt_out.identifier_id not in known]
     counts["noes"] += len(missing)
-    counts["suppressed"] += suppression_store.suppress_purposes(tx, unknown, now)
+    counts["suppressed"] += _keep_by_pseudonym(tx, unknown, now)
     profiles = consent_subject_store.profiles_decided_by(tx, known)
     if missing and profiles:
         refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now)
+
+
+def _keep_by_pseudonym(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> int:
+    """Keep what is known of identifiers that this database does not have; returns how many suppressions were added.
+
+    A restriction that was not released since suppresses its identifier for every purpose.
+    """
+    orders = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if opt_out.purpose != EVERY_PURPOSE]
+    latest = {opt_out.pseudonym: opt_out for opt_out in opt_outs if opt_out.purpose == EVERY_PURPOSE}
+    orders += [(pseudonym, EVERY_PURPOSE) for pseudonym, act in latest.items() if act.act == Act.RESTRICT]
+    for pseudonym, act in latest.items():
+        if act.act == Act.RELEASE:
+            suppression_store.lift(tx, [pseudonym], act.occurred_at)
+    return suppression_store.suppress_purposes(tx, orders, now)
 
 
 def _record(context: Context, opt_out: OptOut, now: datetime) -> Record:

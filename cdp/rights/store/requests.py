@@ -8,8 +8,8 @@ from sqlalchemy import delete, insert, select, update
 
 from cdp.kit.db import Row, Transaction
 from cdp.policy.jurisdictions import Right
-from cdp.rights.model import Denial, Request, RequestId, Status
-from cdp.schema.rights import request, request_identifier
+from cdp.rights.model import Denial, ErasureMode, Request, RequestId, Status
+from cdp.schema.rights import request, request_identifier, request_value
 
 _REQUEST = (
     request.c.request_id,
@@ -28,6 +28,8 @@ _REQUEST = (
     request.c.entry_id,
     request.c.scrub_entry_id,
     request.c.is_scrubbed,
+    request.c.asked_at,
+    request.c.mode,
 )
 _NAMED_BY_REQUEST = request_identifier.c.request_id == request.c.request_id
 
@@ -64,7 +66,7 @@ def read_request(tx: Transaction, request_id: int) -> Request | None:
 
 
 def requests(tx: Transaction, status: Status | None, limit: int) -> list[Request]:
-    """Requests by due date, earliest first; of all statuses when `status` is Nnew."""
+    """Requests by due date, earliest first; of all statuses when `status` is None."""
     query = select(*_REQUEST).order_by(request.c.due_at, request.c.request_id).limit(limit)
     if status is not None:
         query = query.where(request.c.status == status.value)
@@ -99,8 +101,25 @@ def named_identifiers(tx: Transaction, request_id: int) -> list[SealedRequestIde
 
 
 def delete_identifiers(tx: Transaction, request_id: int) -> None:
-    """Delete the identifiers that a request named."""
+    """Delete the identifiers and the corrected values that a request named."""
     tx.execute_core(delete(request_identifier).where(request_identifier.c.request_id == request_id))
+    tx.execute_core(delete(request_value).where(request_value.c.request_id == request_id))
+
+
+def add_values(tx: Transaction, request_id: int, sealed: Sequence[bytes]) -> None:
+    """Store the corrected values of a rectification, in order of position."""
+    rows = [
+        {"request_id": request_id, "position": position, "sealed": envelope} for position, envelope in enumerate(sealed)
+    ]
+    if rows:
+        tx.execute_core(insert(request_value).values(rows))
+
+
+def sealed_values(tx: Transaction, request_id: int) -> list[tuple[int, bytes]]:
+    """The corrected values of a request with their positions; empty once they were deleted after its end."""
+    columns = (request_value.c.position, request_value.c.sealed)
+    query = select(*columns).where(request_value.c.request_id == request_id).order_by(columns[0])
+    return [(position, bytes(sealed)) for position, sealed in tx.all(query)]
 
 
 def closed_with_identifiers(tx: Transaction, before: datetime, limit: int) -> list[int]:
@@ -127,6 +146,8 @@ def _values(new: Request) -> dict[str, Any]:
         "entry_id": new.entry_id,
         "scrub_entry_id": new.scrub_entry_id,
         "is_scrubbed": new.is_scrubbed,
+        "asked_at": new.asked_at,
+        "mode": None if new.mode is None else new.mode.value,
     }
 
 
@@ -140,5 +161,6 @@ def _request(row: Row) -> Request:
             "kind": Right(stored["kind"]),
             "status": Status(stored["status"]),
             "denial_reason": None if denial is None else Denial(denial),
+            "mode": None if stored["mode"] is None else ErasureMode(stored["mode"]),
         }
     )

@@ -1,12 +1,24 @@
 """SQL of suppressions: pseudonyms that must not be processed again, and pending ones of running requests."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from cdp.kit.db import Transaction
 
 EVERYTHING: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionState:
+    """The purposes that a pseudonym is suppressed for, and when a suppression of everything was lifted, if it was.
+
+    Nothing that occurred before `lifted_at` is processed.
+    """
+
+    purposes: frozenset[str]
+    lifted_at: datetime | None
 
 
 def suppressed(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> set[bytes]:
@@ -20,20 +32,30 @@ def suppressed(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) ->
 
 def suppressed_purposes(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> dict[bytes, frozenset[str]]:
     """Per suppressed pseudonym (suppression domain), the purposes it is suppressed for; `EVERYTHING` stands for all."""
+    states = suppression_states(tx, pseudonyms, now)
+    return {pseudonym: state.purposes for pseudonym, state in states.items() if state.purposes}
+
+
+def suppression_states(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> dict[bytes, SuppressionState]:
+    """The state of each pseudonym that is, or was until it was lifted, suppressed; the others are absent."""
     if not pseudonyms:
         return {}
     rows = tx.execute(
         """
-        SELECT pseudonym, array_agg(purpose)
+        SELECT pseudonym,
+               array_agg(purpose) FILTER (WHERE lifted_at IS NULL AND (until IS NULL OR until > %(now)s)),
+               max(lifted_at) FILTER (WHERE purpose = '' AND request_id = 0)
         FROM rights.suppression
         WHERE pseudonym = ANY(%(pseudonyms)s::bytea[])
-          AND lifted_at IS NULL
-          AND (until IS NULL OR until > %(now)s)
         GROUP BY pseudonym
         """,
         {"pseudonyms": list(pseudonyms), "now": now},
     )
-    return {pseudonym: frozenset(purposes) for pseudonym, purposes in rows}
+    return {
+        pseudonym: SuppressionState(frozenset(purposes or ()), lifted_at)
+        for pseudonym, purposes, lifted_at in rows
+        if purposes or lifted_at
+    }
 
 
 def has_suppressions(tx: Transaction) -> bool:
@@ -57,6 +79,26 @@ def pending_suppressions(tx: Transaction, request_id: int) -> set[bytes]:
 def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, *, until: datetime | None) -> None:
     """Suppress pseudonyms for every purpose, permanently or until an instant; never shortens a suppression."""
     _suppress(tx, 0, pseudonyms, now=now, until=until)
+
+
+def lift(tx: Transaction, pseudonyms: Collection[bytes], at: datetime) -> int:
+    """Lift the suppressions of these pseudonyms for every purpose; returns how many were in force.
+
+    Pending suppressions of running requests stay.
+    """
+    rows = tx.execute(
+        """
+        WITH lifted AS (
+            UPDATE rights.suppression SET lifted_at = %(at)s
+            WHERE pseudonym = ANY(%(pseudonyms)s::bytea[]) AND purpose = '' AND request_id = 0
+              AND lifted_at IS NULL AND (until IS NULL OR until > %(at)s)
+            RETURNING 1
+        )
+        SELECT count(*) FROM lifted
+        """,
+        {"pseudonyms": list(pseudonyms), "at": at},
+    )
+    return int(rows[0][0])
 
 
 def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now: datetime) -> int:

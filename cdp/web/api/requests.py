@@ -27,11 +27,18 @@ RequestKey = Annotated[
 
 
 class SubjectRequestInput(RequestBody):
-    """A right exercised by a person, who is named by one to twenty identifiers."""
+    """A right exercised by a person, who is named by one to twenty identifiers.
+
+    `mode` is what an erasure includes; `purposes` are those that an objection, an opt-out or a request to limit is about,
+    all that it concerns if there is none; `values` are the right values of a rectification, by trait.
+    """
 
     kind: Name = Field(examples=["erasure"])
     regime: Name = Field(examples=["gdpr"])
     identifiers: list[IdentifierInput] = Field(min_length=1, max_length=20)
+    mode: Literal["erase_and_suppress", "erase", "suppress"] | None = None
+    purposes: list[Annotated[str, StringConstraints(max_length=100)]] = Field(default_factory=list, max_length=30)
+    values: dict[Annotated[str, StringConstraints(max_length=200)], Any] = Field(default_factory=dict, max_length=50)
 
 
 class RequestShown(BaseModel):
@@ -44,7 +51,9 @@ class RequestShown(BaseModel):
     received_at: datetime
     confirm_by: datetime | None
     due_at: datetime
+    mode: str | None
     extended_at: datetime | None
+    asked_at: datetime | None
     verified_at: datetime | None
     started_at: datetime | None
     closed_at: datetime | None
@@ -70,12 +79,31 @@ class RequestedIdentifier(BaseModel):
     value: str
 
 
+class TraitShown(BaseModel):
+    """A trait with the value that the person says is right."""
+
+    name: str
+    value: Any
+
+
+class DenialShown(BaseModel):
+    """The notice of a denial for the person: why, where they may complain, and what else they can do."""
+
+    reason: str
+    authority: str
+    remedy: str
+
+
 class RequestDetail(RequestShown):
-    """A request with its identifiers (until it is closed), its steps, and the identifiers that wait for a review."""
+    """A request with what it names (until it is closed), its steps, the identifiers that wait for a review, and its
+    denial.
+    """
 
     identifiers: list[RequestedIdentifier]
     steps: list[StepShown]
     waiting_identifiers: list[RequestedIdentifier]
+    values: list[TraitShown]
+    denial: DenialShown | None
 
 
 class RequestList(BaseModel):
@@ -96,6 +124,7 @@ class RunShown(BaseModel):
     request: RequestShown
     steps: list[StepShown]
     waiting: int
+    is_nothing_held: bool | None
 
 
 class DenyInput(RequestBody):
@@ -110,9 +139,15 @@ class EmptyInput(RequestBody):
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="open_request")
 def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _caller: IsPrivacy) -> RequestShown:
-    """Open a subject request and set its deadlines. The response does not reveal whether a profile exists."""
+    """Open a subject request and set its deadlines. The response does not reveal whether a profile exists.
+
+    An objection, an opt-out and a request to limit need no verification and are in force when the response is sent.
+    """
     pairs = [identifier.pair() for identifier in body.identifiers]
-    request = subject_request.open_request(context, kind=body.kind, regime=body.regime, identifiers=pairs, now=now)
+    details = subject_request.RequestDetails(body.mode, body.purposes, body.values)
+    request = subject_request.open_request(
+        context, kind=body.kind, regime=body.regime, identifiers=pairs, now=now, details=details
+    )
     return request_shown(request)
 
 
@@ -132,7 +167,10 @@ def listing(
 @router.get("/{request_id}", responses=problems(404), operation_id="show_request")
 def show(request_id: RequestKey, context: InContext, caller: IsPrivacy) -> RequestDetail:
     """Show one request in full."""
-    found = subject_request.show(context, _number(request_id), actor=caller.actor, token=caller.token)
+    return _detail(subject_request.show(context, _number(request_id), actor=caller.actor, token=caller.token))
+
+
+def _detail(found: subject_request.RequestView) -> RequestDetail:
     return RequestDetail(
         **request_shown(found.request).model_dump(),
         identifiers=[
@@ -142,7 +180,19 @@ def show(request_id: RequestKey, context: InContext, caller: IsPrivacy) -> Reque
         waiting_identifiers=[
             RequestedIdentifier(type=identifier.type, value=identifier.value) for identifier in found.waiting
         ],
+        values=[TraitShown(name=trait.name, value=trait.value) for trait in found.values],
+        denial=None
+        if found.denial is None
+        else DenialShown(reason=found.denial.reason, authority=found.denial.authority, remedy=found.denial.remedy),
     )
+
+
+@router.post("/{request_id}/ask", responses=problems(404, 409), operation_id="ask_requester")
+def ask(
+    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, _body: EmptyInput | None = None
+) -> RequestShown:
+    """Record that the requester was asked who they are. Without an answer, the request expires after its deadline."""
+    return request_shown(subject_request.ask(context, _number(request_id), now))
 
 
 @router.post("/{request_id}/verify", responses=problems(404, 409), operation_id="verify_request")
@@ -160,7 +210,10 @@ def run(
     """Execute a verified request; with `dry_run`, only preview the steps."""
     done = subject_request.run(context, _number(request_id), now, dry_run=body is not None and body.dry_run)
     return RunShown(
-        request=request_shown(done.request), steps=[_step(step) for step in done.steps], waiting=done.waiting
+        request=request_shown(done.request),
+        steps=[_step(step) for step in done.steps],
+        waiting=done.waiting,
+        is_nothing_held=done.is_nothing_held,
     )
 
 
@@ -173,9 +226,10 @@ def extend(
 
 
 @router.post("/{request_id}/deny", responses=problems(404, 409), operation_id="deny_request")
-def deny(request_id: RequestKey, body: DenyInput, context: InContext, *, now: Now, _caller: IsPrivacy) -> RequestShown:
-    """Deny a request for a reason."""
-    return request_shown(subject_request.deny(context, _number(request_id), body.reason, now=now))
+def deny(request_id: RequestKey, body: DenyInput, context: InContext, *, now: Now, caller: IsPrivacy) -> RequestDetail:
+    """Deny a request for a reason. `denial` is the notice for the person."""
+    subject_request.deny(context, _number(request_id), body.reason, now=now)
+    return _detail(subject_request.show(context, _number(request_id), actor=caller.actor, token=caller.token))
 
 
 @router.post("/{request_id}/withdraw", responses=problems(404, 409), operation_id="withdraw_request")
@@ -227,7 +281,9 @@ def request_shown(request: Request) -> RequestShown:
         received_at=request.received_at,
         confirm_by=request.confirm_by,
         due_at=request.due_at,
+        mode=None if request.mode is None else request.mode.value,
         extended_at=request.extended_at,
+        asked_at=request.asked_at,
         verified_at=request.verified_at,
         started_at=request.started_at,
         closed_at=request.closed_at,

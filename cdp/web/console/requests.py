@@ -1,14 +1,17 @@
 """Pages of subject requests: what is due, and each step from opening to the receipt. Irreversible steps require confirmation."""
 
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Depends, Form, Query, Response
 
 from cdp.access.model import Role
 from cdp.kit.errors import Fault
-from cdp.rights.model import Denial
+from cdp.policy.model import Keep
+from cdp.rights.model import Denial, ErasureMode
 from cdp.web.api import requests as routes
+from cdp.web.api import standing
 from cdp.web.api.schemas import IdentifierInput
 from cdp.web.console.page import page
 from cdp.web.console.session import CONSOLE_PATH, Session, for_roles, submitted_by
@@ -38,30 +41,73 @@ def listing(
         regimes={key: [right.value for right in regime.rights] for key, regime in regimes.items()},
         types=list(context.policy.identifiers.types),
         fields=range(_IDENTIFIERS_MAX),
+        modes=[mode.value for mode in ErasureMode],
+        purposes=[rule for rule in context.policy.purposes.values() if not rule.needs_unique_identifier],
+        traits=[name for name, plan in context.policy.events.traits.items() if plan.keep is not Keep.DROP],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenForm:
+    """The fields of the form that opens a request; those of another kind of request stay empty."""
+
+    right: Annotated[str, Form(max_length=100)]
+    type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)]
+    value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)]
+    mode: Annotated[Literal["", "erase_and_suppress", "erase", "suppress"], Form()] = ""
+    purpose: Annotated[list[str] | None, Form(max_length=30)] = None
+    trait: Annotated[list[str] | None, Form(max_length=_IDENTIFIERS_MAX)] = None
+    right_value: Annotated[list[str] | None, Form(max_length=_IDENTIFIERS_MAX)] = None
 
 
 @router.post("")
 def open_request(
+    context: InContext, now: Now, session: Sender, *, form: Annotated[OpenForm, Depends(OpenForm)]
+) -> Response:
+    """Open a request and show it."""
+    regime, _, kind = form.right.partition(":")
+    stated = {name: text for name, text in zip(form.trait or (), form.right_value or (), strict=False) if text.strip()}
+    body = routes.SubjectRequestInput(
+        kind=kind,
+        regime=regime,
+        identifiers=_identifiers(form.type, form.value),
+        mode=form.mode or None,
+        purposes=form.purpose or [],
+        values={name: _json_or_text(text) for name, text in stated.items()},
+    )
+    return _redirect_to(routes.open_request(body, context, now, _caller=session.caller).id)
+
+
+@router.post("/suppressions/lift")
+def lift(
     context: InContext,
     now: Now,
     session: Sender,
     *,
-    right: Annotated[str, Form(max_length=100)],
     type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],  # noqa: A002 - the name of a field
     value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],
+    sure: Annotated[str, Form()] = "",
 ) -> Response:
-    """Open a request and show it."""
-    regime, _, kind = right.partition(":")
-    named = [(type_, text) for type_, text in zip(type, value, strict=False) if text.strip()]
-    if not named or any("\x00" in text or len(text) > 512 for _, text in named):
-        raise Fault("no_identifier", "No identifier was given", "Give at least one identifier.", status=422)
-    body = routes.SubjectRequestInput(
-        kind=kind,
-        regime=regime,
-        identifiers=[IdentifierInput(type=type_, value=text) for type_, text in named],
-    )
-    return _redirect_to(routes.open_request(body, context, now, _caller=session.caller).id)
+    """Lift the suppression of a verified person."""
+    body = standing.LiftInput(identifiers=_identifiers(type, value), is_verified=sure == "yes")
+    count = standing.lift(body, context, now, _caller=session.caller).lifted
+    return page("standing", session, title="Suppression lifted", count=count)
+
+
+@router.post("/restrictions/end")
+def end_restriction(
+    context: InContext,
+    now: Now,
+    session: Sender,
+    *,
+    type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],  # noqa: A002 - the name of a field
+    value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],
+    sure: Annotated[str, Form()] = "",
+) -> Response:
+    """End the restriction of a person who was informed."""
+    body = standing.EndInput(identifiers=_identifiers(type, value), is_informed=sure == "yes")
+    count = standing.end(body, context, now, _caller=session.caller).released
+    return page("standing", session, title="Restriction ended", count=count)
 
 
 @router.get("/{request_id}")
@@ -76,9 +122,7 @@ def plan(context: InContext, now: Now, session: Sender, *, request_id: routes.Re
     """Preview what executing the request would do."""
     result = routes.run(request_id, context, now, _caller=session.caller, body=routes.RunInput(dry_run=True))
     found = routes.show(request_id, context, session.caller)
-    return page(
-        "request", session, request=found, now=now, plan=result.steps, reasons=[denial.value for denial in Denial]
-    )
+    return page("request", session, request=found, now=now, plan=result, reasons=[denial.value for denial in Denial])
 
 
 @router.post("/{request_id}/run")
@@ -100,7 +144,7 @@ def deny(
     context: InContext, now: Now, session: Sender, *, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]
 ) -> Response:
     """Deny the request for a reason."""
-    routes.deny(request_id, routes.DenyInput(reason=reason.value), context, now=now, _caller=session.caller)
+    routes.deny(request_id, routes.DenyInput(reason=reason.value), context, now=now, caller=session.caller)
     return _redirect_to(request_id)
 
 
@@ -111,10 +155,11 @@ def step(
     session: Sender,
     *,
     request_id: routes.RequestKey,
-    step: Literal["verify", "extend", "withdraw"],
+    step: Literal["ask", "verify", "extend", "withdraw"],
 ) -> Response:
     """Perform a step that needs no further input."""
-    perform = {"verify": routes.verify, "extend": routes.extend, "withdraw": routes.withdraw}[step]
+    steps = {"ask": routes.ask, "verify": routes.verify, "extend": routes.extend, "withdraw": routes.withdraw}
+    perform = steps[step]
     perform(request_id, context, now, _caller=session.caller)
     return _redirect_to(request_id)
 
@@ -141,6 +186,22 @@ def _download(name: str, document: dict[str, Any]) -> Response:
     content = json.dumps(document, indent=2, ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type="application/json", headers=headers)
+
+
+def _identifiers(types: list[str], values: list[str]) -> list[IdentifierInput]:
+    """The identifiers of a form; fields without a value are left out. Raises the fault `no_identifier`."""
+    named = [(type_, text) for type_, text in zip(types, values, strict=False) if text.strip()]
+    if not named or any("\x00" in text or len(text) > 512 for _, text in named):
+        raise Fault("no_identifier", "No identifier was given", "Give at least one identifier.", status=422)
+    return [IdentifierInput(type=type_, value=text) for type_, text in named]
+
+
+def _json_or_text(text: str) -> Any:
+    """The value of a field: a number or a boolean where it is one, else the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _redirect_to(request_id: str) -> Response:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cdp.flows.rights.requests import DOWNLOAD_DAYS
+from cdp.flows.rights.answer import DOWNLOAD_DAYS
 from cdp.rights.plan import erasure_plan, export_plan
 from cdp.rights.store.scrub import _SETTINGS
 from cdp.rights.withhold import WITHHELD

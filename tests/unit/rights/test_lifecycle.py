@@ -1,7 +1,8 @@
 """The life of a request: every path ends, deadlines follow the law's own counting."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -99,9 +100,15 @@ def test_an_erasure_that_began_cannot_be_denied() -> None:
     assert lifecycle.start(started, now) is started
 
 
+def asked(now: datetime) -> Request:
+    request = lifecycle.ask(received(now), now)
+    assert isinstance(request, Request)
+    return request
+
+
 def test_nothing_expires_before_it_is_due_or_once_it_is_verified() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
-    request = received(now)
+    request = asked(now)
     assert lifecycle.expire(request, request.due_at) is StepRefusal.NOT_DUE
     late = datetime(2026, 8, 1, tzinfo=UTC)
     verified = lifecycle.verify(request, now)
@@ -112,7 +119,26 @@ def test_nothing_expires_before_it_is_due_or_once_it_is_verified() -> None:
     assert expired.closed_at == late
 
 
+def test_only_who_did_not_answer_a_question_runs_out_of_time() -> None:
+    now, late = datetime(2026, 6, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
+    assert lifecycle.expire(received(now), late) is StepRefusal.NOT_ASKED
+    request = asked(now)
+    again = lifecycle.ask(request, request.due_at)
+    assert isinstance(again, Request)
+    assert lifecycle.expire(again, request.due_at + timedelta(days=14)) is StepRefusal.NOT_DUE
+    assert isinstance(lifecycle.expire(again, request.due_at + timedelta(days=14, seconds=1)), Request)
+
+
+@pytest.mark.parametrize("kind", sorted(lifecycle.WITHOUT_VERIFICATION))
+def test_what_needs_no_verification_asks_nothing_and_never_expires(kind: Right) -> None:
+    request = received(datetime(2026, 6, 1, tzinfo=UTC), kind)
+    late = datetime(2030, 1, 1, tzinfo=UTC)
+    assert lifecycle.ask(request, late) is StepRefusal.NOT_NEXT
+    assert lifecycle.expire(replace(request, asked_at=request.received_at), late) is StepRefusal.NOT_NEXT
+
+
 STEPS: dict[str, Callable[[Request, datetime], Request | StepRefusal]] = {
+    "ask": lifecycle.ask,
     "verify": lifecycle.verify,
     "start": lifecycle.start,
     "fulfill": lifecycle.fulfill,

@@ -1,0 +1,120 @@
+"""Restriction of processing (GDPR Art. 18): its start by a request, and its end.
+
+A restriction is an act in the ledger about every purpose. While it is in force every verdict refuses, so that no message is
+stored and nobody reads the data; what is stored stays stored.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cdp.audit.store import facts as fact_store
+from cdp.consent.decide import restrictions_in_force
+from cdp.consent.model import EVERY_PURPOSE, Act, Authority, Record, RecordId
+from cdp.consent.store import records as record_store
+from cdp.flows.consent.acting import ensure_identifiers, record_acts
+from cdp.flows.context import Context
+from cdp.flows.identifiers import read_identifier
+from cdp.flows.rights.person import (
+    find_person,
+    find_person_of,
+    suppression_pseudonyms,
+    values_by_id,
+    values_of,
+)
+from cdp.flows.rights.request_steps import fulfilled, locked_request, started
+from cdp.flows.rights.results import RequestResult
+from cdp.identity.model import Identifier
+from cdp.identity.store import generation as generation_store
+from cdp.kit.db import Transaction
+from cdp.kit.errors import Fault
+from cdp.kit.ids import new_id
+from cdp.policy.jurisdictions import UNKNOWN
+from cdp.rights.model import NamedIdentifier, Status
+from cdp.rights.refusable import jurisdiction_of
+
+
+def restrict(context: Context, request_id: int, now: datetime) -> RequestResult:
+    """Restrict the processing of a verified person's data, whatever identifiers they are known by.
+
+    Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`.
+    """
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        request = locked_request(tx, request_id)
+        if request.status is Status.FULFILLED:
+            return RequestResult(request, (), 0)
+        request = started(request, now)
+        person = find_person(tx, context, request)
+        named = [*person.named, *values_of(tx, context, person.reach.identifiers)]
+        records = _record_acts(tx, context, named, act=Act.RESTRICT, regime=request.regime, now=now)
+        details = {"identifiers": len(records), "is_nothing_held": person.is_nothing_held}
+        request = fulfilled(tx, context, request, details=details, now=now)
+    return RequestResult(request, (), 0, person.is_nothing_held)
+
+
+def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_informed: bool, now: datetime) -> int:
+    """End the restriction of the person whom these verified identifiers name; returns how many identifiers it concerned.
+
+    The person must be informed before (GDPR Art. 18(3)). What was stored before the restriction is processed again where a
+    purpose still permits it, and cleared where none does. Faults: `invalid_identifier`, `not_informed`, `not_restricted`.
+    """
+    named = [read_identifier(context.policy, type_, value) for type_, value in identifiers]
+    if not is_informed:
+        raise Fault(
+            "not_informed",
+            "The person must be informed first",
+            "Inform the person that the restriction ends (GDPR Art. 18(3)), then confirm that you did.",
+            status=422,
+        )
+    with context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        person = find_person_of(tx, context, tuple(NamedIdentifier(one.type, one.value) for one in named))
+        known = {**values_by_id(tx, context, person.reach.identifiers), **person.known}
+        in_force = restrictions_in_force(
+            (record for record in record_store.records_of(tx, known) if record.purpose == EVERY_PURPOSE), now
+        )
+        if not in_force:
+            raise Fault(
+                "not_restricted",
+                "No restriction is in force",
+                "Nothing that these identifiers name is restricted.",
+                status=409,
+            )
+        restricted = [known[record.identifier_id] for record in in_force]
+        _record_acts(tx, context, restricted, act=Act.RELEASE, regime="", now=now)
+        fact = {"kind": "restriction.ended", "actor": "privacy", "count": len(restricted), "is_informed": True}
+        fact_store.append(tx, fact, now)
+    return len(restricted)
+
+
+def _record_acts(
+    tx: Transaction,
+    context: Context,
+    named: Sequence[NamedIdentifier],
+    *,
+    act: Act,
+    regime: str,
+    now: datetime,
+) -> list[Record]:
+    """Record an act of each identifier about every purpose."""
+    distinct = list(dict.fromkeys(named))
+    ids = ensure_identifiers(tx, context, [Identifier(one.type, one.value) for one in distinct], now=now)
+    pseudonyms = suppression_pseudonyms(context, distinct)
+    records = [
+        Record(
+            record_id=RecordId(new_id()),
+            identifier_id=ids[Identifier(one.type, one.value)],
+            purpose=EVERY_PURPOSE,
+            act=act,
+            authority=Authority.AUTHENTICATED,
+            jurisdiction=jurisdiction_of(context.policy, regime) if regime else UNKNOWN,
+            occurred_at=now,
+            recorded_at=now,
+            policy_fingerprint=bytes.fromhex(context.policy.fingerprint),
+            rule="request.restriction",
+        )
+        for one in distinct
+    ]
+    by_id = {record.identifier_id: pseudonym for record, pseudonym in zip(records, pseudonyms, strict=True)}
+    record_acts(tx, context, records, pseudonyms=by_id, now=now, clears=act is Act.RELEASE)
+    return records
