@@ -299,8 +299,11 @@ class TestRectification:
         )
         assert shown == str(rights.pipeline.one("SELECT term_id FROM behavior.term WHERE term = 'FR'"))
 
-    def test_an_age_that_is_corrected_changes_the_verdict(self, rights: RequestPipeline) -> None:
-        fulfill(rights, Right.RECTIFICATION, details=RequestDetails(values={"age": 12}))
+    @pytest.mark.parametrize("value", [{"age": 12}, {"birthday": "2014-01-31"}])
+    def test_an_age_that_is_corrected_changes_the_verdict(self, rights: RequestPipeline, value: dict[str, Any]) -> None:
+        fulfill(rights, Right.RECTIFICATION, details=RequestDetails(values=value))
+        rights.later(days=1)
+        rights.pipeline.send(identify(userId="ada", traits={"email": "ada@example.com", "age": 36}))
         assert verdicts(rights)["email_marketing"] is Reason.TOO_YOUNG
 
     def test_its_values_are_sealed_and_end_with_the_request(self, rights: RequestPipeline) -> None:

@@ -7,6 +7,7 @@ none of the person's traits may be stored for any purpose, there is nothing to c
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from cdp.behavior.ages import AGE, BIRTHDAY, AgeAuthority, stated_age, years_at
 from cdp.behavior.classify import json_bytes
 from cdp.behavior.model import EventId, Plain, StatedTrait, Term, Terms
 from cdp.behavior.rules import compile_plan
@@ -42,7 +43,8 @@ def rectify(context: Context, request_id: int, now: datetime) -> RequestResult:
             return RequestResult(request, (), 0)
         request = started(request, now)
         person = find_person(tx, context, request)
-        corrected = _correct(tx, context, person, values=named_values(tx, context, request_id), now=now)
+        values = _with_age(context, named_values(tx, context, request_id), now)
+        corrected = _correct(tx, context, person, values=values, now=now)
         details = {"traits": corrected, "is_nothing_held": person.is_nothing_held}
         request = fulfilled(tx, context, request, details=details, now=now)
     return RequestResult(request, (), 0, person.is_nothing_held)
@@ -86,6 +88,22 @@ def _correct(
     mark_store.mark(tx, ((profile_id, None) for profile_id in profiles))
     generation_store.advance(tx, changed=True)
     return len({row.name for row in rows})
+
+
+def _with_age(context: Context, values: Sequence[CorrectedTrait], now: datetime) -> Sequence[CorrectedTrait]:
+    """The values, with the age that follows from a corrected date of birth: minimum ages are compared with it."""
+    by_name = {value.name: value.value for value in values}
+    if BIRTHDAY not in by_name or AGE in by_name or AGE not in context.policy.events.traits:
+        return values
+    stated = stated_age(
+        None,
+        by_name[BIRTHDAY],
+        authority=AgeAuthority.RECTIFIED,
+        occurred_at=now,
+        received_at=now,
+        event_id=EventId(random_bytes(16)),
+    )
+    return values if stated is None else [*values, CorrectedTrait(AGE, years_at(stated.counts_from, now))]
 
 
 def _purpose_bits(
