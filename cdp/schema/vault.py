@@ -65,7 +65,9 @@ key_check = Table(
     Column("check_value", LargeBinary, nullable=False, info=impersonal()),
     Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("destroyed_at", DateTime(timezone=True), info=impersonal()),
+    Column("retired_at", DateTime(timezone=True), info=impersonal()),
     CheckConstraint("octet_length(check_value) = 16", name="check_value"),
     schema="vault",
-    comment="Check values of root keys, by which a missing or wrong one is detected before anything is written.",
+    comment="Check values of root keys, by which a missing or wrong one is detected before anything is written. A retired key is "
+    "kept for earlier backups only.",
 )

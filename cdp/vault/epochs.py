@@ -25,6 +25,10 @@ class Epochs:
         """Epochs that can be destroyed once they wrap no subject key."""
         return store.retired_epochs(tx)
 
+    def retired_at(self, tx: Transaction) -> list[tuple[int, datetime]]:
+        """Retired epochs whose keys are not destroyed, with the instant of their retirement."""
+        return store.retired_epochs_at(tx)
+
     def begin(self, tx: Transaction, now: datetime) -> int:
         """Begin an epoch, retire the one before, and return the new epoch's id."""
         store.lock_root_keys(tx)

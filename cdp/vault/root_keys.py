@@ -45,6 +45,7 @@ class RootKeys:
                     continue
                 if check.is_destroyed:
                     self._drop(check.name)
+                if not check.is_active:
                     continue
                 stem, _, version = check.name.rpartition("/")
                 versions.setdefault(stem, []).append(int(version))
@@ -62,12 +63,12 @@ class RootKeys:
         elif master.check_value != self._provider.fingerprint():
             raise wrong_master_key("Its check value differs.")
         for name, check in checks.items():
-            if not check.is_destroyed and check_value(self._provider.load(name), name) != check.check_value:
+            if check.is_active and check_value(self._provider.load(name), name) != check.check_value:
                 raise wrong_master_key(f"The check value of the key {name} differs.")
 
     def active_versions(self, tx: Transaction, stem: str) -> tuple[int, ...]:
         """The active versions of a root key as this transaction sees them, oldest first."""
-        names = (check.name.rpartition("/") for check in store.key_checks(tx) if not check.is_destroyed)
+        names = (check.name.rpartition("/") for check in store.key_checks(tx) if check.is_active)
         return tuple(sorted(int(version) for name_stem, _, version in names if name_stem == stem))
 
     def versions(self, stem: str) -> tuple[int, ...]:
@@ -108,13 +109,30 @@ class RootKeys:
         """Create the root key of a new epoch."""
         self._create(tx, f"{_EPOCH}/{epoch_id}", now)
 
-    def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, *, now: datetime) -> None:
-        """Mark a version for destruction, which `destroy_marked` carries out after the commit.
+    def retire_version(self, tx: Transaction, stem: str, version: int, *, now: datetime) -> None:
+        """Use a version no longer; it is kept for backups from before until it is destroyed.
 
         Raises the fault `key_in_use` for the newest version.
         """
         if version == self.versions(stem)[-1]:
             raise Fault("key_in_use", "The key is in use", f"Version {version} is the newest of {stem}: add one first.")
+        store.mark_key_retired(tx, f"{stem}/{version}", now)
+
+    def retired(self, tx: Transaction, stem: str) -> list[tuple[int, datetime]]:
+        """The versions of a root key that are retired and not destroyed, with the instant of their retirement."""
+        return [
+            (int(check.name.rpartition("/")[2]), check.retired_at)
+            for check in store.key_checks(tx)
+            if check.retired_at is not None and not check.is_destroyed and check.name.rpartition("/")[0] == stem
+        ]
+
+    def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, *, now: datetime) -> None:
+        """Mark a version for destruction, which `destroy_marked` carries out after the commit.
+
+        Raises the fault `key_in_use` unless the version is retired.
+        """
+        if version not in {number for number, _ in self.retired(tx, stem)}:
+            raise Fault("key_in_use", "The key is in use", f"Version {version} of {stem} is not retired: rotate first.")
         store.mark_key_destroyed(tx, f"{stem}/{version}", now)
 
     def mark_epoch_key_destroyed(self, tx: Transaction, epoch_id: int, now: datetime) -> None:

@@ -20,11 +20,20 @@ class WrappedKey(NamedTuple):
 
 
 class KeyCheck(NamedTuple):
-    """The check value of a root key; `is_destroyed` when the key is destroyed or marked for destruction."""
+    """The check value of a root key; `is_destroyed` when the key is destroyed or marked for destruction.
+
+    A key with `retired_at` is not used any more, and kept for backups from before.
+    """
 
     name: str
     check_value: bytes
     is_destroyed: bool
+    retired_at: datetime | None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this database uses the key."""
+        return not self.is_destroyed and self.retired_at is None
 
 
 def lock_root_keys(tx: Transaction) -> None:
@@ -34,7 +43,9 @@ def lock_root_keys(tx: Transaction) -> None:
 
 def key_checks(tx: Transaction) -> list[KeyCheck]:
     """The check values of all root keys, destroyed ones included, by name."""
-    rows = tx.execute("SELECT name, check_value, destroyed_at IS NOT NULL FROM vault.key_check ORDER BY name")
+    rows = tx.execute(
+        "SELECT name, check_value, destroyed_at IS NOT NULL, retired_at FROM vault.key_check ORDER BY name"
+    )
     return [KeyCheck(*row) for row in rows]
 
 
@@ -43,6 +54,14 @@ def add_key_check(tx: Transaction, name: str, check_value: bytes, *, now: dateti
     tx.execute(
         "INSERT INTO vault.key_check (name, check_value, created_at) VALUES (%(name)s, %(check_value)s, %(now)s)",
         {"name": name, "check_value": check_value, "now": now},
+    )
+
+
+def mark_key_retired(tx: Transaction, name: str, now: datetime) -> None:
+    """Record that this database does not use a root key any more."""
+    tx.execute(
+        "UPDATE vault.key_check SET retired_at = %(now)s WHERE name = %(name)s AND retired_at IS NULL",
+        {"name": name, "now": now},
     )
 
 
@@ -92,6 +111,14 @@ def retired_epochs(tx: Transaction) -> list[int]:
         "SELECT epoch_id FROM vault.epoch WHERE retired_at IS NOT NULL AND destroyed_at IS NULL ORDER BY epoch_id"
     )
     return [epoch_id for (epoch_id,) in rows]
+
+
+def retired_epochs_at(tx: Transaction) -> list[tuple[int, datetime]]:
+    """Epochs that are retired and not destroyed, with the instant at which they were retired."""
+    rows = tx.execute(
+        "SELECT epoch_id, retired_at FROM vault.epoch WHERE retired_at IS NOT NULL AND destroyed_at IS NULL ORDER BY epoch_id"
+    )
+    return [(epoch_id, retired_at) for epoch_id, retired_at in rows]
 
 
 def mark_epoch_destroyed(tx: Transaction, epoch_id: int, now: datetime) -> None:

@@ -143,16 +143,22 @@ def test_keys_are_rotated_and_the_old_epoch_destroyed(pipeline: Pipeline, shell:
     assert shell.json("keys", "rotate", "--dry-run") == {
         "version": 2,
         "to_move": 2,
-        "to_destroy": ["pseudonym/graph/1"],
+        "to_retire": ["pseudonym/graph/1"],
     }
     assert pipeline.one("SELECT max(pseudonym_version) FROM identity.identifier") == 1
-    assert "2 identifiers moved to version 2. pseudonym/graph/1 is destroyed." in shell.run("keys", "rotate").stdout
-    assert "There are no retired epochs." in shell.run("keys", "destroy-epoch", "--dry-run").stdout
-    assert "no_retired_epoch" in shell.run("keys", "destroy-epoch", code=3).stderr
+    assert "There are no retired keys." in shell.run("keys", "destroy", "--dry-run").stdout
+    assert "no_retired_key" in shell.run("keys", "destroy", "--yes", code=3).stderr
+    rotated = shell.run("keys", "rotate").stdout
+    assert "2 identifiers moved to version 2. pseudonym/graph/1 is retired." in rotated
+    assert "back up" in rotated
     foreseen = shell.json("keys", "rotate", "--epoch", "--dry-run")
     assert foreseen["to_move"] == pipeline.one("SELECT count(*) FROM vault.subject_key")
     shell.run("keys", "rotate", "--epoch")
     assert shell.json("keys", "destroy-epoch", "--dry-run")["to_destroy"] == ["epoch/1"]
-    assert shell.json("keys", "destroy-epoch")["destroyed"] == ["epoch/1"]
+    refused = shell.run("keys", "destroy", code=3)
+    assert "Backups made before" in refused.stdout
+    assert "destruction_not_confirmed" in refused.stderr
+    assert shell.json("keys", "destroy-epoch", "--yes")["destroyed"] == ["epoch/1"]
+    assert shell.json("keys", "destroy", "--yes")["destroyed"] == ["pseudonym/graph/1"]
     shown = shell.json("profile", "show", "user_id:u1")
     assert {each["value"] for each in shown["identifiers"]} == {"u1", "a1"}

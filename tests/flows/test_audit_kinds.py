@@ -20,10 +20,11 @@ from cdp.flows.imports.mapping import load_mapping
 from cdp.flows.imports.messages import import_file
 from cdp.flows.operations import sources as sources_flow
 from cdp.flows.operations import tokens as tokens_flow
-from cdp.flows.operations.key_rotation import destroy_epochs, rotate_epoch, rotate_pseudonyms
+from cdp.flows.operations.key_destruction import destroy_keys
+from cdp.flows.operations.key_rotation import rotate_epoch, rotate_pseudonyms
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.retention import sweep
-from cdp.flows.operations.startup import migrate_schema
+from cdp.flows.operations.startup import StateUse, migrate_schema, open_context
 from cdp.flows.rights import requests
 from cdp.flows.rights.replay import replay
 from cdp.flows.rights.restrict import release
@@ -114,7 +115,7 @@ def operations(rights: RequestPipeline, written: dict[str, str]) -> None:
     with stage(rights, written):
         rotate_pseudonyms(context)
         rotate_epoch(context)
-        destroy_epochs(context)
+        destroy_keys(context)
     with stage(rights, written):
         apply_policy(context, changed(context.policy, "retention.yaml", scrub_within_days=20))
 
@@ -152,6 +153,8 @@ def subject_requests(rights: RequestPipeline, written: dict[str, str]) -> None:
         with context.database.transaction() as tx:
             tx.execute("UPDATE rights.replay SET number = 0")
         replay(context, clock.now())
+        adopting = StateUse(context.state, adopts=True)
+        open_context(context.database, context.policy, clock, home=rights.home, state=adopting)
     with stage(rights, written):
         rights.later(days=40)
         requests.sweep_requests(context, clock.now())
@@ -173,6 +176,7 @@ def log(rights: RequestPipeline, written: dict[str, str]) -> None:
     with stage(rights, written):
         copy = next(path for path in (rights.home / "log").iterdir() if path.is_dir())
         (copy.parent / "7").mkdir()
+        (copy.parent / "7" / "entries").touch()
         rights.sequence()
         rights.sequence()
 

@@ -10,7 +10,8 @@ import pytest
 from cdp.flows.identifiers import find_identifiers, find_profile
 from cdp.flows.identity.lookup import look_up
 from cdp.flows.ingest.batch import Ingest
-from cdp.flows.operations.key_rotation import destroy_epochs, rotate_epoch, rotate_pseudonyms
+from cdp.flows.operations.key_destruction import destroy_keys, plan_destruction
+from cdp.flows.operations.key_rotation import rotate_epoch, rotate_pseudonyms
 from cdp.identity.model import Identifier
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
@@ -40,7 +41,9 @@ def names_of_keys(tmp_path: Path) -> set[str]:
     return {path.name for path in (tmp_path / "keys").iterdir()}
 
 
-def test_every_pseudonym_changes_and_the_old_key_is_gone(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_every_pseudonym_changes_and_the_old_key_is_kept_until_it_is_destroyed(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
     pipeline.send(*crowd(1, 30))
     before = {row[0] for row in _rows(pipeline, "SELECT pseudonym FROM identity.identifier")}
     people = pipeline.people()
@@ -48,7 +51,12 @@ def test_every_pseudonym_changes_and_the_old_key_is_gone(pipeline: Pipeline, tmp
     after = {row[0] for row in _rows(pipeline, "SELECT pseudonym FROM identity.identifier")}
     assert rotated.moved == len(before)
     assert not before & after
-    assert rotated.destroyed == ("pseudonym/graph/1",)
+    assert rotated.retired == ("pseudonym/graph/1",)
+    assert [name for name in names_of_keys(tmp_path) if "graph.1" in name]
+    assert pipeline.context.vault.root_keys.versions(GRAPH) == (2,)
+    plan = plan_destruction(pipeline.context)
+    assert (plan.to_destroy, plan.unreadable_before) == (("pseudonym/graph/1",), NOON)
+    assert destroy_keys(pipeline.context)[1] == ("pseudonym/graph/1",)
     assert not [name for name in names_of_keys(tmp_path) if "graph.1" in name]
     assert pipeline.people() == people
     pipeline.send(*[{**body, "messageId": body["messageId"] + "-again"} for body in crowd(1, 30)])
@@ -180,10 +188,13 @@ def test_a_killed_rotation_is_finished_by_the_next(pipeline: Pipeline) -> None:
 
 def test_an_epoch_ends_when_no_living_key_hangs_on_it(pipeline: Pipeline, tmp_path: Path) -> None:
     pipeline.send(track(userId="u1"))
-    with pytest.raises(Fault, match="no_retired_epoch"):
-        destroy_epochs(pipeline.context)
+    with pytest.raises(Fault, match="no_retired_key"):
+        destroy_keys(pipeline.context)
+    rotate_pseudonyms(pipeline.context)
+    with pytest.raises(Fault, match="no_retired_key"):
+        destroy_keys(pipeline.context, only_epochs=True)
     rotate_epoch(pipeline.context)
-    assert destroy_epochs(pipeline.context).destroyed == ("epoch/1",)
+    assert destroy_keys(pipeline.context, only_epochs=True)[1] == ("epoch/1",)
     assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
     pipeline.context.vault.subject_keys.evict_all()
     assert pipeline.people().popitem()[1] == {"user_id": {"u1"}}

@@ -1,5 +1,6 @@
-"""Use cases of keys: rotating the pseudonym keys of the graph, starting a new epoch, and destroying old epochs.
+"""Use cases of keys: rotating the pseudonym keys of the graph, and starting a new epoch.
 
+Replaced keys are retired and kept, because backups from before need them (`key_destruction` ends them).
 They run during live traffic in small transactions and can be repeated after a kill: the remaining work is read from the
 store, never from memory.
 """
@@ -23,20 +24,20 @@ CHUNK = 2_000
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """The result of a rotation: the current version, how many identifiers or keys moved to it, and destroyed keys."""
+    """The result of a rotation: the current version, how many identifiers or keys moved to it, and the keys retired."""
 
     version: int
     moved: int
-    destroyed: tuple[str, ...]
+    retired: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RotationPreview:
-    """What a rotation or destruction would do: the resulting version, how many move, and which keys are destroyed."""
+    """What a rotation would do: the resulting version, how many move, and which keys are retired."""
 
     version: int
     to_move: int
-    to_destroy: tuple[str, ...]
+    to_retire: tuple[str, ...]
 
 
 def preview_pseudonym_rotation(context: Context) -> RotationPreview:
@@ -49,26 +50,16 @@ def preview_pseudonym_rotation(context: Context) -> RotationPreview:
 
 
 def preview_epoch_rotation(context: Context) -> RotationPreview:
-    """What `rotate_epoch` would do; it destroys nothing."""
+    """What `rotate_epoch` would do."""
     with context.database.transaction() as tx:
         keys = context.vault.epochs.count_keys(tx)
-        return RotationPreview(max(keys) + 1, sum(keys.values()), ())
-
-
-def preview_destruction(context: Context) -> RotationPreview:
-    """What `destroy_epochs` would do; keys that still depend on a retired epoch (`to_move`) prevent it."""
-    with context.database.transaction() as tx:
-        keys = context.vault.epochs.count_keys(tx)
-        *retired, current = keys
-        return RotationPreview(
-            current, sum(keys[epoch] for epoch in retired), tuple(f"epoch/{epoch}" for epoch in retired)
-        )
+        return RotationPreview(max(keys) + 1, sum(keys.values()), (f"epoch/{max(keys)}",))
 
 
 def rotate_pseudonyms(
     context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
 ) -> RotationResult:
-    """Give every identifier a pseudonym under a new graph key, then destroy the old key.
+    """Give every identifier a pseudonym under a new graph key, then retire the old key.
 
     In between, messages and lookups try both keys. The next rotation completes one that was killed: it continues with the
     newest version instead of creating another.
@@ -84,13 +75,13 @@ def rotate_pseudonyms(
         moved += done
         if progress is not None:
             progress(moved, max(total, moved))
-    return RotationResult(version, moved, _end_older_versions(context, version, actor))
+    return RotationResult(version, moved, _retire_older_versions(context, version, actor))
 
 
 def rotate_epoch(
     context: Context, *, actor: str = "admin", chunk: int = CHUNK, progress: Progress | None = None
 ) -> RotationResult:
-    """Start a new epoch and re-wrap every subject key under it; the old epoch is kept until `destroy_epochs`."""
+    """Start a new epoch and re-wrap every subject key under it; the old epoch is retired."""
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         epoch = context.vault.epochs.begin(tx, context.clock.now())
@@ -107,30 +98,7 @@ def rotate_epoch(
             moved += chunk
             if progress is not None:
                 progress(moved, moved)
-    return RotationResult(epoch, moved, ())
-
-
-def destroy_epochs(context: Context, *, actor: str = "admin") -> RotationResult:
-    """Destroy every retired epoch that no key depends on: backups from its time can then no longer be opened.
-
-    Raises the fault `no_retired_epoch` (409) if there is none.
-    """
-    with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
-        retired = context.vault.epochs.retired(tx)
-        if not retired:
-            raise Fault(
-                "no_retired_epoch",
-                "There is no retired epoch",
-                "Start a new epoch with `cdp keys rotate --epoch` first; then the old one can be destroyed.",
-                status=409,
-            )
-        now = context.clock.now()
-        for epoch in retired:
-            context.vault.epochs.mark_destroyed(tx, epoch, now)
-            fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "epoch", "version": epoch}, now)
-        generation_store.advance(tx, changed=True)
-    return RotationResult(retired[-1], 0, _destroy_marked(context))
+    return RotationResult(epoch, moved, (f"epoch/{epoch - 1}",))
 
 
 def _begin_version(context: Context, actor: str) -> int:
@@ -169,34 +137,27 @@ def _rekey_chunk(context: Context, version: int, chunk: int) -> int:
         return len(rows)
 
 
-def _end_older_versions(context: Context, version: int, actor: str) -> tuple[str, ...]:
+def _retire_older_versions(context: Context, version: int, actor: str) -> tuple[str, ...]:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         if rekey_store.count_older(tx, version):
             raise _unreadable(rekey_store.count_older(tx, version))
         now = context.clock.now()
-        for older in context.vault.root_keys.versions(GRAPH):
-            if older < version:
-                context.vault.root_keys.mark_version_destroyed(tx, GRAPH, older, now=now)
-                fact_store.append(tx, {"kind": "key.destroyed", "actor": actor, "key": "graph", "version": older}, now)
+        retired = [older for older in context.vault.root_keys.versions(GRAPH) if older < version]
+        for older in retired:
+            context.vault.root_keys.retire_version(tx, GRAPH, older, now=now)
         fact_store.append(tx, {"kind": "key.rotated", "actor": actor, "key": "graph", "version": version}, now)
         generation_store.advance(tx, changed=True)
-    return _destroy_marked(context)
-
-
-def _destroy_marked(context: Context) -> tuple[str, ...]:
-    """Destroy the keys at the provider that are marked as destroyed; after a kill, the next start repeats it."""
     with context.database.transaction() as tx:
-        destroyed = context.vault.root_keys.destroy_marked(tx)
         context.vault.root_keys.refresh(tx)
-    return tuple(destroyed)
+    return tuple(f"{GRAPH}/{older}" for older in retired)
 
 
 def _unreadable(count: int) -> Fault:
     return Fault(
         "identifiers_unreadable",
         "Some identifiers cannot be opened",
-        f"{count} identifiers have no key and cannot get a new pseudonym; the old key is kept. "
+        f"{count} identifiers have no key and cannot get a new pseudonym; the old key stays in use. "
         "Complete the erasures in progress, then rotate again.",
         status=409,
     )
