@@ -48,7 +48,8 @@ def consent() -> None:
 @click.option("--jurisdiction", help="The jurisdiction whose rules apply. Default: unknown, the strictest.")
 @click.option("--notice-version", help="The version of the notice that the person saw.")
 @click.option("--occurred-at", type=INSTANT, help="When the person decided. Default: now.")
-@click.option("--two-step", "is_two_step", is_flag=True, help="An opt-in that was confirmed in a second step.")
+@click.option("--two-step", "is_two_step", is_flag=True, help="Confirms an opt-in that was requested before.")
+@click.option("--subject-initiated", "is_subject_initiated", is_flag=True, help="Nobody asked the person to opt in.")
 @command(
     "cdp consent record email:ada@example.com --purpose email_marketing --act grant --jurisdiction eu",
     "cdp consent record email:ada@example.com --purpose email_marketing --act withdraw",
@@ -91,6 +92,7 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
                 for key, verdict in found.verdicts.items()
             },
             "may_ask_from": found.may_ask_from,
+            "opt_in_over_gpc": found.opt_in_over_gpc,
         }
     )
     screen.table(
@@ -117,3 +119,5 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
             for key, verdict in found.verdicts.items()
         ],
     )
+    for key, opt_in in found.opt_in_over_gpc.items():
+        screen.line(f"{key}: the opt-in {opt_in} stands against the GPC signal of a browser.")

@@ -39,6 +39,7 @@ def act_commitment(salt: bytes, record: Record) -> bytes:
         None if record.valid_until is None else _microseconds(record.valid_until),
         record.is_two_step,
         record.is_undated,
+        record.is_subject_initiated,
     )
     return hashlib.sha256(_LABEL + salt + repr(fields).encode()).digest()
 

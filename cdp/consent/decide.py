@@ -19,9 +19,8 @@ from cdp.consent.model import (
     Verdict,
     VerdictFacts,
 )
+from cdp.consent.opt_in import OptIns, is_opt_out_of_sale, signals_by_site
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
-
-GPC: Final = "gpc"
 
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -50,7 +49,10 @@ def decide(records: Iterable[Record], rule: Purpose, facts: VerdictFacts, *, now
         return _by_legal_basis(rule, facts)
     model = rule.consent_model(facts.jurisdictions.union(record.jurisdiction for record in distinct))
     relevant = [record for record in distinct if record.purpose == rule.key]
-    verdict = _by_records(relevant, rule, model, now=now) if relevant else _without_records(rule, model)
+    if not relevant:
+        return _by_age(_without_records(rule, model), rule, facts)
+    opt_ins = OptIns(relevant, rule, months=facts.ask_again_after_months)
+    verdict = _by_records(relevant, rule, model, opt_ins=opt_ins, now=now)
     return _by_age(verdict, rule, facts)
 
 
@@ -89,35 +91,6 @@ def is_permitted(verdict: Verdict, occurred_at: datetime, received_at: datetime)
     )
 
 
-def is_opt_out_of_sale(record: Record, rule: Purpose) -> bool:
-    """Whether a refusal is an opt-out of sale or sharing, which only a two-step opt-in overrides.
-
-    A universal signal always is. Another refusal is one unless its jurisdiction requires an opt-in, where it refuses a
-    consent that was never given.
-    """
-    if not (rule.sale_or_sharing and record.act.is_refusal):
-        return False
-    return record.signal == GPC or rule.model.get(record.jurisdiction) is not ConsentModel.OPT_IN
-
-
-def may_ask_from(records: Iterable[Record], rule: Purpose, months: int) -> datetime | None:
-    """The instant before which the person may not be asked to opt in to a sale again; None if there is no opt-out.
-
-    It is `months` calendar months after the latest opt-out, or the first of the following month if that day does not
-    exist.
-    """
-    opt_outs = [record.last_at for record in records if record.purpose == rule.key and is_opt_out_of_sale(record, rule)]
-    return _months_after(max(opt_outs), months) if opt_outs else None
-
-
-def _months_after(instant: datetime, months: int) -> datetime:
-    years, month = divmod(instant.month - 1 + months, 12)
-    try:
-        return instant.replace(year=instant.year + years, month=month + 1)
-    except ValueError:
-        return instant.replace(year=instant.year + years, month=month + 2, day=1)
-
-
 def _by_legal_basis(rule: Purpose, facts: VerdictFacts) -> Verdict:
     """Contract, legal obligation and similar bases: no act can grant or refuse them."""
     if not facts.has_unique_identifier:
@@ -150,11 +123,11 @@ class _ConsentState:
     overridden_until: dict[Requirement, datetime] = field(default_factory=dict)
     granted_until: datetime | None = None
 
-    def add_grant(self, grant: Record) -> None:
+    def add_grant(self, grant: Record, opt_ins: OptIns) -> None:
         until = grant.valid_until or _FOREVER
         self.granted_until = max(self.granted_until or until, until)
-        for requirement in self.refused_at:
-            if _satisfies(grant, requirement):
+        for requirement, refused_at in self.refused_at.items():
+            if _satisfies(grant, requirement, refused_at, opt_ins=opt_ins):
                 self.overridden_until[requirement] = max(self.overridden_until[requirement], until)
 
     def add_refusal(self, requirement: Requirement, at: datetime) -> None:
@@ -171,27 +144,43 @@ class _ConsentState:
         return min(granted, *self.overridden_until.values()) if self.overridden_until else granted
 
 
-def _by_records(records: list[Record], rule: Purpose, model: ConsentModel, *, now: datetime) -> Verdict:
+def _by_records(
+    records: list[Record], rule: Purpose, model: ConsentModel, *, opt_ins: OptIns, now: datetime
+) -> Verdict:
     state = _ConsentState()
     since, ends_at = (None, _NEVER) if model is ConsentModel.OPT_IN else (ALWAYS, _FOREVER)
-    for at, acts in _timeline(records, now):
+    overridden = _overridden_signals(records, opt_ins, now)
+    for at, acts in _timeline(records, now, overridden):
         if ends_at < at:
             since = None
         for record in acts:
             if record.act is Act.GRANT:
-                state.add_grant(record)
+                state.add_grant(record, opt_ins)
             else:
                 state.add_refusal(_requirement_of(record, rule), at)
         ends_at = state.ends_at(model)
         since = None if ends_at <= at else since or at
     if since is None or ends_at <= now:
         return _refusal(records, rule, state, now=now)
-    allowing = _allowing(records, state, now)
+    allowing = _allowing(records, state, now, opt_ins=opt_ins)
     reason = Reason.GRANTED if allowing else Reason.NOT_REFUSED if rule.model else Reason.LEGAL_BASIS
     return Verdict(True, reason, since, None if ends_at == _FOREVER else ends_at, allowing)
 
 
-def _timeline(records: list[Record], now: datetime) -> list[tuple[datetime, list[Record]]]:
+def _overridden_signals(records: list[Record], opt_ins: OptIns, now: datetime) -> frozenset[tuple[RecordId, datetime]]:
+    """The signals of browsers, with the instants, against which a later opt-in of the person stands by policy."""
+    return frozenset(
+        (signal.record_id, at)
+        for signals in signals_by_site(records).values()
+        for signal in signals
+        for at in {min(signal.at, now), min(signal.last_at, now)}
+        if opt_ins.over_signal(signals, at) is not None
+    )
+
+
+def _timeline(
+    records: list[Record], now: datetime, overridden: frozenset[tuple[RecordId, datetime]]
+) -> list[tuple[datetime, list[Record]]]:
     """The acts by the instant at which they take effect; grants first, so that at one instant a refusal prevails.
 
     A refusal takes effect at its first and its last instant, never later than now. A grant of a shared identifier has no
@@ -204,7 +193,8 @@ def _timeline(records: list[Record], now: datetime) -> list[tuple[datetime, list
                 acts.setdefault(record.at, []).append(record)
         else:
             for at in {min(record.at, now), min(record.last_at, now)}:
-                acts.setdefault(at, []).append(record)
+                if (record.record_id, at) not in overridden:
+                    acts.setdefault(at, []).append(record)
     return [(at, sorted(acts[at], key=lambda record: record.act.is_refusal)) for at in sorted(acts)]
 
 
@@ -216,17 +206,17 @@ def _requirement_of(refusal: Record, rule: Purpose) -> Requirement:
     return refusal.authority.rank, needs_two_steps, None
 
 
-def _satisfies(grant: Record, requirement: Requirement) -> bool:
+def _satisfies(grant: Record, requirement: Requirement, refused_at: datetime, *, opt_ins: OptIns) -> bool:
     rank, needs_two_steps, identifier_id = requirement
     return (
         grant.authority.rank >= rank
         and not grant.is_undated
-        and (grant.is_two_step or not needs_two_steps)
         and identifier_id in (None, grant.identifier_id)
+        and (not needs_two_steps or opt_ins.is_completed(grant, after=refused_at, rank=rank))
     )
 
 
-def _allowing(records: list[Record], state: _ConsentState, now: datetime) -> tuple[RecordId, ...]:
+def _allowing(records: list[Record], state: _ConsentState, now: datetime, *, opt_ins: OptIns) -> tuple[RecordId, ...]:
     """The current grants on which the permission is based: they override a refusal, or are later than every refusal."""
     last_refusal = max(state.refused_at.values(), default=_NEVER)
     return _ids(
@@ -235,7 +225,10 @@ def _allowing(records: list[Record], state: _ConsentState, now: datetime) -> tup
         if _is_current(record, now)
         and (
             (last_refusal < record.at and not (record.is_undated and state.refused_at))
-            or any(at < record.at and _satisfies(record, required) for required, at in state.refused_at.items())
+            or any(
+                at < record.at and _satisfies(record, required, at, opt_ins=opt_ins)
+                for required, at in state.refused_at.items()
+            )
         )
     )
 

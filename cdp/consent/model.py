@@ -94,8 +94,8 @@ class Record:
     """One act in the ledger, about one identifier and one purpose, or about every purpose.
 
     `is_shared` is not in the ledger: it is set if the identifier is currently shared, because its grants then have no
-    effect. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an opt-in that
-    was requested and then confirmed separately. `is_undated` marks a grant of which it is not known when it was given: it
+    effect. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an act that
+    confirms an opt-in which an earlier act requested; `is_subject_initiated` one that the person began without being asked. `is_undated` marks a grant of which it is not known when it was given: it
     overrides no refusal.
     """
 
@@ -117,6 +117,7 @@ class Record:
     rule: str | None = None
     is_two_step: bool = False
     is_undated: bool = False
+    is_subject_initiated: bool = False
     is_shared: bool = False
     repeated_at: datetime | None = None
 
@@ -137,12 +138,14 @@ class VerdictFacts:
 
     `jurisdictions` are those configured for the sources of the profile, never those claimed by a client. `age` is in
     whole years, and vouched for; `claimed_age` was stated by a device only, so that it can refuse and never permit.
+    `ask_again_after_months` are those after an opt-out of sale in which the person may not be asked to opt in.
     """
 
     jurisdictions: frozenset[str] = frozenset()
     has_unique_identifier: bool = False
     age: int | None = None
     claimed_age: int | None = None
+    ask_again_after_months: int = 0
     is_restricted: bool = False
     is_quarantined: bool = False
 

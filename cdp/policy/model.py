@@ -123,6 +123,11 @@ class Policy(Frozen):
     fingerprint: str
     """SHA-256, in hex, of the RFC 8785 canonical JSON of `documents`."""
 
+    @property
+    def ask_again_after_months(self) -> int:
+        """The longest time after an opt-out of sale in which a regime forbids asking for an opt-in; 0 if none does."""
+        return max((regime.ask_again_after_months or 0 for regime in self.jurisdictions.regimes.values()), default=0)
+
     def property_of(self, event: str, name: str) -> PropertyPlan | None:
         """The plan of one property of one event; None when either is unknown."""
         plan = self.events.events.get(event)

@@ -91,6 +91,11 @@ class Purpose(KeyedEntry):
     """Data use in fideslang's taxonomy."""
     sale_or_sharing: bool = False
     """A sale or sharing in California's sense: GPC and other opt-out signals refuse it."""
+    opt_in_window_hours: Annotated[int, Field(ge=1, le=720)] = 24
+    """Hours within which the second step of an opt-in after an opt-out of sale must follow the first."""
+    opt_in_overrides_gpc: bool = False
+    """Whether an authenticated two-step opt-in stands against GPC signals that the same site sent before it and repeats later
+    (California § 7025(c)(4)); otherwise each signal opts out again."""
     direct_marketing: bool = False
     """Direct marketing (GDPR Art. 21(2)): an objection is always binding."""
     signals: Signals = Signals()

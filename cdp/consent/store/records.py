@@ -28,6 +28,7 @@ _COLUMNS = (
     ("valid_until", "timestamptz"),
     ("is_two_step", "bool"),
     ("is_undated", "bool"),
+    ("is_subject_initiated", "bool"),
 )
 
 
@@ -94,7 +95,7 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated,
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated,
                (  -- the last repetition that was recorded by then
                    SELECT max(p.repeated_at) FROM consent.repetition AS p
                    WHERE p.record_id = r.record_id
@@ -130,7 +131,7 @@ def committed_acts(tx: Transaction, after: Place, limit: int) -> list[CommittedR
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, NULL::timestamptz, r.salt
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated, NULL::timestamptz, r.salt
         FROM consent.record AS r
         WHERE r.record_id > %(after)s AND r.salt IS NOT NULL
         ORDER BY r.record_id
@@ -180,6 +181,7 @@ def _record(row: Row) -> Record:
     (
         record_id, identifier_id, purpose, act, authority, jurisdiction, notice_version, notice_hash, source_id, signal,
         signal_hash, rule, policy_fingerprint, occurred_at, recorded_at, valid_until, is_two_step, is_undated,
+        is_subject_initiated,
         repeated_at,
     ) = row  # fmt: skip
     return Record(
@@ -201,6 +203,7 @@ def _record(row: Row) -> Record:
         valid_until=valid_until,
         is_two_step=is_two_step,
         is_undated=is_undated,
+        is_subject_initiated=is_subject_initiated,
         repeated_at=repeated_at,
     )
 

@@ -11,16 +11,19 @@ from typing import Any, Final
 
 from cdp.consent.ledger import valid_until
 from cdp.consent.model import STATED_ACTS, Act, Authority, Record, RecordId
+from cdp.consent.opt_in import OptIns, last_opt_out_at
 from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
+from cdp.consent.store import records as record_store
 from cdp.flows.consent.acting import ensure_identifiers, replay_line
 from cdp.flows.consent.recording import append_act
-from cdp.flows.consent.verdicts import refresh_verdicts
+from cdp.flows.consent.verdicts import deciding_records, refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import read_identifier
 from cdp.identity.model import Identifier
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.canonical import sha256
+from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_id
 from cdp.policy.jurisdictions import UNKNOWN
@@ -40,8 +43,8 @@ class ConsentStatement:
     """An act as submitted, not yet checked.
 
     `source` is the source whose write key was used, None for privacy staff. Without `authority`, an act of staff has the
-    authority of an operator, and one of a source the highest that the source may state. `is_two_step` states that an
-    opt-in was requested and then confirmed separately. Of `notice_text`, only a hash is stored. An imported grant without
+    authority of an operator, and one of a source the highest that the source may state. `is_two_step` states that the
+    act confirms an opt-in which an earlier act requested, `is_subject_initiated` that nobody asked the person for it. Of `notice_text`, only a hash is stored. An imported grant without
     `occurred_at` is undated: when it was given is not known, so it overrides no refusal.
     """
 
@@ -54,6 +57,7 @@ class ConsentStatement:
     notice_text: str | None = None
     occurred_at: datetime | None = None
     is_two_step: bool = False
+    is_subject_initiated: bool = False
     source: Source | None = None
 
 
@@ -70,7 +74,8 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
     """Record one act about one identifier, known or unknown, and put the resulting verdicts in force.
 
     Faults: `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`, `not_refusable`,
-    `grant_beyond_source` (403), `identifier_suppressed` (409), `invalid_notice`, `invalid_instant`.
+    `grant_beyond_source` (403), `identifier_suppressed` (409), `invalid_notice`, `invalid_instant`, `opt_in_not_requested`
+    and `asked_too_soon` (409).
     """
     identifier = read_identifier(context.policy, *statement.identifier)
     rule = _purpose(context.policy, statement.purpose)
@@ -82,6 +87,8 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
         if state is not None and _is_refused(draft, state):
             raise _suppressed()
         recorded = replace(draft, identifier_id=ensure_identifiers(tx, context, [identifier], now=now)[identifier])
+        if recorded.is_two_step and rule.sale_or_sharing:
+            _check_steps(tx, context.policy, recorded, rule=rule)
         append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
         affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
         refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
@@ -116,6 +123,7 @@ def _draft(
         notice_hash=None if statement.notice_text is None else sha256(statement.notice_text.encode("utf-8", "replace")),
         source_id=None if statement.source is None else int(statement.source.source_id),
         is_two_step=statement.is_two_step and act is Act.GRANT,
+        is_subject_initiated=statement.is_subject_initiated and act is Act.GRANT,
         is_undated=act is Act.GRANT and authority is Authority.IMPORTED and statement.occurred_at is None,
     )
 
@@ -184,6 +192,41 @@ def _jurisdiction(policy: Policy, statement: ConsentStatement) -> str:
     """The stated jurisdiction if declared; otherwise unknown, to which the strictest rules apply."""
     claimed = statement.jurisdiction or (statement.source.jurisdiction if statement.source is not None else UNKNOWN)
     return claimed if claimed in policy.jurisdictions.jurisdictions else UNKNOWN
+
+
+def _check_steps(tx: Transaction, policy: Policy, confirmation: Record, *, rule: Purpose) -> None:
+    """Check that an earlier act requested the opt-in that this one confirms, when the person might be asked for it."""
+    affected = consent_subject_store.profiles_decided_by(tx, [confirmation.identifier_id])
+    known = {
+        record.record_id: record
+        for records in (
+            record_store.records_of(tx, [confirmation.identifier_id]),
+            *deciding_records(tx, affected).values(),
+        )
+        for record in records
+        if record.purpose == rule.key
+    }
+    opt_ins = OptIns([*known.values(), confirmation], rule, months=policy.ask_again_after_months)
+    requests = opt_ins.requests_of(confirmation)
+    last_opt_out = last_opt_out_at(known.values(), rule)
+    if last_opt_out is not None:
+        requests = [request for request in requests if last_opt_out < request.at]
+    if not requests:
+        raise Fault(
+            "opt_in_not_requested",
+            "No earlier act requests this opt-in",
+            f"After an opt-out of sale, an opt-in takes two acts of the same identifier within {rule.opt_in_window_hours} "
+            "hours: record the request first, without `is_two_step`, and then the confirmation.",
+            status=409,
+        )
+    if last_opt_out is not None and not opt_ins.is_completed(confirmation, after=last_opt_out):
+        raise Fault(
+            "asked_too_soon",
+            "The person may not be asked to opt in yet",
+            f"They opted out less than {policy.ask_again_after_months} months ago. Only if they began the opt-in themselves, "
+            "record it with `is_subject_initiated`.",
+            status=409,
+        )
 
 
 def _fact(recorded: Record, policy: Policy, statement: ConsentStatement) -> dict[str, Any]:

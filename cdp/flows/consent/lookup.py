@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cdp.consent.decide import decide, may_ask_from
+from cdp.consent.decide import decide
 from cdp.consent.model import Record, Verdict, VerdictFacts
+from cdp.consent.opt_in import may_ask_from, opt_in_over_gpc
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import current_verdicts, deciding_records
@@ -25,12 +26,14 @@ class Consents:
     """What the ledger contains about one person, oldest act first, and the verdict for record purpose.
 
     `may_ask_from` contains, for record purpose of sale that the person opted out of, the instant before which the person
-    may not be asked for an opt-in again.
+    may not be asked for an opt-in again. `opt_in_over_gpc` contains the record of the opt-in that stands against a GPC
+    signal which a browser of the person repeats.
     """
 
     records: tuple[Mapping[str, Any], ...]
     verdicts: Mapping[str, Verdict]
     may_ask_from: Mapping[str, datetime]
+    opt_in_over_gpc: Mapping[str, str]
 
 
 def look_up(
@@ -57,9 +60,8 @@ def look_up(
             verdicts = current_verdicts(tx, context.policy, [known.profile_id], now=now, as_of=as_of)[known.profile_id]
         else:
             records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
-            verdicts = {
-                key: decide(records, rule, VerdictFacts(), now=instant) for key, rule in context.policy.purposes.items()
-            }
+            facts = VerdictFacts(ask_again_after_months=context.policy.ask_again_after_months)
+            verdicts = {key: decide(records, rule, facts, now=instant) for key, rule in context.policy.purposes.items()}
         types = _types(tx, records)
         question = {"as_of": as_of and instant_text(as_of)}
         log_read(
@@ -77,6 +79,7 @@ def look_up(
             ),
             verdicts=verdicts,
             may_ask_from=_may_ask_from(context.policy, records),
+            opt_in_over_gpc=_opt_ins_over_gpc(context.policy, records, instant),
         )
 
     return at_one_instant(context.database, read)
@@ -104,6 +107,7 @@ def record_document(record: Record, identifier_type: str) -> dict[str, Any]:
         "policy": record.policy_fingerprint.hex(),
         "is_two_step": record.is_two_step or None,
         "is_undated": record.is_undated or None,
+        "is_subject_initiated": record.is_subject_initiated or None,
         "is_shared": record.is_shared or None,
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -114,8 +118,14 @@ def _types(tx: Transaction, records: Sequence[Record]) -> dict[int, str]:
     return {row.identifier_id: row.type for row in identifier_store.sealed_of(tx, ids)} if ids else {}
 
 
+def _opt_ins_over_gpc(policy: Policy, records: Sequence[Record], now: datetime) -> dict[str, str]:
+    months = policy.ask_again_after_months
+    found = {key: opt_in_over_gpc(records, rule, months=months, now=now) for key, rule in policy.purposes.items()}
+    return {key: outward_id(record) for key, record in found.items() if record is not None}
+
+
 def _may_ask_from(policy: Policy, records: Sequence[Record]) -> dict[str, datetime]:
-    months = max((regime.ask_again_after_months or 0 for regime in policy.jurisdictions.regimes.values()), default=0)
+    months = policy.ask_again_after_months
     if not months:
         return {}
     waits = {key: may_ask_from(records, rule, months) for key, rule in policy.purposes.items()}

@@ -73,6 +73,7 @@ def facts_of(
     }
     quarantined = {profile.profile_id for profile in profile_store.profiles(tx, profile_ids) if profile.is_quarantined}
     ages = ages_of(tx, list(profile_ids)) if asks_for_age(policy) else {}
+    months = policy.ask_again_after_months
     return {
         profile_id: VerdictFacts(
             jurisdictions=frozenset(by_source[id_] for id_ in sources.get(profile_id, ()) if id_ in by_source),
@@ -80,6 +81,7 @@ def facts_of(
             age=ages.get(profile_id, UNKNOWN_AGE).vouched_years(now),
             claimed_age=ages.get(profile_id, UNKNOWN_AGE).claimed_years(now),
             is_quarantined=profile_id in quarantined,
+            ask_again_after_months=months,
         )
         for profile_id in profile_ids
     }

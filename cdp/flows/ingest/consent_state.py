@@ -161,6 +161,7 @@ class ConsentState:
             has_unique_identifier=any(world.types[identifier] in self._plan.rules.unique for identifier in owned),
             age=ages.vouched_years(self._now),
             claimed_age=ages.claimed_years(self._now),
+            ask_again_after_months=self._plan.ask_again_after_months,
             is_quarantined=any(
                 part in self._inputs.quarantined or (part in world.groups and world.groups[part].is_quarantined)
                 for part in parts

@@ -30,6 +30,7 @@ class IngestPlan:
     events: PlanRules
     signals: SignalMap
     fingerprint: bytes
+    ask_again_after_months: int
     keep_for_days: Mapping[str, int]
     covering: dict[tuple[str | None, str, bool], tuple[CoveringPurpose, ...]] = field(default_factory=dict)
 
@@ -58,6 +59,7 @@ def compile_ingest_plan(policy: Policy) -> IngestPlan:
         rules=Rules(policy.identifiers),
         events=compile_plan(policy.events, policy.traits.values()),
         signals=signal_map_of(policy),
+        ask_again_after_months=policy.ask_again_after_months,
         fingerprint=bytes.fromhex(policy.fingerprint),
         keep_for_days={name: rule.keep_for_days for name, rule in policy.retention.classes.items()},
     )

@@ -32,6 +32,7 @@ class ConsentInput(RequestBody):
     notice_text: Notice | None = None
     occurred_at: Instant | None = None
     is_two_step: StrictBool = False
+    is_subject_initiated: StrictBool = False
 
 
 class RecordedShown(BaseModel):
@@ -55,6 +56,7 @@ class ConsentsShown(BaseModel):
     records: list[dict[str, Any]]
     verdicts: dict[str, VerdictShown]
     may_ask_from: dict[str, datetime]
+    opt_in_over_gpc: dict[str, str]
 
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
@@ -72,6 +74,7 @@ def record(
         notice_text=body.notice_text,
         occurred_at=body.occurred_at,
         is_two_step=body.is_two_step,
+        is_subject_initiated=body.is_subject_initiated,
         source=caller.source,
     )
     done = acts.record(context, result, now)
@@ -94,4 +97,5 @@ def look_up(
         records=[dict(record) for record in found.records],
         verdicts=verdicts_shown(found.verdicts),
         may_ask_from=dict(found.may_ask_from),
+        opt_in_over_gpc=dict(found.opt_in_over_gpc),
     )

@@ -1,11 +1,13 @@
 """The rules of docs/explanation/consent.md, "How a verdict is decided", as a table of acts and verdicts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from cdp.consent.decide import covers, is_permitted, may_ask_from
-from cdp.consent.model import ALWAYS, Reason, Record, Verdict, VerdictFacts
+from cdp.consent.decide import covers, is_permitted
+from cdp.consent.model import ALWAYS, Authority, Reason, Record, Verdict, VerdictFacts
+from cdp.consent.opt_in import may_ask_from, opt_in_over_gpc
 from cdp.policy.model import ConsentModel, Purpose, UnknownAge
 from tests.spec.consent.acts import (
     ANALYTICS,
@@ -14,6 +16,7 @@ from tests.spec.consent.acts import (
     EU,
     INTEREST,
     MARKETING,
+    NOW,
     SALE,
     act,
     day,
@@ -155,9 +158,7 @@ class TestAnOptOutOfSale:
         [
             (refuse(1, where="us-ca"), grant(2, where="us-ca"), False),
             (refuse(1, where="us-ca"), grant(2, where="us-ca", by="authenticated"), False),
-            (refuse(1, where="us-ca"), grant(2, where="us-ca", is_two_step=True), True),
-            (refuse(1, where="us-ca", by="operator"), grant(2, where="us-ca", is_two_step=True), False),
-            (refuse(1, where="us-ca"), grant(1, where="us-ca", is_two_step=True), False),
+            (refuse(1, where="us-ca"), grant(2, where="us-ca", is_two_step=True), False),
             (refuse(1, where="nowhere known"), grant(2, where="us-ca"), False),
             (refuse(1, where="eu"), grant(2, where="eu"), True),
             (refuse(1, where="eu", by="signal", signal="gpc"), grant(2, where="eu"), False),
@@ -165,9 +166,7 @@ class TestAnOptOutOfSale:
         ids=[
             "one step",
             "one step by an authenticated subject",
-            "two steps",
-            "two steps of lower authority",
-            "two steps at the same instant",
+            "one call that claims to be the second step",
             "jurisdiction unknown",
             "a refused opt-in is no opt-out",
             "a universal signal is one everywhere",
@@ -175,6 +174,59 @@ class TestAnOptOutOfSale:
     )
     def test_yields_only_to_a_two_step_opt_in(self, no: Record, yes: Record, allowed: bool) -> None:
         assert verdict(no, yes, rule=SALE, facts=EU).allowed == allowed
+
+    @pytest.mark.parametrize(
+        ("first", "second", "allowed"),
+        [
+            (grant(2, where="us-ca"), grant(2.5, where="us-ca", is_two_step=True), True),
+            (grant(2, where="us-ca"), grant(2.5, where="us-ca"), False),
+            (grant(2, where="us-ca", is_two_step=True), grant(2.5, where="us-ca"), False),
+            (grant(2, where="us-ca", is_two_step=True), grant(2.5, where="us-ca", is_two_step=True), True),
+            (grant(2, where="us-ca"), grant(3, where="us-ca", is_two_step=True), True),
+            (grant(2, where="us-ca"), grant(3.01, where="us-ca", is_two_step=True), False),
+            (grant(2, where="us-ca"), grant(2, where="us-ca", is_two_step=True), False),
+            (grant(0.9, where="us-ca"), grant(1.2, where="us-ca", is_two_step=True), False),
+            (grant(1, where="us-ca"), grant(1.5, where="us-ca", is_two_step=True), False),
+            (grant(2, where="us-ca", on=2), grant(2.5, where="us-ca", is_two_step=True), False),
+            (grant(2, where="us-ca", is_shared=True), grant(2.5, where="us-ca", is_two_step=True), False),
+            (grant(2, where="us-ca", is_undated=True), grant(2.5, where="us-ca", is_two_step=True), False),
+        ],
+        ids=[
+            "request and confirmation",
+            "two requests",
+            "the confirmation first",
+            "two confirmations",
+            "at the end of the window",
+            "after the window",
+            "at one instant",
+            "requested before the opt-out",
+            "requested at the instant of the opt-out",
+            "of two identifiers",
+            "requested by a shared identifier",
+            "requested at an unknown instant",
+        ],
+    )
+    def test_an_opt_in_takes_two_acts_of_one_identifier(self, first: Record, second: Record, allowed: bool) -> None:
+        assert verdict(refuse(1, where="us-ca"), first, second, rule=SALE, facts=EU).allowed == allowed
+
+    @pytest.mark.parametrize("no", ["authenticated", "operator", "imported", "device", "signal"])
+    @pytest.mark.parametrize("first", ["authenticated", "operator", "imported", "device"])
+    @pytest.mark.parametrize("second", ["authenticated", "operator", "imported", "device"])
+    def test_both_steps_need_the_authority_of_the_opt_out(self, no: str, first: str, second: str) -> None:
+        steps = grant(2, by=first, where="us-ca"), grant(2.5, by=second, where="us-ca", is_two_step=True)
+        is_enough = all(step.authority.rank >= Authority(no).rank for step in steps)
+        assert verdict(refuse(1, by=no, where="us-ca"), *steps, rule=SALE, facts=EU).allowed == is_enough
+
+    @pytest.mark.parametrize("begun", ["request", "confirmation", "neither"])
+    @pytest.mark.parametrize(("at", "may_ask"), [(30, False), (370, True)])
+    def test_within_twelve_months_only_the_person_begins(self, begun: str, at: int, may_ask: bool) -> None:
+        facts = replace(EU, ask_again_after_months=12)
+        steps = (
+            grant(at, where="us-ca", is_subject_initiated=begun == "request"),
+            grant(at + 0.5, where="us-ca", is_two_step=True, is_subject_initiated=begun == "confirmation"),
+        )
+        found = verdict(refuse(1, where="us-ca"), *steps, rule=SALE, facts=facts, now=day(400))
+        assert found.allowed == (may_ask or begun != "neither")
 
     def test_nobody_asks_again_for_twelve_months(self) -> None:
         opt_out = refuse(59, where="us-ca")
@@ -193,6 +245,59 @@ class TestAnOptOutOfSale:
         again = may_ask_from([opt_out], SALE, 1)
         assert again is not None
         assert (again.month, again.day) == (3, 1)
+
+
+class TestASignalAfterAnOptIn:
+    """A browser repeats its GPC signal after the person opted in, signed in."""
+
+    rule = purpose(sale_or_sharing=True, opt_in_overrides_gpc=True)
+    opt_in = (
+        grant(2, by="authenticated", on=2, where="us-ca"),
+        grant(2.5, by="authenticated", on=2, where="us-ca", is_two_step=True),
+    )
+
+    def gpc(self, at: float, *, on: int = 1, source: int = 7, **more: Any) -> Record:
+        return refuse(at, by="signal", signal="gpc", on=on, where="us-ca", source_id=source, **more)
+
+    @pytest.mark.parametrize(
+        "repeated",
+        [
+            lambda self: (self.gpc(1, repeated_at=day(5)),),
+            lambda self: (self.gpc(1), self.gpc(5)),
+            lambda self: (self.gpc(1), self.gpc(5, on=2)),
+            lambda self: (self.gpc(1), self.gpc(2.2)),
+        ],
+        ids=["as a repetition", "as an act", "about another identifier", "between the steps"],
+    )
+    def test_the_opt_in_stands_by_policy_alone(self, repeated: Any) -> None:
+        signals = repeated(self)
+        found = verdict(*signals, *self.opt_in, rule=self.rule)
+        assert found.allowed
+        assert self.opt_in[1].record_id in found.by
+        assert opt_in_over_gpc([*signals, *self.opt_in], self.rule, months=0, now=NOW) == self.opt_in[1]
+        assert not verdict(*signals, *self.opt_in, rule=SALE).allowed
+        assert opt_in_over_gpc([*signals, *self.opt_in], SALE, months=0, now=NOW) is None
+
+    def test_a_signal_of_a_site_that_sent_none_before_counts(self) -> None:
+        assert not verdict(self.gpc(1), self.gpc(5, source=8), *self.opt_in, rule=self.rule).allowed
+        assert not verdict(self.gpc(5), *self.opt_in, rule=self.rule).allowed
+
+    def test_a_signal_after_the_opt_in_expired_counts(self) -> None:
+        first, second = self.opt_in
+        expired = replace(second, valid_until=day(4))
+        signals = self.gpc(1), self.gpc(5)
+        later = grant(6, by="authenticated", on=2, where="us-ca")
+        assert not verdict(*signals, first, expired, later, rule=self.rule).allowed
+        assert opt_in_over_gpc([*signals, first, expired], self.rule, months=0, now=NOW) is None
+
+    @pytest.mark.parametrize("kind", NOES)
+    def test_another_opt_out_counts(self, kind: str) -> None:
+        assert not verdict(self.gpc(1), *self.opt_in, act(kind, 5, where="us-ca"), rule=self.rule).allowed
+
+    @pytest.mark.parametrize("by", ["operator", "imported", "device"])
+    def test_an_opt_in_that_is_not_authenticated_does_not_stand(self, by: str) -> None:
+        steps = grant(2, by=by, where="us-ca"), grant(2.5, by=by, where="us-ca", is_two_step=True)
+        assert not verdict(self.gpc(1, repeated_at=day(5)), *steps, rule=self.rule).allowed
 
 
 class TestAnotherLegalBasis:

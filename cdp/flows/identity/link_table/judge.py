@@ -176,8 +176,7 @@ def _facts(context: Context, source: Source, types: Iterable[str]) -> VerdictFac
     return VerdictFacts(
         jurisdictions=frozenset({source.jurisdiction}),
         has_unique_identifier=not context.policy.identifiers.unique_types.isdisjoint(types),
-        age=None,
-        is_quarantined=False,
+        ask_again_after_months=context.policy.ask_again_after_months,
     )
 
 
@@ -283,6 +282,7 @@ class _StoredProfiles:
             age=min((facts.age for facts in current if facts.age is not None), default=None),
             claimed_age=min((facts.claimed_age for facts in current if facts.claimed_age is not None), default=None),
             is_quarantined=any(facts.is_quarantined for facts in current),
+            ask_again_after_months=new.ask_again_after_months,
         )
         records = {record.record_id: record for owner in owners for record in self.records[owner]}
         records |= {
