@@ -128,7 +128,7 @@ def members(key: str, limit: int, cursor: str | None, *, screen: Screen) -> None
         }
     )
     screen.heading(f"{size:,} people")
-    screen.table(["profile", "since"], [(member.reader_pseudonym, member.since) for member in page.members])
+    screen.table(["profile", "since"], [(member.reader_pseudonym, member.since.isoformat()) for member in page.members])
     if page.after is not None:
         screen.line(f"More: --cursor {page.after}")
 

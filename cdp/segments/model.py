@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import NewType
 
 SegmentKey = NewType("SegmentKey", str)
@@ -77,10 +77,13 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a segment, by reader pseudonym."""
+    """A member of a segment, by reader pseudonym, and the day (UTC) on which the membership began.
+
+    Not the instant: one event lets a person into segments of several purposes at the same moment, which would join them.
+    """
 
     reader_pseudonym: str
-    since: datetime
+    since: date
 
 
 @dataclass(frozen=True, slots=True)

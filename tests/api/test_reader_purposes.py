@@ -1,5 +1,6 @@
 """For which purposes marketers read people: those of the policy, through every route, and never others by a detour."""
 
+import re
 from typing import Any
 
 import pytest
@@ -70,6 +71,15 @@ def test_a_pseudonym_shows_its_own_purpose_and_no_other(service: RunningService)
         shown.setdefault(purpose, set()).update(answer.json().get("consents", [answer.json().get("code")]))
     expected = {purpose: {purpose} for purpose in ("analytics", "personalization", "email_marketing")}
     assert shown == expected | {"service": {"unknown_profile"}}
+
+
+def test_what_began_is_dated_to_the_day(service: RunningService) -> None:
+    """Instants would join pseudonyms of two purposes that one click gave, or segments that one event entered."""
+    (member,) = service.get("marketer", f"{PATH}/buyers/members")["members"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", member["since"])
+    found = service.post("marketer", "/api/v1/profiles/lookup", {"profile": member["profile"]})
+    permission = found["consents"]["email_marketing"]
+    assert [permission[name][10:] for name in ("since", "until")] == ["T00:00:00Z", "T00:00:00Z"]
 
 
 def test_segments_shown_with_a_person_are_of_the_same_purpose(service: RunningService) -> None:

@@ -108,10 +108,11 @@ def test_few_members_are_listed_whole(service: RunningService) -> None:
 
 def test_auditors_see_no_small_sizes(service: RunningService) -> None:
     """Sizes leave those who work with people only from the policy's minimum on, which is 100."""
+    service.post("marketer", PATH, {"key": "single", **BUYERS, "where": 'trait.country = "DE"'}, 201)
     entries = service.get("auditor", "/api/v1/audit/entries", kind="segment.evaluated", limit=1000)["entries"]
     sizes = {(entry["body"]["segment"], entry["body"]["entered"], entry["body"]["left"]) for entry in entries}
     assert ("buyers", CROWD + 1, 0) in sizes
-    assert ("few", "fewer than 100", 0) in sizes
+    assert ("single", "fewer than 100", 0) in sizes
     with service.context.database.transaction() as tx:
         assert check_facts(tx, since=None, until=None).altered == ()
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cdp.behavior.store.computed import computed_of
@@ -28,7 +28,10 @@ _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class ReadablePurpose:
-    """A purpose that permits the reader to see the profile, since and until when."""
+    """A purpose that permits the reader to see the profile, since and until when: to the day, in UTC.
+
+    Not to the instant: one click gives several purposes at the same moment, which would join their pseudonyms.
+    """
 
     since: datetime
     until: datetime | None
@@ -71,7 +74,9 @@ def _view(
     tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], now: datetime
 ) -> ReaderProfileView:
     profile_id = rows[0].profile_id
-    purposes = {row.purpose: ReadablePurpose(row.since, row.until) for row in rows}
+    purposes = {
+        row.purpose: ReadablePurpose(_day(row.since), None if row.until is None else _day(row.until)) for row in rows
+    }
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
     catalogue = catalogue_of(tx, context.policy)
     allowed = context.policy.purposes_read_by(MARKETER)
@@ -92,6 +97,10 @@ def _view(
         },
         segments=tuple(key for key in memberships_of(tx, [profile_id]).get(profile_id, ()) if key in readable),
     )
+
+
+def _day(instant: datetime) -> datetime:
+    return instant.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _traits(tx: Transaction, context: Context, rows: Sequence[ReaderRow]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """SQL of stored memberships: who is in since when, and what changed."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -87,7 +87,7 @@ def members(
     current = _current_members(segment, purposes, now)
     page = current if after is None else current.where(permitted.c.reader_pseudonym > after)
     rows = tx.all(page.order_by(permitted.c.reader_pseudonym).limit(limit + 1))
-    found = tuple(Member(pseudonym, since) for pseudonym, since in rows[:limit])
+    found = tuple(Member(pseudonym, since.astimezone(UTC).date()) for pseudonym, since in rows[:limit])
     return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None)
 
 

@@ -1,6 +1,6 @@
 """Routes of segments: definitions, previews, members by pseudonym, and explanations."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, status
@@ -103,10 +103,10 @@ class PreviewShown(BaseModel):
 
 
 class MemberShown(BaseModel):
-    """A member of the segment, by the marketer's pseudonym."""
+    """A member of the segment, by the marketer's pseudonym, and the day (UTC) on which the membership began."""
 
     profile: str
-    since: datetime
+    since: date
 
 
 class MemberList(BaseModel):
