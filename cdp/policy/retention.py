@@ -60,6 +60,12 @@ class KeepRule(Frozen):
     reason: Annotated[Text, Field(min_length=1)]
     """The reason for the duration."""
 
+    @model_validator(mode="after")
+    def _is_deleted(self) -> Self:
+        if self.after is not After.DELETE:
+            raise ValueError("only classes of events can be severed: write `after: delete`, or leave it out")
+        return self
+
 
 class StandingRule(Frozen):
     """How long a standing order is kept: indefinitely, unless a term is set."""
@@ -80,9 +86,9 @@ class Retention(Frozen):
     traits: KeepRule
     """Stated traits, from the message that stated them."""
     identifiers: KeepRule
-    """Identifiers, from when they were last seen."""
+    """Identifiers, with everything that only they hold together, from when they were last seen."""
     consent_records: KeepRule
-    """Consent records, from when they ceased to be decisive; a refusal in force is never deleted."""
+    """Consents, from when they ceased to be decisive. A refusal is kept as long as its identifier; then it is a suppression."""
     requests: KeepRule
     """Subject requests, from their end."""
     memberships: KeepRule
@@ -92,6 +98,6 @@ class Retention(Frozen):
     audit_salts: KeepRule
     """Salts of the audit log, from the entry; without its salt a leaf reveals nothing."""
     suppressions: StandingRule
-    """Suppressions, from the erasure."""
+    """Suppressions, from the erasure; after the term, purposes that need no opt-in stay refused."""
     scrub_within_days: Days = 30
     """Days after an erasure within which all residue on disk must be overwritten."""

@@ -12,7 +12,8 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.behavior.retention import is_expired
-from cdp.flows.operations.retention import AGES, BUCKETS, EVENTS, MESSAGES, TRAITS, SweepLine, SweepResult, sweep
+from cdp.flows.operations.retention import EVENTS, SweepLine, SweepResult, sweep
+from cdp.flows.operations.retention_tasks import AGES, BUCKETS, MESSAGES, TRAITS
 from cdp.flows.rights.legal_hold import HOLD_COLUMN
 from cdp.kit.db import Database
 from cdp.policy.model import Policy

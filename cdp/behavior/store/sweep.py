@@ -1,7 +1,7 @@
 """SQL of the sweep: expired months are dropped as partitions, other expired rows are deleted in chunks."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -234,3 +234,18 @@ def _first_days(plan: TraitPlan, now: datetime) -> dict[str, Any]:
 
 def _table(name: str) -> sql.Identifier:
     return sql.Identifier("behavior", name)
+
+
+def anchors_with_rows(tx: Transaction, anchor_ids: Collection[int]) -> set[int]:
+    """Those of these anchors that still have events, stated traits or computed traits."""
+    rows = tx.execute(
+        """
+        SELECT requested.id FROM unnest(%(ids)s::bigint[]) AS requested (id)
+        WHERE EXISTS (SELECT FROM behavior.event AS e WHERE e.anchor_id = requested.id)
+           OR EXISTS (SELECT FROM behavior.trait AS t WHERE t.anchor_id = requested.id)
+           OR EXISTS (SELECT FROM behavior.stated_age AS a WHERE a.anchor_id = requested.id)
+           OR EXISTS (SELECT FROM behavior.bucket AS b WHERE b.anchor_id = requested.id)
+        """,
+        {"ids": list(anchor_ids)},
+    )
+    return {anchor_id for (anchor_id,) in rows}

@@ -4,42 +4,25 @@ Reads ignore a row from its expiry on; the sweep removes it within 31 days. Each
 transaction, so a killed sweep leaves nothing inconsistent, and the next one continues.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from cdp.audit.store import facts as fact_store
-from cdp.audit.store import sweep as fact_sweep_store
 from cdp.behavior.model import EVENT_NAMES, Term
-from cdp.behavior.retention import horizon, is_month_over
-from cdp.behavior.store import ages as age_store
+from cdp.behavior.retention import is_month_over
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.sweep import MonthPartition
-from cdp.behavior.traits import compile_traits
-from cdp.consent.store.projection import bits_of
-from cdp.destinations.store import sweep as outbox_sweep_store
-from cdp.flows.consent.verdicts import asks_for_age, project_traits, refresh_verdicts
 from cdp.flows.context import Context
+from cdp.flows.operations.retention_tasks import SweepTask, sweep_tasks
 from cdp.flows.rights.legal_hold import hold_events
-from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.kit.db_faults import is_conflict
-from cdp.policy.model import After, KeepRule, Policy, PropertyType, RetentionClass
-from cdp.rights.store import sweep as request_sweep_store
-from cdp.segments.store import sweep as segment_sweep_store
+from cdp.policy.model import After, Policy, PropertyType, RetentionClass
 
 CHUNK_ROWS_MAX = 10_000
 
 EVENTS = "behavior.event"
-BUCKETS = "behavior.bucket"
-TRAITS = "behavior.trait"
-AGES = "behavior.stated_age"
-MESSAGES = "behavior.duplicate"
-CHANGES = "segments.membership_change"
-DELIVERIES = "destinations.outbox"
-REQUESTS = "rights.request"
-FACTS = "audit.fact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +37,6 @@ class SweepLine:
     rows: int
     reason: str
     part: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _SweepTask:
-    """The expired rows of one table: counting them, and deleting up to a number of them."""
-
-    table: str
-    reason: str
-    count: Callable[[Transaction], int]
-    delete: Callable[[Transaction, int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +114,7 @@ def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[SweepLin
     """Delete expired rows in chunks, and log how many."""
     lines = [
         SweepLine(task.table, "delete", sum(_chunks(context, task, rows_max)), task.reason)
-        for task in _sweep_tasks(context, now)
+        for task in sweep_tasks(context, now)
     ]
     tally = {line.table: line.rows for line in lines if line.rows}
     if tally:
@@ -152,120 +125,17 @@ def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[SweepLin
 
 def _rows_due(tx: Transaction, context: Context, now: datetime) -> list[SweepLine]:
     """What `_sweep_rows` would delete."""
-    return [SweepLine(task.table, "delete", task.count(tx), task.reason) for task in _sweep_tasks(context, now)]
+    return [SweepLine(task.table, "delete", task.count(tx), task.reason) for task in sweep_tasks(context, now)]
 
 
-def _chunks(context: Context, task: _SweepTask, rows_max: int) -> Iterator[int]:
+def _chunks(context: Context, task: SweepTask, rows_max: int) -> Iterator[int]:
     """The number of rows of each chunk, one transaction each, until one is not full."""
-    rows = rows_max
-    while rows >= rows_max:
+    size = min(rows_max, task.rows_max)
+    rows = size
+    while rows >= size:
         with context.database.transaction() as tx:
-            rows = task.delete(tx, rows_max)
+            rows = task.delete(tx, size)
         yield rows
-
-
-def _sweep_tasks(context: Context, now: datetime) -> list[_SweepTask]:
-    """The tasks for everything that expires, except events."""
-    policy, today = context.policy, now.date()
-    rules = policy.retention
-
-    def aged(
-        table: str,
-        rule: KeepRule,
-        count: Callable[[Transaction, datetime], int],
-        *,
-        delete: Callable[[Transaction, datetime, int], int],
-    ) -> _SweepTask:
-        expired_at = horizon(now, rule.keep_for_days)
-        return _SweepTask(
-            table, rule.reason, lambda tx: count(tx, expired_at), lambda tx, rows_max: delete(tx, expired_at, rows_max)
-        )
-
-    return [
-        aged(
-            TRAITS,
-            rules.traits,
-            behavior_sweep_store.count_expired_traits,
-            delete=partial(_delete_traits, context=context, now=now),
-        ),
-        aged(
-            AGES,
-            rules.traits,
-            age_store.count_expired_ages,
-            delete=partial(_delete_ages, context=context, now=now),
-        ),
-        _SweepTask(
-            BUCKETS,
-            _BUCKETS_REASON,
-            lambda tx: behavior_sweep_store.count_uncounted_buckets(tx, compile_traits(policy, bits_of(tx)), now),
-            lambda tx, rows_max: behavior_sweep_store.delete_uncounted_buckets(
-                tx, compile_traits(policy, bits_of(tx)), now, rows_max=rows_max
-            ),
-        ),
-        _SweepTask(
-            MESSAGES,
-            _MESSAGES_REASON,
-            lambda tx: behavior_sweep_store.count_expired_messages(tx, today),
-            lambda tx, rows_max: behavior_sweep_store.delete_expired_messages(tx, today, rows_max),
-        ),
-        aged(
-            CHANGES,
-            rules.memberships,
-            segment_sweep_store.count_expired_changes,
-            delete=segment_sweep_store.delete_expired_changes,
-        ),
-        aged(
-            DELIVERIES,
-            rules.deliveries,
-            outbox_sweep_store.count_expired_deliveries,
-            delete=outbox_sweep_store.delete_expired_deliveries,
-        ),
-        aged(
-            REQUESTS,
-            rules.requests,
-            request_sweep_store.count_expired_requests,
-            delete=partial(_delete_requests, context=context),
-        ),
-        aged(
-            FACTS, rules.audit_salts, fact_sweep_store.count_expired_facts, delete=fact_sweep_store.delete_expired_facts
-        ),
-    ]
-
-
-def _delete_ages(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
-    """Delete expired ages, and update the verdicts that depend on them."""
-    generation_store.lock_exclusive(tx)
-    anchors = age_store.delete_expired_ages(tx, expired_at, rows_max)
-    if anchors:
-        profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
-        if (
-            asks_for_age(context.policy)
-            and refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now).has_changes
-        ):
-            generation_store.advance(tx, changed=True)
-    return len(anchors)
-
-
-def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
-    """Delete expired traits; update the projections, and the verdicts that depend on an age."""
-    generation_store.lock_exclusive(tx)
-    anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
-    if anchors:
-        profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
-        project_traits(tx, context.policy, bits_of(tx), profile_ids=profiles, now=now)
-        if (
-            asks_for_age(context.policy)
-            and refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now).has_changes
-        ):
-            generation_store.advance(tx, changed=True)
-    return len(anchors)
-
-
-def _delete_requests(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
-    """Delete old requests, and shred the keys that sealed their identifiers."""
-    requests = request_sweep_store.delete_expired_requests(tx, expired_at, rows_max)
-    context.vault.subject_keys.shred(tx, requests)
-    return len(requests)
 
 
 def _month_line(policy: Policy, partition: MonthPartition, rows: int) -> SweepLine:
@@ -288,7 +158,3 @@ def _properties_kept(policy: Policy) -> dict[Term, dict[str, bool]]:
         }
         for name, plan in policy.events.events.items()
     }
-
-
-_BUCKETS_REASON = "No window of a computed trait includes these days any more."
-_MESSAGES_REASON = "Once the event has expired, a repeated message is rejected as expired."
