@@ -38,15 +38,18 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     *[
         ("POST", f"/api/v1/subject-requests/{{request_id}}/{verb}", body, {"privacy"})
         for verb, body in (
-            ("verify", None), ("run", None), ("extend", None), ("withdraw", None), ("deny", {"reason": "exempt"}),
+            ("ask", None), ("verify", None), ("run", None), ("extend", None), ("withdraw", None), ("deny", {"reason": "exempt"}),
         )
     ],
     ("GET", "/api/v1/subject-requests/{request_id}/export", None, {"privacy"}),
     ("GET", "/api/v1/subject-requests/{request_id}/receipt", None, {"privacy"}),
     ("GET", "/api/v1/subject-requests/{request_id}/scrub-receipt", None, {"privacy"}),
+    ("POST", "/api/v1/suppressions/lift", {"identifier": ADA_IDENTIFIER}, {"privacy"}),
+    ("POST", "/api/v1/restrictions/end", {"identifier": ADA_IDENTIFIER}, {"privacy"}),
     ("GET", "/api/v1/ingest/accounting", None, {"admin", "auditor"}),
     ("GET", "/api/v1/audit/entries", None, {"auditor"}),
     ("GET", "/api/v1/audit/report", None, {"auditor"}),
+    ("POST", "/api/v1/audit/readers", {"identifier": ADA_IDENTIFIER}, {"privacy", "auditor"}),
     ("GET", "/api/v1/sources", None, {"admin"}),
     ("POST", "/api/v1/sources", {"name": "?"}, {"admin"}),
     ("POST", "/api/v1/sources/{name}/rotate", None, {"admin"}),
