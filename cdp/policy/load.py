@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.policy.check import check
+from cdp.policy.check_readers import unrefusable_purposes
 from cdp.policy.check_signals import check_signals, unmapped_purposes
 from cdp.policy.errors import SECOND_KEY, problems_of
 from cdp.policy.findings import Finding
@@ -50,7 +51,7 @@ def load_policy(folder: FilePath, *, instead: Mapping[str, FilePath] | None = No
 def warnings_of(folder: FilePath, policy: Policy) -> list[str]:
     """What is suspicious in a valid policy that was loaded from this folder: one line each, with its place."""
     sources = _read(folder, {})
-    return [str(_problem(finding, sources)) for finding in unmapped_purposes(policy)]
+    return [str(_problem(finding, sources)) for finding in (*unmapped_purposes(policy), *unrefusable_purposes(policy))]
 
 
 def build_policy(documents: Mapping[str, JsonValue]) -> Policy:
