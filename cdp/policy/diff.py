@@ -142,7 +142,7 @@ def _of_purposes(edit: _Edit) -> str:
         case ("purposes", _, "model", _), _ if edit.new == "opt_out":
             return "people there who never refused become eligible, for events from now on"
         case ("purposes", _, "validity_days"), _ if _is_shorter(edit):
-            return f"grants older than {edit.new} days end, as if withdrawn"
+            return f"grants from now on expire after {edit.new} days; earlier ones keep the validity under which they were given"
         case ("purposes", _, "categories" | "events", _), Change.ENDED:
             return "whatever the list no longer includes stops counting for the purpose"
         case ("purposes", _, "minimum_age" | "unknown_age"), _:
@@ -214,7 +214,7 @@ def _of_segments(edit: _Edit) -> str:
         case (_, "where" | "purpose"), _:
             return "a new version of the segment is created, and every profile is evaluated again"
         case (_,), Change.ENDED:
-            return "all members exit"
+            return "it stays in force until it is deleted in the console or through the API"
         case _:
             return ""
 

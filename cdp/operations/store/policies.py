@@ -35,6 +35,21 @@ def latest_policy(tx: Transaction) -> AppliedPolicy | None:
     return _policy(*rows[0]) if rows else None
 
 
+def policy_at(tx: Transaction, instant: datetime) -> AppliedPolicy | None:
+    """The policy that was in force at an instant; None before the first."""
+    rows = tx.execute(
+        """
+        SELECT applied_policy_id, fingerprint, content, applied_at
+        FROM operations.applied_policy
+        WHERE applied_at <= %(instant)s
+        ORDER BY applied_policy_id DESC
+        LIMIT 1
+        """,
+        {"instant": instant},
+    )
+    return _policy(*rows[0]) if rows else None
+
+
 def policies(tx: Transaction) -> list[AppliedPolicy]:
     """Every policy that was in force, oldest first."""
     rows = tx.execute(

@@ -46,7 +46,7 @@ def test_a_default_written_out_is_no_difference() -> None:
          "classes › browsing › keep_for_days changes from 395 to 500", ""),
         ("purposes.yaml", "purposes", "analytics", {"validity_days": 30},
          "purposes › analytics › validity_days changes from 395 to 30",
-         "grants older than 30 days end, as if withdrawn"),
+         "grants from now on expire after 30 days; earlier ones keep the validity under which they were given"),
         ("purposes.yaml", "purposes", "advertising", {"validity_days": None},
          "purposes › advertising › validity_days changes from 395 to nothing", ""),
         ("purposes.yaml", "purposes", "analytics", {"model": {"eu": "opt_in", "us-ca": "opt_in", "unknown": "opt_in"}},
@@ -123,4 +123,4 @@ def test_a_changed_segment_makes_a_new_version() -> None:
     (difference,) = differences(with_segment("trait.age > 3"), with_segment("trait.age > 4"))
     assert difference.effect.startswith("a new version of the segment is created")
     ended = differences(with_segment("trait.age > 3"), shipped())
-    assert ended[0].effect == "all members exit"
+    assert ended[0].effect == "it stays in force until it is deleted in the console or through the API"

@@ -1,0 +1,114 @@
+"""Policies as text: their consequences in numbers, their files, and the record of processing. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import yaml
+from pydantic import JsonValue
+
+from cdp.flows.operations.policy_impact import Effect, Impact
+from cdp.policy.diff import PolicyDifference
+from cdp.policy.processing_record import Period, ProcessingRecord, PurposeRecord
+
+_EFFECTS = {
+    Effect.EXCLUDE: "no longer used",
+    Effect.DELETE: "deleted",
+    Effect.REVEAL: "becomes readable",
+    Effect.PERMIT: "becomes eligible",
+}
+
+
+def difference_rows(changes: Sequence[PolicyDifference]) -> list[tuple[str, str, str, str]]:
+    """File, what, change and effect of each difference."""
+    return [
+        (change.file, ".".join(change.path), change.change.value, change.effect or change.text) for change in changes
+    ]
+
+
+def impact_rows(impacts: Sequence[Impact]) -> list[tuple[str, str, int, str, str]]:
+    """Effect, what, number, scope and examples of each number."""
+    return [
+        (_EFFECTS[impact.effect], impact.what, impact.number, impact.scope, ", ".join(impact.examples))
+        for impact in impacts
+    ]
+
+
+def policy_files(documents: Mapping[str, JsonValue]) -> dict[str, str]:
+    """The text of each file; without comments, which have no effect and are not stored."""
+    return {
+        file: yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        for file, content in documents.items()
+    }
+
+
+def record_lines(record: ProcessingRecord) -> Iterator[str]:
+    """The record of processing as Markdown."""
+    yield "# Record of processing activities (GDPR Art. 30(1))"
+    yield ""
+    yield f"Derived from the policy with the fingerprint `{record.fingerprint}`."
+    yield "The policy does not state the controller, its representative and its data protection officer (a), transfers to"
+    yield "third countries (e), and organizational measures (g). Add them to this record."
+    for purpose in record.purposes:
+        yield ""
+        yield from _purpose_lines(purpose)
+    yield ""
+    yield "## All activities"
+    yield ""
+    yield f"- Identifiers: {_listed(record.identifiers)}"
+    yield f"- Encrypted, and not available to segments: {_listed(record.sealed)}"
+    for period in record.periods:
+        yield f"- Time limit for {_period(period)}"
+    for regime, authority in record.regimes.items():
+        yield f"- Complaints under {regime}: {authority}"
+    yield (
+        "- Technical measures of the store: identifiers are keyed hashes, contents are encrypted under a key of each person "
+        "that is destroyed with an erasure, and every read is logged by purpose."
+    )
+
+
+def _purpose_lines(purpose: PurposeRecord) -> Iterator[str]:
+    yield f"## {purpose.name} (`{purpose.key}`)"
+    yield ""
+    yield purpose.text
+    yield ""
+    yield f"- Legal basis: {_words(purpose.legal_basis)}" + (
+        f"; balancing test: {purpose.assessment}" if purpose.assessment else ""
+    )
+    if purpose.models:
+        models = [f"{jurisdiction} {_words(model)}" for jurisdiction, model in purpose.models.items()]
+        yield f"- Consent: {_listed(models)}" + (
+            f"; expires after {purpose.validity_days} days" if purpose.validity_days else ""
+        )
+    if purpose.minimum_age is not None:
+        yield f"- Data subjects: people of at least {purpose.minimum_age} years"
+    else:
+        yield "- Data subjects: customers and visitors"
+    if purpose.is_sale_or_sharing:
+        yield "- A sale or sharing of personal information under California law"
+    if purpose.is_direct_marketing:
+        yield "- Direct marketing: an objection is always binding (Art. 21(2))"
+    yield "- Categories of personal data:"
+    for key, text in purpose.categories.items():
+        yield f"  - `{key}`: {text}"
+    yield f"- Events: {_listed(purpose.events)}"
+    yield f"- Stated traits: {_listed(purpose.traits)}"
+    yield f"- Computed traits: {_listed(purpose.computed_traits)}"
+    if not purpose.recipients:
+        yield "- Recipients: none"
+    for recipient in purpose.recipients:
+        state = "" if recipient.is_enabled else "; not enabled"
+        yield f"- Recipient: {recipient.name} at {recipient.host} ({_listed(recipient.identifiers)}{state}). {recipient.text}"
+    for period in purpose.periods:
+        yield f"- Time limit for {_period(period)}"
+
+
+def _period(period: Period) -> str:
+    length = "indefinitely" if period.keep_for_days is None else f"{period.keep_for_days} days, then {period.after}"
+    return f"{period.kind}: {length}. {period.reason}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else "none"
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")

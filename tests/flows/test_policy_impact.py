@@ -1,0 +1,198 @@
+"""What a policy plan announces is what applying the policy does."""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdp.flows.consent.withdrawal import clear_withdrawn
+from cdp.flows.operations import policy_history, retention
+from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.policy_impact import Effect, deletes, measure_impact
+from cdp.flows.segments import definitions, memberships
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.policy.load import build_policy
+from cdp.policy.model import Policy
+from cdp.segments.model import Draft, SegmentKey
+from tests.support.messages import identify, track
+from tests.support.policies import changed, documents_of, shipped
+from tests.support.requests import RequestPipeline, open_request_pipeline
+
+pytestmark = pytest.mark.postgres
+
+ORDER, VIEW = "Order Completed", "Product Viewed"
+PURPOSES = ("analytics", "personalization", "email_marketing")
+
+
+@pytest.fixture
+def rights(database: Database, tmp_path: Path) -> RequestPipeline:
+    """Six people who granted some of three purposes, with orders, views and traits from several months, and a segment."""
+    rights = open_request_pipeline(database, shipped(), tmp_path)
+    pipeline = rights.pipeline
+    for month in range(4):
+        for number in range(6):
+            user = f"user-{number}"
+            granted = {purpose: True for at, purpose in enumerate(PURPOSES) if number % (at + 1) == 0}
+            consent = {"context": {"consent": {"categoryPreferences": granted}}}
+            pipeline.send(
+                identify(userId=user, traits={"age": 18 + number, "plan": "gold"}, **consent),
+                track(ORDER, userId=user, properties={"revenue": 10}, **consent),
+                track(VIEW, userId=user, properties={"category": "shoes"}, **consent),
+            )
+        rights.later(days=40 if month < 3 else 2)
+    draft = Draft(SegmentKey("viewers"), "viewers", "email_marketing", "marketer")
+    definitions.define(rights.context, draft, f'did("{VIEW}")', is_new=True, actor="marketer")
+    retention.sweep(rights.context, pipeline.clock.now())
+    return rights
+
+
+def counted(rights: RequestPipeline) -> dict[str, Counter[str]]:
+    """People by purpose, events by class, traits, and members by segment."""
+    with rights.context.database.transaction(read_only=True) as tx:
+        return {
+            "people": Counter(
+                dict(tx.execute("SELECT purpose, count(*)::int FROM consent.permitted GROUP BY purpose"))
+            ),
+            "events": Counter(
+                dict(tx.execute("SELECT retention_class, count(*)::int FROM behavior.event GROUP BY retention_class"))
+            ),
+            "traits": Counter(dict(tx.execute("SELECT 'traits', count(*)::int FROM behavior.trait"))),
+            "members": Counter(dict(tx.execute("SELECT key, count(*)::int FROM segments.membership GROUP BY key"))),
+        }
+
+
+def lost(before: Counter[str], after: Counter[str]) -> dict[str, int]:
+    return {key: before[key] - after[key] for key in before if before[key] > after[key]}
+
+
+def announced(rights: RequestPipeline, policy: Policy, effect: Effect, what: str) -> dict[str, int]:
+    return {
+        impact.scope: impact.number
+        for impact in measure_impact(rights.context, policy)
+        if impact.effect is effect and impact.what.startswith(what)
+    }
+
+
+def applied(rights: RequestPipeline, policy: Policy) -> None:
+    """Apply a policy, and do what the worker does afterwards."""
+    context = apply_policy(rights.context, policy).context
+    now = rights.pipeline.clock.now()
+    while clear_withdrawn(context, now).withdrawals:
+        pass
+    retention.sweep(context, now)
+    while memberships.refresh_stale(context):
+        pass
+    for segment in definitions.list_segments(context):
+        memberships.refresh(context, segment.key)
+
+
+def purposes(**rules: Any) -> Policy:
+    """The shipped policy with fields of purposes changed."""
+    whole = documents_of(shipped())["purposes.yaml"]["purposes"]
+    return changed(shipped(), "purposes.yaml", purposes={key: {**whole[key], **rule} for key, rule in rules.items()})
+
+
+def changes() -> dict[str, Policy]:
+    return {
+        "older": purposes(email_marketing={"minimum_age": 21, "unknown_age": "refuse"}),
+        "adults": purposes(personalization={"minimum_age": 21, "unknown_age": "refuse"}),
+        "opt-out": purposes(personalization={"model": {"eu": "opt_out", "us-ca": "opt_out", "unknown": "opt_out"}}),
+    }
+
+
+@pytest.mark.parametrize("name", list(changes()))
+def test_the_numbers_are_those_of_the_run(rights: RequestPipeline, name: str) -> None:
+    policy = changes()[name]
+    before = counted(rights)
+    people_lost = announced(rights, policy, Effect.EXCLUDE, "people")
+    people_gained = announced(rights, policy, Effect.PERMIT, "people")
+    events = announced(rights, policy, Effect.DELETE, "events without another purpose")
+    traits = announced(rights, policy, Effect.DELETE, "stated traits without another purpose")
+    members = announced(rights, policy, Effect.EXCLUDE, "memberships")
+    assert counted(rights) == before, "a plan changes nothing"
+    applied(rights, policy)
+    after = counted(rights)
+    assert people_lost == lost(before["people"], after["people"])
+    assert people_gained == lost(after["people"], before["people"])
+    assert events == lost(before["events"], after["events"])
+    assert traits == lost(before["traits"], after["traits"])
+    assert members == lost(before["members"], after["members"])
+    assert people_lost or people_gained
+
+
+def test_a_shorter_period_tells_what_expires(rights: RequestPipeline) -> None:
+    classes = documents_of(shipped())["retention.yaml"]["classes"]
+    shorter = changed(shipped(), "retention.yaml", classes={"browsing": {**classes["browsing"], "keep_for_days": 60}})
+    found = announced(rights, shorter, Effect.DELETE, "events past their retention")
+    with rights.context.database.transaction(read_only=True) as tx:
+        expired_at = rights.pipeline.clock.now() - timedelta(days=60)
+        ((expected,),) = tx.execute(
+            "SELECT count(*) FROM behavior.event WHERE retention_class = 'browsing' AND occurred_at <= %(at)s",
+            {"at": expired_at},
+        )
+    assert expected > 0
+    assert found == {"browsing": expected}
+    assert deletes(measure_impact(rights.context, shorter))
+    apply_policy(rights.context, shorter)
+    again = announced_from(rights, shorter, shipped())
+    assert again == {"browsing": expected}, "until they are swept, a longer period makes them readable again"
+
+
+def announced_from(rights: RequestPipeline, present: Policy, policy: Policy) -> dict[str, int]:
+    return {
+        impact.scope: impact.number
+        for impact in measure_impact(rights.context.with_policy(present), policy)
+        if impact.effect is Effect.REVEAL and impact.what == "expired events not yet swept"
+    }
+
+
+def test_narrower_categories_tell_what_is_no_longer_used(rights: RequestPipeline) -> None:
+    categories = documents_of(shipped())["purposes.yaml"]["purposes"]["personalization"]["categories"]
+    narrower = [category for category in categories if category != "user.account"]
+    assert narrower != categories
+    found = measure_impact(
+        rights.context, purposes(personalization={"categories": narrower, "events": [VIEW, "Product Added"]})
+    )
+    named = {(impact.effect, impact.what, impact.scope) for impact in found}
+    assert (Effect.EXCLUDE, "events no longer covered", "personalization") in named
+    assert (Effect.EXCLUDE, "stated traits by their category", "personalization") in named
+
+
+def test_a_shorter_validity_ends_no_grant_that_was_given(rights: RequestPipeline) -> None:
+    """Grants keep the validity under which they were given, as the difference says."""
+    before = counted(rights)
+    policy = purposes(analytics={"validity_days": 1})
+    assert measure_impact(rights.context, policy) == []
+    applied(rights, policy)
+    assert counted(rights) == before
+
+
+def test_examples_are_random_ids_of_the_people(rights: RequestPipeline) -> None:
+    found = measure_impact(rights.context, changes()["older"])
+    examples = [example for impact in found for example in impact.examples]
+    assert examples
+    assert all(example.startswith("prf_") for example in examples)
+
+
+def test_a_text_that_changes_affects_nothing_stored(rights: RequestPipeline) -> None:
+    assert measure_impact(rights.context, purposes(analytics={"text": "Another sentence."})) == []
+
+
+def test_the_policy_of_a_date_is_the_one_that_was_applied(rights: RequestPipeline, tmp_path: Path) -> None:
+    start = rights.pipeline.clock.now()
+    with pytest.raises(Fault, match="no_policy_then"):
+        policy_history.policy_at(rights.context, start - timedelta(days=10_000))
+    rights.later(days=1)
+    newer = purposes(analytics={"text": "Another sentence."})
+    context = apply_policy(rights.context, newer).context
+    rights.later(days=1)
+    periods = policy_history.history(context)
+    assert periods[-1].fingerprint == newer.fingerprint
+    assert periods[-1].ended_at is None
+    assert [change.path for change in periods[-1].differences or ()] == [("purposes", "analytics", "text")]
+    then = policy_history.policy_at(context, start)
+    assert build_policy(then.content).fingerprint == shipped().fingerprint
+    assert policy_history.policy_at(context, rights.pipeline.clock.now()).fingerprint.hex() == newer.fingerprint

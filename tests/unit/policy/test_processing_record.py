@@ -1,0 +1,51 @@
+"""The record of processing names everything that the policy declares."""
+
+from pathlib import Path
+
+from cdp.cli.policy_views import policy_files, record_lines
+from cdp.policy.load import load_policy
+from cdp.policy.model import Keep
+from cdp.policy.processing_record import processing_record
+from tests.support.policies import shipped
+
+
+def test_every_purpose_with_its_basis_recipients_and_periods() -> None:
+    policy = shipped()
+    record = processing_record(policy)
+    assert [purpose.key for purpose in record.purposes] == list(policy.purposes)
+    recipients = {recipient.key for purpose in record.purposes for recipient in purpose.recipients}
+    assert recipients == set(policy.destinations.destinations)
+    used = {trait for purpose in record.purposes for trait in purpose.computed_traits}
+    assert used == set(policy.traits)
+    covered = {event for purpose in record.purposes for event in purpose.events}
+    assert covered <= set(policy.events.events)
+    assert covered
+
+
+def test_every_category_and_class_that_a_purpose_uses_is_in_the_text() -> None:
+    policy = shipped()
+    text = "\n".join(record_lines(processing_record(policy)))
+    for purpose in policy.purposes.values():
+        assert purpose.text in text
+    for key in policy.categories:
+        if any(purpose.allows(key) for purpose in policy.purposes.values()):
+            assert f"`{key}`" in text
+    for rule in policy.retention.classes.values():
+        assert rule.reason in text
+    for regime in policy.jurisdictions.regimes.values():
+        assert regime.authority in text
+
+
+def test_sealed_fields_are_named() -> None:
+    policy = shipped()
+    sealed = set(processing_record(policy).sealed)
+    for name, plan in policy.events.traits.items():
+        assert (f"trait.{name}" in sealed) is (plan.keep is Keep.SEALED)
+
+
+def test_the_files_of_a_stored_policy_have_its_fingerprint(tmp_path: Path) -> None:
+    for name, text in policy_files(shipped().documents).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert load_policy(tmp_path).fingerprint == shipped().fingerprint
