@@ -36,6 +36,7 @@ class NoticeKind(StrEnum):
     UNKNOWN_IDENTIFIER_TYPE = "unknown_identifier_type"
     BLOCKED_IDENTIFIER = "blocked_identifier"
     MALFORMED_IDENTIFIER = "malformed_identifier"
+    LEFT_OUT_IDENTIFIER = "left_out_identifier"
     DUPLICATE_OTHER_BODY = "duplicate_other_body"
     UNKNOWN_PURPOSE = "unknown_purpose"
     UNKNOWN_EVENT = "unknown_event"

@@ -1,6 +1,6 @@
 """Values of behavior: events, terms, traits and buckets."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
@@ -71,6 +71,21 @@ class Classified(NamedTuple):
     mistyped: tuple[Mistyped, ...] = ()
     missing: tuple[Mistyped, ...] = ()
     is_dropped: bool = False
+
+    def with_traits_aside(self, keep: Collection[str]) -> "Classified":
+        """The same with all traits but those to `keep` sealed with the event instead of stated about the person."""
+        aside = {
+            name: value.text if isinstance(value, Term) else value
+            for name, value in (*self.plain_traits.items(), *self.sealed_traits.items())
+            if name not in keep
+        }
+        if not aside:
+            return self
+        return self._replace(
+            sealed=self.sealed | {"traits_of_device": aside},
+            plain_traits={name: value for name, value in self.plain_traits.items() if name in keep},
+            sealed_traits={name: value for name, value in self.sealed_traits.items() if name in keep},
+        )
 
 
 class EventEntry(NamedTuple):

@@ -19,6 +19,7 @@ def identity() -> None:
 
 
 identity.add_command(identity_lists.shared)
+identity.add_command(identity_lists.review)
 identity.add_command(identity_lists.quarantined)
 
 

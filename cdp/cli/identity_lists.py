@@ -39,6 +39,32 @@ def shared(limit: int, screen: Screen) -> None:
 
 @click.command()
 @LIMIT
+@command("cdp identity review", "cdp identity review --limit 500 --json")
+def review(limit: int, screen: Screen) -> None:
+    """List claims that were left out.
+
+    An identifier is left out where a source of a lower authority, or a server message about an earlier time, names it
+    beside somebody else than the one it belongs to (docs/explanation/identity.md). `cdp profile explain` shows both
+    sides. The values are personal data: every listing is logged.
+    """
+    with open_context() as context:
+        result = listings.list_review(context, limit=limit, actor="operator")
+    screen.result(result)
+    if result.left_out_total:
+        screen.heading(f"{result.left_out_total:,} identifiers were claimed and left out.")
+    screen.table(
+        ["identifier", "value", "left out by", "messages and rows", "people", "since"],
+        [
+            (claim.type, claim.value or "(erased)", claim.rule, claim.words, claim.people, claim.since)
+            for claim in result.left_out
+        ],
+        empty="No claims were left out.",
+    )
+    _more(screen, result.left_out_total, len(result.left_out))
+
+
+@click.command()
+@LIMIT
 @command("cdp identity quarantined", "cdp identity quarantined --json")
 def quarantined(limit: int, screen: Screen) -> None:
     """List profiles in quarantine.

@@ -3,12 +3,13 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from cdp.identity.model import Identifier, Ignored
+from cdp.identity.model import Evidence, Identifier, Ignored
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
+from cdp.sources.model import IMPORT_SOURCE, Source, SourceKind
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault
@@ -23,6 +24,13 @@ class OpenedIdentifier(NamedTuple):
     type: str
     value: str | None
     is_shared: bool
+
+
+def evidence_of(source: Source) -> Evidence:
+    """The authority of what a source says about who is who."""
+    if source.kind is SourceKind.BROWSER:
+        return Evidence.BROWSER
+    return Evidence.IMPORT if source.name == IMPORT_SOURCE else Evidence.SERVER
 
 
 def read_identifier(policy: Policy, type_: str, value: str) -> Identifier:

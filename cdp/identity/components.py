@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from cdp.identity.resolve import Rules
+from cdp.identity.rules import Rules
 
 
 class Component(NamedTuple):

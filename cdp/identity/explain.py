@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cdp.identity.model import LinkRefusal, Rule
-from cdp.identity.resolve import Proposal, Run
+from cdp.identity.resolve import Proposal
+from cdp.identity.run import Run
 
 
 class Edge(NamedTuple):

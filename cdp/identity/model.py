@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple, NewType
 
 IdentifierId = NewType("IdentifierId", int)
@@ -37,6 +37,19 @@ class Promoted(NamedTuple):
     ignored: tuple[tuple[Ignored, str], ...] = ()
 
 
+class Evidence(IntEnum):
+    """The authority of a word about who is who: that of the source it came from.
+
+    A browser's write key is public, so that anybody can say anything with it. `PROVED` is the authority of what
+    browsers said about an identifier before a person proved to have it.
+    """
+
+    BROWSER = 0
+    PROVED = 1
+    IMPORT = 2
+    SERVER = 3
+
+
 class Rule(StrEnum):
     """The rule by which a link was made or refused."""
 
@@ -48,15 +61,23 @@ class Rule(StrEnum):
     SHARED = "shared"
     NO_LINKS = "type_never_links"
     BOUND = "bound"
+    AUTHORITY = "authority"
+    STALE = "stale"
 
 
 class ResolutionStep(NamedTuple):
-    """One application of the rules: the members of an anchor, strongest first, under a number of the recorded sequence."""
+    """One application of the rules: the members of an anchor, strongest first, under a number of the recorded sequence.
+
+    `at` is when the message was received, `occurred_at` when it happened, if that is another instant. `authority` is the
+    highest with which the anchor was stated.
+    """
 
     sequence: int
     anchor_id: int
     members: tuple[int, ...]
     at: datetime
+    authority: int = Evidence.SERVER
+    occurred_at: datetime | None = None
 
 
 class LinkRefusal(NamedTuple):

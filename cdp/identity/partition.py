@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cdp.identity.resolve import Run
+from cdp.identity.run import Run
 
 
 @dataclass(frozen=True, slots=True)

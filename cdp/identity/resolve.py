@@ -3,18 +3,16 @@
 The steps are described in docs/explanation/identity.md, "The five steps of resolution".
 
 A `World` holds some groups (profiles, by the sequence number of their origin) and processes one step at
-a time: `propose` returns what a step would do, `accept` applies it. An identifier that turns out to be
-shared changes the outcome of earlier steps as well; `run` therefore starts over with that knowledge until
-nothing new is learned, so that batches, retries and replays all end in the same partition.
+a time: `propose` returns what a step would do, `accept` applies it (`cdp.identity.run` applies many).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from datetime import datetime
 
-from cdp.identity.model import LinkRefusal, ResolutionStep, Rule
-from cdp.policy.identifiers import Identifiers, OnConflict
+from cdp.identity.knowledge import Fact, FactKind
+from cdp.identity.model import Evidence, LinkRefusal, ResolutionStep, Rule
+from cdp.identity.rules import Rules
 
 
 @dataclass(slots=True)
@@ -38,8 +36,8 @@ class Proposal:
 
     `target` is the origin of the surviving group, None if the step would create a group; `absorbed` are the origins
     of the groups merged into it. `base` is the strongest linking identifier, and `bridges` maps the origin of each
-    group to the member that connects it. `shared` are identifiers that this step proves to be shared. The outcome
-    `depends_on_time` if a limit with a window refused something.
+    group to the member that connects it. `facts` are what this step proves about identifiers, and what therefore must
+    be known before it is applied. The outcome `depends_on_time` if a limit with a window refused something.
     """
 
     step: ResolutionStep
@@ -49,39 +47,10 @@ class Proposal:
     base: int
     bridges: Mapping[int, int]
     refusals: tuple[LinkRefusal, ...]
-    shared: frozenset[int]
+    facts: frozenset[Fact]
     is_quarantined: bool
     is_solo: bool
     depends_on_time: bool
-
-
-class Rules:
-    """The identifier policy, compiled for resolution: per type whether it links, its limit and its window."""
-
-    def __init__(self, policy: Identifiers) -> None:
-        self.policy = policy
-        self.unique = policy.unique_types
-        self.links = {key: type_.merges for key, type_ in policy.types.items()}
-        self.count = {key: type_.limit.count for key, type_ in policy.types.items()}
-        self.window = {
-            key: None if type_.limit.within_days is None else timedelta(days=type_.limit.within_days)
-            for key, type_ in policy.types.items()
-        }
-        self.can_be_shared = {
-            key
-            for key, type_ in policy.types.items()
-            if not type_.unique and type_.merges and type_.on_conflict is OnConflict.SHARED
-        }
-
-    @property
-    def non_linking(self) -> list[str]:
-        """The types that never link profiles."""
-        return [key for key, links in self.links.items() if not links]
-
-    def priority(self, type_: str) -> int:
-        """The priority of a type, 1 is the strongest; unknown types come last and link nothing."""
-        found = self.policy.types.get(type_)
-        return 1_000_000 if found is None else found.priority
 
 
 @dataclass(slots=True)
@@ -92,6 +61,11 @@ class World:
     identifier. `placement` maps settled anchors to the origin of their group, `accepted_placement` those of accepted
     steps, settled or not, and `merged_into` absorbed groups to their survivor; both may name a group that has been
     absorbed since: see `current`.
+
+    `authority` is the highest authority that named an identifier of the person level, and of another one the authority
+    below which no word links it; `proved` is when a person proved to have an identifier. `ties` is the highest authority
+    that tied an identifier to another one, `untraced` those of which it is not known, because their group was stored.
+    `heard` is the authority with which placed anchors were stated.
     """
 
     rules: Rules
@@ -103,6 +77,11 @@ class World:
     placement: dict[int, int] = field(default_factory=dict)
     accepted_placement: dict[int, int] = field(default_factory=dict)
     merged_into: dict[int, int] = field(default_factory=dict)
+    authority: dict[int, int] = field(default_factory=dict)
+    proved: Mapping[int, datetime] = field(default_factory=dict)
+    ties: dict[int, int] = field(default_factory=dict)
+    untraced: set[int] = field(default_factory=set)
+    heard: dict[int, int] = field(default_factory=dict)
 
     def add(self, group: Group) -> None:
         """Add a group as stored."""
@@ -110,13 +89,62 @@ class World:
         for identifier in group.members:
             self.owner[identifier] = group.origin
 
-    def links(self, identifier: int) -> bool:
-        """Whether an identifier may link profiles at all."""
-        return identifier not in self.shared and self.rules.links.get(self.types[identifier], False)
+    def authority_of(self, step: ResolutionStep, identifier: int) -> int:
+        """The authority of a step's word about an identifier."""
+        if step.authority == Evidence.BROWSER and identifier in self.proved and step.at <= self.proved[identifier]:
+            return Evidence.PROVED
+        return step.authority
+
+    def is_left_out(self, identifier: int, step: ResolutionStep) -> bool:
+        """Whether a step says nothing about an identifier, because words of a higher authority do."""
+        known = self.authority.get(identifier)
+        if not known or known <= step.authority or self.types[identifier] in self.rules.unique:
+            return False
+        return known > self.authority_of(step, identifier)
+
+    def links(self, identifier: int, step: ResolutionStep) -> bool:
+        """Whether an identifier may link profiles at all by a word of this step."""
+        return (
+            identifier not in self.shared
+            and self.rules.links.get(self.types[identifier], False)
+            and not self.is_left_out(identifier, step)
+        )
+
+    def is_raised_by(self, step: ResolutionStep) -> bool:
+        """Whether the anchor of a step was stated with a lower authority only."""
+        return bool(self.heard) and self.heard.get(step.anchor_id, step.authority) < step.authority
+
+    def raised_by(self, step: ResolutionStep) -> frozenset[Fact]:
+        """The guarded identifiers that only lower words named until this step, and its anchor if that holds for it."""
+        facts = {
+            Fact(FactKind.AUTHORITY, member, level)
+            for member in step.members
+            if self.types[member] in self.rules.guarded
+            and (known := self.authority.get(member)) is not None
+            and known < (level := self.authority_of(step, member))
+        }
+        if len(step.members) > 1 and self.is_raised_by(step):
+            facts.add(Fact(FactKind.ANCHOR, step.anchor_id, step.authority))
+        return frozenset(facts)
+
+    def name(self, step: ResolutionStep) -> None:
+        """Note with which authority a step that is applied names its identifiers."""
+        for member in step.members:
+            if self.types[member] in self.rules.person_level:
+                level = self.authority_of(step, member)
+                if self.authority.get(member, -1) < level:
+                    self.authority[member] = level
+
+    def is_known_to_others(self, identifiers: Iterable[int]) -> bool:
+        """Whether a source other than a browser named any of these identifiers of the person level."""
+        return any(
+            self.authority.get(identifier, 0) >= Evidence.IMPORT and self.types[identifier] in self.rules.person_level
+            for identifier in identifiers
+        )
 
     def propose(self, step: ResolutionStep) -> Proposal:
         """Evaluate a step without applying it. Its members, strongest first, must be in `types`."""
-        linking = [member for member in step.members if self.links(member)]
+        linking = [member for member in step.members if self.links(member, step)]
         if not linking:
             return self._propose_solo(step)
         return _Union(self, step, linking).propose()
@@ -141,6 +169,12 @@ class World:
             group.members[identifier] = step.at
             self.owner[identifier] = group.origin
         group.is_quarantined |= proposal.is_quarantined
+        self.name(step)
+        if len(step.members) > 1 and not proposal.is_solo:
+            refused = {refusal.identifier for refusal in proposal.refusals}
+            for member in step.members:
+                if member not in refused:
+                    self.ties[member] = max(step.authority, self.ties.get(member, 0))
         self.accepted_placement[step.anchor_id] = group.origin
         if not proposal.depends_on_time:
             self.placement[step.anchor_id] = group.origin
@@ -153,25 +187,34 @@ class World:
         return origin
 
     def _propose_solo(self, step: ResolutionStep) -> Proposal:
-        strongest = step.members[0]
-        origin = self.owner.get(strongest)
-        refusals = tuple(
-            LinkRefusal(other, strongest, Rule.SHARED if other in self.shared else Rule.NO_LINKS, self.types[other])
-            for other in step.members[1:]
-        )
+        """The step belongs to its strongest member alone; if it says nothing about any, to a group without members."""
+        named = [member for member in step.members if not self.is_left_out(member, step)]
+        strongest = named[0] if named else step.members[0]
+        origin = self.owner.get(strongest) if named else None
+        refusals = [
+            LinkRefusal(other, strongest, self.why_not(other, step), self.types[other])
+            for other in step.members
+            if other != strongest or not named
+        ]
         return Proposal(
             step=step,
             target=origin,
             absorbed=(),
-            joining=() if origin is not None else (strongest,),
+            joining=() if origin is not None or not named else (strongest,),
             base=strongest,
             bridges={},
-            refusals=refusals,
-            shared=frozenset(),
+            refusals=tuple(refusals),
+            facts=frozenset(),
             is_quarantined=False,
             is_solo=True,
             depends_on_time=False,
         )
+
+    def why_not(self, member: int, step: ResolutionStep) -> Rule:
+        """Why a member of a step does not link."""
+        if self.is_left_out(member, step):
+            return Rule.AUTHORITY
+        return Rule.SHARED if member in self.shared else Rule.NO_LINKS
 
 
 class _Union:
@@ -186,7 +229,7 @@ class _Union:
         self.bridges: dict[int, int] = {}
         self.members: dict[int, datetime] = {}
         self.refusals: list[LinkRefusal] = []
-        self.shared: set[int] = set()
+        self.facts: set[Fact] = set()
         self.is_quarantined = False
         self.depends_on_time = False
 
@@ -203,8 +246,8 @@ class _Union:
                 rule, detail, other = broken
                 self._refuse(member, rule, detail, other=other)
         for member in self.step.members:
-            if not self.world.links(member):
-                rule = Rule.SHARED if member in self.world.shared else Rule.NO_LINKS
+            if not self.world.links(member, self.step):
+                rule = self.world.why_not(member, self.step)
                 self.refusals.append(LinkRefusal(member, base, rule, self.world.types[member]))
         survivor = min(self.origins) if self.origins else None
         return Proposal(
@@ -215,7 +258,7 @@ class _Union:
             base=base,
             bridges=self.bridges,
             refusals=tuple(self.refusals),
-            shared=frozenset(self.shared),
+            facts=frozenset(self.facts),
             is_quarantined=self.is_quarantined,
             is_solo=False,
             depends_on_time=self.depends_on_time,
@@ -295,147 +338,41 @@ class _Union:
         return None
 
     def _refuse(self, member: int, rule: Rule, detail: str, *, other: int) -> None:
+        types = self.world.types
+        if rule is Rule.UNIQUE and any(types[linking] == detail for linking in self.linking):
+            rule = self._conflict(member)
+            detail = detail if rule is Rule.UNIQUE else types[member]
         self.refusals.append(LinkRefusal(member, other, rule, detail))
-        if rule is not Rule.UNIQUE or self.world.types[member] not in self.world.rules.can_be_shared:
-            return
-        if any(self.world.types[linking] == detail for linking in self.linking):
-            self.shared.add(member)
 
+    def _conflict(self, member: int) -> Rule:
+        """Decide by authority about a weak identifier that the message names with another unique id than its own.
 
-class Judge(Protocol):
-    """Decides whether a step may be applied; called for every new step of a run, in order.
-
-    `begin` is called at each start and restart: all judgments become void except the decisions about the steps up to
-    the sequence number `decided`, because what a later step proves does not change what was decided before it.
-    """
-
-    def begin(self, world: World, decided: int) -> None: ...
-
-    def judge(self, world: World, step: ResolutionStep, proposal: Proposal | None, *, origin: int) -> bool:
-        """Whether the step may be applied. `origin` is that of the group that the step belongs or would belong to.
-
-        `proposal` is None if the step's anchor is settled, so that the rules are not applied to it again.
+        Words of equal authority prove it to be shared; a lower word is left out, and a higher one takes it.
         """
-        ...
+        world, step, type_ = self.world, self.step, self.world.types[member]
+        can_be_shared = type_ in world.rules.can_be_shared
+        authority = world.authority_of(step, member)
+        if type_ in world.rules.guarded:
+            tied_by = authority  # whatever links a guarded identifier has the highest authority that names it
+        elif member in world.untraced:
+            if can_be_shared or authority > Evidence.BROWSER:
+                self.facts.add(Fact(FactKind.TRACED, member))
+            return Rule.UNIQUE
+        else:
+            tied_by = world.ties.get(member, authority)
+        if authority < tied_by:
+            return Rule.AUTHORITY
+        if authority > tied_by:
+            self.facts.add(Fact(FactKind.AUTHORITY, member, authority))
+        elif can_be_shared and not self._is_stale(member):
+            self.facts.add(Fact(FactKind.SHARED, member))
+        elif can_be_shared:
+            return Rule.STALE
+        return Rule.UNIQUE
 
-
-class StartState(NamedTuple):
-    """What a run starts from: a world with the stored groups, and recorded steps to apply first."""
-
-    world: World
-    steps: Sequence[ResolutionStep]
-
-
-@dataclass(slots=True)
-class Run:
-    """A finished run: its world, every accepted proposal including those of recorded steps, and the identifiers that
-    were learned to be shared.
-    """
-
-    world: World
-    accepted: list[Proposal]
-    learned: frozenset[int]
-
-
-class TooManyRestarts(Exception):
-    """A run started over too often, because many identifiers turned out to be shared."""
-
-
-def run(
-    start: Callable[[frozenset[int]], StartState],
-    steps: Sequence[ResolutionStep],
-    judge: Judge | None = None,
-    *,
-    restarts_max: int = 1_000_000,
-) -> Run:
-    """Apply recorded steps, then new ones in order; start over whenever a step proves an identifier to be shared.
-
-    `start` is called with the identifiers learned so far and must return a new world each time. New steps whose
-    anchor has a placement in the world are settled: the rules are not applied to them again.
-    Steps before the one that proves an identifier to be shared stay as they were decided, as if each had been
-    processed alone. A step that is refused once what it proves is known proves nothing: the run starts over with that
-    step refused.
-
-    The run terminates, because each restart learns at least one more identifier or decides about one more step. Raises
-    `TooManyRestarts` after `restarts_max` restarts: each one processes all steps again, so many discoveries are cheaper
-    in smaller batches.
-    """
-    learned: dict[int, ResolutionStep] = {}
-    decided = 0
-    for _ in range(restarts_max + 1):
-        world, recorded = start(frozenset(learned))
-        if judge is not None:
-            judge.begin(world, decided)
-        accepted: list[Proposal] = []
-        proving = _apply_recorded(world, recorded, accepted)
-        if proving is None:
-            proven_by = {step.sequence for step in learned.values()}
-            proving, refused = _apply_new(world, steps, judge, accepted=accepted, proven_by=proven_by)
-            if refused is not None:
-                decided = refused.sequence
-                earlier = {step.sequence for step in steps if step.sequence < decided}
-                learned = {identifier: step for identifier, step in learned.items() if step.sequence in earlier}
-                continue
-            if proving is None:
-                return Run(world, accepted, frozenset(learned))
-            decided = proving.step.sequence - 1
-        learned |= dict.fromkeys(proving.shared, proving.step)
-    raise TooManyRestarts
-
-
-def _apply_recorded(world: World, steps: Sequence[ResolutionStep], accepted: list[Proposal]) -> Proposal | None:
-    """Apply all steps; or stop at the first that proves an identifier to be shared and return its proposal."""
-    for step in steps:
-        proposal = world.propose(step)
-        if proposal.shared:
-            return proposal
-        world.accept(proposal)
-        accepted.append(proposal)
-    return None
-
-
-def _apply_new(
-    world: World,
-    steps: Sequence[ResolutionStep],
-    judge: Judge | None,
-    *,
-    accepted: list[Proposal],
-    proven_by: Collection[int],
-) -> tuple[Proposal | None, ResolutionStep | None]:
-    """Apply all steps; or stop, at the first that proves an identifier to be shared and return its proposal, or at one
-    that is refused although an identifier is treated as shared because of it (in `proven_by`) and return that step.
-    """
-    for step in steps:
-        placed = world.placement.get(step.anchor_id)
-        if placed is not None:
-            if judge is not None:
-                judge.judge(world, step, None, origin=world.current(placed))
-            continue
-        proposal = world.propose(step)
-        origin = step.sequence if proposal.target is None else proposal.target
-        if judge is not None and not judge.judge(world, step, proposal, origin=origin):
-            if step.sequence in proven_by:
-                return None, step
-            continue
-        if proposal.shared:
-            return proposal, None
-        world.accept(proposal)
-        accepted.append(proposal)
-    return None, None
-
-
-def replay(
-    rules: Rules,
-    types: dict[int, str],
-    steps: Sequence[ResolutionStep],
-    *,
-    shared: Iterable[int] = (),
-    never: Mapping[int, set[int]] | None = None,
-) -> Run:
-    """Apply recorded steps to an empty world under these rules; `shared` identifiers are shared from the start."""
-    initially_shared = frozenset(shared)
-
-    def start(learned: frozenset[int]) -> StartState:
-        return StartState(World(rules, types, set(initially_shared | learned), dict(never or {})), steps)
-
-    return run(start, ())
+    def _is_stale(self, member: int) -> bool:
+        """Whether the message happened before its guarded identifier came to the profile that owns it."""
+        world, step = self.world, self.step
+        if world.types[member] not in world.rules.guarded or step.authority == Evidence.BROWSER:
+            return False
+        return (step.occurred_at or step.at) < world.groups[world.owner[member]].members[member]

@@ -41,7 +41,7 @@ notice = Table(
     Column("subject", Text, nullable=False, info=impersonal()),
     Column("messages", Integer, nullable=False, info=impersonal()),
     CheckConstraint(
-        "kind IN ('unknown_identifier_type', 'blocked_identifier', 'malformed_identifier', 'duplicate_other_body', "
+        "kind IN ('unknown_identifier_type', 'blocked_identifier', 'malformed_identifier', 'left_out_identifier', 'duplicate_other_body', "
         "'unknown_purpose', 'unknown_event', 'unknown_property', 'future_time', 'malformed_signal')",
         name="kind",
     ),

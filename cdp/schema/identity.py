@@ -87,6 +87,22 @@ identifier = Table(
             erase="delete", retention="identifiers", export="last_seen_on", category="identifier", via="identifier"
         ),
     ),
+    Column(
+        "authority",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        info=personal(
+            erase="delete", retention="identifiers", export="authority", category="identifier", via="identifier"
+        ),
+    ),
+    Column(
+        "proved_at",
+        DateTime(timezone=True),
+        info=personal(
+            erase="delete", retention="identifiers", export="proved_at", category="identifier", via="identifier"
+        ),
+    ),
     schema="identity",
     comment="The only table that holds pseudonyms; everything else holds the random identifier_id.",
 )
@@ -167,8 +183,16 @@ anchor_source = Table(
         autoincrement=False,
         info=personal(erase="delete", retention="identifiers", export="source", category="identifier", via="anchor"),
     ),
+    Column(
+        "authority",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        info=personal(erase="delete", retention="identifiers", export="authority", category="identifier", via="anchor"),
+    ),
     schema="identity",
-    comment="Which sources asserted an anchor: gives jurisdictions, and how far an erasure may reach.",
+    comment="Which sources asserted an anchor, and with which authority: gives jurisdictions, how far an erasure may "
+    "reach, and whose word decides a conflict.",
 )
 
 canonical = Table(
@@ -220,6 +244,13 @@ resolution = Table(
         info=personal(erase="shred", retention="identifiers", export="message_id", category="identifier", via="anchor"),
     ),
     Column("policy_fingerprint", LargeBinary, nullable=False, info=impersonal()),
+    Column(
+        "occurred_at",
+        DateTime(timezone=True),
+        info=personal(
+            erase="delete", retention="identifiers", export="occurred_at", category="identifier", via="anchor"
+        ),
+    ),
     Index(None, "anchor_id"),
     schema="identity",
     comment="The recorded sequence: every application of the rules, in the order in which it took effect.",
@@ -265,6 +296,15 @@ edge = Table(
         nullable=False,
         info=personal(erase="delete", retention="identifiers", export="row", category="identifier", via="identifier"),
     ),
+    Column(
+        "authority",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        info=personal(
+            erase="delete", retention="identifiers", export="authority", category="identifier", via="identifier"
+        ),
+    ),
     Index(None, "identifier_id"),
     Index(None, "other_identifier_id"),
     schema="identity",
@@ -301,10 +341,16 @@ evidence = Table(
     ),
     Column("policy_fingerprint", LargeBinary, nullable=False, info=impersonal()),
     CheckConstraint(
-        "kind IN ('link', 'merge', 'refusal', 'shared', 'quarantine', 'never', 'unmerge', 'allow_again')", name="kind"
+        "kind IN ('link', 'merge', 'refusal', 'shared', 'quarantine', 'never', 'unmerge', 'allow_again', 'authority')",
+        name="kind",
     ),
     Index(None, "identifier_id"),
     Index(None, "other_identifier_id", postgresql_where=text("other_identifier_id IS NOT NULL")),
+    Index(
+        "evidence_left_out_idx",
+        "identifier_id",
+        postgresql_where=text("kind = 'refusal' AND (rule LIKE 'authority:%' OR rule LIKE 'stale:%')"),
+    ),
     Index(None, "profile_id"),
     Index(None, "other_profile_id", postgresql_where=text("other_profile_id IS NOT NULL")),
     schema="identity",

@@ -42,7 +42,7 @@ $$
 """
 
 _CHANGED: Final = {
-    "identity.identifier": "OLD.is_shared IS DISTINCT FROM NEW.is_shared",
+    "identity.identifier": "(OLD.is_shared, OLD.authority) IS DISTINCT FROM (NEW.is_shared, NEW.authority)",
     "identity.anchor": "OLD.* IS DISTINCT FROM NEW.*",
     "identity.anchor_member": "OLD.* IS DISTINCT FROM NEW.*",
     "identity.anchor_source": "OLD.* IS DISTINCT FROM NEW.*",

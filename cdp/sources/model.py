@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from cdp.schema.ids import SourceId
+
+IMPORT_SOURCE: Final = "import"
+"""The name of the source of imported files that name no other one."""
 
 
 class SourceKind(StrEnum):

@@ -1,6 +1,8 @@
 """What staff should look at in the map, through the API."""
 
-from tests.support.messages import track
+from datetime import UTC, datetime, timedelta
+
+from tests.support.messages import order, track
 from tests.support.service import RunningService
 
 
@@ -13,6 +15,11 @@ def test_shared_identifiers_and_quarantine_are_listed_and_counted(service: Runni
     (listed,) = (each for each in told["identifiers"] if each["value"] == "kiosk")
     assert (listed["type"], listed["people"]) == ("anonymous_id", 2)
     assert told["total"] == sum(told["by_type"].values()) >= 1
+    for name in ("kim", "lee"):
+        early = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        service.send(order(userId=f"old-{name}", context={"traits": {"email": "kim@example.com"}}, timestamp=early))
+    (claim,) = service.get("privacy", "/api/v1/identity/review")["left_out"]
+    assert (claim["value"], claim["rule"], claim["words"], claim["people"]) == ("kim@example.com", "stale", 2, 2)
     assert service.get("admin", "/api/v1/identity/quarantined") == {"total": 0, "profiles": []}
     figures = service.call("admin", "GET", "/metrics").text
     assert "cdp_profiles_quarantined 0.0" in figures

@@ -95,6 +95,7 @@ def test_a_read_names_the_token_and_is_found_by_the_person(service: RunningServi
         ("auditor", "/api/v1/audit/entries", "entries"),
         ("auditor", "/api/v1/audit/report", "report"),
         ("privacy", "/api/v1/identity/shared", "identifiers"),
+        ("privacy", "/api/v1/identity/review", "identifiers"),
     ],
 )
 def test_a_read_of_figures_names_the_token_and_nobody(service: RunningService, role: str, path: str, read: str) -> None:

@@ -20,6 +20,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("POST", "/api/v1/profiles/unmerge", {"keep": ADA_IDENTIFIER, "sever": ADA_IDENTIFIER, "dry_run": True}, {"privacy"}),
     ("POST", "/api/v1/identity/simulate", {"rules": {}}, {"admin"}),
     ("GET", "/api/v1/identity/shared", None, {"privacy", "admin"}),
+    ("GET", "/api/v1/identity/review", None, {"privacy", "admin"}),
     ("GET", "/api/v1/identity/quarantined", None, {"privacy", "admin"}),
     ("POST", "/api/v1/consents", {"identifier": ADA_IDENTIFIER, "purpose": "analytics", "act": "refuse"}, {"privacy"}),
     ("POST", "/api/v1/consents/lookup", {"identifier": ADA_IDENTIFIER}, {"privacy", "auditor"}),

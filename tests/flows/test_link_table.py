@@ -13,7 +13,8 @@ from cdp.flows.ingest.plan import compile_ingest_plan
 from cdp.flows.ingest.signals import KEPT
 from cdp.identity.components import components
 from cdp.identity.model import Identifier, ResolutionStep
-from cdp.identity.resolve import Rules, replay
+from cdp.identity.rules import Rules
+from cdp.identity.run import replay
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.rights.store.suppressions import suppress_purposes

@@ -9,22 +9,26 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from cdp.flows.identifiers import evidence_of
 from cdp.flows.ingest.plan import compile_ingest_plan
-from cdp.identity.model import ResolutionStep
-from cdp.identity.resolve import Rules, replay
+from cdp.identity.model import Evidence, ResolutionStep
+from cdp.identity.rules import Rules
+from cdp.identity.run import replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from cdp.sources.model import IMPORT_SOURCE, Source, SourceKind
 from tests.support.budget import IS_LONG, examples
 from tests.support.messages import track
-from tests.support.people import NOON
+from tests.support.people import NOON, SHOP, WEB, new_source
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import changed, permit_all, segment_unify
 
 pytestmark = pytest.mark.postgres
 
+IMPORTED = new_source(4, IMPORT_SOURCE, SourceKind.SERVER)
 PLACES = {"userId": "u", "anonymousId": "a", "email": "e", "device": "d", "household": "h"}
 
 
@@ -52,35 +56,42 @@ def message(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def history(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[int]]:
+def history(draw: st.DrawFn) -> tuple[list["Sent"], list[int]]:
     """Messages, and where the batches end; some messages are repeated later, in the same batch or another."""
-    messages = draw(st.lists(message(), min_size=1, max_size=14))
-    for at, body in enumerate(messages):
+    source = st.sampled_from(draw(st.sampled_from([[SHOP], [WEB], [WEB, SHOP], [WEB, SHOP, IMPORTED]])))
+    messages = [(body, draw(source)) for body in draw(st.lists(message(), min_size=1, max_size=14))]
+    for at, (body, _) in enumerate(messages):
         body["messageId"] = f"m-{at:03d}"
     sent = list(messages)
-    for body in draw(st.lists(st.sampled_from(messages), max_size=3)):
-        sent.insert(draw(st.integers(sent.index(body) + 1, len(sent))), body)
+    for repeated in draw(st.lists(st.sampled_from(messages), max_size=3)):
+        sent.insert(draw(st.integers(sent.index(repeated) + 1, len(sent))), repeated)
     cuts = sorted(draw(st.sets(st.integers(1, len(sent)), max_size=5)))
     return sent, cuts
 
 
-def model_of(policy: Policy, messages: Sequence[dict[str, Any]]) -> set[frozenset[tuple[str, str]]]:
+Sent = tuple[dict[str, Any], Source]
+
+
+def model_of(policy: Policy, messages: Sequence[Sent]) -> set[frozenset[tuple[str, str]]]:
     """The sequential model, message by message, over names instead of stored ids."""
     plan = compile_ingest_plan(policy)
     numbers: dict[tuple[str, str], int] = {}
     steps: list[ResolutionStep] = []
     anchors: dict[frozenset[int], int] = {}
-    seen: set[str] = set()
-    for body in messages:
-        if body["messageId"] in seen:
+    stated: dict[int, Evidence] = {}
+    seen: set[tuple[str, int]] = set()
+    for body, source in messages:
+        if (body["messageId"], source.source_id) in seen:
             continue
-        seen.add(body["messageId"])
+        seen.add((body["messageId"], source.source_id))
         members = tuple(
             numbers.setdefault((identifier.type, identifier.value), len(numbers) + 1)
             for identifier in plan.reader.promote(body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
+        stated[anchor] = max(evidence_of(source), stated.get(anchor, Evidence.BROWSER))
         steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
+    steps = [step._replace(authority=stated[step.anchor_id]) for step in steps]
     names = {number: name for name, number in numbers.items()}
     run = replay(Rules(policy.identifiers), {number: name[0] for name, number in numbers.items()}, steps)
     return {frozenset(names[member] for member in group.members) for group in run.world.groups.values()}
@@ -113,7 +124,7 @@ POLICIES = {
 )
 @given(drawn=history())
 def test_the_stored_map_equals_the_sequential_model(
-    name: str, drawn: tuple[list[dict[str, Any]], list[int]], database: Database, tmp_path: Path
+    name: str, drawn: tuple[list[Sent], list[int]], database: Database, tmp_path: Path
 ) -> None:
     policy = POLICIES[name]
     messages, cuts = drawn
@@ -121,7 +132,7 @@ def test_the_stored_map_equals_the_sequential_model(
     pipeline = open_pipeline(database, policy, tmp_path)
     for start, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
         if messages[start:end]:
-            pipeline.send(*messages[start:end])
+            pipeline.ingest.process([pipeline.message(body, source=source) for body, source in messages[start:end]])
     assert pipeline.partition() == model_of(policy, messages)
     check_map(pipeline)
 
@@ -150,9 +161,12 @@ def check_map(pipeline: Pipeline) -> None:
         owners = mapping_store.owners(tx)
         never = separation_store.never_pairs(tx, list(recorded.types))
         canonical: dict[int, int] = dict(tx.execute("SELECT anchor_id, profile_id FROM identity.canonical"))
-    run = replay(Rules(pipeline.context.policy.identifiers), recorded.types, recorded.steps, never=never)
+    rules = Rules(pipeline.context.policy.identifiers)
+    run = replay(rules, recorded.types, recorded.steps, never=never, proved=recorded.proved)
     world = run.world
     assert world.shared == recorded.shared
+    named = {key: level for key, level in recorded.authority.items() if recorded.types[key] in rules.person_level}
+    assert {key: world.authority.get(key, 0) for key in named} == named
     assert {identifier: recorded.profiles[origin] for identifier, origin in world.owner.items()} == owners
     placed = {
         anchor: recorded.profiles[world.current(origin)]
@@ -202,5 +216,5 @@ def test_many_shared_identifiers_are_processed_in_smaller_batches_with_the_same_
     pipeline.send(*messages)
     assert database.statements - before < 400
     assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") > 16
-    assert pipeline.partition() == model_of(policy, messages)
+    assert pipeline.partition() == model_of(policy, [(body, SHOP) for body in messages])
     check_map(pipeline)

@@ -1,8 +1,8 @@
 """Random histories with unmerges and their undo: the mapping equals the model, derived data its recomputation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from cdp.behavior.traits import compile_traits
 from cdp.consent.store.projection import bits_of
 from cdp.flows.consent import withdrawal
 from cdp.flows.consent.verdicts import current_verdicts, project_traits
+from cdp.flows.identifiers import evidence_of
 from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
 from cdp.flows.ingest.plan import compile_ingest_plan
-from cdp.identity.model import Identifier, ResolutionStep
-from cdp.identity.resolve import Rules, replay
+from cdp.identity.model import Evidence, Identifier, ResolutionStep
+from cdp.identity.rules import Rules
+from cdp.identity.run import replay
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
@@ -109,7 +111,7 @@ def test_an_unmerge_has_the_result_of_a_history_without_the_link(
     empty(database)
     pipeline = open_pipeline(database, policy, tmp_path)
     pipeline.register()
-    stored: list[Mapping[str, Any]] = []
+    stored: list[Send] = []
     separated: set[frozenset[Identifier]] = set()
     for at, act in enumerate(acts):
         pipeline.clock.instant = NOON + timedelta(minutes=at)
@@ -117,7 +119,7 @@ def test_an_unmerge_has_the_result_of_a_history_without_the_link(
             body = {**act.body, "messageId": f"m-{at:03d}"}
             (outcome,) = pipeline.send(body, source=act.source, has_gpc=act.has_gpc)
             if outcome.state is State.STORED:
-                stored.append(body)
+                stored.append(replace(act, body=body))
         else:
             undo(pipeline, act, separated)
     assert pipeline.partition() == model_of(policy, stored, separated)
@@ -141,19 +143,25 @@ def undo(pipeline: Pipeline, act: Undo, separated: set[frozenset[Identifier]]) -
 
 
 def model_of(
-    policy: Policy, bodies: Sequence[Mapping[str, Any]], separated: set[frozenset[Identifier]]
+    policy: Policy, stored: Sequence[Send], separated: set[frozenset[Identifier]]
 ) -> set[frozenset[tuple[str, str]]]:
     """The sequential model over the stored messages, with these pairs kept apart from the start."""
     plan = compile_ingest_plan(policy)
     numbers: dict[Identifier, int] = {}
     anchors: dict[frozenset[int], int] = {}
     steps: list[ResolutionStep] = []
-    for body in bodies:
+    stated: dict[int, Evidence] = {}
+    for send in stored:
         members = tuple(
-            numbers.setdefault(identifier, len(numbers) + 1) for identifier in plan.reader.promote(body).identifiers
+            numbers.setdefault(identifier, len(numbers) + 1)
+            for identifier in plan.reader.promote(send.body).identifiers
         )
         anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
-        steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
+        stated[anchor] = max(evidence_of(send.source), stated.get(anchor, Evidence.BROWSER))
+        at = NOON + timedelta(minutes=int(send.body["messageId"].removeprefix("m-")))
+        occurred_at = datetime.fromisoformat(send.body["timestamp"]) if "timestamp" in send.body else at
+        steps.append(ResolutionStep(len(steps) + 1, anchor, members, at, occurred_at=occurred_at))
+    steps = [step._replace(authority=stated[step.anchor_id]) for step in steps]
     never: dict[int, set[int]] = {}
     for pair in separated:
         one, other = (numbers[identifier] for identifier in pair)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from cdp.flows.identifiers import open_identifiers
 from cdp.flows.identity.link_table.table import Row, import_links
 from cdp.kit.db import Database
+from cdp.sources.model import Source
 from tests.flows.test_link_table import model_of
-from tests.generative.test_identity_batches import POLICIES, check_map, empty, message
+from tests.generative.test_identity_batches import IMPORTED, POLICIES, Sent, check_map, empty, message
 from tests.support.budget import IS_LONG, examples
-from tests.support.people import SHOP
+from tests.support.people import SHOP, WEB
 from tests.support.pipeline import Pipeline, open_pipeline
 
 pytestmark = pytest.mark.postgres
@@ -52,10 +53,11 @@ def rows(draw: st.DrawFn) -> list[Row]:
 
 
 @st.composite
-def before(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Messages that are sent before the table."""
-    messages = draw(st.lists(message(), max_size=6))
-    for at, body in enumerate(messages):
+def before(draw: st.DrawFn) -> list[Sent]:
+    """Messages that are sent before the table, by a browser or by the shop."""
+    source = st.sampled_from(draw(st.sampled_from([[SHOP], [WEB, SHOP]])))
+    messages = [(body, draw(source)) for body in draw(st.lists(message(), max_size=6))]
+    for at, (body, _) in enumerate(messages):
         body["messageId"] = f"m-{at:03d}"
     return messages
 
@@ -81,12 +83,13 @@ def test_a_table_of_new_identifiers_has_the_same_result_in_parts_as_at_once(
 
 @BUDGET
 @pytest.mark.parametrize("name", POLICIES)
-@given(messages=before(), table=rows(), part_rows=st.integers(1, 8))
+@given(messages=before(), table=rows(), part_rows=st.integers(1, 8), source=st.sampled_from([SHOP, IMPORTED]))
 def test_a_table_about_stored_profiles_has_the_result_of_its_recorded_steps(
     name: str,
-    messages: list[dict[str, Any]],
+    messages: list[Sent],
     table: list[Row],
     part_rows: int,
+    source: Source,
     database: Database,
     tmp_path: Path,
 ) -> None:
@@ -94,12 +97,13 @@ def test_a_table_about_stored_profiles_has_the_result_of_its_recorded_steps(
     for size in (WHOLE, part_rows):
         empty(database)
         pipeline = open_pipeline(database, POLICIES[name], tmp_path)
-        pipeline.send_each(messages)
-        linked = import_links(pipeline.context, SHOP, table, part_rows=size)
+        for body, sender in messages:
+            pipeline.send(body, source=sender)
+        linked = import_links(pipeline.context, source, table, part_rows=size)
         check_map(pipeline)
         check_evidence(pipeline)
         found.append((linked.states, pipeline.partition(), verdicts(pipeline), {row[2:] for row in recorded(pipeline)}))
-        again = import_links(pipeline.context, SHOP, table, part_rows=size)
+        again = import_links(pipeline.context, source, table, part_rows=size)
         assert set(again.states) <= {"duplicate", "invalid"}
         assert again.states.get("invalid") == linked.states.get("invalid")
     assert found[0] == found[1]
@@ -108,16 +112,16 @@ def test_a_table_about_stored_profiles_has_the_result_of_its_recorded_steps(
 @BUDGET
 @given(messages=before(), table=rows(), part_rows=st.integers(1, 4))
 def test_messages_between_the_parts_are_seen_by_the_next_one(
-    messages: list[dict[str, Any]], table: list[Row], part_rows: int, database: Database, tmp_path: Path
+    messages: list[Sent], table: list[Row], part_rows: int, database: Database, tmp_path: Path
 ) -> None:
     empty(database)
     pipeline = open_pipeline(database, POLICIES["shared"], tmp_path)
     waiting = iter(messages)
 
     def between(what: str, _done: int, _all: int) -> None:
-        body = next(waiting, None)
-        if what == "linking" and body is not None:
-            pipeline.send(body)
+        sent = next(waiting, None)
+        if what == "linking" and sent is not None:
+            pipeline.send(sent[0], source=sent[1])
 
     linked = import_links(pipeline.context, SHOP, table, part_rows=part_rows, progress=between)
     assert sum(linked.states.values()) == len(table)

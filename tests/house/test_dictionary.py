@@ -170,6 +170,7 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
     )
     tx.execute("UPDATE consent.permitted SET until = '2027-01-01'")
     tx.execute("UPDATE behavior.bucket SET last_plain = '5'")
+    tx.execute("UPDATE identity.identifier SET proved_at = %(now)s", {"now": NOON})
 
 
 def insert(tx: Transaction, table: str, values: dict[str, Any]) -> None:

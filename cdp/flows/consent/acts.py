@@ -22,6 +22,7 @@ from cdp.flows.identifiers import read_identifier
 from cdp.identity.model import Identifier
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
+from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
@@ -90,6 +91,8 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
         if recorded.is_two_step and rule.sale_or_sharing:
             _check_steps(tx, context.policy, recorded, rule=rule)
         append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
+        if _is_proof(context.policy, statement, identifier, authority=recorded.authority):
+            identifier_store.prove(tx, recorded.identifier_id, now)
         affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
         refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
         generation_store.advance(tx, changed=True)
@@ -160,6 +163,13 @@ def _authority(statement: ConsentStatement) -> Authority:
         return Authority.OPERATOR if statement.source is None else Authority.AUTHENTICATED
     claimed = _stated_authority(statement.authority)
     return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
+
+
+def _is_proof(policy: Policy, statement: ConsentStatement, identifier: Identifier, *, authority: Authority) -> bool:
+    """Whether the act shows that the person has the identifier, so that what browsers say later does not take it."""
+    is_browser = statement.source is not None and statement.source.kind is SourceKind.BROWSER
+    type_ = policy.identifiers.types[identifier.type]
+    return type_.person_level and not type_.unique and not is_browser and authority.rank >= Authority.OPERATOR.rank
 
 
 def _check(policy: Policy, statement: ConsentStatement, identifier: Identifier, *, rule: Purpose, act: Act) -> None:

@@ -11,7 +11,8 @@ from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.explain import path_between, refusals_between
 from cdp.identity.model import Identifier
-from cdp.identity.resolve import Rules, replay
+from cdp.identity.rules import Rules
+from cdp.identity.run import replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import link_tables as link_table_store
@@ -78,13 +79,17 @@ def explain(
     def read(tx: Transaction) -> LinkExplanation:
         first, second = identifier_pair(tx, context, one, other=other)
         rules = Rules(context.policy.identifiers)
-        closure = closure_store.closure(tx, [first, second], non_linking=rules.non_linking)
+        closure = closure_store.closure(
+            tx, [first, second], non_linking=rules.non_linking, guarded=sorted(rules.guarded)
+        )
         run = replay(
             rules,
             closure.types,
             closure.steps,
             shared=closure.shared,
             never=separation_store.never_pairs(tx, list(closure.types)),
+            authority=closure.authority,
+            proved=closure.proved,
         )
         path = path_between(run, first, second)
         refusals = () if path is not None else refusals_between(run, first, second)

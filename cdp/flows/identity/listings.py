@@ -1,6 +1,6 @@
-"""List what staff should review: shared identifiers, and profiles in quarantine.
+"""List what staff should review: shared identifiers, words that were left out, and profiles in quarantine.
 
-The first opens values, so the read is recorded in the audit log; the second shows profile ids and opens nothing.
+The first two open values, so the read is recorded in the audit log; the last shows profile ids and opens nothing.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,29 @@ class SharedList:
     total: int
     by_type: Mapping[str, int]
     identifiers: tuple[SharedIdentifier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutIdentifier:
+    """An identifier that messages or rows named in vain, because a word of a higher authority or a newer one has it.
+
+    `rule` is `authority` or `stale`; `words` counts the messages and rows, `people` the profiles that they belong to.
+    """
+
+    type: str
+    value: str | None
+    rule: str
+    words: int
+    people: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewList:
+    """What waits for a reviewer: the identifiers that most profiles named in vain, and the number of all."""
+
+    left_out_total: int
+    left_out: tuple[LeftOutIdentifier, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +105,33 @@ def list_shared(context: Context, *, limit: int, actor: str, token: int | None =
             by_type=by_type,
             identifiers=tuple(
                 SharedIdentifier(row.type, opened[row.identifier_id].value, row.profiles, row.since) for row in rows
+            ),
+        )
+
+    return at_one_instant(context.database, read)
+
+
+def list_review(context: Context, *, limit: int, actor: str, token: int | None = None) -> ReviewList:
+    """Up to `limit` identifiers that were left out, those named by most profiles first; recorded in the audit log."""
+
+    def read(tx: Transaction) -> ReviewList:
+        rows = listing_store.left_out(tx, limit)
+        opened = open_identifiers(tx, context.vault, [row.identifier_id for row in rows])
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "identifiers", question={"left_out": True, "limit": limit}),
+            count=len(rows),
+            now=context.clock.now(),
+            identifiers=[row.identifier_id for row in rows],
+        )
+        return ReviewList(
+            listing_store.count_left_out(tx),
+            tuple(
+                LeftOutIdentifier(
+                    row.type, opened[row.identifier_id].value, row.rule, row.words, row.profiles, row.since
+                )
+                for row in rows
             ),
         )
 

@@ -8,14 +8,14 @@ from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.ingest.write_identity import quarantine_profiles, write_partition
 from cdp.identity.partition import groups_of, partition_of
-from cdp.identity.resolve import Rules, Run, replay
+from cdp.identity.rules import Rules
+from cdp.identity.run import Run, replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
-from cdp.policy.model import Policy
 
 
 class WrittenReplay(NamedTuple):
@@ -37,15 +37,29 @@ def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[in
 
     The caller holds the exclusive lock and advances the generation.
     """
-    closure = closure_store.closure(tx, identifier_ids, through_shared=True)
-    run = replay_closure(tx, context.policy, closure)
+    rules = Rules(context.policy.identifiers)
+    closure = closure_store.closure(tx, identifier_ids, guarded=sorted(rules.guarded), through_shared=True)
+    run = replay_closure(tx, rules, closure)
     return write_run(tx, context, run, closure=closure, now=now, before=mapping_store.owners(tx, list(closure.types)))
 
 
-def replay_closure(tx: Transaction, policy: Policy, closure: closure_store.Closure) -> Run:
-    """Replay from an empty world, sharing included: an identifier may be shared now because of the link in question."""
-    never = separation_store.never_pairs(tx, list(closure.types))
-    return replay(Rules(policy.identifiers), closure.types, closure.steps, never=never)
+def replay_closure(tx: Transaction, rules: Rules, closure: closure_store.Closure) -> Run:
+    """Replay from an empty world, sharing included: an identifier may be shared now because of the link in question.
+
+    The authority of an identifier of the person level stays, even if the message that it comes from has expired.
+    """
+    return replay(
+        rules,
+        closure.types,
+        closure.steps,
+        never=separation_store.never_pairs(tx, list(closure.types)),
+        authority={
+            identifier_id: authority
+            for identifier_id, authority in closure.authority.items()
+            if closure.types[identifier_id] in rules.person_level
+        },
+        proved=closure.proved,
+    )
 
 
 def write_run(
@@ -70,6 +84,9 @@ def write_run(
     write_partition(tx, partition, members=list(closure.types))
     identifier_store.mark_shared(tx, list(run.world.shared - closure.shared))
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
+    identifier_store.set_authority(
+        tx, {identifier_id: run.world.authority.get(identifier_id, 0) for identifier_id in closure.types}
+    )
     quarantine_profiles(tx, context.policy, partition.quarantined, now=now)
     mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))
     apply_mapping_change(tx, context.policy, profile_ids=partition.current, now=now, retired=partition.retired)

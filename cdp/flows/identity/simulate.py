@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
+from cdp.flows.identity.mapping_replay import replay_closure
 from cdp.identity.partition import PartitionDifference, difference, groups_of
-from cdp.identity.resolve import Rules, replay
+from cdp.identity.rules import Rules
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import mapping as mapping_store
-from cdp.identity.store import separations as separation_store
 from cdp.identity.store.counts import map_counts
 from cdp.kit.ids import encode_id
 from cdp.policy.model import Policy
@@ -50,8 +50,7 @@ def simulate(context: Context, changed: Policy, *, actor: str = "admin") -> Simu
         recorded = closure_store.recorded(tx)
         profile_of = mapping_store.owners(tx)
         counts = map_counts(tx)
-        never = separation_store.never_pairs(tx, list(recorded.types))
-    run = replay(Rules(changed.identifiers), recorded.types, recorded.steps, never=never)
+        run = replay_closure(tx, Rules(changed.identifiers), recorded)
     before = groups_of(profile_of)
     changes = difference(before.values(), run)
     simulated = Simulated(

@@ -19,6 +19,7 @@ from cdp.flows.reads import Reading, log_read
 from cdp.flows.segments import evaluation
 from cdp.identity.model import EvidenceRow, Identifier, Rule
 from cdp.identity.partition import groups_of
+from cdp.identity.rules import Rules
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import generation as generation_store
@@ -120,7 +121,7 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
         recorded = closure_store.recorded(tx)
         before = mapping_store.owners(tx)
         groups = groups_of(before)
-        run = replay_closure(tx, context.policy, recorded)
+        run = replay_closure(tx, Rules(context.policy.identifiers), recorded)
         touched = write_run(tx, context, run, closure=recorded, now=context.clock.now(), before=before).touched
         generation_store.advance(tx, next_sequence=generation.next_sequence, changed=True)
         after = groups_of(mapping_store.owners(tx))

@@ -18,7 +18,7 @@ from cdp.flows.identity.link_table.rows import Row as Pair
 from cdp.flows.identity.link_table.rows import read_rows
 from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, PartResult, import_links
 from cdp.flows.imports.mapping import Mapping, Side
-from cdp.flows.imports.messages import SOURCE, Tally, begin_job, import_elsewhere, source_of
+from cdp.flows.imports.messages import Tally, begin_job, import_elsewhere, source_of
 from cdp.flows.imports.read import File, inspect_file, rows_of
 from cdp.flows.imports.row import Row, cell_of
 from cdp.identity.normalize import IdentifierReader
@@ -31,7 +31,7 @@ from cdp.operations.store.import_jobs import ImportJob
 from cdp.policy.identifiers import Identifiers
 from cdp.policy.model import Policy
 from cdp.policy.problems import choose
-from cdp.sources.model import Source
+from cdp.sources.model import IMPORT_SOURCE, Source
 
 READING: Final = "reading"
 _REPORT_EVERY_ROWS: Final = 10_000
@@ -215,7 +215,7 @@ def try_link_file(
     states = {state: count for state, count in counts.items() if count}
     return ImportedLinks(
         job=None,
-        source=SOURCE,
+        source=IMPORT_SOURCE,
         rows=sum(states.values()),
         resumed_after=0,
         tally=Tally(states, {f"invalid: {reason}": count for reason, count in table.invalid.items()}, table.listed),

@@ -32,13 +32,12 @@ from cdp.policy.jurisdictions import UNKNOWN
 from cdp.policy.model import Policy
 from cdp.policy.problems import choose
 from cdp.schema.ids import SourceId
-from cdp.sources.model import Source, SourceKind
+from cdp.sources.model import IMPORT_SOURCE, Source, SourceKind
 from cdp.sources.store import sources as source_store
 from cdp.wire.consents import without_content
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
-SOURCE: Final = "import"
 """The source of imports that name none; created with the first one."""
 
 CHUNK_ROWS: Final = 1_000
@@ -145,7 +144,7 @@ def try_file(
     """
     check_mapping(mapping, policy)
     file = inspect_file(path, mapping)
-    source = Source(SourceId(0), SOURCE, SourceKind.SERVER, frozenset(), UNKNOWN, 0)
+    source = Source(SourceId(0), IMPORT_SOURCE, SourceKind.SERVER, frozenset(), UNKNOWN, 0)
     reader = row_reader(mapping, source, file.digest)
     tally, done = Tally(), 0
     with rows_of(file, mapping) as (rows, bytes_read):
@@ -158,7 +157,7 @@ def try_file(
             tally = tally.plus([row.number for row in chunk], outcomes, read)
             done += len(chunk)
             watch(Progress(done, bytes_read(), file.size))
-    return Imported(None, SOURCE, done, 0, tally, is_dry_run=True)
+    return Imported(None, IMPORT_SOURCE, done, 0, tally, is_dry_run=True)
 
 
 def check_mapping(mapping: Mapping, policy: Policy) -> None:
@@ -269,7 +268,7 @@ class _Run:
 def source_of(context: Context, name: str | None) -> Source:
     """The source to import into; the default one is created when it is first needed."""
     with context.database.transaction(read_only=True) as tx:
-        found = source_store.source_named(tx, name or SOURCE)
+        found = source_store.source_named(tx, name or IMPORT_SOURCE)
     if found is not None:
         return found
     if name is not None:
@@ -279,7 +278,7 @@ def source_of(context: Context, name: str | None) -> Source:
             f"Create it: cdp source create {name} --kind server --jurisdiction eu",
             status=404,
         )
-    return create_source(context, SOURCE, kind=SourceKind.SERVER).entry.source
+    return create_source(context, IMPORT_SOURCE, kind=SourceKind.SERVER).entry.source
 
 
 def import_elsewhere() -> Fault:

@@ -28,10 +28,14 @@ _IGNORED: Final[Mapping[Ignored, NoticeKind]] = {
 
 @dataclass(frozen=True, slots=True)
 class BatchOutcomes:
-    """The outcome of each message by its position, and the positions of duplicates with another body than the stored."""
+    """The outcome of each message by its position, and the positions of duplicates with another body than the stored.
+
+    `left_out` counts by source and type the identifiers that messages named and that a higher word has.
+    """
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     other_bodies: set[int] = field(default_factory=set)
+    left_out: Counter[tuple[SourceId, str]] = field(default_factory=Counter)
 
     def add(self, messages: Iterable[ScreenedMessage | DecidedMessage]) -> None:
         """Set the outcomes of these messages; those without one are left as they are."""
@@ -65,7 +69,7 @@ def account(
         counts[message.message.source.source_id, outcome.state, outcome.reason] += 1
     hour = accounting_store.hour_of(now)
     accounting_store.add_accounting(tx, hour, counts)
-    notices = _notices(messages, ended.other_bodies)
+    notices = _notices(messages, ended)
     notices.update(_unknown_events(messages, nearest))
     notice_store.add_notices(tx, hour, notices)
     notice_store.add_property_notices(tx, hour, _property_notices(messages, ended))
@@ -75,14 +79,19 @@ def account(
     return states
 
 
-def _notices(messages: Sequence[ReadMessage], other_bodies: set[int]) -> Counter[tuple[SourceId, NoticeKind, str]]:
-    notices: Counter[tuple[SourceId, NoticeKind, str]] = Counter()
+def _notices(messages: Sequence[ReadMessage], ended: BatchOutcomes) -> Counter[tuple[SourceId, NoticeKind, str]]:
+    notices = Counter(
+        {
+            (source_id, NoticeKind.LEFT_OUT_IDENTIFIER, type_): count
+            for (source_id, type_), count in ended.left_out.items()
+        }
+    )
     for read in messages:
         message, classified, signals = read.message, read.classified, read.signals
         source_id = message.source.source_id
         if message.occurred_at >= message.received_at and is_from_the_future(message.body, message.received_at):
             notices[source_id, NoticeKind.FUTURE_TIME, OTHER] += 1
-        if read.position in other_bodies:
+        if read.position in ended.other_bodies:
             notices[source_id, NoticeKind.DUPLICATE_OTHER_BODY, OTHER] += 1
         for reason, type_ in read.ignored:
             notices[source_id, _IGNORED[reason], type_] += 1

@@ -9,7 +9,7 @@ from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import DecidedMessage
 from cdp.flows.ingest.writer_cache import WriterCache
-from cdp.identity.resolve import Run
+from cdp.identity.run import Run
 from cdp.kit.db import Transaction
 from cdp.vault.vault import Vault
 

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 from cdp.accounting.model import State
 from cdp.consent.store.verdicts import has_stored_row
+from cdp.flows.identifiers import evidence_of
 from cdp.flows.ingest.consent_inputs import ConsentInputs
 from cdp.flows.ingest.consent_state import ConsentState
 from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.profile_cache import CacheEntry
 from cdp.flows.ingest.stages import DecidedMessage, IdentifiedMessage
 from cdp.identity.model import Identifier
-from cdp.identity.resolve import Run
+from cdp.identity.resolve import World
+from cdp.identity.run import Run
 from cdp.identity.store.anchors import StoredAnchor
 from cdp.identity.store.profiles import StoredProfile
 
@@ -35,7 +37,7 @@ def cacheable(
             if identified.needs_evaluation:
                 entry = _created(state, run, consent, message=message)
             else:
-                entry = _unchanged(state, inputs, identified)
+                entry = _unchanged(state, inputs, identified, world=run.world)
             if entry is not None:
                 entries[identifiers] = entry
     return list(entries.values())
@@ -49,11 +51,15 @@ def _is_unambiguous(message: IdentifiedMessage) -> bool:
     return not any(hashed.refused_purposes or hashed.was_suppressed for hashed in screened.hashed)
 
 
-def _unchanged(state: BatchState, inputs: ConsentInputs, message: IdentifiedMessage) -> CacheEntry | None:
+def _unchanged(
+    state: BatchState, inputs: ConsentInputs, message: IdentifiedMessage, *, world: World
+) -> CacheEntry | None:
     anchor = state.anchors[message.digest]
     profile = state.profiles[anchor.profile_id]
     verdicts = inputs.in_force.get(profile.origin)
-    return None if verdicts is None else CacheEntry(message, anchor, profile, verdicts)
+    if verdicts is None:
+        return None
+    return CacheEntry(message, anchor, profile, verdicts, world.is_known_to_others(message.members))
 
 
 def _created(state: BatchState, run: Run, consent: ConsentState, *, message: DecidedMessage) -> CacheEntry | None:
@@ -67,7 +73,9 @@ def _created(state: BatchState, run: Run, consent: ConsentState, *, message: Dec
     if not is_new or run.world.groups[origin].is_quarantined:
         return None
     profile_id = state.profile_of[origin]
-    source = int(message.read.message.source.source_id)
+    sent_by = message.read.message.source
+    source = int(sent_by.source_id)
     verdicts = {key: verdict for key, verdict in consent.groups[origin].verdicts.items() if has_stored_row(verdict)}
-    anchor = StoredAnchor(identified.anchor_id, profile_id, True, frozenset({source}))
-    return CacheEntry(identified, anchor, StoredProfile(profile_id, origin, 0, False), verdicts)
+    anchor = StoredAnchor(identified.anchor_id, profile_id, True, frozenset({source}), evidence_of(sent_by))
+    profile = StoredProfile(profile_id, origin, 0, False)
+    return CacheEntry(identified, anchor, profile, verdicts, run.world.is_known_to_others(identified.members))

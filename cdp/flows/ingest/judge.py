@@ -6,15 +6,17 @@ from datetime import datetime
 from typing import Final
 
 from cdp.accounting.model import Outcome, State
+from cdp.behavior.ages import AGE, BIRTHDAY
 from cdp.behavior.model import EventId
 from cdp.flows.ingest.consent_inputs import ConsentInputs, Verdicts
 from cdp.flows.ingest.consent_state import ConsentState
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.purposes import permitted_bits
 from cdp.flows.ingest.signals import records_of_message
-from cdp.flows.ingest.stages import DecidedMessage, IdentifiedMessage
+from cdp.flows.ingest.stages import DecidedMessage, IdentifiedMessage, ReadMessage
 from cdp.identity.model import ResolutionStep
 from cdp.identity.resolve import Proposal, World
+from cdp.sources.model import SourceKind
 
 _STORED: Final = Outcome(State.STORED)
 _DUPLICATE: Final = Outcome(State.DUPLICATE)
@@ -50,7 +52,7 @@ class BatchJudge:
         if message.screened.cached is not None and proposal is None and origin not in self.consent.groups:
             verdicts = self.inputs.in_force.get(origin)
         if verdicts is not None:
-            decided = self._decide_cached(message, verdicts, previous)
+            decided = self._decide_cached(message, verdicts, previous, world=world)
         else:
             decided = self._decide(world, message, proposal, origin=origin, previous=previous)
         self.decided[step.sequence] = decided
@@ -74,23 +76,23 @@ class BatchJudge:
         age = consent.ages.stated(origin)
         consent.ages.add(message.read, proposal, origin)
         group = consent.evaluate(world, message, proposal, origin=origin, records=records)
-        decided = self._permitted(message, group.verdicts, previous)
+        decided = self._permitted(message, group.verdicts, previous, world=world)
         if decided.outcome is not _STORED:
             consent.ages.restore(origin, age)
             consent.keep_opt_outs(world, records)
-        elif proposal is None or not proposal.shared:
+        elif proposal is None or not proposal.facts:
             self.bodies[message.read.event_id] = message.read.message.body_digest
             consent.accept(world, message, proposal, origin=origin, group=group, records=records)
         return decided
 
     def _decide_cached(
-        self, message: IdentifiedMessage, verdicts: Verdicts, previous: DecidedMessage | None
+        self, message: IdentifiedMessage, verdicts: Verdicts, previous: DecidedMessage | None, *, world: World
     ) -> DecidedMessage:
         """The same for a cached profile that nothing in this batch touched, by the verdicts in force."""
         refused = self._refused_early(message, previous)
         if refused is not None:
             return refused
-        decided = self._permitted(message, verdicts, previous)
+        decided = self._permitted(message, verdicts, previous, world=world)
         if decided.outcome is _STORED:
             self.bodies[message.read.event_id] = message.read.message.body_digest
         return decided
@@ -107,11 +109,26 @@ class BatchJudge:
         return previous if previous is not None and previous.outcome is not _STORED else None
 
     def _permitted(
-        self, message: IdentifiedMessage, verdicts: Verdicts, previous: DecidedMessage | None
+        self, message: IdentifiedMessage, verdicts: Verdicts, previous: DecidedMessage | None, *, world: World
     ) -> DecidedMessage:
         """Stored for the purposes that permit it, or not permitted; a message stored before a restart keeps its purposes."""
         if previous is not None:
             return previous
         bits, reason = permitted_bits(self.plan, message.read, verdicts, bits=self.inputs.bits)
         outcome = _STORED if bits else Outcome(State.NOT_PERMITTED, reason)
-        return DecidedMessage(message.read, message, outcome, bits)
+        read = message.read
+        if bits and (read.classified.plain_traits or read.classified.sealed_traits):
+            read = _with_traits_aside(message, world)
+        return DecidedMessage(read, message, outcome, bits)
+
+
+def _with_traits_aside(message: IdentifiedMessage, world: World) -> ReadMessage:
+    """The message without what a browser states about a person whom others know; that is kept with its event.
+
+    An age stays a statement: a browser may lower it.
+    """
+    read, cached = message.read, message.screened.cached
+    if read.message.source.kind is not SourceKind.BROWSER:
+        return read
+    is_known = world.is_known_to_others(message.members) or (cached is not None and cached.is_known_to_others)
+    return read._replace(classified=read.classified.with_traits_aside({AGE, BIRTHDAY})) if is_known else read

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import CachedProfile, HashedIdentifier, IdentifiedMessage, ScreenedMessage
@@ -24,7 +25,8 @@ class BatchState:
     `ids` gives the identifier id of each graph pseudonym, `new_identifiers` those that the store does not have.
     `origins` and `profile_of` translate between profile ids and the origin sequences of their groups. `links` are those
     of the profiles that the batch could change. `cached` are the profiles known from the cache, by anchor.
-    `with_records` are the identifiers whose consent records were read.
+    `with_records` are the identifiers whose consent records were read. `authority` is the authority of stored
+    identifiers, `heard` that of stored anchors, and `members` are those of the anchors of the batch.
     """
 
     plan: IngestPlan
@@ -42,6 +44,12 @@ class BatchState:
     links: dict[int, list[profile_store.StoredLink]] = field(default_factory=dict)
     closure: closure_store.Closure | None = None
     with_records: frozenset[int] = frozenset()
+    authority: dict[int, int] = field(default_factory=dict)
+    proved: dict[int, datetime] = field(default_factory=dict)
+    heard: dict[int, int] = field(default_factory=dict)
+    members: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    closure_of: frozenset[int] = frozenset()
+    is_closed_through_shared: bool = False
 
 
 def identify(
@@ -73,12 +81,14 @@ def identify(
             members = members_of[message.read.position]
             digest = digest_of[members]
             anchor_id, needs_evaluation = anchor_ids[digest], _needs_evaluation(state, message, digest)
+            state.members[anchor_id] = members
         else:
             members, digest, anchor_id = cached.members, cached.digest, cached.anchor.anchor_id
             needs_evaluation = False
         identified.append(
             IdentifiedMessage(message.read, message, sequence, members, digest, anchor_id, needs_evaluation)
         )
+    state.heard = {anchor.anchor_id: anchor.authority for anchor in state.anchors.values()}
     _load_groups(tx, state, [message for message in identified if message.screened.cached is None])
     for message in messages:
         if message.cached is not None:
@@ -132,6 +142,9 @@ def _load_identifiers(tx: Transaction, vault: Vault, state: BatchState, *, messa
         if entry is None:
             state.new_identifiers[identifier_id] = identifier
             continue
+        state.authority[identifier_id] = entry.authority
+        if entry.proved_at is not None:
+            state.proved[identifier_id] = entry.proved_at
         if entry.is_shared:
             state.shared.add(identifier_id)
         if entry.profile_id is not None:

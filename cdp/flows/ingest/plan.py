@@ -9,7 +9,7 @@ from cdp.behavior.rules import PlanRules, compile_plan
 from cdp.consent.model import Reason
 from cdp.consent.signals.model import SignalMap, signal_map_of
 from cdp.identity.normalize import IdentifierReader
-from cdp.identity.resolve import Rules
+from cdp.identity.rules import Rules
 from cdp.policy.model import Policy
 
 

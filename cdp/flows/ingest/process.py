@@ -1,10 +1,11 @@
 """Deciding and writing the messages of a batch, within its transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from cdp.flows.identifiers import evidence_of
 from cdp.flows.ingest.account import BatchOutcomes
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.cacheable import cacheable
@@ -15,17 +16,18 @@ from cdp.flows.ingest.load_consent import load_consent_inputs
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.profile_cache import ProfileCache
 from cdp.flows.ingest.screen import find_duplicates, hash_identifiers, screen
-from cdp.flows.ingest.stages import ReadMessage, ScreenedMessage
+from cdp.flows.ingest.stages import IdentifiedMessage, ReadMessage, ScreenedMessage
 from cdp.flows.ingest.start_state import start_state
 from cdp.flows.ingest.write import write_batch
 from cdp.flows.ingest.write_consent import opt_outs_of
 from cdp.flows.ingest.writer_cache import WriterCache
-from cdp.identity.model import ResolutionStep
-from cdp.identity.resolve import TooManyRestarts, run
+from cdp.identity.model import ResolutionStep, Rule
+from cdp.identity.run import Run, TooManyRestarts, run
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.rights.replay_file import ReplayFile
 from cdp.rights.store import replay_position as replay_store
+from cdp.schema.ids import SourceId
 from cdp.vault.vault import Vault
 
 _RESTARTS_MAX: Final = 16
@@ -81,16 +83,13 @@ class BatchDecider:
         """
         plan = self.plan
         state, identified = identify(tx, self.vault, plan, messages=messages, first_sequence=first_sequence)
-        steps = [
-            ResolutionStep(message.sequence, message.anchor_id, message.members, message.read.message.received_at)
-            for message in identified
-        ]
+        steps = _steps_of(identified)
         inputs = load_consent_inputs(tx, state, identified, bits=self.writer_cache.masks)
         consent = ConsentState(plan, inputs, now)
         judge = BatchJudge(plan, inputs, {message.sequence: message for message in identified}, now, consent)
         try:
             done = run(
-                lambda learned: start_state(tx, state, inputs, learned=learned),
+                lambda knowledge: start_state(tx, state, inputs, knowledge=knowledge),
                 steps,
                 judge,
                 restarts_max=restarts_max,
@@ -100,6 +99,7 @@ class BatchDecider:
             return
         decided = [judge.decided[message.sequence] for message in identified]
         ended.add(decided)
+        ended.left_out.update(_left_out(done, judge.messages))
         result = BatchResult(tx, self.vault, plan, state, done, consent, decided, now, self.writer_cache)
         touched = write_batch(result) | state.links.keys()
         if self.replay is not None:
@@ -138,6 +138,34 @@ class BatchDecider:
                     restarts_max=_CHUNK_MESSAGES,
                 )
         tx.on_commit(self.profile_cache.drop_all)
+
+
+def _steps_of(messages: Sequence[IdentifiedMessage]) -> list[ResolutionStep]:
+    """The messages as steps, each with the authority of its source."""
+    sources = {message.read.message.source.source_id: message.read.message.source for message in messages}
+    authority = {source_id: evidence_of(source) for source_id, source in sources.items()}
+    return [
+        ResolutionStep(
+            message.sequence,
+            message.anchor_id,
+            message.members,
+            sent.received_at,
+            authority[sent.source.source_id],
+            sent.occurred_at,
+        )
+        for message in messages
+        for sent in (message.read.message,)
+    ]
+
+
+def _left_out(run: Run, messages: Mapping[int, IdentifiedMessage]) -> Iterator[tuple[SourceId, str]]:
+    """The source and the type of every identifier that a message of the batch names and that a higher word has."""
+    for proposal in run.accepted:
+        message = messages.get(proposal.step.sequence)
+        if message is not None:
+            for refusal in proposal.refusals:
+                if refusal.rule in (Rule.AUTHORITY, Rule.STALE):
+                    yield message.read.message.source.source_id, run.world.types[refusal.identifier]
 
 
 def _sequence_key(message: ScreenedMessage) -> tuple[datetime, bool, str]:

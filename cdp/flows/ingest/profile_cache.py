@@ -29,6 +29,7 @@ class CacheEntry:
     anchor: StoredAnchor
     profile: StoredProfile
     verdicts: Mapping[str, Verdict]
+    is_known_to_others: bool
 
 
 class ProfileCache:
@@ -112,5 +113,11 @@ class ProfileCache:
         if len(self._profiles) >= self._profiles_max and key not in self._profiles:
             del self._profiles[next(iter(self._profiles))]
         self._profiles[key] = CachedProfile(
-            message.members, message.digest, entry.anchor, entry.profile, entry.verdicts, self._batch
+            message.members,
+            message.digest,
+            entry.anchor,
+            entry.profile,
+            entry.verdicts,
+            self._batch,
+            entry.is_known_to_others,
         )

@@ -9,6 +9,7 @@ from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import IdentifiedMessage
 from cdp.identity.resolve import World
+from cdp.sources.model import SourceKind
 
 KEPT: Final = "kept_by_pseudonym"
 """The signal and the rule of an opt-out that was kept by pseudonym alone."""
@@ -20,6 +21,8 @@ def records_of_message(
     """The message's signals as records for each identifier that they apply to, unless equal ones are in force.
 
     Opt-outs that were kept by pseudonym alone come with them: they enter the ledger when their identifier appears.
+    A browser speaks for its device and for whom it says that it is logged in, never for an address that it names:
+    anybody can name any address.
     """
     if message.screened.cached is not None:
         return []
@@ -40,7 +43,10 @@ def records_of_message(
         recorded_at=now,
         policy_fingerprint=plan.fingerprint,
     )
-    typed_members = [(member, world.types[member]) for member in message.members]
+    guarded = plan.rules.guarded if sent.source.kind is SourceKind.BROWSER else frozenset[str]()
+    typed_members = [
+        (member, type_) for member in message.members for type_ in (world.types[member],) if type_ not in guarded
+    ]
     proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
     drafts = (
         ledger.draft(act, identifier_id, context, rule=plan.policy.purposes[act.purpose])

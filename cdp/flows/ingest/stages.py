@@ -43,7 +43,8 @@ class HashedIdentifier(NamedTuple):
 class CachedProfile:
     """The profile of a settled anchor that no suppression names, as an earlier batch of this process read it.
 
-    `verdicts` are those in force then, with their instants; `read_in` is the number of that batch.
+    `verdicts` are those in force then, with their instants; `read_in` is the number of that batch. `is_known_to_others`
+    tells that a source other than a browser named an identifier of the person level of this anchor.
     """
 
     members: tuple[int, ...]
@@ -52,6 +53,7 @@ class CachedProfile:
     profile: StoredProfile
     verdicts: Mapping[str, Verdict]
     read_in: int
+    is_known_to_others: bool
 
 
 class ReadMessage(NamedTuple):

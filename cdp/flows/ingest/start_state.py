@@ -1,13 +1,12 @@
 """The identity state from which a batch is resolved: stored groups and, where needed, the recorded steps of a closure."""
 
-from collections.abc import Collection
-
 from cdp.consent.store import records as record_store
 from cdp.flows.ingest.consent_inputs import ConsentInputs, ReplayedAnchor
 from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.load_consent import jurisdictions_by_source
-from cdp.identity.model import ResolutionStep
-from cdp.identity.resolve import Group, StartState, World
+from cdp.identity.knowledge import Knowledge
+from cdp.identity.resolve import Group, World
+from cdp.identity.run import StartState
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import identifiers as identifier_store
@@ -15,57 +14,95 @@ from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Transaction
 
 
-def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, learned: frozenset[int]) -> StartState:
-    """The world before the batch; once an identifier is learned to be shared, with the closure around it replayed.
+def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, knowledge: Knowledge) -> StartState:
+    """The world before the batch; once something was learned, with the closure that depends on it replayed.
 
-    The closure is loaded for the first identifier learned and serves all later ones: it starts from every identifier
-    of the batch.
+    Sharing alone needs one closure: it starts from every identifier of the batch, and serves all that is learned later.
+    Where a higher authority takes something, only what depends on that is replayed, through shared identifiers too,
+    which may turn out to be no longer shared.
     """
-    touched: Collection[int] = ()
-    steps: tuple[ResolutionStep, ...] = ()
-    if learned or state.closure is not None:
-        if state.closure is None:
-            state.closure = _load_closure(tx, state, learned)
-            inputs.records.extend(record_store.records_of(tx, state.closure.types.keys() - state.with_records))
-            inputs.replayed.update(_replayed_anchors(tx, state.closure))
-        steps = state.closure.steps
-        touched = {member for step in steps for member in step.members}
+    if not knowledge.is_empty or state.closure is not None:
+        _load_closure(tx, state, inputs, knowledge=knowledge)
+    closure = state.closure
+    steps = () if closure is None else closure.steps
+    touched = {member for step in steps for member in step.members}
     replayed = {step.anchor_id for step in steps}
-    world = World(state.plan.rules, state.types, state.shared | learned, state.never)
+    relearned = closure.types.keys() if closure is not None and state.is_closed_through_shared else frozenset[int]()
+    person_level = state.plan.rules.person_level
+    world = World(
+        state.plan.rules,
+        state.types,
+        (state.shared - relearned) | knowledge.shared,
+        state.never,
+        authority={
+            identifier_id: authority
+            for identifier_id, authority in state.authority.items()
+            if identifier_id not in relearned or state.types[identifier_id] in person_level
+        }
+        | knowledge.authority,
+        proved=state.proved,
+        heard=state.heard | knowledge.anchors,
+    )
     for profile_id, links in state.links.items():
         if any(link.identifier_id in touched for link in links):
             continue
         profile = state.profiles[profile_id]
         members = {link.identifier_id: link.linked_at for link in links}
         world.add(Group(profile.origin, members, profile.merges, profile.is_quarantined))
+        world.untraced.update(members.keys() - knowledge.traced)
     for anchor in state.anchors.values():
         if anchor.is_settled and anchor.anchor_id not in replayed:
             world.placement[anchor.anchor_id] = state.origins[anchor.profile_id]
     return StartState(world, steps)
 
 
-def _load_closure(tx: Transaction, state: BatchState, learned: frozenset[int]) -> closure_store.Closure:
-    """The recorded steps around every identifier of the batch, wide enough for any weak one of them to become shared."""
+def _load_closure(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, knowledge: Knowledge) -> None:
+    """Load the recorded steps that depend on what was learned, unless those that are loaded suffice."""
+    through_shared = state.is_closed_through_shared or knowledge.is_raised
+    start = _start_of_raised(state, knowledge) if through_shared else _start_of_shared(tx, state, knowledge)
+    start -= state.new_identifiers.keys()
+    if state.closure is not None and start <= state.closure_of and through_shared == state.is_closed_through_shared:
+        return
     rules = state.plan.rules
-    start = {link.identifier_id for links in state.links.values() for link in links}
-    start.update(
-        identifier_id for identifier_id in (*state.ids.values(), *learned) if identifier_id not in state.new_identifiers
-    )
-    _load_cached_members(tx, state)
-    start.update(member for cached in state.cached.values() for member in cached.members)
-    start -= state.shared
+    weak = [identifier_id for identifier_id in start if state.types[identifier_id] in rules.can_be_shared]
     closure = closure_store.closure(
         tx,
         list(start),
-        learned=[identifier_id for identifier_id in start if state.types[identifier_id] in rules.can_be_shared],
-        non_linking=[type_ for type_, links in rules.links.items() if not links],
+        learned=() if through_shared else weak,
+        non_linking=rules.non_linking,
+        guarded=sorted(rules.guarded - {state.types[identifier_id] for identifier_id in knowledge.authority}),
+        through_shared=through_shared,
     )
+    state.closure, state.closure_of, state.is_closed_through_shared = closure, frozenset(start), through_shared
     state.types.update(closure.types)
     state.shared.update(closure.shared)
+    state.authority = dict(closure.authority) | state.authority
+    state.proved.update(closure.proved)
     state.profile_of.update(closure.profiles)
     state.origins.update({profile_id: origin for origin, profile_id in closure.profiles.items()})
     state.never.update(separation_store.never_pairs(tx, list(closure.types)))
-    return closure
+    missing = closure.types.keys() - state.with_records
+    inputs.records.extend(record_store.records_of(tx, missing))
+    state.with_records |= missing
+    inputs.replayed.update(_replayed_anchors(tx, closure))
+
+
+def _start_of_raised(state: BatchState, knowledge: Knowledge) -> set[int]:
+    """The identifiers that facts are about, and the members of anchors that a higher authority stated."""
+    members = {member for anchor_id in knowledge.anchors for member in state.members.get(anchor_id, ())}
+    earlier = state.closure_of if state.is_closed_through_shared else ()
+    return {*knowledge.identifiers, *members, *earlier}
+
+
+def _start_of_shared(tx: Transaction, state: BatchState, knowledge: Knowledge) -> set[int]:
+    """Every identifier of the batch, so that the closure is wide enough for any weak one of them to become shared."""
+    if state.closure is not None:
+        return set(state.closure_of)
+    start = {link.identifier_id for links in state.links.values() for link in links}
+    start.update((*state.ids.values(), *knowledge.identifiers))
+    _load_cached_members(tx, state)
+    start.update(member for cached in state.cached.values() for member in cached.members)
+    return start - state.shared
 
 
 def _load_cached_members(tx: Transaction, state: BatchState) -> None:

@@ -1,10 +1,12 @@
 """Writing why identifiers were linked, merged or kept apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.ingest.batch_result import BatchResult
-from cdp.identity.model import EvidenceRow, Rule
+from cdp.identity.knowledge import FactKind
+from cdp.identity.model import EvidenceRow, LinkRefusal, Rule
 from cdp.identity.resolve import Proposal
 from cdp.identity.store import evidence as evidence_store
 from cdp.vault.seal import SealedColumn
@@ -38,11 +40,13 @@ def write_evidence(result: BatchResult, keys: Mapping[int, bytes]) -> None:
             int(message.read.message.source.source_id),
             message.read.message.received_at,
             envelope,
+            message.read.message.occurred_at,
         )
         for message, envelope in zip(evident, sealed, strict=True)
     ]
     rows = [row for proposal in accepted for row in _rows_of(result, proposal)]
     rows.extend(_rows_of_shared(result, accepted))
+    rows.extend(_rows_of_raised(result))
     evidence_store.record(result.tx, steps, rows, policy_fingerprint=result.plan.fingerprint)
     merges = sum(len(proposal.absorbed) for proposal in accepted)
     if merges:
@@ -81,26 +85,14 @@ def _rows_of(result: BatchResult, proposal: Proposal) -> list[EvidenceRow]:
         )
         for origin in proposal.absorbed
     ]
-    rows += [
-        EvidenceRow(
-            step.sequence,
-            "quarantine" if refusal.rule is Rule.BOUND else "refusal",
-            f"{refusal.rule.value}:{refusal.detail}",
-            refusal.identifier,
-            refusal.other,
-            profile_id,
-            None,
-            step.at,
-        )
-        for refusal in proposal.refusals
-    ]
+    rows += [_row_of_refusal(step.sequence, refusal, profile_id, at=step.at) for refusal in proposal.refusals]
     return rows
 
 
 def _rows_of_shared(result: BatchResult, accepted: Sequence[Proposal]) -> list[EvidenceRow]:
     """The identifiers that turned out to be shared, each with the first accepted step that carried it."""
     rows = []
-    for identifier in result.run.learned:
+    for identifier in result.run.shared:
         proposal = next((proposal for proposal in accepted if identifier in proposal.step.members), None)
         if proposal is not None:
             step = proposal.step
@@ -109,3 +101,34 @@ def _rows_of_shared(result: BatchResult, accepted: Sequence[Proposal]) -> list[E
                 EvidenceRow(step.sequence, "shared", Rule.UNIQUE, identifier, proposal.base, profile_id, None, step.at)
             )
     return rows
+
+
+def _rows_of_raised(result: BatchResult) -> Iterator[EvidenceRow]:
+    """The identifiers that a higher authority took, each with the step that did, and the earlier words left out since."""
+    world = result.run.world
+    raised = {fact.subject: step for fact, step in result.run.learned.items() if fact.kind is FactKind.AUTHORITY}
+    for identifier, step in raised.items():
+        placed = world.accepted_placement.get(step.anchor_id, world.placement.get(step.anchor_id))
+        if placed is not None:
+            profile_id = result.profile_at(placed)
+            yield EvidenceRow(step.sequence, "authority", Rule.AUTHORITY, identifier, None, profile_id, None, step.at)
+    first = min((step.sequence for step in raised.values()), default=0)
+    for proposal in result.run.accepted:
+        if proposal.step.sequence < first:
+            profile_id = result.profile_at(world.accepted_placement[proposal.step.anchor_id])
+            for refusal in proposal.refusals:
+                if refusal.rule is Rule.AUTHORITY and refusal.identifier in raised:
+                    yield _row_of_refusal(proposal.step.sequence, refusal, profile_id, at=raised[refusal.identifier].at)
+
+
+def _row_of_refusal(sequence: int, refusal: LinkRefusal, profile_id: int, *, at: datetime) -> EvidenceRow:
+    return EvidenceRow(
+        sequence,
+        "quarantine" if refusal.rule is Rule.BOUND else "refusal",
+        f"{refusal.rule.value}:{refusal.detail}",
+        refusal.identifier,
+        refusal.other,
+        profile_id,
+        None,
+        at,
+    )

@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
-from cdp.flows.identifiers import IDENTIFIER_PLACE
+from cdp.flows.identifiers import IDENTIFIER_PLACE, evidence_of
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.stages import DecidedMessage
 from cdp.identity.partition import Partition, partition_of
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import mapping as mapping_store
+from cdp.identity.store.closure import Closure
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
 from cdp.policy.model import Policy
@@ -41,23 +42,47 @@ def write_mapping(
     *,
     anchors: Sequence[anchor_store.NewAnchor],
 ) -> None:
-    """Insert what is new, then merge, or rewrite the whole closure where it was replayed."""
+    """Insert what is new, then merge, and rewrite what was replayed."""
     tx, state, world = result.tx, result.state, result.run.world
     links = _new_links(result) if state.closure is None else ()
     mapping_store.insert_new(tx, identifiers, profiles, links=links, anchors=anchors)
-    if state.closure is None:
-        survivor_of = {
-            state.profile_of[origin]: result.profile_at(origin)
-            for origin in world.merged_into
-            if origin in state.profile_of
-        }
-        mapping_store.merge_profiles(tx, survivor_of)
-    else:
-        members = list(state.closure.types.keys() - state.closure.shared)
-        write_partition(tx, partition_of(result.run, state.profile_of), members=members)
+    replayed = state.closure.profiles if state.closure is not None else {}
+    survivor_of = {
+        state.profile_of[origin]: result.profile_at(origin)
+        for origin in world.merged_into
+        if origin in state.profile_of and origin not in replayed
+    }
+    mapping_store.merge_profiles(tx, survivor_of)
+    if state.closure is not None:
+        _write_closure(result, state.closure)
     beyond = [state.profile_of[origin] for origin, group in world.groups.items() if group.is_quarantined]
     quarantine_profiles(tx, result.plan.policy, beyond, now=result.now)
-    identifier_store.mark_shared(tx, [identifier for identifier in result.run.learned if identifier in world.shared])
+    identifier_store.mark_shared(tx, list(result.run.shared))
+    _write_authority(result)
+
+
+def _write_closure(result: BatchResult, closure: Closure) -> None:
+    """Make the mapping of a closure what its replay came to; where sharing was replayed too, also that."""
+    tx, world = result.tx, result.run.world
+    partition = partition_of(result.run, result.state.profile_of)
+    if not result.state.is_closed_through_shared:
+        write_partition(tx, partition, members=list(closure.types.keys() - closure.shared))
+        return
+    write_partition(tx, partition, members=list(closure.types))
+    identifier_store.mark_shared(tx, list(closure.shared - world.shared), is_shared=False)
+    mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))
+
+
+def _write_authority(result: BatchResult) -> None:
+    """The authority of stored identifiers that a message of the batch named with a higher one, or took from lower ones."""
+    state = result.state
+    stored = state.authority
+    if state.closure is not None and state.is_closed_through_shared:
+        current = {identifier_id: result.run.world.authority.get(identifier_id, 0) for identifier_id in stored}
+    else:
+        current = {key: level for key, level in result.run.world.authority.items() if key in stored}
+    changed = {identifier_id: level for identifier_id, level in current.items() if level != stored[identifier_id]}
+    identifier_store.set_authority(result.tx, changed)
 
 
 def quarantine_profiles(tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime) -> None:
@@ -133,9 +158,17 @@ def _new_identifiers(
     )
     version = result.vault.root_keys.versions(GRAPH)[-1]
     today = result.now.date()
+    authority = result.run.world.authority
     return [
         identifier_store.NewIdentifier(
-            identifier_id, new.identifier.type, new.graph_pseudonym, version, envelope, result.now, today
+            identifier_id,
+            new.identifier.type,
+            new.graph_pseudonym,
+            version,
+            envelope,
+            result.now,
+            today,
+            authority.get(identifier_id, 0),
         )
         for (identifier_id, new), envelope in zip(hashed, sealed, strict=True)
     ]
@@ -158,7 +191,10 @@ def _write_seen(result: BatchResult, stored: Sequence[DecidedMessage], used: Col
     today, cache = result.now.date(), result.cache
     sources = {(message.identified.anchor_id, int(message.read.message.source.source_id)) for message in stored}
     new_sources = sources - cache.anchor_sources
-    anchor_store.insert_anchor_sources(result.tx, new_sources)
+    if new_sources:
+        senders = {int(sent.source_id): sent for message in stored for sent in (message.read.message.source,)}
+        authority = {source_id: int(evidence_of(source)) for source_id, source in senders.items()}
+        anchor_store.insert_anchor_sources(result.tx, new_sources, authority)
     unseen = [identifier_id for identifier_id in used if cache.seen_on.get(identifier_id) != today]
     identifier_store.touch_identifiers(
         result.tx,

@@ -51,6 +51,8 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
 NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "identifiers of a type not declared in policies/identifiers.yaml; ignored",
     NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` used as an identifier, and more identifiers than a message may have; ignored",
+    NoticeKind.LEFT_OUT_IDENTIFIER: "identifiers that a source of a higher authority ties to somebody else, or a newer "
+    "message; the message stands without them (`cdp identity review`)",
     NoticeKind.MALFORMED_IDENTIFIER: "values that cannot be an identifier of their type (docs/reference/identifiers.md); ignored",
     NoticeKind.DUPLICATE_OTHER_BODY: "a repeated message id with different content; the first message is kept",
     NoticeKind.UNKNOWN_PURPOSE: "consent under a name that no purpose has; a refusal ends every purpose that is opt-out there",

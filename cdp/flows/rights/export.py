@@ -11,6 +11,7 @@ from cdp.flows.context import Context
 from cdp.flows.reads import subject_digests
 from cdp.flows.rights.export_rows import ExportLookups, export_rows, term_numbers_in
 from cdp.flows.rights.person import find_person, values_by_id
+from cdp.flows.rights.unconfirmed import unconfirmed_beside
 from cdp.kit.canonical import instant_text
 from cdp.kit.db import Transaction
 from cdp.policy.jurisdictions import Right
@@ -84,6 +85,7 @@ def _lookups(tx: Transaction, context: Context, scope: Scope, *, found: Mapping[
             identifier_id: {"type": identifier.type, "value": identifier.value}
             for identifier_id, identifier in named.items()
         },
+        unconfirmed=unconfirmed_beside(tx, context, scope),
     )
 
 

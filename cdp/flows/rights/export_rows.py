@@ -13,6 +13,7 @@ from cdp.behavior.rules import instant_of
 from cdp.behavior.store.batch import trait_row
 from cdp.behavior.store.events import with_texts
 from cdp.flows.rights.person import named_identifier_row, value_row
+from cdp.flows.rights.unconfirmed import Unconfirmed
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
@@ -47,7 +48,7 @@ class ExportLookups:
     """Everything that translates numbers and sealed bytes.
 
     `vocabularies` are those with terms, by event and property; `segments` are texts by key and version; `identifiers` are
-    the person's own, by id.
+    the person's own, by id; `unconfirmed` are addresses beside them that may be somebody else's.
     """
 
     policy: Policy
@@ -59,6 +60,7 @@ class ExportLookups:
     masks: Mapping[str, int]
     segments: Mapping[tuple[str, int], str]
     identifiers: Mapping[int, Mapping[str, str]]
+    unconfirmed: Unconfirmed
 
     def event_name(self, name_id: int) -> str | None:
         """The name of a planned event; None if the name is sealed."""
@@ -107,7 +109,11 @@ def _opened(lookups: ExportLookups, name: str, column: str, *, rows: Sequence[Ro
     found: list[Any] = [None] * len(rows)
     for (position, _), value in zip(sealed, values, strict=True):
         if value is not None:
-            found[position] = msgspec.json.decode(value) if name in _JSON else value.decode("utf-8", "replace")
+            found[position] = (
+                lookups.unconfirmed.hide(msgspec.json.decode(value))
+                if name in _JSON
+                else value.decode("utf-8", "replace")
+            )
     return found
 
 

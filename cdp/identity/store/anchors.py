@@ -1,6 +1,6 @@
 """SQL of anchors: found by the digest of their members, with the sources that asserted them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -8,12 +8,13 @@ from cdp.kit.db import Transaction
 
 
 class StoredAnchor(NamedTuple):
-    """An anchor as stored, with the sources that asserted it."""
+    """An anchor as stored, with the sources that asserted it and the highest authority among them."""
 
     anchor_id: int
     profile_id: int
     is_settled: bool
     sources: frozenset[int]
+    authority: int
 
 
 class NewAnchor(NamedTuple):
@@ -34,16 +35,20 @@ def anchors_by_digest(tx: Transaction, digests: Collection[bytes]) -> dict[bytes
     rows = tx.execute(
         """
         SELECT a.members_digest, a.anchor_id, c.profile_id, a.is_settled,
-               ARRAY(SELECT s.source_id FROM identity.anchor_source AS s WHERE s.anchor_id = a.anchor_id) AS sources
+               s.sources, s.authority
         FROM unnest(%(digests)s::bytea[]) AS requested (members_digest)
         JOIN identity.anchor AS a USING (members_digest)
         JOIN identity.canonical AS c USING (anchor_id)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(array_agg(source_id), '{}') AS sources, coalesce(max(authority), 0) AS authority
+            FROM identity.anchor_source WHERE anchor_id = a.anchor_id
+        ) AS s
         """,
         {"digests": list(digests)},
     )
     return {
-        members_digest: StoredAnchor(anchor_id, profile_id, is_settled, frozenset(sources))
-        for members_digest, anchor_id, profile_id, is_settled, sources in rows
+        members_digest: StoredAnchor(anchor_id, profile_id, is_settled, frozenset(sources), authority)
+        for members_digest, anchor_id, profile_id, is_settled, sources, authority in rows
     }
 
 
@@ -107,18 +112,36 @@ def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[i
     return found
 
 
-def insert_anchor_sources(tx: Transaction, pairs: Collection[tuple[int, int]]) -> None:
-    """Record which source asserted which anchor, as (anchor id, source id); repetitions are ignored."""
+def members_of_types(tx: Transaction, anchor_ids: Collection[int], types: Collection[str]) -> set[int]:
+    """The identifiers of these types that these anchors name."""
+    rows = tx.execute(
+        """
+        SELECT DISTINCT m.identifier_id
+        FROM identity.anchor_member AS m
+        JOIN identity.identifier AS i USING (identifier_id)
+        WHERE m.anchor_id = ANY(%(anchors)s::bigint[]) AND i.type = ANY(%(types)s::text[])
+        """,
+        {"anchors": list(anchor_ids), "types": list(types)},
+    )
+    return {identifier_id for (identifier_id,) in rows}
+
+
+def insert_anchor_sources(tx: Transaction, pairs: Collection[tuple[int, int]], authorities: Mapping[int, int]) -> None:
+    """Record which source asserted which anchor, as (anchor id, source id), with the authority of the source.
+
+    Repetitions are ignored.
+    """
     if pairs:
         tx.execute(
             """
-            INSERT INTO identity.anchor_source (anchor_id, source_id)
-            SELECT * FROM unnest(%(anchors)s::bigint[], %(sources)s::int[])
+            INSERT INTO identity.anchor_source (anchor_id, source_id, authority)
+            SELECT * FROM unnest(%(anchors)s::bigint[], %(sources)s::int[], %(authorities)s::smallint[])
             ON CONFLICT DO NOTHING
             """,
             {
                 "anchors": [anchor_id for anchor_id, _ in pairs],
                 "sources": [source_id for _, source_id in pairs],
+                "authorities": [authorities[source_id] for _, source_id in pairs],
             },
         )
 

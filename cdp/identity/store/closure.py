@@ -13,43 +13,52 @@ from cdp.kit.db import Transaction
 class Closure:
     """Everything that the resolution of some identifiers can depend on.
 
-    `steps` are the recorded steps in order; `types` and `shared` are about their members; `profiles` maps the
-    sequence number of each step that created a stored profile to the id of that profile.
+    `steps` are the recorded steps in order; `types`, `shared`, `authority` and `proved` are about their members;
+    `profiles` maps the sequence number of each step that created a stored profile to the id of that profile.
     """
 
     steps: tuple[ResolutionStep, ...]
     types: dict[int, str]
     shared: frozenset[int]
     profiles: Mapping[int, int]
+    authority: Mapping[int, int]
+    proved: Mapping[int, datetime]
 
 
 _CLOSURE: Final = """
 WITH RECURSIVE
--- whether an identifier links the anchors and edges that name it
+-- whether an identifier links the anchors and edges that name it, and the authority below which none of them does
 identifier AS NOT MATERIALIZED (
     SELECT identifier_id,
-           NOT (is_shared OR identifier_id = ANY(%(learned)s::bigint[]) OR type = ANY(%(non_linking)s::text[])) AS links
+           NOT (is_shared OR identifier_id = ANY(%(learned)s::bigint[]) OR type = ANY(%(non_linking)s::text[])) AS links,
+           CASE WHEN type = ANY(%(guarded)s::text[]) AND proved_at IS NULL THEN authority ELSE 0 END AS guard
     FROM identity.identifier
 ),
 -- the members of each step: of an anchor, or the two sides of an edge under the negative of its sequence; where the
 -- members of one step are wanted, they are read from the tables, because no index finds a negated sequence
-member AS NOT MATERIALIZED (
-    SELECT anchor_id AS step, identifier_id FROM identity.anchor_member
+member (step, identifier_id, authority) AS NOT MATERIALIZED (
+    SELECT anchor_id, identifier_id,
+           coalesce((SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
+    FROM identity.anchor_member AS m
     UNION ALL
-    SELECT -sequence, identifier_id FROM identity.edge
+    SELECT -sequence, identifier_id, authority FROM identity.edge
     UNION ALL
-    SELECT -sequence, other_identifier_id FROM identity.edge
+    SELECT -sequence, other_identifier_id, authority FROM identity.edge
 ),
--- from identifier to identifier: through those that link, and within a step of which no member links
-reach (identifier_id, links) AS (
-    SELECT requested.id, TRUE
+-- from identifier to identifier: through those that link, and within a step of which no member links; a step of a lower
+-- authority says nothing about a guarded identifier
+reach (identifier_id, links, guard) AS (
+    SELECT requested.id, TRUE, coalesce(i.guard, 0)
     FROM unnest(%(ids)s::bigint[]) AS requested (id)
+    LEFT JOIN identifier AS i ON i.identifier_id = requested.id
     UNION
-    SELECT other.identifier_id, other.links
+    SELECT other.identifier_id, other.links, other.guard
     FROM reach
-    JOIN member AS here USING (identifier_id)
+    JOIN member AS here ON here.identifier_id = reach.identifier_id
+        AND here.authority >= reach.guard
     JOIN LATERAL (
-        SELECT identifier_id, i.links OR %(through_shared)s AS links, bool_or(i.links) OVER () AS any_links
+        SELECT identifier_id, i.links OR %(through_shared)s AS links, i.guard,
+               bool_or(i.links AND here.authority >= i.guard) OVER () AS any_links
         FROM (
             SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
             UNION ALL
@@ -58,12 +67,13 @@ reach (identifier_id, links) AS (
             SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
         ) AS there
         JOIN identifier AS i USING (identifier_id)
-    ) AS other ON (reach.links AND other.links) OR NOT other.any_links
+    ) AS other ON ((reach.links AND other.links) OR NOT other.any_links)
+        AND here.authority >= other.guard
 )
 -- the steps of what was reached; of an identifier that does not link, only those of which no member links
 SELECT DISTINCT here.step
 FROM reach
-JOIN member AS here USING (identifier_id)
+JOIN member AS here ON here.identifier_id = reach.identifier_id AND here.authority >= reach.guard
 WHERE reach.links
    OR NOT EXISTS (
         SELECT FROM (
@@ -74,7 +84,7 @@ WHERE reach.links
             SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
         ) AS there
         JOIN identifier AS i USING (identifier_id)
-        WHERE i.links)
+        WHERE i.links AND here.authority >= i.guard)
 """
 
 
@@ -84,6 +94,7 @@ def closure(
     *,
     learned: Collection[int] = (),
     non_linking: Collection[str] = (),
+    guarded: Collection[str] = (),
     through_shared: bool = False,
 ) -> Closure:
     """The recorded steps whose outcome can depend on the outcome of steps with these identifiers.
@@ -91,7 +102,8 @@ def closure(
     Steps are connected through identifiers that link. Steps made only of identifiers that do not link
     (shared, `learned` to be shared, or of a `non_linking` type) are connected too, because they belong to their
     strongest member. With `through_shared`, every identifier connects: an undo needs that, because it may
-    turn a shared identifier back into one that links.
+    turn a shared identifier back into one that links. An identifier of a `guarded` type connects only steps of the
+    authority that it has, because the others say nothing about it.
     """
     rows = tx.execute(
         _CLOSURE,
@@ -99,6 +111,7 @@ def closure(
             "ids": list(identifier_ids),
             "learned": list(learned),
             "non_linking": list(non_linking),
+            "guarded": list(guarded),
             "through_shared": through_shared,
         },
     )
@@ -112,7 +125,9 @@ def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
     """
     rows = tx.execute(
         """
-        SELECT r.sequence, r.anchor_id, r.received_at, m.identifier_id, i.type, i.is_shared, p.profile_id, m.position
+        SELECT r.sequence, r.anchor_id, r.received_at, r.occurred_at,
+               (SELECT max(a.authority) FROM identity.anchor_source AS a WHERE a.anchor_id = r.anchor_id) AS word,
+               m.identifier_id, i.type, i.is_shared, i.authority, i.proved_at, p.profile_id, m.position
         FROM identity.resolution AS r
         JOIN identity.anchor USING (anchor_id)
         JOIN identity.anchor_member AS m USING (anchor_id)
@@ -120,7 +135,8 @@ def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
         LEFT JOIN identity.profile AS p ON p.origin_sequence = r.sequence
         WHERE %(all)s OR r.anchor_id = ANY(%(anchors)s::bigint[])
         UNION ALL
-        SELECT e.sequence, -e.sequence, e.received_at, i.identifier_id, i.type, i.is_shared, p.profile_id,
+        SELECT e.sequence, -e.sequence, e.received_at, NULL, e.authority,
+               i.identifier_id, i.type, i.is_shared, i.authority, i.proved_at, p.profile_id,
                (i.identifier_id = e.other_identifier_id)::int
         FROM identity.edge AS e
         JOIN identity.identifier AS i ON i.identifier_id IN (e.identifier_id, e.other_identifier_id)
@@ -135,20 +151,25 @@ def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
         },
     )
     members: dict[int, list[int]] = {}
-    heads: dict[int, tuple[int, datetime]] = {}
+    heads: dict[int, tuple[int, datetime, datetime | None, int]] = {}
     types: dict[int, str] = {}
     shared: set[int] = set()
+    authority: dict[int, int] = {}
+    proved: dict[int, datetime] = {}
     profiles: dict[int, int] = {}
-    for sequence, anchor_id, received_at, identifier_id, type_, is_shared, profile_id, _ in rows:
+    for sequence, *head, identifier_id, type_, is_shared, level, proved_at, profile_id, _ in rows:
         members.setdefault(sequence, []).append(identifier_id)
-        heads[sequence] = (anchor_id, received_at)
+        heads[sequence] = (head[0], head[1], head[2], head[3] or 0)
         types[identifier_id] = type_
+        authority[identifier_id] = level
         if is_shared:
             shared.add(identifier_id)
+        if proved_at is not None:
+            proved[identifier_id] = proved_at
         if profile_id is not None:
             profiles[sequence] = profile_id
     found = tuple(
-        ResolutionStep(sequence, anchor_id, tuple(members[sequence]), received_at)
-        for sequence, (anchor_id, received_at) in heads.items()
+        ResolutionStep(sequence, anchor_id, tuple(members[sequence]), received_at, word, occurred_at)
+        for sequence, (anchor_id, received_at, occurred_at, word) in heads.items()
     )
-    return Closure(found, types, frozenset(shared), profiles)
+    return Closure(found, types, frozenset(shared), profiles, authority, proved)

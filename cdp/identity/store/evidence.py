@@ -9,13 +9,17 @@ from cdp.kit.db import Transaction
 
 
 class NewResolution(NamedTuple):
-    """A row of the recorded sequence; the message id is sealed under the key of the anchor."""
+    """A row of the recorded sequence; the message id is sealed under the key of the anchor.
+
+    `occurred_at` is None for a message that was received when it happened.
+    """
 
     sequence: int
     anchor_id: int
     source_id: int
     received_at: datetime
     message_sealed: bytes
+    occurred_at: datetime | None = None
 
 
 def record(
@@ -28,10 +32,10 @@ def record(
         """
         WITH recorded AS (
             INSERT INTO identity.resolution
-                (sequence, anchor_id, source_id, received_at, message_sealed, policy_fingerprint)
+                (sequence, anchor_id, source_id, received_at, message_sealed, occurred_at, policy_fingerprint)
             SELECT step.*, %(policy)s::bytea
             FROM unnest(%(s_sequences)s::bigint[], %(s_anchors)s::bigint[], %(s_sources)s::int[],
-                        %(s_at)s::timestamptz[], %(s_sealed)s::bytea[]) AS step
+                        %(s_at)s::timestamptz[], %(s_sealed)s::bytea[], %(s_occurred)s::timestamptz[]) AS step
         )
         INSERT INTO identity.evidence
             (sequence, kind, rule, identifier_id, other_identifier_id, profile_id, other_profile_id, at,
@@ -48,6 +52,7 @@ def record(
             "s_sources": [step.source_id for step in steps],
             "s_at": [step.received_at for step in steps],
             "s_sealed": [step.message_sealed for step in steps],
+            "s_occurred": [step.occurred_at for step in steps],
             "sequences": [row.sequence for row in evidence],
             "kinds": [row.kind for row in evidence],
             "rules": [str(row.rule) for row in evidence],

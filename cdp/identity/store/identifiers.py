@@ -1,19 +1,26 @@
 """SQL of identifiers: found by pseudonym, written once, marked as shared."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
+from cdp.identity.model import Evidence
 from cdp.kit.db import Transaction
 
 
 class StoredIdentifier(NamedTuple):
-    """An identifier as stored, with the profile that owns it, if any."""
+    """An identifier as stored, with the profile that owns it, if any.
+
+    `authority` is the highest authority that named it or, of a device, below which no word links it; `proved_at` is when
+    a person proved to have it.
+    """
 
     identifier_id: int
     type: str
     is_shared: bool
     profile_id: int | None
+    authority: int = 0
+    proved_at: datetime | None = None
 
 
 class NewIdentifier(NamedTuple):
@@ -26,6 +33,7 @@ class NewIdentifier(NamedTuple):
     sealed: bytes
     first_seen_at: datetime
     last_seen_on: date
+    authority: int = 0
 
 
 def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> dict[bytes, StoredIdentifier]:
@@ -34,7 +42,7 @@ def identifiers_by_pseudonym(tx: Transaction, pseudonyms: Collection[bytes]) -> 
         return {}
     rows = tx.execute(
         """
-        SELECT i.pseudonym, i.identifier_id, i.type, i.is_shared, l.profile_id
+        SELECT i.pseudonym, i.identifier_id, i.type, i.is_shared, l.profile_id, i.authority, i.proved_at
         FROM unnest(%(pseudonyms)s::bytea[]) AS requested (pseudonym)
         JOIN identity.identifier AS i USING (pseudonym)
         LEFT JOIN identity.link AS l USING (identifier_id)
@@ -49,8 +57,17 @@ def insert_identifiers(tx: Transaction, rows: Sequence[NewIdentifier]) -> None:
     if rows:
         tx.copy(
             "identity.identifier",
-            ("identifier_id", "type", "pseudonym", "pseudonym_version", "sealed", "first_seen_at", "last_seen_on"),
-            ("int8", "text", "bytea", "int2", "bytea", "timestamptz", "date"),
+            (
+                "identifier_id",
+                "type",
+                "pseudonym",
+                "pseudonym_version",
+                "sealed",
+                "first_seen_at",
+                "last_seen_on",
+                "authority",
+            ),
+            ("int8", "text", "bytea", "int2", "bytea", "timestamptz", "date", "int2"),
             rows=rows,
         )
 
@@ -80,6 +97,32 @@ def mark_shared(tx: Transaction, identifier_ids: Collection[int], *, is_shared: 
             "UPDATE identity.identifier SET is_shared = %(is_shared)s WHERE identifier_id = ANY(%(ids)s::bigint[])",
             {"ids": list(identifier_ids), "is_shared": is_shared},
         )
+
+
+def set_authority(tx: Transaction, authority: Mapping[int, int]) -> None:
+    """Set the highest authority that named these identifiers, or below which no word links them."""
+    if authority:
+        tx.execute(
+            """
+            UPDATE identity.identifier AS i
+            SET authority = changed.authority
+            FROM unnest(%(ids)s::bigint[], %(authorities)s::smallint[]) AS changed (identifier_id, authority)
+            WHERE i.identifier_id = changed.identifier_id AND i.authority <> changed.authority
+            """,
+            {"ids": list(authority), "authorities": list(authority.values())},
+        )
+
+
+def prove(tx: Transaction, identifier_id: int, now: datetime) -> None:
+    """Note that a person proved to have this identifier, unless one did before."""
+    tx.execute(
+        """
+        UPDATE identity.identifier
+        SET proved_at = %(now)s, authority = greatest(authority, %(proved)s::smallint)
+        WHERE identifier_id = %(id)s AND proved_at IS NULL
+        """,
+        {"id": identifier_id, "now": now, "proved": int(Evidence.PROVED)},
+    )
 
 
 class SealedIdentifier(NamedTuple):

@@ -20,6 +20,7 @@ from cdp.kit.pg_binary.copying import (
     bigints,
     integers,
     octets,
+    smallints,
 )
 
 _PSEUDONYM_BYTES = 32
@@ -47,9 +48,19 @@ class RecordedEdge(NamedTuple):
     policy_fingerprint: bytes | None
 
 
-def insert_edges(tx: Transaction, edges: Edges, source_id: int, *, import_job_id: int | None, now: datetime) -> None:
-    """Append edges to the recorded sequence."""
-    columns = ["sequence", "identifier_id", "other_identifier_id", "row_number", "source_id", "received_at"]
+def insert_edges(
+    tx: Transaction, edges: Edges, source_id: int, *, authority: int, import_job_id: int | None, now: datetime
+) -> None:
+    """Append edges to the recorded sequence, all with the authority of their source."""
+    columns = [
+        "sequence",
+        "identifier_id",
+        "other_identifier_id",
+        "row_number",
+        "source_id",
+        "received_at",
+        "authority",
+    ]
     fields = [
         bigints(edges.sequences),
         bigints(edges.ones),
@@ -57,6 +68,7 @@ def insert_edges(tx: Transaction, edges: Edges, source_id: int, *, import_job_id
         integers(edges.rows),
         always_integer(source_id),
         always_instant(now),
+        always_smallint(authority),
     ]
     if import_job_id is not None:
         columns.append("import_job_id")
@@ -103,6 +115,7 @@ def insert_identifiers(
     pseudonyms: Sequence[bytes],
     pseudonym_version: int,
     sealed: Sequence[bytes],
+    authorities: Sequence[int],
     now: datetime,
 ) -> None:
     """Write identifiers that are not stored yet, by columns; all were first seen now."""
@@ -110,7 +123,16 @@ def insert_identifiers(
     copy_packed(
         tx,
         "identity.identifier",
-        ("identifier_id", "type", "pseudonym", "pseudonym_version", "sealed", "first_seen_at", "last_seen_on"),
+        (
+            "identifier_id",
+            "type",
+            "pseudonym",
+            "pseudonym_version",
+            "sealed",
+            "first_seen_at",
+            "last_seen_on",
+            "authority",
+        ),
         count=len(ids),
         fields=(
             bigints(ids),
@@ -120,6 +142,7 @@ def insert_identifiers(
             octets(sealed),
             always_instant(now),
             always_day(now.date()),
+            smallints(authorities),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""SQL of what staff should review: shared identifiers, and profiles in quarantine."""
+"""SQL of what staff should review: shared identifiers, words that were left out, and profiles in quarantine."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -34,6 +34,49 @@ class ReachedBound(NamedTuple):
     rule: str
     refusals: int
     since: datetime
+
+
+class LeftOutRow(NamedTuple):
+    """An identifier that messages or rows named and that a higher or newer word has, by the rule that left it out.
+
+    `words` counts the recorded steps that named it, `profiles` the profiles on whose side they are.
+    """
+
+    identifier_id: int
+    type: str
+    rule: str
+    words: int
+    profiles: int
+    since: datetime
+
+
+def count_left_out(tx: Transaction) -> int:
+    """The number of identifiers that a lower or older word named in vain."""
+    rows = tx.execute(
+        """
+        SELECT count(DISTINCT identifier_id)::int FROM identity.evidence
+        WHERE kind = 'refusal' AND (rule LIKE 'authority:%%' OR rule LIKE 'stale:%%')
+        """
+    )
+    return next(int(count) for (count,) in rows)
+
+
+def left_out(tx: Transaction, limit: int) -> list[LeftOutRow]:
+    """Up to `limit` identifiers that lower or older words named in vain, those named by most profiles first."""
+    rows = tx.execute(
+        """
+        SELECT v.identifier_id, i.type, split_part(v.rule, ':', 1) AS rule, count(DISTINCT v.sequence)::int AS words,
+               count(DISTINCT v.profile_id)::int AS profiles, min(v.at) AS since
+        FROM identity.evidence AS v
+        JOIN identity.identifier AS i USING (identifier_id)
+        WHERE v.kind = 'refusal' AND (v.rule LIKE 'authority:%%' OR v.rule LIKE 'stale:%%')
+        GROUP BY v.identifier_id, i.type, split_part(v.rule, ':', 1)
+        ORDER BY profiles DESC, words DESC, since, v.identifier_id
+        LIMIT %(limit)s
+        """,
+        {"limit": limit},
+    )
+    return [LeftOutRow(*row) for row in rows]
 
 
 def count_shared(tx: Transaction) -> dict[str, int]:

@@ -52,10 +52,10 @@ def insert_new(
         """
         WITH new_identifiers AS (
             INSERT INTO identity.identifier
-                (identifier_id, type, pseudonym, pseudonym_version, sealed, first_seen_at, last_seen_on)
+                (identifier_id, type, pseudonym, pseudonym_version, sealed, first_seen_at, last_seen_on, authority)
             SELECT * FROM unnest(%(i_ids)s::bigint[], %(i_types)s::text[], %(i_pseudonyms)s::bytea[],
                                  %(i_versions)s::smallint[], %(i_sealed)s::bytea[], %(i_first)s::timestamptz[],
-                                 %(i_last)s::date[])
+                                 %(i_last)s::date[], %(i_authorities)s::smallint[])
         ), new_profiles AS (
             INSERT INTO identity.profile (profile_id, origin_sequence, created_at)
             SELECT * FROM unnest(%(p_ids)s::bigint[], %(p_origins)s::bigint[], %(p_at)s::timestamptz[])
@@ -81,6 +81,7 @@ def insert_new(
             "i_sealed": [row.sealed for row in identifiers],
             "i_first": [row.first_seen_at for row in identifiers],
             "i_last": [row.last_seen_on for row in identifiers],
+            "i_authorities": [row.authority for row in identifiers],
             "p_ids": [row.profile_id for row in profiles],
             "p_origins": [row.origin for row in profiles],
             "p_at": [row.created_at for row in profiles],

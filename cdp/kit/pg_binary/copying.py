@@ -42,6 +42,11 @@ def always_integer(value: int) -> Field:
     return integers(repeat(value))
 
 
+def smallints(values: Iterable[int]) -> Field:
+    """A smallint column."""
+    return Field("h", 2, values)
+
+
 def always_smallint(value: int) -> Field:
     """A smallint column that is the same in every row."""
     return Field("h", 2, repeat(value))

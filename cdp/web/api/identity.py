@@ -1,4 +1,4 @@
-"""Routes of identity review: shared identifiers, and profiles in quarantine."""
+"""Routes of identity review: shared identifiers, claims that were left out, and profiles in quarantine."""
 
 from datetime import datetime
 from typing import Annotated
@@ -43,6 +43,24 @@ class SharedListShown(BaseModel):
     identifiers: list[SharedShown]
 
 
+class LeftOutShown(BaseModel):
+    """An identifier that messages or rows claimed and that was left out, by `authority` or because it is `stale`."""
+
+    type: str
+    value: str | None
+    rule: str
+    words: int
+    people: int
+    since: datetime
+
+
+class ReviewListShown(BaseModel):
+    """Claims that were left out, those of the most people first, and their number."""
+
+    left_out_total: int
+    left_out: list[LeftOutShown]
+
+
 class BoundShown(BaseModel):
     """A bound of the policy that a profile reached, and the number of links refused because of it."""
 
@@ -72,6 +90,13 @@ def shared(context: InContext, caller: IsStaff, requested: Listing) -> SharedLis
     """List identifiers that are used by several people and therefore create no links. Every listing is logged."""
     result = listings.list_shared(context, limit=requested.limit, actor=caller.actor, token=caller.token)
     return SharedListShown.model_validate(result, from_attributes=True)
+
+
+@router.get("/review", responses=problems(), operation_id="list_identity_review")
+def review(context: InContext, caller: IsStaff, requested: Listing) -> ReviewListShown:
+    """List claims of identifiers that were left out because a higher or newer word has them. Every listing is logged."""
+    result = listings.list_review(context, limit=requested.limit, actor=caller.actor, token=caller.token)
+    return ReviewListShown.model_validate(result, from_attributes=True)
 
 
 @router.get("/quarantined", responses=problems(), operation_id="list_quarantined_profiles")

@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 
 from cdp.identity.model import ResolutionStep, Rule
-from cdp.identity.resolve import Rules, Run, World, replay
+from cdp.identity.resolve import World
+from cdp.identity.rules import Rules
+from cdp.identity.run import Run, replay
 from cdp.policy.identifiers import Blocked, Bounds, Identifiers, IdentifierType, Limit, NormalizerKind, OnConflict
 from tests.support.people import NEW_YEAR
 
@@ -91,7 +93,7 @@ def test_two_unique_ids_are_never_linked() -> None:
 def test_a_weak_identifier_with_two_unique_ids_is_shared_also_for_earlier_messages() -> None:
     run = play("a1", "u1 a1", "u2 a1")
     assert partition(run) == named("a1", "u1", "u2")
-    assert run.learned == {IDS["a1"]}
+    assert run.shared == {IDS["a1"]}
     assert run.world.accepted_placement == {1: 1, 2: 2, 3: 3}
 
 
@@ -115,7 +117,7 @@ def test_first_owner_keeps_the_identifier_with_the_first() -> None:
     run = play("a1", "u1 a1", "u2 a1", "a1", rules=policy(on_conflict=OnConflict.FIRST_OWNER))
     assert partition(run) == named("u1 a1", "u2")
     assert run.world.accepted_placement[4] == 1
-    assert not run.learned
+    assert not run.shared
 
 
 def test_an_unconflicted_weak_identifier_is_kept_when_a_stronger_one_is_dropped() -> None:
@@ -126,7 +128,7 @@ def test_an_unconflicted_weak_identifier_is_kept_when_a_stronger_one_is_dropped(
 def test_a_conflict_without_a_unique_id_in_the_message_is_only_refused() -> None:
     run = play("u1 e1", "u2 a2", "e1 a2")
     assert partition(run) == named("u1 e1", "u2 a2")
-    assert not run.learned
+    assert not run.shared
     assert run.world.accepted_placement[3] == 1
 
 
@@ -147,7 +149,7 @@ def test_a_limit_with_a_window_counts_only_recent_links_and_is_not_settled() -> 
 def test_a_household_never_links_profiles() -> None:
     run = play("u1 h1", "u2 h1", "h1")
     assert partition(run) == named("u1", "u2", "h1")
-    assert not run.learned
+    assert not run.shared
 
 
 def test_a_separated_pair_stays_apart_whatever_bridges_it() -> None:

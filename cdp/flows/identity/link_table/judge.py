@@ -16,14 +16,16 @@ from cdp.consent.signals.model import hash_of
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import deciding_records, facts_of
 from cdp.flows.context import Context
+from cdp.flows.identifiers import evidence_of
 from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.ingest.signals import KEPT
 from cdp.identity.components import Component, components, is_plain
-from cdp.identity.resolve import Rules
+from cdp.identity.rules import Rules
 from cdp.identity.store import link_tables as link_table_store
 from cdp.identity.store import profiles as profile_store
 from cdp.identity.store import separations as separation_store
+from cdp.identity.store.identifiers import StoredIdentifier
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
 from cdp.sources.model import Source, SourceKind
@@ -213,6 +215,7 @@ class _StoredProfiles:
         self.stored = snapshot.stored
         self.now = now
         self.rules = Rules(context.policy.identifiers)
+        self.authority = evidence_of(source)
         touched = {owner for component in found for at in component.members if (owner := self._owner(at)) is not None}
         profiles = profile_store.profiles(tx, touched) if touched else ()
         self.profiles = {profile.profile_id: profile for profile in profiles}
@@ -259,6 +262,12 @@ class _StoredProfiles:
             for purpose in sorted(self.context.policy.purposes.keys() & set(purposes) - recorded)
         ]
 
+    def _is_contested(self, identifier: StoredIdentifier) -> bool:
+        """Whether words of another authority than that of the table tied an identifier, or may have."""
+        if identifier.type in self.rules.guarded:
+            return identifier.authority != self.authority
+        return identifier.type not in self.rules.unique and identifier.authority > self.authority
+
     def opt_outs_of(self, component: Component) -> list[Record]:
         """The refusals about members of a component that are to be recorded in the ledger."""
         return [record for at in component.members for record in self.opt_outs.get(at, ())]
@@ -296,7 +305,9 @@ class _StoredProfiles:
         """Whether no rule can break while a component becomes one profile."""
         for at in component.members:
             identifier = self.stored.get(at)
-            if identifier is not None and (identifier.is_shared or identifier.identifier_id in self.separated):
+            if identifier is None:
+                continue
+            if identifier.is_shared or identifier.identifier_id in self.separated or self._is_contested(identifier):
                 return False
         if any(owned in self.separated for owner in owners for owned in self.owned_by.get(owner, ())):
             return False

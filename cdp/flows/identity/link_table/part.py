@@ -19,6 +19,7 @@ from cdp.consent.store.verdicts import has_stored_row, put_verdicts
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
+from cdp.flows.identifiers import evidence_of
 from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of
 from cdp.flows.identity.link_table.identifiers import (
     GenerationLog,
@@ -31,9 +32,11 @@ from cdp.flows.identity.link_table.identifiers import (
 from cdp.flows.identity.link_table.judge import EdgeGroup, Judged, Verdicts, judge_known, judge_unknown
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.identity.mapping_replay import replay_around
-from cdp.identity.model import EvidenceRow
+from cdp.identity.model import Evidence, EvidenceRow
+from cdp.identity.rules import Rules
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import generation as generation_store
+from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import link_tables as link_table_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.kit.db import Transaction
@@ -84,11 +87,18 @@ def process_part(
     else:
         judged = judge_known(tx, context, source, part=part, ids=ids, snapshot=snapshot, now=now)
     writer = _PartWriter(
-        tx, context, part, snapshot=snapshot, ids=ids, judged=judged, first_sequence=generation.next_sequence, now=now
+        tx,
+        context,
+        part,
+        snapshot=snapshot,
+        ids=ids,
+        judged=judged,
+        first_sequence=generation.next_sequence,
+        now=now,
     )
-    writer.write_identifiers(new)
+    writer.write_identifiers(new, evidence_of(source))
     writer.record(source, import_job_id)
-    profiles = writer.write_plain() + writer.write_bounded()
+    profiles = writer.write_plain(evidence_of(source)) + writer.write_bounded()
     after = generation.next_sequence + len(writer.edges)
     generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not snapshot.is_empty)
     current = generation_store.generation(tx)
@@ -155,6 +165,7 @@ class _PartWriter:
         now: datetime,
     ) -> None:
         self.tx = tx
+        self.person_level = Rules(context.policy.identifiers).person_level
         self.context = context
         self.part = part
         self.snapshot = snapshot
@@ -176,7 +187,7 @@ class _PartWriter:
         first = self.first_step[group.edges[0]]
         return range(first, first + len(group.edges))
 
-    def write_identifiers(self, new: NewIdentifiers) -> None:
+    def write_identifiers(self, new: NewIdentifiers, authority: Evidence) -> None:
         """Write keys and rows of the new identifiers in groups that are stored, and the refusals kept about them."""
         groups = [*self.plain, *self.bounded]
         if sum(len(group.members) for group in groups) < len(self.part.identifiers):
@@ -184,13 +195,15 @@ class _PartWriter:
             new = new.only([at for at, position in enumerate(new.positions) if position in stored])
         if new.positions:
             self.context.vault.subject_keys.store_prepared(self.tx, new.keys)
+        types = [self.part.identifiers[at].type for at in new.positions]
         link_table_store.insert_identifiers(
             self.tx,
             new.keys.ids,
-            [self.part.identifiers[at].type for at in new.positions],
+            types,
             pseudonyms=[self.snapshot.pseudonyms[at] for at in new.positions],
             pseudonym_version=self.snapshot.versions[-1],
             sealed=new.sealed,
+            authorities=[authority if type_ in self.person_level else 0 for type_ in types],
             now=self.now,
         )
         opt_outs = [record for group in groups for record in group.opt_outs]
@@ -199,7 +212,12 @@ class _PartWriter:
     def record(self, source: Source, import_job_id: int | None) -> None:
         """Append the rows to the recorded sequence: group by group, in the order of the table within a group."""
         link_table_store.insert_edges(
-            self.tx, self.steps, int(source.source_id), import_job_id=import_job_id, now=self.now
+            self.tx,
+            self.steps,
+            int(source.source_id),
+            authority=evidence_of(source),
+            import_job_id=import_job_id,
+            now=self.now,
         )
 
     def _steps(self, positions: Sequence[int], sequences: Sequence[int]) -> link_table_store.Edges:
@@ -211,7 +229,7 @@ class _PartWriter:
             [rows[at] for at in positions],
         )
 
-    def write_plain(self) -> int:
+    def write_plain(self, authority: Evidence) -> int:
         """Make each plain group one profile: the oldest that owns a member, or a new one; returns their number."""
         without_owner = [group for group in self.plain if not group.owners]
         fresh = sorted(new_ids(len(without_owner)))
@@ -224,6 +242,7 @@ class _PartWriter:
         }
         mapping_store.merge_profiles(self.tx, retired)
         self._write_links(profiles)
+        self._raise_authority(authority)
         self._write_plain_evidence(profiles)
         self._permit(without_owner, fresh)
         touched = {profile for group, profile in zip(self.plain, profiles, strict=True) if group.owners}
@@ -242,6 +261,16 @@ class _PartWriter:
             ]
             members, owners = [members[at] for at in free], [owners[at] for at in free]
         link_table_store.insert_links(self.tx, [self.ids[at] for at in members], owners, now=self.now)
+
+    def _raise_authority(self, authority: Evidence) -> None:
+        """Note that the table names unique identifiers which only lower words named; others make a group not plain."""
+        stored = (self.snapshot.stored.get(member) for group in self.plain for member in group.members)
+        raised = {
+            identifier.identifier_id: int(authority)
+            for identifier in stored
+            if identifier is not None and identifier.type in self.person_level and identifier.authority < authority
+        }
+        identifier_store.set_authority(self.tx, raised)
 
     def _write_plain_evidence(self, profiles: Sequence[int]) -> None:
         """Write the evidence of every row of a plain group, and of the merges that rows caused."""

@@ -12,7 +12,7 @@ from cdp.accounting.model import State
 from cdp.identity.components import Component, components
 from cdp.identity.model import Identifier
 from cdp.identity.normalize import IdentifierReader
-from cdp.identity.resolve import Rules
+from cdp.identity.rules import Rules
 
 Row = tuple[str, object, str, object]
 """Type and value of one identifier, type and value of the other."""

@@ -1,0 +1,40 @@
+"""The identifier policy, compiled for resolution. Pure."""
+
+from datetime import timedelta
+
+from cdp.policy.identifiers import Identifiers, OnConflict
+
+
+class Rules:
+    """The identifier policy, compiled for resolution: per type whether it links, its limit and its window.
+
+    `guarded` types, such as e-mail addresses, name a person without proving that who says them is that person: only
+    words of the highest authority that names such an identifier link it.
+    """
+
+    def __init__(self, policy: Identifiers) -> None:
+        self.policy = policy
+        self.unique = policy.unique_types
+        self.links = {key: type_.merges for key, type_ in policy.types.items()}
+        self.count = {key: type_.limit.count for key, type_ in policy.types.items()}
+        self.window = {
+            key: None if type_.limit.within_days is None else timedelta(days=type_.limit.within_days)
+            for key, type_ in policy.types.items()
+        }
+        self.can_be_shared = {
+            key
+            for key, type_ in policy.types.items()
+            if not type_.unique and type_.merges and type_.on_conflict is OnConflict.SHARED
+        }
+        self.person_level = {key for key, type_ in policy.types.items() if type_.person_level or type_.unique}
+        self.guarded = {key for key in self.person_level if self.links[key] and key not in self.unique}
+
+    @property
+    def non_linking(self) -> list[str]:
+        """The types that never link profiles."""
+        return [key for key, links in self.links.items() if not links]
+
+    def priority(self, type_: str) -> int:
+        """The priority of a type, 1 is the strongest; unknown types come last and link nothing."""
+        found = self.policy.types.get(type_)
+        return 1_000_000 if found is None else found.priority
