@@ -56,6 +56,14 @@ def occurred_at(own: datetime, sent_at: datetime | None, received_at: datetime) 
         return EARLIEST if own < sent_at else received_at
 
 
+def is_own_clock(body: Mapping[str, Any]) -> bool:
+    """Whether the time of a message was read from the sender's clock and not corrected by `sentAt`: it may be years off."""
+    stated, original = body.get("timestamp"), body.get("originalTimestamp")
+    if not (stated or original):
+        return False
+    return bool(stated and original) or read_instant(body.get("sentAt")) is None
+
+
 def is_from_the_future(body: Mapping[str, Any], received_at: datetime) -> bool:
     """Whether a message states a time after its sending, or after its arrival: one that was clamped to `received_at`."""
     stated, original = body.get("timestamp"), body.get("originalTimestamp")

@@ -257,7 +257,7 @@ class TestSignalsAtTheDoor:
 
     def test_a_grant_that_comes_late_lifts_no_repeated_no(self, rights: RequestPipeline) -> None:
         def at(minute: int, *, yes: bool) -> dict[str, Any]:
-            when = {"timestamp": f"2026-06-01T12:{minute:02}:00+00:00"}
+            when = {"timestamp": f"2026-06-01T12:{minute:02}:00+00:00", "sentAt": "2026-06-01T13:00:00+00:00"}
             return {**view(anonymousId="a1", **said(Analytics=yes, Functional=True), **when), "userId": None}
 
         rights.later(hours=1)

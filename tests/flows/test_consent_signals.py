@@ -12,9 +12,10 @@ from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.consent.lookup import Consents, look_up
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Database
+from cdp.sources.model import Source
 from cdp.sources.store.sources import add_source
 from tests.support.messages import consent_context, page, track
-from tests.support.people import CALIFORNIA, NEW_YEAR
+from tests.support.people import CALIFORNIA, NEW_YEAR, SHOP, WEB
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import shipped
 
@@ -76,6 +77,28 @@ def test_an_imported_act_without_an_instant_lifts_no_refusal(pipeline: Pipeline,
     granted = ConsentStatement(("user_id", "mia"), "analytics", "grant", authority=authority)
     record(pipeline.context, granted, pipeline.clock.now())
     assert verdict(pipeline, "user_id", "mia", purpose="analytics").allowed is allowed
+
+
+@pytest.mark.parametrize(
+    ("source", "times", "allowed"),
+    [
+        (WEB, {"timestamp": "2020-01-01T00:00:00Z"}, False),
+        (WEB, {"originalTimestamp": "2020-01-01T00:00:00Z"}, False),
+        (WEB, {"timestamp": "2020-01-01T00:00:00Z", "sentAt": "never"}, False),
+        (SHOP, {"timestamp": "2020-01-01T00:00:00Z"}, True),
+    ],
+)
+def test_a_device_with_a_wrong_clock_does_not_lose_its_refusal(
+    pipeline: Pipeline, source: Source, times: dict[str, str], *, allowed: bool
+) -> None:
+    if source is SHOP:
+        grant(pipeline, "anonymous_id", "phone", purpose="analytics")
+    else:
+        pipeline.send(page(anonymousId="phone", context=consent_context(analytics=True)), source=WEB)
+        pipeline.clock.instant += timedelta(minutes=1)
+    assert verdict(pipeline, "anonymous_id", "phone", purpose="analytics").allowed
+    pipeline.send(page(anonymousId="phone", context=consent_context(analytics=False), **times), source=source)
+    assert verdict(pipeline, "anonymous_id", "phone", purpose="analytics").allowed is allowed
 
 
 def test_allowed_ids_of_older_sdks_grant_what_they_name_and_refuse_nothing(pipeline: Pipeline) -> None:

@@ -1,5 +1,6 @@
 """The consent records that one message would add to the ledger. Pure."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import IdentifiedMessage
 from cdp.identity.resolve import World
 from cdp.sources.model import SourceKind
+from cdp.wire.timestamps import is_own_clock
 
 KEPT: Final = "kept_by_pseudonym"
 """The signal and the rule of an opt-out that was kept by pseudonym alone."""
@@ -48,8 +50,15 @@ def records_of_message(
         (member, type_) for member in message.members for type_ in (world.types[member],) if type_ not in guarded
     ]
     proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
+    # A device with a wrong clock must not date its refusal before the grant that it withdraws.
+    received = replace(context, occurred_at=sent.received_at) if is_own_clock(sent.body) else context
     drafts = (
-        ledger.draft(act, identifier_id, context, rule=plan.policy.purposes[act.purpose])
+        ledger.draft(
+            act,
+            identifier_id,
+            received if act.act.is_refusal and act.authority.rank == 0 else context,
+            rule=plan.policy.purposes[act.purpose],
+        )
         for identifier_id, act in (*proposed, *kept)
     )
     return [draft for draft in drafts if draft is not None]

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdp.wire.timestamps import EARLIEST, LATEST, happened_at, is_from_the_future, occurred_at, read_instant
+from cdp.wire.timestamps import (
+    EARLIEST,
+    LATEST,
+    happened_at,
+    is_from_the_future,
+    is_own_clock,
+    occurred_at,
+    read_instant,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 instants = st.datetimes(timezones=st.just(UTC))
@@ -105,3 +113,26 @@ def test_nothing_happens_after_it_was_received(own: datetime, sent_at: datetime 
 def test_a_wrong_clock_changes_nothing(age: timedelta, error: timedelta) -> None:
     """Whatever the error of the sender's clock, an event of a certain age at sending has that age."""
     assert occurred_at(NOW - age + error, NOW + error, NOW) == NOW - age
+
+
+@pytest.mark.parametrize(
+    ("body", "is_own"),
+    [
+        ({}, False),
+        ({"sentAt": "2020-01-01T00:00:05Z"}, False),
+        ({"timestamp": "2020-01-01T00:00:00Z"}, True),
+        ({"originalTimestamp": "2020-01-01T00:00:00Z"}, True),
+        ({"timestamp": "2020-01-01T00:00:00Z", "sentAt": "never"}, True),
+        ({"timestamp": "2020-01-01T00:00:00Z", "sentAt": "2020-01-01T00:00:05Z"}, False),
+        (
+            {
+                "timestamp": "2020-01-01T00:00:00Z",
+                "originalTimestamp": "2020-01-01T00:00:00Z",
+                "sentAt": "2020-01-01T00:00:05Z",
+            },
+            True,
+        ),
+    ],
+)
+def test_a_time_without_the_time_of_sending_is_that_of_an_unknown_clock(body: dict[str, str], is_own: bool) -> None:
+    assert is_own_clock(body) == is_own
