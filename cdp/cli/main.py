@@ -40,6 +40,8 @@ COMMANDS: Final = {
     "keys": CommandEntry("keys", "Rotate and destroy keys"),
     "scrub": CommandEntry("maintenance", "Overwrite residue of erasures on disk"),
     "replay": CommandEntry("maintenance", "Reapply erasures to a restored database"),
+    "backup": CommandEntry("backups", "Back up the database and the state"),
+    "restore": CommandEntry("backups", "Restore a backup and reapply erasures"),
     "audit": CommandEntry("audit", "Verify receipts and the audit log; report"),
     "openapi": CommandEntry("reference", "Print the OpenAPI document"),
     "docs": CommandEntry("reference", "Generate pages of docs/reference", is_hidden=True),

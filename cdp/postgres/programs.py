@@ -142,6 +142,14 @@ def launch(account: Account, command: Sequence[str | Path], *, cwd: Path, output
     )
 
 
+def wheel_programs() -> list[Path]:
+    """The folders of programs that the wheel installed; none without it."""
+    spec = importlib.util.find_spec(_WHEEL)
+    wheel = Path(next(iter(spec.submodule_search_locations or ()))) if spec is not None else None
+    folders = [] if wheel is None else [wheel / folder / "bin" for folder in _FOLDERS.values()]
+    return [folder for folder in folders if (folder / "pg_dump").exists()]
+
+
 def find_programs(version: Version, account: Account) -> Path:
     """The folder with `initdb` and `postgres` of this version, executable for `account`."""
     spec = importlib.util.find_spec(_WHEEL)

@@ -1,7 +1,7 @@
 """Root keys in use: which versions are active, what is derived from each, and how they are added and destroyed."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -62,9 +62,9 @@ class RootKeys:
             store.add_key_check(tx, _MASTER, self._provider.fingerprint(), now=now)
         elif master.check_value != self._provider.fingerprint():
             raise wrong_master_key("Its check value differs.")
-        for name, check in checks.items():
-            if check.is_active and check_value(self._provider.load(name), name) != check.check_value:
-                raise wrong_master_key(f"The check value of the key {name} differs.")
+        require_check_values(
+            self._provider, {name: check.check_value for name, check in checks.items() if check.is_active}
+        )
 
     def active_versions(self, tx: Transaction, stem: str) -> tuple[int, ...]:
         """The active versions of a root key as this transaction sees them, oldest first."""
@@ -118,20 +118,12 @@ class RootKeys:
             raise Fault("key_in_use", "The key is in use", f"Version {version} is the newest of {stem}: add one first.")
         store.mark_key_retired(tx, f"{stem}/{version}", now)
 
-    def retired(self, tx: Transaction, stem: str) -> list[tuple[int, datetime]]:
-        """The versions of a root key that are retired and not destroyed, with the instant of their retirement."""
-        return [
-            (int(check.name.rpartition("/")[2]), check.retired_at)
-            for check in store.key_checks(tx)
-            if check.retired_at is not None and not check.is_destroyed and check.name.rpartition("/")[0] == stem
-        ]
-
     def mark_version_destroyed(self, tx: Transaction, stem: str, version: int, *, now: datetime) -> None:
         """Mark a version for destruction, which `destroy_marked` carries out after the commit.
 
         Raises the fault `key_in_use` unless the version is retired.
         """
-        if version not in {number for number, _ in self.retired(tx, stem)}:
+        if version not in {number for number, _ in retired_versions(tx, stem)}:
             raise Fault("key_in_use", "The key is in use", f"Version {version} of {stem} is not retired: rotate first.")
         store.mark_key_destroyed(tx, f"{stem}/{version}", now)
 
@@ -208,3 +200,25 @@ class RootKeys:
         stem, _, version = name.rpartition("/")
         if stem == _EPOCH:
             self._wrappers.pop(int(version), None)
+
+
+def require_check_values(provider: KeyProvider, check_values: Mapping[str, bytes]) -> None:
+    """Require keys with these check values. Raises the faults `wrong_master_key` and `root_key_missing`."""
+    for name, expected in check_values.items():
+        found = provider.fingerprint() if name == _MASTER else check_value(provider.load(name), name)
+        if found != expected:
+            raise wrong_master_key(f"The check value of the key {name} differs.")
+
+
+def active_check_values(tx: Transaction) -> dict[str, bytes]:
+    """The check values of the keys in use by name, that of the master key included: for a backup."""
+    return {check.name: check.check_value for check in store.key_checks(tx) if check.is_active}
+
+
+def retired_versions(tx: Transaction, stem: str) -> list[tuple[int, datetime]]:
+    """The versions of a root key that are retired and not destroyed, with the instant of their retirement."""
+    return [
+        (int(check.name.rpartition("/")[2]), check.retired_at)
+        for check in store.key_checks(tx)
+        if check.retired_at is not None and not check.is_destroyed and check.name.rpartition("/")[0] == stem
+    ]

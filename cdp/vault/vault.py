@@ -19,7 +19,7 @@ from cdp.vault.keyed_hashes import KeyedHashes
 from cdp.vault.keys import KeyProvider, open_kms_provider
 from cdp.vault.providers.file import open_local_provider
 from cdp.vault.pseudonym import Domain
-from cdp.vault.root_keys import ROOT_KEYS, RootKeys
+from cdp.vault.root_keys import ROOT_KEYS, RootKeys, require_check_values
 from cdp.vault.seal import RowId, SealedColumn, open_many, seal_each, seal_many
 from cdp.vault.subject_keys import FreshKeys, SubjectKeys
 
@@ -126,3 +126,19 @@ def _folder_of(kept: StateStore) -> Path:
             status=500,
         )
     return kept.folder
+
+
+def require_keys(
+    folder: Path,
+    master_key: bytes | None,
+    *,
+    kms_url: str | None,
+    wrapped_keys: StateStore,
+    check_values: Mapping[str, bytes],
+) -> None:
+    """Require that the keys with these check values (of a backup) can be opened. Faults: those of `open_vault`."""
+    if kms_url is not None:
+        provider = open_kms_provider(kms_url, _folder_of(wrapped_keys))
+    else:
+        provider, _ = open_local_provider(folder, master_key, may_create=False, store=wrapped_keys)
+    require_check_values(provider, check_values)

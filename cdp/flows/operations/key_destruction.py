@@ -9,6 +9,7 @@ from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.vault.pseudonym import GRAPH
+from cdp.vault.root_keys import retired_versions
 
 _EPOCH = "epoch"
 
@@ -87,7 +88,7 @@ def _plan(tx: Transaction, context: Context, *, only_epochs: bool) -> Destructio
         for epoch, retired_at in context.vault.epochs.retired_at(tx)
     ]
     if not only_epochs:
-        retired = context.vault.root_keys.retired(tx, GRAPH)
+        retired = retired_versions(tx, GRAPH)
         keys += [RetiredKey(f"{GRAPH}/{version}", retired_at) for version, retired_at in retired]
     return DestructionPlan(tuple(keys))
 

@@ -121,6 +121,20 @@ def migrate_schema(url: str, now: datetime) -> list[str]:
 
 
 @contextmanager
+def open_unused_database(config: Config) -> Iterator[str]:
+    """The URL of the database only, which no service of this CDP_HOME runs. Raises the fault `service_running`."""
+    with _database_url(config) as (url, is_shared):
+        if is_shared:
+            raise Fault(
+                "service_running",
+                "A service is running",
+                "Stop every service and worker of this database first.",
+                status=409,
+            )
+        yield url
+
+
+@contextmanager
 def open_database_url(config: Config) -> Iterator[str]:
     """The URL of the database only, whatever the state of its schema."""
     with _database_url(config) as (url, _):

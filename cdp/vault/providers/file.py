@@ -102,7 +102,8 @@ def _missing(name: str, place: str) -> Fault:
     return Fault(
         "root_key_missing",
         "A root key is missing",
-        f"The database uses the key {name}, but the key provider at {place} does not have it. Restore it from its backup.",
+        f"The database uses the key {name}, but the key provider at {place} does not have it. Restore it from its backup. "
+        "If it was destroyed with `cdp keys destroy`, the database or backup that uses it can no longer be opened.",
         status=500,
     )
 

@@ -1,0 +1,210 @@
+"""Use cases of backups: the database and the state outside of it, in the order in which a restore needs them.
+
+The database is dumped first and the state copied afterwards, so that the replay file is never older than the dump, and every key
+that the dump needs is in the copy. A restore checks the keys before it changes anything, and replays before it ends.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cdp import __version__
+from cdp.flows.context import Context
+from cdp.flows.operations.startup import KEYS, open_for_command, open_state, open_unused_database
+from cdp.flows.operations.state_copy import copy_state, fill_state
+from cdp.flows.rights.replay import ReplayResult, replay
+from cdp.kit.canonical import canonical_json, instant_text
+from cdp.kit.config import Config
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.kit.state import StateFolder
+from cdp.operations.store import backups as backup_store
+from cdp.postgres.dump import dump_database, find_dump_programs, restore_database
+from cdp.rights.store import replay_position as replay_store
+from cdp.schema.dictionary import SCHEMAS
+from cdp.schema.migrate import migrate
+from cdp.vault.root_keys import active_check_values
+from cdp.vault.vault import require_keys
+
+FORMAT: Final = "cdp/backup@v1"
+MANIFEST: Final = "manifest.json"
+DUMP: Final = "database.dump"
+_APPLICATION: Final = "cdp"
+_BLOCK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """What a backup contains: rows by table, the keys that it needs, the last line applied, and the size of the dump."""
+
+    rows: Mapping[str, int]
+    keys: tuple[str, ...]
+    replay_line: int
+    dump_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """When the backup was made, what it contained, the migrations applied since, and what was applied again."""
+
+    created_at: str
+    rows: Mapping[str, int]
+    migrations: tuple[str, ...]
+    replayed: ReplayResult
+
+
+def back_up(context: Context, folder: Path, state_copy: Path, *, now: datetime) -> BackupResult:
+    """Dump the database into a new folder, then bring the copy of the state up to date.
+
+    Faults: `folder_not_empty`, `backup_in_state`, `dump_programs_missing`, `dump_failed`, those of the state store.
+    """
+    _require_apart(folder, state_copy)
+    StateFolder(folder).create(".started", b"")  # also creates the folder, private
+    try:
+        manifest = _dump(context, folder, now)
+        copy = StateFolder(state_copy)
+        copy_state(context.state, copy)
+        _require_copied(copy, manifest["keys"])
+        StateFolder(folder).create(
+            MANIFEST, canonical_json(manifest) + b"\n"
+        )  # last: a backup without it is incomplete
+    finally:
+        StateFolder(folder).destroy(".started")
+    keys = tuple(sorted(manifest["keys"]))
+    return BackupResult(manifest["rows"], keys, manifest["replay_line"], (folder / DUMP).stat().st_size)
+
+
+def restore_backup(config: Config, folder: Path, state_copy: Path | None, *, is_confirmed: bool) -> RestoreResult:
+    """Replace the database by a backup, after its keys were found, and apply again what was erased and refused since.
+
+    The state store is filled from its copy where it lacks something; what it has that is newer stays. Faults:
+    `backup_damaged`, `service_running`, `restore_not_confirmed` for a database that is not empty, those of the vault, of the
+    state store and of the programs.
+    """
+    manifest = _read_manifest(folder)
+    with open_unused_database(config) as url, open_state(config.state_url, config.home) as state:
+        database = Database(url, application_name="cdp-restore")
+        try:
+            with database.transaction(read_only=True) as tx:
+                programs = find_dump_programs(backup_store.server_major(tx))
+                _require_unused(backup_store.count_other_sessions(tx, _APPLICATION))
+                existing = backup_store.existing_schemas(tx, SCHEMAS)
+            if existing and not is_confirmed:
+                raise _not_confirmed(manifest)
+            if state_copy is not None:
+                fill_state(state, StateFolder(state_copy))
+            require_keys(
+                config.home / KEYS,
+                config.master_key,
+                kms_url=config.kms_url,
+                wrapped_keys=state.within(KEYS),
+                check_values={name: bytes.fromhex(value) for name, value in manifest["keys"].items()},
+            )
+            with database.transaction() as tx:
+                backup_store.drop_store(tx, existing)
+                backup_store.create_missing_roles(tx, manifest["roles"])
+            restore_database(programs, url, folder / DUMP)
+            with database.transaction(read_only=True) as tx:
+                wrong = backup_store.differing(manifest["rows"], backup_store.count_rows(tx))
+        finally:
+            database.close()
+        if wrong:
+            raise _damaged(f"The restored database has other rows than the backup in {', '.join(wrong)}.")
+        migrations = migrate(url)
+    with open_for_command(config) as context:
+        replayed = replay(context, context.clock.now())
+    return RestoreResult(manifest["created_at"], manifest["rows"], tuple(migrations), replayed)
+
+
+def _dump(context: Context, folder: Path, now: datetime) -> dict[str, Any]:
+    """Dump the database; the manifest describes exactly what the dump contains, because both read one snapshot."""
+    with context.database.transaction(read_only=True) as tx:
+        programs = find_dump_programs(backup_store.server_major(tx))
+        manifest = {
+            "format": FORMAT,
+            "created_at": instant_text(now),
+            "version": __version__,
+            "rows": backup_store.count_rows(tx),
+            "roles": backup_store.granted_roles(tx, (*SCHEMAS, "public")),
+            "keys": {name: value.hex() for name, value in active_check_values(tx).items()},
+            "replay_line": replay_store.applied_number(tx),
+        }
+        snapshot = backup_store.export_snapshot(tx)
+        dump_database(programs, context.database.url, folder / DUMP, schemas=SCHEMAS, snapshot=snapshot)
+    manifest["sha256"] = _digest(folder / DUMP)
+    return manifest
+
+
+def _require_apart(folder: Path, state_copy: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Fault(
+            "folder_not_empty",
+            "The folder is in use",
+            f"{folder} exists and is not an empty folder. Nothing was written. Name a new folder for each backup.",
+            status=409,
+        )
+    first, second = folder.resolve(), state_copy.resolve()
+    if first == second or first in second.parents or second in first.parents:
+        raise Fault(
+            "backup_in_state",
+            "The two folders must be apart",
+            "Backups are kept for as long as you choose; of the state, only the newest copy may be kept, or destroyed keys live on. "
+            "Name two folders of which neither contains the other.",
+            status=422,
+        )
+
+
+def _require_copied(copy: StateFolder, keys: Mapping[str, str]) -> None:
+    kept = {name.rpartition(".")[0].replace(".", "/") for name in copy.within(KEYS).names()}
+    missing = sorted(name for name in keys if name != "master" and name not in kept)
+    if missing and kept:  # a provider may keep its keys elsewhere
+        raise _damaged(f"The copy of the keys lacks {', '.join(missing)}. Make the backup again.")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        is_known = manifest["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _damaged(f"{folder} has no manifest that cdp wrote: it is not a backup, or was not completed.") from None
+    if not is_known:
+        raise _damaged(f"The format of {folder} is unknown to this version of cdp.")
+    if not (folder / DUMP).is_file() or _digest(folder / DUMP) != manifest["sha256"]:
+        raise _damaged(f"{folder / DUMP} is missing or was altered since the backup.")
+    return manifest
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while block := content.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _require_unused(sessions: int) -> None:
+    if sessions:
+        raise Fault(
+            "service_running",
+            "A service is running",
+            f"{sessions} sessions of cdp use the database. Stop every service and worker of this database first.",
+            status=409,
+        )
+
+
+def _not_confirmed(manifest: Mapping[str, Any]) -> Fault:
+    return Fault(
+        "restore_not_confirmed",
+        "The database was not replaced",
+        f"The database is not empty. Everything in it would be replaced by the backup of {manifest['created_at']}; erasures and "
+        "opt-outs since then are applied again, all other changes are lost. To confirm it, repeat the command with --yes.",
+        status=409,
+    )
+
+
+def _damaged(detail: str) -> Fault:
+    return Fault("backup_damaged", "The backup cannot be used", detail, status=500)
