@@ -282,6 +282,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "request.received": "request request_kind regime",
         "request.asked": "request request_kind",
         "request.verified": "request request_kind",
+        "request.reviewed": "request request_kind by_reason",
         "request.extended": "request due_at",
         "request.step": "request steps",
         "request.fulfilled": "request request_kind received_at fulfilled_at",

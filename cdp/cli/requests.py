@@ -9,12 +9,13 @@ from typing import Any, Final
 import click
 
 from cdp.cli.command import PAIR, PAIR_OF_TRAIT, command, open_context
-from cdp.cli.screen import Screen, print_error
+from cdp.cli.screen import Screen, counted, print_error
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import sequence_all
 from cdp.flows.rights import requests
 from cdp.flows.rights import scrub as scrubs
 from cdp.flows.rights.person import unknown_request
+from cdp.flows.rights.review import review as request_review
 from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
 from cdp.policy.jurisdictions import Right
@@ -125,7 +126,7 @@ def show(number: str, screen: Screen) -> None:
     _denial(screen, found.denial)
     _steps(screen, found.steps)
     if found.waiting:
-        screen.heading("These identifiers wait for a review: only a browser linked them with the person.")
+        screen.heading("These identifiers wait for a review (cdp request review): they may belong to the same person.")
         screen.table(["identifier", "value"], [(identifier.type, identifier.value) for identifier in found.waiting])
 
 
@@ -153,6 +154,39 @@ def verify(number: str, screen: Screen) -> None:
         done = requests.verify(context, _number(number), context.clock.now())
     _print(screen, done)
     screen.line(f"Next: cdp request run {done.outward_id} --dry-run")
+
+
+@request.command("review")
+@click.argument("number", metavar="ID")
+@click.option("--include", type=PAIR, multiple=True, help="An identifier that belongs to the person.")
+@click.option("--exclude", type=PAIR, multiple=True, help="An identifier that belongs to somebody else.")
+@click.option("--exclude-rest", "excludes_rest", is_flag=True, help="All others belong to somebody else.")
+@command(
+    "cdp request review req_0004zc8e6w1rk --include anonymous_id:5f2c --exclude-rest",
+)
+def review(
+    number: str,
+    include: tuple[tuple[str, str], ...],
+    exclude: tuple[tuple[str, str], ...],
+    *,
+    excludes_rest: bool,
+    screen: Screen,
+) -> None:
+    """Decide whose the waiting identifiers are.
+
+    An access or erasure request is not carried out while identifiers wait. `cdp request show` lists them.
+    """
+    with open_context() as context:
+        waiting = request_review(
+            context,
+            _number(number),
+            include=include,
+            exclude=exclude,
+            excludes_rest=excludes_rest,
+            now=context.clock.now(),
+        )
+    screen.result({"waiting": waiting})
+    screen.line(f"{counted(waiting, 'identifier')} left to review." if waiting else "Nothing is left to review.")
 
 
 @request.command("run")

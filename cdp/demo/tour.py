@@ -303,6 +303,8 @@ def _run_request(tour: Tour, request_id: str) -> None:
     path = f"/api/v1/subject-requests/{request_id}"
     if tour.api.get("privacy", path)["status"] == "received":
         tour.api.post("privacy", f"{path}/verify", {})
+    if tour.api.get("privacy", path)["waiting_identifiers"]:
+        tour.api.post("privacy", f"{path}/review", {"excludes_rest": True})
     tour.api.post("privacy", f"{path}/run", {})
 
 

@@ -1,8 +1,8 @@
 """How far a subject request reaches: from the verified identifiers to everything that belongs to that person. Pure.
 
 docs/explanation/rights.md, "How far a request reaches": the verified identifiers and what server sources linked to them. What only browser sources
-assert, and profiles that may hold several people, wait for a reviewer; a shared identifier reaches only its own
-profile.
+assert, profiles that may hold several people, and anyone else whom a message names together with a verified identifier
+wait for a reviewer; a shared identifier reaches only its own profile.
 """
 
 from collections.abc import Collection, Mapping
@@ -35,7 +35,8 @@ class Neighborhood:
     """All identifiers, anchors and edges of the profiles that own the verified identifiers, by their ids.
 
     `ambiguous` profiles hold, or may hold, several people. `unreferenced` identifiers occur in no anchor and no edge
-    beyond these anchors, have no profile with anchors beyond these profiles, and have no recorded refusal.
+    beyond these anchors, have no profile with anchors beyond these profiles, and have no recorded refusal. `naming` are the
+    anchors of other profiles that carry a verified identifier. `apart` are pairs that staff separated.
     """
 
     identifiers: Mapping[int, OwnedIdentifier]
@@ -43,6 +44,8 @@ class Neighborhood:
     ambiguous: frozenset[int] = frozenset()
     unreferenced: frozenset[int] = frozenset()
     edges: tuple[MemberSet, ...] = ()
+    naming: tuple[MemberSet, ...] = ()
+    apart: frozenset[frozenset[int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +67,26 @@ class Reach:
     waiting: frozenset[int] = field(default=frozenset())
     ambiguous: frozenset[int] = field(default=frozenset())
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is the person's."""
+        return not (self.identifiers or self.anchors or self.orphans)
 
-def reach(verified: Collection[int], neighborhood: Neighborhood) -> Reach:
+
+def reach(verified: Collection[int], neighborhood: Neighborhood, excluded: AbstractSet[int] = frozenset()) -> Reach:
     """The reach of the verified identifiers within their neighborhood; unknown identifiers reach nothing.
+
+    `excluded` are identifiers that a reviewer attributed to other people: they do not wait.
 
     A person's identifiers are never followed through a shared one, nor into another profile: a link that the rules
     refused does not count as a link.
     """
     stored = {identifier for identifier in verified if identifier in neighborhood.identifiers}
+    named = {member for carrier in (*neighborhood.anchors.values(), *neighborhood.naming) for member in carrier.members}
     seeds = {identifier for identifier in stored if not neighborhood.identifiers[identifier].is_shared}
-    shared = stored - seeds
-    identifiers = _expand(seeds, neighborhood)
+    left_alone = (stored - seeds) & neighborhood.unreferenced - named  # shared once, and carried by no message any more
+    shared = stored - seeds - left_alone
+    identifiers = _expand(seeds, neighborhood) | left_alone
     profiles_of_shared = {neighborhood.identifiers[identifier].profile_id for identifier in shared}
     anchors = {
         anchor_id
@@ -96,6 +108,7 @@ def reach(verified: Collection[int], neighborhood: Neighborhood) -> Reach:
         and identifier not in identifiers
         and identifier not in orphans
     }
+    waiting |= _named_with(stored, neighborhood) - identifiers - orphans
     return Reach(
         identifiers=frozenset(identifiers),
         anchors=frozenset(anchors),
@@ -103,9 +116,24 @@ def reach(verified: Collection[int], neighborhood: Neighborhood) -> Reach:
         continuing=frozenset(touched & remaining),
         shared=frozenset(shared),
         orphans=frozenset(orphans),
-        waiting=frozenset(waiting),
+        waiting=frozenset(waiting - excluded),
         ambiguous=frozenset(touched & neighborhood.ambiguous),
     )
+
+
+def _named_with(verified: AbstractSet[int], neighborhood: Neighborhood) -> set[int]:
+    """Whom anchors of other profiles name together with a verified identifier: the rules did not follow these links.
+
+    Pairs that staff separated are decided. Shared identifiers name nobody.
+    """
+    return {
+        member
+        for carrier in neighborhood.naming
+        for member in carrier.members - verified
+        if member in neighborhood.identifiers
+        and not neighborhood.identifiers[member].is_shared
+        and not any(frozenset((member, other)) in neighborhood.apart for other in carrier.members & verified)
+    }
 
 
 def _expand(seeds: AbstractSet[int], neighborhood: Neighborhood) -> set[int]:

@@ -117,6 +117,45 @@ request_value = Table(
     comment="The corrected traits of a rectification, name and value, sealed under the key of the request until its end.",
 )
 
+review = Table(
+    "review",
+    metadata,
+    Column(
+        "request_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info=personal(
+            erase="delete",
+            retention="requests",
+            export=None,
+            category="request",
+            why_not_exported="a random id; the request itself is exported",
+            via="request",
+        ),
+    ),
+    Column(
+        "identifier_id",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info=personal(
+            erase="delete",
+            retention="requests",
+            export=None,
+            category="request",
+            why_not_exported="a random id; it may be of another person, who is not disclosed",
+            via="identifier",
+        ),
+    ),
+    Column("is_included", Boolean, nullable=False, info=impersonal()),
+    Column("decided_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Index(None, "identifier_id"),
+    schema="rights",
+    comment="Decisions of a reviewer about identifiers that nobody vouched for: whether they belong to the person of the "
+    "request. Deleted when the request ends.",
+)
+
 step = Table(
     "step",
     metadata,

@@ -17,6 +17,7 @@ from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database, Transaction
 from cdp.rights.model import CorrectedTrait, Scope, Verb
 from cdp.rights.plan import Space, Tie, erasure_plan, export_plan, personal_columns
+from cdp.rights.store.reviews import decide
 from cdp.schema.all import tables
 from cdp.schema.dictionary import Erase, declaration_of, undeclared
 from tests.support.messages import order, track
@@ -213,6 +214,7 @@ def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
         person = only_person(tx)
         add_missing_rows(tx, person)
         store_values(tx, rights.context, request.request_id, values=[CorrectedTrait("city", "Lyon")])
+        decide(tx, request.request_id, {max(person.identifiers): True}, now=NOON)
         scope = Scope(request.request_id, person.identifiers, person.anchors, person.profiles)
         steps = [step for step in erasure_plan() if step.verb is not Verb.KEEP]
         filled = {

@@ -22,6 +22,7 @@ EXCEPTIONS = {
     "rights.request": "keyed by request; it outlives the person's profile",
     "rights.request_identifier": "keyed by request; it names identifiers that may be unknown to identity",
     "rights.request_value": "keyed by request; it names nobody",
+    "rights.review": "keyed by request: decisions are read and deleted with it; an index leads to the identifier",
     "rights.suppression": "keyed by pseudonym: the person must not be stored",
     "vault.subject_key": "keyed by subject, which is an anchor or an identifier, and never joined with either",
 }

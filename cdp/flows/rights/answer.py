@@ -10,7 +10,7 @@ from cdp.flows.context import Context
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.rights.export import export_archive
 from cdp.flows.rights.person import find_person
-from cdp.flows.rights.request_steps import accepted, locked_request, read_request, started
+from cdp.flows.rights.request_steps import accepted, check_reviewed, locked_request, read_request, started
 from cdp.flows.rights.results import RequestResult
 from cdp.flows.snapshot import at_one_instant
 from cdp.kit.db import Transaction
@@ -31,7 +31,8 @@ _EXPORTS = frozenset({Right.ACCESS, Right.PORTABILITY})
 def answer(context: Context, request_id: int, now: datetime) -> RequestResult:
     """Answer a verified access request; its archive can be downloaded for 14 days.
 
-    Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`.
+    Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`, and those of
+    `check_reviewed`.
     """
     with context.database.transaction() as tx:
         request = locked_request(tx, request_id)
@@ -39,6 +40,7 @@ def answer(context: Context, request_id: int, now: datetime) -> RequestResult:
             return RequestResult(request, (), request.waiting)
         request = started(request, now)
         person = find_person(tx, context, request)
+        check_reviewed(person)
         request = accepted(lifecycle.fulfill(request, now))
         details: Mapping[str, Any] = {"is_nothing_held": person.is_nothing_held}
         request = replace(request, entry_id=fact_store.append(tx, fulfillment(request, None, details), now))

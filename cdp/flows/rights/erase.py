@@ -17,7 +17,7 @@ from cdp.flows.rights.erasure_steps import (
     start_erasure,
 )
 from cdp.flows.rights.person import find_person, suppression_pseudonyms_of
-from cdp.flows.rights.request_steps import locked_request, read_request, record_keeping, started
+from cdp.flows.rights.request_steps import check_reviewed, locked_request, read_request, record_keeping, started
 from cdp.flows.rights.results import RequestResult
 from cdp.identity.store import generation as generation_store
 from cdp.rights.execute import CHUNK_ROWS_MAX
@@ -47,7 +47,7 @@ def preview(context: Context, request_id: int, now: datetime) -> RequestResult:
 def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = CHUNK_ROWS_MAX) -> RequestResult:
     """Erase the person of a verified request, or continue where an earlier run stopped. Safe to repeat.
 
-    Faults: `unknown_request`, `request_not_next`.
+    Faults: `unknown_request`, `request_not_next`, and those of `check_reviewed`.
     """
     while True:
         result, subjects = _run_transaction(context, request_id, now, rows_max=rows_max)
@@ -81,6 +81,7 @@ def _run_transaction(
         if is_first and (request.mode is ErasureMode.SUPPRESS or person.is_nothing_held):
             finish_suppression(run)
             return RequestResult(run.request, (), 0, person.is_nothing_held), frozenset()
+        check_reviewed(person)
         if is_first:
             start_erasure(run, plan)
         if erase_chunks(run, plan, rows_max):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from cdp.consent.store import records as record_store
 from cdp.flows.context import Context
@@ -14,6 +15,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.model import Policy
 from cdp.rights.model import NamedIdentifier, Request, Scope
 from cdp.rights.store import requests as request_store
+from cdp.rights.store import reviews as review_store
 from cdp.sources.store import sources as source_store
 from cdp.vault.pseudonym import SUPPRESSION
 from cdp.vault.seal import SealedColumn
@@ -75,13 +77,21 @@ def value_row(request_id: int, position: int) -> bytes:
 
 def find_person(tx: Transaction, context: Context, request: Request) -> Person:
     """The person of the request according to the current data. An unknown person has an empty reach."""
-    return find_person_of(tx, context, named_identifiers(tx, context, request.request_id))
+    decisions = review_store.decisions(tx, request.request_id)
+    return find_person_of(tx, context, named_identifiers(tx, context, request.request_id), decisions=decisions)
 
 
-def find_person_of(tx: Transaction, context: Context, named: tuple[NamedIdentifier, ...]) -> Person:
-    """The person whom these verified identifiers name."""
+def find_person_of(
+    tx: Transaction,
+    context: Context,
+    named: tuple[NamedIdentifier, ...],
+    *,
+    decisions: Mapping[int, bool] = MappingProxyType({}),
+) -> Person:
+    """The person whom these verified identifiers name; `decisions` are those of a reviewer, by identifier."""
     known = find_identifiers(tx, context.vault, [Identifier(identifier.type, identifier.value) for identifier in named])
     verified = frozenset(identifier.identifier_id for identifier in known.values())
+    verified |= {identifier_id for identifier_id, is_included in decisions.items() if is_included}
     neighborhood = reach_store.load_neighborhood(
         tx,
         verified,
@@ -92,7 +102,8 @@ def find_person_of(tx: Transaction, context: Context, named: tuple[NamedIdentifi
     neighborhood = replace(
         neighborhood, unreferenced=neighborhood.unreferenced - record_store.with_refusals(tx, neighborhood.unreferenced)
     )
-    found = reach(verified, neighborhood)
+    excluded = {identifier_id for identifier_id, is_included in decisions.items() if not is_included}
+    found = reach(verified, neighborhood, excluded)
     unverified = _profiles_with_unverified_identifiers(context.policy, neighborhood, found.waiting)
     retired = reach_store.retired_into(tx, found.profiles)
     return Person(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
-from cdp.flows.rights.person import unknown_request
+from cdp.flows.rights.person import Person, unknown_request
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.jurisdictions import Regime, Right
@@ -17,6 +17,7 @@ from cdp.rights.lifecycle import StepRefusal
 from cdp.rights.model import Request, Status
 from cdp.rights.receipt import fulfillment
 from cdp.rights.store import requests as request_store
+from cdp.rights.store import reviews as review_store
 from cdp.rights.store import suppressions as suppression_store
 
 REFUSALS: Final = {
@@ -103,7 +104,31 @@ def shred_named(tx: Transaction, context: Context, request: Request) -> None:
         named = {"actor": "system", "count": lifted, "request": request.outward_id}
         fact_store.append(tx, {"kind": "suppression.lifted", **named}, request.closed_at or request.received_at)
     request_store.delete_identifiers(tx, request.request_id)
+    review_store.delete_decisions(tx, request.request_id)
     context.vault.subject_keys.shred(tx, [request.request_id])
+
+
+def check_reviewed(person: Person) -> None:
+    """Raise the fault `request_waits` while identifiers wait for a reviewer, and `nothing_reached` if none is the person's.
+
+    Then the rows that name the identifiers of the request were all attributed to other people.
+    """
+    if person.reach.waiting:
+        raise Fault(
+            "request_waits",
+            "The request waits for a review",
+            f"{len(person.reach.waiting)} identifiers may belong to the same person: `cdp request show` lists them, and "
+            "`cdp request review` records whether they do.",
+            status=409,
+        )
+    if not person.is_nothing_held and person.reach.is_empty:
+        raise Fault(
+            "nothing_reached",
+            "Nothing is the person's",
+            "The review attributed everything that names these identifiers to other people. Deny the request "
+            "(others_rights), or review it again.",
+            status=409,
+        )
 
 
 def regime_of(policy: Policy, key: str) -> Regime:

@@ -15,6 +15,8 @@ def load_neighborhood(
 ) -> Neighborhood:
     """The input of `reach`: everything of the profiles that own these identifiers, and who else their anchors name.
 
+    Of other profiles, the anchors that carry one of these identifiers.
+
     `server_sources` are the ids of the sources whose assertions are followed.
     """
     rows = tx.execute(
@@ -24,13 +26,17 @@ def load_neighborhood(
     profile_ids = [profile_id for (profile_id,) in rows]
     anchors = _anchors(tx, profile_ids, server_sources)
     members = {member for anchor in anchors.values() for member in anchor.members}
-    identifiers = _identifiers(tx, profile_ids, members | set(identifier_ids))
+    naming = _naming(tx, identifier_ids, profile_ids)
+    others = {member for carrier in naming for member in carrier.members}
+    identifiers = _identifiers(tx, profile_ids, members | others | set(identifier_ids))
     return Neighborhood(
         identifiers=identifiers,
         anchors=anchors,
         ambiguous=_ambiguous(tx, profile_ids, identifiers, unique_types=unique_types),
-        unreferenced=_unreferenced(tx, profile_ids, members, anchor_ids=list(anchors)),
+        unreferenced=_unreferenced(tx, profile_ids, members | set(identifier_ids), anchor_ids=list(anchors)),
         edges=_edges(tx, profile_ids, server_sources),
+        naming=naming,
+        apart=_apart(tx, identifier_ids) if naming else frozenset(),
     )
 
 
@@ -122,6 +128,33 @@ def _anchors(tx: Transaction, profile_ids: Collection[int], server_sources: Coll
         anchor_id: MemberSet(profile_id, frozenset(members), is_server_asserted)
         for anchor_id, profile_id, members, is_server_asserted in rows
     }
+
+
+def _naming(tx: Transaction, identifier_ids: Collection[int], profile_ids: Collection[int]) -> tuple[MemberSet, ...]:
+    """The anchors of other profiles that carry one of these identifiers."""
+    rows = tx.execute(
+        """
+        SELECT c.profile_id, array_agg(m.identifier_id)
+        FROM identity.canonical AS c JOIN identity.anchor_member AS m USING (anchor_id)
+        WHERE c.anchor_id IN (
+                SELECT anchor_id FROM identity.anchor_member WHERE identifier_id = ANY(%(ids)s::bigint[])
+              )
+          AND c.profile_id <> ALL(%(profiles)s::bigint[])
+        GROUP BY c.anchor_id, c.profile_id
+        """,
+        {"ids": list(identifier_ids), "profiles": list(profile_ids)},
+    )
+    return tuple(MemberSet(profile_id, frozenset(members), is_server_asserted=False) for profile_id, members in rows)
+
+
+def _apart(tx: Transaction, identifier_ids: Collection[int]) -> frozenset[frozenset[int]]:
+    """The pairs with one of these identifiers that staff separated."""
+    rows = tx.execute(
+        "SELECT identifier_id, other_identifier_id FROM identity.never "
+        "WHERE identifier_id = ANY(%(ids)s::bigint[]) OR other_identifier_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(identifier_ids)},
+    )
+    return frozenset(frozenset(pair) for pair in rows)
 
 
 def _edges(tx: Transaction, profile_ids: Collection[int], server_sources: Collection[int]) -> tuple[MemberSet, ...]:

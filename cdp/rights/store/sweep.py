@@ -29,6 +29,7 @@ def delete_expired_requests(tx: Transaction, expired_at: datetime, rows_max: int
     if requests:
         tx.execute("DELETE FROM rights.step WHERE request_id = ANY(%(requests)s)", {"requests": requests})
         tx.execute("DELETE FROM rights.request_identifier WHERE request_id = ANY(%(requests)s)", {"requests": requests})
+        tx.execute("DELETE FROM rights.review WHERE request_id = ANY(%(requests)s)", {"requests": requests})
         tx.execute("DELETE FROM rights.request_value WHERE request_id = ANY(%(requests)s)", {"requests": requests})
     return requests
 

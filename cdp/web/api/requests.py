@@ -10,6 +10,7 @@ from cdp.access.model import Role
 from cdp.flows.rights import requests as subject_request
 from cdp.flows.rights import scrub as scrubs
 from cdp.flows.rights.person import unknown_request
+from cdp.flows.rights.review import review as request_review
 from cdp.kit.ids import decode_id
 from cdp.rights.model import Request, StepCount
 from cdp.web.api.schemas import IdentifierInput, RequestBody
@@ -133,6 +134,20 @@ class DenyInput(RequestBody):
     reason: Literal["unverified", "unfounded", "excessive", "exempt", "others_rights"]
 
 
+class ReviewInput(RequestBody):
+    """Waiting identifiers that belong to the person, and to others; with `excludes_rest`, all others belong to others."""
+
+    include: list[IdentifierInput] = Field(default_factory=list, max_length=500)
+    exclude: list[IdentifierInput] = Field(default_factory=list, max_length=500)
+    excludes_rest: StrictBool = False
+
+
+class ReviewShown(BaseModel):
+    """How many identifiers still wait."""
+
+    waiting: int
+
+
 class EmptyInput(RequestBody):
     """No fields."""
 
@@ -201,6 +216,22 @@ def verify(
 ) -> RequestShown:
     """Record that the identity of the requester is verified. For an erasure, no data about the identifiers is stored from then on."""
     return request_shown(subject_request.verify(context, _number(request_id), now))
+
+
+@router.post("/{request_id}/review", responses=problems(404, 409), operation_id="review_request")
+def review(
+    request_id: RequestKey, body: ReviewInput, context: InContext, *, now: Now, _caller: IsPrivacy
+) -> ReviewShown:
+    """Decide which waiting identifiers belong to the person. A request is not carried out while identifiers wait."""
+    waiting = request_review(
+        context,
+        _number(request_id),
+        include=[identifier.pair() for identifier in body.include],
+        exclude=[identifier.pair() for identifier in body.exclude],
+        excludes_rest=body.excludes_rest,
+        now=now,
+    )
+    return ReviewShown(waiting=waiting)
 
 
 @router.post("/{request_id}/run", responses=problems(404, 409), operation_id="run_request")

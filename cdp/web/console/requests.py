@@ -139,6 +139,23 @@ def run(
     return _redirect_to(request_id)
 
 
+@router.post("/{request_id}/review")
+def review(
+    context: InContext,
+    now: Now,
+    session: Sender,
+    *,
+    request_id: routes.RequestKey,
+    type: Annotated[str, Form(max_length=100)],  # noqa: A002 - the name of a field
+    value: Annotated[str, Form(max_length=512)],
+    decision: Annotated[Literal["include", "exclude"], Form()],
+) -> Response:
+    """Decide whether a waiting identifier belongs to the person."""
+    decided = {decision: [IdentifierInput(type=type, value=value)]}
+    routes.review(request_id, routes.ReviewInput(**decided), context, now=now, _caller=session.caller)
+    return _redirect_to(request_id)
+
+
 @router.post("/{request_id}/deny")
 def deny(
     context: InContext, now: Now, session: Sender, *, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]

@@ -76,6 +76,28 @@ def test_a_shared_identifier_joins_nobody_and_reaches_only_its_own_profile() -> 
     assert found.profiles == set()
 
 
+def test_who_is_named_with_a_verified_identifier_in_another_profile_waits() -> None:
+    owners = world({1: 100, 2: 200, 3: 200, 9: None}, {10: (100, {1}, True)}, shared=[9])
+    naming = (MemberSet(200, ids(1, 2), is_server_asserted=True), MemberSet(200, ids(1, 9), is_server_asserted=True))
+    found = reach([1], replace(owners, naming=naming))
+    assert (found.identifiers, found.waiting) == (ids(1), ids(2))
+    assert reach([1], replace(owners, naming=naming), ids(2)).waiting == ids()
+    assert reach([1], replace(owners, naming=naming, apart=frozenset({ids(1, 2)}))).waiting == ids()
+
+
+def test_a_shared_identifier_that_other_profiles_carry_waits_and_reaches_none_of_them() -> None:
+    owners = world({2: 200, 9: None}, {}, shared=[9])
+    naming = (MemberSet(200, ids(2, 9), is_server_asserted=True),)
+    found = reach([9], replace(owners, naming=naming))
+    assert (found.identifiers, found.anchors, found.shared, found.waiting) == (ids(), ids(), ids(9), ids(2))
+    excluded = reach([9], replace(owners, naming=naming), ids(2))
+    assert (excluded.waiting, excluded.is_empty) == (ids(), True)
+
+
+def test_a_shared_identifier_that_no_message_carries_is_the_persons() -> None:
+    assert reach([9], world({9: None}, {}, shared=[9], unreferenced=[9])).identifiers == ids(9)
+
+
 def test_of_an_ambiguous_profile_only_anchors_that_name_nobody_else_are_reached() -> None:
     neighborhood = world(
         {1: 100, 2: 100}, {10: (100, {1}, True), 11: (100, {1, 2}, True), 12: (100, {2}, True)}, ambiguous=[100]
@@ -116,7 +138,8 @@ def worlds(draw: st.DrawFn) -> Neighborhood:
 @given(worlds(), st.sets(st.integers(1, 8), min_size=1, max_size=3))
 def test_a_reach_never_crosses_profiles_nor_shared_identifiers(neighborhood: Neighborhood, verified: set[int]) -> None:
     found = reach(verified, neighborhood)
-    assert not any(neighborhood.identifiers[identifier].is_shared for identifier in found.identifiers)
+    shared = {identifier for identifier in found.identifiers if neighborhood.identifiers[identifier].is_shared}
+    assert shared <= neighborhood.unreferenced
     profiles = {
         neighborhood.identifiers[identifier].profile_id
         for identifier in verified
