@@ -231,6 +231,8 @@ FIELDS: Final[Mapping[str, Rule]] = {
         "export",
         "receipt",
         "identifiers",
+        "holds",
+        "severed",
         "readers",
         "request",
     ),

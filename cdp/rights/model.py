@@ -127,6 +127,27 @@ class StepCount:
     is_done: bool = False
 
 
+class ReadReason(StrEnum):
+    """Why staff read what is kept although nobody uses it; the log has the reason of each read."""
+
+    TAX_AUDIT = "tax_audit"
+    AUTHORITY_ORDER = "authority_order"
+    LEGAL_CLAIM = "legal_claim"
+    SUBJECT_INQUIRY = "subject_inquiry"
+    INTERNAL_CONTROL = "internal_control"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldCount:
+    """How many legal holds of a class a law requires, and when the first and the last of them end."""
+
+    retention_class: str
+    law: str
+    holds: int
+    first_end: date
+    last_end: date
+
+
 @dataclass(frozen=True, slots=True)
 class LegalHold:
     """Columns that a law requires to keep after an erasure, under a random id and a key of their own."""

@@ -16,7 +16,7 @@ from cdp import __version__
 from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.startup import PolicyWatcher
-from cdp.web.api import access, audit, consents, identity, profiles, public_log, requests, segments, standing
+from cdp.web.api import access, audit, consents, identity, kept, profiles, public_log, requests, segments, standing
 from cdp.web.center import notice
 from cdp.web.console.page import refuse
 from cdp.web.console.routes import add_pages
@@ -89,6 +89,7 @@ def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         segments.router,
         requests.router,
         standing.router,
+        kept.router,
         access.router,
         audit.router,
         public_log.router,

@@ -40,6 +40,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
         ("POST", f"/api/v1/subject-requests/{{request_id}}/{verb}", body, {"privacy"})
         for verb, body in (
             ("ask", None), ("verify", None), ("run", None), ("extend", None), ("withdraw", None), ("deny", {"reason": "exempt"}),
+            ("review", {"excludes_rest": True}),
         )
     ],
     ("GET", "/api/v1/subject-requests/{request_id}/export", None, {"privacy"}),
@@ -47,6 +48,9 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/api/v1/subject-requests/{request_id}/scrub-receipt", None, {"privacy"}),
     ("POST", "/api/v1/suppressions/lift", {"identifier": ADA_IDENTIFIER}, {"privacy"}),
     ("POST", "/api/v1/restrictions/end", {"identifier": ADA_IDENTIFIER}, {"privacy"}),
+    ("GET", "/api/v1/holds", None, {"privacy"}),
+    ("POST", "/api/v1/holds/open", {"retention_class": "transaction", "reason": "tax_audit"}, {"privacy"}),
+    ("POST", "/api/v1/severed/read", {"retention_class": "behavior", "reason": "tax_audit"}, {"privacy"}),
     ("GET", "/api/v1/ingest/accounting", None, {"admin", "auditor"}),
     ("GET", "/api/v1/audit/entries", None, {"auditor"}),
     ("GET", "/api/v1/audit/report", None, {"auditor"}),
