@@ -149,7 +149,7 @@ def _by_records(
 ) -> Verdict:
     state = _ConsentState()
     since, ends_at = (None, _NEVER) if model is ConsentModel.OPT_IN else (ALWAYS, _FOREVER)
-    overridden = _overridden_signals(records, opt_ins, now)
+    overridden = _overridden_signals(records, opt_ins, now) if rule.opt_in_overrides_gpc else frozenset()
     for at, acts in _timeline(records, now, overridden):
         if ends_at < at:
             since = None

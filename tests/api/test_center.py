@@ -3,7 +3,8 @@
 import pytest
 
 from cdp.policy.jurisdictions import DeadlineTerm
-from cdp.web.center.notice import span, term
+from cdp.web.center.notice import notice_text, span, term
+from tests.support.policies import changed, documents_of, shipped
 from tests.support.service import RunningService
 
 
@@ -39,6 +40,15 @@ def test_it_shows_whether_the_opt_out_signal_was_heard(
     assert ("Opt-out signal honored" in answer.text) == is_heard
     assert ("does not send Global Privacy Control" in answer.text) != is_heard
     assert "Advertising on other sites" in answer.text
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_it_states_whether_an_opt_in_stands_against_the_signal(*, is_heard: bool) -> None:
+    purpose = documents_of(shipped())["purposes.yaml"]["purposes"]["advertising"]
+    policy = changed(shipped(), "purposes.yaml", purposes={"advertising": {**purpose, "opt_in_overrides_gpc": True}})
+    sentence = "your opt-in stands against the signal of this site for: Advertising on other sites."
+    assert sentence in notice_text(policy, is_gpc_honored=is_heard)
+    assert sentence not in notice_text(shipped(), is_gpc_honored=is_heard)
 
 
 @pytest.mark.parametrize(

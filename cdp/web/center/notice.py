@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cdp.consent.signals.gpc import has_gpc
 from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm
+from cdp.policy.model import Policy
 from cdp.policy.purposes import ConsentModel, LegalBasis, Purpose
 from cdp.web.platform.deps import InContext
 
@@ -75,19 +76,25 @@ _PAGES.filters |= {"span": span, "term": term}
 @router.get("")
 def notice(context: InContext, request: Request) -> Response:
     """Purposes, retention periods, rights, and whether this browser's opt-out signal was honored."""
-    policy = context.policy
-    places = {key: jurisdiction.name for key, jurisdiction in policy.jurisdictions.jurisdictions.items()}
     headers = [part.strip() for value in request.headers.getlist("sec-gpc") for part in value.split(",")]
-    text = _PAGES.get_template("notice.html").render(
+    text = notice_text(context.policy, is_gpc_honored=has_gpc(headers))
+    return Response(text, media_type="text/html", headers={"Cache-Control": "no-store", "Vary": "Sec-GPC"})
+
+
+def notice_text(policy: Policy, *, is_gpc_honored: bool) -> str:
+    """The page under a policy, for a browser that sends the signal or does not."""
+    places = {key: jurisdiction.name for key, jurisdiction in policy.jurisdictions.jurisdictions.items()}
+    sold = [purpose for purpose in policy.purposes.values() if purpose.sale_or_sharing]
+    return _PAGES.get_template("notice.html").render(
         purposes=[
             (purpose, _BASES[purpose.legal_basis], without_choice(purpose, places))
             for purpose in policy.purposes.values()
         ],
-        sold=[purpose.name for purpose in policy.purposes.values() if purpose.sale_or_sharing],
+        sold=[purpose.name for purpose in sold],
+        overridden=[purpose.name for purpose in sold if purpose.opt_in_overrides_gpc],
         categories=policy.categories,
         classes=policy.retention.classes.values(),
         retention=policy.retention,
         regimes=policy.jurisdictions.regimes.values(),
-        is_gpc_honored=has_gpc(headers),
+        is_gpc_honored=is_gpc_honored,
     )
-    return Response(text, media_type="text/html", headers={"Cache-Control": "no-store", "Vary": "Sec-GPC"})
