@@ -9,6 +9,7 @@ from cdp.cli.command import PAIR, command, open_context
 from cdp.cli.screen import Screen
 from cdp.consent.model import STATED_ACTS, Authority
 from cdp.flows.consent import acts, lookup
+from cdp.flows.consent.as_of import AsOf, AsOfBasis
 from cdp.flows.operations.meanings import effective_since
 from cdp.kit.clock import parse_instant
 
@@ -68,17 +69,34 @@ def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
 
 @consent.command("show")
 @click.argument("identifier", type=PAIR)
-@click.option("--as-of", type=INSTANT, help="Show what was recorded and in force at an earlier instant.")
-@command(
-    "cdp consent show email:ada@example.com", "cdp consent show email:ada@example.com --as-of 2026-01-31T12:00:00Z"
+@click.option("--as-of", "instant", type=INSTANT, help="Answer as of an earlier instant, under the policy of then.")
+@click.option(
+    "--basis",
+    type=click.Choice([basis.value for basis in AsOfBasis]),
+    default=AsOfBasis.RECORDED.value,
+    show_default=True,
+    help="With --as-of: by what was recorded by then, or by what had occurred by then.",
 )
-def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) -> None:
+@command(
+    "cdp consent show email:ada@example.com",
+    "cdp consent show email:ada@example.com --as-of 2026-01-31T12:00:00Z",
+    "cdp consent show email:ada@example.com --as-of 2026-01-31 --basis occurred",
+)
+def show(identifier: tuple[str, str], instant: datetime | None, *, basis: str, screen: Screen) -> None:
     """Show consent records and verdicts.
 
     Lists the consent records in effect for a person, and the verdict for each purpose.
+
+    --as-of asks one of two questions about an earlier instant. As recorded: what did the store know then? As it was
+    (--basis occurred): what had happened by then, by everything that is known now?
     """
+    as_of = None if instant is None else AsOf(instant, AsOfBasis(basis))
     with open_context() as context:
         found = lookup.look_up(context, identifier, context.clock.now(), actor="operator", as_of=as_of)
+    _print_consents(screen, found)
+
+
+def _print_consents(screen: Screen, found: lookup.Consents) -> None:
     screen.result(
         {
             "records": found.records,
@@ -93,6 +111,7 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
             },
             "may_ask_from": found.may_ask_from,
             "opt_in_over_gpc": found.opt_in_over_gpc,
+            "incomplete": found.incomplete,
         }
     )
     screen.table(
@@ -121,3 +140,5 @@ def show(identifier: tuple[str, str], as_of: datetime | None, screen: Screen) ->
     )
     for key, opt_in in found.opt_in_over_gpc.items():
         screen.line(f"{key}: the opt-in {opt_in} stands against the GPC signal of a browser.")
+    if found.incomplete:
+        screen.line(f"Incomplete: an age that counted then was deleted since ({', '.join(found.incomplete)}).")

@@ -6,6 +6,7 @@ computed are SQLAlchemy Core (`execute_core`, `all`, `one_or_none`, `scalar`); m
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -14,6 +15,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
 
+from cdp.kit.clock import Clock
 from cdp.kit.db_faults import as_faults
 from cdp.kit.errors import Fault
 from cdp.kit.pg_binary.arrays import ARRAY_TYPES, Packed
@@ -48,8 +50,9 @@ class Transaction:
     `one_instant` all statements see the snapshot of the first, which may be out of date by now.
     """
 
-    def __init__(self, connection: Connection, *, one_instant: bool = False) -> None:
+    def __init__(self, connection: Connection, *, one_instant: bool = False, clock: Clock | None = None) -> None:
         self.connection = connection
+        self._clock = clock
         self.one_instant = one_instant
         self.statements = 0
         self._commit_calls: list[Callable[[], None]] = []
@@ -113,6 +116,10 @@ class Transaction:
             for piece in pieces:
                 stream.write(piece)
 
+    def now(self) -> datetime | None:
+        """The current instant by the clock of the service; None where only the database has a clock."""
+        return None if self._clock is None else self._clock.now()
+
     def on_commit(self, call: Callable[[], None]) -> None:
         """Call a function once the transaction is committed, such as one that caches what it wrote; never before."""
         self._commit_calls.append(call)
@@ -154,7 +161,8 @@ class Transaction:
 class Database:
     """A pool of connections to one PostgreSQL database.
 
-    `statements` is the number of statements of all finished transactions.
+    `statements` is the number of statements of all finished transactions. `clock` is the clock of the service, once
+    its context is open.
     """
 
     def __init__(
@@ -162,6 +170,7 @@ class Database:
     ) -> None:
         self.url = url
         self.statements = 0
+        self.clock: Clock | None = None
         self.engine: Engine = create_engine(
             url,
             pool_size=pool_size,
@@ -187,7 +196,7 @@ class Database:
             elif one_instant:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             outer = connection.begin()
-            tx = Transaction(connection, one_instant=read_only or one_instant)
+            tx = Transaction(connection, one_instant=read_only or one_instant, clock=self.clock)
             try:
                 try:
                     yield tx

@@ -51,6 +51,9 @@ DATA: Final[Mapping[str, PageSection]] = {
         "Daily counts and totals, calculated from your activity. Totals that decrease over time are stated relative to a "
         "fixed date.",
     ),
+    "behavior.former_age": PageSection(
+        "Ages that were stated before", "And from when until when each of them counted."
+    ),
     "consent.permitted": PageSection(
         "Purposes for which your data may be used", "Purposes that are currently permitted, and since when."
     ),
@@ -94,6 +97,10 @@ DATA: Final[Mapping[str, PageSection]] = {
     "identity.anchor_source": PageSection(
         "Sources of these combinations", "The sources that sent messages with these combinations of identifiers."
     ),
+    "identity.former_link": PageSection("Earlier links of your identifiers", ""),
+    "identity.former_canonical": PageSection("Earlier profiles of these combinations", ""),
+    "identity.former_sharing": PageSection("Earlier findings about shared identifiers", ""),
+    "identity.former_quarantine": PageSection("Earlier reviews of your profile", ""),
     "identity.profile": PageSection("Your profile", "When it was created, and whether it is waiting for a review."),
     "rights.request": PageSection("Your requests", "What you requested, and when the answer is due."),
     "rights.request_identifier": PageSection("Identifiers in your requests", ""),

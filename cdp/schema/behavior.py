@@ -8,6 +8,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Double,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from cdp.schema.dictionary import impersonal, metadata, personal
+from cdp.schema.identity_history import PRESENT
 
 _OWN_ID = "a random id without meaning outside this store"
 _INTERNAL = "bookkeeping derived from the exported events"
@@ -127,11 +129,65 @@ stated_age = Table(
     Column("occurred_at", DateTime(timezone=True), nullable=False, info=_fact("occurred_at", "traits", "trait")),
     Column("received_at", DateTime(timezone=True), nullable=False, info=_fact("received_at", "traits", "trait")),
     Column("event_id", UUID(as_uuid=False), nullable=False, info=_tie("traits", "trait")),
+    Column(
+        "since",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text(PRESENT),
+        info=_fact("since", "traits", "trait"),
+    ),
     CheckConstraint("authority IN ('authenticated', 'imported', 'device')", name="authority"),
     CheckConstraint("bits > 0", name="bits"),
     schema="behavior",
     comment="Ages as the latest day of birth that agrees with them, per anchor, authority and purpose bits: of a device the "
     "youngest, otherwise a date of birth before an age, and the latest. Minimum ages of purposes are compared with them.",
+)
+
+former_age = Table(
+    "former_age",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("traits", "trait")),
+    Column("former_age_id", BigInteger, Identity(always=True), primary_key=True, info=_tie("traits", "trait")),
+    Column("authority", Text, info=_fact("authority", "traits", "trait")),
+    Column("bits", BigInteger, nullable=False, info=_fact("purposes", "traits", "trait")),
+    Column("is_birthday", Boolean, info=_fact("is_birthday", "traits", "trait")),
+    Column("counts_from", Date, info=_fact("counts_from", "traits", "trait")),
+    Column("occurred_at", DateTime(timezone=True), info=_fact("occurred_at", "traits", "trait")),
+    Column("received_at", DateTime(timezone=True), info=_fact("received_at", "traits", "trait")),
+    Column("event_id", UUID(as_uuid=False), info=_tie("traits", "trait")),
+    Column("since", DateTime(timezone=True), nullable=False, info=_fact("since", "traits", "trait")),
+    Column("until", DateTime(timezone=True), nullable=False, info=_fact("until", "traits", "trait")),
+    CheckConstraint("(counts_from IS NULL) = (bits = 0)", name="deleted"),
+    schema="behavior",
+    comment="Ages that counted before, from when until when; they lose purposes and expire as those "
+    "that count do. Of an age that was deleted, only the period is left, so that an answer as of then can state that it is incomplete.",
+)
+
+KEEP_FORMER_AGE = """
+CREATE FUNCTION behavior.keep_former_age() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    present timestamptz := coalesce(
+        nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp()
+    );
+BEGIN
+    IF OLD.since < present THEN
+        INSERT INTO behavior.former_age (anchor_id, authority, bits, is_birthday, counts_from, occurred_at, received_at,
+                                         event_id, since, until)
+        VALUES (OLD.anchor_id, OLD.authority, OLD.bits, OLD.is_birthday, OLD.counts_from, OLD.occurred_at,
+                OLD.received_at, OLD.event_id, OLD.since, present);
+    END IF;
+    NEW.since := present;
+    RETURN NEW;
+END
+$$
+"""
+"""Keeps an age that another statement replaces, so that no statement that replaces one can omit it."""
+
+FORMER_AGE_TRIGGER = (
+    "CREATE TRIGGER former_age BEFORE UPDATE ON behavior.stated_age "
+    "FOR EACH ROW EXECUTE FUNCTION behavior.keep_former_age()"
 )
 
 bucket = Table(

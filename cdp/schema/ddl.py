@@ -7,8 +7,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from cdp.schema.all import tables
+from cdp.schema.behavior import FORMER_AGE_TRIGGER, KEEP_FORMER_AGE
 from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, PRESENT_INSTANT
 from cdp.schema.dictionary import SCHEMAS, declaration_of
+from cdp.schema.identity_history import history_triggers
 from cdp.schema.version import version_triggers
 
 DUPLICATE_PARTITIONS = 8
@@ -50,6 +52,8 @@ def statements() -> list[str]:
         "FOR EACH STATEMENT EXECUTE FUNCTION consent.refuse_update()"
         for table in APPEND_ONLY_TABLES
     ]
+    out += [KEEP_FORMER_AGE.strip(), FORMER_AGE_TRIGGER]
+    out.extend(history_triggers())
     out.extend(version_triggers())
     # The dialect doubles percent signs for a driver; this script is sent to the server directly.
     out = [statement.replace("%%", "%") for statement in out]

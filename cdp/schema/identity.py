@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from cdp.schema.dictionary import impersonal, metadata, personal
+from cdp.schema.identity_history import PRESENT
 
 _OWN_ID = "a random id that means nothing outside this store"
 
@@ -190,6 +191,7 @@ anchor_source = Table(
         server_default=text("0"),
         info=personal(erase="delete", retention="identifiers", export="authority", category="identifier", via="anchor"),
     ),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=text(PRESENT), info=_tie("anchor")),
     schema="identity",
     comment="Which sources asserted an anchor, and with which authority: gives jurisdictions, how far an erasure may "
     "reach, and whose word decides a conflict.",
@@ -200,6 +202,7 @@ canonical = Table(
     metadata,
     Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("anchor")),
     Column("profile_id", BigInteger, nullable=False, info=_tie("profile")),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=text(PRESENT), info=_tie("anchor")),
     Index(None, "profile_id", "anchor_id"),
     schema="identity",
     comment="The canonical map: which anchors make one profile today.",
@@ -218,6 +221,7 @@ link = Table(
             erase="delete", retention="identifiers", export="linked_at", category="identifier", via="identifier"
         ),
     ),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=text(PRESENT), info=_tie("identifier")),
     Index(None, "profile_id", "identifier_id"),
     schema="identity",
     comment="Which profile owns an identifier now.",

@@ -70,6 +70,12 @@ def test_what_was_in_force_at_an_earlier_instant_is_told(service: RunningService
     assert then["verdicts"]["email_marketing"]["allowed"] is True
     assert len(then["records"]) == 1
     assert verdict(service, eli)["allowed"] is False
+    earlier = (service.context.clock.now() - timedelta(days=50)).isoformat()
+    for basis, is_allowed in (("recorded", False), ("occurred", True)):
+        asked = {"identifier": eli, "as_of": earlier, "basis": basis}
+        answer = service.post("auditor", "/api/v1/consents/lookup", asked)
+        assert answer["verdicts"]["email_marketing"]["allowed"] is is_allowed
+        assert answer["incomplete"] == []
 
 
 def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(service: RunningService) -> None:

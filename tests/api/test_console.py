@@ -245,6 +245,14 @@ def test_privacy_staff_look_somebody_up(browsers: dict[Role, Browser]) -> None:
     assert "ada@example.com" in page.words
     assert "email_marketing" in page.words, "every consent record is listed"
     assert "ada" not in str(browser.answer.url)
+    for basis, words in (("recorded", "By what was recorded by then"), ("occurred", "By what had occurred by then")):
+        browser.open("/console/people")
+        fields = {"type": "email", "value": "ada@example.com", "as_of": "2020-01-31T12:00"}
+        page = browser.send("/console/people", 200, basis=basis, **fields)
+        assert words in page.words
+        assert "No consent records as of then" in page.words
+    browser.open("/console/people")
+    browser.send("/console/people", 422, type="email", value="ada@example.com", as_of="yesterday")
     browser.open("/console/people")
     page = browser.send(
         "/console/people/explain", a_type="email", a_value="ada@example.com", b_type="user_id", b_value="ada"

@@ -14,6 +14,7 @@ from cdp.consent.model import Reason
 from cdp.consent.receipt import is_genuine
 from cdp.flows.consent import acts, lookup, recompute, withdrawal
 from cdp.flows.consent.acts import ConsentStatement
+from cdp.flows.consent.as_of import AsOf
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
@@ -53,7 +54,11 @@ def verdicts(
     rights: RequestPipeline, identifier: tuple[str, str] = ADA_EMAIL, as_of: datetime | None = None
 ) -> Mapping[str, Any]:
     return lookup.look_up(
-        rights.context, identifier, rights.pipeline.clock.now(), actor="privacy", as_of=as_of
+        rights.context,
+        identifier,
+        rights.pipeline.clock.now(),
+        actor="privacy",
+        as_of=None if as_of is None else AsOf(as_of),
     ).verdicts
 
 

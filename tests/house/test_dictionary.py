@@ -68,7 +68,7 @@ def only_person(tx: Transaction) -> Scope:
 
 def add_missing_rows(tx: Transaction, person: Scope) -> None:
     """Add rows of the person to the tables that messages do not write, and values to the columns that they leave NULL."""
-    profile, identifier = max(person.profiles), min(person.identifiers)
+    profile, identifier, anchor = max(person.profiles), min(person.identifiers), min(person.anchors)
     purpose = "email_marketing"
     rows: list[tuple[str, dict[str, Any]]] = [
         (
@@ -162,6 +162,25 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
                 "row_number": 7,
             },
         ),
+        (
+            "behavior.former_age",
+            {
+                "anchor_id": anchor,
+                "authority": "device",
+                "bits": 1,
+                "is_birthday": False,
+                "counts_from": NOON,
+                "occurred_at": NOON,
+                "received_at": NOON,
+                "event_id": "00000000-0000-0000-0000-000000000007",
+                "since": NOON,
+                "until": NOON,
+            },
+        ),
+        ("identity.former_link", {"identifier_id": identifier, "until": NOON, "since": NOON, "profile_id": profile}),
+        ("identity.former_canonical", {"anchor_id": anchor, "until": NOON, "since": NOON, "profile_id": profile}),
+        ("identity.former_sharing", {"identifier_id": identifier, "until": NOON, "is_shared": True}),
+        ("identity.former_quarantine", {"profile_id": profile, "until": NOON, "is_quarantined": True}),
         ("identity.never", {"identifier_id": 1, "other_identifier_id": identifier, "created_at": NOON}),
     ]
     for table, values in rows:

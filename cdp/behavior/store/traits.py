@@ -66,9 +66,27 @@ def bits_by_anchor(tx: Transaction, anchor_ids: Collection[int], names: Collecti
 def replace_traits(
     tx: Transaction, anchor_ids: Collection[int], traits: Sequence[StatedTrait], *, ids: Mapping[Term, int]
 ) -> None:
-    """Put these statements in the place of every statement of the same traits on these anchors."""
+    """Put these statements in the place of every statement of the same traits on these anchors.
+
+    A corrected age that is corrected again is kept as a former age.
+    """
     tx.execute(
-        "DELETE FROM behavior.trait WHERE anchor_id = ANY(%(anchors)s::bigint[]) AND name = ANY(%(names)s::text[])",
+        """
+        WITH deleted AS (
+            DELETE FROM behavior.trait
+            WHERE anchor_id = ANY(%(anchors)s::bigint[]) AND name = ANY(%(names)s::text[])
+            RETURNING anchor_id, name, bits, occurred_at, received_at, event_id, plain, is_rectified
+        )
+        INSERT INTO behavior.former_age
+               (anchor_id, authority, bits, is_birthday, counts_from, occurred_at, received_at, event_id, since, until)
+        SELECT anchor_id, 'rectified', bits, false,
+               ((occurred_at AT TIME ZONE 'UTC')
+                - make_interval(years => floor(greatest(-1, least(150, (plain #>> '{}')::numeric)))::int))::date,
+               occurred_at, received_at, event_id, received_at,
+               coalesce(nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp())
+        FROM deleted
+        WHERE name = 'age' AND is_rectified AND jsonb_typeof(plain) = 'number'
+        """,
         {"anchors": list(anchor_ids), "names": sorted({trait.name for trait in traits})},
     )
     merge_traits(tx, traits, ids)

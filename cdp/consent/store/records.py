@@ -84,8 +84,16 @@ def _salts(count: int) -> list[bytes]:
     return [block[at : at + SALT_BYTES] for at in range(0, len(block), SALT_BYTES)]
 
 
-def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datetime | None = None) -> list[Record]:
+def records_of(
+    tx: Transaction,
+    identifier_ids: Collection[int],
+    *,
+    as_of: datetime | None = None,
+    occurred_by: datetime | None = None,
+) -> list[Record]:
     """Every act about these identifiers; with `as_of`, those that the ledger contained then.
+
+    With `occurred_by`, those that had taken effect by then, whenever they were recorded.
 
     `is_shared` is not set.
     """
@@ -100,12 +108,17 @@ def records_of(tx: Transaction, identifier_ids: Collection[int], *, as_of: datet
                    SELECT max(p.repeated_at) FROM consent.repetition AS p
                    WHERE p.record_id = r.record_id
                      AND (%(as_of)s::timestamptz IS NULL OR p.recorded_at <= %(as_of)s::timestamptz)
+                     AND (%(occurred_by)s::timestamptz IS NULL OR p.repeated_at <= %(occurred_by)s::timestamptz)
                ) AS repeated_at
         FROM consent.record AS r
         WHERE r.identifier_id = ANY(%(ids)s::bigint[])
           AND (%(as_of)s::timestamptz IS NULL OR r.recorded_at <= %(as_of)s::timestamptz)
+          AND (
+              %(occurred_by)s::timestamptz IS NULL
+              OR least(r.occurred_at, r.recorded_at) <= %(occurred_by)s::timestamptz
+          )
         """,
-        {"ids": list(identifier_ids), "as_of": as_of},
+        {"ids": list(identifier_ids), "as_of": as_of, "occurred_by": occurred_by},
     )
     return [_record(row) for row in rows]
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cdp.consent.decide import decide
-from cdp.consent.model import Record, Verdict, VerdictFacts
+from cdp.consent.model import Record, Verdict
 from cdp.consent.opt_in import may_ask_from, opt_in_over_gpc
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
-from cdp.flows.consent.verdicts import current_verdicts, deciding_records
+from cdp.flows.consent.as_of import AsOf, situation_as_of, situation_now
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_identifiers, read_identifier
 from cdp.flows.reads import Reading, log_read
@@ -27,13 +26,15 @@ class Consents:
 
     `may_ask_from` contains, for record purpose of sale that the person opted out of, the instant before which the person
     may not be asked for an opt-in again. `opt_in_over_gpc` contains the record of the opt-in that stands against a GPC
-    signal which a browser of the person repeats.
+    signal which a browser of the person repeats. `incomplete` are the purposes whose verdict as of an earlier instant
+    depends on an age that was deleted since.
     """
 
     records: tuple[Mapping[str, Any], ...]
     verdicts: Mapping[str, Verdict]
     may_ask_from: Mapping[str, datetime]
     opt_in_over_gpc: Mapping[str, str]
+    incomplete: tuple[str, ...] = ()
 
 
 def look_up(
@@ -43,27 +44,24 @@ def look_up(
     *,
     actor: str,
     token: int | None = None,
-    as_of: datetime | None = None,
+    as_of: AsOf | None = None,
 ) -> Consents:
-    """The records about the person of an identifier, and the verdicts; with `as_of`, as they were then.
+    """The records about the person of an identifier, and the verdicts; with `as_of`, as of an earlier instant.
 
     An unknown person has no records, and the verdicts that follow from the absence of records. The read is logged.
-    Raises the fault `invalid_identifier`.
+    Faults: `invalid_identifier`, `policy_outdated`.
     """
     requested = read_identifier(context.policy, *identifier)
-    instant = now if as_of is None else as_of
 
     def read(tx: Transaction) -> Consents:
         known = find_identifiers(tx, context.vault, [requested]).get(requested)
-        if known is not None and known.profile_id is not None:
-            records = deciding_records(tx, [known.profile_id], as_of=as_of)[known.profile_id]
-            verdicts = current_verdicts(tx, context.policy, [known.profile_id], now=now, as_of=as_of)[known.profile_id]
+        if as_of is None:
+            situation = situation_now(tx, context, known, now=now)
         else:
-            records = record_store.records_of(tx, [known.identifier_id], as_of=as_of) if known else []
-            facts = VerdictFacts(ask_again_after_months=context.policy.ask_again_after_months)
-            verdicts = {key: decide(records, rule, facts, now=instant) for key, rule in context.policy.purposes.items()}
+            situation = situation_as_of(tx, context, known, as_of=as_of)
+        records = situation.records
         types = _types(tx, records)
-        question = {"as_of": as_of and instant_text(as_of)}
+        question = {} if as_of is None else {"as_of": instant_text(as_of.instant), "basis": as_of.basis.value}
         log_read(
             tx,
             context,
@@ -71,15 +69,16 @@ def look_up(
             count=len(records),
             now=now,
             profiles=[known.profile_id] if known is not None and known.profile_id is not None else (),
-            identifiers=[known.identifier_id] if known is not None else (),
+            identifiers={*types, *([known.identifier_id] if known is not None else ())},
         )
         return Consents(
             records=tuple(
                 record_document(record, types[record.identifier_id]) for record in record_store.in_order(records)
             ),
-            verdicts=verdicts,
-            may_ask_from=_may_ask_from(context.policy, records),
-            opt_in_over_gpc=_opt_ins_over_gpc(context.policy, records, instant),
+            verdicts=situation.verdicts(),
+            may_ask_from=_may_ask_from(situation.policy, records),
+            opt_in_over_gpc=_opt_ins_over_gpc(situation.policy, records, situation.instant),
+            incomplete=situation.incomplete,
         )
 
     return at_one_instant(context.database, read)

@@ -26,29 +26,26 @@ from cdp.sources.store import sources as source_store
 
 
 def current_verdicts(
-    tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime, as_of: datetime | None = None
+    tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime
 ) -> dict[int, dict[str, Verdict]]:
-    """The verdict of each profile for each purpose, computed from the ledger; with `as_of`, as of then."""
-    records = deciding_records(tx, profile_ids, as_of=as_of)
-    instant = now if as_of is None else as_of
-    facts = facts_of(tx, policy, profile_ids, now=instant)
+    """The verdict of each profile for each purpose, computed from the ledger."""
+    records = deciding_records(tx, profile_ids)
+    facts = facts_of(tx, policy, profile_ids, now=now)
     return {
         profile_id: {
-            key: decide(records[profile_id], purpose, facts[profile_id], now=instant)
+            key: decide(records[profile_id], purpose, facts[profile_id], now=now)
             for key, purpose in policy.purposes.items()
         }
         for profile_id in profile_ids
     }
 
 
-def deciding_records(
-    tx: Transaction, profile_ids: Collection[int], *, as_of: datetime | None = None
-) -> dict[int, list[Record]]:
-    """The acts that determine the verdicts of each profile, with `is_shared` set; with `as_of`, those known then."""
+def deciding_records(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[Record]]:
+    """The acts that determine the verdicts of each profile, with `is_shared` set."""
     deciding = consent_subject_store.deciding_identifiers(tx, profile_ids)
     by_identifier: dict[int, list[Record]] = {}
     identifier_ids = {identifier_id for identifiers in deciding.values() for identifier_id in identifiers}
-    for record in record_store.records_of(tx, identifier_ids, as_of=as_of):
+    for record in record_store.records_of(tx, identifier_ids):
         by_identifier.setdefault(record.identifier_id, []).append(record)
     return {
         profile_id: [

@@ -178,6 +178,7 @@ def open_context(
     The state store is `home` unless another is given. Raises the vault's faults for a missing or wrong master key, and
     never creates one for a database that is not empty; raises the faults of a state store that is not the database's.
     """
+    database.clock = clock
     use = state or StateUse(StateFolder(home))
     store, replay = use.store, ReplayFile(use.store)
     with database.transaction() as tx:

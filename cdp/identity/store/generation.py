@@ -22,10 +22,18 @@ class Advanced(NamedTuple):
 def lock_exclusive(tx: Transaction) -> Generation:
     """Become the only writer of identity and consent until the transaction ends; returns the generation.
 
-    A row is locked instead of a number, because every login of the database can take an advisory lock and stop ingest.
+    What the mapping was before is kept with the instant of the lock, by the clock of the service. A row is locked instead of a number, because every login of the database can take an advisory lock and stop ingest.
     """
-    (row,) = tx.execute("SELECT version, next_sequence FROM identity.generation FOR UPDATE")
-    return Generation(*row)
+    now = tx.now()
+    (row,) = tx.execute(
+        """
+        SELECT version, next_sequence, set_config('cdp.instant', %(now)s, true)
+        FROM identity.generation
+        FOR UPDATE
+        """,
+        {"now": "" if now is None else now.isoformat()},
+    )
+    return Generation(row[0], row[1])
 
 
 def generation(tx: Transaction) -> Generation:

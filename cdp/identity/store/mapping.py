@@ -141,8 +141,18 @@ def write_mapping(
     """
     tx.execute(
         """
-        DELETE FROM identity.link AS l
-        WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(linked)s::bigint[])
+        WITH deleted AS (
+            DELETE FROM identity.link AS l
+            WHERE l.identifier_id = ANY(%(members)s::bigint[]) AND l.identifier_id <> ALL(%(linked)s::bigint[])
+            RETURNING l.identifier_id, l.since, l.profile_id
+        ), present AS (
+            SELECT coalesce(nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp()) AS at
+        )
+        INSERT INTO identity.former_link (identifier_id, until, since, profile_id)
+        SELECT d.identifier_id, present.at, d.since, d.profile_id
+        FROM deleted AS d CROSS JOIN present
+        WHERE d.since < present.at
+        ON CONFLICT DO NOTHING
         """,
         {"members": list(members), "linked": [row.identifier_id for row in links]},
     )

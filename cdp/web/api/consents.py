@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StrictBool, StringConstraints
 from cdp.access.model import Role
 from cdp.flows.consent import acts, lookup
 from cdp.flows.consent.acts import ConsentStatement
+from cdp.flows.consent.as_of import AsOf, AsOfBasis
 from cdp.web.api.schemas import IdentifierInput, Instant, Key, RequestBody, VerdictShown, verdicts_shown
 from cdp.web.platform.auth import Caller, allow, allow_consent
 from cdp.web.platform.deps import InContext, Now, problems
@@ -44,19 +45,28 @@ class RecordedShown(BaseModel):
 
 
 class ConsentLookupInput(RequestBody):
-    """The person, and the instant if not now."""
+    """The person, and the instant if not now.
+
+    `basis` selects one of two questions about an earlier instant: `recorded` asks what the store knew then, `occurred` what
+    had happened by then, by everything that is known now. Both use the policy of then.
+    """
 
     identifier: IdentifierInput
     as_of: Instant | None = None
+    basis: Literal["recorded", "occurred"] = "recorded"
 
 
 class ConsentsShown(BaseModel):
-    """The consent records in effect, oldest first, and the verdict for each purpose."""
+    """The consent records in effect, oldest first, and the verdict for each purpose.
+
+    `incomplete` lists the purposes whose verdict as of an earlier instant depends on an age that was deleted since.
+    """
 
     records: list[dict[str, Any]]
     verdicts: dict[str, VerdictShown]
     may_ask_from: dict[str, datetime]
     opt_in_over_gpc: dict[str, str]
+    incomplete: list[str]
 
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
@@ -81,7 +91,7 @@ def record(
     return RecordedShown(record=done.record, authority=done.authority, receipt=dict(done.receipt))
 
 
-@router.post("/consents/lookup", responses=problems(), operation_id="lookup_consents")
+@router.post("/consents/lookup", responses=problems(409), operation_id="lookup_consents")
 def look_up(
     body: ConsentLookupInput,
     context: InContext,
@@ -90,12 +100,12 @@ def look_up(
     caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
 ) -> ConsentsShown:
     """Look up the consent records of a person and the verdicts, now or at an earlier instant."""
-    found = lookup.look_up(
-        context, body.identifier.pair(), now, actor=caller.actor, token=caller.token, as_of=body.as_of
-    )
+    as_of = None if body.as_of is None else AsOf(body.as_of, AsOfBasis(body.basis))
+    found = lookup.look_up(context, body.identifier.pair(), now, actor=caller.actor, token=caller.token, as_of=as_of)
     return ConsentsShown(
         records=[dict(record) for record in found.records],
         verdicts=verdicts_shown(found.verdicts),
         may_ask_from=dict(found.may_ask_from),
         opt_in_over_gpc=dict(found.opt_in_over_gpc),
+        incomplete=list(found.incomplete),
     )

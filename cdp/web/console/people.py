@@ -1,10 +1,12 @@
 """Pages about one person. Identifiers are sent in form bodies, never in URLs; every lookup is logged."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Form, Response
 
 from cdp.access.model import Role
+from cdp.kit.clock import parse_instant
 from cdp.kit.errors import Fault
 from cdp.web.api import consents, profiles
 from cdp.web.api.schemas import IdentifierInput, Line
@@ -33,19 +35,29 @@ def show(
     type: Annotated[str, Form(max_length=512)] = "",  # noqa: A002 - the name of a field
     value: Annotated[str, Form(max_length=512)] = "",
     profile: Annotated[str, Form(max_length=512)] = "",
+    as_of: Annotated[str, Form(max_length=40)] = "",
+    basis: Annotated[Literal["recorded", "occurred"], Form()] = "recorded",
 ) -> Response:
-    """The data held about one person; privacy staff also see the consent records."""
+    """The data held about one person; privacy staff also see the consent records, now or as of an earlier instant."""
+    instant = _instant(as_of)
     requested = None if profile else _identifier(type, value)
     body = profiles.LookupInput(identifier=requested, profile=profile.strip() or None)
     found = profiles.look_up(body, context, session.caller)
-    records = []
+    shown = None
     if session.role is Role.PRIVACY and requested is not None:
-        found_consents = consents.look_up(
-            consents.ConsentLookupInput(identifier=requested), context, now, caller=session.caller
-        )
-        records = found_consents.records
+        asked = consents.ConsentLookupInput(identifier=requested, as_of=instant, basis=basis)
+        shown = consents.look_up(asked, context, now, caller=session.caller)
     purposes = {key: purpose.name for key, purpose in context.policy.purposes.items()}
-    return page("person", session, found=found, records=records, requested=requested, purposes=purposes)
+    return page(
+        "person",
+        session,
+        found=found,
+        consents=shown,
+        instant=instant,
+        basis=basis,
+        requested=requested,
+        purposes=purposes,
+    )
 
 
 @router.post("/explain")
@@ -61,6 +73,18 @@ def explain(
     """Why two identifiers belong to one person, or what keeps them apart."""
     body = profiles.PairInput(a=_identifier(a_type, a_value), b=_identifier(b_type, b_value))
     return page("links", session, body=body, result=profiles.explain(body, context, session.caller))
+
+
+def _instant(text: str) -> datetime | None:
+    """The instant of the field of the form, in UTC; None where it was left empty."""
+    if not text.strip():
+        return None
+    try:
+        return parse_instant(text.strip())
+    except (ValueError, OverflowError):
+        raise Fault(
+            "invalid_instant", "The instant is invalid", "Give one such as 2026-01-31T12:00, in UTC.", status=422
+        ) from None
 
 
 def _identifier(type_: str, value: str) -> IdentifierInput:
