@@ -6,12 +6,14 @@ between the service goes on, or it starts anew and replays; whoever received the
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdp.accounting.model import State
+from cdp.audit.store.facts import append as append_fact
 from cdp.flows.context import Context
 from cdp.flows.rights.erase import erase
 from cdp.flows.rights.replay import is_behind, replay
@@ -135,8 +137,10 @@ def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
     request = rights.ask("erasure", ("user_id", "ada"))
     with monkeypatch.context() as patch:
 
-        def die(*args: Any, **more: Any) -> None:
-            raise Died
+        def die(tx: Transaction, fact: dict[str, Any], now: datetime) -> int:
+            if fact["kind"] == "request.fulfilled":  # the file is written before
+                raise Died
+            return append_fact(tx, fact, now)
 
         patch.setattr("cdp.audit.store.facts.append", die)
         with pytest.raises(Died):
@@ -156,8 +160,10 @@ def test_a_service_that_goes_on_is_ready_and_catches_up(
     for _ in range(3):
         with monkeypatch.context() as patch:
 
-            def fail(*args: Any, **more: Any) -> None:
-                raise OSError(28, "no space left")
+            def fail(tx: Transaction, fact: dict[str, Any], now: datetime) -> int:
+                if fact["kind"] == "request.fulfilled":
+                    raise OSError(28, "no space left")
+                return append_fact(tx, fact, now)
 
             patch.setattr("cdp.audit.store.facts.append", fail)
             with pytest.raises(OSError, match="no space"):

@@ -244,6 +244,15 @@ def test_versions_of_a_pseudonym_key_live_side_by_side_until_the_old_one_is_dest
     with database.transaction() as tx:
         with pytest.raises(Fault, match="key_in_use"):
             vault.root_keys.mark_version_destroyed(tx, GRAPH, 2, now=NOW)
+        with pytest.raises(Fault, match="key_in_use"):
+            vault.root_keys.retire_version(tx, GRAPH, 2, now=NOW)
+        with pytest.raises(Fault, match="key_in_use"):
+            vault.root_keys.mark_version_destroyed(tx, GRAPH, 1, now=NOW)  # it is not retired
+        vault.root_keys.retire_version(tx, GRAPH, 1, now=NOW)
+    retired = open_again()
+    assert retired.root_keys.versions(GRAPH) == (2,)
+    assert (home / "keys/pseudonym.graph.1.wrapped").exists()
+    with database.transaction() as tx:
         vault.root_keys.mark_version_destroyed(tx, GRAPH, 1, now=NOW)
     again = open_again()
 
