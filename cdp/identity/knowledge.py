@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class FactKind(StrEnum):
@@ -12,7 +12,9 @@ class FactKind(StrEnum):
     SHARED = "shared"
     """The identifier is shared: it links nobody."""
     AUTHORITY = "authority"
-    """No word of a lower authority than `level` links the identifier."""
+    """The guarded identifier is named with the authority `level`, so that no lower word links it."""
+    TAKEN = "taken"
+    """A conflict was decided by authority: no word of a lower one than `level` links the identifier any more."""
     ANCHOR = "anchor"
     """The anchor was stated with the authority `level`."""
     TRACED = "traced"
@@ -25,6 +27,10 @@ class Fact(NamedTuple):
     kind: FactKind
     subject: int
     level: int = 0
+
+
+STATED: Final = frozenset({FactKind.AUTHORITY, FactKind.ANCHOR})
+"""Facts that follow from what was said alone; conflicts, of which the others tell, have to be decided again after one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def knowledge_of(facts: Iterable[Fact]) -> Knowledge:
                 shared.add(subject)
             case FactKind.TRACED:
                 traced.add(subject)
-            case FactKind.AUTHORITY:
+            case FactKind.AUTHORITY | FactKind.TAKEN:
                 authority[subject] = max(level, authority.get(subject, 0))
             case FactKind.ANCHOR:
                 anchors[subject] = max(level, anchors.get(subject, 0))

@@ -363,7 +363,7 @@ class _Union:
         if authority < tied_by:
             return Rule.AUTHORITY
         if authority > tied_by:
-            self.facts.add(Fact(FactKind.AUTHORITY, member, authority))
+            self.facts.add(Fact(FactKind.TAKEN, member, authority))
         elif can_be_shared and not self._is_stale(member):
             self.facts.add(Fact(FactKind.SHARED, member))
         elif can_be_shared:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from cdp.identity.knowledge import Fact, FactKind, Knowledge, knowledge_of
+from cdp.identity.knowledge import STATED, Fact, FactKind, Knowledge, knowledge_of
 from cdp.identity.model import Evidence, ResolutionStep
 from cdp.identity.resolve import Proposal, World
 from cdp.identity.rules import Rules
@@ -99,6 +99,8 @@ def run(
                 learned = {fact: step for fact, step in learned.items() if step.sequence in earlier}
                 continue
             decided = max(decided, proven.step.sequence - 1)
+        if any(fact.kind in STATED for fact in proven.facts):
+            learned = {fact: step for fact, step in learned.items() if fact.kind in STATED}
         learned |= dict.fromkeys(proven.facts, proven.step)
     raise TooManyRestarts
 

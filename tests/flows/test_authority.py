@@ -106,6 +106,18 @@ def test_an_address_that_strangers_made_shared_returns_to_her(database: Database
     check_map(rights.pipeline)
 
 
+def test_what_browsers_made_shared_earlier_in_a_batch_is_decided_again(database: Database, tmp_path: Path) -> None:
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    email = {"email": "vic@x.example"}
+    claims = [identify(userId=name, traits=email, messageId=f"m-{name}") for name in ("att", "eve")]
+    sent = [rights.pipeline.message(claim, source=WEB) for claim in claims]
+    sent.append(rights.pipeline.message(identify(anonymousId="till", traits=email, messageId="m-last")))
+    rights.pipeline.ingest.process(sent)
+    assert rights.pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == 0
+    assert frozenset({ADDRESS, ("anonymous_id", "till")}) in rights.pipeline.partition()
+    check_map(rights.pipeline)
+
+
 def test_a_stale_message_of_a_server_takes_nothing(database: Database, tmp_path: Path) -> None:
     rights = open_request_pipeline(database, permit_all(), tmp_path)
     rights.pipeline.send(OWNER)

@@ -106,7 +106,11 @@ def _rows_of_shared(result: BatchResult, accepted: Sequence[Proposal]) -> list[E
 def _rows_of_raised(result: BatchResult) -> Iterator[EvidenceRow]:
     """The identifiers that a higher authority took, each with the step that did, and the earlier words left out since."""
     world = result.run.world
-    raised = {fact.subject: step for fact, step in result.run.learned.items() if fact.kind is FactKind.AUTHORITY}
+    raised = {
+        fact.subject: step
+        for fact, step in result.run.learned.items()
+        if fact.kind in (FactKind.AUTHORITY, FactKind.TAKEN)
+    }
     for identifier, step in raised.items():
         placed = world.accepted_placement.get(step.anchor_id, world.placement.get(step.anchor_id))
         if placed is not None:
