@@ -278,6 +278,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "identity.quarantined": "profiles",
         "identity.rebuilt": "profiles",
         "identity.simulated": "profiles",
+        "identity.corrected": "profiles",
         "ingest.batch": "states",
         "import.started": "import",
         "import.finished": "import states",

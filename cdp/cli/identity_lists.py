@@ -4,7 +4,9 @@ import click
 
 from cdp.cli.command import command, open_context
 from cdp.cli.screen import Screen
+from cdp.flows.identity import accept as acceptance
 from cdp.flows.identity import listings
+from cdp.flows.identity import review as reviews
 
 LIMIT = click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The number of rows to list."
@@ -41,14 +43,19 @@ def shared(limit: int, screen: Screen) -> None:
 @LIMIT
 @command("cdp identity review", "cdp identity review --limit 500 --json")
 def review(limit: int, screen: Screen) -> None:
-    """List claims that were left out.
+    """List claims and values to decide about.
 
-    An identifier is left out where a source of a lower authority, or a server message about an earlier time, names it
-    beside somebody else than the one it belongs to (docs/explanation/identity.md). `cdp profile explain` shows both
-    sides. The values are personal data: every listing is logged.
+    Claims that were left out: a source of a lower authority, or a server message about an earlier time, names an
+    identifier beside somebody else than the one it belongs to (docs/explanation/identity.md). `cdp profile explain` shows
+    both sides.
+
+    Values stored under earlier rules that the present ones read differently: what is not an identifier and may join
+    several people, and other spellings of one value, which may make two profiles of one person
+    (docs/reference/identifiers.md). `cdp identity accept` decides a case. The values are personal data: every listing is
+    logged.
     """
     with open_context() as context:
-        result = listings.list_review(context, limit=limit, actor="operator")
+        result = reviews.list_review(context, limit=limit, actor="operator")
     screen.result(result)
     if result.left_out_total:
         screen.heading(f"{result.left_out_total:,} identifiers were claimed and left out.")
@@ -61,6 +68,51 @@ def review(limit: int, screen: Screen) -> None:
         empty="No claims were left out.",
     )
     _more(screen, result.left_out_total, len(result.left_out))
+    if result.reread_total:
+        screen.heading(f"{result.reread_total:,} stored identifiers would be read differently today.")
+    screen.table(
+        ["case", "identifier", "stored", "reads as", "profile", "identifiers", "profile of what it reads as"],
+        [
+            (
+                case.identifier,
+                case.type,
+                case.value,
+                reviews.reading_of(case),
+                case.profile or "-",
+                case.identifiers,
+                case.other_profile or "-",
+            )
+            for case in result.reread
+        ],
+        empty="No identifiers to review.",
+    )
+    _more(screen, result.reread_total, len(result.reread))
+
+
+@click.command()
+@click.argument("case")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@command("cdp identity accept idn_0004zc8e6w1rk --dry-run", "cdp identity accept idn_0004zc8e6w1rk")
+def accept(case: str, screen: Screen, *, dry_run: bool) -> None:
+    """Accept a case of the identity review.
+
+    Another spelling becomes the value that it means, with everything recorded about it: two profiles of one person become
+    one, if no rule keeps them apart. A value that is not an identifier links nobody from now on, and people whom it joined
+    are separated. The outcome is what it would be if the value had always been read so. It cannot be undone.
+    """
+    with open_context() as context:
+        done = acceptance.accept(context, case, dry_run=dry_run, actor="operator")
+    screen.result(done)
+    reads_as = "is not an identifier and links nobody" if done.reads_as is None else f"is {done.reads_as}"
+    preview = "Preview, nothing was changed: the" if done.is_dry_run else "The"
+    screen.heading(f"{preview} {done.type} {reads_as}.")
+    screen.facts(
+        [
+            ("profiles before", ", ".join(done.before) or "none"),
+            ("profiles after", ", ".join(done.after) or "none"),
+            ("events erased", done.erased_events),
+        ]
+    )
 
 
 @click.command()

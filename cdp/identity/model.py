@@ -63,6 +63,8 @@ class Rule(StrEnum):
     BOUND = "bound"
     AUTHORITY = "authority"
     STALE = "stale"
+    SAME_VALUE = "same_value"
+    NOT_AN_IDENTIFIER = "not_an_identifier"
 
 
 class ResolutionStep(NamedTuple):

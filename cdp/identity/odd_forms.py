@@ -83,6 +83,11 @@ def pages(identifiers: Identifiers) -> Mapping[str, str]:
         outcome = reader.read(form.type, form.sent)
         becomes = f"`{outcome.value}`" if isinstance(outcome, Identifier) else f"{outcome.value.replace('_', ' ')}"
         lines.append(f"| `{form.type}` | {_shown(form.sent)} | {becomes} | {form.origin} |")
+    lines += [
+        "",
+        "Earlier versions accepted some of these values. `cdp identity review` lists the stored identifiers that the present rules read",
+        "differently, and `cdp identity accept` decides a case ([identity](../explanation/identity.md#evidence-and-operations)).",
+    ]
     return {PAGE: "\n".join(lines) + "\n"}
 
 

@@ -36,7 +36,8 @@ BEGIN
 END
 $$
 """
-"""The ledger is never updated. Rows are only deleted: with the person, or at the end of their retention."""
+"""The ledger is never updated. Rows are only deleted: with the person, at the end of their retention, or where an accepted
+case of the identity review records them again about the other spelling of their identifier."""
 
 APPEND_ONLY_TABLES = ("record", "repetition")
 

@@ -6,9 +6,9 @@ import pytest
 
 from cdp.kit.db import Database
 from tests.support.commands import Shell
-from tests.support.messages import track
+from tests.support.messages import identify, track
 from tests.support.pipeline import Pipeline, open_pipeline
-from tests.support.policies import PERMIT_ALL, changed, permit_all, segment_unify, written
+from tests.support.policies import PERMIT_ALL, changed, documents_of, permit_all, segment_unify, written
 
 pytestmark = pytest.mark.postgres
 
@@ -95,6 +95,28 @@ def test_changed_rules_are_simulated_as_text(pipeline: Pipeline, shell: Shell, t
     assert profile in shell.run("profile", "show", f"profile:{profile}").stdout
     done = shell.run("identity", "rebuild").stdout
     assert "3 profiles before, 3 now. 3 kept their identifiers and their ids, 0 changed." in done
+
+
+def test_what_reads_differently_is_reviewed_and_accepted(database: Database, database_url: str, tmp_path: Path) -> None:
+    types = documents_of(permit_all())["identifiers.yaml"]["types"]
+    verbatim = changed(permit_all(), "identifiers.yaml", types={"email": types["email"] | {"normalizer": "id"}})
+    pipeline = open_pipeline(database, verbatim, tmp_path)
+    pipeline.register()
+    pipeline.send(identify(traits={"email": "mailto:bo@x.example"}), identify(traits={"email": "bo@x.example"}))
+    shell = Shell(tmp_path, {"CDP_DATABASE_URL": database_url, "CDP_POLICIES": str(PERMIT_ALL)})
+    shell.run("policy", "apply")
+    (case,) = shell.json("identity", "review")["reread"]
+    assert (case["value"], case["reads_as"], case["reason"]) == ("mailto:bo@x.example", "bo@x.example", None)
+    assert case["profile"] != case["other_profile"]
+    shown = shell.run("identity", "review").stdout
+    assert "1 stored identifiers would be read differently today." in shown
+    assert case["identifier"] in shown
+    tried = shell.run("identity", "accept", case["identifier"], "--dry-run").stdout
+    assert tried.startswith("Preview, nothing was changed: the email is bo@x.example.")
+    done = shell.json("identity", "accept", case["identifier"])
+    assert (len(done["before"]), len(done["after"])) == (2, 1)
+    assert "No identifiers to review." in shell.run("identity", "review").stdout
+    assert shell.run("identity", "accept", case["identifier"], code=3).stderr.startswith("nothing_to_review")
 
 
 def test_shared_identifiers_are_listed_with_their_people(pipeline: Pipeline, shell: Shell) -> None:

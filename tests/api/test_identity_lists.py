@@ -25,3 +25,9 @@ def test_shared_identifiers_and_quarantine_are_listed_and_counted(service: Runni
     assert "cdp_profiles_quarantined 0.0" in figures
     assert "cdp_identifiers_shared" in figures
     service.get("privacy", "/api/v1/identity/shared", expected=422, limit=0)
+
+
+def test_the_review_is_empty_where_everything_was_read_by_the_present_rules(service: RunningService) -> None:
+    service.send(track(userId="12347.0", context={"traits": {"email": "mailto:bo@x.example"}}))
+    listed = service.get("privacy", "/api/v1/identity/review")
+    assert (listed["reread_total"], listed["reread"]) == (0, [])

@@ -16,6 +16,7 @@ from cdp.identity.rules import Rules
 from cdp.identity.run import replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import mapping as mapping_store
+from cdp.identity.store import replacing as replacing_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
@@ -160,9 +161,10 @@ def check_map(pipeline: Pipeline) -> None:
         recorded = closure_store.recorded(tx)
         owners = mapping_store.owners(tx)
         never = separation_store.never_pairs(tx, list(recorded.types))
+        apart = replacing_store.set_apart(tx, list(recorded.types))
         canonical: dict[int, int] = dict(tx.execute("SELECT anchor_id, profile_id FROM identity.canonical"))
     rules = Rules(pipeline.context.policy.identifiers)
-    run = replay(rules, recorded.types, recorded.steps, never=never, proved=recorded.proved)
+    run = replay(rules, recorded.types, recorded.steps, shared=apart, never=never, proved=recorded.proved)
     world = run.world
     assert world.shared == recorded.shared
     named = {key: level for key, level in recorded.authority.items() if recorded.types[key] in rules.person_level}

@@ -84,6 +84,17 @@ def _salts(count: int) -> list[bytes]:
     return [block[at : at + SALT_BYTES] for at in range(0, len(block), SALT_BYTES)]
 
 
+def delete_of(tx: Transaction, identifier_id: int) -> None:
+    """Delete the records about one identifier; those that still count were recorded again about another one."""
+    tx.execute(
+        """
+        WITH repetitions AS (DELETE FROM consent.repetition WHERE identifier_id = %(id)s)
+        DELETE FROM consent.record WHERE identifier_id = %(id)s
+        """,
+        {"id": identifier_id},
+    )
+
+
 def records_of(
     tx: Transaction,
     identifier_ids: Collection[int],

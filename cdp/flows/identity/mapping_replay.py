@@ -13,6 +13,7 @@ from cdp.identity.run import Run, replay
 from cdp.identity.store import closure as closure_store
 from cdp.identity.store import identifiers as identifier_store
 from cdp.identity.store import mapping as mapping_store
+from cdp.identity.store import replacing as replacing_store
 from cdp.identity.store import separations as separation_store
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
@@ -46,12 +47,14 @@ def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[in
 def replay_closure(tx: Transaction, rules: Rules, closure: closure_store.Closure) -> Run:
     """Replay from an empty world, sharing included: an identifier may be shared now because of the link in question.
 
-    The authority of an identifier of the person level stays, even if the message that it comes from has expired.
+    The authority of an identifier of the person level stays, even if the message that it comes from has expired; what a
+    reviewer declared to identify nobody stays shared.
     """
     return replay(
         rules,
         closure.types,
         closure.steps,
+        shared=replacing_store.set_apart(tx, list(closure.types)),
         never=separation_store.never_pairs(tx, list(closure.types)),
         authority={
             identifier_id: authority

@@ -1,4 +1,4 @@
-"""Routes of identity review: shared identifiers, claims that were left out, and profiles in quarantine."""
+"""Routes of identity review: shared identifiers, claims and values to decide about, and profiles in quarantine."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from cdp.access.model import Role
 from cdp.flows.identity import listings
+from cdp.flows.identity import review as reviews
 from cdp.web.api.schemas import RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, problems
@@ -54,11 +55,28 @@ class LeftOutShown(BaseModel):
     since: datetime
 
 
+class RereadShown(BaseModel):
+    """A stored identifier that would be read differently today: as `reads_as`, or as no identifier for the `reason`."""
+
+    identifier: str
+    type: str
+    value: str
+    reads_as: str | None
+    reason: str | None
+    profile: str | None
+    identifiers: int
+    other_profile: str | None
+
+
 class ReviewListShown(BaseModel):
-    """Claims that were left out, those of the most people first, and their number."""
+    """Claims that were left out, those of the most people first, and stored identifiers that would be read differently today,
+    those of the largest profiles first; each with their number.
+    """
 
     left_out_total: int
     left_out: list[LeftOutShown]
+    reread_total: int
+    reread: list[RereadShown]
 
 
 class BoundShown(BaseModel):
@@ -94,8 +112,10 @@ def shared(context: InContext, caller: IsStaff, requested: Listing) -> SharedLis
 
 @router.get("/review", responses=problems(), operation_id="list_identity_review")
 def review(context: InContext, caller: IsStaff, requested: Listing) -> ReviewListShown:
-    """List claims of identifiers that were left out because a higher or newer word has them. Every listing is logged."""
-    result = listings.list_review(context, limit=requested.limit, actor=caller.actor, token=caller.token)
+    """List claims that were left out because a higher or newer word has the identifier, and stored identifiers that the present
+    rules read differently. Every listing is logged.
+    """
+    result = reviews.list_review(context, limit=requested.limit, actor=caller.actor, token=caller.token)
     return ReviewListShown.model_validate(result, from_attributes=True)
 
 
