@@ -13,7 +13,7 @@ from sqlalchemy import Table
 
 from cdp.rights.model import Verb
 from cdp.schema.all import tables as declared_tables
-from cdp.schema.dictionary import RECORD_KEEPING, Declaration, Erase, declaration_of
+from cdp.schema.dictionary import FILES, RECORD_KEEPING, Declaration, Erase, declaration_of
 
 
 class Space(StrEnum):
@@ -102,13 +102,15 @@ Column = tuple[str, Declaration]
 
 
 def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
-    """The steps of an erasure in order: projections of readers first, keys last.
+    """The steps of an erasure in order: projections of readers first, keys last, then what is kept, files included.
 
     Raises ValueError for a table with something to erase but no tie.
     """
     drafts = [draft for table in tables or declared_tables() for draft in _drafts(table)]
+    if tables is None:
+        drafts += [DraftStep(file.name, Verb.KEEP, (), (), file.declaration.why_kept or "") for file in FILES]
     return tuple(
-        PlanStep(position, step.table, step.verb, step.ties, step.columns, step.reason, _is_final(step.table))
+        PlanStep(position, step.table, step.verb, step.ties, step.columns, step.reason, _is_final(step))
         for position, step in enumerate(sorted(drafts, key=_rank))
     )
 
@@ -159,7 +161,7 @@ def erased_columns(steps: Sequence[PlanStep], tables: Sequence[Table] | None = N
     named = {table.fullname: table for table in tables or declared_tables()}
     covered = set()
     for step in steps:
-        for column, declared in _personal(named[step.table]):
+        for column, declared in _personal(named[step.table]) if step.table in named else ():
             is_kept = declared.erase is Erase.KEEP
             if is_kept == (step.verb is Verb.KEEP) and (step.verb is not Verb.SEVER or column in step.columns):
                 covered.add(f"{step.table}.{column}")
@@ -226,8 +228,8 @@ def _is_sealed(column: str) -> bool:
     return column == "sealed" or column.endswith("_sealed")
 
 
-def _is_final(table: str) -> bool:
-    return table.partition(".")[0] in _FINAL_SCHEMAS
+def _is_final(draft: DraftStep) -> bool:
+    return draft.verb is Verb.KEEP or draft.table.partition(".")[0] in _FINAL_SCHEMAS
 
 
 def _rank(draft: DraftStep) -> tuple[int, int, str, Verb]:
@@ -237,7 +239,7 @@ def _rank(draft: DraftStep) -> tuple[int, int, str, Verb]:
         order = 9
     elif Space.SUBJECT in spaces:
         order = 8
-    elif _is_final(draft.table):
+    elif _is_final(draft):
         order = 7
     elif Space.PROFILE in spaces:
         order = 0

@@ -5,6 +5,9 @@ ids, suppressions and their end as pseudonyms of a separate domain, opt-outs and
 purpose). A line is on disk before the answer that depends on it is sent, and before its transaction commits. A line whose
 transaction never committed repeats something that was requested, and is harmless. The database stores the number of the
 last line it has applied: a database that is behind its file was restored.
+
+The file is compacted from time to time (`cdp.rights.replay_compaction`): it is replaced as a whole by one without the lines
+that are not needed any more. Numbers go on, and the first line holds the highest one that was ever given.
 """
 
 import json
@@ -88,6 +91,7 @@ class ReplayFile:
         self.store = store
         self._read_bytes = 0
         self._last_number = 0
+        self._compactions = 0
         self._uncommitted: tuple[int, int] | None = None
 
     @property
@@ -97,13 +101,12 @@ class ReplayFile:
 
     def file_id(self) -> bytes | None:
         """The random id in the first line; None if there is no file."""
-        first, line_break, _ = (self.store.read(REPLAY_FILE, 0, _FIRST_LINE_BYTES_MAX) or b"").partition(b"\n")
-        if not line_break:
-            return None
-        entry = _parsed(first, self.place)
-        if entry.get("format") != FORMAT:
-            raise _damaged(self.place)
-        return bytes.fromhex(entry["file"])
+        entry = self._first_line()
+        return None if entry is None else bytes.fromhex(entry["file"])
+
+    def forgotten(self) -> int:
+        """The highest number of a line that was dropped because no backup that can be restored needs it; 0: none."""
+        return int((self._first_line() or {}).get("forgotten", 0))
 
     def create(self, file_id: bytes) -> None:
         """Create the file with this id, unless it exists."""
@@ -125,11 +128,36 @@ class ReplayFile:
 
     def last_number(self) -> int:
         """The highest number in the file, 0 if it has none; reads only what was added since the last call."""
-        added = self._complete_lines(self._read_bytes)
+        added, compactions = None, self._count_compactions()
+        while added is None:
+            if compactions != self._compactions:  # another process may have replaced the file: its bytes moved
+                self._read_bytes = self._last_number = 0
+            content = self._complete_lines(self._read_bytes)
+            self._compactions, compactions = compactions, self._count_compactions()
+            added = content if compactions == self._compactions else None
         for text in added.splitlines():
-            self._last_number = max(self._last_number, _parsed(text, self.place).get("n", 0))
+            entry = _parsed(text, self.place)
+            self._last_number = max(self._last_number, entry.get("n", 0), entry.get("last", 0))
         self._read_bytes += len(added)
         return self._last_number
+
+    def rewrite(self, lines: Sequence[Numbered], *, forgotten: int) -> None:
+        """Replace the file by one with these lines alone, with their numbers; a reader finds the old or the new one.
+
+        `forgotten` is the highest number that was dropped because no backup needs it. The caller holds the exclusive lock.
+        """
+        file_id = self.file_id()
+        if file_id is None:
+            return
+        first = {
+            "format": FORMAT,
+            "file": file_id.hex(),
+            "last": self.last_number(),
+            "forgotten": max(forgotten, self.forgotten()),
+            "compactions": self._count_compactions() + 1,
+        }
+        rest = ({"n": one.number, "at": instant_text(one.at), **_json_object(one.line)} for one in lines)
+        self.store.replace(REPLAY_FILE, b"".join(canonical_json(entry) + b"\n" for entry in (first, *rest)))
 
     def await_commit(self, seen: int, written: int) -> None:
         """Remember that this process wrote lines up to `written`, for a database that had applied those up to `seen`."""
@@ -151,6 +179,18 @@ class ReplayFile:
         self.last_number()  # reads up to the end of the last complete line
         block = b"".join(canonical_json(entry) + b"\n" for entry in entries)
         self.store.append(REPLAY_FILE, self._read_bytes, block)
+
+    def _first_line(self) -> dict[str, Any] | None:
+        first, line_break, _ = (self.store.read(REPLAY_FILE, 0, _FIRST_LINE_BYTES_MAX) or b"").partition(b"\n")
+        if not line_break:
+            return None
+        entry = _parsed(first, self.place)
+        if entry.get("format") != FORMAT:
+            raise _damaged(self.place)
+        return entry
+
+    def _count_compactions(self) -> int:
+        return int((self._first_line() or {}).get("compactions", 0))
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         return (_parsed(text, self.place) for text in self._complete_lines(0).splitlines())

@@ -93,6 +93,33 @@ def impersonal() -> dict[str, Any]:
     return {"dictionary": Declaration(is_personal=False)}
 
 
+@dataclass(frozen=True, slots=True)
+class DeclaredFile:
+    """A file outside the database that holds data about people, and what happens to it."""
+
+    name: str
+    content: str
+    declaration: Declaration
+
+
+FILES = (
+    DeclaredFile(
+        "replay.jsonl",
+        "erasures as random ids and suppressed pseudonyms, and opt-outs as (random id, pseudonym, purpose)",
+        Declaration(
+            is_personal=True,
+            erase=Erase.KEEP,
+            retention="replay_file",
+            category="suppression",
+            why_kept="without this line, a restored backup would bring the person back; it ends with the last such backup",
+            why_not_exported="random ids, and pseudonyms that cannot be joined with other data",
+            via="identifier",
+        ),
+    ),
+)
+"""Every file outside the database that holds data about people."""
+
+
 def declaration_of(column: "Column[Any]") -> Declaration | None:
     """The declaration of a column, None when it is missing (which fails the tests)."""
     found = column.info.get("dictionary")

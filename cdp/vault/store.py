@@ -121,6 +121,12 @@ def retired_epochs_at(tx: Transaction) -> list[tuple[int, datetime]]:
     return [(epoch_id, retired_at) for epoch_id, retired_at in rows]
 
 
+def oldest_usable_epoch_at(tx: Transaction) -> datetime | None:
+    """When the oldest epoch began whose key is not destroyed; None before the first one."""
+    ((created_at,),) = tx.execute("SELECT min(created_at) FROM vault.epoch WHERE destroyed_at IS NULL")
+    return None if created_at is None else created_at
+
+
 def mark_epoch_destroyed(tx: Transaction, epoch_id: int, now: datetime) -> None:
     """Record that the key of an epoch is to be destroyed."""
     tx.execute(

@@ -10,6 +10,7 @@ from cdp.accounting.model import State
 from cdp.flows.identity.unmerge import unmerge
 from cdp.flows.operations.retention import SweepResult, sweep
 from cdp.flows.rights import requests
+from cdp.flows.rights.restrict import release
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.rights.store.suppressions import EVERYTHING, suppressed_purposes
@@ -165,6 +166,21 @@ def test_a_day_before_its_term_an_identifier_stays(rights: RequestPipeline) -> N
     run(rights)
     assert rights.pipeline.people() != {}
     rights.later(days=1)
+    run(rights)
+    assert rights.pipeline.people() == {}
+
+
+def test_a_restricted_person_is_kept_until_the_restriction_ends(rights: RequestPipeline) -> None:
+    """GDPR Art. 18: what is stored stays stored, for the person may need it."""
+    rights.pipeline.send(ADA, BOB)
+    request = rights.ask("restriction", ("user_id", "ada"))
+    requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
+    rights.later(days=KEPT_DAYS + 40)
+    assert rows(run(rights, dry_run=True))["identity.identifier"] == 2
+    run(rights, rows_max=1)
+    assert rights.pipeline.partition() == {frozenset({("user_id", "ada"), ("email", "ada@example.com")})}
+    assert purposes_of(rights, "user_id", "ada") == set()
+    release(rights.context, [("user_id", "ada")], is_informed=True, now=rights.pipeline.clock.now())
     run(rights)
     assert rights.pipeline.people() == {}
 

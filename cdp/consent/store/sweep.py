@@ -64,3 +64,18 @@ def delete_records(tx: Transaction, record_ids: Collection[int]) -> None:
     ids = {"records": list(record_ids)}
     tx.execute("DELETE FROM consent.repetition WHERE record_id = ANY(%(records)s::bigint[])", ids)
     tx.execute("DELETE FROM consent.record WHERE record_id = ANY(%(records)s::bigint[])", ids)
+
+
+def restricted_identifiers(tx: Transaction) -> set[int]:
+    """The identifiers with a restriction of processing that was not released since."""
+    rows = tx.execute(
+        """
+        SELECT DISTINCT r.identifier_id FROM consent.record AS r
+        WHERE r.act = 'restrict' AND NOT EXISTS (
+            SELECT FROM consent.record AS later
+            WHERE later.identifier_id = r.identifier_id AND later.purpose = r.purpose AND later.act = 'release'
+              AND least(later.occurred_at, later.recorded_at) > least(r.occurred_at, r.recorded_at)
+        )
+        """
+    )
+    return {identifier_id for (identifier_id,) in rows}

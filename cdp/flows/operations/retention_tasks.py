@@ -21,6 +21,7 @@ from cdp.destinations.store import sweep as outbox_sweep_store
 from cdp.flows.consent.verdicts import asks_for_age, project_traits, refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations import retention_identifiers as ending
+from cdp.flows.rights.replay_compaction import compact_replay_file, count_unneeded_lines
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import sweep as identity_sweep_store
 from cdp.kit.db import Transaction
@@ -45,10 +46,12 @@ DELIVERIES: Final = "destinations.outbox"
 REQUESTS: Final = "rights.request"
 SUPPRESSIONS: Final = "rights.suppression"
 HOLDS: Final = "rights.hold"
+REPLAY_LINES: Final = "replay.jsonl"
 FACTS: Final = "audit.fact"
 
 _BUCKETS_REASON: Final = "No window of a computed trait includes these days any more."
 _MESSAGES_REASON: Final = "Once the event has expired, a repeated message is rejected as expired."
+_REPLAY_REASON: Final = "No backup that can still be restored needs these lines, or a later line says as much."
 _HOLDS_REASON: Final = "The law that required them no longer does."
 
 _Count = Callable[[Transaction, datetime], int]
@@ -142,8 +145,12 @@ def _person_tasks(context: Context, now: datetime) -> list[SweepTask]:
         ),
         ended(
             IDENTIFIERS,
-            lambda tx: identity_sweep_store.count_expired_identifiers(tx, last_seen_on),
-            lambda tx, limit: identity_sweep_store.expired_identifiers(tx, last_seen_on, limit),
+            lambda tx: identity_sweep_store.count_expired_identifiers(
+                tx, last_seen_on, without=consent_sweep_store.restricted_identifiers(tx)
+            ),
+            lambda tx, limit: identity_sweep_store.expired_identifiers(
+                tx, last_seen_on, limit, without=consent_sweep_store.restricted_identifiers(tx)
+            ),
             end=ending.end_identifiers,
         ),
         ended(
@@ -203,6 +210,13 @@ def _rights_tasks(context: Context, now: datetime) -> list[SweepTask]:
             lambda tx, rows_max: context.vault.subject_keys.shred(
                 tx, legal_hold_store.end_holds(tx, now.date(), rows_max)
             ),
+        ),
+        SweepTask(
+            "replay_file",
+            REPLAY_LINES,
+            _REPLAY_REASON,
+            lambda tx: count_unneeded_lines(tx, context),
+            lambda tx, _: compact_replay_file(tx, context),
         ),
         _aged(
             "audit_salts",

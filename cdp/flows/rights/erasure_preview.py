@@ -17,6 +17,7 @@ from cdp.rights.store import suppressions as suppression_store
 SUPPRESSIONS: Final = "rights.suppression"
 HOLDS: Final = "rights.hold"
 REQUESTS: Final = "rights.request"
+REPLAY_FILE: Final = "replay.jsonl"
 
 
 def predicted_steps(
@@ -43,7 +44,7 @@ def predicted_steps(
 
 def kept_rows(*, suppressed: int) -> dict[str, int]:
     """The rows that the last transaction of an erasure keeps, by table; legal holds are counted as they are written."""
-    return {REQUESTS: 1, SUPPRESSIONS: suppressed}
+    return {REPLAY_FILE: 1, REQUESTS: 1, SUPPRESSIONS: suppressed}
 
 
 def _is_done(before: StepCount | None) -> bool:

@@ -28,7 +28,7 @@ from cdp.kit.ids import new_id
 from cdp.rights import execute
 from cdp.rights.model import Scope, Status, Verb
 from cdp.rights.plan import erasure_plan
-from cdp.rights.replay_file import Erased, Lifted, Numbered, OptOut
+from cdp.rights.replay_file import Erased, Lifted, Numbered, OptOut, ReplayFile
 from cdp.rights.store import replay_position as replay_store
 from cdp.rights.store import requests as request_store
 from cdp.rights.store import suppressions as suppression_store
@@ -60,13 +60,15 @@ def replay(context: Context, now: datetime) -> ReplayResult:
 
     An erasure whose request is still open is carried out in full first, with its notifications and its receipt: it was
     killed before its last commit, or the backup was taken while it ran. Faults: `replay_file_damaged`, those of a state store
-    that is not the database's.
+    that is not the database's, and `replay_file_incomplete` for a backup that is older than every line the file still has.
     """
     counts: Counter[str] = Counter()
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         replay_store.bind_state(tx, context.replay)
         applied = replay_store.applied_number(tx)
+        if 0 < applied < context.replay.forgotten():
+            raise _incomplete(context.replay)
         interrupted = _interrupted_requests(tx, context.replay.lines_after(applied))
     for request_id in interrupted:
         try:
@@ -86,7 +88,20 @@ def replay(context: Context, now: datetime) -> ReplayResult:
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
         context.vault.subject_keys.evict_all()
+    with context.database.transaction() as tx:  # the last lines may have been compacted away
+        generation_store.lock_exclusive(tx)
+        replay_store.advance_position(tx, context.replay.last_number())
     return ReplayResult(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
+
+
+def _incomplete(file: ReplayFile) -> Fault:
+    return Fault(
+        "replay_file_incomplete",
+        "The backup is too old to be restored",
+        f"{file.place} no longer has lines that this database has not applied: the keys of its epoch were destroyed, so that "
+        "erasures made since could not be repeated. Restore a backup that was taken after the oldest epoch that still exists.",
+        status=500,
+    )
 
 
 def _interrupted_requests(tx: Transaction, lines: Iterable[Numbered]) -> list[int]:

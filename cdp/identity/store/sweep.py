@@ -6,21 +6,27 @@ from datetime import date, datetime
 from cdp.kit.db import Transaction
 
 
-def count_expired_identifiers(tx: Transaction, last_seen_on: date) -> int:
-    """How many identifiers were last seen on this day or earlier."""
-    rows = tx.execute("SELECT count(*) FROM identity.identifier WHERE last_seen_on <= %(day)s", {"day": last_seen_on})
+def count_expired_identifiers(tx: Transaction, last_seen_on: date, *, without: Collection[int]) -> int:
+    """How many identifiers were last seen on this day or earlier, `without` some."""
+    rows = tx.execute(
+        """
+        SELECT count(*) FROM identity.identifier
+        WHERE last_seen_on <= %(day)s AND identifier_id <> ALL(%(without)s::bigint[])
+        """,
+        {"day": last_seen_on, "without": list(without)},
+    )
     return int(rows[0][0])
 
 
-def expired_identifiers(tx: Transaction, last_seen_on: date, limit: int) -> list[int]:
-    """Up to `limit` identifiers that were last seen on this day or earlier, in the order of their ids."""
+def expired_identifiers(tx: Transaction, last_seen_on: date, limit: int, *, without: Collection[int]) -> list[int]:
+    """Up to `limit` of them, in the order of their ids."""
     rows = tx.execute(
         """
         SELECT identifier_id FROM identity.identifier
-        WHERE last_seen_on <= %(day)s
+        WHERE last_seen_on <= %(day)s AND identifier_id <> ALL(%(without)s::bigint[])
         ORDER BY identifier_id LIMIT %(limit)s
         """,
-        {"day": last_seen_on, "limit": limit},
+        {"day": last_seen_on, "limit": limit, "without": list(without)},
     )
     return [identifier_id for (identifier_id,) in rows]
 
