@@ -20,7 +20,7 @@ from tests.generative.test_identity_batches import check_map
 from tests.support.messages import consent_context, order, track
 from tests.support.people import WEB
 from tests.support.pipeline import Pipeline, open_pipeline
-from tests.support.policies import permit_all, segment_unify, shipped
+from tests.support.policies import changed, permit_all, segment_unify, shipped
 from tests.support.requests import open_request_pipeline
 
 pytestmark = pytest.mark.postgres
@@ -75,7 +75,9 @@ def test_a_dry_run_of_unmerge_changes_nothing(pipeline: Pipeline) -> None:
 
 def test_the_dry_run_shows_the_result_of_the_unmerge(database: Database, tmp_path: Path) -> None:
     """Identifiers, events, traits, computed traits, consents and segments of each side are those after the unmerge."""
-    rights = open_request_pipeline(database, shipped(), tmp_path)
+    bases = ["consent", "legitimate_interests", "contract"]
+    readers = {"marketer": {"legal_bases": bases, "lookups_per_hour": 120}}
+    rights = open_request_pipeline(database, changed(shipped(), "readers.yaml", roles=readers), tmp_path)
     pipeline = rights.pipeline
     definitions.define(
         pipeline.context,
