@@ -29,11 +29,13 @@ NO_DATABASE: Final = {
     "init",
     "demo",
     "policy check",
+    "policy ropa",
     "segment check",
     "keys check-provider",
     "audit verify",
     "openapi",
     "docs",
+    "restore",  # reads the backup first, which is not one here
 }
 
 
