@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_written_is_reported(shell: Shell) -> None:
     assert "in an existing folder" in failed.stderr
     denied = shell.run("request", "deny", opened["id"], "--reason", "exempt").stdout
     assert "supervisory authority" in denied
-    objection = shell.json("request", "open", "objection", "email:ada@example.com", "--purpose", "email_marketing")
+    objection = shell.json("request", "open", "objection", "email:noa@example.com", "--purpose", "email_marketing")
     assert objection["status"] == "fulfilled"
     assert "not_restricted" in shell.run("restriction", "end", "email:ada@example.com", "--informed", code=3).stderr
     assert "not_suppressed" in shell.run("suppression", "lift", "email:ada@example.com", "--verified", code=3).stderr

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cdp.flows.rights import requests
 from cdp.flows.rights.erase import erase
+from cdp.flows.rights.review import review
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.model import Request, StepCount, Verb
@@ -127,6 +128,7 @@ def test_the_preview_is_the_run(server: EmbeddedPostgres, template: str, store: 
             rights = open_request_pipeline(database, permit_all(), Path(home))
             request = fill(rights, store)
             now = rights.pipeline.clock.now()
+            review(rights.context, request.request_id, excludes_rest=True, now=now)
             before = rights.counts()
             planned = requests.run(rights.context, request.request_id, now, dry_run=True)
             assert rights.counts() == before
