@@ -15,6 +15,7 @@ from cdp.flows.rights import requests
 from cdp.flows.rights.erase import erase
 from cdp.flows.rights.review import review
 from cdp.kit.db import Database
+from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.model import Request, StepCount, Verb
 from cdp.sources.model import Source
@@ -132,9 +133,17 @@ def test_the_preview_is_the_run(server: EmbeddedPostgres, template: str, store: 
             before = rights.counts()
             planned = requests.run(rights.context, request.request_id, now, dry_run=True)
             assert rights.counts() == before
-            done = erase(rights.context, request.request_id, now, rows_max=store.rows_max)
+            try:
+                done = erase(rights.context, request.request_id, now, rows_max=store.rows_max)
+            except Fault:
+                assert planned.waiting, "only what waits for a review keeps a verified erasure from running"
+                return
+            assert planned.is_nothing_held == done.is_nothing_held
             assert rows_of(planned.steps) == rows_of(done.steps)
             assert planned.waiting == done.waiting
+            if done.is_nothing_held:
+                assert done.steps == ()
+                return
             kept = rows_of(done.steps)
             held = rights.pipeline.one("SELECT count(*) FROM rights.hold")
             standing = rights.pipeline.one("SELECT count(*) FROM rights.suppression")
