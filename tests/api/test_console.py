@@ -187,7 +187,7 @@ def test_messages_add_up_and_say_why(browsers: dict[Role, Browser], service: Run
         assert f"{count:,} {state.replace('_', ' ')}" in page.words
     assert "The message is older than the retention period of its class" in page.words
     assert "The person never consented" in page.words
-    assert "consent for a purpose not declared in policies/purposes.yaml" in page.words
+    assert "consent under a name that no purpose has" in page.words
     one = browsers[Role.AUDITOR].open("/console/messages", source="browser")
     assert "No messages were received in this period." in one.words
     browsers[Role.AUDITOR].open("/console/messages", 404, source="nobody")
