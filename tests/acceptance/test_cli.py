@@ -75,7 +75,6 @@ def test_a_policy_that_excludes_people_is_applied_after_a_yes(shell: Shell, tmp_
     folder = tmp_path / "folder"
     shell.run("policy", "show", "--out", str(folder))
     assert "Nothing differs" in shell.run("policy", "plan", str(folder)).stdout
-    shell.run("consent", "record", "email:ada@example.com", "--purpose", "email_marketing", "--act", "grant")
     purposes = folder / "purposes.yaml"
     whole = purposes.read_text()
     purposes.write_text(
