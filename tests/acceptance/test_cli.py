@@ -70,32 +70,6 @@ def test_a_policy_is_previewed_before_it_is_applied(shell: Shell) -> None:
     assert shell.run("policy", "apply", "--dry-run").stdout == shell.run("policy", "plan").stdout
 
 
-def test_a_policy_that_excludes_people_is_applied_after_a_yes(shell: Shell, tmp_path: Path) -> None:
-    """Numbers first, then a question; where nobody can be asked, --yes."""
-    folder = tmp_path / "folder"
-    shell.run("policy", "show", "--out", str(folder))
-    assert "Nothing differs" in shell.run("policy", "plan", str(folder)).stdout
-    purposes = folder / "purposes.yaml"
-    whole = purposes.read_text()
-    purposes.write_text(
-        whole.replace("minimum_age: 16\n    unknown_age: allow", "minimum_age: 21\n    unknown_age: refuse")
-    )
-    planned = shell.json("policy", "plan", str(folder))
-    excluded = [each for each in planned["impacts"] if each["effect"] == "exclude" and each["what"] == "people"]
-    assert {each["scope"]: each["number"] for each in excluded}["email_marketing"] == 1
-    refused = shell.run("policy", "apply", str(folder), code=3)
-    assert "--yes" in refused.stderr
-    assert shell.json("policy", "plan", str(folder))["in_force"] == planned["in_force"]
-    shell.run("policy", "apply", str(folder), "--yes")
-    history = shell.json("policy", "history")
-    assert history[-1]["fingerprint"] == planned["fingerprint"]
-    earlier = shell.run("policy", "show", "--at", history[-2]["applied_at"], "--file", "purposes.yaml").stdout
-    assert "minimum_age: 16" in earlier
-    assert "minimum_age: 21" in shell.run("policy", "show", "--file", "purposes.yaml").stdout
-    assert "## Writing to you by e-mail" in shell.run("policy", "ropa").stdout
-    shell.run("policy", "apply", "--yes")
-
-
 def test_a_file_that_cannot_be_written_is_reported(shell: Shell) -> None:
     opened = shell.json("request", "open", "access", "email:ada@example.com")
     shell.run("request", "verify", opened["id"])
@@ -274,3 +248,29 @@ def test_an_error_is_reported_with_its_exit_code(shell: Shell, arguments: list[s
 def test_a_fault_is_json_for_machines(shell: Shell) -> None:
     done = shell.run("segment", "members", "no_such", "--json", code=3)
     assert json.loads(done.stderr)["code"] == "unknown_segment"
+
+
+def test_a_policy_that_excludes_people_is_applied_after_a_yes(shell: Shell, tmp_path: Path) -> None:
+    """Numbers first, then a question; where nobody can be asked, --yes. The last test, because it takes data from Ada."""
+    folder = tmp_path / "folder"
+    shell.run("policy", "show", "--out", str(folder))
+    assert "Nothing differs" in shell.run("policy", "plan", str(folder)).stdout
+    purposes = folder / "purposes.yaml"
+    whole = purposes.read_text()
+    purposes.write_text(
+        whole.replace("minimum_age: 16\n    unknown_age: allow", "minimum_age: 21\n    unknown_age: refuse")
+    )
+    planned = shell.json("policy", "plan", str(folder))
+    excluded = [each for each in planned["impacts"] if each["effect"] == "exclude" and each["what"] == "people"]
+    assert {each["scope"]: each["number"] for each in excluded}["email_marketing"] == 1
+    refused = shell.run("policy", "apply", str(folder), code=3)
+    assert "--yes" in refused.stderr
+    assert shell.json("policy", "plan", str(folder))["in_force"] == planned["in_force"]
+    shell.run("policy", "apply", str(folder), "--yes")
+    history = shell.json("policy", "history")
+    assert history[-1]["fingerprint"] == planned["fingerprint"]
+    earlier = shell.run("policy", "show", "--at", history[-2]["applied_at"], "--file", "purposes.yaml").stdout
+    assert "minimum_age: 16" in earlier
+    assert "minimum_age: 21" in shell.run("policy", "show", "--file", "purposes.yaml").stdout
+    assert "## Writing to you by e-mail" in shell.run("policy", "ropa").stdout
+    shell.run("policy", "apply", "--yes")
