@@ -219,6 +219,7 @@ def test_a_former_log_is_checked_with_the_one_that_grows(rights: RequestPipeline
     remembered = head_of(rights)
     copy = next(path for path in (rights.home / "log").iterdir() if path.is_dir())
     (copy.parent / "7").mkdir()  # a newer log was once copied here: this database was restored from before it
+    (copy.parent / "7" / "entries").touch()
     rights.sequence()
     found = checked(rights, remembered)
     assert found.is_sound
@@ -251,7 +252,7 @@ class TestRequests:
             "UPDATE rights.request SET closed_at = closed_at - interval '1 day' WHERE status = 'fulfilled'",
             "UPDATE rights.request SET due_at = due_at + interval '90 days' WHERE status = 'fulfilled'",
             "UPDATE rights.request SET received_at = received_at + interval '1 hour' WHERE status = 'verified'",
-            "UPDATE rights.request SET kind = 'access' WHERE status = 'fulfilled'",
+            "UPDATE rights.request SET kind = 'access', mode = NULL WHERE status = 'fulfilled'",
             "UPDATE rights.request SET verified_at = received_at - interval '1 hour' WHERE status = 'verified'",
             "DELETE FROM rights.request WHERE status = 'verified'",
             (

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from cdp.audit.fact import KINDS
 from cdp.flows.consent import acts
 from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.context import Context
+from cdp.flows.identity.accept import accept
 from cdp.flows.identity.lookup import look_up
+from cdp.flows.identity.review import list_reread
 from cdp.flows.identity.simulate import simulate
 from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
 from cdp.flows.imports.mapping import load_mapping
@@ -91,6 +94,12 @@ def identity(rights: RequestPipeline, written: dict[str, str]) -> None:
     with stage(rights, written):
         for number in range(4):
             rights.pipeline.send(order(userId="crowd", anonymousId=f"d{number}"))
+    with stage(rights, written):
+        rights.pipeline.send(order(userId="dan", anonymousId="kiosk"))
+        blocked = changed(context.policy, "identifiers.yaml", blocked={"values": ["kiosk"]})
+        today = replace(context, policy=blocked)
+        for case in list_reread(today, limit=10, actor="operator").reread:
+            accept(today, case.identifier, dry_run=False)
 
 
 def segments(rights: RequestPipeline, written: dict[str, str]) -> None:
