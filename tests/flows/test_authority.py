@@ -262,8 +262,9 @@ def known_of(rights: RequestPipeline) -> dict[str, Any]:
     """Everything that is shown, decided and reached about her, without ids."""
     hers = view(rights, "user_id", "vic")
     archive = rights.export(("user_id", "vic"))
-    # The evidence says that others claimed the address, which is all that they leave with it.
-    shown = {table: rows for table, rows in archive["data"].items() if table != "identity.evidence"}
+    # The evidence and the former links say that others claimed the address, which is all that they leave with it.
+    told = ("identity.evidence", "identity.former_link")
+    shown = {table: rows for table, rows in archive["data"].items() if table not in told}
     return {
         "identifiers": hers.identifiers,
         "traits": hers.traits,

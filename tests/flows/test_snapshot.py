@@ -10,8 +10,9 @@ from sqlalchemy import text
 from cdp.flows.consent import lookup as consent
 from cdp.flows.identifiers import find_profile
 from cdp.flows.identity import explain, lookup
+from cdp.flows.operations.key_destruction import destroy_keys
 from cdp.flows.operations.key_rotation import rotate_pseudonyms
-from cdp.flows.rights import requests
+from cdp.flows.rights import answer
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
@@ -36,7 +37,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], ob
 
     def happen(after: str, act: Callable[[], object]) -> None:
         name, _, function = after.rpartition(".")
-        module = {"lookup": lookup, "consent": consent, "explain": explain, "subject_request": requests}[name]
+        module = {"lookup": lookup, "consent": consent, "explain": explain, "answer": answer}[name]
         real = getattr(module, function)
         acts = [act]
 
@@ -99,13 +100,13 @@ def test_an_export_during_new_messages_and_an_erasure_is_of_one_instant(
         rights.pipeline.send(track(userId="ada"))
         rights.erase(("user_id", "ada"))
 
-    meanwhile("subject_request._locked_request", act)
+    meanwhile("answer.locked_request", act)
     data = rights.opened(request)["data"]
     assert {each["value"] for each in data["identity.identifier"]} == {"ada", "ada@example.com"}
     assert len(data["behavior.event"]) == 1
 
 
-def test_a_look_up_whose_key_a_rotation_destroys_is_repeated(
+def test_a_look_up_whose_key_is_destroyed_meanwhile_is_repeated(
     rights: RequestPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rights.pipeline.send(ADA)
@@ -117,6 +118,7 @@ def test_a_look_up_whose_key_a_rotation_destroys_is_repeated(
         if len(begun) == 1:
             tx.scalar(text("SELECT count(*) FROM identity.identifier"))
             rotate_pseudonyms(rights.pipeline.context)
+            destroy_keys(rights.pipeline.context)
         return real(tx, *given)
 
     monkeypatch.setattr(lookup, "find_profile", find)

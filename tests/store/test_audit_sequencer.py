@@ -1,5 +1,6 @@
 """The sequencer: gap-free places, a constant number of statements, tiles for strangers, and the copy outside."""
 
+import errno
 import shutil
 import struct
 import threading
@@ -411,17 +412,22 @@ def test_a_copy_whose_entries_were_altered_is_not_believed(database: Database, l
     assert verified(database, log).origin == log.name + "/2"
 
 
-def test_nothing_is_signed_while_the_copy_cannot_be_written(database: Database, log: Log, home: Path) -> None:
+def test_nothing_is_signed_while_the_copy_cannot_be_written(
+    database: Database, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(database, log)
     act(database, 3)
     before = verified(database, log)
-    (home / "audit/1/checkpoint.draft").mkdir()
 
-    with pytest.raises(Fault, match="audit_copy_failed"):
-        run(database, log)
+    def full(_draft: Path, _target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(Fault, match="audit_copy_failed"):
+            run(database, log)
     assert verified(database, log) == before
 
-    (home / "audit/1/checkpoint.draft").rmdir()
     assert run(database, log).placed == 3
 
 
