@@ -1,8 +1,12 @@
 """The page for the people themselves says what the policy says, and whether their opt-out signal was heard."""
 
+from typing import Any
+
 import pytest
 
 from cdp.policy.jurisdictions import DeadlineTerm
+from cdp.policy.model import Policy
+from cdp.policy.purposes import UnknownAge
 from cdp.web.center.notice import notice_text, span, term
 from tests.support.policies import changed, documents_of, shipped
 from tests.support.service import RunningService
@@ -57,6 +61,63 @@ def test_it_states_whether_an_opt_in_stands_against_the_signal(*, is_heard: bool
 )
 def test_times_are_told_as_people_say_them(days: int, told: str) -> None:
     assert span(days) == told
+
+
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [(1, "1 day"), (100, "100 days"), (760, "25 months"), (900, "900 days"), (1000, "1,000 days"), (1643, "54 months")],
+)
+def test_no_time_is_rounded_to_another(days: int, told: str) -> None:
+    assert span(days) == told
+
+
+def test_every_time_told_is_within_three_days_of_the_policy() -> None:
+    unit_days = {"day": 1.0, "month": 365.25 / 12, "year": 365.25}
+    for days in range(1, 36526):
+        amount, unit = span(days).replace(",", "").split()
+        assert abs(float(amount) * unit_days[unit.removesuffix("s")] - days) <= 3
+
+
+def told_by(policy: Policy, *, has_signal: bool = True) -> str:
+    """The notice under another policy, without layout."""
+    return " ".join(notice_text(policy, is_gpc_honored=has_signal).split())
+
+
+def with_purpose(key: str, **fields: Any) -> Policy:
+    """The shipped policy with other fields in one purpose."""
+    policy = shipped()
+    purpose = policy.purposes[key].model_copy(update=fields)
+    return policy.model_copy(update={"purposes": {**policy.purposes, key: purpose}})
+
+
+def test_it_says_what_is_not_known_about_ages() -> None:
+    told = told_by(with_purpose("personalization", minimum_age=16, unknown_age=UnknownAge.ALLOW))
+    assert "Not used for anyone whom we know to be younger than 16." in told
+    assert "Not used for anyone younger" not in told
+    told = told_by(with_purpose("personalization", minimum_age=17, unknown_age=UnknownAge.REFUSE))
+    assert "Only used if we know that you are at least 17." in told
+
+
+def test_it_promises_no_opt_out_where_nothing_is_sold() -> None:
+    told = told_by(with_purpose("advertising", sale_or_sharing=False))
+    assert "We neither sell nor share data" in told
+    assert "opt-out from" not in told
+    assert "Opt-out signal honored" not in told
+    assert "treat it" not in told_by(with_purpose("advertising", sale_or_sharing=False), has_signal=False)
+
+
+def test_it_says_that_an_archive_is_not_everything(service: RunningService) -> None:
+    """As docs/reference/export.md does: some values are named and not shown."""
+    told = " ".join(service.client.get("/privacy").text.split())
+    assert "all data held about you" not in told
+    assert "It states what we hold but may not show" in told
+
+
+def test_it_lists_how_long_identifiers_requests_and_segments_are_kept(service: RunningService) -> None:
+    retention = service.context.policy.retention
+    told = " ".join(service.client.get("/privacy").text.split())
+    for rule in (retention.identifiers, retention.requests, retention.memberships):
+        assert rule.reason in told
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The privacy notice: what personal data is used for, how long it is kept, and the rights of data subjects.
 
-It is generated from the policy in force, so it always matches what is done. It sets no cookie, collects nothing, and
+It is generated from the policy in force. It sets no cookie, collects nothing, and
 shows whether the browser's Global Privacy Control signal was honored (California section 7025 (c)(6)).
 """
 
@@ -32,6 +32,9 @@ _WITHOUT_CHOICE: Final[Mapping[ConsentModel, str]] = {
     ConsentModel.OPT_OUT: "used unless you opt out",
 }
 _DAYS_A_YEAR: Final = 365.25
+_DAYS_A_MONTH: Final = _DAYS_A_YEAR / 12
+_NEAR_DAYS: Final = 3
+"""A period that is this close to whole months or years is stated in them; any other in days, so that none is understated."""
 _PAGES: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -42,11 +45,13 @@ _PAGES: Final = Environment(
 
 
 def span(days: int) -> str:
-    """A number of days in days, months or years."""
-    if days < 2 * _DAYS_A_YEAR:
-        months = round(days / _DAYS_A_YEAR * 12)
-        return f"{days} days" if months < 3 else f"{months} months"
-    return f"{days / _DAYS_A_YEAR:.0f} years"
+    """A number of days in days, months or years: never as a period that differs by more than three days."""
+    years, months = round(days / _DAYS_A_YEAR), round(days / _DAYS_A_MONTH)
+    if years >= 2 and abs(days - years * _DAYS_A_YEAR) <= _NEAR_DAYS:
+        return f"{years} years"
+    if months >= 3 and abs(days - months * _DAYS_A_MONTH) <= _NEAR_DAYS:
+        return f"{months} months"
+    return f"{days:,} day{'' if days == 1 else 's'}"
 
 
 def term(within: DeadlineTerm) -> str:
