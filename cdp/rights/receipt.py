@@ -64,7 +64,10 @@ def fulfillment(
 
 
 def _erasure(summary: ErasureSummary, waiting: int) -> dict[str, Any]:
-    """`by_reason` counts what was not erased: identifiers that need a reviewer's decision."""
+    """`by_reason` counts what was not erased: identifiers that need a reviewer's decision.
+
+    Notices to recipients only wait in the outbox when the receipt is written, so none of them is notified yet.
+    """
     fact: dict[str, Any] = {
         "steps": steps_of(summary.steps),
         "identifiers": summary.identifiers,
@@ -73,7 +76,7 @@ def _erasure(summary: ErasureSummary, waiting: int) -> dict[str, Any]:
         "keys_shredded": summary.keys_shredded,
         "suppressed": summary.suppressed,
         "recipients": list(summary.recipients),
-        "recipients_notified": len(summary.recipients),
+        "recipients_notified": 0,
         "holds": list(summary.holds),
         "is_scrubbed": False,
         "by_reason": {"waiting_for_reviewer": waiting},

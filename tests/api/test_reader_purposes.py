@@ -73,6 +73,14 @@ def test_a_pseudonym_shows_its_own_purpose_and_no_other(service: RunningService)
     assert shown == expected | {"service": {"unknown_profile"}}
 
 
+def test_the_log_names_the_purpose_of_a_look_up(service: RunningService) -> None:
+    (member,) = service.get("marketer", f"{PATH}/buyers/members")["members"]
+    service.post("marketer", "/api/v1/profiles/lookup", {"profile": member["profile"]})
+    asked = {"identifier": {"type": "user_id", "value": "ada"}}
+    read = service.post("privacy", "/api/v1/audit/readers", asked)["reads"][0]
+    assert (read["role"], read["read"], read["purpose"]) == ("marketer", "profile", "email_marketing")
+
+
 def test_what_began_is_dated_to_the_day(service: RunningService) -> None:
     """Instants would join pseudonyms of two purposes that one click gave, or segments that one event entered."""
     (member,) = service.get("marketer", f"{PATH}/buyers/members")["members"]

@@ -62,9 +62,8 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str, token: int 
         rows = rows_under(tx, profile, readable, now=now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
-        shown = {"purposes": sorted({row.purpose for row in rows})}
-        profiles = [rows[0].profile_id]
-        log_read(tx, context, Reading(actor, token, "profile", named=shown), count=1, now=now, profiles=profiles)
+        reading = Reading(actor, token, "profile", purpose=rows[0].purpose)
+        log_read(tx, context, reading, count=1, now=now, profiles=[rows[0].profile_id])
         return _view(tx, context, profile, rows=rows, now=now)
 
     return at_one_instant(context.database, read)
