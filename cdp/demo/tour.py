@@ -219,7 +219,7 @@ def _erasure(tour: Tour) -> Tour:
     steps = [step for step in receipt["body"].get("steps", ()) if step["rows"]]
     transcript.say("The plan is computed from the data dictionary, which declares for every column how it is erased:")
     transcript.table(["", "rows", "content"], _shown_steps(steps))
-    transcript.say(f"{len(steps)} steps in total; the receipt lists all of them.")
+    transcript.say(f"{len(steps)} steps have rows; the receipt lists every step of the plan.")
     transcript.commands(
         f"cdp request open erasure user_id:{person.user_id}",
         "cdp request verify ID",
