@@ -125,7 +125,7 @@ def quarantined(limit: int, screen: Screen) -> None:
     does not belong to one person (`cdp profile unmerge`), or raises the bound and rebuilds.
     """
     with open_context() as context:
-        result = listings.list_quarantined(context, limit=limit)
+        result = listings.list_quarantined(context, limit=limit, actor="operator")
     screen.result(result)
     if result.total:
         screen.heading(f"{result.total:,} profiles in quarantine.")

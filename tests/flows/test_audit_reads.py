@@ -7,6 +7,7 @@ import pytest
 from cdp.audit.store import facts as fact_store
 from cdp.flows.audit.readers import readers_of
 from cdp.flows.consent.acts import ConsentStatement, record
+from cdp.flows.identity import listings
 from cdp.flows.identity.lookup import look_up
 from cdp.flows.reads import subject_digests
 from cdp.flows.segments import definitions, memberships, reading
@@ -61,6 +62,16 @@ def test_the_sample_of_a_preview_is_a_read_of_those_in_it(rights: RequestPipelin
     assert shown.sample
     showing = rights.pipeline.one("SELECT count(DISTINCT subject_digest) FROM audit.read_subject")
     assert showing >= len(shown.sample)
+
+
+def test_a_list_of_profiles_in_quarantine_is_a_read_of_them(database: Database, tmp_path: Path) -> None:
+    policy = changed(permit_all(), "identifiers.yaml", bounds={"identifiers_per_profile": 3})
+    rights = open_request_pipeline(database, policy, tmp_path)
+    rights.pipeline.send(BOB, *(track(userId="ada", anonymousId=f"d{number}") for number in range(4)))
+    shown = listings.list_quarantined(rights.context, limit=10, actor="privacy", token=7)
+    assert shown.total == len(shown.profiles) == 1
+    assert kinds_of_reads(rights, ADA_ID) == [("privacy", 7, "profile")]
+    assert kinds_of_reads(rights, BOB_ID) == []
 
 
 def test_the_question_is_known_only_to_holders_of_the_key(rights: RequestPipeline) -> None:

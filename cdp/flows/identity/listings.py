@@ -138,14 +138,23 @@ def list_review(context: Context, *, limit: int, actor: str, token: int | None =
     return at_one_instant(context.database, read)
 
 
-def list_quarantined(context: Context, *, limit: int) -> QuarantineList:
-    """Up to `limit` profiles in quarantine, those with most identifiers first."""
-    with context.database.transaction(read_only=True) as tx:
+def list_quarantined(context: Context, *, limit: int, actor: str, token: int | None = None) -> QuarantineList:
+    """Up to `limit` profiles in quarantine, those with most identifiers first; recorded in the audit log."""
+
+    def read(tx: Transaction) -> QuarantineList:
         rows = listing_store.quarantined(tx, limit)
         bounds: dict[int, list[ProfileBound]] = {}
         for reached in listing_store.reached_bounds(tx, [row.profile_id for row in rows]):
             bound = reached.rule.partition(":")[2]
             bounds.setdefault(reached.profile_id, []).append(ProfileBound(bound, reached.refusals, reached.since))
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "profile", question={"quarantined": True, "limit": limit}),
+            count=len(rows),
+            now=context.clock.now(),
+            profiles=[row.profile_id for row in rows],
+        )
         return QuarantineList(
             total=listing_store.count_quarantined(tx),
             profiles=tuple(
@@ -158,3 +167,5 @@ def list_quarantined(context: Context, *, limit: int) -> QuarantineList:
                 for row in rows
             ),
         )
+
+    return at_one_instant(context.database, read)

@@ -120,8 +120,7 @@ def review(context: InContext, caller: IsStaff, requested: Listing) -> ReviewLis
 
 
 @router.get("/quarantined", responses=problems(), operation_id="list_quarantined_profiles")
-def quarantined(context: InContext, _caller: IsStaff, requested: Listing) -> QuarantineListShown:
-    """List profiles that reached a bound of the identifier policy."""
-    return QuarantineListShown.model_validate(
-        listings.list_quarantined(context, limit=requested.limit), from_attributes=True
-    )
+def quarantined(context: InContext, caller: IsStaff, requested: Listing) -> QuarantineListShown:
+    """List profiles that reached a bound of the identifier policy. Every listing is logged."""
+    result = listings.list_quarantined(context, limit=requested.limit, actor=caller.actor, token=caller.token)
+    return QuarantineListShown.model_validate(result, from_attributes=True)
