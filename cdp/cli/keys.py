@@ -1,16 +1,12 @@
 """Commands about keys: rotation and destruction."""
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from cdp.cli.command import FAILED, command, open_context
-from cdp.cli.screen import Screen
+from cdp.cli.screen import Screen, counting_bar
 from cdp.flows.operations import key_destruction, key_rotation
 from cdp.kit.canonical import instant_text
 from cdp.kit.errors import Fault
@@ -53,7 +49,7 @@ def rotate(epoch: bool, dry_run: bool, screen: Screen) -> None:
                 f"{seen.to_move:,} {what} would move to version {seen.version}.{_retired(seen.to_retire, 'would be')}"
             )
             return
-        with _bar(screen, what) as progress:
+        with counting_bar(screen, "moving " + what) as progress:
             use_case = key_rotation.rotate_epoch if epoch else key_rotation.rotate_pseudonyms
             done = use_case(context, actor="operator", progress=progress)
     screen.result(done)
@@ -158,18 +154,3 @@ def check_provider(url: str, screen: Screen) -> None:
 
 def _retired(names: tuple[str, ...], verb: str) -> str:
     return f" {', '.join(names)} {verb} retired." if names else ""
-
-
-@contextmanager
-def _bar(screen: Screen, what: str) -> Iterator[Callable[[int, int], None]]:
-    bar = Progress(
-        TextColumn("moving " + what),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}"),
-        console=Console(stderr=True),
-        disable=screen.is_json,
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("moving", total=None)
-        yield lambda done, whole: bar.update(task, completed=done, total=whole)

@@ -12,7 +12,7 @@ import click
 from cdp.cli.command import command, open_context, settings
 from cdp.cli.consents import INSTANT
 from cdp.cli.policy_views import difference_rows, impact_rows, policy_files, record_lines
-from cdp.cli.screen import Screen, cell_text, counted
+from cdp.cli.screen import Screen, cell_text, counted, counting_bar
 from cdp.flows.operations import policy_history
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_impact import Impact, deletes, measure_impact
@@ -93,7 +93,10 @@ class _Planned:
 def _planned(context: "Context", found: Policy, screen: Screen) -> _Planned:
     """Compute and print what a folder would change."""
     changes = differences(context.policy, found)
-    impacts = measure_impact(context, found) if changes else []
+    impacts: list[Impact] = []
+    if changes:
+        with counting_bar(screen, "deciding about profiles") as progress:
+            impacts = measure_impact(context, found, progress=progress)
     screen.table(
         ["file", "what", "change", "effect"],
         difference_rows(changes),

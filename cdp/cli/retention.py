@@ -66,7 +66,7 @@ def holds(screen: Screen) -> None:
 @click.argument("retention_class", metavar="CLASS")
 @_REASON
 @_LIMIT
-@command("cdp retention open-holds transaction --reason tax_audit --json")
+@command("cdp retention open-holds transactions --reason tax_audit --json")
 def open_holds(retention_class: str, reason: str, limit: int, *, screen: Screen) -> None:
     """Open the legal holds of a class.
 
@@ -87,7 +87,7 @@ def open_holds(retention_class: str, reason: str, limit: int, *, screen: Screen)
 @click.argument("retention_class", metavar="CLASS")
 @_REASON
 @_LIMIT
-@command("cdp retention severed behavior --reason internal_control")
+@command("cdp retention severed browsing --reason internal_control")
 def severed(retention_class: str, reason: str, limit: int, *, screen: Screen) -> None:
     """Show what remains of severed events.
 

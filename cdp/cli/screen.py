@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from cdp.kit.canonical import instant_text
@@ -70,6 +72,22 @@ class Screen:
         for name, value in pairs:
             table.add_row(escape(name), escape(cell_text(value)))
         self._console.print(table)
+
+
+@contextmanager
+def counting_bar(screen: Screen, text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error; call it with how many are done, and of how many (0: unknown)."""
+    bar = Progress(
+        TextColumn(text),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}"),
+        console=Console(stderr=True),
+        disable=screen.is_json,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole or None)
 
 
 def cell_text(cell: Cell) -> str:

@@ -1,4 +1,4 @@
-"""Task: refresh whole segments, because time alone moves people in and out."""
+"""Task: refresh whole segments, for what marks and due instants missed, such as a large import."""
 
 import logging
 import time

@@ -8,6 +8,7 @@ import pytest
 from cdp.flows.segments import definitions, evaluation, memberships, schedule
 from cdp.kit.db import Database
 from cdp.segments.model import Draft, SegmentKey
+from cdp.segments.store import due as due_store
 from cdp.segments.store import marks as mark_store
 from tests.support.messages import track
 from tests.support.pipeline import Pipeline
@@ -165,3 +166,19 @@ def test_a_segment_that_fails_delays_no_other(rights: RequestPipeline) -> None:
     pass_time(pipeline, MINUTE)
     assert (members(pipeline, "recent"), members(pipeline, "viewed")) == (0, 1)
     assert pass_time(pipeline, MINUTE) == 0
+
+
+def test_a_segment_that_cannot_be_planned_is_not_tried_all_the_time(rights: RequestPipeline) -> None:
+    """Only another definition or policy can help; both ask for a plan."""
+    pipeline = rights.pipeline
+    define(pipeline, "recent", f'did("{ORDER}", within 1 minute)')
+    define(pipeline, "viewed", f'did("{VIEW}", within 1 minute)')
+    with pipeline.context.database.transaction() as tx:
+        tx.execute("UPDATE segments.segment_version SET where_json = '{}' WHERE key = 'recent'")
+        tx.execute("UPDATE segments.segment SET planned_until = NULL")
+    schedule.plan_unplanned(pipeline.context)
+    unplanned = "SELECT count(*) FROM segments.segment WHERE planned_until IS NULL OR planned_until = '-infinity'"
+    assert pipeline.one(unplanned) == 0
+    with pipeline.context.database.transaction() as tx:
+        due_store.request_plan(tx)
+    assert pipeline.one(unplanned) == 2

@@ -66,8 +66,10 @@ class Impact:
     examples: tuple[str, ...] = ()
 
 
-def measure_impact(context: Context, policy: Policy, *, progress: Callable[[int], None] | None = None) -> list[Impact]:
-    """What applying a valid policy now would do. `progress` is called with the number of profiles decided so far."""
+def measure_impact(
+    context: Context, policy: Policy, *, progress: Callable[[int, int], None] | None = None
+) -> list[Impact]:
+    """What applying a valid policy now would do. `progress` is called with the number of profiles decided so far, and 0 for how many there are."""
     now = context.clock.now()
     with context.database.transaction(read_only=True) as tx:
         found = _Verdicts(context.policy, policy, bits_of(tx), now)
@@ -100,7 +102,7 @@ class _Verdicts:
     gained: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     pairs: list[LostPurpose] = field(default_factory=list)
 
-    def read(self, tx: Transaction, progress: Callable[[int], None] | None) -> None:
+    def read(self, tx: Transaction, progress: Callable[[int, int], None] | None) -> None:
         """Decide about every profile under the new policy, and compare with the verdicts in force."""
         after, total = 0, 0
         while profile_ids := consent_subject_store.next_profiles(tx, after, _PROFILES_AT_ONCE):
@@ -120,7 +122,7 @@ class _Verdicts:
                         self.pairs.append(LostPurpose(profile_id, purpose, self.masks[purpose], verdict.since))
             after, total = profile_ids[-1], total + len(profile_ids)
             if progress is not None:
-                progress(total)
+                progress(total, 0)
 
     def _lose(self, profile_id: int, purpose: str) -> None:
         self.lost[purpose].append(profile_id)

@@ -20,6 +20,9 @@ from cdp.segments.store import due as due_store
 INSTANTS_MAX: Final = 5_000
 """How many due instants one run processes, and how many planned ones are stored under one lock."""
 
+_NOT_NOW: Final = 500
+"""Faults from this status on are of the moment, such as an unavailable database, and not of the segment."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,11 @@ def plan(context: Context, key: str) -> int:
 
 
 def plan_unplanned(context: Context) -> None:
-    """Plan every segment whose instants are stored for less than half of the horizon. A segment that fails is logged."""
+    """Plan every segment whose instants are stored for less than half of the horizon.
+
+    A segment that cannot be evaluated is logged, and planned again when a definition or the policy changes, or with the
+    next regular plan.
+    """
     with context.database.transaction(read_only=True) as tx:
         keys = due_store.unplanned(tx, context.clock.now() + HORIZON / 2)
     for key in keys:
@@ -52,6 +59,17 @@ def plan_unplanned(context: Context) -> None:
             plan(context, key)
         except Fault as fault:
             _log.warning("segment_not_planned", extra={"segment": key, "code": fault.code})
+            if fault.status >= _NOT_NOW:
+                continue
+            _postpone(context, key)
+        except Exception:  # noqa: BLE001 - a segment that cannot be evaluated must not delay the others
+            _log.exception("segment_not_planned", extra={"segment": key})
+            _postpone(context, key)
+
+
+def _postpone(context: Context, key: str) -> None:
+    with context.database.transaction() as tx:
+        due_store.end_plan(tx, key, context.clock.now() + HORIZON)
 
 
 def refresh_due(context: Context, *, instants_max: int = INSTANTS_MAX) -> int:

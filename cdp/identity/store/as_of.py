@@ -2,8 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cdp.kit.db import Transaction
+
+_OF_THEN: Final = """
+        WITH owned AS (
+            SELECT identifier_id FROM identity.link WHERE profile_id = %(profile)s AND since <= %(at)s
+            UNION
+            SELECT identifier_id FROM identity.former_link
+            WHERE profile_id = %(profile)s AND since <= %(at)s AND until > %(at)s
+        ), anchor AS (
+            SELECT anchor_id FROM identity.canonical WHERE profile_id = %(profile)s AND since <= %(at)s
+            UNION
+            SELECT anchor_id FROM identity.former_canonical
+            WHERE profile_id = %(profile)s AND since <= %(at)s AND until > %(at)s
+        )"""
+"""The identifiers that a profile owned at an instant, and its anchors then, as the first tables of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +81,8 @@ def _owner(tx: Transaction, identifier_id: int, at: datetime) -> int | None:
 def _deciding(tx: Transaction, profile_id: int, at: datetime) -> dict[int, bool]:
     """As `consent_subjects.deciding_identifiers`, of then."""
     rows = tx.execute(
-        """
-        WITH owned AS (
-            SELECT identifier_id FROM identity.link WHERE profile_id = %(profile)s AND since <= %(at)s
-            UNION
-            SELECT identifier_id FROM identity.former_link
-            WHERE profile_id = %(profile)s AND since <= %(at)s AND until > %(at)s
-        ), anchor AS (
-            SELECT anchor_id FROM identity.canonical WHERE profile_id = %(profile)s AND since <= %(at)s
-            UNION
-            SELECT anchor_id FROM identity.former_canonical
-            WHERE profile_id = %(profile)s AND since <= %(at)s AND until > %(at)s
-        ), named AS (
+        _OF_THEN
+        + """, named AS (
             SELECT identifier_id, TRUE AS is_owned FROM owned
             UNION ALL
             SELECT identifier_id, FALSE FROM anchor JOIN identity.anchor_member USING (anchor_id)
@@ -125,18 +130,8 @@ def _types(tx: Transaction, profile_id: int, at: datetime) -> frozenset[str]:
 
 def _sources(tx: Transaction, profile_id: int, at: datetime) -> frozenset[int]:
     rows = tx.execute(
-        """
-        WITH owned AS (
-            SELECT identifier_id FROM identity.link WHERE profile_id = %(profile)s AND since <= %(at)s
-            UNION
-            SELECT identifier_id FROM identity.former_link
-            WHERE profile_id = %(profile)s AND since <= %(at)s AND until > %(at)s
-        ), anchor AS (
-            SELECT anchor_id FROM identity.canonical WHERE profile_id = %(profile)s AND since <= %(at)s
-            UNION
-            SELECT anchor_id FROM identity.former_canonical
-            WHERE profile_id = %(profile)s AND since <= %(at)s AND until > %(at)s
-        )
+        _OF_THEN
+        + """
         SELECT s.source_id FROM anchor JOIN identity.anchor_source AS s USING (anchor_id) WHERE s.since <= %(at)s
         UNION
         SELECT e.source_id FROM owned JOIN identity.edge AS e USING (identifier_id) WHERE e.received_at <= %(at)s

@@ -45,7 +45,7 @@ def replace(tx: Transaction, key: str, profile_ids: Sequence[int], *, instants: 
         "DELETE FROM segments.due WHERE key = %(key)s AND profile_id = ANY(%(profiles)s::bigint[])",
         {"key": key, "profiles": list(profile_ids)},
     )
-    _insert(tx, key, instants)
+    add(tx, key, instants)
 
 
 def add(tx: Transaction, key: str, instants: Mapping[int, datetime]) -> None:
@@ -53,10 +53,6 @@ def add(tx: Transaction, key: str, instants: Mapping[int, datetime]) -> None:
 
     The caller holds the lock of identity and consent.
     """
-    _insert(tx, key, instants)
-
-
-def _insert(tx: Transaction, key: str, instants: Mapping[int, datetime]) -> None:
     if not instants:
         return
     tx.execute(

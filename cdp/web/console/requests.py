@@ -60,6 +60,15 @@ class OpenForm:
     right_value: Annotated[list[str] | None, Form(max_length=_IDENTIFIERS_MAX)] = None
 
 
+@dataclass(frozen=True, slots=True)
+class PersonForm:
+    """The identifiers of a person, and the confirmation that staff must give."""
+
+    type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)]
+    value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)]
+    sure: Annotated[str, Form()] = ""
+
+
 @router.post("")
 def open_request(
     context: InContext, now: Now, session: Sender, *, form: Annotated[OpenForm, Depends(OpenForm)]
@@ -84,12 +93,10 @@ def lift(
     now: Now,
     session: Sender,
     *,
-    type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],  # noqa: A002 - the name of a field
-    value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],
-    sure: Annotated[str, Form()] = "",
+    form: Annotated[PersonForm, Depends(PersonForm)],
 ) -> Response:
     """Lift the suppression of a verified person."""
-    body = standing.LiftInput(identifiers=_identifiers(type, value), is_verified=sure == "yes")
+    body = standing.LiftInput(identifiers=_identifiers(form.type, form.value), is_verified=form.sure == "yes")
     count = standing.lift(body, context, now, _caller=session.caller).lifted
     return page("standing", session, title="Suppression lifted", count=count)
 
@@ -100,12 +107,10 @@ def end_restriction(
     now: Now,
     session: Sender,
     *,
-    type: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],  # noqa: A002 - the name of a field
-    value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)],
-    sure: Annotated[str, Form()] = "",
+    form: Annotated[PersonForm, Depends(PersonForm)],
 ) -> Response:
     """End the restriction of a person who was informed."""
-    body = standing.EndInput(identifiers=_identifiers(type, value), is_informed=sure == "yes")
+    body = standing.EndInput(identifiers=_identifiers(form.type, form.value), is_informed=form.sure == "yes")
     count = standing.end(body, context, now, _caller=session.caller).released
     return page("standing", session, title="Restriction ended", count=count)
 
