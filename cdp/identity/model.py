@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import NamedTuple, NewType
-
-IdentifierId = NewType("IdentifierId", int)
-AnchorId = NewType("AnchorId", int)
-ProfileId = NewType("ProfileId", int)
+from typing import NamedTuple
 
 
 class Identifier(NamedTuple):

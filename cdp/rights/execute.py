@@ -44,11 +44,10 @@ _ROW_KEYS: Final = frozenset({"anchor_id", "identifier_id", "event_id", "profile
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some rows of a step; all that are left of it when `is_last`."""
+    """Some rows of a step."""
 
     step: PlanStep
     condition: ColumnElement[bool]
-    is_last: bool
 
 
 def row_counts(
@@ -56,8 +55,8 @@ def row_counts(
 ) -> dict[int, int]:
     """How many rows each step affects, by position, counted up to `rows_max` + 1; one statement.
 
-    Tables that are kept count as 0 here: what remains in them is written, not found. With `rows_max`, digests of message ids are not counted; there are assumed to be as
-    many as events.
+    Tables that are kept count as 0 here: what remains in them is written, not found. With `rows_max`, digests of message ids
+    are not counted; there are assumed to be as many as events.
     """
     counted = [
         step for step in steps if step.verb is not Verb.KEEP and (rows_max is None or not is_duplicate_digest(step))
@@ -86,14 +85,14 @@ def next_chunk(tx: Transaction, step: PlanStep, scope: Scope, *, size: int, rows
     table = _TABLES[step.table]
     tied, params = _tied(table, step.ties), _params(scope)
     if size <= rows_max:
-        return Chunk(step, tied, is_last=True)
+        return Chunk(step, tied)
     unbound = [column for column in table.primary_key.columns if column.name not in {tie.column for tie in step.ties}]
     if _is_partitioned(table) and unbound:
         bound = select(unbound[0]).where(tied).order_by(unbound[0]).offset(rows_max - 1).limit(1)
-        return Chunk(step, tied & (unbound[0] <= tx.scalar(bound, params)), is_last=False)
+        return Chunk(step, tied & (unbound[0] <= tx.scalar(bound, params)))
     location = table.c[step.ties[0].column] if _is_partitioned(table) else literal_column("ctid")
     chosen = select(location).select_from(table).where(tied).limit(rows_max)
-    return Chunk(step, location == _any_of(chosen), is_last=False)
+    return Chunk(step, location == _any_of(chosen))
 
 
 def erase_chunk(tx: Transaction, chunk: Chunk, scope: Scope) -> int:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Table
 
-from cdp.schema import (
+from cdp.schema import (  # noqa: F401 - importing a module declares its tables
     access,
     accounting,
     audit,
@@ -18,22 +18,6 @@ from cdp.schema import (
     vault,
 )
 from cdp.schema.dictionary import metadata
-
-MODULES = (
-    access,
-    accounting,
-    audit,
-    behavior,
-    consent,
-    destinations,
-    identity,
-    identity_history,
-    operations,
-    rights,
-    segments,
-    sources,
-    vault,
-)
 
 
 def tables() -> list[Table]:

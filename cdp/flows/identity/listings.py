@@ -51,7 +51,7 @@ class LeftOutIdentifier:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewList:
+class LeftOutList:
     """What waits for a reviewer: the identifiers that most profiles named in vain, and the number of all."""
 
     left_out_total: int
@@ -111,10 +111,10 @@ def list_shared(context: Context, *, limit: int, actor: str, token: int | None =
     return at_one_instant(context.database, read)
 
 
-def list_review(context: Context, *, limit: int, actor: str, token: int | None = None) -> ReviewList:
+def list_left_out(context: Context, *, limit: int, actor: str, token: int | None = None) -> LeftOutList:
     """Up to `limit` identifiers that were left out, those named by most profiles first; recorded in the audit log."""
 
-    def read(tx: Transaction) -> ReviewList:
+    def read(tx: Transaction) -> LeftOutList:
         rows = listing_store.left_out(tx, limit)
         opened = open_identifiers(tx, context.vault, [row.identifier_id for row in rows])
         log_read(
@@ -125,7 +125,7 @@ def list_review(context: Context, *, limit: int, actor: str, token: int | None =
             now=context.clock.now(),
             identifiers=[row.identifier_id for row in rows],
         )
-        return ReviewList(
+        return LeftOutList(
             listing_store.count_left_out(tx),
             tuple(
                 LeftOutIdentifier(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from cdp.flows.context import Context
 from cdp.flows.identifiers import OpenedIdentifier, find_identifiers, open_identifiers
 from cdp.flows.identity.accept import CASE_PREFIX
-from cdp.flows.identity.listings import LeftOutIdentifier
-from cdp.flows.identity.listings import list_review as list_left_out
+from cdp.flows.identity.listings import LeftOutIdentifier, list_left_out
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.model import Identifier, Ignored

@@ -153,7 +153,3 @@ class DecidedMessage(NamedTuple):
     outcome: Outcome
     bits: int = 0
     is_other_body: bool = False
-
-
-BatchMessage = ReadMessage | ScreenedMessage | IdentifiedMessage | DecidedMessage
-"""A message of a batch, at any stage."""
