@@ -12,7 +12,10 @@ OTHER: Final = "other"
 
 
 class State(StrEnum):
-    """Where a message ended; every message ends in exactly one (docs/reference/ingest.md, "States")."""
+    """Where a message ended; every message ends in exactly one (docs/reference/ingest.md, "States").
+
+    Only a row of a link table can be `REFUSED`: it was recorded, and a rule of the policy did not let it link anything.
+    """
 
     STORED = "stored"
     DUPLICATE = "duplicate"
@@ -20,6 +23,7 @@ class State(StrEnum):
     NOT_PERMITTED = "not_permitted"
     INVALID = "invalid"
     BLOCKED = "blocked"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cdp.accounting.model import State
 from cdp.accounting.row_reasons import EXPLANATIONS
 from cdp.cli.command import command, open_context, settings
 from cdp.cli.screen import Screen
@@ -15,7 +16,7 @@ from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_fi
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import UNDATED, Imported, Tally, import_file, try_file
 from cdp.flows.imports.messages import Progress as Reached
-from cdp.flows.operations.meanings import STATES
+from cdp.flows.operations.meanings import STATES, meaning_of
 from cdp.policy.load import load_policy
 
 
@@ -114,6 +115,21 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
                 f"{done.by_rules:,} of these groups were processed row by row, because a rule of the policy could apply."
             )
     _print_invalid(screen, done.tally)
+    _print_refused(screen, done.tally)
+
+
+def _print_refused(screen: Screen, tally: Tally) -> None:
+    prefix = f"{State.REFUSED.value}: "
+    refused = {name.removeprefix(prefix): count for name, count in tally.reasons.items() if name.startswith(prefix)}
+    if refused:
+        screen.line()
+        screen.table(
+            ["refused rows", "reason", "row numbers"],
+            [
+                (count, meaning_of(State.REFUSED, rule), _numbers(tally.rows.get(prefix + rule, []), count))
+                for rule, count in refused.items()
+            ],
+        )
 
 
 def _print_invalid(screen: Screen, tally: Tally) -> None:
@@ -139,8 +155,7 @@ def _why(name: str) -> str:
 
 
 def _numbers(listed: list[int], count: int) -> str:
-    more = ", ..." if count > len(listed) else ""
-    return ", ".join(map(str, listed)) + more
+    return ", ".join([*map(str, listed), *(["..."] if count > len(listed) else [])])
 
 
 @contextmanager

@@ -35,7 +35,7 @@ _TABLE_NAMES: Final = {
 }
 """Descriptions of the tables that matter to a data subject."""
 
-_STATES: Final = ("stored", "not_permitted", "duplicate", "suppressed", "invalid", "blocked")
+_STATES: Final = ("stored", "not_permitted", "duplicate", "suppressed", "invalid", "blocked", "refused")
 _REASONS: Final = {
     "no_grant": "never consented",
     "refused": "refused",

@@ -23,7 +23,7 @@ accounting = Table(
     Column("reason", Text, nullable=False, info=impersonal()),
     Column("messages", Integer, nullable=False, info=impersonal()),
     CheckConstraint(
-        "state IN ('stored', 'duplicate', 'suppressed', 'not_permitted', 'invalid', 'blocked')", name="state"
+        "state IN ('stored', 'duplicate', 'suppressed', 'not_permitted', 'invalid', 'blocked', 'refused')", name="state"
     ),
     CheckConstraint("messages > 0", name="messages"),
     Index(None, "hour", "source_id"),

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import zipfile
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -17,9 +18,11 @@ from cdp.consent.receipt import is_genuine
 from cdp.flows.audit.log_check import check_log
 from cdp.flows.audit.report import public_key
 from cdp.flows.context import Context
+from cdp.flows.identity.link_table.table import import_links
 from cdp.flows.identity.lookup import look_up
 from cdp.flows.identity.unmerge import rebuild
 from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.accounting import Accounting, count_messages
 from cdp.flows.operations.computed_traits import check_sample
 from cdp.flows.operations.startup import policy_in_force, sequence_all
 from cdp.flows.operations.tokens import find_token
@@ -40,6 +43,7 @@ from tests.support.messages import consent_context, identify, track
 from tests.support.pipeline import Pipeline
 
 Known = dict[str, Any]
+_YEAR = timedelta(days=365)
 
 
 def split(identifier: str) -> tuple[str, str]:
@@ -218,3 +222,16 @@ class TestMarketer:
         row = marketer.execute("SELECT consent.present_instant()").fetchone()
         assert row is not None
         assert row[0].isoformat() == known["instants"]["end"].replace("Z", "+00:00")
+
+
+def test_rows_that_a_rule_refused_are_counted_beside_what_was_counted_before(context: Context, shop: Source) -> None:
+    def counted() -> Accounting:
+        return count_messages(context, context.clock.now() - 3 * _YEAR, context.clock.now() + _YEAR, actor="operator")
+
+    before = counted()
+    assert before.received == sum(before.by_state.values()) > 0
+    linked = import_links(context, shop, [("user_id", "ada", "user_id", "nora")])
+    assert dict(linked.states) == {"refused": 1}
+    after = counted()
+    assert after.by_state == before.by_state | {"refused": 1}
+    assert after.received == before.received + 1

@@ -14,8 +14,8 @@ from typing import Any, Final
 from cdp.accounting.model import State
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
+from cdp.flows.identity.link_table.rows import ROWS_LISTED_MAX, read_rows
 from cdp.flows.identity.link_table.rows import Row as Pair
-from cdp.flows.identity.link_table.rows import read_rows
 from cdp.flows.identity.link_table.table import PART_ROWS, LinkTableResult, PartResult, import_links
 from cdp.flows.imports.mapping import Mapping, Side
 from cdp.flows.imports.messages import Tally, begin_job, import_elsewhere, source_of
@@ -95,7 +95,7 @@ def import_link_file(
         source=source.name,
         rows=sum(done["states"].values()),
         resumed_after=job.rows_done,
-        tally=Tally(done["states"], done["reasons"], {name: list(rows) for name, rows in linked.rows.items()}),
+        tally=Tally(done["states"], done["reasons"], {name: list(rows) for name, rows in (linked.rows | done["refused"]).items()}),
         identifiers=done["identifiers"],
         groups=done["plain"] + done["bounded"],
         by_rules=done["bounded"],
@@ -145,12 +145,13 @@ class _Run:
     @property
     def done(self) -> dict[str, Any]:
         """The outcomes of the rows so far."""
-        return dict.fromkeys(_COUNTED, 0) | self.job.tally
+        return dict.fromkeys(_COUNTED, 0) | {"refused": {}} | self.job.tally
 
     def note(self, tx: Transaction, edges_done: int, result: PartResult) -> None:
         """Record a part in its transaction. Raises `import_elsewhere`."""
         counts = {name: self.done[name] + getattr(result, name) for name in _COUNTED}
-        advanced = replace(self.job, rows_done=edges_done, tally=self._with(result.states) | counts)
+        tally = self._with(result.states) | counts | {"refused": self._refused_with(result)}
+        advanced = replace(self.job, rows_done=edges_done, tally=tally)
         if not import_job_store.advance_import_job(tx, self.job, advanced):
             raise import_elsewhere()
         tx.on_commit(lambda: self._set_job(advanced))
@@ -182,6 +183,14 @@ class _Run:
 
     def _set_job(self, job: ImportJob) -> None:
         self.job = job
+
+    def _refused_with(self, result: PartResult) -> dict[str, list[int]]:
+        """The first numbers of refused rows by reason, with those of one more part."""
+        rows: dict[str, list[int]] = dict(self.done["refused"])
+        for rule, numbers in result.refused.items():
+            reason = f"{State.REFUSED.value}: {rule.value}"
+            rows[reason] = sorted([*rows.get(reason, ()), *numbers])[:ROWS_LISTED_MAX]
+        return rows
 
     def _with(self, ended: Counts[tuple[State, str], int]) -> dict[str, Any]:
         """The tally with more rows."""

@@ -9,6 +9,7 @@ from cdp.accounting.model import NoticeKind, PropertyNoticeKind, State
 from cdp.accounting.row_reasons import EXPLANATIONS as ROWS
 from cdp.consent.model import ALWAYS
 from cdp.consent.model import Reason as Refusal
+from cdp.identity.model import Rule
 from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 STATES: Final[Mapping[str, str]] = {
@@ -18,6 +19,7 @@ STATES: Final[Mapping[str, str]] = {
     State.SUPPRESSED: "the person was erased",
     State.INVALID: "rejected, for the reasons below",
     State.BLOCKED: "only identifiers that identify nobody",
+    State.REFUSED: "a row of a link table whose link a rule refused",
 }
 
 _REFUSALS: Final[Mapping[str, str]] = {
@@ -48,6 +50,18 @@ _OTHERS: Final[Mapping[tuple[str, str], str]] = {
     ): "The tracking plan drops events that it does not declare (policies/events.yaml).",
 }
 
+LINK_REFUSALS: Final[Mapping[str, str]] = {
+    Rule.UNIQUE: "The two sides belong to people with different unique identifiers.",
+    Rule.LIMIT: "The person would have more identifiers of the type than policies/identifiers.yaml allows.",
+    Rule.BOUND: "The profile reached a bound of policies/identifiers.yaml and is in quarantine.",
+    Rule.NEVER: "A reviewer separated the two sides.",
+    Rule.SHARED: "One side is shared by several people and links nobody.",
+    Rule.NO_LINKS: "Identifiers of the type never link people.",
+    Rule.AUTHORITY: "A source of a higher authority ties one side to somebody else.",
+    Rule.STALE: "A newer statement ties one side to somebody else.",
+}
+"""Why a rule refused the link of a row, by rule."""
+
 NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "identifiers of a type not declared in policies/identifiers.yaml; ignored",
     NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` used as an identifier, and more identifiers than a message may have; ignored",
@@ -77,6 +91,8 @@ def meaning_of(state: str, reason: str) -> str:
         found = EXPLANATIONS.get(reason) or FLOW_EXPLANATIONS.get(reason) or ROWS.get(reason)
     if found is None and state == State.SUPPRESSED:
         found = "It contains an identifier of a person who was erased or whose erasure is in progress."
+    if found is None and state == State.REFUSED:
+        found = LINK_REFUSALS.get(reason)
     return found or reason.replace("_", " ") or STATES.get(state, state)
 
 

@@ -64,6 +64,15 @@ def bounded_evidence(written: WrittenReplay, sequences: Container[int]) -> list[
     return rows
 
 
+def refused_rows(written: WrittenReplay, sequences: Container[int]) -> dict[int, Rule]:
+    """The rule that refused the link of each of these steps of a replay; steps that linked are absent."""
+    return {
+        proposal.step.sequence: proposal.refusals[0].rule
+        for proposal in written.run.accepted
+        if proposal.refusals and proposal.step.sequence in sequences
+    }
+
+
 def _of_step(written: WrittenReplay, proposal: Proposal, profile: int) -> Iterator[EvidenceRow]:
     step = proposal.step
     refused = {refusal.identifier for refusal in proposal.refusals}

@@ -21,6 +21,7 @@ from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.ingest.signals import KEPT
 from cdp.identity.components import Component, components, is_plain
+from cdp.identity.model import Rule
 from cdp.identity.rules import Rules
 from cdp.identity.store import link_tables as link_table_store
 from cdp.identity.store import profiles as profile_store
@@ -70,6 +71,14 @@ class Judged:
         ):
             if number:
                 self.states[final_state, final_reason] += number
+
+
+    def count_refused(self, refused: Mapping[Rule, int]) -> None:
+        """Count rows of groups to be stored that a rule refused, after all, by that rule."""
+        for rule, rows in refused.items():
+            self.states[State.REFUSED, rule.value] += rows
+            self.states[State.STORED, ""] -= rows
+        self.states = +self.states
 
 
 def judge_unknown(context: Context, source: Source, part: Part, *, now: datetime) -> Judged:

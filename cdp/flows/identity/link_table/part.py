@@ -20,7 +20,7 @@ from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
 from cdp.flows.identifiers import evidence_of
-from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of
+from cdp.flows.identity.link_table.evidence import bounded_evidence, merges_of, refused_rows
 from cdp.flows.identity.link_table.identifiers import (
     GenerationLog,
     LinkTableSnapshot,
@@ -32,7 +32,7 @@ from cdp.flows.identity.link_table.identifiers import (
 from cdp.flows.identity.link_table.judge import EdgeGroup, Judged, Verdicts, judge_known, judge_unknown
 from cdp.flows.identity.link_table.rows import Part
 from cdp.flows.identity.mapping_replay import replay_around
-from cdp.identity.model import Evidence, EvidenceRow
+from cdp.identity.model import Evidence, EvidenceRow, Rule
 from cdp.identity.rules import Rules
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import generation as generation_store
@@ -49,10 +49,12 @@ from cdp.sources.model import Source
 class PartResult:
     """The result of a part: its rows by state and reason, and the identifiers, profiles and groups that were stored.
 
-    `plain` counts the groups in which no rule could break, `bounded` those that went through the sequential rules.
+    `refused` has the numbers of the rows that a rule refused, by rule. `plain` counts the groups in which no rule could
+    break, `bounded` those that went through the sequential rules.
     """
 
     states: Mapping[tuple[State, str], int]
+    refused: Mapping[Rule, Sequence[int]]
     identifiers: int
     profiles: int
     plain: int
@@ -102,10 +104,12 @@ def process_part(
     after = generation.next_sequence + len(writer.edges)
     generation_store.advance(tx, next_sequence=after, changed=bool(judged.groups) and not snapshot.is_empty)
     current = generation_store.generation(tx)
+    judged.count_refused({rule: len(rows) for rule, rows in writer.refused.items()})
     _write_counts(tx, source, judged.states, actor=actor, now=now)
     tx.on_commit(lambda: log.note(generation, current))
     return PartResult(
         judged.states,
+        writer.refused,
         sum(len(group.members) for group in judged.groups),
         profiles,
         len(writer.plain),
@@ -174,6 +178,7 @@ class _PartWriter:
         self.plain = [group for group in judged.groups if group.is_plain]
         self.bounded = [group for group in judged.groups if not group.is_plain]
         self.edges = [position for group in judged.groups for position in group.edges]
+        self.refused: dict[Rule, list[int]] = {}  # the numbers of rows by the rule that refused their link
         self.first_step: dict[int, int] = {}  # of each group, by its first edge
         sequence = first_sequence
         for group in judged.groups:
@@ -326,8 +331,14 @@ class _PartWriter:
             return 0
         identifiers = [self.ids[at] for group in self.bounded for at in group.members]
         written = replay_around(self.tx, self.context, identifiers, now=self.now)
-        steps = {sequence for group in self.bounded for sequence in self._sequences(group)}
+        steps = {
+            sequence: position
+            for group in self.bounded
+            for sequence, position in zip(self._sequences(group), group.edges, strict=True)
+        }
         self._write_evidence(bounded_evidence(written, steps))
+        for sequence, rule in sorted(refused_rows(written, steps).items()):
+            self.refused.setdefault(rule, []).append(self.part.rows[steps[sequence]])
         return len(written.touched)
 
 

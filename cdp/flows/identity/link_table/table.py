@@ -24,7 +24,7 @@ from cdp.flows.identity.link_table.identifiers import (
     name_identifiers,
 )
 from cdp.flows.identity.link_table.part import PartResult, process_part
-from cdp.flows.identity.link_table.rows import Part, Row, Table, divide, part_of, read_rows
+from cdp.flows.identity.link_table.rows import ROWS_LISTED_MAX, Part, Row, Table, divide, part_of, read_rows
 from cdp.identity.components import Component
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.store import generation as generation_store
@@ -66,13 +66,13 @@ class LinkTableResult:
     """The result of the import of a link table.
 
     `states` counts its rows by state, `reasons` those that were not stored; `rows` has the first numbers of invalid
-    rows by reason. `identifiers` and `profiles` count those of the stored groups. `plain` counts the groups in which no
+    and of refused rows by reason. `identifiers` and `profiles` count those of the stored groups. `plain` counts the groups in which no
     rule could break, `bounded` those that went through the sequential rules.
     """
 
     states: Mapping[str, int]
     reasons: Mapping[str, int]
-    rows: Mapping[str, Sequence[int]]
+    rows: dict[str, Sequence[int]]
     identifiers: int
     profiles: int
     plain: int
@@ -92,7 +92,8 @@ def import_links(
     """Import a link table part by part; each part is stored completely or not at all.
 
     A row that is a string could not be read, and the string is the reason. A row of a group that no purpose permits is
-    counted and not stored, like a message; a row that is recorded already is a duplicate. The result covers the rows
+    counted and not stored, like a message; one that a rule refused is recorded and links nothing; a row that is recorded
+    already is a duplicate. The result covers the rows
     that earlier runs of the job have not processed.
     """
     report = progress or (lambda _what, _done, _total: None)
@@ -206,9 +207,18 @@ def _combined(table: Table, results: Sequence[PartResult], invalid: Mapping[tupl
     return LinkTableResult(
         dict(states),
         {f"{state.value}: {reason}": count for (state, reason), count in counts.items() if reason},
-        table.listed,
+        {**table.listed, **_refused_rows(results)},
         sum(result.identifiers for result in results),
         sum(result.profiles for result in results),
         sum(result.plain for result in results),
         sum(result.bounded for result in results),
     )
+
+
+def _refused_rows(results: Sequence[PartResult]) -> dict[str, list[int]]:
+    """The first numbers of the rows that a rule refused, by reason."""
+    rows: dict[str, list[int]] = {}
+    for result in results:
+        for rule, numbers in result.refused.items():
+            rows.setdefault(f"{State.REFUSED.value}: {rule.value}", []).extend(numbers)
+    return {reason: sorted(numbers)[:ROWS_LISTED_MAX] for reason, numbers in rows.items()}
