@@ -279,6 +279,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "identity.rebuilt": "profiles",
         "identity.simulated": "profiles",
         "identity.corrected": "profiles",
+        "identity.case_rejected": "reason rule",
         "ingest.batch": "states",
         "import.started": "import",
         "import.finished": "import states",

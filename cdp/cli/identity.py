@@ -21,6 +21,7 @@ def identity() -> None:
 identity.add_command(identity_lists.shared)
 identity.add_command(identity_lists.review)
 identity.add_command(identity_lists.accept)
+identity.add_command(identity_lists.reject)
 identity.add_command(identity_lists.quarantined)
 
 

@@ -6,7 +6,9 @@ from cdp.cli.command import command, open_context
 from cdp.cli.screen import Screen
 from cdp.flows.identity import accept as acceptance
 from cdp.flows.identity import listings
+from cdp.flows.identity import reject as rejection
 from cdp.flows.identity import review as reviews
+from cdp.identity.model import RejectionReason
 
 LIMIT = click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="The number of rows to list."
@@ -41,8 +43,9 @@ def shared(limit: int, screen: Screen) -> None:
 
 @click.command()
 @LIMIT
-@command("cdp identity review", "cdp identity review --limit 500 --json")
-def review(limit: int, screen: Screen) -> None:
+@click.option("--rejected", is_flag=True, help="List the rejected cases instead.")
+@command("cdp identity review", "cdp identity review --limit 500 --json", "cdp identity review --rejected")
+def review(limit: int, screen: Screen, *, rejected: bool) -> None:
     """List claims and values to decide about.
 
     Claims that were left out: a source of a lower authority, or a server message about an earlier time, names an
@@ -51,18 +54,23 @@ def review(limit: int, screen: Screen) -> None:
 
     Values stored under earlier rules that the present ones read differently: what is not an identifier and may join
     several people, and other spellings of one value, which may make two profiles of one person
-    (docs/reference/identifiers.md). `cdp identity accept` decides a case. The values are personal data: every listing is
-    logged.
+    (docs/reference/identifiers.md).
+
+    `cdp identity accept` and `cdp identity reject` decide a case; --rejected lists the rejected ones. A claim is accepted by
+    letting a source of a higher authority state it. The values are personal data: every listing is logged.
     """
+    if rejected:
+        _list_rejected(limit, screen)
+        return
     with open_context() as context:
         result = reviews.list_review(context, limit=limit, actor="operator")
     screen.result(result)
     if result.left_out_total:
         screen.heading(f"{result.left_out_total:,} identifiers were claimed and left out.")
     screen.table(
-        ["identifier", "value", "left out by", "messages and rows", "people", "since"],
+        ["case", "identifier", "value", "left out by", "messages and rows", "people", "since"],
         [
-            (claim.type, claim.value or "(erased)", claim.rule, claim.words, claim.people, claim.since)
+            (claim.case, claim.type, claim.value or "(erased)", claim.rule, claim.words, claim.people, claim.since)
             for claim in result.left_out
         ],
         empty="No claims were left out.",
@@ -87,6 +95,40 @@ def review(limit: int, screen: Screen) -> None:
         empty="No identifiers to review.",
     )
     _more(screen, result.reread_total, len(result.reread))
+
+
+def _list_rejected(limit: int, screen: Screen) -> None:
+    with open_context() as context:
+        result = rejection.list_rejected(context, limit=limit, actor="operator")
+    screen.result(result)
+    screen.table(
+        ["case", "identifier", "value", "kind", "reason", "rejected"],
+        [
+            (case.case, case.type, case.value or "(erased)", case.kind, case.reason, case.rejected_at)
+            for case in result.rejected
+        ],
+        empty="No cases were rejected.",
+    )
+    _more(screen, result.rejected_total, len(result.rejected))
+
+
+@click.command()
+@click.argument("case")
+@click.option(
+    "--reason", required=True, type=click.Choice([reason.value for reason in RejectionReason]), help="The ground."
+)
+@command("cdp identity reject idn_0004zc8e6w1rk --reason different_people")
+def reject(case: str, reason: str, screen: Screen) -> None:
+    """Reject a case of the identity review.
+
+    Nothing changes but the list: the case is recorded with the reason, logged, and not listed again unless its evidence
+    changes. For a value, that is what it reads as and whether anybody has that value; for a claim, a new message or row
+    that makes it.
+    """
+    with open_context() as context:
+        rejection.reject(context, case, reason=reason, actor="operator")
+    screen.result({"case": case, "reason": reason})
+    screen.heading(f"The case {case} is rejected: {reason.replace('_', ' ')}.")
 
 
 @click.command()

@@ -63,6 +63,21 @@ class Rule(StrEnum):
     NOT_AN_IDENTIFIER = "not_an_identifier"
 
 
+class CaseKind(StrEnum):
+    """A kind of case that a reviewer decides: a value that reads differently today, or claims that were left out."""
+
+    REREAD = "reread"
+    LEFT_OUT = "left_out"
+
+
+class RejectionReason(StrEnum):
+    """Why a reviewer rejects a case."""
+
+    CORRECT_AS_STORED = "correct_as_stored"
+    DIFFERENT_PEOPLE = "different_people"
+    UNPROVEN = "unproven"
+
+
 class ResolutionStep(NamedTuple):
     """One application of the rules: the members of an anchor, strongest first, under a number of the recorded sequence.
 

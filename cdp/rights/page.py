@@ -90,6 +90,9 @@ DATA: Final[Mapping[str, PageSection]] = {
     "identity.never": PageSection(
         "Excluded links", "Pairs of identifiers that must not be treated as the same person again."
     ),
+    "identity.rejected_case": PageSection(
+        "Reviews of your identifiers", "Proposals to change how we read or link an identifier that a reviewer rejected."
+    ),
     "identity.resolution": PageSection("Messages that created links", "In the order in which we received them."),
     "identity.anchor": PageSection(
         "Combinations of your identifiers", "When a message first contained each combination of identifiers."

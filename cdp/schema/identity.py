@@ -32,6 +32,10 @@ def _tie(via: str, erase: str = "delete") -> dict[str, object]:
     )
 
 
+def _about(export: str) -> dict[str, object]:
+    return personal(erase="delete", retention="identifiers", export=export, category="identifier", via="identifier")
+
+
 identifier = Table(
     "identifier",
     metadata,
@@ -378,6 +382,34 @@ never = Table(
     Index(None, "other_identifier_id"),
     schema="identity",
     comment="Pairs that an unmerge keeps apart; gone when either side is erased.",
+)
+
+rejected_case = Table(
+    "rejected_case",
+    metadata,
+    Column("identifier_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("identifier")),
+    Column("kind", Text, primary_key=True, info=_about("kind")),
+    Column("reason", Text, nullable=False, info=_about("reason")),
+    Column(
+        "evidence",
+        LargeBinary,
+        info=personal(
+            erase="shred",
+            retention="identifiers",
+            export=None,
+            category="identifier",
+            why_not_exported="another way to read the exported identifier, kept to notice when that changes",
+            via="identifier",
+        ),
+    ),
+    Column("through_sequence", BigInteger, info=_tie("identifier")),
+    Column("rejected_at", DateTime(timezone=True), nullable=False, info=_about("rejected_at")),
+    CheckConstraint("kind IN ('reread', 'left_out')", name="kind"),
+    CheckConstraint("(kind = 'reread') = (evidence IS NOT NULL)", name="readings_have_evidence"),
+    CheckConstraint("(kind = 'left_out') = (through_sequence IS NOT NULL)", name="claims_end_at_a_step"),
+    schema="identity",
+    comment="Cases of the identity review that a reviewer rejected: a reading (sealed), or all claims up to a step of the "
+    "recorded sequence. A case is listed again when its evidence differs.",
 )
 
 generation = Table(

@@ -16,6 +16,7 @@ from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.context import Context
 from cdp.flows.identity.accept import accept
 from cdp.flows.identity.lookup import look_up
+from cdp.flows.identity.reject import reject
 from cdp.flows.identity.review import list_reread
 from cdp.flows.identity.simulate import simulate
 from cdp.flows.identity.unmerge import rebuild, remerge, unmerge
@@ -99,6 +100,7 @@ def identity(rights: RequestPipeline, written: dict[str, str]) -> None:
         blocked = changed(context.policy, "identifiers.yaml", blocked={"values": ["kiosk"]})
         today = replace(context, policy=blocked)
         for case in list_reread(today, limit=10, actor="operator").reread:
+            reject(today, case.identifier, reason="unproven", actor="operator")
             accept(today, case.identifier, dry_run=False)
 
 

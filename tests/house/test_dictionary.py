@@ -181,6 +181,26 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
         ("identity.former_canonical", {"anchor_id": anchor, "until": NOON, "since": NOON, "profile_id": profile}),
         ("identity.former_sharing", {"identifier_id": identifier, "until": NOON, "is_shared": True}),
         ("identity.former_quarantine", {"profile_id": profile, "until": NOON, "is_quarantined": True}),
+        (
+            "identity.rejected_case",
+            {
+                "identifier_id": identifier,
+                "kind": "reread",
+                "reason": "unproven",
+                "evidence": BYTES,
+                "rejected_at": NOON,
+            },
+        ),
+        (
+            "identity.rejected_case",
+            {
+                "identifier_id": identifier,
+                "kind": "left_out",
+                "reason": "unproven",
+                "through_sequence": 1,
+                "rejected_at": NOON,
+            },
+        ),
         ("identity.never", {"identifier_id": 1, "other_identifier_id": identifier, "created_at": NOON}),
     ]
     for table, values in rows:

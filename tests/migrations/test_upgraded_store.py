@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import zipfile
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from cdp.flows.audit.report import public_key
 from cdp.flows.context import Context
 from cdp.flows.identity.link_table.table import import_links
 from cdp.flows.identity.lookup import look_up
+from cdp.flows.identity.reject import reject
+from cdp.flows.identity.review import list_reread
 from cdp.flows.identity.unmerge import rebuild
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.accounting import Accounting, count_messages
@@ -39,8 +42,9 @@ from cdp.sources.store.sources import source_named
 from cdp.vault.sign import is_signed
 from cdp.web.ingest.write_keys import directory_of
 from tests.support.databases import plain_url
-from tests.support.messages import consent_context, identify, track
+from tests.support.messages import consent_context, identify, order, track
 from tests.support.pipeline import Pipeline
+from tests.support.policies import changed, documents_of
 
 Known = dict[str, Any]
 _YEAR = timedelta(days=365)
@@ -235,3 +239,15 @@ def test_rows_that_a_rule_refused_are_counted_beside_what_was_counted_before(con
     after = counted()
     assert after.by_state == before.by_state | {"refused": 1}
     assert after.received == before.received + 1
+
+
+def test_a_case_of_the_review_can_be_rejected(context: Context, pipeline: Pipeline, shop: Source) -> None:
+    types = documents_of(context.policy)["identifiers.yaml"]["types"]
+    stricter = changed(
+        context.policy, "identifiers.yaml", types={"user_id": types["user_id"] | {"normalizer": "advertising_id"}}
+    )
+    pipeline.send(order(userId="NEW", properties={"revenue": 5}), source=shop)
+    today = replace(context, policy=stricter)
+    (case,) = list_reread(today, limit=10, actor="privacy").reread
+    reject(today, case.identifier, reason="correct_as_stored")
+    assert list_reread(today, limit=10, actor="privacy").reread == ()

@@ -13,25 +13,23 @@ from cdp.consent.store import records as record_store
 from cdp.flows.consent.clearing import clear_withdrawn_of
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.context import Context
-from cdp.flows.identifiers import IDENTIFIER_PLACE, OpenedIdentifier, find_identifiers, open_identifiers
+from cdp.flows.identifiers import IDENTIFIER_PLACE, OpenedIdentifier, find_identifiers
 from cdp.flows.identity.mapping_replay import replay_around
+from cdp.flows.identity.review_cases import CASE_PREFIX, case_of
 from cdp.flows.segments import evaluation
 from cdp.identity.model import EvidenceRow, Identifier, Ignored, Rule
-from cdp.identity.normalize import IdentifierReader
 from cdp.identity.partition import groups_of
 from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import mapping as mapping_store
 from cdp.identity.store import profiles as profile_store
+from cdp.identity.store import rejections as rejection_store
 from cdp.identity.store import replacing as replacing_store
 from cdp.identity.store.identifiers import StoredIdentifier
 from cdp.kit.db import Transaction
-from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id, encode_id, new_id
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Item
-
-CASE_PREFIX = "idn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def accept(context: Context, case: str, *, dry_run: bool, actor: str = "privacy"
     identifier_id = decode_id(CASE_PREFIX, case)
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
-        stored, reading = _case(tx, context, identifier_id)
+        stored, reading = case_of(tx, context, identifier_id)
         with tx.dry_run() if dry_run else nullcontext():
             changed = _apply(tx, context, stored, reading=reading, actor=actor, dry_run=dry_run)
             if dry_run:
@@ -78,26 +76,6 @@ class _Changed:
     different: frozenset[int]
 
 
-def _case(
-    tx: Transaction, context: Context, identifier_id: int | None
-) -> tuple[OpenedIdentifier, Identifier | Ignored]:
-    opened = {} if identifier_id is None else open_identifiers(tx, context.vault, [identifier_id])
-    stored = next(iter(opened.values()), None)
-    if stored is None or stored.value is None:
-        raise Fault(
-            "unknown_case", "There is no such case", "`cdp identity review` lists the cases by their ids.", status=404
-        )
-    reading = IdentifierReader(context.policy.identifiers).read(stored.type, stored.value)
-    if reading == Identifier(stored.type, stored.value) or reading is Ignored.UNKNOWN_TYPE:
-        raise Fault(
-            "nothing_to_review",
-            "There is nothing to decide about this identifier",
-            "The present rules read it as it is stored, or its type is not one of the policy.",
-            status=409,
-        )
-    return stored, reading
-
-
 def _apply(
     tx: Transaction,
     context: Context,
@@ -112,6 +90,7 @@ def _apply(
     known = find_identifiers(tx, context.vault, [reading]) if isinstance(reading, Identifier) else {}
     concerned = [stored.identifier_id, *(identifier.identifier_id for identifier in known.values())]
     owners = profile_store.owners_of(tx, concerned)
+    rejection_store.end_rejections(tx, [stored.identifier_id])
     if isinstance(reading, Identifier):
         remaining = _become(tx, context, stored.identifier_id, meant=reading, other=known.get(reading), actor=actor)
         around = {remaining}

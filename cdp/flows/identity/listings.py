@@ -9,6 +9,7 @@ from datetime import datetime
 
 from cdp.flows.context import Context
 from cdp.flows.identifiers import open_identifiers
+from cdp.flows.identity.review_cases import CLAIM_PREFIX
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.store import listings as listing_store
@@ -39,9 +40,11 @@ class SharedList:
 class LeftOutIdentifier:
     """An identifier that messages or rows named in vain, because a word of a higher authority or a newer one has it.
 
-    `rule` is `authority` or `stale`; `words` counts the messages and rows, `people` the profiles that they belong to.
+    `case` names it when a reviewer rejects it; what was rejected counts no longer. `rule` is `authority` or `stale`;
+    `words` counts the messages and rows, `people` the profiles that they belong to.
     """
 
+    case: str
     type: str
     value: str | None
     rule: str
@@ -129,7 +132,13 @@ def list_left_out(context: Context, *, limit: int, actor: str, token: int | None
             listing_store.count_left_out(tx),
             tuple(
                 LeftOutIdentifier(
-                    row.type, opened[row.identifier_id].value, row.rule, row.words, row.profiles, row.since
+                    encode_id(CLAIM_PREFIX, row.identifier_id),
+                    row.type,
+                    opened[row.identifier_id].value,
+                    row.rule,
+                    row.words,
+                    row.profiles,
+                    row.since,
                 )
                 for row in rows
             ),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from cdp.flows.context import Context
 from cdp.flows.identifiers import OpenedIdentifier, find_identifiers, open_identifiers
-from cdp.flows.identity.accept import CASE_PREFIX
 from cdp.flows.identity.listings import LeftOutIdentifier, list_left_out
+from cdp.flows.identity.review_cases import CASE_PREFIX, unchanged_rejections
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.model import Identifier, Ignored
@@ -40,7 +40,10 @@ class RereadIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class RereadList:
-    """The stored identifiers that read differently, those of the largest profiles first, and the number of all."""
+    """The stored identifiers that read differently, those of the largest profiles first, and the number of all.
+
+    Cases that a reviewer rejected are left out, unless their evidence changed since.
+    """
 
     reread_total: int
     reread: tuple[RereadIdentifier, ...]
@@ -71,6 +74,8 @@ def list_reread(context: Context, *, limit: int, actor: str, token: int | None =
 
     def read(tx: Transaction) -> RereadList:
         odd = _odd_identifiers(tx, context)
+        rejected = unchanged_rejections(tx, context, {at: reading for at, (_, reading) in odd.items()})
+        odd = {at: case for at, case in odd.items() if at not in rejected}
         meant = find_identifiers(
             tx, context.vault, [reading for _, reading in odd.values() if isinstance(reading, Identifier)]
         )

@@ -95,7 +95,11 @@ def import_link_file(
         source=source.name,
         rows=sum(done["states"].values()),
         resumed_after=job.rows_done,
-        tally=Tally(done["states"], done["reasons"], {name: list(rows) for name, rows in (linked.rows | done["refused"]).items()}),
+        tally=Tally(
+            done["states"],
+            done["reasons"],
+            {name: list(rows) for name, rows in (linked.rows | done["refused"]).items()},
+        ),
         identifiers=done["identifiers"],
         groups=done["plain"] + done["bounded"],
         by_rules=done["bounded"],

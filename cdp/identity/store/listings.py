@@ -39,7 +39,8 @@ class ReachedBound(NamedTuple):
 class LeftOutRow(NamedTuple):
     """An identifier that messages or rows named and that a higher or newer word has, by the rule that left it out.
 
-    `words` counts the recorded steps that named it, `profiles` the profiles on whose side they are.
+    `words` counts the recorded steps that named it and that no reviewer rejected, `profiles` the profiles on whose side
+    they are.
     """
 
     identifier_id: int
@@ -54,8 +55,11 @@ def count_left_out(tx: Transaction) -> int:
     """The number of identifiers that a lower or older word named in vain."""
     rows = tx.execute(
         """
-        SELECT count(DISTINCT identifier_id)::int FROM identity.evidence
-        WHERE kind = 'refusal' AND (rule LIKE 'authority:%%' OR rule LIKE 'stale:%%')
+        SELECT count(DISTINCT v.identifier_id)::int
+        FROM identity.evidence AS v
+        LEFT JOIN identity.rejected_case AS r ON r.identifier_id = v.identifier_id AND r.kind = 'left_out'
+        WHERE v.kind = 'refusal' AND (v.rule LIKE 'authority:%%' OR v.rule LIKE 'stale:%%')
+          AND (r.through_sequence IS NULL OR v.sequence > r.through_sequence)
         """
     )
     return next(int(count) for (count,) in rows)
@@ -69,7 +73,9 @@ def left_out(tx: Transaction, limit: int) -> list[LeftOutRow]:
                count(DISTINCT v.profile_id)::int AS profiles, min(v.at) AS since
         FROM identity.evidence AS v
         JOIN identity.identifier AS i USING (identifier_id)
+        LEFT JOIN identity.rejected_case AS r ON r.identifier_id = v.identifier_id AND r.kind = 'left_out'
         WHERE v.kind = 'refusal' AND (v.rule LIKE 'authority:%%' OR v.rule LIKE 'stale:%%')
+          AND (r.through_sequence IS NULL OR v.sequence > r.through_sequence)
         GROUP BY v.identifier_id, i.type, split_part(v.rule, ':', 1)
         ORDER BY profiles DESC, words DESC, since, v.identifier_id
         LIMIT %(limit)s

@@ -76,6 +76,7 @@ def replace(tx: Transaction, old: int, new: int) -> None:
     for statement in (_MEMBERS, _EDGES, _EVIDENCE, _NEVER, _SEEN):
         tx.execute(statement, params)
     tx.execute("DELETE FROM identity.link WHERE identifier_id = %(old)s", params)
+    tx.execute("DELETE FROM identity.rejected_case WHERE identifier_id = %(old)s", params)
     # Its former owners and sharing go with it: as of an earlier instant, only the other spelling is known.
     tx.execute("DELETE FROM identity.former_link WHERE identifier_id = %(old)s", params)
     tx.execute("DELETE FROM identity.former_sharing WHERE identifier_id = %(old)s", params)

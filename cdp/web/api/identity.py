@@ -45,8 +45,11 @@ class SharedListShown(BaseModel):
 
 
 class LeftOutShown(BaseModel):
-    """An identifier that messages or rows claimed and that was left out, by `authority` or because it is `stale`."""
+    """An identifier that messages or rows claimed and that was left out, by `authority` or because it is `stale`; `case` names it
+    in `cdp identity reject`.
+    """
 
+    case: str
     type: str
     value: str | None
     rule: str

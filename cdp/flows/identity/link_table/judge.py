@@ -72,7 +72,6 @@ class Judged:
             if number:
                 self.states[final_state, final_reason] += number
 
-
     def count_refused(self, refused: Mapping[Rule, int]) -> None:
         """Count rows of groups to be stored that a rule refused, after all, by that rule."""
         for rule, rows in refused.items():
