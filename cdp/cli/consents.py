@@ -62,7 +62,7 @@ def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
     """
     with open_context() as context:
         result = acts.ConsentStatement(identifier=identifier, **given)
-        done = acts.record(context, result, context.clock.now())
+        done = acts.record(context, result)
     screen.result(done)
     screen.line(f"Recorded as {done.record} with authority {done.authority}. --json prints the signed receipt.")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from cdp.kit.clock import Clock, SystemClock, TestClock, parse_instant
+from cdp.kit.clock import Clock, SteadyClock, TestClock, parse_instant
 from cdp.kit.errors import Fault
 from cdp.kit.shipped import shipped_folder
 
@@ -79,7 +79,7 @@ class Config:
 
     def clock(self) -> Clock:
         """The clock of this process: the machine's, or a fixed one for a test."""
-        return SystemClock() if self.fixed_now is None else TestClock(self.fixed_now)
+        return SteadyClock() if self.fixed_now is None else TestClock(self.fixed_now)
 
 
 def read_config(environment: Mapping[str, str]) -> Config:

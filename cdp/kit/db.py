@@ -6,7 +6,6 @@ computed are SQLAlchemy Core (`execute_core`, `all`, `one_or_none`, `scalar`); m
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -47,12 +46,13 @@ class Transaction:
     """One open transaction; it ends with the block that opened it.
 
     `statements` is the number of statements sent, so that tests can hold a batch to a constant number. With
-    `one_instant` all statements see the snapshot of the first, which may be out of date by now.
+    `one_instant` all statements see the snapshot of the first, which may be out of date by now. `clock` is that of the
+    service.
     """
 
     def __init__(self, connection: Connection, *, one_instant: bool = False, clock: Clock | None = None) -> None:
         self.connection = connection
-        self._clock = clock
+        self.clock = clock
         self.one_instant = one_instant
         self.statements = 0
         self._commit_calls: list[Callable[[], None]] = []
@@ -115,10 +115,6 @@ class Transaction:
         with self.raw.cursor() as cursor, cursor.copy(_copying(table, columns)) as stream:
             for piece in pieces:
                 stream.write(piece)
-
-    def now(self) -> datetime | None:
-        """The current instant by the clock of the service; None where only the database has a clock."""
-        return None if self._clock is None else self._clock.now()
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """Call a function once the transaction is committed, such as one that caches what it wrote; never before."""

@@ -41,6 +41,26 @@ case of the identity review records them again about the other spelling of their
 
 APPEND_ONLY_TABLES = ("record", "repetition")
 
+IN_ORDER = """
+CREATE FUNCTION consent.require_order() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    earliest timestamptz;
+    latest timestamptz;
+BEGIN
+    SELECT min(recorded_at), max(recorded_at) INTO earliest, latest FROM added;
+    IF earliest < (SELECT acted_at FROM identity.generation) THEN
+        RAISE EXCEPTION 'consent.% cannot be dated before the last act', TG_TABLE_NAME
+            USING HINT = 'Acts have the instant that the exclusive lock gives.';
+    END IF;
+    UPDATE identity.generation SET acted_at = latest WHERE acted_at < latest;
+    RETURN NULL;
+END
+$$
+"""
+"""No act is dated before an earlier one: a grant that a withdrawal ended must not be later than it by any clock."""
+
 _OWN_ID = "a random id without meaning outside this store"
 
 

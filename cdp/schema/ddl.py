@@ -8,9 +8,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTab
 
 from cdp.schema.all import tables
 from cdp.schema.behavior import FORMER_AGE_TRIGGER, KEEP_FORMER_AGE
-from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, PRESENT_INSTANT
+from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, IN_ORDER, PRESENT_INSTANT
 from cdp.schema.dictionary import SCHEMAS, declaration_of
-from cdp.schema.identity_history import history_triggers
+from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
 from cdp.schema.version import version_triggers
 
 DUPLICATE_PARTITIONS = 8
@@ -46,10 +46,17 @@ def statements() -> list[str]:
     out.extend(_partitions())
     out.extend(_without_statistics())
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
+    out += [DATABASE_INSTANT.strip(), "REVOKE ALL ON FUNCTION identity.database_instant() FROM PUBLIC"]
     out.append(APPEND_ONLY.strip())
     out += [
         f"CREATE TRIGGER append_only BEFORE UPDATE ON consent.{table} "
         "FOR EACH STATEMENT EXECUTE FUNCTION consent.refuse_update()"
+        for table in APPEND_ONLY_TABLES
+    ]
+    out.append(IN_ORDER.strip())
+    out += [
+        f"CREATE TRIGGER in_order AFTER INSERT ON consent.{table} REFERENCING NEW TABLE AS added "
+        "FOR EACH STATEMENT EXECUTE FUNCTION consent.require_order()"
         for table in APPEND_ONLY_TABLES
     ]
     out += [KEEP_FORMER_AGE.strip(), FORMER_AGE_TRIGGER]

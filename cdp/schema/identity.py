@@ -418,7 +418,15 @@ generation = Table(
     Column("single", SmallInteger, primary_key=True, autoincrement=False, info=impersonal()),
     Column("version", BigInteger, nullable=False, info=impersonal()),
     Column("next_sequence", BigInteger, nullable=False, info=impersonal()),
+    Column(
+        "acted_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("'1970-01-01 00:00:00+00'::timestamp with time zone"),
+        info=impersonal(),
+    ),
     CheckConstraint("single = 1", name="single"),
     schema="identity",
-    comment="One row: the version of the mapping (caches compare it) and the next number of the recorded sequence.",
+    comment="One row: the version of the mapping (caches compare it), the next number of the recorded sequence, and the "
+    "instant of the last change: what follows is dated after it, even if the clock was set back.",
 )

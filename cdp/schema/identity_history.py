@@ -13,7 +13,15 @@ from cdp.schema.dictionary import metadata, personal
 _OWN_ID = "a random id that means nothing outside this store"
 
 PRESENT: Final = "coalesce(nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp())"
-"""The instant of the transaction by the clock of the service, which the lock of the only writer sets."""
+"""The instant of the transaction, which the lock of the only writer sets."""
+
+
+DATABASE_INSTANT: Final = """
+CREATE FUNCTION identity.database_instant() RETURNS timestamptz
+LANGUAGE sql VOLATILE
+AS $$ SELECT coalesce((SELECT instant FROM operations.instant_override), clock_timestamp()) $$
+"""
+"""The instant by the clock of the database, as of the call, or by the test clock of the owner."""
 
 
 def _tie(via: str) -> dict[str, object]:

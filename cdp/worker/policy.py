@@ -20,6 +20,6 @@ def _follow(watcher: PolicyWatcher) -> None:
         return
     context = watcher.context
     # Profiles created between the two policies have verdicts under the old one.
-    recompute_all_verdicts(context.database, context.policy, now=context.clock.now())
+    recompute_all_verdicts(context.database, context.policy)
     apply_definitions(context.database, context.policy, context.clock.now())
     _log.info("policy_followed", extra={"policy": context.policy.fingerprint[:12]})

@@ -9,6 +9,7 @@ from cdp.worker import (
     accounting,
     audit_log,
     checkpoints,
+    clock,
     computed_traits,
     consent_expiry,
     due_memberships,
@@ -26,6 +27,7 @@ from cdp.worker import (
 from cdp.worker.runner import Worker
 
 _TASKS = (
+    clock,
     audit_log,
     keys,
     policy,

@@ -17,5 +17,5 @@ def create_task(watcher: PolicyWatcher) -> Task:
 def _clear(watcher: PolicyWatcher) -> None:
     context = watcher.context
     end_older_sessions(context)
-    while (cleared := clear_withdrawn(context, context.clock.now())).withdrawals:
+    while (cleared := clear_withdrawn(context)).withdrawals:
         _log.info("withdrawals_cleared", extra={"count": cleared.withdrawals, "events": cleared.events_deleted})

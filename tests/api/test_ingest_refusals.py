@@ -58,7 +58,7 @@ def opened(database: Database, folder: Path) -> Iterator[tuple[IngestEndpoint, h
             jurisdiction="eu",
             occurred_at=NOON - timedelta(days=60),
         )
-        record(endpoint.context, statement, NOON)
+        record(endpoint.context, statement)
         assert is_permitted(endpoint)
         yield endpoint, client
 

@@ -35,7 +35,7 @@ def opened(database: Database, folder: Path, unknown_age: str = "allow") -> Pipe
         statement = ConsentStatement(
             PERSON, purpose, "grant", authority="authenticated", jurisdiction="eu", occurred_at=pipeline.clock.now()
         )
-        record(pipeline.context, statement, pipeline.clock.now())
+        record(pipeline.context, statement)
     pipeline.clock.instant += timedelta(minutes=1)
     return pipeline
 
@@ -115,8 +115,8 @@ def test_an_age_ends_with_its_last_purpose_and_with_its_retention(database: Data
     state(pipeline, SHOP, age=36)
     assert pipeline.one("SELECT count(*) FROM behavior.stated_age") == 1
     for purpose in ("personalization", "analytics"):
-        record(pipeline.context, ConsentStatement(PERSON, purpose, "withdraw"), pipeline.clock.now())
-    clear_withdrawn(pipeline.context, pipeline.clock.now())
+        record(pipeline.context, ConsentStatement(PERSON, purpose, "withdraw"))
+    clear_withdrawn(pipeline.context)
     assert pipeline.one("SELECT count(*) FROM behavior.stated_age") == 0
 
 

@@ -31,7 +31,7 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 def tell(rights: RequestPipeline, act: str, identifier: tuple[str, str] = ADA_EMAIL, **more: Any) -> datetime:
     """Record an act now, and give the instant half an hour later."""
     statement = acts.ConsentStatement(identifier, MARKETING, act, jurisdiction="eu", **more)
-    acts.record(rights.context, statement, rights.pipeline.clock.now())
+    acts.record(rights.context, statement)
     rights.later(minutes=30)
     between = rights.pipeline.clock.now()
     rights.later(minutes=30)

@@ -94,7 +94,7 @@ _UPDATE_REPETITION: LiteralString = "UPDATE consent.repetition SET recorded_at =
     ],
 )
 def test_an_act_that_was_altered_is_found(rights: RequestPipeline, statement: LiteralString) -> None:
-    record(rights.context, ConsentStatement(ADA_EMAIL, "analytics", "grant"), rights.pipeline.clock.now())
+    record(rights.context, ConsentStatement(ADA_EMAIL, "analytics", "grant"))
     rights.later(minutes=1)
     rights.pipeline.send(page(anonymousId="a1", context=GRANTED), source=WEB)
     assert wrong(rights) is None

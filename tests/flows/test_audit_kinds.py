@@ -68,16 +68,16 @@ def stage(rights: RequestPipeline, written: dict[str, str]) -> Iterator[None]:
 
 
 def consents(rights: RequestPipeline, written: dict[str, str]) -> None:
-    context, clock = rights.context, rights.pipeline.clock
+    context = rights.context
     with stage(rights, written):
-        acts.record(context, acts.ConsentStatement(ADA_EMAIL, "email_marketing", "grant"), clock.now())
+        acts.record(context, acts.ConsentStatement(ADA_EMAIL, "email_marketing", "grant"))
         rights.pipeline.send(ADA, BOB)
     with stage(rights, written):
         granted = consent_context(analytics=True, personalization=True)
         rights.pipeline.send(track(anonymousId="a1", context=granted), source=WEB)
     with stage(rights, written):
         rights.pipeline.send(track(anonymousId="a1", context=consent_context(analytics=False)), source=WEB)
-        clear_withdrawn(context, clock.now())
+        clear_withdrawn(context)
 
 
 def identity(rights: RequestPipeline, written: dict[str, str]) -> None:

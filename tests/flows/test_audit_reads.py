@@ -103,7 +103,7 @@ def test_the_archive_tells_who_looked_by_role_and_never_by_name(rights: RequestP
 
 
 def test_after_an_erasure_nobody_can_tell_whose_reads_they_were(rights: RequestPipeline) -> None:
-    record(rights.context, ConsentStatement(ADA_EMAIL, "analytics", "grant"), rights.pipeline.clock.now())
+    record(rights.context, ConsentStatement(ADA_EMAIL, "analytics", "grant"))
     look_up(rights.context, Identifier(*ADA_ID), actor="privacy", token=3)
     with rights.context.database.transaction() as tx:
         subjects = {identifier_id for (identifier_id,) in tx.execute("SELECT identifier_id FROM identity.identifier")}

@@ -50,7 +50,7 @@ STRANGER = identify(
 def agree(rights: RequestPipeline, *, authority: str = "authenticated", act: str = "grant") -> None:
     """She says yes to e-mail about her address itself."""
     said = ConsentStatement(ADDRESS, "email_marketing", act, authority=authority, jurisdiction="eu")
-    acts.record(rights.context, said, rights.pipeline.clock.now())
+    acts.record(rights.context, said)
 
 
 def view(rights: RequestPipeline, type_: str, value: str) -> ProfileView:

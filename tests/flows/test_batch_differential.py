@@ -115,7 +115,7 @@ def test_batches_end_where_single_messages_end(
         for rights in (batched, single):
             rights.pipeline.clock.instant = NOON + timedelta(minutes=minute)
             if told is not None:
-                acts.record(rights.context, told, rights.pipeline.clock.now())
+                acts.record(rights.context, told)
         batch = [batched.pipeline.message(body, source=source, has_gpc=has_gpc) for body, source, has_gpc in said]
         answers = {place: single.pipeline.ingest.process([batch[place]])[0] for place in in_turn(batch)}
         assert batched.pipeline.ingest.process(batch) == [answers[place] for place in range(len(batch))]

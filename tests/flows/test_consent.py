@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -47,7 +47,7 @@ def told(
 
 
 def tell(rights: RequestPipeline, act: str, purpose: str = "email_marketing", **more: Any) -> acts.RecordedAct:
-    return acts.record(rights.context, told(act, purpose, **more), rights.pipeline.clock.now())
+    return acts.record(rights.context, told(act, purpose, **more))
 
 
 def verdicts(
@@ -152,7 +152,7 @@ class TestRecording:
         self, rights: RequestPipeline, wrong: dict[str, Any], code: str
     ) -> None:
         with pytest.raises(Fault) as raised:
-            acts.record(rights.context, replace(told("grant"), **wrong), rights.pipeline.clock.now())
+            acts.record(rights.context, replace(told("grant"), **wrong))
         assert raised.value.code == code
         assert "ada@" not in raised.value.detail + raised.value.title
         assert rows(rights, "SELECT count(*)::int FROM consent.record") == [(0,)]
@@ -288,12 +288,12 @@ class TestWithdrawal:
         assert before == [(3,)]
         tell(rights, "withdraw", identifier=("user_id", "ada"))
         assert rows(rights, "SELECT count(*)::int FROM consent.permitted WHERE purpose = 'email_marketing'") == [(0,)]
-        done = withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        done = withdrawal.clear_withdrawn(rights.context)
         assert (done.withdrawals, done.events_deleted, done.events_cleared) == (1, 2, 1)
         masks = dict(rows(rights, "SELECT purpose, 1 << bit FROM consent.purpose"))
         assert rows(rights, "SELECT bits::int FROM behavior.event") == [(masks["service"],)]
         assert rows(rights, "SELECT count(*)::int FROM behavior.trait") == [(0,)]
-        assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).withdrawals == 0
+        assert withdrawal.clear_withdrawn(rights.context).withdrawals == 0
 
     def test_a_step_that_fails_half_way_leaves_all_of_it_to_the_next(self, rights: RequestPipeline) -> None:
         self.stored(rights)
@@ -304,10 +304,10 @@ class TestWithdrawal:
             "CREATE TRIGGER fail BEFORE DELETE ON consent.withdrawal EXECUTE FUNCTION consent.fail()",
         )
         with pytest.raises(DivisionByZero):
-            withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+            withdrawal.clear_withdrawn(rights.context)
         assert rows(rights, "SELECT count(*)::int FROM behavior.event") == [(3,)]
         change(rights, "DROP TRIGGER fail ON consent.withdrawal")
-        assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).events_deleted == 2
+        assert withdrawal.clear_withdrawn(rights.context).events_deleted == 2
 
     def test_granting_again_brings_nothing_back(self, rights: RequestPipeline) -> None:
         self.stored(rights)
@@ -318,7 +318,7 @@ class TestWithdrawal:
         assert rows(rights, "SELECT since, traits FROM consent.permitted_email_marketing") == [(again, {})]
         rights.later(hours=1)
         rights.pipeline.send(view(messageId="new"))
-        withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        withdrawal.clear_withdrawn(rights.context)
         found = rows(
             rights,
             "SELECT occurred_at >= (SELECT since FROM consent.permitted_email_marketing) FROM behavior.event "
@@ -329,7 +329,7 @@ class TestWithdrawal:
     def test_a_retry_of_an_erased_message_stays_away(self, rights: RequestPipeline) -> None:
         self.stored(rights)
         tell(rights, "withdraw", identifier=("user_id", "ada"))
-        withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        withdrawal.clear_withdrawn(rights.context)
         rights.later(hours=1)
         tell(rights, "grant", identifier=("user_id", "ada"))
         assert rights.pipeline.send(view(messageId="view"))[0].state is State.DUPLICATE
@@ -341,7 +341,7 @@ class TestWithdrawal:
         assert recompute.end_grants(rights.context, rights.pipeline.clock.now()) == 1
         assert recompute.end_grants(rights.context, rights.pipeline.clock.now()) == 0
         assert verdicts(rights)["email_marketing"].reason is Reason.EXPIRED
-        assert withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now()).events_deleted == 2
+        assert withdrawal.clear_withdrawn(rights.context).events_deleted == 2
 
     def test_takes_no_more_than_it_is_told_to(self, rights: RequestPipeline) -> None:
         for user in ("u1", "u2"):
@@ -350,8 +350,7 @@ class TestWithdrawal:
         rights.pipeline.send(view(userId="u1"), view(userId="u2"))
         for user in ("u1", "u2"):
             tell(rights, "withdraw", identifier=("user_id", user))
-        now = rights.pipeline.clock.now() + timedelta(minutes=1)
-        assert [withdrawal.clear_withdrawn(rights.context, now, withdrawals_max=1).withdrawals for _ in range(3)] == [
+        assert [withdrawal.clear_withdrawn(rights.context, withdrawals_max=1).withdrawals for _ in range(3)] == [
             1,
             1,
             0,
@@ -367,7 +366,7 @@ def test_a_stricter_policy_is_put_in_force_for_everybody(rights: RequestPipeline
     documents["purposes.yaml"]["purposes"]["analytics"]["model"]["us-ca"] = "opt_in"
     strict = build_policy(documents)
     context = rights.context
-    total = recompute.recompute_all_verdicts(context.database, strict, now=rights.pipeline.clock.now(), profiles_max=2)
+    total = recompute.recompute_all_verdicts(context.database, strict, profiles_max=2)
     assert total == 5
     assert rows(rights, "SELECT count(*)::int FROM consent.permitted_analytics") == [(0,)]
     assert rows(rights, "SELECT count(*)::int FROM consent.permitted_advertising") == [(5,)]

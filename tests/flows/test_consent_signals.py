@@ -42,7 +42,7 @@ def grant(pipeline: Pipeline, type_: str, value: str, *, purpose: str) -> None:
     statement = ConsentStatement(
         (type_, value), purpose, "grant", authority="authenticated", jurisdiction="eu", occurred_at=NEW_YEAR
     )
-    record(pipeline.context, statement, pipeline.clock.now())
+    record(pipeline.context, statement)
 
 
 def test_a_refusal_under_an_unmapped_name_ends_what_silence_permits(pipeline: Pipeline) -> None:
@@ -73,9 +73,9 @@ def test_what_a_mail_service_reports_is_a_withdrawal_even_if_the_event_is_not_st
 @pytest.mark.parametrize(("authority", "allowed"), [("imported", False), ("operator", True)])
 def test_an_imported_act_without_an_instant_lifts_no_refusal(pipeline: Pipeline, authority: str, allowed: bool) -> None:
     refused = ConsentStatement(("user_id", "mia"), "analytics", "refuse", authority="imported", occurred_at=NEW_YEAR)
-    record(pipeline.context, refused, pipeline.clock.now())
+    record(pipeline.context, refused)
     granted = ConsentStatement(("user_id", "mia"), "analytics", "grant", authority=authority)
-    record(pipeline.context, granted, pipeline.clock.now())
+    record(pipeline.context, granted)
     assert verdict(pipeline, "user_id", "mia", purpose="analytics").allowed is allowed
 
 

@@ -12,9 +12,7 @@ from tests.support.requests import open_request_pipeline
 def test_an_erasure_erases_the_facts_of_the_persons_consents_and_no_other(database: Database, tmp_path: Path) -> None:
     rights = open_request_pipeline(database, shipped(), tmp_path)
     told = [
-        acts.record(
-            rights.context, acts.ConsentStatement(("email", address), "analytics", "grant"), rights.pipeline.clock.now()
-        )
+        acts.record(rights.context, acts.ConsentStatement(("email", address), "analytics", "grant"))
         for address in ("ada@example.com", "bob@example.com")
     ]
     rights.pipeline.send(ADA, BOB)

@@ -113,7 +113,7 @@ def beside(there: RequestPipeline) -> Two:
 
 def desk_withdraws(two: Two) -> None:
     told = ConsentStatement(("user_id", "ada"), "analytics", "withdraw", authority="authenticated", jurisdiction="eu")
-    acts.record(two.there.context, told, two.there.pipeline.clock.now())
+    acts.record(two.there.context, told)
 
 
 def message_refuses(two: Two) -> None:

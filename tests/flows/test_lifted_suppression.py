@@ -45,7 +45,7 @@ def lift(rights: RequestPipeline, *identifiers: tuple[str, str]) -> int:
 
 def grant(rights: RequestPipeline, **more: Any) -> None:
     statement = ConsentStatement(EMAIL, "email_marketing", "grant", "authenticated", "eu", **more)
-    acts.record(rights.context, statement, rights.pipeline.clock.now())
+    acts.record(rights.context, statement)
 
 
 def test_until_somebody_acts_they_are_refused(rights: RequestPipeline) -> None:
@@ -80,7 +80,7 @@ def test_a_consent_from_before_does_not_count_and_a_refusal_does(rights: Request
     with pytest.raises(Fault, match="identifier_suppressed"):
         grant(rights, occurred_at=before)
     statement = ConsentStatement(EMAIL, "email_marketing", "object", "authenticated", "eu", occurred_at=before)
-    acts.record(rights.context, statement, rights.pipeline.clock.now())
+    acts.record(rights.context, statement)
 
 
 def test_only_the_named_identifiers_of_a_verified_person_are_lifted(rights: RequestPipeline) -> None:

@@ -134,7 +134,7 @@ def test_consents_are_followed_at_once(rights: RequestPipeline) -> None:
     def act(kind: str) -> None:
         pipeline.clock.instant += timedelta(minutes=1)
         statement = ConsentStatement(("user_id", "ada"), "email_marketing", kind, "authenticated")
-        record(rights.context, statement, pipeline.clock.now())
+        record(rights.context, statement)
         follow(pipeline)
 
     act("grant")

@@ -100,7 +100,7 @@ def test_a_cell_is_the_address_it_means_or_nobodys(rights: RequestPipeline, tmp_
 def test_a_withdrawal_names_the_person_in_any_form(rights: RequestPipeline) -> None:
     pipeline = rights.pipeline
     pipeline.send(identify(userId="bo", traits={"email": "mailto:bo@x.example"}))
-    record(pipeline.context, ConsentStatement(("email", "<BO@x.example.>"), "email_marketing", "withdraw"), NOON)
+    record(pipeline.context, ConsentStatement(("email", "<BO@x.example.>"), "email_marketing", "withdraw"))
     found = look_up(pipeline.context, ("user_id", "bo"), now=NOON, actor="privacy")
     assert [stated["act"] for stated in found.records] == ["withdraw"]
 

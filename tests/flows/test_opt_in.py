@@ -47,7 +47,7 @@ def state(pipeline: Pipeline, *, authority: str = "authenticated", **more: Any) 
     """The person grants advertising."""
     pipeline.clock.instant += timedelta(minutes=1)
     statement = ConsentStatement(PERSON, "advertising", "grant", authority=authority, jurisdiction="us-ca", **more)
-    record(pipeline.context, statement, pipeline.clock.now())
+    record(pipeline.context, statement)
 
 
 def found(pipeline: Pipeline) -> Consents:

@@ -80,7 +80,7 @@ def applied(rights: RequestPipeline, policy: Policy) -> None:
     """Apply a policy, and do what the worker does afterwards."""
     context = apply_policy(rights.context, policy).context
     now = rights.pipeline.clock.now()
-    while clear_withdrawn(context, now).withdrawals:
+    while clear_withdrawn(context).withdrawals:
         pass
     retention.sweep(context, now)
     while memberships.refresh_stale(context):

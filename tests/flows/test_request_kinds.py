@@ -224,7 +224,7 @@ class TestRestriction:
     def test_its_end_brings_back_what_is_still_permitted(self, rights: RequestPipeline) -> None:
         fulfill(rights, Right.RESTRICTION)
         rights.later(days=3)
-        clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        clear_withdrawn(rights.context)
         assert rights.pipeline.one("SELECT count(*) FROM behavior.event") == 3
         open_(rights, "objection")
         with pytest.raises(Fault, match="not_informed"):
@@ -234,7 +234,7 @@ class TestRestriction:
         objected(rights)
         with pytest.raises(Fault, match="not_restricted"):
             release(rights.context, [ADA_EMAIL], is_informed=True, now=rights.pipeline.clock.now())
-        clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        clear_withdrawn(rights.context)
         marketing = (
             "SELECT count(*) FROM behavior.event WHERE bits & (SELECT 1::bigint << bit FROM consent.purpose WHERE "
         )
@@ -245,10 +245,10 @@ class TestRestriction:
     def test_a_withdrawal_before_it_is_cleared_after_it(self, rights: RequestPipeline) -> None:
         open_(rights, "objection", details=RequestDetails(purposes=["analytics"]))
         fulfill(rights, Right.RESTRICTION)
-        assert clear_withdrawn(rights.context, rights.pipeline.clock.now()).withdrawals == 0
+        assert clear_withdrawn(rights.context).withdrawals == 0
         rights.later(minutes=1)
         release(rights.context, [ADA_EMAIL], is_informed=True, now=rights.pipeline.clock.now())
-        assert clear_withdrawn(rights.context, rights.pipeline.clock.now()).withdrawals > 0
+        assert clear_withdrawn(rights.context).withdrawals > 0
 
 
 class TestRectification:
@@ -284,7 +284,7 @@ class TestRectification:
 
     def test_a_purpose_granted_later_sees_the_corrected_value(self, rights: RequestPipeline) -> None:
         open_(rights, "objection", details=RequestDetails(purposes=["email_marketing"]))
-        clear_withdrawn(rights.context, rights.pipeline.clock.now())
+        clear_withdrawn(rights.context)
         fulfill(rights, Right.RECTIFICATION)
         rights.later(days=1)
         with rights.context.database.transaction() as tx:

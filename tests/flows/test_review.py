@@ -107,7 +107,7 @@ def test_two_spellings_become_one_person_whom_every_request_reaches(rights: Requ
     pipeline.send(
         mailed(ODD), order(context={"traits": {"email": BO}}, properties={"revenue": 5}), mailed("al@x.example")
     )
-    record(pipeline.context, ConsentStatement(("email", ODD), "email_marketing", "withdraw"), NOON)
+    record(pipeline.context, ConsentStatement(("email", ODD), "email_marketing", "withdraw"))
     (case,) = listed(today).reread
     preview = accept(today, case.identifier, dry_run=True)
     assert (len(preview.before), len(preview.after), preview.reads_as) == (2, 1, BO)
@@ -131,7 +131,7 @@ def test_the_acts_about_both_spellings_stay_in_the_ledger(
     rights.pipeline.send(mailed(ODD), mailed(BO))
     purposes = ("email_marketing", "personalization")
     for address, purpose in zip(stated, purposes, strict=False):
-        record(rights.context, ConsentStatement(("email", address), purpose, "withdraw"), NOON)
+        record(rights.context, ConsentStatement(("email", address), purpose, "withdraw"))
     accept_all(today)
     found = look_up(today, ("email", BO), now=NOON, actor="privacy")
     assert {(act["purpose"], act["act"]) for act in found.records} == {

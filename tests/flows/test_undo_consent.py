@@ -29,12 +29,12 @@ def rights(database: Database, tmp_path: Path) -> RequestPipeline:
 def say(rights: RequestPipeline, identifier: tuple[str, str], act: str, purpose: str = "analytics") -> None:
     rights.later(minutes=1)
     told = ConsentStatement(identifier, purpose, act, authority="authenticated", jurisdiction="eu")
-    acts.record(rights.context, told, rights.pipeline.clock.now())
+    acts.record(rights.context, told)
     rights.later(minutes=1)
 
 
 def clear(rights: RequestPipeline) -> clearing.ClearedWithdrawals:
-    return withdrawal.clear_withdrawn(rights.context, rights.pipeline.clock.now())
+    return withdrawal.clear_withdrawn(rights.context)
 
 
 def test_what_was_stored_by_the_consent_of_somebody_else_goes_with_the_unmerge(rights: RequestPipeline) -> None:

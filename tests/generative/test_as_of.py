@@ -125,7 +125,7 @@ class History:
             jurisdiction=random.choice(("eu", "us-ca")),
             occurred_at=random.choice((None, self.now - timedelta(hours=random.randint(0, 200)))),
         )
-        acts.record(self.context, statement, self.now)
+        acts.record(self.context, statement)
 
     def separate(self) -> None:
         """Unmerge two identifiers that may belong to one profile."""

@@ -157,7 +157,7 @@ def change(random: Random) -> Act:
 
     def says(world: World) -> None:
         told = ConsentStatement(one, purpose, word, authority=authority, jurisdiction="eu")
-        consent.record(world.rights.context, told, now(world))
+        consent.record(world.rights.context, told)
 
     def asks_for_erasure(world: World) -> None:
         request = open_request(world.rights.context, kind="erasure", regime="gdpr", identifiers=[one], now=now(world))
@@ -202,7 +202,7 @@ def change(random: Random) -> Act:
 
     def works(world: World) -> None:
         recompute.end_grants(world.rights.context, now(world))
-        clear_withdrawn(world.rights.context, now(world))
+        clear_withdrawn(world.rights.context)
         memberships.refresh_stale(world.rights.pipeline.context)
 
     def sweeps(world: World) -> None:
@@ -261,7 +261,7 @@ def live(database: Database, folder: Path, policy: Policy, story: History, *, ca
         tx.execute(
             "TRUNCATE rights.suppression, rights.request, rights.request_identifier, rights.step, rights.hold CASCADE"
         )
-        tx.execute("UPDATE identity.generation SET next_sequence = 1")
+        tx.execute("UPDATE identity.generation SET next_sequence = 1, acted_at = DEFAULT")
     rights = open_request_pipeline(database, policy, folder)
     rights.pipeline.clock.instant = NOON
     with database.transaction() as tx:

@@ -204,7 +204,7 @@ def check_derived(pipeline: Pipeline) -> None:
 def check_covered(rights: RequestPipeline) -> None:
     """Once the worker has run, every event and trait counts only for purposes that its profile permits."""
     pipeline = rights.pipeline
-    while withdrawal.clear_withdrawn(rights.context, pipeline.clock.now()).withdrawals:
+    while withdrawal.clear_withdrawn(rights.context).withdrawals:
         continue
     with pipeline.context.database.transaction(read_only=True) as tx:
         masks = bits_of(tx)

@@ -251,3 +251,15 @@ def test_a_case_of_the_review_can_be_rejected(context: Context, pipeline: Pipeli
     (case,) = list_reread(today, limit=10, actor="privacy").reread
     reject(today, case.identifier, reason="correct_as_stored")
     assert list_reread(today, limit=10, actor="privacy").reread == ()
+
+
+def test_what_follows_is_dated_after_the_last_act_of_before(context: Context) -> None:
+    """Acts of before were dated by the clocks of services."""
+    with context.database.transaction(read_only=True) as tx:
+        ((last, acted_at),) = tx.execute(
+            """
+            SELECT greatest((SELECT max(recorded_at) FROM consent.record), (SELECT max(recorded_at) FROM consent.repetition)),
+                   (SELECT acted_at FROM identity.generation)
+            """
+        )
+    assert acted_at >= last

@@ -71,8 +71,10 @@ class RecordedAct:
     receipt: Mapping[str, Any]
 
 
-def record(context: Context, statement: ConsentStatement, now: datetime) -> RecordedAct:
+def record(context: Context, statement: ConsentStatement) -> RecordedAct:
     """Record one act about one identifier, known or unknown, and put the resulting verdicts in force.
+
+    It is dated by the database, after every act before it. An instant that is stated counts if it is earlier.
 
     Faults: `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`, `not_refusable`,
     `grant_beyond_source` (403), `identifier_suppressed` (409), `invalid_notice`, `invalid_instant`, `opt_in_not_requested`
@@ -80,9 +82,10 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
     """
     identifier = read_identifier(context.policy, *statement.identifier)
     rule = _purpose(context.policy, statement.purpose)
-    draft = _draft(context.policy, statement, identifier, rule=rule, now=now)
+    _check(context.policy, statement, identifier, rule=rule)
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        now = generation_store.lock_exclusive(tx).now
+        draft = _draft(context.policy, statement, rule=rule, now=now)
         suppression_pseudonym = context.vault.hashes.pseudonym(SUPPRESSION, identifier.type, identifier.value)
         state = suppression_store.suppression_states(tx, [suppression_pseudonym], now).get(suppression_pseudonym)
         if state is not None and _is_refused(draft, state):
@@ -102,15 +105,10 @@ def record(context: Context, statement: ConsentStatement, now: datetime) -> Reco
     return RecordedAct(outward_id(recorded), recorded.authority.value, receipt)
 
 
-def _draft(
-    policy: Policy, statement: ConsentStatement, identifier: Identifier, *, rule: Purpose, now: datetime
-) -> Record:
-    act = _stated_act(statement.act)
+def _draft(policy: Policy, statement: ConsentStatement, *, rule: Purpose, now: datetime) -> Record:
+    act = Act(statement.act)
     authority = _authority(statement)
-    _check(policy, statement, identifier, rule=rule, act=act)
-    occurred_at = statement.occurred_at or now
-    if occurred_at < _EARLIEST:
-        raise Fault("invalid_instant", "The instant is too early", "`occurred_at` is before 1970.", status=422)
+    occurred_at = min(statement.occurred_at or now, now)
     return Record(
         record_id=RecordId(new_id()),
         identifier_id=0,
@@ -121,7 +119,7 @@ def _draft(
         occurred_at=occurred_at,
         recorded_at=now,
         policy_fingerprint=bytes.fromhex(policy.fingerprint),
-        valid_until=valid_until(rule, act, min(occurred_at, now)),
+        valid_until=valid_until(rule, act, occurred_at),
         notice_version=statement.notice_version,
         notice_hash=None if statement.notice_text is None else sha256(statement.notice_text.encode("utf-8", "replace")),
         source_id=None if statement.source is None else int(statement.source.source_id),
@@ -172,7 +170,9 @@ def _is_proof(policy: Policy, statement: ConsentStatement, identifier: Identifie
     return type_.person_level and not type_.unique and not is_browser and authority.rank >= Authority.OPERATOR.rank
 
 
-def _check(policy: Policy, statement: ConsentStatement, identifier: Identifier, *, rule: Purpose, act: Act) -> None:
+def _check(policy: Policy, statement: ConsentStatement, identifier: Identifier, *, rule: Purpose) -> None:
+    act = _stated_act(statement.act)
+    _authority(statement)
     if rule.needs_unique_identifier:
         raise Fault(
             "not_refusable",
@@ -196,6 +196,8 @@ def _check(policy: Policy, statement: ConsentStatement, identifier: Identifier, 
             f"`notice_version` can have at most {_NOTICE_VERSION_MAX} characters, `notice_text` {_NOTICE_TEXT_MAX}.",
             status=422,
         )
+    if statement.occurred_at is not None and statement.occurred_at < _EARLIEST:
+        raise Fault("invalid_instant", "The instant is too early", "`occurred_at` is before 1970.", status=422)
 
 
 def _jurisdiction(policy: Policy, statement: ConsentStatement) -> str:

@@ -17,15 +17,15 @@ def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> i
     An expired grant acts like a withdrawal: the data of the purpose is cleared by the next run of `clear_withdrawn`.
     """
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        acted_at = generation_store.lock_exclusive(tx).now
         expired = verdict_store.ended_by(tx, now, profiles_max)
         if expired:
-            refresh_verdicts(tx, context.policy, profile_ids=expired, now=now)
+            refresh_verdicts(tx, context.policy, profile_ids=expired, now=acted_at)
             generation_store.advance(tx, changed=True)
         return len(expired)
 
 
-def recompute_all_verdicts(database: Database, policy: Policy, *, now: datetime, profiles_max: int = 1_000) -> int:
+def recompute_all_verdicts(database: Database, policy: Policy, *, profiles_max: int = 1_000) -> int:
     """Recompute the verdicts of every profile under this policy, `profiles_max` per transaction; returns how many.
 
     Required before a policy with other purposes, consent models or jurisdictions is put in force. Safe to repeat.
@@ -33,7 +33,7 @@ def recompute_all_verdicts(database: Database, policy: Policy, *, now: datetime,
     after, total = 0, 0
     while True:
         with database.transaction() as tx:
-            generation_store.lock_exclusive(tx)
+            now = generation_store.lock_exclusive(tx).now
             chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
             if not chunk:
                 return total

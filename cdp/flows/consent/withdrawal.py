@@ -4,8 +4,6 @@ The response itself already removed the person from the projection. These use ca
 earlier events and stated traits, delete what is left without any purpose, and recompute computed traits.
 """
 
-from datetime import datetime
-
 from cdp.consent.store import projection as projection_store
 from cdp.consent.store import verdicts as verdict_store
 from cdp.flows.consent.clearing import ClearedWithdrawals, clear
@@ -13,13 +11,13 @@ from cdp.flows.context import Context
 from cdp.identity.store import generation as generation_store
 
 
-def clear_withdrawn(context: Context, now: datetime, *, withdrawals_max: int = 200) -> ClearedWithdrawals:
+def clear_withdrawn(context: Context, *, withdrawals_max: int = 200) -> ClearedWithdrawals:
     """Clear the data of at most `withdrawals_max` withdrawals, oldest first, in one transaction.
 
     All counts are 0 if there is none.
     """
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        now = generation_store.lock_exclusive(tx).now
         due = verdict_store.withdrawals(tx, withdrawals_max)
         if due:
             # Under the lock, no withdrawal can be added between this and the deletion of those that it depends on.

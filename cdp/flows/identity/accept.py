@@ -5,6 +5,7 @@ The recorded steps are replayed, so that the outcome is what it would be if the 
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.model import RecordId
@@ -55,16 +56,16 @@ def accept(context: Context, case: str, *, dry_run: bool, actor: str = "privacy"
     """
     identifier_id = decode_id(CASE_PREFIX, case)
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        lock = generation_store.lock_exclusive(tx)
         stored, reading = case_of(tx, context, identifier_id)
         with tx.dry_run() if dry_run else nullcontext():
-            changed = _apply(tx, context, stored, reading=reading, actor=actor, dry_run=dry_run)
+            changed = _apply(tx, context, lock, stored=stored, reading=reading, actor=actor, dry_run=dry_run)
             if dry_run:
-                return _finish(tx, context, changed, reading=reading, stored=stored, dry_run=True)
+                return _finish(tx, context, changed, reading=reading, stored=stored, dry_run=True, now=lock.now)
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        now = generation_store.lock_exclusive(tx).now
         projection_store.end_older_readers(tx)
-        return _finish(tx, context, changed, reading=reading, stored=stored, dry_run=False)
+        return _finish(tx, context, changed, reading=reading, stored=stored, dry_run=False, now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +80,32 @@ class _Changed:
 def _apply(
     tx: Transaction,
     context: Context,
-    stored: OpenedIdentifier,
+    lock: generation_store.Lock,
     *,
+    stored: OpenedIdentifier,
     reading: Identifier | Ignored,
     actor: str,
     dry_run: bool,
 ) -> _Changed:
-    now = context.clock.now()
-    generation = generation_store.generation(tx)
+    now = lock.now
     known = find_identifiers(tx, context.vault, [reading]) if isinstance(reading, Identifier) else {}
     concerned = [stored.identifier_id, *(identifier.identifier_id for identifier in known.values())]
     owners = profile_store.owners_of(tx, concerned)
     rejection_store.end_rejections(tx, [stored.identifier_id])
     if isinstance(reading, Identifier):
-        remaining = _become(tx, context, stored.identifier_id, meant=reading, other=known.get(reading), actor=actor)
+        remaining = _become(
+            tx, context, stored.identifier_id, meant=reading, other=known.get(reading), actor=actor, now=now
+        )
         around = {remaining}
         kind, rule = "link", Rule.SAME_VALUE
     else:
         remaining = stored.identifier_id
         around = {remaining, *replacing_store.leave_out(tx, remaining)}
         kind, rule = "shared", Rule.NOT_AN_IDENTIFIER
-    row = EvidenceRow(generation.next_sequence, kind, rule, remaining, None, min(owners.values(), default=0), None, now)
+    row = EvidenceRow(lock.next_sequence, kind, rule, remaining, None, min(owners.values(), default=0), None, now)
     evidence_store.insert_evidence(tx, [row], bytes.fromhex(context.policy.fingerprint))
     written = replay_around(tx, context, sorted(around), now=now)
-    generation_store.advance(tx, next_sequence=generation.next_sequence + 1, changed=True)
+    generation_store.advance(tx, next_sequence=lock.next_sequence + 1, changed=True)
     before = groups_of(written.before)
     after = groups_of(mapping_store.owners(tx, list(written.run.world.types)))
     fact = {"kind": "identity.corrected", "actor": actor, "profiles": len(written.touched), "rule": rule.value}
@@ -126,6 +129,7 @@ def _become(
     meant: Identifier,
     other: StoredIdentifier | None,
     actor: str,
+    now: datetime,
 ) -> int:
     """Let a stored identifier become the value that it means, which `other` has already; gives the id that remains.
 
@@ -137,7 +141,7 @@ def _become(
         gone = other.identifier_id
         if record_store.records_of(tx, [gone]):
             remaining, gone = gone, remaining
-            _move_records(tx, context, gone, remaining=remaining, actor=actor)
+            _move_records(tx, gone, remaining=remaining, actor=actor, now=now)
         replacing_store.replace(tx, gone, remaining)
         context.vault.subject_keys.shred(tx, [gone])
     if remaining == identifier_id:
@@ -145,9 +149,8 @@ def _become(
     return remaining
 
 
-def _move_records(tx: Transaction, context: Context, gone: int, *, remaining: int, actor: str) -> None:
+def _move_records(tx: Transaction, gone: int, *, remaining: int, actor: str, now: datetime) -> None:
     """Record the acts about one identifier again, about another, with their own instants; delete the former rows."""
-    now = context.clock.now()
     acts = [
         replace(record, record_id=RecordId(new_id()), identifier_id=remaining, recorded_at=now)
         for record in record_store.records_of(tx, [gone])
@@ -173,9 +176,9 @@ def _finish(
     reading: Identifier | Ignored,
     stored: OpenedIdentifier,
     dry_run: bool,
+    now: datetime,
 ) -> AcceptedCase:
     """Erase what a consent no longer covers, and evaluate the segments of the profiles that changed."""
-    now = context.clock.now()
     cleared = clear_withdrawn_of(tx, context.policy, profile_ids=changed.different, now=now)
     evaluation.follow_profiles(tx, context, changed.different, now=now)
     return AcceptedCase(

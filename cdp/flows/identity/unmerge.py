@@ -7,6 +7,7 @@ had never been made, or if the rules had always been these.
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
@@ -117,13 +118,13 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
     The result equals that of ingesting the recorded steps again; a profile whose identifiers stay together keeps its id.
     """
     with context.database.transaction() as tx:
-        generation = generation_store.lock_exclusive(tx)
+        lock = generation_store.lock_exclusive(tx)
         recorded = closure_store.recorded(tx)
         before = mapping_store.owners(tx)
         groups = groups_of(before)
         run = replay_closure(tx, Rules(context.policy.identifiers), recorded)
-        touched = write_run(tx, context, run, closure=recorded, now=context.clock.now(), before=before).touched
-        generation_store.advance(tx, next_sequence=generation.next_sequence, changed=True)
+        touched = write_run(tx, context, run, closure=recorded, now=lock.now, before=before).touched
+        generation_store.advance(tx, next_sequence=lock.next_sequence, changed=True)
         after = groups_of(mapping_store.owners(tx))
         changed = {profile_id for profile_id, identifiers in groups.items() if after.get(profile_id) != identifiers}
         fact = {
@@ -132,7 +133,7 @@ def rebuild(context: Context, *, actor: str = "operator") -> Rebuilt:
             "profiles": len(changed),
             "policy": context.policy.fingerprint,
         }
-        fact_store.append(tx, fact, context.clock.now())
+        fact_store.append(tx, fact, lock.now)
         return Rebuilt(len(recorded.steps), len(groups), len(changed), len(touched))
 
 
@@ -152,26 +153,24 @@ class _Change:
         The erasure must follow the commit, so that older readers of the projection can be ended before it.
         """
         with self.context.database.transaction() as tx:
-            generation_store.lock_exclusive(tx)
+            lock = generation_store.lock_exclusive(tx)
             pair = identifier_pair(tx, self.context, keep, other=sever)
             shown = sorted(set(profile_store.owners_of(tx, pair).values()))
             before = tuple(view_profile(tx, self.context, profile_id) for profile_id in shown)
-            now = self.context.clock.now()
-            log_read(tx, self.context, self.reading, count=len(shown), now=now, profiles=shown)
+            log_read(tx, self.context, self.reading, count=len(shown), now=lock.now, profiles=shown)
             with tx.dry_run() if self.is_dry_run else nullcontext():
                 self.decide(tx, *pair)
-                changed = self._replay(tx, pair)
+                changed = self._replay(tx, pair, lock)
                 if self.is_dry_run:
-                    return self._finish(tx, pair, before, changed=changed)
+                    return self._finish(tx, pair, before, changed=changed, now=lock.now)
         with self.context.database.transaction() as tx:
-            generation_store.lock_exclusive(tx)
+            now = generation_store.lock_exclusive(tx).now
             projection_store.end_older_readers(tx)
-            return self._finish(tx, pair, before, changed=changed)
+            return self._finish(tx, pair, before, changed=changed, now=now)
 
-    def _replay(self, tx: Transaction, pair: tuple[int, int]) -> set[int]:
+    def _replay(self, tx: Transaction, pair: tuple[int, int], lock: generation_store.Lock) -> set[int]:
         """Write the mapping that the recorded steps result in now; returns the profiles whose identifiers changed."""
-        now = self.context.clock.now()
-        generation = generation_store.generation(tx)
+        now = lock.now
         written = replay_around(tx, self.context, pair, now=now)
         owners = profile_store.owners_of(tx, pair)
         kept, severed = owners.get(pair[0]), owners.get(pair[1])
@@ -180,13 +179,10 @@ class _Change:
         kinds = (self.kind, "never") if self.kind == "unmerge" else (self.kind,)
         evidence_store.insert_evidence(
             tx,
-            [
-                EvidenceRow(generation.next_sequence, kind, Rule.NEVER, *pair, profile_id, severed, now)
-                for kind in kinds
-            ],
+            [EvidenceRow(lock.next_sequence, kind, Rule.NEVER, *pair, profile_id, severed, now) for kind in kinds],
             bytes.fromhex(self.context.policy.fingerprint),
         )
-        generation_store.advance(tx, next_sequence=generation.next_sequence + 1, changed=True)
+        generation_store.advance(tx, next_sequence=lock.next_sequence + 1, changed=True)
         fact = {
             "kind": "identity.unmerged",
             "actor": self.reading.actor,
@@ -200,9 +196,14 @@ class _Change:
         }
 
     def _finish(
-        self, tx: Transaction, pair: tuple[int, int], before: tuple[ProfileView, ...], *, changed: Collection[int]
+        self,
+        tx: Transaction,
+        pair: tuple[int, int],
+        before: tuple[ProfileView, ...],
+        *,
+        changed: Collection[int],
+        now: datetime,
     ) -> Unmerged:
-        now = self.context.clock.now()
         cleared = clear_withdrawn_of(tx, self.context.policy, profile_ids=changed, now=now)
         evaluation.follow_profiles(tx, self.context, changed, now=now)
         owners = profile_store.owners_of(tx, pair)

@@ -154,10 +154,10 @@ class Ingest:
         ]
 
     def _decide(self, tx: Transaction, messages: Sequence[ReadMessage]) -> BatchOutcomes:
-        generation = generation_store.lock_exclusive(tx)
-        if self.profile_cache.begin(generation.version):
+        lock = generation_store.lock_exclusive(tx)
+        if self.profile_cache.begin(lock.version):
             self._refresh(tx)
-        return self._decider.decide(tx, messages, first_sequence=generation.next_sequence, now=self._clock.now())
+        return self._decider.decide(tx, messages, lock)
 
     def _refresh(self, tx: Transaction) -> None:
         """Another process may have erased a person, or rotated or shredded keys, since this process last looked."""

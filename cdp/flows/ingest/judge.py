@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from cdp.accounting.model import Outcome, State
@@ -16,6 +15,7 @@ from cdp.flows.ingest.signals import records_of_message
 from cdp.flows.ingest.stages import DecidedMessage, IdentifiedMessage, ReadMessage
 from cdp.identity.model import ResolutionStep
 from cdp.identity.resolve import Proposal, World
+from cdp.identity.store.generation import Lock
 from cdp.sources.model import SourceKind
 
 _STORED: Final = Outcome(State.STORED)
@@ -32,7 +32,7 @@ class BatchJudge:
     plan: IngestPlan
     inputs: ConsentInputs
     messages: Mapping[int, IdentifiedMessage]
-    now: datetime
+    lock: Lock
     consent: ConsentState
     decided: dict[int, DecidedMessage] = field(default_factory=dict)
     bodies: dict[EventId, bytes] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class BatchJudge:
         previous: DecidedMessage | None,
     ) -> DecidedMessage:
         consent = self.consent
-        records = records_of_message(self.plan, consent.ledger, world, message=message, now=self.now)
+        records = records_of_message(self.plan, consent.ledger, world, message=message, lock=self.lock)
         refused = self._refused_early(message, previous)
         if refused is not None:
             consent.keep_opt_outs(world, records)

@@ -1,7 +1,7 @@
 """Deciding and writing the messages of a batch, within its transaction."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -47,10 +47,9 @@ class BatchDecider:
     writer_cache: WriterCache
     replay: ReplayFile | None
 
-    def decide(
-        self, tx: Transaction, messages: Sequence[ReadMessage], *, first_sequence: int, now: datetime
-    ) -> BatchOutcomes:
+    def decide(self, tx: Transaction, messages: Sequence[ReadMessage], lock: generation_store.Lock) -> BatchOutcomes:
         """Decide and write; gives the outcome of every message."""
+        messages = [_by(lock.now, message) for message in messages]
         ended = BatchOutcomes(
             {message.position: message.outcome for message in messages if message.outcome is not None}
         )
@@ -63,7 +62,7 @@ class BatchDecider:
         ended.add(screened)
         open_messages = sorted((message for message in screened if message.needs_decision), key=_sequence_key)
         if open_messages:
-            self._decide(tx, open_messages, ended, first_sequence=first_sequence, now=now, restarts_max=_RESTARTS_MAX)
+            self._decide(tx, open_messages, ended, lock=lock, restarts_max=_RESTARTS_MAX)
         return ended
 
     def _decide(
@@ -72,8 +71,7 @@ class BatchDecider:
         messages: Sequence[ScreenedMessage],
         ended: BatchOutcomes,
         *,
-        first_sequence: int,
-        now: datetime,
+        lock: generation_store.Lock,
         restarts_max: int,
     ) -> None:
         """Resolve, decide and write messages in order.
@@ -81,12 +79,13 @@ class BatchDecider:
         Where more identifiers turn out to be shared than restarts are worth, the messages are processed in smaller
         chunks of the same transaction, which leads to the same mapping.
         """
-        plan = self.plan
+        plan, now, first_sequence = self.plan, lock.now, lock.next_sequence
         state, identified = identify(tx, self.vault, plan, messages=messages, first_sequence=first_sequence)
         steps = _steps_of(identified)
         inputs = load_consent_inputs(tx, state, identified, bits=self.writer_cache.masks)
         consent = ConsentState(plan, inputs, now)
-        judge = BatchJudge(plan, inputs, {message.sequence: message for message in identified}, now, consent)
+        by_sequence = {message.sequence: message for message in identified}
+        judge = BatchJudge(plan, inputs, by_sequence, lock, consent)
         try:
             done = run(
                 lambda knowledge: start_state(tx, state, inputs, knowledge=knowledge),
@@ -95,7 +94,7 @@ class BatchDecider:
                 restarts_max=restarts_max,
             )
         except TooManyRestarts:
-            self._decide_in_chunks(tx, messages, ended, first_sequence=first_sequence, now=now)
+            self._decide_in_chunks(tx, messages, ended, lock=lock)
             return
         decided = [judge.decided[message.sequence] for message in identified]
         ended.add(decided)
@@ -117,8 +116,7 @@ class BatchDecider:
         messages: Sequence[ScreenedMessage],
         ended: BatchOutcomes,
         *,
-        first_sequence: int,
-        now: datetime,
+        lock: generation_store.Lock,
     ) -> None:
         """Each chunk must read what the one before it changed: no cached profile is used, and none is cached."""
         cached = [message.read for message in messages if message.cached is not None]
@@ -133,11 +131,20 @@ class BatchDecider:
                     tx,
                     open_messages,
                     ended,
-                    first_sequence=first_sequence + start,
-                    now=now,
+                    lock=lock._replace(next_sequence=lock.next_sequence + start),
                     restarts_max=_CHUNK_MESSAGES,
                 )
         tx.on_commit(self.profile_cache.drop_all)
+
+
+def _by(now: datetime, message: ReadMessage) -> ReadMessage:
+    """The message, received no later than `now`: by a clock that is ahead, it could seem to follow a grant that follows it."""
+    sent = message.message
+    if sent.received_at <= now:
+        return message
+    return message._replace(
+        message=replace(sent, received_at=now, occurred_at=min(sent.occurred_at, now)),
+    )
 
 
 def _steps_of(messages: Sequence[IdentifiedMessage]) -> list[ResolutionStep]:

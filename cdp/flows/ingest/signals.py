@@ -1,7 +1,7 @@
 """The consent records that one message would add to the ledger. Pure."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from cdp.consent.ledger import Ledger, SignalContext
@@ -10,7 +10,9 @@ from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import IdentifiedMessage
 from cdp.identity.resolve import World
+from cdp.identity.store.generation import Lock
 from cdp.sources.model import SourceKind
+from cdp.wire.message import Message
 from cdp.wire.timestamps import is_own_clock
 
 KEPT: Final = "kept_by_pseudonym"
@@ -18,7 +20,7 @@ KEPT: Final = "kept_by_pseudonym"
 
 
 def records_of_message(
-    plan: IngestPlan, ledger: Ledger, world: World, *, message: IdentifiedMessage, now: datetime
+    plan: IngestPlan, ledger: Ledger, world: World, *, message: IdentifiedMessage, lock: Lock
 ) -> list[Record]:
     """The message's signals as records for each identifier that they apply to, unless equal ones are in force.
 
@@ -42,7 +44,7 @@ def records_of_message(
         jurisdiction=sent.source.jurisdiction,
         source_id=int(sent.source.source_id),
         occurred_at=sent.occurred_at,
-        recorded_at=now,
+        recorded_at=lock.now,
         policy_fingerprint=plan.fingerprint,
     )
     guarded = plan.rules.guarded if sent.source.kind is SourceKind.BROWSER else frozenset[str]()
@@ -50,18 +52,32 @@ def records_of_message(
         (member, type_) for member in message.members for type_ in (world.types[member],) if type_ not in guarded
     ]
     proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
-    # A device with a wrong clock must not date its refusal before the grant that it withdraws.
-    received = replace(context, occurred_at=sent.received_at) if is_own_clock(sent.body) else context
+    refused = replace(context, occurred_at=_refused_at(sent, lock.acted_at))
+    of_device = (
+        replace(refused, occurred_at=max(sent.received_at, lock.acted_at)) if is_own_clock(sent.body) else refused
+    )
     drafts = (
         ledger.draft(
             act,
             identifier_id,
-            received if act.act.is_refusal and act.authority.rank == 0 else context,
+            context if not act.act.is_refusal else of_device if act.authority.rank == 0 else refused,
             rule=plan.policy.purposes[act.purpose],
         )
         for identifier_id, act in (*proposed, *kept)
     )
     return [draft for draft in drafts if draft is not None]
+
+
+def _refused_at(message: Message, acted_at: datetime) -> datetime:
+    """When a refusal was stated: never before what was recorded until it arrived, unless the sender gives its time.
+
+    A time that `sentAt` corrects is counted from the arrival, and so follows it.
+    """
+    late = acted_at - message.received_at
+    is_given = message.occurred_at < message.received_at
+    if late <= timedelta(0) or (is_given and (message.is_imported or is_own_clock(message.body))):
+        return message.occurred_at
+    return message.occurred_at + late
 
 
 def kept_opt_out(purpose: str) -> ProposedAct:

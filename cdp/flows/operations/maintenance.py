@@ -23,6 +23,12 @@ def read_generation(context: Context) -> Generation:
         return generation_store.generation(tx)
 
 
+def read_clock(context: Context) -> None:
+    """Set the clock of the service by the database's."""
+    with context.database.transaction(read_only=True) as tx:
+        generation_store.read_clock(tx)
+
+
 def compact_message_counts(context: Context, now: datetime) -> None:
     """Add up the message counts of each hour that ended at least two hours ago into one row."""
     before = now - timedelta(hours=_ACCOUNTING_OPEN_HOURS)

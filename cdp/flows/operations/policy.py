@@ -48,7 +48,7 @@ def apply_policy(context: Context, policy: Policy) -> PolicyApplication:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         projection_store.prepare_purposes(tx, list(policy.purposes), context.clock.now())
-    profiles = recompute_all_verdicts(context.database, policy, now=context.clock.now())
+    profiles = recompute_all_verdicts(context.database, policy)
     with context.database.transaction() as tx:
         put_in_force(tx, policy, context.clock.now())
         adoption.adopt(tx, policy, context.clock.now())

@@ -45,8 +45,8 @@ _REFUSING: Final = frozenset({Reason.REFUSED, Reason.WITHDRAWN, Reason.OBJECTED,
 def end_identifiers(tx: Transaction, context: Context, identifier_ids: Collection[int], *, now: datetime) -> None:
     """Erase these identifiers, the anchors that hold nothing without them, and the profiles that are empty then."""
     gone = frozenset(identifier_ids)
-    generation_store.lock_exclusive(tx)
-    _keep_refusals(tx, context, gone, now=now)
+    acted_at = generation_store.lock_exclusive(tx).now
+    _keep_refusals(tx, context, gone, now=acted_at)
     named = identity_sweep_store.anchors_naming(tx, gone)
     with_rows = behavior_sweep_store.anchors_with_rows(tx, named)
     anchors = frozenset(
@@ -56,7 +56,7 @@ def end_identifiers(tx: Transaction, context: Context, identifier_ids: Collectio
     _erase(tx, context, Scope(0, gone, anchors, frozenset()), now=now)
     empty = reach_store.empty_among(tx, owners)
     _erase(tx, context, Scope(0, frozenset(), frozenset(), empty | reach_store.retired_into(tx, empty)), now=now)
-    recompute_remaining(tx, context, owners - empty, now=now)
+    recompute_remaining(tx, context, owners - empty, now=acted_at)
     generation_store.advance(tx, changed=True)
 
 
@@ -68,18 +68,18 @@ def end_profiles(tx: Transaction, context: Context, profile_ids: Collection[int]
 
 def end_anchors(tx: Transaction, context: Context, anchor_ids: Collection[int], *, now: datetime) -> None:
     """Erase these anchors, which name no identifier any more, with what happened on them."""
-    generation_store.lock_exclusive(tx)
+    acted_at = generation_store.lock_exclusive(tx).now
     owners = reach_store.profiles_of(tx, anchor_ids, ())
     _erase(tx, context, Scope(0, frozenset(), frozenset(anchor_ids), frozenset()), now=now)
     empty = reach_store.empty_among(tx, owners)
     _erase(tx, context, Scope(0, frozenset(), frozenset(), empty | reach_store.retired_into(tx, empty)), now=now)
-    recompute_remaining(tx, context, owners - empty, now=now)
+    recompute_remaining(tx, context, owners - empty, now=acted_at)
     generation_store.advance(tx, changed=True)
 
 
-def end_records(tx: Transaction, context: Context, expired_at: datetime, *, rows_max: int, now: datetime) -> int:
+def end_records(tx: Transaction, context: Context, expired_at: datetime, *, rows_max: int) -> int:
     """Delete up to `rows_max` grants that ceased to be decisive at or before an instant; returns how many."""
-    generation_store.lock_exclusive(tx)
+    acted_at = generation_store.lock_exclusive(tx).now
     ended = consent_sweep_store.ended_records(tx, expired_at, rows_max, opt_in_only=opt_in_purposes(context.policy))
     if ended:
         identifier_ids = {record.identifier_id for record in ended}
@@ -87,7 +87,7 @@ def end_records(tx: Transaction, context: Context, expired_at: datetime, *, rows
         fact_store.erase_salts(tx, [encode_id("con", record_id) for record_id in sorted(record_ids)])
         consent_sweep_store.delete_records(tx, record_ids)
         profiles = consent_subject_store.profiles_decided_by(tx, identifier_ids)
-        if refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now).has_changes:
+        if refresh_verdicts(tx, context.policy, profile_ids=profiles, now=acted_at).has_changes:
             generation_store.advance(tx, changed=True)
     return len(ended)
 

@@ -84,7 +84,7 @@ def _behavior_tasks(context: Context, now: datetime) -> list[SweepTask]:
             policy.retention.traits,
             now=now,
             count=behavior_sweep_store.count_expired_traits,
-            delete=partial(_delete_traits, context=context, now=now),
+            delete=partial(_delete_traits, context=context),
         ),
         _aged(
             "traits",
@@ -92,7 +92,7 @@ def _behavior_tasks(context: Context, now: datetime) -> list[SweepTask]:
             policy.retention.traits,
             now=now,
             count=age_store.count_expired_ages,
-            delete=partial(_delete_ages, context=context, now=now),
+            delete=partial(_delete_ages, context=context),
         ),
         SweepTask(
             EVENT_CLASS,
@@ -141,7 +141,7 @@ def _person_tasks(context: Context, now: datetime) -> list[SweepTask]:
             rules.consent_records,
             now=now,
             count=partial(consent_sweep_store.count_ended_records, opt_in_only=opt_in),
-            delete=lambda tx, at, rows_max: ending.end_records(tx, context, at, rows_max=rows_max, now=now),
+            delete=lambda tx, at, rows_max: ending.end_records(tx, context, at, rows_max=rows_max),
         ),
         ended(
             IDENTIFIERS,
@@ -243,9 +243,9 @@ def _aged(
     )
 
 
-def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
+def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete expired traits; update the projections, and the verdicts that depend on an age."""
-    generation_store.lock_exclusive(tx)
+    now = generation_store.lock_exclusive(tx).now
     anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
     if anchors:
         profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
@@ -258,9 +258,9 @@ def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, cont
     return len(anchors)
 
 
-def _delete_ages(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context, now: datetime) -> int:
+def _delete_ages(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete expired ages, and update the verdicts that depend on them."""
-    generation_store.lock_exclusive(tx)
+    now = generation_store.lock_exclusive(tx).now
     anchors = age_store.delete_expired_ages(tx, expired_at, rows_max)
     if anchors:
         profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)

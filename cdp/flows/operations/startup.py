@@ -21,7 +21,7 @@ from cdp.flows.context import Context, vocabularies_under
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_activation import put_in_force
 from cdp.identity.store import generation as generation_store
-from cdp.kit.clock import Clock
+from cdp.kit.clock import Clock, DatabaseClock, TestClock
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
@@ -177,14 +177,15 @@ def open_context(
 
     The state store is `home` unless another is given. Raises the vault's faults for a missing or wrong master key, and
     never creates one for a database that is not empty; raises the faults of a state store that is not the database's.
+    Whatever `clock` says, the context goes by the clock of the database; only a test clock replaces that.
     """
+    clock = clock if isinstance(clock, TestClock) else DatabaseClock(clock)
     database.clock = clock
     use = state or StateUse(StateFolder(home))
     store, replay = use.store, ReplayFile(use.store)
     with database.transaction() as tx:
         # Every process locks identity before the root keys, which prevents a deadlock between a start and a rotation.
-        generation_store.lock_exclusive(tx)
-        now = clock.now()
+        now = generation_store.lock_exclusive(tx).now
         if use.adopts:
             replay_store.adopt_state(tx, replay)
             fact_store.append(tx, {"kind": "replay.adopted", "actor": "operator"}, now)

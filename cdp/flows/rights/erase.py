@@ -44,24 +44,28 @@ def preview(context: Context, request_id: int, now: datetime) -> RequestResult:
     return RequestResult(request, steps, len(person.reach.waiting), is_nothing_held=False)
 
 
-def erase(context: Context, request_id: int, now: datetime, *, rows_max: int = CHUNK_ROWS_MAX) -> RequestResult:
+def erase(
+    context: Context,
+    request_id: int,
+    now: datetime,  # noqa: ARG001 - as every flow
+    *,
+    rows_max: int = CHUNK_ROWS_MAX,
+) -> RequestResult:
     """Erase the person of a verified request, or continue where an earlier run stopped. Safe to repeat.
 
     Faults: `unknown_request`, `request_not_next`, and those of `check_reviewed`.
     """
     while True:
-        result, subjects = _run_transaction(context, request_id, now, rows_max=rows_max)
+        result, subjects = _run_transaction(context, request_id, rows_max=rows_max)
         if result.request.status is Status.FULFILLED:
             context.vault.subject_keys.evict(subjects)
             return result
 
 
-def _run_transaction(
-    context: Context, request_id: int, now: datetime, *, rows_max: int
-) -> tuple[RequestResult, frozenset[int]]:
+def _run_transaction(context: Context, request_id: int, *, rows_max: int) -> tuple[RequestResult, frozenset[int]]:
     """One transaction of an erasure: its result so far, and the subjects whose keys it concerns."""
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        now = generation_store.lock_exclusive(tx).now
         request = locked_request(tx, request_id)
         plan = cite(erasure_plan(), record_keeping(context.policy, request))
         if request.status is Status.FULFILLED:

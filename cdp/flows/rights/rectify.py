@@ -31,22 +31,22 @@ from cdp.segments.store import marks as mark_store
 from cdp.vault.vault import Item
 
 
-def rectify(context: Context, request_id: int, now: datetime) -> RequestResult:
+def rectify(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every flow
     """Correct the traits of a verified person. Running a fulfilled request again changes nothing.
 
     Faults: `unknown_request`, `request_not_next`.
     """
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        acted_at = generation_store.lock_exclusive(tx).now
         request = locked_request(tx, request_id)
         if request.status is Status.FULFILLED:
             return RequestResult(request, (), 0)
-        request = started(request, now)
+        request = started(request, acted_at)
         person = find_person(tx, context, request)
-        values = _with_age(context, named_values(tx, context, request_id), now)
-        corrected = _correct(tx, context, person, values=values, now=now)
+        values = _with_age(context, named_values(tx, context, request_id), acted_at)
+        corrected = _correct(tx, context, person, values=values, now=acted_at)
         details = {"traits": corrected, "is_nothing_held": person.is_nothing_held}
-        request = fulfilled(tx, context, request, details=details, now=now)
+        request = fulfilled(tx, context, request, details=details, now=acted_at)
     return RequestResult(request, (), 0, person.is_nothing_held)
 
 

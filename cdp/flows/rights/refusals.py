@@ -35,7 +35,7 @@ def refuse_purposes(
 ) -> Request:
     """Record the acts of a request for the purposes that it names, or all that its kind refuses, and close it.
 
-    An act about one identifier decides about the whole profile that it belongs to. For a suppressed identifier, for which
+    `now` is the instant that the exclusive lock gave. An act about one identifier decides about the whole profile that it belongs to. For a suppressed identifier, for which
     nothing is processed, the refusals are kept by pseudonym, so that they hold if the suppression is lifted. Faults:
     `unknown_purpose`, `not_refusable`.
     """
@@ -85,7 +85,7 @@ def _record(context: Context, request: Request, identifier_id: int, *, purpose: 
         act=ACTS[request.kind],
         authority=Authority.OPERATOR if request.verified_at is None else Authority.AUTHENTICATED,
         jurisdiction=jurisdiction_of(context.policy, request.regime),
-        occurred_at=request.received_at,
+        occurred_at=min(request.received_at, now),
         recorded_at=now,
         policy_fingerprint=bytes.fromhex(context.policy.fingerprint),
         rule=f"request.{request.kind.value}",

@@ -14,15 +14,15 @@ from cdp.identity.store import generation as generation_store
 from cdp.rights.model import Status
 
 
-def refuse(context: Context, request_id: int, now: datetime) -> RequestResult:
+def refuse(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every flow
     """Carry out an objection, an opt-out or a request to limit that was received but not carried out at once.
 
     Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`.
     """
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        acted_at = generation_store.lock_exclusive(tx).now
         request = locked_request(tx, request_id)
         if request.status is not Status.FULFILLED:
             named = named_identifiers(tx, context, request_id)
-            request = refuse_purposes(tx, context, request, named=named, purposes=(), now=now)
+            request = refuse_purposes(tx, context, request, named=named, purposes=(), now=acted_at)
     return RequestResult(request, (), 0)

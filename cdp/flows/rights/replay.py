@@ -82,8 +82,8 @@ def replay(context: Context, now: datetime) -> ReplayResult:
     pending = context.replay.lines_after(applied)
     while lines := list(islice(pending, _LINES_MAX)):
         with context.database.transaction() as tx:
-            generation_store.lock_exclusive(tx)
-            _apply_lines(tx, context, lines, counts=counts, now=now)
+            acted_at = generation_store.lock_exclusive(tx).now
+            _apply_lines(tx, context, lines, counts=counts, now=acted_at)
             replay_store.advance_position(tx, lines[-1].number)
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)

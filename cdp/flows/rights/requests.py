@@ -140,17 +140,17 @@ def open_request(
     named = _normalized(context.policy, identifiers)
     given = _checked_details(right, details or RequestDetails())
     values = checked_values(context.policy, given.values) if right is Right.RECTIFICATION else ()
-    request = lifecycle.received(
-        RequestId(new_id()),
-        right,
-        rules,
-        received_at=now,
-        time_zone=context.policy.jurisdictions.time_zone,
-        mode=None if given.mode is None else ErasureMode(given.mode),
-    )
     with context.database.transaction() as tx:
         if right in WITHOUT_VERIFICATION:
-            generation_store.lock_exclusive(tx)
+            now = generation_store.lock_exclusive(tx).now
+        request = lifecycle.received(
+            RequestId(new_id()),
+            right,
+            rules,
+            received_at=now,
+            time_zone=context.policy.jurisdictions.time_zone,
+            mode=None if given.mode is None else ErasureMode(given.mode),
+        )
         keys = context.vault.subject_keys.create(tx, [request.request_id])
         items = [
             Item(request.request_id, named_identifier_row(request.request_id, position), identifier.value.encode())

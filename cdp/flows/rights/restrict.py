@@ -33,22 +33,22 @@ from cdp.rights.model import NamedIdentifier, Status
 from cdp.rights.refusable import jurisdiction_of
 
 
-def restrict(context: Context, request_id: int, now: datetime) -> RequestResult:
+def restrict(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every flow
     """Restrict the processing of a verified person's data, whatever identifiers they are known by.
 
     Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`.
     """
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        acted_at = generation_store.lock_exclusive(tx).now
         request = locked_request(tx, request_id)
         if request.status is Status.FULFILLED:
             return RequestResult(request, (), 0)
-        request = started(request, now)
+        request = started(request, acted_at)
         person = find_person(tx, context, request)
         named = [*person.named, *values_of(tx, context, person.reach.identifiers)]
-        records = _record_acts(tx, context, named, act=Act.RESTRICT, regime=request.regime, now=now)
+        records = _record_acts(tx, context, named, act=Act.RESTRICT, regime=request.regime, now=acted_at)
         details = {"identifiers": len(records), "is_nothing_held": person.is_nothing_held}
-        request = fulfilled(tx, context, request, details=details, now=now)
+        request = fulfilled(tx, context, request, details=details, now=acted_at)
     return RequestResult(request, (), 0, person.is_nothing_held)
 
 
@@ -67,11 +67,11 @@ def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_info
             status=422,
         )
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        acted_at = generation_store.lock_exclusive(tx).now
         person = find_person_of(tx, context, tuple(NamedIdentifier(one.type, one.value) for one in named))
         known = {**values_by_id(tx, context, person.reach.identifiers), **person.known}
         in_force = restrictions_in_force(
-            (record for record in record_store.records_of(tx, known) if record.purpose == EVERY_PURPOSE), now
+            (record for record in record_store.records_of(tx, known) if record.purpose == EVERY_PURPOSE), acted_at
         )
         if not in_force:
             raise Fault(
@@ -81,7 +81,7 @@ def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_info
                 status=409,
             )
         restricted = [known[record.identifier_id] for record in in_force]
-        _record_acts(tx, context, restricted, act=Act.RELEASE, regime="", now=now)
+        _record_acts(tx, context, restricted, act=Act.RELEASE, regime="", now=acted_at)
         fact = {"kind": "restriction.ended", "actor": "privacy", "count": len(restricted), "is_informed": True}
         fact_store.append(tx, fact, now)
     return len(restricted)

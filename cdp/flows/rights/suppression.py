@@ -39,13 +39,13 @@ def lift_suppression(
         )
     pseudonyms = suppression_pseudonyms(context, named)
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
-        lifted = suppression_store.lift(tx, pseudonyms, now)
+        lifted_at = generation_store.lock_exclusive(tx).now
+        lifted = suppression_store.lift(tx, pseudonyms, lifted_at)
         if not lifted:
             raise Fault(
                 "not_suppressed", "Nothing is suppressed", "None of these identifiers is suppressed.", status=409
             )
-        replay_store.append(tx, context.replay, [Lifted(tuple(sorted(pseudonyms)), now)], now=now)
+        replay_store.append(tx, context.replay, [Lifted(tuple(sorted(pseudonyms)), lifted_at)], now=now)
         generation_store.advance(tx, changed=True)
         fact_store.append(tx, {"kind": "suppression.lifted", "actor": "privacy", "count": lifted}, now)
     return lifted

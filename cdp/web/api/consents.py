@@ -71,7 +71,7 @@ class ConsentsShown(BaseModel):
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
 def record(
-    body: ConsentInput, context: InContext, now: Now, *, caller: Annotated[Caller, Depends(allow_consent)]
+    body: ConsentInput, context: InContext, *, caller: Annotated[Caller, Depends(allow_consent)]
 ) -> RecordedShown:
     """Record a consent act. It is in force when the response is sent. The response does not reveal whether a profile exists."""
     result = ConsentStatement(
@@ -87,7 +87,7 @@ def record(
         is_subject_initiated=body.is_subject_initiated,
         source=caller.source,
     )
-    done = acts.record(context, result, now)
+    done = acts.record(context, result)
     return RecordedShown(record=done.record, authority=done.authority, receipt=dict(done.receipt))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cdp.kit.clock import SystemClock
+from cdp.kit.clock import SteadyClock
 from cdp.kit.config import SETTINGS, Config, read_config
 from cdp.kit.errors import Fault
 
@@ -20,7 +20,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert (config.host, config.port, config.log_level) == ("127.0.0.1", 8000, "info")
     assert config.database_url is None
     assert config.master_key is None
-    assert isinstance(config.clock(), SystemClock)
+    assert isinstance(config.clock(), SteadyClock)
 
 
 def test_every_setting_is_read() -> None:

@@ -77,8 +77,8 @@ def process_part(
     The snapshot that was prepared is used if it is still valid; with `reload` a new one is loaded in any case.
     """
     part = prepared.part
-    generation = generation_store.lock_exclusive(tx)
-    now = context.clock.now()
+    lock = generation_store.lock_exclusive(tx)
+    generation, now = lock.generation, lock.now
     snapshot = prepared.snapshot
     if reload or not (snapshot.is_empty and log.connects(snapshot.generation, generation)):
         snapshot = load_snapshot(tx, context, part, generation=generation, now=now)
