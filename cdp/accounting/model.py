@@ -43,6 +43,7 @@ class NoticeKind(StrEnum):
     LEFT_OUT_IDENTIFIER = "left_out_identifier"
     DUPLICATE_OTHER_BODY = "duplicate_other_body"
     UNKNOWN_PURPOSE = "unknown_purpose"
+    UNRECORDED_REFUSAL = "unrecorded_refusal"
     UNKNOWN_EVENT = "unknown_event"
     UNKNOWN_PROPERTY = "unknown_property"
     FUTURE_TIME = "future_time"

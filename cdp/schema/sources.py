@@ -26,6 +26,7 @@ source = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("disabled_at", DateTime(timezone=True), info=impersonal()),
     CheckConstraint("kind IN ('browser', 'server')", name="kind"),
+    CheckConstraint("kind = 'server' OR NOT 'consent' = ANY (scopes)", name="public_keys_record_no_consent"),
     schema="sources",
     comment="Where messages come from; the kind caps what authority its consent signals can have.",
 )

@@ -1,5 +1,6 @@
 """Consent through the API: recorded, looked up, capped by who says so, in force when the answer leaves."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -78,14 +79,50 @@ def test_what_was_in_force_at_an_earlier_instant_is_told(service: RunningService
         assert answer["incomplete"] == []
 
 
-def test_a_server_source_speaks_for_the_person_and_a_browser_for_its_device(service: RunningService) -> None:
+def test_a_server_source_speaks_for_the_person(service: RunningService) -> None:
     fay = {"type": "email", "value": "fay@example.com"}
     server = by_key(service, service.write_key, act(fay, authority="authenticated"))
     assert (server.status_code, server.json()["authority"]) == (201, "authenticated")
-    grant = by_key(service, service.browser_key, act(fay))
-    assert (grant.status_code, grant.json()["code"]) == (403, "grant_beyond_source")
-    refusal = by_key(service, service.browser_key, act(fay, act="refuse", authority="authenticated"))
-    assert (refusal.status_code, refusal.json()["authority"]) == (201, "device")
+
+
+def test_a_browser_source_records_no_act_about_anybody_and_learns_nothing(service: RunningService) -> None:
+    """Its key is public. Of an erased, a known and an unknown person it gets the same answer, whatever it states."""
+    service.add_person("ivo@example.com", "ivo")
+    service.add_person("jon@example.com", "jon")
+    erase(service, "jon@example.com")
+    answers = {
+        by_key(service, service.browser_key, act({"type": type_, "value": value}, act=stated)).text
+        for type_, value in (
+            ("email", "ivo@example.com"),
+            ("user_id", "ivo"),
+            ("email", "jon@example.com"),
+            ("user_id", "jon"),
+            ("email", "nobody@example.com"),
+            ("anonymous_id", "device"),
+        )
+        for stated in ("grant", "refuse", "withdraw", "object")
+    }
+    assert len(answers) == 1
+    problem = json.loads(answers.pop())
+    assert (problem["status"], problem["code"]) == (403, "browser_cannot_record_consent")
+    assert "server" in problem["detail"]
+    assert verdict(service, {"type": "user_id", "value": "ivo"})["allowed"] is True
+
+
+def test_a_browser_source_cannot_have_the_scope(service: RunningService) -> None:
+    for scopes in (["consent"], ["ingest", "consent"]):
+        body = {"name": "public", "kind": "browser", "scopes": scopes}
+        problem = service.post("admin", "/api/v1/sources", body, 422)
+        assert problem["code"] == "scope_needs_server"
+    service.post("admin", "/api/v1/sources", {"name": "public", "kind": "browser"}, 201)
+
+
+def erase(service: RunningService, email: str) -> None:
+    body = {"kind": "erasure", "regime": "gdpr", "identifiers": [{"type": "email", "value": email}]}
+    made = service.post("privacy", "/api/v1/subject-requests", body, 201)
+    for step in ("verify", "run"):
+        done = service.call("privacy", "POST", f"/api/v1/subject-requests/{made['id']}/{step}")
+        assert done.status_code == 200, done.text
 
 
 def test_a_source_without_the_scope_may_not(service: RunningService) -> None:

@@ -144,7 +144,7 @@ class TestRecording:
             ({"identifier": ("email", "nobody")}, "invalid_identifier"),
             ({"identifier": ("fax", "1")}, "invalid_identifier"),
             ({"notice_version": "x" * 101}, "invalid_notice"),
-            ({"source": WEB}, "grant_beyond_source"),
+            ({"source": WEB}, "browser_cannot_record_consent"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
@@ -157,10 +157,7 @@ class TestRecording:
         assert "ada@" not in raised.value.detail + raised.value.title
         assert rows(rights, "SELECT count(*)::int FROM consent.record") == [(0,)]
 
-    def test_the_authority_is_capped_by_the_source(self, rights: RequestPipeline) -> None:
-        device = ("anonymous_id", "a1")
-        assert tell(rights, "grant", identifier=device, source=WEB).authority == "device"
-        assert tell(rights, "refuse", source=WEB).authority == "device"
+    def test_the_authority_is_that_of_who_records(self, rights: RequestPipeline) -> None:
         assert tell(rights, "grant", source=SHOP).authority == "authenticated"
         assert tell(rights, "grant", authority=None).authority == "operator"
 
@@ -233,6 +230,27 @@ class TestSignalsAtTheDoor:
         other = {**view(anonymousId="a2", **said(Analytics=False, Functional=True)), "userId": None}
         assert rights.pipeline.send(other, source=WEB) == [Outcome(State.NOT_PERMITTED, "refused")]
         assert rows(rights, "SELECT count(*)::int FROM consent.record WHERE act = 'grant'") == [(1,)]
+
+    def test_a_browser_that_names_only_an_address_refuses_nothing_and_is_counted(self, rights: RequestPipeline) -> None:
+        """Anybody can name any address, so the refusal takes nothing from its owner; the operator learns of it."""
+        tell(rights, "grant")
+        rights.later(minutes=1)
+        typed = {"type": "track", "event": "Unsubscribed", "context": {"traits": {"email": ADA_EMAIL[1]}}}
+        choice = {**typed, "context": typed["context"] | said(email_marketing=False)["context"]}
+        ended = rights.pipeline.send(typed, choice, typed | {"userId": None}, source=WEB)
+        assert {outcome.state for outcome in ended} == {State.NOT_PERMITTED}
+        assert verdicts(rights)["email_marketing"].allowed
+        assert rows(rights, "SELECT count(*)::int FROM consent.record WHERE act <> 'grant'") == [(0,)]
+        counted = (
+            "SELECT subject, sum(messages)::int FROM accounting.notice WHERE kind = 'unrecorded_refusal' GROUP BY 1"
+        )
+        assert rows(rights, counted) == [("email", 3)]
+        rights.pipeline.send(typed | {"anonymousId": "a1"}, source=WEB)
+        assert rows(rights, counted) == [("email", 3)], "the refusal of a device is recorded for the device"
+        assert rows(rights, "SELECT count(*)::int FROM consent.record WHERE act <> 'grant'") == [(1,)]
+        rights.pipeline.send(typed, source=SHOP)
+        assert not verdicts(rights)["email_marketing"].allowed
+        assert rows(rights, counted) == [("email", 3)]
 
     def test_gpc_refuses_advertising_and_nothing_else(self, rights: RequestPipeline) -> None:
         message = {**view(anonymousId="a1"), "userId": None}

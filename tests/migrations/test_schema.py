@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
+from psycopg import errors
 
 from cdp.flows.operations.startup import open_context
 from cdp.kit.clock import SystemClock
@@ -95,6 +97,24 @@ def test_an_upgrade_gives_every_permission_its_own_pseudonym(restored_url: str, 
     assert not set(before) & set(after)
     assert salts is not None
     assert salts[0] == salts[1] > 0
+
+
+def test_an_upgrade_takes_the_scope_to_record_consent_from_browsers(restored_url: str) -> None:
+    add = "INSERT INTO {}.source (name, kind, write_key_hash, scopes, jurisdiction, request_bytes_max, created_at) "
+    values = "VALUES (%s, %s, %s, %s, 'eu', 512000, now())"
+    with psycopg.connect(plain_url(restored_url)) as connection:
+        for name, kind, scopes in (
+            ("page", "browser", ["ingest", "consent"]),
+            ("form", "browser", ["consent"]),
+            ("backend", "server", ["ingest", "consent"]),
+        ):
+            connection.execute(add.format("access") + values, (name, kind, name.encode(), scopes))
+    migrate(restored_url)
+    with psycopg.connect(plain_url(restored_url)) as connection:
+        after: dict[str, list[str]] = dict(connection.execute("SELECT name, scopes FROM sources.source").fetchall())
+        assert (after["page"], after["form"], after["backend"]) == (["ingest"], [], ["ingest", "consent"])
+        with pytest.raises(errors.CheckViolation):
+            connection.execute(add.format("sources") + values, ("other", "browser", b"other", ["ingest", "consent"]))
 
 
 def test_migrating_again_applies_nothing(upgraded_url: str) -> None:

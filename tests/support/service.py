@@ -26,7 +26,7 @@ from tests.support.waits import PATIENCE_SECONDS
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """A running service. `write_key` is a server source's with both scopes, `browser_key` a browser's with both."""
+    """A running service. `write_key` is a server source's with both scopes, `browser_key` that of a browser."""
 
     url: str
     client: httpx.Client
@@ -89,9 +89,9 @@ def serve_application(database: Database, home: Path, policy: Policy) -> Iterato
     tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
     keys = [
         sources.create_source(
-            context, kind.value, kind=kind, jurisdiction="eu", scopes=sources.SCOPES, request_bytes_max=500 * 1024
+            context, kind.value, kind=kind, jurisdiction="eu", scopes=scopes, request_bytes_max=500 * 1024
         ).write_key
-        for kind in (SourceKind.SERVER, SourceKind.BROWSER)
+        for kind, scopes in ((SourceKind.SERVER, sources.SCOPES), (SourceKind.BROWSER, [sources.INGEST]))
     ]
     with (
         running(create_app(PolicyWatcher(context))) as url,

@@ -49,12 +49,14 @@ class ProposedAct:
 @dataclass(frozen=True, slots=True)
 class SignalProposal:
     """The acts that one message proposes; `malformed` names unreadable signals, `unknown` those with a category that the
-    policy does not map to a purpose.
+    policy does not map to a purpose. `unrecorded` are the types of the identifiers of a message that refuses something
+    about them although its source may not speak for any of them, so that nothing is recorded.
     """
 
     acts: tuple[ProposedAct, ...] = ()
     malformed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    unrecorded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ _NOTICE_TEXT_MAX: Final = 100_000
 class ConsentStatement:
     """An act as submitted, not yet checked.
 
-    `source` is the source whose write key was used, None for privacy staff. Without `authority`, an act of staff has the
-    authority of an operator, and one of a source the highest that the source may state. `is_two_step` states that the
+    `source` is the server source whose write key was used, None for privacy staff. Without `authority`, an act of staff
+    has the authority of an operator, and one of a source that of the authenticated person. `is_two_step` states that the
     act confirms an opt-in which an earlier act requested, `is_subject_initiated` that nobody asked the person for it. Of `notice_text`, only a hash is stored. An imported grant without
     `occurred_at` is undated: when it was given is not known, so it overrides no refusal.
     """
@@ -76,13 +76,15 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
 
     It is dated by the database, after every act before it. An instant that is stated counts if it is earlier.
 
-    Faults: `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`, `not_refusable`,
-    `grant_beyond_source` (403), `identifier_suppressed` (409), `invalid_notice`, `invalid_instant`, `opt_in_not_requested`
-    and `asked_too_soon` (409).
+    Faults: `browser_cannot_record_consent` (403), `invalid_identifier`, `unknown_purpose`, `unknown_act`, `unknown_authority`,
+    `not_refusable`, `identifier_suppressed` (409), `invalid_notice`, `invalid_instant`, `opt_in_not_requested` and
+    `asked_too_soon` (409).
     """
+    if statement.source is not None:
+        check_source(statement.source)
     identifier = read_identifier(context.policy, *statement.identifier)
     rule = _purpose(context.policy, statement.purpose)
-    _check(context.policy, statement, identifier, rule=rule)
+    _check(statement, rule=rule)
     with context.database.transaction() as tx:
         now = generation_store.lock_exclusive(tx).now
         draft = _draft(context.policy, statement, rule=rule, now=now)
@@ -94,7 +96,7 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
         if recorded.is_two_step and rule.sale_or_sharing:
             _check_steps(tx, context.policy, recorded, rule=rule)
         append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
-        if _is_proof(context.policy, statement, identifier, authority=recorded.authority):
+        if _is_proof(context.policy, identifier, authority=recorded.authority):
             identifier_store.prove(tx, recorded.identifier_id, now)
         affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
         refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
@@ -103,6 +105,18 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
             replay_store.append(tx, context.replay, [replay_line(recorded, suppression_pseudonym)], now=now)
     receipt = sign_receipt(receipt_body(recorded, rule, identifier.type), context.vault.root_keys.signer())
     return RecordedAct(outward_id(recorded), recorded.authority.value, receipt)
+
+
+def check_source(source: Source) -> None:
+    """Raise the fault `browser_cannot_record_consent` for a browser source: its write key is public."""
+    if source.kind is SourceKind.BROWSER:
+        raise Fault(
+            "browser_cannot_record_consent",
+            "A browser source cannot record consent here",
+            "Anyone can use its write key. Create a server source for your backend (`cdp source create NAME --kind server "
+            "--scope consent`), or send the consent of the device with its messages to `/v1`.",
+            status=403,
+        )
 
 
 def _draft(policy: Policy, statement: ConsentStatement, *, rule: Purpose, now: datetime) -> Record:
@@ -153,25 +167,20 @@ def _stated_authority(text: str) -> Authority:
 
 
 def _authority(statement: ConsentStatement) -> Authority:
-    """The claimed authority, limited to what the source may state: the write key of a browser is public."""
-    is_browser = statement.source is not None and statement.source.kind is SourceKind.BROWSER
+    """The claimed authority; only servers and staff record acts here, because the write key of a browser is public."""
     if statement.authority is None:
-        if is_browser:
-            return Authority.DEVICE
         return Authority.OPERATOR if statement.source is None else Authority.AUTHENTICATED
-    claimed = _stated_authority(statement.authority)
-    return Authority.DEVICE if is_browser and claimed.rank > Authority.DEVICE.rank else claimed
+    return _stated_authority(statement.authority)
 
 
-def _is_proof(policy: Policy, statement: ConsentStatement, identifier: Identifier, *, authority: Authority) -> bool:
+def _is_proof(policy: Policy, identifier: Identifier, *, authority: Authority) -> bool:
     """Whether the act shows that the person has the identifier, so that what browsers say later does not take it."""
-    is_browser = statement.source is not None and statement.source.kind is SourceKind.BROWSER
     type_ = policy.identifiers.types[identifier.type]
-    return type_.person_level and not type_.unique and not is_browser and authority.rank >= Authority.OPERATOR.rank
+    return type_.person_level and not type_.unique and authority.rank >= Authority.OPERATOR.rank
 
 
-def _check(policy: Policy, statement: ConsentStatement, identifier: Identifier, *, rule: Purpose) -> None:
-    act = _stated_act(statement.act)
+def _check(statement: ConsentStatement, *, rule: Purpose) -> None:
+    _stated_act(statement.act)
     _authority(statement)
     if rule.needs_unique_identifier:
         raise Fault(
@@ -180,14 +189,6 @@ def _check(policy: Policy, statement: ConsentStatement, identifier: Identifier, 
             f"`{rule.key}` is based on {rule.legal_basis.value} and can be neither granted nor refused. Only consent can be "
             "given and withdrawn, and only legitimate interests and direct marketing can be objected to.",
             status=422,
-        )
-    is_browser = statement.source is not None and statement.source.kind is SourceKind.BROWSER
-    if is_browser and act is Act.GRANT and not policy.identifiers.types[identifier.type].device:
-        raise Fault(
-            "grant_beyond_source",
-            "This source cannot grant for a person",
-            f"A browser source can grant only for a device; `{identifier.type}` is not a device identifier. Use a server source.",
-            status=403,
         )
     if len(statement.notice_version or "") > _NOTICE_VERSION_MAX or len(statement.notice_text or "") > _NOTICE_TEXT_MAX:
         raise Fault(

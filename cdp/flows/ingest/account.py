@@ -99,6 +99,8 @@ def _notices(messages: Sequence[ReadMessage], ended: BatchOutcomes) -> Counter[t
             notices[source_id, NoticeKind.MALFORMED_SIGNAL, signal] += 1
         for signal in signals.unknown:
             notices[source_id, NoticeKind.UNKNOWN_PURPOSE, signal] += 1
+        for type_ in signals.unrecorded:
+            notices[source_id, NoticeKind.UNRECORDED_REFUSAL, type_] += 1
         if classified.unknown:
             notices[source_id, NoticeKind.UNKNOWN_PROPERTY, OTHER] += classified.unknown
     return notices

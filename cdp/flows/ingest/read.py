@@ -32,6 +32,10 @@ def read_message(plan: IngestPlan, message: Message, position: int, *, event_id:
     )
     if message.acts:
         signals = replace(signals, acts=(*signals.acts, *message.acts))
+    if signals.acts and message.source.kind is SourceKind.BROWSER:
+        types = {identifier.type for identifier in promoted.identifiers}
+        if types <= plan.rules.guarded and any(act.act.is_refusal for act in signals.acts):
+            signals = replace(signals, unrecorded=tuple(sorted(types)))
     outcome = _early_outcome(plan, message, promoted, classified=classified, now=now)
     return ReadMessage(
         message, position, classified, signals, promoted.identifiers, promoted.ignored, event_id, outcome

@@ -70,6 +70,8 @@ NOTICES: Final[Mapping[str, str]] = {
     NoticeKind.MALFORMED_IDENTIFIER: "values that cannot be an identifier of their type (docs/reference/identifiers.md); ignored",
     NoticeKind.DUPLICATE_OTHER_BODY: "a repeated message id with different content; the first message is kept",
     NoticeKind.UNKNOWN_PURPOSE: "consent under a name that no purpose has; a refusal ends every purpose that is opt-out there",
+    NoticeKind.UNRECORDED_REFUSAL: "refusals of a browser that name neither its device nor a user id; not recorded, because anyone can "
+    "name an address: send the device's id with them, or use a server source",
     NoticeKind.UNKNOWN_EVENT: "events not declared in policies/events.yaml, by the nearest declared name; sealed as a whole",
     NoticeKind.UNKNOWN_PROPERTY: "properties not declared in policies/events.yaml; sealed or dropped, never stored in plain",
     NoticeKind.FUTURE_TIME: "times in the future; replaced by the time of receipt",

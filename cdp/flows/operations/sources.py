@@ -39,10 +39,21 @@ def create_source(
     request_bytes_max: int = REQUEST_BYTES_DEFAULT,
     actor: str = "operator",
 ) -> NewSource:
-    """Create a source. Faults: `invalid_name`, `unknown_scope`, `unknown_jurisdiction`, `source_exists` (409)."""
+    """Create a source.
+
+    Faults: `invalid_name`, `unknown_scope`, `scope_needs_server`, `unknown_jurisdiction`, `source_exists` (409).
+    """
     check_name(name)
     if not scopes or set(scopes) - set(SCOPES):
         raise Fault("unknown_scope", "Unknown scope", f"Give one or more of {', '.join(SCOPES)}.", status=422)
+    if kind is SourceKind.BROWSER and CONSENT in scopes:
+        raise Fault(
+            "scope_needs_server",
+            "A browser source cannot record consent",
+            f"Anyone can use the write key of a browser, so the scope `{CONSENT}` requires the kind `server`. A browser states the "
+            "consent of its device with the messages that it sends.",
+            status=422,
+        )
     if jurisdiction not in context.policy.jurisdictions.jurisdictions and jurisdiction != UNKNOWN:
         known = ", ".join([*context.policy.jurisdictions.jurisdictions, UNKNOWN])
         raise Fault("unknown_jurisdiction", "Unknown jurisdiction", f"The policy declares {known}.", status=422)

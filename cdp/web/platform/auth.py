@@ -15,6 +15,7 @@ from fastapi.security import HTTPBasic, HTTPBearer
 
 from cdp.access.credentials import hash_secret
 from cdp.access.model import Role, TokenId
+from cdp.flows.consent.acts import check_source
 from cdp.flows.context import Context
 from cdp.flows.operations.sources import CONSENT
 from cdp.flows.operations.tokens import find_token
@@ -27,7 +28,9 @@ _SECRET_MAX: Final = 200
 # Only for the OpenAPI document: RequestLimits has already read the header.
 bearer = HTTPBearer(auto_error=False, description="A token from `cdp token create`.", scheme_name="token")
 write_key = HTTPBasic(
-    auto_error=False, description="A write key with the scope `consent` as user name.", scheme_name="write_key"
+    auto_error=False,
+    description="The write key of a server source with the scope `consent` as user name.",
+    scheme_name="write_key",
 )
 
 
@@ -85,8 +88,13 @@ def allow_consent(
     _token: Annotated[object, Security(bearer, scopes=[Role.PRIVACY.value])] = None,
     _key: Annotated[object, Depends(write_key)] = None,
 ) -> Caller:
-    """Privacy staff, or a source whose write key has the scope `consent`."""
+    """Privacy staff, or a server source whose write key has the scope `consent`.
+
+    A browser source is refused before its request is read, so that its public key tells nothing about anybody.
+    """
     caller = _caller(request)
+    if caller.source is not None:
+        check_source(caller.source)
     if caller.source is not None and CONSENT in caller.source.scopes:
         return caller
     if caller.role is not Role.PRIVACY:
