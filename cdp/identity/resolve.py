@@ -98,7 +98,10 @@ class World:
     def is_left_out(self, identifier: int, step: ResolutionStep) -> bool:
         """Whether a step says nothing about an identifier, because words of a higher authority do."""
         known = self.authority.get(identifier)
-        if not known or known <= step.authority or self.types[identifier] in self.rules.unique:
+        if not known or known <= step.authority:
+            return False
+        type_ = self.types[identifier]
+        if type_ in self.rules.unique and type_ not in self.rules.guarded:
             return False
         return known > self.authority_of(step, identifier)
 
@@ -123,7 +126,8 @@ class World:
             and (known := self.authority.get(member)) is not None
             and known < (level := self.authority_of(step, member))
         }
-        if len(step.members) > 1 and self.is_raised_by(step):
+        is_tying = len(step.members) > 1 or self.types[step.members[0]] in self.rules.guarded
+        if is_tying and self.is_raised_by(step):
             facts.add(Fact(FactKind.ANCHOR, step.anchor_id, step.authority))
         return frozenset(facts)
 
@@ -187,8 +191,13 @@ class World:
         return origin
 
     def _propose_solo(self, step: ResolutionStep) -> Proposal:
-        """The step belongs to its strongest member alone; if it says nothing about any, to a group without members."""
+        """The step belongs to its strongest member alone; if it says nothing about any, to a group without members.
+
+        An import that names only what a server names ties it to nothing else, so it is about whom the server names.
+        """
         named = [member for member in step.members if not self.is_left_out(member, step)]
+        if not named and step.authority >= Evidence.IMPORT:
+            named = list(step.members)
         strongest = named[0] if named else step.members[0]
         origin = self.owner.get(strongest) if named else None
         refusals = [

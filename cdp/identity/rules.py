@@ -9,7 +9,8 @@ class Rules:
     """The identifier policy, compiled for resolution: per type whether it links, its limit and its window.
 
     `guarded` types, such as e-mail addresses, name a person without proving that who says them is that person: only
-    words of the highest authority that names such an identifier link it.
+    words of the highest authority that names such an identifier link it. A unique type is one where the policy does not
+    trust browsers with it.
     """
 
     def __init__(self, policy: Identifiers) -> None:
@@ -27,7 +28,8 @@ class Rules:
             if not type_.unique and type_.merges and type_.on_conflict is OnConflict.SHARED
         }
         self.person_level = {key for key, type_ in policy.types.items() if type_.person_level or type_.unique}
-        self.guarded = {key for key in self.person_level if self.links[key] and key not in self.unique}
+        trusted = {key for key in self.unique if policy.types[key].trusts_browsers}
+        self.guarded = {key for key in self.person_level if self.links[key] and key not in trusted}
 
     @property
     def non_linking(self) -> list[str]:

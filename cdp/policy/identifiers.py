@@ -115,6 +115,9 @@ class IdentifierType(KeyedEntry):
     """Identifies a person: if it is suppressed, the whole message is refused. Required for unique types."""
     device: bool = False
     """Identifies a device or browser: the only kind for which a browser source may record a grant."""
+    trusts_browsers: bool = True
+    """For a unique type: whether a browser may name a value that a server or an import named. If ids can be guessed, say `false`: such
+    a message then stands without it, and only a server ties devices to the person."""
     merges: bool = True
     """Whether it may link profiles at all; a household id does not."""
     on_conflict: OnConflict = OnConflict.SHARED
@@ -130,6 +133,10 @@ class IdentifierType(KeyedEntry):
             raise ValueError("a unique type has `limit: {count: 1}` without a window")
         if self.unique and not self.person_level:
             raise ValueError("a unique type identifies a person: set `person_level: true`")
+        if not self.trusts_browsers and not self.unique:
+            raise ValueError(
+                "`trusts_browsers` is for unique types: no browser is trusted about other types of persons"
+            )
         if self.device and self.person_level:
             raise ValueError("a type identifies a person or a device, not both: choose `person_level` or `device`")
         if self.unique and not self.merges:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,18 +19,20 @@ from cdp.flows.identity.profile_view import ProfileView
 from cdp.flows.identity.unmerge import rebuild
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
+from cdp.policy.model import Policy
 from cdp.rights.model import Status
-from cdp.sources.model import Source
+from cdp.sources.model import IMPORT_SOURCE, Source, SourceKind
 from tests.flows.test_erase_differential import another_database  # noqa: F401 - a fixture
 from tests.generative.test_identity_batches import check_map
 from tests.support.budget import IS_LONG
 from tests.support.messages import consent_context, identify, order, track
-from tests.support.people import NOON, SHOP, WEB
-from tests.support.policies import permit_all, shipped
+from tests.support.people import NOON, SHOP, WEB, new_source
+from tests.support.policies import changed, documents_of, permit_all, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
 pytestmark = pytest.mark.postgres
 
+IMPORTED = new_source(4, IMPORT_SOURCE, SourceKind.SERVER)
 ADDRESS = ("email", "vic@x.example")
 OWNER = order(
     userId="vic",
@@ -146,6 +148,69 @@ def test_where_only_browsers_speak_an_address_stays_with_the_one_that_proved_it(
     check_map(rights.pipeline)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_what_a_browser_says_of_an_address_alone_is_not_hers(
+    database: Database, tmp_path: Path, *, is_first: bool, in_one_batch: bool
+) -> None:
+    """Both messages name the address and nothing else: the same set of identifiers, by words of different authority."""
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    traits = {"traits": {"email": "vic@x.example"}}
+    hers = Said(order(messageId="own", properties={"order_id": "1", "revenue": 5}, context=traits), SHOP)
+    strange = Said(order(messageId="att", properties={"order_id": "2", "revenue": 1000}, context=traits), WEB)
+    send_in_turn(rights, [strange, hers] if is_first else [hers, strange], in_one_batch=in_one_batch)
+    found = view(rights, *ADDRESS)
+    assert (found.events, found.anchors) == (1, 1)
+    assert found.computed_traits["revenue_decayed"] == pytest.approx(5, rel=0.01)
+    check_map(rights.pipeline)
+    assert rebuild(rights.context).changed == 0
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("in_one_batch", [True, False])
+@pytest.mark.parametrize("beside", [{}, {"phone": "+49 30 901820"}], ids=["address", "address and number"])
+def test_imported_orders_of_an_address_belong_to_whom_a_server_names(
+    database: Database, tmp_path: Path, *, is_first: bool, in_one_batch: bool, beside: dict[str, str]
+) -> None:
+    """An import that ties the address to nobody else contradicts no server."""
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    traits = {"email": "vic@x.example", **beside}
+    imported = Said(
+        order(messageId="old", properties={"order_id": "1", "revenue": 5}, context={"traits": traits}), IMPORTED
+    )
+    named = Said(identify(userId="vic", messageId="own", traits=traits), SHOP)
+    send_in_turn(rights, [imported, named] if is_first else [named, imported], in_one_batch=in_one_batch)
+    assert (view(rights, "user_id", "vic").events, view(rights, *ADDRESS).events) == (2, 2)
+    check_map(rights.pipeline)
+    assert rebuild(rights.context).changed == 0
+    assert rights.erase(ADDRESS).status is Status.FULFILLED
+    assert rights.pipeline.one("SELECT count(*) FROM behavior.event WHERE source_id = 4") == 0
+
+
+def test_an_import_that_contradicts_a_server_does_not_take_the_address(database: Database, tmp_path: Path) -> None:
+    rights = open_request_pipeline(database, permit_all(), tmp_path)
+    traits = {"email": "vic@x.example"}
+    other = Said(identify(userId="old", messageId="old", traits=traits), IMPORTED)
+    send_in_turn(
+        rights, [other, Said(identify(userId="vic", messageId="own", traits=traits), SHOP)], in_one_batch=False
+    )
+    assert rights.pipeline.partition() == {frozenset({("user_id", "vic"), ADDRESS}), frozenset({("user_id", "old")})}
+    check_map(rights.pipeline)
+
+
+def send_in_turn(rights: RequestPipeline, said: Sequence["Said"], *, in_one_batch: bool) -> None:
+    """Send messages one after another; in one batch, their ids are numbered so that they are decided in this order."""
+    sent = []
+    for number, each in enumerate(said):
+        body = {**each.body, "messageId": f"{number}-{each.body['messageId']}"}
+        sent.append(rights.pipeline.message(body, source=each.source))
+        if not in_one_batch:
+            rights.pipeline.ingest.process(sent[-1:])
+            rights.later(minutes=1)
+    if in_one_batch:
+        rights.pipeline.ingest.process(sent)
+
+
 def test_what_a_browser_states_about_a_customer_is_kept_with_the_event(database: Database, tmp_path: Path) -> None:
     rights = open_request_pipeline(database, permit_all(), tmp_path)
     rights.pipeline.send(identify(userId="vic", traits={"email": "vic@x.example", "country": "DE", "name": "Vic"}))
@@ -198,16 +263,20 @@ def own_messages(dice: Random) -> list[Said]:
         traits = {"email": email} | ({"country": dice.choice(["DE", "FR"])} if dice.random() < 0.5 else {})
         choices = {key: dice.random() < 0.8 for key in ("analytics", "email_marketing") if dice.random() < 0.6}
         context = {"traits": traits} | (consent_context(**choices) if choices else {})
-        body = order(userId="vic", context=context, properties={"order_id": f"o{number}", "revenue": number})
-        said.append(Said({**body, "messageId": f"own-{number}", "timestamp": instant(number)}, SHOP))
+        body = order(context=context, properties={"order_id": f"o{number}", "revenue": number})
+        body |= {"messageId": f"own-{number}", "timestamp": instant(number)}
+        if number and dice.random() < 0.3:  # one that names her address alone
+            said.append(Said(body, dice.choice([SHOP, IMPORTED])))
+        else:
+            said.append(Said(body | {"userId": "vic"}, SHOP))
     for number in range(dice.randrange(3)):
         body = track(userId="vic", anonymousId="vic-dev", messageId=f"web-{number}", timestamp=instant(20 + number))
         said.append(Said(body | {"context": consent_context(analytics=True)}, WEB))
     return said
 
 
-def strange_messages(dice: Random) -> list[Said]:
-    """What strangers say with a browser's public key: they know her addresses, and make up the rest."""
+def strange_messages(dice: Random, user_ids: Sequence[str] = ()) -> list[Said]:
+    """What strangers say with a browser's public key: they know her addresses and these user ids, and make up the rest."""
     said = []
     for number in range(dice.randrange(1, 6)):
         traits: dict[str, Any] = {"email": dice.choice(["vic@x.example", "vic@work.example", "eve@x.example"])}
@@ -218,17 +287,35 @@ def strange_messages(dice: Random) -> list[Said]:
         if dice.random() < 0.3:
             body = identify(messageId=f"att-{number}", traits=traits)
         body |= {"context": context, "properties": {"revenue": 1000}}
-        body |= dice.choice([{"userId": f"att-{dice.randrange(3)}"}, {}])
+        body |= dice.choice(
+            [{"userId": f"att-{dice.randrange(3)}"}, {}, *[{"userId": known} for known in user_ids] * 3]
+        )
         body |= dice.choice([{"anonymousId": f"dev-{dice.randrange(3)}"}, {}])
         said.append(Said(body, WEB, has_gpc=dice.random() < 0.2))
     return said
 
 
-@pytest.mark.parametrize("policy", [permit_all(), shipped()], ids=["permit_all", "shipped"])
+def distrusting(policy: Policy) -> Policy:
+    """The same policy, in which browsers prove no user id."""
+    user_id = documents_of(policy)["identifiers.yaml"]["types"]["user_id"]
+    return changed(policy, "identifiers.yaml", types={"user_id": {**user_id, "trusts_browsers": False}})
+
+
+@pytest.mark.parametrize(
+    ("policy", "known"),
+    [
+        (permit_all(), ()),
+        (shipped(), ()),
+        (distrusting(permit_all()), ("vic",)),
+        (distrusting(shipped()), ("vic",)),
+    ],
+    ids=["permit_all", "shipped", "permit_all, distrusting", "shipped, distrusting"],
+)
 @pytest.mark.parametrize("seed", range(60 if IS_LONG else 5))
 def test_strangers_with_a_public_key_change_nothing_of_a_person(
     seed: int,
-    policy: Any,
+    policy: Policy,
+    known: Sequence[str],
     database: Database,
     another_database: Database,  # noqa: F811
     tmp_path: Path,
@@ -239,7 +326,7 @@ def test_strangers_with_a_public_key_change_nothing_of_a_person(
         open_request_pipeline(each, policy, tmp_path / name)
         for each, name in ((database, "alone"), (another_database, "beside"))
     )
-    own, strange = own_messages(dice), strange_messages(dice)
+    own, strange = own_messages(dice), strange_messages(dice, known)
     dice.shuffle(own)
     while own or strange:
         batch = [said.pop() for said in dice.choices([own, strange], k=3) if said]

@@ -40,9 +40,10 @@ def message(draw: st.DrawFn) -> dict[str, Any]:
     traits: dict[str, str] = {}
     if draw(st.booleans()):
         body["userId"] = f"u{draw(st.integers(1, 4))}"
-    if draw(st.integers(0, 9)) < 7 or "userId" not in body:
+    is_named_by_address = "userId" not in body and draw(st.integers(0, 9)) < 3
+    if not is_named_by_address and (draw(st.integers(0, 9)) < 7 or "userId" not in body):
         body["anonymousId"] = f"a{draw(st.integers(1, 5))}"
-    if draw(st.integers(0, 9)) < 4:
+    if is_named_by_address or draw(st.integers(0, 9)) < 4:
         traits["email"] = f"p{draw(st.integers(1, 5))}@example.com"
     if draw(st.integers(0, 9)) < 2:
         traits["household_id"] = f"h{draw(st.integers(1, 2))}"
@@ -78,7 +79,8 @@ def model_of(policy: Policy, messages: Sequence[Sent]) -> set[frozenset[tuple[st
     plan = compile_ingest_plan(policy)
     numbers: dict[tuple[str, str], int] = {}
     steps: list[ResolutionStep] = []
-    anchors: dict[frozenset[int], int] = {}
+    rules = Rules(policy.identifiers)
+    anchors: dict[tuple[frozenset[int], bool], int] = {}
     stated: dict[int, Evidence] = {}
     seen: set[tuple[str, int]] = set()
     for body, source in messages:
@@ -89,12 +91,15 @@ def model_of(policy: Policy, messages: Sequence[Sent]) -> set[frozenset[tuple[st
             numbers.setdefault((identifier.type, identifier.value), len(numbers) + 1)
             for identifier in plan.reader.promote(body).identifiers
         )
-        anchor = anchors.setdefault(frozenset(members), len(anchors) + 1)
+        is_claim = source.kind is SourceKind.BROWSER and any(
+            identifier.type in rules.guarded for identifier in plan.reader.promote(body).identifiers
+        )
+        anchor = anchors.setdefault((frozenset(members), is_claim), len(anchors) + 1)
         stated[anchor] = max(evidence_of(source), stated.get(anchor, Evidence.BROWSER))
         steps.append(ResolutionStep(len(steps) + 1, anchor, members, NOON))
     steps = [step._replace(authority=stated[step.anchor_id]) for step in steps]
     names = {number: name for name, number in numbers.items()}
-    run = replay(Rules(policy.identifiers), {number: name[0] for name, number in numbers.items()}, steps)
+    run = replay(rules, {number: name[0] for name, number in numbers.items()}, steps)
     return {frozenset(names[member] for member in group.members) for group in run.world.groups.values()}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from cdp.flows.ingest.plan import IngestPlan
 from cdp.flows.ingest.stages import CachedProfile, HashedIdentifier, IdentifiedMessage, ScreenedMessage
@@ -14,8 +15,11 @@ from cdp.identity.store import separations as separation_store
 from cdp.kit.canonical import sha256
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
+from cdp.sources.model import SourceKind
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Vault
+
+_CLAIM: Final = b"claim"
 
 
 @dataclass(slots=True)
@@ -62,13 +66,13 @@ def identify(
     state = BatchState(plan)
     uncached = [message for message in messages if message.cached is None]
     _load_identifiers(tx, vault, state, messages=uncached)
-    digest_of: dict[tuple[int, ...], bytes] = {}
-    members_of: dict[int, tuple[int, ...]] = {}
+    digest_of: dict[tuple[tuple[int, ...], bool], bytes] = {}
+    named_by: dict[int, tuple[tuple[int, ...], bool]] = {}
     for message in uncached:
         members = tuple([state.ids[hashed.graph_pseudonym] for hashed in message.hashed])
-        members_of[message.read.position] = members
-        if members not in digest_of:
-            digest_of[members] = members_digest(members)
+        named = named_by[message.read.position] = (members, _is_claim(plan, message))
+        if named not in digest_of:
+            digest_of[named] = anchor_digest(members, is_claim=named[1])
     state.anchors = anchor_store.anchors_by_digest(tx, list(dict.fromkeys(digest_of.values())))
     anchor_ids = {
         digest: state.anchors[digest].anchor_id if digest in state.anchors else new_id()
@@ -78,8 +82,8 @@ def identify(
     for sequence, message in enumerate(messages, first_sequence):
         cached = message.cached
         if cached is None:
-            members = members_of[message.read.position]
-            digest = digest_of[members]
+            named = named_by[message.read.position]
+            members, digest = named[0], digest_of[named]
             anchor_id, needs_evaluation = anchor_ids[digest], _needs_evaluation(state, message, digest)
             state.members[anchor_id] = members
         else:
@@ -96,9 +100,20 @@ def identify(
     return state, identified
 
 
-def members_digest(members: Sequence[int]) -> bytes:
-    """What names an interned identifier set: SHA-256 over its random ids in order."""
-    return sha256(b"".join([member.to_bytes(8, "big") for member in sorted(members)]))
+def anchor_digest(members: Sequence[int], *, is_claim: bool) -> bytes:
+    """What names an anchor: SHA-256 over the random ids of its members in order, and whether it is a browser's claim."""
+    return sha256(b"".join([member.to_bytes(8, "big") for member in sorted(members)]) + _CLAIM * is_claim)
+
+
+def _is_claim(plan: IngestPlan, message: ScreenedMessage) -> bool:
+    """Whether a browser names somebody whom it cannot prove to be.
+
+    What it says has an anchor of its own: if servers state the same identifiers, its events must not become those of
+    the person.
+    """
+    if message.read.message.source.kind is not SourceKind.BROWSER:
+        return False
+    return any(hashed.identifier.type in plan.rules.guarded for hashed in message.hashed)
 
 
 def _add_cached(state: BatchState, cached: CachedProfile) -> None:

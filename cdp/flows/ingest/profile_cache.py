@@ -16,6 +16,7 @@ from cdp.identity.model import Identifier
 from cdp.identity.store.anchors import StoredAnchor
 from cdp.identity.store.generation import Advanced
 from cdp.identity.store.profiles import StoredProfile
+from cdp.sources.model import SourceKind
 
 _PROFILES_MAX: Final = 20_000
 _NEVER: Final = -1
@@ -32,6 +33,14 @@ class CacheEntry:
     is_known_to_others: bool
 
 
+_CacheKey = tuple[tuple[Identifier, ...], bool]
+
+
+def _key_of(message: ReadMessage) -> _CacheKey:
+    """The same identifiers can have another anchor where a browser names them."""
+    return message.identifiers, message.message.source.kind is SourceKind.BROWSER
+
+
 class ProfileCache:
     """Profiles by the identifiers that their messages carry; the oldest entries are evicted when there are too many.
 
@@ -41,7 +50,7 @@ class ProfileCache:
 
     def __init__(self, *, profiles_max: int = _PROFILES_MAX) -> None:
         self._profiles_max = profiles_max
-        self._profiles: dict[tuple[Identifier, ...], CachedProfile] = {}
+        self._profiles: dict[_CacheKey, CachedProfile] = {}
         self._changed: dict[int, int] = {}
         self._version = _NEVER
         self._batch = 0
@@ -77,7 +86,7 @@ class ProfileCache:
 
     def find(self, message: ReadMessage) -> CachedProfile | None:
         """The profile of a message; None when it must be read from the store."""
-        cached = self._profiles.get(message.identifiers)
+        cached = self._profiles.get(_key_of(message))
         if cached is None or message.affects_verdicts or message.message.kind == "alias":
             return None
         if int(message.message.source.source_id) not in cached.anchor.sources:
@@ -109,7 +118,7 @@ class ProfileCache:
 
     def _keep(self, entry: CacheEntry) -> None:
         message = entry.message
-        key = message.read.identifiers
+        key = _key_of(message.read)
         if len(self._profiles) >= self._profiles_max and key not in self._profiles:
             del self._profiles[next(iter(self._profiles))]
         self._profiles[key] = CachedProfile(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cdp.identity.model import ResolutionStep
+from cdp.identity.model import Evidence, ResolutionStep
 from cdp.kit.db import Transaction
 
 
@@ -46,7 +46,7 @@ member (step, identifier_id, authority) AS NOT MATERIALIZED (
     SELECT -sequence, other_identifier_id, authority FROM identity.edge
 ),
 -- from identifier to identifier: through those that link, and within a step of which no member links; a step of a lower
--- authority says nothing about a guarded identifier
+-- authority says nothing about a guarded identifier, but for an import of which no member links: it is about one of them
 reach (identifier_id, links, guard) AS (
     SELECT requested.id, TRUE, coalesce(i.guard, 0)
     FROM unnest(%(ids)s::bigint[]) AS requested (id)
@@ -55,7 +55,7 @@ reach (identifier_id, links, guard) AS (
     SELECT other.identifier_id, other.links, other.guard
     FROM reach
     JOIN member AS here ON here.identifier_id = reach.identifier_id
-        AND here.authority >= reach.guard
+        AND here.authority >= least(reach.guard, %(import)s)
     JOIN LATERAL (
         SELECT identifier_id, i.links OR %(through_shared)s AS links, i.guard,
                bool_or(i.links AND here.authority >= i.guard) OVER () AS any_links
@@ -67,14 +67,14 @@ reach (identifier_id, links, guard) AS (
             SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
         ) AS there
         JOIN identifier AS i USING (identifier_id)
-    ) AS other ON ((reach.links AND other.links) OR NOT other.any_links)
-        AND here.authority >= other.guard
+    ) AS other ON (reach.links AND other.links AND here.authority >= greatest(reach.guard, other.guard))
+        OR (NOT other.any_links AND here.authority >= least(other.guard, %(import)s))
 )
 -- the steps of what was reached; of an identifier that does not link, only those of which no member links
 SELECT DISTINCT here.step
 FROM reach
-JOIN member AS here ON here.identifier_id = reach.identifier_id AND here.authority >= reach.guard
-WHERE reach.links
+JOIN member AS here ON here.identifier_id = reach.identifier_id AND here.authority >= least(reach.guard, %(import)s)
+WHERE (reach.links AND here.authority >= reach.guard)
    OR NOT EXISTS (
         SELECT FROM (
             SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
@@ -113,6 +113,7 @@ def closure(
             "non_linking": list(non_linking),
             "guarded": list(guarded),
             "through_shared": through_shared,
+            "import": int(Evidence.IMPORT),
         },
     )
     return recorded(tx, [step for (step,) in rows])
