@@ -47,8 +47,8 @@ def recognized(pipeline: Pipeline, body: Mapping[str, Any], source: Source) -> N
 def outcomes(pipeline: Pipeline, change: Mapping[str, Any], body: Mapping[str, Any], source: Source) -> list[Outcome]:
     """What becomes of a message of a cached profile, after a server's message in its batch and once more in the next."""
     first, second = ({**body, "messageId": name} for name in ("b-1", "b-2"))
-    change = pipeline.message({**change, "messageId": "a-1"})
-    _, together = pipeline.ingest.process([change, pipeline.message(first, source=source)])
+    cause = pipeline.message({**change, "messageId": "a-1"})
+    _, together = pipeline.ingest.process([cause, pipeline.message(first, source=source)])
     later(pipeline)
     return [together, *pipeline.send(second, source=source)]
 
