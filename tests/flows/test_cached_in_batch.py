@@ -70,7 +70,7 @@ def test_a_refusal_begins_to_count_because_its_address_turns_out_to_be_shared(pi
     pipeline.send(identify(userId="pia", timestamp=earlier, context={**YES, **ADDRESS}))
     later(pipeline)
     refusal = ConsentStatement(("email", "e@x.example"), "analytics", "refuse", jurisdiction="eu")
-    acts.record(pipeline.context, refusal, pipeline.clock.now())
+    acts.record(pipeline.context, refusal)
     later(pipeline)
     recognized(pipeline, track(userId="pia"), SHOP)
     shared = track(userId="rae", context={**consent_context(personalization=True), **ADDRESS})
