@@ -51,12 +51,12 @@ class Person:
         return Scope(request_id, own.identifiers, own.anchors, own.profiles | (own.continuing - own.ambiguous))
 
 
-def named_identifiers(tx: Transaction, context: Context, request_id: int) -> tuple[NamedIdentifier, ...]:
-    """The identifiers that a request names, opened; none once they were shredded after its end."""
-    stored = request_store.named_identifiers(tx, request_id)
-    items = [Item(request_id, named_identifier_row(request_id, row.position), row.sealed) for row in stored]
+def named_identifiers(tx: Transaction, context: Context, *request_ids: int) -> tuple[NamedIdentifier, ...]:
+    """The identifiers that requests name, opened; none once they were shredded after its end."""
+    stored = request_store.named_identifiers(tx, request_ids)
+    items = [Item(row.request_id, named_identifier_row(row.request_id, row.position), row.sealed) for row in stored]
     values = context.vault.open_many(
-        context.vault.subject_keys.keys_for(tx, [request_id]), NAMED_IDENTIFIER_COLUMN, items
+        context.vault.subject_keys.keys_for(tx, request_ids), NAMED_IDENTIFIER_COLUMN, items
     )
     return tuple(
         NamedIdentifier(row.type, value.decode())

@@ -23,7 +23,7 @@ from cdp.flows.rights.person import (
     suppression_pseudonyms_of,
     values_of,
 )
-from cdp.flows.rights.receipts import receipt_of_entry
+from cdp.flows.rights.receipts import log_receipt, receipt_of_entry
 from cdp.flows.rights.refusals import refuse_purposes
 from cdp.flows.rights.refuse import refuse
 from cdp.flows.rights.request_steps import (
@@ -243,14 +243,31 @@ def withdraw(context: Context, request_id: int, now: datetime) -> Request:
     return request
 
 
-def run(context: Context, request_id: int, now: datetime, *, dry_run: bool = False) -> RequestResult:
+def run(
+    context: Context,
+    request_id: int,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    actor: str = "operator",
+    token: int | None = None,
+) -> RequestResult:
     """Carry out a verified request, or preview it.
 
-    Each kind has its flow (`cdp.flows.rights.kinds`). Running a fulfilled request again changes nothing.
+    Each kind has its flow (`cdp.flows.rights.kinds`). Running a fulfilled request again changes nothing. A preview shows
+    what is held about the person, so it is recorded in the audit log as a read.
     """
     with context.database.transaction(read_only=True) as tx:
-        flow = FLOWS[read_request(tx, request_id).kind]
-    return flow.preview(context, request_id, now) if dry_run else flow.run(context, request_id, now)
+        request = read_request(tx, request_id)
+        flow = FLOWS[request.kind]
+    if not dry_run:
+        return flow.run(context, request_id, now)
+    found = flow.preview(context, request_id, now)
+    with context.database.transaction() as tx:
+        named = named_identifiers(tx, context, request_id)
+        reading = Reading(actor, token, "request", question={"preview": True}, named={"request": request.outward_id})
+        log_read(tx, context, reading, count=len(found.steps), now=now, identifiers=_known(tx, context, named))
+    return found
 
 
 def show(context: Context, request_id: int, *, actor: str = "operator", token: int | None = None) -> RequestView:
@@ -284,20 +301,39 @@ def _known(tx: Transaction, context: Context, named: Sequence[NamedIdentifier]) 
     return {stored.identifier_id for stored in found.values()}
 
 
-def listing(context: Context, status: str | None = None, limit: int = 100) -> list[Request]:
-    """Requests by due date, of one status or of all. Raises the fault `unknown_status`."""
+def listing(
+    context: Context, status: str | None = None, limit: int = 100, *, actor: str = "operator", token: int | None = None
+) -> list[Request]:
+    """Requests by due date, of one status or of all. Raises the fault `unknown_status`.
+
+    The read is recorded in the audit log, about the people whose identifiers the requests still name.
+    """
     if status is not None and status not in set(Status):
         raise Fault("unknown_status", "Unknown status", f"Give one of {', '.join(Status)}.")
-    with context.database.transaction(read_only=True) as tx:
-        return request_store.requests(tx, None if status is None else Status(status), min(max(limit, 1), _LISTED_MAX))
+    limit = min(max(limit, 1), _LISTED_MAX)
+
+    def read(tx: Transaction) -> list[Request]:
+        found = request_store.requests(tx, None if status is None else Status(status), limit)
+        named = named_identifiers(tx, context, *(request.request_id for request in found))
+        log_read(
+            tx,
+            context,
+            Reading(actor, token, "request", question={"status": status, "limit": limit}),
+            count=len(found),
+            now=context.clock.now(),
+            identifiers=_known(tx, context, named),
+        )
+        return found
+
+    return at_one_instant(context.database, read)
 
 
-def receipt(context: Context, request_id: int) -> dict[str, Any]:
+def receipt(context: Context, request_id: int, *, actor: str = "operator", token: int | None = None) -> dict[str, Any]:
     """The receipt of a fulfilled request: a JSON object that `cdp audit verify` checks offline.
 
-    Faults: `unknown_request`, `request_not_fulfilled`, and `receipt_not_ready` until the log has sequenced the entry.
+    The read is recorded in the audit log. Faults: `unknown_request`, `request_not_fulfilled`, and `receipt_not_ready` until the log has sequenced the entry.
     """
-    with context.database.transaction(read_only=True) as tx:
+    with context.database.transaction() as tx:
         request = read_request(tx, request_id)
         if request.status is not Status.FULFILLED or request.entry_id is None:
             raise Fault(
@@ -306,6 +342,7 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
                 "A receipt is issued when the request is fulfilled.",
                 status=409,
             )
+        log_receipt(tx, context, request, actor=actor, token=token)
         return receipt_of_entry(tx, context, request.entry_id)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.rights.person import unknown_request
-from cdp.flows.rights.receipts import receipt_of_entry
+from cdp.flows.rights.receipts import log_receipt, receipt_of_entry
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.rights.model import Request
@@ -61,13 +61,13 @@ def scrub(database: Database, now: datetime) -> ScrubResult:
     return ScrubResult(tuple(done), tuple(left))
 
 
-def receipt(context: Context, request_id: int) -> dict[str, Any]:
+def receipt(context: Context, request_id: int, *, actor: str = "operator", token: int | None = None) -> dict[str, Any]:
     """The second receipt of an erasure: whether a scrub overwrote its residue on disk, and what it could not reach.
 
-    It names the leaf of the first receipt. Faults: `unknown_request`, `not_scrubbed_yet`, and `receipt_not_ready` until
-    the log has sequenced the entry.
+    It names the leaf of the first receipt, and the read is recorded in the audit log. Faults: `unknown_request`,
+    `not_scrubbed_yet`, and `receipt_not_ready` until the log has sequenced the entry.
     """
-    with context.database.transaction(read_only=True) as tx:
+    with context.database.transaction() as tx:
         request = request_store.read_request(tx, request_id)
         if request is None:
             raise unknown_request()
@@ -79,6 +79,7 @@ def receipt(context: Context, request_id: int) -> dict[str, Any]:
                 "of policies/retention.yaml, or at once with `cdp scrub`.",
                 status=409,
             )
+        log_receipt(tx, context, request, actor=actor, token=token)
         return receipt_of_entry(tx, context, request.scrub_entry_id)
 
 

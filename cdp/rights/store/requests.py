@@ -1,6 +1,6 @@
 """SQL of subject requests and of the identifiers they name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ _NAMED_BY_REQUEST = request_identifier.c.request_id == request.c.request_id
 class SealedRequestIdentifier(NamedTuple):
     """An identifier that a request names; the value is sealed under the key of the request."""
 
+    request_id: int
     position: int
     type: str
     sealed: bytes
@@ -93,10 +94,15 @@ def add_identifiers(tx: Transaction, request_id: int, sealed: Sequence[tuple[str
     tx.execute_core(insert(request_identifier).values(rows))
 
 
-def named_identifiers(tx: Transaction, request_id: int) -> list[SealedRequestIdentifier]:
-    """The identifiers that a request names, by position; empty once they were deleted after its end."""
-    columns = (request_identifier.c.position, request_identifier.c.type, request_identifier.c.sealed)
-    query = select(*columns).where(request_identifier.c.request_id == request_id).order_by(columns[0])
+def named_identifiers(tx: Transaction, request_ids: Collection[int]) -> list[SealedRequestIdentifier]:
+    """The identifiers that requests name, by request and position; none once they were deleted after its end."""
+    columns = (
+        request_identifier.c.request_id,
+        request_identifier.c.position,
+        request_identifier.c.type,
+        request_identifier.c.sealed,
+    )
+    query = select(*columns).where(request_identifier.c.request_id.in_(list(request_ids))).order_by(*columns[:2])
     return [SealedRequestIdentifier(*row) for row in tx.all(query)]
 
 

@@ -169,13 +169,13 @@ def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _ca
 @router.get("", responses=problems(), operation_id="list_requests")
 def listing(
     context: InContext,
-    _caller: IsPrivacy,
+    caller: IsPrivacy,
     status: Annotated[Status | None, Query()] = None,
     *,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> RequestList:
-    """List requests, all or by status, the most urgent first."""
-    found = subject_request.listing(context, status, limit)
+    """List requests, all or by status, the most urgent first. Every listing is logged."""
+    found = subject_request.listing(context, status, limit, actor=caller.actor, token=caller.token)
     return RequestList(requests=[request_shown(request) for request in found])
 
 
@@ -236,10 +236,17 @@ def review(
 
 @router.post("/{request_id}/run", responses=problems(404, 409), operation_id="run_request")
 def run(
-    request_id: RequestKey, context: InContext, now: Now, *, _caller: IsPrivacy, body: RunInput | None = None
+    request_id: RequestKey, context: InContext, now: Now, *, caller: IsPrivacy, body: RunInput | None = None
 ) -> RunShown:
-    """Execute a verified request; with `dry_run`, only preview the steps."""
-    done = subject_request.run(context, _number(request_id), now, dry_run=body is not None and body.dry_run)
+    """Execute a verified request; with `dry_run`, only preview the steps. A preview is logged as a read."""
+    done = subject_request.run(
+        context,
+        _number(request_id),
+        now,
+        dry_run=body is not None and body.dry_run,
+        actor=caller.actor,
+        token=caller.token,
+    )
     return RunShown(
         request=request_shown(done.request),
         steps=[_step(step) for step in done.steps],
@@ -291,15 +298,15 @@ def export(request_id: RequestKey, context: InContext, now: Now, *, caller: IsPr
 
 
 @router.get("/{request_id}/receipt", responses=problems(404, 409), operation_id="receipt_of_request")
-def receipt(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> dict[str, Any]:
+def receipt(request_id: RequestKey, context: InContext, caller: IsPrivacy) -> dict[str, Any]:
     """Return the receipt of a fulfilled request. `cdp audit verify` verifies it offline."""
-    return subject_request.receipt(context, _number(request_id))
+    return subject_request.receipt(context, _number(request_id), actor=caller.actor, token=caller.token)
 
 
 @router.get("/{request_id}/scrub-receipt", responses=problems(404, 409), operation_id="scrub_receipt_of_request")
-def scrub_receipt(request_id: RequestKey, context: InContext, _caller: IsPrivacy) -> dict[str, Any]:
+def scrub_receipt(request_id: RequestKey, context: InContext, caller: IsPrivacy) -> dict[str, Any]:
     """Return the second receipt of an erasure, issued by the first scrub after it. It names the leaf of the first receipt."""
-    return scrubs.receipt(context, _number(request_id))
+    return scrubs.receipt(context, _number(request_id), actor=caller.actor, token=caller.token)
 
 
 def request_shown(request: Request) -> RequestShown:

@@ -32,6 +32,12 @@ MENU: Final = (
         "requests from data subjects and their deadlines",
         frozenset({Role.PRIVACY}),
     ),
+    (
+        f"{CONSOLE_PATH}/readers",
+        "Readers",
+        "who looked at a person",
+        frozenset({Role.PRIVACY, Role.AUDITOR}),
+    ),
     (f"{CONSOLE_PATH}/log", "Audit log", "recorded actions, and whether the log is intact", frozenset({Role.AUDITOR})),
 )
 """Path, name, description, and the roles that may open it."""

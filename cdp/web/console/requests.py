@@ -125,7 +125,7 @@ def show(context: InContext, now: Now, session: Reader, *, request_id: routes.Re
 @router.post("/{request_id}/plan")
 def plan(context: InContext, now: Now, session: Sender, *, request_id: routes.RequestKey) -> Response:
     """Preview what executing the request would do."""
-    result = routes.run(request_id, context, now, _caller=session.caller, body=routes.RunInput(dry_run=True))
+    result = routes.run(request_id, context, now, caller=session.caller, body=routes.RunInput(dry_run=True))
     found = routes.show(request_id, context, session.caller)
     return page("request", session, request=found, now=now, plan=result, reasons=[denial.value for denial in Denial])
 
@@ -140,7 +140,7 @@ def run(
         raise Fault(
             "not_sure", "Nothing was erased", "An erasure cannot be undone. Tick the box to confirm it.", status=422
         )
-    routes.run(request_id, context, now, _caller=session.caller)
+    routes.run(request_id, context, now, caller=session.caller)
     return _redirect_to(request_id)
 
 

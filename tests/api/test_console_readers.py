@@ -1,0 +1,74 @@
+"""The page of who looked at a person: for auditors and privacy staff, by identifier, itself recorded."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from cdp.access.model import Role
+from tests.api.test_console import Browser
+from tests.support.people import ADA_IDENTIFIER
+from tests.support.service import RunningService
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def browsers(service: RunningService) -> Iterator[dict[Role, Browser]]:
+    """A browser for each role, signed in."""
+    found = {}
+    for role in Role:
+        browser = found[role] = Browser(service)
+        browser.open("/console", 401)
+        browser.send("/console/enter", token=service.tokens[role.value])
+    yield found
+    for browser in found.values():
+        browser.client.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _looked_at(service: RunningService) -> None:
+    service.add_person("ada@example.com", "ada")
+    service.post("privacy", "/api/v1/profiles/lookup", {"identifier": ADA_IDENTIFIER})
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.PRIVACY])
+def test_the_page_says_who_looked_at_whom_and_when(
+    browsers: dict[Role, Browser], service: RunningService, role: Role
+) -> None:
+    browser = browsers[role]
+    page = browser.open("/console/readers")
+    assert "Who looked at a person" in page.words
+    assert "reads showed" not in page.words
+    page = browser.send("/console/readers", type="email", value="ada@example.com")
+    assert "privacy (token" in page.words
+    assert "profile" in page.words
+    assert browser.answer.headers["cache-control"] == "no-store"
+    policy = browser.answer.headers["content-security-policy"]
+    assert "script" not in policy.replace("script-src 'none'", "")
+    assert "<script" not in browser.answer.text
+    assert "ada%40" not in str(browser.answer.url)
+    page = browser.send("/console/readers", type="email", value="ada@example.com")
+    assert "auditor (token" in page.words or role is Role.PRIVACY, "the look-up before is a read as well"
+
+
+def test_of_somebody_unknown_the_page_says_no_more(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.AUDITOR]
+    browser.open("/console/readers")
+    page = browser.send("/console/readers", type="email", value="nobody@example.com")
+    assert "No read showed this person" in page.words
+    page = browser.send("/console/readers", 422, type="email", value="not an address")
+    assert "not an address" not in page.words
+
+
+@pytest.mark.parametrize("role", [Role.MARKETER, Role.ADMIN])
+def test_other_roles_do_not_open_it(browsers: dict[Role, Browser], role: Role) -> None:
+    browser = browsers[role]
+    page = browser.open("/console/readers", 403)
+    assert "auditor" in page.words or "privacy" in page.words
+    assert all(form.action != "/console/readers" for form in browser.open("/console").forms)
+
+
+def test_a_form_of_another_session_is_refused(browsers: dict[Role, Browser]) -> None:
+    browser = browsers[Role.AUDITOR]
+    browser.open("/console/readers")
+    browser.send("/console/readers", 403, type="email", value="ada@example.com", form="0" * 64)
