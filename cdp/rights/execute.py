@@ -38,6 +38,8 @@ CHUNK_ROWS_MAX: Final = 10_000
 
 _TABLES: Final = {table.fullname: table for table in tables()}
 _EVENT: Final = _TABLES["behavior.event"]
+EVENT_TABLES: Final = ("behavior.event", "behavior.restricted_event")
+"""The tables of events: those in use, and those that a restriction keeps past their retention."""
 
 _ROW_KEYS: Final = frozenset({"anchor_id", "identifier_id", "event_id", "profile_id"})
 
@@ -118,9 +120,10 @@ def erase_whole(tx: Transaction, steps: Sequence[PlanStep], scope: Scope) -> dic
 
 
 def events_in(tx: Transaction, chunk: Chunk, scope: Scope, *, classes: Collection[str]) -> list[dict[str, Any]]:
-    """The events of a chunk in these retention classes, as dictionaries by column."""
-    query = select(_EVENT).where(chunk.condition & _EVENT.c.retention_class.in_(sorted(classes)))
-    names = [column.name for column in _EVENT.columns]
+    """The events of a chunk of a table of events in these retention classes, as dictionaries by column."""
+    table = _TABLES[chunk.step.table]
+    query = select(table).where(chunk.condition & table.c.retention_class.in_(sorted(classes)))
+    names = [column.name for column in table.columns]
     return [dict(zip(names, row, strict=True)) for row in tx.all(query, _params(scope))]
 
 
@@ -128,16 +131,18 @@ def count_events(tx: Transaction, scope: Scope, *, occurred_after: Mapping[str, 
     """How many events of the person, in each retention class, occurred after the instant given for the class."""
     if not occurred_after:
         return 0
-    is_counted = or_(
-        *(
-            (_EVENT.c.retention_class == retention_class) & (_EVENT.c.occurred_at > instant)
-            for retention_class, instant in sorted(occurred_after.items())
+    total = 0
+    for table in (_TABLES[name] for name in EVENT_TABLES):
+        is_counted = or_(
+            *(
+                (table.c.retention_class == retention_class) & (table.c.occurred_at > instant)
+                for retention_class, instant in sorted(occurred_after.items())
+            )
         )
-    )
-    query = (
-        select(func.count()).select_from(_EVENT).where((_EVENT.c.anchor_id == any_(_ids(Space.ANCHOR))) & is_counted)
-    )
-    return int(tx.scalar(query, _params(scope)))
+        is_of_person = table.c.anchor_id == any_(_ids(Space.ANCHOR))
+        query = select(func.count()).select_from(table).where(is_of_person & is_counted)
+        total += int(tx.scalar(query, _params(scope)))
+    return total
 
 
 def rows_of(tx: Transaction, section: Section, scope: Scope) -> list[Mapping[str, Any]]:

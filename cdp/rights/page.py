@@ -46,6 +46,11 @@ DATA: Final[Mapping[str, PageSection]] = {
         "Page views, clicks, orders and other activity, with the details recorded for each, the purposes for which it may "
         "be used, and the date after which we no longer use it.",
     ),
+    "behavior.restricted_event": PageSection(
+        "Activity that is kept because you asked us to restrict its use",
+        "Activity whose retention period ended while the use of your data was restricted. Nobody uses it, and it is deleted "
+        "when the restriction ends.",
+    ),
     "behavior.bucket": PageSection(
         "Figures calculated from your activity",
         "Daily counts and totals, calculated from your activity. Totals that decrease over time are stated relative to a "

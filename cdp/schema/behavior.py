@@ -70,6 +70,25 @@ event = Table(
     postgresql_partition_by="LIST (retention_class)",
 )
 
+restricted_event = Table(
+    "restricted_event",
+    metadata,
+    Column("anchor_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("event_class")),
+    Column("occurred_at", DateTime(timezone=True), primary_key=True, info=_fact("occurred_at")),
+    Column("event_id", UUID(as_uuid=False), primary_key=True, info=_tie("event_class")),
+    Column("retention_class", Text, nullable=False, info=_fact("retention_class")),
+    Column("received_at", DateTime(timezone=True), nullable=False, info=_fact("received_at")),
+    Column("source_id", Integer, nullable=False, info=_fact("source")),
+    Column("name_id", Integer, nullable=False, info=_fact("name")),
+    Column("bits", BigInteger, nullable=False, info=_fact("purposes")),
+    Column("plain", JSONB, info=_fact("properties")),
+    Column("sealed", LargeBinary, nullable=False, info=_fact("message", erase="shred")),
+    CheckConstraint("bits > 0", name="bits"),
+    schema="behavior",
+    comment="Events that fell due while the processing of their person was restricted (GDPR Art. 18): nobody uses them, and "
+    "they end with the first sweep after the restriction. Sealed as in behavior.event.",
+)
+
 duplicate = Table(
     "duplicate",
     metadata,

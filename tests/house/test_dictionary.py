@@ -206,6 +206,11 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
     for table, values in rows:
         insert(tx, table, values)
     tx.execute(
+        "INSERT INTO behavior.restricted_event (anchor_id, occurred_at, event_id, retention_class, received_at, source_id, "
+        "name_id, bits, plain, sealed) SELECT anchor_id, occurred_at, event_id, retention_class, received_at, source_id, "
+        "name_id, bits, plain, sealed FROM behavior.event WHERE plain IS NOT NULL"
+    )
+    tx.execute(
         "INSERT INTO consent.refused VALUES (%(p)s, 'advertising', 'refused') ON CONFLICT DO NOTHING", {"p": profile}
     )
     tx.execute("UPDATE consent.permitted SET until = '2027-01-01'")

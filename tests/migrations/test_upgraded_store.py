@@ -27,6 +27,7 @@ from cdp.flows.identity.unmerge import rebuild
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.accounting import Accounting, count_messages
 from cdp.flows.operations.computed_traits import check_sample
+from cdp.flows.operations.retention import sweep
 from cdp.flows.operations.startup import policy_in_force, sequence_all
 from cdp.flows.operations.tokens import find_token
 from cdp.flows.rights import requests
@@ -170,6 +171,19 @@ def test_the_erasure_that_waited_completes(context: Context, known: Known) -> No
     key = parse_vkey(known["log"]["public_key"])
     assert isinstance(verify_receipt(receipt, [key], is_signed), Verified)
     assert check_log(context.database, context.log, known["log"]["head"]).is_sound
+
+
+def test_events_of_a_restricted_person_outlast_their_retention(context: Context) -> None:
+    now = context.clock.now()
+    request = requests.open_request(
+        context, kind="restriction", regime="gdpr", identifiers=[("user_id", "hana")], now=now
+    )
+    requests.verify(context, request.request_id, now)
+    requests.run(context, request.request_id, now)
+    sweep(context, now + timedelta(days=1200))
+    with context.database.transaction(read_only=True) as tx:
+        assert tx.execute("SELECT count(*) FROM behavior.event") == [(0,)]
+        assert tx.execute("SELECT count(*) FROM behavior.restricted_event") == [(3,)]
 
 
 def test_archives_can_be_fetched(context: Context, known: Known) -> None:

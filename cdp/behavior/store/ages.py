@@ -1,6 +1,6 @@
 """SQL of stated ages: the statements that count, by anchor, authority and purpose bits."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -171,19 +171,22 @@ def clear_age_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, bef
     return len(rows) - len(left)
 
 
-def delete_expired_ages(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
+def delete_expired_ages(
+    tx: Transaction, expired_at: datetime, rows_max: int, *, without: Collection[int] = ()
+) -> list[int]:
     """Delete up to `rows_max` ages stated at or before an instant, and all former ones; returns the anchor of each.
 
-    Of each, the period in which it counted is left.
+    Those of the anchors in `without` stay. Of each other, the period in which it counted is left.
     """
+    expired = {"expired_at": expired_at, "rows_max": rows_max, "without": list(without)}
     tx.execute(
         """
         UPDATE behavior.former_age
         SET bits = 0, authority = NULL, is_birthday = NULL, counts_from = NULL, occurred_at = NULL, received_at = NULL,
             event_id = NULL
-        WHERE occurred_at <= %(expired_at)s
+        WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[])
         """,
-        {"expired_at": expired_at},
+        expired,
     )
     rows = tx.execute(
         """
@@ -191,7 +194,8 @@ def delete_expired_ages(tx: Transaction, expired_at: datetime, rows_max: int) ->
             SELECT coalesce(nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp()) AS at
         ), deleted AS (
             DELETE FROM behavior.stated_age WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM behavior.stated_age WHERE occurred_at <= %(expired_at)s LIMIT %(rows_max)s
+                SELECT ctid FROM behavior.stated_age
+                WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[]) LIMIT %(rows_max)s
             ))
             RETURNING anchor_id, since
         ), periods AS (
@@ -201,14 +205,16 @@ def delete_expired_ages(tx: Transaction, expired_at: datetime, rows_max: int) ->
         )
         SELECT anchor_id FROM deleted
         """,
-        {"expired_at": expired_at, "rows_max": rows_max},
+        expired,
     )
     return [anchor_id for (anchor_id,) in rows]
 
 
-def count_expired_ages(tx: Transaction, expired_at: datetime) -> int:
-    """How many stated ages have expired."""
+def count_expired_ages(tx: Transaction, expired_at: datetime, *, without: Collection[int] = ()) -> int:
+    """How many stated ages have expired, `without` those of some anchors."""
     rows = tx.execute(
-        "SELECT count(*) FROM behavior.stated_age WHERE occurred_at <= %(expired_at)s", {"expired_at": expired_at}
+        "SELECT count(*) FROM behavior.stated_age "
+        "WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[])",
+        {"expired_at": expired_at, "without": list(without)},
     )
     return next(int(count) for (count,) in rows)

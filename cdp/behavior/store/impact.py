@@ -1,6 +1,6 @@
 """SQL that counts what a change of policy would do to events and stated traits; nothing is changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -71,12 +71,15 @@ def lost_data(tx: Transaction, lost: Sequence[LostPurpose]) -> LostData:
     )
 
 
-def events_between(tx: Transaction, retention_class: str, *, after: datetime, until: datetime) -> int:
-    """The events of a class that occurred in (after, until]."""
+def events_between(
+    tx: Transaction, retention_class: str, *, after: datetime, until: datetime, without: Collection[int] = ()
+) -> int:
+    """The events of a class that occurred in (after, until], `without` those of some anchors."""
     rows = tx.execute(
         "SELECT count(*) FROM behavior.event "
-        "WHERE retention_class = %(class)s AND occurred_at > %(after)s AND occurred_at <= %(until)s",
-        {"class": retention_class, "after": after, "until": until},
+        "WHERE retention_class = %(class)s AND occurred_at > %(after)s AND occurred_at <= %(until)s "
+        "AND anchor_id <> ALL(%(without)s::bigint[])",
+        {"class": retention_class, "after": after, "until": until, "without": list(without)},
     )
     return int(rows[0][0])
 

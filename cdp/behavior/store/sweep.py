@@ -165,20 +165,28 @@ def count_uncounted_buckets(tx: Transaction, plan: TraitPlan, now: datetime) -> 
     return next(int(count) for (count,) in rows)
 
 
-def delete_expired_traits(tx: Transaction, expired_at: datetime, rows_max: int) -> list[int]:
-    """Delete up to `rows_max` stated traits that occurred at or before an instant; returns the anchor of each."""
+def delete_expired_traits(
+    tx: Transaction, expired_at: datetime, rows_max: int, *, without: Collection[int] = ()
+) -> list[int]:
+    """Delete up to `rows_max` stated traits that occurred at or before an instant, `without` those of some anchors.
+
+    Returns the anchor of each.
+    """
     rows = tx.execute(
         "DELETE FROM behavior.trait WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM behavior.trait WHERE occurred_at <= %(expired_at)s LIMIT %(rows_max)s)) RETURNING anchor_id",
-        {"expired_at": expired_at, "rows_max": rows_max},
+        "SELECT ctid FROM behavior.trait WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[]) "
+        "LIMIT %(rows_max)s)) RETURNING anchor_id",
+        {"expired_at": expired_at, "rows_max": rows_max, "without": list(without)},
     )
     return [anchor_id for (anchor_id,) in rows]
 
 
-def count_expired_traits(tx: Transaction, expired_at: datetime) -> int:
-    """How many stated traits have expired."""
+def count_expired_traits(tx: Transaction, expired_at: datetime, *, without: Collection[int] = ()) -> int:
+    """How many stated traits have expired, `without` those of some anchors."""
     rows = tx.execute(
-        "SELECT count(*) FROM behavior.trait WHERE occurred_at <= %(expired_at)s", {"expired_at": expired_at}
+        "SELECT count(*) FROM behavior.trait "
+        "WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[])",
+        {"expired_at": expired_at, "without": list(without)},
     )
     return next(int(count) for (count,) in rows)
 
@@ -242,6 +250,7 @@ def anchors_with_rows(tx: Transaction, anchor_ids: Collection[int]) -> set[int]:
         """
         SELECT requested.id FROM unnest(%(ids)s::bigint[]) AS requested (id)
         WHERE EXISTS (SELECT FROM behavior.event AS e WHERE e.anchor_id = requested.id)
+           OR EXISTS (SELECT FROM behavior.restricted_event AS r WHERE r.anchor_id = requested.id)
            OR EXISTS (SELECT FROM behavior.trait AS t WHERE t.anchor_id = requested.id)
            OR EXISTS (SELECT FROM behavior.stated_age AS a WHERE a.anchor_id = requested.id)
            OR EXISTS (SELECT FROM behavior.bucket AS b WHERE b.anchor_id = requested.id)

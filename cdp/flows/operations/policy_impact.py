@@ -21,6 +21,7 @@ from cdp.destinations.store import impact as delivery_impact_store
 from cdp.destinations.store import sweep as outbox_sweep_store
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
+from cdp.flows.operations.retention_restricted import restricted_anchors
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.kit.db import Transaction
 from cdp.kit.ids import encode_id
@@ -33,7 +34,10 @@ _PROFILES_AT_ONCE: Final = 1_000
 _EXAMPLES_MAX: Final = 3
 
 _EXPIRING: Final[Mapping[str, tuple[str, Callable[[Transaction, datetime], int]]]] = {
-    "traits": ("stated traits", behavior_sweep_store.count_expired_traits),
+    "traits": (
+        "stated traits",
+        lambda tx, at: behavior_sweep_store.count_expired_traits(tx, at, without=restricted_anchors(tx)),
+    ),
     "memberships": ("membership changes", segment_sweep_store.count_expired_changes),
     "deliveries": ("deliveries", outbox_sweep_store.count_expired_deliveries),
     "requests": ("requests", request_sweep_store.count_expired_requests),
@@ -193,7 +197,9 @@ def _retention(tx: Transaction, old: Policy, new: Policy, *, now: datetime) -> I
             continue
         was, will_be = horizon(now, before.keep_for_days), horizon(now, rule.keep_for_days)
         if will_be > was:
-            expiring = behavior_impact_store.events_between(tx, key, after=was, until=will_be)
+            expiring = behavior_impact_store.events_between(
+                tx, key, after=was, until=will_be, without=restricted_anchors(tx)
+            )
             yield Impact(Effect.DELETE, "events past their retention", key, expiring)
         else:
             again = behavior_impact_store.events_between(tx, key, after=will_be, until=was)

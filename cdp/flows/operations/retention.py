@@ -4,16 +4,18 @@ Reads ignore a row from its expiry on; the sweep removes it within 31 days. Each
 transaction, so a killed sweep leaves nothing inconsistent, and the next one continues.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.behavior.model import EVENT_NAMES, Term
 from cdp.behavior.retention import is_month_over
+from cdp.behavior.store import restricted as restricted_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.sweep import MonthPartition
 from cdp.flows.context import Context
+from cdp.flows.operations.retention_restricted import KEEP_REASON, RESTRICTED_EVENTS, restricted_anchors
 from cdp.flows.operations.retention_tasks import SweepTask, sweep_tasks
 from cdp.flows.rights.legal_hold import hold_events
 from cdp.kit.db import Transaction
@@ -29,7 +31,8 @@ EVENTS = "behavior.event"
 class SweepLine:
     """One line of a sweep: how many rows of a table expired.
 
-    `verb` is `delete` or `sever`; `reason` is stated by the policy. `part` is the class and month of events.
+    `verb` is `delete`, `sever` or `keep`; `reason` is stated by the policy. `part` is the class and month of events.
+    What is kept is of people whose processing is restricted.
     """
 
     table: str
@@ -37,6 +40,14 @@ class SweepLine:
     rows: int
     reason: str
     part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _MonthRows:
+    """How many events of a month end, and how many are kept for a restriction."""
+
+    ended: int
+    kept: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +69,23 @@ def sweep(context: Context, now: datetime, *, dry_run: bool = False, rows_max: i
     with context.database.transaction(read_only=True) as tx:
         partitions = behavior_sweep_store.partitions(tx)
         due = [partition for partition in partitions if _is_over(context.policy, partition, now)]
-        counted = [(partition, behavior_sweep_store.count_events(tx, partition)) for partition in due]
+        restricted = restricted_anchors(tx) if due else frozenset()
+        counted = {partition: _count_month(tx, partition, restricted) for partition in due}
         lines = _rows_due(tx, context, now) if dry_run else []
     classes = context.policy.retention.classes
     without_rule = tuple(sorted({partition.retention_class for partition in partitions} - classes.keys()))
     if dry_run:
-        months = [_month_line(context.policy, partition, rows) for partition, rows in counted]
+        months = _month_lines(context.policy, counted)
         return SweepResult((*months, *lines), (), without_rule, is_dry_run=True)
-    done = {
-        partition: _sweep_month(context, partition, rows, now=now, rows_max=rows_max) for partition, rows in counted
-    }
-    months = [_month_line(context.policy, partition, rows) for partition, rows in counted if done[partition]]
-    postponed = tuple(_month_name(partition) for partition in done if not done[partition])
+    done = {partition: _sweep_month(context, partition, now=now, rows_max=rows_max) for partition in due}
+    months = _month_lines(context.policy, {partition: rows for partition, rows in done.items() if rows is not None})
+    postponed = tuple(_month_name(partition) for partition, rows in done.items() if rows is None)
     return SweepResult((*months, *_sweep_rows(context, now, rows_max)), postponed, without_rule, is_dry_run=False)
+
+
+def _count_month(tx: Transaction, partition: MonthPartition, restricted: Collection[int]) -> _MonthRows:
+    kept = restricted_store.count_restricted(tx, partition, restricted) if restricted else 0
+    return _MonthRows(behavior_sweep_store.count_events(tx, partition) - kept, kept)
 
 
 def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
@@ -78,11 +93,17 @@ def _is_over(policy: Policy, partition: MonthPartition, now: datetime) -> bool:
     return rule is not None and is_month_over(partition.month, rule.keep_for_days, now)
 
 
-def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now: datetime, rows_max: int) -> bool:
-    """Sever and hold what the policy requires of a month, then drop it; False if its table was in use."""
+def _sweep_month(context: Context, partition: MonthPartition, *, now: datetime, rows_max: int) -> _MonthRows | None:
+    """Sever and hold what the policy requires of a month, then drop it; None if its table was in use.
+
+    Events of people whose processing is restricted are kept apart.
+    """
     rule = context.policy.retention.classes[partition.retention_class]
     try:
         with context.database.transaction() as tx:
+            restricted = restricted_anchors(tx)
+            kept = restricted_store.keep_restricted(tx, partition, restricted) if restricted else 0
+            rows = behavior_sweep_store.count_events(tx, partition)
             if rule.after is After.SEVER:
                 share_min = context.policy.jurisdictions.minimum_disclosure_size
                 behavior_sweep_store.sever_events(
@@ -101,13 +122,14 @@ def _sweep_month(context: Context, partition: MonthPartition, rows: int, *, now:
                 "retention_class": partition.retention_class,
                 "month": partition.month.start.date().isoformat(),
                 "rows": rows,
+                **({"tally": {RESTRICTED_EVENTS: kept}} if kept else {}),
             }
             fact_store.append(tx, fact, now)
     except Exception as error:
         if is_conflict(error):
-            return False
+            return None
         raise
-    return True
+    return _MonthRows(rows, kept)
 
 
 def _sweep_rows(context: Context, now: datetime, rows_max: int) -> list[SweepLine]:
@@ -138,9 +160,14 @@ def _chunks(context: Context, task: SweepTask, rows_max: int) -> Iterator[int]:
         yield rows
 
 
-def _month_line(policy: Policy, partition: MonthPartition, rows: int) -> SweepLine:
-    rule: RetentionClass = policy.retention.classes[partition.retention_class]
-    return SweepLine(EVENTS, rule.after.value, rows, rule.reason, _month_name(partition))
+def _month_lines(policy: Policy, months: Mapping[MonthPartition, _MonthRows]) -> list[SweepLine]:
+    lines = []
+    for partition, rows in months.items():
+        rule: RetentionClass = policy.retention.classes[partition.retention_class]
+        lines.append(SweepLine(EVENTS, rule.after.value, rows.ended, rule.reason, _month_name(partition)))
+        if rows.kept:
+            lines.append(SweepLine(RESTRICTED_EVENTS, "keep", rows.kept, KEEP_REASON, _month_name(partition)))
+    return lines
 
 
 def _month_name(partition: MonthPartition) -> str:

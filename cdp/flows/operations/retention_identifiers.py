@@ -37,7 +37,6 @@ from cdp.rights.store import suppressions as suppression_store
 CHUNK_IDENTIFIERS_MAX: Final = 1_000
 
 _ROWS_MAX: Final = 10**12
-_EVENTS: Final = "behavior.event"
 _KEYS: Final = "vault.subject_key"
 _REFUSING: Final = frozenset({Reason.REFUSED, Reason.WITHDRAWN, Reason.OBJECTED, Reason.OPTED_OUT, Reason.EXPIRED})
 
@@ -119,7 +118,7 @@ def _erase(tx: Transaction, context: Context, scope: Scope, *, now: datetime) ->
             context.vault.subject_keys.shred(tx, sorted(scope.subjects))
         elif step.verb is not Verb.KEEP:
             chunk = execute.next_chunk(tx, step, scope, size=0, rows_max=_ROWS_MAX)
-            if step.table == _EVENTS and classes:
+            if step.table in execute.EVENT_TABLES and classes:
                 hold_events(tx, context, execute.events_in(tx, chunk, scope, classes=classes), now=now)
             execute.erase_chunk(tx, chunk, scope)
 

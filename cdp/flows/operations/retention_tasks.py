@@ -21,6 +21,13 @@ from cdp.destinations.store import sweep as outbox_sweep_store
 from cdp.flows.consent.verdicts import asks_for_age, project_traits, refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations import retention_identifiers as ending
+from cdp.flows.operations.retention_restricted import (
+    END_REASON,
+    RESTRICTED_EVENTS,
+    count_ended_events,
+    end_events,
+    restricted_anchors,
+)
 from cdp.flows.rights.replay_compaction import compact_replay_file, count_unneeded_lines
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import sweep as identity_sweep_store
@@ -83,7 +90,7 @@ def _behavior_tasks(context: Context, now: datetime) -> list[SweepTask]:
             TRAITS,
             policy.retention.traits,
             now=now,
-            count=behavior_sweep_store.count_expired_traits,
+            count=lambda tx, at: behavior_sweep_store.count_expired_traits(tx, at, without=restricted_anchors(tx)),
             delete=partial(_delete_traits, context=context),
         ),
         _aged(
@@ -91,8 +98,15 @@ def _behavior_tasks(context: Context, now: datetime) -> list[SweepTask]:
             AGES,
             policy.retention.traits,
             now=now,
-            count=age_store.count_expired_ages,
+            count=lambda tx, at: age_store.count_expired_ages(tx, at, without=restricted_anchors(tx)),
             delete=partial(_delete_ages, context=context),
+        ),
+        SweepTask(
+            EVENT_CLASS,
+            RESTRICTED_EVENTS,
+            END_REASON,
+            lambda tx: count_ended_events(tx, policy, now),
+            lambda tx, rows_max: end_events(tx, context, now, rows_max=rows_max),
         ),
         SweepTask(
             EVENT_CLASS,
@@ -246,7 +260,7 @@ def _aged(
 def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete expired traits; update the projections, and the verdicts that depend on an age."""
     now = generation_store.lock_exclusive(tx).now
-    anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max)
+    anchors = behavior_sweep_store.delete_expired_traits(tx, expired_at, rows_max, without=restricted_anchors(tx))
     if anchors:
         profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
         project_traits(tx, context.policy, bits_of(tx), profile_ids=profiles, now=now)
@@ -261,7 +275,7 @@ def _delete_traits(tx: Transaction, expired_at: datetime, rows_max: int, *, cont
 def _delete_ages(tx: Transaction, expired_at: datetime, rows_max: int, *, context: Context) -> int:
     """Delete expired ages, and update the verdicts that depend on them."""
     now = generation_store.lock_exclusive(tx).now
-    anchors = age_store.delete_expired_ages(tx, expired_at, rows_max)
+    anchors = age_store.delete_expired_ages(tx, expired_at, rows_max, without=restricted_anchors(tx))
     if anchors:
         profiles = behavior_sweep_store.profiles_of_anchors(tx, anchors)
         if (

@@ -30,7 +30,6 @@ from cdp.rights.store import steps as step_store
 from cdp.rights.store import suppressions as suppression_store
 from cdp.vault import store as vault_store
 
-_EVENTS: Final = "behavior.event"
 _HOLDS: Final = "rights.hold"
 _KEYS: Final = "vault.subject_key"
 
@@ -114,7 +113,7 @@ def _keep_under_hold(
 ) -> None:
     """Seal again, under separate keys, the columns that a law requires to keep of the events about to be deleted."""
     classes = held_classes(run.context)
-    if chunk.step.table == _EVENTS and classes:
+    if chunk.step.table in execute.EVENT_TABLES and classes:
         events = execute.events_in(run.tx, chunk, run.scope, classes=classes)
         position = next(step.position for step in plan if step.table == _HOLDS)
         touched[position] = touched.get(position, 0) + hold_events(run.tx, run.context, events, now=run.now)

@@ -18,6 +18,7 @@ from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
 from cdp.policy.model import Policy
+from cdp.rights.execute import EVENT_TABLES
 from cdp.rights.plan import Section
 from cdp.rights.withhold import withhold
 from cdp.vault.seal import RowId, SealedColumn
@@ -27,6 +28,7 @@ Row = Mapping[str, Any]
 
 SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
     "behavior.event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
+    "behavior.restricted_event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
     "behavior.trait.sealed": lambda row: (row["anchor_id"], trait_row(row["anchor_id"], row["name"])),
     "identity.identifier.sealed": lambda row: (row["identifier_id"], row["identifier_id"]),
     "identity.resolution.message_sealed": lambda row: (row["anchor_id"], row["sequence"]),
@@ -38,8 +40,15 @@ SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
 }
 """For each sealed column, the subject whose key opens it and the row id; a missing column fails the tests."""
 
-_JSON: Final = frozenset({"behavior.event.sealed", "behavior.trait.sealed", "rights.request_value.sealed"})
-_PLAIN: Final = frozenset({"behavior.event.plain", "behavior.trait.plain", "behavior.bucket.last_plain"})
+_SEALED_AS: Final[Mapping[str, str]] = {"behavior.restricted_event": "behavior.event"}
+"""Rows are moved from one table to the other without opening them."""
+
+_JSON: Final = frozenset(
+    {*(f"{table}.sealed" for table in EVENT_TABLES), "behavior.trait.sealed", "rights.request_value.sealed"}
+)
+_PLAIN: Final = frozenset(
+    {*(f"{table}.plain" for table in EVENT_TABLES), "behavior.trait.plain", "behavior.bucket.last_plain"}
+)
 _TERMS_MAX: Final = 2**31
 
 
@@ -73,8 +82,9 @@ class ExportLookups:
 
 def term_numbers_in(found: Mapping[str, Sequence[Row]]) -> set[int]:
     """Every number in these rows that may be the number of a term."""
-    numbers = {row["name_id"] for row in found["behavior.event"]} - {NO_NAME}
-    for row in found["behavior.event"]:
+    events = [row for table in EVENT_TABLES for row in found[table]]
+    numbers = {row["name_id"] for row in events} - {NO_NAME}
+    for row in events:
         numbers.update(_term_like((row["plain"] or {}).values()))
     numbers.update(_term_like(row["plain"] for row in found["behavior.trait"]))
     numbers.update(_term_like(row["last_plain"] for row in found["behavior.bucket"]))
@@ -105,7 +115,7 @@ def _opened(lookups: ExportLookups, name: str, column: str, *, rows: Sequence[Ro
     table = name.removesuffix(f".{column}")
     sealed = [(position, row) for position, row in enumerate(rows) if row[column] is not None]
     items = [Item(*SEALS[name](row), bytes(row[column])) for _, row in sealed]
-    values = lookups.vault.open_many(lookups.keys, SealedColumn(table, column), items)
+    values = lookups.vault.open_many(lookups.keys, SealedColumn(_SEALED_AS.get(table, table), column), items)
     found: list[Any] = [None] * len(rows)
     for (position, _), value in zip(sealed, values, strict=True):
         if value is not None:
@@ -148,7 +158,7 @@ def _json_value(value: Any) -> Any:
 def _plain(lookups: ExportLookups, table: str, row: Row, *, value: Any) -> Any:
     """Plain values with terms and instants as text."""
     plan = lookups.policy.events
-    if table == "behavior.event":
+    if table in EVENT_TABLES:
         name = lookups.event_name(row["name_id"]) or ""
         event = plan.events.get(name)
         values = with_texts(value, lookups.vocabularies.get(name, lookups.vocabularies[""]), lookups.terms)
@@ -181,8 +191,8 @@ def _text_of(value: Any, type_: PropertyType | None) -> Any:
 
 def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
     """The row with derived fields: its identifier, request id, segment text or expiry, and withheld values."""
-    if section.table == "behavior.event":
-        return _completed_event(lookups, row, values)
+    if section.table in EVENT_TABLES:
+        return _completed_event(lookups, section, row, values=values)
     if section.table == "behavior.trait":
         plan = lookups.policy.events.traits.get(row["name"])
         category = plan.category if plan else lookups.policy.events.unknown_category
@@ -197,7 +207,7 @@ def _completed(lookups: ExportLookups, section: Section, row: Row, *, values: di
     return values
 
 
-def _completed_event(lookups: ExportLookups, row: Row, values: dict[str, Any]) -> dict[str, Any]:
+def _completed_event(lookups: ExportLookups, section: Section, row: Row, *, values: dict[str, Any]) -> dict[str, Any]:
     plan = lookups.policy.events
     name = lookups.event_name(row["name_id"]) or ""
     event = plan.events.get(name)
@@ -212,11 +222,11 @@ def _completed_event(lookups: ExportLookups, row: Row, values: dict[str, Any]) -
     message = values["message"]
     if isinstance(message, dict) and isinstance(message.get("properties"), dict):
         values["message"] = message | {"properties": withhold(message["properties"], category_of)}
+    values |= {"properties": withhold(values["properties"] or {}, category_of)}
+    if section.table != "behavior.event":  # kept until the restriction ends
+        return values
     keep_for_days = lookups.policy.retention.classes[row["retention_class"]].keep_for_days
-    return values | {
-        "properties": withhold(values["properties"] or {}, category_of),
-        "expires_at": instant_text(row["occurred_at"] + timedelta(days=keep_for_days)),
-    }
+    return values | {"expires_at": instant_text(row["occurred_at"] + timedelta(days=keep_for_days))}
 
 
 def _term_like(values: Iterable[Any]) -> set[int]:
