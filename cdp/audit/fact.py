@@ -291,6 +291,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "request.step": "request steps",
         "request.fulfilled": "request request_kind received_at fulfilled_at",
         "request.scrubbed": "request request_kind fulfillment is_scrubbed",
+        "request.weighed": "request request_kind purposes",
         "request.denied": "request request_kind reason",
         "request.withdrawn": "request request_kind",
         "request.expired": "request request_kind",

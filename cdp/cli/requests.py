@@ -43,21 +43,24 @@ def request() -> None:
     "--purpose", "purposes", multiple=True, help="A purpose that is refused. Default: all that KIND concerns."
 )
 @click.option("--set", "values", type=PAIR_OF_TRAIT, multiple=True, help="A trait and its right value: TRAIT=VALUE.")
+@click.option("--weigh", is_flag=True, help="Of an objection: weigh what is not direct marketing (GDPR Art. 21(1)).")
 @command(
     "cdp request open access email:ada@example.com",
     "cdp request open erasure email:ada@example.com phone:+4915112345678 --regime gdpr",
     "cdp request open erasure email:ada@example.com --mode erase",
     "cdp request open rectification email:ada@example.com --set city=Lyon --set age=37",
     "cdp request open objection email:ada@example.com --purpose email_marketing",
+    "cdp request open objection email:ada@example.com --purpose fraud_prevention --weigh",
 )
 def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, screen: Screen, **given: Any) -> None:
     """Open a subject request and set deadlines.
 
     KIND is access, portability, erasure, rectification, restriction, objection, opt_out or limit. An objection, an
-    opt-out and a request to limit need no verification and are in force when the command ends. The output does not
-    reveal whether the person has a profile.
+    opt-out and a request to limit need no verification and are in force when the command ends. With --weigh, the purposes of
+    an objection on legitimate interests are restricted until `cdp request run` upholds it or `cdp request deny` ends it. The
+    output does not reveal whether the person has a profile.
     """
-    details = requests.RequestDetails(given["mode"], given["purposes"], dict(given["values"]))
+    details = requests.RequestDetails(given["mode"], given["purposes"], dict(given["values"]), given["weigh"])
     with open_context() as context:
         created = requests.open_request(
             context, kind=kind, regime=regime, identifiers=identifiers, now=context.clock.now(), details=details
@@ -65,6 +68,10 @@ def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, s
     _print(screen, created)
     if created.status is Status.FULFILLED:
         screen.line(f"Fulfilled. Next: cdp request receipt {created.outward_id} --out FILE")
+    elif created.weighed:
+        screen.line(f"Restricted until it is decided: {', '.join(created.weighed)}.")
+        screen.line(f"To uphold it: cdp request run {created.outward_id}")
+        screen.line(f"If your grounds override it: cdp request deny {created.outward_id} --reason overriding_interests")
     else:
         screen.line(f"Next: cdp request verify {created.outward_id}")
 
@@ -232,14 +239,19 @@ def extend(number: str, screen: Screen) -> None:
 @request.command("deny")
 @click.argument("number", metavar="ID")
 @click.option("--reason", required=True, type=click.Choice([denial.value for denial in Denial]), help="The ground.")
-@command("cdp request deny req_0004zc8e6w1rk --reason unverified")
-def deny(number: str, reason: str, screen: Screen) -> None:
+@click.option("--informed", is_flag=True, help="The person was informed that the restriction ends.")
+@command(
+    "cdp request deny req_0004zc8e6w1rk --reason unverified",
+    "cdp request deny req_0004zc8e6w1rk --reason overriding_interests --informed",
+)
+def deny(number: str, reason: str, *, informed: bool, screen: Screen) -> None:
     """Deny a request.
 
-    The notice for the subject is printed: the reason, where they may complain, and what else they can do.
+    Overriding interests can only be claimed against an objection that is weighed; denying it ends the restriction, of which the
+    person must be informed before. The notice for the subject is printed: the reason, where they may complain, and what else they can do.
     """
     with open_context() as context:
-        denied = requests.deny(context, _number(number), reason, now=context.clock.now())
+        denied = requests.deny(context, _number(number), reason, now=context.clock.now(), is_informed=informed)
         notice = requests.show(context, denied.request_id).denial
     screen.result({**_document(denied), "denial": notice})
     _facts(screen, denied)
@@ -258,14 +270,17 @@ def withdraw(number: str, screen: Screen) -> None:
 @request.command("export")
 @click.argument("number", metavar="ID")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.zip")
-@command("cdp request export req_0004zc8e6w1rk --out ada.zip")
-def export(number: str, out: Path, screen: Screen) -> None:
+@click.option("--draft", "is_draft", is_flag=True, help="Before the request is answered, for your own review.")
+@command(
+    "cdp request export req_0004zc8e6w1rk --out ada.zip", "cdp request export req_0004zc8e6w1rk --draft --out draft.zip"
+)
+def export(number: str, out: Path, *, is_draft: bool, screen: Screen) -> None:
     """Write the archive of a request to a file.
 
-    For access and portability requests: a ZIP with JSON and a readable page. Every export is logged.
+    For answered access and portability requests: a ZIP with JSON and a readable page. Every export is logged.
     """
     with open_context() as context:
-        archive = requests.export(context, _number(number), context.clock.now())
+        archive = requests.export(context, _number(number), context.clock.now(), is_draft=is_draft)
     _write(out, archive.content)
     screen.result({"file": str(out), "bytes": len(archive.content)})
     screen.line(f"{out}: {len(archive.content):,} bytes, readable only by you. It contains page.html and data.json.")
@@ -331,6 +346,7 @@ def _facts(screen: Screen, shown: Request) -> None:
             ("request", shown.outward_id),
             ("kind", f"{shown.kind.value} under {shown.regime}"),
             *([("mode", shown.mode.value)] if shown.mode is not None else []),
+            *([("weighed", ", ".join(shown.weighed))] if shown.weighed else []),
             ("status", shown.status.value + (f": {shown.denial_reason.value}" if shown.denial_reason else "")),
             ("received", shown.received_at),
             *([("confirm by", shown.confirm_by)] if shown.confirm_by is not None else []),
@@ -373,6 +389,7 @@ def _document(shown: Request) -> dict[str, object]:
         "confirm_by": shown.confirm_by,
         "due_at": shown.due_at,
         "mode": shown.mode,
+        "weighed": list(shown.weighed),
         "extended_at": shown.extended_at,
         "asked_at": shown.asked_at,
         "verified_at": shown.verified_at,

@@ -35,12 +35,13 @@ def decide(records: Iterable[Record], rule: Purpose, facts: VerdictFacts, *, now
     `records` are those of all identifiers of the profile, of this purpose or of all of them.
     """
     distinct = frozenset(records)
-    acts_on_everything = [record for record in distinct if record.purpose == EVERY_PURPOSE]
-    if acts_on_everything:
-        restrictions = restrictions_in_force(acts_on_everything, now)
+    of_restrictions = [record for record in distinct if record.act.is_of_restriction]
+    if of_restrictions:
+        concerned = [record for record in of_restrictions if record.purpose in (EVERY_PURPOSE, rule.key)]
+        restrictions = restrictions_in_force(concerned, now)
         if restrictions:
             return Verdict(False, Reason.RESTRICTED, by=_ids(restrictions))
-        distinct = distinct.difference(acts_on_everything)
+        distinct = distinct.difference(of_restrictions)
     if facts.is_restricted:
         return Verdict(False, Reason.RESTRICTED)
     if facts.is_quarantined:
@@ -57,19 +58,20 @@ def decide(records: Iterable[Record], rule: Purpose, facts: VerdictFacts, *, now
 
 
 def restrictions_in_force(records: Iterable[Record], now: datetime) -> list[Record]:
-    """The restrictions of processing that no later release of the same identifier has ended.
+    """The restrictions of processing that no later release of the same identifier, about as much, has ended.
 
     At one instant the restriction prevails. A restriction takes effect no later than now, a release no earlier than it
     states.
     """
-    latest: dict[int, tuple[datetime, bool, Record]] = {}
+    latest: dict[tuple[int, str], tuple[datetime, bool, Record]] = {}
     for record in records:
         is_restriction = record.act is Act.RESTRICT
         if is_restriction or (record.act is Act.RELEASE and record.at <= now):
             state = (min(record.at, now), is_restriction)
-            known = latest.get(record.identifier_id)
+            concerns = (record.identifier_id, record.purpose)
+            known = latest.get(concerns)
             if known is None or known[:2] < state:
-                latest[record.identifier_id] = (*state, record)
+                latest[concerns] = (*state, record)
     return [record for _, is_restriction, record in latest.values() if is_restriction]
 
 

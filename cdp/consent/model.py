@@ -12,13 +12,14 @@ ALWAYS: Final = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 EVERY_PURPOSE: Final = ""
-"""The purpose of acts that concern all processing: the start and the end of a restriction."""
+"""The purpose of acts that concern all processing: the start and the end of a restriction that is not about one purpose."""
 
 
 class Act(StrEnum):
-    """An act in the ledger. All but the last two are about one purpose, and of these every one but `grant` is a refusal.
+    """An act in the ledger. Of all but the last two, every one but `grant` is a refusal of one purpose.
 
-    `restrict` and `release` begin and end a restriction of processing (GDPR Art. 18), which concerns every purpose.
+    `restrict` and `release` begin and end a restriction of processing (GDPR Art. 18): of every purpose, or of one while an
+    objection to it is weighed (Art. 18(1)(d)).
     """
 
     GRANT = "grant"
@@ -34,9 +35,9 @@ class Act(StrEnum):
         return self in _REFUSALS
 
     @property
-    def is_about_purpose(self) -> bool:
-        """Whether the act is about one purpose."""
-        return self is Act.GRANT or self in _REFUSALS
+    def is_of_restriction(self) -> bool:
+        """Whether the act begins or ends a restriction of processing."""
+        return self is Act.RESTRICT or self is Act.RELEASE
 
 
 _REFUSALS: Final = frozenset({Act.REFUSE, Act.WITHDRAW, Act.OBJECT})

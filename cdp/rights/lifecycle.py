@@ -4,7 +4,8 @@
     received, verified -> denied | withdrawn; received -> expired, once the requester did not answer a question
 
 Opt-outs, objections and requests to limit need no verification (California section 7026 (d)): they are carried out when
-they are received, and never expire.
+they are received, and never expire. An objection that is weighed (GDPR Art. 21(1)) is in progress from its receipt on, until it
+is upheld, denied or withdrawn.
 """
 
 import calendar
@@ -44,6 +45,7 @@ class StepRefusal(StrEnum):
     TOO_LATE = "too_late"
     NO_EXTENSION = "no_extension"
     STARTED = "started"
+    NOT_WEIGHED = "not_weighed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Deadlines:
     due_at: datetime
 
 
-def deadlines(regime: Regime, kind: Right, received_at: datetime, *, time_zone: str) -> Deadlines:
+def deadlines(
+    regime: Regime, kind: Right, received_at: datetime, *, time_zone: str, is_weighed: bool = False
+) -> Deadlines:
     """The deadlines of a request, counted from receipt; verification does not suspend them.
 
     A deadline has the local time of day of the receipt, so that it is never later than the end of the statutory day.
     """
-    term = regime.opt_out if kind in WITHOUT_VERIFICATION else regime.answer
+    term = regime.opt_out if kind in WITHOUT_VERIFICATION and not is_weighed else regime.answer
     zone, holidays = ZoneInfo(time_zone), frozenset(regime.holidays)
     confirm_by = None if regime.confirm is None else after(received_at, regime.confirm, zone, holidays=holidays)
     return Deadlines(confirm_by, after(received_at, term, zone, holidays=holidays))
@@ -73,13 +77,25 @@ def received(
     received_at: datetime,
     time_zone: str,
     mode: ErasureMode | None = None,
+    weighed: tuple[str, ...] = (),
 ) -> Request:
-    """A new request with its deadlines; `mode` is that of an erasure, which erases and suppresses unless it says otherwise."""
-    limits = deadlines(regime, kind, received_at, time_zone=time_zone)
+    """A new request with its deadlines; `mode` is that of an erasure, which erases and suppresses unless it says otherwise.
+
+    `weighed` are the purposes of an objection that is weighed.
+    """
+    limits = deadlines(regime, kind, received_at, time_zone=time_zone, is_weighed=bool(weighed))
     if kind is Right.ERASURE:
         mode = mode or ErasureMode.ERASE_AND_SUPPRESS
     return Request(
-        request_id, kind, regime.key, Status.RECEIVED, received_at, limits.confirm_by, limits.due_at, mode=mode
+        request_id,
+        kind,
+        regime.key,
+        Status.RECEIVED,
+        received_at,
+        limits.confirm_by,
+        limits.due_at,
+        mode=mode,
+        weighed=weighed,
     )
 
 
@@ -110,14 +126,21 @@ def fulfill(request: Request, now: datetime) -> Request | StepRefusal:
 
 
 def deny(request: Request, reason: Denial, now: datetime) -> Request | StepRefusal:
-    """Deny it for a reason. An erasure that is in progress cannot be denied, because it has deleted data already."""
+    """Deny it for a reason. An erasure that is in progress cannot be denied, because it has deleted data already.
+
+    Interests override only an objection that is weighed.
+    """
+    if reason is Denial.OVERRIDING_INTERESTS and not request.weighed:
+        return StepRefusal.NOT_WEIGHED
     if request.status is Status.IN_PROGRESS and request.kind is Right.ERASURE:
         return StepRefusal.STARTED
     return _advanced(request, Status.DENIED, denial_reason=reason, closed_at=now)
 
 
 def withdraw(request: Request, now: datetime) -> Request | StepRefusal:
-    """Withdraw it at the requester's wish, before it is in progress."""
+    """Withdraw it at the requester's wish, before it is in progress; an objection that is weighed also meanwhile."""
+    if request.status is Status.IN_PROGRESS and request.weighed:
+        return replace(request, status=Status.WITHDRAWN, closed_at=now)
     return _advanced(request, Status.WITHDRAWN, closed_at=now)
 
 
@@ -136,7 +159,7 @@ def extend(request: Request, regime: Regime, now: datetime, *, time_zone: str) -
     """Apply the regime's extension: once, and only before the first deadline has passed."""
     if not _NEXT[request.status]:
         return StepRefusal.NOT_NEXT
-    if regime.extension is None or request.kind in WITHOUT_VERIFICATION:
+    if regime.extension is None or (request.kind in WITHOUT_VERIFICATION and not request.weighed):
         return StepRefusal.NO_EXTENSION
     if request.extended_at is not None:
         return StepRefusal.ALREADY_EXTENDED

@@ -34,6 +34,8 @@ class Denial(StrEnum):
     EXCESSIVE = "excessive"
     EXEMPT = "exempt"
     OTHERS_RIGHTS = "others_rights"
+    OVERRIDING_INTERESTS = "overriding_interests"
+    """Of objections to legitimate interests only: compelling grounds override (GDPR Art. 21(1)). Never of direct marketing."""
 
 
 class ErasureMode(StrEnum):
@@ -58,7 +60,8 @@ class Request:
     """A subject request. It contains no identifier. `waiting` counts the identifiers that need a reviewer's decision.
 
     `entry_id` is the audit entry of the receipt, `scrub_entry_id` that of the second one, which states the scrub.
-    `asked_at` is when the requester was asked to prove who they are; `mode` is set for erasures only.
+    `asked_at` is when the requester was asked to prove who they are; `mode` is set for erasures only. `weighed` are the
+    purposes of an objection that is weighed against compelling grounds (GDPR Art. 21(1)); they are restricted until its end.
     """
 
     request_id: RequestId
@@ -79,6 +82,7 @@ class Request:
     is_scrubbed: bool = False
     asked_at: datetime | None = None
     mode: ErasureMode | None = None
+    weighed: tuple[str, ...] = ()
 
     @property
     def outward_id(self) -> str:

@@ -168,6 +168,9 @@ def page(document: Mapping[str, Any], *, data_file: str) -> str:
         "<meta name=viewport content='width=device-width, initial-scale=1'>",
         "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>Your data</title><style>{_STYLE}</style><h1>Your data</h1>",
+        "<p><strong>Draft for a review. This is not the answer to the request: do not hand it over.</strong></p>"
+        if document["is_draft"]
+        else "",
         (
             f"<p>The data we hold about you as of {_text(_readable(document['made_at']))}, for your request "
             f"{_text(request['id'])}. The file {_text(data_file)} in this archive contains the same data in a "

@@ -26,6 +26,15 @@ def purposes_refused_by(kind: Right, policy: Policy, regime: Regime) -> tuple[st
     return ()
 
 
+def weighable_purposes(policy: Policy) -> tuple[str, ...]:
+    """The purposes to which an objection may be overridden by compelling grounds (GDPR Art. 21(1)); never direct marketing."""
+    return _keys(
+        rule
+        for rule in policy.purposes.values()
+        if rule.legal_basis is LegalBasis.LEGITIMATE_INTERESTS and not rule.direct_marketing
+    )
+
+
 def jurisdiction_of(policy: Policy, regime: str) -> str:
     """The jurisdiction that acts of requests under a regime are recorded with: the first declared one of the regime."""
     declared = policy.jurisdictions.jurisdictions.values()

@@ -15,6 +15,7 @@ from cdp.rights.replay_file import Erased, Line, Numbered, OptOut
 CLOCKS_DIFFER: Final = timedelta(days=1)
 """How far the clocks of services and of the database may be apart: a line is kept so much longer."""
 
+_OF_RESTRICTION: Final = ("restrict", "release")
 _STRONGEST: Final = ("signal", "device", "imported", "operator", "authenticated")
 
 
@@ -106,7 +107,7 @@ def _ended(line: Line, known: Collection[int]) -> tuple[Hashable, OptOut] | None
     """What an opt-out of an identifier that the database has no more is about, and the opt-out; None for other lines."""
     if not isinstance(line, OptOut) or line.identifier_id in known:
         return None
-    return (line.identifier_id, line.pseudonym, line.purpose), line
+    return (line.identifier_id, line.pseudonym, line.purpose, line.act in _OF_RESTRICTION), line
 
 
 def _rank(numbered: Numbered, line: OptOut) -> tuple[bool, bool, int, datetime, int]:

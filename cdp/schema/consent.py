@@ -138,7 +138,7 @@ record = Table(
     ),
     Column("salt", LargeBinary, info=_salt()),
     CheckConstraint("act IN ('grant', 'refuse', 'withdraw', 'object', 'restrict', 'release')", name="act"),
-    CheckConstraint("(act IN ('restrict', 'release')) = (purpose = '')", name="act_without_purpose"),
+    CheckConstraint("act IN ('restrict', 'release') OR purpose <> ''", name="act_without_purpose"),
     CheckConstraint("authority IN ('authenticated', 'operator', 'imported', 'device', 'signal')", name="authority"),
     CheckConstraint("valid_until IS NULL OR act = 'grant'", name="only_grants_end"),
     CheckConstraint("act = 'grant' OR NOT is_two_step", name="only_grants_take_two_steps"),

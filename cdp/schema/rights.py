@@ -1,6 +1,7 @@
 """Tables of rights: requests, the steps of an erasure, suppressions, legal holds, and the position in the replay file."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -48,6 +49,7 @@ request = Table(
     Column("closed_at", DateTime(timezone=True), info=_kept("closed_at")),
     Column("denial_reason", Text, info=_kept("denial_reason")),
     Column("mode", Text, info=_kept("mode")),
+    Column("weighed", ARRAY(Text), nullable=False, server_default=text("'{}'"), info=_kept("weighed")),
     Column("waiting", Integer, nullable=False, server_default=text("0"), info=impersonal()),
     Column("entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the receipt")),
     Column("scrub_entry_id", BigInteger, info=_kept(None, "the id of the audit entry, which is in the second receipt")),
@@ -64,6 +66,7 @@ request = Table(
     CheckConstraint("(status = 'denied') = (denial_reason IS NOT NULL)", name="denial_has_reason"),
     CheckConstraint("mode IN ('erase_and_suppress', 'erase', 'suppress')", name="mode"),
     CheckConstraint("(kind = 'erasure') = (mode IS NOT NULL)", name="erasure_has_mode"),
+    CheckConstraint("kind = 'objection' OR weighed = '{}'", name="weighed_objection"),
     Index(None, "status", "due_at"),
     schema="rights",
     comment="Subject requests; once fulfilled they contain no identifier.",

@@ -119,5 +119,5 @@ def test_no_identifier_can_travel_in_a_url() -> None:
     }
     assert names == {
         "request_id", "status", "limit", "name", "token_id", "source", "from", "to", "kind", "before", "path", "key",
-        "cursor",
+        "cursor", "draft",
     }  # fmt: skip

@@ -49,11 +49,20 @@ pytestmark = pytest.mark.postgres
 
 U1, U2 = Identifier("user_id", "u1"), Identifier("user_id", "u2")
 EMAIL = Identifier("email", "ada@example.com")
+INTERESTS = {
+    "name": "Preventing fraud",
+    "text": "For the test.",
+    "legal_basis": "legitimate_interests",
+    "assessment": "LIA-1",
+    "categories": ["user.unique_id"],
+    "data_use": "essential.service",
+}
 
 
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
     policy = changed(shipped(), "identifiers.yaml", bounds={"identifiers_per_profile": 3})
+    policy = changed(policy, "purposes.yaml", purposes={"fraud_prevention": INTERESTS})
     return open_request_pipeline(database, policy, tmp_path)
 
 
@@ -149,6 +158,14 @@ def subject_requests(rights: RequestPipeline, written: dict[str, str]) -> None:
         rights.export(("user_id", "bob"))
         requests.extend(context, rights.ask("access", ("user_id", "y")).request_id, clock.now())
         requests.deny(context, rights.ask("access", ("user_id", "x")).request_id, "unfounded", now=clock.now())
+        requests.open_request(
+            context,
+            kind="objection",
+            regime="gdpr",
+            identifiers=[("user_id", "x")],
+            now=clock.now(),
+            details=requests.RequestDetails(is_weighed=True),
+        )
         requests.withdraw(context, rights.ask("erasure", ("user_id", "x")).request_id, clock.now())
         asked = requests.open_request(
             context, kind="access", regime="gdpr", identifiers=[("user_id", "z")], now=clock.now()

@@ -104,6 +104,7 @@ def test_categories_that_would_do_harm_are_held_but_not_shown(database: Database
 def test_the_page_can_be_read_and_runs_nothing(rights: RequestPipeline) -> None:
     rights.pipeline.send({**ADA, "traits": {"email": "ada@example.com", "name": "<script>alert(1)</script>"}})
     request = rights.ask("access", ("user_id", "ada"))
+    requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
     archive = requests.export(rights.context, request.request_id, rights.pipeline.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
         assert file.namelist() == ["data.json", "page.html"]
@@ -126,6 +127,7 @@ def words_in(value: Any) -> list[str]:
 def test_the_page_holds_all_that_the_file_for_machines_holds(rights: RequestPipeline) -> None:
     rights.pipeline.send(BOB, ADA, ORDER, track("Sneezed", userId="ada", properties={"loud": 3}))
     request = rights.ask("access", ("user_id", "ada"))
+    requests.run(rights.context, request.request_id, rights.pipeline.clock.now())
     archive = requests.export(rights.context, request.request_id, rights.pipeline.clock.now())
     with zipfile.ZipFile(BytesIO(archive.content)) as file:
         page, data = html.unescape(file.read("page.html").decode()), json.loads(file.read("data.json"))
@@ -149,7 +151,23 @@ class TestWhen:
                 requests.export(rights.context, given.request_id, now)
             assert caught.value.code == code
 
-    def test_before_and_after_the_answer_until_the_time_is_over(self, rights: RequestPipeline) -> None:
+    def test_before_the_answer_only_as_a_draft_that_says_so(self, rights: RequestPipeline) -> None:
+        rights.pipeline.send(ADA)
+        now = rights.pipeline.clock.now()
+        request = rights.ask("access", ("user_id", "ada"))
+        with pytest.raises(Fault) as caught:
+            requests.export(rights.context, request.request_id, now)
+        assert (caught.value.code, caught.value.status) == ("request_not_run", 409)
+        draft = requests.export(rights.context, request.request_id, now, is_draft=True)
+        assert draft.name.endswith("-draft.zip")
+        requests.run(rights.context, request.request_id, now)
+        answer = requests.export(rights.context, request.request_id, now, is_draft=True)
+        for archive, is_draft in ((draft, True), (answer, False)):
+            with zipfile.ZipFile(BytesIO(archive.content)) as file:
+                assert json.loads(file.read("data.json"))["is_draft"] is is_draft
+                assert ("do not hand it over" in file.read("page.html").decode()) is is_draft
+
+    def test_after_the_answer_until_the_time_is_over(self, rights: RequestPipeline) -> None:
         rights.pipeline.send(ADA)
         request = rights.ask("access", ("user_id", "ada"))
         before = rights.opened(request)

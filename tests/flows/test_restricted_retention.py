@@ -7,7 +7,8 @@ import pytest
 
 from cdp.flows.operations.kept import open_holds
 from cdp.flows.operations.retention import EVENTS
-from cdp.flows.operations.retention_tasks import AGES, RESTRICTED_EVENTS, TRAITS
+from cdp.flows.operations.retention_restricted import RESTRICTED_EVENTS
+from cdp.flows.operations.retention_tasks import AGES, TRAITS
 from cdp.flows.rights import requests
 from cdp.flows.rights.restrict import release
 from cdp.kit.db import Database

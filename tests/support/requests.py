@@ -19,7 +19,7 @@ from cdp.flows.rights.review import review
 from cdp.kit.db import Database
 from cdp.kit.state import StateFolder
 from cdp.policy.model import Policy
-from cdp.rights.model import Request
+from cdp.rights.model import Request, Status
 from cdp.rights.plan import personal_columns
 from cdp.rights.replay_file import ReplayFile
 from cdp.schema.all import tables
@@ -54,8 +54,9 @@ class RequestPipeline:
         return self.opened(request)
 
     def opened(self, request: Request) -> dict[str, Any]:
-        """The JSON of the archive of a request."""
-        archive = requests.export(self.context, request.request_id, self.pipeline.clock.now())
+        """The JSON of the archive of a request; a draft until the request is answered."""
+        is_draft = requests.show(self.context, request.request_id).request.status is not Status.FULFILLED
+        archive = requests.export(self.context, request.request_id, self.pipeline.clock.now(), is_draft=is_draft)
         with zipfile.ZipFile(BytesIO(archive.content)) as file:
             found: dict[str, Any] = json.loads(file.read("data.json"))
         return found

@@ -70,7 +70,7 @@ def record_acts(
     if clears and affected:
         add_uncovered(tx, current_verdicts(tx, context.policy, affected, now=now), now=now)
     generation_store.advance(tx, changed=True)
-    kept = [record for record in records if record.act.is_refusal or not record.act.is_about_purpose]
+    kept = [record for record in records if record.act.is_refusal or record.act.is_of_restriction]
     replay_store.append(
         tx, context.replay, [replay_line(record, pseudonyms[record.identifier_id]) for record in kept], now=now
     )

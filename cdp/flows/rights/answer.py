@@ -62,11 +62,19 @@ def preview_answer(context: Context, request_id: int, now: datetime) -> RequestR
 
 
 def export(
-    context: Context, request_id: int, now: datetime, *, actor: str = "operator", token: int | None = None
+    context: Context,
+    request_id: int,
+    now: datetime,
+    *,
+    is_draft: bool = False,
+    actor: str = "operator",
+    token: int | None = None,
 ) -> Archive:
     """The archive of an access request: all data of the person and no data of others. Each download is logged.
 
-    Faults: `unknown_request`, `not_an_export`, `request_not_verified`, `export_over`.
+    It exists once the request is answered. Before that, only a draft for staff can be made, which says so: identifiers may
+    still wait for a review. Faults: `unknown_request`, `not_an_export`, `request_not_verified`, `request_not_run`,
+    `export_over`.
     """
 
     def read(tx: Transaction) -> Archive:
@@ -90,6 +98,14 @@ def export(
                 "The archive is no longer available",
                 "The download period is over: open a new request.",
                 status=410,
+            )
+        if request.status is not Status.FULFILLED and not is_draft:
+            raise Fault(
+                "request_not_run",
+                "The request is not answered",
+                "What is handed over is the archive of an answered request: `cdp request run` answers it, once nothing waits for "
+                "a review. A draft for your own eyes can be made before.",
+                status=409,
             )
         archive = export_archive(tx, context, request, now=now)
         scope = find_person(tx, context, request).export_scope(request_id)

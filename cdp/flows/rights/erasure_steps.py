@@ -8,6 +8,7 @@ from typing import Any, Final
 from cdp.audit.store import facts as fact_store
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
+from cdp.destinations.model import RecipientNotice
 from cdp.destinations.store import outbox as outbox_store
 from cdp.flows.consent.verdicts import apply_mapping_change
 from cdp.flows.context import Context
@@ -123,7 +124,9 @@ def finish_erasure(run: ErasureRun, plan: tuple[PlanStep, ...]) -> None:
     """The last transaction: notifications, final tables, keys, suppression, replay line, and the receipt's fact."""
     tx, context, request = run.tx, run.context, run.request
     until = _suppressed_until(run)
-    notified = outbox_store.notify_erasure(tx, run.scope.profiles, request.outward_id, now=run.now)
+    notified = outbox_store.notify(
+        tx, run.scope.profiles, RecipientNotice.ERASURE, body={"request": request.outward_id}, now=run.now
+    )
     final = [step for step in plan if step.is_final]
     touched = _erase_final(run, final)
     kept = kept_rows(suppressed=len(set(run.pseudonyms)))

@@ -18,7 +18,7 @@ from cdp.policy.jurisdictions import Right
 from cdp.policy.model import Policy
 from cdp.rights import execute
 from cdp.rights.archive import Archive, archive
-from cdp.rights.model import Request, Scope
+from cdp.rights.model import Request, Scope, Status
 from cdp.rights.plan import Section, export_plan
 from cdp.segments.store import texts as segment_text_store
 from cdp.sources.store import sources as source_store
@@ -40,7 +40,8 @@ Rows = list[Mapping[str, Any]]
 
 def export_archive(tx: Transaction, context: Context, request: Request, *, now: datetime) -> Archive:
     """The export of a request as a ZIP archive."""
-    return archive(f"{request.outward_id}.zip", export_document(tx, context, request, now=now), now)
+    suffix = "" if request.status is Status.FULFILLED else "-draft"
+    return archive(f"{request.outward_id}{suffix}.zip", export_document(tx, context, request, now=now), now)
 
 
 def export_document(tx: Transaction, context: Context, request: Request, *, now: datetime) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def export_document(tx: Transaction, context: Context, request: Request, *, now:
     return {
         "format": FORMAT,
         "made_at": instant_text(now),
+        "is_draft": request.status is not Status.FULFILLED,
         "request": {"id": request.outward_id, "kind": request.kind.value, "regime": request.regime},
         "about": [{"type": identifier.type, "value": identifier.value} for identifier in person.named],
         "purposes": _purposes(context.policy),

@@ -1,7 +1,8 @@
 """Rectification (GDPR Art. 16, CCPA section 1798.106): the corrected values of traits, which no later statement overrides.
 
 A corrected value takes the place of every statement of its trait, of whichever purposes, and is of the same purposes. Where
-none of the person's traits may be stored for any purpose, there is nothing to correct.
+none of the person's traits may be stored for any purpose, there is nothing to correct. Recipients are to be notified
+(Art. 19): their notices name the traits, whose values are read when a notice is sent.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,6 +17,8 @@ from cdp.behavior.store import traits as trait_store
 from cdp.behavior.store.terms import intern_terms
 from cdp.consent.store import verdicts as verdict_store
 from cdp.consent.store.projection import bits_of
+from cdp.destinations.model import RecipientNotice
+from cdp.destinations.store import outbox as outbox_store
 from cdp.flows.consent.verdicts import project_traits, refresh_verdicts
 from cdp.flows.context import Context
 from cdp.flows.rights.corrections import named_values
@@ -45,7 +48,19 @@ def rectify(context: Context, request_id: int, now: datetime) -> RequestResult: 
         person = find_person(tx, context, request)
         values = _with_age(context, named_values(tx, context, request_id), acted_at)
         corrected = _correct(tx, context, person, values=values, now=acted_at)
-        details = {"traits": corrected, "is_nothing_held": person.is_nothing_held}
+        notified = outbox_store.notify(
+            tx,
+            reach_store.profiles_of(tx, sorted(person.reach.anchors), ()) if corrected else (),
+            RecipientNotice.RECTIFICATION,
+            body={"request": request.outward_id, "traits": sorted(value.name for value in values)},
+            now=acted_at,
+        )
+        details = {
+            "traits": corrected,
+            "is_nothing_held": person.is_nothing_held,
+            "recipients": list(notified.recipients),
+            "recipients_notified": 0,
+        }
         request = fulfilled(tx, context, request, details=details, now=acted_at)
     return RequestResult(request, (), 0, person.is_nothing_held)
 

@@ -35,7 +35,26 @@ def refuse_purposes(
 ) -> Request:
     """Record the acts of a request for the purposes that it names, or all that its kind refuses, and close it.
 
-    `now` is the instant that the exclusive lock gave. An act about one identifier decides about the whole profile that it belongs to. For a suppressed identifier, for which
+    Faults: `unknown_purpose`, `not_refusable`.
+    """
+    refused = record_refusals(tx, context, request, named=named, purposes=purposes, now=now)
+    details = {"purposes": list(refused), "identifiers": len(named)}
+    return fulfilled(tx, context, started(request, now), details=details, now=now)
+
+
+def record_refusals(
+    tx: Transaction,
+    context: Context,
+    request: Request,
+    *,
+    named: Sequence[NamedIdentifier],
+    purposes: Sequence[str],
+    now: datetime,
+) -> tuple[str, ...]:
+    """Record the acts of a request for the purposes that it names, or all that its kind refuses; returns the purposes.
+
+    `now` is the instant that the exclusive lock gave. An act about one identifier decides about the whole profile that it
+    belongs to. For a suppressed identifier, for which
     nothing is processed, the refusals are kept by pseudonym, so that they hold if the suppression is lifted. Faults:
     `unknown_purpose`, `not_refusable`.
     """
@@ -56,8 +75,7 @@ def refuse_purposes(
     record_acts(tx, context, records, pseudonyms=by_id, now=now)
     orders = [(digest, key) for digest in suppressed for key in refused]
     _keep_by_pseudonym(tx, context, request, orders=orders, now=now)
-    details = {"purposes": list(refused), "identifiers": len(named)}
-    return fulfilled(tx, context, started(request, now), details=details, now=now)
+    return refused
 
 
 def _checked(context: Context, purposes: Sequence[str]) -> tuple[str, ...]:

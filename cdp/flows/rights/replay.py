@@ -184,13 +184,14 @@ def _restore_opt_outs(
 def _keep_by_pseudonym(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> int:
     """Keep what is known of identifiers that this database does not have; returns how many suppressions were added.
 
-    A restriction that was not released since suppresses its identifier for every purpose.
+    A restriction that was not released since suppresses its identifier for every purpose, or for the one that it is about.
     """
-    orders = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if opt_out.purpose != EVERY_PURPOSE]
-    latest = {opt_out.pseudonym: opt_out for opt_out in opt_outs if opt_out.purpose == EVERY_PURPOSE}
-    orders += [(pseudonym, EVERY_PURPOSE) for pseudonym, act in latest.items() if act.act == Act.RESTRICT]
-    for pseudonym, act in latest.items():
-        if act.act == Act.RELEASE:
+    of_restrictions = [opt_out for opt_out in opt_outs if Act(opt_out.act).is_of_restriction]
+    orders = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if not Act(opt_out.act).is_of_restriction]
+    latest = {(opt_out.pseudonym, opt_out.purpose): opt_out for opt_out in of_restrictions}
+    orders += [order for order, act in latest.items() if act.act == Act.RESTRICT]
+    for (pseudonym, purpose), act in latest.items():
+        if act.act == Act.RELEASE and purpose == EVERY_PURPOSE:
             suppression_store.lift(tx, [pseudonym], act.occurred_at)
     return suppression_store.suppress_purposes(tx, orders, now)
 

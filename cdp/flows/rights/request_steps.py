@@ -40,6 +40,10 @@ REFUSALS: Final = {
         "The erasure is in progress",
         "Data was already deleted, so the request cannot be denied: complete it.",
     ),
+    StepRefusal.NOT_WEIGHED: (
+        "No interests can override this request",
+        "Only an objection to legitimate interests can be, if it was opened to be weighed; none to direct marketing (Art. 21).",
+    ),
 }
 
 
@@ -106,6 +110,17 @@ def shred_named(tx: Transaction, context: Context, request: Request) -> None:
     request_store.delete_identifiers(tx, request.request_id)
     review_store.delete_decisions(tx, request.request_id)
     context.vault.subject_keys.shred(tx, [request.request_id])
+
+
+def check_informed(*, is_informed: bool) -> None:
+    """Raise the fault `not_informed` unless the person was informed before a restriction ends (GDPR Art. 18(3))."""
+    if not is_informed:
+        raise Fault(
+            "not_informed",
+            "The person must be informed first",
+            "Inform the person that the restriction ends (GDPR Art. 18(3)), then confirm that you did.",
+            status=422,
+        )
 
 
 def check_reviewed(person: Person) -> None:

@@ -24,17 +24,20 @@ from cdp.flows.rights.person import (
     values_of,
 )
 from cdp.flows.rights.receipts import log_receipt, receipt_of_entry
-from cdp.flows.rights.refusals import refuse_purposes
+from cdp.flows.rights.refusals import record_refusals, refuse_purposes
 from cdp.flows.rights.refuse import refuse
 from cdp.flows.rights.request_steps import (
     accepted,
+    check_informed,
     ended,
     locked_request,
     read_request,
     regime_of,
     right_of,
+    started,
 )
 from cdp.flows.rights.results import RequestResult
+from cdp.flows.rights.weighing import begin_weighing, end_weighing, purposes_to_weigh
 from cdp.flows.snapshot import at_one_instant
 from cdp.identity.model import Identifier
 from cdp.identity.store import generation as generation_store
@@ -59,6 +62,7 @@ from cdp.rights.model import (
     StepCount,
 )
 from cdp.rights.receipt import event_fact
+from cdp.rights.refusable import purposes_refused_by
 from cdp.rights.store import legal_holds as legal_hold_store
 from cdp.rights.store import requests as request_store
 from cdp.rights.store import steps as step_store
@@ -92,6 +96,8 @@ _DENIALS: Final[Mapping[Denial, str]] = {
     Denial.EXCESSIVE: "The request is excessive, in particular because it repeats earlier ones.",
     Denial.EXEMPT: "The law exempts this data from the request.",
     Denial.OTHERS_RIGHTS: "Granting the request would infringe the rights of other people.",
+    Denial.OVERRIDING_INTERESTS: "We have compelling legitimate grounds for this processing which override your interests, "
+    "rights and freedoms, or which serve legal claims (GDPR Art. 21(1)). The restriction of the processing ends.",
 }
 
 
@@ -101,12 +107,14 @@ class RequestDetails:
 
     `mode` is what an erasure includes: `erase_and_suppress`, `erase` or `suppress`. `purposes` are those that an objection,
     an opt-out or a request to limit is about; without any, all that its kind refuses. `values` are the right values of a
-    rectification, by trait.
+    rectification, by trait. `is_weighed`: of an objection, what it is to purposes on legitimate interests is weighed against
+    compelling grounds.
     """
 
     mode: str | None = None
     purposes: Sequence[str] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
+    is_weighed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +140,10 @@ def open_request(
 ) -> Request:
     """Record a request and set its deadlines; an objection, an opt-out or a request to limit is fulfilled at once.
 
+    Of an objection that is weighed, only what concerns direct marketing is; other purposes are restricted until it ends.
+
     Faults: `unknown_right`, `unknown_regime`, `right_not_in_regime`, `invalid_identifier`, `too_many_identifiers`,
-    `detail_not_of_kind`, `unknown_mode`, and those of `checked_values` and `refuse_purposes`.
+    `detail_not_of_kind`, `unknown_mode`, and those of `checked_values`, `refuse_purposes` and `purposes_to_weigh`.
     """
     rules = regime_of(context.policy, regime)
     right = right_of(rules, kind)
@@ -150,6 +160,7 @@ def open_request(
             received_at=now,
             time_zone=context.policy.jurisdictions.time_zone,
             mode=None if given.mode is None else ErasureMode(given.mode),
+            weighed=purposes_to_weigh(context.policy, given.purposes) if given.is_weighed else (),
         )
         keys = context.vault.subject_keys.create(tx, [request.request_id])
         items = [
@@ -165,8 +176,30 @@ def open_request(
         )
         store_values(tx, context, request.request_id, values=values)
         fact_store.append(tx, event_fact(request, "request.received"), now)
-        if right in WITHOUT_VERIFICATION:
+        if request.weighed:
+            request = _weigh(tx, context, request, named=named, purposes=given.purposes, now=now)
+        elif right in WITHOUT_VERIFICATION:
             request = refuse_purposes(tx, context, request, named=named, purposes=given.purposes, now=now)
+    return request
+
+
+def _weigh(
+    tx: Transaction,
+    context: Context,
+    request: Request,
+    *,
+    named: Sequence[NamedIdentifier],
+    purposes: Sequence[str],
+    now: datetime,
+) -> Request:
+    """Restrict what is weighed; the rest of an objection that names no purposes, to direct marketing, is in force at once."""
+    all_of_kind = purposes_refused_by(request.kind, context.policy, regime_of(context.policy, request.regime))
+    at_once = () if purposes else tuple(key for key in all_of_kind if key not in request.weighed)
+    if at_once:
+        record_refusals(tx, context, request, named=named, purposes=at_once, now=now)
+    request = started(request, now)
+    request_store.update_request(tx, request)
+    begin_weighing(tx, context, request, named=named, now=now)
     return request
 
 
@@ -216,10 +249,12 @@ def extend(context: Context, request_id: int, now: datetime) -> Request:
     return request
 
 
-def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Request:
+def deny(context: Context, request_id: int, reason: str, *, now: datetime, is_informed: bool = False) -> Request:
     """Deny a request for a reason. `show` has the notice for the subject, with the authority for complaints and the remedy.
 
-    Faults: `unknown_denial`, `unknown_request`, `request_not_next`, `request_started`.
+    The denial of an objection that was weighed ends the restriction of its purposes, of which the person must be informed
+    before (GDPR Art. 18(3)). Faults: `unknown_denial`, `unknown_request`, `request_not_next`, `request_started`,
+    `request_not_weighed`, `not_informed`.
     """
     if reason not in set(Denial):
         raise Fault(
@@ -228,8 +263,11 @@ def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Re
             f"Give one of {', '.join(sorted(Denial))}.",
         )
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        now = generation_store.lock_exclusive(tx).now
         request = accepted(lifecycle.deny(locked_request(tx, request_id), Denial(reason), now))
+        if request.weighed:
+            check_informed(is_informed=is_informed)
+            end_weighing(tx, context, request, named=named_identifiers(tx, context, request_id), now=now)
         ended(tx, context, request, fact=event_fact(request, "request.denied") | {"reason": reason}, now=now)
     return request
 
@@ -237,8 +275,10 @@ def deny(context: Context, request_id: int, reason: str, *, now: datetime) -> Re
 def withdraw(context: Context, request_id: int, now: datetime) -> Request:
     """Withdraw a request at the subject's wish; its pending suppression ends. Faults: `unknown_request`, `request_not_next`."""
     with context.database.transaction() as tx:
-        generation_store.lock_exclusive(tx)
+        now = generation_store.lock_exclusive(tx).now
         request = accepted(lifecycle.withdraw(locked_request(tx, request_id), now))
+        if request.weighed:
+            end_weighing(tx, context, request, named=named_identifiers(tx, context, request_id), now=now)
         ended(tx, context, request, fact=event_fact(request, "request.withdrawn"), now=now)
     return request
 
@@ -379,8 +419,10 @@ def _denial(policy: Policy, request: Request) -> DenialNotice | None:
     if request.denial_reason is None:
         return None
     regime = policy.jurisdictions.regimes.get(request.regime)
+    names = [policy.purposes[key].name if key in policy.purposes else key for key in request.weighed]
+    concerned = f" This concerns: {', '.join(names)}." if names else ""
     return DenialNotice(
-        reason=_DENIALS[request.denial_reason],
+        reason=_DENIALS[request.denial_reason] + concerned,
         authority="" if regime is None else regime.authority,
         remedy="" if regime is None else regime.remedy,
     )
@@ -394,6 +436,7 @@ def _checked_details(kind: Right, given: RequestDetails) -> RequestDetails:
             ("mode", given.mode, {Right.ERASURE}),
             ("purposes", given.purposes, WITHOUT_VERIFICATION),
             ("values", given.values, {Right.RECTIFICATION}),
+            ("weigh", given.is_weighed, {Right.OBJECTION}),
         )
         if value and kind not in kinds
     ]

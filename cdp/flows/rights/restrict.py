@@ -11,6 +11,8 @@ from cdp.audit.store import facts as fact_store
 from cdp.consent.decide import restrictions_in_force
 from cdp.consent.model import EVERY_PURPOSE, Act, Authority, Record, RecordId
 from cdp.consent.store import records as record_store
+from cdp.destinations.model import RecipientNotice
+from cdp.destinations.store import outbox as outbox_store
 from cdp.flows.consent.acting import ensure_identifiers, record_acts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import read_identifier
@@ -21,7 +23,7 @@ from cdp.flows.rights.person import (
     values_by_id,
     values_of,
 )
-from cdp.flows.rights.request_steps import fulfilled, locked_request, started
+from cdp.flows.rights.request_steps import check_informed, fulfilled, locked_request, started
 from cdp.flows.rights.results import RequestResult
 from cdp.identity.model import Identifier
 from cdp.identity.store import generation as generation_store
@@ -46,8 +48,16 @@ def restrict(context: Context, request_id: int, now: datetime) -> RequestResult:
         request = started(request, acted_at)
         person = find_person(tx, context, request)
         named = [*person.named, *values_of(tx, context, person.reach.identifiers)]
-        records = _record_acts(tx, context, named, act=Act.RESTRICT, regime=request.regime, now=acted_at)
-        details = {"identifiers": len(records), "is_nothing_held": person.is_nothing_held}
+        affected = _record_acts(tx, context, named, act=Act.RESTRICT, regime=request.regime, now=acted_at)
+        notified = outbox_store.notify(
+            tx, affected, RecipientNotice.RESTRICTION, body={"request": request.outward_id}, now=acted_at
+        )
+        details = {
+            "identifiers": len(set(named)),
+            "is_nothing_held": person.is_nothing_held,
+            "recipients": list(notified.recipients),
+            "recipients_notified": 0,
+        }
         request = fulfilled(tx, context, request, details=details, now=acted_at)
     return RequestResult(request, (), 0, person.is_nothing_held)
 
@@ -59,13 +69,7 @@ def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_info
     purpose still permits it, and cleared where none does. Faults: `invalid_identifier`, `not_informed`, `not_restricted`.
     """
     named = [read_identifier(context.policy, type_, value) for type_, value in identifiers]
-    if not is_informed:
-        raise Fault(
-            "not_informed",
-            "The person must be informed first",
-            "Inform the person that the restriction ends (GDPR Art. 18(3)), then confirm that you did.",
-            status=422,
-        )
+    check_informed(is_informed=is_informed)
     with context.database.transaction() as tx:
         acted_at = generation_store.lock_exclusive(tx).now
         person = find_person_of(tx, context, tuple(NamedIdentifier(one.type, one.value) for one in named))
@@ -81,8 +85,15 @@ def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_info
                 status=409,
             )
         restricted = [known[record.identifier_id] for record in in_force]
-        _record_acts(tx, context, restricted, act=Act.RELEASE, regime="", now=acted_at)
-        fact = {"kind": "restriction.ended", "actor": "privacy", "count": len(restricted), "is_informed": True}
+        affected = _record_acts(tx, context, restricted, act=Act.RELEASE, regime="", now=acted_at)
+        notified = outbox_store.notify(tx, affected, RecipientNotice.RESTRICTION_END, body={}, now=acted_at)
+        fact = {
+            "kind": "restriction.ended",
+            "actor": "privacy",
+            "count": len(restricted),
+            "is_informed": True,
+            "recipients": list(notified.recipients),
+        }
         fact_store.append(tx, fact, now)
     return len(restricted)
 
@@ -95,8 +106,8 @@ def _record_acts(
     act: Act,
     regime: str,
     now: datetime,
-) -> list[Record]:
-    """Record an act of each identifier about every purpose."""
+) -> set[int]:
+    """Record an act of each identifier about every purpose; returns the profiles concerned."""
     distinct = list(dict.fromkeys(named))
     ids = ensure_identifiers(tx, context, [Identifier(one.type, one.value) for one in distinct], now=now)
     pseudonyms = suppression_pseudonyms(context, distinct)
@@ -116,5 +127,4 @@ def _record_acts(
         for one in distinct
     ]
     by_id = {record.identifier_id: pseudonym for record, pseudonym in zip(records, pseudonyms, strict=True)}
-    record_acts(tx, context, records, pseudonyms=by_id, now=now, clears=act is Act.RELEASE)
-    return records
+    return record_acts(tx, context, records, pseudonyms=by_id, now=now, clears=act is Act.RELEASE)

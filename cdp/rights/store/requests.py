@@ -30,6 +30,7 @@ _REQUEST = (
     request.c.is_scrubbed,
     request.c.asked_at,
     request.c.mode,
+    request.c.weighed,
 )
 _NAMED_BY_REQUEST = request_identifier.c.request_id == request.c.request_id
 
@@ -154,6 +155,7 @@ def _values(new: Request) -> dict[str, Any]:
         "is_scrubbed": new.is_scrubbed,
         "asked_at": new.asked_at,
         "mode": None if new.mode is None else new.mode.value,
+        "weighed": list(new.weighed),
     }
 
 
@@ -168,5 +170,6 @@ def _request(row: Row) -> Request:
             "status": Status(stored["status"]),
             "denial_reason": None if denial is None else Denial(denial),
             "mode": None if stored["mode"] is None else ErasureMode(stored["mode"]),
+            "weighed": tuple(stored["weighed"]),
         }
     )

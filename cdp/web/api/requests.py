@@ -31,7 +31,8 @@ class SubjectRequestInput(RequestBody):
     """A right exercised by a person, who is named by one to twenty identifiers.
 
     `mode` is what an erasure includes; `purposes` are those that an objection, an opt-out or a request to limit is about,
-    all that it concerns if there is none; `values` are the right values of a rectification, by trait.
+    all that it concerns if there is none; `values` are the right values of a rectification, by trait. With `weigh`, an objection
+    to legitimate interests is weighed against compelling grounds; meanwhile its purposes are restricted.
     """
 
     kind: Name = Field(examples=["erasure"])
@@ -40,6 +41,7 @@ class SubjectRequestInput(RequestBody):
     mode: Literal["erase_and_suppress", "erase", "suppress"] | None = None
     purposes: list[Annotated[str, StringConstraints(max_length=100)]] = Field(default_factory=list, max_length=30)
     values: dict[Annotated[str, StringConstraints(max_length=200)], Any] = Field(default_factory=dict, max_length=50)
+    weigh: StrictBool = False
 
 
 class RequestShown(BaseModel):
@@ -53,6 +55,7 @@ class RequestShown(BaseModel):
     confirm_by: datetime | None
     due_at: datetime
     mode: str | None
+    weighed: list[str]
     extended_at: datetime | None
     asked_at: datetime | None
     verified_at: datetime | None
@@ -129,9 +132,13 @@ class RunShown(BaseModel):
 
 
 class DenyInput(RequestBody):
-    """Why the request is denied."""
+    """Why the request is denied.
 
-    reason: Literal["unverified", "unfounded", "excessive", "exempt", "others_rights"]
+    `is_informed` confirms, for an objection that was weighed, that the person was informed that the restriction ends.
+    """
+
+    reason: Literal["unverified", "unfounded", "excessive", "exempt", "others_rights", "overriding_interests"]
+    is_informed: StrictBool = False
 
 
 class ReviewInput(RequestBody):
@@ -159,7 +166,7 @@ def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _ca
     An objection, an opt-out and a request to limit need no verification and are in force when the response is sent.
     """
     pairs = [identifier.pair() for identifier in body.identifiers]
-    details = subject_request.RequestDetails(body.mode, body.purposes, body.values)
+    details = subject_request.RequestDetails(body.mode, body.purposes, body.values, body.weigh)
     request = subject_request.open_request(
         context, kind=body.kind, regime=body.regime, identifiers=pairs, now=now, details=details
     )
@@ -266,7 +273,7 @@ def extend(
 @router.post("/{request_id}/deny", responses=problems(404, 409), operation_id="deny_request")
 def deny(request_id: RequestKey, body: DenyInput, context: InContext, *, now: Now, caller: IsPrivacy) -> RequestDetail:
     """Deny a request for a reason. `denial` is the notice for the person."""
-    subject_request.deny(context, _number(request_id), body.reason, now=now)
+    subject_request.deny(context, _number(request_id), body.reason, now=now, is_informed=body.is_informed)
     return _detail(subject_request.show(context, _number(request_id), actor=caller.actor, token=caller.token))
 
 
@@ -287,9 +294,18 @@ def withdraw(
     response_class=Response,
     operation_id="export_request",
 )
-def export(request_id: RequestKey, context: InContext, now: Now, *, caller: IsPrivacy) -> Response:
-    """Download the archive of an access or portability request. Every download is logged."""
-    archive = subject_request.export(context, _number(request_id), now, actor=caller.actor, token=caller.token)
+def export(
+    request_id: RequestKey,
+    context: InContext,
+    now: Now,
+    *,
+    caller: IsPrivacy,
+    draft: Annotated[bool, Query(description="A draft for staff, before the request is answered.")] = False,
+) -> Response:
+    """Download the archive of an answered access or portability request. Every download is logged."""
+    archive = subject_request.export(
+        context, _number(request_id), now, is_draft=draft, actor=caller.actor, token=caller.token
+    )
     return Response(
         archive.content,
         media_type="application/zip",
@@ -320,6 +336,7 @@ def request_shown(request: Request) -> RequestShown:
         confirm_by=request.confirm_by,
         due_at=request.due_at,
         mode=None if request.mode is None else request.mode.value,
+        weighed=list(request.weighed),
         extended_at=request.extended_at,
         asked_at=request.asked_at,
         verified_at=request.verified_at,

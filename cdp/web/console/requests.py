@@ -10,6 +10,7 @@ from cdp.access.model import Role
 from cdp.kit.errors import Fault
 from cdp.policy.model import Keep
 from cdp.rights.model import Denial, ErasureMode
+from cdp.rights.refusable import weighable_purposes
 from cdp.web.api import requests as routes
 from cdp.web.api import standing
 from cdp.web.api.schemas import IdentifierInput
@@ -43,6 +44,7 @@ def listing(
         fields=range(_IDENTIFIERS_MAX),
         modes=[mode.value for mode in ErasureMode],
         purposes=[rule for rule in context.policy.purposes.values() if not rule.needs_unique_identifier],
+        weighable=[context.policy.purposes[key].name for key in weighable_purposes(context.policy)],
         traits=[name for name, plan in context.policy.events.traits.items() if plan.keep is not Keep.DROP],
     )
 
@@ -56,6 +58,7 @@ class OpenForm:
     value: Annotated[list[str], Form(max_length=_IDENTIFIERS_MAX)]
     mode: Annotated[Literal["", "erase_and_suppress", "erase", "suppress"], Form()] = ""
     purpose: Annotated[list[str] | None, Form(max_length=30)] = None
+    weigh: Annotated[str, Form()] = ""
     trait: Annotated[list[str] | None, Form(max_length=_IDENTIFIERS_MAX)] = None
     right_value: Annotated[list[str] | None, Form(max_length=_IDENTIFIERS_MAX)] = None
 
@@ -82,6 +85,7 @@ def open_request(
         identifiers=_identifiers(form.type, form.value),
         mode=form.mode or None,
         purposes=form.purpose or [],
+        weigh=form.weigh == "yes",
         values={name: _json_or_text(text) for name, text in stated.items()},
     )
     return _redirect_to(routes.open_request(body, context, now, _caller=session.caller).id)
@@ -119,7 +123,7 @@ def end_restriction(
 def show(context: InContext, now: Now, session: Reader, *, request_id: routes.RequestKey) -> Response:
     """One request, and the actions that its status allows."""
     found = routes.show(request_id, context, session.caller)
-    return page("request", session, request=found, now=now, plan=None, reasons=[denial.value for denial in Denial])
+    return page("request", session, request=found, now=now, plan=None, reasons=_denials(found))
 
 
 @router.post("/{request_id}/plan")
@@ -127,7 +131,7 @@ def plan(context: InContext, now: Now, session: Sender, *, request_id: routes.Re
     """Preview what executing the request would do."""
     result = routes.run(request_id, context, now, caller=session.caller, body=routes.RunInput(dry_run=True))
     found = routes.show(request_id, context, session.caller)
-    return page("request", session, request=found, now=now, plan=result, reasons=[denial.value for denial in Denial])
+    return page("request", session, request=found, now=now, plan=result, reasons=_denials(found))
 
 
 @router.post("/{request_id}/run")
@@ -163,10 +167,17 @@ def review(
 
 @router.post("/{request_id}/deny")
 def deny(
-    context: InContext, now: Now, session: Sender, *, request_id: routes.RequestKey, reason: Annotated[Denial, Form()]
+    context: InContext,
+    now: Now,
+    session: Sender,
+    *,
+    request_id: routes.RequestKey,
+    reason: Annotated[Denial, Form()],
+    informed: Annotated[str, Form()] = "",
 ) -> Response:
     """Deny the request for a reason."""
-    routes.deny(request_id, routes.DenyInput(reason=reason.value), context, now=now, caller=session.caller)
+    body = routes.DenyInput(reason=reason.value, is_informed=informed == "yes")
+    routes.deny(request_id, body, context, now=now, caller=session.caller)
     return _redirect_to(request_id)
 
 
@@ -187,9 +198,11 @@ def step(
 
 
 @router.get("/{request_id}/export")
-def export(context: InContext, now: Now, session: Reader, *, request_id: routes.RequestKey) -> Response:
-    """The archive, as a download."""
-    return routes.export(request_id, context, now, caller=session.caller)
+def export(
+    context: InContext, now: Now, session: Reader, *, request_id: routes.RequestKey, draft: bool = False
+) -> Response:
+    """The archive, or a draft of it, as a download."""
+    return routes.export(request_id, context, now, caller=session.caller, draft=draft)
 
 
 @router.get("/{request_id}/receipt")
@@ -208,6 +221,12 @@ def _download(name: str, document: dict[str, Any]) -> Response:
     content = json.dumps(document, indent=2, ensure_ascii=False)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(content, media_type="application/json", headers=headers)
+
+
+def _denials(found: routes.RequestDetail) -> list[str]:
+    """The reasons for which a request can be denied."""
+    only_weighed = Denial.OVERRIDING_INTERESTS
+    return [denial.value for denial in Denial if found.weighed or denial is not only_weighed]
 
 
 def _identifiers(types: list[str], values: list[str]) -> list[IdentifierInput]:

@@ -19,6 +19,7 @@ from cdp.rights.withhold import is_withheld, withhold
 def document(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "made_at": "2026-06-01T12:00:00.000000Z",
+        "is_draft": False,
         "request": {"id": "req_0000000000001"},
         "about": [{"type": "user_id", "value": "C1"}],
         "purposes": [],

@@ -67,6 +67,12 @@ def test_an_ended_identifier_keeps_one_line_for_each_purpose_the_strongest() -> 
     assert kept(OPT_OUT, strong, later(OPT_OUT, 5), later(OPT_OUT, purpose="advertising"), known=()) == [2, 4]
 
 
+def test_the_end_of_a_restriction_does_not_replace_a_refusal() -> None:
+    restricted = later(OPT_OUT, act="restrict", authority="authenticated")
+    released = later(restricted, act="release")
+    assert kept(OPT_OUT, restricted, released, known=()) == [1, 3]
+
+
 def test_refusals_of_identifiers_that_were_never_stored_are_told_apart_by_their_pseudonyms() -> None:
     unknown = replace(OPT_OUT, identifier_id=0)
     other = later(unknown, pseudonym=b"\x03" * 32)

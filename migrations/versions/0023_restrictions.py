@@ -1,9 +1,13 @@
-"""Keep events apart that fall due while the processing of their person is restricted. Phase: pre."""
+"""Keep events apart that fall due while the processing of their person is restricted; restrictions about one purpose.
+
+An objection to a purpose on legitimate interests may be weighed (GDPR Art. 21(1)); meanwhile the purpose is restricted
+(Art. 18(1)(d)). Phase: pre.
+"""
 
 from alembic import op
 
-revision = "0019"
-down_revision = "0018"
+revision = "0023"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
@@ -32,4 +36,14 @@ def upgrade() -> None:
         "COMMENT ON TABLE behavior.restricted_event IS 'Events that fell due while the processing of their person was "
         "restricted (GDPR Art. 18): nobody uses them, and they end with the first sweep after the restriction. Sealed as in "
         "behavior.event.'"
+    )
+    op.execute("ALTER TABLE consent.record DROP CONSTRAINT record_act_without_purpose_check")
+    op.execute(
+        "ALTER TABLE consent.record ADD CONSTRAINT record_act_without_purpose_check "
+        "CHECK (act IN ('restrict', 'release') OR purpose <> '')"
+    )
+    op.execute("ALTER TABLE rights.request ADD COLUMN weighed text[] NOT NULL DEFAULT '{}'")
+    op.execute(
+        "ALTER TABLE rights.request ADD CONSTRAINT request_weighed_objection_check "
+        "CHECK (kind = 'objection' OR weighed = '{}')"
     )
