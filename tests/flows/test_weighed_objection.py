@@ -90,7 +90,7 @@ def test_meanwhile_the_purpose_is_restricted_and_nothing_is_cleared(rights: Requ
     assert found[FRAUD] is Reason.RESTRICTED
     assert found[POST] is Reason.OBJECTED, "direct marketing ends at once"
     assert found["email_marketing"] is not Reason.RESTRICTED, "consent is not objected to"
-    clear_withdrawn(rights.context, rights.pipeline.clock.now())
+    clear_withdrawn(rights.context)
     assert stored_for(rights, FRAUD) == before, "what is stored stays stored"
     assert rights.pipeline.send(track(userId="ada"))[0].state is State.NOT_PERMITTED
     assert stored_for(rights, FRAUD) == before, "nothing is stored for it"
@@ -102,7 +102,7 @@ def test_an_objection_that_is_upheld_is_in_force_and_clears(rights: RequestPipel
     done = requests.run(rights.context, request.request_id, rights.pipeline.clock.now()).request
     assert done.status is Status.FULFILLED
     assert reasons(rights)[FRAUD] is Reason.OBJECTED
-    clear_withdrawn(rights.context, rights.pipeline.clock.now())
+    clear_withdrawn(rights.context)
     assert stored_for(rights, FRAUD) == 0
     rights.sequence()
     assert requests.receipt(rights.context, request.request_id)["body"]["purposes"] == ["analytics", FRAUD]
