@@ -73,7 +73,7 @@ def test_a_policy_is_previewed_before_it_is_applied(shell: Shell) -> None:
 def test_a_file_that_cannot_be_written_is_reported(shell: Shell) -> None:
     opened = shell.json("request", "open", "access", "email:ada@example.com")
     shell.run("request", "verify", opened["id"])
-    failed = shell.run("request", "export", opened["id"], "--out", "/no/such/folder/ada.zip", code=2)
+    failed = shell.run("request", "export", opened["id"], "--draft", "--out", "/no/such/folder/ada.zip", code=2)
     assert failed.stderr.startswith("not_writable")
     assert "in an existing folder" in failed.stderr
     denied = shell.run("request", "deny", opened["id"], "--reason", "exempt").stdout

@@ -76,7 +76,7 @@ class Browser:
         self.answer = httpx.Response(200)
 
     def open(self, path: str, expected: int = 200, **query: Any) -> Reader:
-        return self._read(self.client.get(path, params=query), expected)
+        return self._read(self.client.get(path, params=query or None), expected)
 
     def send(self, action: str, expected: int = 200, **values: Any) -> Reader:
         """Fill the form of the present page that goes to `action`, and send it."""
@@ -317,16 +317,55 @@ def test_an_archive_is_downloaded_and_a_request_denied(browsers: dict[Role, Brow
     browser.send("/console/requests", right="gdpr:access", type=["email"] * 3, value=["ada@example.com", "", ""])
     address = browser.answer.url.path
     browser.send(f"{address}/verify")
-    archive = browser.client.get(f"{address}/export")
-    assert archive.content[:2] == b"PK"
+    assert f"{address}/export?draft=true" in browser.page.links
+    assert browser.client.get(f"{address}/export").status_code == 409, "it is not answered yet"
     page = browser.send(f"{address}/run")
     assert "Access under gdpr: fulfilled" in page.words
+    assert f"{address}/export" in page.links
+    archive = browser.client.get(f"{address}/export")
+    assert archive.content[:2] == b"PK"
     browser.open("/console/requests")
     browser.send("/console/requests", right="gdpr:erasure", type=["email"] * 3, value=["ada@example.com", "", ""])
     page = browser.send(f"{browser.answer.url.path}/deny", reason="unverified")
     assert "denied" in page.words
     page = browser.open("/console/requests", status="denied")
     assert "denied" in page.words
+
+
+@pytest.mark.parametrize("role", [Role.PRIVACY, Role.AUDITOR])
+def test_what_is_kept_is_read_for_a_reason_that_is_recorded(
+    browsers: dict[Role, Browser], service: RunningService, role: Role
+) -> None:
+    user_id = f"kept-{role.value}"
+    service.add_person(f"{user_id}@example.com", user_id)
+    service.send(order(userId=user_id, properties={"order_id": f"order-of-{user_id}", "revenue": 12}))
+    request = service.post(
+        "privacy",
+        "/api/v1/subject-requests",
+        {"kind": "erasure", "regime": "gdpr", "identifiers": [{"type": "user_id", "value": user_id}]},
+        201,
+    )["id"]
+    for step in ("verify", "run"):
+        service.post("privacy", f"/api/v1/subject-requests/{request}/{step}", {})
+    browser = browsers[role]
+    page = browser.open("/console/kept")
+    assert "§ 147 AO" in page.words
+    assert f"order-of-{user_id}" not in page.words, "none is opened"
+    browser.send("/console/kept/holds", 422, reason="curiosity")
+    browser.open("/console/kept")
+    page = browser.send("/console/kept/holds", retention_class="transactions", reason="legal_claim")
+    assert f"order-of-{user_id}" in page.words
+    assert f"{user_id}@example.com" not in page.words
+    browser.open("/console/kept")
+    page = browser.send("/console/kept/severed", retention_class="browsing", reason="internal_control")
+    assert "Nothing of class browsing was severed" in page.words
+    with service.context.database.transaction(read_only=True) as tx:
+        read = tx.execute(
+            "SELECT body ->> 'read', body ->> 'reason' FROM audit.fact WHERE body ->> 'actor' = %(role)s "
+            "AND body ->> 'read' IN ('holds', 'severed') ORDER BY entry_id DESC LIMIT 2",
+            {"role": role.value},
+        )
+    assert read == [("severed", "internal_control"), ("holds", "legal_claim")]
 
 
 def test_the_auditor_reads_figures_and_entries(browsers: dict[Role, Browser], service: RunningService) -> None:

@@ -16,7 +16,7 @@ import pytest
 from cdp.cli.main import cdp
 from cdp.flows.segments import memberships
 from cdp.web.app import describe, openapi_of
-from cdp.web.console import log, login, messages, people, readers, requests, segments
+from cdp.web.console import kept, log, login, messages, people, readers, requests, segments
 from tests.api.test_console import Browser
 from tests.api.test_roles import PUBLIC
 from tests.support.commands import Shell
@@ -133,7 +133,11 @@ def calls(store: Store) -> dict[tuple[str, str], tuple[str, str, Any, bool]]:
         ),
         ("GET", request): ("privacy", request, None),
         ("GET", f"{request}/{{request_id}}"): ("privacy", f"{request}/{store.access}", None),
-        ("GET", f"{request}/{{request_id}}/export"): ("privacy", f"{request}/{store.opened('access')}/export", None),
+        ("GET", f"{request}/{{request_id}}/export"): (
+            "privacy",
+            f"{request}/{store.opened('access')}/export?draft=true",
+            None,
+        ),
         ("GET", f"{request}/{{request_id}}/receipt"): ("privacy", f"{request}/{store.erased}/receipt", None),
         ("GET", f"{request}/{{request_id}}/scrub-receipt"): (
             "privacy",
@@ -237,13 +241,17 @@ def test_every_page_that_shows_a_person_leaves_an_entry(store: Store) -> None:
     pages: dict[str, tuple[str, str]] = {
         "/console": ("privacy", "/console"),
         "/console/console.css": ("privacy", "/console/console.css"),
+        "/console/kept": ("auditor", "/console/kept"),
         "/console/log": ("auditor", "/console/log"),
         "/console/messages": ("auditor", "/console/messages"),
         "/console/people": ("privacy", "/console/people"),
         "/console/readers": ("auditor", "/console/readers"),
         "/console/requests": ("privacy", "/console/requests"),
         "/console/requests/{request_id}": ("privacy", f"/console/requests/{number}"),
-        "/console/requests/{request_id}/export": ("privacy", f"/console/requests/{store.opened('access')}/export"),
+        "/console/requests/{request_id}/export": (
+            "privacy",
+            f"/console/requests/{store.opened('access')}/export?draft=true",
+        ),
         "/console/requests/{request_id}/receipt": ("privacy", f"/console/requests/{store.erased}/receipt"),
         "/console/requests/{request_id}/scrub-receipt": ("privacy", ""),
         "/console/segments": ("marketer", "/console/segments"),
@@ -253,6 +261,12 @@ def test_every_page_that_shows_a_person_leaves_an_entry(store: Store) -> None:
     forms: dict[str, tuple[str, str, dict[str, Any]]] = {
         "/console/people": ("privacy", "/console/people", ADA_IDENTIFIER),
         "/console/readers": ("auditor", "/console/readers", ADA_IDENTIFIER),
+        "/console/kept/holds": ("auditor", "/console/kept", {"retention_class": "transactions", "reason": "tax_audit"}),
+        "/console/kept/severed": (
+            "privacy",
+            "/console/kept",
+            {"retention_class": "transactions", "reason": "tax_audit"},
+        ),
         "/console/people/explain": (
             "privacy",
             "/console/people",
@@ -273,7 +287,7 @@ def test_every_page_that_shows_a_person_leaves_an_entry(store: Store) -> None:
     acts = {
         "enter", "leave", "keep", "lift", "end", "run", "review", "deny", "{step}", "requests",
     }  # fmt: skip
-    parts = (log, login, messages, people, readers, requests, segments)
+    parts = (kept, log, login, messages, people, readers, requests, segments)
     walked = {(method, path) for part in parts for route in part.router.routes for method, path in named(route)}
     assert {path for method, path in walked if method == "GET"} == set(pages)
     assert {path for method, path in walked if method == "POST" and path.rsplit("/", 1)[1] not in acts} == set(forms)
@@ -397,7 +411,7 @@ def test_every_command_that_shows_a_person_leaves_an_entry(store: Store, tmp_pat
         "identity shared": [],
         "profile explain": ["email:ada@example.com", "user_id:ada"],
         "profile show": ["email:ada@example.com"],
-        "request export": [store.opened("access"), "--out", str(tmp_path / "archive.zip")],
+        "request export": [store.opened("access"), "--draft", "--out", str(tmp_path / "archive.zip")],
         "request list": [],
         "request receipt": [store.erased, "--out", str(tmp_path / "receipt.json")],
         "request show": [store.access],

@@ -70,7 +70,7 @@ READS: dict[str, tuple[str, str, Callable[[RunningService], Any]]] = {
     "an archive": (
         "privacy",
         "export",
-        lambda s: s.call("privacy", "GET", f"{opened_request(s)}/export").raise_for_status(),
+        lambda s: s.call("privacy", "GET", f"{opened_request(s)}/export?draft=true").raise_for_status(),
     ),
     "readers": ("auditor", "readers", lambda s: s.post("auditor", "/api/v1/audit/readers", {"identifier": ADA_ID})),
 }

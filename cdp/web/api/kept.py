@@ -14,7 +14,7 @@ from cdp.web.platform.deps import InContext, Now, problems
 
 router = APIRouter(prefix="/api/v1", tags=["retention"])
 
-IsPrivacy = Annotated[Caller, Depends(allow(Role.PRIVACY))]
+MayRead = Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))]
 Reason = Literal["tax_audit", "authority_order", "legal_claim", "subject_inquiry", "internal_control"]
 
 
@@ -73,7 +73,7 @@ class SeveredList(BaseModel):
 
 
 @router.get("/holds", responses=problems(), operation_id="count_holds")
-def holds(context: InContext, _caller: IsPrivacy) -> HoldCounts:
+def holds(context: InContext, _caller: MayRead) -> HoldCounts:
     """Count the legal holds by class and law. No hold is opened."""
     return HoldCounts(
         holds=[
@@ -90,7 +90,7 @@ def holds(context: InContext, _caller: IsPrivacy) -> HoldCounts:
 
 
 @router.post("/holds/open", responses=problems(), operation_id="open_holds")
-def open_holds(body: KeptInput, context: InContext, now: Now, *, caller: IsPrivacy) -> HoldsShown:
+def open_holds(body: KeptInput, context: InContext, now: Now, *, caller: MayRead) -> HoldsShown:
     """Open the legal holds of a class. The read and its reason are recorded in the audit log."""
     found = kept.open_holds(
         context,
@@ -112,7 +112,7 @@ def open_holds(body: KeptInput, context: InContext, now: Now, *, caller: IsPriva
 
 
 @router.post("/severed/read", responses=problems(), operation_id="read_severed")
-def severed(body: KeptInput, context: InContext, now: Now, *, caller: IsPrivacy) -> SeveredList:
+def severed(body: KeptInput, context: InContext, now: Now, *, caller: MayRead) -> SeveredList:
     """What remains of severed events of a class. The read and its reason are recorded in the audit log."""
     found = kept.read_severed(
         context,

@@ -38,6 +38,12 @@ MENU: Final = (
         "who looked at a person",
         frozenset({Role.PRIVACY, Role.AUDITOR}),
     ),
+    (
+        f"{CONSOLE_PATH}/kept",
+        "Legal holds",
+        "what a law requires to keep, and what remains of severed events",
+        frozenset({Role.PRIVACY, Role.AUDITOR}),
+    ),
     (f"{CONSOLE_PATH}/log", "Audit log", "recorded actions, and whether the log is intact", frozenset({Role.AUDITOR})),
 )
 """Path, name, description, and the roles that may open it."""
