@@ -160,7 +160,8 @@ def verify(number: str, screen: Screen) -> None:
     with open_context() as context:
         done = requests.verify(context, _number(number), context.clock.now())
     _print(screen, done)
-    screen.line(f"Next: cdp request run {done.outward_id} --dry-run")
+    preview = " --dry-run" if done.kind is Right.ERASURE else ""
+    screen.line(f"Next: cdp request run {done.outward_id}{preview}")
 
 
 @request.command("review")
@@ -196,6 +197,13 @@ def review(
     screen.line(f"{counted(waiting, 'identifier')} left to review." if waiting else "Nothing is left to review.")
 
 
+_WITHOUT_STEPS: Final = {
+    True: "No planned steps: the answer is an archive, which changes no data.",
+    False: "No planned steps: only an erasure deletes rows.",
+}
+"""What a dry run says of the kinds of requests without a plan, by whether they are answered with an archive."""
+
+
 @request.command("run")
 @click.argument("number", metavar="ID")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done: tables, rows and reasons.")
@@ -220,6 +228,8 @@ def run(number: str, dry_run: bool, screen: Screen) -> None:
     if done.steps:
         screen.heading("Planned steps:" if dry_run else "Completed steps:")
         _steps(screen, done.steps)
+    elif dry_run and done.request.kind is not Right.ERASURE:
+        screen.line(_WITHOUT_STEPS[done.request.kind in (Right.ACCESS, Right.PORTABILITY)])
     if done.waiting:
         screen.line(f"{done.waiting} identifiers wait for a review: cdp request show {done.request.outward_id}")
     if not dry_run:

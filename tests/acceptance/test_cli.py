@@ -152,7 +152,9 @@ def test_an_export_is_written_for_its_reader_alone(shell: Shell, tmp_path: Path)
     request = shell.json("request", "open", "access", "email:ada@example.com")["id"]
     refused = shell.run("request", "export", request, "--out", str(tmp_path / "early.zip"), code=3)
     assert "request_not_verified" in refused.stderr
-    shell.run("request", "verify", request)
+    verified = shell.run("request", "verify", request).stdout
+    assert f"Next: cdp request run {request}\n" in verified
+    assert "changes no data" in shell.run("request", "run", request, "--dry-run").stdout
     shell.run("request", "run", request)
     out = tmp_path / "ada.zip"
     shell.run("request", "export", request, "--out", str(out))
@@ -165,7 +167,8 @@ def test_an_erasure_ends_with_a_receipt_that_is_verified_offline(shell: Shell, t
     shell.run("consent", "record", "email:eve@example.com", "--purpose", "analytics", "--act", "grant")
     request = shell.json("request", "open", "erasure", "email:eve@example.com")["id"]
     assert request in shell.run("request", "list", "--status", "received").stdout
-    shell.run("request", "verify", request)
+    verified = shell.run("request", "verify", request).stdout
+    assert f"Next: cdp request run {request} --dry-run" in verified
     plan = shell.run("request", "run", request, "--dry-run").stdout
     assert "consent.record" in plan
     assert "vault.subject_key" in plan

@@ -39,6 +39,8 @@ def test_it_is_complete_in_words(rights: RequestPipeline) -> None:
     assert data["about"] == [{"type": "email", "value": "ada@example.com"}]
     named = {(each["type"], each["value"]) for each in data["data"]["identity.identifier"]}
     assert named == {("user_id", "ada"), ("email", "ada@example.com")}
+    for table in ("identity.identifier", "identity.anchor_source"):
+        assert {each["authority"] for each in data["data"][table]} == {"server"}
     events = {each["name"]: each for each in data["data"]["behavior.event"]}
     bought, unknown = events["Order Completed"], events[None]
     assert bought["properties"] | bought["message"]["properties"] == ORDER["properties"]

@@ -14,6 +14,7 @@ from cdp.behavior.store.batch import trait_row
 from cdp.behavior.store.events import with_texts
 from cdp.flows.rights.person import named_identifier_row, value_row
 from cdp.flows.rights.unconfirmed import Unconfirmed
+from cdp.identity.model import Evidence
 from cdp.kit.canonical import instant_text
 from cdp.kit.ids import encode_id
 from cdp.policy.events import PropertyType
@@ -25,6 +26,11 @@ from cdp.vault.seal import RowId, SealedColumn
 from cdp.vault.vault import Item, Vault
 
 Row = Mapping[str, Any]
+
+_EVIDENCE: Final = frozenset(
+    {"identity.identifier.authority", "identity.anchor_source.authority", "identity.edge.authority"}
+)
+"""Columns that hold an `Evidence` as a number."""
 
 SEALS: Final[Mapping[str, Callable[[Row], tuple[int, RowId]]]] = {
     "behavior.event.sealed": lambda row: (row["anchor_id"], UUID(row["event_id"]).bytes),
@@ -139,6 +145,8 @@ def _value(lookups: ExportLookups, table: str, column: str, *, row: Row) -> Any:
         return lookups.purposes(value)
     if column == "source_id":
         return lookups.sources.get(value)
+    if f"{table}.{column}" in _EVIDENCE:
+        return Evidence(value).name.lower()
     return _json_value(value)
 
 
