@@ -12,7 +12,7 @@ Host = Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([a-z0-9-]{0,61}
 
 
 class Destination(KeyedEntry):
-    """One recipient."""
+    """One recipient. This version sends no segments yet; recipients are named to people and in records of processing."""
 
     key: Key
     """The name of the entry."""

@@ -88,7 +88,7 @@ class Jurisdictions(Frozen):
     entries: ClassVar[tuple[tuple[str, ...], ...]] = (("regimes",), ("jurisdictions",))
 
     time_zone: Name
-    """IANA time zone in which dates of segments, windows and deadlines are whole days."""
+    """IANA time zone in which dates of segments and deadlines are whole days."""
     minimum_disclosure_size: Annotated[int, Field(ge=2, le=100_000)] = 100
     """Where sizes leave those who work with people, smaller groups are "fewer than" this, or omitted."""
     round_sizes_to: Annotated[int, Field(ge=1, le=1000)] | None = None

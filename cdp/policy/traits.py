@@ -10,7 +10,7 @@ from cdp.policy.frozen import CategoryKey, Days, Frozen, Key, KeyedEntry, Name, 
 
 
 class TraitKind(StrEnum):
-    """How a trait is computed."""
+    """How a trait is computed. This version computes `count`, `sum` and `last`; the others are refused."""
 
     COUNT = "count"
     SUM = "sum"
@@ -59,7 +59,7 @@ class ComputedTrait(KeyedEntry):
     half_life_days: Annotated[float, Field(ge=0.01, le=3650)] | None = None
     """Days after which the weight of an event is halved; absent: no decay."""
     within_days: Days | None = None
-    """Counts only events of this many days; absent: all that are retained."""
+    """Counts only events of this many whole UTC days, today included; absent: all that are retained."""
     category: CategoryKey
     """Data category of the result."""
 

@@ -21,7 +21,7 @@ class Vocabulary(KeyedEntry):
     values: tuple[Annotated[str, Field(min_length=1, max_length=TERM_LENGTH_MAX)], ...] = ()
     """The terms, one by one."""
     pattern: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    """The pattern of a whole term; docs/reference/policies-events.md describes the language."""
+    """The pattern of a whole term; docs/reference/policies.md, "Patterns of open vocabularies"."""
     max_length: Annotated[int, Field(ge=1, le=TERM_LENGTH_MAX)] | None = None
     """The length of the longest term of an open vocabulary."""
     terms_max: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

@@ -13,6 +13,7 @@ from cdp.cli.main import cdp
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import check_mapping
 from cdp.flows.segments.texts import check_alone
+from cdp.policy.traits import SUPPORTED
 from tests.support.policies import ROOT, shipped
 from tests.support.source_tree import Source, service, written_tests
 
@@ -164,6 +165,39 @@ def test_the_questions_of_the_page_for_marketers_can_be_asked() -> None:
     assert len(asked) >= 6
     for where in asked:
         check_alone(shipped(), where, "email_marketing")
+
+
+@pytest.mark.parametrize(
+    ("page", "command", "text"),
+    [
+        ("create-sources-and-tokens.md", "sources.py", "Only a hash of the write key is stored: save it now."),
+        ("import-a-file.md", "imports.py", "invalid rows"),
+        ("import-a-file.md", "imports.py", "row numbers"),
+    ],
+)
+def test_a_transcript_shows_what_the_command_prints(page: str, command: str, text: str) -> None:
+    assert text in (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")
+    assert f'"{text}"' in (ROOT / "cdp" / "cli" / command).read_text(encoding="utf-8")
+
+
+def test_the_page_of_computed_traits_names_the_kinds_that_are_computed() -> None:
+    text = (ROOT / "docs" / "reference" / "policies-traits.md").read_text(encoding="utf-8")
+    [named] = re.findall(
+        r"^How a trait is computed\. This version computes (.*); the others are refused\.$", text, re.MULTILINE
+    )
+    assert re.findall(r"`(\w+)`", named) == [kind.value for kind in SUPPORTED]
+
+
+def test_the_changelog_counts_what_is_shipped_and_names_migrations_that_exist() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    migrations = {path.name[:4] for path in (ROOT / "migrations" / "versions").glob("[0-9]*.py")}
+    assert set(re.findall(r"[Mm]igration (\d{4})", text)) <= migrations
+    assert len(shipped().identifiers.types) == 13
+    assert "Thirteen identifier types" in text
+    assert len(list((ROOT / "policies").glob("*.yaml"))) == 8
+    assert "Eight files and the segments" in text
+    assert len(list((ROOT / "policies" / "segments").glob("*.yaml"))) == 4
+    assert "Four segments are included" in text
 
 
 def test_every_decision_is_listed_and_short() -> None:
