@@ -14,6 +14,7 @@ from cdp.flows.segments import definitions, memberships, reading
 from cdp.identity.model import Identifier
 from cdp.kit.db import Database
 from cdp.segments.model import Draft, SegmentKey
+from tests.flows.test_erase_differential import another_database  # noqa: F401 - a fixture
 from tests.support.messages import track
 from tests.support.people import ADA, ADA_EMAIL, BOB
 from tests.support.policies import changed, permit_all
@@ -74,16 +75,27 @@ def test_a_list_of_profiles_in_quarantine_is_a_read_of_them(database: Database, 
     assert kinds_of_reads(rights, BOB_ID) == []
 
 
-def test_the_question_is_known_only_to_holders_of_the_key(rights: RequestPipeline) -> None:
+def test_the_question_is_known_only_to_holders_of_the_key(
+    rights: RequestPipeline,
+    another_database: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """Equal questions have equal digests under one key; who lacks the key cannot try questions until one fits."""
     buyers(rights)
-    for where in ('did("Order Completed")', 'did("Order Completed") and did("Product Viewed")'):
-        reading.preview(rights.context, where, "analytics", actor="marketer")
-    reading.preview(rights.context, 'did("Order Completed")', "analytics", actor="marketer")
-    with rights.context.database.transaction(read_only=True) as tx:
-        digests = [
-            entry.body["question"] for entry in reversed(fact_store.entries(tx, kinds=["data.read"])) if entry.body
-        ]
+    asked = ('did("Order Completed")', 'did("Order Completed") and did("Product Viewed")', 'did("Order Completed")')
+    digests = [question_digest(rights, where) for where in asked]
     assert digests[0] == digests[2] != digests[1]
+    other = open_request_pipeline(another_database, rights.context.policy, tmp_path / "other")
+    assert question_digest(other, asked[0]) != digests[0]
+
+
+def question_digest(rights: RequestPipeline, where: str) -> str:
+    """What the log keeps of the question of a preview."""
+    reading.preview(rights.context, where, "analytics", actor="marketer")
+    with rights.context.database.transaction(read_only=True) as tx:
+        newest = fact_store.entries(tx, kinds=["data.read"])[0]
+    assert newest.body is not None
+    return str(newest.body["question"])
 
 
 def test_a_read_is_found_by_both_sides_of_a_later_merge(rights: RequestPipeline) -> None:

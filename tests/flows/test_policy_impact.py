@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from cdp.accounting.model import Outcome, State
 from cdp.flows.consent.withdrawal import clear_withdrawn
+from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations import policy_history, retention
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_impact import Effect, deletes, measure_impact
@@ -17,7 +19,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
 from cdp.policy.model import Policy
 from cdp.segments.model import Draft, SegmentKey
-from tests.support.messages import identify, track
+from tests.support.messages import consent_context, identify, track
 from tests.support.policies import changed, documents_of, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -121,6 +123,52 @@ def test_the_numbers_are_those_of_the_run(rights: RequestPipeline, name: str) ->
     assert traits == lost(before["traits"], after["traits"])
     assert members == lost(before["members"], after["members"])
     assert people_lost or people_gained
+
+
+def test_a_permission_that_begins_later_tells_what_it_no_longer_covers(rights: RequestPipeline) -> None:
+    """Silence was enough for what a person did before they agreed; where it is not, that is no longer used."""
+    silent = apply_policy(rights.context, changes()["opt-out"]).context
+    pipeline = rights.pipeline
+    pipeline.context = rights.context = silent
+    ingest = Ingest(silent.database, silent.vault, silent.policy, clock=pipeline.clock)
+    for user, first in (("late", {}), ("later", consent_context(analytics=True))):
+        for context in (first, consent_context(personalization=True)):
+            viewed = track(VIEW, userId=user, properties={"category": "shoes"}, context=context)
+            assert ingest.process([pipeline.message(viewed)]) == [Outcome(State.STORED)]
+            rights.later(minutes=1)
+    before, used_before = counted(rights), used(rights, "personalization")
+    granted = rights.pipeline.one(
+        "SELECT count(DISTINCT identifier_id) FROM consent.record WHERE purpose = 'personalization'"
+    )
+    begins_later = announced(rights, shipped(), Effect.EXCLUDE, "people whose permission begins later")
+    events = announced(rights, shipped(), Effect.EXCLUDE, "events")
+    deleted = announced(rights, shipped(), Effect.DELETE, "events without another purpose")
+    assert begins_later == {"personalization": granted}
+    applied(rights, shipped())
+    assert deleted == lost(before["events"], counted(rights)["events"]) == {"browsing": 1}
+    assert events == {"personalization": used_before - used(rights, "personalization") - 1}
+    assert events["personalization"] > 0
+
+
+def test_deliveries_that_wait_are_counted(rights: RequestPipeline) -> None:
+    with rights.context.database.transaction() as tx:
+        tx.execute(
+            "INSERT INTO destinations.outbox (destination, kind, profile_id, recipient_pseudonym, body, created_at, due_at, "
+            "acknowledged_at) SELECT 'newsletter', 'membership', profile_id, '\\x01', '{}', now(), now(), acknowledged_at "
+            "FROM consent.permitted CROSS JOIN (VALUES (NULL), (NULL), (now())) AS a (acknowledged_at) "
+            "WHERE purpose = 'email_marketing'"
+        )
+    policy = changes()["older"]
+    excluded = announced(rights, policy, Effect.EXCLUDE, "people")["email_marketing"]
+    assert announced(rights, policy, Effect.EXCLUDE, "deliveries that wait") == {"newsletter": 2 * excluded}
+
+
+def used(rights: RequestPipeline, purpose: str) -> int:
+    """How many stored events a purpose uses."""
+    with rights.context.database.transaction(read_only=True) as tx:
+        query = "SELECT count(*) FROM behavior.event WHERE bits & (SELECT 1 << bit FROM consent.purpose WHERE purpose = %(p)s) <> 0"
+        ((number,),) = tx.execute(query, {"p": purpose})
+    return int(number)
 
 
 def test_a_shorter_period_tells_what_expires(rights: RequestPipeline) -> None:

@@ -200,6 +200,27 @@ def test_an_epoch_ends_when_no_living_key_hangs_on_it(pipeline: Pipeline, tmp_pa
     assert pipeline.people().popitem()[1] == {"user_id": {"u1"}}
 
 
+def test_the_plan_of_a_destruction_names_what_an_interrupted_rotation_left(pipeline: Pipeline) -> None:
+    pipeline.send(*crowd(3, 20))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(_done: int, _total: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        rotate_epoch(pipeline.context, chunk=4, progress=kill)
+    left = pipeline.one("SELECT count(*) FROM vault.subject_key WHERE epoch_id = 1")
+    assert left > 0
+    plan = plan_destruction(pipeline.context)
+    assert (plan.to_destroy, plan.in_use) == (("epoch/1",), left)
+    with pytest.raises(Fault, match="epoch_in_use"):
+        destroy_keys(pipeline.context)
+    rotate_epoch(pipeline.context)
+    assert plan_destruction(pipeline.context).in_use == 0
+
+
 def _flat(pipeline: Pipeline) -> set[tuple[tuple[str, str], int]]:
     return _flat_of(pipeline.people())
 

@@ -264,6 +264,16 @@ def test_an_erased_person_leaves_no_row(crowd: Database) -> None:
 # --- preview and explanation ----------------------------------------------------------------------
 
 
+def test_a_number_of_events_none_of_which_counts_is_not_known(crowd: Database) -> None:
+    """Profile 7 ordered, but not within the window: the other count reads that order, so there is a row with a 0."""
+    where = f'known count("{ORDER}", within 30 days) and count("{ORDER}") >= 0'
+    with crowd.transaction(read_only=True) as tx:
+        found = {profile_id for (profile_id,) in tx.all(compiled(tx, where).members)}
+    assert found == set(members(condition_of(where), CROWD.profiles, catalogue=CATALOGUE, purpose=PURPOSE, now=NOW))
+    assert 6 in found
+    assert 7 not in found
+
+
 def test_preview_counts_parts_and_says_why_others_are_left_out(crowd: Database) -> None:
     where = f'{BUYERS} and trait.age <= 24 and not did("{VIEW}")'
     with crowd.transaction() as tx:
