@@ -64,6 +64,19 @@ def test_nothing_is_carried_out_while_a_browser_device_waits(rights: RequestPipe
         assert len(rights.opened(request)["data"]["behavior.event"]) == 3
 
 
+@pytest.mark.parametrize(("kind", "state"), [("erasure", State.SUPPRESSED), ("access", State.STORED)])
+def test_what_a_review_adds_to_an_erasure_is_refused_from_then_on(
+    rights: RequestPipeline, kind: str, state: State
+) -> None:
+    """Also for a process that knew the device already."""
+    rights.pipeline.send(track(anonymousId="hers"), {**ADA, "anonymousId": "hers"}, source=WEB)
+    request = rights.ask(kind, ADA_EMAIL)
+    for _ in range(2):
+        assert rights.pipeline.send(track(anonymousId="hers"), source=WEB)[0].state is State.STORED
+    decide(rights, request, include=[("anonymous_id", "hers")])
+    assert rights.pipeline.send(track(anonymousId="hers"), source=WEB)[0].state is state
+
+
 def test_what_belongs_to_somebody_else_stays(rights: RequestPipeline) -> None:
     rights.pipeline.send(track(anonymousId="victim"), {**ADA, "anonymousId": "victim"}, source=WEB)
     request = rights.ask("erasure", ADA_EMAIL)
