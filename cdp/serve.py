@@ -93,6 +93,17 @@ def prepare(context: Context, print_line: PrintLine) -> PolicyWatcher:
     """Steps before requests are accepted: the replay, the notice of a new master key, the first admin token."""
     if context.notice is not None:
         print_line(f"!! {context.notice}")
+    if context.pending_policy is not None:
+        _log.warning("policy_not_applied", extra={"policy": context.pending_policy[:12]})
+        print_line(
+            "!! The policy folder differs from the policy in force, and was NOT applied: it would touch stored data, or was"
+        )
+        print_line(
+            "!! in force before. The service runs under the policy in force. `cdp policy plan` shows what would change,"
+        )
+        print_line(
+            f"!! and `cdp policy apply` applies it; CDP_ACCEPT_POLICY={context.pending_policy} does so at a start."
+        )
     if is_behind(context):
         print_line("The database is older than its replay file, so it was restored. Reapplying erasures and opt-outs…")
         replayed = replay(context, context.clock.now())

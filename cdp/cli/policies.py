@@ -121,8 +121,8 @@ def apply(folder: Path | None, *, dry_run: bool, yes: bool, screen: Screen) -> N
     """Put the policy folder in force.
 
     Asks first when the plan deletes data or excludes people; without a terminal, --yes is required then. All verdicts are
-    recomputed first; a running service follows within seconds. A service applies the folder in its CDP_POLICIES whenever
-    it starts.
+    recomputed first; a running service follows within seconds. A service that starts applies the folder in its CDP_POLICIES
+    only to an empty store, or if that touches nothing that is stored.
     """
     if dry_run:
         _show_plan(folder, screen)

@@ -23,6 +23,7 @@ class Context:
     - `vocabularies` gives, by event and property, the vocabulary whose terms are stored unsealed.
     - `is_shared` is set if another process serves the same embedded database.
     - `notice` must be shown prominently: it is set when a master key was created.
+    - `pending_policy` is the fingerprint of the policy folder that a service found at its start and did not put in force.
     """
 
     home: Path
@@ -36,10 +37,12 @@ class Context:
     vocabularies: Mapping[str, Mapping[str, str]]
     is_shared: bool = False
     notice: str | None = None
+    pending_policy: str | None = None
 
     def with_policy(self, policy: Policy) -> "Context":
         """The same context under another policy."""
-        return replace(self, policy=policy, vocabularies=vocabularies_under(policy))
+        pending = None if self.pending_policy == policy.fingerprint else self.pending_policy
+        return replace(self, policy=policy, vocabularies=vocabularies_under(policy), pending_policy=pending)
 
 
 def vocabularies_under(policy: Policy) -> Mapping[str, Mapping[str, str]]:

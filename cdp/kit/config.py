@@ -4,6 +4,7 @@ An invalid value is a fault that names a valid one; secret values never appear i
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +50,12 @@ SETTINGS: Final = (
         "the folder of the policy files; `cdp init` copies the shipped ones",
         "./policies if that folder exists, else the policies shipped with cdp",
     ),
+    Setting(
+        "CDP_ACCEPT_POLICY",
+        "the fingerprint of a policy that a starting service puts in force although that touches stored data; `cdp policy check` "
+        "prints it",
+        "none",
+    ),
     Setting("CDP_HOST", "the address to listen on", "127.0.0.1"),
     Setting("CDP_PORT", "the port to listen on", "8000"),
     Setting("CDP_MASTER_KEY", "the master key: 64 hexadecimal digits", "a file in CDP_HOME"),
@@ -76,6 +83,7 @@ class Config:
     master_key: bytes | None = field(default=None, repr=False)
     kms_url: str | None = field(default=None, repr=False)
     state_url: str | None = field(default=None, repr=False)
+    accepted_policy: str | None = None
 
     def clock(self) -> Clock:
         """The clock of this process: the machine's, or a fixed one for a test."""
@@ -102,6 +110,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         master_key=_read(values, "CDP_MASTER_KEY", _master_key, default=None),
         kms_url=_read(values, "CDP_KMS_URL", _kms_url, default=None),
         state_url=_read(values, "CDP_STATE_URL", _state_url, default=None),
+        accepted_policy=_read(values, "CDP_ACCEPT_POLICY", _fingerprint, default=None),
     )
 
 
@@ -181,6 +190,12 @@ def _master_key(text: str) -> bytes:
     if len(set(key)) == 1:
         raise ValueError(f"repeats one byte; {right}")
     return key
+
+
+def _fingerprint(text: str) -> str:
+    if re.fullmatch("[0-9a-f]{64}", text.lower()) is None:
+        raise ValueError("is not a fingerprint; the 64 hexadecimal digits that `cdp policy check` prints")
+    return text.lower()
 
 
 def _kms_url(text: str) -> str:

@@ -87,6 +87,8 @@ def test_health_and_readiness(service: RunningService) -> None:
     assert ready == {
         "status": "ready",
         "checks": {"database": True, "schema": True, "replay": True, "worker": True},
+        "policy": service.context.policy.fingerprint,
+        "pending_policy": None,
     }
     support = service.get(None, "/.well-known/gpc.json")
     assert support["gpc"] is True

@@ -18,8 +18,8 @@ from cdp.audit.mirror import Mirror
 from cdp.audit.sequencer import Log, log_name
 from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context, vocabularies_under
-from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_activation import put_in_force
+from cdp.flows.operations.policy_start import start_under
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock, DatabaseClock, TestClock
 from cdp.kit.config import Config
@@ -58,8 +58,9 @@ class StateUse:
 
 @contextmanager
 def open_service(config: Config) -> Iterator[Context]:
-    """Open the only service of this CDP_HOME, with the policy of the folder in force.
+    """Open the only service of this CDP_HOME, with the policy in force, and that of the folder as `start_under` decides.
 
+    In an empty store, the folder is put in force.
     Faults: `home_in_use`, those of the vault, of the policy and of the migrations.
     """
     policy = load_policy(config.policies)
@@ -71,7 +72,7 @@ def open_service(config: Config) -> Iterator[Context]:
             context = open_configured(
                 config, database, policy_in_force(database) or policy, state=StateUse(state, renews=True)
             )
-            yield apply_policy(context, policy).context
+            yield start_under(context, policy, accepted=config.accepted_policy)
 
 
 @contextmanager

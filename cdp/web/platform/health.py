@@ -63,10 +63,16 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the service can handle requests, check by check."""
+    """Whether the service can handle requests, check by check.
+
+    `policy` is the fingerprint of the policy in force; `pending_policy` that of the folder, if the service found another one
+    there at its start and did not put it in force.
+    """
 
     status: str
     checks: dict[str, bool]
+    policy: str
+    pending_policy: str | None
 
 
 class GpcSupport(BaseModel):
@@ -104,7 +110,12 @@ def ready(context: InContext, request: Request, response: Response) -> Readiness
     is_ready = all(checks.values())
     response.status_code = 200 if is_ready else 503
     response.headers["Cache-Control"] = "no-store"
-    return Readiness(status="ready" if is_ready else "not_ready", checks=checks)
+    return Readiness(
+        status="ready" if is_ready else "not_ready",
+        checks=checks,
+        policy=context.policy.fingerprint,
+        pending_policy=context.pending_policy,
+    )
 
 
 @router.get("/.well-known/gpc.json", operation_id="gpc_support")
