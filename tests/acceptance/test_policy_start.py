@@ -10,7 +10,7 @@ import pytest
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.commands import Service, Shell
 from tests.support.databases import EMPTY, plain_url, temporary_database
-from tests.support.policies import changed, documents_of, permit_all, shipped, written
+from tests.support.policies import changed, permit_all, shipped, written
 from tests.support.waits import until
 
 pytestmark = pytest.mark.slow
