@@ -9,6 +9,7 @@ import pytest
 
 from cdp.consent.receipt import is_genuine
 from cdp.vault.sign import is_signed
+from tests.support.messages import consent_context, track
 from tests.support.service import RunningService
 
 CARA = {"type": "email", "value": "cara@example.com"}
@@ -106,6 +107,9 @@ def test_a_browser_source_records_no_act_about_anybody_and_learns_nothing(servic
     problem = json.loads(answers.pop())
     assert (problem["status"], problem["code"]) == (403, "browser_cannot_record_consent")
     assert "server" in problem["detail"]
+    for value in ("ivo@example.com", "jon@example.com", "nobody@example.com"):  # `send` compares the whole answer
+        refusal = {"traits": {"email": value}, **consent_context(email_marketing=False)}
+        service.send(track("Preferences Saved", context=refusal), key=service.browser_key)
     assert verdict(service, {"type": "user_id", "value": "ivo"})["allowed"] is True
 
 

@@ -161,11 +161,14 @@ def test_a_segment_that_fails_delays_no_other(rights: RequestPipeline) -> None:
     define(pipeline, "recent", f'did("{ORDER}", within 1 minute)')
     define(pipeline, "viewed", f'did("{VIEW}", within 1 minute)')
     send(pipeline, ORDER, VIEW)
+    schedule.plan_unplanned(pipeline.context)
     with pipeline.context.database.transaction() as tx:
         tx.execute("UPDATE segments.segment_version SET where_json = '{}' WHERE key = 'viewed'")
     pass_time(pipeline, MINUTE)
     assert (members(pipeline, "recent"), members(pipeline, "viewed")) == (0, 1)
     assert pass_time(pipeline, MINUTE) == 0
+    unplanned = "SELECT string_agg(key, ' ') FROM segments.segment WHERE planned_until IS NULL"
+    assert pipeline.one(unplanned) == "viewed", "its instants are gone, so it must be planned again"
 
 
 def test_a_segment_that_cannot_be_planned_is_not_tried_all_the_time(rights: RequestPipeline) -> None:

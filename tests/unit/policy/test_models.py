@@ -98,6 +98,7 @@ def test_other_bases_than_consent_cover_what_they_list_and_end_only_by_a_no() ->
         ({"unique": True, "person_level": True}, "a unique type has `limit: {count: 1}`"),
         ({"unique": True, "limit": {"count": 1, "within_days": 3}, "person_level": True}, "without a window"),
         ({"unique": True, "limit": {"count": 1}}, "set `person_level: true`"),
+        ({"trusts_browsers": False}, "`trusts_browsers` is for unique types"),
         ({"device": True, "person_level": True}, "choose `person_level` or `device`"),
         ({"unique": True, "limit": {"count": 1}, "person_level": True, "merges": False}, "set `merges: true`"),
         ({"promote": [{"place": "traits.email"}]}, "`traits.email` is already promoted to `email`"),
