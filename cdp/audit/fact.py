@@ -75,6 +75,7 @@ def _record_id(*prefixes: str) -> Rule:
 
 
 _NAME = re.compile(r"(?!.*[0-9]{6})(?!.*[0-9a-f]{16})[a-z][a-z0-9_.-]{0,62}")
+_ROLE = re.compile(r"[a-z][a-z0-9]{0,15}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII)
@@ -92,6 +93,11 @@ def _is_flag(value: Any) -> bool:
 def _is_name(value: Any) -> bool:
     """A name from the policy: lower case, no address, no long sequence of digits or hexadecimal."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_role(value: Any) -> bool:
+    """A role of staff, a reader role of the policy, or what acts by itself, such as the worker."""
+    return isinstance(value, str) and _ROLE.fullmatch(value) is not None
 
 
 def is_impersonal_name(name: str) -> bool:
@@ -159,7 +165,7 @@ _VERB = _words("delete", "sever", "shred", "keep", "suppress", "expire", "scrub"
 FIELDS: Final[Mapping[str, Rule]] = {
     "kind": _is_name,
     # who acted, for what
-    "actor": _words("system", "worker", "operator", "source", "subject", "marketer", "privacy", "auditor", "admin"),
+    "actor": _is_role,
     "token": _is_count,
     "source": _is_count,
     "purpose": _is_name,
@@ -260,7 +266,7 @@ FIELDS: Final[Mapping[str, Rule]] = {
     "month": _is_date,
     "rows": _is_count,
     "tally": _is_tally,
-    "role": _words("marketer", "privacy", "auditor", "admin"),
+    "role": _is_role,
     "tree": _is_count,
     "size": _is_count,
     "root": _is_fingerprint,

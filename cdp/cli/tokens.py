@@ -2,7 +2,6 @@
 
 import click
 
-from cdp.access.model import Role
 from cdp.cli.command import command, open_context
 from cdp.cli.screen import Screen
 from cdp.flows.operations import tokens
@@ -15,15 +14,16 @@ def token() -> None:
 
 @token.command("create")
 @click.argument("name")
-@click.option("--role", required=True, type=click.Choice([role.value for role in Role]), help="The role of the token.")
+@click.option("--role", required=True, help="A role of staff (privacy, auditor, admin), or a reader role.")
 @command("cdp token create ada --role privacy", "cdp token create campaign-tool --role marketer --json")
 def create(name: str, role: str, screen: Screen) -> None:
     """Create a token and print it.
 
-    The token cannot be shown again.
+    `marketer` and the other roles of policies/readers.yaml read people by purpose, each under ids of its own. The token
+    cannot be shown again.
     """
     with open_context() as context:
-        created = tokens.create_token(context, name, Role(role))
+        created = tokens.create_token(context, name, role)
     screen.result({"id": int(created.token.token_id), "name": name, "role": role, "token": created.secret})
     screen.facts([("name", name), ("role", role), ("token", created.secret)])
     screen.line("Only a hash of the token is stored: save it now.")
@@ -43,7 +43,7 @@ def list_(screen: Screen) -> None:
             {
                 "id": int(token.token_id),
                 "name": token.name,
-                "role": token.role.value,
+                "role": token.role_name,
                 "created_at": token.created_at,
                 "revoked_at": token.revoked_at,
             }
@@ -52,7 +52,7 @@ def list_(screen: Screen) -> None:
     )
     screen.table(
         ["id", "name", "role", "created", "revoked"],
-        [(int(token.token_id), token.name, token.role.value, token.created_at, token.revoked_at) for token in found],
+        [(int(token.token_id), token.name, token.role_name, token.created_at, token.revoked_at) for token in found],
         empty="No tokens yet. Create one: cdp token create NAME --role ROLE",
     )
 

@@ -10,7 +10,6 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from cdp.policy.model import Policy
-from cdp.policy.readers import READER_ROLES
 
 Steps = tuple[str, ...]
 
@@ -65,7 +64,9 @@ def _contents(policy: Policy) -> Mapping[str, JsonValue]:
         "traits.yaml": {"traits": dumped["traits"]},
         "destinations.yaml": dumped["destinations"],
         "jurisdictions.yaml": dumped["jurisdictions"],
-        "readers.yaml": {"roles": {role: policy.readers.role(role).model_dump(mode="json") for role in READER_ROLES}},
+        "readers.yaml": {
+            "roles": {role: policy.readers.role(role).model_dump(mode="json") for role in policy.readers.names}
+        },
         "segments": dumped["segments"],
     }
 
@@ -201,6 +202,12 @@ def _of_traits(edit: _Edit) -> str:
 
 def _of_readers(edit: _Edit) -> str:
     match edit.path, edit.change:
+        case ("roles", _), Change.ADDED:
+            return "the role reads people of its purposes under ids of its own as soon as the policy is applied, in SQL, too"
+        case ("roles", _), Change.ENDED:
+            return (
+                "its tokens read nobody any more; its tables are dropped, and the ids under which it knows people end"
+            )
         case ("roles", _, "legal_bases" | "purposes", _), Change.ADDED:
             return "the role reads people of these purposes as soon as the policy is applied, in SQL, too"
         case ("roles", _, "legal_bases" | "purposes", _), Change.ENDED:

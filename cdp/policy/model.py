@@ -21,7 +21,7 @@ from cdp.policy.identifiers import (
 )
 from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm, Jurisdiction, Jurisdictions, Regime, Right
 from cdp.policy.purposes import ConsentModel, GoogleConsent, LegalBasis, Purpose, Purposes, Signals, UnknownAge
-from cdp.policy.readers import MARKETER, ReaderRole, Readers
+from cdp.policy.readers import MARKETER, STAFF, ReaderRole, Readers
 from cdp.policy.retention import After, KeepRule, LegalHoldRule, Retention, RetentionClass, StandingRule
 from cdp.policy.segments import SegmentText
 from cdp.policy.traits import ComputedTrait, Scalar, TraitKind, Traits
@@ -32,6 +32,7 @@ __all__ = [
     "FILES",
     "MARKETER",
     "OPTIONAL_FILES",
+    "STAFF",
     "UNKNOWN",
     "After",
     "Blocked",

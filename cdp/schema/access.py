@@ -18,12 +18,14 @@ token = Table(
     Column("token_id", Integer, primary_key=True, autoincrement=True, info=impersonal()),
     Column("name", Text, nullable=False, info=impersonal()),
     Column("role", Text, nullable=False, info=impersonal()),
+    Column("reader", Text, info=impersonal()),
     Column("token_hash", LargeBinary, nullable=False, unique=True, info=impersonal()),
     Column("created_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("revoked_at", DateTime(timezone=True), info=impersonal()),
     CheckConstraint("role IN ('marketer', 'privacy', 'auditor', 'admin')", name="role"),
+    CheckConstraint("reader IS NULL OR role = 'marketer'", name="reader"),
     schema="access",
-    comment="Bearer tokens of the people who work with the store, as SHA-256 of 256 random bits.",
+    comment="`reader` is the reader role of the policy, for tokens that read people as another one than marketers. Bearer tokens of the people who work with the store, as SHA-256 of 256 random bits.",
 )
 
 lookup = Table(

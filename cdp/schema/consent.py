@@ -216,6 +216,40 @@ permitted = Table(
     postgresql_partition_by="LIST (purpose)",
 )
 
+reader_purpose = Table(
+    "reader_purpose",
+    metadata,
+    Column("role", Text, primary_key=True, info=impersonal()),
+    Column("purpose", Text, primary_key=True, info=impersonal()),
+    schema="consent",
+    comment="The purposes for which further reader roles read people, each with its partition of consent.projection.",
+)
+
+projection = Table(
+    "projection",
+    metadata,
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False, info=_tie("profile")),
+    Column("role", Text, primary_key=True, info=_of_readers("a reader role of the policy, not about the person")),
+    Column("purpose", Text, primary_key=True, info=_of_readers("the purpose of consent.permitted, which is exported")),
+    Column("until", DateTime(timezone=True), info=_of_readers("the end in consent.permitted, which is exported")),
+    Column(
+        "reader_pseudonym",
+        Text,
+        nullable=False,
+        server_default=text("replace((gen_random_uuid())::text, '-'::text, ''::text)"),
+        info=_of_readers("a random id under which one role knows the profile for this purpose alone"),
+    ),
+    Column("since_on", Date, nullable=False, info=_of_readers("a day of consent.permitted, which is exported")),
+    Column("until_on", Date, info=_of_readers("a day of consent.permitted, which is exported")),
+    Column("traits", JSONB, nullable=False, info=_of_readers("a copy of behavior.trait, which is exported")),
+    Index(None, "role", "purpose", "reader_pseudonym", unique=True),
+    schema="consent",
+    comment="What further reader roles read: the permitted profiles of their purposes, one partition per role and purpose, "
+    "each with random ids of its own. Follows consent.permitted in the same transaction, by a trigger that exists "
+    "while there are such roles.",
+    postgresql_partition_by="LIST (role)",
+)
+
 refused = Table(
     "refused",
     metadata,
@@ -237,3 +271,26 @@ withdrawal = Table(
     schema="consent",
     comment="Permissions that ended: the worker clears the purpose's bits of earlier events, then deletes the row.",
 )
+
+FOLLOW_VERDICTS = """
+CREATE FUNCTION consent.follow_verdicts() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM consent.projection WHERE profile_id = OLD.profile_id AND purpose = OLD.purpose;
+    ELSIF TG_OP = 'INSERT' THEN
+        INSERT INTO consent.projection (profile_id, role, purpose, until, since_on, until_on, traits)
+        SELECT NEW.profile_id, r.role, NEW.purpose, NEW.until, NEW.since_on, NEW.until_on, NEW.traits
+        FROM consent.reader_purpose AS r
+        WHERE r.purpose = NEW.purpose;
+    ELSE  -- a permission that begins again has a new id with every role
+        UPDATE consent.projection AS p
+        SET until = NEW.until, since_on = NEW.since_on, until_on = NEW.until_on, traits = NEW.traits,
+            reader_pseudonym = CASE WHEN NEW.reader_pseudonym = OLD.reader_pseudonym THEN p.reader_pseudonym
+                                    ELSE replace(gen_random_uuid()::text, '-', '') END
+        WHERE p.profile_id = NEW.profile_id AND p.purpose = NEW.purpose;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+"""Lets consent.projection follow consent.permitted; the trigger is created with the first further reader role."""

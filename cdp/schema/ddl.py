@@ -8,7 +8,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTab
 
 from cdp.schema.all import tables
 from cdp.schema.behavior import FORMER_AGE_TRIGGER, KEEP_FORMER_AGE
-from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, IN_ORDER, PRESENT_INSTANT
+from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, FOLLOW_VERDICTS, IN_ORDER, PRESENT_INSTANT
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
 from cdp.schema.version import version_triggers
@@ -47,6 +47,7 @@ def statements() -> list[str]:
     out.extend(_without_statistics())
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
     out += [DATABASE_INSTANT.strip(), "REVOKE ALL ON FUNCTION identity.database_instant() FROM PUBLIC"]
+    out += [FOLLOW_VERDICTS.strip(), "REVOKE ALL ON FUNCTION consent.follow_verdicts() FROM PUBLIC"]
     out.append(APPEND_ONLY.strip())
     out += [
         f"CREATE TRIGGER append_only BEFORE UPDATE ON consent.{table} "

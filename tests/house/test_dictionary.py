@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from cdp.consent.store.role_projections import prepare_roles
 from cdp.flows.rights.corrections import store_values
 from cdp.flows.rights.erase import erase
 from cdp.kit.db import Database, Transaction
@@ -213,6 +214,7 @@ def add_missing_rows(tx: Transaction, person: Scope) -> None:
     tx.execute(
         "INSERT INTO consent.refused VALUES (%(p)s, 'advertising', 'refused') ON CONFLICT DO NOTHING", {"p": profile}
     )
+    prepare_roles(tx, {"agency": ["analytics"]})
     tx.execute("UPDATE consent.permitted SET until = '2027-01-01'")
     tx.execute("UPDATE behavior.bucket SET last_plain = '5'")
     tx.execute("UPDATE identity.identifier SET proved_at = %(now)s", {"now": NOON})

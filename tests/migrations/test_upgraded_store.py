@@ -27,6 +27,7 @@ from cdp.flows.identity.unmerge import rebuild
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.accounting import Accounting, count_messages
 from cdp.flows.operations.computed_traits import check_sample
+from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.retention import sweep
 from cdp.flows.operations.startup import policy_in_force, sequence_all
 from cdp.flows.operations.tokens import find_token
@@ -45,7 +46,7 @@ from cdp.web.ingest.write_keys import directory_of
 from tests.support.databases import plain_url
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.pipeline import Pipeline
-from tests.support.policies import changed, documents_of
+from tests.support.policies import changed, documents_of, with_readers
 
 Known = dict[str, Any]
 _YEAR = timedelta(days=365)
@@ -278,3 +279,14 @@ def test_what_follows_is_dated_after_the_last_act_of_before(context: Context) ->
             """
         )
     assert acted_at >= last
+
+
+def test_a_further_reader_role_reads_everybody_who_was_permitted_before(context: Context) -> None:
+    apply_policy(context, with_readers(context.policy, agency=("analytics",)))
+    with context.database.transaction(read_only=True) as tx:
+        ((same, distinct),) = tx.execute(
+            "SELECT count(*), count(*) FILTER (WHERE r.reader_pseudonym <> p.reader_pseudonym) FROM consent.permitted AS p "
+            "JOIN consent.projection AS r USING (profile_id, purpose) WHERE purpose = 'analytics'"
+        )
+        ((expected,),) = tx.execute("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'")
+    assert same == distinct == expected > 0

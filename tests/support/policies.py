@@ -47,6 +47,14 @@ def changed(policy: Policy, file: str, **sections: Any) -> Policy:
     return build_policy(documents)
 
 
+def with_readers(policy: Policy, **purposes: tuple[str, ...]) -> Policy:
+    """The policy with these further reader roles, each of which reads the named purposes and no other."""
+    documents = documents_of(policy)
+    roles = {role: {"legal_bases": [], "purposes": list(named)} for role, named in purposes.items()}
+    documents["readers.yaml"] = {"roles": {**documents.get("readers.yaml", {}).get("roles", {}), **roles}}
+    return build_policy(documents)
+
+
 def segment_unify(limits: Mapping[str, int] = SEGMENT_LIMITS) -> Policy:
     """`permit_all` under Segment's rule: a conflicting identifier stays with its first owner; limits per type, `*` for others.
 

@@ -7,15 +7,17 @@ from cdp.access.model import Role, Token, TokenId
 from cdp.kit.db import Transaction
 
 
-def add_token(tx: Transaction, name: str, role: Role, *, token_hash: bytes, now: datetime) -> Token:
+def add_token(
+    tx: Transaction, name: str, role: Role, *, reader: str | None = None, token_hash: bytes, now: datetime
+) -> Token:
     """Store a new token by the hash of its secret."""
     rows = tx.execute(
         """
-        INSERT INTO access.token (name, role, token_hash, created_at)
-        VALUES (%(name)s, %(role)s, %(hash)s, %(now)s)
-        RETURNING token_id, name, role, created_at, revoked_at
+        INSERT INTO access.token (name, role, reader, token_hash, created_at)
+        VALUES (%(name)s, %(role)s, %(reader)s, %(hash)s, %(now)s)
+        RETURNING token_id, name, role, created_at, revoked_at, reader
         """,
-        {"name": name, "role": role.value, "hash": token_hash, "now": now},
+        {"name": name, "role": role.value, "reader": reader, "hash": token_hash, "now": now},
     )
     return _token(rows[0])
 
@@ -24,7 +26,7 @@ def token_of(tx: Transaction, token_hash: bytes) -> Token | None:
     """The valid token with this hash; None for an unknown or revoked one."""
     rows = tx.execute(
         """
-        SELECT token_id, name, role, created_at, revoked_at
+        SELECT token_id, name, role, created_at, revoked_at, reader
         FROM access.token
         WHERE token_hash = %(hash)s AND revoked_at IS NULL
         """,
@@ -35,7 +37,7 @@ def token_of(tx: Transaction, token_hash: bytes) -> Token | None:
 
 def tokens(tx: Transaction) -> list[Token]:
     """Every token, revoked ones included, oldest first."""
-    rows = tx.execute("SELECT token_id, name, role, created_at, revoked_at FROM access.token ORDER BY token_id")
+    rows = tx.execute("SELECT token_id, name, role, created_at, revoked_at, reader FROM access.token ORDER BY token_id")
     return [_token(row) for row in rows]
 
 
@@ -53,5 +55,5 @@ def revoke_token(tx: Transaction, token_id: TokenId, now: datetime) -> bool:
 
 
 def _token(row: tuple[Any, ...]) -> Token:
-    token_id, name, role, created_at, revoked_at = row
-    return Token(TokenId(token_id), name, Role(role), created_at, revoked_at)
+    token_id, name, role, created_at, revoked_at, reader = row
+    return Token(TokenId(token_id), name, Role(role), created_at, revoked_at, reader)

@@ -14,9 +14,12 @@ from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 
 MARKETER: Final = "cdp_marketer"
-"""The database role that reads projections; an administrator grants it to logins."""
+"""The database role of marketers, which reads projections; an administrator grants it to logins."""
+ROLE_PREFIX: Final = "cdp_reader_"
+"""How the database roles of the other reader roles begin."""
 
-_READABLE: Final = ("reader_pseudonym", "since_on", "until_on", "traits")
+READABLE: Final = ("reader_pseudonym", "since_on", "until_on", "traits")
+"""The columns of a projection that are made for readers."""
 _BITS: Final = 63
 
 
@@ -46,22 +49,29 @@ def bits_of(tx: Transaction) -> dict[str, int]:
 
 def grant_reading(tx: Transaction, readable: Collection[str]) -> bool:
     """Let the marketer role read the projections of these purposes, and nothing else; False if the role does not exist."""
-    if not tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": MARKETER}):
+    return let_read(tx, MARKETER, [projection_of(purpose) for purpose in readable])
+
+
+def let_read(tx: Transaction, database_role: str, tables: Collection[str]) -> bool:
+    """Let a database role read these tables of the schema `consent`, and no other projection; False without the role.
+
+    It reads the columns that are made for readers, of rows that have not ended.
+    """
+    if not tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": database_role}):
         return False
-    readable_names = sorted(map(projection_of, readable))
-    differing = _projections_to_grant(tx, readable_names)
+    differing = _projections_to_grant(tx, database_role, sorted(tables))
     if not differing:
         return True
-    role = sql.Identifier(MARKETER)
+    role = sql.Identifier(database_role)
     tx.execute(sql.SQL("GRANT USAGE ON SCHEMA consent TO {}").format(role))
     tx.execute(sql.SQL("GRANT EXECUTE ON FUNCTION consent.present_instant() TO {}").format(role))
-    columns = sql.SQL(", ").join(map(sql.Identifier, _READABLE))
+    columns = sql.SQL(", ").join(map(sql.Identifier, READABLE))
     for name in differing:
         table = sql.Identifier("consent", name)
         tx.execute(sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {}").format(table, role))
         tx.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(table))
-        tx.execute(sql.SQL("DROP POLICY IF EXISTS unended ON {}").format(table))
-        if name in readable_names:
+        if name in tables:
+            tx.execute(sql.SQL("DROP POLICY IF EXISTS unended ON {}").format(table))
             tx.execute(sql.SQL("GRANT SELECT ({}) ON {} TO {}").format(columns, table, role))
             tx.execute(
                 sql.SQL(
@@ -72,8 +82,16 @@ def grant_reading(tx: Transaction, readable: Collection[str]) -> bool:
     return True
 
 
+def end_reading(tx: Transaction, database_role: str) -> None:
+    """Take from a database role, if it exists, what the schema `consent` as a whole lets it do."""
+    if tx.execute("SELECT 1 FROM pg_roles WHERE rolname = %(role)s", {"role": database_role}):
+        role = sql.Identifier(database_role)
+        tx.execute(sql.SQL("REVOKE ALL ON SCHEMA consent FROM {}").format(role))
+        tx.execute(sql.SQL("REVOKE ALL ON FUNCTION consent.present_instant() FROM {}").format(role))
+
+
 def end_older_readers(tx: Transaction) -> int | None:
-    """End the sessions of marketers whose snapshot is older than a withdrawal that is not yet cleared.
+    """End the sessions of reader roles whose snapshot is older than a withdrawal that is not yet cleared.
 
     Returns how many; None if this role may not see or end them (it needs the roles pg_read_all_stats and
     pg_signal_backend). To be called within five seconds of the response to a withdrawal.
@@ -81,9 +99,9 @@ def end_older_readers(tx: Transaction) -> int | None:
     ((may_end_sessions,),) = tx.execute(
         """
         SELECT pg_has_role('pg_read_all_stats', 'USAGE') AND pg_has_role('pg_signal_backend', 'USAGE')
-           AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s)
+           AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s OR starts_with(rolname, %(prefix)s))
         """,
-        {"role": MARKETER},
+        {"role": MARKETER, "prefix": ROLE_PREFIX},
     )
     if not may_end_sessions:
         return None
@@ -94,12 +112,14 @@ def end_older_readers(tx: Transaction) -> int | None:
         FROM pg_stat_activity AS a
         WHERE a.backend_xmin IS NOT NULL
           AND a.usename IS NOT NULL
-          AND pg_has_role(a.usesysid, %(role)s, 'MEMBER')
+          AND EXISTS (SELECT FROM pg_roles AS reader
+                      WHERE (reader.rolname = %(role)s OR starts_with(reader.rolname, %(prefix)s))
+                        AND pg_has_role(a.usesysid, reader.oid, 'MEMBER'))
           AND NOT (SELECT rolsuper FROM pg_roles WHERE oid = a.usesysid)
           AND a.usesysid <> current_user::regrole
           AND age(a.backend_xmin) >= (SELECT min(age(w.xmin)) FROM consent.withdrawal AS w)
         """,
-        {"role": MARKETER},
+        {"role": MARKETER, "prefix": ROLE_PREFIX},
     )
     return len(rows)
 
@@ -108,8 +128,11 @@ def _bits(tx: Transaction) -> dict[str, int]:
     return {purpose: int(bit) for purpose, bit in tx.execute("SELECT purpose, bit FROM consent.purpose")}
 
 
-def _projections_to_grant(tx: Transaction, readable: Collection[str]) -> list[str]:
-    """The projections to which the marketer role does not have exactly the access that it should have."""
+def _projections_to_grant(tx: Transaction, database_role: str, readable: Collection[str]) -> list[str]:
+    """The projections to which a database role does not have exactly the access that it should have.
+
+    The tables of marketers are judged for marketers, those of the other roles for each of these, which read no others.
+    """
     rows = tx.execute(
         """
         SELECT projection
@@ -124,18 +147,27 @@ def _projections_to_grant(tx: Transaction, readable: Collection[str]) -> list[st
                          AND has_column_privilege(%(role)s, child.oid, a.attnum, 'SELECT')
                        ORDER BY a.attname
                    ) AS columns
-            FROM pg_inherits AS i
-            JOIN pg_class AS child ON child.oid = i.inhrelid
-            WHERE i.inhparent = 'consent.permitted'::regclass
+            FROM pg_class AS child
+            WHERE child.relkind = 'r'
+              AND child.oid IN (SELECT relid FROM pg_partition_tree('consent.permitted')
+                                UNION ALL SELECT relid FROM pg_partition_tree('consent.projection'))
+              AND (child.relname = ANY(%(readable)s::text[])
+                   OR has_any_column_privilege(%(role)s, child.oid, 'SELECT')
+                   OR child.oid IN (SELECT relid FROM pg_partition_tree('consent.permitted')) AND %(role)s = %(marketer)s)
         ) AS found
-        WHERE (is_secured, has_policy, columns) IS DISTINCT FROM (
+        WHERE (is_secured, has_policy OR projection <> ALL(%(readable)s::text[]), columns) IS DISTINCT FROM (
             true,
-            projection = ANY(%(readable)s::text[]),
+            true,
             CASE WHEN projection = ANY(%(readable)s::text[]) THEN %(columns)s::text[] ELSE '{}' END
         )
         ORDER BY projection
         """,
-        {"role": MARKETER, "readable": list(readable), "columns": sorted(_READABLE)},
+        {
+            "role": database_role,
+            "marketer": MARKETER,
+            "readable": list(readable),
+            "columns": sorted(READABLE),
+        },
     )
     return [projection for (projection,) in rows]
 

@@ -18,7 +18,7 @@ from cdp.flows.reader_limits import count_lookup
 from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.kit.db import Transaction
-from cdp.policy.model import MARKETER, PropertyType
+from cdp.policy.model import PropertyType
 from cdp.query.language.explain import purposes_of
 from cdp.segments.store.definitions import catalogue_of
 from cdp.segments.store.of_profile import memberships_of
@@ -54,23 +54,24 @@ def look_up_pseudonym(context: Context, profile: str, *, actor: str, token: int 
     Raises `unknown_profile` (404), also if the purpose is not permitted, or marketers do not read it; and
     `too_many_lookups` (429).
     """
-    count_lookup(context, token)
+    count_lookup(context, token, actor=actor)
     now = context.clock.now()
 
     def read(tx: Transaction) -> ReaderProfileView:
-        readable = context.policy.purposes_read_by(MARKETER)
-        rows = rows_under(tx, profile, readable, now=now) if _PSEUDONYM.fullmatch(profile) else []
+        role = context.policy.readers.role_of(actor)
+        readable = context.policy.purposes_read_by(role)
+        rows = rows_under(tx, profile, readable, role=role, now=now) if _PSEUDONYM.fullmatch(profile) else []
         if not rows:
             raise unknown_profile()
         reading = Reading(actor, token, "profile", purpose=rows[0].purpose)
         log_read(tx, context, reading, count=1, now=now, profiles=[rows[0].profile_id])
-        return _view(tx, context, profile, rows=rows, now=now)
+        return _view(tx, context, profile, rows=rows, role=role, now=now)
 
     return at_one_instant(context.database, read)
 
 
 def _view(
-    tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], now: datetime
+    tx: Transaction, context: Context, profile: str, *, rows: Sequence[ReaderRow], role: str, now: datetime
 ) -> ReaderProfileView:
     profile_id = rows[0].profile_id
     purposes = {
@@ -78,7 +79,7 @@ def _view(
     }
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
     catalogue = catalogue_of(tx, context.policy)
-    allowed = context.policy.purposes_read_by(MARKETER)
+    allowed = context.policy.purposes_read_by(role)
     readable = {
         key
         for key, segment in catalogue.segments.items()

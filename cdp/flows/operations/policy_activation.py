@@ -4,6 +4,7 @@ from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
+from cdp.consent.store import role_projections as role_projection_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.operations.store import policies as policy_store
@@ -15,6 +16,8 @@ def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
     generation_store.lock_exclusive(tx)
     projection_store.prepare_purposes(tx, list(policy.purposes), now)
     projection_store.grant_reading(tx, policy.purposes_read_by(MARKETER))
+    others = [role for role in policy.readers.names if role != MARKETER]
+    role_projection_store.prepare_roles(tx, {role: policy.purposes_read_by(role) for role in others})
     fingerprint = bytes.fromhex(policy.fingerprint)
     latest = policy_store.latest_policy(tx)
     if latest is not None and latest.fingerprint == fingerprint:

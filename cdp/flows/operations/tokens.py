@@ -22,15 +22,29 @@ class NewToken:
     secret: str
 
 
-def create_token(context: Context, name: str, role: Role, *, actor: str = "operator") -> NewToken:
-    """Create a bearer token for one person. Raises the fault `invalid_name`."""
+def create_token(context: Context, name: str, role: str, *, actor: str = "operator") -> NewToken:
+    """Create a bearer token for one person, with a role of staff or a reader role of the policy.
+
+    Faults: `invalid_name`, `unknown_role`.
+    """
     check_name(name)
+    known = sorted({*Role, *context.policy.readers.names})
+    if role not in known:
+        raise Fault(
+            "unknown_role",
+            "Unknown role",
+            f"Give one of {', '.join(known)}. policies/readers.yaml defines the roles that read people by purpose.",
+            status=422,
+        )
+    reader = None if role in set(Role) else role
     now = context.clock.now()
     secret = new_token()
     with context.database.transaction() as tx:
-        token = token_store.add_token(tx, name, role, token_hash=hash_secret(secret), now=now)
+        token = token_store.add_token(
+            tx, name, Role.MARKETER if reader else Role(role), reader=reader, token_hash=hash_secret(secret), now=now
+        )
         fact_store.append(
-            tx, {"kind": "token.created", "actor": actor, "token": int(token.token_id), "role": role.value}, now
+            tx, {"kind": "token.created", "actor": actor, "token": int(token.token_id), "role": role}, now
         )
     return NewToken(token, secret)
 

@@ -11,7 +11,7 @@ from cdp.flows.segments.texts import checked
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
-from cdp.policy.model import MARKETER
+from cdp.policy.model import STAFF
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import purposes_of
@@ -31,8 +31,8 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
     with context.database.transaction(read_only=True) as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = checked(where, catalogue, draft.purpose, now=now, key=draft.key)
-        if actor == MARKETER:
-            check_reads(context, purposes_of(condition, draft.purpose, catalogue))
+        if actor not in STAFF:
+            check_reads(context, purposes_of(condition, draft.purpose, catalogue), actor=actor)
         evaluation_store.dry_run(tx, compiled_condition(tx, condition, catalogue, purpose=draft.purpose, now=now))
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -54,18 +54,18 @@ def define(context: Context, draft: Draft, where: str, *, is_new: bool, actor: s
 
 
 def list_segments(context: Context, *, actor: str = "operator") -> list[Segment]:
-    """Every segment in force, by key; for marketers, those of the purposes that they read."""
+    """Every segment in force, by key; for reader roles, those of the purposes that they read."""
     with context.database.transaction(read_only=True) as tx:
         found = definition_store.all_segments(tx)
-        if actor != MARKETER:
+        if actor in STAFF:
             return found
         catalogue = definition_store.catalogue_of(tx, context.policy)
-    readable = context.policy.purposes_read_by(MARKETER)
+    readable = context.policy.purposes_read_by(actor)
     return [segment for segment in found if readable.issuperset(_purposes(segment, catalogue))]
 
 
 def find(context: Context, key: str, *, actor: str = "operator") -> Segment:
-    """One segment in force. Faults: `unknown_segment` (404), and `purpose_not_readable` (403) for marketers."""
+    """One segment in force. Faults: `unknown_segment` (404), and `purpose_not_readable` (403) for reader roles."""
     with context.database.transaction(read_only=True) as tx:
         segment = in_force(tx, key)
         _check_access(tx, context, segment, actor=actor)
@@ -75,7 +75,7 @@ def find(context: Context, key: str, *, actor: str = "operator") -> Segment:
 def delete_segment(context: Context, key: str, *, actor: str) -> None:
     """Delete a segment with its memberships.
 
-    Faults: `unknown_segment`, `segment_in_use` (409), and `purpose_not_readable` (403) for marketers.
+    Faults: `unknown_segment`, `segment_in_use` (409), and `purpose_not_readable` (403) for reader roles.
     """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
@@ -93,8 +93,9 @@ def delete_segment(context: Context, key: str, *, actor: str) -> None:
 
 
 def _check_access(tx: Transaction, context: Context, segment: Segment, *, actor: str) -> None:
-    if actor == MARKETER:
-        check_reads(context, _purposes(segment, definition_store.catalogue_of(tx, context.policy)))
+    if actor not in STAFF:
+        purposes = _purposes(segment, definition_store.catalogue_of(tx, context.policy))
+        check_reads(context, purposes, actor=actor)
 
 
 def _purposes(segment: Segment, catalogue: Catalogue) -> tuple[str, ...]:

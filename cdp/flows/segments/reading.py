@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from cdp.consent.store.role_projections import pseudonyms_of
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_profile, unknown_profile
@@ -14,7 +15,7 @@ from cdp.flows.segments.texts import checked
 from cdp.identity.model import Identifier
 from cdp.kit.db import Transaction
 from cdp.kit.ids import encode_id
-from cdp.policy.model import MARKETER
+from cdp.policy.model import MARKETER, STAFF
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import (
     MembershipExplanation,
@@ -61,13 +62,16 @@ def preview(context: Context, where: str, purpose: str, *, actor: str, token: in
     with context.database.transaction() as tx:
         catalogue = definition_store.catalogue_of(tx, context.policy)
         condition = checked(where, catalogue, purpose, now=now)
-        check_reads(context, purposes_of(condition, purpose, catalogue))
+        check_reads(context, purposes_of(condition, purpose, catalogue), actor=actor)
         compiled = compiled_condition(tx, condition, catalogue, purpose=purpose, now=now)
         with evaluation_store.time_limited(tx):
             shown = evaluation_store.preview(tx, compiled, catalogue, purpose=purpose, now=now)
             sample = evaluation_store.sample(tx, compiled, SAMPLE_MAX)
         reading = Reading(actor, token, "preview", purpose=purpose, question={"where": where})
         shown_profiles = member_store.profiles_under(tx, purpose, sample)
+        role = context.policy.readers.role_of(actor)
+        if role != MARKETER:
+            sample = tuple(pseudonyms_of(tx, role, purpose, profile_ids=shown_profiles))
         log_read(tx, context, reading, count=len(sample), now=now, profiles=shown_profiles)
     return Previewed(shown, sample)
 
@@ -81,13 +85,14 @@ def members(
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         purposes = _purposes(segment, catalogue)
-        check_reads(context, purposes)
+        check_reads(context, purposes, actor=actor)
+        role = context.policy.readers.role_of(actor)
         size = member_store.size_of(tx, segment, purposes, now=now)
-        page = member_store.members(tx, segment, purposes, now=now, after=after, limit=limit)
+        page = member_store.members(tx, segment, purposes, role=role, now=now, after=after, limit=limit)
         question = {"segment": key, "version": segment.version, "after": after, "limit": limit}
         reading = Reading(actor, token, "members", purpose=segment.purpose, question=question, named={"segment": key})
         profiles = member_store.profiles_under(
-            tx, segment.purpose, [member.reader_pseudonym for member in page.members]
+            tx, segment.purpose, [member.reader_pseudonym for member in page.members], role=role
         )
         log_read(tx, context, reading, count=len(page.members), now=now, profiles=profiles)
     return page, size
@@ -108,15 +113,15 @@ def explain(
     Faults: `unknown_segment`, `unknown_profile`, `purpose_not_readable`, `too_many_lookups`.
     """
     if pseudonym is not None:
-        count_lookup(context, token)
+        count_lookup(context, token, actor=actor)
     now = context.clock.now()
     with context.database.transaction() as tx:
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
-        if actor == MARKETER or pseudonym is not None:
-            check_reads(context, _purposes(segment, catalogue))
+        if actor not in STAFF or pseudonym is not None:
+            check_reads(context, _purposes(segment, catalogue), actor=actor)
         explanation = _explanation(tx, segment, catalogue, now=now)
-        profile_id = _profile(tx, context, segment, identifier=identifier, pseudonym=pseudonym)
+        profile_id = _profile(tx, context, segment, identifier=identifier, pseudonym=pseudonym, actor=actor)
         if profile_id is None:
             return Explained(segment, explanation, None, None, ())
         condition = catalogue.segments[segment.key].condition
@@ -149,13 +154,19 @@ def _purposes(segment: Segment, catalogue: Catalogue) -> tuple[str, ...]:
 
 
 def _profile(
-    tx: Transaction, context: Context, segment: Segment, *, identifier: Identifier | None, pseudonym: str | None
+    tx: Transaction,
+    context: Context,
+    segment: Segment,
+    *,
+    identifier: Identifier | None,
+    pseudonym: str | None,
+    actor: str,
 ) -> int | None:
     if identifier is not None:
         return find_profile(tx, context.vault, identifier)[1]
     if pseudonym is None:
         return None
-    profile_id = member_store.profile_under(tx, segment.purpose, pseudonym)
+    profile_id = member_store.profile_under(tx, segment.purpose, pseudonym, role=context.policy.readers.role_of(actor))
     if profile_id is None:
         raise unknown_profile()
     return profile_id

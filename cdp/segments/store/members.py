@@ -22,8 +22,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
 from cdp.kit.db import Transaction
+from cdp.policy.model import MARKETER
 from cdp.query.postgres.compile import CompiledSegment
-from cdp.schema.consent import permitted
+from cdp.schema.consent import permitted, projection
 from cdp.schema.segments import membership, membership_change
 from cdp.segments.model import Member, MemberPage, RefreshResult, Segment
 
@@ -78,15 +79,24 @@ def members(
     segment: Segment,
     purposes: Sequence[str],
     *,
+    role: str = MARKETER,
     now: datetime,
     after: str | None,
     limit: int,
 ) -> MemberPage:
-    """A page of members in order of reader pseudonym: stored members who are permitted now."""
+    """A page of members in order of the pseudonyms of a reader role: stored members who are permitted now."""
     limit = max(1, min(limit, LIMIT_MAX))
-    current = _current_members(segment, purposes, now)
-    page = current if after is None else current.where(permitted.c.reader_pseudonym > after)
-    rows = tx.all(page.order_by(permitted.c.reader_pseudonym).limit(limit + 1))
+    current, pseudonym = _current_members(segment, purposes, now), permitted.c.reader_pseudonym
+    if role != MARKETER:
+        pseudonym = projection.c.reader_pseudonym
+        current = current.with_only_columns(pseudonym, membership.c.since).join(
+            projection,
+            (projection.c.profile_id == permitted.c.profile_id)
+            & (projection.c.purpose == permitted.c.purpose)
+            & (projection.c.role == role),
+        )
+    page = current if after is None else current.where(pseudonym > after)
+    rows = tx.all(page.order_by(pseudonym).limit(limit + 1))
     found = tuple(Member(pseudonym, since.astimezone(UTC).date()) for pseudonym, since in rows[:limit])
     return MemberPage(found, found[-1].reader_pseudonym if len(rows) > limit else None)
 
@@ -98,24 +108,24 @@ def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], *, now: 
     return size
 
 
-def profiles_under(tx: Transaction, purpose: str, reader_pseudonyms: Sequence[str]) -> list[int]:
-    """The profiles behind these reader pseudonyms of a purpose; those that no permitted profile has are skipped."""
+def profiles_under(
+    tx: Transaction, purpose: str, reader_pseudonyms: Sequence[str], *, role: str = MARKETER
+) -> list[int]:
+    """The profiles behind these pseudonyms of a reader role and purpose; those that no permitted profile has are skipped."""
     if not reader_pseudonyms:
         return []
-    query = select(permitted.c.profile_id).where(
-        permitted.c.purpose == purpose, permitted.c.reader_pseudonym.in_(list(reader_pseudonyms))
+    ids = permitted if role == MARKETER else projection
+    query = select(ids.c.profile_id).where(
+        ids.c.purpose == purpose, ids.c.reader_pseudonym.in_(list(reader_pseudonyms))
     )
+    if role != MARKETER:
+        query = query.where(projection.c.role == role)
     return [profile_id for (profile_id,) in tx.all(query)]
 
 
-def profile_under(tx: Transaction, purpose: str, reader_pseudonym: str) -> int | None:
-    """The profile behind a reader pseudonym of a purpose; None when no permitted profile has it."""
-    profile_id: int | None = tx.scalar(
-        select(permitted.c.profile_id).where(
-            permitted.c.purpose == purpose, permitted.c.reader_pseudonym == reader_pseudonym
-        )
-    )
-    return profile_id
+def profile_under(tx: Transaction, purpose: str, reader_pseudonym: str, *, role: str = MARKETER) -> int | None:
+    """The profile behind a pseudonym of a reader role and purpose; None when no permitted profile has it."""
+    return next(iter(profiles_under(tx, purpose, [reader_pseudonym], role=role)), None)
 
 
 def _current_members(segment: Segment, purposes: Sequence[str], now: datetime) -> Select[tuple[str, datetime]]:

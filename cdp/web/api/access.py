@@ -20,6 +20,7 @@ router = APIRouter(prefix="/api/v1", tags=["access"])
 IsAdmin = Annotated[Caller, Depends(allow(Role.ADMIN))]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@-]*$")]
 Jurisdiction = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 _TOKEN_MAX = 2**31 - 1
 
 
@@ -71,7 +72,9 @@ class TokenInput(RequestBody):
     """The name of a token and its role."""
 
     name: Name = Field(examples=["ada"])
-    role: Literal["marketer", "privacy", "auditor", "admin"]
+    role: RoleName = Field(
+        description="`privacy`, `auditor`, `admin`, or a reader role of readers.yaml such as `marketer`."
+    )
 
 
 class TokenShown(BaseModel):
@@ -183,7 +186,7 @@ def list_tokens(context: InContext, _caller: IsAdmin) -> TokenList:
 @router.post("/tokens", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="create_token")
 def create_token(body: TokenInput, context: InContext, caller: IsAdmin) -> NewTokenShown:
     """Create a token. Its secret is only shown in this response."""
-    made = tokens_flow.create_token(context, body.name, Role(body.role), actor=caller.actor)
+    made = tokens_flow.create_token(context, body.name, body.role, actor=caller.actor)
     return NewTokenShown(**_token(made.token), token=made.secret)
 
 
@@ -247,7 +250,7 @@ def _token(token: Token) -> dict[str, object]:
     return {
         "id": int(token.token_id),
         "name": token.name,
-        "role": token.role.value,
+        "role": token.role_name,
         "created_at": token.created_at,
         "revoked_at": token.revoked_at,
     }

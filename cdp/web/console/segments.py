@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, Form, Query, Response
 
 from cdp.access.model import Role
 from cdp.kit.errors import Fault
-from cdp.policy.model import MARKETER
 from cdp.web.api import segments as routes
 from cdp.web.api.schemas import Key
 from cdp.web.console.page import page
@@ -101,7 +100,7 @@ def _listing(
     result: routes.PreviewShown | None = None,
     fault: Fault | None = None,
 ) -> Response:
-    readable = context.policy.purposes_read_by(MARKETER)
+    readable = context.policy.purposes_read_by(session.caller.actor)
     values: dict[str, Any] = {
         "segments": routes.list_segments(context, session.caller).segments,
         "purposes": {key: purpose for key, purpose in context.policy.purposes.items() if key in readable},

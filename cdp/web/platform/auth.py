@@ -38,17 +38,19 @@ write_key = HTTPBasic(
 class Caller:
     """An authenticated caller: the holder of a token, or a source with its write key.
 
-    The audit log names a caller by role and by the number of the token; its name stays in the list of tokens.
+    The audit log names a caller by role and by the number of the token; its name stays in the list of tokens. `reader` is
+    the reader role of the policy, for tokens that have one.
     """
 
     role: Role | None
     source: Source | None = None
     token: TokenId | None = None
+    reader: str | None = None
 
     @property
     def actor(self) -> str:
         """How the audit log names them."""
-        return "source" if self.role is None else self.role.value
+        return self.reader or ("source" if self.role is None else self.role.value)
 
 
 def identify(context: Context, authorization: str | None) -> Caller | None:
@@ -59,7 +61,7 @@ def identify(context: Context, authorization: str | None) -> Caller | None:
         return None
     if scheme.lower() == "bearer":
         token = find_token(context, secret)
-        return None if token is None else Caller(token.role, token=token.token_id)
+        return None if token is None else Caller(token.role, token=token.token_id, reader=token.reader)
     if scheme.lower() == "basic":
         key = _basic_name(secret)
         source = None if key is None else _source_of(context, key)
