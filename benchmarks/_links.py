@@ -119,7 +119,7 @@ def compared(runs: Sequence[Import], drawn: Sequence[Pair]) -> str:
 
 def beside_ingest(context: Context, source: Source, rows: Sequence[Row]) -> str:
     """How long single messages take while a table is imported."""
-    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
     is_over = Event()
     waits: list[float] = []
 

@@ -133,7 +133,7 @@ def arrive(context: Context, people: int) -> Ingest:
         add_source(tx, SHOP, sha256(b"shop"), now=NOW - timedelta(days=1))
     signal = context.policy.purposes[PURPOSE].signals.segment[0]
     consent = {"context": {"consent": {"categoryPreferences": {signal: True}}}}
-    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
     bodies = [{"type": "identify", "userId": f"buyer-{number}", **consent} for number in range(people)]
     for at in range(0, people, 500):
         some = bodies[at : at + 500]

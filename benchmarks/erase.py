@@ -84,7 +84,7 @@ def measure(database: Database, folder: Path, stored: int, people: int, events: 
     policy = load_policy(Path("policies"))
     clock = TestClock(NOW)
     context = open_context(database, policy, clock, home=folder)
-    ingest = Ingest(database, context.vault, policy, clock=clock)
+    ingest = Ingest(database, context.vault, policy, clock=clock, replay=context.replay)
     fill(database, stored)
     signal = policy.purposes["analytics"].signals.segment[0]
     for number in range(people):

@@ -130,7 +130,7 @@ def measure(place: Stage, options: argparse.Namespace, people: int, warm: int, s
     context = open_context(database, load_policy(PERMIT_ALL), SystemClock(), home=place.home)
     made = create_source(context, "bench", kind=SourceKind.SERVER, jurisdiction="eu")
     shop = Shop(people, seed=options.seed, newcomers=options.newcomers)
-    ingest = Ingest(database, context.vault, context.policy, clock=context.clock)
+    ingest = Ingest(database, context.vault, context.policy, clock=context.clock, replay=context.replay)
     bench = Bench(database, context, ingest, made.entry.source, shop, options.batch)
     bench.process(understood(list(shop.everybody()), made.entry.source))
     if warm:

@@ -62,7 +62,7 @@ def _opened(place: Stage, database: Database) -> tuple[Context, Source]:
 
 def _batches(context: Context, source: Source, messages: int, rounds: int, seed: int) -> str:
     """Time per message at each batch size, alternating between sizes: of the whole ingest, and of resolution alone."""
-    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
     shop = Shop(5_000, seed=seed)
     ingest.process(understood(list(shop.everybody()), source))
     pid = backend_pid(context.database)
@@ -103,7 +103,7 @@ def _batches(context: Context, source: Source, messages: int, rounds: int, seed:
 
 def _unmerges(context: Context, source: Source, people: int, events: int) -> str:
     """Unmerge a user id and a device that are linked in the middle of their events."""
-    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
     dry_runs: list[float] = []
     done: list[float] = []
     for number in range(people):

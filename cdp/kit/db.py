@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
+from sqlalchemy import Connection, Engine, Executable, RootTransaction, create_engine, event, text
 
 from cdp.kit.clock import Clock
 from cdp.kit.db_faults import as_faults
@@ -201,7 +201,7 @@ class Database:
                     raise
                 finally:
                     self.statements += tx.statements
-                outer.commit()
+                _commit(outer, connection)
             except BaseException:
                 tx.rolled_back()
                 raise
@@ -226,6 +226,14 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _commit(transaction: RootTransaction, connection: Connection) -> None:
+    try:
+        transaction.commit()
+    except BaseException:
+        connection.invalidate()  # whether the server committed is unknown, and so is the state of the connection
+        raise
 
 
 def _copying(table: str, columns: Sequence[str]) -> sql.Composed:

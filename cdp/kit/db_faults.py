@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cdp.kit.errors import Fault
@@ -19,6 +19,7 @@ _RIGHTS_MISSING: Final = "42501"
 _READ_ONLY: Final = "25006"
 _SCHEMA_STATES: Final = ("42P01", "42703", "42883", "3F000")
 _DAMAGED_STATES: Final = ("XX001", "XX002")
+_STATES_OF_VALUES: Final = ("21", "22", "23", "42", "54", "P0")
 # What an unavailable server reports, and what helps; the first match counts.
 _REASONS: Final = (
     ("53100", "the disk of the server is full. Free some space on it"),
@@ -39,6 +40,8 @@ _REFUSALS: Final = (
     "no password supplied",
     "authentication method requirement",
 )
+# What the client says of a URL, and of no connection that is open.
+_WRONG_OPTIONS: Final = ("URI", "connection option", "connection info string")
 _TRANSIENT_REFUSALS: Final = ("too many", "remaining connection slots", "starting up", "shutting down")
 
 
@@ -56,7 +59,7 @@ def as_faults() -> Iterator[None]:
 
 def unexpected_fault(error: BaseException) -> Fault | None:
     """A fault for an error of the database that has none of its own; None if the error is not of the database."""
-    if not isinstance(error, DBAPIError | psycopg.Error | PoolTimeout):
+    if not is_of_database(error):
         return None
     return _fault_of(error) or Fault(
         "database_error",
@@ -65,6 +68,20 @@ def unexpected_fault(error: BaseException) -> Fault | None:
         "nobody changed the database by other means, please report it.",
         status=500,
     )
+
+
+def is_of_database(error: BaseException) -> bool:
+    """True for an error of PostgreSQL, of its driver or of the pool of connections."""
+    return isinstance(error, SQLAlchemyError | psycopg.Error)
+
+
+def is_of_values(error: BaseException) -> bool:
+    """True for an error of the database that values in a statement may have caused: not a lost connection, lock or time limit."""
+    state = sqlstate(error)
+    if state is not None:
+        return state.startswith(_STATES_OF_VALUES)
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(original, psycopg.DataError | psycopg.ProgrammingError)  # of the driver, before anything was sent
 
 
 def database_message(fault: Fault) -> str | None:
@@ -155,7 +172,7 @@ def _fault_of(error: BaseException) -> Fault | None:
 def _fault_of_connection(error: BaseException) -> Fault | None:
     """The fault of an error without a SQLSTATE: that of a connection that could not be opened, or was lost."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, psycopg.ProgrammingError) and "connection" in str(original):
+    if isinstance(original, psycopg.ProgrammingError) and any(text in str(original) for text in _WRONG_OPTIONS):
         return Fault(
             "wrong_setting",
             "A setting is invalid",

@@ -98,9 +98,14 @@ class StateFolder:
             with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
                 file.truncate(size)
                 file.seek(size)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                try:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except BaseException:  # what may not be on disk must not be read, and never be followed by more
+                    with suppress(OSError):
+                        os.ftruncate(file.fileno(), size)
+                    raise
             if is_new:
                 sync_folder(path.parent)
 

@@ -33,6 +33,7 @@ class InvalidReason(StrEnum):
     FIELD_NOT_AN_OBJECT = "field_not_an_object"
     TIMESTAMP_MALFORMED = "timestamp_malformed"
     UNPROCESSABLE = "unprocessable"
+    CONSENT_UNPROCESSABLE = "consent_unprocessable"
 
 
 class Unreadable(ValueError):

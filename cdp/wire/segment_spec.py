@@ -47,6 +47,7 @@ EXPLANATIONS: Final[Mapping[str, str]] = {
     InvalidReason.FIELD_NOT_AN_OBJECT: "context, properties and traits must be JSON objects.",
     InvalidReason.TIMESTAMP_MALFORMED: "timestamp and originalTimestamp must be ISO 8601 instants.",
     InvalidReason.UNPROCESSABLE: "The message could not be stored; the other messages of the request were.",
+    InvalidReason.CONSENT_UNPROCESSABLE: "Neither the message nor its consent signals could be stored.",
 }
 FLOW_EXPLANATIONS: Final[Mapping[str, str]] = {
     "expired": "The message is older than the retention period of its class.",

@@ -66,7 +66,7 @@ def assert_all_landed(endpoint: IngestEndpoint) -> None:
     pipeline = Pipeline(
         context,
         TestClock(context.clock.now()),
-        Ingest(context.database, context.vault, context.policy, clock=context.clock),
+        Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay),
     )
     assert pipeline.partition() == WHO_IS_WHO
     with context.database.transaction(read_only=True) as tx:

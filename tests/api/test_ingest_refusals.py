@@ -1,7 +1,7 @@
 """A refusal counts whatever is wrong with the message that carries it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from cdp.wire.message import Invalid, Message
 from tests.support.ingest_endpoint import IngestEndpoint, open_ingest_endpoint
 from tests.support.messages import consent_context
 from tests.support.people import NOON
-from tests.support.policies import shipped
+from tests.support.policies import permit_all, shipped
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
@@ -39,6 +39,11 @@ class Breakable:
         if any(isinstance(message, Message) and "name" in message.body for message in messages):
             raise KeyError("name")
         return self._ingest.process(messages)
+
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        if any(isinstance(message, Message) and "name" in message.body for message in messages):
+            raise KeyError("name")
+        self._ingest.check(messages)
 
 
 @contextmanager
@@ -153,3 +158,61 @@ def test_an_unreadable_message_without_consent_is_only_counted(database: Databas
         assert client.post("/v1/batch", content=b"{\"batch\":[{'userId':'nb1'}]}").status_code == 200
         assert endpoint.accounted() == {"invalid malformed_json": 1}
         assert is_permitted(endpoint)
+
+
+class Failing:
+    """A batch processor that fails for whatever `fails` tells, in a way that content can cause."""
+
+    def __init__(self, ingest: BatchProcessor, fails: Callable[[Message | Invalid], bool]) -> None:
+        self._ingest = ingest
+        self._fails = fails
+
+    def process(self, messages: Sequence[Message | Invalid]) -> list[Outcome]:
+        self._require(messages)
+        return self._ingest.process(messages)
+
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        self._require(messages)
+        self._ingest.check(messages)
+
+    def _require(self, messages: Sequence[Message | Invalid]) -> None:
+        if any(map(self._fails, messages)):
+            raise KeyError("of everybody")
+
+
+def test_what_fails_for_every_message_is_a_failure_of_the_service(database: Database, tmp_path: Path) -> None:
+    with (
+        open_ingest_endpoint(
+            database,
+            shipped(),
+            tmp_path,
+            {"wk": SourceKind.SERVER},
+            between=lambda ingest: Failing(ingest, lambda message: isinstance(message, Message)),
+        ) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
+    ):
+        answer = client.post("/v1/batch", json={"batch": [{"type": "page", "userId": "u1"}] * 2})
+        assert (answer.status_code, answer.json()["code"]) == (503, "ingest_failed")
+        assert int(answer.headers["retry-after"]) > 0
+        assert endpoint.accounted() == {}
+
+
+def test_a_refusal_that_cannot_be_stored_is_answered_with_an_error(database: Database, tmp_path: Path) -> None:
+    def is_hers(message: Message | Invalid) -> bool:
+        content = message.consents if isinstance(message, Invalid) else message
+        return content is not None and content.body.get("userId") == "nb1"
+
+    good = b'{"type":"page","userId":"nb2","messageId":"good"}'
+    with (
+        open_ingest_endpoint(
+            database,
+            permit_all(),
+            tmp_path,
+            {"wk": SourceKind.SERVER},
+            between=lambda ingest: Failing(ingest, is_hers),
+        ) as endpoint,
+        httpx.Client(base_url=endpoint.url, headers={"x-write-key": "wk"}, timeout=PATIENCE_SECONDS) as client,
+    ):
+        answer = client.post("/v1/batch", content=b'{"batch":[{"type":"page",' + REFUSAL + b"}," + good + b"]}")
+        assert (answer.status_code, answer.json()["code"]) == (400, "consent_unreadable")
+        assert endpoint.accounted() == {"invalid consent_unprocessable": 1, "stored": 1}

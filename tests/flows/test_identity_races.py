@@ -57,7 +57,13 @@ def race(pipeline: Pipeline, url: str, shares: Sequence[Sequence[dict[str, Any]]
     def write(share: Sequence[dict[str, Any]]) -> None:
         database = Database(url)
         try:
-            ingest = Ingest(database, pipeline.context.vault, pipeline.context.policy, clock=TestClock(NOON))
+            ingest = Ingest(
+                database,
+                pipeline.context.vault,
+                pipeline.context.policy,
+                clock=TestClock(NOON),
+                replay=pipeline.context.replay,
+            )
             for start in range(0, len(share), batch):
                 outcomes.extend(ingest.process([pipeline.message(body) for body in share[start : start + batch]]))
         except BaseException as fault:

@@ -20,6 +20,7 @@ from cdp.flows.operations.sources import create_source, list_sources
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.operations.store import import_jobs as import_job_store
+from cdp.rights.replay_file import OptOut
 from tests.support.people import NOON
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import ROOT, shipped
@@ -193,6 +194,13 @@ def test_a_consent_that_has_expired_meanwhile_permits_nothing(pipeline: Pipeline
     tally = import_list(pipeline, tmp_path, "ony@x.example,yes,2023-06-01 10:00:00")
     assert tally.states == {"not_permitted": 1}
     assert not consents_of(pipeline, "ony@x.example").verdicts["email_marketing"].allowed
+
+
+def test_an_imported_refusal_is_in_the_replay_file_before_its_chunk_counts(pipeline: Pipeline, tmp_path: Path) -> None:
+    import_list(pipeline, tmp_path, "mia@x.example,no,2026-05-29 10:00:00")
+    (written,) = [numbered.line for numbered in pipeline.context.replay.lines_after(0)]
+    assert isinstance(written, OptOut)
+    assert (written.purpose, written.act) == ("email_marketing", "refuse")
 
 
 def test_every_row_can_give_the_same_answer(pipeline: Pipeline, tmp_path: Path) -> None:

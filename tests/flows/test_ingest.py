@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from cdp.accounting.model import Outcome, State
-from cdp.flows.ingest.batch import Ingest
 from cdp.kit.db import Database
-from cdp.kit.state import StateFolder
-from cdp.rights.replay_file import OptOut, ReplayFile
+from cdp.rights.replay_file import OptOut
 from cdp.rights.store.suppressions import suppress_purposes
 from cdp.sources.store.sources import add_source
 from cdp.vault.pseudonym import SUPPRESSION
@@ -178,12 +176,8 @@ def _statements(pipeline: Pipeline) -> int:
 
 def test_a_signals_no_is_in_the_replay_file_before_the_answer(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, shipped(), tmp_path)
-    replay = ReplayFile(StateFolder(tmp_path))
-    pipeline.ingest = Ingest(
-        database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock, replay=replay
-    )
     pipeline.send(_with_choices(anonymousId="a1", analytics=False), source=WEB)
-    (written,) = [numbered.line for numbered in replay.lines_after(0)]
+    (written,) = [numbered.line for numbered in pipeline.context.replay.lines_after(0)]
     assert isinstance(written, OptOut)
     assert (written.purpose, written.act, written.signal) == ("analytics", "refuse", "segment")
 

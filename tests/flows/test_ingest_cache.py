@@ -67,7 +67,11 @@ class Two:
         message, other = (self.here.message(body, source=source) for _ in range(2))
         pipeline = self.there.pipeline
         fresh = Ingest(
-            pipeline.context.database, pipeline.context.vault, self.here.context.policy, clock=self.here.clock
+            pipeline.context.database,
+            pipeline.context.vault,
+            self.here.context.policy,
+            clock=self.here.clock,
+            replay=pipeline.context.replay,
         )
         (outcome,), (expected,) = self.here.ingest.process([message]), fresh.process([other])
         assert outcome == expected
@@ -107,7 +111,7 @@ def beside(there: RequestPipeline) -> Two:
     """A second process on the same database, with the same keys, the same clock and other message ids."""
     clock, policy = there.pipeline.clock, there.pipeline.context.policy
     context = open_context(Database(there.pipeline.context.database.url), policy, clock, home=there.home)
-    ingest = Ingest(context.database, context.vault, policy, clock=clock)
+    ingest = Ingest(context.database, context.vault, policy, clock=clock, replay=context.replay)
     return Two(Pipeline(context, clock, ingest, there.pipeline.numbers), there)
 
 

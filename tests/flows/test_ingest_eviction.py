@@ -75,7 +75,9 @@ def test_an_erasure_while_a_batch_is_on_its_way_is_heard_at_its_end(database: Da
 
 def test_an_ingest_that_nobody_holds_is_not_kept_by_the_vault(database: Database, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, permit_all(), tmp_path)
-    pipeline.ingest = Ingest(database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock)
+    pipeline.ingest = Ingest(
+        database, pipeline.context.vault, pipeline.context.policy, clock=pipeline.clock, replay=pipeline.context.replay
+    )
     pipeline.context.vault.subject_keys.evict_all()
     assert pipeline.send({**SEEN, "userId": "ada"}) == STORED
 
@@ -93,5 +95,5 @@ def test_a_policy_that_keeps_longer_takes_what_the_one_before_dropped(database: 
     assert pipeline.one("SELECT count(*) FROM behavior.event") == 0
     longer = changed(permit_all(), "retention.yaml", classes={"browsing": {**browsing, "keep_for_days": 3_000}})
     context = apply_policy(pipeline.context, longer).context
-    pipeline.ingest = Ingest(database, context.vault, context.policy, clock=pipeline.clock)
+    pipeline.ingest = Ingest(database, context.vault, context.policy, clock=pipeline.clock, replay=context.replay)
     assert pipeline.send(seen) == STORED

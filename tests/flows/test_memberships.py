@@ -267,7 +267,7 @@ def test_two_services_follow_the_same_marks_once(rights: RequestPipeline, databa
     def serve(seed: int) -> None:
         database = Database(database_url)
         context = open_context(database, pipeline.context.policy, pipeline.clock, home=rights.home)
-        ingest = Ingest(database, context.vault, context.policy, clock=pipeline.clock)
+        ingest = Ingest(database, context.vault, context.policy, clock=pipeline.clock, replay=context.replay)
         bodies = crowd(seed, 120)
         for start in range(0, len(bodies), 10):
             ingest.process([pipeline.message(body) for body in bodies[start : start + 10]])

@@ -130,7 +130,7 @@ def test_a_permission_that_begins_later_tells_what_it_no_longer_covers(rights: R
     silent = apply_policy(rights.context, changes()["opt-out"]).context
     pipeline = rights.pipeline
     pipeline.context = rights.context = silent
-    ingest = Ingest(silent.database, silent.vault, silent.policy, clock=pipeline.clock)
+    ingest = Ingest(silent.database, silent.vault, silent.policy, clock=pipeline.clock, replay=silent.replay)
     for user, first in (("late", {}), ("later", consent_context(analytics=True))):
         for context in (first, consent_context(personalization=True)):
             viewed = track(VIEW, userId=user, properties={"category": "shoes"}, context=context)

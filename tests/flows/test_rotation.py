@@ -137,7 +137,13 @@ def test_look_ups_and_messages_are_right_while_a_rotation_runs(
     def write() -> None:
         """Another process: its own connections, its own vault."""
         other = open_pipeline(Database(database_url), pipeline.context.policy, tmp_path)
-        ingest = Ingest(other.context.database, other.context.vault, other.context.policy, clock=TestClock(NOON))
+        ingest = Ingest(
+            other.context.database,
+            other.context.vault,
+            other.context.policy,
+            clock=TestClock(NOON),
+            replay=other.context.replay,
+        )
         number = 0
         while not finished.is_set():
             bodies = [{**body, "messageId": f"w{number}-{body['messageId']}"} for body in crowd(2, 120)[:20]]

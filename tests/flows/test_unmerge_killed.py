@@ -99,7 +99,13 @@ def test_a_rebuild_beside_writers_ends_in_the_map_of_the_recorded_sequence(
     def write(seed: int) -> None:
         own = Database(database_url)
         try:
-            ingest = Ingest(own, pipeline.context.vault, pipeline.context.policy, clock=TestClock(NOON))
+            ingest = Ingest(
+                own,
+                pipeline.context.vault,
+                pipeline.context.policy,
+                clock=TestClock(NOON),
+                replay=pipeline.context.replay,
+            )
             bodies = crowd(seed, 60)
             for start in range(0, len(bodies), 5):
                 ingest.process([pipeline.message(body) for body in bodies[start : start + 5]])

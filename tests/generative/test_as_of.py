@@ -145,7 +145,7 @@ class History:
         """Put another policy in force."""
         self.context = apply_policy(self.context, self.random.choice(policies())).context
         clock, database = self.rights.pipeline.clock, self.context.database
-        self.ingest = Ingest(database, self.context.vault, self.context.policy, clock=clock)
+        self.ingest = Ingest(database, self.context.vault, self.context.policy, clock=clock, replay=self.context.replay)
 
     def attempt(self, change: Callable[[], object]) -> None:
         """Make a change that the store may refuse because there is nothing to change."""

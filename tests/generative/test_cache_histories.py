@@ -82,7 +82,9 @@ class World:
     def send(self, told: list[tuple[dict[str, Any], Source, bool]], *, fails: bool) -> None:
         if not self.can_remember:
             context = self.rights.pipeline.context
-            self.ingest = Ingest(context.database, context.vault, self.policy, clock=self.rights.pipeline.clock)
+            self.ingest = Ingest(
+                context.database, context.vault, self.policy, clock=self.rights.pipeline.clock, replay=context.replay
+            )
         messages = [self.message(*each) for each in told]
         try:
             self.outcomes += self.ingest.process(messages, also=_fail if fails else None)
@@ -268,7 +270,10 @@ def live(database: Database, folder: Path, policy: Policy, story: History, *, ca
         add_source(tx, CALIFORNIA, sha256(b"west"), now=NOON)
     beside = open_context(Database(database.url, pool_size=1), policy, rights.pipeline.clock, home=folder)
     world = World(
-        rights, Ingest(beside.database, beside.vault, policy, clock=rights.pipeline.clock), policy, can_remember
+        rights,
+        Ingest(beside.database, beside.vault, policy, clock=rights.pipeline.clock, replay=beside.replay),
+        policy,
+        can_remember,
     )
     try:
         for acts, batch, fails in story:

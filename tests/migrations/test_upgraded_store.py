@@ -68,7 +68,7 @@ def request_named(known: Known, name: str) -> int:
 @pytest.fixture
 def pipeline(context: Context) -> Pipeline:
     assert isinstance(context.clock, TestClock)
-    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
+    ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
     return Pipeline(context, context.clock, ingest)
 
 

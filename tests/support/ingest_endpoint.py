@@ -73,6 +73,9 @@ class Outage:
             raise Fault("database_unavailable", "The database is unavailable", status=503, retry_after_seconds=1)
         return self._ingest.process(messages)
 
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        self._ingest.check(messages)
+
 
 @contextmanager
 def open_ingest_endpoint(
@@ -89,7 +92,7 @@ def open_ingest_endpoint(
     clock = clock or SystemClock()
     context = open_context(database, policy, clock, home=folder)
     sources = {key: add_source(database, key, kind, clock.now()) for key, kind in keys.items()}
-    ingest = Ingest(database, context.vault, policy, clock=clock)
+    ingest = Ingest(database, context.vault, policy, clock=clock, replay=context.replay)
     with serve_ingest(between(ingest), directory_of(database), clock=clock, limits=limits) as running:
         yield IngestEndpoint(context, running, sources)
 

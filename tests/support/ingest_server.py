@@ -34,6 +34,9 @@ class Recorder:
             for message in messages
         ]
 
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        self.before(messages)
+
     @property
     def all(self) -> list[Message | Invalid]:
         return [message for batch in self.batches for message in batch]

@@ -36,7 +36,7 @@ def main(home: Path) -> None:
         if is_new:
             add_source(database, "wk", SourceKind.SERVER, clock.now())
         with serve_ingest(
-            Ingest(database, context.vault, context.policy, clock=clock), directory_of(database)
+            Ingest(database, context.vault, context.policy, clock=clock, replay=context.replay), directory_of(database)
         ) as running:
             print(running.url, flush=True)
             stop.wait()

@@ -86,4 +86,4 @@ def open_pipeline(database: Database, policy: Policy, folder: Path, now: datetim
     """Open an empty store under a policy."""
     clock = TestClock(now)
     context = open_context(database, policy, clock, home=folder)
-    return Pipeline(context, clock, Ingest(database, context.vault, policy, clock=clock))
+    return Pipeline(context, clock, Ingest(database, context.vault, policy, clock=clock, replay=context.replay))

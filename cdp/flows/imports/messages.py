@@ -20,6 +20,7 @@ from cdp.flows.imports.mapping import Mapping
 from cdp.flows.imports.read import File, inspect_file, rows_of
 from cdp.flows.imports.row import Reader, Row, row_reader
 from cdp.flows.ingest.batch import Ingest
+from cdp.flows.ingest.isolate import isolate, may_be_of_content
 from cdp.flows.operations.sources import create_source
 from cdp.kit.db import Transaction
 from cdp.kit.db_faults import is_conflict
@@ -34,8 +35,6 @@ from cdp.policy.problems import choose
 from cdp.schema.ids import SourceId
 from cdp.sources.model import IMPORT_SOURCE, Source, SourceKind
 from cdp.sources.store import sources as source_store
-from cdp.wire.consents import without_content
-from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
 """The source of imports that name none; created with the first one."""
@@ -195,7 +194,9 @@ class _Run:
         self._file = file
         self._reader = reader
         self._source = source
-        self._ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock)
+        self._ingest = Ingest(
+            context.database, context.vault, context.policy, clock=context.clock, replay=context.replay
+        )
         self.job = job
 
     def process(self, chunk: Sequence[Row], bytes_read: int) -> None:
@@ -203,17 +204,28 @@ class _Run:
         now = self._context.clock.now()
         messages = [self._reader(row, now) for row in chunk]
         try:
-            self._process(chunk, messages, bytes_read)
+            self._process_all(chunk, messages, bytes_read)
         except Fault as fault:
             raise self._interrupted(fault) from fault
-        except Exception:  # noqa: BLE001 - an error in one row must not fail the others
+        except Exception as error:
+            raise self._interrupted(_failed()) from error
+
+    def _process_all(self, chunk: Sequence[Row], messages: Sequence[Message | Invalid], bytes_read: int) -> None:
+        """Process in one transaction, or in several where rows fail only together."""
+        try:
+            self._process(chunk, messages, bytes_read)
+            return
+        except Exception as error:
+            if not may_be_of_content(error):
+                raise
             _log.exception("chunk_failed", extra={"rows": len(chunk)})
-            if len(chunk) == 1:
-                self._process(chunk, [self._rejected(messages[0])], bytes_read)
-                return
-            half = len(chunk) // 2
-            self.process(chunk[:half], bytes_read)
-            self.process(chunk[half:], bytes_read)
+        isolated = isolate(self._ingest.check, messages)
+        if isolated != messages or len(chunk) == 1:
+            self._process(chunk, isolated, bytes_read)
+            return
+        half = len(chunk) // 2
+        self._process_all(chunk[:half], messages[:half], bytes_read)
+        self._process_all(chunk[half:], messages[half:], bytes_read)
 
     def _process(self, chunk: Sequence[Row], messages: Sequence[Message | Invalid], bytes_read: int) -> None:
         numbers = [row.number for row in chunk]
@@ -234,12 +246,6 @@ class _Run:
                 if not tries_left or not is_conflict(error):
                     raise
         self.job = advanced
-
-    def _rejected(self, message: Message | Invalid) -> Invalid:
-        """A row that cannot be processed, with its refusals."""
-        consents = message.consents if isinstance(message, Invalid) else message
-        kept = None if consents is None else without_content(consents)
-        return Invalid(self._source, InvalidReason.UNPROCESSABLE.value, kept)
 
     def _interrupted(self, fault: Fault) -> Fault:
         if fault.status < 500:
@@ -279,6 +285,16 @@ def source_of(context: Context, name: str | None) -> Source:
             status=404,
         )
     return create_source(context, IMPORT_SOURCE, kind=SourceKind.SERVER).entry.source
+
+
+def _failed() -> Fault:
+    return Fault(
+        "ingest_failed",
+        "Messages cannot be stored right now",
+        "Files, memory or the database cannot be used; the log has the error.",
+        status=503,
+        retry_after_seconds=10,
+    )
 
 
 def import_elsewhere() -> Fault:

@@ -8,6 +8,7 @@ number of messages.
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from cdp.accounting.model import Outcome, State
 from cdp.audit.store import facts as fact_store
@@ -36,6 +37,14 @@ from cdp.wire.message import Invalid, Message
 Also = Callable[[Transaction, Sequence[Outcome]], None]
 
 
+class _RolledBack(Exception):
+    """The end of a check."""
+
+
+def _roll_back(_tx: Transaction, _outcomes: Sequence[Outcome]) -> None:
+    raise _RolledBack
+
+
 class Ingest:
     """Processes batches of messages under one policy. One object serves one process; batches run one at a time.
 
@@ -43,9 +52,7 @@ class Ingest:
     `profile_cache` holds the profiles that are known without reading them from the store.
     """
 
-    def __init__(
-        self, database: Database, vault: Vault, policy: Policy, *, clock: Clock, replay: ReplayFile | None = None
-    ) -> None:
+    def __init__(self, database: Database, vault: Vault, policy: Policy, *, clock: Clock, replay: ReplayFile) -> None:
         self._database = database
         self._vault = vault
         self._plan = compile_ingest_plan(policy)
@@ -74,6 +81,14 @@ class Ingest:
         finally:
             if self._is_clear_requested:
                 self.clear_cache()
+
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        """Process a batch and roll it back; raises what processing it would raise.
+
+        Lines that it writes to the replay file are those of a transaction that was not committed, which are harmless.
+        """
+        with suppress(_RolledBack):
+            self.process(messages, also=_roll_back)
 
     def clear_cache(self, version: int | None = None) -> None:
         """Drop every identifier from memory; with a `version`, unless this process itself led the store to it.

@@ -1,6 +1,7 @@
 """SQL of the replay position: the replay file of this database, the last line applied, and the binding of its state store."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -87,7 +88,13 @@ def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], *, now: dat
     is_behind_now = _is_behind(seen, file)
     first = max(seen, file.last_number()) + 1
     last = first + len(lines) - 1
-    file.write(lines, first, now)
+    try:
+        file.write(lines, first, now)
+    except BaseException:
+        with suppress(Exception):  # they may be there nevertheless
+            if not is_behind_now and file.last_number() == last:
+                file.await_commit(seen, last)
+        raise
     if not is_behind_now:
         file.await_commit(seen, last)
         tx.on_commit(file.mark_committed)

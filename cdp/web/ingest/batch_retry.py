@@ -1,18 +1,20 @@
-"""Storing a batch in one transaction, or in smaller ones when a message in it cannot be processed."""
+"""Storing a batch in one transaction, also when a message in it cannot be processed.
+
+Failures of the store are never counted as invalid messages: they are a fault with Retry-After for all that was to be stored.
+"""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, Protocol
 
 from cdp.accounting.model import Outcome
+from cdp.flows.ingest.isolate import isolate, may_be_of_content
 from cdp.kit.db_faults import has_waited, is_conflict
 from cdp.kit.errors import Fault
-from cdp.wire.consents import may_state_consent, without_content
-from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid, Message
 
 _TRIES: Final = 3
+_RETRY_STATUSES: Final = (429, 503)
 _log = logging.getLogger(__name__)
 
 
@@ -21,32 +23,41 @@ class BatchProcessor(Protocol):
 
     def process(self, messages: Sequence[Message | Invalid]) -> list[Outcome]: ...
 
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        """Process a batch and roll it back; raises what processing it would raise."""
+
 
 def process_with_retry(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
     """The outcome of each message, in the order of the messages.
 
-    A message that cannot be processed is counted as invalid and the others are stored. Where the result is a fault,
-    nothing of that message was stored; a fault ends the processing, so that a broken database is not tried for every
-    message. A serialization conflict is retried at once; after a lock timeout there is no retry, for others wait.
+    Messages that cannot be processed (`cdp.flows.ingest.isolate`) are counted as invalid with the others, in one
+    transaction. Where the result is a fault, it has Retry-After, and nothing of that message was stored as far as this
+    process can know. A serialization conflict is retried at once; after a lock timeout there is no retry, for others wait.
     """
     try:
+        return [*_store(ingest, messages)]
+    except Exception as error:  # noqa: BLE001 - whatever fails, the client sends again
+        return [_fault_of(error)] * len(messages)
+
+
+def _store(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome]:
+    try:
         return _process(ingest, messages)
-    except Fault as fault:
-        return [fault] * len(messages)
-    except Exception:  # noqa: BLE001 - one message must not fail the others
+    except Exception as error:
+        if not may_be_of_content(error):
+            raise
         _log.exception("batch_failed", extra={"messages": len(messages)})
-    if len(messages) == 1:
-        return [_reject(ingest, messages[0])]
-    half = len(messages) // 2
-    first = process_with_retry(ingest, messages[:half])
-    stop = next((outcome for outcome in first if isinstance(outcome, Fault)), None)
-    rest: list[Outcome | Fault] = (
-        [stop] * (len(messages) - half) if stop else process_with_retry(ingest, messages[half:])
-    )
-    return first + rest
+    isolated = isolate(ingest.check, messages)
+    try:
+        return _process(ingest, isolated)
+    except Exception as error:
+        if len(messages) == 1 or not may_be_of_content(error):
+            raise
+    half = len(messages) // 2  # they fail only together
+    return _store(ingest, isolated[:half]) + _store(ingest, isolated[half:])
 
 
-def _process(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome | Fault]:
+def _process(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> list[Outcome]:
     for left in reversed(range(_TRIES)):
         try:
             outcomes = ingest.process(messages)
@@ -56,35 +67,22 @@ def _process(ingest: BatchProcessor, messages: Sequence[Message | Invalid]) -> l
         else:
             if len(outcomes) != len(messages):
                 raise ValueError("ingest must return one outcome per message")
-            return [*outcomes]
+            return outcomes
     raise AssertionError("the last try returns or raises")
 
 
-def _reject(ingest: BatchProcessor, message: Message | Invalid) -> Outcome | Fault:
-    """Count a message that cannot be processed as invalid, and keep its refusals; a fault when even that fails."""
-    consents = message.consents if isinstance(message, Invalid) else message
-    rejected = Invalid(message.source, InvalidReason.UNPROCESSABLE.value)
-    if consents is not None and may_state_consent(consents):
-        try:
-            return ingest.process([replace(rejected, consents=without_content(consents))])[0]
-        except Fault as fault:
-            return fault
-        except Exception:  # noqa: BLE001 - the message is counted without them
-            _log.exception("consents_of_invalid_message_failed")
-    try:
-        return ingest.process([rejected])[0]
-    except Fault as fault:
-        return fault
-    except Exception:  # noqa: BLE001 - this is no longer about the message
-        _log.exception("invalid_message_failed")
-        return _fault("ingest_failed", "Messages cannot be stored right now", 10)
-
-
-def _fault(code: str, title: str, retry_after_seconds: int) -> Fault:
+def _fault_of(error: Exception) -> Fault:
+    """The fault that is sent. Others than those that ask to come again are for operators: they go to the log."""
+    if isinstance(error, Fault):
+        if error.status in _RETRY_STATUSES and error.retry_after_seconds is not None:
+            return error
+        _log.error("ingest_failed", exc_info=error, extra={"code": error.code})
+    else:
+        _log.error("ingest_failed", exc_info=error)
     return Fault(
-        code,
-        title,
-        "Nothing of this message was stored; send it again shortly.",
+        "ingest_failed",
+        "Messages cannot be stored right now",
+        "Nothing of this request was stored; send it again after the given time.",
         status=503,
-        retry_after_seconds=retry_after_seconds,
+        retry_after_seconds=10,
     )

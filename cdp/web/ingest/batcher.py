@@ -140,7 +140,7 @@ class Batcher:
     def _run(self) -> None:
         while requests := self._next():
             messages = [message for request in requests for message in request.messages]
-            outcomes = process_with_retry(self.ingest, messages)
+            results = process_with_retry(self.ingest, messages)
             self.counts.transactions += 1
             self.counts.messages += len(messages)
             self.counts.messages_in_largest = max(self.counts.messages_in_largest, len(messages))
@@ -148,7 +148,7 @@ class Batcher:
             start = 0
             for request in requests:
                 end = start + len(request.messages)
-                answers.append((request.answer, _answer(outcomes[start:end])))
+                answers.append((request.answer, _answer(results[start:end])))
                 start = end
             assert self._loop is not None
             self._loop.call_soon_threadsafe(_deliver, answers)

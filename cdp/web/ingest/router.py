@@ -32,6 +32,7 @@ from cdp.web.ingest.settings import rudderstack_config, segment_settings
 from cdp.web.ingest.write_keys import SourceDirectory
 from cdp.wire.batch import REQUEST_BYTES_DEFAULT, Envelope, read_batch, read_single
 from cdp.wire.gzip import Body, too_large
+from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid
 from cdp.wire.request_refusal import RequestRefused
 from cdp.wire.segment_spec import explain
@@ -64,7 +65,7 @@ _NO_PATH: Final = RequestRefused(
 )
 _UNREAD: Final = RequestRefused(
     "consent_unreadable",
-    "A message that is not valid JSON may contain a refusal that cannot be read. Every other message was processed.",
+    "A message may contain a refusal that cannot be read or stored. Every other message was processed.",
 )
 _FAILED: Final = RequestRefused("internal_error", "The request could not be handled. Nothing of it was stored.")
 _SLOW: Final = RequestRefused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
@@ -184,7 +185,9 @@ class IngestEndpoint:
         outcomes = await self._batcher.submit(messages, len(body))
         if kind is not None and outcomes[0].state is State.INVALID:
             return (400, RequestRefused(outcomes[0].reason, explain(outcomes[0].reason)))
-        if any(isinstance(message, Invalid) and message.is_unread for message in messages):
+        if any(isinstance(message, Invalid) and message.is_unread for message in messages) or any(
+            outcome.reason == InvalidReason.CONSENT_UNPROCESSABLE for outcome in outcomes
+        ):
             return (400, _UNREAD)
         await send_success(send)
         return None

@@ -19,6 +19,7 @@ from cdp.kit.ids import encode_id, new_id
 PROBLEM_TYPE: Final = "application/problem+json"
 _FIELD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,40}")
 _LISTED_MAX: Final = 10
+_RETRY_AFTER_SECONDS: Final = 5
 # Messages of the validator that would repeat the values that were sent.
 _REPEATING: Final = frozenset({"union_tag_invalid", "value_error", "assertion_error"})
 _log = logging.getLogger(__name__)
@@ -79,9 +80,18 @@ def problem_of(fault: Fault) -> ProblemResponse:
 
 
 def internal_error(error: BaseException) -> ProblemResponse:
-    """500 with an incident id, under which the log holds the location of the error."""
+    """500 with an incident id, under which the log holds the location of the error; 503 if a file or memory failed."""
     incident = new_id()
     _log.error("request_failed", exc_info=error, extra={"record_id": encode_id("inc", incident)})
+    if isinstance(error, OSError | MemoryError):
+        return ProblemResponse(
+            503,
+            "service_unavailable",
+            "The service lacks a file, a connection or memory",
+            detail="The request was not completed; send it again after the given time. The log has details under the incident id.",
+            extra={"incident": encode_id("inc", incident)},
+            headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
+        )
     return ProblemResponse(
         500,
         "internal_error",

@@ -71,6 +71,10 @@ class TimedBatchProcessor:
         self.process_metrics.messages.update((outcome.state.value, outcome.reason) for outcome in outcomes)
         return outcomes
 
+    def check(self, messages: Sequence[Message | Invalid]) -> None:
+        """As the batch processor that it wraps."""
+        self.ingest.check(messages)
+
 
 class StoreCollector(Collector):
     """Reads process_metrics from the database and the batcher at each scrape."""

@@ -10,7 +10,10 @@ from cdp.wire.segment_spec import EXPLANATIONS, FLOW_EXPLANATIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = (ROOT / "docs" / "reference" / "ingest.md").read_text()
-OF_FAULTS = {"overloaded", "database_unavailable", "database_busy", "ingest_failed"}
+OF_FAULTS = {
+    "overloaded", "database_unavailable", "database_busy", "database_refused", "database_read_only", "state_unavailable",
+    "ingest_failed",
+}  # fmt: skip
 
 
 def section(title: str) -> str:
