@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cdp.cli.command import PAIR, command, open_context
-from cdp.cli.screen import Screen
+from cdp.cli.screen import Screen, cell_text
 from cdp.consent.model import STATED_ACTS, Authority
 from cdp.flows.consent import acts, lookup
 from cdp.flows.consent.as_of import AsOf, AsOfBasis
@@ -112,6 +112,7 @@ def _print_consents(screen: Screen, found: lookup.Consents) -> None:
             "may_ask_from": found.may_ask_from,
             "opt_in_over_gpc": found.opt_in_over_gpc,
             "incomplete": found.incomplete,
+            "mapping_on_record_since": found.mapping_on_record_since,
         }
     )
     screen.table(
@@ -140,5 +141,10 @@ def _print_consents(screen: Screen, found: lookup.Consents) -> None:
     )
     for key, opt_in in found.opt_in_over_gpc.items():
         screen.line(f"{key}: the opt-in {opt_in} stands against the GPC signal of a browser.")
+    if found.mapping_on_record_since is not None:
+        screen.line(
+            f"The identity map of that time is not on record: changes before {cell_text(found.mapping_on_record_since)} were "
+            "not kept, so that the map of that instant was used. Who was one person may have been another."
+        )
     if found.incomplete:
         screen.line(f"Incomplete: an age that counted then was deleted since ({', '.join(found.incomplete)}).")

@@ -19,7 +19,7 @@ from cdp.flows.operations.policy_impact import Impact, deletes, measure_impact
 from cdp.flows.segments.texts import conditions_of
 from cdp.kit.errors import Fault
 from cdp.policy.diff import PolicyDifference, differences
-from cdp.policy.load import build_policy, load_policy, warnings_of
+from cdp.policy.load import load_policy, warnings_of
 from cdp.policy.model import Policy
 from cdp.policy.processing_record import processing_record
 
@@ -239,7 +239,7 @@ def ropa(folder: Path | None, instant: datetime | None, screen: Screen) -> None:
         found = _load(folder)
     else:
         with open_context() as context:
-            found = build_policy(policy_history.policy_at(context, instant).content)
+            found = policy_history.readable_policy_at(context, instant)
     record = processing_record(found)
     screen.result(record)
     for line in record_lines(record):

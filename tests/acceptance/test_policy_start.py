@@ -10,7 +10,7 @@ import pytest
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.commands import Service, Shell
 from tests.support.databases import EMPTY, plain_url, temporary_database
-from tests.support.policies import changed, permit_all, shipped, written
+from tests.support.policies import changed, documents_of, permit_all, shipped, written
 from tests.support.waits import until
 
 pytestmark = pytest.mark.slow
@@ -28,9 +28,8 @@ class Installation:
             "CDP_STATE_URL": f"file://{folder / 'state'}",
             "CDP_MASTER_KEY": "0123456789abcdef" * 4,
         }
-        renamed = {
-            "analytics": {**permit_all().documents["purposes.yaml"]["purposes"]["analytics"], "name": "Counting"}
-        }
+        analytics = documents_of(permit_all())["purposes.yaml"]["purposes"]["analytics"]
+        renamed = {"analytics": {**analytics, "name": "Counting"}}
         self.folders = {
             "wide": written(permit_all(), folder / "wide"),
             "narrow": written(shipped(), folder / "narrow"),

@@ -6,13 +6,20 @@ from typing import Any
 
 import pytest
 
+from cdp.audit.store import facts as fact_store
+from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.flows.consent import acts, lookup
 from cdp.flows.consent.as_of import AsOf, AsOfBasis
 from cdp.flows.identity.unmerge import unmerge
+from cdp.flows.operations import policy_history
 from cdp.flows.operations.policy import apply_policy
+from cdp.flows.rights import requests
 from cdp.identity.model import Identifier
+from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Database
-from tests.support.messages import consent_context, page
+from cdp.kit.errors import Fault
+from cdp.operations.store import policies as policy_store
+from tests.support.messages import consent_context, identify, page
 from tests.support.people import ADA_EMAIL, CALIFORNIA, SHOP
 from tests.support.policies import changed, documents_of, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
@@ -115,3 +122,56 @@ def test_the_policy_of_then_decides(rights: RequestPipeline) -> None:
     assert allowed(rights, strictly, USER, "analytics") == (False, False)
     assert allowed(rights, freely, USER, "analytics") == (True, True)
     assert allowed(rights, rights.pipeline.clock.now(), USER, "analytics") == (False, False)
+
+
+@pytest.mark.parametrize("begins_with_it", [True, False])
+def test_an_answer_says_that_the_mapping_of_then_is_not_on_record(
+    rights: RequestPipeline, *, begins_with_it: bool
+) -> None:
+    before = tell(rights, "grant")
+    migrated_at = rights.pipeline.clock.now()
+    versions = (1, 18) if begins_with_it else (18,)
+    with rights.context.database.transaction() as tx:
+        facts = [{"kind": "schema.migrated", "actor": "system", "version": version} for version in versions]
+        fact_store.append_many(tx, facts, migrated_at)
+    rights.later(hours=1)
+    since = asked(rights, before, AsOfBasis.RECORDED).mapping_on_record_since
+    assert since == (None if begins_with_it else migrated_at)
+    assert asked(rights, rights.pipeline.clock.now(), AsOfBasis.RECORDED).mapping_on_record_since is None
+
+
+def test_a_corrected_age_that_was_deleted_since_makes_an_answer_incomplete(rights: RequestPipeline) -> None:
+    rights.pipeline.send(
+        identify(userId="u1", traits={"email": "ada@example.com"}, context=consent_context(email_marketing=True)),
+        source=SHOP,
+    )
+    now = rights.pipeline.clock.now()
+    details = requests.RequestDetails(values={"age": 36})
+    request = requests.open_request(
+        rights.context, kind="rectification", regime="gdpr", identifiers=[ADA_EMAIL], now=now, details=details
+    )
+    requests.verify(rights.context, request.request_id, now)
+    requests.run(rights.context, request.request_id, now)
+    rights.later(days=1)
+    then = rights.pipeline.clock.now()
+    assert asked(rights, then, AsOfBasis.RECORDED).incomplete == ()
+    rights.later(days=1)
+    with rights.context.database.transaction() as tx:
+        generation_store.lock_exclusive(tx)
+        assert behavior_sweep_store.delete_expired_traits(tx, rights.pipeline.clock.now(), 100)
+    assert MARKETING in asked(rights, then, AsOfBasis.RECORDED).incomplete
+
+
+def test_a_policy_that_this_version_cannot_read_is_reported_as_such(rights: RequestPipeline) -> None:
+    then = rights.pipeline.clock.now()
+    with rights.context.database.transaction() as tx:
+        policy_store.add_policy(tx, b"\x01" * 32, {"purposes.yaml": {"of_another_version": True}}, now=then)
+    rights.later(hours=1)
+    for question in (
+        lambda: asked(rights, then, AsOfBasis.RECORDED),
+        lambda: policy_history.readable_policy_at(rights.context, then),
+    ):
+        with pytest.raises(Fault) as caught:
+            question()
+        assert caught.value.code == "policy_outdated"
+        assert "cannot read the policy that was in force then" in (caught.value.detail or "")

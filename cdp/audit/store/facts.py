@@ -258,6 +258,24 @@ def earliest_act_entry(tx: Transaction) -> datetime | None:
     return instant
 
 
+def migrated_at(tx: Transaction, version: int) -> datetime | None:
+    """When a migration was applied to this store after its start; None if it began with it, or nothing is known."""
+    rows = tx.execute(
+        """
+        SELECT migrated.recorded_at FROM audit.fact AS migrated
+        WHERE migrated.kind = 'schema.migrated' AND (migrated.body ->> 'version')::int = %(version)s
+          AND NOT EXISTS (
+              SELECT FROM audit.fact AS first
+              WHERE first.kind = 'schema.migrated' AND (first.body ->> 'version')::int = 1
+                AND first.recorded_at = migrated.recorded_at
+          )
+        ORDER BY migrated.recorded_at LIMIT 1
+        """,
+        {"version": version},
+    )
+    return next((recorded_at for (recorded_at,) in rows), None)
+
+
 def erase_salts(tx: Transaction, records: Sequence[str]) -> int:
     """Erase the facts about these consent records with their salts; returns how many. Their leaves reveal nothing then."""
     if not records:

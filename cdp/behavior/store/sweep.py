@@ -170,12 +170,26 @@ def delete_expired_traits(
 ) -> list[int]:
     """Delete up to `rows_max` stated traits that occurred at or before an instant, `without` those of some anchors.
 
-    Returns the anchor of each.
+    Returns the anchor of each. Of a corrected age, the period in which it counted is left.
     """
     rows = tx.execute(
-        "DELETE FROM behavior.trait WHERE ctid = ANY(ARRAY("
-        "SELECT ctid FROM behavior.trait WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[]) "
-        "LIMIT %(rows_max)s)) RETURNING anchor_id",
+        """
+        WITH deleted AS (
+            DELETE FROM behavior.trait WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM behavior.trait
+                WHERE occurred_at <= %(expired_at)s AND anchor_id <> ALL(%(without)s::bigint[]) LIMIT %(rows_max)s
+            ))
+            RETURNING anchor_id, name, is_rectified, received_at
+        ), periods AS (
+            INSERT INTO behavior.former_age (anchor_id, bits, since, until)
+            SELECT anchor_id, 0, received_at, present.at
+            FROM deleted CROSS JOIN (
+                SELECT coalesce(nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp()) AS at
+            ) AS present
+            WHERE name = 'age' AND is_rectified AND received_at < present.at
+        )
+        SELECT anchor_id FROM deleted
+        """,
         {"expired_at": expired_at, "rows_max": rows_max, "without": list(without)},
     )
     return [anchor_id for (anchor_id,) in rows]

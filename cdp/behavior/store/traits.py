@@ -177,7 +177,8 @@ def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[
 def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, before: datetime) -> int:
     """Clear a purpose from traits stated before an instant; returns how many were deleted.
 
-    A stated trait left without any purpose is deleted; of two that now have the same bits, the one in force stays.
+    A stated trait left without any purpose is deleted; of two that now have the same bits, the one in force stays. Of a
+    corrected age that is deleted, the period in which it counted is left.
     """
     params = {"anchors": list(anchor_ids), "mask": mask, "before": before}
     deleted = tx.execute(
@@ -198,7 +199,14 @@ def clear_trait_bits(tx: Transaction, anchor_ids: Sequence[int], mask: int, *, b
         ), deleted AS (
             DELETE FROM behavior.trait t USING ranked r
             WHERE (t.anchor_id, t.name, t.bits) = (r.anchor_id, r.name, r.bits) AND (r.left_bits = 0 OR r.place > 1)
-            RETURNING 1
+            RETURNING t.anchor_id, t.name, t.is_rectified, t.received_at, r.left_bits
+        ), periods AS (
+            INSERT INTO behavior.former_age (anchor_id, bits, since, until)
+            SELECT anchor_id, 0, received_at, present.at
+            FROM deleted CROSS JOIN (
+                SELECT coalesce(nullif(current_setting('cdp.instant', true), '')::timestamptz, statement_timestamp()) AS at
+            ) AS present
+            WHERE name = 'age' AND is_rectified AND left_bits = 0 AND received_at < present.at
         ) SELECT count(*) FROM deleted
         """,
         params,

@@ -10,7 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
+from cdp.audit.store import facts as fact_store
 from cdp.behavior.ages import UNKNOWN_AGE
 from cdp.behavior.store.ages import FormerAges, ages_at
 from cdp.consent.decide import decide
@@ -23,10 +25,14 @@ from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store.identifiers import StoredIdentifier
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
+from cdp.operations.model import AppliedPolicy
 from cdp.operations.store import policies as policy_store
 from cdp.policy.load import build_policy
 from cdp.policy.model import Policy
 from cdp.sources.store import sources as source_store
+
+_KEEPS_MAPPING: Final = 18
+"""The migration since which what the mapping was is kept."""
 
 
 class AsOfBasis(StrEnum):
@@ -89,11 +95,25 @@ def situation_as_of(tx: Transaction, context: Context, known: StoredIdentifier |
     return _as_recorded(tx, policy, known, at=as_of.instant)
 
 
+def mapping_unknown_before(tx: Transaction, at: datetime) -> datetime | None:
+    """Since when this store keeps what the mapping was, if that was after an instant; None if all of it is on record.
+
+    A store that is older than the migration which introduced this knows of earlier changes nothing.
+    """
+    since = fact_store.migrated_at(tx, _KEEPS_MAPPING)
+    return since if since is not None and at < since else None
+
+
 def policy_at(tx: Transaction, present: Policy, at: datetime) -> Policy:
     """The policy that was in force at an instant; the first one before there was any."""
     applied = policy_store.policy_at(tx, at) or next(iter(policy_store.policies(tx)), None)
     if applied is None or applied.fingerprint.hex() == present.fingerprint:
         return present
+    return read_applied(applied)
+
+
+def read_applied(applied: AppliedPolicy) -> Policy:
+    """The policy as it was applied. Raises the fault `policy_outdated` if this version of the program cannot read it."""
     try:
         return build_policy(applied.content)
     except Fault as fault:

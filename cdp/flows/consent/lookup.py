@@ -9,7 +9,7 @@ from cdp.consent.model import Record, Verdict
 from cdp.consent.opt_in import may_ask_from, opt_in_over_gpc
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
-from cdp.flows.consent.as_of import AsOf, situation_as_of, situation_now
+from cdp.flows.consent.as_of import AsOf, mapping_unknown_before, situation_as_of, situation_now
 from cdp.flows.context import Context
 from cdp.flows.identifiers import find_identifiers, read_identifier
 from cdp.flows.reads import Reading, log_read
@@ -27,7 +27,8 @@ class Consents:
     `may_ask_from` contains, for record purpose of sale that the person opted out of, the instant before which the person
     may not be asked for an opt-in again. `opt_in_over_gpc` contains the record of the opt-in that stands against a GPC
     signal which a browser of the person repeats. `incomplete` are the purposes whose verdict as of an earlier instant
-    depends on an age that was deleted since.
+    depends on an age that was deleted since. `mapping_on_record_since` is set where the answer is about an instant before the
+    store kept what the mapping was: then that of this instant was used, as far as it existed.
     """
 
     records: tuple[Mapping[str, Any], ...]
@@ -35,6 +36,7 @@ class Consents:
     may_ask_from: Mapping[str, datetime]
     opt_in_over_gpc: Mapping[str, str]
     incomplete: tuple[str, ...] = ()
+    mapping_on_record_since: datetime | None = None
 
 
 def look_up(
@@ -79,6 +81,7 @@ def look_up(
             may_ask_from=_may_ask_from(situation.policy, records),
             opt_in_over_gpc=_opt_ins_over_gpc(situation.policy, records, situation.instant),
             incomplete=situation.incomplete,
+            mapping_on_record_since=None if as_of is None else mapping_unknown_before(tx, as_of.instant),
         )
 
     return at_one_instant(context.database, read)

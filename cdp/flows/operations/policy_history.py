@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+from cdp.flows.consent.as_of import read_applied
 from cdp.flows.context import Context
 from cdp.kit.errors import Fault
 from cdp.operations.model import AppliedPolicy
 from cdp.operations.store import policies as policy_store
 from cdp.policy.diff import PolicyDifference, differences
 from cdp.policy.load import build_policy
+from cdp.policy.model import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ def policy_at(context: Context, instant: datetime) -> AppliedPolicy:
             status=404,
         )
     return found
+
+
+def readable_policy_at(context: Context, instant: datetime) -> Policy:
+    """The policy in force at an instant, for use. Faults: `no_policy_then`, `policy_outdated`."""
+    return read_applied(policy_at(context, instant))
 
 
 def _changes(before: AppliedPolicy, after: AppliedPolicy) -> tuple[PolicyDifference, ...] | None:

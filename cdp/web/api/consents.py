@@ -60,6 +60,8 @@ class ConsentsShown(BaseModel):
     """The consent records in effect, oldest first, and the verdict for each purpose.
 
     `incomplete` lists the purposes whose verdict as of an earlier instant depends on an age that was deleted since.
+    `mapping_on_record_since` is set if the identity map of the instant asked about is not on record before it: then that of
+    this instant was used.
     """
 
     records: list[dict[str, Any]]
@@ -67,6 +69,7 @@ class ConsentsShown(BaseModel):
     may_ask_from: dict[str, datetime]
     opt_in_over_gpc: dict[str, str]
     incomplete: list[str]
+    mapping_on_record_since: datetime | None
 
 
 @router.post("/consents", status_code=status.HTTP_201_CREATED, responses=problems(409), operation_id="record_consent")
@@ -108,4 +111,5 @@ def look_up(
         may_ask_from=dict(found.may_ask_from),
         opt_in_over_gpc=dict(found.opt_in_over_gpc),
         incomplete=list(found.incomplete),
+        mapping_on_record_since=found.mapping_on_record_since,
     )
