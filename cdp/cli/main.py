@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "retention": CommandEntry("retention", "Delete data past its retention period"),
     "policy": CommandEntry("policies", "Check, compare and apply policies"),
     "keys": CommandEntry("keys", "Rotate and destroy keys"),
+    "logins": CommandEntry("logins", "Check what SQL logins of readers may do"),
     "scrub": CommandEntry("maintenance", "Overwrite residue of erasures on disk"),
     "replay": CommandEntry("maintenance", "Reapply erasures to a restored database"),
     "backup": CommandEntry("backups", "Back up the database and the state"),

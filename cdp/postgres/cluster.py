@@ -6,8 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from cdp.kit.canonical import sha256
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_secret
+from cdp.postgres.login_rights import restrict_server_statements, restrict_statements
 from cdp.postgres.place import ServerPlace, write_passwords, write_readable
 from cdp.postgres.programs import Version, require_name, run
 
@@ -22,6 +24,7 @@ listen_addresses = ''
 unix_socket_permissions = 0700
 password_encryption = 'scram-sha-256'
 max_connections = 100
+reserved_connections = 40
 shared_buffers = '256MB'
 effective_cache_size = '1GB'
 work_mem = '16MB'
@@ -59,14 +62,28 @@ log_disconnections = off
 log_lock_waits = off
 log_line_prefix = '%m [%p] '
 cluster_name = 'cdp'
-"""
+{notifications}"""
+
+# PostgreSQL lets every login connect to these, and keep temporary tables there.
+_RESTRICT_DATABASES: Final = (
+    "REVOKE ALL ON DATABASE postgres FROM PUBLIC",
+    "REVOKE ALL ON DATABASE template1 FROM PUBLIC",
+    f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
+    # So that logins that use up their connections leave some to the service.
+    f"GRANT pg_use_reserved_connections TO {OWNER}",
+)
 
 _ACCESS = "local all all scram-sha-256\n"
 
 
-def write_settings(place: ServerPlace, *, durable: bool) -> None:
+def write_settings(place: ServerPlace, version: Version, *, durable: bool) -> None:
     """Write the server's settings and access rules beside the data."""
-    text = _SETTINGS.format(durable="on" if durable else "off", shared_memory=_shared_memory())
+    text = _SETTINGS.format(
+        durable="on" if durable else "off",
+        shared_memory=_shared_memory(),
+        # Every login can notify, and what it sends stays in files until each listener has it: the least that there can be.
+        notifications="" if version == "16" else "max_notify_queue_pages = 64\n",
+    )
     write_readable(place.base / "postgresql.conf", text)
     write_readable(place.base / "pg_hba.conf", _ACCESS)
 
@@ -92,6 +109,7 @@ def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, dura
             passwords = {ADMIN: new_secret("pg"), OWNER: new_secret("pg")}
             _single_user(place, place.data, programs, database="postgres", statements=_password_statements(passwords))
             write_passwords(place, passwords)
+        _restrict_logins(place, place.data, programs)
         return
     require_name(place.account)
     part = place.base / "data.part"
@@ -104,10 +122,23 @@ def ensure_cluster(place: ServerPlace, programs: Path, version: Version, *, dura
         _single_user(place, part, programs, database="postgres", statements=_role_statements(passwords))
         _single_user(place, part, programs, database=DATABASE, statements=_database_statements())
         write_passwords(place, passwords)
+        _restrict_logins(place, part, programs)
         part.rename(place.data)
     except BaseException:
         _clear(part)
         raise
+
+
+def _restrict_logins(place: ServerPlace, folder: Path, programs: Path) -> None:
+    """Take from logins what they must not do, unless this cluster has it done by this version already."""
+    server = [*restrict_server_statements(OWNER), *_RESTRICT_DATABASES]
+    marker = place.base / "login_rights"
+    stated = sha256("\n".join([*server, *restrict_statements(OWNER)]).encode()).hex()
+    if folder == place.data and marker.exists() and marker.read_text() == stated:
+        return
+    _single_user(place, folder, programs, database="postgres", statements=server)
+    _single_user(place, folder, programs, database=DATABASE, statements=restrict_statements(OWNER))
+    write_readable(marker, stated)
 
 
 def _initdb(place: ServerPlace, folder: Path, programs: Path, *, version: Version, durable: bool) -> None:
@@ -169,12 +200,7 @@ def _role_statements(passwords: dict[str, str]) -> list[str]:
 
 def _database_statements() -> list[str]:
     return [
-        f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
-        # Places where any login could keep personal data beyond its erasure: large objects, and notices in the server's log.
-        "REVOKE EXECUTE ON FUNCTION lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC",
-        "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
-        f"GRANT USAGE ON LANGUAGE plpgsql TO {OWNER}",
         f"GRANT EXECUTE ON FUNCTION pg_switch_wal() TO {OWNER}",
         f"GRANT EXECUTE ON FUNCTION pg_stat_force_next_flush() TO {OWNER}",
     ]

@@ -107,7 +107,7 @@ class EmbeddedPostgres:
             self._programs = find_programs(self._version, place.account)
             _stop_leftover(place)
             _rotate(place.log)
-            write_settings(place, durable=self._durable)
+            write_settings(place, self._version, durable=self._durable)
             ensure_cluster(place, self._programs, self._version, durable=self._durable)
             _check_reach(place)
             self._place, self._lock, self._owner_pid = place, lock, os.getpid()

@@ -61,6 +61,30 @@ $$
 """
 """No act is dated before an earlier one: a grant that a withdrawal ended must not be later than it by any clock."""
 
+ENDED_VERDICTS = (
+    """
+CREATE FUNCTION consent.note_ended_verdicts() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM ended) THEN
+        UPDATE identity.generation SET verdicts_ended = verdicts_ended + 1;
+    END IF;
+    RETURN NULL;
+END
+$$
+""",
+    """
+    CREATE TRIGGER verdicts_ended AFTER INSERT ON consent.withdrawal REFERENCING NEW TABLE AS ended
+    FOR EACH STATEMENT EXECUTE FUNCTION consent.note_ended_verdicts()
+    """,
+    """
+    CREATE TRIGGER verdicts_ended AFTER DELETE ON identity.profile REFERENCING OLD TABLE AS ended
+    FOR EACH STATEMENT EXECUTE FUNCTION consent.note_ended_verdicts()
+    """,
+)
+"""Counts what ends the right of readers to what they have read: the end of a permission, and an erasure."""
+
 _OWN_ID = "a random id without meaning outside this store"
 
 

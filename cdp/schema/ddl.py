@@ -8,7 +8,14 @@ from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTab
 
 from cdp.schema.all import tables
 from cdp.schema.behavior import FORMER_AGE_TRIGGER, KEEP_FORMER_AGE
-from cdp.schema.consent import APPEND_ONLY, APPEND_ONLY_TABLES, FOLLOW_VERDICTS, IN_ORDER, PRESENT_INSTANT
+from cdp.schema.consent import (
+    APPEND_ONLY,
+    APPEND_ONLY_TABLES,
+    ENDED_VERDICTS,
+    FOLLOW_VERDICTS,
+    IN_ORDER,
+    PRESENT_INSTANT,
+)
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
 from cdp.schema.version import version_triggers
@@ -60,6 +67,7 @@ def statements() -> list[str]:
         "FOR EACH STATEMENT EXECUTE FUNCTION consent.require_order()"
         for table in APPEND_ONLY_TABLES
     ]
+    out += [statement.strip() for statement in ENDED_VERDICTS]
     out += [KEEP_FORMER_AGE.strip(), FORMER_AGE_TRIGGER]
     out.extend(history_triggers())
     out.extend(version_triggers())

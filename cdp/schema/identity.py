@@ -425,8 +425,10 @@ generation = Table(
         server_default=text("'1970-01-01 00:00:00+00'::timestamp with time zone"),
         info=impersonal(),
     ),
+    Column("verdicts_ended", BigInteger, nullable=False, server_default=text("0"), info=impersonal()),
     CheckConstraint("single = 1", name="single"),
     schema="identity",
     comment="One row: the version of the mapping (caches compare it), the next number of the recorded sequence, and the "
-    "instant of the last change: what follows is dated after it, even if the clock was set back.",
+    "instant of the last change: what follows is dated after it, even if the clock was set back. verdicts_ended grows when "
+    "a permission ends or a profile is deleted: the sessions of readers that exist then are ended.",
 )

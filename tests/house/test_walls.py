@@ -53,6 +53,7 @@ SQL = re.compile(
 # Text made of constants of our own where no parameter can go. Each line: where, and why it is safe.
 COMPOSED_SQL = {
     "cdp/postgres/cluster.py": "single-user mode knows no parameters; role names are constants, passwords our own",
+    "cdp/postgres/login_rights.py": "statements that a superuser runs by other programs; names are quoted, patterns are constants",
     "cdp/schema/ddl.py": "definitions of tables, made of the names we declared",
     "cdp/schema/version.py": "definitions of triggers, made of the names we declared",
 }

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cdp.audit.store import facts as fact_store
+from cdp.flows.consent.reader_sessions import end_reader_sessions
 from cdp.flows.context import Context
 from cdp.flows.rights.person import unknown_request
 from cdp.flows.rights.receipts import log_receipt, receipt_of_entry
@@ -30,13 +31,15 @@ class ScrubResult:
 def scrub(database: Database, now: datetime) -> ScrubResult:
     """Rewrite the tables with pseudonyms and keys, switch the write-ahead log, and record it in the audit log.
 
-    Erasures that were fulfilled before it receive their second receipt, unless the scrub is to be repeated. Takes seconds; each table is locked while it is rewritten. Run it within `scrub_within_days` of an erasure. If a
+    Erasures that were fulfilled before it receive their second receipt, unless the scrub is to be repeated. Takes seconds; each table is locked while it is rewritten. Run it within `scrub_within_days` of an erasure. The sessions of readers are ended first. If another
     session that started earlier is still running, rewritten tables may keep deleted rows: `older_snapshot` is reported.
     """
     done, left = [], []
     with database.transaction() as tx:
         transaction_id = scrub_store.current_transaction_id(tx)
         erasures = request_store.fulfilled_erasures(tx)
+    with database.transaction() as tx:
+        end_reader_sessions(tx)
     with database.transaction() as tx:
         if scrub_store.has_older_snapshot(tx, transaction_id):
             left.append(OLDER_SNAPSHOT)

@@ -75,6 +75,12 @@ def read_clock(tx: Transaction) -> None:
     set_clock(tx.clock, reading)
 
 
+def ended_verdicts(tx: Transaction) -> int:
+    """A number that grows with each transaction that ended a permission or erased a profile."""
+    ((count,),) = tx.execute("SELECT verdicts_ended FROM identity.generation")
+    return int(count)
+
+
 def generation(tx: Transaction) -> Generation:
     """The generation as this transaction sees it."""
     (row,) = tx.execute("SELECT version, next_sequence FROM identity.generation")
