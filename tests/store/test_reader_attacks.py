@@ -207,13 +207,20 @@ def test_it_connects_to_no_other_database(url: str) -> None:
             psycopg.connect(url, dbname=name)
 
 
-def test_temporary_files_are_limited_whatever_it_sets(marketer: Login) -> None:
-    marketer.execute("SET work_mem = '64kB'")
+def test_temporary_files_are_limited_whatever_it_sets(
+    rights: RequestPipeline, marketer: Login, url: str, server: EmbeddedPostgres
+) -> None:
     assert marketer.execute("SHOW temp_file_limit").fetchone() == ("1GB",)
-    with pytest.raises(errors.ConfigurationLimitExceeded):
-        marketer.execute(
-            "SELECT count(*) FROM (SELECT repeat('x', 2000) || g FROM generate_series(1, 1000000) AS g ORDER BY 1) AS t"
-        )
+    with rights.context.database.transaction() as tx:
+        assert tx.execute("SHOW temp_file_limit") == [("-1",)], "what the service needs is not limited"
+    with psycopg.connect(plain_url(server.admin_url), autocommit=True) as admin:  # the disk is shared with other tests
+        admin.execute("ALTER ROLE marla SET temp_file_limit = '1MB'")
+    with psycopg.connect(url, autocommit=True) as login:
+        login.execute("SET work_mem = '64kB'")
+        with pytest.raises(errors.ConfigurationLimitExceeded):
+            login.execute(
+                "SELECT count(*) FROM (SELECT repeat('x', 900) || g FROM generate_series(1, 9000) AS g ORDER BY 1) t"
+            )
 
 
 def test_it_writes_nothing_into_the_log_of_the_server(marketer: Login, server: EmbeddedPostgres) -> None:
