@@ -28,6 +28,9 @@ from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
 from cdp.postgres.place import make_home, write_private
 from cdp.web.app import create_app
+from cdp.web.connections.limits import ConnectionLimits, within_open_files
+from cdp.web.connections.protocol import protocol_with
+from cdp.web.connections.table import ConnectionTable
 from cdp.worker.runner import Worker
 from cdp.worker.tasks import create_worker
 
@@ -59,9 +62,8 @@ def serve(config: Config, print_line: PrintLine, *, on_start: Callable[[RunningS
         try:
             host, port = listener.getsockname()[:2]
             started = RunningServer(f"http://{_local_host(host)}:{port}", watcher)
-            _answer(
-                watcher, worker, listener, started=started, print_line=print_line, on_start=on_start, stopping=stopping
-            )
+            server = _Server(_server_config(config, watcher, worker), stopping)
+            _answer(server, listener, started=started, print_line=print_line, on_start=on_start)
         finally:
             worker.stop()
             sequence_all(watcher.context)
@@ -125,50 +127,6 @@ def _ensure_admin(context: Context, print_line: PrintLine) -> None:
         print_line(f"The admin token is in {path}. Create tokens for your staff with `cdp token create`.")
 
 
-def _answer(
-    watcher: PolicyWatcher,
-    worker: Worker,
-    listener: socket.socket,
-    *,
-    started: RunningServer,
-    print_line: PrintLine,
-    on_start: Callable[[RunningServer], None] | None,
-    stopping: list[int],
-) -> None:
-    server = _Server(
-        uvicorn.Config(
-            create_app(watcher, is_working=lambda: worker.is_alive, failures=lambda: worker.failures),
-            loop="none",
-            http="httptools",
-            lifespan="on",
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-        ),
-        stopping,
-    )
-
-    async def run() -> None:
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.02)
-        start_task = None
-        if server.started:
-            freeze_live_objects()
-            print_line(f"cdp is ready at {started.url}")
-            _log.info("started", extra={"port": int(started.url.rpartition(":")[2]), "pid": os.getpid()})
-            start_task = asyncio.create_task(asyncio.to_thread(on_start, started)) if on_start is not None else None
-        await serving
-        if start_task is not None:
-            await start_task
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
-
-
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers: on a signal the service stops more than the web server."""
 
@@ -185,6 +143,61 @@ class _Server(uvicorn.Server):
             self.should_exit = True
             self.force_exit = len(self._stopping) > 1
         return await super().on_tick(counter)
+
+
+def _server_config(config: Config, watcher: PolicyWatcher, worker: Worker) -> uvicorn.Config:
+    """uvicorn with the bounds of `cdp.web.connections`. Only a proxy that is configured may say whose request it sends."""
+    limits = ConnectionLimits(
+        connections_max=within_open_files(config.connections_max),
+        connections_per_address_max=config.connections_per_address_max,
+    )
+    connections = ConnectionTable(limits, proxies=config.trusted_proxies)
+    return uvicorn.Config(
+        create_app(
+            watcher,
+            is_working=lambda: worker.is_alive,
+            failures=lambda: worker.failures,
+            connections=connections,
+        ),
+        loop="none",
+        http=protocol_with(connections),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(config.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in config.trusted_proxies],
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+
+
+def _answer(
+    server: _Server,
+    listener: socket.socket,
+    *,
+    started: RunningServer,
+    print_line: PrintLine,
+    on_start: Callable[[RunningServer], None] | None,
+) -> None:
+    async def run() -> None:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        start_task = None
+        if server.started:
+            freeze_live_objects()
+            print_line(f"cdp is ready at {started.url}")
+            _log.info("started", extra={"port": int(started.url.rpartition(":")[2]), "pid": os.getpid()})
+            start_task = asyncio.create_task(asyncio.to_thread(on_start, started)) if on_start is not None else None
+        await serving
+        if start_task is not None:
+            await start_task
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from cdp.consent.receipt import is_genuine
 from cdp.flows.audit import report as auditing
 from cdp.flows.audit.log_check import check_log as check
 from cdp.flows.audit.readers import readers_of
+from cdp.kit.bounded_file import read_bounded
 from cdp.kit.errors import Fault
 from cdp.vault.sign import is_signed
 
@@ -80,7 +81,7 @@ def check_log(earlier: Path | None, screen: Screen) -> None:
     Checks signatures, leaves, tiles, facts, the copy outside the database, and a checkpoint kept earlier. Exit code 1
     when anything is wrong.
     """
-    note = None if earlier is None else earlier.read_text(encoding="utf-8", errors="replace")
+    note = None if earlier is None else read_bounded(earlier).decode("utf-8", "replace")
     with open_context() as context:
         found = check(context.database, context.log, note)
     screen.result(
@@ -163,7 +164,7 @@ def report(since: datetime | None, until: datetime | None, screen: Screen) -> No
 
 def _read(file: Path) -> Any:
     try:
-        return json.loads(file.read_bytes())
+        return json.loads(read_bounded(file))
     except (ValueError, RecursionError):
         raise Fault("receipt_malformed", "Not a receipt", "The file is not JSON.", status=422) from None
 

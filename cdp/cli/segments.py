@@ -7,6 +7,7 @@ import click
 from cdp.cli.command import PAIR, command, identifier_of, open_context, settings
 from cdp.cli.screen import Screen
 from cdp.flows.segments import definitions, memberships, reading, texts
+from cdp.kit.bounded_file import read_bounded
 from cdp.kit.errors import Fault
 from cdp.policy.load import load_policy
 from cdp.policy.problems import fault_of
@@ -43,7 +44,7 @@ def check(file: Path, screen: Screen) -> None:
     """
     policy = load_policy(settings().policies)
     try:
-        content = parse(str(file), file.read_bytes()).content
+        content = parse(str(file), read_bounded(file)).content
     except SourceRefused as refused:
         raise fault_of([refused.problem]) from None
     purpose, where = (content.get("purpose"), content.get("where")) if isinstance(content, dict) else (None, None)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from cdp.kit.clock import Clock, SteadyClock, TestClock, parse_instant
 from cdp.kit.errors import Fault
 from cdp.kit.shipped import shipped_folder
 
+Network = IPv4Network | IPv6Network
 LogLevel = Literal["debug", "info", "warning", "error"]
 _Value = TypeVar("_Value")
 _MASTER_KEY_BYTES: Final = 32
@@ -58,6 +60,18 @@ SETTINGS: Final = (
     ),
     Setting("CDP_HOST", "the address to listen on", "127.0.0.1"),
     Setting("CDP_PORT", "the port to listen on", "8000"),
+    Setting(
+        "CDP_TRUSTED_PROXIES",
+        "addresses or networks of reverse proxies, separated by commas; only from these, X-Forwarded-For names the client "
+        "and X-Forwarded-Proto the scheme",
+        "none",
+    ),
+    Setting("CDP_CONNECTIONS", "how many connections a service has at most, within the limit of open files", "4096"),
+    Setting(
+        "CDP_CONNECTIONS_PER_ADDRESS",
+        "how many of them one address has at most; a trusted proxy has no such limit",
+        "1024",
+    ),
     Setting("CDP_MASTER_KEY", "the master key: 64 hexadecimal digits", "a file in CDP_HOME"),
     Setting("CDP_KMS_URL", "a key management service that keeps the master key, instead of CDP_MASTER_KEY", "none"),
     Setting("CDP_LOG_LEVEL", "how much is logged: debug, info, warning or error", "info"),
@@ -84,6 +98,9 @@ class Config:
     kms_url: str | None = field(default=None, repr=False)
     state_url: str | None = field(default=None, repr=False)
     accepted_policy: str | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+    connections_max: int = 4096
+    connections_per_address_max: int = 1024
 
     def clock(self) -> Clock:
         """The clock of this process: the machine's, or a fixed one for a test."""
@@ -111,6 +128,9 @@ def read_config(environment: Mapping[str, str]) -> Config:
         kms_url=_read(values, "CDP_KMS_URL", _kms_url, default=None),
         state_url=_read(values, "CDP_STATE_URL", _state_url, default=None),
         accepted_policy=_read(values, "CDP_ACCEPT_POLICY", _fingerprint, default=None),
+        trusted_proxies=_read(values, "CDP_TRUSTED_PROXIES", _networks, default=()),
+        connections_max=_read(values, "CDP_CONNECTIONS", _connections, default=4096),
+        connections_per_address_max=_read(values, "CDP_CONNECTIONS_PER_ADDRESS", _connections, default=1024),
     )
 
 
@@ -144,6 +164,19 @@ def _wrong(name: str, wrong: str, right: str) -> Fault:
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
         raise ValueError(f"is {text!r}, which is not a port; a number from 1 to 65535, or 0 for any free port")
+    return int(text)
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError:
+        raise ValueError("is not a list of addresses or networks; one such as 127.0.0.1, 10.0.0.0/8") from None
+
+
+def _connections(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise ValueError(f"is {text!r}, which is not a number of connections; a number from 1 to 1000000")
     return int(text)
 
 

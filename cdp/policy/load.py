@@ -6,6 +6,7 @@ from pathlib import Path as FilePath
 
 from pydantic import Field, JsonValue, ValidationError
 
+from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.policy.check import check
 from cdp.policy.check_readers import unrefusable_purposes
@@ -82,7 +83,7 @@ def _read(folder: FilePath, instead: Mapping[str, FilePath]) -> Mapping[str, Pol
     for file, path in _files(folder, problems).items():
         shown = f"{folder.name}/{file}" if file not in instead else str(instead[file])
         try:
-            sources[file] = parse(shown, instead.get(file, path).read_bytes())
+            sources[file] = parse(shown, read_bounded(instead.get(file, path)))
         except SourceRefused as refused:
             problems.append(refused.problem)
         except OSError as fault:

@@ -3,11 +3,13 @@
 Ingest paths bypass the framework; everything else passes RequestLimits. `create_app` opens no port and starts no worker.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.types import ASGIApp
@@ -18,12 +20,15 @@ from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.web.api import access, audit, consents, identity, kept, profiles, public_log, requests, segments, standing
 from cdp.web.center import notice
+from cdp.web.connections.attempts import WrongSecrets
+from cdp.web.connections.table import ConnectionTable
 from cdp.web.console.page import refuse
 from cdp.web.console.routes import add_pages
 from cdp.web.ingest.batcher import Batcher, Limits
 from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import directory_of
 from cdp.web.platform import errors, health, metrics
+from cdp.web.platform.connection_metrics import ConnectionCollector
 from cdp.web.platform.errors import Problem
 from cdp.web.platform.health import Heartbeat
 from cdp.web.platform.metrics import ProcessMetrics, StoreCollector, TimedBatchProcessor
@@ -43,18 +48,25 @@ def create_app(
     is_working: Callable[[], bool] = lambda: True,
     failures: Callable[[], Mapping[str, int]] = dict,
     limits: Limits | None = None,
+    connections: ConnectionTable | None = None,
 ) -> ASGIApp:
-    """The application over an open context. `is_working` returns whether the worker is alive, `failures` the failed runs by task."""
-    process_metrics = ProcessMetrics()
+    """The application over an open context.
+
+    `is_working` returns whether the worker is alive, `failures` the failed runs by task; `connections` are those of the
+    server that runs it.
+    """
+    process_metrics, wrong_secrets = ProcessMetrics(), WrongSecrets()
     context = watcher.context
     batcher = Batcher(TimedBatchProcessor(_ingest(context), process_metrics), limits or Limits())
     watcher.subscribe(
         lambda changed: setattr(batcher, "ingest", TimedBatchProcessor(_ingest(changed), process_metrics))
     )
-    endpoint = IngestEndpoint(batcher, directory_of(context.database), context.clock)
+    endpoint = IngestEndpoint(batcher, directory_of(context.database), context.clock, wrong_secrets=wrong_secrets)
     process_metrics.registry.register(
         StoreCollector(watcher, batcher, process_metrics, answers=lambda: endpoint.answers, failures=failures)
     )
+
+    process_metrics.registry.register(ConnectionCollector(connections, wrong_secrets))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +77,9 @@ def create_app(
     app.state.policy_watcher = watcher
     app.state.process_metrics = process_metrics
     app.state.heartbeat = Heartbeat(is_working)
-    return IngestRouter(endpoint, RequestLimits(app, lambda: watcher.context, process_metrics.note_request))
+    return IngestRouter(
+        endpoint, RequestLimits(app, lambda: watcher.context, process_metrics.note_request, wrong_secrets=wrong_secrets)
+    )
 
 
 def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
@@ -75,6 +89,7 @@ def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         docs_url=None,
+        openapi_url=None,
         redoc_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
@@ -99,7 +114,25 @@ def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
         app.include_router(router)
     add_pages(app)
     app.openapi = lambda: openapi_of(app)  # type: ignore[method-assign]
+    app.add_api_route("/openapi.json", _description_of(app), include_in_schema=False)
     return app
+
+
+def _description_of(app: FastAPI) -> Callable[[], Awaitable[Response]]:
+    """A route for the OpenAPI document, which is written once, in a thread: anybody may ask for it at any rate."""
+    writing = asyncio.Lock()
+    written: list[bytes] = []
+
+    def write() -> bytes:
+        return json.dumps(app.openapi(), ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def description() -> Response:
+        async with writing:
+            if not written:
+                written.append(await asyncio.to_thread(write))
+        return Response(written[0], media_type="application/json")
+
+    return description
 
 
 def openapi_of(app: FastAPI) -> dict[str, Any]:

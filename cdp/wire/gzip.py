@@ -29,6 +29,9 @@ class Body:
         self._arrived = 0
         self._content = bytearray()
 
+    def __len__(self) -> int:
+        return len(self._content)
+
     def feed(self, chunk: bytes) -> RequestRefused | None:
         """Add a chunk; after a refusal nothing more may be fed."""
         if not chunk:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -67,11 +68,15 @@ def serve_ingest(
     *,
     clock: Clock | None = None,
     limits: Limits | None = None,
+    **options: Any,
 ) -> Iterator[RunningIngest]:
-    """Serve the ingest endpoint until the block ends; messages that are queued by then are still processed."""
+    """Serve the ingest endpoint until the block ends; messages that are queued by then are still processed.
+
+    The options are those of `uvicorn.Config`.
+    """
     batcher = Batcher(ingest, limits or Limits())
     endpoint = IngestEndpoint(batcher, directory, clock or SystemClock())
-    with serve_in_thread(IngestRouter(endpoint, _OtherPaths(endpoint))) as (url, server):
+    with serve_in_thread(IngestRouter(endpoint, _OtherPaths(endpoint)), **options) as (url, server):
         yield RunningIngest(url, endpoint, batcher, lambda: server.should_exit)
 
 

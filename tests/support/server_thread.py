@@ -18,7 +18,12 @@ def serve_in_thread(app: Any, **options: Any) -> Iterator[tuple[str, uvicorn.Ser
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
         config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", lifespan="on", log_level="error", access_log=False, **options
+            app,
+            loop="uvloop",
+            lifespan="on",
+            log_level="error",
+            access_log=False,
+            **{"http": "httptools", **options},
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, to_json
 
+from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.kit.errors import Fault
 from cdp.policy.frozen import Frozen, Key, TypeKey
@@ -214,7 +215,7 @@ class Mapping(Frozen):
 def load_mapping(path: Path) -> Mapping:
     """Read a mapping file; raises the fault `invalid_mapping` with every problem and its line."""
     try:
-        source = parse(path.name, path.read_bytes())
+        source = parse(path.name, read_bounded(path))
     except OSError as error:
         raise Fault("unreadable_mapping", "The mapping cannot be read", f"{path}: {error.strerror}.") from None
     except SourceRefused as refused:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from cdp.accounting.row_reasons import RowReason
+from cdp.flows.imports.lines import BoundedLines, RecordTooLong
 from cdp.flows.imports.mapping import FORMATS, Mapping
 from cdp.flows.imports.row import Row, is_too_large
+from cdp.kit.bounded_file import require_regular
 from cdp.kit.errors import Fault
 from cdp.policy.problems import choose
 from cdp.wire.segment_spec import MESSAGE_BYTES_MAX
@@ -39,7 +41,7 @@ class File:
 
 
 def inspect_file(path: Path, mapping: Mapping) -> File:
-    """The file with its SHA-256. Faults: `unreadable_file`, `unknown_format`."""
+    """The file with its SHA-256. Faults: `unreadable_file`, `unknown_format`, `not_a_file`."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     is_compressed = suffixes[-1:] == [".gz"]
     named = (suffixes[:-1] if is_compressed else suffixes)[-1:]
@@ -51,6 +53,7 @@ def inspect_file(path: Path, mapping: Mapping) -> File:
             "Set `format: csv` or `format: jsonl` in the mapping, or name the file .csv, .jsonl, .csv.gz or .jsonl.gz.",
         )
     try:
+        require_regular(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
         return File(path, format_, is_compressed, digest, path.stat().st_size)
@@ -67,7 +70,8 @@ def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Calla
     with file.path.open("rb") as raw:
         plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.is_compressed else raw
         text = io.TextIOWrapper(plain, _ENCODINGS[mapping.encoding], errors="surrogateescape", newline="")
-        rows = _csv(text, mapping) if file.format == "csv" else _json_lines(text)
+        lines = BoundedLines(text)
+        rows = _csv(lines, mapping) if file.format == "csv" else _json_lines(lines)
         try:
             yield _undamaged(rows), raw.tell
         finally:
@@ -85,15 +89,25 @@ def _undamaged(rows: Iterator[Row]) -> Iterator[Row]:
         ) from None
 
 
-def _csv(text: io.TextIOWrapper, mapping: Mapping) -> Iterator[Row]:
+def _csv(lines: BoundedLines, mapping: Mapping) -> Iterator[Row]:
     csv.field_size_limit(_CELL_MAX)
-    reader = csv.reader(text, delimiter=mapping.delimiter)
-    header = [name.strip() for name in next(reader, [])]
+    reader = csv.reader(lines, delimiter=mapping.delimiter)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except RecordTooLong:
+        raise Fault(
+            "header_too_long", "The header of the file is too long", "The first line of a CSV file names its columns."
+        ) from None
     _check(header, mapping)
     number = 0
     while True:
+        lines.begin_record()
         try:
             cells = next(reader, None)
+        except RecordTooLong:
+            number += 1
+            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
+            continue
         except csv.Error:
             cells = [""] * (len(header) + 1)
         if cells is None:
@@ -121,9 +135,18 @@ def _check(header: list[str], mapping: Mapping) -> None:
         raise Fault("doubled_column", "The header names a column twice", "Give every column a different name.")
 
 
-def _json_lines(text: io.TextIOWrapper) -> Iterator[Row]:
+def _json_lines(lines: BoundedLines) -> Iterator[Row]:
     number = 0
-    for line in text:
+    while True:
+        lines.begin_record()
+        try:
+            line = next(lines, None)
+        except RecordTooLong:
+            number += 1
+            yield Row(number, {}, RowReason.ROW_TOO_LARGE)
+            continue
+        if line is None:
+            return
         if not line.strip():
             continue
         number += 1

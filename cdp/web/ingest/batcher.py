@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from cdp.accounting.model import Outcome
 from cdp.kit.errors import Fault
 from cdp.web.ingest.batch_retry import BatchProcessor, process_with_retry
+from cdp.web.ingest.capacity import Capacity
 from cdp.wire.message import Invalid, Message
 
 Answer = list[Outcome] | Fault
@@ -23,13 +24,14 @@ class Limits:
     """Bounds of ingest. A request over the waiting bounds is refused with 429 before memory grows.
 
     `commit_messages_max` and `commit_bytes_max` bound one transaction; the waiting bounds count everything that was
-    received and has no response yet.
+    received and has no response yet, `keyless_bytes_max` what is read without a write key in the head.
     """
 
     commit_messages_max: int = 2_000
     commit_bytes_max: int = 4 * 1024 * 1024
     waiting_messages_max: int = 20_000
-    waiting_bytes_max: int = 24 * 1024 * 1024
+    waiting_bytes_max: int = 32 * 1024 * 1024
+    keyless_bytes_max: int = 8 * 1024 * 1024
     retry_after_seconds: int = 1
 
 
@@ -58,11 +60,16 @@ class Batcher:
     counts: Counts = field(default_factory=Counts)
     _queue: deque[_PendingRequest] = field(default_factory=deque)
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _bytes: int = 0
+    capacity: Capacity = field(init=False)
+    keyless: Capacity = field(init=False)
     _messages: int = 0
     _closing: bool = False
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
+
+    def __post_init__(self) -> None:
+        self.capacity = Capacity(self.limits.waiting_bytes_max)
+        self.keyless = Capacity(self.limits.keyless_bytes_max)
 
     def start(self) -> None:
         """Start the thread. Call from the event loop that submits requests."""
@@ -89,20 +96,12 @@ class Batcher:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of requests that wait to be stored."""
-        return self._bytes
+        return self.capacity.used + self.keyless.used
 
-    def reserve(self, weight: int) -> bool:
-        """Reserve capacity for bytes that are being read; False, and nothing reserved, when there is none."""
-        if self._closing or self._messages >= self.limits.waiting_messages_max:
-            return False
-        if self._bytes and self._bytes + weight > self.limits.waiting_bytes_max:
-            return False
-        self._bytes += weight
-        return True
-
-    def release(self, weight: int) -> None:
-        """Release capacity; a negative weight reserves more, for a body that grew when it was decompressed."""
-        self._bytes -= weight
+    @property
+    def is_full(self) -> bool:
+        """Whether no more messages are accepted now."""
+        return self._closing or self._messages >= self.limits.waiting_messages_max
 
     def overload(self) -> Fault:
         """The fault for a request without capacity."""
@@ -122,7 +121,7 @@ class Batcher:
         if not messages:
             return []
         loop = self._loop
-        if loop is None or self._closing or self._messages >= self.limits.waiting_messages_max:
+        if loop is None or self.is_full:
             raise self.overload()
         waiting = _PendingRequest(messages, weight, loop.create_future())
         self._messages += len(messages)

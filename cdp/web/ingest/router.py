@@ -16,7 +16,10 @@ from cdp.accounting.model import State
 from cdp.kit.clock import Clock
 from cdp.kit.errors import Fault
 from cdp.sources.model import Source
+from cdp.web.connections.addresses import client_of
+from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.ingest.batcher import Batcher
+from cdp.web.ingest.capacity import Share
 from cdp.web.ingest.request import (
     MALFORMED_AUTHORIZATION,
     WRITE_KEYS_DISAGREE,
@@ -78,10 +81,13 @@ class _ClientDisconnected(Exception):
 class IngestEndpoint:
     """An ASGI application for the ingest paths; use it as `async with endpoint:` around the lifetime of the server."""
 
-    def __init__(self, batcher: Batcher, sources: SourceDirectory, clock: Clock) -> None:
+    def __init__(
+        self, batcher: Batcher, sources: SourceDirectory, clock: Clock, *, wrong_secrets: WrongSecrets | None = None
+    ) -> None:
         self._batcher = batcher
         self._sources = sources
         self._clock = clock
+        self._wrong_secrets = wrong_secrets or WrongSecrets()
         self.answers: Counter[int] = Counter()
         """Responses by status since the start."""
 
@@ -148,7 +154,7 @@ class IngestEndpoint:
             return (401 if head is MALFORMED_AUTHORIZATION else 400, head)
         source = None
         if head.write_key is not None:
-            source = await self._sources.find(head.write_key)
+            source = await self._find(scope, head.write_key)
             if source is None:
                 return (401, _UNKNOWN_KEY)
             if INGEST_SCOPE not in source.scopes:
@@ -156,26 +162,57 @@ class IngestEndpoint:
         bytes_max = REQUEST_BYTES_DEFAULT if source is None else source.request_bytes_max
         if head.content_length > bytes_max:
             return (400, too_large(bytes_max))
-        weight = head.content_length or bytes_max
-        if not self._batcher.reserve(weight):
+        share = self._share(scope, source)
+        if self._batcher.is_full or not share.fits(head.content_length):
             raise self._batcher.overload()
         try:
-            body = await _read_body(receive, Body(bytes_max, is_gzip=head.is_gzip))
+            body = await self._read_body(receive, Body(bytes_max, is_gzip=head.is_gzip), share)
             if isinstance(body, RequestRefused):
                 return (408 if body is _SLOW else 400, body)
-            self._batcher.release(weight - len(body))
-            weight = len(body)
-            return await self._submit(send, head, source, body=body, kind=kind)
+            return await self._submit(scope, send, head, source=source, body=body, kind=kind)
         finally:
-            self._batcher.release(weight)
+            share.release()
+
+    def _share(self, scope: Scope, source: Source | None) -> Share:
+        """What a request holds of the capacity: apart from all others while its source is unknown."""
+        client = client_of(scope)
+        if source is None:
+            return Share(self._batcher.keyless, (client,))
+        return Share(self._batcher.capacity, (client, source.source_id))
+
+    async def _read_body(self, receive: Receive, body: Body, share: Share) -> bytes | RequestRefused:
+        """The whole body, decompressed; a refusal as soon as it is too large, malformed or too slow.
+
+        Raises the fault `overloaded` where there is no capacity for what has arrived.
+        """
+        try:
+            async with asyncio.timeout(_BODY_SECONDS_MAX):
+                while (message := await receive())["type"] == "http.request":
+                    refused = body.feed(message.get("body", b""))
+                    if refused is not None:
+                        return refused
+                    if not share.grow(len(body)):
+                        raise self._batcher.overload()
+                    if not message.get("more_body", False):
+                        return body.end()
+        except TimeoutError:
+            return _SLOW
+        raise _ClientDisconnected
+
+    async def _find(self, scope: Scope, write_key: str) -> Source | None:
+        """The source of a write key. Raises the fault `too_many_wrong_secrets`."""
+        source = await self._sources.find(write_key)
+        if source is None:
+            self._wrong_secrets.note(client_of(scope))
+        return source
 
     async def _submit(
-        self, send: Send, head: RequestHead, source: Source | None, *, body: bytes, kind: str | None
+        self, scope: Scope, send: Send, head: RequestHead, *, source: Source | None, body: bytes, kind: str | None
     ) -> tuple[int, RequestRefused] | None:
         envelope = read_batch(body) if kind is None else read_single(body, kind)
         if isinstance(envelope, RequestRefused):
             return (400, envelope)
-        named = await self._source_of(head, source, envelope)
+        named = await self._source_of(scope, head, source, envelope=envelope)
         if isinstance(named, RequestRefused):
             return (400 if named is WRITE_KEYS_DISAGREE else 401, named)
         if INGEST_SCOPE not in named.scopes:
@@ -192,10 +229,12 @@ class IngestEndpoint:
         await send_success(send)
         return None
 
-    async def _source_of(self, head: RequestHead, source: Source | None, envelope: Envelope) -> Source | RequestRefused:
+    async def _source_of(
+        self, scope: Scope, head: RequestHead, source: Source | None, *, envelope: Envelope
+    ) -> Source | RequestRefused:
         if envelope.write_key is not None:
             if head.write_key is None:
-                return await self._sources.find(envelope.write_key) or _UNKNOWN_KEY
+                return await self._find(scope, envelope.write_key) or _UNKNOWN_KEY
             if head.write_key != envelope.write_key:
                 return WRITE_KEYS_DISAGREE
         return source or _NO_KEY
@@ -208,7 +247,7 @@ class IngestEndpoint:
         key = in_path or head.write_key
         if key is None:
             return (401, _NO_KEY)
-        source = await self._sources.find(key)
+        source = await self._find(scope, key)
         if source is None:
             return (401, _UNKNOWN_KEY)
         content = segment_settings(scope, key) if in_path is not None else rudderstack_config(scope, source, key)
@@ -226,25 +265,6 @@ class IngestRouter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_ingest = scope["type"] == "http" and self._endpoint.claims(scope["path"])
         await (self._endpoint if is_ingest else self._app)(scope, receive, send)
-
-
-async def _read_body(receive: Receive, body: Body) -> bytes | RequestRefused:
-    """The whole body, decompressed; a refusal as soon as it is too large, malformed or too slow."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        return body.feed(message.get("body", b"")) or body.end()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS_MAX):
-            while message["type"] == "http.request":
-                refused = body.feed(message.get("body", b""))
-                if refused is not None:
-                    return refused
-                if not message.get("more_body", False):
-                    return body.end()
-                message = await receive()
-    except TimeoutError:
-        return _SLOW
-    raise _ClientDisconnected
 
 
 def _plain(path: str) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,9 @@ def test_every_setting_is_read() -> None:
             "CDP_LOG_LEVEL": "DEBUG",
             "CDP_NOW": "2026-01-31T12:00:00Z",
             "CDP_ALLOW_TEST_CLOCK": "1",
+            "CDP_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8",
+            "CDP_CONNECTIONS": "500",
+            "CDP_CONNECTIONS_PER_ADDRESS": "50",
         }
     )
     assert config == Config(
@@ -46,6 +50,9 @@ def test_every_setting_is_read() -> None:
         fixed_now=datetime(2026, 1, 31, 12, tzinfo=UTC),
         database_url="postgresql+psycopg://u:p@db.example:5433/cdp",
         master_key=bytes.fromhex(KEY),
+        trusted_proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8")),
+        connections_max=500,
+        connections_per_address_max=50,
     )
     assert config.clock().now() == datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -53,6 +60,9 @@ def test_every_setting_is_read() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
+        ("CDP_TRUSTED_PROXIES", "nginx", "127.0.0.1, 10.0.0.0/8"),
+        ("CDP_CONNECTIONS", "0", "a number from 1 to 1000000"),
+        ("CDP_CONNECTIONS_PER_ADDRESS", "many", "a number from 1 to 1000000"),
         ("CDP_PORT", "eighty", "a number from 1 to 65535"),
         ("CDP_PORT", "65536", "a number from 1 to 65535"),
         ("CDP_PORT", "-1", "a number from 1 to 65535"),
