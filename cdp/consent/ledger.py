@@ -5,6 +5,7 @@ that a grant made between the two instants but received late cannot override it.
 """
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -40,6 +41,10 @@ class Ledger:
         """Every record of this identifier, including those added."""
         purposes = self._purposes.get(identifier_id, ())
         return [record for purpose in purposes for record in self._records[identifier_id, purpose].values()]
+
+    def subjects_among(self, *identifiers: AbstractSet[int]) -> set[int]:
+        """Those of these identifiers that have a record; takes as long as the smaller of the two sets needs."""
+        return {identifier for some in identifiers for identifier in self._purposes.keys() & some}
 
     @property
     def added(self) -> list[Record]:

@@ -19,13 +19,14 @@ from cdp.identity.rules import Rules
 class Group:
     """A profile under resolution: its identifiers with the instants of their links, and the groups merged into it.
 
-    `origin` is the sequence number of the step that created it. A solo group was created by a step without linking
-    identifiers.
+    `origin` is the sequence number of the step that created it, `anchors` how many anchors belong to it. A solo group was
+    created by a step without linking identifiers.
     """
 
     origin: int
     members: dict[int, datetime]
     merges: int = 0
+    anchors: int = 0
     is_quarantined: bool = False
     is_solo: bool = False
 
@@ -65,7 +66,7 @@ class World:
     `authority` is the highest authority that named an identifier of the person level, and of another one the authority
     below which no word links it; `proved` is when a person proved to have an identifier. `ties` is the highest authority
     that tied an identifier to another one, `untraced` those of which it is not known, because their group was stored.
-    `heard` is the authority with which placed anchors were stated.
+    `heard` is the authority with which placed anchors were stated, and `counted` are the anchors that the groups count.
     """
 
     rules: Rules
@@ -82,6 +83,7 @@ class World:
     ties: dict[int, int] = field(default_factory=dict)
     untraced: set[int] = field(default_factory=set)
     heard: dict[int, int] = field(default_factory=dict)
+    counted: set[int] = field(default_factory=set)
 
     def add(self, group: Group) -> None:
         """Add a group as stored."""
@@ -165,6 +167,7 @@ class World:
             other = self.groups.pop(origin)
             group.members.update(other.members)
             group.merges += other.merges + 1
+            group.anchors += other.anchors
             group.is_quarantined |= other.is_quarantined
             self.merged_into[origin] = group.origin
             for identifier in other.members:
@@ -173,6 +176,9 @@ class World:
             group.members[identifier] = step.at
             self.owner[identifier] = group.origin
         group.is_quarantined |= proposal.is_quarantined
+        if step.anchor_id >= 0 and step.anchor_id not in self.counted:
+            self.counted.add(step.anchor_id)
+            group.anchors += 1
         self.name(step)
         if len(step.members) > 1 and not proposal.is_solo:
             refused = {refusal.identifier for refusal in proposal.refusals}
@@ -183,6 +189,15 @@ class World:
         if not proposal.depends_on_time:
             self.placement[step.anchor_id] = group.origin
         return group
+
+    def exceeds_anchors(self, step: ResolutionStep, origins: Iterable[int]) -> bool:
+        """Whether a step adds an anchor to the union of these groups, which then has more of them than the bound.
+
+        Rows of link tables, whose anchor ids are negative, do not count.
+        """
+        if step.anchor_id < 0 or step.anchor_id in self.counted:
+            return False
+        return sum(self.groups[origin].anchors for origin in origins) >= self.rules.policy.bounds.anchors_per_profile
 
     def current(self, origin: int) -> int:
         """The origin of the group that a group is part of after merges: its own or that of the survivor."""
@@ -205,6 +220,9 @@ class World:
             for other in step.members
             if other != strongest or not named
         ]
+        is_beyond = origin is not None and self.exceeds_anchors(step, (origin,))
+        if is_beyond:
+            refusals.append(LinkRefusal(step.members[-1], strongest, Rule.BOUND, "anchors_per_profile"))
         return Proposal(
             step=step,
             target=origin,
@@ -214,7 +232,7 @@ class World:
             bridges={},
             refusals=tuple(refusals),
             facts=frozenset(),
-            is_quarantined=False,
+            is_quarantined=is_beyond,
             is_solo=True,
             depends_on_time=False,
         )
@@ -258,6 +276,9 @@ class _Union:
             if not self.world.links(member, self.step):
                 rule = self.world.why_not(member, self.step)
                 self.refusals.append(LinkRefusal(member, base, rule, self.world.types[member]))
+        if self.world.exceeds_anchors(self.step, self.origins):
+            self.is_quarantined = True
+            self.refusals.append(LinkRefusal(self.step.members[-1], base, Rule.BOUND, "anchors_per_profile"))
         survivor = min(self.origins) if self.origins else None
         return Proposal(
             step=self.step,
@@ -340,6 +361,8 @@ class _Union:
         origin = self.world.owner.get(member)
         if origin is None or not self.origins:
             return None
+        if self.world.exceeds_anchors(self.step, (*self.origins, origin)):
+            return Rule.BOUND, "anchors_per_profile", self.linking[0]
         merges = sum(groups[joined].merges for joined in self.origins) + groups[origin].merges + len(self.origins)
         if merges > bounds.merges_per_profile:
             self.is_quarantined = True

@@ -56,8 +56,8 @@ class Run:
         return frozenset(fact.subject for fact in self.learned if fact.kind is FactKind.SHARED)
 
 
-class TooManyRestarts(Exception):
-    """A run started over too often, because its steps taught it about many identifiers."""
+class TooManySteps(Exception):
+    """A run applied too many steps, because it learned about many identifiers and started over each time."""
 
 
 def run(
@@ -65,7 +65,7 @@ def run(
     steps: Sequence[ResolutionStep],
     judge: Judge | None = None,
     *,
-    restarts_max: int = 1_000_000,
+    steps_max: int | None = None,
 ) -> Run:
     """Apply recorded steps, then new ones in order; start over whenever a step proves something that others depend on.
 
@@ -75,20 +75,22 @@ def run(
     is refused once what it proves is known proves nothing: the run starts over with that step refused.
 
     The run terminates, because each restart learns at least one more fact or decides about one more step. Raises
-    `TooManyRestarts` after `restarts_max` restarts that new steps caused: each one processes all steps again, so many
+    `TooManySteps` if a restart would exceed `steps_max`, counting every step each time that it is applied: many
     discoveries are cheaper in smaller batches.
     """
     learned: dict[Fact, ResolutionStep] = {}
-    decided = restarts = 0
-    while restarts <= restarts_max:
+    decided = applied = 0
+    while True:
         knowledge = knowledge_of(learned)
         world, recorded = start(knowledge)
         if judge is not None:
             judge.begin(world, decided)
+        if learned and steps_max is not None and applied + len(recorded) + len(steps) > steps_max:
+            raise TooManySteps
+        applied += len(recorded) + len(steps)
         accepted: list[Proposal] = []
         proven = _apply_recorded(world, recorded, accepted, anchors=knowledge.anchors)
         if proven is None:
-            restarts += 1
             new = _NewSteps(world, judge, accepted, knowledge.anchors, decided)
             proven = new.apply(steps, proven_by={step.sequence for step in learned.values()})
             if proven is None:
@@ -102,7 +104,6 @@ def run(
         if any(fact.kind in STATED for fact in proven.facts):
             learned = {fact: step for fact, step in learned.items() if fact.kind in STATED}
         learned |= dict.fromkeys(proven.facts, proven.step)
-    raise TooManyRestarts
 
 
 class _Proven(NamedTuple):

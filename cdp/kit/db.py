@@ -88,17 +88,22 @@ class Transaction:
         return self.connection.execute(statement, params or {}).scalar()
 
     def execute(
-        self, query: LiteralString | sql.SQL | sql.Composed, params: Mapping[str, Any] | None = None
+        self,
+        query: LiteralString | sql.SQL | sql.Composed,
+        params: Mapping[str, Any] | None = None,
+        *,
+        has_custom_plan: bool = False,
     ) -> list[Row]:
         """Run text SQL with `%(name)s` parameters; lists are sent packed (`cdp.kit.pg_binary.packing`).
 
+        A statement with a custom plan is planned for these values and today's tables, each time that it runs.
         Returns the rows, an empty list for a statement that returns none.
         """
         self.statements += 1
         cursor = self._cursor
         if cursor is None:  # one for all statements, because it caches how types are dumped
             cursor = self._cursor = self.raw.cursor(binary=True)
-        cursor.execute(query, None if params is None else packed(params))
+        cursor.execute(query, None if params is None else packed(params), prepare=False if has_custom_plan else None)
         return cursor.fetchall() if cursor.description is not None else []
 
     def copy(self, table: str, columns: Sequence[str], types: Sequence[str], *, rows: Iterable[Sequence[Any]]) -> None:

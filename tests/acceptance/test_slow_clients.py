@@ -14,7 +14,7 @@ from tests.support.waits import PATIENCE_SECONDS
 _CONNECTIONS = 2_000
 _REQUESTS = 30
 _ANSWER_SECONDS = 40.0
-"""Generous: the measured time is in `benchmarks/results.md`. A service without bounds does not answer at all."""
+"""Generous, for a busy machine: a service without bounds does not answer at all."""
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def limited(policy: Policy, *, identifiers: int, window_days: int) -> Policy:
     """A policy under which profiles are soon quarantined, and anchors stay unsettled."""
     types = policy.documents["identifiers.yaml"]["types"]  # type: ignore[index,call-overload]
     email: Any = {**types["email"], "limit": {"count": 1, "within_days": window_days}}  # type: ignore[index,call-overload,dict-item]
-    bounds = {"identifiers_per_profile": identifiers, "merges_per_profile": 2}
+    bounds = {"identifiers_per_profile": identifiers, "merges_per_profile": 2, "anchors_per_profile": 5}
     return changed(policy, "identifiers.yaml", types={"email": email}, bounds=bounds)
 
 

@@ -77,5 +77,5 @@ def _created(state: BatchState, run: Run, consent: ConsentState, *, message: Dec
     source = int(sent_by.source_id)
     verdicts = {key: verdict for key, verdict in consent.groups[origin].verdicts.items() if has_stored_row(verdict)}
     anchor = StoredAnchor(identified.anchor_id, profile_id, True, frozenset({source}), evidence_of(sent_by))
-    profile = StoredProfile(profile_id, origin, 0, False)
+    profile = StoredProfile(profile_id, origin, 0, False, run.world.groups[origin].anchors)
     return CacheEntry(identified, anchor, profile, verdicts, run.world.is_known_to_others(identified.members))

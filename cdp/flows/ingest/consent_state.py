@@ -174,7 +174,9 @@ class ConsentState:
         """The verdicts for owned identifiers; records about a seen identifier that no profile owns alone count, too."""
         drafted = {record.record_id: record for record in records}
         deciding: dict[RecordId, Record] = {}
-        for identifier in owned | seen:
+        stating = self.ledger.subjects_among(owned, seen)
+        stating.update(record.identifier_id for record in records)
+        for identifier in stating:
             if identifier in owned or identifier in world.shared or identifier not in world.owner:
                 own = {record.record_id: record for record in self.ledger.of(identifier)}
                 own |= {key: record for key, record in drafted.items() if record.identifier_id == identifier}

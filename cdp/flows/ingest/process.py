@@ -22,7 +22,7 @@ from cdp.flows.ingest.write import write_batch
 from cdp.flows.ingest.write_consent import opt_outs_of
 from cdp.flows.ingest.writer_cache import WriterCache
 from cdp.identity.model import ResolutionStep, Rule
-from cdp.identity.run import Run, TooManyRestarts, run
+from cdp.identity.run import Run, TooManySteps, run
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.rights.replay_file import ReplayFile
@@ -30,8 +30,12 @@ from cdp.rights.store import replay_position as replay_store
 from cdp.schema.ids import SourceId
 from cdp.vault.vault import Vault
 
-_RESTARTS_MAX: Final = 16
+# A restart applies every step of a batch again, at some 20 µs each, and a chunk has the fixed cost of its statements, some
+# 20 ms. So few discoveries are cheapest in the whole batch, many in chunks, and where the identifiers of a chunk depend
+# on thousands of recorded steps, in still smaller ones.
 _CHUNK_MESSAGES: Final = 50
+_CHUNK_MESSAGES_LEAST: Final = 5
+_STEPS_MAX: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class BatchDecider:
         ended.add(screened)
         open_messages = sorted((message for message in screened if message.needs_decision), key=_sequence_key)
         if open_messages:
-            self._decide(tx, open_messages, ended, lock=lock, restarts_max=_RESTARTS_MAX)
+            self._decide(tx, open_messages, ended, lock=lock)
         return ended
 
     def _decide(
@@ -72,12 +76,11 @@ class BatchDecider:
         ended: BatchOutcomes,
         *,
         lock: generation_store.Lock,
-        restarts_max: int,
     ) -> None:
         """Resolve, decide and write messages in order.
 
-        Where more identifiers turn out to be shared than restarts are worth, the messages are processed in smaller
-        chunks of the same transaction, which leads to the same mapping.
+        Where so many identifiers turn out to be shared that the steps would be applied too often, the messages are
+        processed in smaller chunks of the same transaction, which leads to the same mapping.
         """
         plan, now, first_sequence = self.plan, lock.now, lock.next_sequence
         state, identified = identify(tx, self.vault, plan, messages=messages, first_sequence=first_sequence)
@@ -91,9 +94,9 @@ class BatchDecider:
                 lambda knowledge: start_state(tx, state, inputs, knowledge=knowledge),
                 steps,
                 judge,
-                restarts_max=restarts_max,
+                steps_max=None if len(messages) <= _CHUNK_MESSAGES_LEAST else _STEPS_MAX,
             )
-        except TooManyRestarts:
+        except TooManySteps:
             self._decide_in_chunks(tx, messages, ended, lock=lock)
             return
         decided = [judge.decided[message.sequence] for message in identified]
@@ -121,18 +124,14 @@ class BatchDecider:
         cached = [message.read for message in messages if message.cached is not None]
         hashed = hash_identifiers(tx, self.vault, cached, plan=self.plan)
         screened = [hashed.get(message.read.position, message) for message in messages]
-        for start in range(0, len(screened), _CHUNK_MESSAGES):
-            chunk = find_duplicates(tx, screened[start : start + _CHUNK_MESSAGES])
+        size = _CHUNK_MESSAGES if len(screened) > _CHUNK_MESSAGES else _CHUNK_MESSAGES_LEAST
+        for start in range(0, len(screened), size):
+            chunk = find_duplicates(tx, screened[start : start + size])
             ended.add(chunk)
             open_messages = [message for message in chunk if message.needs_decision]
             if open_messages:
-                self._decide(
-                    tx,
-                    open_messages,
-                    ended,
-                    lock=lock._replace(next_sequence=lock.next_sequence + start),
-                    restarts_max=_CHUNK_MESSAGES,
-                )
+                chunk_lock = lock._replace(next_sequence=lock.next_sequence + start)
+                self._decide(tx, open_messages, ended, lock=chunk_lock)
         tx.on_commit(self.profile_cache.drop_all)
 
 

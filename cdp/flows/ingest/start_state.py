@@ -48,8 +48,11 @@ def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, kn
             continue
         profile = state.profiles[profile_id]
         members = {link.identifier_id: link.linked_at for link in links}
-        world.add(Group(profile.origin, members, profile.merges, profile.is_quarantined))
+        world.add(
+            Group(profile.origin, members, profile.merges, profile.anchors, is_quarantined=profile.is_quarantined)
+        )
         world.untraced.update(members.keys() - knowledge.traced)
+    world.counted.update(anchor.anchor_id for anchor in state.anchors.values() if anchor.anchor_id not in replayed)
     for anchor in state.anchors.values():
         if anchor.is_settled and anchor.anchor_id not in replayed:
             world.placement[anchor.anchor_id] = state.origins[anchor.profile_id]

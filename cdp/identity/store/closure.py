@@ -25,6 +25,9 @@ class Closure:
     proved: Mapping[int, datetime]
 
 
+# Steps are found identifier by identifier, and the statement is planned each time: a plan that joins whole tables, or one
+# that was kept from when they were small, reads all of them in each round, and there are as many rounds as a chain is long.
+# A step is an anchor, or an edge under the negative of its sequence.
 _CLOSURE: Final = """
 WITH RECURSIVE
 -- whether an identifier links the anchors and edges that name it, and the authority below which none of them does
@@ -33,17 +36,6 @@ identifier AS NOT MATERIALIZED (
            NOT (is_shared OR identifier_id = ANY(%(learned)s::bigint[]) OR type = ANY(%(non_linking)s::text[])) AS links,
            CASE WHEN type = ANY(%(guarded)s::text[]) AND proved_at IS NULL THEN authority ELSE 0 END AS guard
     FROM identity.identifier
-),
--- the members of each step: of an anchor, or the two sides of an edge under the negative of its sequence; where the
--- members of one step are wanted, they are read from the tables, because no index finds a negated sequence
-member (step, identifier_id, authority) AS NOT MATERIALIZED (
-    SELECT anchor_id, identifier_id,
-           coalesce((SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
-    FROM identity.anchor_member AS m
-    UNION ALL
-    SELECT -sequence, identifier_id, authority FROM identity.edge
-    UNION ALL
-    SELECT -sequence, other_identifier_id, authority FROM identity.edge
 ),
 -- from identifier to identifier: through those that link, and within a step of which no member links; a step of a lower
 -- authority says nothing about a guarded identifier, but for an import of which no member links: it is about one of them
@@ -54,8 +46,15 @@ reach (identifier_id, links, guard) AS (
     UNION
     SELECT other.identifier_id, other.links, other.guard
     FROM reach
-    JOIN member AS here ON here.identifier_id = reach.identifier_id
-        AND here.authority >= least(reach.guard, %(import)s)
+    CROSS JOIN LATERAL (
+        SELECT anchor_id, coalesce(
+            (SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
+        FROM identity.anchor_member AS m WHERE m.identifier_id = reach.identifier_id
+        UNION ALL
+        SELECT -sequence, authority FROM identity.edge WHERE identifier_id = reach.identifier_id
+        UNION ALL
+        SELECT -sequence, authority FROM identity.edge WHERE other_identifier_id = reach.identifier_id
+    ) AS here (step, authority)
     JOIN LATERAL (
         SELECT identifier_id, i.links OR %(through_shared)s AS links, i.guard,
                bool_or(i.links AND here.authority >= i.guard) OVER () AS any_links
@@ -69,12 +68,22 @@ reach (identifier_id, links, guard) AS (
         JOIN identifier AS i USING (identifier_id)
     ) AS other ON (reach.links AND other.links AND here.authority >= greatest(reach.guard, other.guard))
         OR (NOT other.any_links AND here.authority >= least(other.guard, %(import)s))
+    WHERE here.authority >= least(reach.guard, %(import)s)
 )
 -- the steps of what was reached; of an identifier that does not link, only those of which no member links
 SELECT DISTINCT here.step
 FROM reach
-JOIN member AS here ON here.identifier_id = reach.identifier_id AND here.authority >= least(reach.guard, %(import)s)
-WHERE (reach.links AND here.authority >= reach.guard)
+CROSS JOIN LATERAL (
+    SELECT anchor_id, coalesce(
+        (SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
+    FROM identity.anchor_member AS m WHERE m.identifier_id = reach.identifier_id
+    UNION ALL
+    SELECT -sequence, authority FROM identity.edge WHERE identifier_id = reach.identifier_id
+    UNION ALL
+    SELECT -sequence, authority FROM identity.edge WHERE other_identifier_id = reach.identifier_id
+) AS here (step, authority)
+WHERE here.authority >= least(reach.guard, %(import)s)
+  AND ((reach.links AND here.authority >= reach.guard)
    OR NOT EXISTS (
         SELECT FROM (
             SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
@@ -84,7 +93,7 @@ WHERE (reach.links AND here.authority >= reach.guard)
             SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
         ) AS there
         JOIN identifier AS i USING (identifier_id)
-        WHERE i.links AND here.authority >= i.guard)
+        WHERE i.links AND here.authority >= i.guard))
 """
 
 

@@ -10,13 +10,15 @@ from cdp.kit.db import Transaction
 class StoredProfile(NamedTuple):
     """A profile as stored.
 
-    `origin` is the sequence number of the step that created it; `merges` counts the profiles merged into it.
+    `origin` is the sequence number of the step that created it; `merges` counts the profiles merged into it, and `anchors`
+    the anchors that belong to it.
     """
 
     profile_id: int
     origin: int
     merges: int
     is_quarantined: bool
+    anchors: int
 
 
 class StoredLink(NamedTuple):
@@ -34,7 +36,8 @@ def profiles(tx: Transaction, profile_ids: Collection[int]) -> list[StoredProfil
         """
         SELECT p.profile_id, p.origin_sequence,
                (SELECT count(*)::int FROM identity.profile AS absorbed WHERE absorbed.merged_into = p.profile_id) AS merges,
-               p.is_quarantined
+               p.is_quarantined,
+               (SELECT count(*)::int FROM identity.canonical AS c WHERE c.profile_id = p.profile_id) AS anchors
         FROM unnest(%(ids)s::bigint[]) AS requested (profile_id)
         JOIN identity.profile AS p USING (profile_id)
         """,

@@ -5,6 +5,7 @@ leaves the rest to it (decision record 32).
 """
 
 import json
+from abc import abstractmethod
 from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
@@ -144,9 +145,9 @@ class BoundedParsing(HttpToolsProtocol):
         self._refusal = refusal
         raise ValueError(refusal.code)
 
+    @abstractmethod
     def refuse(self, refusal: Refusal) -> None:
         """Answer with the refusal, and close."""
-        raise NotImplementedError
 
 
 class BoundedHttpProtocol(BoundedParsing):

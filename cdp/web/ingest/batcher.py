@@ -6,7 +6,7 @@ One thread runs the synchronous use case; the event loop decodes meanwhile.
 
 import asyncio
 import threading
-from collections import deque
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from cdp.accounting.model import Outcome
 from cdp.kit.errors import Fault
 from cdp.web.ingest.batch_retry import BatchProcessor, process_with_retry
 from cdp.web.ingest.capacity import Capacity
+from cdp.web.ingest.fair_queue import FairQueue, QueuedRequest, Sender, TransactionPart
 from cdp.wire.message import Invalid, Message
 
 Answer = list[Outcome] | Fault
@@ -44,21 +45,22 @@ class Counts:
     messages_in_largest: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class _PendingRequest:
-    messages: Sequence[Message | Invalid]
-    weight: int
+@dataclass(slots=True, eq=False, kw_only=True)
+class _PendingRequest(QueuedRequest):
+    """A request with the outcomes of the messages that are stored so far, and its future answer."""
+
     answer: "asyncio.Future[Answer]"
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Batcher:
-    """Collects requests and stores them in the order of their arrival."""
+    """Collects requests and stores them: in the order of arrival, unless a sender takes far more time than others."""
 
     ingest: BatchProcessor
     limits: Limits = field(default_factory=Limits)
     counts: Counts = field(default_factory=Counts)
-    _queue: deque[_PendingRequest] = field(default_factory=deque)
+    _queue: FairQueue[_PendingRequest] = field(default_factory=FairQueue)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     capacity: Capacity = field(init=False)
     keyless: Capacity = field(init=False)
@@ -113,9 +115,10 @@ class Batcher:
             retry_after_seconds=self.limits.retry_after_seconds,
         )
 
-    async def submit(self, messages: Sequence[Message | Invalid], weight: int) -> list[Outcome]:
-        """Store the messages of one request and return their outcomes after the commit.
+    async def submit(self, messages: Sequence[Message | Invalid], weight: int, *, address: str = "") -> list[Outcome]:
+        """Store the messages of one request, all from one source, and return their outcomes after the commit.
 
+        `address` is that of the client: no client waits for what the messages of another one cost.
         Raises Fault: overloaded when too much waits, or why the messages were not stored.
         """
         if not messages:
@@ -123,11 +126,12 @@ class Batcher:
         loop = self._loop
         if loop is None or self.is_full:
             raise self.overload()
-        waiting = _PendingRequest(messages, weight, loop.create_future())
+        sender = Sender(int(messages[0].source.source_id), address)
+        waiting = _PendingRequest(messages=messages, weight=weight, sender=sender, answer=loop.create_future())
         self._messages += len(messages)
         try:
             with self._changed:
-                self._queue.append(waiting)
+                self._queue.add(waiting)
                 self._changed.notify()
             answer = await waiting.answer
         finally:
@@ -137,45 +141,53 @@ class Batcher:
         return answer
 
     def _run(self) -> None:
-        while requests := self._next():
-            messages = [message for request in requests for message in request.messages]
+        while parts := self._next():
+            messages = [message for part in parts for message in part.messages]
+            begun = time.perf_counter()
             results = process_with_retry(self.ingest, messages)
+            seconds = time.perf_counter() - begun
             self.counts.transactions += 1
             self.counts.messages += len(messages)
             self.counts.messages_in_largest = max(self.counts.messages_in_largest, len(messages))
-            answers = []
-            start = 0
-            for request in requests:
-                end = start + len(request.messages)
-                answers.append((request.answer, _answer(results[start:end])))
-                start = end
+            with self._changed:
+                self._queue.charge(parts, seconds)
+                answers = self._answers(parts, results)
             assert self._loop is not None
             self._loop.call_soon_threadsafe(_deliver, answers)
 
-    def _next(self) -> list[_PendingRequest]:
-        """Whole requests for one transaction, at least one; empty when closing and none waits."""
+    def _next(self) -> list[TransactionPart[_PendingRequest]]:
+        """What goes into one transaction; empty when closing and nothing waits."""
         with self._changed:
             while not self._queue:
                 if self._closing:
                     return []
                 self._changed.wait()
-            requests = [self._queue.popleft()]
-            messages, weight = len(requests[0].messages), requests[0].weight
-            while self._queue:
-                messages += len(self._queue[0].messages)
-                weight += self._queue[0].weight
-                if messages > self.limits.commit_messages_max or weight > self.limits.commit_bytes_max:
-                    break
-                requests.append(self._queue.popleft())
-            return requests
+            return self._queue.next(
+                messages_max=self.limits.commit_messages_max, weight_max=self.limits.commit_bytes_max
+            )
 
+    def _answers(
+        self, parts: Sequence[TransactionPart[_PendingRequest]], results: Sequence[Outcome | Fault]
+    ) -> list[tuple["asyncio.Future[Answer]", Answer]]:
+        """The answers that are known now: outcomes when all messages of a request are stored, else its first fault.
 
-def _answer(results: Sequence[Outcome | Fault]) -> Answer:
-    """The outcomes when all messages of a request are stored; otherwise its fault, and a retry finds duplicates."""
-    outcomes = [outcome for outcome in results if isinstance(outcome, Outcome)]
-    if len(outcomes) == len(results):
-        return outcomes
-    return next(outcome for outcome in results if isinstance(outcome, Fault))
+        After a fault, the rest of the request is not tried; a client that sends it again finds duplicates of what is
+        stored.
+        """
+        answers: list[tuple[asyncio.Future[Answer], Answer]] = []
+        start = 0
+        for request, messages in parts:
+            own = results[start : start + len(messages)]
+            start += len(messages)
+            fault = next((result for result in own if isinstance(result, Fault)), None)
+            if fault is not None:
+                self._queue.discard(request)
+                answers.append((request.answer, fault))
+                continue
+            request.outcomes += [result for result in own if isinstance(result, Outcome)]
+            if len(request.outcomes) == len(request.messages):
+                answers.append((request.answer, request.outcomes))
+        return answers
 
 
 def _deliver(answers: Sequence[tuple["asyncio.Future[Answer]", Answer]]) -> None:

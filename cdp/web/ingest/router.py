@@ -219,7 +219,7 @@ class IngestEndpoint:
             return (403, _NO_SCOPE)
         key = head.write_key or envelope.write_key or ""
         messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc)
-        outcomes = await self._batcher.submit(messages, len(body))
+        outcomes = await self._batcher.submit(messages, len(body), address=client_of(scope))
         if kind is not None and outcomes[0].state is State.INVALID:
             return (400, RequestRefused(outcomes[0].reason, explain(outcomes[0].reason)))
         if any(isinstance(message, Invalid) and message.is_unread for message in messages) or any(

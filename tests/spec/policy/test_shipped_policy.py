@@ -123,7 +123,8 @@ def test_what_identifies_a_person_and_what_a_device() -> None:
         NormalizerKind.EMAIL, NormalizerKind.PHONE, NormalizerKind.ADVERTISING_ID, NormalizerKind.ID,
     ]  # fmt: skip
     assert identifiers.email_folding is EmailFolding.OFF
-    assert (identifiers.bounds.identifiers_per_profile, identifiers.bounds.merges_per_profile) == (1000, 100)
+    bounds = identifiers.bounds
+    assert (bounds.identifiers_per_profile, bounds.merges_per_profile, bounds.anchors_per_profile) == (1000, 100, 1000)
 
 
 def test_the_whole_list_of_blocked_values() -> None:

@@ -164,6 +164,7 @@ def test_a_separated_pair_stays_apart_whatever_bridges_it() -> None:
     [
         (Bounds(identifiers_per_profile=3), ("u1 e1 a1", "u1 a2")),
         (Bounds(merges_per_profile=1), ("u1", "a1", "u1 a1", "a2", "u1 a2")),
+        (Bounds(anchors_per_profile=2), ("u1", "u1 a1", "a2", "u1 a2")),
     ],
 )
 def test_beyond_a_bound_the_profile_is_quarantined_and_not_merged(bounds: Bounds, messages: tuple[str, ...]) -> None:

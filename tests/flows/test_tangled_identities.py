@@ -1,0 +1,39 @@
+"""Batches in which very many identifiers turn out to be shared, and profiles that grow without end."""
+
+from pathlib import Path
+
+from cdp.accounting.model import State
+from cdp.kit.db import Database
+from tests.support.messages import identify
+from tests.support.people import WEB
+from tests.support.pipeline import open_pipeline
+from tests.support.policies import changed, permit_all
+
+_PEOPLE = 120
+
+
+def test_every_message_of_a_batch_may_teach_something(database: Database, tmp_path: Path) -> None:
+    """Who tied a device to its user is learned first, then that it is shared: two restarts for each message."""
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
+    pipeline.register()
+    pipeline.send(*(identify(userId=f"u{n}", anonymousId=f"d{n}") for n in range(_PEOPLE)), source=WEB)
+    others = [identify(userId=f"v{n}", anonymousId=f"d{n}") for n in range(_PEOPLE)]
+    outcomes = pipeline.send(*others, source=WEB)
+    assert {outcome.state for outcome in outcomes} == {State.STORED}
+    assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared") == _PEOPLE
+    assert pipeline.partition() == {frozenset({("user_id", f"{u}{n}")}) for u in "uv" for n in range(_PEOPLE)}
+
+
+def test_a_profile_with_too_many_sets_of_identifiers_is_quarantined_and_listed(
+    database: Database, tmp_path: Path
+) -> None:
+    policy = changed(permit_all(), "identifiers.yaml", bounds={"anchors_per_profile": 5})
+    pipeline = open_pipeline(database, policy, tmp_path)
+    pipeline.register()
+    bodies = [identify(userId="u", anonymousId=f"d{n}") for n in range(8)]
+    states = [outcome.state for outcome in pipeline.send_each(bodies, source=WEB)]
+    assert states == [State.STORED] * 6 + [State.NOT_PERMITTED] * 2  # the sixth is kept, and is the last
+    assert pipeline.one("SELECT count(*) FROM identity.profile WHERE is_quarantined") == 1
+    assert pipeline.one("SELECT rule FROM identity.evidence WHERE kind = 'quarantine'") == "bound:anchors_per_profile"
+    known = identify(userId="u", anonymousId="d1")
+    assert pipeline.send(known, source=WEB)[0].state is State.NOT_PERMITTED
