@@ -122,7 +122,8 @@ def test_plans_and_statistics_tell_of_the_projection_alone(shop: Shop) -> None:
     )
     assert "Removed by Filter" not in plan
     assert "profile_id" not in plan
-    assert shop.ask("SELECT reltuples::int FROM pg_class WHERE relname = 'permitted_analytics'") == [(2,)]
+    with pytest.raises(errors.InsufficientPrivilege):
+        shop.ask("SELECT reltuples::int FROM pg_class WHERE relname = 'permitted_analytics'")
     seen = shop.ask("SELECT DISTINCT attname::text FROM pg_stats WHERE schemaname = 'consent' ORDER BY 1")
     assert {name for (name,) in seen} <= {"reader_pseudonym", "since_on", "until_on", "traits"}
 
