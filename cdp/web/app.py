@@ -49,13 +49,14 @@ def create_app(
     failures: Callable[[], Mapping[str, int]] = dict,
     limits: Limits | None = None,
     connections: ConnectionTable | None = None,
+    wrong_secrets: WrongSecrets | None = None,
 ) -> ASGIApp:
     """The application over an open context.
 
     `is_working` returns whether the worker is alive, `failures` the failed runs by task; `connections` are those of the
-    server that runs it.
+    server that runs it, `wrong_secrets` how many wrong keys and tokens an address may send.
     """
-    process_metrics, wrong_secrets = ProcessMetrics(), WrongSecrets()
+    process_metrics, wrong_secrets = ProcessMetrics(), wrong_secrets or WrongSecrets()
     context = watcher.context
     batcher = Batcher(TimedBatchProcessor(_ingest(context), process_metrics), limits or Limits())
     watcher.subscribe(

@@ -1,6 +1,8 @@
 """The OpenAPI document is exact: whatever a client makes of it is answered as it says, and never with 500."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,10 +21,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from cdp.kit.db import Database
+from cdp.postgres.server import EmbeddedPostgres
 from cdp.web.app import describe, openapi_of
+from cdp.web.connections.attempts import WrongSecrets
 from cdp.web.platform.errors import PROBLEM_TYPE
 from tests.api.test_roles import PUBLIC, TABLE
-from tests.support.service import RunningService
+from tests.support.databases import temporary_database
+from tests.support.policies import shipped
+from tests.support.service import RunningService, serve_application
 from tests.support.waits import PATIENCE_SECONDS
 
 ROLE_OF = {(method, path): sorted(roles)[-1] for method, path, _, roles in TABLE}
@@ -52,11 +59,18 @@ OPERATIONS = {f"{operation.method.upper()} {operation.path}": operation for oper
 
 
 @pytest.fixture(scope="module")
-def lived_in(service: RunningService) -> RunningService:
-    """A service that contains a person, so that answers are not all empty."""
-    service.add_person("ada@example.com", "ada", country="DE")
-    service.sign()
-    return service
+def lived_in(server: EmbeddedPostgres, template: str) -> Iterator[RunningService]:
+    """A service that contains a person, so that answers are not all empty, and that bears very many wrong tokens."""
+    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix="cdp-service-") as home:
+        database = Database(url)
+        patient = WrongSecrets(burst=1_000_000)
+        try:
+            with serve_application(database, Path(home), shipped(), wrong_secrets=patient) as service:
+                service.add_person("ada@example.com", "ada", country="DE")
+                service.sign()
+                yield service
+        finally:
+            database.close()
 
 
 def can_be_wrong(operation: Any) -> bool:

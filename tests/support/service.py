@@ -19,6 +19,7 @@ from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.sources.model import SourceKind
 from cdp.web.app import create_app
+from cdp.web.connections.attempts import WrongSecrets
 from tests.support.messages import batch, identify, order
 from tests.support.server_thread import serve_in_thread
 from tests.support.waits import PATIENCE_SECONDS
@@ -82,7 +83,9 @@ def config_of(home: Path) -> Config:
 
 
 @contextmanager
-def serve_application(database: Database, home: Path, policy: Policy) -> Iterator[RunningService]:
+def serve_application(
+    database: Database, home: Path, policy: Policy, *, wrong_secrets: WrongSecrets | None = None
+) -> Iterator[RunningService]:
     """Serve the web application until the block ends."""
     context = open_configured(config_of(home), database, policy)
     apply_policy(context, policy)
@@ -94,7 +97,7 @@ def serve_application(database: Database, home: Path, policy: Policy) -> Iterato
         for kind, scopes in ((SourceKind.SERVER, sources.SCOPES), (SourceKind.BROWSER, [sources.INGEST]))
     ]
     with (
-        running(create_app(PolicyWatcher(context))) as url,
+        running(create_app(PolicyWatcher(context), wrong_secrets=wrong_secrets)) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
     ):
         yield RunningService(url, client, context, tokens, *keys)

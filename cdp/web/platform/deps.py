@@ -10,7 +10,7 @@ from cdp.flows.operations.startup import PolicyWatcher
 from cdp.web.platform.errors import PROBLEM_TYPE
 
 PROBLEM_REFERENCE: Final = {"$ref": "#/components/schemas/Problem"}
-_ALWAYS: Final = (400, 401, 403, 413, 422, 500, 503)
+_ALWAYS: Final = (400, 401, 403, 413, 422, 429, 500, 503)
 _MEANINGS: Final = {
     400: "The request cannot be read",
     401: "No token, or an invalid one",
@@ -20,7 +20,7 @@ _MEANINGS: Final = {
     410: "No longer available",
     413: "The body is too large",
     422: "A value is not allowed; the problem names the field and what is expected",
-    429: "Too many people were looked up; Retry-After is the number of seconds to wait",
+    429: "Too many wrong tokens, or too many people were looked up; Retry-After is the number of seconds to wait",
     500: "An internal error, with an incident id",
     503: "The database is not available right now; Retry-After says when to try again",
 }
