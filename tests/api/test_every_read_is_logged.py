@@ -341,6 +341,7 @@ SHOWS_NOBODY: Final = frozenset(
         "keys destroy",
         "keys destroy-epoch",
         "keys rotate",
+        "logins",
         "migrate",
         "openapi",
         "policy apply",

@@ -144,6 +144,7 @@ events = st.lists(
         category=st.sampled_from([Term("product_category", each) for each in ("Shoes", "Boots", "Hats")]),
     ),
     max_size=30,
+    unique_by=lambda event: event.event_id,  # one message counts once
 )
 
 
