@@ -239,13 +239,20 @@ def _kms_url(text: str) -> str:
 
 def _fixed_now(values: Mapping[str, str]) -> datetime | None:
     instant = _read(values, "CDP_NOW", _instant, default=None)
-    if instant is not None and values.get("CDP_ALLOW_TEST_CLOCK") != "1":
+    is_allowed = _read(values, "CDP_ALLOW_TEST_CLOCK", _switch, default=False)
+    if instant is not None and not is_allowed:
         raise _wrong(
             "CDP_NOW",
             "is set, but a service with a fixed clock would miss deadlines and retention",
             "CDP_NOW unset, or in a test CDP_ALLOW_TEST_CLOCK=1 as well",
         )
     return instant
+
+
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise ValueError(f"is {text!r}; 0 or 1")
+    return text == "1"
 
 
 def _instant(text: str) -> datetime:

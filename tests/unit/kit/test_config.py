@@ -76,6 +76,7 @@ def test_every_setting_is_read() -> None:
         ("CDP_KMS_URL", "hunter2", "https://kms.example.com/keys/cdp"),
         ("CDP_NOW", "yesterday", "2026-01-31T12:00:00Z"),
         ("CDP_NOW", "2026-01-31T12:00:00Z", "CDP_ALLOW_TEST_CLOCK=1"),
+        ("CDP_ALLOW_TEST_CLOCK", "maybe", "0 or 1"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_be_right_and_without_secrets(
