@@ -71,7 +71,8 @@ def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, s
     elif created.weighed:
         screen.line(f"Restricted until it is decided: {', '.join(created.weighed)}.")
         screen.line(f"To uphold it: cdp request run {created.outward_id}")
-        screen.line(f"If your grounds override it: cdp request deny {created.outward_id} --reason overriding_interests")
+        denial = f"cdp request deny {created.outward_id} --reason overriding_interests --informed"
+        screen.line(f"If your grounds override it, inform the person, then: {denial}")
     else:
         screen.line(f"Next: cdp request verify {created.outward_id}")
 

@@ -1,12 +1,14 @@
 """Every command as a person types it: what it prints, what it gives to machines, and how it ends."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.support.commands import Shell, temporary_home
 from tests.support.messages import batch, identify, order
@@ -276,4 +278,27 @@ def test_a_policy_that_excludes_people_is_applied_after_a_yes(shell: Shell, tmp_
     assert "minimum_age: 16" in earlier
     assert "minimum_age: 21" in shell.run("policy", "show", "--file", "purposes.yaml").stdout
     assert "## Writing to you by e-mail" in shell.run("policy", "ropa").stdout
+    shell.run("policy", "apply", "--yes")
+
+
+def test_the_denial_that_a_weighed_objection_prints_can_be_run_as_printed(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    shell.run("policy", "show", "--out", str(folder))
+    file = folder / "purposes.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["purposes"]["fraud_prevention"] = {
+        "name": "Preventing fraud",
+        "text": "For the test.",
+        "legal_basis": "legitimate_interests",
+        "assessment": "LIA-1",
+        "categories": ["user.unique_id"],
+        "data_use": "essential.service",
+    }
+    file.write_text(yaml.safe_dump(document))
+    shell.run("policy", "apply", str(folder), "--yes")
+    opened = shell.run(
+        "request", "open", "objection", "email:noa@example.com", "--purpose", "fraud_prevention", "--weigh"
+    ).stdout
+    [denial] = re.findall(r"cdp (request deny .*)", opened)
+    assert "overriding_interests" in shell.run(*denial.split()).stdout
     shell.run("policy", "apply", "--yes")
