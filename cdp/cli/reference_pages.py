@@ -197,6 +197,7 @@ def settings_page() -> str:
             "| `keys/` | the master key (`master.key`) and the wrapped root keys | all encrypted data is lost |",
             "| `admin.token` | the admin token of the first start | none: `cdp token create` creates another |",
             "| `replay.jsonl` | erasures and opt-outs, reapplied to a restored database | a restored database contains erased people again |",
+            "| `binding.json` | which store this is, and the last start of a service on it | no service starts (`state_outdated`) until it is put back, or `cdp replay --adopt` was run |",
             "| `audit/` | the copy of the audit log outside the database | a restored log cannot be continued; a new one is started |",
             "| `postgres/` | the embedded database, unless `CDP_DATABASE_URL` is set | all data is lost |",
             "",

@@ -13,9 +13,10 @@ from cdp.flows.ingest.batch import Ingest
 from cdp.kit.clock import TestClock
 from cdp.kit.db import Database
 from cdp.sources.model import SourceKind
+from tests.support.documents import blocks
 from tests.support.ingest_endpoint import IngestEndpoint, Outage, open_ingest_endpoint
 from tests.support.pipeline import Pipeline
-from tests.support.policies import permit_all, shipped
+from tests.support.policies import ROOT, permit_all, shipped
 from tests.support.waits import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.postgres
@@ -88,6 +89,16 @@ def test_what_a_python_client_sends_lands(endpoint: IngestEndpoint, client: str)
 def test_what_a_node_client_sends_lands(endpoint: IngestEndpoint, client: str) -> None:
     run(["node", SDK / client, endpoint.url, "wk_sdk", STATED_AT.isoformat()], NODE_PATH=str(NODE))
     assert_all_landed(endpoint)
+
+
+@pytest.mark.node
+def test_the_node_example_of_the_page_runs_as_written(endpoint: IngestEndpoint, tmp_path: Path) -> None:
+    [example] = blocks((ROOT / "docs" / "how-to" / "use-an-sdk.md").read_text(encoding="utf-8"), "js")
+    (tmp_path / "node_modules").symlink_to(NODE)
+    file = tmp_path / "example.mjs"
+    file.write_text(example.replace("wk_…", "wk_sdk").replace("http://127.0.0.1:8000", endpoint.url), encoding="utf-8")
+    run(["node", file])
+    assert endpoint.accounted() == {"stored": 1}
 
 
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)

@@ -14,6 +14,8 @@ from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import check_mapping
 from cdp.flows.segments.texts import check_alone
 from cdp.policy.traits import SUPPORTED
+from cdp.web.console.page import MENU
+from tests.support.documents import blocks
 from tests.support.policies import ROOT, shipped
 from tests.support.source_tree import Source, service, written_tests
 
@@ -25,7 +27,6 @@ _COMMAND = re.compile(r"^ *(\$ )?(cdp [a-z].*)$")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CITED = re.compile(r"\bdocs/[\w/-]+\.md\b(?:,\s+\"([^\"]+)\")?")
 _UNPLACED = re.compile(r"(?<![\w./-])(?:house|ingest|identity|consent|rights|segments|behavior|audit|vocabulary)\.md\b")
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str) -> Iterator[str]:
@@ -38,10 +39,6 @@ def commands(text: str) -> Iterator[str]:
         found = _COMMAND.match(line.rstrip())
         if found and (found.group(1) or block == "" or (block is None and line.startswith("    "))):
             yield found.group(2)
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return [body for name, body in _BLOCK.findall(text) if name == language]
 
 
 def docstrings(source: Source) -> Iterator[str]:
@@ -156,6 +153,14 @@ def test_the_index_leads_to_every_page_for_people() -> None:
     text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     pages = [page for folder in ("tutorial", "how-to", "explanation") for page in (ROOT / "docs" / folder).glob("*.md")]
     assert [page.name for page in pages if f"/{page.name})" not in text] == []
+
+
+def test_the_page_about_the_console_lists_every_page_and_its_roles() -> None:
+    text = (ROOT / "docs" / "how-to" / "use-the-console.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z][\w ]*) \| ([a-z, ]+) \|", text, re.MULTILINE)
+    assert {name: set(roles.split(", ")) for name, roles in rows} == {
+        name: {role.value for role in roles} for _, name, _, roles in MENU
+    }
 
 
 def test_the_questions_of_the_page_for_marketers_can_be_asked() -> None:

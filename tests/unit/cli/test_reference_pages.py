@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from cdp.cli.main import cdp
 from cdp.cli.reference_pages import errors_page, faults_in, pages
 from cdp.kit.config import SETTINGS
+from cdp.rights.binding import BINDING_FILE
 from tests.support.policies import ROOT
 
 PAGES = pages()
@@ -37,6 +38,7 @@ def test_every_setting_and_command_is_there() -> None:
         assert f"`{setting.name}`" in PAGES["settings.md"]
     for heading in ("## `cdp serve`", "### `cdp profile unmerge`", "### `cdp audit verify`"):
         assert heading in PAGES["commands.md"]
+    assert f"`{BINDING_FILE}`" in PAGES["settings.md"]
     assert "`POST /api/v1/profiles/lookup`" in PAGES["api.md"]
     assert "cdp docs" not in PAGES["commands.md"].partition("\n")[2]
 
