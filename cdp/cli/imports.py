@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from cdp.accounting.model import State
 from cdp.accounting.row_reasons import EXPLANATIONS
 from cdp.cli.command import command, open_context, settings
-from cdp.cli.screen import Screen
+from cdp.cli.screen import Screen, counted
 from cdp.flows.imports.links import ImportedLinks, import_link_file, try_link_file
 from cdp.flows.imports.mapping import Mapping, load_mapping
 from cdp.flows.imports.messages import UNDATED, Imported, Tally, import_file, try_file
@@ -67,10 +67,10 @@ def import_(
 def _print(screen: Screen, done: Imported) -> None:
     if done.is_dry_run:
         valid = done.tally.states.get("stored", 0)
-        screen.heading(f"{done.rows:,} rows read, {valid:,} of them messages. Nothing was written.")
+        screen.heading(f"{counted(done.rows, 'row')} read, {valid:,} of them messages. Nothing was written.")
     else:
         again = f", the first {done.resumed_after:,} of them in an earlier run" if done.resumed_after else ""
-        screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
+        screen.heading(f"{counted(done.rows, 'row')} imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
             [(state, count, STATES[state]) for state, count in done.tally.states.items()],
@@ -98,10 +98,10 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
     named = f"{done.identifiers:,} identifiers in {groups}"
     if done.is_dry_run:
         links = done.tally.states.get("stored", 0)
-        screen.heading(f"{done.rows:,} rows read, {links:,} of them links: {named}. Nothing was written.")
+        screen.heading(f"{counted(done.rows, 'row')} read, {links:,} of them links: {named}. Nothing was written.")
     else:
         again = f", the first {done.resumed_after:,} links in an earlier run" if done.resumed_after else ""
-        screen.heading(f"{done.rows:,} rows imported into the source {done.source}{again}.")
+        screen.heading(f"{counted(done.rows, 'row')} imported into the source {done.source}{again}.")
         screen.table(
             ["state", "rows", "meaning"],
             [(state, count, STATES[state]) for state, count in done.tally.states.items()],
@@ -112,7 +112,7 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
             screen.line(f"New links cover {named}, which now belong to {profiles}.")
         if done.by_rules:
             screen.line(
-                f"{done.by_rules:,} of these groups were processed row by row, because a rule of the policy could apply."
+                f"Processed row by row, because a rule of the policy could apply: {counted(done.by_rules, 'group')} of these."
             )
     _print_invalid(screen, done.tally)
     _print_refused(screen, done.tally)

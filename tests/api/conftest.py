@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cdp.access.model import Role
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
+from tests.support.browser import Browser
 from tests.support.databases import temporary_database
 from tests.support.policies import shipped
 from tests.support.service import RunningService, serve_application
@@ -23,3 +25,16 @@ def service(server: EmbeddedPostgres, template: str) -> Iterator[RunningService]
                 yield service
         finally:
             database.close()
+
+
+@pytest.fixture
+def browsers(service: RunningService) -> Iterator[dict[Role, Browser]]:
+    """A browser for each role, signed in."""
+    found = {}
+    for role in Role:
+        browser = found[role] = Browser(service)
+        browser.open("/console", 401)
+        browser.send("/console/enter", token=service.tokens[role.value])
+    yield found
+    for browser in found.values():
+        browser.client.close()

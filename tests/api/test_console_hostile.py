@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from cdp.access.model import Role
-from tests.api.test_console import PASSWORD_COOKIE, Browser, browsers  # noqa: F401 - a fixture
+from tests.api.test_console import PASSWORD_COOKIE
+from tests.support.browser import Browser
 from tests.support.service import RunningService
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -25,7 +26,7 @@ def test_nonsense_is_refused_as_a_page(
     role: Role,
     path: str,
     given: dict[str, Any],
-    browsers: dict[Role, Browser],  # noqa: F811
+    browsers: dict[Role, Browser],
 ) -> None:
     browser = browsers[role]
     form = browser.open(path.rpartition("/")[0] if path.count("/") > 2 else path).forms[0]
@@ -33,7 +34,7 @@ def test_nonsense_is_refused_as_a_page(
     assert (answer.status_code, answer.headers["content-type"]) == (422, "text/html; charset=utf-8")
 
 
-def test_a_form_in_an_odd_alphabet_is_a_foreign_one(browsers: dict[Role, Browser]) -> None:  # noqa: F811
+def test_a_form_in_an_odd_alphabet_is_a_foreign_one(browsers: dict[Role, Browser]) -> None:
     """In UTF-7 a form can hold half a character, which no other alphabet has."""
     body = b'--x\r\nContent-Disposition: form-data; name="form"\r\n\r\n+2AA-\r\n--x--\r\n'
     odd = {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}

@@ -1,28 +1,13 @@
 """The page of who looked at a person: for auditors and privacy staff, by identifier, itself recorded."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from cdp.access.model import Role
-from tests.api.test_console import Browser
+from tests.support.browser import Browser
 from tests.support.people import ADA_IDENTIFIER
 from tests.support.service import RunningService
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-def browsers(service: RunningService) -> Iterator[dict[Role, Browser]]:
-    """A browser for each role, signed in."""
-    found = {}
-    for role in Role:
-        browser = found[role] = Browser(service)
-        browser.open("/console", 401)
-        browser.send("/console/enter", token=service.tokens[role.value])
-    yield found
-    for browser in found.values():
-        browser.client.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

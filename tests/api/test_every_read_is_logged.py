@@ -17,8 +17,8 @@ from cdp.cli.main import cdp
 from cdp.flows.segments import memberships
 from cdp.web.app import describe, openapi_of
 from cdp.web.console import kept, log, login, messages, people, readers, requests, segments
-from tests.api.test_console import Browser
 from tests.api.test_roles import PUBLIC
+from tests.support.browser import Browser
 from tests.support.commands import Shell
 from tests.support.messages import identify, track
 from tests.support.people import ADA_IDENTIFIER

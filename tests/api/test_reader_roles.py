@@ -12,7 +12,7 @@ from cdp.flows.segments import definitions, reading
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.postgres.server import EmbeddedPostgres
-from tests.api.test_console import Browser
+from tests.support.browser import Browser
 from tests.support.databases import temporary_database
 from tests.support.policies import shipped, with_readers
 from tests.support.service import RunningService, serve_application

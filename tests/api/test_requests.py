@@ -9,6 +9,7 @@ import pytest
 
 from cdp.audit.checkpoint import parse_vkey
 from cdp.audit.verify import Unverified, Verified, verify_receipt
+from cdp.rights.model import ENDED
 from cdp.vault.sign import is_signed
 from tests.support.messages import identify
 from tests.support.service import RunningService
@@ -131,9 +132,13 @@ def test_a_restriction_and_a_suppression_end_by_an_act_of_their_own(service: Run
 
 
 def test_requests_are_listed_by_urgency_and_status(service: RunningService) -> None:
+    objection = {"kind": "objection", "regime": "gdpr", "identifiers": [{"type": "email", "value": "max@example.com"}]}
+    assert service.post("privacy", PATH, objection, 201)["status"] == "fulfilled"
     opened(service, "access", "moe@example.com")
     found = service.get("privacy", PATH, limit=500)["requests"]
-    assert [each["due_at"] for each in found] == sorted(each["due_at"] for each in found)
+    urgency = [(each["status"] in ENDED, each["due_at"]) for each in found]
+    assert urgency == sorted(urgency), "what is still to do comes first"
+    assert {is_ended for is_ended, _ in urgency} == {True, False}
     received = service.get("privacy", PATH, status="received")["requests"]
     assert {each["status"] for each in received} == {"received"}
     assert service.get("privacy", PATH, 422, status="shipped")["code"] == "invalid_request"

@@ -247,3 +247,17 @@ def test_a_suppression_ends_with_its_term_and_opt_out_purposes_stay_refused(righ
 def rows(swept: SweepResult) -> dict[str, int]:
     """Rows by table and part, lines without any left out."""
     return {f"{line.table} {line.part}".strip(): line.rows for line in swept.lines if line.rows}
+
+
+def test_an_anchor_that_names_no_identifier_ends_with_what_happened_on_it(rights: RequestPipeline) -> None:
+    rights.pipeline.send(ADA, order(userId="ada", properties={"revenue": 3}), track(anonymousId="kept"))
+    with rights.context.database.transaction() as tx:
+        tx.execute(
+            "DELETE FROM identity.anchor_member USING identity.identifier AS i "
+            "WHERE i.identifier_id = anchor_member.identifier_id AND i.type <> 'anonymous_id'"
+        )
+    run(rights, dry_run=True)
+    assert rights.pipeline.one("SELECT count(*) FROM identity.anchor") == 3
+    run(rights)
+    assert rights.pipeline.one("SELECT count(*) FROM identity.anchor") == 1
+    assert rights.pipeline.one("SELECT count(*) FROM behavior.event") == 1

@@ -13,14 +13,11 @@ import pytest
 from psycopg import errors, sql
 
 from cdp.accounting.model import State
-from cdp.consent.store import projection as projection_store
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
-from tests.support.marketer import Login, attempt, marketer_login
-from tests.support.messages import consent_context
-from tests.support.people import ADA, BOB
-from tests.support.policies import permit_all
-from tests.support.requests import RequestPipeline, open_request_pipeline
+from tests.support.marketer import Login, attempt, marketer_login, people_for_readers
+from tests.support.people import ADA
+from tests.support.requests import RequestPipeline
 from tests.support.source_tree import ROOT
 
 pytestmark = pytest.mark.postgres
@@ -28,12 +25,7 @@ pytestmark = pytest.mark.postgres
 
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
-    rights = open_request_pipeline(database, permit_all(), tmp_path)
-    everything = consent_context(personalization=True, email_marketing=True, advertising=True)
-    rights.pipeline.send(*({**body, "context": everything} for body in (ADA, BOB)))
-    with database.transaction() as tx:
-        assert projection_store.grant_reading(tx, permit_all().purposes_read_by("marketer"))
-    return rights
+    return people_for_readers(database, tmp_path)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import pytest
 from psycopg import errors
 
 from cdp.accounting.model import State
-from cdp.consent.store import projection as projection_store
 from cdp.consent.store.reader_sessions import SessionLimits
 from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.consent.logins import check_logins
@@ -29,11 +28,10 @@ from cdp.identity.store.generation import ended_verdicts
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.databases import plain_url
-from tests.support.marketer import Login, attempt, marketer_login
+from tests.support.marketer import Login, attempt, marketer_login, people_for_readers
 from tests.support.messages import consent_context
-from tests.support.people import ADA, BOB
-from tests.support.policies import permit_all
-from tests.support.requests import RequestPipeline, open_request_pipeline
+from tests.support.people import ADA
+from tests.support.requests import RequestPipeline
 from tests.support.waits import until
 
 pytestmark = pytest.mark.postgres
@@ -43,12 +41,7 @@ PROJECTION: Final = "consent.permitted_analytics"
 
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
-    rights = open_request_pipeline(database, permit_all(), tmp_path)
-    everything = consent_context(personalization=True, email_marketing=True, advertising=True)
-    rights.pipeline.send(*({**body, "context": everything} for body in (ADA, BOB)))
-    with database.transaction() as tx:
-        assert projection_store.grant_reading(tx, permit_all().purposes_read_by("marketer"))
-    return rights
+    return people_for_readers(database, tmp_path)
 
 
 @pytest.fixture

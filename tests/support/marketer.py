@@ -3,13 +3,20 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import errors, sql
 
+from cdp.consent.store import projection as projection_store
+from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.databases import plain_url
+from tests.support.messages import consent_context
+from tests.support.people import ADA, BOB
+from tests.support.policies import permit_all
+from tests.support.requests import RequestPipeline, open_request_pipeline
 from tests.support.source_tree import ROOT
 
 LOGIN: Final = "marla"
@@ -58,3 +65,13 @@ def attempt(login: Login, query: LiteralString) -> str:
     except errors.Error as error:
         return type(error).__name__
     return "done"
+
+
+def people_for_readers(database: Database, folder: Path) -> RequestPipeline:
+    """A store with Ada and Bob, who permit everything, and that the role of marketers may read."""
+    rights = open_request_pipeline(database, permit_all(), folder)
+    everything = consent_context(personalization=True, email_marketing=True, advertising=True)
+    rights.pipeline.send(*({**body, "context": everything} for body in (ADA, BOB)))
+    with database.transaction() as tx:
+        assert projection_store.grant_reading(tx, permit_all().purposes_read_by("marketer"))
+    return rights

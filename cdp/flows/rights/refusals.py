@@ -54,9 +54,8 @@ def record_refusals(
     """Record the acts of a request for the purposes that it names, or all that its kind refuses; returns the purposes.
 
     `now` is the instant that the exclusive lock gave. An act about one identifier decides about the whole profile that it
-    belongs to. For a suppressed identifier, for which
-    nothing is processed, the refusals are kept by pseudonym, so that they hold if the suppression is lifted. Faults:
-    `unknown_purpose`, `not_refusable`.
+    belongs to. For a suppressed identifier, for which nothing is processed, the refusals are kept by pseudonym, so that they
+    hold if the suppression is lifted. Faults: `unknown_purpose`, `not_refusable`.
     """
     regime = regime_of(context.policy, request.regime)
     refused = _checked(context, purposes) or purposes_refused_by(request.kind, context.policy, regime)

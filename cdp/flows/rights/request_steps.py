@@ -118,7 +118,7 @@ def check_informed(*, is_informed: bool) -> None:
         raise Fault(
             "not_informed",
             "The person must be informed first",
-            "Inform the person that the restriction ends (GDPR Art. 18(3)), then confirm that you did.",
+            "Inform the person that the restriction ends (GDPR Art. 18(3)), then confirm that with `--informed` or `is_informed`.",
             status=422,
         )
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 
 from cdp.kit.db import Row, Transaction
 from cdp.policy.jurisdictions import Right
-from cdp.rights.model import Denial, ErasureMode, Request, RequestId, Status
+from cdp.rights.model import ENDED, Denial, ErasureMode, Request, RequestId, Status
 from cdp.schema.rights import request, request_identifier, request_value
 
 _REQUEST = (
@@ -68,8 +68,9 @@ def read_request(tx: Transaction, request_id: int) -> Request | None:
 
 
 def requests(tx: Transaction, status: Status | None, limit: int) -> list[Request]:
-    """Requests by due date, earliest first; of all statuses when `status` is None."""
-    query = select(*_REQUEST).order_by(request.c.due_at, request.c.request_id).limit(limit)
+    """Open requests by due date, earliest first, then ended ones; of all statuses when `status` is None."""
+    is_ended = request.c.status.in_(sorted(ENDED))
+    query = select(*_REQUEST).order_by(is_ended, request.c.due_at, request.c.request_id).limit(limit)
     if status is not None:
         query = query.where(request.c.status == status.value)
     return [_request(row) for row in tx.all(query)]

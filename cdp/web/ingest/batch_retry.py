@@ -82,7 +82,7 @@ def _fault_of(error: Exception) -> Fault:
     return Fault(
         "ingest_failed",
         "Messages cannot be stored right now",
-        "Nothing of this request was stored; send it again after the given time.",
+        "Send the request again after the given time. What is stored of it counts once, by the ids of its messages.",
         status=503,
         retry_after_seconds=10,
     )

@@ -39,7 +39,7 @@ class Sender(NamedTuple):
     address: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class QueuedRequest:
     """The messages of one request; the first `taken` of them are in a transaction already."""
 
@@ -104,9 +104,9 @@ class FairQueue(Generic[R]):
 
     def discard(self, request: R) -> None:
         """Let what is left of a request wait no longer."""
-        requests = self._senders[request.sender].requests if request.sender in self._senders else deque()
-        if any(waiting is request for waiting in requests):
-            requests.remove(request)
+        sender = self._senders.get(request.sender)
+        if sender is not None and request.waiting and request in sender.requests:
+            sender.requests.remove(request)
 
     def next(self, *, messages_max: int, weight_max: int) -> list[TransactionPart[R]]:
         """The parts of the next transaction, at least one; empty if nothing waits."""

@@ -205,5 +205,6 @@ def test_splitting_an_object_gives_its_entries(entries: dict[str, Any]) -> None:
 @given(st.binary(max_size=300) | st.text(alphabet='{}[]",: \\batch1').map(str.encode))
 def test_whatever_bytes_come_they_are_an_envelope_or_refused(body: bytes) -> None:
     for read in (read_batch(body), read_single(body, "page")):
+        assert isinstance(read, Envelope | RequestRefused)
         if isinstance(read, Envelope):
-            read.messages(WEB, NOW, "wk", has_gpc=False)
+            assert all(isinstance(each, Message | Invalid) for each in read.messages(WEB, NOW, "wk", has_gpc=False))
