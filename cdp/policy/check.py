@@ -11,10 +11,12 @@ import phonenumbers
 
 from cdp.policy.check_events import check_events, check_traits
 from cdp.policy.findings import Finding, must_be_category, must_exist
-from cdp.policy.model import Keep, Policy, PropertyType, Purpose
+from cdp.policy.model import MARKETER, Keep, Policy, PropertyType, Purpose
 
 PURPOSES, IDENTIFIERS, RETENTION = "purposes.yaml", "identifiers.yaml", "retention.yaml"
 DESTINATIONS, JURISDICTIONS, READERS = "destinations.yaml", "jurisdictions.yaml", "readers.yaml"
+_ROLE_AND_PURPOSE_MAX = 51
+"""PostgreSQL cuts names off after 63 bytes, and the table of a role and a purpose is `projection_ROLE_PURPOSE`."""
 REGIONS: frozenset[str] = frozenset(phonenumbers.SUPPORTED_REGIONS)
 
 
@@ -135,6 +137,11 @@ def _check_readers(policy: Policy) -> Iterator[Finding]:
         for index, purpose in enumerate(role.purposes):
             path = ("roles", key, "purposes", index)
             yield from must_exist(READERS, path, purpose, known=policy.purposes, kind="purpose")
+        for read in filter(role.reads, policy.purposes.values()):
+            if key != MARKETER and len(key) + len(read.key) > _ROLE_AND_PURPOSE_MAX:
+                what = f"`{key}` reads `{read.key}`: both names together are too long for a table"
+                remedy = f"shorten one, to {_ROLE_AND_PURPOSE_MAX} characters together"
+                yield Finding(READERS, ("roles", key), what, remedy, of_key=True)
 
 
 def _check_segments(policy: Policy) -> Iterator[Finding]:

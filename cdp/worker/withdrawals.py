@@ -2,7 +2,7 @@
 
 import logging
 
-from cdp.flows.consent.withdrawal import clear_withdrawn, end_older_sessions
+from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.operations.startup import PolicyWatcher
 from cdp.worker.task import Task
 
@@ -16,6 +16,5 @@ def create_task(watcher: PolicyWatcher) -> Task:
 
 def _clear(watcher: PolicyWatcher) -> None:
     context = watcher.context
-    end_older_sessions(context)
     while (cleared := clear_withdrawn(context)).withdrawals:
         _log.info("withdrawals_cleared", extra={"count": cleared.withdrawals, "events": cleared.events_deleted})

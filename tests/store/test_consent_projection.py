@@ -152,33 +152,6 @@ def test_no_setting_moves_the_clock(shop: Shop) -> None:
     assert shop.ask() == []
 
 
-def test_readers_with_older_snapshots_are_turned_out_and_others_stay(shop: Shop) -> None:
-    shop.put(1, allowed())
-    parts = psycopg.conninfo.conninfo_to_dict(shop.marketer.info.dsn) | {"password": PASSWORD}
-    with psycopg.connect(**parts) as older:  # type: ignore[arg-type]
-        older.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        assert len(older.execute(SHOWN).fetchall()) == 1
-        with shop.database.transaction() as tx:
-            assert projection_store.end_older_readers(tx) == 0
-        shop.put(1, REFUSED)
-        with shop.database.transaction() as tx:
-            assert projection_store.end_older_readers(tx) == 1
-        with pytest.raises(psycopg.OperationalError):
-            older.execute(SHOWN)
-    assert shop.ask() == []
-
-
-def test_without_the_right_to_end_sessions_it_says_so(shop: Shop, server: EmbeddedPostgres) -> None:
-    admin = server.url_for("cdp_admin", "postgres").replace("+psycopg", "")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("REVOKE pg_read_all_stats FROM cdp")
-        try:
-            with shop.database.transaction() as tx:
-                assert projection_store.end_older_readers(tx) is None
-        finally:  # the server serves other tests, too
-            connection.execute("GRANT pg_read_all_stats TO cdp")
-
-
 def test_a_purpose_added_later_is_readable_too(shop: Shop) -> None:
     with shop.database.transaction() as tx:
         projection_store.prepare_purposes(tx, (*PURPOSES, "research"), NEW_YEAR)

@@ -291,6 +291,15 @@ def test_a_session_that_keeps_what_a_withdrawal_took_is_ended(
     assert not is_open(marketer)
 
 
+def test_without_the_right_to_end_sessions_the_watch_says_so(rights: RequestPipeline, server: EmbeddedPostgres) -> None:
+    with psycopg.connect(plain_url(server.url_for("cdp_admin", "postgres")), autocommit=True) as connection:
+        connection.execute("REVOKE pg_read_all_stats FROM cdp")
+        try:
+            assert watch(rights).run(rights.context) is None
+        finally:  # the server serves other tests, too
+            connection.execute("GRANT pg_read_all_stats TO cdp")
+
+
 def test_a_session_in_the_middle_of_a_statement_is_ended_as_well(rights: RequestPipeline, url: str) -> None:
     watched, ended = watch(rights), threading.Event()
 

@@ -90,40 +90,6 @@ def end_reading(tx: Transaction, database_role: str) -> None:
         tx.execute(sql.SQL("REVOKE ALL ON FUNCTION consent.present_instant() FROM {}").format(role))
 
 
-def end_older_readers(tx: Transaction) -> int | None:
-    """End the sessions of reader roles whose snapshot is older than a withdrawal that is not yet cleared.
-
-    Returns how many; None if this role may not see or end them (it needs the roles pg_read_all_stats and
-    pg_signal_backend). To be called within five seconds of the response to a withdrawal.
-    """
-    ((may_end_sessions,),) = tx.execute(
-        """
-        SELECT pg_has_role('pg_read_all_stats', 'USAGE') AND pg_has_role('pg_signal_backend', 'USAGE')
-           AND EXISTS (SELECT FROM pg_roles WHERE rolname = %(role)s OR starts_with(rolname, %(prefix)s))
-        """,
-        {"role": MARKETER, "prefix": ROLE_PREFIX},
-    )
-    if not may_end_sessions:
-        return None
-    rows = tx.execute(
-        """
-        -- a snapshot taken before a withdrawal has an older xmin than the withdrawal
-        SELECT pg_terminate_backend(a.pid)
-        FROM pg_stat_activity AS a
-        WHERE a.backend_xmin IS NOT NULL
-          AND a.usename IS NOT NULL
-          AND EXISTS (SELECT FROM pg_roles AS reader
-                      WHERE (reader.rolname = %(role)s OR starts_with(reader.rolname, %(prefix)s))
-                        AND pg_has_role(a.usesysid, reader.oid, 'MEMBER'))
-          AND NOT (SELECT rolsuper FROM pg_roles WHERE oid = a.usesysid)
-          AND a.usesysid <> current_user::regrole
-          AND age(a.backend_xmin) >= (SELECT min(age(w.xmin)) FROM consent.withdrawal AS w)
-        """,
-        {"role": MARKETER, "prefix": ROLE_PREFIX},
-    )
-    return len(rows)
-
-
 def _bits(tx: Transaction) -> dict[str, int]:
     return {purpose: int(bit) for purpose, bit in tx.execute("SELECT purpose, bit FROM consent.purpose")}
 

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.model import RecordId
-from cdp.consent.store import projection as projection_store
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.clearing import clear_withdrawn_of
+from cdp.flows.consent.reader_sessions import end_reader_sessions
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import IDENTIFIER_PLACE, OpenedIdentifier, find_identifiers
@@ -64,7 +64,7 @@ def accept(context: Context, case: str, *, dry_run: bool, actor: str = "privacy"
                 return _finish(tx, context, changed, reading=reading, stored=stored, dry_run=True, now=lock.now)
     with context.database.transaction() as tx:
         now = generation_store.lock_exclusive(tx).now
-        projection_store.end_older_readers(tx)
+        end_reader_sessions(tx)
         return _finish(tx, context, changed, reading=reading, stored=stored, dry_run=False, now=now)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cdp.audit.store import facts as fact_store
-from cdp.consent.store import projection as projection_store
 from cdp.flows.consent.clearing import clear_withdrawn_of
+from cdp.flows.consent.reader_sessions import end_reader_sessions
 from cdp.flows.context import Context
 from cdp.flows.identity.mapping_replay import replay_around, replay_closure, write_run
 from cdp.flows.identity.names import identifier_pair
@@ -165,7 +165,7 @@ class _Change:
                     return self._finish(tx, pair, before, changed=changed, now=lock.now)
         with self.context.database.transaction() as tx:
             now = generation_store.lock_exclusive(tx).now
-            projection_store.end_older_readers(tx)
+            end_reader_sessions(tx)
             return self._finish(tx, pair, before, changed=changed, now=now)
 
     def _replay(self, tx: Transaction, pair: tuple[int, int], lock: generation_store.Lock) -> set[int]:

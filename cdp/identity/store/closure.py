@@ -28,29 +28,7 @@ class Closure:
 # Steps are found identifier by identifier, and the statement is planned each time: a plan that joins whole tables, or one
 # that was kept from when they were small, reads all of them in each round, and there are as many rounds as a chain is long.
 # A step is an anchor, or an edge under the negative of its sequence.
-_STEPS_OF_REACHED: Final = """
-    CROSS JOIN LATERAL (
-        SELECT anchor_id, coalesce(
-            (SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
-        FROM identity.anchor_member AS m WHERE m.identifier_id = reach.identifier_id
-        UNION ALL
-        SELECT -sequence, authority FROM identity.edge WHERE identifier_id = reach.identifier_id
-        UNION ALL
-        SELECT -sequence, authority FROM identity.edge WHERE other_identifier_id = reach.identifier_id
-    ) AS here (step, authority)
-"""
-_MEMBERS_OF_STEP: Final = """
-        FROM (
-            SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
-            UNION ALL
-            SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
-            UNION ALL
-            SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
-        ) AS there
-        JOIN identifier AS i USING (identifier_id)
-"""
-_CLOSURE: Final = (
-    """
+_CLOSURE: Final = """
 WITH RECURSIVE
 -- whether an identifier links the anchors and edges that name it, and the authority below which none of them does
 identifier AS NOT MATERIALIZED (
@@ -68,31 +46,55 @@ reach (identifier_id, links, guard) AS (
     UNION
     SELECT other.identifier_id, other.links, other.guard
     FROM reach
-    """
-    + _STEPS_OF_REACHED
-    + """    JOIN LATERAL (
+    CROSS JOIN LATERAL (
+        SELECT anchor_id, coalesce(
+            (SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
+        FROM identity.anchor_member AS m WHERE m.identifier_id = reach.identifier_id
+        UNION ALL
+        SELECT -sequence, authority FROM identity.edge WHERE identifier_id = reach.identifier_id
+        UNION ALL
+        SELECT -sequence, authority FROM identity.edge WHERE other_identifier_id = reach.identifier_id
+    ) AS here (step, authority)
+    JOIN LATERAL (
         SELECT identifier_id, i.links OR %(through_shared)s AS links, i.guard,
                bool_or(i.links AND here.authority >= i.guard) OVER () AS any_links
-"""
-    + _MEMBERS_OF_STEP
-    + """    ) AS other ON (reach.links AND other.links AND here.authority >= greatest(reach.guard, other.guard))
+        FROM (
+            SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
+            UNION ALL
+            SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
+            UNION ALL
+            SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
+        ) AS there
+        JOIN identifier AS i USING (identifier_id)
+    ) AS other ON (reach.links AND other.links AND here.authority >= greatest(reach.guard, other.guard))
         OR (NOT other.any_links AND here.authority >= least(other.guard, %(import)s))
     WHERE here.authority >= least(reach.guard, %(import)s)
 )
 -- the steps of what was reached; of an identifier that does not link, only those of which no member links
 SELECT DISTINCT here.step
 FROM reach
-"""
-    + _STEPS_OF_REACHED
-    + """WHERE here.authority >= least(reach.guard, %(import)s)
+CROSS JOIN LATERAL (
+    SELECT anchor_id, coalesce(
+        (SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
+    FROM identity.anchor_member AS m WHERE m.identifier_id = reach.identifier_id
+    UNION ALL
+    SELECT -sequence, authority FROM identity.edge WHERE identifier_id = reach.identifier_id
+    UNION ALL
+    SELECT -sequence, authority FROM identity.edge WHERE other_identifier_id = reach.identifier_id
+) AS here (step, authority)
+WHERE here.authority >= least(reach.guard, %(import)s)
   AND ((reach.links AND here.authority >= reach.guard)
    OR NOT EXISTS (
-        SELECT
+        SELECT FROM (
+            SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
+            UNION ALL
+            SELECT identifier_id FROM identity.edge WHERE sequence = -here.step
+            UNION ALL
+            SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
+        ) AS there
+        JOIN identifier AS i USING (identifier_id)
+        WHERE i.links AND here.authority >= i.guard))
 """
-    + _MEMBERS_OF_STEP
-    + """        WHERE i.links AND here.authority >= i.guard))
-"""
-)
 
 
 def closure(

@@ -50,6 +50,12 @@ def test_readers_are_roles_that_read_purposes_that_exist() -> None:
     assert "unknown purpose `servce`; did you mean `service`?" in refuse(
         "readers.yaml", roles={"marketer": {"purposes": ["servce"]}}
     )
+    long = "research_" + "x" * 40
+    roles = {"agency": {"purposes": [long]}}
+    document = analytics()["analytics"]
+    with pytest.raises(Fault) as fault:
+        changed(changed(shipped(), "purposes.yaml", purposes={long: document}), "readers.yaml", roles=roles)
+    assert "too long for a table" in fault.value.detail
     assert "`auditor` is not a role that reads people" in refuse("readers.yaml", roles={"auditor": {}})
 
 
