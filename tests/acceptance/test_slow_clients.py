@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.support.commands import Shell, temporary_home
+from tests.support.open_files import allow_open_files
 from tests.support.slow_clients import slow_clients
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -25,6 +26,7 @@ def shell() -> Iterator[Shell]:
 
 @pytest.mark.slow
 def test_2000_idle_and_slow_connections_shut_out_nobody(shell: Shell) -> None:
+    allow_open_files(_CONNECTIONS + 500)
     with shell.serving() as service:
         key = shell.json("source", "create", "shop", "--kind", "server", "--scope", "ingest")["write_key"]
         answered = asyncio.run(_honest(service.url, key))

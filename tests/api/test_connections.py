@@ -15,6 +15,7 @@ from cdp.web.connections.limits import ConnectionLimits, Refusal
 from cdp.web.connections.protocol import protocol_with
 from cdp.web.connections.table import ConnectionTable
 from tests.support.ingest_server import Recorder, RunningIngest, directory_with, serve_ingest
+from tests.support.open_files import allow_open_files
 from tests.support.people import new_source
 from tests.support.waits import PATIENCE_SECONDS, until
 
@@ -123,6 +124,7 @@ def test_a_connection_without_a_request_is_closed(opened: Door) -> None:
 
 
 def test_600_half_sent_requests_are_closed(opened: Door) -> None:
+    allow_open_files(2_000)  # both ends are in this process
     connections = []
     try:
         for number in range(600):

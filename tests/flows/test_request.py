@@ -37,7 +37,7 @@ def test_deadlines_are_stored_with_the_request(rights: RequestPipeline) -> None:
     european, californian = opened(rights), opened(rights, "opt-out", "ccpa")
     assert european.due_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert californian.due_at == datetime(2026, 6, 22, 12, tzinfo=UTC)
-    assert requests.listing(rights.context) == [californian, european]
+    assert requests.listing(rights.context) == [european, californian], "the one that is still open comes first"
     assert californian.status is Status.FULFILLED
     extended = requests.extend(rights.context, european.request_id, rights.pipeline.clock.now())
     assert requests.listing(rights.context, "received") == [extended]
