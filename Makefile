@@ -17,7 +17,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 help: ## Show this list
 	@echo "cdp: a customer data platform with consent, retention and erasure in its data model."
 	@echo
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings are environment variables named CDP_...; docs/reference/settings.md lists them."
 
@@ -59,6 +59,11 @@ test-16: ## Run the tests of the stores and flows on PostgreSQL 16
 test-long: ## Run every test, with many more generated examples and the long ones
 	$(SETUP) dev
 	@HYPOTHESIS_PROFILE=long $(PYTEST) $(ARGS)
+
+.PHONY: test-faults
+test-faults: ## Kill, cut and fill under load for 1,000 rounds, and check that nothing is lost; ARGS="--rounds 100 --seed 7"
+	$(SETUP) dev
+	@$(BIN)/python -m tests.support.faults $(ARGS)
 
 .PHONY: coverage
 coverage: ## Run the tests and print the branch coverage
