@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import JsonValue
 
-from cdp.policy.model import Policy
+from cdp.policy.model import CONTROLLER_FILE, Policy
 
 Steps = tuple[str, ...]
 
@@ -67,8 +67,16 @@ def _contents(policy: Policy) -> Mapping[str, JsonValue]:
         "readers.yaml": {
             "roles": {role: policy.readers.role(role).model_dump(mode="json") for role in policy.readers.names}
         },
+        CONTROLLER_FILE: _responsible(policy),
         "segments": dumped["segments"],
     }
+
+
+def _responsible(policy: Policy) -> JsonValue:
+    """Who is named, joint controllers by name; what is absent has no entry."""
+    dumped = policy.responsible.model_dump(mode="json", exclude_none=True)
+    joint = {organization["name"]: organization for organization in dumped.pop("joint_controllers")}
+    return {**dumped, "joint_controllers": joint}
 
 
 def _walk(file: str, path: Steps, old: JsonValue, *, new: JsonValue) -> Iterator[_Edit]:
@@ -216,6 +224,16 @@ def _of_readers(edit: _Edit) -> str:
             return ""
 
 
+def _of_controller(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("controller",), Change.ENDED:
+            return "nobody is named any more: /privacy, denials and the record of processing say so"
+        case ("controller",), _:
+            return "/privacy, denials, archives and the record of processing name it as soon as the policy is applied"
+        case _:
+            return ""
+
+
 def _of_segments(edit: _Edit) -> str:
     match edit.path, edit.change:
         case (_, "where" | "purpose"), _:
@@ -233,5 +251,6 @@ _RULES: Mapping[str, Callable[[_Edit], str]] = {
     "identifiers.yaml": _of_identifiers,
     "traits.yaml": _of_traits,
     "readers.yaml": _of_readers,
+    CONTROLLER_FILE: _of_controller,
     "segments": _of_segments,
 }

@@ -34,7 +34,8 @@ def schema_at(file: str, path: Path) -> Mapping[str, Any]:
     found: Mapping[str, Any] = root
     for step in path:
         found = _step(root, _resolve(root, found), step)
-    return _resolve(root, found)
+    options = [option for option in found.get("anyOf", (found,)) if option.get("type") != "null"]
+    return _resolve(root, options[0] if len(options) == 1 else found)
 
 
 def _resolve(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,12 +9,14 @@ from pydantic import Field, JsonValue, ValidationError
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.policy.check import check
+from cdp.policy.check_controller import unnamed_controller
 from cdp.policy.check_readers import unrefusable_purposes
 from cdp.policy.check_signals import check_signals, unmapped_purposes
 from cdp.policy.errors import SECOND_KEY, problems_of
 from cdp.policy.findings import Finding
 from cdp.policy.frozen import Frozen
 from cdp.policy.model import (
+    CONTROLLER_FILE,
     FILES,
     OPTIONAL_FILES,
     Destinations,
@@ -23,6 +25,7 @@ from cdp.policy.model import (
     Policy,
     Purposes,
     Readers,
+    Responsibility,
     Retention,
     SegmentText,
     TrackingPlan,
@@ -51,8 +54,10 @@ def load_policy(folder: FilePath, *, instead: Mapping[str, FilePath] | None = No
 
 def warnings_of(folder: FilePath, policy: Policy) -> list[str]:
     """What is suspicious in a valid policy that was loaded from this folder: one line each, with its place."""
-    sources = _read(folder, {})
-    return [str(_problem(finding, sources)) for finding in (*unmapped_purposes(policy), *unrefusable_purposes(policy))]
+    absent = {file: PolicyFile(f"{folder.name}/{file}", {}) for file in OPTIONAL_FILES}
+    sources = {**absent, **_read(folder, {})}
+    findings = (*unmapped_purposes(policy), *unrefusable_purposes(policy), *unnamed_controller(policy))
+    return [str(_problem(finding, sources)) for finding in findings]
 
 
 def build_policy(documents: Mapping[str, JsonValue]) -> Policy:
@@ -136,6 +141,7 @@ class _Folder(Frozen):
     destinations: Destinations = Field(alias="destinations.yaml")
     jurisdictions: Jurisdictions = Field(alias="jurisdictions.yaml")
     readers: Readers = Field(default_factory=Readers, alias="readers.yaml")
+    responsible: Responsibility = Field(default_factory=Responsibility, alias=CONTROLLER_FILE)
     segments: Mapping[str, SegmentText]
 
 
@@ -152,6 +158,7 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         destinations=folder.destinations,
         jurisdictions=folder.jurisdictions,
         readers=folder.readers,
+        responsible=folder.responsible,
         segments={FilePath(file).stem: segment for file, segment in folder.segments.items()},
         documents=documents,
         fingerprint=fingerprint_of(documents),

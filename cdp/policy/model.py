@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
+from cdp.policy.controller import CONTROLLER_FILE, Responsibility
 from cdp.policy.destinations import Destination, Destinations
 from cdp.policy.events import EventPlan, Keep, PropertyPlan, PropertyType, TrackingPlan, Unknown
 from cdp.policy.frozen import Frozen
@@ -28,6 +29,7 @@ from cdp.policy.traits import ComputedTrait, Scalar, TraitKind, Traits
 from cdp.policy.vocabularies import Vocabulary
 
 __all__ = [
+    "CONTROLLER_FILE",
     "EXTERNAL_IDS",
     "FILES",
     "MARKETER",
@@ -65,6 +67,7 @@ __all__ = [
     "ReaderRole",
     "Readers",
     "Regime",
+    "Responsibility",
     "Retention",
     "RetentionClass",
     "Right",
@@ -89,10 +92,11 @@ FILES: Mapping[str, type[Frozen]] = {
     "destinations.yaml": Destinations,
     "jurisdictions.yaml": Jurisdictions,
     "readers.yaml": Readers,
+    CONTROLLER_FILE: Responsibility,
 }
 """The files of the folder, each with the model of its content; `segments/*.yaml` are additional."""
 
-OPTIONAL_FILES = frozenset({"readers.yaml"})
+OPTIONAL_FILES = frozenset({"readers.yaml", CONTROLLER_FILE})
 """Files that may be missing, because earlier versions did not have them; their defaults apply."""
 
 
@@ -117,6 +121,8 @@ class Policy(Frozen):
     """Jurisdictions, regimes, time zone and the minimum disclosure size."""
     readers: Readers
     """For which purposes a role reads people."""
+    responsible: Responsibility
+    """The controller, and whom it has named beside itself."""
     segments: Mapping[str, SegmentText]
     """Segments by key, as text."""
     documents: Mapping[str, JsonValue]

@@ -21,7 +21,7 @@ def test_a_role_that_reads_a_purpose_without_a_choice_is_warned_of(
     tmp_path: Path, role: dict[str, list[str]], purposes: list[str]
 ) -> None:
     folder = written(changed(shipped(), "readers.yaml", roles={"marketer": role}), tmp_path)
-    found = warnings_of(folder, load_policy(folder))
+    found = [line for line in warnings_of(folder, load_policy(folder)) if "readers.yaml" in line]
     assert [
         f"`marketer` reads `{purpose}`, which rests on contract" in line
         for purpose, line in zip(purposes, found, strict=True)

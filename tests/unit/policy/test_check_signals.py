@@ -38,15 +38,17 @@ def test_a_policy_that_was_put_in_force_earlier_can_still_be_read() -> None:
 
 def test_a_purpose_that_no_category_means_is_warned_of(tmp_path: Path) -> None:
     folder = folder_of(with_signals({}), tmp_path / "policies")
-    (warning,) = warnings_of(folder, load_policy(folder))
+    warning, unnamed = warnings_of(folder, load_policy(folder))
+    assert "controller.yaml" in unnamed
     assert "`analytics` is based on consent, but only a signal that names its key reaches it" in warning
     shell = Shell(tmp_path)
     assert f"Warning: {warning}" in shell.run("policy", "check", str(folder)).stdout
-    assert json.loads(shell.run("policy", "check", str(folder), "--json").stdout)["warnings"] == [warning]
+    assert json.loads(shell.run("policy", "check", str(folder), "--json").stdout)["warnings"] == [warning, unnamed]
 
 
-def test_the_shipped_policy_has_no_warning() -> None:
-    assert warnings_of(SHIPPED, shipped()) == []
+def test_the_shipped_policy_has_no_warning_but_that_nobody_is_named_as_the_controller() -> None:
+    (unnamed,) = warnings_of(SHIPPED, shipped())
+    assert "the controller is not named" in unnamed
 
 
 @pytest.mark.parametrize(
