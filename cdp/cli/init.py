@@ -8,6 +8,7 @@ from cdp.cli.command import command
 from cdp.cli.screen import Screen, counted
 from cdp.kit.errors import Fault
 from cdp.kit.shipped import shipped_folder
+from cdp.policy.controller import CONTROLLER_FILE
 
 _DEFAULT = Path("policies")
 
@@ -25,6 +26,7 @@ def init(folder: Path, screen: Screen) -> None:
     screen.result({"folder": str(folder), "files": files})
     screen.line(f"Copied {counted(len(files), 'file')} to {folder}.")
     screen.line("Next:")
+    screen.line(f"  name       the organization that is responsible for the data, in {folder / CONTROLLER_FILE}")
     screen.line("  edit       the files; docs/reference/policies.md describes them")
     screen.line(f"  check      cdp policy check {folder}")
     is_default = folder.resolve() == _DEFAULT.resolve()

@@ -41,7 +41,8 @@ def check(folder: Path | None, screen: Screen) -> None:
     """Check the policy files.
 
     Lists every problem with its file, line and remedy. Exit code 2 when there is one. Warns of a purpose based on
-    consent to which no category of a consent tool is mapped.
+    consent to which no category of a consent tool is mapped, of a role that reads people who cannot refuse, and of a controller that
+    is not named.
     """
     found = _load(folder)
     warnings = warnings_of(folder or settings().policies, found)

@@ -6,6 +6,7 @@ import yaml
 from pydantic import JsonValue
 
 from cdp.flows.operations.policy_impact import Effect, Impact
+from cdp.policy.controller import JOINT_CONTROLLER, NOT_NAMED, PROTECTION_OFFICER, REPRESENTATIVE, Party
 from cdp.policy.diff import PolicyDifference
 from cdp.policy.processing_record import Period, ProcessingRecord, PurposeRecord
 
@@ -45,8 +46,9 @@ def record_lines(record: ProcessingRecord) -> Iterator[str]:
     yield "# Record of processing activities (GDPR Art. 30(1))"
     yield ""
     yield f"Derived from the policy with the fingerprint `{record.fingerprint}`."
-    yield "The policy does not state the controller, its representative and its data protection officer (a), transfers to"
-    yield "third countries (e), and organizational measures (g). Add them to this record."
+    yield "The policy does not state transfers to third countries (e) and organizational measures (g). Add them to this record."
+    yield ""
+    yield from _responsible_lines(record.responsible)
     for purpose in record.purposes:
         yield ""
         yield from _purpose_lines(purpose)
@@ -63,6 +65,24 @@ def record_lines(record: ProcessingRecord) -> Iterator[str]:
         "- Technical measures of the store: identifiers are keyed hashes, contents are encrypted under a key of each person "
         "that is destroyed with an erasure, and every read is logged by purpose."
     )
+
+
+def _responsible_lines(responsible: Sequence[Party]) -> Iterator[str]:
+    yield "## Who is responsible"
+    yield ""
+    if not responsible:
+        yield f"{NOT_NAMED} Art. 30(1)(a) requires it, and its representative and data protection officer if there are any."
+        return
+    for party in responsible:
+        yield f"- {_title(party.role)}: {party.details}"
+    named = {party.role for party in responsible}
+    for role in (JOINT_CONTROLLER, REPRESENTATIVE, PROTECTION_OFFICER):
+        if role not in named:
+            yield f"- {_title(role)}: none named"
+
+
+def _title(role: str) -> str:
+    return role[0].upper() + role[1:]
 
 
 def _purpose_lines(purpose: PurposeRecord) -> Iterator[str]:

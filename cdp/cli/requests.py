@@ -18,6 +18,7 @@ from cdp.flows.rights.person import unknown_request
 from cdp.flows.rights.review import review as request_review
 from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
+from cdp.policy.controller import NOT_NAMED
 from cdp.policy.jurisdictions import Right
 from cdp.postgres.place import write_private
 from cdp.rights.model import Denial, DenialNotice, ErasureMode, Request, Status, StepCount, Verb
@@ -65,7 +66,9 @@ def open_(kind: str, identifiers: tuple[tuple[str, str], ...], regime: str, *, s
         created = requests.open_request(
             context, kind=kind, regime=regime, identifiers=identifiers, now=context.clock.now(), details=details
         )
-    _print(screen, created)
+        questions_to = context.policy.responsible.questions_to
+    screen.result({**_document(created), "questions_to": questions_to})
+    _facts(screen, created, questions_to=questions_to or NOT_NAMED)
     if created.status is Status.FULFILLED:
         screen.line(f"Fulfilled. Next: cdp request receipt {created.outward_id} --out FILE")
     elif created.weighed:
@@ -119,6 +122,7 @@ def show(number: str, screen: Screen) -> None:
     screen.result(
         {
             **_document(found.request),
+            "questions_to": found.questions_to,
             "identifiers": found.identifiers,
             "steps": found.steps,
             "waiting_identifiers": found.waiting,
@@ -126,7 +130,7 @@ def show(number: str, screen: Screen) -> None:
             "denial": found.denial,
         }
     )
-    _facts(screen, found.request)
+    _facts(screen, found.request, questions_to=None if found.denial else found.questions_to or NOT_NAMED)
     if found.identifiers:
         screen.table(["identifier", "value"], [(identifier.type, identifier.value) for identifier in found.identifiers])
     if found.values:
@@ -351,7 +355,7 @@ def _print(screen: Screen, done: Request) -> None:
     _facts(screen, done)
 
 
-def _facts(screen: Screen, shown: Request) -> None:
+def _facts(screen: Screen, shown: Request, *, questions_to: str | None = None) -> None:
     screen.facts(
         [
             ("request", shown.outward_id),
@@ -364,6 +368,7 @@ def _facts(screen: Screen, shown: Request) -> None:
             ("due", shown.due_at),
             *([("asked", shown.asked_at)] if shown.asked_at is not None else []),
             *([("closed", shown.closed_at)] if shown.closed_at is not None else []),
+            *([("questions to", questions_to)] if questions_to is not None else []),
             *([("scrubbed", "yes" if shown.is_scrubbed else "not yet")] if _is_erased(shown) else []),
         ]
     )
@@ -372,7 +377,14 @@ def _facts(screen: Screen, shown: Request) -> None:
 def _denial(screen: Screen, notice: DenialNotice | None) -> None:
     if notice is not None:
         screen.heading("Tell the person:")
-        screen.facts([("reason", notice.reason), ("complaints", notice.authority), ("remedy", notice.remedy)])
+        screen.facts(
+            [
+                ("reason", notice.reason),
+                ("complaints", notice.authority),
+                ("remedy", notice.remedy),
+                ("questions to", notice.questions_to or NOT_NAMED),
+            ]
+        )
 
 
 def _steps(screen: Screen, steps: tuple[StepCount, ...]) -> None:

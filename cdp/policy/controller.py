@@ -1,6 +1,7 @@
 """The controller: who is responsible for the data (GDPR Art. 4(7)), and to whom people address questions and requests."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, model_validator
@@ -8,6 +9,12 @@ from pydantic import AfterValidator, Field, model_validator
 from cdp.policy.frozen import Frozen, Name
 
 CONTROLLER_FILE: Final = "controller.yaml"
+CONTROLLER: Final = "controller"
+JOINT_CONTROLLER: Final = "joint controller"
+REPRESENTATIVE: Final = "representative in the European Union"
+PROTECTION_OFFICER: Final = "data protection officer"
+NOT_NAMED: Final = f"The controller is not named yet. Name it in {CONTROLLER_FILE} in the policy folder."
+"""What staff see in place of the controller."""
 
 _PLACEHOLDER: Final = re.compile(r"[<>]")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -64,11 +71,6 @@ class Organization(Frozen):
     url: Url | None = None
     """A page with a form for requests and questions."""
 
-    @property
-    def details(self) -> str:
-        """Its name and all ways to reach it, in one line."""
-        return _joined(self.name, self.address, self.email, self.phone, self.url)
-
 
 class ProtectionOfficer(Frozen):
     """A data protection officer (GDPR Art. 37); the address of a function is enough, such as `dpo@nordlicht.example`."""
@@ -81,11 +83,26 @@ class ProtectionOfficer(Frozen):
     """The address to which people write."""
     phone: Phone | None = None
     """A telephone number with country code."""
+    url: Url | None = None
+    """A page with a form for requests and questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who is named, with their role in words, such as `data protection officer`."""
+
+    role: str
+    name: str | None
+    address: str | None
+    email: str
+    phone: str | None
+    url: str | None
 
     @property
     def details(self) -> str:
-        """The name and all ways to reach the officer, in one line."""
-        return _joined(self.name, self.address, self.email, self.phone)
+        """The name and all ways to reach them, in one line."""
+        given = (self.name, self.address, self.email, self.phone, self.url)
+        return ", ".join(part for part in given if part is not None)
 
 
 class Responsibility(Frozen):
@@ -108,21 +125,17 @@ class Responsibility(Frozen):
         return self
 
     @property
-    def parties(self) -> tuple[tuple[str, Organization | ProtectionOfficer], ...]:
-        """Everybody who is named, with their role in words, the controller first; empty if it is not named yet."""
+    def parties(self) -> tuple[Party, ...]:
+        """Everybody who is named, the controller first; empty if it is not named yet."""
         named: list[tuple[str, Organization | ProtectionOfficer | None]] = [
-            ("controller", self.controller),
-            *(("joint controller", organization) for organization in self.joint_controllers),
-            ("representative in the European Union", self.representative),
-            ("data protection officer", self.data_protection_officer),
+            (CONTROLLER, self.controller),
+            *((JOINT_CONTROLLER, organization) for organization in self.joint_controllers),
+            (REPRESENTATIVE, self.representative),
+            (PROTECTION_OFFICER, self.data_protection_officer),
         ]
-        return tuple((role, party) for role, party in named if party is not None)
+        return tuple(Party(role, **party.model_dump()) for role, party in named if party is not None)
 
     @property
     def questions_to(self) -> str | None:
         """To whom a person turns about a request, in one line (CCPA Regulations § 7011(e)(3)(J)); None if nobody is named."""
-        return None if self.controller is None else self.controller.details
-
-
-def _joined(*parts: str | None) -> str:
-    return ", ".join(part for part in parts if part is not None)
+        return None if self.controller is None else self.parties[0].details

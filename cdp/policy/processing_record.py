@@ -6,8 +6,12 @@ made up.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
+from cdp.policy.controller import CONTROLLER, Party
 from cdp.policy.model import Keep, Policy, Purpose
+
+_NEVER_STATED: Final = ("transfers_to_third_countries", "organizational_measures")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,14 @@ class PurposeRecord:
 class ProcessingRecord:
     """The whole record: `purposes` in the order of the policy, and what applies to all of them.
 
+    `responsible` names the controller and others (Art. 30(1)(a)); `not_stated` is what the policy cannot or does not state.
+
     `sealed` names the properties and traits whose values are encrypted and never read by segments.
     """
 
     fingerprint: str
+    responsible: tuple[Party, ...]
+    not_stated: tuple[str, ...]
     purposes: tuple[PurposeRecord, ...]
     identifiers: tuple[str, ...]
     sealed: tuple[str, ...]
@@ -73,6 +81,8 @@ def processing_record(policy: Policy) -> ProcessingRecord:
     """The record under this policy, purposes in the order of the file."""
     return ProcessingRecord(
         fingerprint=policy.fingerprint,
+        responsible=policy.responsible.parties,
+        not_stated=_NEVER_STATED if policy.responsible.parties else (CONTROLLER, *_NEVER_STATED),
         purposes=tuple(_purpose_record(policy, purpose) for purpose in policy.purposes.values()),
         identifiers=tuple(policy.identifiers.types),
         sealed=tuple(sorted(set(_sealed(policy)))),

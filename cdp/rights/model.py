@@ -97,11 +97,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class DenialNotice:
-    """The notice of a denied request for the person: why, where they may complain, and what else they can do."""
+    """The notice of a denied request for the person: why, where they may complain, what else they can do, and whom they ask.
+
+    `questions_to` is the controller with all ways to reach it; None if the policy does not name one yet.
+    """
 
     reason: str
     authority: str
     remedy: str
+    questions_to: str | None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -117,6 +117,9 @@ DATA: Final[Mapping[str, PageSection]] = {
 """Every section of the export, in the order of the page."""
 
 _ABOUT: Final[Mapping[str, PageSection]] = {
+    "responsible": PageSection(
+        "Who is responsible for your data", "Write to them about your rights, or with questions about this archive."
+    ),
     "purposes": PageSection(
         "Purposes and legal bases", "All purposes for which we process data, whether or not they apply to you."
     ),
@@ -138,6 +141,10 @@ _ABOUT: Final[Mapping[str, PageSection]] = {
         "named instead of shown.",
     ),
 }
+_NOT_NAMED: Final = PageSection(
+    "Who is responsible for your data",
+    "The operator of this store has not named the organization that is responsible for your data yet.",
+)
 
 _COLUMN_TITLES: Final[Mapping[str, str]] = {
     "occurred_at": "when",
@@ -184,6 +191,9 @@ def page(document: Mapping[str, Any], *, data_file: str) -> str:
         nothing = ", ".join(_text(_chapter(name).title) for name in empty)
         parts.append(f"<h2>Sections without data</h2><p class=none>{nothing}.</p>")
     for name, chapter in _ABOUT.items():
+        if name == "responsible" and not document[name]:
+            parts.append(_section(name, _NOT_NAMED, ""))
+            continue
         rows = _by_reason(document[name]) if name == "held_but_not_shown" else document[name]
         added = f"<p><strong>{_text(document['complain_to'])}</strong></p>" if name == "your_rights" else ""
         parts.append(_section(name, chapter, added + (_collapsible(rows) if rows else "<p class=none>None.</p>")))

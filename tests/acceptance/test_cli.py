@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.support.commands import Shell, temporary_home
+from tests.support.controllers import CONTROLLER
 from tests.support.messages import batch, identify, order
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -301,4 +302,36 @@ def test_the_denial_that_a_weighed_objection_prints_can_be_run_as_printed(shell:
     ).stdout
     [denial] = re.findall(r"cdp (request deny .*)", opened)
     assert "overriding_interests" in shell.run(*denial.split()).stdout
+    shell.run("policy", "apply", "--yes")
+
+
+def test_a_controller_that_is_named_is_shown_by_every_command_that_speaks_of_it(shell: Shell, tmp_path: Path) -> None:
+    folder, earlier = tmp_path / "folder", tmp_path / "earlier"
+    shell.run("policy", "show", "--out", str(folder))
+    unnamed = "The controller is not named yet. Name it in controller.yaml in the policy folder."
+    opened = shell.run("request", "open", "access", "email:noa@example.com").stdout
+    assert unnamed in " ".join(opened.split())
+    (folder / "controller.yaml").write_text(json.dumps({"controller": CONTROLLER}))
+    (named,) = shell.json("policy", "plan", str(folder))["differences"]
+    assert (named["file"], named["change"], named["text"]) == ("controller.yaml", "added", "controller is new")
+    shell.run("policy", "apply", str(folder))
+
+    details = ", ".join(CONTROLLER.values())
+    made = shell.json("request", "open", "access", "email:noa@example.com")
+    assert made["questions_to"] == details
+    denied = shell.run("request", "deny", made["id"], "--reason", "unverified").stdout
+    assert details in " ".join(denied.split())
+    assert unnamed not in " ".join(denied.split())
+    shown = shell.json("request", "show", made["id"])
+    assert (shown["questions_to"], shown["denial"]["questions_to"]) == (details, details)
+
+    history = shell.json("policy", "history")
+    before, after = history[-2]["applied_at"], history[-1]["applied_at"]
+    assert f"- Controller: {details}" in shell.run("policy", "ropa", "--at", after).stdout
+    assert shell.json("policy", "ropa", "--at", after)["responsible"] == [{"role": "controller", **CONTROLLER}]
+    assert unnamed in shell.run("policy", "ropa", "--at", before).stdout
+    assert shell.json("policy", "ropa", "--at", before)["not_stated"][0] == "controller"
+    assert "Hafenstraße 1" in shell.run("policy", "show", "--file", "controller.yaml").stdout
+    shell.run("policy", "show", "--at", before, "--out", str(earlier))
+    assert (earlier / "controller.yaml").read_text() == "controller: null\n"
     shell.run("policy", "apply", "--yes")

@@ -1,5 +1,6 @@
 """The page for the people themselves says what the policy says, and whether their opt-out signal was heard."""
 
+import html
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from cdp.policy.jurisdictions import DeadlineTerm
 from cdp.policy.model import Policy
 from cdp.policy.purposes import UnknownAge
 from cdp.web.center.notice import notice_text, span, term
+from tests.support.controllers import RESPONSIBLE, with_controller
 from tests.support.policies import changed, documents_of, shipped
 from tests.support.service import RunningService
 
@@ -130,3 +132,33 @@ def test_it_lists_how_long_identifiers_requests_and_segments_are_kept(service: R
 )
 def test_deadlines_are_told_as_people_say_them(within: DeadlineTerm, told: str) -> None:
     assert term(within) == told
+
+
+def test_it_names_the_controller_and_where_to_turn_to() -> None:
+    told = html.unescape(told_by(with_controller(shipped())))
+    for party in (RESPONSIBLE["controller"], *RESPONSIBLE["joint_controllers"], RESPONSIBLE["representative"]):
+        assert party["name"] in told
+        assert party["address"] in told
+        assert f'<a href="mailto:{party["email"]}">{party["email"]}</a>' in told
+    assert "Data protection officer" in told
+    assert "Dr. Kim Doe" in told
+    assert 'To exercise your rights, or with questions, write to <a href="mailto:privacy@nordlicht.example">' in told
+    assert 'or use <a href="https://nordlicht.example/privacy-request">' in told
+    assert "not named" not in told
+
+
+def test_what_the_controller_is_called_is_no_markup() -> None:
+    content = {
+        "controller": {"name": 'Bolt & Nut "Ltd"', "address": "1 Street, Town", "email": "o'hara&co@nut.example"}
+    }
+    told = told_by(with_controller(shipped(), content))
+    assert "Bolt &amp; Nut &#34;Ltd&#34;" in told
+    assert 'href="mailto:o%27hara%26co@nut.example"' in told
+
+
+def test_it_says_that_the_controller_is_not_named_yet(service: RunningService) -> None:
+    told = " ".join(service.client.get("/privacy").text.split())
+    assert "The operator of this site has not named the organization that is responsible for your data yet." in told
+    assert "<code>controller.yaml</code>" in told
+    assert "&lt;" not in told
+    assert "mailto:" not in told

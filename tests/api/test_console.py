@@ -236,6 +236,8 @@ def test_an_archive_is_downloaded_and_a_request_denied(browsers: dict[Role, Brow
     browser.send("/console/requests", right="gdpr:erasure", type=["email"] * 3, value=["ada@example.com", "", ""])
     page = browser.send(f"{browser.answer.url.path}/deny", reason="unverified")
     assert "denied" in page.words
+    assert page.words.count("Questions to") == 1
+    assert "The controller is not named yet. Name it in controller.yaml in the policy folder." in page.words
     page = browser.open("/console/requests", status="denied")
     assert "denied" in page.words
 

@@ -91,6 +91,7 @@ def test_requests_end_in_other_ways_too(service: RunningService) -> None:
     assert (shown["status"], shown["denial_reason"]) == ("denied", "unverified")
     assert "supervisory authority" in shown["denial"]["authority"]
     assert shown["denial"]["remedy"]
+    assert (shown["denial"]["questions_to"], shown["questions_to"]) == (None, None)
     asked = opened(service, "access", "lea@example.com")
     assert service.post("privacy", f"{PATH}/{asked}/ask", None)["asked_at"] is not None
     withdrawn = opened(service, "access", "lea@example.com")

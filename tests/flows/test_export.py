@@ -4,6 +4,7 @@ import html
 import json
 import re
 import zipfile
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
 from cdp.rights.plan import export_plan
+from tests.support.controllers import RESPONSIBLE, with_controller
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.people import ADA, BOB, WEB
 from tests.support.policies import changed, permit_all
@@ -139,6 +141,22 @@ def test_the_page_holds_all_that_the_file_for_machines_holds(rights: RequestPipe
     assert {each["right"] for each in data["your_rights"]} >= {"erasure", "rectification", "restriction", "objection"}
     assert data["complain_to"] in page
     assert data["data"]["rights.request"][0]["id"] == data["request"]["id"]
+
+
+@pytest.mark.parametrize("content", [RESPONSIBLE, {}])
+def test_the_archive_names_who_is_responsible(rights: RequestPipeline, content: dict[str, Any]) -> None:
+    rights.pipeline.send(ADA, ORDER)
+    request = rights.ask("access", ("user_id", "ada"))
+    named = replace(rights.context, policy=with_controller(rights.context.policy, content))
+    archive = requests.export(named, request.request_id, rights.pipeline.clock.now(), is_draft=True)
+    with zipfile.ZipFile(BytesIO(archive.content)) as file:
+        page, data = html.unescape(file.read("page.html").decode()), json.loads(file.read("data.json"))
+    assert data["responsible"] == [asdict(party) for party in named.policy.responsible.parties]
+    assert "Who is responsible for your data" in page
+    assert all(word in page for word in words_in(data["responsible"]))
+    is_named = bool(content)
+    assert ("privacy@nordlicht.example" in page) is is_named
+    assert ("has not named the organization that is responsible" in page) is not is_named
 
 
 class TestWhen:

@@ -23,6 +23,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.jurisdictions import Right
 from cdp.rights.model import Request, Status
 from cdp.sources.model import Source
+from tests.support.controllers import with_controller
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.people import ADA_EMAIL, SHOP
 from tests.support.policies import shipped
@@ -373,6 +374,15 @@ class TestDenial:
             assert "verify" in denial.reason
             assert authority in denial.authority
             assert denial.remedy == shipped().jurisdictions.regimes[regime].remedy
+
+    def test_it_names_whom_to_ask_or_nobody(self, rights: RequestPipeline) -> None:
+        request = open_(rights, "access")
+        requests.deny(rights.context, request.request_id, "unverified", now=rights.pipeline.clock.now())
+        named = replace(rights.context, policy=with_controller(shipped()))
+        for context, expected in ((rights.context, None), (named, named.policy.responsible.questions_to)):
+            shown = requests.show(context, request.request_id)
+            assert shown.denial is not None
+            assert (shown.denial.questions_to, shown.questions_to) == (expected, expected)
 
     def test_what_is_kept_cites_the_law_of_the_own_regime(self, rights: RequestPipeline) -> None:
         for regime, law in (("gdpr", "GDPR Art. 5(2)"), ("ccpa", "section 7101")):

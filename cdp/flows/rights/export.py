@@ -1,6 +1,7 @@
 """Steps of an access export: every column that the data dictionary declares exportable, for one person only."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -57,6 +58,7 @@ def export_document(tx: Transaction, context: Context, request: Request, *, now:
         "is_draft": request.status is not Status.FULFILLED,
         "request": {"id": request.outward_id, "kind": request.kind.value, "regime": request.regime},
         "about": [{"type": identifier.type, "value": identifier.value} for identifier in person.named],
+        "responsible": _responsible(context.policy),
         "purposes": _purposes(context.policy),
         "retention": _retention(context.policy),
         "sources": _sources(lookups, found),
@@ -104,6 +106,11 @@ def _read_by(tx: Transaction, context: Context, scope: Scope) -> Rows:
         }
         for entry in reversed(fact_store.reads_of(tx, digests))
     ]
+
+
+def _responsible(policy: Policy) -> Rows:
+    """The controller and everybody whom it named beside itself; empty if it is not named yet."""
+    return [asdict(party) for party in policy.responsible.parties]
 
 
 def _purposes(policy: Policy) -> Rows:

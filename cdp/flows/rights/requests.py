@@ -119,12 +119,16 @@ class RequestDetails:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
-    """A request as the privacy team sees it: what it names, its steps, identifiers to be reviewed, and its denial."""
+    """A request as the privacy team sees it: what it names, its steps, identifiers to be reviewed, and its denial.
+
+    `questions_to` is whom the person asks about it: the controller, None if the policy does not name one yet.
+    """
 
     request: Request
     identifiers: tuple[NamedIdentifier, ...]
     steps: tuple[StepCount, ...]
     waiting: tuple[NamedIdentifier, ...]
+    questions_to: str | None
     values: tuple[CorrectedTrait, ...] = ()
     denial: DenialNotice | None = None
 
@@ -321,16 +325,18 @@ def show(context: Context, request_id: int, *, actor: str = "operator", token: i
         done = tuple(step_store.steps(tx, request_id).values())
         reading = Reading(actor, token, "request", named={"request": request.outward_id})
         now = context.clock.now()
+        questions_to = context.policy.responsible.questions_to
         if request.status in ENDED or request.verified_at is None:
             named = named_identifiers(tx, context, request_id)
             log_read(tx, context, reading, count=len(named), now=now, identifiers=_known(tx, context, named))
             values = named_values(tx, context, request_id)
-            return RequestView(request, named, done, (), values, _denial(context.policy, request))
+            return RequestView(request, named, done, (), questions_to, values, _denial(context.policy, request))
         person = find_person(tx, context, request)
         shown = {*person.known, *person.reach.waiting}
         log_read(tx, context, reading, count=len(person.named), now=now, identifiers=shown)
         waiting = tuple(values_of(tx, context, person.reach.waiting))
-        return RequestView(request, person.named, done, waiting, named_values(tx, context, request_id))
+        values = named_values(tx, context, request_id)
+        return RequestView(request, person.named, done, waiting, questions_to, values)
 
     return at_one_instant(context.database, read)
 
@@ -425,6 +431,7 @@ def _denial(policy: Policy, request: Request) -> DenialNotice | None:
         reason=_DENIALS[request.denial_reason] + concerned,
         authority="" if regime is None else regime.authority,
         remedy="" if regime is None else regime.remedy,
+        questions_to=policy.responsible.questions_to,
     )
 
 

@@ -1,5 +1,6 @@
 """Routes of subject requests: open, verify, execute, close, and download the result."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -91,16 +92,26 @@ class TraitShown(BaseModel):
 
 
 class DenialShown(BaseModel):
-    """The notice of a denial for the person: why, where they may complain, and what else they can do."""
+    """The notice of a denial for the person: why, where they may complain, what else they can do, and whom they ask.
+
+    `questions_to` is the controller with all ways to reach it; null if the policy does not name one yet.
+    """
 
     reason: str
     authority: str
     remedy: str
+    questions_to: str | None
 
 
-class RequestDetail(RequestShown):
-    """A request with what it names (until it is closed), its steps, the identifiers that wait for a review, and its
-    denial.
+class OpenedRequest(RequestShown):
+    """A request, and whom the person asks about it: the controller, null if the policy does not name one yet."""
+
+    questions_to: str | None
+
+
+class RequestDetail(OpenedRequest):
+    """A request with what it names (until it is closed), its steps, the identifiers that wait for a review, its denial,
+    and whom the person asks about it.
     """
 
     identifiers: list[RequestedIdentifier]
@@ -160,7 +171,7 @@ class EmptyInput(RequestBody):
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(), operation_id="open_request")
-def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _caller: IsPrivacy) -> RequestShown:
+def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _caller: IsPrivacy) -> OpenedRequest:
     """Open a subject request and set its deadlines. The response does not reveal whether a profile exists.
 
     An objection, an opt-out and a request to limit need no verification and are in force when the response is sent.
@@ -170,7 +181,7 @@ def open_request(body: SubjectRequestInput, context: InContext, now: Now, *, _ca
     request = subject_request.open_request(
         context, kind=body.kind, regime=body.regime, identifiers=pairs, now=now, details=details
     )
-    return request_shown(request)
+    return OpenedRequest(**request_shown(request).model_dump(), questions_to=context.policy.responsible.questions_to)
 
 
 @router.get("", responses=problems(), operation_id="list_requests")
@@ -195,6 +206,7 @@ def show(request_id: RequestKey, context: InContext, caller: IsPrivacy) -> Reque
 def _detail(found: subject_request.RequestView) -> RequestDetail:
     return RequestDetail(
         **request_shown(found.request).model_dump(),
+        questions_to=found.questions_to,
         identifiers=[
             RequestedIdentifier(type=identifier.type, value=identifier.value) for identifier in found.identifiers
         ],
@@ -203,9 +215,7 @@ def _detail(found: subject_request.RequestView) -> RequestDetail:
             RequestedIdentifier(type=identifier.type, value=identifier.value) for identifier in found.waiting
         ],
         values=[TraitShown(name=trait.name, value=trait.value) for trait in found.values],
-        denial=None
-        if found.denial is None
-        else DenialShown(reason=found.denial.reason, authority=found.denial.authority, remedy=found.denial.remedy),
+        denial=None if found.denial is None else DenialShown(**asdict(found.denial)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The privacy notice: what personal data is used for, how long it is kept, and the rights of data subjects.
+"""The privacy notice: who is responsible, what personal data is used for, how long it is kept, and the rights of data subjects.
 
 It is generated from the policy in force. It sets no cookie, collects nothing, and
 shows whether the browser's Global Privacy Control signal was honored (California section 7025 (c)(6)).
@@ -7,6 +7,7 @@ shows whether the browser's Global Privacy Control signal was honored (Californi
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -75,12 +76,17 @@ def without_choice(purpose: Purpose, places: Mapping[str, str]) -> list[tuple[st
     ]
 
 
-_PAGES.filters |= {"span": span, "term": term}
+def address(email: str) -> str:
+    """An e-mail address as a `mailto:` URL writes it (RFC 6068)."""
+    return quote(email, safe="@+")
+
+
+_PAGES.filters |= {"span": span, "term": term, "address": address}
 
 
 @router.get("")
 def notice(context: InContext, request: Request) -> Response:
-    """Purposes, retention periods, rights, and whether this browser's opt-out signal was honored."""
+    """Who is responsible, purposes, retention periods, rights, and whether this browser's opt-out signal was honored."""
     headers = [part.strip() for value in request.headers.getlist("sec-gpc") for part in value.split(",")]
     text = notice_text(context.policy, is_gpc_honored=has_gpc(headers))
     return Response(text, media_type="text/html", headers={"Cache-Control": "no-store", "Vary": "Sec-GPC"})
@@ -91,6 +97,7 @@ def notice_text(policy: Policy, *, is_gpc_honored: bool) -> str:
     places = {key: jurisdiction.name for key, jurisdiction in policy.jurisdictions.jurisdictions.items()}
     sold = [purpose for purpose in policy.purposes.values() if purpose.sale_or_sharing]
     return _PAGES.get_template("notice.html").render(
+        responsible=policy.responsible,
         purposes=[
             (purpose, _BASES[purpose.legal_basis], without_choice(purpose, places))
             for purpose in policy.purposes.values()

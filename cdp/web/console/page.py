@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from cdp.access.model import Role
 from cdp.flows.operations.meanings import value_text
+from cdp.policy.controller import NOT_NAMED
 from cdp.web.console.session import CONSOLE_PATH, Session
 from cdp.web.platform.errors import ProblemResponse, internal_error, invalid_request
 
@@ -65,6 +66,7 @@ _PAGES: Final = Environment(
     loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _PAGES.filters |= {"number": _number, "instant": _instant, "words": _spaced, "plain": value_text}
+_PAGES.globals["not_named"] = NOT_NAMED
 
 STYLE: Final = (_FOLDER / "console.css").read_text(encoding="utf-8")
 

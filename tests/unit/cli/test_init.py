@@ -27,6 +27,7 @@ def test_the_default_is_the_folder_that_serve_reads(tmp_path: Path, monkeypatch:
     printed = Shell(tmp_path).run("init").stdout
     assert (tmp_path / "policies" / "purposes.yaml").is_file()
     assert "cdp policy check policies" in printed
+    assert "name       the organization that is responsible for the data, in policies/controller.yaml" in printed
     assert "CDP_POLICIES" not in printed
     assert "CDP_POLICIES=other cdp serve" in Shell(tmp_path).run("init", "other").stdout
 

@@ -25,14 +25,14 @@ def without_file() -> Policy:
 
 def test_everybody_who_is_named_has_a_role_and_details() -> None:
     responsible = with_controller(shipped()).responsible
-    assert [role for role, _ in responsible.parties] == [
+    assert [party.role for party in responsible.parties] == [
         "controller", "joint controller", "representative in the European Union", "data protection officer",
     ]  # fmt: skip
     assert responsible.questions_to == (
         "Nordlicht Handel GmbH, Hafenstraße 1, 20457 Hamburg, Germany, privacy@nordlicht.example, +49 40 1234567, "
         "https://nordlicht.example/privacy-request"
     )
-    assert responsible.parties[3][1].details == "Dr. Kim Doe, dpo@nordlicht.example, +49 40 7654321"
+    assert responsible.parties[3].details == "Dr. Kim Doe, dpo@nordlicht.example, +49 40 7654321"
 
 
 @pytest.mark.parametrize("content", [{}, {"controller": None}])

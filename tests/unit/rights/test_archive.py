@@ -23,6 +23,7 @@ def document(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "request": {"id": "req_0000000000001"},
         "about": [{"type": "user_id", "value": "C1"}],
         "purposes": [],
+        "responsible": [{"role": "controller", "name": "Atlantis Ltd"}],
         "read_by": [{"at": "2026-05-01T09:30:00.000000Z", "role": "privacy", "what": "profile", "purpose": None}],
         "retention": [],
         "sources": [],
