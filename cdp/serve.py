@@ -28,6 +28,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
 from cdp.postgres.place import make_home, write_private
 from cdp.web.app import create_app
+from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.connections.limits import ConnectionLimits, within_open_files
 from cdp.web.connections.protocol import protocol_with
 from cdp.web.connections.table import ConnectionTable
@@ -158,6 +159,7 @@ def _server_config(config: Config, watcher: PolicyWatcher, worker: Worker) -> uv
             is_working=lambda: worker.is_alive,
             failures=lambda: worker.failures,
             connections=connections,
+            hosts=TrustedHosts([*config.trusted_hosts, f"{_local_host(config.host)}:{config.port}"]),
         ),
         loop="none",
         http=protocol_with(connections),

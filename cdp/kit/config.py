@@ -22,6 +22,7 @@ Network = IPv4Network | IPv6Network
 LogLevel = Literal["debug", "info", "warning", "error"]
 _Value = TypeVar("_Value")
 _MASTER_KEY_BYTES: Final = 32
+_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +67,12 @@ SETTINGS: Final = (
         "and X-Forwarded-Proto the scheme",
         "none",
     ),
+    Setting(
+        "CDP_TRUSTED_HOSTS",
+        "the host names by which browsers reach the service, separated by commas, each with its port where the address has one; only "
+        "these are repeated in an answer: in the settings that SDKs in browsers fetch, which are refused under another name",
+        "none; localhost is always trusted",
+    ),
     Setting("CDP_CONNECTIONS", "how many connections a service has at most, within the limit of open files", "4096"),
     Setting(
         "CDP_CONNECTIONS_PER_ADDRESS",
@@ -99,6 +106,7 @@ class Config:
     state_url: str | None = field(default=None, repr=False)
     accepted_policy: str | None = None
     trusted_proxies: tuple[Network, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
     connections_max: int = 4096
     connections_per_address_max: int = 1024
 
@@ -129,6 +137,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         state_url=_read(values, "CDP_STATE_URL", _state_url, default=None),
         accepted_policy=_read(values, "CDP_ACCEPT_POLICY", _fingerprint, default=None),
         trusted_proxies=_read(values, "CDP_TRUSTED_PROXIES", _networks, default=()),
+        trusted_hosts=_read(values, "CDP_TRUSTED_HOSTS", _hosts, default=()),
         connections_max=_read(values, "CDP_CONNECTIONS", _connections, default=4096),
         connections_per_address_max=_read(values, "CDP_CONNECTIONS_PER_ADDRESS", _connections, default=1024),
     )
@@ -172,6 +181,13 @@ def _networks(text: str) -> tuple[Network, ...]:
         return tuple(ip_network(part.strip()) for part in text.split(","))
     except ValueError:
         raise ValueError("is not a list of addresses or networks; one such as 127.0.0.1, 10.0.0.0/8") from None
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(part.strip().lower() for part in text.split(","))
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("is not a list of host names; one such as cdp.example.com, cdp.example.com:8443")
+    return hosts
 
 
 def _connections(text: str) -> int:

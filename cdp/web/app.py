@@ -21,6 +21,7 @@ from cdp.flows.operations.startup import PolicyWatcher
 from cdp.web.api import access, audit, consents, identity, kept, profiles, public_log, requests, segments, standing
 from cdp.web.center import notice
 from cdp.web.connections.attempts import WrongSecrets
+from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.connections.table import ConnectionTable
 from cdp.web.console.page import refuse
 from cdp.web.console.routes import add_pages
@@ -28,6 +29,7 @@ from cdp.web.ingest.batcher import Batcher, Limits
 from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import directory_of
 from cdp.web.platform import errors, health, metrics
+from cdp.web.platform.authentication import Authentication
 from cdp.web.platform.connection_metrics import ConnectionCollector
 from cdp.web.platform.errors import Problem
 from cdp.web.platform.health import Heartbeat
@@ -50,11 +52,13 @@ def create_app(
     limits: Limits | None = None,
     connections: ConnectionTable | None = None,
     wrong_secrets: WrongSecrets | None = None,
+    hosts: TrustedHosts | None = None,
 ) -> ASGIApp:
     """The application over an open context.
 
     `is_working` returns whether the worker is alive, `failures` the failed runs by task; `connections` are those of the
-    server that runs it, `wrong_secrets` how many wrong keys and tokens an address may send.
+    server that runs it, `wrong_secrets` how many wrong keys and tokens an address may send, `hosts` the names by which
+    browsers reach it.
     """
     process_metrics, wrong_secrets = ProcessMetrics(), wrong_secrets or WrongSecrets()
     context = watcher.context
@@ -62,7 +66,9 @@ def create_app(
     watcher.subscribe(
         lambda changed: setattr(batcher, "ingest", TimedBatchProcessor(_ingest(changed), process_metrics))
     )
-    endpoint = IngestEndpoint(batcher, directory_of(context.database), context.clock, wrong_secrets=wrong_secrets)
+    endpoint = IngestEndpoint(
+        batcher, directory_of(context.database), context.clock, wrong_secrets=wrong_secrets, hosts=hosts
+    )
     process_metrics.registry.register(
         StoreCollector(watcher, batcher, process_metrics, answers=lambda: endpoint.answers, failures=failures)
     )
@@ -78,9 +84,9 @@ def create_app(
     app.state.policy_watcher = watcher
     app.state.process_metrics = process_metrics
     app.state.heartbeat = Heartbeat(is_working)
-    return IngestRouter(
-        endpoint, RequestLimits(app, lambda: watcher.context, process_metrics.note_request, wrong_secrets=wrong_secrets)
-    )
+    app.state.hosts = hosts or TrustedHosts()
+    app.state.authentication = authentication = Authentication(lambda: watcher.context, wrong_secrets)
+    return IngestRouter(endpoint, RequestLimits(app, authentication, process_metrics.note_request))
 
 
 def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:

@@ -6,7 +6,6 @@ import httpx
 import pytest
 
 from cdp.access.model import Role
-from tests.api.test_console import PASSWORD_COOKIE
 from tests.support.browser import Browser
 from tests.support.service import RunningService
 from tests.support.waits import PATIENCE_SECONDS
@@ -40,17 +39,6 @@ def test_a_form_in_an_odd_alphabet_is_a_foreign_one(browsers: dict[Role, Browser
     odd = {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}
     answer = browsers[Role.PRIVACY].client.post("/console/leave", content=body, headers=odd)
     assert answer.status_code == 403
-
-
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_no_other_site_signs_a_browser_in(site: str, service: RunningService) -> None:
-    """Else somebody could have staff work under another name."""
-    with httpx.Client(base_url=service.url, timeout=PATIENCE_SECONDS) as client:
-        given = {"token": service.tokens["privacy"]}
-        refused = client.post("/console/enter", data=given, headers={"Sec-Fetch-Site": site})
-        assert (refused.status_code, PASSWORD_COOKIE in client.cookies) == (403, False)
-        taken = client.post("/console/enter", data=given, headers={"Sec-Fetch-Site": "same-origin"})
-        assert (taken.status_code, PASSWORD_COOKIE in client.cookies) == (303, True)
 
 
 def test_the_api_says_which_keys_it_takes(service: RunningService) -> None:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from cdp.kit.clock import TestClock
+from cdp.web.connections.hosts import TrustedHosts
 from cdp.wire.message import Message
 from tests.support.ingest_server import Recorder, RunningIngest, directory_with, serve_ingest
 from tests.support.people import new_source
@@ -229,9 +230,21 @@ def test_settings_of_the_segment_snippet_point_back_here(client: httpx.Client, r
     assert f"{segment['protocol']}://{segment['apiHost']}" == f"{running.url}/v1"
 
 
-def test_settings_do_not_repeat_a_host_that_is_none(client: httpx.Client) -> None:
-    answer = client.get("/v1/projects/wk_web/settings", headers={"host": 'x"><script>'})
-    assert "apiHost" not in answer.json()["integrations"]["Segment.io"]
+@pytest.mark.parametrize("host", ["evil.example", 'x"><script>', "localhost.evil.example", "", "localhost:x"])
+def test_settings_name_no_host_that_is_not_trusted(host: str, client: httpx.Client) -> None:
+    """Without a host, the SDKs would send to their vendors."""
+    for path in ("/v1/projects/wk_web/settings", "/sourceConfig/?writeKey=wk_web"):
+        assert_refused(client.get(path, headers={"host": host}), 421, "host_not_trusted")
+
+
+def test_settings_name_the_hosts_that_are_configured() -> None:
+    hosts = TrustedHosts(["cdp.example.com", "cdp.example.com:8443"])
+    for host in ("CDP.example.com", "cdp.example.com:8443", "localhost:9000", "127.0.0.1", "[::1]:8000"):
+        assert hosts.named({"headers": [(b"host", host.encode())]}) == host.lower()
+    for host in ("cdp.example.com:1", "example.com", "a.cdp.example.com", "[::2]", "127.0.0.1.example.com"):
+        assert hosts.named({"headers": [(b"host", host.encode())]}) is None
+    assert hosts.named({"headers": []}) is None
+    assert hosts.named({"headers": [(b"host", b"localhost"), (b"host", b"cdp.example.com")]}) is None
 
 
 def test_the_source_config_of_rudderstack_names_the_source(client: httpx.Client) -> None:

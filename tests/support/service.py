@@ -84,9 +84,9 @@ def config_of(home: Path) -> Config:
 
 @contextmanager
 def serve_application(
-    database: Database, home: Path, policy: Policy, *, wrong_secrets: WrongSecrets | None = None
+    database: Database, home: Path, policy: Policy, *, wrong_secrets: WrongSecrets | None = None, **options: Any
 ) -> Iterator[RunningService]:
-    """Serve the web application until the block ends."""
+    """Serve the web application until the block ends. The options are those of `uvicorn.Config`."""
     context = open_configured(config_of(home), database, policy)
     apply_policy(context, policy)
     tokens = {role.value: tokens_flow.create_token(context, role.value, role).secret for role in Role}
@@ -97,14 +97,14 @@ def serve_application(
         for kind, scopes in ((SourceKind.SERVER, sources.SCOPES), (SourceKind.BROWSER, [sources.INGEST]))
     ]
     with (
-        running(create_app(PolicyWatcher(context), wrong_secrets=wrong_secrets)) as url,
+        running(create_app(PolicyWatcher(context), wrong_secrets=wrong_secrets), **options) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
     ):
         yield RunningService(url, client, context, tokens, *keys)
 
 
 @contextmanager
-def running(app: Any) -> Iterator[str]:
-    """Serve an ASGI application on a free port; yields its URL."""
-    with serve_in_thread(app, log_config=None, server_header=False) as (url, _server):
+def running(app: Any, **options: Any) -> Iterator[str]:
+    """Serve an ASGI application on a free port; yields its URL. The options are those of `uvicorn.Config`."""
+    with serve_in_thread(app, log_config=None, server_header=False, **options) as (url, _server):
         yield url

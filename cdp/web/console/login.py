@@ -9,14 +9,13 @@ from cdp.web.console.page import STYLE, login_page, page
 from cdp.web.console.session import (
     CONSOLE_PATH,
     Session,
-    check_same_site,
+    caller_with,
     clear_session_cookie,
     current_session,
     set_session_cookie,
     submitted_by,
 )
-from cdp.web.platform.auth import identify
-from cdp.web.platform.deps import InContext
+from cdp.web.console.sign_in_form import SignInForm, check_same_site
 
 router = APIRouter(prefix=CONSOLE_PATH, include_in_schema=False)
 
@@ -30,13 +29,14 @@ def index(session: Annotated[Session, Depends(current_session)]) -> Response:
 
 
 @router.post("/enter")
-def sign_in(request: Request, context: InContext, token: Annotated[str, Form()] = "") -> Response:
+async def sign_in(request: Request, token: Annotated[str, Form()] = "", form: Annotated[str, Form()] = "") -> Response:
     """Sign in with a token; an invalid one is refused without a reason. No other site can sign a browser in."""
     check_same_site(request)
+    SignInForm(request).check(form)
     token = token.strip()
-    caller = identify(context, f"Bearer {token}") if 0 < len(token) <= _TOKEN_MAX else None
+    caller = await caller_with(request, token) if 0 < len(token) <= _TOKEN_MAX else None
     if caller is None or caller.role is None:
-        return login_page("This token is not valid. It may have been revoked.")
+        return login_page(request, "This token is not valid. It may have been revoked.")
     answer = Response(status_code=303, headers={"Location": CONSOLE_PATH})
     set_session_cookie(answer, request, token)
     return answer
@@ -45,7 +45,7 @@ def sign_in(request: Request, context: InContext, token: Annotated[str, Form()] 
 @router.post("/leave")
 def sign_out(request: Request, _session: Annotated[Session, Depends(submitted_by(*Role))]) -> Response:
     """Delete the session cookie."""
-    answer = login_page(status=200)
+    answer = login_page(request, status=200)
     clear_session_cookie(answer, request)
     return answer
 

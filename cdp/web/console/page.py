@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from cdp.access.model import Role
 from cdp.flows.operations.meanings import value_text
 from cdp.policy.controller import NOT_NAMED
-from cdp.web.console.session import CONSOLE_PATH, Session
+from cdp.web.console.session import CONSOLE_PATH, COOKIE, Session, clear_session_cookie
+from cdp.web.console.sign_in_form import SignInForm
 from cdp.web.platform.errors import ProblemResponse, internal_error, invalid_request
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 _TYPE: Final = "text/html; charset=utf-8"
+_KEPT_HEADERS: Final = ("retry-after", "allow")
 
 MENU: Final = (
     (f"{CONSOLE_PATH}/messages", "Messages", "the outcome of every message", frozenset({Role.ADMIN, Role.AUDITOR})),
@@ -86,7 +88,9 @@ def refuse(request: Request, problem: ProblemResponse) -> Response:
     if path != CONSOLE_PATH and not path.startswith(f"{CONSOLE_PATH}/"):
         return problem
     session: Session | None = getattr(request.state, "session", None)
-    return page("problem", session, status=problem.status_code, problem=json.loads(bytes(problem.body)))
+    shown = page("problem", session, status=problem.status_code, problem=json.loads(bytes(problem.body)))
+    shown.headers.update({name: problem.headers[name] for name in _KEPT_HEADERS if name in problem.headers})
+    return shown
 
 
 def show_invalid(request: Request, error: Exception) -> Response:
@@ -96,11 +100,17 @@ def show_invalid(request: Request, error: Exception) -> Response:
     return refuse(request, invalid_request(error.errors()))
 
 
-def login_page(refused: str | None = None, *, status: int = 401) -> Response:
+def login_page(request: Request, refused: str | None = None, *, status: int = 401) -> Response:
     """The page that asks for a token; `refused` is the message about a token that was refused."""
-    return page("login", None, status=status, refused=refused)
+    form = SignInForm(request)
+    answer = page("login", None, status=status, refused=refused, form_key=form.key)
+    form.keep(answer)
+    return answer
 
 
-def show_login(_request: Request, _error: Exception) -> Response:
-    """The login page, for requests without a session."""
-    return login_page()
+def show_login(request: Request, _error: Exception) -> Response:
+    """The login page, for requests without a session; a token that is no longer valid is deleted."""
+    answer = login_page(request)
+    if COOKIE in request.cookies:
+        clear_session_cookie(answer, request)
+    return answer

@@ -14,8 +14,8 @@ from fastapi import Depends, Form, Request, Response
 from cdp.access.credentials import hash_secret
 from cdp.access.model import Role
 from cdp.kit.errors import Fault
-from cdp.web.platform.auth import Caller, identify
-from cdp.web.platform.deps import InContext
+from cdp.web.platform.auth import Caller
+from cdp.web.platform.authentication import Authentication
 
 COOKIE: Final = "cdp_console"
 CONSOLE_PATH: Final = "/console"
@@ -35,15 +35,21 @@ class NotSignedIn(Exception):
     """A request without a valid token: the login page is shown instead."""
 
 
-def current_session(context: InContext, request: Request) -> Session:
-    """The session of a request. Raises `NotSignedIn` without a valid token."""
+async def current_session(request: Request) -> Session:
+    """The session of a request. Raises `NotSignedIn` without a valid token, and the fault `too_many_wrong_secrets`."""
     token = request.cookies.get(COOKIE, "")
-    caller = identify(context, f"Bearer {token}") if token else None
+    caller = await caller_with(request, token) if token else None
     if caller is None or caller.role is None:
         raise NotSignedIn
     session = Session(caller, caller.role, form_key(token))
     request.state.session = session  # so that a problem page keeps the menu
     return session
+
+
+async def caller_with(request: Request, token: str) -> Caller | None:
+    """Whose token it is. Raises the fault `too_many_wrong_secrets`."""
+    authentication: Authentication = request.app.state.authentication
+    return await authentication.caller(request.scope, f"Bearer {token}")
 
 
 def for_roles(*roles: Role) -> Callable[[Session], Session]:
@@ -68,19 +74,14 @@ def submitted_by(*roles: Role) -> Callable[[Session, str], Session]:
 
     def check(session: Annotated[Session, Depends(for_roles(*roles))], form: Annotated[str, Form()] = "") -> Session:
         if not hmac.compare_digest(form.encode("utf-8", "replace"), session.form_key.encode()):
-            raise _foreign_form()
+            raise foreign_form()
         return session
 
     return check
 
 
-def check_same_site(request: Request) -> None:
-    """Refuse cross-site submissions of the login form, which has no form key yet."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise _foreign_form()
-
-
-def _foreign_form() -> Fault:
+def foreign_form() -> Fault:
+    """The fault of a form that was not given to this browser."""
     return Fault("foreign_form", "The form is not valid", "Reload the page and submit its form again.", status=403)
 
 

@@ -17,14 +17,16 @@ from cdp.wire.request_refusal import RequestRefused
 Headers = Iterable[tuple[bytes, bytes]]
 
 _ORIGIN: Final = (b"access-control-allow-origin", b"*")
+_NOT_GUESSED: Final = (b"x-content-type-options", b"nosniff")
 _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
 _SUCCESS: Final = b'{"success": true}'
-_SUCCESS_HEADERS: Final = [_JSON, (b"content-length", str(len(_SUCCESS)).encode()), _ORIGIN]
+_SUCCESS_HEADERS: Final = [_JSON, (b"content-length", str(len(_SUCCESS)).encode()), _ORIGIN, _NOT_GUESSED]
 _SUCCESS_START: Final = {"type": "http.response.start", "status": 200, "headers": _SUCCESS_HEADERS}
 _SUCCESS_BODY: Final = {"type": "http.response.body", "body": _SUCCESS}
 _PREFLIGHT_HEADERS: Final = [
     _ORIGIN,
+    _NOT_GUESSED,
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
     (
         b"access-control-allow-headers",
@@ -111,7 +113,13 @@ async def send_preflight(send: Send) -> None:
 async def send_json(send: Send, content: Mapping[str, object]) -> None:
     """A JSON response other than the success document."""
     body = msgspec.json.encode(content)
-    headers = [_JSON, (b"content-length", str(len(body)).encode()), _ORIGIN, (b"cache-control", b"no-cache")]
+    headers = [
+        _JSON,
+        (b"content-length", str(len(body)).encode()),
+        _ORIGIN,
+        _NOT_GUESSED,
+        (b"cache-control", b"no-cache"),
+    ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -136,7 +144,7 @@ async def send_refused(
             "detail": refused.message,
         }
     )
-    headers = [_PROBLEM, (b"content-length", str(len(body)).encode()), _ORIGIN]
+    headers = [_PROBLEM, (b"content-length", str(len(body)).encode()), _ORIGIN, _NOT_GUESSED]
     if retry_after_seconds is not None:
         headers.append((b"retry-after", str(retry_after_seconds).encode()))
         headers.append((b"access-control-expose-headers", b"retry-after"))

@@ -18,6 +18,7 @@ from cdp.kit.errors import Fault
 from cdp.sources.model import Source
 from cdp.web.connections.addresses import client_of
 from cdp.web.connections.attempts import WrongSecrets
+from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.ingest.batcher import Batcher
 from cdp.web.ingest.capacity import Share
 from cdp.web.ingest.request import (
@@ -71,6 +72,10 @@ _UNREAD: Final = RequestRefused(
     "A message may contain a refusal that cannot be read or stored. Every other message was processed.",
 )
 _FAILED: Final = RequestRefused("internal_error", "The request could not be handled. Nothing of it was stored.")
+_UNKNOWN_HOST: Final = RequestRefused(
+    "host_not_trusted",
+    "Settings name the host to which an SDK sends. The host of this request is not among those of CDP_TRUSTED_HOSTS.",
+)
 _SLOW: Final = RequestRefused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
 
 
@@ -82,12 +87,19 @@ class IngestEndpoint:
     """An ASGI application for the ingest paths; use it as `async with endpoint:` around the lifetime of the server."""
 
     def __init__(
-        self, batcher: Batcher, sources: SourceDirectory, clock: Clock, *, wrong_secrets: WrongSecrets | None = None
+        self,
+        batcher: Batcher,
+        sources: SourceDirectory,
+        clock: Clock,
+        *,
+        wrong_secrets: WrongSecrets | None = None,
+        hosts: TrustedHosts | None = None,
     ) -> None:
         self._batcher = batcher
         self._sources = sources
         self._clock = clock
         self._wrong_secrets = wrong_secrets or WrongSecrets()
+        self._hosts = hosts or TrustedHosts()
         self.answers: Counter[int] = Counter()
         """Responses by status since the start."""
 
@@ -250,8 +262,15 @@ class IngestEndpoint:
         source = await self._find(scope, key)
         if source is None:
             return (401, _UNKNOWN_KEY)
-        content = segment_settings(scope, key) if in_path is not None else rudderstack_config(scope, source, key)
-        await send_json(send, content)
+        host = self._hosts.named(scope)
+        if host is None:
+            return (421, _UNKNOWN_HOST)
+        scheme = scope.get("scheme", "http")
+        is_segment = in_path is not None
+        await send_json(
+            send,
+            segment_settings(scheme, host, key) if is_segment else rudderstack_config(scheme, host, key, source=source),
+        )
         return None
 
 

@@ -1,22 +1,24 @@
-"""What browser SDKs fetch before they send: the settings of Segment's snippet and RudderStack's source config."""
+"""What browser SDKs fetch before they send: the settings of Segment's snippet and RudderStack's source config.
 
-import re
+Both name this server by a host that is trusted. Without one they would send to the servers of their vendors.
+"""
+
 from typing import Any, Final
-
-from starlette.types import Scope
 
 from cdp.sources.model import Source
 
-_HOST: Final = re.compile(rb"[A-Za-z0-9.\-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _FIXED_INSTANT: Final = "2026-01-01T00:00:00.000Z"
 
 
-def segment_settings(scope: Scope, write_key: str) -> dict[str, Any]:
+def segment_settings(scheme: str, host: str, write_key: str) -> dict[str, Any]:
     """Settings of analytics.js: send everything to this server, load nothing from elsewhere."""
-    target: dict[str, Any] = {"apiKey": write_key, "addBundledMetadata": True, "unbundledIntegrations": []}
-    host = _host(scope)
-    if host is not None:
-        target |= {"apiHost": f"{host}/v1", "protocol": scope.get("scheme", "http")}
+    target = {
+        "apiKey": write_key,
+        "addBundledMetadata": True,
+        "unbundledIntegrations": [],
+        "apiHost": f"{host}/v1",
+        "protocol": scheme,
+    }
     return {
         "integrations": {"Segment.io": target},
         "plan": {
@@ -34,10 +36,8 @@ def segment_settings(scope: Scope, write_key: str) -> dict[str, Any]:
     }
 
 
-def rudderstack_config(scope: Scope, source: Source, write_key: str) -> dict[str, Any]:
+def rudderstack_config(scheme: str, host: str, write_key: str, *, source: Source) -> dict[str, Any]:
     """Source config of RudderStack's SDK: no destination in the browser, no statistics sent to anyone."""
-    host = _host(scope)
-    url = f"{scope.get('scheme', 'http')}://{host}" if host is not None else None
     return {
         "source": {
             "id": str(source.source_id),
@@ -49,15 +49,7 @@ def rudderstack_config(scope: Scope, source: Source, write_key: str) -> dict[str
             "connections": [],
             "destinations": [],
             "config": {"statsCollection": {"errors": {"enabled": False}, "metrics": {"enabled": False}}},
-            "dataplanes": {"default": [{"url": url, "default": True}]} if url else {},
+            "dataplanes": {"default": [{"url": f"{scheme}://{host}", "default": True}]},
         },
         "updatedAt": _FIXED_INSTANT,
     }
-
-
-def _host(scope: Scope) -> str | None:
-    """The host name by which the client reached this server, None when it is invalid."""
-    for name, value in scope["headers"]:
-        if name == b"host" and _HOST.fullmatch(value) is not None:
-            return str(value.decode("ascii"))
-    return None

@@ -6,24 +6,18 @@ Plain ASGI around the framework, so that no request body is read before its toke
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Final, Protocol
 
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cdp.flows.context import Context
 from cdp.kit.errors import Fault
-from cdp.web.connections.addresses import client_of
-from cdp.web.connections.attempts import WrongSecrets
-from cdp.web.platform.auth import CALLER, Caller, identify
+from cdp.web.platform.auth import CALLER
+from cdp.web.platform.authentication import Authentication
 from cdp.web.platform.errors import ProblemResponse, internal_error, problem_of, unauthorized
 
 BODY_BYTES_MAX: Final = 1_000_000
 _BODY_SECONDS_MAX: Final = 30.0
-_GUESSES_AT_ONCE: Final = 2
 _GUARDED: Final = ("/api/", "/metrics")
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -52,14 +46,10 @@ class Observe(Protocol):
 class RequestLimits:
     """ASGI middleware that authenticates requests, limits them and adds security headers."""
 
-    def __init__(
-        self, app: ASGIApp, context: Callable[[], Context], observe: Observe, *, wrong_secrets: WrongSecrets
-    ) -> None:
+    def __init__(self, app: ASGIApp, authentication: Authentication, observe: Observe) -> None:
         self._app = app
-        self._context = context
+        self._authentication = authentication
         self._observe = observe
-        self._wrong_secrets = wrong_secrets
-        self._guesses = asyncio.Semaphore(_GUESSES_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -86,7 +76,7 @@ class RequestLimits:
         if scope["path"].startswith(_GUARDED):
             header = headers.get(b"authorization")
             try:
-                caller = await self._caller(scope, None if header is None else header.decode("latin-1"))
+                caller = await self._authentication.caller(scope, None if header is None else header.decode("latin-1"))
             except Fault as fault:
                 return problem_of(fault)
             if caller is None:
@@ -100,21 +90,6 @@ class RequestLimits:
                 413, "body_too_large", "The body is too large", detail="A request has at most one megabyte."
             )
         return None
-
-    async def _caller(self, scope: Scope, authorization: str | None) -> Caller | None:
-        """Whose request it is. Raises the fault `too_many_wrong_secrets`.
-
-        After many wrong tokens, those of their address are looked up two at a time: the right ones among them are
-        served, and nobody else waits for the wrong ones.
-        """
-        if authorization is None:
-            return None
-        client = client_of(scope)
-        async with self._guesses if self._wrong_secrets.is_exhausted(client) else nullcontext():
-            caller = await run_in_threadpool(identify, self._context(), authorization)
-        if caller is None:
-            self._wrong_secrets.note(client)
-        return caller
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         template = getattr(scope.get("route"), "path", "unknown")

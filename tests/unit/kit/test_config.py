@@ -37,6 +37,7 @@ def test_every_setting_is_read() -> None:
             "CDP_NOW": "2026-01-31T12:00:00Z",
             "CDP_ALLOW_TEST_CLOCK": "1",
             "CDP_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8",
+            "CDP_TRUSTED_HOSTS": "CDP.example.com, cdp.example.com:8443",
             "CDP_CONNECTIONS": "500",
             "CDP_CONNECTIONS_PER_ADDRESS": "50",
         }
@@ -51,6 +52,7 @@ def test_every_setting_is_read() -> None:
         database_url="postgresql+psycopg://u:p@db.example:5433/cdp",
         master_key=bytes.fromhex(KEY),
         trusted_proxies=(ip_network("127.0.0.1"), ip_network("10.0.0.0/8")),
+        trusted_hosts=("cdp.example.com", "cdp.example.com:8443"),
         connections_max=500,
         connections_per_address_max=50,
     )
@@ -61,6 +63,8 @@ def test_every_setting_is_read() -> None:
     ("name", "value", "remedy"),
     [
         ("CDP_TRUSTED_PROXIES", "nginx", "127.0.0.1, 10.0.0.0/8"),
+        ("CDP_TRUSTED_HOSTS", "https://cdp.example.com/", "cdp.example.com, cdp.example.com:8443"),
+        ("CDP_TRUSTED_HOSTS", "a,,b", "cdp.example.com, cdp.example.com:8443"),
         ("CDP_CONNECTIONS", "0", "a number from 1 to 1000000"),
         ("CDP_CONNECTIONS_PER_ADDRESS", "many", "a number from 1 to 1000000"),
         ("CDP_PORT", "eighty", "a number from 1 to 65535"),
