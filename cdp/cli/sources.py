@@ -1,5 +1,6 @@
 """Commands about sources."""
 
+import time
 from collections import Counter
 from datetime import datetime, timedelta
 
@@ -188,21 +189,26 @@ def _print_properties(found: accounting_flow.Accounting, screen: Screen) -> None
 def rotate(name: str, screen: Screen) -> None:
     """Replace the write key of a source.
 
-    Prints the new write key, which cannot be shown again; the old one stops working within seconds.
+    Prints the new write key, which cannot be shown again. When the command ends, no service accepts the old one any more.
     """
     with open_context() as context:
         write_key = sources.replace_write_key(context, name)
+    time.sleep(sources.KEY_SECONDS_MAX)
     screen.result({"name": name, "write_key": write_key})
     screen.facts([("source", name), ("write key", write_key)])
-    screen.line("Only a hash of the write key is stored: save it now. The old one stops working within seconds.")
+    screen.line("Only a hash of the write key is stored: save it now. The old one no longer works.")
 
 
 @source.command("disable")
 @click.argument("name")
 @command("cdp source disable web-shop")
 def disable(name: str, screen: Screen) -> None:
-    """Disable a source permanently."""
+    """Disable a source permanently.
+
+    When the command ends, no service accepts its write key any more.
+    """
     with open_context() as context:
         sources.disable_source(context, name)
+    time.sleep(sources.KEY_SECONDS_MAX)
     screen.result({"disabled": name})
     screen.line("Its write key no longer works.")

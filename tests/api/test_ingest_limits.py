@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -350,7 +352,8 @@ def test_a_disabled_source_stops_within_the_fresh_time(recorder: Recorder) -> No
         assert refused(client.post("/v1/page", json=GOOD)) == (401, "unknown_write_key")
 
 
-def test_known_keys_work_while_sources_cannot_be_read(recorder: Recorder) -> None:
+def test_no_key_is_accepted_for_longer_than_the_fresh_time_while_sources_cannot_be_read(recorder: Recorder) -> None:
+    """Any of them may have been disabled meanwhile."""
     is_away = threading.Event()
 
     def load() -> dict[bytes, Source]:
@@ -366,8 +369,31 @@ def test_known_keys_work_while_sources_cannot_be_read(recorder: Recorder) -> Non
         assert client.post("/v1/page", json=GOOD, headers=KEY).status_code == 200
         is_away.set()
         threading.Event().wait(0.1)
+        for key in ("wk", "new"):
+            answer = client.post("/v1/page", json=GOOD, headers={"x-write-key": key})
+            assert refused(answer) == (503, "database_unavailable")
+            assert answer.headers["retry-after"] == "2"
+        is_away.clear()
         assert client.post("/v1/page", json=GOOD, headers=KEY).status_code == 200
-        assert refused(client.post("/v1/page", json=GOOD, headers={"x-write-key": "new"})) == (
-            503,
-            "database_unavailable",
-        )
+
+
+def test_a_key_that_ends_while_the_body_arrives_is_refused(recorder: Recorder) -> None:
+    known = {hash_secret("wk"): new_source(1, "web")}
+    directory = SourceDirectory(lambda: dict(known), fresh_seconds=0.0, pause_seconds=0.0)
+    with serve_ingest(recorder, directory) as running, half_sent_page(running) as (connection, rest):
+        until(lambda: running.batcher.waiting_bytes > 0, "the first part of the body")
+        known.clear()
+        connection.sendall(rest)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401 ")
+    assert recorder.all == []
+
+
+@contextmanager
+def half_sent_page(running: RunningIngest) -> Iterator[tuple[socket.socket, bytes]]:
+    """A connection with a message of which the last half is missing, and that half."""
+    body = json.dumps(GOOD).encode()
+    head = f"POST /v1/page HTTP/1.1\r\nhost: test\r\nx-write-key: wk\r\ncontent-length: {len(body)}\r\n\r\n"
+    address = ("127.0.0.1", int(running.url.rpartition(":")[2]))
+    with socket.create_connection(address, PATIENCE_SECONDS) as connection:
+        connection.sendall(head.encode() + body[:10])
+        yield connection, body[10:]

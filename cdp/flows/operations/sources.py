@@ -19,6 +19,8 @@ CONSENT: Final = "consent"
 SCOPES: Final = (INGEST, CONSENT)
 REQUEST_BYTES_DEFAULT: Final = 500 * 1024
 REQUEST_BYTES_MAX: Final = 4 * 1024 * 1024
+KEY_SECONDS_MAX: Final = 1.0
+"""For how long a service may accept a write key after it last read that it is valid: so long a key lives on at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,10 @@ def list_sources(context: Context) -> list[SourceEntry]:
 
 
 def replace_write_key(context: Context, name: str, *, actor: str = "operator") -> str:
-    """Replace the write key of a source and return the new one; the old one becomes invalid. Raises the fault `unknown_source` (404)."""
+    """Replace the write key of a source and return the new one. Raises the fault `unknown_source` (404).
+
+    The old one ends in every service within `KEY_SECONDS_MAX`.
+    """
     now = context.clock.now()
     write_key = new_write_key()
     with context.database.transaction() as tx:
@@ -94,7 +99,10 @@ def replace_write_key(context: Context, name: str, *, actor: str = "operator") -
 
 
 def disable_source(context: Context, name: str, *, actor: str = "operator") -> None:
-    """Disable a source and its write key. Raises the fault `unknown_source` (404)."""
+    """Disable a source and its write key. Raises the fault `unknown_source` (404).
+
+    The key ends in every service within `KEY_SECONDS_MAX`.
+    """
     now = context.clock.now()
     with context.database.transaction() as tx:
         source = source_store.source_named(tx, name)

@@ -34,7 +34,7 @@ from cdp.web.ingest.request import (
 )
 from cdp.web.ingest.settings import rudderstack_config, segment_settings
 from cdp.web.ingest.write_keys import SourceDirectory
-from cdp.wire.batch import REQUEST_BYTES_DEFAULT, Envelope, read_batch, read_single
+from cdp.wire.batch import REQUEST_BYTES_DEFAULT, read_batch, read_single
 from cdp.wire.gzip import Body, too_large
 from cdp.wire.limits import InvalidReason
 from cdp.wire.message import Invalid
@@ -181,7 +181,7 @@ class IngestEndpoint:
             body = await self._read_body(receive, Body(bytes_max, is_gzip=head.is_gzip), share)
             if isinstance(body, RequestRefused):
                 return (408 if body is _SLOW else 400, body)
-            return await self._submit(scope, send, head, source=source, body=body, kind=kind)
+            return await self._submit(scope, send, head, body=body, kind=kind)
         finally:
             share.release()
 
@@ -219,17 +219,21 @@ class IngestEndpoint:
         return source
 
     async def _submit(
-        self, scope: Scope, send: Send, head: RequestHead, *, source: Source | None, body: bytes, kind: str | None
+        self, scope: Scope, send: Send, head: RequestHead, *, body: bytes, kind: str | None
     ) -> tuple[int, RequestRefused] | None:
         envelope = read_batch(body) if kind is None else read_single(body, kind)
         if isinstance(envelope, RequestRefused):
             return (400, envelope)
-        named = await self._source_of(scope, head, source, envelope=envelope)
-        if isinstance(named, RequestRefused):
-            return (400 if named is WRITE_KEYS_DISAGREE else 401, named)
+        key = head.write_key or envelope.write_key
+        if key is None:
+            return (401, _NO_KEY)
+        if envelope.write_key not in (None, key):
+            return (400, WRITE_KEYS_DISAGREE)
+        named = await self._find(scope, key)  # also where the head named it: the body may have taken half a minute
+        if named is None:
+            return (401, _UNKNOWN_KEY)
         if INGEST_SCOPE not in named.scopes:
             return (403, _NO_SCOPE)
-        key = head.write_key or envelope.write_key or ""
         messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc)
         outcomes = await self._batcher.submit(messages, len(body), address=client_of(scope))
         if kind is not None and outcomes[0].state is State.INVALID:
@@ -240,16 +244,6 @@ class IngestEndpoint:
             return (400, _UNREAD)
         await send_success(send)
         return None
-
-    async def _source_of(
-        self, scope: Scope, head: RequestHead, source: Source | None, *, envelope: Envelope
-    ) -> Source | RequestRefused:
-        if envelope.write_key is not None:
-            if head.write_key is None:
-                return await self._find(scope, envelope.write_key) or _UNKNOWN_KEY
-            if head.write_key != envelope.write_key:
-                return WRITE_KEYS_DISAGREE
-        return source or _NO_KEY
 
     async def _settings(self, scope: Scope, send: Send) -> tuple[int, RequestRefused] | None:
         head = read_head(scope)

@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from cdp.access.credentials import hash_secret
+from cdp.flows.operations.sources import KEY_SECONDS_MAX
 from cdp.kit.db import Database
-from cdp.kit.errors import Fault
 from cdp.sources.model import Source
 from cdp.sources.store.sources import active_sources
 
-FRESH_SECONDS = 3.0
 PAUSE_SECONDS = 0.25
 
 
 class SourceDirectory:
     """All active sources in memory, read again when they are older than `fresh_seconds`.
+
+    What was read is used for so long and no longer, also while the sources cannot be read: a key that was disabled ends
+    within that time in every service.
 
     For an unknown write key the sources are read again, so a new source works at once; but at most once per
     `pause_seconds`, however many wrong keys are tried, and wrong keys are not kept.
@@ -24,7 +26,7 @@ class SourceDirectory:
         self,
         load: Callable[[], Mapping[bytes, Source]],
         *,
-        fresh_seconds: float = FRESH_SECONDS,
+        fresh_seconds: float = KEY_SECONDS_MAX,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self._load = load
@@ -41,13 +43,9 @@ class SourceDirectory:
         known = self._sources.get(write_key_hash)
         if known is not None and now - self._read_at < self._fresh_seconds:
             return known
-        try:
-            while self._read_at < now and (known is None or now - self._read_at >= self._fresh_seconds):
-                await self._refresh()
-                known = self._sources.get(write_key_hash)
-        except Fault:
-            if known is None:
-                raise
+        while self._read_at < now and (known is None or now - self._read_at >= self._fresh_seconds):
+            await self._refresh()
+            known = self._sources.get(write_key_hash)
         return known
 
     async def _refresh(self) -> None:
