@@ -1,6 +1,6 @@
 """Validation errors of Pydantic as messages about the policy: where, what is wrong, and a remedy."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import JsonValue, ValidationError
@@ -10,6 +10,7 @@ from cdp.policy.jsonschema import SEGMENT_FILE, schema_at
 from cdp.policy.model import FILES
 from cdp.policy.problems import Path, PolicyProblem, Position, choose
 from cdp.policy.source import PolicyFile
+from cdp.policy.unknown_keys import KnownKeys
 
 SECOND_KEY = "`key`"
 """What the loader renames a `key` inside an entry to, whose key is its name."""
@@ -35,12 +36,15 @@ _SINGLE = frozenset({"missing", "extra_forbidden", "value_error"})
 """Errors reported one by one; several others at one place are the alternatives of a union."""
 
 
-def problems_of(fault: ValidationError, sources: Mapping[str, PolicyFile]) -> Iterator[PolicyProblem]:
+def problems_of(
+    fault: ValidationError, sources: Mapping[str, PolicyFile], document: KnownKeys
+) -> Iterator[PolicyProblem]:
     """One problem for each invalid place; locations begin with the file, segments under `segments`."""
     by_place: dict[tuple[str, Path], list[ErrorDetails]] = {}
     for error in fault.errors(include_url=False):
-        depth = 2 if error["loc"][0] == "segments" else 1
-        file, steps = str(error["loc"][depth - 1]), error["loc"][depth:]
+        if document.is_misspelled(error["loc"]):
+            continue
+        file, steps = _file_and_steps(error["loc"])
         error["loc"] = steps
         if steps[-1:] == ("key",) and not file.startswith("segments/"):
             continue  # the copied name: its mapping reports the same error
@@ -49,13 +53,29 @@ def problems_of(fault: ValidationError, sources: Mapping[str, PolicyFile]) -> It
         else:
             yield PolicyProblem(Position(file), "the file is missing", "every policy needs it; it may be short")
     for (file, path), errors in by_place.items():
-        schema = file if file in FILES else SEGMENT_FILE
+        schema = _schema(file)
         of_alternatives = [error for error in errors if error["type"] not in _SINGLE]
         for error in errors:
             if error["type"] in _SINGLE or len(of_alternatives) == 1:
                 yield _problem(error, path, sources[file], schema=schema)
         if len(of_alternatives) > 1:
             yield _alternatives(of_alternatives, path, sources[file])
+
+
+def declared_beside(path: Path) -> Collection[str]:
+    """The keys that may be in the mapping in which a path of a policy ends; paths begin as those of `problems_of`."""
+    file, steps = _file_and_steps(path)
+    known: Collection[str] = schema_at(_schema(file), steps[:-1]).get("properties", {})
+    return known
+
+
+def _file_and_steps(path: Path) -> tuple[str, Path]:
+    depth = 2 if path[0] == "segments" else 1
+    return str(path[depth - 1]), path[depth:]
+
+
+def _schema(file: str) -> str:
+    return file if file in FILES else SEGMENT_FILE
 
 
 def _path_of(steps: Iterable[str | int], content: JsonValue) -> Path:

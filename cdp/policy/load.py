@@ -12,7 +12,7 @@ from cdp.policy.check import check
 from cdp.policy.check_controller import unnamed_controller
 from cdp.policy.check_readers import unrefusable_purposes
 from cdp.policy.check_signals import check_signals, unmapped_purposes
-from cdp.policy.errors import SECOND_KEY, problems_of
+from cdp.policy.errors import SECOND_KEY, declared_beside, problems_of
 from cdp.policy.findings import Finding
 from cdp.policy.frozen import Frozen
 from cdp.policy.model import (
@@ -33,6 +33,7 @@ from cdp.policy.model import (
 )
 from cdp.policy.problems import PolicyProblem, Position, choose, fault_of
 from cdp.policy.source import PolicyFile, SourceRefused, parse
+from cdp.policy.unknown_keys import KnownKeys
 
 SEGMENTS = "segments"
 SEGMENTS_MAX = 2000
@@ -146,7 +147,9 @@ class _Folder(Frozen):
 
 
 def _build(sources: Mapping[str, PolicyFile]) -> Policy:
-    folder = _validate(sources)
+    folder, problems = _validate(sources)
+    if folder is None:
+        raise fault_of(problems)
     documents = {file: source.content for file, source in sources.items()}
     policy = Policy(
         categories=folder.purposes.categories,
@@ -163,7 +166,7 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
         documents=documents,
         fingerprint=fingerprint_of(documents),
     )
-    problems = [_problem(finding, sources) for finding in check(policy)]
+    problems += [_problem(finding, sources) for finding in check(policy)]
     if problems:
         raise fault_of(problems)
     return policy
@@ -174,7 +177,8 @@ def _problem(finding: Finding, sources: Mapping[str, PolicyFile]) -> PolicyProbl
     return PolicyProblem(place, finding.what, finding.remedy)
 
 
-def _validate(sources: Mapping[str, PolicyFile]) -> _Folder:
+def _validate(sources: Mapping[str, PolicyFile]) -> tuple[_Folder | None, list[PolicyProblem]]:
+    """The files as values, and their problems; with problems the value is what is valid without unknown keys, if anything."""
     parts = {file: _with_keys(source.content, FILES[file]) for file, source in sources.items() if file in FILES}
     segments = {file: source.content for file, source in sources.items() if file.startswith(SEGMENTS + "/")}
     problems = [
@@ -182,13 +186,14 @@ def _validate(sources: Mapping[str, PolicyFile]) -> _Folder:
         for file in sources
         if file not in parts and file not in segments
     ]
-    try:
-        folder = _Folder.model_validate_json(json.dumps({**parts, SEGMENTS: segments}))
-    except ValidationError as fault:
-        raise fault_of([*problems, *problems_of(fault, sources)]) from None
-    if problems:
-        raise fault_of(problems)
-    return folder
+    document = KnownKeys({**parts, SEGMENTS: segments}, declared_beside)
+    while True:
+        try:
+            return _Folder.model_validate_json(json.dumps(document.content)), problems
+        except ValidationError as fault:
+            problems += problems_of(fault, sources, document)
+            if not document.correct(fault):
+                return None, problems
 
 
 def _with_keys(content: JsonValue, model: type[Frozen]) -> JsonValue:

@@ -36,12 +36,17 @@ class PolicyProblem:
         return f"{self.place}: {self.what}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+def nearest(wrong: str, known: Iterable[str]) -> str | None:
+    """The closest known word; None if none is close."""
+    return next(iter(get_close_matches(wrong, sorted(known), n=1, cutoff=0.6)), None)
+
+
 def choose(wrong: str, known: Iterable[str]) -> str:
     """Suggest the closest known word, or list all of them if none is close."""
     words = sorted(known)
-    near = get_close_matches(wrong, words, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean `{near[0]}`?"
+    near = nearest(wrong, words)
+    if near is not None:
+        return f"did you mean `{near}`?"
     return "expected one of: " + ", ".join(words) if words else "no names are declared for this"
 
 

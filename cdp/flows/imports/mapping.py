@@ -20,6 +20,7 @@ from cdp.policy.frozen import Frozen, Key, TypeKey
 from cdp.policy.problems import Path as Steps
 from cdp.policy.problems import PolicyProblem, Position, choose
 from cdp.policy.source import PolicyFile, SourceRefused, parse
+from cdp.policy.unknown_keys import KnownKeys
 
 Scalar = str | int | float | bool
 FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -220,10 +221,19 @@ def load_mapping(path: Path) -> Mapping:
         raise Fault("unreadable_mapping", "The mapping cannot be read", f"{path}: {error.strerror}.") from None
     except SourceRefused as refused:
         raise _fault([refused.problem]) from None
-    try:
-        return Mapping.model_validate_json(to_json(source.content))
-    except ValidationError as error:
-        raise _fault(_problems(error, source)) from None
+    problems: list[PolicyProblem] = []
+    document = KnownKeys(source.content, _keys)
+    while True:
+        try:
+            found = Mapping.model_validate_json(to_json(document.content))
+        except ValidationError as error:
+            problems += _problems(error, source, document)
+            if not document.correct(error):
+                raise _fault(problems) from None
+        else:
+            if problems:
+                raise _fault(problems)
+            return found
 
 
 def _fault(problems: list[PolicyProblem]) -> Fault:
@@ -232,13 +242,16 @@ def _fault(problems: list[PolicyProblem]) -> Fault:
     return Fault("invalid_mapping", f"The mapping has {count}", "\n".join(map(str, listed)))
 
 
-def _problems(error: ValidationError, source: PolicyFile) -> list[PolicyProblem]:
-    by_place: dict[Position, list[tuple[Steps, ErrorDetails]]] = {}
+def _problems(error: ValidationError, source: PolicyFile, document: KnownKeys) -> list[PolicyProblem]:
+    by_place: dict[tuple[Position, bool], list[tuple[Steps, ErrorDetails]]] = {}
     for detail in error.errors(include_url=False):
+        if document.is_misspelled(detail["loc"]):
+            continue
         path = tuple(_existing(detail["loc"], source.content))
-        place = source.place(path, of_key=detail["type"] == "extra_forbidden")
-        by_place.setdefault(place, []).append((path, detail))
-    return [_problem(place, *found[0]) for place, found in by_place.items()]
+        is_unknown = detail["type"] == "extra_forbidden"  # a mapping begins where its first key does
+        place = source.place(path, of_key=is_unknown)
+        by_place.setdefault((place, is_unknown), []).append((path, detail))
+    return [_problem(place, *found[0]) for (place, _), found in by_place.items()]
 
 
 def _problem(place: Position, path: Steps, error: ErrorDetails) -> PolicyProblem:
