@@ -228,10 +228,10 @@ def _of_controller(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("controller",), Change.ENDED:
             return "nobody is named any more: /privacy, denials and the record of processing say so"
-        case ("controller",), _:
-            return "/privacy, denials, archives and the record of processing name it as soon as the policy is applied"
+        case ("controller", *_), _:
+            return "/privacy, denials, archives and the record of processing show it as soon as the policy is applied"
         case _:
-            return ""
+            return "/privacy, archives and the record of processing show it as soon as the policy is applied"
 
 
 def _of_segments(edit: _Edit) -> str:

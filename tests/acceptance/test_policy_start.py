@@ -9,6 +9,7 @@ import pytest
 
 from cdp.postgres.server import EmbeddedPostgres
 from tests.support.commands import Service, Shell
+from tests.support.controllers import CONTROLLER, with_controller
 from tests.support.databases import EMPTY, plain_url, temporary_database
 from tests.support.policies import changed, documents_of, permit_all, shipped, written
 from tests.support.waits import until
@@ -34,6 +35,7 @@ class Installation:
             "wide": written(permit_all(), folder / "wide"),
             "narrow": written(shipped(), folder / "narrow"),
             "renamed": written(changed(permit_all(), "purposes.yaml", purposes=renamed), folder / "renamed"),
+            "named": written(with_controller(permit_all(), {"controller": CONTROLLER}), folder / "named"),
         }
 
     def shell(self, policies: str, **settings: str) -> Shell:
@@ -95,6 +97,13 @@ def test_a_setting_accepts_one_policy_by_its_fingerprint(installation: Installat
         assert readiness(service)[1] == narrow
     with installation.shell("narrow", CDP_ACCEPT_POLICY=narrow).serving() as service:
         assert readiness(service) == (narrow, None)
+
+
+def test_a_controller_that_is_named_is_applied_and_shown(installation: Installation) -> None:
+    """Naming it needs no second step: nothing that is stored depends on it."""
+    with installation.shell("named").serving() as service:
+        assert readiness(service) == (installation.fingerprint("named"), None)
+        assert CONTROLLER["name"] in service.request("GET", "/privacy").text
 
 
 def test_a_folder_that_touches_nothing_is_applied(installation: Installation) -> None:

@@ -1,13 +1,14 @@
 """The console as a browser without scripts uses it: links and forms are read from the pages and followed."""
 
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 
 from cdp.access.model import Role
-from cdp.web.console.page import MENU
+from cdp.web.console.page import MENU, STYLE
 from tests.support.browser import Browser, Reader
 from tests.support.messages import consent_context, order, track
 from tests.support.service import RunningService
@@ -37,6 +38,16 @@ def test_nobody_sees_a_page_without_a_token(service: RunningService) -> None:
     assert PASSWORD_COOKIE not in browser.client.cookies
     page = browser.send("/console/enter", 401, token="")
     assert PASSWORD_COOKIE not in browser.client.cookies
+
+
+def test_captions_and_fields_are_not_wider_than_a_narrow_screen() -> None:
+    """A caption is as wide as its table, which scrolls: without a limit, and in one line, its end was out of sight at 360 px."""
+    caption, field = (re.search(rf"^{start}{{(.*)}}$", STYLE, re.MULTILINE) for start in ("caption", "input,select.*"))
+    assert caption is not None
+    assert field is not None
+    assert "max-width:calc(100vw - 3rem)" in caption[1]
+    assert "nowrap" not in caption[1]
+    assert "max-width:100%" in field[1]
 
 
 def test_a_write_key_opens_no_page(service: RunningService) -> None:

@@ -148,7 +148,7 @@ def test_a_plan_shows_who_becomes_responsible() -> None:
     assert (named.file, named.path, named.change) == (CONTROLLER_FILE, ("controller",), Change.ADDED)
     assert (
         named.effect
-        == "/privacy, denials, archives and the record of processing name it as soon as the policy is applied"
+        == "/privacy, denials, archives and the record of processing show it as soon as the policy is applied"
     )
     moved = {"controller": {**CONTROLLER, "address": "Kaiweg 2, 20457 Hamburg, Germany"}}
     (change,) = differences(with_controller(shipped(), {"controller": CONTROLLER}), with_controller(shipped(), moved))
@@ -161,6 +161,8 @@ def test_a_plan_shows_who_becomes_responsible() -> None:
         (("representative",), Change.ENDED),
         (("data_protection_officer",), Change.ENDED),
     }
+    shown = "/privacy, archives and the record of processing show it as soon as the policy is applied"
+    assert {change.effect for change in ended} == {shown}
     (unnamed,) = differences(with_controller(shipped(), {"controller": CONTROLLER}), shipped())
     assert unnamed.effect == "nobody is named any more: /privacy, denials and the record of processing say so"
 
