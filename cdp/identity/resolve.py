@@ -103,7 +103,7 @@ class World:
         if not known or known <= step.authority:
             return False
         type_ = self.types[identifier]
-        if type_ in self.rules.unique and type_ not in self.rules.guarded:
+        if type_ not in self.rules.bound_by_authority:
             return False
         return known > self.authority_of(step, identifier)
 
@@ -128,9 +128,12 @@ class World:
             and (known := self.authority.get(member)) is not None
             and known < (level := self.authority_of(step, member))
         }
-        is_tying = len(step.members) > 1 or self.types[step.members[0]] in self.rules.guarded
-        if is_tying and self.is_raised_by(step):
-            facts.add(Fact(FactKind.ANCHOR, step.anchor_id, step.authority))
+        if self.is_raised_by(step):
+            before = step._replace(authority=Evidence(self.heard[step.anchor_id]))
+            first = step.members[0]
+            is_tying = len(step.members) > 1 or self.types[first] in self.rules.guarded
+            if is_tying or self.is_left_out(first, before):
+                facts.add(Fact(FactKind.ANCHOR, step.anchor_id, step.authority))
         return frozenset(facts)
 
     def name(self, step: ResolutionStep) -> None:

@@ -10,7 +10,8 @@ class Rules:
 
     `guarded` types, such as e-mail addresses, name a person without proving that who says them is that person: only
     words of the highest authority that names such an identifier link it. A unique type is one where the policy does not
-    trust browsers with it.
+    trust browsers with it. Identifiers of the `takeable` types, such as devices, can be taken by a higher authority: from
+    then on, lower words say nothing about them.
     """
 
     def __init__(self, policy: Identifiers) -> None:
@@ -30,6 +31,8 @@ class Rules:
         self.person_level = {key for key, type_ in policy.types.items() if type_.person_level or type_.unique}
         trusted = {key for key in self.unique if policy.types[key].trusts_browsers}
         self.guarded = {key for key in self.person_level if self.links[key] and key not in trusted}
+        self.takeable = {key for key in policy.types if key not in self.unique and key not in self.guarded}
+        self.bound_by_authority = self.guarded | self.takeable
 
     @property
     def non_linking(self) -> list[str]:

@@ -80,7 +80,7 @@ def explain(
         first, second = identifier_pair(tx, context, one, other=other)
         rules = Rules(context.policy.identifiers)
         closure = closure_store.closure(
-            tx, [first, second], non_linking=rules.non_linking, guarded=sorted(rules.guarded)
+            tx, [first, second], non_linking=rules.non_linking, guarded=sorted(rules.bound_by_authority)
         )
         run = replay(
             rules,

@@ -39,7 +39,9 @@ def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[in
     The caller holds the exclusive lock and advances the generation.
     """
     rules = Rules(context.policy.identifiers)
-    closure = closure_store.closure(tx, identifier_ids, guarded=sorted(rules.guarded), through_shared=True)
+    closure = closure_store.closure(
+        tx, identifier_ids, guarded=sorted(rules.guarded), takeable=sorted(rules.takeable), through_shared=True
+    )
     run = replay_closure(tx, rules, closure)
     return write_run(tx, context, run, closure=closure, now=now, before=mapping_store.owners(tx, list(closure.types)))
 
@@ -48,13 +50,13 @@ def replay_closure(tx: Transaction, rules: Rules, closure: closure_store.Closure
     """Replay from an empty world, sharing included: an identifier may be shared now because of the link in question.
 
     The authority of an identifier of the person level stays, even if the message that it comes from has expired; what a
-    reviewer declared to identify nobody stays shared.
+    reviewer declared to identify nobody stays shared, and so does what the steps only name.
     """
     return replay(
         rules,
         closure.types,
         closure.steps,
-        shared=replacing_store.set_apart(tx, list(closure.types)),
+        shared=replacing_store.set_apart(tx, list(closure.types)) | closure.shared - closure.reached,
         never=separation_store.never_pairs(tx, list(closure.types)),
         authority={
             identifier_id: authority
@@ -84,11 +86,11 @@ def write_run(
     ]
     mapping_store.insert_profiles(tx, fresh)
     partition = partition_of(run, profile_of)
-    write_partition(tx, partition, members=list(closure.types))
+    write_partition(tx, partition, members=list(closure.reached))
     identifier_store.mark_shared(tx, list(run.world.shared - closure.shared))
     identifier_store.mark_shared(tx, list(closure.shared - run.world.shared), is_shared=False)
     identifier_store.set_authority(
-        tx, {identifier_id: run.world.authority.get(identifier_id, 0) for identifier_id in closure.types}
+        tx, {identifier_id: run.world.authority.get(identifier_id, 0) for identifier_id in closure.reached}
     )
     quarantine_profiles(tx, context.policy, partition.quarantined, now=now)
     mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))

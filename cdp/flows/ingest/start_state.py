@@ -25,9 +25,9 @@ def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, kn
         _load_closure(tx, state, inputs, knowledge=knowledge)
     closure = state.closure
     steps = () if closure is None else closure.steps
-    touched = {member for step in steps for member in step.members}
+    touched = frozenset[int]() if closure is None else closure.reached
     replayed = {step.anchor_id for step in steps}
-    relearned = closure.types.keys() if closure is not None and state.is_closed_through_shared else frozenset[int]()
+    relearned = touched if state.is_closed_through_shared else frozenset[int]()
     person_level = state.plan.rules.person_level
     world = World(
         state.plan.rules,
@@ -73,7 +73,12 @@ def _load_closure(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, 
         list(start),
         learned=() if through_shared else weak,
         non_linking=rules.non_linking,
-        guarded=sorted(rules.guarded - {state.types[identifier_id] for identifier_id in knowledge.authority}),
+        guarded=sorted(
+            rules.guarded - {state.types[identifier_id] for identifier_id in knowledge.authority}
+            if through_shared
+            else rules.bound_by_authority
+        ),
+        takeable=sorted(rules.takeable) if through_shared else (),
         through_shared=through_shared,
     )
     state.closure, state.closure_of, state.is_closed_through_shared = closure, frozenset(start), through_shared

@@ -66,10 +66,10 @@ def _write_closure(result: BatchResult, closure: Closure) -> None:
     tx, world = result.tx, result.run.world
     partition = partition_of(result.run, result.state.profile_of)
     if not result.state.is_closed_through_shared:
-        write_partition(tx, partition, members=list(closure.types.keys() - closure.shared))
+        write_partition(tx, partition, members=list(closure.reached - closure.shared))
         return
-    write_partition(tx, partition, members=list(closure.types))
-    identifier_store.mark_shared(tx, list(closure.shared - world.shared), is_shared=False)
+    write_partition(tx, partition, members=list(closure.reached))
+    identifier_store.mark_shared(tx, list(closure.shared & closure.reached - world.shared), is_shared=False)
     mapping_store.end_quarantine(tx, list(partition.current - partition.quarantined))
 
 

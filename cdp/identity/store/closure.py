@@ -1,7 +1,7 @@
 """SQL of the closure: everything in the mapping that depends on some identifiers, as it was recorded."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,10 +14,13 @@ class Closure:
     """Everything that the resolution of some identifiers can depend on.
 
     `steps` are the recorded steps in order; `types`, `shared`, `authority` and `proved` are about their members;
-    `profiles` maps the sequence number of each step that created a stored profile to the id of that profile.
+    `profiles` maps the sequence number of each step that created a stored profile to the id of that profile. All steps
+    that say something about a `reached` identifier are there: a replay tells whose it is, and whether it is shared. The
+    other members are only named, by steps that say nothing about them: what is stored about these stays.
     """
 
     steps: tuple[ResolutionStep, ...]
+    reached: frozenset[int]
     types: dict[int, str]
     shared: frozenset[int]
     profiles: Mapping[int, int]
@@ -30,11 +33,13 @@ class Closure:
 # A step is an anchor, or an edge under the negative of its sequence.
 _CLOSURE: Final = """
 WITH RECURSIVE
--- whether an identifier links the anchors and edges that name it, and the authority below which none of them does
+-- whether an identifier links the anchors and edges that name it, the authority below which none of them does, and that
+-- below which a replay may find that none of them does
 identifier AS NOT MATERIALIZED (
     SELECT identifier_id,
            NOT (is_shared OR identifier_id = ANY(%(learned)s::bigint[]) OR type = ANY(%(non_linking)s::text[])) AS links,
-           CASE WHEN type = ANY(%(guarded)s::text[]) AND proved_at IS NULL THEN authority ELSE 0 END AS guard
+           CASE WHEN type = ANY(%(guarded)s::text[]) AND proved_at IS NULL THEN authority ELSE 0 END AS guard,
+           CASE WHEN type = ANY(%(takeable)s::text[]) THEN %(server)s ELSE 0 END AS surely
     FROM identity.identifier
 ),
 -- from identifier to identifier: through those that link, and within a step of which no member links; a step of a lower
@@ -57,7 +62,7 @@ reach (identifier_id, links, guard) AS (
     ) AS here (step, authority)
     JOIN LATERAL (
         SELECT identifier_id, i.links OR %(through_shared)s AS links, i.guard,
-               bool_or(i.links AND here.authority >= i.guard) OVER () AS any_links
+               bool_or(i.links AND here.authority >= greatest(i.guard, i.surely)) OVER () AS any_links
         FROM (
             SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
             UNION ALL
@@ -70,8 +75,10 @@ reach (identifier_id, links, guard) AS (
         OR (NOT other.any_links AND here.authority >= least(other.guard, %(import)s))
     WHERE here.authority >= least(reach.guard, %(import)s)
 )
--- the steps of what was reached; of an identifier that does not link, only those of which no member links
-SELECT DISTINCT here.step
+-- what was reached, and its steps; of an identifier that does not link, only those of which no member links
+SELECT DISTINCT NULL::bigint AS step, identifier_id FROM reach
+UNION ALL
+SELECT DISTINCT here.step, NULL::bigint
 FROM reach
 CROSS JOIN LATERAL (
     SELECT anchor_id, coalesce(
@@ -104,6 +111,7 @@ def closure(
     learned: Collection[int] = (),
     non_linking: Collection[str] = (),
     guarded: Collection[str] = (),
+    takeable: Collection[str] = (),
     through_shared: bool = False,
 ) -> Closure:
     """The recorded steps whose outcome can depend on the outcome of steps with these identifiers.
@@ -112,7 +120,9 @@ def closure(
     (shared, `learned` to be shared, or of a `non_linking` type) are connected too, because they belong to their
     strongest member. With `through_shared`, every identifier connects: an undo needs that, because it may
     turn a shared identifier back into one that links. An identifier of a `guarded` type connects only steps of the
-    authority that it has, because the others say nothing about it.
+    authority that it has, because the others say nothing about it; with `through_shared`, what was taken by a higher
+    authority may turn out not to be, so that only types of the person level can be guarded. Identifiers of `takeable`
+    types may turn out to be taken by servers: an import that names one may then be about its other identifiers.
     """
     rows = tx.execute(
         _CLOSURE,
@@ -121,17 +131,26 @@ def closure(
             "learned": list(learned),
             "non_linking": list(non_linking),
             "guarded": list(guarded),
+            "takeable": list(takeable),
             "through_shared": through_shared,
             "import": int(Evidence.IMPORT),
+            "server": int(Evidence.SERVER),
         },
     )
-    return recorded(tx, [step for (step,) in rows])
+    steps, reached = [], set()
+    for step, identifier_id in rows:
+        if step is None:
+            reached.add(identifier_id)
+        else:
+            steps.append(step)
+    return replace(recorded(tx, steps), reached=frozenset(reached))
 
 
 def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
     """The recorded steps of these anchors and edges, or all of them, with the types and profiles that they refer to.
 
-    An edge of a link table is named by the negative of its sequence, which is also the anchor id of its step.
+    An edge of a link table is named by the negative of its sequence, which is also the anchor id of its step. Every
+    member counts as reached, which holds for all steps.
     """
     rows = tx.execute(
         """
@@ -182,4 +201,4 @@ def recorded(tx: Transaction, steps: Collection[int] | None = None) -> Closure:
         ResolutionStep(sequence, anchor_id, tuple(members[sequence]), received_at, word, occurred_at)
         for sequence, (anchor_id, received_at, occurred_at, word) in heads.items()
     )
-    return Closure(found, types, frozenset(shared), profiles, authority, proved)
+    return Closure(found, frozenset(types), types, frozenset(shared), profiles, authority, proved)
