@@ -18,7 +18,7 @@ import click
 from cdp.cli.screen import Screen, is_terminal, print_error
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
-from cdp.kit.logs import describe, start_logging
+from cdp.kit.logs import Style, describe, start_logging
 
 if TYPE_CHECKING:
     from cdp.flows.context import Context
@@ -34,6 +34,8 @@ NOT_POSSIBLE: Final = 3
 INTERRUPTED: Final = 130
 _INVALID_STATUSES: Final = frozenset({400, 422})
 _NOT_POSSIBLE_STATUSES: Final = frozenset({403, 404, 409, 410})
+
+_SETTINGS: Final = "cdp.settings"
 
 EXIT_CODES: Final = (
     (DONE, "success"),
@@ -98,9 +100,14 @@ def command(*examples: str) -> Callable[[Callable[P, R]], Callable[..., R]]:
     return wrap
 
 
-def settings() -> Config:
-    """The settings of the environment."""
-    return read_config(os.environ)
+def settings(style: Style = "console") -> Config:
+    """The settings of the environment, read once for each command; an unknown one is logged to standard error."""
+    known = click.get_current_context().meta
+    if _SETTINGS not in known:
+        start_logging("warning", style=style)
+        known[_SETTINGS] = read_config(os.environ)
+    config: Config = known[_SETTINGS]
+    return config
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import click
 from cdp import __version__
 from cdp.cli.command import command, quiet_logging, settings
 from cdp.cli.screen import Screen, is_terminal
-from cdp.kit.logs import start_logging
+from cdp.kit.config import Config
+from cdp.kit.logs import Style, start_logging
 from cdp.kit.shipped import shipped_folder
 
 
@@ -28,9 +29,8 @@ def serve(host: str | None, port: int | None, is_demo: bool, *, screen: Screen) 
     from cdp.serve import RunningServer
     from cdp.serve import serve as serve_until_stopped
 
-    config = settings()
+    config = _settings_with_logging()
     config = dataclasses.replace(config, host=host or config.host, port=config.port if port is None else port)
-    start_logging(config.log_level, style="console" if is_terminal() else "json")
 
     shows_demo = is_demo and not screen.is_json and config.database_url is None
     if shows_demo:
@@ -60,8 +60,7 @@ def worker(screen: Screen) -> None:
     """
     from cdp.serve import run_worker
 
-    config = settings()
-    start_logging(config.log_level, style="console" if is_terminal() else "json")
+    config = _settings_with_logging()
     run_worker(config, lambda text: _say(screen, text))
 
 
@@ -80,6 +79,14 @@ def migrate(screen: Screen) -> None:
         applied = migrate_schema(url, config.clock().now())
     screen.result({"applied": applied})
     screen.line(f"Applied {', '.join(applied)}." if applied else "The schema is up to date.")
+
+
+def _settings_with_logging() -> Config:
+    """The settings of a process that logs to a file or a collector, unless a person is watching."""
+    style: Style = "console" if is_terminal() else "json"
+    config = settings(style)
+    start_logging(config.log_level, style=style)
+    return config
 
 
 def _say(screen: Screen, text: str) -> None:

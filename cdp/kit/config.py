@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -127,7 +127,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
     return Config(
         home=Path(values.get("CDP_HOME", "./var")),
         policies=Path(values["CDP_POLICIES"]) if "CDP_POLICIES" in values else _default_policies(),
-        host=values.get("CDP_HOST", "127.0.0.1"),
+        host=_read(values, "CDP_HOST", _host, default="127.0.0.1"),
         port=_read(values, "CDP_PORT", _port, default=8000),
         log_level=_read(values, "CDP_LOG_LEVEL", _log_level, default="info"),
         fixed_now=_fixed_now(values),
@@ -188,6 +188,17 @@ def _hosts(text: str) -> tuple[str, ...]:
     if not all(_HOST.fullmatch(host) for host in hosts):
         raise ValueError("is not a list of host names; one such as cdp.example.com, cdp.example.com:8443")
     return hosts
+
+
+def _host(text: str) -> str:
+    """An address or a name; whether this machine has it is found out when the service listens on it."""
+    try:
+        if re.fullmatch("[A-Za-z0-9_.-]+", text) is None:
+            ip_address(text)
+    except ValueError:
+        right = "an address such as 127.0.0.1, 0.0.0.0 or ::, or a name, without a port"
+        raise ValueError(f"is {text!r}, which is not a host; {right}") from None
+    return text
 
 
 def _connections(text: str) -> int:
