@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.support.documents import blocks
 from tests.support.ingest_endpoint import IngestEndpoint, Outage, open_ingest_endpoint
 from tests.support.pipeline import Pipeline
 from tests.support.policies import ROOT, permit_all, shipped
-from tests.support.waits import PATIENCE_SECONDS
+from tests.support.waits import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.postgres
 
@@ -99,6 +100,30 @@ def test_the_node_example_of_the_page_runs_as_written(endpoint: IngestEndpoint, 
     file.write_text(example.replace("wk_…", "wk_sdk").replace("http://127.0.0.1:8000", endpoint.url), encoding="utf-8")
     run(["node", file])
     assert endpoint.accounted() == {"stored": 1}
+
+
+@contextmanager
+def in_page(example: Path) -> Iterator[subprocess.Popen[str]]:
+    """An example of a web page in a browser, whose timers end with the block."""
+    command = ["node", str(SDK / "run_in_page.cjs"), str(example)]
+    with subprocess.Popen(command, env={**os.environ, "NODE_PATH": str(NODE)}, text=True) as browser:
+        try:
+            yield browser
+        finally:
+            browser.kill()
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("number", [0, 1], ids=["segment", "rudderstack"])
+def test_the_browser_examples_of_the_page_send(database: Database, tmp_path: Path, number: int) -> None:
+    page = (ROOT / "docs" / "how-to" / "use-an-sdk.md").read_text(encoding="utf-8")
+    file = tmp_path / "example.mjs"
+    with open_ingest_endpoint(database, permit_all(), tmp_path, {"wk_web": SourceKind.BROWSER}) as endpoint:
+        example = blocks(page, "javascript")[number].replace("wk_…", "wk_web")
+        file.write_text(example.replace("http://127.0.0.1:8000", endpoint.url), encoding="utf-8")
+        with in_page(file) as browser:
+            until(lambda: endpoint.accounted() == {"stored": 1} or browser.poll() is not None)
+        assert endpoint.accounted() == {"stored": 1}
 
 
 @pytest.mark.parametrize("client", PYTHON_CLIENTS)

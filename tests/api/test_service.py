@@ -194,10 +194,9 @@ def test_a_source_is_created_used_and_stopped(service: RunningService) -> None:
     assert service.call("admin", "POST", "/api/v1/sources/web shop/disable").status_code == 204
     assert service.call("admin", "POST", "/api/v1/sources/web shop/rotate").status_code == 404
     assert service.call("admin", "POST", "/api/v1/sources/web shop/disable").status_code == 404
-    assert (
-        service.post("admin", "/api/v1/sources", {"name": "x", "jurisdiction": "mars"}, 422)["code"]
-        == "unknown_jurisdiction"
-    )
+    refused = service.post("admin", "/api/v1/sources", {"name": "x", "jurisdiction": "mars"}, 422)
+    assert refused["code"] == "unknown_jurisdiction"
+    assert refused["detail"] == "The policy declares eu, us-ca, unknown."
 
 
 def test_entries_are_read_page_by_page_and_by_kind(service: RunningService) -> None:

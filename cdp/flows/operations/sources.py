@@ -56,8 +56,8 @@ def create_source(
             "consent of its device with the messages that it sends.",
             status=422,
         )
-    if jurisdiction not in context.policy.jurisdictions.jurisdictions and jurisdiction != UNKNOWN:
-        known = ", ".join([*context.policy.jurisdictions.jurisdictions, UNKNOWN])
+    if jurisdiction not in context.policy.jurisdictions.jurisdictions:
+        known = ", ".join(context.policy.jurisdictions.jurisdictions)
         raise Fault("unknown_jurisdiction", "Unknown jurisdiction", f"The policy declares {known}.", status=422)
     now = context.clock.now()
     write_key = new_write_key()
