@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from cdp.flows.identity.explain import ExplainedLink, ExplainedRefusal
 from cdp.flows.identity.names import ReadableIdentifier
+from cdp.identity.model import Rule
 
 
 def path_lines(path: Sequence[ExplainedLink]) -> Iterator[str]:
@@ -35,19 +36,25 @@ def named(identifier: ReadableIdentifier) -> str:
 
 
 def _explanation(one: str, other: str, rule: str, *, detail: str) -> str:
-    match rule:
-        case "unique":
+    match Rule(rule):
+        case Rule.UNIQUE:
             return f"A person has only one value of {detail}, so {one} was left out."
-        case "limit":
+        case Rule.LIMIT:
             return f"The person would have more values of {detail} than the policy allows, so {one} was left out."
-        case "never":
+        case Rule.NEVER:
             return f"An unmerge keeps them apart. To undo it: cdp profile unmerge {other} --from {one} --undo"
-        case "shared":
+        case Rule.SHARED:
             return f"{one} is shared: it was seen with several values of a unique type, so it creates no links."
-        case "type_never_links":
+        case Rule.NO_LINKS:
             return f"Identifiers of the type {detail} never create links."
-        case _:
+        case Rule.AUTHORITY:
+            return f"A source of a higher authority names {one}, so this message or row was taken without it."
+        case Rule.STALE:
+            return f"{one} came to its owner after this message happened, so the message was taken without it."
+        case Rule.BOUND:
             return f"The profile had reached the bound {detail}; it is in quarantine until a reviewer decides."
+        case Rule.SAME_MESSAGE | Rule.LINK_TABLE | Rule.SAME_VALUE | Rule.NOT_AN_IDENTIFIER as links:
+            raise ValueError(f"{links} refuses nothing")
 
 
 def _origin(link: ExplainedLink | ExplainedRefusal) -> str:

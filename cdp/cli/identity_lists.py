@@ -3,7 +3,7 @@
 import click
 
 from cdp.cli.command import command, open_context
-from cdp.cli.screen import Screen
+from cdp.cli.screen import Screen, counted
 from cdp.flows.identity import accept as acceptance
 from cdp.flows.identity import listings
 from cdp.flows.identity import reject as rejection
@@ -66,7 +66,8 @@ def review(limit: int, screen: Screen, *, rejected: bool) -> None:
         result = reviews.list_review(context, limit=limit, actor="operator")
     screen.result(result)
     if result.left_out_total:
-        screen.heading(f"{result.left_out_total:,} identifiers were claimed and left out.")
+        were = "was" if result.left_out_total == 1 else "were"
+        screen.heading(f"{counted(result.left_out_total, 'identifier')} {were} claimed and left out.")
     screen.table(
         ["case", "identifier", "value", "left out by", "messages and rows", "people", "since"],
         [
@@ -77,7 +78,7 @@ def review(limit: int, screen: Screen, *, rejected: bool) -> None:
     )
     _more(screen, result.left_out_total, len(result.left_out))
     if result.reread_total:
-        screen.heading(f"{result.reread_total:,} stored identifiers would be read differently today.")
+        screen.heading(f"{counted(result.reread_total, 'stored identifier')} would be read differently today.")
     screen.table(
         ["case", "identifier", "stored", "reads as", "profile", "identifiers", "profile of what it reads as"],
         [
@@ -92,7 +93,7 @@ def review(limit: int, screen: Screen, *, rejected: bool) -> None:
             )
             for case in result.reread
         ],
-        empty="No identifiers to review.",
+        empty="No other identifiers to review." if result.left_out_total else "No identifiers to review.",
     )
     _more(screen, result.reread_total, len(result.reread))
 

@@ -4,7 +4,7 @@ import click
 
 from cdp.cli.command import PAIR, command, identifier_of, open_context
 from cdp.cli.explain_view import path_lines, refusal_lines
-from cdp.cli.screen import Screen
+from cdp.cli.screen import Screen, counted
 from cdp.cli.unmerge_view import print_sides
 from cdp.flows.identity import explain as explain_flow
 from cdp.flows.identity import lookup, unmerge
@@ -53,7 +53,7 @@ def explain(one: tuple[str, str], other: tuple[str, str], screen: Screen) -> Non
         )
     screen.result(result)
     if result.is_same_profile:
-        screen.heading(f"One person, by {_count(len(result.path), 'link')}:")
+        screen.heading(f"One person, by {counted(len(result.path), 'link')}:")
     elif result.refusals:
         screen.heading("Two people. What keeps them apart:")
     else:
@@ -129,7 +129,3 @@ def print_profile(screen: Screen, shown: ProfileView) -> None:
             for key, consent in shown.consents.items()
         ],
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -7,6 +7,7 @@ import pytest
 from cdp.kit.db import Database
 from tests.support.commands import Shell
 from tests.support.messages import identify, track
+from tests.support.people import WEB
 from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import PERMIT_ALL, changed, documents_of, permit_all, segment_unify, written
 
@@ -52,6 +53,37 @@ def test_a_refusal_is_explained_once(pipeline: Pipeline, shell: Shell) -> None:
     assert result.startswith("Two people. What keeps them apart:")
     assert result.count("anonymous_id:a1 is shared") == 1
     assert "message culprit of 2026-06-01 12:00:00 UTC, and 1 more time." in result
+
+
+def test_a_claim_of_a_browser_is_explained_by_its_authority(pipeline: Pipeline, shell: Shell) -> None:
+    claimed = {"context": {"traits": {"email": "p@example.com"}}}
+    pipeline.send(identify(userId="u1", **claimed))
+    pipeline.send(track(anonymousId="a1", **claimed), source=WEB)
+    result = shell.run("profile", "explain", "anonymous_id:a1", "email:p@example.com").stdout
+    assert "A source of a higher authority names email:p@example.com" in result
+    assert "rule authority" in result
+    assert "quarantine" not in result
+    listed = shell.run("identity", "review").stdout
+    assert listed.startswith("1 identifier was claimed and left out.")
+    assert "No other identifiers to review." in listed
+
+
+def test_a_message_from_before_an_address_came_to_its_owner_is_explained(pipeline: Pipeline, shell: Shell) -> None:
+    claimed = {"context": {"traits": {"email": "p@example.com"}}}
+    pipeline.send(identify(userId="u1", **claimed))
+    pipeline.send(identify(userId="u2", timestamp="2026-05-01T12:00:00Z", **claimed))
+    result = shell.run("profile", "explain", "user_id:u2", "email:p@example.com").stdout
+    assert "email:p@example.com came to its owner after this message happened" in result
+    assert "quarantine" not in result
+
+
+def test_a_bound_is_explained_by_the_quarantine(database: Database, tmp_path: Path, shell: Shell) -> None:
+    pipeline = open_pipeline(database, BOUNDED, tmp_path)
+    pipeline.register()
+    for address in ("a", "b", "c"):
+        pipeline.send(identify(userId="u1", context={"traits": {"email": f"{address}@example.com"}}))
+    result = shell.run("profile", "explain", "user_id:u1", "email:c@example.com").stdout
+    assert "The profile had reached the bound identifiers_per_profile; it is in quarantine" in result
 
 
 def test_an_unmerge_shows_the_command_that_undoes_it(pipeline: Pipeline, shell: Shell) -> None:
@@ -109,7 +141,7 @@ def test_what_reads_differently_is_reviewed_and_accepted(database: Database, dat
     assert (case["value"], case["reads_as"], case["reason"]) == ("mailto:bo@x.example", "bo@x.example", None)
     assert case["profile"] != case["other_profile"]
     shown = shell.run("identity", "review").stdout
-    assert "1 stored identifiers would be read differently today." in shown
+    assert "1 stored identifier would be read differently today." in shown
     assert case["identifier"] in shown
     tried = shell.run("identity", "accept", case["identifier"], "--dry-run").stdout
     assert tried.startswith("Preview, nothing was changed: the email is bo@x.example.")

@@ -345,6 +345,24 @@ def test_an_unknown_page_is_told_as_a_page(browsers: dict[Role, Browser]) -> Non
     assert browsers[Role.ADMIN].client.get("/consoles").headers["content-type"] == "application/problem+json"
 
 
+def test_what_keeps_two_identifiers_apart_is_said_in_words(
+    browsers: dict[Role, Browser], service: RunningService
+) -> None:
+    claim = consent_context(analytics=True) | {"traits": {"email": "ada@example.com"}}
+    service.send(track(anonymousId="claimant", context=claim), key=service.browser_key)
+    browser = browsers[Role.PRIVACY]
+    browser.open("/console/people")
+    page = browser.send(
+        "/console/people/explain",
+        a_type="anonymous_id",
+        a_value="claimant",
+        b_type="email",
+        b_value="ada@example.com",
+    )
+    assert "Different people" in page.words
+    assert "A source of a higher authority ties one side to somebody else." in page.words
+
+
 def test_the_front_page_leads_to_the_console(service: RunningService) -> None:
     browser = Browser(service)
     assert "/console" in browser.open("/").links

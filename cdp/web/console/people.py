@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Form, Response
 
 from cdp.access.model import Role
+from cdp.flows.operations.meanings import LINK_REFUSALS
 from cdp.kit.clock import parse_instant
 from cdp.kit.errors import Fault
 from cdp.web.api import consents, profiles
@@ -72,7 +73,8 @@ def explain(
 ) -> Response:
     """Why two identifiers belong to one person, or what keeps them apart."""
     body = profiles.PairInput(a=_identifier(a_type, a_value), b=_identifier(b_type, b_value))
-    return page("links", session, body=body, result=profiles.explain(body, context, session.caller))
+    result = profiles.explain(body, context, session.caller)
+    return page("links", session, body=body, result=result, meanings=LINK_REFUSALS)
 
 
 def _instant(text: str) -> datetime | None:
