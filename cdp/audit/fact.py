@@ -241,6 +241,7 @@ FIELDS: Final[Mapping[str, Rule]] = {
         "severed",
         "readers",
         "request",
+        "sessions",
     ),
     "question": _is_fingerprint,
     "subjects": _is_fingerprint,

@@ -17,6 +17,7 @@ from cdp.consent.receipt import is_genuine
 from cdp.flows.audit import report as auditing
 from cdp.flows.audit.log_check import check_log as check
 from cdp.flows.audit.readers import readers_of
+from cdp.flows.audit.sessions import SessionQuery, list_sessions
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.errors import Fault
 from cdp.vault.sign import is_signed
@@ -110,7 +111,8 @@ def readers(identifier: tuple[str, str], screen: Screen) -> None:
     """Show who looked at a person.
 
     Lists the reads that showed the person: by which role and token, what, and for which purpose. They are found as long as
-    the keys of the person exist. The listing is logged.
+    the keys of the person exist. The listing is logged. Which rows a query of a SQL login showed is not known: cdp audit
+    sessions lists these logins.
     """
     with open_context() as context:
         found = readers_of(context, identifier, context.clock.now(), actor="operator")
@@ -120,6 +122,37 @@ def readers(identifier: tuple[str, str], screen: Screen) -> None:
         [(read.at, read.role, read.token, read.name, read.read, read.purpose, read.segment) for read in found],
         empty="No read showed this person.",
     )
+
+
+@audit.command("sessions")
+@click.option("--from", "since", type=INSTANT, help="Sessions that existed from then on. Default: all.")
+@click.option("--to", "until", type=INSTANT, help="Sessions that began before. Default: now.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many at most.")
+@command("cdp audit sessions", "cdp audit sessions --from 2026-01-01 --to 2026-02-01 --json")
+def sessions(since: datetime | None, until: datetime | None, *, limit: int, screen: Screen) -> None:
+    """List sessions of SQL logins of readers.
+
+    Shows from when to when each session existed and which projections its login could read. What a query asked is not
+    recorded, because its text contains values of people. A session ended after it was last seen, and before it was found
+    gone. On PostgreSQL 15 and 16, sessions of less than a second can be missing. The listing is logged.
+    """
+    with open_context() as context:
+        query = SessionQuery(since, until, limit)
+        found = list_sessions(context, query, context.clock.now(), actor="operator")
+    screen.result({"sessions": found})
+    rows = [
+        (
+            session.login,
+            session.started_at,
+            session.seen_at,
+            session.gone_at,
+            ", ".join(sorted({access.role for access in session.could_read if access.role})),
+            ", ".join(sorted({access.purpose for access in session.could_read if access.purpose})),
+        )
+        for session in found
+    ]
+    headings = ["login", "began", "last seen", "gone by", "roles", "purposes"]
+    screen.table(headings, rows, empty="No session of a SQL login that reads people is recorded.")
 
 
 @audit.command("report")

@@ -14,6 +14,7 @@ _MEANINGS = {
     "row_counts": "may read how many rows a table has",
     "server_log": "may have values of people written to the log of the server",
     "sessions": "are not watched: the role of the service lacks a role",
+    "short_sessions": "have sessions of less than a second that nobody records",
     "temporary_files": "may fill the disk with temporary files",
     "temporary_tables": "may keep people in temporary tables",
 }

@@ -96,7 +96,7 @@ class Retention(Frozen):
     deliveries: KeepRule
     """Deliveries, from when they were sent."""
     audit_salts: KeepRule
-    """Salts of the audit log, from the entry; without its salt a leaf reveals nothing."""
+    """Salts of the audit log, from the entry; without its salt a leaf reveals nothing. Sessions of SQL logins, from their end."""
     suppressions: StandingRule
     """Suppressions, from the erasure; after the term, purposes that need no opt-in stay refused."""
     scrub_within_days: Days = 30

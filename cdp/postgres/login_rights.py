@@ -71,6 +71,40 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _note_logins(owner: str) -> list[str]:
+    """The statements that have the store notified when a session begins, which PostgreSQL can do from version 17 on.
+
+    An event trigger belongs to the superuser and runs for everybody who logs in, so its function must be none that the owner of the store
+    can replace: it has a schema of its own, and runs with the rights of the owner, who can do nothing more by it.
+    """
+    return [
+        "CREATE SCHEMA IF NOT EXISTS cdp_logins",
+        "ALTER SCHEMA cdp_logins OWNER TO CURRENT_USER",
+        "REVOKE ALL ON SCHEMA cdp_logins FROM PUBLIC",
+        """CREATE OR REPLACE FUNCTION cdp_logins.note_login() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog
+AS $note$
+BEGIN
+    IF pg_is_in_recovery() OR pg_has_role(session_user, current_user, 'MEMBER')
+       OR to_regprocedure('consent.note_reader_login()') IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM consent.note_reader_login();
+END
+$note$""",
+        "REVOKE ALL ON FUNCTION cdp_logins.note_login() FROM PUBLIC",
+        f"ALTER FUNCTION cdp_logins.note_login() OWNER TO {_name(owner)}",
+        """DO $logins$
+BEGIN
+    IF current_setting('server_version_num')::int >= 170000 THEN
+        EXECUTE 'DROP EVENT TRIGGER IF EXISTS cdp_reader_logins';
+        EXECUTE 'CREATE EVENT TRIGGER cdp_reader_logins ON login EXECUTE FUNCTION cdp_logins.note_login()';
+    END IF;
+END
+$logins$""",
+    ]
+
+
 def restrict_statements(owner: str) -> list[str]:
     """The statements for the database of the store, for its superuser; `owner` is the role that owns the store."""
     return [
@@ -109,6 +143,7 @@ $restrict$""",
         "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
         "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
         f"GRANT USAGE ON LANGUAGE plpgsql TO {_name(owner)}",
+        *_note_logins(owner),
     ]
 
 

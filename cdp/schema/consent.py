@@ -16,7 +16,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from cdp.schema.dictionary import impersonal, metadata, personal
 
@@ -247,6 +247,22 @@ reader_purpose = Table(
     Column("purpose", Text, primary_key=True, info=impersonal()),
     schema="consent",
     comment="The purposes for which further reader roles read people, each with its partition of consent.projection.",
+)
+
+reader_session = Table(
+    "reader_session",
+    metadata,
+    Column("started_at", DateTime(timezone=True), primary_key=True, info=impersonal()),
+    Column("pid", Integer, primary_key=True, autoincrement=False, info=impersonal()),
+    Column("login", Text, nullable=False, info=impersonal()),
+    Column("tables", ARRAY(Text), nullable=False, info=impersonal()),
+    Column("seen_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("gone_at", DateTime(timezone=True), info=impersonal()),
+    Index(None, "login", "started_at"),
+    Index("reader_session_open_idx", "started_at", postgresql_where=text("gone_at IS NULL")),
+    schema="consent",
+    comment="Sessions of SQL logins that read projections: from when, when last seen, when found ended, and which tables the "
+    "login could read meanwhile. Statements are not recorded: they contain values of people.",
 )
 
 projection = Table(

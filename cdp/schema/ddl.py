@@ -18,6 +18,7 @@ from cdp.schema.consent import (
 )
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
+from cdp.schema.reader_sessions import FUNCTIONS
 from cdp.schema.version import version_triggers
 
 DUPLICATE_PARTITIONS = 8
@@ -55,6 +56,8 @@ def statements() -> list[str]:
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
     out += [DATABASE_INSTANT.strip(), "REVOKE ALL ON FUNCTION identity.database_instant() FROM PUBLIC"]
     out += [FOLLOW_VERDICTS.strip(), "REVOKE ALL ON FUNCTION consent.follow_verdicts() FROM PUBLIC"]
+    for signature, function in FUNCTIONS.items():
+        out += [function.strip(), f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"]
     out.append(APPEND_ONLY.strip())
     out += [
         f"CREATE TRIGGER append_only BEFORE UPDATE ON consent.{table} "

@@ -57,3 +57,29 @@ def test_a_form_of_another_session_is_refused(browsers: dict[Role, Browser]) -> 
     browser = browsers[Role.AUDITOR]
     browser.open("/console/readers")
     browser.send("/console/readers", 403, type="email", value="ada@example.com", form="0" * 64)
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.PRIVACY])
+def test_the_sessions_of_sql_logins_are_shown(
+    browsers: dict[Role, Browser], service: RunningService, role: Role
+) -> None:
+    browser = browsers[role]
+    with service.context.database.transaction() as tx:
+        tx.execute("DELETE FROM consent.reader_session")
+    assert "No session of a SQL login" in browser.open("/console/readers/sessions").words
+    with service.context.database.transaction() as tx:
+        tx.execute(
+            "INSERT INTO consent.reader_session (started_at, pid, login, tables, seen_at) "
+            "VALUES (now() - interval '1 hour', 7, 'bi_tool', '{permitted_analytics}', now())"
+        )
+    page = browser.open("/console/readers/sessions")
+    assert "bi_tool" in page.words
+    assert "analytics (marketer)" in page.words
+    (shown,) = service.get(role.value, "/api/v1/audit/sessions")["sessions"]
+    assert (shown["login"], shown["gone_at"]) == ("bi_tool", None)
+    assert shown["could_read"] == [{"table": "permitted_analytics", "role": "marketer", "purpose": "analytics"}]
+
+
+@pytest.mark.parametrize("role", [Role.MARKETER, Role.ADMIN])
+def test_other_roles_do_not_see_sessions(browsers: dict[Role, Browser], role: Role) -> None:
+    browsers[role].open("/console/readers/sessions", 403)

@@ -158,6 +158,7 @@ def calls(store: Store) -> dict[tuple[str, str], tuple[str, str, Any, bool]]:
         ("GET", f"{api}/ingest/accounting"): ("auditor", f"{api}/ingest/accounting", None),
         ("GET", f"{api}/audit/entries"): ("auditor", f"{api}/audit/entries?limit=1000", None),
         ("GET", f"{api}/audit/report"): ("auditor", f"{api}/audit/report", None),
+        ("GET", f"{api}/audit/sessions"): ("auditor", f"{api}/audit/sessions", None),
         ("POST", f"{api}/audit/readers"): ("auditor", f"{api}/audit/readers", {"identifier": ADA_IDENTIFIER}),
         ("GET", f"{api}/sources"): ("admin", f"{api}/sources", None),
         ("GET", f"{api}/tokens"): ("admin", f"{api}/tokens", None),
@@ -246,6 +247,7 @@ def test_every_page_that_shows_a_person_leaves_an_entry(store: Store) -> None:
         "/console/messages": ("auditor", "/console/messages"),
         "/console/people": ("privacy", "/console/people"),
         "/console/readers": ("auditor", "/console/readers"),
+        "/console/readers/sessions": ("auditor", "/console/readers/sessions"),
         "/console/requests": ("privacy", "/console/requests"),
         "/console/requests/{request_id}": ("privacy", f"/console/requests/{number}"),
         "/console/requests/{request_id}/export": (
@@ -332,6 +334,7 @@ SHOWS_NOBODY: Final = frozenset(
     [
         "audit check-log",
         "audit report",
+        "audit sessions",
         "audit verify",
         "backup",
         "demo",

@@ -94,6 +94,7 @@ def test_a_read_names_the_token_and_is_found_by_the_person(service: RunningServi
         ("admin", "/api/v1/ingest/accounting", "accounting"),
         ("auditor", "/api/v1/audit/entries", "entries"),
         ("auditor", "/api/v1/audit/report", "report"),
+        ("auditor", "/api/v1/audit/sessions", "sessions"),
         ("privacy", "/api/v1/identity/shared", "identifiers"),
         ("privacy", "/api/v1/identity/review", "identifiers"),
     ],

@@ -54,6 +54,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/api/v1/ingest/accounting", None, {"admin", "auditor"}),
     ("GET", "/api/v1/audit/entries", None, {"auditor"}),
     ("GET", "/api/v1/audit/report", None, {"auditor"}),
+    ("GET", "/api/v1/audit/sessions", None, {"privacy", "auditor"}),
     ("POST", "/api/v1/audit/readers", {"identifier": ADA_IDENTIFIER}, {"privacy", "auditor"}),
     ("GET", "/api/v1/sources", None, {"admin"}),
     ("POST", "/api/v1/sources", {"name": "?"}, {"admin"}),

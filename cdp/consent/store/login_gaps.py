@@ -67,6 +67,11 @@ def login_gaps(tx: Transaction) -> list[Gap]:
         SELECT 'sessions', r.name
         FROM unnest(ARRAY['pg_read_all_stats', 'pg_signal_backend']) AS r (name)
         WHERE NOT pg_has_role(r.name, 'USAGE')
+        UNION
+        SELECT 'short_sessions', 'cdp_reader_logins'
+        WHERE current_setting('server_version_num')::int >= 170000 AND NOT EXISTS (
+            SELECT FROM pg_event_trigger WHERE evtname = 'cdp_reader_logins' AND evtevent = 'login' AND evtenabled IN ('O', 'A')
+        )
         ORDER BY gap, concerns
         """,
         {"functions": list(FUNCTIONS), "views": list(VIEWS), "columns": list(HIDDEN_COLUMNS)},

@@ -41,28 +41,15 @@ def end_sessions(tx: Transaction, limits: SessionLimits, *, all_of_them: bool) -
     """
     rows = tx.execute(
         """
-        WITH granted AS (  -- the roles that may read a projection, or something else in its schema
-            SELECT acl.grantee
-            FROM pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS acl
-            WHERE n.nspname = 'consent' AND acl.grantee <> n.nspowner AND acl.grantee <> 0
-            UNION
-            SELECT acl.grantee
-            FROM pg_inherits AS i
-            JOIN pg_attribute AS a ON a.attrelid = i.inhrelid
-            CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
-            WHERE i.inhparent = 'consent.permitted'::regclass AND acl.grantee <> 0
-        ), reader AS (
-            SELECT r.oid
-            FROM pg_roles AS r
-            WHERE NOT r.rolsuper AND r.oid <> current_user::regrole AND NOT pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER')
-              AND NOT pg_has_role(r.oid, current_user, 'MEMBER')
-              AND EXISTS (SELECT FROM granted WHERE pg_has_role(r.oid, granted.grantee, 'MEMBER'))
+        WITH login AS MATERIALIZED (
+            SELECT u.usesysid, consent.tables_of_reader(u.usesysid) AS tables
+            FROM (SELECT DISTINCT usesysid FROM pg_stat_activity WHERE backend_type = 'client backend') AS u
         ), watched AS (
             SELECT a.*, clock_timestamp() AS present,
                    row_number() OVER (PARTITION BY a.usesysid ORDER BY a.backend_start, a.pid) AS number
             FROM pg_stat_activity AS a
-            JOIN reader ON reader.oid = a.usesysid
-            WHERE a.backend_type = 'client backend'
+            JOIN login USING (usesysid)
+            WHERE a.backend_type = 'client backend' AND login.tables IS NOT NULL
         ), blocking AS (  -- holds a lock for which somebody else waits
             SELECT DISTINCT unnest(pg_blocking_pids(a.pid)) AS pid
             FROM pg_stat_activity AS a

@@ -15,6 +15,7 @@ from cdp.behavior.retention import horizon
 from cdp.behavior.store import ages as age_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.traits import compile_traits
+from cdp.consent.store import session_sweep as session_sweep_store
 from cdp.consent.store import sweep as consent_sweep_store
 from cdp.consent.store.projection import bits_of
 from cdp.destinations.store import sweep as outbox_sweep_store
@@ -55,6 +56,7 @@ SUPPRESSIONS: Final = "rights.suppression"
 HOLDS: Final = "rights.hold"
 REPLAY_LINES: Final = "replay.jsonl"
 FACTS: Final = "audit.fact"
+SESSIONS: Final = "consent.reader_session"
 
 _BUCKETS_REASON: Final = "No window of a computed trait includes these days any more."
 _MESSAGES_REASON: Final = "Once the event has expired, a repeated message is rejected as expired."
@@ -239,6 +241,14 @@ def _rights_tasks(context: Context, now: datetime) -> list[SweepTask]:
             now=now,
             count=fact_sweep_store.count_expired_facts,
             delete=fact_sweep_store.delete_expired_facts,
+        ),
+        _aged(
+            "audit_salts",
+            SESSIONS,
+            rules.audit_salts,
+            now=now,
+            count=session_sweep_store.count_expired_sessions,
+            delete=session_sweep_store.delete_expired_sessions,
         ),
     ]
 

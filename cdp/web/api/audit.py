@@ -10,6 +10,8 @@ from pydantic import BaseModel, StringConstraints
 from cdp.access.model import Role
 from cdp.flows.audit import report as auditing
 from cdp.flows.audit.readers import readers_of
+from cdp.flows.audit.sessions import SessionQuery
+from cdp.flows.audit.sessions import list_sessions as recorded_sessions
 from cdp.web.api.schemas import IdentifierInput, Instant, RequestBody
 from cdp.web.platform.auth import Caller, allow
 from cdp.web.platform.deps import InContext, Now, problems
@@ -61,6 +63,33 @@ class ReadList(BaseModel):
     """The reads that showed the person, newest first."""
 
     reads: list[ReadShown]
+
+
+class AccessShown(BaseModel):
+    """A table that a login could read; `role` and `purpose` are null for one with the people of several."""
+
+    table: str
+    role: str | None
+    purpose: str | None
+
+
+class SessionShown(BaseModel):
+    """A session of a SQL login that reads projections.
+
+    It existed from `started_at` until after `seen_at` and had ended by `gone_at`, which is null while it was not found ended.
+    """
+
+    login: str
+    started_at: datetime
+    seen_at: datetime
+    gone_at: datetime | None
+    could_read: list[AccessShown]
+
+
+class SessionList(BaseModel):
+    """Sessions, those that began last first."""
+
+    sessions: list[SessionShown]
 
 
 class RequestFiguresShown(BaseModel):
@@ -136,6 +165,22 @@ def list_readers(
     """List who looked at a person: the reads that showed them, as long as their keys exist. The listing is logged."""
     found = readers_of(context, body.identifier.pair(), now, actor=caller.actor, token=caller.token)
     return ReadList(reads=[ReadShown(**asdict(read)) for read in found])
+
+
+@router.get("/sessions", responses=problems(), operation_id="list_reader_sessions")
+def list_sessions(
+    context: InContext,
+    now: Now,
+    *,
+    caller: Annotated[Caller, Depends(allow(Role.PRIVACY, Role.AUDITOR))],
+    from_: Annotated[Instant | None, Query(alias="from")] = None,
+    to: Annotated[Instant | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> SessionList:
+    """List sessions of SQL logins that could read people, those that existed in the period. The listing is logged."""
+    query = SessionQuery(from_, to, limit)
+    found = recorded_sessions(context, query, now, actor=caller.actor, token=caller.token)
+    return SessionList(sessions=[SessionShown.model_validate(asdict(session)) for session in found])
 
 
 @router.get("/report", responses=problems(), operation_id="audit_report")

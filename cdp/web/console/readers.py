@@ -1,4 +1,7 @@
-"""The page of who looked at a person: for privacy staff and auditors. The identifier is sent in a form body."""
+"""The pages of who looked at a person, and of the sessions of SQL logins: for privacy staff and auditors.
+
+The identifier is sent in a form body.
+"""
 
 from typing import Annotated
 
@@ -35,3 +38,10 @@ def show(
     asked = IdentifierInput(type=type, value=value)
     found = audit.list_readers(audit.ReadersInput(identifier=asked), context, now, caller=session.caller)
     return page("readers", session, types=list(context.policy.identifiers.types), asked=asked, reads=found.reads)
+
+
+@router.get("/sessions")
+def sessions(context: InContext, now: Now, session: Annotated[Session, Depends(for_roles(*_MAY_ASK))]) -> Response:
+    """The sessions of SQL logins that began last."""
+    found = audit.list_sessions(context, now, caller=session.caller)
+    return page("reader_sessions", session, sessions=found.sessions)
