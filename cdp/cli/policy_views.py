@@ -71,7 +71,7 @@ def _responsible_lines(responsible: Sequence[Party]) -> Iterator[str]:
     yield "## Who is responsible"
     yield ""
     if not responsible:
-        yield f"{NOT_NAMED} Art. 30(1)(a) requires it, and its representative and data protection officer if there are any."
+        yield f"{NOT_NAMED} Art. 30(1)(a) requires it and, where they exist, its representative and data protection officer."
         return
     for party in responsible:
         yield f"- {_title(party.role)}: {party.details}"

@@ -118,10 +118,14 @@ class Responsibility(Frozen):
     """The data protection officer, if there is one (GDPR Art. 37)."""
 
     @model_validator(mode="after")
-    def _begins_with_the_controller(self) -> "Responsibility":
+    def _is_coherent(self) -> "Responsibility":
         others = self.joint_controllers or self.representative or self.data_protection_officer
         if self.controller is None and others:
             raise ValueError("`controller` is missing: name the controller before others")
+        names = [organization.name for organization in self.joint_controllers]
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"`joint_controllers` names `{repeated}` twice: keep one of them")
         return self
 
     @property

@@ -88,6 +88,14 @@ def test_nobody_is_named_before_the_controller(key: str) -> None:
     assert fault.value.detail == f"{CONTROLLER_FILE}: `controller` is missing: name the controller before others"
 
 
+def test_joint_controllers_have_different_names() -> None:
+    """A plan compares them by name."""
+    twice = [RESPONSIBLE["joint_controllers"][0], {**CONTROLLER, "name": "Südlicht AG"}]
+    with pytest.raises(Fault) as fault:
+        with_controller(shipped(), {"controller": CONTROLLER, "joint_controllers": twice})
+    assert fault.value.detail == f"{CONTROLLER_FILE}: `joint_controllers` names `Südlicht AG` twice: keep one of them"
+
+
 @pytest.mark.parametrize("email", ["datenschutz@münchen-laden.de", "o'hara+privacy@a.b.co.uk", "x@xn--bcher-kva.ch"])
 def test_addresses_that_exist_are_accepted(email: str) -> None:
     assert with_controller(shipped(), {"controller": {**CONTROLLER, "email": email}}).responsible.controller
