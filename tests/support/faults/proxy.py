@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,9 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._refuses = False
+        self._stop = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
@@ -43,29 +46,33 @@ class Proxy:
 
     def close(self) -> None:
         """End the proxy."""
-        self._call(self._abort)
-        self._call(self._loop.stop)
+        self._call(self._stop.set)
         self._thread.join()
-        self._loop.close()
 
-    def _call(self, function: object) -> None:
-        self._loop.call_soon_threadsafe(function)  # type: ignore[arg-type]
+    def _call(self, function: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(function)
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._listen())
-        self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
 
     async def _listen(self) -> None:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._flows.set()
         self._started.set()
+        await self._stop.wait()
+        server.close()
+        self._flows.set()
+        while self._tasks:
+            self._abort()
+            await asyncio.wait(set(self._tasks), timeout=0.1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         if self._refuses:
             writer.transport.abort()
             return
