@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,13 +31,11 @@ class SmallDisk:
 
     def fill(self) -> None:
         """Leave no free block."""
-        status = os.statvfs(self.folder)
-        used = (status.f_blocks - status.f_bfree) * status.f_frsize // 1024
-        self._resize(f"{max(used, 4)}k")
+        until(self._filled, "a size that is not below what is used by then")
 
     def free(self) -> None:
         """Give it all its space."""
-        self._resize(_SIZE)
+        assert self._remounted(f"size={_SIZE}")
 
     def protect(self) -> None:
         """Let nothing be written. Where it is not mounted, the folder refuses new files, and files refuse to be changed."""
@@ -61,8 +60,10 @@ class SmallDisk:
             subprocess.run(["umount", "--lazy", self.folder], check=True)
             self.is_mounted = False
 
-    def _resize(self, size: str) -> None:
-        assert self._remounted(f"size={size}")
+    def _filled(self) -> bool:
+        status = os.statvfs(self.folder)
+        used = (status.f_blocks - status.f_bfree) * status.f_frsize // 1024
+        return self._remounted(f"size={max(used, 4)}k")
 
     def _remounted(self, option: str) -> bool:
         return subprocess.run(["mount", "-o", f"remount,{option}", self.folder], capture_output=True).returncode == 0
@@ -72,11 +73,30 @@ def limit_files(processes: Iterable[int], bytes_max: int | None) -> None:
     """Let no file of these processes grow beyond a size; None lifts the limit. For the owner of the processes, and root."""
     for process in processes:
         try:
-            _, hard = resource.prlimit(process, resource.RLIMIT_FSIZE)
-            soft = hard if bytes_max is None else bytes_max
-            resource.prlimit(process, resource.RLIMIT_FSIZE, (soft, hard))
-        except ProcessLookupError:
+            status = Path(f"/proc/{process}").stat()
+        except OSError:  # it has ended
             continue
+        if status.st_uid == os.geteuid():
+            _limit(process, bytes_max)
+            continue
+        child = os.fork()
+        if child == 0:  # root without the right to limit others becomes the owner
+            try:
+                os.setresgid(status.st_gid, status.st_gid, status.st_gid)
+                os.setresuid(status.st_uid, status.st_uid, status.st_uid)
+                _limit(process, bytes_max)
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        _, ended = os.waitpid(child, 0)
+        assert ended == 0, f"the size of files of process {process} could not be limited"
+
+
+def _limit(process: int, bytes_max: int | None) -> None:
+    with suppress(ProcessLookupError):
+        _, hard = resource.prlimit(process, resource.RLIMIT_FSIZE)
+        soft = hard if bytes_max is None else bytes_max
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 BELOW_A_WAL_SEGMENT: Final = _WAL_SEGMENT_BYTES // 2
