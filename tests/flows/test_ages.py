@@ -1,6 +1,9 @@
 """The age that a minimum age is compared with, by who stated it."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ from cdp.flows.consent.acts import ConsentStatement, record
 from cdp.flows.consent.lookup import look_up
 from cdp.flows.consent.withdrawal import clear_withdrawn
 from cdp.flows.operations.retention import sweep
+from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from cdp.rights.model import Status
 from cdp.sources.model import Source
 from tests.support.messages import consent_context, identify
 from tests.support.people import SHOP, WEB
@@ -20,6 +25,7 @@ from tests.support.pipeline import Pipeline, open_pipeline
 from tests.support.policies import changed, documents_of, shipped
 
 PERSON = ("user_id", "kim")
+Statement = Callable[[Pipeline, int], None]
 
 
 def policy_with(unknown_age: str) -> Policy:
@@ -89,6 +95,56 @@ def test_a_browser_may_lower_an_age_and_never_raises_it(
     assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'personalization'") == (
         expected is Reason.GRANTED
     )
+
+
+def browser_states(pipeline: Pipeline, age: int) -> None:
+    pipeline.send(identify(userId="kim", traits={"age": age}), source=WEB)
+
+
+def import_states(pipeline: Pipeline, age: int) -> None:
+    message = pipeline.message(identify(userId="kim", traits={"age": age}, context=consent_context(analytics=True)))
+    pipeline.ingest.process([replace(message, is_imported=True)])
+
+
+def server_states(pipeline: Pipeline, age: int) -> None:
+    pipeline.send(identify(userId="kim", traits={"age": age}, context=consent_context(analytics=True)), source=SHOP)
+
+
+def rectification_states(pipeline: Pipeline, age: int) -> None:
+    now = pipeline.clock.now()
+    request = requests.open_request(
+        pipeline.context,
+        kind="rectification",
+        regime="gdpr",
+        identifiers=[PERSON],
+        now=now,
+        details=requests.RequestDetails(values={"age": age}),
+    )
+    requests.verify(pipeline.context, request.request_id, now)
+    assert requests.run(pipeline.context, request.request_id, now).request.status is Status.FULFILLED
+
+
+STATEMENTS = (browser_states, import_states, server_states, rectification_states)
+
+
+@pytest.mark.parametrize(("before", "after"), [(12, 30), (30, 12)])
+@pytest.mark.parametrize(("first", "second"), list(product(STATEMENTS, repeat=2)))
+def test_every_pair_of_those_who_state_an_age(
+    database: Database, tmp_path: Path, *, first: Statement, second: Statement, before: int, after: int
+) -> None:
+    """Decision 30: only a rectification raises what a browser lowered; of the others, the higher authority counts."""
+    pipeline = opened(database, tmp_path)
+    state(pipeline, SHOP, city="Lyon")  # a rectification corrects what is held about somebody
+    for state_age, age in ((first, before), (second, after)):
+        pipeline.clock.instant += timedelta(minutes=1)
+        state_age(pipeline, age)
+    if rectification_states in (first, second):
+        counting = before if second is not rectification_states else after
+    elif browser_states in (first, second):
+        counting = 12
+    else:
+        counting = before if STATEMENTS.index(first) > STATEMENTS.index(second) else after
+    assert reason(pipeline) is (Reason.GRANTED if counting == 30 else Reason.TOO_YOUNG)
 
 
 def test_an_age_that_only_a_browser_stated_does_not_make_it_known(database: Database, tmp_path: Path) -> None:
