@@ -91,7 +91,8 @@ def unmerge_(keep: tuple[str, str], severed: tuple[str, str], dry_run: bool, *, 
     elif undo:
         screen.heading("Done: recorded messages may link them again.")
     else:
-        screen.heading("Done: they are two profiles, and are kept apart from now on.")
+        are_two = done.keep is not None and done.sever is not None
+        screen.heading(f"Done: they are {'two profiles, and are ' if are_two else ''}kept apart from now on.")
     print_sides(screen, done, names)
     if not (dry_run or undo):
         screen.line(f"To undo it: cdp profile unmerge {names[0]} --from {names[1]} --undo")

@@ -88,8 +88,9 @@ def test_a_bound_is_explained_by_the_quarantine(database: Database, tmp_path: Pa
 
 def test_an_unmerge_shows_the_command_that_undoes_it(pipeline: Pipeline, shell: Shell) -> None:
     pipeline.send(track(userId="u1", anonymousId="a1"))
-    shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1")
+    done = shell.run("profile", "unmerge", "user_id:u1", "--from", "anonymous_id:a1").stdout
     result = shell.run("profile", "explain", "user_id:u1", "anonymous_id:a1").stdout
+    assert "two profiles" not in done, "no message named the device alone, so that there is nothing for a second one"
     (undo,) = (line.partition("To undo it: cdp ")[2] for line in result.splitlines() if "--undo" in line)
     shell.run(*undo.split())
     assert shell.json("profile", "explain", "user_id:u1", "anonymous_id:a1")["is_same_profile"]
