@@ -58,27 +58,39 @@ def inspect_file(path: Path, mapping: Mapping) -> File:
             digest = hashlib.file_digest(file, "sha256").digest()
         return File(path, format_, is_compressed, digest, path.stat().st_size)
     except OSError as error:
-        raise Fault("unreadable_file", "The file cannot be read", f"{path}: {error.strerror}.") from None
+        raise _unreadable_file(path, error) from None
 
 
 @contextmanager
 def rows_of(file: File, mapping: Mapping) -> Iterator[tuple[Iterator[Row], Callable[[], int]]]:
     """The rows of a file, and a function that returns how many bytes of it were read.
 
-    Faults: `unknown_column` before the first row, `damaged_file` where a compressed file is truncated.
+    Faults: `unknown_column` before the first row, `damaged_file` where a compressed file is truncated, `unreadable_file`.
     """
-    with file.path.open("rb") as raw:
+    with _opened(file.path) as raw:
         plain: IO[bytes] = cast("IO[bytes]", gzip.GzipFile(fileobj=raw)) if file.is_compressed else raw
         text = io.TextIOWrapper(plain, _ENCODINGS[mapping.encoding], errors="surrogateescape", newline="")
         lines = BoundedLines(text)
         rows = _csv(lines, mapping) if file.format == "csv" else _json_lines(lines)
         try:
-            yield _undamaged(rows), raw.tell
+            yield _undamaged(rows, file.path), raw.tell
         finally:
             text.detach()
 
 
-def _undamaged(rows: Iterator[Row]) -> Iterator[Row]:
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise _unreadable_file(path, error) from None
+
+
+def _unreadable_file(path: Path, error: OSError) -> Fault:
+    reason = error.strerror or type(error).__name__
+    return Fault("unreadable_file", "The file cannot be read", f"{path}: {reason}. Check the file and its disk.")
+
+
+def _undamaged(rows: Iterator[Row], path: Path) -> Iterator[Row]:
     try:
         yield from rows
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -87,6 +99,8 @@ def _undamaged(rows: Iterator[Row]) -> Iterator[Row]:
             "The compressed file is truncated or damaged",
             "The rows before that point were read. Fetch the file again and import it; no row is stored twice.",
         ) from None
+    except OSError as error:
+        raise _unreadable_file(path, error) from None
 
 
 def _csv(lines: BoundedLines, mapping: Mapping) -> Iterator[Row]:
