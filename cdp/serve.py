@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 import uvloop
@@ -21,13 +21,14 @@ import uvloop
 from cdp.access.model import Role
 from cdp.flows.context import Context
 from cdp.flows.operations import tokens
+from cdp.flows.operations.pools import Pools, open_pools, require_connections
 from cdp.flows.operations.startup import PolicyWatcher, open_service, sequence_all
 from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
-from cdp.postgres.place import make_home, write_private
-from cdp.web.app import create_app
+from cdp.postgres.place import find_place, make_home, write_private
+from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.connections.limits import ConnectionLimits, within_open_files
 from cdp.web.connections.protocol import protocol_with
@@ -41,6 +42,7 @@ _KEEP_ALIVE_SECONDS: Final = 75
 _log = logging.getLogger(__name__)
 
 PrintLine = Callable[[str], None]
+Application = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,27 @@ def serve(config: Config, print_line: PrintLine, *, on_start: Callable[[RunningS
 
     Faults: `address_not_usable`, those of opening the context.
     """
-    with _listener(config) as listener, open_service(config) as context, _stop_signals() as stopping:
+    with (
+        _listener(config) as listener,
+        open_service(config) as context,
+        open_pools(context.database, config.pools) as pools,
+        _stop_signals() as stopping,
+    ):
         watcher = prepare(context, print_line)
         worker = create_worker(watcher)
         worker.start()
         try:
             host, port = listener.getsockname()[:2]
             started = RunningServer(f"http://{_local_host(host)}:{port}", watcher)
-            server = _Server(_server_config(config, watcher, worker), stopping)
+            connections = _connections(config)
+            surroundings = _surroundings(config, worker, pools)
+            application = create_app(
+                watcher,
+                surroundings=surroundings,
+                connections=connections,
+                hosts=TrustedHosts([*config.trusted_hosts, f"{_local_host(config.host)}:{config.port}"]),
+            )
+            server = _Server(_server_config(config, application, connections), stopping)
             _answer(server, listener, started=started, print_line=print_line, on_start=on_start)
         finally:
             worker.stop()
@@ -81,6 +96,7 @@ def run_worker(config: Config, print_line: PrintLine) -> None:
             status=500,
         )
     with open_service(config) as context, _stop_signals() as stopping:
+        require_connections(context.database, {"worker": config.pools.worker})
         watcher = prepare(context, print_line)
         worker = create_worker(watcher)
         worker.start()
@@ -146,21 +162,29 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def _server_config(config: Config, watcher: PolicyWatcher, worker: Worker) -> uvicorn.Config:
-    """uvicorn with the bounds of `cdp.web.connections`. Only a proxy that is configured may say whose request it sends."""
+def _surroundings(config: Config, worker: Worker, pools: Pools) -> Surroundings:
+    """What the application knows of its process; with an embedded database the service writes to its folder, too."""
+    place = find_place(config.home) if config.database_url is None else None
+    return Surroundings(
+        tasks=worker.status,
+        failures=lambda: worker.failures,
+        pools=pools,
+        folders=() if place is None else (place.base,),
+    )
+
+
+def _connections(config: Config) -> ConnectionTable:
     limits = ConnectionLimits(
         connections_max=within_open_files(config.connections_max),
         connections_per_address_max=config.connections_per_address_max,
     )
-    connections = ConnectionTable(limits, proxies=config.trusted_proxies)
+    return ConnectionTable(limits, proxies=config.trusted_proxies)
+
+
+def _server_config(config: Config, application: Application, connections: ConnectionTable) -> uvicorn.Config:
+    """uvicorn with the bounds of `cdp.web.connections`. Only a proxy that is configured may say whose request it sends."""
     return uvicorn.Config(
-        create_app(
-            watcher,
-            is_working=lambda: worker.is_alive,
-            failures=lambda: worker.failures,
-            connections=connections,
-            hosts=TrustedHosts([*config.trusted_hosts, f"{_local_host(config.host)}:{config.port}"]),
-        ),
+        application,
         loop="none",
         http=protocol_with(connections),
         ws="none",

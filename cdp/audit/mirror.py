@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cdp.audit.checkpoint import Checkpoint, Malformed, parse_checkpoint, parse_note
-from cdp.kit.errors import Fault
+from cdp.kit.errors import UNAVAILABLE, Fault
 from cdp.kit.state import StateStore
 
 ENTRY_BYTES = 32
@@ -70,6 +70,7 @@ class Mirror:
                 f"{fault.detail} Nothing is signed until it can be written.",
                 status=503,
                 retry_after_seconds=5,
+                caller_detail=UNAVAILABLE,
             ) from fault
 
     def _broken(self, name: str, detail: str) -> Fault:

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "demo": CommandEntry("demo", "Run the demonstration on real orders"),
     "worker": CommandEntry("serving", "Run only the worker, on your own database"),
     "migrate": CommandEntry("serving", "Upgrade the database schema"),
+    "doctor": CommandEntry("doctor", "Check database, disks, keys and worker"),
     "source": CommandEntry("sources", "Manage sources and their write keys"),
     "token": CommandEntry("tokens", "Manage API tokens and their roles"),
     "import": CommandEntry("imports", "Import CSV or JSON Lines files"),

@@ -79,6 +79,12 @@ SETTINGS: Final = (
         "how many of them one address has at most; a trusted proxy has no such limit",
         "1024",
     ),
+    Setting(
+        "CDP_POOL_API", "how many connections to the database the API, the console and the public pages share", "12"
+    ),
+    Setting("CDP_POOL_INGEST", "how many connections to the database ingest has to itself", "4"),
+    Setting("CDP_POOL_WORKER", "how many connections to the database the tasks of the worker share", "16"),
+    Setting("CDP_POOL_HEALTH", "how many connections to the database `/readyz` and `/metrics` have to themselves", "3"),
     Setting("CDP_MASTER_KEY", "the master key: 64 hexadecimal digits", "a file in CDP_HOME"),
     Setting("CDP_KMS_URL", "a key management service that keeps the master key, instead of CDP_MASTER_KEY", "none"),
     Setting("CDP_LOG_LEVEL", "how much is logged: debug, info, warning or error", "info"),
@@ -88,6 +94,16 @@ SETTINGS: Final = (
 _NAMES: Final = frozenset(setting.name for setting in SETTINGS)
 # Read by the tests, not by the service.
 _FOREIGN: Final = frozenset({"CDP_TEST_POSTGRES"})
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSizes:
+    """How many connections to the database each use in a process may have; unused ones are not opened."""
+
+    api: int = 12
+    ingest: int = 4
+    worker: int = 16
+    health: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,7 @@ class Config:
     trusted_hosts: tuple[str, ...] = ()
     connections_max: int = 4096
     connections_per_address_max: int = 1024
+    pools: PoolSizes = PoolSizes()
 
     def clock(self) -> Clock:
         """The clock of this process: the machine's, or a fixed one for a test."""
@@ -140,6 +157,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         trusted_hosts=_read(values, "CDP_TRUSTED_HOSTS", _hosts, default=()),
         connections_max=_read(values, "CDP_CONNECTIONS", _connections, default=4096),
         connections_per_address_max=_read(values, "CDP_CONNECTIONS_PER_ADDRESS", _connections, default=1024),
+        pools=_pool_sizes(values),
     )
 
 
@@ -204,6 +222,22 @@ def _host(text: str) -> str:
 def _connections(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
         raise ValueError(f"is {text!r}, which is not a number of connections; a number from 1 to 1000000")
+    return int(text)
+
+
+def _pool_sizes(values: Mapping[str, str]) -> PoolSizes:
+    default = PoolSizes()
+    return PoolSizes(
+        api=_read(values, "CDP_POOL_API", _pool_size, default=default.api),
+        ingest=_read(values, "CDP_POOL_INGEST", _pool_size, default=default.ingest),
+        worker=_read(values, "CDP_POOL_WORKER", _pool_size, default=default.worker),
+        health=_read(values, "CDP_POOL_HEALTH", _pool_size, default=default.health),
+    )
+
+
+def _pool_size(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 2 <= int(text) <= 1000:
+        raise ValueError(f"is {text!r}, which is not a number of connections; a number from 2 to 1000")
     return int(text)
 
 

@@ -4,6 +4,7 @@ Stores receive a `Transaction`. Fixed statements are text SQL with array paramet
 computed are SQLAlchemy Core (`execute_core`, `all`, `one_or_none`, `scalar`); mass writes are binary COPY (`copy`).
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -12,17 +13,26 @@ import psycopg
 from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-from sqlalchemy import Connection, Engine, Executable, RootTransaction, create_engine, event, text
+from sqlalchemy import Connection, Engine, Executable, RootTransaction, create_engine, event
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cdp.kit.clock import Clock
 from cdp.kit.db_faults import as_faults
-from cdp.kit.errors import Fault
 from cdp.kit.pg_binary.arrays import ARRAY_TYPES, Packed
 from cdp.kit.pg_binary.packing import packed
 
 Row = tuple[Any, ...]
 
 _LOCK_SECONDS = 30.0
+_WAIT_SECONDS = 5.0
+_WAITING_PER_CONNECTION = 4
+# A connection to a server that disappeared without a word ends within about a minute, instead of after hours.
+_SILENCE: dict[str, int] = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 class _PackedDumper(Dumper):
@@ -160,27 +170,48 @@ class Transaction:
 
 
 class Database:
-    """A pool of connections to one PostgreSQL database.
+    """A pool of at most `pool_size` connections to one PostgreSQL database, opened when they are needed.
 
-    `statements` is the number of statements of all finished transactions. `clock` is the clock of the service, once
-    its context is open.
+    A caller that finds none waits up to `wait_seconds` for one, unless four times as many as there are connections wait already:
+    then, as after the wait, the fault is `database_busy`. `statements` is the number of statements of all finished
+    transactions. `clock` is the clock of the service, once its context is open.
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 8, application_name: str = "cdp", lock_seconds: float = _LOCK_SECONDS
+        self,
+        url: str,
+        *,
+        pool_size: int = 12,
+        application_name: str = "cdp",
+        lock_seconds: float = _LOCK_SECONDS,
+        wait_seconds: float = _WAIT_SECONDS,
     ) -> None:
         self.url = url
+        self.name = application_name
+        self.pool_size = pool_size
         self.statements = 0
         self.clock: Clock | None = None
         self.engine: Engine = create_engine(
             url,
             pool_size=pool_size,
-            max_overflow=4,
+            max_overflow=0,
             pool_pre_ping=True,
-            pool_timeout=10,
-            connect_args={"application_name": application_name, "connect_timeout": 5},
+            pool_timeout=wait_seconds,
+            connect_args={"application_name": application_name, "connect_timeout": 5, **_SILENCE},
         )
+        self._callers = 0
+        self._counting = threading.Lock()
         event.listen(self.engine, "connect", lambda connection, _: _prepare_session(connection, lock_seconds))
+
+    @property
+    def callers(self) -> int:
+        """How many have or wait for a connection."""
+        return self._callers
+
+    @property
+    def callers_max(self) -> int:
+        """How many may have or wait for a connection."""
+        return self.pool_size * (1 + _WAITING_PER_CONNECTION)
 
     @contextmanager
     def transaction(self, *, read_only: bool = False, one_instant: bool = False) -> Iterator[Transaction]:
@@ -191,7 +222,7 @@ class Database:
         serialization failure, a deadlock and a lock timeout become `database_busy` (both 503, with Retry-After);
         `cdp.kit.db_faults` has the others.
         """
-        with as_faults(), self.engine.connect() as connection:
+        with as_faults(), self._connected() as connection:
             if read_only:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             elif one_instant:
@@ -215,22 +246,28 @@ class Database:
     @contextmanager
     def outside(self) -> "Iterator[psycopg.Connection[Row]]":
         """A connection outside any transaction, for commands that PostgreSQL runs only there; same faults as `transaction`."""
-        with as_faults(), self.engine.connect() as connection:
+        with as_faults(), self._connected() as connection:
             raw = connection.execution_options(isolation_level="AUTOCOMMIT").connection.driver_connection
             assert isinstance(raw, psycopg.Connection)
             yield raw
 
-    def is_ready(self) -> bool:
-        """True when the database answers."""
-        try:
-            with self.transaction(read_only=True) as tx:
-                return bool(tx.scalar(text("SELECT 1")) == 1)
-        except Fault:
-            return False
-
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """A connection of the pool. Raises PoolTimeout at once where too many wait: each of them holds a thread."""
+        with self._counting:
+            if self._callers >= self.callers_max:
+                raise PoolTimeout("too many wait for a connection")
+            self._callers += 1
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        finally:
+            with self._counting:
+                self._callers -= 1
 
 
 def _commit(transaction: RootTransaction, connection: Connection) -> None:

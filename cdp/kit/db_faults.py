@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from cdp.kit.errors import Fault
+from cdp.kit.errors import BUSY, UNAVAILABLE, Fault
 
 _RETRY_AFTER_SECONDS: Final = 2
 _LOCK_TIMEOUT: Final = "55P03"
@@ -122,7 +122,10 @@ def sqlstate(error: BaseException) -> str | None:
 def _fault_of(error: BaseException) -> Fault | None:
     state = sqlstate(error)
     if isinstance(error, PoolTimeout):
-        return _busy("all connections of this process are in use")
+        return _busy(
+            "all connections of this process for this use are taken. If that goes on, raise CDP_POOL_API, CDP_POOL_INGEST or "
+            "CDP_POOL_WORKER, or see in pg_stat_activity what they wait for"
+        )
     if state in _CONFLICT_STATES:
         return _busy(
             f"PostgreSQL answered {state}: another transaction, such as a long import, holds a lock that this one needs"
@@ -150,6 +153,7 @@ def _fault_of(error: BaseException) -> Fault | None:
             "default_transaction_read_only must be off.",
             status=503,
             retry_after_seconds=_RETRY_AFTER_SECONDS,
+            caller_detail=UNAVAILABLE,
         )
     if state.startswith(_SCHEMA_STATES):
         return Fault(
@@ -199,6 +203,7 @@ def _busy(reason: str) -> Fault:
         f"{reason[0].upper()}{reason[1:]}. Nothing of this transaction was stored. Try again shortly.",
         status=503,
         retry_after_seconds=_RETRY_AFTER_SECONDS,
+        caller_detail=BUSY,
     )
 
 
@@ -209,6 +214,7 @@ def _unavailable(detail: str) -> Fault:
         detail,
         status=503,
         retry_after_seconds=_RETRY_AFTER_SECONDS,
+        caller_detail=UNAVAILABLE,
     )
 
 
@@ -220,4 +226,5 @@ def _refused() -> Fault:
         "server's pg_hba.conf.",
         status=503,
         retry_after_seconds=_RETRY_AFTER_SECONDS,
+        caller_detail=UNAVAILABLE,
     )

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
+from cdp.kit.errors import Fault
+
 Style = Literal["json", "console"]
 
 FIELDS: Final = frozenset(
@@ -22,6 +24,7 @@ FIELDS: Final = frozenset(
         # what
         "code", "kind", "state", "reason", "role", "route", "method", "status", "setting", "near", "version", "revision",
         "purpose", "task", "step", "policy", "segment", "destination", "file_format", "line", "folder",
+        "check",
         # which: random ids and numbers
         "batch", "source_id", "profile_id", "anchor_id", "request_id", "delivery_id", "record_id", "entry_index",
         "tree_size", "epoch", "pid", "port", "attempt",
@@ -103,7 +106,10 @@ def harmless_value(value: object) -> object:
 
 
 def describe(error: BaseException) -> dict[str, object]:
-    """An exception by its type, its code where it has one, and where it was raised; never by its message."""
+    """An exception by its type, its code where it has one, and where it was raised; never by its message.
+
+    A fault whose detail is for operators has it, too.
+    """
     kind = type(error)
     described: dict[str, object] = {"error": f"{kind.__module__}.{kind.__qualname__}"}
     for name in ("code", "sqlstate"):
@@ -112,6 +118,8 @@ def describe(error: BaseException) -> dict[str, object]:
             described[f"error_{name}"] = value
     frames = traceback.extract_tb(error.__traceback__)
     described["where"] = [f"{_short(frame.filename)}:{frame.lineno}:{frame.name}" for frame in frames[-6:]]
+    if isinstance(error, Fault) and error.is_for_operators:  # texts of ours, of codes, settings and places alone
+        described["detail"] = error.detail
     cause = error.__cause__
     if cause is not None:
         described["cause"] = f"{type(cause).__module__}.{type(cause).__qualname__}"

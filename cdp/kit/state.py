@@ -4,14 +4,17 @@ It is kept outside the database, in a folder or in a PostgreSQL database of its 
 services of one database use one state store. What a method has written is durable when it returns.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from cdp.kit.errors import Fault
+from cdp.kit.errors import UNAVAILABLE, Fault
 from cdp.kit.ids import random_bytes
+
+_PROBE_BYTES: Final = 64 * 1024
 
 
 class StateStore(Protocol):
@@ -48,6 +51,10 @@ class StateStore(Protocol):
 
     def destroy(self, name: str) -> None:
         """Overwrite and delete a file; does nothing if there is none."""
+        ...
+
+    def require_writable(self, name: str) -> None:
+        """Try to write a file and beside it, without any change; the folder of the file must exist."""
         ...
 
 
@@ -128,15 +135,29 @@ class StateFolder:
             path.unlink()
             sync_folder(path.parent)
 
+    def require_writable(self, name: str) -> None:
+        with self._as_fault():
+            path = self.folder / name
+            with suppress(FileNotFoundError):
+                os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+            if not path.parent.is_dir():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            self._draft(name, b"\0" * _PROBE_BYTES).unlink()
+
     def _draft(self, name: str, content: bytes) -> Path:
         """A new file with this content beside the one of this name, on disk."""
         path = self.folder / name
         self._prepare(path.parent)
         draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # such as a full disk, on which it would leave less for what is written next
+            with suppress(OSError):
+                draft.unlink()
+            raise
         return draft
 
     def _prepare(self, folder: Path) -> None:
@@ -157,6 +178,7 @@ class StateFolder:
                 "stored until that is corrected.",
                 status=503,
                 retry_after_seconds=5,
+                caller_detail=UNAVAILABLE,
             ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cdp.kit.db import Database, Transaction
-from cdp.kit.errors import Fault
+from cdp.kit.errors import UNAVAILABLE, Fault
 
 _PREPARE: Final = """
 CREATE TABLE IF NOT EXISTS public.cdp_state (
@@ -126,6 +126,13 @@ class StateDatabase:
             with self._as_fault(), self._database.outside() as connection:
                 connection.execute("VACUUM FULL public.cdp_state")  # a DELETE leaves the bytes in the table
 
+    def require_writable(self, name: str) -> None:
+        with self._transaction() as tx:  # a lock is a write that is on disk with the commit
+            tx.execute(
+                "SELECT 1 FROM public.cdp_state WHERE name = %(name)s FOR KEY SHARE SKIP LOCKED",
+                {"name": self._folder + name},
+            )
+
     def _exists(self, tx: Transaction, name: str) -> bool:
         found = tx.execute(
             "SELECT EXISTS (SELECT FROM public.cdp_state WHERE name = %(name)s)", {"name": self._folder + name}
@@ -150,6 +157,7 @@ class StateDatabase:
                 + fault.detail.replace("CDP_DATABASE_URL", "CDP_STATE_URL"),
                 status=503,
                 retry_after_seconds=fault.retry_after_seconds or 5,
+                caller_detail=UNAVAILABLE,
             ) from fault.__cause__
 
 

@@ -168,6 +168,11 @@ class ReplayFile:
         """The transaction of the lines written by this process was committed."""
         self._uncommitted = None
 
+    @property
+    def is_awaiting_commit(self) -> bool:
+        """Whether this process wrote lines whose transaction is not committed."""
+        return self._uncommitted is not None
+
     def is_uncommitted(self, seen: int, written: int) -> bool:
         """Whether all lines after `seen` were written by this process in transactions that were not committed.
 

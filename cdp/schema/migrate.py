@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from alembic import command
 from alembic.config import Config
@@ -30,8 +31,7 @@ def migrate(url: str) -> list[str]:
         before = current_revision(connection)
         folder = str(shipped_folder("migrations"))
         script = ScriptDirectory(folder)
-        known = {revision.revision for revision in script.walk_revisions()}
-        if before is not None and before not in known:
+        if before is not None and before not in revisions():
             raise Fault(
                 "schema_too_new",
                 "The database is newer than this program",
@@ -64,7 +64,19 @@ def needs_migration(url: str) -> bool:
 
 def is_current(connection: Connection) -> bool:
     """True when no migration is pending."""
-    return current_revision(connection) == ScriptDirectory(str(shipped_folder("migrations"))).get_current_head()
+    return current_revision(connection) == newest_revision()
+
+
+def newest_revision() -> str:
+    """The revision that this program needs."""
+    return revisions()[0]
+
+
+@cache
+def revisions() -> tuple[str, ...]:
+    """Every revision that this program knows, newest first; the files are read once."""
+    script = ScriptDirectory(str(shipped_folder("migrations")))
+    return tuple(revision.revision for revision in script.walk_revisions())
 
 
 def current_revision(connection: Connection) -> str | None:

@@ -9,6 +9,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.vault import store
 from cdp.vault.keys import KeyProvider
+from cdp.vault.providers.file import LocalFileProvider
 from cdp.vault.providers.master_key import check_value, wrong_master_key
 from cdp.vault.pseudonym import ANCHOR, DUPLICATES, GRAPH, SUPPRESSION, KeyedHash
 from cdp.vault.seal import Wrapper
@@ -208,6 +209,20 @@ def require_check_values(provider: KeyProvider, check_values: Mapping[str, bytes
         found = provider.fingerprint() if name == _MASTER else check_value(provider.load(name), name)
         if found != expected:
             raise wrong_master_key(f"The check value of the key {name} differs.")
+
+
+def require_kept(tx: Transaction, provider: KeyProvider) -> None:
+    """Require that the provider still has every key in use, whatever a process has in memory. A key service is only asked for names.
+
+    Raises the faults `master_key_missing`, `wrong_master_key` and `root_key_missing`.
+    """
+    check_values = active_check_values(tx)
+    if isinstance(provider, LocalFileProvider):
+        provider.require_master_file()
+        require_check_values(provider, check_values)
+        return
+    for name in sorted(check_values.keys() - provider.names() - {_MASTER}):
+        provider.load(name)  # it says why it does not have it
 
 
 def active_check_values(tx: Transaction) -> dict[str, bytes]:

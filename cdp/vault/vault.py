@@ -19,7 +19,7 @@ from cdp.vault.keyed_hashes import KeyedHashes
 from cdp.vault.keys import KeyProvider, open_kms_provider
 from cdp.vault.providers.file import open_local_provider
 from cdp.vault.pseudonym import Domain
-from cdp.vault.root_keys import ROOT_KEYS, RootKeys, require_check_values
+from cdp.vault.root_keys import ROOT_KEYS, RootKeys, require_check_values, require_kept
 from cdp.vault.seal import RowId, SealedColumn, open_many, seal_each, seal_many
 from cdp.vault.subject_keys import FreshKeys, SubjectKeys
 
@@ -38,6 +38,7 @@ class Vault:
     """Everything that needs a key. One object serves all threads of a process."""
 
     def __init__(self, provider: KeyProvider, *, cached_keys_max: int = _CACHED_KEYS_MAX) -> None:
+        self._provider = provider
         self.root_keys = RootKeys(provider)
         self.hashes = KeyedHashes(self.root_keys)
         self.subject_keys = SubjectKeys(self.root_keys, cached_keys_max=cached_keys_max)
@@ -56,6 +57,10 @@ class Vault:
         openable = [item for item in items if item.subject_id in keys]
         opened = iter(open_many(place, ((keys[item.subject_id], item.row, item.value) for item in openable)))
         return [next(opened) if item.subject_id in keys else None for item in items]
+
+    def require_kept(self, tx: Transaction) -> None:
+        """Require that the key provider still has every key in use. Faults: those of `open_vault`."""
+        require_kept(tx, self._provider)
 
     def seal(self, tx: Transaction, place: SealedColumn, item: Item) -> bytes:
         """Seal one value. Raises the fault `subject_key_shredded` when its subject has no key."""

@@ -5,10 +5,13 @@ Ingest paths bypass the framework; everything else passes RequestLimits. `create
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
+import anyio.to_thread
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
@@ -17,7 +20,11 @@ from starlette.types import ASGIApp
 from cdp import __version__
 from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
+from cdp.flows.operations.check_series import Series
+from cdp.flows.operations.pools import Pools, judge_pools
+from cdp.flows.operations.readiness import FILE_CHECKS, STORE_CHECKS, check_files, check_store, parts_of
 from cdp.flows.operations.startup import PolicyWatcher
+from cdp.operations.readiness import ReadinessFinding, TaskStatus, judge_tasks
 from cdp.web.api import access, audit, consents, identity, kept, profiles, public_log, requests, segments, standing
 from cdp.web.center import notice
 from cdp.web.connections.attempts import WrongSecrets
@@ -32,11 +39,13 @@ from cdp.web.platform import errors, health, metrics
 from cdp.web.platform.authentication import Authentication
 from cdp.web.platform.connection_metrics import ConnectionCollector
 from cdp.web.platform.errors import Problem
-from cdp.web.platform.health import Heartbeat
 from cdp.web.platform.metrics import ProcessMetrics, StoreCollector, TimedBatchProcessor
+from cdp.web.platform.readiness import Readiness
+from cdp.web.platform.readiness_metrics import ReadinessCollector
 from cdp.web.platform.request_limits import RequestLimits
 
 TITLE: Final = "cdp"
+_SPARE_THREADS: Final = 20
 DESCRIPTION: Final = (
     "A customer data platform with consent, retention and erasure in its data model. Messages are received at the paths "
     "of the Segment spec (`/v1/batch` and the others; not described here). All other routes require a bearer token with a "
@@ -44,11 +53,22 @@ DESCRIPTION: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the application knows of its process: the tasks of its worker, the pools of its uses of the database (one for all
+    where there are none), and folders that it writes to beside the state store.
+    """
+
+    tasks: Callable[[], Sequence[TaskStatus]] = tuple
+    failures: Callable[[], Mapping[str, int]] = dict
+    pools: Pools | None = None
+    folders: tuple[Path, ...] = ()
+
+
 def create_app(
     watcher: PolicyWatcher,
     *,
-    is_working: Callable[[], bool] = lambda: True,
-    failures: Callable[[], Mapping[str, int]] = dict,
+    surroundings: Surroundings | None = None,
     limits: Limits | None = None,
     connections: ConnectionTable | None = None,
     wrong_secrets: WrongSecrets | None = None,
@@ -56,36 +76,46 @@ def create_app(
 ) -> ASGIApp:
     """The application over an open context.
 
-    `is_working` returns whether the worker is alive, `failures` the failed runs by task; `connections` are those of the
-    server that runs it, `wrong_secrets` how many wrong keys and tokens an address may send, `hosts` the names by which
-    browsers reach it.
+    `connections` are those of the server that runs it, `wrong_secrets` how many wrong keys and tokens an address may send,
+    `hosts` the names by which browsers reach it.
     """
     process_metrics, wrong_secrets = ProcessMetrics(), wrong_secrets or WrongSecrets()
-    context = watcher.context
-    batcher = Batcher(TimedBatchProcessor(_ingest(context), process_metrics), limits or Limits())
-    watcher.subscribe(
-        lambda changed: setattr(batcher, "ingest", TimedBatchProcessor(_ingest(changed), process_metrics))
-    )
+    process = surroundings or Surroundings()
+    pools = process.pools or Pools(*[watcher.context.database] * 3)
+    api, health_watcher = watcher.using(pools.api), watcher.using(pools.health)
+    batcher = _batcher(watcher.using(pools.ingest), process_metrics, limits or Limits())
     endpoint = IngestEndpoint(
-        batcher, directory_of(context.database), context.clock, wrong_secrets=wrong_secrets, hosts=hosts
+        batcher, directory_of(pools.ingest), watcher.context.clock, wrong_secrets=wrong_secrets, hosts=hosts
     )
-    process_metrics.registry.register(
-        StoreCollector(watcher, batcher, process_metrics, answers=lambda: endpoint.answers, failures=failures)
-    )
-
-    process_metrics.registry.register(ConnectionCollector(connections, wrong_secrets))
+    readiness = _readiness(watcher.context, pools, process)
+    for collector in (
+        StoreCollector(
+            health_watcher,
+            batcher,
+            process_metrics,
+            answers=lambda: endpoint.answers,
+            failures=process.failures,
+        ),
+        ConnectionCollector(connections, wrong_secrets),
+        ReadinessCollector(readiness, pools),
+    ):
+        process_metrics.registry.register(collector)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # A caller that waits for a connection holds a thread: there are more threads than may wait, so that the others get 503 at once.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = pools.api.callers_max + _SPARE_THREADS
         async with endpoint:
             yield
 
     app = describe(lifespan)
-    app.state.policy_watcher = watcher
+    app.state.policy_watcher = api
     app.state.process_metrics = process_metrics
-    app.state.heartbeat = Heartbeat(is_working)
+    app.state.readiness = readiness
     app.state.hosts = hosts or TrustedHosts()
-    app.state.authentication = authentication = Authentication(lambda: watcher.context, wrong_secrets)
+    app.state.authentication = authentication = Authentication(
+        lambda path: (health_watcher if path.startswith("/metrics") else api).context, wrong_secrets
+    )
     return IngestRouter(endpoint, RequestLimits(app, authentication, process_metrics.note_request))
 
 
@@ -158,5 +188,23 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _ingest(context: Context) -> Ingest:
-    return Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
+def _batcher(watcher: PolicyWatcher, process_metrics: ProcessMetrics, limits: Limits) -> Batcher:
+    """A batcher over a context that changes with the policy."""
+
+    def processor(context: Context) -> TimedBatchProcessor:
+        ingest = Ingest(context.database, context.vault, context.policy, clock=context.clock, replay=context.replay)
+        return TimedBatchProcessor(ingest, process_metrics)
+
+    batcher = Batcher(processor(watcher.context), limits)
+    watcher.subscribe(lambda changed: setattr(batcher, "ingest", processor(changed)))
+    return batcher
+
+
+def _readiness(context: Context, pools: Pools, process: Surroundings) -> Readiness:
+    parts = parts_of(context, pools.health, process.folders)
+
+    def own() -> list[ReadinessFinding]:
+        return [judge_tasks(process.tasks()), judge_pools(pools)]
+
+    series = [Series(STORE_CHECKS, lambda: check_store(parts)), Series(FILE_CHECKS, lambda: check_files(parts))]
+    return Readiness(series, own)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cdp.kit.errors import Fault
+from cdp.operations.readiness import TaskStatus
 from cdp.worker.task import Task
 
-_SILENT_SECONDS_MAX: Final = 60.0
 _PAUSE_SECONDS_MAX: Final = 5.0
 _PAUSE_SECONDS_MIN: Final = 0.05
 _log = logging.getLogger(__name__)
@@ -67,14 +67,20 @@ class Worker:
         """Sleep, or return earlier when the worker is stopped meanwhile."""
         self._stopping.wait(seconds)
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether every task has its thread, and every vital one succeeded within the last minute."""
+    def status(self) -> list[TaskStatus]:
+        """Every task as it stands."""
         now = time.monotonic()
-        vital = [task for task in self._tasks if task.is_vital]
-        return all(thread.is_alive() for thread in self._threads) and all(
-            now - self._states[task.name].succeeded_at < _SILENT_SECONDS_MAX for task in vital
-        )
+        return [
+            TaskStatus(
+                name=task.name,
+                every_seconds=task.every_seconds,
+                is_vital=task.is_vital,
+                is_running=thread.is_alive(),
+                silent_seconds=now - self._states[task.name].succeeded_at,
+                failures_in_row=self._states[task.name].failures_in_row,
+            )
+            for task, thread in zip(self._tasks, self._threads, strict=True)
+        ]
 
     @property
     def failures(self) -> dict[str, int]:

@@ -12,4 +12,4 @@ class Task:
     every_seconds: float
     run: Callable[[], None]
     is_vital: bool = False
-    """Whether the service stops being ready when this has not succeeded for a minute."""
+    """Whether the service is not ready while this does not succeed: what it stores would go by what is in force no more."""

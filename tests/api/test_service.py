@@ -9,15 +9,13 @@ import pytest
 from cdp.audit.checkpoint import parse_checkpoint, parse_note, parse_vkey
 from cdp.audit.merkle import leaf_hash
 from cdp.audit.verify import verify_leaves, verify_note
-from cdp.flows.operations.startup import PolicyWatcher
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.logs import SafeFormatter
 from cdp.vault.sign import is_signed
-from cdp.web.app import create_app
 from tests.support import messages
 from tests.support.messages import track
-from tests.support.service import RunningService, running
+from tests.support.service import RunningService
 from tests.support.waits import until
 
 LOOKUP = "/api/v1/profiles/lookup"
@@ -81,24 +79,10 @@ def test_personal_answers_are_not_kept_and_pages_run_nothing(service: RunningSer
         assert "server" not in answer.headers
 
 
-def test_health_and_readiness(service: RunningService) -> None:
+def test_health_and_support_of_gpc(service: RunningService) -> None:
     assert service.get(None, "/healthz") == {"status": "ok"}
-    ready = service.get(None, "/readyz")
-    assert ready == {
-        "status": "ready",
-        "checks": {"database": True, "schema": True, "replay": True, "worker": True},
-        "policy": service.context.policy.fingerprint,
-        "pending_policy": None,
-    }
     support = service.get(None, "/.well-known/gpc.json")
     assert support["gpc"] is True
-
-
-def test_a_service_whose_worker_stands_still_is_not_ready(service: RunningService) -> None:
-    with running(create_app(PolicyWatcher(service.context), is_working=lambda: False)) as url:
-        answer = service.client.get(f"{url}/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["checks"] == {"database": True, "schema": True, "replay": True, "worker": False}
 
 
 def test_a_database_that_is_away_is_told_with_retry_after(
@@ -111,8 +95,6 @@ def test_a_database_that_is_away_is_told_with_retry_after(
     for role, path in (("privacy", LOOKUP), (None, "/audit/log/checkpoint")):
         answer = service.call(role, "POST" if role else "GET", path, {} if role else None)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-    ready = service.call(None, "GET", "/readyz")
-    assert (ready.status_code, ready.json()["checks"]["database"]) == (503, False)
 
 
 def test_what_breaks_inside_is_told_by_an_incident_and_logged_without_values(

@@ -4,6 +4,7 @@ Texts are the documentation, comments of the policies, templates of pages, and i
 comment.
 """
 
+import ast
 import re
 import tokenize
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.source_tree import ROOT, tracked
+from tests.support.source_tree import ROOT, service, tracked
 
 # Each: what is refused, and what to write instead.
 REFUSED = {
@@ -127,3 +128,23 @@ def test_a_refused_phrase_is_found(line: str) -> None:
 )
 def test_plain_english_passes(line: str) -> None:
     assert not refused(line)
+
+
+def test_what_clients_get_with_503_names_no_setting_and_no_server() -> None:
+    """Settings and servers are for operators: a fault that names them has another text for clients."""
+    calls = [
+        (source.path, call)
+        for source in service()
+        for call in ast.walk(source.tree)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Fault"
+    ]
+    unsplit = [
+        f"{path}:{call.lineno}"
+        for path, call in calls
+        if any(keyword.arg == "status" and getattr(keyword.value, "value", 0) == 503 for keyword in call.keywords)
+        and any(word in ast.unparse(call) for word in ("CDP_", "PostgreSQL", "the server", "fault.detail"))
+        and not any(keyword.arg == "caller_detail" for keyword in call.keywords)
+        and not path.startswith(("cdp/demo/", "cdp/flows/imports/"))  # raised in commands alone
+    ]
+    assert len(calls) > 100
+    assert unsplit == []

@@ -78,6 +78,14 @@ def test_a_destroyed_file_is_gone_and_may_be_created_again(store: StateStore) ->
     assert store.create("keys/a", b"two")
 
 
+def test_trying_to_write_changes_nothing(store: StateStore) -> None:
+    store.create("audit/1/checkpoint", b"x")
+    for name in ("audit/1/checkpoint", "audit/1/none"):
+        store.require_writable(name)
+    assert store.names() == {"audit/1/checkpoint"}
+    assert store.read("audit/1/checkpoint") == b"x"
+
+
 def test_a_message_names_the_place_without_secrets(store: StateStore) -> None:
     assert store.place
     assert "pg_" not in store.place  # the passwords of the test server
@@ -89,6 +97,12 @@ def test_a_folder_that_cannot_be_written_is_a_fault(tmp_path: Path) -> None:
         StateFolder(tmp_path / "state").append("log", 0, b"x")
     assert (caught.value.code, caught.value.status) == ("state_unavailable", 503)
     assert str(tmp_path) not in caught.value.detail
+
+
+def test_a_folder_that_is_gone_cannot_be_written_and_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match="state_unavailable"):
+        StateFolder(tmp_path / "state").require_writable("log")
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_folder_is_private(tmp_path: Path) -> None:

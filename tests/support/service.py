@@ -18,7 +18,7 @@ from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
 from cdp.sources.model import SourceKind
-from cdp.web.app import create_app
+from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.attempts import WrongSecrets
 from tests.support.messages import batch, identify, order
 from tests.support.server_thread import serve_in_thread
@@ -84,7 +84,13 @@ def config_of(home: Path) -> Config:
 
 @contextmanager
 def serve_application(
-    database: Database, home: Path, policy: Policy, *, wrong_secrets: WrongSecrets | None = None, **options: Any
+    database: Database,
+    home: Path,
+    policy: Policy,
+    *,
+    wrong_secrets: WrongSecrets | None = None,
+    surroundings: Surroundings | None = None,
+    **options: Any,
 ) -> Iterator[RunningService]:
     """Serve the web application until the block ends. The options are those of `uvicorn.Config`."""
     context = open_configured(config_of(home), database, policy)
@@ -97,7 +103,9 @@ def serve_application(
         for kind, scopes in ((SourceKind.SERVER, sources.SCOPES), (SourceKind.BROWSER, [sources.INGEST]))
     ]
     with (
-        running(create_app(PolicyWatcher(context), wrong_secrets=wrong_secrets), **options) as url,
+        running(
+            create_app(PolicyWatcher(context), surroundings=surroundings, wrong_secrets=wrong_secrets), **options
+        ) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
     ):
         yield RunningService(url, client, context, tokens, *keys)

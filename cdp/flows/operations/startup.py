@@ -7,7 +7,7 @@ uses the database of a running service, or runs the embedded one for the duratio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -60,13 +60,16 @@ class StateUse:
 def open_service(config: Config) -> Iterator[Context]:
     """Open the only service of this CDP_HOME, with the policy in force, and that of the folder as `start_under` decides.
 
-    In an empty store, the folder is put in force.
+    In an empty store, the folder is put in force. The database of the context is the pool of the worker.
     Faults: `home_in_use`, those of the vault, of the policy and of the migrations.
     """
     policy = load_policy(config.policies)
     with _service_database(config) as (url, _):
         migrate_schema(url, config.clock().now())
-        with _opened_database(url) as database, open_state(config.state_url, config.home) as state:
+        with (
+            _opened_database(url, application_name="cdp-worker", pool_size=config.pools.worker) as database,
+            open_state(config.state_url, config.home) as state,
+        ):
             with database.transaction() as tx:
                 test_clock_store.override_instant(tx, config.fixed_now)
             context = open_configured(
@@ -93,7 +96,10 @@ def open_for_command(config: Config, *, adopts_state: bool = False) -> Iterator[
                     status=500,
                 )
             migrate_schema(url, config.clock().now())
-        with _opened_database(url) as database, open_state(config.state_url, config.home) as state:
+        with (
+            _opened_database(url, application_name="cdp-command") as database,
+            open_state(config.state_url, config.home) as state,
+        ):
             context = open_configured(
                 config,
                 database,
@@ -115,7 +121,7 @@ def migrate_schema(url: str, now: datetime) -> list[str]:
     """
     revisions = migrate(url)
     if revisions:
-        with _opened_database(url) as database, database.transaction() as tx:
+        with _opened_database(url, application_name="cdp-migrate") as database, database.transaction() as tx:
             facts = [{"kind": "schema.migrated", "actor": "system", "version": int(revision)} for revision in revisions]
             fact_store.append_many(tx, facts, now)
     return revisions
@@ -213,7 +219,7 @@ def open_context(
 
 
 class PolicyWatcher:
-    """The current context of a service; it changes when another process applies a policy."""
+    """The current context of a service, for one use of the database; it changes when another process applies a policy."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -228,12 +234,20 @@ class PolicyWatcher:
         policy = policy_in_force(self.context.database)
         if policy is None or policy.fingerprint == self.context.policy.fingerprint:
             return False
-        changed = self.context.with_policy(policy)
+        self._switch(self.context.with_policy(policy))
+        return True
+
+    def using(self, database: Database) -> "PolicyWatcher":
+        """The context with another pool of connections; it changes with this one."""
+        other = PolicyWatcher(replace(self.context, database=database))
+        self.subscribe(lambda changed: other._switch(replace(changed, database=database)))
+        return other
+
+    def _switch(self, changed: Context) -> None:
         for subscriber in self._subscribers:
             subscriber(changed)
         # Last, so that a subscriber that fails is called again the next time.
         self.context = changed
-        return True
 
 
 def policy_in_force(database: Database) -> Policy | None:
@@ -283,8 +297,8 @@ def open_state(url: str | None, home: Path) -> Iterator[StateStore]:
 
 
 @contextmanager
-def _opened_database(url: str) -> Iterator[Database]:
-    database = Database(url)
+def _opened_database(url: str, *, application_name: str, pool_size: int = 8) -> Iterator[Database]:
+    database = Database(url, application_name=application_name, pool_size=pool_size)
     try:
         yield database
     finally:

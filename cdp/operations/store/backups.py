@@ -65,10 +65,10 @@ def create_missing_roles(tx: Transaction, names: Iterable[str]) -> None:
 
 
 def count_other_sessions(tx: Transaction, application: str) -> int:
-    """How many other sessions of this application use the database."""
+    """How many other sessions of this application, or of one of its pools, use the database."""
     rows = tx.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-        "AND application_name = %(application)s",
+        "AND (application_name = %(application)s OR starts_with(application_name, %(application)s || '-'))",
         {"application": application},
     )
     return int(rows[0][0])

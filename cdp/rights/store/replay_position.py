@@ -76,6 +76,25 @@ def is_behind(tx: Transaction, file: ReplayFile) -> bool:
     return _is_behind(position.number, file)
 
 
+def require_bound(tx: Transaction, file: ReplayFile) -> int:
+    """The number of the last line that this database has applied, 0 if it was never bound. Faults: those of `bind_state`."""
+    position = _position(tx)
+    if position is None:
+        return 0
+    _require_bound(position, file)
+    return position.number
+
+
+def write_nothing(tx: Transaction) -> None:
+    """Lock the position for readers: a write that is on disk with the commit and changes nothing. None before the first start.
+
+    It waits for nobody, and only an exclusive lock on the table waits for it. A standby refuses it.
+    """
+    rows = tx.execute("SELECT to_regclass('rights.replay') IS NOT NULL")
+    if rows == [(True,)]:
+        tx.execute("SELECT 1 FROM rights.replay FOR KEY SHARE SKIP LOCKED")
+
+
 def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], *, now: datetime) -> None:
     """Write lines to the file, on disk before the caller's commit; the caller holds the exclusive lock.
 

@@ -22,10 +22,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)*")
 
 
 class LocalFileProvider:
-    """Root keys wrapped by a master key, as files of a state store."""
+    """Root keys wrapped by a master key, as files of a state store. `master_file` is None if the key came as a setting."""
 
-    def __init__(self, store: StateStore, master_key: bytes) -> None:
+    def __init__(self, store: StateStore, master_key: bytes, master_file: Path | None = None) -> None:
         self._store = store
+        self._master_file = master_file
         self._wrapper = Wrapper(master_key, "cdp/root-key/v1")
         self._fingerprint = check_value(master_key, "master")
 
@@ -56,6 +57,24 @@ class LocalFileProvider:
 
     def fingerprint(self) -> bytes:
         return self._fingerprint
+
+    def require_master_file(self) -> None:
+        """Require that the file of the master key still has it. Faults: `master_key_missing`, `wrong_master_key`."""
+        path = self._master_file
+        if path is None:
+            return
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise Fault(
+                "master_key_missing",
+                "The master key is missing",
+                f"{path} cannot be read ({error.strerror}). A running service still has the key in memory, and none can start "
+                "without the file: restore it from its backup before anything is restarted.",
+                status=500,
+            ) from error
+        if check_value(parse_master_key(text), "master") != self._fingerprint:
+            raise wrong_master_key(f"{path} was replaced by another key.")
 
 
 def open_local_provider(
@@ -89,7 +108,8 @@ def open_local_provider(
                 "the database. Anyone who has both can read all data; without the key all data is lost."
             )
     _require_private(path, "600")
-    return LocalFileProvider(kept, parse_master_key(path.read_text(encoding="utf-8", errors="replace"))), notice
+    key = parse_master_key(path.read_text(encoding="utf-8", errors="replace"))
+    return LocalFileProvider(kept, key, path), notice
 
 
 def _file_name(name: str) -> str:

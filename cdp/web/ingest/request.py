@@ -158,7 +158,7 @@ async def send_refused(
 
 async def send_fault(send: Send, fault: Fault) -> None:
     """The response to a request that cannot be handled now; the client may send it again later."""
-    message = f"{fault.title}. {fault.detail}".strip()
+    message = f"{fault.title}. {fault.caller_detail}".strip()
     await send_refused(
         send, fault.status, RequestRefused(fault.code, message), retry_after_seconds=fault.retry_after_seconds
     )

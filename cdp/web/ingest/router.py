@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cdp.accounting.model import State
 from cdp.kit.clock import Clock
-from cdp.kit.errors import Fault
+from cdp.kit.errors import Fault, lacks_resources
 from cdp.sources.model import Source
 from cdp.web.connections.addresses import client_of
 from cdp.web.connections.attempts import WrongSecrets
@@ -76,6 +76,11 @@ _UNKNOWN_HOST: Final = RequestRefused(
     "host_not_trusted",
     "Settings name the host to which an SDK sends. The host of this request is not among those of CDP_TRUSTED_HOSTS.",
 )
+_LACKING: Final = RequestRefused(
+    "service_unavailable",
+    "The service is overloaded. The request was not completed; send it again after the given time.",
+)
+_LACKING_RETRY_AFTER_SECONDS: Final = 5
 _SLOW: Final = RequestRefused("request_timeout", f"The body did not arrive within {_BODY_SECONDS_MAX} seconds.")
 
 
@@ -128,12 +133,17 @@ class IngestEndpoint:
         try:
             refusal = await self._handle(scope, receive, send)
         except Fault as fault:
+            if fault.is_for_operators:
+                _log.warning("ingest_request_not_completed", exc_info=fault)
             await send_fault(send, fault)
             return fault.status
         except _ClientDisconnected:
             raise
-        except Exception:  # noqa: BLE001 - an SDK needs a response with a code, whatever happened
+        except Exception as error:  # noqa: BLE001 - an SDK needs a response with a code, whatever happened
             _log.exception("ingest_request_failed")
+            if lacks_resources(error):
+                await send_refused(send, 503, _LACKING, retry_after_seconds=_LACKING_RETRY_AFTER_SECONDS)
+                return 503
             await send_refused(send, 500, _FAILED)
             return 500
         if refusal is None:

@@ -17,9 +17,9 @@ _GUESSES_AT_ONCE: Final = 2
 
 
 class Authentication:
-    """Looks secrets up, and counts the wrong ones of each address."""
+    """Looks secrets up, in the context for a path, and counts the wrong ones of each address."""
 
-    def __init__(self, context: Callable[[], Context], wrong_secrets: WrongSecrets) -> None:
+    def __init__(self, context: Callable[[str], Context], wrong_secrets: WrongSecrets) -> None:
         self._context = context
         self._wrong_secrets = wrong_secrets
         self._guesses = asyncio.Semaphore(_GUESSES_AT_ONCE)
@@ -34,7 +34,7 @@ class Authentication:
             return None
         client = client_of(scope)
         async with self._guesses if self._wrong_secrets.is_exhausted(client) else nullcontext():
-            caller = await run_in_threadpool(identify, self._context(), authorization)
+            caller = await run_in_threadpool(identify, self._context(scope["path"]), authorization)
         if caller is None:
             self._wrong_secrets.note(client)
         return caller

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from cdp.kit.errors import Fault
+from cdp.kit.errors import Fault, lacks_resources
 from cdp.kit.ids import encode_id, new_id
 
 PROBLEM_TYPE: Final = "application/problem+json"
@@ -70,24 +70,26 @@ RespondWith = Callable[[Request, ProblemResponse], Response]
 
 
 def problem_of(fault: Fault) -> ProblemResponse:
-    """The response to a fault. One with status 500 is logged; its text is for operators and is not sent."""
+    """The response to a fault. What its text says to operators is logged and not sent."""
     headers = {} if fault.retry_after_seconds is None else {"Retry-After": str(fault.retry_after_seconds)}
     if fault.status == 500:
         return internal_error(fault)
+    if fault.is_for_operators:
+        _log.warning("request_not_completed", exc_info=fault)
     return ProblemResponse(
-        fault.status, fault.code, fault.title, detail=fault.detail, extra=fault.extra, headers=headers
+        fault.status, fault.code, fault.title, detail=fault.caller_detail, extra=fault.extra, headers=headers
     )
 
 
 def internal_error(error: BaseException) -> ProblemResponse:
-    """500 with an incident id, under which the log holds the location of the error; 503 if a file or memory failed."""
+    """500 with an incident id, under which the log holds the location of the error; 503 if the process lacks something."""
     incident = new_id()
     _log.error("request_failed", exc_info=error, extra={"record_id": encode_id("inc", incident)})
-    if isinstance(error, OSError | MemoryError):
+    if lacks_resources(error):
         return ProblemResponse(
             503,
             "service_unavailable",
-            "The service lacks a file, a connection or memory",
+            "The service lacks a file, a connection, memory or a thread",
             detail="The request was not completed; send it again after the given time. The log has details under the incident id.",
             extra={"incident": encode_id("inc", incident)},
             headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},

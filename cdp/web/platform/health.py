@@ -1,8 +1,5 @@
 """Liveness, readiness, the GPC support resource, and the page at the root."""
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
@@ -10,16 +7,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from cdp.consent.signals.gpc import support_document
-from cdp.flows.context import Context
-from cdp.flows.rights.replay import is_behind
-from cdp.kit.errors import Fault
-from cdp.schema.migrate import is_current
-from cdp.web.platform.deps import InContext
+from cdp.flows.operations.startup import PolicyWatcher
+from cdp.operations.readiness import CheckState, OverallState, ReadinessCheck, judge
+from cdp.web.platform.readiness import Readiness
 
 router = APIRouter(tags=["health"])
 
 _GPC_SINCE: Final = date(2026, 11, 22)
-_log = logging.getLogger(__name__)
+_RETRY_AFTER_SECONDS: Final = "2"
 
 INDEX: Final = """<!doctype html>
 <html lang="en">
@@ -62,15 +57,15 @@ class Health(BaseModel):
     status: str
 
 
-class Readiness(BaseModel):
-    """Whether the service can handle requests, check by check.
+class ReadinessShown(BaseModel):
+    """Whether the service is able to do its work, check by check: `ok`, `degraded`, `failing` or `unknown`.
 
     `policy` is the fingerprint of the policy in force; `pending_policy` that of the folder, if the service found another one
     there at its start and did not put it in force.
     """
 
-    status: str
-    checks: dict[str, bool]
+    status: OverallState
+    checks: dict[ReadinessCheck, CheckState]
     policy: str
     pending_policy: str | None
 
@@ -82,39 +77,35 @@ class GpcSupport(BaseModel):
     lastUpdate: str  # noqa: N815 - the name that the specification gives
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """Whether the worker of this process is alive; always true where another process runs the worker."""
-
-    is_alive: Callable[[], bool]
-
-
 @router.get("/healthz", operation_id="health")
-def health() -> Health:
-    """The process is alive; nothing else is checked."""
+async def health() -> Health:
+    """The process is alive; nothing else is checked. It needs no thread and no connection."""
     return Health(status="ok")
 
 
 @router.get(
     "/readyz",
-    responses={503: {"description": "Not ready", "model": Readiness}},
+    responses={503: {"description": "Not ready", "model": ReadinessShown}},
     operation_id="readiness",
 )
-def ready(context: InContext, request: Request, response: Response) -> Readiness:
-    """Database reachable, schema current, nothing left to replay after a restore, worker alive."""
-    checks = {"database": context.database.is_ready()}
-    checks["schema"] = checks["database"] and _check(lambda: _is_schema_current(context))
-    checks["replay"] = checks["schema"] and _check(lambda: not is_behind(context))
-    heartbeat: Heartbeat = request.app.state.heartbeat
-    checks["worker"] = heartbeat.is_alive()
-    is_ready = all(checks.values())
-    response.status_code = 200 if is_ready else 503
+async def ready(request: Request, response: Response) -> ReadinessShown:
+    """Whether acknowledged writes can be stored: 200, also while degraded, otherwise 503 with Retry-After.
+
+    `cdp doctor` runs the same checks and says what is wrong and what to do.
+    """
+    readiness: Readiness = request.app.state.readiness
+    findings = await readiness.findings()
+    state = judge(findings)
+    if state is OverallState.NOT_READY:
+        response.status_code = 503
+        response.headers["Retry-After"] = _RETRY_AFTER_SECONDS
     response.headers["Cache-Control"] = "no-store"
-    return Readiness(
-        status="ready" if is_ready else "not_ready",
-        checks=checks,
-        policy=context.policy.fingerprint,
-        pending_policy=context.pending_policy,
+    watcher: PolicyWatcher = request.app.state.policy_watcher
+    return ReadinessShown(
+        status=state,
+        checks={finding.check: finding.state for finding in findings},
+        policy=watcher.context.policy.fingerprint,
+        pending_policy=watcher.context.pending_policy,
     )
 
 
@@ -135,16 +126,3 @@ def index() -> Response:
 def style() -> Response:
     """The style of the page."""
     return Response(STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
-
-
-def _is_schema_current(context: Context) -> bool:
-    with context.database.transaction(read_only=True) as tx:
-        return is_current(tx.connection)
-
-
-def _check(question: Callable[[], bool]) -> bool:
-    try:
-        return question()
-    except Fault as fault:
-        _log.warning("readiness_check_failed", extra={"code": fault.code})
-        return False

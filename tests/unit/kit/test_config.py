@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cdp.kit.clock import SteadyClock
-from cdp.kit.config import SETTINGS, Config, read_config
+from cdp.kit.config import SETTINGS, Config, PoolSizes, read_config
 from cdp.kit.errors import Fault
 
 KEY = "00112233445566778899aabbccddeeff" * 2
@@ -40,6 +40,10 @@ def test_every_setting_is_read() -> None:
             "CDP_TRUSTED_HOSTS": "CDP.example.com, cdp.example.com:8443",
             "CDP_CONNECTIONS": "500",
             "CDP_CONNECTIONS_PER_ADDRESS": "50",
+            "CDP_POOL_API": "20",
+            "CDP_POOL_INGEST": "5",
+            "CDP_POOL_WORKER": "6",
+            "CDP_POOL_HEALTH": "2",
         }
     )
     assert config == Config(
@@ -55,6 +59,7 @@ def test_every_setting_is_read() -> None:
         trusted_hosts=("cdp.example.com", "cdp.example.com:8443"),
         connections_max=500,
         connections_per_address_max=50,
+        pools=PoolSizes(api=20, ingest=5, worker=6, health=2),
     )
     assert config.clock().now() == datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -59,6 +59,15 @@ def test_fields_off_the_list_and_texts_in_listed_fields_are_withheld(lines: io.S
     assert PERSON not in lines.getvalue()
 
 
+def test_a_fault_is_written_with_what_it_tells_operators_and_with_nothing_that_clients_get(lines: io.StringIO) -> None:
+    for told in (None, "Come again."):
+        fault = Fault("database_unavailable", "Away", "Raise max_connections.", status=503, caller_detail=told)
+        logging.getLogger("t").warning("failed", exc_info=fault)
+    plain, split = map(json.loads, lines.getvalue().splitlines())
+    assert (plain["error_code"], plain.get("detail")) == ("database_unavailable", None)
+    assert split["detail"] == "Raise max_connections."
+
+
 def test_an_exception_is_written_by_type_code_and_place_only(lines: io.StringIO) -> None:
     try:
         try:

@@ -3,8 +3,6 @@
 import threading
 import time
 
-import pytest
-
 from cdp.kit.errors import Fault
 from cdp.worker.runner import TaskState, Worker
 from cdp.worker.task import Task
@@ -23,11 +21,8 @@ def test_tasks_turn_until_the_worker_is_stopped() -> None:
     worker = Worker([Task("one", 0.01, turn)])
     worker.start()
     assert enough.wait(PATIENCE_SECONDS)
-    was_alive = worker.is_alive
-    assert was_alive
     worker.stop()
     count = len(turns)
-    assert not worker.is_alive
     time.sleep(0.1)
     assert len(turns) == count
 
@@ -48,19 +43,22 @@ def test_a_fault_and_a_failure_end_one_turn_and_are_counted() -> None:
     worker.stop()
 
 
-def test_a_vital_task_that_fails_for_a_minute_makes_the_worker_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cdp.worker.runner._SILENT_SECONDS_MAX", 0.2)
+def test_the_status_of_a_task_tells_of_its_failures_and_of_its_end() -> None:
+    errors: list[Exception] = [RuntimeError("broken")] * 3
 
-    def fail() -> None:
-        raise Fault("away", "Away", status=503)
+    def turn() -> None:
+        if errors:
+            raise errors.pop()
 
-    vital, other = Worker([Task("one", 0.01, fail, is_vital=True)]), Worker([Task("one", 0.01, fail)])
-    for worker in (vital, other):
-        worker.start()
-    until(lambda: vital.failures["one"] and not vital.is_alive)
-    assert other.is_alive
-    for worker in (vital, other):
-        worker.stop()
+    worker = Worker([Task("one", 0.01, turn, is_vital=True)])
+    worker.start()
+    until(lambda: worker.status()[0].failures_in_row == 3)
+    until(lambda: worker.status()[0].failures_in_row == 0)
+    (status,) = worker.status()
+    assert (status.name, status.every_seconds, status.is_vital, status.is_running) == ("one", 0.01, True, True)
+    assert status.silent_seconds < PATIENCE_SECONDS
+    worker.stop()
+    assert not worker.status()[0].is_running
 
 
 def test_a_task_that_fails_again_and_again_is_left_alone_for_longer_each_time_and_never_for_long() -> None:

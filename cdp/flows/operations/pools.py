@@ -1,0 +1,79 @@
+"""Use case of a process that serves several uses: a pool of connections for each, so that none takes those of another."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from cdp.kit.config import PoolSizes
+from cdp.kit.db import Database
+from cdp.kit.errors import Fault
+from cdp.operations.readiness import ReadinessCheck, ReadinessFinding, failed
+from cdp.operations.store.connections import offered_connections
+
+APPLICATION: Final = "cdp"
+_HEALTH_LOCK_SECONDS: Final = 1.0
+_HEALTH_WAIT_SECONDS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The databases of a service by use; each is a pool of its own, named `cdp-USE` in pg_stat_activity.
+
+    `health` is for `/readyz` and `/metrics`, and waits for no lock.
+    """
+
+    api: Database
+    ingest: Database
+    health: Database
+
+
+def judge_pools(pools: Pools) -> ReadinessFinding:
+    """The finding about the pools for requests: degraded while callers wait for a connection."""
+    full = [database for database in (pools.api, pools.ingest) if database.callers > database.pool_size]
+    if not full:
+        return ReadinessFinding(ReadinessCheck.CONNECTIONS)
+    listed = "; ".join(f"{database.callers} share the {database.pool_size} of {database.name}" for database in full)
+    return failed(
+        ReadinessCheck.CONNECTIONS,
+        f"Requests wait for a connection to the database ({listed}). pg_stat_activity shows what these wait for; if it is only much "
+        "work, raise CDP_POOL_API or CDP_POOL_INGEST.",
+        "database_busy",
+    )
+
+
+@contextmanager
+def open_pools(worker: Database, sizes: PoolSizes) -> Iterator[Pools]:
+    """The pools of a service beside that of its worker, with the same clock. Raises the fault `connections_exceed_server`."""
+    require_connections(worker, asdict(sizes))
+    with ExitStack() as opened:
+
+        def pool(use: str, size: int, **seconds: float) -> Database:
+            database = Database(worker.url, pool_size=size, application_name=f"{APPLICATION}-{use}", **seconds)
+            database.clock = worker.clock
+            return opened.enter_context(closing(database))
+
+        yield Pools(
+            api=pool("api", sizes.api),
+            ingest=pool("ingest", sizes.ingest),
+            health=pool("health", sizes.health, lock_seconds=_HEALTH_LOCK_SECONDS, wait_seconds=_HEALTH_WAIT_SECONDS),
+        )
+
+
+def require_connections(database: Database, sizes: dict[str, int]) -> None:
+    """Require that the server offers as many connections as pools of these sizes may open.
+
+    Raises the fault `connections_exceed_server`. It is a bound for one process: other processes on the same server count too.
+    """
+    with database.transaction(read_only=True) as tx:
+        offered = offered_connections(tx)
+    needed = sum(sizes.values())
+    if needed > offered.connections:
+        listed = ", ".join(f"CDP_POOL_{use.upper()}={size}" for use, size in sizes.items())
+        raise Fault(
+            "connections_exceed_server",
+            "The server offers fewer connections than the service may open",
+            f"This process may open {needed} connections ({listed}), and {offered.limit} allows {offered.connections}. Raise that "
+            "limit, or lower these settings; leave some for commands and for further processes.",
+            status=500,
+        )
