@@ -1,6 +1,7 @@
 """Requests that are wrong in every way that a seed finds: in JSON, in HTTP, in what they ask; and how each was answered."""
 
 import asyncio
+import copy
 import gzip
 import json
 import random
@@ -154,7 +155,7 @@ class _Source:
                     if isinstance(place, dict) and self.chance.random() < 0.2:
                         del place[key]
                     else:
-                        place[key] = self.chance.choice(_ODD_VALUES)
+                        place[key] = copy.deepcopy(self.chance.choice(_ODD_VALUES))
                     break
                 place = place[key]
         return copied
