@@ -8,6 +8,7 @@ import argparse
 import secrets
 import sys
 import time
+from contextlib import suppress
 
 from tests.support.faults.checker import summary
 from tests.support.faults.deployment import deployed
@@ -27,10 +28,11 @@ def main() -> None:
             print(f"not possible here: {kept}")
         run = Run(deployment, options.seed)
         done = 0
-        for result in run.rounds(options.rounds):
-            done, wrong = result.number, result.wrong
-            counts = f"{result.acknowledged} acts acknowledged, {result.unknown} unknown"
-            print(f"{done:5}  {result.fault:38} {counts}, {result.seconds:.1f} s", flush=True)
+        with suppress(KeyboardInterrupt):  # ends the run with what was found until then
+            for result in run.rounds(options.rounds):
+                done, wrong = result.number, result.wrong
+                counts = f"{result.acknowledged} acts acknowledged, {result.unknown} unknown"
+                print(f"{done:5}  {result.fault:38} {counts}, {result.seconds:.1f} s", flush=True)
     minutes = (time.monotonic() - begun) / 60
     print(f"{done} rounds in {minutes:.0f} minutes: {run.history.acknowledged()} acts acknowledged")
     for what, count in summary(run.history.acts).items():
