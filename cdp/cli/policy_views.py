@@ -98,6 +98,8 @@ def _purpose_lines(purpose: PurposeRecord) -> Iterator[str]:
         yield f"- Consent: {_listed(models)}" + (
             f"; expires after {purpose.validity_days} days" if purpose.validity_days else ""
         )
+    if purpose.combines_with:
+        yield f"- Combined, for people who are permitted for both, with: {_listed(purpose.combines_with)}"
     if purpose.minimum_age is not None:
         yield f"- Data subjects: people of at least {purpose.minimum_age} years"
     else:

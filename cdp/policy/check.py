@@ -54,6 +54,11 @@ def _check_purpose(purpose: Purpose, policy: Policy) -> Iterator[Finding]:
             yield Finding(
                 PURPOSES, path, f"`{event}` is of category {plan.category}, which this purpose does not allow", remedy
             )
+    for index, other in enumerate(purpose.combines_with):
+        path = (*at, "combines_with", index)
+        yield from must_exist(PURPOSES, path, other, known=policy.purposes, kind="purpose")
+        if other == purpose.key:
+            yield Finding(PURPOSES, path, "a purpose always combines with itself", "remove it")
     if purpose.minimum_age is not None:
         age = policy.events.traits.get("age")
         if age is None or age.keep is not Keep.PLAIN or age.type is not PropertyType.NUMBER:

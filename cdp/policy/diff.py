@@ -154,6 +154,10 @@ def _of_purposes(edit: _Edit) -> str:
             return f"grants from now on expire after {edit.new} days; earlier ones keep the validity under which they were given"
         case ("purposes", _, "categories" | "events", _), Change.ENDED:
             return "whatever the list no longer includes stops counting for the purpose"
+        case ("purposes", key, "combines_with", other), Change.ADDED:
+            return f"segments of {key} may refer to segments of {other}, of people who are permitted for both; people must be informed"
+        case ("purposes", key, "combines_with", other), Change.ENDED:
+            return f"segments of {key} that refer to segments of {other} are no longer evaluated or listed"
         case ("purposes", _, "minimum_age" | "unknown_age"), _:
             return "every verdict is recomputed"
         case ("purposes", _, "legal_basis"), _:

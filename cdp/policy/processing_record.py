@@ -47,6 +47,7 @@ class PurposeRecord:
     assessment: str | None
     models: dict[str, str]
     validity_days: int | None
+    combines_with: tuple[str, ...]
     minimum_age: int | None
     is_sale_or_sharing: bool
     is_direct_marketing: bool
@@ -108,6 +109,7 @@ def _purpose_record(policy: Policy, purpose: Purpose) -> PurposeRecord:
         assessment=purpose.assessment,
         models={jurisdiction: model.value for jurisdiction, model in purpose.model.items()},
         validity_days=purpose.validity_days,
+        combines_with=tuple(policy.purposes[other].name for other in purpose.combines_with),
         minimum_age=purpose.minimum_age,
         is_sale_or_sharing=purpose.sale_or_sharing,
         is_direct_marketing=purpose.direct_marketing,

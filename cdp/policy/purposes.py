@@ -83,6 +83,8 @@ class Purpose(KeyedEntry):
     """Data categories that may serve this purpose; a category includes its subcategories."""
     events: Literal["*"] | tuple[Name, ...] = "*"
     """Events covered; `"*"` is every event, and only for consent and legitimate interests."""
+    combines_with: Annotated[tuple[Key, ...], Field(max_length=30)] = ()
+    """Purposes to whose segments the segments of this one may refer; who is not permitted for both is in neither. Shown to people."""
     minimum_age: Annotated[int, Field(ge=0, le=21)] | None = None
     """Younger people are not permitted."""
     unknown_age: UnknownAge = UnknownAge.REFUSE
@@ -125,6 +127,10 @@ class Purpose(KeyedEntry):
     def needs_unique_identifier(self) -> bool:
         """Whether only people known by a unique identifier, named by a server source, are covered."""
         return self.legal_basis in LISTED
+
+    def combines(self, purpose: str) -> bool:
+        """Whether a segment of this purpose may refer to a segment of another, or of its own."""
+        return purpose == self.key or purpose in self.combines_with
 
     def covers(self, event: str) -> bool:
         """Whether the purpose covers an event of this name."""

@@ -10,7 +10,7 @@ from cdp.policy.model import Policy
 from cdp.policy.purposes import UnknownAge
 from cdp.web.center.notice import notice_text, span, term
 from tests.support.controllers import RESPONSIBLE, with_controller
-from tests.support.policies import changed, documents_of, shipped
+from tests.support.policies import changed, combining, documents_of, shipped
 from tests.support.service import RunningService
 
 
@@ -98,6 +98,13 @@ def test_it_says_what_is_not_known_about_ages() -> None:
     assert "Not used for anyone younger" not in told
     told = told_by(with_purpose("personalization", minimum_age=17, unknown_age=UnknownAge.REFUSE))
     assert "Only used if we know that you are at least 17." in told
+
+
+def test_it_says_which_purposes_are_combined() -> None:
+    other = shipped().purposes["analytics"].name
+    combined = f"If you are included in both, combined with: {other}."
+    assert combined in told_by(combining(shipped(), "email_marketing", "analytics"))
+    assert "combined with" not in told_by(shipped())
 
 
 def test_it_promises_no_opt_out_where_nothing_is_sold() -> None:

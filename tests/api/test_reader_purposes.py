@@ -40,13 +40,16 @@ def code(answer: Any) -> str:
 
 
 def test_nobody_is_read_for_a_purpose_that_they_cannot_refuse(service: RunningService) -> None:
-    for purpose, where in (("service", BUYERS), ("email_marketing", 'in segment "served"')):
+    for purpose, where, status, refusal in (
+        ("service", BUYERS, 403, "purpose_not_readable"),
+        ("email_marketing", 'in segment "served"', 422, "segment_rejected"),
+    ):
         asked = {"purpose": purpose, "where": where}
-        assert code(service.post("marketer", f"{PATH}/preview", asked, 403)) == "purpose_not_readable"
+        assert code(service.post("marketer", f"{PATH}/preview", asked, status)) == refusal
         made = {"key": "mine", **body(purpose, where)}
-        assert code(service.post("marketer", PATH, made, 403)) == "purpose_not_readable"
+        assert code(service.post("marketer", PATH, made, status)) == refusal
         change = service.call("marketer", "PUT", f"{PATH}/buyers", body(purpose, where))
-        assert (change.status_code, code(change.json())) == (403, "purpose_not_readable")
+        assert (change.status_code, code(change.json())) == (status, refusal)
     assert service.post("marketer", f"{PATH}/preview", {"purpose": "email_marketing", "where": BUYERS})["size"] == 1
 
 

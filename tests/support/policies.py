@@ -55,6 +55,13 @@ def with_readers(policy: Policy, **purposes: tuple[str, ...]) -> Policy:
     return build_policy(documents)
 
 
+def combining(policy: Policy, purpose: str, *others: str) -> Policy:
+    """The policy in which segments of a purpose may refer to segments of these others, and of no further ones."""
+    documents = documents_of(policy)
+    documents["purposes.yaml"]["purposes"][purpose]["combines_with"] = list(others)
+    return build_policy(documents)
+
+
 def segment_unify(limits: Mapping[str, int] = SEGMENT_LIMITS) -> Policy:
     """`permit_all` under Segment's rule: a conflicting identifier stays with its first owner; limits per type, `*` for others.
 

@@ -24,7 +24,7 @@ from cdp.query.language.catalogue import Catalogue, Definition
 from cdp.query.language.parse import parse
 from cdp.query.language.rejection import Rejection
 from cdp.query.reference.history import EventRecord, PermittedSpan, Profile, StatedValue
-from tests.support.policies import changed, shipped
+from tests.support.policies import changed, combining, shipped
 
 NOW = datetime(2026, 6, 1, 12, 34, 56, tzinfo=UTC)
 PURPOSE = "email_marketing"
@@ -38,7 +38,7 @@ _BEHAVIOR = "user.behavior.purchase_history"
 
 
 def policy() -> Policy:
-    """The shipped policy with an event of every property type and computed traits of every kind."""
+    """The shipped policy with an event of every property type, computed traits of every kind, and purposes to combine."""
     plan = {
         "flag": {"type": "boolean", "keep": "plain"},
         "due": {"type": "instant", "keep": "plain"},
@@ -47,7 +47,7 @@ def policy() -> Policy:
         "secret": {"type": "string", "keep": "sealed"},
     }
     trial = {"retention_class": "system", "category": "user.behavior", "properties": plan}
-    with_event = changed(shipped(), "events.yaml", events={TRIAL: trial})
+    with_event = changed(combining(shipped(), PURPOSE, OTHER), "events.yaml", events={TRIAL: trial})
     base = {"purpose": PURPOSE, "category": _BEHAVIOR}
     return changed(
         with_event,

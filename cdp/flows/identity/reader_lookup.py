@@ -1,7 +1,7 @@
 """Look up one profile as a marketer: by reader pseudonym, without identifiers, limited to one purpose."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,8 +19,10 @@ from cdp.flows.reads import Reading, log_read
 from cdp.flows.snapshot import at_one_instant
 from cdp.kit.db import Transaction
 from cdp.policy.model import PropertyType
+from cdp.query.language.check import check
 from cdp.query.language.explain import purposes_of
-from cdp.segments.store.definitions import catalogue_of
+from cdp.segments.store.definitions import catalogue_of, find
+from cdp.segments.store.members import is_member
 from cdp.segments.store.of_profile import memberships_of
 
 _PSEUDONYM: Final = re.compile(r"[0-9a-f]{32}")
@@ -78,14 +80,6 @@ def _view(
         row.purpose: ReadablePurpose(_day(row.since), None if row.until is None else _day(row.until)) for row in rows
     }
     computed = computed_of(tx, compile_traits(context.policy, bits_of(tx)), [profile_id], now=now)[profile_id]
-    catalogue = catalogue_of(tx, context.policy)
-    allowed = context.policy.purposes_read_by(role)
-    readable = {
-        key
-        for key, segment in catalogue.segments.items()
-        if segment.purpose in purposes
-        and allowed.issuperset(purposes_of(segment.condition, segment.purpose, catalogue))
-    }
     return ReaderProfileView(
         profile=profile,
         purposes=purposes,
@@ -95,8 +89,25 @@ def _view(
             for key, value in sorted(computed.items())
             if context.policy.traits[key].purpose in purposes
         },
-        segments=tuple(key for key in memberships_of(tx, [profile_id]).get(profile_id, ()) if key in readable),
+        segments=tuple(_segments(tx, context, profile_id, purposes=purposes, role=role, now=now)),
     )
+
+
+def _segments(
+    tx: Transaction, context: Context, profile_id: int, *, purposes: Collection[str], role: str, now: datetime
+) -> Iterator[str]:
+    """The segments of these purposes in which the profile is, as a list of their members shows it."""
+    catalogue = catalogue_of(tx, context.policy)
+    allowed = context.policy.purposes_read_by(role)
+    for key in memberships_of(tx, [profile_id]).get(profile_id, ()):
+        segment = find(tx, key)
+        if segment is None or segment.purpose not in purposes or key not in catalogue.segments:
+            continue
+        condition = catalogue.segments[key].condition
+        needed = purposes_of(condition, segment.purpose, catalogue)
+        is_valid = not check(condition, catalogue, segment.purpose, key=key)
+        if is_valid and allowed.issuperset(needed) and is_member(tx, segment, needed, profile_id=profile_id, now=now):
+            yield key
 
 
 def _day(instant: datetime) -> datetime:

@@ -70,7 +70,7 @@ def instants_of(
 
     Raises `segment_outdated`.
     """
-    condition = _valid_condition(segment, catalogue)
+    condition = valid_condition(segment, catalogue)
     ids = definition_store.interned_ids_of(tx, condition, catalogue)
     statement = next_instants(
         condition,
@@ -115,12 +115,13 @@ def _compiled_segment(
     tx: Transaction, segment: Segment, catalogue: Catalogue, *, now: datetime, only: Sequence[int] | None
 ) -> tuple[CompiledSegment, tuple[str, ...]]:
     """The statements of a segment, and the purposes that must be permitted."""
-    condition = _valid_condition(segment, catalogue)
+    condition = valid_condition(segment, catalogue)
     compiled = compiled_condition(tx, condition, catalogue, purpose=segment.purpose, now=now, only=only)
     return compiled, purposes_of(condition, segment.purpose, catalogue)
 
 
-def _valid_condition(segment: Segment, catalogue: Catalogue) -> ast.Condition:
+def valid_condition(segment: Segment, catalogue: Catalogue) -> ast.Condition:
+    """The condition of a segment in force, if the policy still allows it. Raises the fault `segment_outdated`."""
     condition = catalogue.segments[segment.key].condition
     if check(condition, catalogue, segment.purpose, key=segment.key):
         raise Fault(

@@ -10,7 +10,7 @@ from cdp.flows.context import Context
 from cdp.flows.identifiers import find_profile, unknown_profile
 from cdp.flows.reader_limits import check_reads, count_lookup
 from cdp.flows.reads import Reading, log_read
-from cdp.flows.segments.evaluation import compiled_condition, in_force
+from cdp.flows.segments.evaluation import compiled_condition, in_force, valid_condition
 from cdp.flows.segments.texts import checked
 from cdp.identity.model import Identifier
 from cdp.kit.db import Transaction
@@ -79,13 +79,17 @@ def preview(context: Context, where: str, purpose: str, *, actor: str, token: in
 def members(
     context: Context, key: str, *, after: str | None, limit: int, actor: str, token: int | None = None
 ) -> tuple[MemberPage, int]:
-    """A page of members by reader pseudonym, and the number of all. Faults: `unknown_segment`, `purpose_not_readable`."""
+    """A page of members by reader pseudonym, and the number of all.
+
+    Faults: `unknown_segment`, `purpose_not_readable`, `segment_outdated`.
+    """
     now = context.clock.now()
     with context.database.transaction() as tx:
         segment = in_force(tx, key)
         catalogue = definition_store.catalogue_of(tx, context.policy)
         purposes = _purposes(segment, catalogue)
         check_reads(context, purposes, actor=actor)
+        valid_condition(segment, catalogue)  # its members are those of a policy that is no longer in force
         role = context.policy.readers.role_of(actor)
         size = member_store.size_of(tx, segment, purposes, now=now)
         page = member_store.members(tx, segment, purposes, role=role, now=now, after=after, limit=limit)
@@ -110,7 +114,7 @@ def explain(
     """What a segment requires; for a person, why they are in or not.
 
     Privacy staff and auditors name a person by an identifier and are not limited to purposes; who names a pseudonym is.
-    Faults: `unknown_segment`, `unknown_profile`, `purpose_not_readable`, `too_many_lookups`.
+    Faults: `unknown_segment`, `unknown_profile`, `purpose_not_readable`, `segment_outdated`, `too_many_lookups`.
     """
     if pseudonym is not None:
         count_lookup(context, token, actor=actor)
@@ -120,6 +124,7 @@ def explain(
         catalogue = definition_store.catalogue_of(tx, context.policy)
         if actor not in STAFF or pseudonym is not None:
             check_reads(context, _purposes(segment, catalogue), actor=actor)
+        valid_condition(segment, catalogue)
         explanation = _explanation(tx, segment, catalogue, now=now)
         profile_id = _profile(tx, context, segment, identifier=identifier, pseudonym=pseudonym, actor=actor)
         if profile_id is None:

@@ -64,6 +64,7 @@ class _ConditionChecks:
     ) -> None:
         self.catalogue = catalogue
         self.key = key
+        self.purpose = purpose
         self.is_referenced = is_referenced
         self.events = EventChecks(catalogue, purpose, now)
 
@@ -110,8 +111,24 @@ class _ConditionChecks:
             yield Rejection(node.at, message, "define one of them without the other")
         elif len(others) > MAX_SEGMENTS:
             yield Rejection(node.at, f'"{key}" refers to too many segments', f"at most {MAX_SEGMENTS} in total")
+        elif (apart := next(self.apart(self.purpose, (key, *sorted(others))), None)) is not None:
+            other, purpose = apart
+            yield Rejection(
+                node.at,
+                f'"{other}" is of the purpose {purpose}, with which {self.purpose.key} does not combine',
+                f"refer to a segment of {self.purpose.key}, or name {purpose} in `combines_with` of {self.purpose.key} in purposes.yaml",
+            )
         else:
             yield from self.validity(node, {key, *others})
+
+    def apart(self, purpose: Purpose, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """The segments, with their purposes, to which a segment of this purpose may not refer, directly or through others."""
+        for key in keys:
+            definition = self.catalogue.segments.get(key)
+            if definition is None or self.catalogue.purpose(definition.purpose) is None:
+                continue  # not valid for another reason, which `validity` states
+            if not purpose.combines(definition.purpose):
+                yield key, definition.purpose
 
     def validity(self, node: ast.InSegment, keys: Iterable[str]) -> Iterator[Rejection]:
         """The policy may have changed since the other segments were defined; the first fault of each is reported."""
@@ -122,6 +139,10 @@ class _ConditionChecks:
                 yield Rejection(node.at, f'the segment "{key}" can no longer be evaluated', "define it again")
                 continue
             checks = _ConditionChecks(self.catalogue, purpose, key, now=None, is_referenced=True)
-            first = next(checks.condition(definition.condition), None)
-            if first is not None:
-                yield Rejection(node.at, f'the segment "{key}" no longer complies with the policy', first.message)
+            reasons = [first.message for first in checks.condition(definition.condition)]
+            reasons += [
+                f'it refers to "{other}" of {apart}, with which {purpose.key} does not combine'
+                for other, apart in self.apart(purpose, sorted(reachable(key, self.catalogue)))
+            ]
+            if reasons:
+                yield Rejection(node.at, f'the segment "{key}" no longer complies with the policy', reasons[0])

@@ -217,9 +217,10 @@ CHAPTERS: tuple[Chapter, ...] = (
     ),
     Chapter(
         "Other segments",
-        'A segment can refer to another: `in segment "key"`. The other is evaluated for its own purpose, so members must '
+        'A segment can refer to another: `in segment "key"`, of the same purpose or of one that its purpose names in '
+        "`combines_with` ([purposes.yaml](policies-purposes.md)). The other is evaluated for its own purpose, so members must "
         "be permitted for both. Circular definitions are rejected. In the examples, `buyers` is "
-        '`did("Order Completed")` for `email_marketing`, and `watched_buyers` the same for `analytics`.',
+        '`did("Order Completed")` for `email_marketing`, and `watched_buyers` the same for `analytics`, with which `email_marketing` combines.',
         (
             Example('in segment "buyers" and trait.age >= 18', (ADA, DOT)),
             Example('not in segment "buyers"', (CEM,)),

@@ -108,6 +108,12 @@ def size_of(tx: Transaction, segment: Segment, purposes: Sequence[str], *, now: 
     return size
 
 
+def is_member(tx: Transaction, segment: Segment, purposes: Sequence[str], *, profile_id: int, now: datetime) -> bool:
+    """Whether a profile is a stored member who is permitted now."""
+    current = _current_members(segment, purposes, now).with_only_columns(membership.c.profile_id)
+    return bool(tx.all(current.where(membership.c.profile_id == profile_id)))
+
+
 def profiles_under(
     tx: Transaction, purpose: str, reader_pseudonyms: Sequence[str], *, role: str = MARKETER
 ) -> list[int]:

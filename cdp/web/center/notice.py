@@ -102,6 +102,7 @@ def notice_text(policy: Policy, *, is_gpc_honored: bool) -> str:
             (purpose, _BASES[purpose.legal_basis], without_choice(purpose, places))
             for purpose in policy.purposes.values()
         ],
+        names={key: purpose.name for key, purpose in policy.purposes.items()},
         sold=[purpose.name for purpose in sold],
         overridden=[purpose.name for purpose in sold if purpose.opt_in_overrides_gpc],
         categories=policy.categories,

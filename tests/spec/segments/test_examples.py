@@ -13,11 +13,12 @@ from cdp.query.manual.chapters import CHAPTERS, Example, Wrong
 from cdp.query.manual.people import NOW, OTHER, PEOPLE, PURPOSE
 from cdp.query.postgres.compile import InternedIds, compile_segment
 from cdp.query.reference.interpret import members
-from tests.support.policies import shipped
+from tests.support.policies import combining, shipped
 from tests.support.segment_histories import Population, condition_of, load
 
 BUYERS = condition_of('did("Order Completed")')
-CATALOGUE = Catalogue(shipped(), {"buyers": Definition(PURPOSE, BUYERS), "watched_buyers": Definition(OTHER, BUYERS)})
+POLICY = combining(shipped(), PURPOSE, OTHER)
+CATALOGUE = Catalogue(POLICY, {"buyers": Definition(PURPOSE, BUYERS), "watched_buyers": Definition(OTHER, BUYERS)})
 EXAMPLES = [example for chapter in CHAPTERS for example in chapter.examples]
 WRONG = [wrong for chapter in CHAPTERS for wrong in chapter.wrong]
 

@@ -38,6 +38,8 @@ def analytics(**fields: Any) -> dict[str, Any]:
         ({"categories": ["user.behaviour"]}, "unknown data category `user.behaviour`; did you mean `user.behavior`?"),
         ({"model": {"eu": "opt_in", "us-ca": "opt_out"}}, "jurisdiction `unknown` has no consent model here; add `unknown: opt_in`"),
         ({"model": {"eu": "opt_in", "us-ca": "opt_out", "unknown": "opt_in", "us-co": "opt_out"}}, "unknown jurisdiction `us-co`"),
+        ({"combines_with": ["advertizing"]}, "unknown purpose `advertizing`; did you mean `advertising`?"),
+        ({"combines_with": ["analytics"]}, "a purpose always combines with itself; remove it"),
         ({"events": ["Order Complete"]}, "unknown event `Order Complete`; did you mean `Order Completed`?"),
         ({"events": ["Product Reviewed"]}, "`Product Reviewed` is of category user.content, which this purpose does not allow"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from cdp.policy.diff import Change, PolicyDifference, differences
 from cdp.policy.load import build_policy
-from tests.support.policies import changed, documents_of, permit_all, segment_unify, shipped
+from tests.support.policies import changed, combining, documents_of, permit_all, segment_unify, shipped
 
 
 def only(file: str, **sections: Any) -> PolicyDifference:
@@ -52,6 +52,9 @@ def test_a_default_written_out_is_no_difference() -> None:
         ("purposes.yaml", "purposes", "analytics", {"model": {"eu": "opt_in", "us-ca": "opt_in", "unknown": "opt_in"}},
          "purposes › analytics › model › us-ca changes from opt_out to opt_in",
          "people there who never granted consent are no longer permitted"),
+        ("purposes.yaml", "purposes", "analytics", {"combines_with": ["advertising"]},
+         "purposes › analytics › combines_with › advertising is new",
+         "segments of analytics may refer to segments of advertising, of people who are permitted for both; people must be informed"),
         ("purposes.yaml", "purposes", "service", {"events": ["Order Completed", "Order Updated", "Order Refunded"]},
          "purposes › service › events › Order Cancelled ends",
          "whatever the list no longer includes stops counting for the purpose"),
@@ -87,6 +90,15 @@ def test_a_change_reads_well_and_says_what_it_would_do(
 ) -> None:
     difference = only(file, **entry(file, section, key, **fields))
     assert (difference.text, difference.effect) == (text, effect)
+
+
+def test_the_end_of_a_combination_says_what_it_ends() -> None:
+    (difference,) = differences(combining(shipped(), "analytics", "advertising"), shipped())
+    assert difference.text == "purposes › analytics › combines_with › advertising ends"
+    assert (
+        difference.effect
+        == "segments of analytics that refer to segments of advertising are no longer evaluated or listed"
+    )
 
 
 def test_what_is_new_and_what_ends_is_said_whole() -> None:

@@ -7,7 +7,7 @@ from cdp.policy.load import load_policy
 from cdp.policy.model import Keep
 from cdp.policy.processing_record import processing_record
 from tests.support.controllers import with_controller
-from tests.support.policies import shipped
+from tests.support.policies import combining, shipped
 
 
 def test_every_purpose_with_its_basis_recipients_and_periods() -> None:
@@ -35,6 +35,13 @@ def test_every_category_and_class_that_a_purpose_uses_is_in_the_text() -> None:
         assert rule.reason in text
     for regime in policy.jurisdictions.regimes.values():
         assert regime.authority in text
+
+
+def test_it_states_which_purposes_are_combined() -> None:
+    policy = combining(shipped(), "email_marketing", "analytics")
+    line = f"- Combined, for people who are permitted for both, with: {policy.purposes['analytics'].name}"
+    assert line in list(record_lines(processing_record(policy)))
+    assert "Combined" not in "\n".join(record_lines(processing_record(shipped())))
 
 
 def test_sealed_fields_are_named() -> None:

@@ -8,7 +8,7 @@ from cdp.query.language.catalogue import Catalogue, Definition
 from cdp.query.language.check import MAX_NODES, check, parse_and_check
 from cdp.query.language.explain import FieldUse, explain_membership, fields_of, purposes_of
 from cdp.query.language.rejection import Rejection
-from tests.support.policies import changed
+from tests.support.policies import changed, combining, shipped
 from tests.support.segment_histories import ORDER, OTHER, PURPOSE, TRIAL, catalogue, condition_of, policy
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -234,3 +234,45 @@ def test_shipped_segments_are_valid() -> None:
         condition = parse_and_check(definition.where, found, definition.purpose, key=key, now=NOW)
         assert not isinstance(condition, tuple), (key, condition)
         found = Catalogue(policy(), {**found.segments, key: Definition(definition.purpose, condition)})
+
+
+MIXED = {
+    "seen": Definition(OTHER, condition_of(f'did("{ORDER}")')),
+    "seen_by_mail": Definition(PURPOSE, condition_of('in segment "seen"')),
+    "shown": Definition("personalization", condition_of('in segment "seen"')),
+}
+
+
+@pytest.mark.parametrize(
+    ("combined", "where", "allowed"),
+    [
+        ({}, 'in segment "seen"', False),
+        ({PURPOSE: (OTHER,)}, 'in segment "seen"', True),
+        ({OTHER: (PURPOSE,)}, 'in segment "seen"', False),
+        ({PURPOSE: ("personalization",)}, 'in segment "seen"', False),
+        ({PURPOSE: (OTHER,)}, 'not in segment "seen" or sample 10% by "x"', True),
+        ({}, 'not in segment "seen" or sample 10% by "x"', False),
+        # what another segment refers to counts for the segment that refers to it
+        ({PURPOSE: ("personalization",), "personalization": (OTHER,)}, 'in segment "shown"', False),
+        ({PURPOSE: ("personalization", OTHER), "personalization": (OTHER,)}, 'in segment "shown"', True),
+        ({PURPOSE: ("personalization", OTHER)}, 'in segment "shown"', False),
+        ({PURPOSE: (OTHER,)}, 'in segment "seen_by_mail"', True),
+    ],
+)
+def test_a_segment_refers_to_purposes_that_its_own_names(
+    combined: dict[str, tuple[str, ...]], where: str, *, allowed: bool
+) -> None:
+    given = shipped()
+    for purpose, others in combined.items():
+        given = combining(given, purpose, *others)
+    found = check(condition_of(where), Catalogue(given, MIXED), PURPOSE)
+    assert (found == ()) is allowed, found
+
+
+def test_a_reference_to_another_purpose_says_what_would_allow_it() -> None:
+    (found,) = check(condition_of('in segment "seen"'), Catalogue(shipped(), MIXED), PURPOSE)
+    assert found.message == f'"seen" is of the purpose {OTHER}, with which {PURPOSE} does not combine'
+    assert (
+        found.hint
+        == f"refer to a segment of {PURPOSE}, or name {OTHER} in `combines_with` of {PURPOSE} in purposes.yaml"
+    )
