@@ -126,7 +126,7 @@ class _ConsentState:
     granted_until: datetime | None = None
 
     def add_grant(self, grant: Record, opt_ins: OptIns) -> None:
-        until = grant.valid_until or _FOREVER
+        until = grant.until or _FOREVER
         self.granted_until = max(self.granted_until or until, until)
         for requirement, refused_at in self.refused_at.items():
             if _satisfies(grant, requirement, refused_at, opt_ins=opt_ins):
@@ -237,7 +237,7 @@ def _allowing(records: list[Record], state: _ConsentState, now: datetime, *, opt
 
 def _is_current(record: Record, now: datetime) -> bool:
     """Whether this is a grant that is in effect at `now`."""
-    has_ended = record.valid_until is not None and record.valid_until <= now
+    has_ended = record.until is not None and record.until <= now
     return record.act is Act.GRANT and not record.is_shared and record.at <= now and not has_ended
 
 
@@ -260,7 +260,7 @@ def _refusal(records: list[Record], rule: Purpose, state: _ConsentState, *, now:
     expired = (
         record
         for record in records
-        if record.act is Act.GRANT and not record.is_shared and record.valid_until == state.granted_until
+        if record.act is Act.GRANT and not record.is_shared and record.until == state.granted_until
     )
     return Verdict(False, Reason.EXPIRED, by=_ids(expired))
 

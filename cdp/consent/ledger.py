@@ -66,7 +66,7 @@ class Ledger:
         latest = _latest_at(known, at)
         same = latest if latest is not None and _is_same_statement(latest, act, context) else None
         if act.act is Act.GRANT:
-            is_current = same is not None and (same.valid_until is None or at < same.valid_until)
+            is_current = same is not None and (same.until is None or at < same.until)
             return None if is_current else self._record(act, identifier_id, context, rule=rule)
         if any(at <= record.last_at and _is_same_statement(record, act, context) for record in known):
             return None
@@ -110,6 +110,14 @@ def valid_until(rule: Purpose, act: Act, at: datetime) -> datetime | None:
     if act is not Act.GRANT or rule.validity_days is None:
         return None
     return at + timedelta(days=rule.validity_days)
+
+
+def shortened(record: Record, validity_days: int | None, now: datetime) -> Record:
+    """The record under a validity that is put in force now: an older grant ends at once, and none is prolonged."""
+    if record.act is not Act.GRANT or validity_days is None:
+        return record
+    ends_at = max(record.at + timedelta(days=validity_days), now)
+    return record if record.until is not None and record.until <= ends_at else replace(record, shortened_to=ends_at)
 
 
 def _latest_at(known: Iterable[Record], at: datetime) -> Record | None:

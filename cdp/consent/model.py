@@ -95,7 +95,7 @@ class Record:
     """One act in the ledger, about one identifier and one purpose, or about every purpose.
 
     `is_shared` is not in the ledger: it is set if the identifier is currently shared, because its grants then have no
-    effect. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an act that
+    effect. Neither is `shortened_to`: the end that a shorter validity of a later policy gives the grant. `repeated_at` is the last instant at which a signal repeated the refusal. `is_two_step` marks an act that
     confirms an opt-in which an earlier act requested; `is_subject_initiated` one that the person began without being asked. `is_undated` marks a grant of which it is not known when it was given: it
     overrides no refusal.
     """
@@ -120,7 +120,13 @@ class Record:
     is_undated: bool = False
     is_subject_initiated: bool = False
     is_shared: bool = False
+    shortened_to: datetime | None = None
     repeated_at: datetime | None = None
+
+    @property
+    def until(self) -> datetime | None:
+        """The instant at which a grant ends; None if it does not. A policy can only bring the stated end forward."""
+        return min((end for end in (self.valid_until, self.shortened_to) if end is not None), default=None)
 
     @property
     def at(self) -> datetime:

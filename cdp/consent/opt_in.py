@@ -55,7 +55,7 @@ class OptIns:
             record
             for record in self._confirmed
             if record.authority is Authority.AUTHENTICATED
-            and (record.valid_until is None or at < record.valid_until)
+            and (record.until is None or at < record.until)
             and any(
                 request.at < at for request in self._completing(record, after=first, rank=Authority.AUTHENTICATED.rank)
             )
@@ -124,7 +124,7 @@ def opt_in_over_gpc(records: Iterable[Record], rule: Purpose, *, months: int, no
     for signals in signals_by_site(own).values():
         last = min(max(signal.last_at for signal in signals), now)
         standing = opt_ins.over_signal(signals, last)
-        if standing is not None and (standing.valid_until is None or now < standing.valid_until):
+        if standing is not None and (standing.until is None or now < standing.until):
             return standing
     return None
 

@@ -151,7 +151,9 @@ def _of_purposes(edit: _Edit) -> str:
         case ("purposes", _, "model", _), _ if edit.new == "opt_out":
             return "people there who never refused become eligible, for events from now on"
         case ("purposes", _, "validity_days"), _ if _is_shorter(edit):
-            return f"grants from now on expire after {edit.new} days; earlier ones keep the validity under which they were given"
+            return f"grants expire {edit.new} days after they were given, also those that were given before; older ones end at once"
+        case ("purposes", _, "validity_days"), _:
+            return "grants from now on are valid longer; earlier ones end as before"
         case ("purposes", _, "categories" | "events", _), Change.ENDED:
             return "whatever the list no longer includes stops counting for the purpose"
         case ("purposes", key, "combines_with", other), Change.ADDED:

@@ -78,7 +78,7 @@ class Purpose(KeyedEntry):
     model: Mapping[DashedKey, ConsentModel] = Field(default_factory=dict)
     """What the absence of a choice means in each jurisdiction; required by `consent`, refused otherwise."""
     validity_days: Days | None = None
-    """A grant expires after this many days; absent: it does not expire."""
+    """A grant expires after this many days; absent: it does not expire. A shorter validity also limits earlier grants."""
     categories: Annotated[tuple[CategoryKey, ...], Field(min_length=1)]
     """Data categories that may serve this purpose; a category includes its subcategories."""
     events: Literal["*"] | tuple[Name, ...] = "*"

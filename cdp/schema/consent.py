@@ -191,6 +191,39 @@ repetition = Table(
     "A signal that repeats a refusal creates no new record.",
 )
 
+validity = Table(
+    "validity",
+    metadata,
+    Column("validity_id", Integer, primary_key=True, autoincrement=True, info=impersonal()),
+    Column("purpose", Text, nullable=False, info=impersonal()),
+    Column("applied_at", DateTime(timezone=True), nullable=False, info=impersonal()),
+    Column("validity_days", Integer, info=impersonal()),
+    schema="consent",
+    comment="Changes of how long the grants of a purpose are valid: from when on, and for how many days; without a number, "
+    "for ever. Never updated. A purpose whose validity has not changed has no row.",
+)
+
+SHORTENED_END = """
+CREATE FUNCTION consent.shortened_end(purpose text, given_at timestamptz, recorded_at timestamptz, as_of timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE
+AS $$
+    SELECT min(period.ends_at) FROM (
+        SELECT v.validity_days, greatest(given_at + make_interval(hours => 24 * v.validity_days), v.applied_at) AS ends_at,
+               lead(v.applied_at) OVER (ORDER BY v.validity_id) AS replaced_at
+        FROM consent.validity AS v
+        WHERE v.purpose = shortened_end.purpose AND (as_of IS NULL OR v.applied_at <= as_of)
+    ) AS period
+    WHERE period.validity_days IS NOT NULL
+      AND (period.replaced_at IS NULL OR period.replaced_at > shortened_end.recorded_at)
+$$
+"""
+"""The end that the validities in force since give a grant; NULL for none. As of an instant, later ones are not known.
+
+A validity ends a grant that is older when it is applied at once, and any other at its age. It limits every grant that was recorded
+before it was replaced: a longer one is for later grants only.
+"""
+
 permitted = Table(
     "permitted",
     metadata,

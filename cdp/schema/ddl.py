@@ -15,6 +15,7 @@ from cdp.schema.consent import (
     FOLLOW_VERDICTS,
     IN_ORDER,
     PRESENT_INSTANT,
+    SHORTENED_END,
 )
 from cdp.schema.dictionary import SCHEMAS, declaration_of
 from cdp.schema.identity_history import DATABASE_INSTANT, history_triggers
@@ -54,6 +55,8 @@ def statements() -> list[str]:
     out.extend(_partitions())
     out.extend(_without_statistics())
     out += [PRESENT_INSTANT.strip(), "REVOKE ALL ON FUNCTION consent.present_instant() FROM PUBLIC"]
+    signature = "consent.shortened_end(text, timestamptz, timestamptz, timestamptz)"
+    out += [SHORTENED_END.strip(), f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC"]
     out += [DATABASE_INSTANT.strip(), "REVOKE ALL ON FUNCTION identity.database_instant() FROM PUBLIC"]
     out += [FOLLOW_VERDICTS.strip(), "REVOKE ALL ON FUNCTION consent.follow_verdicts() FROM PUBLIC"]
     for signature, function in FUNCTIONS.items():

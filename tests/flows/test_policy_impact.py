@@ -1,7 +1,7 @@
 """What a policy plan announces is what applying the policy does."""
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.flows.consent.withdrawal import clear_withdrawn
+from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations import policy_history, retention
 from cdp.flows.operations.policy import apply_policy
@@ -19,7 +20,7 @@ from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy
 from cdp.policy.model import Policy
 from cdp.segments.model import Draft, SegmentKey
-from tests.support.messages import consent_context, identify, track
+from tests.support.messages import consent_context, identify, page, track
 from tests.support.policies import changed, documents_of, shipped
 from tests.support.requests import RequestPipeline, open_request_pipeline
 
@@ -78,8 +79,8 @@ def announced(rights: RequestPipeline, policy: Policy, effect: Effect, what: str
     }
 
 
-def applied(rights: RequestPipeline, policy: Policy) -> None:
-    """Apply a policy, and do what the worker does afterwards."""
+def applied(rights: RequestPipeline, policy: Policy) -> Context:
+    """Apply a policy, and do what the worker does afterwards; the context under the policy."""
     context = apply_policy(rights.context, policy).context
     now = rights.pipeline.clock.now()
     while clear_withdrawn(context).withdrawals:
@@ -89,6 +90,7 @@ def applied(rights: RequestPipeline, policy: Policy) -> None:
         pass
     for segment in definitions.list_segments(context):
         memberships.refresh(context, segment.key)
+    return context
 
 
 def purposes(**rules: Any) -> Policy:
@@ -209,13 +211,44 @@ def test_narrower_categories_tell_what_is_no_longer_used(rights: RequestPipeline
     assert (Effect.EXCLUDE, "stated traits by their category", "personalization") in named
 
 
-def test_a_shorter_validity_ends_no_grant_that_was_given(rights: RequestPipeline) -> None:
-    """Grants keep the validity under which they were given, as the difference says."""
-    before = counted(rights)
-    policy = purposes(analytics={"validity_days": 1})
-    assert measure_impact(rights.context, policy) == []
+@pytest.mark.parametrize("days", [30, 1])
+def test_a_shorter_validity_ends_grants_that_were_given(rights: RequestPipeline, days: int) -> None:
+    """Those that are older end at once, and the others sooner."""
+    rights.pipeline.send(page(userId="late", context=consent_context(analytics=True)))
+    rights.later(hours=2)
+    policy = purposes(analytics={"validity_days": days})
+    before, ends_before = counted(rights), ends(rights, "analytics")
+    people_lost = announced(rights, policy, Effect.EXCLUDE, "people")
+    deleted = announced(rights, policy, Effect.DELETE, "events without another purpose")
+    people_ending = announced(rights, policy, Effect.EXCLUDE, "people whose permission ends earlier")
+    assert deletes(measure_impact(rights.context, policy))
     applied(rights, policy)
-    assert counted(rights) == before
+    after, ends_after = counted(rights), ends(rights, "analytics")
+    assert people_ending == {"analytics": sum(ends_after[person] < ends_before[person] for person in ends_after)}
+    assert people_lost | people_ending == lost(before["people"], after["people"]) | people_ending
+    assert deleted == lost(before["events"], after["events"])
+    assert people_ending["analytics"] > 0
+
+
+def test_a_longer_validity_brings_nothing_back(rights: RequestPipeline) -> None:
+    rights.pipeline.send(page(userId="late", context=consent_context(analytics=True)))
+    everybody = counted(rights)["people"]["analytics"]
+    rights.context = applied(rights, purposes(analytics={"validity_days": 50}))
+    short, ends_at = counted(rights), ends(rights, "analytics")
+    assert 0 < short["people"]["analytics"] < everybody
+    rights.later(hours=1)
+    for policy in (shipped(), purposes(analytics={"validity_days": 5_000})):
+        assert measure_impact(rights.context, policy) == []
+        rights.context = applied(rights, policy)
+        assert counted(rights) == short
+        assert ends(rights, "analytics") == ends_at
+
+
+def ends(rights: RequestPipeline, purpose: str) -> dict[int, datetime]:
+    """When the permission of each profile ends."""
+    with rights.context.database.transaction(read_only=True) as tx:
+        query = "SELECT profile_id, coalesce(until, '9999-01-01') FROM consent.permitted WHERE purpose = %(purpose)s"
+        return dict(tx.execute(query, {"purpose": purpose}))
 
 
 def test_examples_are_random_ids_of_the_people(rights: RequestPipeline) -> None:

@@ -53,6 +53,7 @@ def records(draw: st.DrawFn) -> Record:
         recorded_at=day(at + draw(st.integers(-2, 2))),
         policy_fingerprint=b"",
         valid_until=day(at + draw(st.integers(0, 6))) if is_grant and draw(st.booleans()) else None,
+        shortened_to=day(at + draw(st.integers(0, 6))) if is_grant and draw(st.integers(0, 3)) == 0 else None,
         signal=draw(st.sampled_from([None, "gpc"])) if not is_grant else None,
         is_two_step=is_grant and draw(st.booleans()),
         is_undated=is_grant and draw(st.integers(0, 3)) == 0,
@@ -79,7 +80,7 @@ def is_live(no: Record, told: list[Record], rule: Purpose, now: datetime) -> boo
     for yes in told:
         if yes.act is not Act.GRANT or yes.is_shared or yes.is_undated or not said_at < yes.at <= now:
             continue
-        has_ended = yes.valid_until is not None and yes.valid_until <= now
+        has_ended = any(end is not None and end <= now for end in (yes.valid_until, yes.shortened_to))
         if no.act is Act.OBJECT and rule.direct_marketing:
             is_enough = yes.authority is Authority.AUTHENTICATED and yes.identifier_id == no.identifier_id
         else:
@@ -110,7 +111,7 @@ def slowly(told: list[Record], rule: Purpose, facts: VerdictFacts, now: datetime
     if any(is_live(each, told, rule, now) for each in told if each.act.is_refusal):
         return False
     yes = [each for each in told if each.act is Act.GRANT and not each.is_shared and each.at <= now]
-    has_live = any(each.valid_until is None or now < each.valid_until for each in yes)
+    has_live = any(all(end is None or now < end for end in (each.valid_until, each.shortened_to)) for each in yes)
     model = rule.consent_model(facts.jurisdictions.union(each.jurisdiction for each in told))
     return has_live or (model is ConsentModel.OPT_OUT and not yes)
 

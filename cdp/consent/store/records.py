@@ -104,7 +104,8 @@ def records_of(
 ) -> list[Record]:
     """Every act about these identifiers; with `as_of`, those that the ledger contained then.
 
-    With `occurred_by`, those that had taken effect by then, whenever they were recorded.
+    With `occurred_by`, those that had taken effect by then, whenever they were recorded. Grants are shortened by the
+    policies that were in force by then.
 
     `is_shared` is not set.
     """
@@ -115,6 +116,10 @@ def records_of(
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
                r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated,
+               CASE WHEN r.act = 'grant' AND EXISTS (SELECT FROM consent.validity) THEN consent.shortened_end(
+                   r.purpose, least(r.occurred_at, r.recorded_at), r.recorded_at,
+                   least(%(as_of)s::timestamptz, %(occurred_by)s::timestamptz)
+               ) END AS shortened_to,
                (  -- the last repetition that was recorded by then
                    SELECT max(p.repeated_at) FROM consent.repetition AS p
                    WHERE p.record_id = r.record_id
@@ -155,7 +160,8 @@ def committed_acts(tx: Transaction, after: Place, limit: int) -> list[CommittedR
         """
         SELECT r.record_id, r.identifier_id, r.purpose, r.act, r.authority, r.jurisdiction, r.notice_version,
                r.notice_hash, r.source_id, r.signal, r.signal_hash, r.rule, r.policy_fingerprint, r.occurred_at,
-               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated, NULL::timestamptz, r.salt
+               r.recorded_at, r.valid_until, r.is_two_step, r.is_undated, r.is_subject_initiated,
+               NULL::timestamptz, NULL::timestamptz, r.salt
         FROM consent.record AS r
         WHERE r.record_id > %(after)s AND r.salt IS NOT NULL
         ORDER BY r.record_id
@@ -205,8 +211,7 @@ def _record(row: Row) -> Record:
     (
         record_id, identifier_id, purpose, act, authority, jurisdiction, notice_version, notice_hash, source_id, signal,
         signal_hash, rule, policy_fingerprint, occurred_at, recorded_at, valid_until, is_two_step, is_undated,
-        is_subject_initiated,
-        repeated_at,
+        is_subject_initiated, shortened_to, repeated_at,
     ) = row  # fmt: skip
     return Record(
         record_id=RecordId(record_id),
@@ -228,6 +233,7 @@ def _record(row: Row) -> Record:
         is_two_step=is_two_step,
         is_undated=is_undated,
         is_subject_initiated=is_subject_initiated,
+        shortened_to=shortened_to,
         repeated_at=repeated_at,
     )
 

@@ -15,23 +15,33 @@ from typing import Final, NamedTuple
 from cdp.kit.db import Transaction
 
 _ENDED: Final = """
+    WITH grants AS NOT MATERIALIZED (  -- with the end that the policies left them
+        SELECT record_id, identifier_id, purpose, act, occurred_at, recorded_at, least(valid_until,
+               CASE WHEN EXISTS (SELECT FROM consent.validity) THEN consent.shortened_end(
+                   purpose, least(occurred_at, recorded_at), recorded_at, NULL
+               ) END) AS until
+        FROM consent.record WHERE act = 'grant'
+    )
     SELECT ended.record_id, ended.identifier_id
-    FROM consent.record AS ended
-    WHERE ended.act = 'grant' AND ended.recorded_at <= %(expired_at)s AND (
+    FROM grants AS ended
+    WHERE ended.recorded_at <= %(expired_at)s AND (
         EXISTS (  -- a later refusal ended it
             SELECT FROM consent.record AS later
             WHERE later.identifier_id = ended.identifier_id AND later.purpose = ended.purpose AND later.act <> 'grant'
               AND least(later.occurred_at, later.recorded_at) >= least(ended.occurred_at, ended.recorded_at)
               AND later.recorded_at <= %(expired_at)s
         )
-        OR ended.valid_until <= %(expired_at)s AND (
+        OR ended.until <= %(expired_at)s AND (
             ended.purpose = ANY(%(opt_in_only)s::text[])
             OR EXISTS (  -- it expired, and a later record remains
                 SELECT FROM consent.record AS later
+                WHERE later.identifier_id = ended.identifier_id AND later.purpose = ended.purpose AND later.act <> 'grant'
+                  AND least(later.occurred_at, later.recorded_at) >= least(ended.occurred_at, ended.recorded_at)
+            )
+            OR EXISTS (
+                SELECT FROM grants AS later
                 WHERE later.identifier_id = ended.identifier_id AND later.purpose = ended.purpose
-                  AND (later.act <> 'grant'
-                       AND least(later.occurred_at, later.recorded_at) >= least(ended.occurred_at, ended.recorded_at)
-                       OR later.act = 'grant' AND coalesce(later.valid_until, 'infinity') > ended.valid_until)
+                  AND coalesce(later.until, 'infinity') > ended.until
             )
         )
     )

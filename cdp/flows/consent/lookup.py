@@ -100,6 +100,7 @@ def record_document(record: Record, identifier_type: str) -> dict[str, Any]:
         "recorded_at": instant_text(record.recorded_at),
         "repeated_at": record.repeated_at and instant_text(record.repeated_at),
         "valid_until": record.valid_until and instant_text(record.valid_until),
+        "shortened_to": instant_text(record.until) if record.until and record.until != record.valid_until else None,
         "notice_version": record.notice_version,
         "notice_sha256": record.notice_hash and record.notice_hash.hex(),
         "signal": record.signal,

@@ -1,5 +1,6 @@
 """Use cases that recompute verdicts: of grants that expired, and of every profile under a new policy."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from cdp.consent.store import verdicts as verdict_store
@@ -25,10 +26,17 @@ def end_grants(context: Context, now: datetime, *, profiles_max: int = 500) -> i
         return len(expired)
 
 
-def recompute_all_verdicts(database: Database, policy: Policy, *, profiles_max: int = 1_000) -> int:
+def recompute_all_verdicts(
+    database: Database,
+    policy: Policy,
+    *,
+    validities: Mapping[str, int | None] | None = None,
+    profiles_max: int = 1_000,
+) -> int:
     """Recompute the verdicts of every profile under this policy, `profiles_max` per transaction; returns how many.
 
-    Required before a policy with other purposes, consent models or jurisdictions is put in force. Safe to repeat.
+    Required before a policy with other purposes, consent models or jurisdictions is put in force; `validities` as for
+    `current_verdicts`. Safe to repeat.
     """
     after, total = 0, 0
     while True:
@@ -37,6 +45,6 @@ def recompute_all_verdicts(database: Database, policy: Policy, *, profiles_max: 
             chunk = consent_subject_store.next_profiles(tx, after, profiles_max)
             if not chunk:
                 return total
-            if refresh_verdicts(tx, policy, profile_ids=chunk, now=now).has_changes:
+            if refresh_verdicts(tx, policy, profile_ids=chunk, now=now, validities=validities).has_changes:
                 generation_store.advance(tx, changed=True)
         after, total = chunk[-1], total + len(chunk)

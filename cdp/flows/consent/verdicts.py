@@ -11,6 +11,7 @@ from cdp.behavior.store.events import uncovered
 from cdp.behavior.store.traits import traits_of
 from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.decide import decide
+from cdp.consent.ledger import shortened
 from cdp.consent.model import WITHOUT_CLEARING, Record, Verdict, VerdictFacts
 from cdp.consent.store import records as record_store
 from cdp.consent.store import verdicts as verdict_store
@@ -26,10 +27,23 @@ from cdp.sources.store import sources as source_store
 
 
 def current_verdicts(
-    tx: Transaction, policy: Policy, profile_ids: Collection[int], *, now: datetime
+    tx: Transaction,
+    policy: Policy,
+    profile_ids: Collection[int],
+    *,
+    now: datetime,
+    validities: Mapping[str, int | None] | None = None,
 ) -> dict[int, dict[str, Verdict]]:
-    """The verdict of each profile for each purpose, computed from the ledger."""
+    """The verdict of each profile for each purpose, computed from the ledger.
+
+    `validities` are those of a policy that is not in force yet, where they differ, in days by purpose.
+    """
     records = deciding_records(tx, profile_ids)
+    if validities:
+        records = {
+            profile_id: [shortened(record, validities.get(record.purpose), now) for record in own]
+            for profile_id, own in records.items()
+        }
     facts = facts_of(tx, policy, profile_ids, now=now)
     return {
         profile_id: {
@@ -96,12 +110,14 @@ def refresh_verdicts(
     profile_ids: Collection[int],
     now: datetime,
     retired: Mapping[int, int] | None = None,
+    validities: Mapping[str, int | None] | None = None,
 ) -> VerdictChanges:
     """Recompute the verdicts of these profiles and put everything that follows in force, with set-based statements.
 
-    `retired` maps merged profiles to the surviving ones, which must be among `profile_ids`.
+    `retired` maps merged profiles to the surviving ones, which must be among `profile_ids`; `validities` as for
+    `current_verdicts`.
     """
-    verdicts = current_verdicts(tx, policy, profile_ids, now=now)
+    verdicts = current_verdicts(tx, policy, profile_ids, now=now, validities=validities)
     outcome = verdict_store.put_verdicts(tx, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
     update_derived_data(tx, policy, changed, now=now)

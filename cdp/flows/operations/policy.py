@@ -10,7 +10,7 @@ from cdp.consent.store import projection as projection_store
 from cdp.flows.consent.recompute import recompute_all_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations.computed_traits import apply_definitions
-from cdp.flows.operations.policy_activation import put_in_force
+from cdp.flows.operations.policy_activation import put_in_force, validities_changed_by
 from cdp.flows.segments import adoption, texts
 from cdp.identity.store import generation as generation_store
 from cdp.kit.errors import Fault
@@ -48,7 +48,8 @@ def apply_policy(context: Context, policy: Policy) -> PolicyApplication:
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         projection_store.prepare_purposes(tx, list(policy.purposes), context.clock.now())
-    profiles = recompute_all_verdicts(context.database, policy)
+        validities = validities_changed_by(tx, policy)
+    profiles = recompute_all_verdicts(context.database, policy, validities=validities)
     with context.database.transaction() as tx:
         put_in_force(tx, policy, context.clock.now())
         adoption.adopt(tx, policy, context.clock.now())

@@ -1,10 +1,13 @@
-"""Step that records a policy as the one in force."""
+"""Steps that record a policy as the one in force."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from cdp.audit.store import facts as fact_store
 from cdp.consent.store import projection as projection_store
 from cdp.consent.store import role_projections as role_projection_store
+from cdp.consent.store import validities as validity_store
 from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.operations.store import policies as policy_store
@@ -22,6 +25,7 @@ def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
     latest = policy_store.latest_policy(tx)
     if latest is not None and latest.fingerprint == fingerprint:
         return False
+    validity_store.record_validities(tx, validities_changed_by(tx, policy), now=now)
     policy_store.add_policy(tx, fingerprint, dict(policy.documents), now=now)
     fact = {"kind": "policy.applied", "actor": "operator", "policy": policy.fingerprint}
     if latest is not None:
@@ -29,3 +33,16 @@ def put_in_force(tx: Transaction, policy: Policy, now: datetime) -> bool:
     fact_store.append(tx, fact, now)
     generation_store.advance(tx, changed=True)
     return True
+
+
+def validities_changed_by(tx: Transaction, policy: Policy) -> dict[str, int | None]:
+    """By purpose, the days for which grants are valid under this policy, where the policy in force says otherwise."""
+    latest = policy_store.latest_policy(tx)
+    if latest is None:
+        return {}
+    return validity_store.changed_validities(tx, _validities(latest.content), _validities(policy.documents))
+
+
+def _validities(documents: Mapping[str, Any]) -> dict[str, int | None]:
+    purposes = documents["purposes.yaml"]["purposes"]
+    return {purpose: rule.get("validity_days") for purpose, rule in purposes.items()}

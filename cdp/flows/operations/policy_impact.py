@@ -15,12 +15,14 @@ from cdp.behavior.retention import horizon
 from cdp.behavior.store import impact as behavior_impact_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.impact import LostPurpose
+from cdp.consent.model import Verdict
 from cdp.consent.store import verdicts as verdict_store
 from cdp.consent.store.projection import bits_of
 from cdp.destinations.store import impact as delivery_impact_store
 from cdp.destinations.store import sweep as outbox_sweep_store
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
+from cdp.flows.operations.policy_activation import validities_changed_by
 from cdp.flows.operations.retention_restricted import restricted_anchors
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.kit.db import Transaction
@@ -76,7 +78,7 @@ def measure_impact(
     """What applying a valid policy now would do. `progress` is called with the number of profiles decided so far, and 0 for how many there are."""
     now = context.clock.now()
     with context.database.transaction(read_only=True) as tx:
-        found = _Verdicts(context.policy, policy, bits_of(tx), now)
+        found = _Verdicts(context.policy, policy, bits_of(tx), now, validities_changed_by(tx, policy))
         found.read(tx, progress)
         impacts = [
             *found.people(),
@@ -101,8 +103,10 @@ class _Verdicts:
     new: Policy
     masks: Mapping[str, int]
     now: datetime
+    validities: Mapping[str, int | None]
     lost: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     shortened: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    ending: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     gained: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     pairs: list[LostPurpose] = field(default_factory=list)
 
@@ -111,7 +115,7 @@ class _Verdicts:
         after, total = 0, 0
         while profile_ids := consent_subject_store.next_profiles(tx, after, _PROFILES_AT_ONCE):
             stored = verdict_store.permitted_of(tx, profile_ids)
-            for profile_id, verdicts in current_verdicts(tx, self.new, profile_ids, now=self.now).items():
+            for profile_id, verdicts in self._decided(tx, profile_ids).items():
                 in_force = stored.get(profile_id, {})
                 for purpose in in_force.keys() - verdicts.keys():
                     self._lose(profile_id, purpose)
@@ -124,9 +128,14 @@ class _Verdicts:
                     elif before is not None and verdict.since is not None and verdict.since > before.since:
                         self.shortened[purpose].append(profile_id)
                         self.pairs.append(LostPurpose(profile_id, purpose, self.masks[purpose], verdict.since))
+                    if before is not None and verdict.allowed and _ends_before(verdict.until, before.until):
+                        self.ending[purpose].append(profile_id)
             after, total = profile_ids[-1], total + len(profile_ids)
             if progress is not None:
                 progress(total, 0)
+
+    def _decided(self, tx: Transaction, profile_ids: Sequence[int]) -> Mapping[int, Mapping[str, Verdict]]:
+        return current_verdicts(tx, self.new, profile_ids, now=self.now, validities=self.validities)
 
     def _lose(self, profile_id: int, purpose: str) -> None:
         self.lost[purpose].append(profile_id)
@@ -137,6 +146,7 @@ class _Verdicts:
         for effect, what, by_purpose in (
             (Effect.EXCLUDE, "people", self.lost),
             (Effect.EXCLUDE, "people whose permission begins later", self.shortened),
+            (Effect.EXCLUDE, "people whose permission ends earlier", self.ending),
             (Effect.PERMIT, "people", self.gained),
         ):
             for purpose, profile_ids in sorted(by_purpose.items()):
@@ -159,6 +169,10 @@ class _Verdicts:
             waiting = delivery_impact_store.deliveries_waiting(tx, profile_ids, recipients)
             for key, number in sorted(waiting.items()):
                 yield Impact(Effect.EXCLUDE, "deliveries that wait", key, number)
+
+
+def _ends_before(until: datetime | None, before: datetime | None) -> bool:
+    return until is not None and (before is None or until < before)
 
 
 def _coverage(tx: Transaction, old: Policy, new: Policy, *, masks: Mapping[str, int]) -> Iterator[Impact]:

@@ -1,5 +1,6 @@
 """The ledger of one transaction: which acts are recorded, which are only repeated, and which change nothing."""
 
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 
@@ -120,3 +121,11 @@ def test_a_new_refusal_that_is_repeated_at_once_is_added_and_repeated() -> None:
     drafted.record("refuse", 2)
     assert len(drafted.ledger.added) == 1
     assert [record.repeated_at for record in drafted.ledger.repeated] == [day(2)]
+
+
+def test_a_signal_that_repeats_a_grant_which_a_shorter_validity_ended_is_a_new_act() -> None:
+    granted = LedgerWithDrafts().record("grant", 1)
+    assert granted is not None
+    ended = LedgerWithDrafts(replace(granted, shortened_to=day(9)))
+    assert ended.record("grant", 8) is None
+    assert ended.record("grant", 9) is not None
