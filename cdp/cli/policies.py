@@ -15,7 +15,8 @@ from cdp.cli.policy_views import difference_rows, impact_rows, policy_files, rec
 from cdp.cli.screen import Screen, cell_text, counted, counting_bar
 from cdp.flows.operations import policy_history
 from cdp.flows.operations.policy import apply_policy
-from cdp.flows.operations.policy_impact import Impact, deletes, measure_impact
+from cdp.flows.operations.policy_effects import Impact
+from cdp.flows.operations.policy_impact import deletes, measure_impact
 from cdp.flows.segments.texts import conditions_of
 from cdp.kit.errors import Fault
 from cdp.policy.diff import PolicyDifference, differences
@@ -61,8 +62,8 @@ def plan(folder: Path | None, screen: Screen) -> None:
     """Compare with the policy in force, and count what applying would change.
 
     Shows each difference, and how many people, events, traits, memberships and deliveries it would exclude, delete, reveal or
-    permit, by purpose, class or segment, with the ids of some of the profiles. It reads one snapshot of the store and
-    changes nothing.
+    permit, by purpose, class or segment, with the ids of some of the profiles. Every segment that it concerns is evaluated,
+    to show who would enter and leave. It reads one snapshot of the store and changes nothing.
     """
     _show_plan(folder, screen)
 
@@ -121,7 +122,7 @@ def _planned(context: "Context", found: Policy, screen: Screen) -> _Planned:
 def apply(folder: Path | None, *, dry_run: bool, yes: bool, screen: Screen) -> None:
     """Put the policy folder in force.
 
-    Asks first when the plan deletes data or excludes people; without a terminal, --yes is required then. All verdicts are
+    Asks first when the plan deletes data, excludes people or ends a segment with members; without a terminal, --yes is required then. All verdicts are
     recomputed first; a running service follows within seconds. A service that starts applies the folder in its CDP_POLICIES
     only to an empty store, or if that touches nothing that is stored.
     """

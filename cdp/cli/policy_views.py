@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import yaml
 from pydantic import JsonValue
 
-from cdp.flows.operations.policy_impact import Effect, Impact
+from cdp.flows.operations.policy_effects import Effect, Impact
 from cdp.policy.controller import JOINT_CONTROLLER, NOT_NAMED, PROTECTION_OFFICER, REPRESENTATIVE, Party
 from cdp.policy.diff import PolicyDifference
 from cdp.policy.processing_record import Period, ProcessingRecord, PurposeRecord
@@ -15,6 +15,9 @@ _EFFECTS = {
     Effect.DELETE: "deleted",
     Effect.REVEAL: "becomes readable",
     Effect.PERMIT: "becomes eligible",
+    Effect.ENTER: "enters the segment",
+    Effect.LEAVE: "leaves the segment",
+    Effect.UNKNOWN: "not known",
 }
 
 
@@ -28,7 +31,13 @@ def difference_rows(changes: Sequence[PolicyDifference]) -> list[tuple[str, str,
 def impact_rows(impacts: Sequence[Impact]) -> list[tuple[str, str, int, str, str]]:
     """Effect, what, number, scope and examples of each number."""
     return [
-        (_EFFECTS[impact.effect], impact.what, impact.number, impact.scope, ", ".join(impact.examples))
+        (
+            _EFFECTS[impact.effect],
+            impact.what,
+            impact.number,
+            impact.scope if impact.purpose is None else f"{impact.scope} ({impact.purpose})",
+            ", ".join(impact.examples),
+        )
         for impact in impacts
     ]
 

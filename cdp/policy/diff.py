@@ -173,7 +173,7 @@ def _of_retention(edit: _Edit) -> str:
         case ("classes", key, "keep_for_days"), _ if _is_shorter(edit):
             return f"events of {key} older than {edit.new} days are deleted by the next sweep"
         case ("classes", key), Change.ENDED:
-            return f"stored events of {key} keep their retention; new ones need another class"
+            return f"stored events of {key} move to the classes of their names, and expire by the periods of these"
         case ("classes", _, "hold", "columns", _), Change.ENDED:
             return "the column under legal hold is deleted by the next sweep"
         case (kind, "keep_for_days"), _ if _is_shorter(edit):
@@ -185,13 +185,15 @@ def _of_retention(edit: _Edit) -> str:
 def _of_events(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("events", _, "retention_class"), _:
-            return "stored events stay in their class until they expire; new ones are stored in the other"
+            return "stored events move to the other class, and expire by its period"
         case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.new == "plain":
             return "values from now on can be used by segments; stored ones stay sealed"
         case ("events", _, "properties", _, "keep") | ("traits" | "context", _, "keep"), _ if edit.old == "plain":
             return "segments and computed traits that read it no longer compile"
         case ("events", _), Change.ENDED:
-            return "messages of this name are treated as unknown events"
+            return "messages of this name are treated as unknown events, and stored ones move to the class of these"
+        case ("traits", _), Change.ENDED:
+            return "stored values are no longer used, and disappear from the projections"
         case _:
             return ""
 
@@ -240,12 +242,20 @@ def _of_controller(edit: _Edit) -> str:
             return "/privacy, archives and the record of processing show it as soon as the policy is applied"
 
 
+def _of_destinations(edit: _Edit) -> str:
+    match edit.path, edit.change:
+        case ("destinations", _), Change.ENDED:
+            return "it gets nothing more, also of what waits for it"
+        case _:
+            return ""
+
+
 def _of_segments(edit: _Edit) -> str:
     match edit.path, edit.change:
         case (_, "where" | "purpose"), _:
             return "a new version of the segment is created, and every profile is evaluated again"
         case (_,), Change.ENDED:
-            return "it stays in force until it is deleted in the console or through the API"
+            return "it ends, and its members leave it"
         case _:
             return ""
 
@@ -258,5 +268,6 @@ _RULES: Mapping[str, Callable[[_Edit], str]] = {
     "traits.yaml": _of_traits,
     "readers.yaml": _of_readers,
     CONTROLLER_FILE: _of_controller,
+    "destinations.yaml": _of_destinations,
     "segments": _of_segments,
 }

@@ -72,9 +72,11 @@ segment = Table(
     Column("changed_at", DateTime(timezone=True), nullable=False, info=impersonal()),
     Column("refreshed_at", DateTime(timezone=True), info=impersonal()),
     Column("planned_until", DateTime(timezone=True), info=impersonal()),
+    Column("ended_at", DateTime(timezone=True), info=impersonal()),
     CheckConstraint("version >= 1", name="version"),
     schema="segments",
-    comment="Segments by key, each with one purpose; `version` names the definition in force.",
+    comment="Segments by key, each with one purpose; `version` names the definition in force. One that ended has no members; its "
+    "versions stay, because past changes refer to them.",
 )
 
 segment_version = Table(

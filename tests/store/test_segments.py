@@ -16,15 +16,19 @@ from cdp.query.reference.history import EventRecord, PermittedSpan, Profile
 from cdp.query.reference.interpret import members
 from cdp.segments.model import Draft, Segment, SegmentKey
 from cdp.segments.store import definitions as definition_store
+from cdp.segments.store import due as due_store
 from cdp.segments.store import evaluation as evaluation_store
 from cdp.segments.store import members as member_store
 from cdp.segments.store import of_profile as profile_membership_store
+from cdp.segments.store.ending import end_all
+from cdp.segments.store.texts import segment_texts
 from tests.support.segment_histories import NOW, ORDER, OTHER, PURPOSE, VIEW, Population, condition_of, load, policy
 
 pytestmark = pytest.mark.postgres
 
 POLICY = policy()
 CATALOGUE = Catalogue(POLICY)
+LATER = NOW + timedelta(hours=1)
 BUYERS = f'did("{ORDER}", within 30 days)'
 
 
@@ -116,18 +120,17 @@ def test_a_definition_keeps_its_canonical_text_and_meaning(database: Database) -
 
 
 def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> None:
-    later = NOW + timedelta(hours=1)
     with database.transaction() as tx:
         save(tx, BUYERS)
-        renamed = save(tx, BUYERS, replace(draft(name="People who bought"), author="somebody else"), later)
+        renamed = save(tx, BUYERS, replace(draft(name="People who bought"), author="somebody else"), LATER)
         assert (renamed.name, renamed.version, renamed.owner, renamed.created_at) == (
             "People who bought",
             1,
             "marketer",
             NOW,
         )
-        assert save(tx, f'did("{ORDER}", within 14 days)', now=later).version == 2
-        assert save(tx, f'did("{ORDER}", within 14 days)', draft(purpose=OTHER), later).version == 3
+        assert save(tx, f'did("{ORDER}", within 14 days)', now=LATER).version == 2
+        assert save(tx, f'did("{ORDER}", within 14 days)', draft(purpose=OTHER), LATER).version == 3
         found = definition_store.versions(tx, "buyers")
         assert [(version.version, version.where, version.purpose) for version in found] == [
             (3, f'did("{ORDER}", within 14 days)', OTHER),
@@ -137,18 +140,28 @@ def test_only_a_new_meaning_or_purpose_makes_a_version(database: Database) -> No
         assert {version.policy_fingerprint for version in found} == {POLICY.fingerprint}
 
 
-def test_dropping_takes_versions_and_members_and_leaves_changes(crowd: Database) -> None:
+def test_the_end_of_a_segment_is_an_exit_of_its_members_and_leaves_the_past(crowd: Database) -> None:
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
-        assert definition_store.delete_segment(tx, "buyers")
-        assert not definition_store.delete_segment(tx, "buyers")
-        assert (
-            definition_store.find(tx, "buyers"),
-            definition_store.versions(tx, "buyers"),
-            definition_store.lock(tx, "buyers"),
-        ) == (None, [], False)
+        assert (end_all(tx, "buyers", LATER), end_all(tx, "buyers", LATER)) == (6, 0)
+        assert definition_store.end_segment(tx, "buyers", LATER)
+        assert not definition_store.end_segment(tx, "buyers", LATER)
+        assert (definition_store.find(tx, "buyers"), definition_store.lock(tx, "buyers")) == (None, False)
+        assert definition_store.all_segments(tx) == []
+        assert "buyers" not in definition_store.catalogue_of(tx, POLICY).segments
+        assert due_store.unplanned(tx, LATER) == []
         assert tx.execute("SELECT count(*) FROM segments.membership") == [(0,)]
-        assert len(changes(tx)) == 6
+        assert [change for _, change in changes(tx)] == ["entered"] * 6 + ["exited"] * 6
+        assert segment_texts(tx, ["buyers"]) == {("buyers", 1): BUYERS}
+
+
+def test_a_segment_that_comes_back_is_another_version_of_the_same_key(crowd: Database) -> None:
+    with crowd.transaction() as tx:
+        save(tx, BUYERS)
+        definition_store.end_segment(tx, "buyers", LATER)
+        again = save(tx, BUYERS, replace(draft(), author="policy"), LATER)
+        assert (again.version, again.owner, again.created_at, again.refreshed_at) == (2, "policy", LATER, None)
+        assert refresh(tx, again) == (6, 0)
 
 
 # --- membership -----------------------------------------------------------------------------------
@@ -169,11 +182,10 @@ def test_refreshing_lets_in_and_out_and_notes_it_once(crowd: Database) -> None:
 
 
 def test_members_of_a_new_version_keep_their_since(crowd: Database) -> None:
-    later = NOW + timedelta(hours=1)
     with crowd.transaction() as tx:
         refresh(tx, save(tx, BUYERS))
-        changed_ = save(tx, f'did("{ORDER}", within 5 days)', now=later)
-        assert refresh(tx, changed_, later) == (0, 2)
+        changed_ = save(tx, f'did("{ORDER}", within 5 days)', now=LATER)
+        assert refresh(tx, changed_, LATER) == (0, 2)
         rows = tx.execute("SELECT profile_id, version, since FROM segments.membership ORDER BY profile_id")
         assert rows == [(number, 2, NOW) for number in range(1, 5)]
 

@@ -72,12 +72,12 @@ def recompute_buckets(
     chosen = [trait for key, trait in plan.by_key.items() if traits is None or key in traits]
     if not chosen or not anchor_ids:
         return
-    params = _definitions(tx, chosen, current_landmarks(tx, plan, now)) | {"anchors": list(anchor_ids)}
+    params = definition_params(tx, chosen, current_landmarks(tx, plan, now)) | {"anchors": list(anchor_ids)}
     tx.execute("DELETE FROM behavior.bucket WHERE anchor_id = ANY(%(anchors)s) AND trait = ANY(%(traits)s)", params)
     tx.execute(_RECOMPUTE, params)
 
 
-_RECOMPUTE: Final = """
+RECOMPUTED: Final = """
     WITH definition AS (
         SELECT * FROM unnest(
             %(traits)s::text[], %(names)s::int[], %(purposes)s::text[], %(masks)s::bigint[], %(fields)s::text[],
@@ -93,9 +93,9 @@ _RECOMPUTE: Final = """
                     WHEN d.half_life_days IS NOT NULL THEN 1 ELSE 0 END AS amount,
                extract(epoch FROM e.occurred_at - d.landmark_at)::float8 / 86400 / d.half_life_days AS exponent
         FROM definition d
-        JOIN behavior.event e ON e.name_id = d.name_id AND e.bits & d.mask <> 0 AND e.anchor_id = ANY(%(anchors)s)
+        JOIN behavior.event e ON e.name_id = d.name_id AND e.bits & d.mask <> 0 {of_anchors}
         JOIN identity.canonical c ON c.anchor_id = e.anchor_id
-        JOIN consent.permitted p
+        JOIN {permitted} p
           ON p.profile_id = c.profile_id AND p.purpose = d.purpose AND e.occurred_at >= p.since
         WHERE (d.field IS NULL OR e.plain ? d.field)
           AND NOT EXISTS (
@@ -109,17 +109,24 @@ _RECOMPUTE: Final = """
                        ELSE amount * power(2::float8, exponent) END AS adds
         FROM counted
     )
-    INSERT INTO behavior.bucket
-           (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
-    SELECT anchor_id, trait, day, generation, count(*), sum(adds), max(occurred_at),
-           (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC))[1],
-           (array_agg(last_plain ORDER BY occurred_at DESC, event_id DESC))[1]
+    SELECT anchor_id, trait, day, generation, count(*) AS events, sum(adds) AS total, max(occurred_at) AS last_at,
+           (array_agg(event_id ORDER BY occurred_at DESC, event_id DESC))[1] AS last_event_id,
+           (array_agg(last_plain ORDER BY occurred_at DESC, event_id DESC))[1] AS last_plain
     FROM weighted
     GROUP BY anchor_id, trait, day, generation
 """
+_INSERTED: Final = """
+    INSERT INTO behavior.bucket (anchor_id, trait, day, generation, events, total, last_at, last_event_id, last_plain)
+    {recomputed}
+"""
+_RECOMPUTE: Final = _INSERTED.format(
+    recomputed=RECOMPUTED.format(permitted="consent.permitted", of_anchors="AND e.anchor_id = ANY(%(anchors)s)")
+)
 
 
-def _definitions(tx: Transaction, traits: Sequence[CompiledTrait], current: Mapping[str, Landmark]) -> dict[str, Any]:
+def definition_params(
+    tx: Transaction, traits: Sequence[CompiledTrait], current: Mapping[str, Landmark]
+) -> dict[str, Any]:
     """The traits as arrays, their strings as term ids."""
     wanted = {Term(EVENT_NAMES, trait.event) for trait in traits}
     wanted |= {term for trait in traits for term in _condition_terms(trait)}

@@ -1,6 +1,6 @@
 """SQL for policy changes: the definitions under which rows were stored, and the classes of stored events."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from psycopg import sql
@@ -26,10 +26,14 @@ def outdated(tx: Transaction, definitions: Mapping[str, str]) -> set[str]:
     return {subject for subject, definition in definitions.items() if stored.get(subject) != definition}
 
 
+def delete_definitions_except(tx: Transaction, subjects: Collection[str]) -> None:
+    """Delete the definitions of all other subjects: one that comes back is computed like a new one."""
+    tx.execute("DELETE FROM behavior.definition WHERE subject <> ALL(%(subjects)s)", {"subjects": list(subjects)})
+
+
 def remember_definitions(tx: Transaction, definitions: Mapping[str, str]) -> None:
-    """Record the definitions under which rows are stored from now on, and delete all others."""
+    """Record the definitions under which rows are stored from now on."""
     params = {"subjects": list(definitions), "definitions": list(definitions.values())}
-    tx.execute("DELETE FROM behavior.definition WHERE subject <> ALL(%(subjects)s)", params)
     tx.execute(
         "INSERT INTO behavior.definition (subject, definition) "
         "SELECT * FROM unnest(%(subjects)s::text[], %(definitions)s::text[]) "

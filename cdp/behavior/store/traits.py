@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from cdp.behavior.model import EventId, StatedTrait, Term
 from cdp.behavior.store.terms import plain_text, texts_of
@@ -102,37 +102,7 @@ def traits_of(
     purpose has a statement of a trait that was rectified for other purposes, it has the rectified value.
     """
     rows = tx.execute(
-        """
-        WITH permitted AS (
-            -- Each requested profile and purpose that is permitted.
-            SELECT p.profile_id, p.purpose, p.since, m.mask
-            FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m(purpose, mask)
-            JOIN consent.permitted p ON p.purpose = m.purpose AND p.profile_id = ANY(%(profiles)s)
-        ), in_force AS (
-            -- Of several statements, the one in force.
-            SELECT DISTINCT ON (a.profile_id, a.purpose, t.name) a.profile_id, a.purpose, t.name, t.plain
-            FROM permitted a
-            JOIN identity.canonical c ON c.profile_id = a.profile_id
-            JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.bits & a.mask <> 0
-                AND t.occurred_at >= a.since AND t.occurred_at > %(expired_at)s
-            ORDER BY a.profile_id, a.purpose, t.name,
-                     t.is_rectified DESC, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
-        ), rectified AS (
-            -- The corrected value of each trait, whichever purposes it was corrected for.
-            SELECT DISTINCT ON (c.profile_id, t.name) c.profile_id, t.name, t.plain
-            FROM identity.canonical c
-            JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.is_rectified AND t.occurred_at > %(expired_at)s
-            WHERE c.profile_id = ANY(%(profiles)s)
-            ORDER BY c.profile_id, t.name, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
-        ), shown AS (
-            SELECT w.profile_id, w.purpose, w.name, CASE WHEN r.name IS NULL THEN w.plain ELSE r.plain END AS plain
-            FROM in_force w LEFT JOIN rectified r USING (profile_id, name)
-        )
-        SELECT a.profile_id, a.purpose,
-               coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL), '{}')
-        FROM permitted a LEFT JOIN shown w USING (profile_id, purpose)
-        GROUP BY a.profile_id, a.purpose
-        """,
+        _OF_STORED,
         {
             "purposes": list(masks),
             "masks": list(masks.values()),
@@ -141,6 +111,77 @@ def traits_of(
         },
     )
     return {(profile_id, purpose): traits for profile_id, purpose, traits in rows}
+
+
+class PlannedSince(NamedTuple):
+    """The instant from which a profile would be permitted for a purpose with this mask."""
+
+    profile_id: int
+    purpose: str
+    mask: int
+    since: datetime
+
+
+def planned_traits_of(tx: Transaction, permitted: Sequence[PlannedSince], *, expired_at: datetime) -> InForce:
+    """As `traits_of`, for permissions that are not in force."""
+    if not permitted:
+        return {}
+    rows = tx.execute(
+        _OF_PLANNED,
+        {
+            "profiles": [pair.profile_id for pair in permitted],
+            "purposes": [pair.purpose for pair in permitted],
+            "masks": [pair.mask for pair in permitted],
+            "since": [pair.since for pair in permitted],
+            "expired_at": expired_at,
+        },
+    )
+    return {(profile_id, purpose): traits for profile_id, purpose, traits in rows}
+
+
+_IN_FORCE: Final = """
+    WITH permitted AS (
+        {permitted}
+    ), in_force AS (
+        -- Of several statements, the one in force.
+        SELECT DISTINCT ON (a.profile_id, a.purpose, t.name) a.profile_id, a.purpose, t.name, t.plain
+        FROM permitted a
+        JOIN identity.canonical c ON c.profile_id = a.profile_id
+        JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.bits & a.mask <> 0
+            AND t.occurred_at >= a.since AND t.occurred_at > %(expired_at)s
+        ORDER BY a.profile_id, a.purpose, t.name,
+                 t.is_rectified DESC, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
+    ), rectified AS (
+        -- The corrected value of each trait, whichever purposes it was corrected for.
+        SELECT DISTINCT ON (c.profile_id, t.name) c.profile_id, t.name, t.plain
+        FROM identity.canonical c
+        JOIN behavior.trait t ON t.anchor_id = c.anchor_id AND t.is_rectified AND t.occurred_at > %(expired_at)s
+        WHERE c.profile_id = ANY(%(profiles)s)
+        ORDER BY c.profile_id, t.name, t.occurred_at DESC, t.received_at DESC, t.event_id DESC
+    ), shown AS (
+        SELECT w.profile_id, w.purpose, w.name, CASE WHEN r.name IS NULL THEN w.plain ELSE r.plain END AS plain
+        FROM in_force w LEFT JOIN rectified r USING (profile_id, name)
+    )
+    SELECT a.profile_id, a.purpose,
+           coalesce(jsonb_object_agg(w.name, w.plain) FILTER (WHERE w.plain IS NOT NULL), '{{}}')
+    FROM permitted a LEFT JOIN shown w USING (profile_id, purpose)
+    GROUP BY a.profile_id, a.purpose
+"""
+_OF_STORED: Final = _IN_FORCE.format(
+    permitted="""
+        -- Each requested profile and purpose that is permitted.
+        SELECT p.profile_id, p.purpose, p.since, m.mask
+        FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS m(purpose, mask)
+        JOIN consent.permitted p ON p.purpose = m.purpose AND p.profile_id = ANY(%(profiles)s)
+    """
+)
+_OF_PLANNED: Final = _IN_FORCE.format(
+    permitted="""
+        SELECT profile_id, purpose, since, mask
+        FROM unnest(%(profiles)s::bigint[], %(purposes)s::text[], %(since)s::timestamptz[], %(masks)s::bigint[])
+            AS p(profile_id, purpose, since, mask)
+    """
+)
 
 
 def stated_of(tx: Transaction, anchor_ids: Sequence[int], vocabularies: Mapping[str, str]) -> list[StatedTrait]:

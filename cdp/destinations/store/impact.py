@@ -17,3 +17,12 @@ def deliveries_waiting(tx: Transaction, profile_ids: Sequence[int], destinations
         {"destinations": list(destinations), "profiles": list(profile_ids)},
     )
     return dict(rows)
+
+
+def all_waiting(tx: Transaction, destination: str) -> int:
+    """How many deliveries wait for a destination, notices about requests included."""
+    rows = tx.execute(
+        "SELECT count(*) FROM destinations.outbox WHERE acknowledged_at IS NULL AND destination = %(destination)s",
+        {"destination": destination},
+    )
+    return int(rows[0][0])

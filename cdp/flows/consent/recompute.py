@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from cdp.consent.store import verdicts as verdict_store
-from cdp.flows.consent.verdicts import refresh_verdicts
+from cdp.consent.store.projection import bits_of
+from cdp.flows.consent.verdicts import project_traits, refresh_verdicts
 from cdp.flows.context import Context
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store import generation as generation_store
@@ -47,4 +48,5 @@ def recompute_all_verdicts(
                 return total
             if refresh_verdicts(tx, policy, profile_ids=chunk, now=now, validities=validities).has_changes:
                 generation_store.advance(tx, changed=True)
+            project_traits(tx, policy, bits_of(tx), profile_ids=chunk, now=now)  # the policy may allow other categories
         after, total = chunk[-1], total + len(chunk)

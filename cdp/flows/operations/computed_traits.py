@@ -45,6 +45,7 @@ def apply_definitions(
         plan = compile_traits(policy, bits_of(tx))
         definitions = _definitions(policy, plan)
         outdated = bucket_definition_store.outdated(tx, definitions)
+        bucket_definition_store.delete_definitions_except(tx, definitions)
     if reclassified:
         outdated = set(definitions)
     if not outdated:

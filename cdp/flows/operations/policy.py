@@ -34,8 +34,9 @@ class PolicyApplication:
 def apply_policy(context: Context, policy: Policy) -> PolicyApplication:
     """Put a policy in force, with its segments; every verdict is computed under it before.
 
-    Safe to repeat; after a kill the old policy is still in force, and the next call starts over. Raises the fault
-    `segment_rejected` for a segment of the folder that the policy does not permit.
+    Segments that an earlier folder had and this one has not end. Safe to repeat; after a kill the old policy is still in force,
+    and the next call starts over. Faults: `segment_rejected` for a segment of the folder that the policy does not permit, and
+    `segment_in_use` for one that ends while another refers to it.
     """
     texts.conditions_of(policy)
     if policy.fingerprint == context.policy.fingerprint:
@@ -47,12 +48,14 @@ def apply_policy(context: Context, policy: Policy) -> PolicyApplication:
     changes = differences(context.policy, policy)
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
+        adoption.planned_catalogue(tx, policy)
         projection_store.prepare_purposes(tx, list(policy.purposes), context.clock.now())
         validities = validities_changed_by(tx, policy)
     profiles = recompute_all_verdicts(context.database, policy, validities=validities)
     with context.database.transaction() as tx:
         put_in_force(tx, policy, context.clock.now())
         adoption.adopt(tx, policy, context.clock.now())
+        adoption.end_former(tx, policy, context.clock.now())
     apply_definitions(context.database, policy, context.clock.now())
     return PolicyApplication(context.with_policy(policy), is_new=True, profiles=profiles, differences=changes)
 

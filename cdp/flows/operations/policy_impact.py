@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from cdp.audit.store import sweep as fact_sweep_store
@@ -15,25 +14,27 @@ from cdp.behavior.retention import horizon
 from cdp.behavior.store import impact as behavior_impact_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.impact import LostPurpose
+from cdp.behavior.store.traits import PlannedSince, planned_traits_of
 from cdp.consent.model import Verdict
 from cdp.consent.store import verdicts as verdict_store
+from cdp.consent.store.planned import PlannedProjection
 from cdp.consent.store.projection import bits_of
+from cdp.consent.store.verdicts import PermittedVerdict
 from cdp.destinations.store import impact as delivery_impact_store
 from cdp.destinations.store import sweep as outbox_sweep_store
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations.policy_activation import validities_changed_by
+from cdp.flows.operations.policy_effects import Effect, Impact, examples_of
+from cdp.flows.operations.policy_segments import segment_impacts
 from cdp.flows.operations.retention_restricted import restricted_anchors
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.kit.db import Transaction
-from cdp.kit.ids import encode_id
 from cdp.policy.model import Policy
 from cdp.rights.store import sweep as request_sweep_store
-from cdp.segments.store import impact as segment_impact_store
 from cdp.segments.store import sweep as segment_sweep_store
 
 _PROFILES_AT_ONCE: Final = 1_000
-_EXAMPLES_MAX: Final = 3
 
 _EXPIRING: Final[Mapping[str, tuple[str, Callable[[Transaction, datetime], int]]]] = {
     "traits": (
@@ -48,34 +49,14 @@ _EXPIRING: Final[Mapping[str, tuple[str, Callable[[Transaction, datetime], int]]
 """Kinds of rows whose retention rule has one number, with the count of those that have expired."""
 
 
-class Effect(StrEnum):
-    """What happens to something when the policy is applied."""
-
-    EXCLUDE = "exclude"
-    """It is no longer used for the purpose."""
-    DELETE = "delete"
-    """It is gone at once, or with the next sweep."""
-    REVEAL = "reveal"
-    """It becomes readable, though it was collected before."""
-    PERMIT = "permit"
-    """People become eligible, for data from the start of their permission on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Impact:
-    """One number: how many of what, of which purpose, class or segment (`scope`); ids of some profiles concerned."""
-
-    effect: Effect
-    what: str
-    scope: str
-    number: int
-    examples: tuple[str, ...] = ()
-
-
 def measure_impact(
     context: Context, policy: Policy, *, progress: Callable[[int, int], None] | None = None
 ) -> list[Impact]:
-    """What applying a valid policy now would do. `progress` is called with the number of profiles decided so far, and 0 for how many there are."""
+    """What applying a valid policy now would do.
+
+    `progress` is called with the number of profiles decided so far, and 0 for how many there are. Raises the fault
+    `segment_in_use`.
+    """
     now = context.clock.now()
     with context.database.transaction(read_only=True) as tx:
         found = _Verdicts(context.policy, policy, bits_of(tx), now, validities_changed_by(tx, policy))
@@ -86,13 +67,15 @@ def measure_impact(
             *_coverage(tx, context.policy, policy, masks=bits_of(tx)),
             *_retention(tx, context.policy, policy, now=now),
             *_computed_traits(tx, context.policy, policy),
+            *_destinations(tx, context.policy, policy),
+            *segment_impacts(tx, context.policy, policy, projections=found.projections, now=now),
         ]
     return [impact for impact in impacts if impact.number]
 
 
 def deletes(impacts: Sequence[Impact]) -> bool:
     """Whether anything is deleted, or anybody excluded, whose data is deleted in consequence."""
-    return any(impact.effect in (Effect.DELETE, Effect.EXCLUDE) for impact in impacts)
+    return any(impact.effect in (Effect.DELETE, Effect.EXCLUDE, Effect.UNKNOWN) for impact in impacts)
 
 
 @dataclass(slots=True)
@@ -109,36 +92,78 @@ class _Verdicts:
     ending: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     gained: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     pairs: list[LostPurpose] = field(default_factory=list)
+    projections: list[PlannedProjection] = field(default_factory=list)
 
     def read(self, tx: Transaction, progress: Callable[[int, int], None] | None) -> None:
         """Decide about every profile under the new policy, and compare with the verdicts in force."""
         after, total = 0, 0
         while profile_ids := consent_subject_store.next_profiles(tx, after, _PROFILES_AT_ONCE):
             stored = verdict_store.permitted_of(tx, profile_ids)
-            for profile_id, verdicts in self._decided(tx, profile_ids).items():
-                in_force = stored.get(profile_id, {})
-                for purpose in in_force.keys() - verdicts.keys():
-                    self._lose(profile_id, purpose)
-                for purpose, verdict in verdicts.items():
-                    before = in_force.get(purpose)
-                    if before is None and verdict.allowed:
-                        self.gained[purpose].append(profile_id)
-                    elif before is not None and not verdict.allowed:
-                        self._lose(profile_id, purpose)
-                    elif before is not None and verdict.since is not None and verdict.since > before.since:
-                        self.shortened[purpose].append(profile_id)
-                        self.pairs.append(LostPurpose(profile_id, purpose, self.masks[purpose], verdict.since))
-                    if before is not None and verdict.allowed and _ends_before(verdict.until, before.until):
-                        self.ending[purpose].append(profile_id)
+            decided = self._decided(tx, profile_ids)
+            for profile_id, verdicts in decided.items():
+                self._compare(profile_id, stored.get(profile_id, {}), verdicts)
+            self._plan(tx, decided, stored)
             after, total = profile_ids[-1], total + len(profile_ids)
             if progress is not None:
                 progress(total, 0)
+
+    def _compare(
+        self, profile_id: int, in_force: Mapping[str, PermittedVerdict], verdicts: Mapping[str, Verdict]
+    ) -> None:
+        for purpose in in_force.keys() - verdicts.keys():
+            self._lose(profile_id, purpose)
+        for purpose, verdict in verdicts.items():
+            before = in_force.get(purpose)
+            if before is None and verdict.allowed:
+                self.gained[purpose].append(profile_id)
+            elif before is not None and not verdict.allowed:
+                self._lose(profile_id, purpose)
+            elif before is not None and verdict.since is not None:
+                if verdict.since > before.since:
+                    self.shortened[purpose].append(profile_id)
+                    self.pairs.append(LostPurpose(profile_id, purpose, self.masks[purpose], verdict.since))
+                if _ends_before(verdict.until, before.until):
+                    self.ending[purpose].append(profile_id)
+
+    def _plan(
+        self,
+        tx: Transaction,
+        decided: Mapping[int, Mapping[str, Verdict]],
+        stored: Mapping[int, Mapping[str, PermittedVerdict]],
+    ) -> None:
+        """Note the permissions that would be stored otherwise, with the stated traits that their purposes would read."""
+        allowed = {key: _allowed_traits(self.new, key) for key in self.new.purposes}
+        changed = {
+            (profile_id, purpose): verdict
+            for profile_id, verdicts in decided.items()
+            for purpose, verdict in verdicts.items()
+            if verdict.allowed and self._is_changed(verdict, stored.get(profile_id, {}).get(purpose), purpose)
+        }
+        expired_at = horizon(self.now, self.new.retention.traits.keep_for_days)
+        stated = planned_traits_of(
+            tx,
+            [
+                PlannedSince(profile_id, purpose, self.masks.get(purpose, 0), verdict.since)
+                for (profile_id, purpose), verdict in changed.items()
+                if verdict.since is not None
+            ],
+            expired_at=expired_at,
+        )
+        for (profile_id, purpose), verdict in changed.items():
+            traits = {name: value for name, value in stated[profile_id, purpose].items() if name in allowed[purpose]}
+            self.projections.append(PlannedProjection(profile_id, purpose, verdict.since, verdict.until, traits))
+
+    def _is_changed(self, verdict: Verdict, before: PermittedVerdict | None, purpose: str) -> bool:
+        if before is None or (before.since, before.until) != (verdict.since, verdict.until):
+            return True
+        return _allowed_traits(self.old, purpose) != _allowed_traits(self.new, purpose)
 
     def _decided(self, tx: Transaction, profile_ids: Sequence[int]) -> Mapping[int, Mapping[str, Verdict]]:
         return current_verdicts(tx, self.new, profile_ids, now=self.now, validities=self.validities)
 
     def _lose(self, profile_id: int, purpose: str) -> None:
         self.lost[purpose].append(profile_id)
+        self.projections.append(PlannedProjection(profile_id, purpose, None, None, {}))
         self.pairs.append(LostPurpose(profile_id, purpose, self.masks[purpose], self.now))
 
     def people(self) -> Iterator[Impact]:
@@ -150,8 +175,7 @@ class _Verdicts:
             (Effect.PERMIT, "people", self.gained),
         ):
             for purpose, profile_ids in sorted(by_purpose.items()):
-                examples = tuple(encode_id("prf", profile_id) for profile_id in profile_ids[:_EXAMPLES_MAX])
-                yield Impact(effect, what, purpose, len(profile_ids), examples)
+                yield Impact(effect, what, purpose, len(profile_ids), examples_of(profile_ids))
 
     def data(self, tx: Transaction) -> Iterator[Impact]:
         """What the people who lose a purpose lose with it."""
@@ -163,9 +187,10 @@ class _Verdicts:
             yield Impact(Effect.DELETE, "events without another purpose", class_, number)
         yield Impact(Effect.DELETE, "stated traits without another purpose", "traits", rows.deleted_traits)
         for purpose, profile_ids in sorted(self.lost.items()):
-            for key, number in sorted(segment_impact_store.memberships_lost(tx, profile_ids, purpose).items()):
-                yield Impact(Effect.EXCLUDE, "memberships", key, number)
-            recipients = [key for key, to in self.old.destinations.destinations.items() if to.purpose == purpose]
+            kept = self.new.destinations.destinations.keys()
+            recipients = [
+                key for key, to in self.old.destinations.destinations.items() if to.purpose == purpose and key in kept
+            ]
             waiting = delivery_impact_store.deliveries_waiting(tx, profile_ids, recipients)
             for key, number in sorted(waiting.items()):
                 yield Impact(Effect.EXCLUDE, "deliveries that wait", key, number)
@@ -231,3 +256,10 @@ def _computed_traits(tx: Transaction, old: Policy, new: Policy) -> Iterator[Impa
         yield Impact(
             Effect.DELETE, "values of a computed trait", key, behavior_impact_store.profiles_with_buckets(tx, key)
         )
+
+
+def _destinations(tx: Transaction, old: Policy, new: Policy) -> Iterator[Impact]:
+    """What waits for destinations that end."""
+    for key in sorted(old.destinations.destinations.keys() - new.destinations.destinations.keys()):
+        number = delivery_impact_store.all_waiting(tx, key)
+        yield Impact(Effect.EXCLUDE, "deliveries that wait for a destination that ends", key, number)

@@ -5,6 +5,7 @@ from typing import Final
 
 from cdp.flows.context import Context
 from cdp.flows.operations.policy import apply_policy
+from cdp.flows.operations.policy_effects import Effect
 from cdp.flows.operations.policy_impact import measure_impact
 from cdp.flows.segments.texts import conditions_of
 from cdp.operations.store import policies as policy_store
@@ -15,6 +16,8 @@ _ASK_FOR: Final = frozenset(
     {"destinations.yaml", "identifiers.yaml", "jurisdictions.yaml", "readers.yaml", "retention.yaml"}
 )
 """Files whose changes reach stored data in ways that are not all counted: who reads, who receives, who is who, what is kept."""
+
+_OF_SEGMENTS: Final = frozenset({Effect.ENTER, Effect.LEAVE})
 
 
 def start_under(context: Context, policy: Policy, *, accepted: str | None = None) -> Context:
@@ -33,6 +36,8 @@ def start_under(context: Context, policy: Policy, *, accepted: str | None = None
 def _touches_nothing(context: Context, policy: Policy) -> bool:
     """Whether this is a new policy that neither deletes, excludes, reveals nor permits anything that is stored.
 
+    Who enters or leaves a segment by a changed condition was permitted for its purpose before, and stays so.
+
     One that was in force before comes from a process that was left behind: a restart must not bring it back.
     """
     with context.database.transaction(read_only=True) as tx:
@@ -41,4 +46,4 @@ def _touches_nothing(context: Context, policy: Policy) -> bool:
         return False
     if any(change.file in _ASK_FOR for change in differences(context.policy, policy)):
         return False
-    return not measure_impact(context, policy)
+    return all(impact.effect in _OF_SEGMENTS for impact in measure_impact(context, policy))

@@ -1,9 +1,8 @@
 """Use cases of definitions: define, list, find and delete segments."""
 
-from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context
 from cdp.flows.reader_limits import check_reads
-from cdp.flows.segments.adoption import save
+from cdp.flows.segments.adoption import check_unused, end, save
 from cdp.flows.segments.evaluation import compiled_condition, in_force, unknown_segment
 from cdp.flows.segments.memberships import refresh
 from cdp.flows.segments.schedule import plan
@@ -12,7 +11,6 @@ from cdp.identity.store import generation as generation_store
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.policy.model import STAFF
-from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.explain import purposes_of
 from cdp.segments.model import Draft, Segment
@@ -73,23 +71,15 @@ def find(context: Context, key: str, *, actor: str = "operator") -> Segment:
 
 
 def delete_segment(context: Context, key: str, *, actor: str) -> None:
-    """Delete a segment with its memberships.
+    """End a segment: every membership ends as an exit; the definitions and changes of the past stay.
 
     Faults: `unknown_segment`, `segment_in_use` (409), and `purpose_not_readable` (403) for reader roles.
     """
     with context.database.transaction() as tx:
         generation_store.lock_exclusive(tx)
         _check_access(tx, context, in_force(tx, key), actor=actor)
-        others = sorted(
-            other
-            for other, definition in definition_store.catalogue_of(tx, context.policy).segments.items()
-            if any(isinstance(node, ast.InSegment) and node.key == key for node in ast.walk(definition.condition))
-        )
-        if others:
-            detail = f"Change {', '.join(others)} first."
-            raise Fault("segment_in_use", "Other segments refer to this one", detail, status=409)
-        definition_store.delete_segment(tx, key)
-        fact_store.append(tx, {"kind": "segment.deleted", "actor": actor, "segment": key}, context.clock.now())
+        check_unused(definition_store.catalogue_of(tx, context.policy).segments, [key])
+        end(tx, key, context.clock.now(), actor=actor)
 
 
 def _check_access(tx: Transaction, context: Context, segment: Segment, *, actor: str) -> None:

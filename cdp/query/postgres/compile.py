@@ -19,7 +19,7 @@ from cdp.query.language.catalogue import Catalogue
 from cdp.query.language.evaluation import sample_threshold
 from cdp.query.language.explain import parts_of
 from cdp.query.postgres import measures
-from cdp.query.postgres.scope import InternedIds, StatementScope, names_in
+from cdp.query.postgres.scope import STORED, InternedIds, SourceTables, StatementScope, names_in
 from cdp.query.postgres.values import Boolean, Column, holds_for, plain, test
 
 __all__ = ["CompiledSegment", "InternedIds", "compile_segment", "names_in", "sql_text"]
@@ -35,6 +35,7 @@ class CompiledSegment:
     ids: InternedIds
     now: datetime
     only: tuple[int, ...] | None
+    tables: SourceTables = STORED
 
     @property
     def parts(self) -> tuple[ast.Condition, ...]:
@@ -66,7 +67,8 @@ class CompiledSegment:
         return compiler.statement(pseudonym).where(is_in).order_by(pseudonym).limit(limit)
 
     def _compiler(self) -> "_ConditionCompiler":
-        return _ConditionCompiler(StatementScope(self.catalogue, self.ids, self.now, self.only), self.purpose)
+        scope = StatementScope(self.catalogue, self.ids, self.now, self.only, self.tables)
+        return _ConditionCompiler(scope, self.purpose)
 
 
 def compile_segment(
@@ -77,9 +79,10 @@ def compile_segment(
     purpose: str,
     now: datetime,
     only: Sequence[int] | None = None,
+    tables: SourceTables = STORED,
 ) -> CompiledSegment:
-    """Compile a checked condition; `only` limits the result to some profiles."""
-    return CompiledSegment(condition, purpose, catalogue, ids, now, None if only is None else tuple(only))
+    """Compile a checked condition; `only` limits the result to some profiles, `tables` are what it reads."""
+    return CompiledSegment(condition, purpose, catalogue, ids, now, None if only is None else tuple(only), tables)
 
 
 def sql_text(statement: Select[Any]) -> str:

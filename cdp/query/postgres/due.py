@@ -136,7 +136,7 @@ class _Instants:
         """The day bucket that leaves first does so at midnight in UTC."""
         trait = self.scope.catalogue.computed(key)
         assert trait is not None
-        first_day = func.min(measures.bucket.c.day) + self.scope.catalogue.window_days(trait)
+        first_day = func.min(self.scope.tables.bucket.c.day) + self.scope.catalogue.window_days(trait)
         at = func.timezone("UTC", cast(first_day, DateTime()), type_=DateTime(timezone=True))
         profile_id = measures.canonical.c.profile_id
         statement = measures.select_buckets(key, trait, self.purpose, scope=self.scope)

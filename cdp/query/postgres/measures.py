@@ -31,8 +31,6 @@ from cdp.query.postgres.values import Boolean, Column, Form, amount, plain, test
 from cdp.schema import behavior, identity
 
 event = behavior.event.alias("event")
-bucket = behavior.bucket.alias("bucket")
-landmark = behavior.landmark.alias("landmark")
 canonical = identity.canonical.alias("canonical")
 profile = identity.profile.alias("profile")
 
@@ -270,6 +268,7 @@ def _bytes(value: bytes) -> ColumnElement[bytes]:
 def computed_frame(key: str, trait: ComputedTrait, purpose: str, *, scope: StatementScope) -> tuple[CTE, Column]:
     """One row per profile with the value of a computed trait, from its day buckets."""
     value = _bucket_value(trait, scope)
+    bucket, landmark = scope.tables.bucket, scope.tables.landmark
     statement = select_buckets(key, trait, purpose, scope=scope)
     statement = statement.add_columns(canonical.c.profile_id, value.label("value_1")).group_by(canonical.c.profile_id)
     if trait.half_life_days is not None:
@@ -293,7 +292,7 @@ def computed_frame(key: str, trait: ComputedTrait, purpose: str, *, scope: State
 
 def select_buckets(key: str, trait: ComputedTrait, purpose: str, *, scope: StatementScope) -> Select[Any]:
     """The day buckets of a computed trait that count for the permitted profiles of a purpose."""
-    people = scope.permitted(purpose)
+    people, bucket = scope.permitted(purpose), scope.tables.bucket
     today = scope.now.astimezone(UTC).date()
     first_day = today - timedelta(days=scope.catalogue.window_days(trait) - 1)
     return (
@@ -310,6 +309,7 @@ def select_buckets(key: str, trait: ComputedTrait, purpose: str, *, scope: State
 
 
 def _bucket_value(trait: ComputedTrait, scope: StatementScope) -> ColumnElement[Any]:
+    bucket = scope.tables.bucket
     if trait.kind is TraitKind.LAST:
         if trait.property is None:
             return func.max(bucket.c.last_at)
@@ -328,9 +328,10 @@ def _decayed(half_life_days: float, scope: StatementScope) -> ColumnElement[Any]
 
     Below 2^−200 it is 0: PostgreSQL raises an error for products that underflow a double.
     """
-    age = cast(func.extract("epoch", scope.present - landmark.c.landmark_at), Double)
+    age = cast(func.extract("epoch", scope.present - scope.tables.landmark.c.landmark_at), Double)
     at_most = func.least(age / (half_life_days * 86_400.0), 800.0)
     halvings: ColumnElement[float] = func.greatest(at_most, -800.0, type_=Double())
     least = _power_of_two(halvings - float(_NEGLIGIBLE_HALVINGS))
-    now = bucket.c.total * _power_of_two(-halvings)
-    return case((func.abs(bucket.c.total) >= least, now), else_=cast(literal(0), Double))
+    total = scope.tables.bucket.c.total
+    now = total * _power_of_two(-halvings)
+    return case((func.abs(total) >= least, now), else_=cast(literal(0), Double))

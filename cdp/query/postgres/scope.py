@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from sqlalchemy import CTE, Cast, ColumnElement, bindparam, cast, literal, or_, select
+from sqlalchemy import CTE, Cast, ColumnElement, FromClause, bindparam, cast, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger, DateTime
 
 from cdp.query.language import ast
 from cdp.query.language.catalogue import Catalogue
-from cdp.schema import consent
+from cdp.schema import behavior, consent
 
 EVENT_NAMES = "event"
 """The vocabulary in which event names are interned."""
@@ -18,7 +19,22 @@ EVENT_NAMES = "event"
 UNKNOWN_TERM_ID = -1
 """The id for a string that was never stored: equal to no stored term."""
 
-permitted = consent.permitted.alias("permitted")
+
+@dataclass(frozen=True)
+class SourceTables:
+    """What a statement reads: the stored permissions and computed traits, or those that a policy would leave.
+
+    The tables have the columns of `consent.permitted`, `behavior.bucket` and `behavior.landmark`. `prefix` begins the names of
+    the table expressions, so that two statements can be parts of a third.
+    """
+
+    permitted: FromClause = field(default_factory=lambda: consent.permitted.alias("permitted"))
+    bucket: FromClause = field(default_factory=lambda: behavior.bucket.alias("bucket"))
+    landmark: FromClause = field(default_factory=lambda: behavior.landmark.alias("landmark"))
+    prefix: str = ""
+
+
+STORED: Final = SourceTables()
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,6 +55,7 @@ class StatementScope:
     ids: InternedIds
     now: datetime
     only: tuple[int, ...] | None = None
+    tables: SourceTables = STORED
     name_counts: dict[str, int] = field(default_factory=dict)
     projections: dict[str, CTE] = field(default_factory=dict)
     segments: dict[str, CTE] = field(default_factory=dict)
@@ -51,7 +68,7 @@ class StatementScope:
     def name(self, stem: str) -> str:
         """A unique name for a common table expression: the stem and a number."""
         self.name_counts[stem] = self.name_counts.get(stem, 0) + 1
-        return f"{stem}_{self.name_counts[stem]}"
+        return f"{self.tables.prefix}{stem}_{self.name_counts[stem]}"
 
     def term(self, vocabulary: str, text: str) -> int:
         """The id of a string, or UNKNOWN_TERM_ID."""
@@ -60,7 +77,7 @@ class StatementScope:
     def permitted(self, purpose: str) -> CTE:
         """The projection of a purpose: profiles permitted now, with the start of the permission, traits and pseudonym."""
         if purpose not in self.projections:
-            columns = permitted.c
+            columns = self.tables.permitted.c
             statement = select(columns.profile_id, columns.since, columns.traits, columns.reader_pseudonym).where(
                 columns.purpose == purpose,
                 columns.since <= self.now,
@@ -78,7 +95,7 @@ class StatementScope:
 
     def permitted_spans(self, purpose: str) -> CTE:
         """The permissions of a purpose that have not ended, with `since` and `until`; they may begin later."""
-        columns = permitted.c
+        columns = self.tables.permitted.c
         statement = select(columns.profile_id, columns.since, columns.until).where(
             columns.purpose == purpose, or_(columns.until.is_(None), columns.until > self.now)
         )

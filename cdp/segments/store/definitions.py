@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from cdp.kit.db import Row, Transaction
@@ -36,6 +37,7 @@ _IN_FORCE = (
         segment.c.refreshed_at,
     )
     .join(segment_version, _IS_IN_FORCE)
+    .where(segment.c.ended_at.is_(None))
     .order_by(segment.c.key)
 )
 
@@ -43,7 +45,9 @@ _IN_FORCE = (
 def catalogue_of(tx: Transaction, policy: Policy) -> Catalogue:
     """What a text can refer to now: the policy and the segments in force."""
     rows = tx.all(
-        select(segment.c.key, segment.c.purpose, segment_version.c.where_json).join(segment_version, _IS_IN_FORCE)
+        select(segment.c.key, segment.c.purpose, segment_version.c.where_json)
+        .join(segment_version, _IS_IN_FORCE)
+        .where(segment.c.ended_at.is_(None))
     )
     conditions = {key: (purpose, from_json(form)) for key, purpose, form in rows}
     return Catalogue(
@@ -101,12 +105,13 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
     """Put a checked definition in force.
 
     The text is stored in its canonical form. Another purpose or condition makes a new version; a new name or description
-    alone does not. `draft.author` becomes the owner of a new segment.
+    alone does not. `draft.author` becomes the owner of a new segment, and of one that had ended.
     """
     where = write(condition)
     existing = find(tx, draft.key)
     is_new_version = existing is None or (existing.where, existing.purpose) != (where, draft.purpose)
-    version = 1 if existing is None else existing.version + is_new_version
+    latest = tx.scalar(select(func.max(segment_version.c.version)).where(segment_version.c.key == draft.key)) or 0
+    version = latest + is_new_version
     statement = upsert(segment).values(
         key=draft.key,
         name=draft.name,
@@ -117,7 +122,12 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
         created_at=now,
         changed_at=now,
     )
-    changed = {name: statement.excluded[name] for name in ("name", "purpose", "text", "version", "changed_at")}
+    changed: dict[str, Any] = {
+        name: statement.excluded[name] for name in ("name", "purpose", "text", "version", "changed_at")
+    }
+    if existing is None:
+        begun = {name: statement.excluded[name] for name in ("owner", "created_at")}
+        changed |= begun | {"ended_at": None, "refreshed_at": None}
     tx.execute_core(statement.on_conflict_do_update(index_elements=[segment.c.key], set_=changed))
     if is_new_version:
         values = {
@@ -137,14 +147,18 @@ def save(tx: Transaction, draft: Draft, condition: ast.Condition, *, fingerprint
     return saved
 
 
-def delete_segment(tx: Transaction, key: str) -> bool:
-    """Delete a segment with its versions and memberships; its past changes stay until they expire."""
-    return tx.execute_core(delete(segment).where(segment.c.key == key)) > 0
+def end_segment(tx: Transaction, key: str, now: datetime) -> bool:
+    """End a segment, which has no members anymore; its versions stay. False when there is none in force."""
+    ended = update(segment).where(segment.c.key == key, segment.c.ended_at.is_(None)).values(ended_at=now)
+    return tx.execute_core(ended) > 0
 
 
 def lock(tx: Transaction, key: str) -> bool:
     """Lock a segment for a refresh, so that two refreshes do not overlap; False when there is no such segment."""
-    return tx.scalar(select(segment.c.key).where(segment.c.key == key).with_for_update()) is not None
+    return (
+        tx.scalar(select(segment.c.key).where(segment.c.key == key, segment.c.ended_at.is_(None)).with_for_update())
+        is not None
+    )
 
 
 def mark_refreshed(tx: Transaction, keys: Iterable[str], now: datetime) -> None:

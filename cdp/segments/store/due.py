@@ -60,7 +60,7 @@ def add(tx: Transaction, key: str, instants: Mapping[int, datetime]) -> None:
         INSERT INTO segments.due AS stored (profile_id, key, at)
         SELECT i.profile_id, s.key, i.at
         FROM unnest(%(profiles)s::bigint[], %(instants)s::timestamptz[]) AS i (profile_id, at)
-        JOIN segments.segment AS s ON s.key = %(key)s
+        JOIN segments.segment AS s ON s.key = %(key)s AND s.ended_at IS NULL
         WHERE EXISTS (SELECT FROM consent.permitted AS p WHERE p.profile_id = i.profile_id)
         ON CONFLICT (profile_id, key) DO UPDATE SET at = least(stored.at, excluded.at)
         """,
@@ -71,7 +71,8 @@ def add(tx: Transaction, key: str, instants: Mapping[int, datetime]) -> None:
 def unplanned(tx: Transaction, before: datetime) -> list[str]:
     """The segments whose instants are not stored up to `before`."""
     rows = tx.execute(
-        "SELECT key FROM segments.segment WHERE planned_until IS NULL OR planned_until < %(before)s ORDER BY key",
+        "SELECT key FROM segments.segment "
+        "WHERE ended_at IS NULL AND (planned_until IS NULL OR planned_until < %(before)s) ORDER BY key",
         {"before": before},
     )
     return [key for (key,) in rows]

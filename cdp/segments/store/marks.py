@@ -35,7 +35,7 @@ def mark(tx: Transaction, changed: Iterable[tuple[int, str | None]]) -> None:
             """
             INSERT INTO segments.stale (profile_id, event)
             SELECT * FROM unnest(%(profiles)s::bigint[], %(events)s::text[])
-            WHERE EXISTS (SELECT FROM segments.segment)
+            WHERE EXISTS (SELECT FROM segments.segment WHERE ended_at IS NULL)
             """,
             {"profiles": [profile_id for profile_id, _ in rows], "events": [event for _, event in rows]},
         )

@@ -67,7 +67,7 @@ def test_a_default_written_out_is_no_difference() -> None:
          "segments and computed traits that read it no longer compile"),
         ("events.yaml", "events", "page", {"retention_class": "system"},
          "events › page › retention_class changes from browsing to system",
-         "stored events stay in their class until they expire; new ones are stored in the other"),
+         "stored events move to the other class, and expire by its period"),
         ("identifiers.yaml", "types", "email", {"limit": {"count": 3}},
          "types › email › limit › count changes from 5 to 3",
          "existing links stay; `cdp identity simulate` shows how the new rules would have decided"),
@@ -136,4 +136,4 @@ def test_a_changed_segment_makes_a_new_version() -> None:
     (difference,) = differences(with_segment("trait.age > 3"), with_segment("trait.age > 4"))
     assert difference.effect.startswith("a new version of the segment is created")
     ended = differences(with_segment("trait.age > 3"), shipped())
-    assert ended[0].effect == "it stays in force until it is deleted in the console or through the API"
+    assert ended[0].effect == "it ends, and its members leave it"
