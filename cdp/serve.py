@@ -27,7 +27,7 @@ from cdp.flows.rights.replay import is_behind, replay
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
-from cdp.postgres.place import find_place, make_home, write_private
+from cdp.postgres.place import find_place, make_home, open_to_others, write_private
 from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.connections.limits import ConnectionLimits, within_open_files
@@ -112,6 +112,10 @@ def prepare(context: Context, print_line: PrintLine) -> PolicyWatcher:
     """Steps before requests are accepted: the replay, the notice of a new master key, the first admin token."""
     if context.notice is not None:
         print_line(f"!! {context.notice}")
+    closing = open_to_others(context.home)
+    if closing is not None:
+        _log.warning("home_open_to_others")
+        print_line(f"!! {context.home} can be read or changed by other accounts of this machine. Close it: {closing}")
     if context.pending_policy is not None:
         _log.warning("policy_not_applied", extra={"policy": context.pending_policy[:12]})
         print_line(

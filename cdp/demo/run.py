@@ -1,5 +1,6 @@
 """The demonstration from start to end. It can be stopped at any point and run again."""
 
+import os
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from cdp.demo.transcript import Transcript
 from cdp.kit.clock import SystemClock
 from cdp.kit.config import Config
 from cdp.kit.errors import Fault
+from cdp.postgres.place import make_home
 
 SOURCES: Final = {"shop": "demo-shop", "web": "demo-web"}
 ROLES: Final = ("marketer", "privacy", "auditor")
@@ -74,9 +76,10 @@ def reachable(config: Config, url: str | None, console: Console) -> Iterator[tup
     if url is not None or _is_ready(found):
         yield found, True
         return
-    config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home = make_home(config.home)
     console.print(f"No service is running at {found}: starting one for the demonstration.", highlight=False)
-    with (config.home / "demo-service.log").open("wb") as log:
+    descriptor = os.open(home / "demo-service.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "cdp", "serve", "--no-demo"], stdout=log, stderr=log)
         try:
             _await(found, process, Path(log.name))

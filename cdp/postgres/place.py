@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Mapping
@@ -68,8 +69,9 @@ def make_home(home: Path) -> Path:
     """
     home = home.absolute()
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        make_folder(home, 0o711 if os.geteuid() == 0 else 0o700)
+        missing = [home, *(parent for parent in home.parents if not parent.exists())]
+        for folder in reversed(missing):
+            make_folder(folder, 0o711 if os.geteuid() == 0 else 0o700)
     except OSError as error:
         raise Fault(
             "home_not_usable",
@@ -86,6 +88,12 @@ def make_home(home: Path) -> Path:
             status=500,
         )
     return home
+
+
+def open_to_others(home: Path) -> str | None:
+    """The command that closes a home which other accounts can list or change; None where it is closed."""
+    mode = stat.S_IMODE(home.stat().st_mode)
+    return f"chmod {mode & 0o711:o} {home}" if mode & 0o066 else None
 
 
 def make_folder(folder: Path, mode: int) -> bool:
@@ -148,7 +156,7 @@ def _place_elsewhere(home: Path, account: Account) -> ServerPlace:
         make_folder(base, 0o711)
         write_private(base / "home", str(home).encode())
         try:
-            with pointer.open("x") as file:
+            with os.fdopen(os.open(pointer, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
                 file.write(f"{base}\n")
         except FileExistsError:
             shutil.rmtree(base)

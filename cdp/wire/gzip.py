@@ -9,6 +9,11 @@ from typing import Final
 from cdp.wire.request_refusal import RequestRefused
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_MEMBERS_MAX: Final = 100
+"""A stream may have several members (RFC 1952); each costs time, also one that is empty."""
+_TOO_MANY_MEMBERS: Final = RequestRefused(
+    "too_many_gzip_members", f"A compressed body may have at most {_MEMBERS_MAX} gzip members. Compress it at once."
+)
 _MALFORMED: Final = RequestRefused("malformed_gzip", "The body is declared as gzip, but it is malformed or truncated.")
 
 
@@ -27,6 +32,7 @@ class Body:
         self._is_gzip = is_gzip
         self._inflater = zlib.decompressobj(wbits=31)
         self._arrived = 0
+        self._members = 1
         self._content = bytearray()
 
     def __len__(self) -> int:
@@ -53,6 +59,9 @@ class Body:
     def _inflate(self, chunk: bytes) -> RequestRefused | None:
         while chunk:
             if self._inflater.eof:
+                self._members += 1
+                if self._members > _MEMBERS_MAX:
+                    return _TOO_MANY_MEMBERS
                 self._inflater = zlib.decompressobj(wbits=31)
             bytes_left = self._bytes_max - len(self._content) + 1
             try:

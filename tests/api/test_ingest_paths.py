@@ -123,8 +123,14 @@ def test_the_body_is_json_whatever_its_content_type(
 
 
 def test_another_encoding_is_refused(client: httpx.Client) -> None:
-    headers = {**basic("wk_web"), "content-encoding": "br"}
-    assert_refused(client.post("/v1/track", content=b"x", headers=headers), 400, "unsupported_encoding")
+    once = gzip.compress(b'{"type":"track","event":"a","userId":"u"}')
+    for encodings in (["br"], ["gzip, gzip"], ["gzip, br"], ["gzip", "gzip"], ["x-gzip,identity,gzip"]):
+        headers = [*basic("wk_web").items(), *(("content-encoding", encoding) for encoding in encodings)]
+        answer = client.post("/v1/track", content=gzip.compress(once), headers=headers)
+        assert_refused(answer, 400, "unsupported_encoding")
+    headers = [*basic("wk_web").items(), ("content-encoding", "gzip")]
+    answer = client.post("/v1/track", content=gzip.compress(once), headers=headers)
+    assert_refused(answer, 400, "invalid_json")
 
 
 @pytest.mark.parametrize(

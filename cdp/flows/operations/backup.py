@@ -17,6 +17,7 @@ from cdp.flows.context import Context
 from cdp.flows.operations.startup import KEYS, open_for_command, open_state, open_unused_database
 from cdp.flows.operations.state_copy import copy_state, fill_state
 from cdp.flows.rights.replay import ReplayResult, replay
+from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.config import Config
 from cdp.kit.db import Database
@@ -35,6 +36,8 @@ MANIFEST: Final = "manifest.json"
 DUMP: Final = "database.dump"
 _APPLICATION: Final = "cdp"
 _BLOCK_BYTES: Final = 1 << 20
+_MANIFEST_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A manifest names tables, roles and keys; one for each month of a century has less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +170,23 @@ def _require_copied(copy: StateFolder, keys: Mapping[str, str]) -> None:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+        manifest: dict[str, Any] = json.loads(read_bounded(folder / MANIFEST, bytes_max=_MANIFEST_BYTES_MAX))
         is_known = manifest["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise _damaged(f"{folder} has no manifest that cdp wrote: it is not a backup, or was not completed.") from None
     if not is_known:
         raise _damaged(f"The format of {folder} is unknown to this version of cdp.")
+    if not _has_fields(manifest):
+        raise _damaged(f"The manifest of {folder} lacks what a restore needs, or was altered since the backup.")
     if not (folder / DUMP).is_file() or _digest(folder / DUMP) != manifest["sha256"]:
         raise _damaged(f"{folder / DUMP} is missing or was altered since the backup.")
     return manifest
+
+
+def _has_fields(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest has every field in its form; what the fields say is compared with the dump."""
+    types = {"created_at": str, "rows": dict, "roles": list, "keys": dict, "replay_line": int, "sha256": str}
+    return all(isinstance(manifest.get(name), type_) for name, type_ in types.items())
 
 
 def _digest(file: Path) -> str:

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from cdp.kit.bounded_file import read_bounded
 from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
 from cdp.kit.state import StateFolder, StateStore, sync_folder
@@ -13,6 +14,7 @@ from cdp.vault.providers.master_key import check_value, parse_master_key, wrong_
 from cdp.vault.seal import KEY_BYTES, Wrapper
 
 MASTER_FILE: Final = "master.key"
+_MASTER_FILE_BYTES_MAX: Final = 4096
 
 
 _SUFFIX = ".wrapped"
@@ -108,8 +110,8 @@ def open_local_provider(
                 "the database. Anyone who has both can read all data; without the key all data is lost."
             )
     _require_private(path, "600")
-    key = parse_master_key(path.read_text(encoding="utf-8", errors="replace"))
-    return LocalFileProvider(kept, key, path), notice
+    content = read_bounded(path, bytes_max=_MASTER_FILE_BYTES_MAX).decode("utf-8", "replace")
+    return LocalFileProvider(kept, parse_master_key(content), path), notice
 
 
 def _file_name(name: str) -> str:
@@ -130,9 +132,9 @@ def _missing(name: str, place: str) -> Fault:
 
 def _prepare_folder(folder: Path) -> None:
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        sync_folder(folder.parent)
+        for path in reversed([folder, *(parent for parent in folder.parents if not parent.exists())]):
+            path.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(path.parent)
     _require_private(folder, "700")
 
 

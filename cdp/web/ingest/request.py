@@ -69,9 +69,10 @@ def read_head(scope: Scope) -> RequestHead | RequestRefused:
         elif name == b"x-write-key":
             keys.add(value.decode("latin-1").strip())
         elif name == b"content-encoding":
-            encodings = {part.strip() for part in value.lower().split(b",")} - {b"", b"identity"}
-            if not encodings <= {b"gzip", b"x-gzip"}:
-                return RequestRefused("unsupported_encoding", "Content-Encoding must be gzip or absent.")
+            encodings = [part.strip() for part in value.lower().split(b",")]
+            encodings = [encoding for encoding in encodings if encoding not in (b"", b"identity")]
+            if len(encodings) + is_gzip > 1 or not set(encodings) <= {b"gzip", b"x-gzip"}:
+                return RequestRefused("unsupported_encoding", "Content-Encoding must be gzip, once, or absent.")
             is_gzip = is_gzip or bool(encodings)
         elif name == b"sec-gpc":
             gpc.extend(part.strip() for part in value.decode("latin-1").split(","))

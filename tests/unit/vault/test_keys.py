@@ -1,6 +1,7 @@
 """The local key provider: made once, never made again beside data, refused when exposed, gone when destroyed."""
 
 import base64
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -158,3 +159,25 @@ def test_the_fingerprint_names_the_master_key(tmp_path: Path) -> None:
     one, same = LocalFileProvider(store, b"k" * 32), LocalFileProvider(store, b"k" * 32)
 
     assert one.fingerprint() == same.fingerprint() != LocalFileProvider(store, b"l" * 32).fingerprint()
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_every_folder_above_the_keys_is_made_private(tmp_path: Path, umask: int) -> None:
+    """With a database of its own server, the keys are the first that a start writes into CDP_HOME."""
+    before = os.umask(umask)
+    try:
+        opened(tmp_path / "made" / "home" / "keys")
+    finally:
+        os.umask(before)
+    for folder in ("made", "made/home", "made/home/keys"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
+def test_a_master_key_that_never_ends_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path / "keys")
+    path = tmp_path / "keys" / "master.key"
+    os.truncate(path, 100_000_000_000)
+    assert code_of(open_local_provider, tmp_path / "keys", None, may_create=False) == "file_too_large"
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert code_of(open_local_provider, tmp_path / "keys", None, may_create=False) == "not_a_file"

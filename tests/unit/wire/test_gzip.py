@@ -72,3 +72,19 @@ def test_what_is_not_gzip_or_cut_short_is_refused(sent: bytes) -> None:
 def test_an_empty_body_is_empty() -> None:
     assert read([]) == b""
     assert read([b""]) == b""
+
+
+def test_members_are_bounded_also_where_they_are_empty() -> None:
+    assert read([gzip.compress(b"a") * 100]) == b"a" * 100
+    assert read([gzip.compress(b"a") * 101]) == "too_many_gzip_members"
+    empty = gzip.compress(b"")
+    assert read([empty * 100_000]) == "too_many_gzip_members"
+    assert read([empty] * 101) == "too_many_gzip_members"
+
+
+def test_what_is_compressed_twice_is_inflated_once() -> None:
+    twice = gzip.compress(gzip.compress(b"a" * 10_000_000))
+    assert len(twice) < 1000
+    once = read([twice], bytes_max=100_000)
+    assert isinstance(once, bytes)
+    assert len(once) < 20_000
