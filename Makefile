@@ -71,8 +71,9 @@ coverage: ## Run the tests and print the branch coverage
 	@$(PYTEST) -m "not long" --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: check
-check: lint types contracts ## Check style, types, import contracts, and that generated pages are up to date
+check: lint types contracts ## Check style, types, import contracts, generated pages, and the release of PostgreSQL
 	@$(BIN)/cdp docs --check
+	@$(BIN)/python tools/postgresql_gap.py
 
 .PHONY: lint
 lint: ## Check style and format
@@ -112,6 +113,16 @@ wheel: ## Build the wheel and the source distribution in dist
 	$(SETUP) dev
 	@$(BIN)/python -m hatchling build -d dist
 
+.PHONY: sbom
+sbom: ## Write and check a bill of materials (CycloneDX) for each lock file; needs npm
+	$(SETUP) supply
+	@.venv/supply/bin/python tools/sbom.py
+
+.PHONY: advisories
+advisories: ## Look the locked packages up in a database of advisories, over the network
+	$(SETUP) supply
+	@.venv/supply/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-demo.txt $(ARGS)
+
 .PHONY: bench
 bench: ## Measure ingest, identity, segments and erasure, each beside its baseline
 	$(SETUP) dev
@@ -120,4 +131,4 @@ bench: ## Measure ingest, identity, segments and erasure, each beside its baseli
 .PHONY: lock
 lock: ## Regenerate the lock files from the requirements-*.in files
 	$(SETUP) dev
-	@sh tools/lock.sh
+	@sh tools/lock.sh $(ARGS)

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-for name in requirements-build requirements requirements-demo requirements-dev requirements-docs requirements-legacy-sdk; do
+for name in requirements-build requirements requirements-demo requirements-dev requirements-docs requirements-supply requirements-legacy-sdk; do
     .venv/bin/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
         --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file "$name.txt" "$name.in" "$@"
 done

