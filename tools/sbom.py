@@ -102,8 +102,8 @@ def all_components(components: list[dict[str, Any]]) -> Iterator[dict[str, Any]]
 
 
 def canonical(name: str, group: str | None = None) -> str:
-    """A name as PyPI compares names; of npm the scope and the name."""
-    return f"{group}/{name}" if group else re.sub(r"[-_.]+", "-", name).lower()
+    """A name as PyPI compares names, with its scope where it is one of npm."""
+    return re.sub(r"[-_.]+", "-", f"{group}/{name}" if group else name).lower()
 
 
 def locked_python(lock: Path) -> dict[tuple[str, str], int]:
