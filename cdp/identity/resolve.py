@@ -322,12 +322,17 @@ class _Union:
         )
 
     def _breaks_unique(self, candidate: Mapping[int, datetime]) -> tuple[Rule, str, int] | None:
+        """Of several types that differ, one that the step itself names decides: only its own words prove anything."""
         types = self.world.types
-        for type_ in self.world.rules.unique:
+        differing = []
+        for type_ in self.world.rules.unique_in_order:
             present = [member for member in self.members if types[member] == type_]
             if present and any(types[member] == type_ and member not in self.members for member in candidate):
-                return Rule.UNIQUE, type_, present[0]
-        return None
+                differing.append((Rule.UNIQUE, type_, present[0]))
+        if len(differing) > 1:
+            named = {types[member] for member in self.linking}
+            differing.sort(key=lambda broken: broken[1] not in named)
+        return differing[0] if differing else None
 
     def _breaks_never(self, candidate: Mapping[int, datetime]) -> tuple[Rule, str, int] | None:
         if not self.world.never:
@@ -341,7 +346,7 @@ class _Union:
     def _breaks_limit(self, candidate: Mapping[int, datetime]) -> tuple[Rule, str, int] | None:
         types = self.world.types
         rules = self.world.rules
-        for type_ in {types[member] for member in candidate}:
+        for type_ in rules.in_order_of_limits({types[member] for member in candidate}):
             window = rules.window.get(type_)
             since = None if window is None else self.step.at - window
             counted = {

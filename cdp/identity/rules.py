@@ -1,5 +1,6 @@
 """The identifier policy, compiled for resolution. Pure."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from cdp.policy.identifiers import Identifiers, OnConflict
@@ -17,6 +18,7 @@ class Rules:
     def __init__(self, policy: Identifiers) -> None:
         self.policy = policy
         self.unique = policy.unique_types
+        self.unique_in_order = sorted(self.unique, key=lambda key: (policy.types[key].priority, key))
         self.links = {key: type_.merges for key, type_ in policy.types.items()}
         self.count = {key: type_.limit.count for key, type_ in policy.types.items()}
         self.window = {
@@ -38,6 +40,12 @@ class Rules:
     def non_linking(self) -> list[str]:
         """The types that never link profiles."""
         return [key for key, links in self.links.items() if not links]
+
+    def in_order_of_limits(self, types: Collection[str]) -> list[str]:
+        """Types in the order in which their limits are looked at: one that time does not lift decides before others."""
+        if len(types) == 1:
+            return list(types)
+        return sorted(types, key=lambda key: (self.window.get(key) is not None, self.priority(key), key))
 
     def priority(self, type_: str) -> int:
         """The priority of a type, 1 is the strongest; unknown types come last and link nothing."""
