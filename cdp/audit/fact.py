@@ -283,6 +283,7 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "identity.merged": "profiles",
         "identity.unmerged": "profiles",
         "identity.quarantined": "profiles",
+        "identity.crowded": "count",
         "identity.rebuilt": "profiles",
         "identity.simulated": "profiles",
         "identity.corrected": "profiles",

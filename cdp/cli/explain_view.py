@@ -53,7 +53,7 @@ def _explanation(one: str, other: str, rule: str, *, detail: str) -> str:
             return f"{one} came to its owner after this message happened, so the message was taken without it."
         case Rule.BOUND:
             return f"The profile had reached the bound {detail}; it is in quarantine until a reviewer decides."
-        case Rule.SAME_MESSAGE | Rule.LINK_TABLE | Rule.SAME_VALUE | Rule.NOT_AN_IDENTIFIER as links:
+        case Rule.SAME_MESSAGE | Rule.LINK_TABLE | Rule.SAME_VALUE | Rule.NOT_AN_IDENTIFIER | Rule.CROWDED as links:
             raise ValueError(f"{links} refuses nothing")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Identifier(NamedTuple):
@@ -61,6 +61,11 @@ class Rule(StrEnum):
     STALE = "stale"
     SAME_VALUE = "same_value"
     NOT_AN_IDENTIFIER = "not_an_identifier"
+    CROWDED = "crowded"
+
+
+SHARED_FOR_GOOD: Final = (Rule.NOT_AN_IDENTIFIER, Rule.CROWDED)
+"""Why an identifier stays shared whatever its steps come to: a reviewer said so, or too much depends on it."""
 
 
 class CaseKind(StrEnum):

@@ -92,6 +92,8 @@ class Bounds(Frozen):
     """A profile that exceeds it is quarantined."""
     anchors_per_profile: Annotated[int, Field(ge=2, le=100_000)] = 1000
     """How many different sets of identifiers the messages of one profile may carry; one that exceeds it is quarantined."""
+    identifiers_per_replay: Annotated[int, Field(ge=2, le=100_000)] = 1000
+    """How many identifiers a message may cause to be resolved again through shared ones; those stay shared where it is more."""
     identifiers_per_message: Annotated[int, Field(ge=2, le=200)] = 50
     """The weakest identifiers that exceed it are ignored and counted."""
     value_length_max: Annotated[int, Field(ge=16, le=4096)] = 512

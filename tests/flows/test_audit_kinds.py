@@ -61,7 +61,7 @@ INTERESTS = {
 
 @pytest.fixture
 def rights(database: Database, tmp_path: Path) -> RequestPipeline:
-    policy = changed(shipped(), "identifiers.yaml", bounds={"identifiers_per_profile": 3})
+    policy = changed(shipped(), "identifiers.yaml", bounds={"identifiers_per_profile": 3, "identifiers_per_replay": 2})
     policy = changed(policy, "purposes.yaml", purposes={"fraud_prevention": INTERESTS})
     return open_request_pipeline(database, policy, tmp_path)
 
@@ -104,6 +104,12 @@ def identity(rights: RequestPipeline, written: dict[str, str]) -> None:
     with stage(rights, written):
         for number in range(4):
             rights.pipeline.send(order(userId="crowd", anonymousId=f"d{number}"))
+    with stage(rights, written):
+        for name in ("fay", "gus", "hal"):
+            acts.record(context, acts.ConsentStatement(("user_id", name), "analytics", "grant"))
+            named = {"traits": {"email": f"{name}@example.com"}}
+            rights.pipeline.send(track(userId=name, anonymousId="tablet", context=named), source=WEB)
+        rights.pipeline.send(order(userId="fay", context={"traits": {"email": "fay@example.com"}}))
     with stage(rights, written):
         rights.pipeline.send(order(userId="dan", anonymousId="kiosk"))
         blocked = changed(context.policy, "identifiers.yaml", blocked={"values": ["kiosk"]})

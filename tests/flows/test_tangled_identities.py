@@ -4,12 +4,14 @@ from pathlib import Path
 
 from cdp.accounting.model import State
 from cdp.kit.db import Database
+from tests.generative.test_identity_batches import check_map
 from tests.support.messages import identify
-from tests.support.people import WEB
+from tests.support.people import SHOP, WEB
 from tests.support.pipeline import open_pipeline
 from tests.support.policies import changed, permit_all
 
 _PEOPLE = 120
+_CROWD = 1_050
 
 
 def test_every_message_of_a_batch_may_teach_something(database: Database, tmp_path: Path) -> None:
@@ -37,3 +39,25 @@ def test_a_profile_with_too_many_sets_of_identifiers_is_quarantined_and_listed(
     assert pipeline.one("SELECT rule FROM identity.evidence WHERE kind = 'quarantine'") == "bound:anchors_per_profile"
     known = identify(userId="u", anonymousId="d1")
     assert pipeline.send(known, source=WEB)[0].state is State.NOT_PERMITTED
+
+
+def test_a_tablet_on_which_a_thousand_signed_in_stays_shared_when_a_server_names_one_of_them(
+    database: Database, tmp_path: Path
+) -> None:
+    """Whose address it is depends on that customer's messages alone, and not on all the others'."""
+    pipeline = open_pipeline(database, permit_all(), tmp_path)
+    pipeline.register()
+    people = [
+        identify(userId=f"u{n}", anonymousId="tablet", traits={"email": f"p{n}@example.com"}) for n in range(_CROWD)
+    ]
+    for start in range(0, _CROWD, 150):
+        pipeline.send(*people[start : start + 150], source=WEB)
+    pipeline.send(identify(userId="u7", traits={"email": "p7@example.com"}), source=SHOP)
+    crowded = "FROM identity.evidence JOIN identity.identifier USING (identifier_id) WHERE rule = 'crowded'"
+    assert pipeline.one(f"SELECT array_agg(type) {crowded}") == ["anonymous_id"]
+    assert pipeline.one("SELECT body->>'count' FROM audit.fact WHERE kind = 'identity.crowded'") == "1"
+    pipeline.send(identify(userId="u8", traits={"email": "p8@example.com"}), source=SHOP)
+    assert pipeline.one(f"SELECT count(*) {crowded}") == 1
+    assert frozenset({("user_id", "u7"), ("email", "p7@example.com")}) in pipeline.partition()
+    assert pipeline.one("SELECT count(*) FROM identity.identifier WHERE is_shared AND type = 'anonymous_id'") == 1
+    check_map(pipeline)

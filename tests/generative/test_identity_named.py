@@ -16,7 +16,7 @@ from tests.support.budget import examples
 from tests.support.messages import track
 from tests.support.people import SHOP, WEB
 from tests.support.pipeline import Pipeline, open_pipeline
-from tests.support.policies import permit_all
+from tests.support.policies import changed, permit_all
 
 pytestmark = pytest.mark.postgres
 
@@ -83,12 +83,13 @@ def test_the_profile_of_a_shared_device_stays_when_another_device_turns_out_to_b
     assert owner(pipeline, "anonymous_id", "a1") == shared
 
 
+@pytest.mark.parametrize("bounds", [{}, {"identifiers_per_replay": 4}], ids=["bounds", "few_replayed"])
 @pytest.mark.parametrize("seed", range(examples(6)))
 def test_long_histories_of_three_kinds_of_sources_replay_to_the_stored_map(
-    seed: int, database: Database, tmp_path: Path
+    seed: int, bounds: dict[str, int], database: Database, tmp_path: Path
 ) -> None:
     empty(database)
-    pipeline = open_pipeline(database, permit_all(), tmp_path)
+    pipeline = open_pipeline(database, changed(permit_all(), "identifiers.yaml", bounds=bounds), tmp_path)
     chance = Random(seed)
     remaining = _MESSAGES
     while remaining > 0:

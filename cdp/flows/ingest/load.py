@@ -30,7 +30,8 @@ class BatchState:
     `origins` and `profile_of` translate between profile ids and the origin sequences of their groups. `links` are those
     of the profiles that the batch could change. `cached` are the profiles known from the cache, by anchor.
     `with_records` are the identifiers whose consent records were read. `authority` is the authority of stored
-    identifiers, `heard` that of stored anchors, and `members` are those of the anchors of the batch.
+    identifiers, `heard` that of stored anchors, and `members` are those of the anchors of the batch. `apart` are the
+    identifiers of the closure that are shared for good.
     """
 
     plan: IngestPlan
@@ -53,6 +54,7 @@ class BatchState:
     heard: dict[int, int] = field(default_factory=dict)
     members: dict[int, tuple[int, ...]] = field(default_factory=dict)
     closure_of: frozenset[int] = frozenset()
+    apart: frozenset[int] = frozenset()
     is_closed_through_shared: bool = False
 
 

@@ -91,7 +91,7 @@ class BatchDecider:
         judge = BatchJudge(plan, inputs, by_sequence, lock, consent)
         try:
             done = run(
-                lambda knowledge: start_state(tx, state, inputs, knowledge=knowledge),
+                lambda knowledge: start_state(tx, state, inputs, knowledge=knowledge, lock=lock),
                 steps,
                 judge,
                 steps_max=None if len(messages) <= _CHUNK_MESSAGES_LEAST else _STEPS_MAX,

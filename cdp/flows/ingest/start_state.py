@@ -1,28 +1,37 @@
 """The identity state from which a batch is resolved: stored groups and, where needed, the recorded steps of a closure."""
 
+from collections.abc import Collection
+
+from cdp.audit.store import facts as fact_store
 from cdp.consent.store import records as record_store
 from cdp.flows.ingest.consent_inputs import ConsentInputs, ReplayedAnchor
 from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.load_consent import jurisdictions_by_source
 from cdp.identity.knowledge import Knowledge
+from cdp.identity.model import EvidenceRow, Rule
 from cdp.identity.resolve import Group, World
 from cdp.identity.run import StartState
 from cdp.identity.store import anchors as anchor_store
 from cdp.identity.store import closure as closure_store
+from cdp.identity.store import evidence as evidence_store
 from cdp.identity.store import identifiers as identifier_store
+from cdp.identity.store import replacing as replacing_store
 from cdp.identity.store import separations as separation_store
+from cdp.identity.store.generation import Lock
 from cdp.kit.db import Transaction
 
 
-def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, knowledge: Knowledge) -> StartState:
+def start_state(
+    tx: Transaction, state: BatchState, inputs: ConsentInputs, *, knowledge: Knowledge, lock: Lock
+) -> StartState:
     """The world before the batch; once something was learned, with the closure that depends on it replayed.
 
     Sharing alone needs one closure: it starts from every identifier of the batch, and serves all that is learned later.
     Where a higher authority takes something, only what depends on that is replayed, through shared identifiers too,
-    which may turn out to be no longer shared.
+    which may turn out to be no longer shared; where that is too much, they stay shared for good.
     """
     if not knowledge.is_empty or state.closure is not None:
-        _load_closure(tx, state, inputs, knowledge=knowledge)
+        _load_closure(tx, state, inputs, knowledge=knowledge, lock=lock)
     closure = state.closure
     steps = () if closure is None else closure.steps
     touched = frozenset[int]() if closure is None else closure.reached
@@ -32,7 +41,7 @@ def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, kn
     world = World(
         state.plan.rules,
         state.types,
-        (state.shared - relearned) | knowledge.shared,
+        (state.shared - (relearned - state.apart)) | knowledge.shared,
         state.never,
         authority={
             identifier_id: authority
@@ -59,28 +68,27 @@ def start_state(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, kn
     return StartState(world, steps)
 
 
-def _load_closure(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, knowledge: Knowledge) -> None:
+def _load_closure(
+    tx: Transaction, state: BatchState, inputs: ConsentInputs, *, knowledge: Knowledge, lock: Lock
+) -> None:
     """Load the recorded steps that depend on what was learned, unless those that are loaded suffice."""
     through_shared = state.is_closed_through_shared or knowledge.is_raised
     start = _start_of_raised(state, knowledge) if through_shared else _start_of_shared(tx, state, knowledge)
     start -= state.new_identifiers.keys()
     if state.closure is not None and start <= state.closure_of and through_shared == state.is_closed_through_shared:
         return
-    rules = state.plan.rules
-    weak = [identifier_id for identifier_id in start if state.types[identifier_id] in rules.can_be_shared]
-    closure = closure_store.closure(
-        tx,
-        list(start),
-        learned=() if through_shared else weak,
-        non_linking=rules.non_linking,
-        guarded=sorted(
-            rules.guarded - {state.types[identifier_id] for identifier_id in knowledge.authority}
-            if through_shared
-            else rules.bound_by_authority
-        ),
-        takeable=sorted(rules.takeable) if through_shared else (),
-        through_shared=through_shared,
-    )
+    if through_shared:
+        closure = _closure_of_raised(tx, state, start, knowledge=knowledge, lock=lock)
+        state.apart = replacing_store.set_apart(tx, closure.shared)
+    else:
+        rules = state.plan.rules
+        closure = closure_store.closure(
+            tx,
+            list(start),
+            learned=[identifier_id for identifier_id in start if state.types[identifier_id] in rules.can_be_shared],
+            non_linking=rules.non_linking,
+            guarded=sorted(rules.bound_by_authority),
+        )
     state.closure, state.closure_of, state.is_closed_through_shared = closure, frozenset(start), through_shared
     state.types.update(closure.types)
     state.shared.update(closure.shared)
@@ -93,6 +101,39 @@ def _load_closure(tx: Transaction, state: BatchState, inputs: ConsentInputs, *, 
     inputs.records.extend(record_store.records_of(tx, missing))
     state.with_records |= missing
     inputs.replayed.update(_replayed_anchors(tx, closure))
+
+
+def _closure_of_raised(
+    tx: Transaction, state: BatchState, start: Collection[int], *, knowledge: Knowledge, lock: Lock
+) -> closure_store.Closure:
+    """The closure through shared identifiers; where it is too wide, those that make it so stay shared for good."""
+    rules = state.plan.rules
+    guarded = rules.guarded - {state.types[identifier_id] for identifier_id in knowledge.authority}
+    bound: int | None = rules.policy.bounds.identifiers_per_replay
+    while True:
+        try:
+            return closure_store.closure(
+                tx,
+                list(start),
+                non_linking=rules.non_linking,
+                guarded=sorted(guarded),
+                takeable=sorted(rules.takeable),
+                through_shared=True,
+                reached_max=bound,
+            )
+        except closure_store.TooWide as wide:
+            crowded = replacing_store.not_set_apart(tx, wide.reached - knowledge.identifiers)
+        if not crowded:
+            bound = None
+            continue
+        policy = state.plan.policy.fingerprint
+        rows = [
+            EvidenceRow(lock.next_sequence, "shared", Rule.CROWDED, identifier_id, None, 0, None, lock.now)
+            for identifier_id in sorted(crowded)
+        ]
+        evidence_store.insert_evidence(tx, rows, bytes.fromhex(policy))
+        fact = {"kind": "identity.crowded", "actor": "system", "count": len(rows), "policy": policy}
+        fact_store.append(tx, fact, lock.now)
 
 
 def _start_of_raised(state: BatchState, knowledge: Knowledge) -> set[int]:

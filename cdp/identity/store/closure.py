@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from cdp.identity.model import Evidence, ResolutionStep
+from cdp.identity.model import SHARED_FOR_GOOD, Evidence, ResolutionStep
 from cdp.kit.db import Transaction
 
 
@@ -28,6 +28,14 @@ class Closure:
     proved: Mapping[int, datetime]
 
 
+class TooWide(Exception):
+    """More identifiers are connected than the caller wants; `reached` are some of them."""
+
+    def __init__(self, reached: frozenset[int]) -> None:
+        super().__init__(len(reached))
+        self.reached = reached
+
+
 # Steps are found identifier by identifier, and the statement is planned each time: a plan that joins whole tables, or one
 # that was kept from when they were small, reads all of them in each round, and there are as many rounds as a chain is long.
 # A step is an anchor, or an edge under the negative of its sequence.
@@ -38,6 +46,10 @@ WITH RECURSIVE
 identifier AS NOT MATERIALIZED (
     SELECT identifier_id,
            NOT (is_shared OR identifier_id = ANY(%(learned)s::bigint[]) OR type = ANY(%(non_linking)s::text[])) AS links,
+           %(through_shared)s AND NOT (is_shared AND EXISTS (
+               SELECT FROM identity.evidence AS e
+               WHERE e.identifier_id = identifier.identifier_id AND e.kind = 'shared' AND e.rule = ANY(%(apart)s::text[])
+           )) AS connects,
            CASE WHEN type = ANY(%(guarded)s::text[]) AND proved_at IS NULL THEN authority ELSE 0 END AS guard,
            CASE WHEN type = ANY(%(takeable)s::text[]) THEN %(server)s ELSE 0 END AS surely
     FROM identity.identifier
@@ -45,7 +57,7 @@ identifier AS NOT MATERIALIZED (
 -- from identifier to identifier: through those that link, and within a step of which no member links; a step of a lower
 -- authority says nothing about a guarded identifier, but for an import of which no member links: it is about one of them
 reach (identifier_id, links, guard) AS (
-    SELECT requested.id, TRUE, coalesce(i.guard, 0)
+    SELECT requested.id, NOT %(through_shared)s OR coalesce(i.connects, TRUE), coalesce(i.guard, 0)
     FROM unnest(%(ids)s::bigint[]) AS requested (id)
     LEFT JOIN identifier AS i ON i.identifier_id = requested.id
     UNION
@@ -61,7 +73,7 @@ reach (identifier_id, links, guard) AS (
         SELECT -sequence, authority FROM identity.edge WHERE other_identifier_id = reach.identifier_id
     ) AS here (step, authority)
     JOIN LATERAL (
-        SELECT identifier_id, i.links OR %(through_shared)s AS links, i.guard,
+        SELECT identifier_id, i.links OR i.connects AS links, i.guard,
                bool_or(i.links AND here.authority >= greatest(i.guard, i.surely)) OVER () AS any_links
         FROM (
             SELECT identifier_id FROM identity.anchor_member WHERE anchor_id = here.step
@@ -74,12 +86,13 @@ reach (identifier_id, links, guard) AS (
     ) AS other ON (reach.links AND other.links AND here.authority >= greatest(reach.guard, other.guard))
         OR (NOT other.any_links AND here.authority >= least(other.guard, %(import)s))
     WHERE here.authority >= least(reach.guard, %(import)s)
-)
+),
+found AS MATERIALIZED (SELECT * FROM reach LIMIT %(limit)s)
 -- what was reached, and its steps; of an identifier that does not link, only those of which no member links
-SELECT DISTINCT NULL::bigint AS step, identifier_id FROM reach
+SELECT DISTINCT NULL::bigint AS step, identifier_id FROM found
 UNION ALL
 SELECT DISTINCT here.step, NULL::bigint
-FROM reach
+FROM found AS reach
 CROSS JOIN LATERAL (
     SELECT anchor_id, coalesce(
         (SELECT max(authority) FROM identity.anchor_source AS a WHERE a.anchor_id = m.anchor_id), 0)
@@ -100,7 +113,7 @@ WHERE here.authority >= least(reach.guard, %(import)s)
             SELECT other_identifier_id FROM identity.edge WHERE sequence = -here.step
         ) AS there
         JOIN identifier AS i USING (identifier_id)
-        WHERE i.links AND here.authority >= i.guard))
+        WHERE i.links AND here.authority >= greatest(i.guard, i.surely)))
 """
 
 
@@ -113,16 +126,19 @@ def closure(
     guarded: Collection[str] = (),
     takeable: Collection[str] = (),
     through_shared: bool = False,
+    reached_max: int | None = None,
 ) -> Closure:
     """The recorded steps whose outcome can depend on the outcome of steps with these identifiers.
 
     Steps are connected through identifiers that link. Steps made only of identifiers that do not link
     (shared, `learned` to be shared, or of a `non_linking` type) are connected too, because they belong to their
-    strongest member. With `through_shared`, every identifier connects: an undo needs that, because it may
-    turn a shared identifier back into one that links. An identifier of a `guarded` type connects only steps of the
+    strongest member. With `through_shared`, every identifier connects that is not shared for good: an undo needs that,
+    because it may turn a shared identifier back into one that links. An identifier of a `guarded` type connects only steps of the
     authority that it has, because the others say nothing about it; with `through_shared`, what was taken by a higher
     authority may turn out not to be, so that only types of the person level can be guarded. Identifiers of `takeable`
     types may turn out to be taken by servers: an import that names one may then be about its other identifiers.
+
+    Raises `TooWide` if more identifiers than `reached_max` are connected; then it has not looked for all of them.
     """
     rows = tx.execute(
         _CLOSURE,
@@ -135,6 +151,8 @@ def closure(
             "through_shared": through_shared,
             "import": int(Evidence.IMPORT),
             "server": int(Evidence.SERVER),
+            "apart": list(SHARED_FOR_GOOD),
+            "limit": None if reached_max is None else reached_max + 1,
         },
     )
     steps, reached = [], set()
@@ -143,6 +161,8 @@ def closure(
             reached.add(identifier_id)
         else:
             steps.append(step)
+    if reached_max is not None and len(reached) > reached_max:
+        raise TooWide(frozenset(reached))
     return replace(recorded(tx, steps), reached=frozenset(reached))
 
 

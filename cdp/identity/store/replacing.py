@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final
 
-from cdp.identity.model import Rule
+from cdp.identity.model import SHARED_FOR_GOOD
 from cdp.kit.db import Transaction
 
 _MEMBERS: Final = """
@@ -129,12 +129,22 @@ def leave_out(tx: Transaction, identifier_id: int) -> frozenset[int]:
 
 
 def set_apart(tx: Transaction, identifier_ids: Collection[int]) -> frozenset[int]:
-    """Those of these identifiers that a reviewer declared to identify nobody."""
+    """Those of these identifiers that are shared for good."""
     rows = tx.execute(
         """
         SELECT identifier_id FROM identity.evidence
-        WHERE kind = 'shared' AND rule = %(rule)s AND identifier_id = ANY(%(ids)s::bigint[])
+        WHERE kind = 'shared' AND rule = ANY(%(rules)s::text[]) AND identifier_id = ANY(%(ids)s::bigint[])
         """,
-        {"ids": list(identifier_ids), "rule": Rule.NOT_AN_IDENTIFIER.value},
+        {"ids": list(identifier_ids), "rules": list(SHARED_FOR_GOOD)},
     )
     return frozenset(identifier_id for (identifier_id,) in rows)
+
+
+def not_set_apart(tx: Transaction, identifier_ids: Collection[int]) -> frozenset[int]:
+    """Those of these identifiers that are shared, and not for good."""
+    rows = tx.execute(
+        "SELECT identifier_id FROM identity.identifier WHERE is_shared AND identifier_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(identifier_ids)},
+    )
+    shared = frozenset(identifier_id for (identifier_id,) in rows)
+    return shared - set_apart(tx, shared)
