@@ -81,7 +81,7 @@ def test_a_controller_can_be_written_to(field: str) -> None:
     assert f"`{field}` is missing in `controller`; add it: " in fault.value.detail
 
 
-@pytest.mark.parametrize("key", RESPONSIBLE.keys() - {"controller"})
+@pytest.mark.parametrize("key", sorted(RESPONSIBLE.keys() - {"controller"}))
 def test_nobody_is_named_before_the_controller(key: str) -> None:
     with pytest.raises(Fault) as fault:
         with_controller(shipped(), {"controller": None, key: RESPONSIBLE[key]})
