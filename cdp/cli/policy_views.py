@@ -12,6 +12,7 @@ from cdp.policy.processing_record import Period, ProcessingRecord, PurposeRecord
 
 _EFFECTS = {
     Effect.EXCLUDE: "no longer used",
+    Effect.SHORTEN: "permitted for less time",
     Effect.DELETE: "deleted",
     Effect.REVEAL: "becomes readable",
     Effect.PERMIT: "becomes eligible",

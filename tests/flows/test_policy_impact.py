@@ -1,14 +1,16 @@
 """What a policy plan announces is what applying the policy does."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import pytest
 
 from cdp.accounting.model import Outcome, State
 from cdp.flows.ingest.batch import Ingest
-from cdp.flows.operations import policy_history
+from cdp.flows.operations import policy_history, retention
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.policy_effects import Effect
 from cdp.flows.operations.policy_impact import deletes, measure_impact
@@ -99,7 +101,7 @@ def test_a_permission_that_begins_later_tells_what_it_no_longer_covers(rights: R
     granted = rights.pipeline.one(
         "SELECT count(DISTINCT identifier_id) FROM consent.record WHERE purpose = 'personalization'"
     )
-    begins_later = announced(rights, shipped(), Effect.EXCLUDE, "people whose permission begins later")
+    begins_later = announced(rights, shipped(), Effect.SHORTEN, "people whose permission begins later")
     events = announced(rights, shipped(), Effect.EXCLUDE, "events")
     deleted = announced(rights, shipped(), Effect.DELETE, "events without another purpose")
     assert begins_later == {"personalization": granted}
@@ -130,22 +132,76 @@ def used(rights: RequestPipeline, purpose: str) -> int:
     return int(number)
 
 
-def test_a_shorter_period_tells_what_expires(rights: RequestPipeline) -> None:
-    classes = documents_of(shipped())["retention.yaml"]["classes"]
-    shorter = changed(shipped(), "retention.yaml", classes={"browsing": {**classes["browsing"], "keep_for_days": 60}})
-    found = announced(rights, shorter, Effect.DELETE, "events past their retention")
+def classes(**days: int) -> dict[str, Any]:
+    """The shipped classes of events with other periods."""
+    shipped_classes = documents_of(shipped())["retention.yaml"]["classes"]
+    return {key: {**shipped_classes[key], "keep_for_days": number} for key, number in days.items()}
+
+
+def kept_otherwise(policy: Policy, moved: Mapping[str, str], **days: int) -> Policy:
+    """The policy with events in other classes, and classes with other periods."""
+    events = documents_of(policy)["events.yaml"]["events"]
+    filed = {name: {**events[name], "retention_class": key} for name, key in moved.items()}
+    return changed(changed(policy, "events.yaml", events=filed), "retention.yaml", classes=classes(**days))
+
+
+SHORTER: Final = {
+    "the period of a class": kept_otherwise(shipped(), {}, browsing=60),
+    "another class": kept_otherwise(shipped(), {VIEW: "system"}),
+    "another class of a shorter period": kept_otherwise(shipped(), {VIEW: "engagement"}, engagement=60),
+    "a longer period of a class that the name leaves": kept_otherwise(shipped(), {VIEW: "system"}, browsing=3_000),
+}
+
+
+class StoredEvent(NamedTuple):
+    """The class of a stored event, its purposes, and whether it has expired under a policy."""
+
+    retention_class: str
+    purposes: frozenset[str]
+    is_expired: bool
+
+
+def stored_events(rights: RequestPipeline, policy: Policy) -> dict[str, StoredEvent]:
+    now = rights.pipeline.clock.now()
     with rights.context.database.transaction(read_only=True) as tx:
-        expired_at = rights.pipeline.clock.now() - timedelta(days=60)
-        ((expected,),) = tx.execute(
-            "SELECT count(*) FROM behavior.event WHERE retention_class = 'browsing' AND occurred_at <= %(at)s",
-            {"at": expired_at},
+        rows = tx.execute(
+            "SELECT event_id::text, retention_class, occurred_at, "
+            "ARRAY(SELECT purpose FROM consent.purpose WHERE bits & (1::bigint << bit) <> 0) FROM behavior.event"
         )
-    assert expected > 0
-    assert found == {"browsing": expected}
-    assert deletes(measure_impact(rights.context, shorter))
-    apply_policy(rights.context, shorter)
-    again = announced_from(rights, shorter, shipped())
-    assert again == {"browsing": expected}, "until they are swept, a longer period makes them readable again"
+    return {
+        event_id: StoredEvent(
+            key,
+            frozenset(used_for),
+            occurred_at <= now - timedelta(days=policy.retention.classes[key].keep_for_days),
+        )
+        for event_id, key, occurred_at, used_for in rows
+    }
+
+
+@pytest.mark.parametrize("name", list(SHORTER))
+def test_the_events_that_expire_are_those_of_the_run(rights: RequestPipeline, name: str) -> None:
+    """Each once by the class whose period ends them, and once for each purpose that used them."""
+    policy = SHORTER[name]
+    before = stored_events(rights, rights.context.policy)
+    by_class = announced(rights, policy, Effect.DELETE, "events past their retention")
+    by_purpose = announced(rights, policy, Effect.EXCLUDE, "events past their retention")
+    assert deletes(measure_impact(rights.context, policy))
+    assert stored_events(rights, rights.context.policy) == before, "a plan changes nothing"
+    present = apply_policy(rights.context, policy).context
+    expired = {
+        event_id: event
+        for event_id, event in stored_events(rights, policy).items()
+        if event.is_expired and not before[event_id].is_expired
+    }
+    assert by_class == Counter(event.retention_class for event in expired.values())
+    assert by_purpose == Counter(purpose for event in expired.values() for purpose in event.purposes)
+    assert by_class
+    assert len(by_purpose) > 1
+    again = announced_from(rights, policy, shipped())
+    assert sum(again.values()) == len(expired), "until they are swept, a longer period makes them readable again"
+    rights.later(days=31)
+    retention.sweep(present, rights.pipeline.clock.now())
+    assert not expired.keys() & stored_events(rights, policy).keys()
 
 
 def announced_from(rights: RequestPipeline, present: Policy, policy: Policy) -> dict[str, int]:
@@ -184,7 +240,7 @@ def projected(rights: RequestPipeline, purpose: str) -> set[str]:
         return {name for (name,) in tx.execute(query, {"purpose": purpose})}
 
 
-@pytest.mark.parametrize("days", [30, 1])
+@pytest.mark.parametrize("days", [200, 30, 1])
 def test_a_shorter_validity_ends_grants_that_were_given(rights: RequestPipeline, days: int) -> None:
     """Those that are older end at once, and the others sooner."""
     rights.pipeline.send(page(userId="late", context=consent_context(analytics=True)))
@@ -193,7 +249,7 @@ def test_a_shorter_validity_ends_grants_that_were_given(rights: RequestPipeline,
     before, ends_before = counted(rights), ends(rights, "analytics")
     people_lost = announced(rights, policy, Effect.EXCLUDE, "people")
     deleted = announced(rights, policy, Effect.DELETE, "events without another purpose")
-    people_ending = announced(rights, policy, Effect.EXCLUDE, "people whose permission ends earlier")
+    people_ending = announced(rights, policy, Effect.SHORTEN, "people whose permission ends earlier")
     assert deletes(measure_impact(rights.context, policy))
     applied(rights, policy)
     after, ends_after = counted(rights), ends(rights, "analytics")

@@ -119,6 +119,7 @@ def planned() -> dict[str, Any]:
         "changed trait": lambda policy: with_traits(policy, orders={**COUNTED, "within_days": 60}),
         "half-life": lambda policy: with_traits(policy, fading={**COUNTED, "half_life_days": 1}),
         "retention": lambda policy: shorter_retention(policy, "transactions", 60),
+        "another class": lambda policy: in_class(shorter_retention(policy, "engagement", 60), ORDER, "engagement"),
         "stated trait": lambda policy: segments(
             with_purposes(policy, personalization={"minimum_age": 20, "unknown_age": "refuse"}),
             golden=("personalization", 'trait.plan = "gold"'),
@@ -134,6 +135,12 @@ def with_purposes(policy: Policy, **rules: Any) -> Policy:
 def shorter_retention(policy: Policy, key: str, days: int) -> Policy:
     classes = documents_of(policy)["retention.yaml"]["classes"]
     return changed(policy, "retention.yaml", classes={key: {**classes[key], "keep_for_days": days}})
+
+
+def in_class(policy: Policy, event: str, key: str) -> Policy:
+    """The policy with an event in another retention class."""
+    events = documents_of(policy)["events.yaml"]["events"]
+    return changed(policy, "events.yaml", events={event: {**events[event], "retention_class": key}})
 
 
 @pytest.mark.parametrize("name", list(planned()))

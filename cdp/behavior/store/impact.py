@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from cdp.behavior.store.definitions import Filing
 from cdp.kit.db import Transaction
 
 
@@ -71,17 +72,54 @@ def lost_data(tx: Transaction, lost: Sequence[LostPurpose]) -> LostData:
     )
 
 
-def events_between(
-    tx: Transaction, retention_class: str, *, after: datetime, until: datetime, without: Collection[int] = ()
-) -> int:
-    """The events of a class that occurred in (after, until], `without` those of some anchors."""
+@dataclass(frozen=True, slots=True)
+class EventsBetween:
+    """Events stored in a class that belong in `belongs_in`, and occurred in (after, until]."""
+
+    stored_in: str
+    belongs_in: str
+    after: datetime
+    until: datetime
+
+
+class FiledEvents(NamedTuple):
+    """How many events, and how many of them each purpose uses."""
+
+    number: int
+    by_purpose: Mapping[str, int]
+
+
+def events_filed(
+    tx: Transaction, between: EventsBetween, filing: Filing, *, masks: Mapping[str, int], without: Collection[int] = ()
+) -> FiledEvents:
+    """Count events by the class of their name, `without` those of some anchors; `masks` are the bits of the purposes."""
     rows = tx.execute(
-        "SELECT count(*) FROM behavior.event "
-        "WHERE retention_class = %(class)s AND occurred_at > %(after)s AND occurred_at <= %(until)s "
-        "AND anchor_id <> ALL(%(without)s::bigint[])",
-        {"class": retention_class, "after": after, "until": until, "without": list(without)},
+        """
+        WITH found AS MATERIALIZED (
+            SELECT bits FROM behavior.event
+            WHERE retention_class = %(stored_in)s AND occurred_at > %(after)s AND occurred_at <= %(until)s
+              AND (name_id = ANY(%(named)s::int[]) OR %(with_unplanned)s AND name_id <> ALL(%(planned)s::int[]))
+              AND anchor_id <> ALL(%(without)s::bigint[])
+        )
+        SELECT NULL, count(*) FROM found
+        UNION ALL
+        SELECT purpose, count(*) FROM unnest(%(purposes)s::text[], %(masks)s::bigint[]) AS p (purpose, mask)
+        JOIN found ON found.bits & p.mask <> 0 GROUP BY purpose
+        """,
+        {
+            "stored_in": between.stored_in,
+            "after": between.after,
+            "until": between.until,
+            "named": [name_id for name_id, key in filing.classes.items() if key == between.belongs_in],
+            "with_unplanned": between.belongs_in == filing.unknown_class,
+            "planned": list(filing.classes),
+            "without": list(without),
+            "purposes": list(masks),
+            "masks": list(masks.values()),
+        },
     )
-    return int(rows[0][0])
+    by_purpose = {purpose: number for purpose, number in rows if purpose is not None}
+    return FiledEvents(sum(number for purpose, number in rows if purpose is None), by_purpose)
 
 
 def events_named(tx: Transaction, names: Sequence[str], mask: int) -> int:

@@ -10,7 +10,7 @@ from cdp.behavior.store import consistency as consistency_store
 from cdp.behavior.store import definitions as bucket_definition_store
 from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.buckets import recompute_buckets
-from cdp.behavior.store.partitions import ensure_partitions
+from cdp.behavior.store.partitions import clear_partition_cache, ensure_partitions
 from cdp.behavior.traits import TraitPlan, compile_traits
 from cdp.consent.store.projection import bits_of
 from cdp.identity.store import consent_subjects as consent_subject_store
@@ -105,6 +105,7 @@ def _reclassify_events(database: Database, policy: Policy) -> int:
             partition: bucket_definition_store.misfiled(tx, partition, filing)
             for partition in behavior_sweep_store.partitions(tx)
         }
+    clear_partition_cache(database)  # a sweep of any process may have dropped months that are needed now
     ensure_partitions(database, {target for targets in wanted.values() for target in targets})
     moved = 0
     for partition, targets in wanted.items():

@@ -15,6 +15,8 @@ class Effect(StrEnum):
 
     EXCLUDE = "exclude"
     """It is no longer used for the purpose."""
+    SHORTEN = "shorten"
+    """People are permitted for less time: what is from before is no longer used, or their permission ends earlier."""
     DELETE = "delete"
     """It is gone at once, or with the next sweep."""
     REVEAL = "reveal"

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from cdp.audit.store import sweep as fact_sweep_store
 from cdp.behavior.retention import horizon
 from cdp.behavior.store import impact as behavior_impact_store
-from cdp.behavior.store import sweep as behavior_sweep_store
 from cdp.behavior.store.impact import LostPurpose
 from cdp.behavior.store.traits import PlannedSince, planned_traits_of
 from cdp.consent.model import Verdict
@@ -21,32 +19,18 @@ from cdp.consent.store.planned import PlannedProjection
 from cdp.consent.store.projection import bits_of
 from cdp.consent.store.verdicts import PermittedVerdict
 from cdp.destinations.store import impact as delivery_impact_store
-from cdp.destinations.store import sweep as outbox_sweep_store
 from cdp.flows.consent.verdicts import current_verdicts
 from cdp.flows.context import Context
 from cdp.flows.operations.policy_activation import validities_changed_by
 from cdp.flows.operations.policy_effects import Effect, Impact, examples_of
+from cdp.flows.operations.policy_retention import retention_impacts
 from cdp.flows.operations.policy_segments import segment_impacts
-from cdp.flows.operations.retention_restricted import restricted_anchors
 from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.kit.db import Transaction
 from cdp.policy.model import Policy
-from cdp.rights.store import sweep as request_sweep_store
-from cdp.segments.store import sweep as segment_sweep_store
 
 _PROFILES_AT_ONCE: Final = 1_000
-
-_EXPIRING: Final[Mapping[str, tuple[str, Callable[[Transaction, datetime], int]]]] = {
-    "traits": (
-        "stated traits",
-        lambda tx, at: behavior_sweep_store.count_expired_traits(tx, at, without=restricted_anchors(tx)),
-    ),
-    "memberships": ("membership changes", segment_sweep_store.count_expired_changes),
-    "deliveries": ("deliveries", outbox_sweep_store.count_expired_deliveries),
-    "requests": ("requests", request_sweep_store.count_expired_requests),
-    "audit_salts": ("salts of the audit log", fact_sweep_store.count_expired_facts),
-}
-"""Kinds of rows whose retention rule has one number, with the count of those that have expired."""
+_DELETING: Final = frozenset({Effect.DELETE, Effect.EXCLUDE, Effect.SHORTEN, Effect.UNKNOWN})
 
 
 def measure_impact(
@@ -65,7 +49,7 @@ def measure_impact(
             *found.people(),
             *found.data(tx),
             *_coverage(tx, context.policy, policy, masks=bits_of(tx)),
-            *_retention(tx, context.policy, policy, now=now),
+            *retention_impacts(tx, context.policy, policy, now=now),
             *_computed_traits(tx, context.policy, policy),
             *_destinations(tx, context.policy, policy),
             *segment_impacts(tx, context.policy, policy, projections=found.projections, now=now),
@@ -74,8 +58,8 @@ def measure_impact(
 
 
 def deletes(impacts: Sequence[Impact]) -> bool:
-    """Whether anything is deleted, or anybody excluded, whose data is deleted in consequence."""
-    return any(impact.effect in (Effect.DELETE, Effect.EXCLUDE, Effect.UNKNOWN) for impact in impacts)
+    """Whether anything is deleted, or a permission ended or shortened, so that data is deleted in consequence."""
+    return any(impact.effect in _DELETING for impact in impacts)
 
 
 @dataclass(slots=True)
@@ -170,8 +154,8 @@ class _Verdicts:
         """How many people each purpose loses and gains."""
         for effect, what, by_purpose in (
             (Effect.EXCLUDE, "people", self.lost),
-            (Effect.EXCLUDE, "people whose permission begins later", self.shortened),
-            (Effect.EXCLUDE, "people whose permission ends earlier", self.ending),
+            (Effect.SHORTEN, "people whose permission begins later", self.shortened),
+            (Effect.SHORTEN, "people whose permission ends earlier", self.ending),
             (Effect.PERMIT, "people", self.gained),
         ):
             for purpose, profile_ids in sorted(by_purpose.items()):
@@ -226,28 +210,6 @@ def _covered_events(policy: Policy, key: str) -> set[str]:
 def _allowed_traits(policy: Policy, key: str) -> set[str]:
     purpose = policy.purposes[key]
     return {name for name, plan in policy.events.traits.items() if purpose.allows(plan.category)}
-
-
-def _retention(tx: Transaction, old: Policy, new: Policy, *, now: datetime) -> Iterator[Impact]:
-    """Rows that expire by a shorter period, and events that a longer one makes readable again until they are swept."""
-    for key, rule in new.retention.classes.items():
-        before = old.retention.classes.get(key)
-        if before is None or before.keep_for_days == rule.keep_for_days:
-            continue
-        was, will_be = horizon(now, before.keep_for_days), horizon(now, rule.keep_for_days)
-        if will_be > was:
-            expiring = behavior_impact_store.events_between(
-                tx, key, after=was, until=will_be, without=restricted_anchors(tx)
-            )
-            yield Impact(Effect.DELETE, "events past their retention", key, expiring)
-        else:
-            again = behavior_impact_store.events_between(tx, key, after=will_be, until=was)
-            yield Impact(Effect.REVEAL, "expired events not yet swept", key, again)
-    for kind, (what, count) in _EXPIRING.items():
-        days = [getattr(policy.retention, kind).keep_for_days for policy in (old, new)]
-        if days[1] < days[0]:
-            number = count(tx, horizon(now, days[1])) - count(tx, horizon(now, days[0]))
-            yield Impact(Effect.DELETE, f"{what} past their retention", kind, number)
 
 
 def _computed_traits(tx: Transaction, old: Policy, new: Policy) -> Iterator[Impact]:

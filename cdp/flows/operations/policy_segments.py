@@ -65,6 +65,7 @@ class _Plan:
         masks = bits_of(tx)
         self._masks = {**dict.fromkeys(new.purposes, _NO_BIT), **masks}
         self._traits = compile_traits(new, self._masks)
+        self._classes = {name: old.events.class_of(name) for name in new.events.events}
         self._changed_traits = _changed_traits(compile_traits(old, masks), self._traits)
         self.before = definition_store.catalogue_of(tx, old)
         self.after = planned_catalogue(tx, new)
@@ -104,7 +105,7 @@ class _Plan:
 
     def _planned(self, key: str) -> CompiledSegment:
         """The evaluation over the permissions and computed traits that there would be."""
-        tables = SourceTables(permitted=self._permitted, prefix="planned_")
+        tables = SourceTables(permitted=self._permitted, classes=self._classes, prefix="planned_")
         traits = _traits_used(key, self.after)
         if traits:
             planned = planned_traits(self._tx, self._traits, traits, permitted=self._permitted, now=self._now)

@@ -79,7 +79,7 @@ def select_events(sets: tuple[ast.Events, ...], purpose: str, scope: StatementSc
         .join(canonical, canonical.c.anchor_id == event.c.anchor_id)
         .join(people, people.c.profile_id == canonical.c.profile_id)
         .where(
-            event.c.retention_class == scope.catalogue.policy.events.class_of(name),
+            event.c.retention_class == scope.stored_class(name),
             event.c.name_id == scope.term(EVENT_NAMES, name),
             event.c.occurred_at > min(begins for begins, _ in bounds),
             event.c.occurred_at <= max(ends for _, ends in bounds),

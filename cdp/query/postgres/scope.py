@@ -24,13 +24,15 @@ UNKNOWN_TERM_ID = -1
 class SourceTables:
     """What a statement reads: the stored permissions and computed traits, or those that a policy would leave.
 
-    The tables have the columns of `consent.permitted`, `behavior.bucket` and `behavior.landmark`. `prefix` begins the names of
-    the table expressions, so that two statements can be parts of a third.
+    The tables have the columns of `consent.permitted`, `behavior.bucket` and `behavior.landmark`. `classes` are the retention
+    classes in which events are stored, by name, where they may differ from those of the policy. `prefix` begins the names of the
+    table expressions, so that two statements can be parts of a third.
     """
 
     permitted: FromClause = field(default_factory=lambda: consent.permitted.alias("permitted"))
     bucket: FromClause = field(default_factory=lambda: behavior.bucket.alias("bucket"))
     landmark: FromClause = field(default_factory=lambda: behavior.landmark.alias("landmark"))
+    classes: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
 
 
@@ -73,6 +75,10 @@ class StatementScope:
     def term(self, vocabulary: str, text: str) -> int:
         """The id of a string, or UNKNOWN_TERM_ID."""
         return self.ids.terms.get((vocabulary, text), UNKNOWN_TERM_ID)
+
+    def stored_class(self, event: str) -> str:
+        """The retention class in which the events of a name are stored."""
+        return self.tables.classes.get(event) or self.catalogue.policy.events.class_of(event)
 
     def permitted(self, purpose: str) -> CTE:
         """The projection of a purpose: profiles permitted now, with the start of the permission, traits and pseudonym."""
