@@ -222,6 +222,9 @@ FIELDS: Final[Mapping[str, Rule]] = {
     "fulfillment": _is_fingerprint,
     "epoch": _is_count,
     "backups_usable_until": _is_instant,
+    # the state outside the database
+    "lost_from": _is_instant,
+    "lost_to": _is_instant,
     # segments, reads
     "segment": _is_name,
     "definition": _is_fingerprint,
@@ -317,7 +320,8 @@ KINDS: Final[Mapping[str, frozenset[str]]] = {
         "retention.dropped": "retention_class month rows",
         "scrub.run": "is_scrubbed",
         "replay.run": "tally",
-        "replay.adopted": "actor",
+        "replay.loss_accepted": "actor reason tally",
+        "state.moved": "actor count",
         "source.created": "source",
         "source.key_replaced": "source",
         "source.disabled": "source",

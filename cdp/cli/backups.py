@@ -60,3 +60,8 @@ def restore(folder: Path, state: Path | None, *, yes: bool, screen: Screen) -> N
         screen.line(f"Migrated: {', '.join(done.migrations)}.")
     replayed = done.replayed
     screen.line(f"Applied again: {replayed.erased:,} erasures and {replayed.opt_outs:,} opt-outs.")
+    if done.known_until is None:
+        screen.line("The state knows of no erasure or opt-out at all.")
+    else:
+        screen.line(f"The last erasure or opt-out that the state knows is of {done.known_until:%Y-%m-%d %H:%M} UTC.")
+    screen.line("If the state was restored from a copy, carry out again what was requested after that copy was made.")

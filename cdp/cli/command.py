@@ -111,16 +111,16 @@ def settings(style: Style = "console") -> Config:
 
 
 @contextmanager
-def open_context(*, adopts_state: bool = False) -> Iterator["Context"]:
+def open_context(*, accepts_loss: bool = False) -> Iterator["Context"]:
     """The context for one command; only errors are logged unless CDP_LOG_LEVEL is set.
 
-    `adopts_state` binds the database to the state store of this command, even if another one was used last.
+    `accepts_loss` binds the database to the state store of this command, whatever that lacks.
     """
     from cdp.flows.operations.startup import open_for_command
 
     config = settings()
     quiet_logging(config)
-    with open_for_command(config, adopts_state=adopts_state) as context:
+    with open_for_command(config, accepts_loss=accepts_loss) as context:
         if context.notice is not None:
             print_error(f"!! {context.notice}")
         yield context

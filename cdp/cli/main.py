@@ -44,6 +44,7 @@ COMMANDS: Final = {
     "replay": CommandEntry("maintenance", "Reapply erasures to a restored database"),
     "backup": CommandEntry("backups", "Back up the database and the state"),
     "restore": CommandEntry("backups", "Restore a backup and reapply erasures"),
+    "state": CommandEntry("state", "Move the state outside of the database"),
     "audit": CommandEntry("audit", "Verify receipts and the audit log; report"),
     "openapi": CommandEntry("reference", "Print the OpenAPI document"),
     "docs": CommandEntry("reference", "Generate pages of docs/reference", is_hidden=True),

@@ -2,8 +2,9 @@
 
 import click
 
-from cdp.cli.command import command, open_context
+from cdp.cli.command import command, open_context, quiet_logging, settings
 from cdp.cli.screen import Screen
+from cdp.flows.operations import state_loss
 from cdp.flows.rights import replay as replays
 from cdp.flows.rights import scrub as scrubs
 from cdp.kit.errors import Fault
@@ -26,33 +27,65 @@ def scrub(screen: Screen) -> None:
 
 
 @click.command()
-@click.option("--adopt", is_flag=True, help="Bind the database to this state store, if the one used last is lost.")
-@click.option("--yes", is_flag=True, help="Confirm --adopt.")
-@command("cdp replay", "cdp replay --adopt", "cdp replay --adopt --yes")
-def replay(adopt: bool, yes: bool, screen: Screen) -> None:
+@click.option("--accept-loss", is_flag=True, help="Go on although the replay file lacks lines, or is lost.")
+@click.option("--dry-run", is_flag=True, help="With --accept-loss: show what may come back, and change nothing.")
+@click.option("--yes", is_flag=True, help="Confirm --accept-loss.")
+@command("cdp replay", "cdp replay --accept-loss --dry-run", "cdp replay --accept-loss --yes")
+def replay(*, accept_loss: bool, dry_run: bool, yes: bool, screen: Screen) -> None:
     """Reapply erasures to a restored database.
 
     After a database was restored from a backup, applies the erasures and opt-outs in the replay file that the backup
     does not contain. `cdp serve` does this before it accepts requests. Running it again changes nothing.
 
-    With --adopt, the database is bound to the state store of this command (CDP_STATE_URL, or CDP_HOME), although another one
-    was used last: only for the case that that one is lost. Its erasures and opt-outs can then not be applied again when a
-    backup is restored. Every line of the replay file found here is applied again.
+    A state store (CDP_STATE_URL, or CDP_HOME) whose replay file is missing, older, shorter or another one than the database
+    remembers is refused by every command. Restore it. Only if it is lost for good, --accept-loss binds the database to the
+    state store at hand: it shows which erasures and opt-outs the file lacks, by number and time. With --yes, suppressions
+    and opt-outs are written into the file again from the database; people who were erased come back if a backup from before
+    their erasure is restored. The audit log records it.
     """
-    if adopt and not yes:
-        raise Fault(
-            "adoption_not_confirmed",
-            "Adopting a state store must be confirmed",
-            "The erasures and opt-outs that only the state store used last contains are lost for later restores. If it still "
-            "exists, use it instead: set CDP_HOME or CDP_STATE_URL to it. If it is lost for good: cdp replay --adopt --yes",
-            status=409,
-        )
-    with open_context(adopts_state=adopt) as context:
-        done = replays.replay(context, context.clock.now())
-    screen.result(done)
-    if adopt:
-        screen.line("The database is bound to this state store. Destroy backups made before now as soon as you can.")
+    if (dry_run or yes) and not accept_loss:
+        raise click.UsageError("--dry-run and --yes belong to --accept-loss.")
+    if accept_loss and not yes:
+        _show_loss(screen, is_dry_run=dry_run)
+        return
+    if accept_loss:
+        with open_context(accepts_loss=True) as context:
+            recovered = state_loss.recover(context, context.clock.now())
+        screen.result(recovered)
+        screen.line(f"The loss is accepted. {recovered.restated:,} lines were written into the replay file again.")
+        screen.line("Destroy backups from before the lost erasures as soon as you can: those bring people back.")
+        done = recovered.replayed
+    else:
+        with open_context() as context:
+            done = replays.replay(context, context.clock.now())
+        screen.result(done)
     if done.lines:
         screen.line(f"{done.lines:,} lines: {done.erased:,} erasures and {done.opt_outs:,} opt-outs were missing.")
     else:
         screen.line("The database already contains everything in the replay file.")
+
+
+def _show_loss(screen: Screen, *, is_dry_run: bool) -> None:
+    config = settings()
+    quiet_logging(config)
+    report = state_loss.show_loss(config)
+    if is_dry_run:
+        screen.result(report)
+    if report.fault:
+        screen.line(f"{report.fault}: {report.explanation}")
+    screen.line(f"The file ends at line {report.last_line:,}; the database has applied line {report.applied_line:,}.")
+    lost = (("erasures", report.erasures), ("suppressions", report.suppressions), ("opt-outs", report.opt_outs))
+    screen.table(
+        ["lacking in the file", "count", "first", "last"],
+        [(name, one.count, one.first_at or "", one.last_at or "") for name, one in lost],
+    )
+    if report.is_empty:
+        screen.line("The state store belongs to this database and lacks nothing.")
+    elif not is_dry_run:
+        raise Fault(
+            "loss_not_confirmed",
+            "The loss was not accepted",
+            "Nothing was changed. If the files cannot be restored, repeat the command with --yes: suppressions and opt-outs are "
+            "written into the replay file again, but erased people come back if a backup from before their erasure is restored.",
+            status=409,
+        )

@@ -23,6 +23,7 @@ from cdp.kit.shipped import shipped_folder
 from cdp.policy import reference as policy_reference
 from cdp.policy.load import load_policy
 from cdp.query.manual import pages as segment_manual
+from cdp.schema.dictionary import FILES
 from cdp.web.app import describe, openapi_of
 from cdp.web.platform.errors import TITLES
 
@@ -194,12 +195,11 @@ def settings_page() -> str:
             "",
             "| file or folder | content | consequence of losing it |",
             "|---|---|---|",
-            "| `keys/` | the master key (`master.key`) and the wrapped root keys | all encrypted data is lost |",
-            "| `admin.token` | the admin token of the first start | none: `cdp token create` creates another |",
-            "| `replay.jsonl` | erasures and opt-outs, reapplied to a restored database | a restored database contains erased people again |",
-            "| `binding.json` | which store this is, and the last start of a service on it | no service starts (`state_outdated`) until it is put back, or `cdp replay --adopt` was run |",
-            "| `audit/` | the copy of the audit log outside the database | a restored log cannot be continued; a new one is started |",
-            "| `postgres/` | the embedded database, unless `CDP_DATABASE_URL` is set | all data is lost |",
+            *(f"| `{file.name}` | {_cell(file.content)} | {_cell(file.loss)} |" for file in FILES),
+            "",
+            "The state store (`CDP_STATE_URL`) has the same files, without the master key, the admin token and the database. A file that is",
+            "being written has the name `.NAME.` and 16 hexadecimal digits; one that a killed process left is overwritten and deleted at the",
+            "next start, and by the hourly sweep.",
             "",
         ]
     )

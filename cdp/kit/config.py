@@ -151,7 +151,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
         database_url=_read(values, "CDP_DATABASE_URL", _database_url, default=None),
         master_key=_read(values, "CDP_MASTER_KEY", _master_key, default=None),
         kms_url=_read(values, "CDP_KMS_URL", _kms_url, default=None),
-        state_url=_read(values, "CDP_STATE_URL", _state_url, default=None),
+        state_url=_read(values, "CDP_STATE_URL", read_state_url, default=None),
         accepted_policy=_read(values, "CDP_ACCEPT_POLICY", _fingerprint, default=None),
         trusted_proxies=_read(values, "CDP_TRUSTED_PROXIES", _networks, default=()),
         trusted_hosts=_read(values, "CDP_TRUSTED_HOSTS", _hosts, default=()),
@@ -262,10 +262,15 @@ def _database_url(text: str, right: str = "a URL such as postgresql://user:passw
     return "postgresql+psycopg" + text[len(parts.scheme) :]
 
 
-def _state_url(text: str) -> str:
-    """The URL of a folder as it is, and that of a database as `_database_url` returns it."""
+def read_state_url(text: str) -> str:
+    """The URL of a state store: that of a folder as it is, and that of a database as `_database_url` returns it.
+
+    Raises ValueError with what is wrong and what would be right, separated by a semicolon.
+    """
     right = "file:///folder, or a URL such as postgresql://user:password@host:5432/database"
     parts = urlsplit(text)
+    if not parts.scheme:
+        raise ValueError(f"is not a URL; {Path(text).absolute().as_uri()} for that folder, or {right}")
     if parts.scheme != "file":
         return _database_url(text, right)
     if parts.netloc or not parts.path.strip("/"):

@@ -11,8 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from cdp.kit.drafts import delete_abandoned, sync_folder, written_draft
 from cdp.kit.errors import UNAVAILABLE, Fault
-from cdp.kit.ids import random_bytes
+
+KEYS: Final = "keys"
+"""The folder of the wrapped keys in a state store."""
+
+AUDIT_COPY: Final = "audit"
+"""The folder of the copy of the audit log in a state store."""
 
 _PROBE_BYTES: Final = 64 * 1024
 
@@ -42,7 +48,10 @@ class StateStore(Protocol):
         ...
 
     def append(self, name: str, size: int, content: bytes) -> None:
-        """Add bytes after the first `size` bytes of a file, and drop what followed them; creates the file."""
+        """Add bytes after the first `size` bytes of a file, and drop what followed them; creates the file for size 0.
+
+        A file with fewer bytes is a fault, and is left as it is.
+        """
         ...
 
     def replace(self, name: str, content: bytes) -> None:
@@ -50,7 +59,11 @@ class StateStore(Protocol):
         ...
 
     def destroy(self, name: str) -> None:
-        """Overwrite and delete a file; does nothing if there is none."""
+        """Overwrite and delete a file, with what a killed writer left of it; does nothing if there is none."""
+        ...
+
+    def delete_drafts(self, *folders: str) -> int:
+        """Overwrite and delete what killed writers left: of the files here, and of all in these folders; how many."""
         ...
 
     def require_writable(self, name: str) -> None:
@@ -85,15 +98,15 @@ class StateFolder:
         return content
 
     def create(self, name: str, content: bytes) -> bool:
+        path = self.folder / name
         with self._as_fault():
-            draft = self._draft(name, content)
-            try:
-                os.link(draft, self.folder / name)
-            except FileExistsError:
-                return False
-            finally:
-                draft.unlink()
-            sync_folder(draft.parent)
+            self._prepare(path.parent)
+            with written_draft(path, content) as draft:
+                try:
+                    os.link(draft, path)
+                except FileExistsError:
+                    return False
+            sync_folder(path.parent)
         return True
 
     def append(self, name: str, size: int, content: bytes) -> None:
@@ -102,7 +115,9 @@ class StateFolder:
             is_new = not path.exists()
             if is_new:
                 self._prepare(path.parent)
-            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+            with os.fdopen(os.open(path, os.O_RDWR | (0 if size else os.O_CREAT), 0o600), "r+b") as file:
+                if os.fstat(file.fileno()).st_size < size:  # bytes that were read before are gone
+                    raise OSError(errno.EIO, f"{path.name} became shorter")
                 file.truncate(size)
                 file.seek(size)
                 try:
@@ -117,14 +132,17 @@ class StateFolder:
                 sync_folder(path.parent)
 
     def replace(self, name: str, content: bytes) -> None:
+        path = self.folder / name
         with self._as_fault():
-            draft = self._draft(name, content)
-            draft.replace(self.folder / name)
-            sync_folder(draft.parent)
+            self._prepare(path.parent)
+            with written_draft(path, content) as draft:
+                draft.replace(path)
+            sync_folder(path.parent)
 
     def destroy(self, name: str) -> None:
         with self._as_fault():
             path = self.folder / name
+            delete_abandoned(path.parent.glob(f".{path.name}.*"))
             try:
                 with path.open("r+b") as file:
                     file.write(b"\0" * path.stat().st_size)
@@ -135,6 +153,11 @@ class StateFolder:
             path.unlink()
             sync_folder(path.parent)
 
+    def delete_drafts(self, *folders: str) -> int:
+        with self._as_fault():
+            deleted = delete_abandoned(self.folder.glob(".*"))
+            return deleted + sum(delete_abandoned((self.folder / name).rglob(".*")) for name in folders)
+
     def require_writable(self, name: str) -> None:
         with self._as_fault():
             path = self.folder / name
@@ -142,23 +165,8 @@ class StateFolder:
                 os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
             if not path.parent.is_dir():
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            self._draft(name, b"\0" * _PROBE_BYTES).unlink()
-
-    def _draft(self, name: str, content: bytes) -> Path:
-        """A new file with this content beside the one of this name, on disk."""
-        path = self.folder / name
-        self._prepare(path.parent)
-        draft = path.with_name(f".{path.name}.{random_bytes(8).hex()}")
-        try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:  # such as a full disk, on which it would leave less for what is written next
-            with suppress(OSError):
-                draft.unlink()
-            raise
-        return draft
+            with written_draft(path, b"\0" * _PROBE_BYTES):
+                pass
 
     def _prepare(self, folder: Path) -> None:
         missing = [folder, *folder.parents]
@@ -180,12 +188,3 @@ class StateFolder:
                 retry_after_seconds=5,
                 caller_detail=UNAVAILABLE,
             ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names of new, replaced and deleted files of a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

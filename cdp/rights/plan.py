@@ -13,7 +13,7 @@ from sqlalchemy import Table
 
 from cdp.rights.model import Verb
 from cdp.schema.all import tables as declared_tables
-from cdp.schema.dictionary import FILES, RECORD_KEEPING, Declaration, Erase, declaration_of
+from cdp.schema.dictionary import PERSONAL_FILES, RECORD_KEEPING, Declaration, Erase, declaration_of
 
 
 class Space(StrEnum):
@@ -108,7 +108,7 @@ def erasure_plan(tables: Sequence[Table] | None = None) -> tuple[PlanStep, ...]:
     """
     drafts = [draft for table in tables or declared_tables() for draft in _drafts(table)]
     if tables is None:
-        drafts += [DraftStep(file.name, Verb.KEEP, (), (), file.declaration.why_kept or "") for file in FILES]
+        drafts += [DraftStep(file.name, Verb.KEEP, (), (), file.declaration.why_kept or "") for file in PERSONAL_FILES]
     return tuple(
         PlanStep(position, step.table, step.verb, step.ties, step.columns, step.reason, _is_final(step))
         for position, step in enumerate(sorted(drafts, key=_rank))

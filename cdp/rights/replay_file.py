@@ -7,12 +7,17 @@ transaction never committed repeats something that was requested, and is harmles
 last line it has applied: a database that is behind its file was restored.
 
 The file is compacted from time to time (`cdp.rights.replay_compaction`): it is replaced as a whole by one without the lines
-that are not needed any more. Numbers go on, and the first line holds the highest one that was ever given.
+that are not needed any more. Numbers go on, and the first line holds the highest one that was ever given, how often the
+file was replaced, and the length and the digest of the lines that were kept.
+
+The database also stores the digest of the file up to the last line it has applied, so that a file that lacks lines, or has
+others in their place, is recognized although its numbers are right.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,6 +31,7 @@ FORMAT: Final = "cdp/replay@v1"
 FILE_ID_BYTES: Final = 16
 
 _FIRST_LINE_BYTES_MAX: Final = 4096
+_BLOCK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +87,26 @@ class Numbered:
     line: Line
 
 
+@dataclass(slots=True)
+class _Cursor:
+    """How far the file was read: the bytes, the highest number in them, and their digest; `until` is what was asked for."""
+
+    until: int = 0
+    size: int = 0
+    number: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+
 class ReplayFile:
     """The replay file of one state store; its writers hold the exclusive lock of the database.
 
-    The number of bytes read is remembered, so that `last_number` reads only what was added since.
+    How far it was read is remembered, so that `last_number` and `digest` read only what was added since.
     """
 
     def __init__(self, store: StateStore) -> None:
         self.store = store
-        self._read_bytes = 0
-        self._last_number = 0
+        self._end = _Cursor()
+        self._applied = _Cursor()
         self._compactions = 0
         self._uncommitted: tuple[int, int] | None = None
 
@@ -128,36 +144,64 @@ class ReplayFile:
 
     def last_number(self) -> int:
         """The highest number in the file, 0 if it has none; reads only what was added since the last call."""
-        added, compactions = None, self._count_compactions()
-        while added is None:
-            if compactions != self._compactions:  # another process may have replaced the file: its bytes moved
-                self._read_bytes = self._last_number = 0
-            content = self._complete_lines(self._read_bytes)
-            self._compactions, compactions = compactions, self._count_compactions()
-            added = content if compactions == self._compactions else None
-        for text in added.splitlines():
-            entry = _parsed(text, self.place)
-            self._last_number = max(self._last_number, entry.get("n", 0), entry.get("last", 0))
-        self._read_bytes += len(added)
-        return self._last_number
+        self._read_on(self._end_of_file, until=None)
+        return self._end.number
 
-    def rewrite(self, lines: Sequence[Numbered], *, forgotten: int) -> None:
+    def digest(self, number: int) -> bytes:
+        """SHA-256 of the file up to the line of this number, or to the last one before it; the first line included.
+
+        It goes by what the last call of `last_number` found.
+        """
+        if number >= self._end.number:
+            return self._end.digest.digest()
+        if number < self._applied.until:
+            self._applied = _Cursor()
+        self._applied.until = number
+        self._read_on(lambda: self._applied, until=number)
+        return self._applied.digest.digest()
+
+    def compactions(self) -> int:
+        """How often the file was replaced by one without unneeded lines."""
+        return int((self._first_line() or {}).get("compactions", 0))
+
+    def is_whole(self) -> bool:
+        """Whether the lines that the last compaction kept are all there, as it wrote them; true before the first one."""
+        first = self._first_line() or {}
+        if "kept_bytes" not in first:
+            return True
+        content = self.store.read(REPLAY_FILE) or b""
+        begin = content.find(b"\n") + 1
+        kept = content[begin : begin + int(first["kept_bytes"])]
+        return hashlib.sha256(kept).hexdigest() == str(first["kept_sha256"])
+
+    def rewrite(
+        self,
+        lines: Sequence[Numbered],
+        *,
+        forgotten: int,
+        file_id: bytes | None = None,
+        last: int = 0,
+        compactions: int = 0,
+    ) -> None:
         """Replace the file by one with these lines alone, with their numbers; a reader finds the old or the new one.
 
-        `forgotten` is the highest number that was dropped because no backup needs it. The caller holds the exclusive lock.
+        `forgotten` is the highest number that was dropped because no backup needs it. The other three are what is known of a file
+        that is lost: its id, its highest number, and how often it was replaced. The caller holds the exclusive lock.
         """
-        file_id = self.file_id()
+        file_id = file_id or self.file_id()
         if file_id is None:
             return
+        rest = b"".join(_text({"n": one.number, "at": instant_text(one.at), **_json_object(one.line)}) for one in lines)
         first = {
             "format": FORMAT,
             "file": file_id.hex(),
-            "last": self.last_number(),
+            "last": max(last, self.last_number()),
             "forgotten": max(forgotten, self.forgotten()),
-            "compactions": self._count_compactions() + 1,
+            "compactions": 1 + max(compactions, self.compactions()),
+            "kept_bytes": len(rest),
+            "kept_sha256": hashlib.sha256(rest).hexdigest(),
         }
-        rest = ({"n": one.number, "at": instant_text(one.at), **_json_object(one.line)} for one in lines)
-        self.store.replace(REPLAY_FILE, b"".join(canonical_json(entry) + b"\n" for entry in (first, *rest)))
+        self.store.replace(REPLAY_FILE, _text(first) + rest)
 
     def await_commit(self, seen: int, written: int) -> None:
         """Remember that this process wrote lines up to `written`, for a database that had applied those up to `seen`."""
@@ -182,8 +226,7 @@ class ReplayFile:
 
     def _append(self, entries: Sequence[dict[str, Any]]) -> None:
         self.last_number()  # reads up to the end of the last complete line
-        block = b"".join(canonical_json(entry) + b"\n" for entry in entries)
-        self.store.append(REPLAY_FILE, self._read_bytes, block)
+        self.store.append(REPLAY_FILE, self._end.size, b"".join(map(_text, entries)))
 
     def _first_line(self) -> dict[str, Any] | None:
         first, line_break, _ = (self.store.read(REPLAY_FILE, 0, _FIRST_LINE_BYTES_MAX) or b"").partition(b"\n")
@@ -194,16 +237,46 @@ class ReplayFile:
             raise _damaged(self.place)
         return entry
 
-    def _count_compactions(self) -> int:
-        return int((self._first_line() or {}).get("compactions", 0))
+    def _end_of_file(self) -> _Cursor:
+        if self._end.size and self.store.read(REPLAY_FILE, self._end.size - 1, self._end.size) != b"\n":
+            self._end, self._applied = _Cursor(), _Cursor()  # the file became shorter, or is another one
+        return self._end
+
+    def _read_on(self, cursor: Callable[[], _Cursor], *, until: int | None) -> None:
+        """Move a cursor to the end of the file, or before the first line with a higher number than `until`."""
+        while True:
+            compactions = self.compactions()
+            if compactions != self._compactions:  # another process may have replaced the file: its bytes moved
+                self._end, self._applied, self._compactions = _Cursor(), _Cursor(), compactions
+            _move(cursor(), self._texts, until=until, place=self.place)
+            if self.compactions() == compactions:
+                return
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        return (_parsed(text, self.place) for text in self._complete_lines(0).splitlines())
+        return (_parsed(text, self.place) for text in self._texts(0))
 
-    def _complete_lines(self, offset: int) -> bytes:
-        """The content from an offset, without an incomplete last line: no answer depended on it."""
-        content = self.store.read(REPLAY_FILE, offset) or b""
-        return content[: content.rfind(b"\n") + 1]
+    def _texts(self, offset: int) -> Iterator[bytes]:
+        """The complete lines from an offset; an incomplete last one is left out: no answer depended on it."""
+        rest = b""
+        while block := self.store.read(REPLAY_FILE, offset, offset + _BLOCK_BYTES):
+            offset += len(block)
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+
+
+def _move(cursor: _Cursor, texts: Callable[[int], Iterator[bytes]], *, until: int | None, place: str) -> None:
+    for text in texts(cursor.size):
+        entry = _parsed(text, place)
+        if until is not None and entry.get("n", 0) > until:
+            return
+        cursor.digest.update(text)
+        cursor.size += len(text)
+        cursor.number = max(cursor.number, entry.get("n", 0), entry.get("last", 0))
+
+
+def _text(entry: dict[str, Any]) -> bytes:
+    return canonical_json(entry) + b"\n"
 
 
 def _parsed(text: bytes, place: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""The data dictionary: what each column reveals about a person, and what happens to it.
+"""The data dictionary: what each column and file reveals about a person, and what happens to it.
 
 Every column carries `personal(...)` or `impersonal(...)` in `Column.info`. The erasure plan and the
 export plan are computed from these declarations; a column without one fails the tests.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Column, MetaData, Table
 
@@ -95,17 +96,44 @@ def impersonal() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredFile:
-    """A file outside the database that holds data about people, and what happens to it."""
+    """A file outside the database, in `CDP_HOME` or the state store, and what happens to what it says about people.
+
+    `name` is a path in that folder; a star stands for a part of it, and `folder/` for everything in a folder. The draft of a file
+    (`cdp.kit.drafts`) is declared with it. `loss` is the consequence of losing the file.
+    """
 
     name: str
     content: str
+    loss: str
     declaration: Declaration
 
+    def covers(self, path: str) -> bool:
+        """Whether a path in the folder is this file, one of its drafts, or in this folder."""
+        if self.name.endswith("/"):
+            return path.startswith(self.name)
+        folder, _, last = path.rpartition("/")
+        named = re.sub(r"^\.(.+)\.[0-9a-f]{16}$", r"\1", last)
+        pattern = "[^/]+".join(map(re.escape, self.name.split("*")))
+        return re.fullmatch(pattern, f"{folder}/{named}" if folder else named) is not None
 
-FILES = (
+
+_IMPERSONAL: Final = Declaration(is_personal=False)
+
+FILES: Final = (
+    DeclaredFile(
+        "keys/master.key",
+        "the master key, unless CDP_MASTER_KEY or a KMS has it",
+        "all encrypted data is lost",
+        _IMPERSONAL,
+    ),
+    DeclaredFile("keys/*.wrapped", "root keys, wrapped by the master key", "all encrypted data is lost", _IMPERSONAL),
+    DeclaredFile(
+        "admin.token", "the admin token of the first start", "none: `cdp token create` creates another", _IMPERSONAL
+    ),
     DeclaredFile(
         "replay.jsonl",
         "erasures as random ids and suppressed pseudonyms, and opt-outs as (random id, pseudonym, purpose)",
+        "no service starts (`replay_file_missing`) until it is restored, or `cdp replay --accept-loss` was run",
         Declaration(
             is_personal=True,
             erase=Erase.KEEP,
@@ -116,8 +144,59 @@ FILES = (
             via="identifier",
         ),
     ),
+    DeclaredFile(
+        "binding.json",
+        "which store this is: the number of the last start of a service on it, and a random value",
+        "no service starts (`state_outdated`) until it is restored, or `cdp replay --accept-loss` was run",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "outdated.json",
+        "the `binding.json` of this store, once another store was found to have replaced it",
+        "a copy that is out of date is not recognized beside a restored database",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "moving.json",
+        "from which store the files come that `cdp state move` is writing here",
+        "a store that was moved in part could be used",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "moved.json",
+        "to which store `cdp state move` moved these files, and when",
+        "a store that was left is not recognized beside a restored database",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "audit/*/entries",
+        "the copy of the audit log: 32 bytes per entry",
+        "a restored log cannot be continued; a new one is started",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "audit/*/checkpoint",
+        "the last signed checkpoint of the log",
+        "a restored log cannot be continued; a new one is started",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "postgres/",
+        "the embedded database, unless `CDP_DATABASE_URL` is set; its rows are declared as columns",
+        "all data is lost",
+        _IMPERSONAL,
+    ),
+    DeclaredFile(
+        "postgres.location",
+        "where the embedded database is, if its account cannot reach `CDP_HOME`",
+        "the database is not found",
+        _IMPERSONAL,
+    ),
 )
-"""Every file outside the database that holds data about people."""
+"""Every file outside the database that cdp writes by itself; a test compares them with what a service leaves on disk."""
+
+PERSONAL_FILES: Final = tuple(file for file in FILES if file.declaration.is_personal)
+"""Those that hold data about people."""
 
 
 def declaration_of(column: "Column[Any]") -> Declaration | None:

@@ -252,12 +252,17 @@ replay = Table(
     Column("number", BigInteger, nullable=False, info=impersonal()),
     Column("generation", BigInteger, nullable=False, server_default=text("0"), info=impersonal()),
     Column("nonce", LargeBinary, nullable=False, server_default=text("''"), info=impersonal()),
+    Column("compactions", BigInteger, nullable=False, server_default=text("0"), info=impersonal()),
+    Column("digest", LargeBinary, nullable=False, server_default=text("''"), info=impersonal()),
     CheckConstraint("single = 1", name="single"),
     CheckConstraint("octet_length(file_id) = 16", name="file_id"),
     CheckConstraint("number >= 0", name="number"),
     CheckConstraint("generation >= 0", name="generation"),
     CheckConstraint("octet_length(nonce) = CASE WHEN generation = 0 THEN 0 ELSE 16 END", name="nonce"),
+    CheckConstraint("compactions >= 0", name="compactions"),
+    CheckConstraint("octet_length(digest) IN (0, 32)", name="digest"),
     schema="rights",
-    comment="The replay file that belongs to this database, the last line that the database has applied, and the last start "
-    "of a service with it: a database behind its file was restored; a file behind its database is a copy.",
+    comment="The replay file that belongs to this database, the last line that the database has applied, the digest of the file "
+    "up to it, and the last start of a service with it: a database behind its file was restored; a file that is behind its "
+    "database is a copy, and one with another digest was altered.",
 )

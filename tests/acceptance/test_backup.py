@@ -144,3 +144,25 @@ def test_missing_programs_are_named(shell: Shell, home: Path, monkeypatch: pytes
     refused = shell.run("backup", str(home / "monday"), "--state", str(home / "copy"), code=1)
     assert refused.stderr.startswith("dump_programs_missing: ")
     assert "postgresql-client" in refused.stderr
+
+
+def test_a_state_that_is_older_than_the_backup_is_refused_before_anything_changes(
+    shell: Shell, home: Path, server: EmbeddedPostgres
+) -> None:
+    consent(shell, "ada", "bob")
+    back_up(shell, home / "sunday")
+    shutil.copytree(home / "copy", home / "old_copy")
+    erase(shell, "ada")
+    consent(shell, "bob", act="withdraw")
+    folder = back_up(shell, home / "monday")
+    shutil.rmtree(shell.home)
+    with temporary_database(server, EMPTY) as url:
+        settings = {"CDP_DATABASE_URL": plain_url(url), "CDP_MASTER_KEY": MASTER_KEY}
+        stale = Shell(home / "stale", settings)
+        refused = stale.run("restore", str(folder), "--state", str(home / "old_copy"), code=3)
+        assert refused.stderr.startswith("state_older_than_backup: ")
+        assert "Nothing was changed" in refused.stderr
+        fresh = Shell(home / "fresh", settings)
+        restored = fresh.json("restore", str(folder), "--state", str(home / "copy"))
+        assert restored["known_until"] is not None
+        assert (is_known(fresh, "ada"), allowed(fresh, "bob")) == (False, False)

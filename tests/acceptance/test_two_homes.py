@@ -99,7 +99,7 @@ def test_a_copied_home_takes_over_and_the_original_never_brings_an_erased_person
     restore(server, url, home / "before.dump")
     refused = homes.refused("a")
     assert refused.stderr.startswith("state_outdated: ")
-    assert "cdp replay --adopt" in refused.stderr
+    assert "cdp replay --accept-loss" in refused.stderr
     with homes.shell("c").serving() as second:
         assert is_ready(second)
         assert "1 erasures" in second.output
@@ -151,13 +151,13 @@ def test_a_lost_state_store_is_replaced_only_by_an_explicit_act(home: Path, url:
     shell.run("consent", "record", "user_id:b", "--purpose", "analytics", "--act", "refuse")
     (home / "a" / "replay.jsonl").rename(home / "lost.jsonl")
     assert shell.run("source", "list", code=1).stderr.startswith("state_foreign: ")
-    shown = shell.run("replay", "--adopt", code=3)
+    shown = shell.run("replay", "--accept-loss", code=3)
     assert "--yes" in shown.stderr
     assert shell.run("source", "list", code=1).stderr.startswith("state_foreign: ")
-    shell.run("replay", "--adopt", "--yes")
+    shell.run("replay", "--accept-loss", "--yes")
     shell.run("consent", "record", "user_id:c", "--purpose", "analytics", "--act", "refuse")
     (home / "lost.jsonl").rename(home / "a" / "replay.jsonl")  # the one that was lost is found again
-    assert shell.run("source", "list", code=1).stderr.startswith("replay_file_foreign: ")
+    assert shell.run("source", "list", code=1).stderr.startswith("state_outdated: ")
 
 
 def test_state_in_the_database_itself_is_refused(home: Path, url: str) -> None:

@@ -28,18 +28,21 @@ from cdp.flows.operations.key_destruction import destroy_keys
 from cdp.flows.operations.key_rotation import rotate_epoch, rotate_pseudonyms
 from cdp.flows.operations.policy import apply_policy
 from cdp.flows.operations.retention import sweep
-from cdp.flows.operations.startup import StateUse, migrate_schema, open_context
+from cdp.flows.operations.startup import StateUse, migrate_schema, open_context, open_service
+from cdp.flows.operations.state_move import move_state
 from cdp.flows.rights import requests
 from cdp.flows.rights.replay import replay
 from cdp.flows.rights.restrict import release
 from cdp.flows.rights.scrub import scrub
 from cdp.flows.segments import definitions, memberships
 from cdp.identity.model import Identifier
+from cdp.kit.config import read_config
 from cdp.kit.db import Database
 from cdp.postgres.server import EmbeddedPostgres
+from cdp.rights.replay_file import REPLAY_FILE
 from cdp.segments.model import Draft, SegmentKey
 from cdp.sources.model import SourceKind
-from tests.support.databases import EMPTY, temporary_database
+from tests.support.databases import EMPTY, plain_url, temporary_database
 from tests.support.messages import consent_context, order, track
 from tests.support.people import ADA, ADA_EMAIL, BOB, NOON, WEB
 from tests.support.policies import changed, shipped
@@ -185,10 +188,11 @@ def subject_requests(rights: RequestPipeline, written: dict[str, str]) -> None:
         scrub(context.database, clock.now())
     with stage(rights, written):
         with context.database.transaction() as tx:
-            tx.execute("UPDATE rights.replay SET number = 0")
+            tx.execute("UPDATE rights.replay SET number = 0, digest = ''")
         replay(context, clock.now())
-        adopting = StateUse(context.state, adopts=True)
-        open_context(context.database, context.policy, clock, home=rights.home, state=adopting)
+        (rights.home / REPLAY_FILE).unlink()
+        accepting = StateUse(context.state, accepts_loss=True)
+        open_context(context.database, context.policy, clock, home=rights.home, state=accepting)
     with stage(rights, written):
         rights.later(days=40)
         requests.sweep_requests(context, clock.now())
@@ -241,10 +245,25 @@ def kinds_of_a_migration(server: EmbeddedPostgres) -> set[str]:
             database.close()
 
 
+def kinds_of_a_move(server: EmbeddedPostgres, folder: Path) -> set[str]:
+    with temporary_database(server, EMPTY) as url:
+        config = read_config({"CDP_DATABASE_URL": plain_url(url), "CDP_HOME": str(folder / "moved")})
+        with open_service(config):
+            pass
+        move_state(config, (folder / "state").as_uri())
+        database = Database(url)
+        try:
+            with database.transaction(read_only=True) as tx:
+                return {kind for (kind,) in tx.execute("SELECT DISTINCT kind FROM audit.fact")}
+        finally:
+            database.close()
+
+
 def test_every_declared_kind_is_written_by_a_flow(
     rights: RequestPipeline, tmp_path: Path, server: EmbeddedPostgres
 ) -> None:
     written: dict[str, str] = dict.fromkeys(kinds_of_a_migration(server), "migration")
+    written |= dict.fromkeys(kinds_of_a_move(server, tmp_path), "move")
     consents(rights, written)
     identity(rights, written)
     segments(rights, written)

@@ -42,6 +42,17 @@ def test_bytes_are_appended_after_a_size_and_drop_what_followed(store: StateStor
     assert store.read("log") == b"fi!"
 
 
+def test_bytes_after_bytes_that_are_gone_are_refused(store: StateStore) -> None:
+    store.append("log", 0, b"first ")
+    store.replace("log", b"fir")
+    for name in ("log", "none"):
+        with pytest.raises(Fault) as caught:
+            store.append(name, 6, b"second")
+        assert caught.value.code == "state_unavailable"
+    assert store.read("log") == b"fir"
+    assert store.read("none") is None
+
+
 @pytest.mark.parametrize("begin", [0, 3, 6, 8, 17, 18, 30])
 @pytest.mark.parametrize("length", [None, 0, 1, 7, 40])
 def test_any_range_is_read(store: StateStore, begin: int, length: int | None) -> None:

@@ -95,6 +95,11 @@ def delete_of(tx: Transaction, identifier_id: int) -> None:
     )
 
 
+def identifiers_with_opt_outs(tx: Transaction) -> list[int]:
+    """The identifiers about which the ledger has an act other than a grant."""
+    return [row[0] for row in tx.execute("SELECT DISTINCT identifier_id FROM consent.record WHERE act <> 'grant'")]
+
+
 def records_of(
     tx: Transaction,
     identifier_ids: Collection[int],

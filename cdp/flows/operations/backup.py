@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from cdp import __version__
 from cdp.flows.context import Context
-from cdp.flows.operations.startup import KEYS, open_for_command, open_state, open_unused_database
+from cdp.flows.operations.startup import open_for_command, open_state, open_unused_database
 from cdp.flows.operations.state_copy import copy_state, fill_state
 from cdp.flows.rights.replay import ReplayResult, replay
 from cdp.kit.bounded_file import read_bounded
@@ -22,9 +22,11 @@ from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from cdp.kit.state import StateFolder
+from cdp.kit.state import KEYS, StateFolder
 from cdp.operations.store import backups as backup_store
 from cdp.postgres.dump import dump_database, find_dump_programs, restore_database
+from cdp.rights.replay_file import ReplayFile
+from cdp.rights.state_place import require_settled
 from cdp.rights.store import replay_position as replay_store
 from cdp.schema.dictionary import SCHEMAS
 from cdp.schema.migrate import migrate
@@ -52,9 +54,14 @@ class BackupResult:
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """When the backup was made, what it contained, the migrations applied since, and what was applied again."""
+    """When the backup was made, what it contained, the migrations applied since, and what was applied again.
+
+    `known_until` is the instant of the last line of the replay file, None without one: what was erased or refused later, and
+    before the loss, is not known to this state store.
+    """
 
     created_at: str
+    known_until: datetime | None
     rows: Mapping[str, int]
     migrations: tuple[str, ...]
     replayed: ReplayResult
@@ -107,6 +114,7 @@ def restore_backup(config: Config, folder: Path, state_copy: Path | None, *, is_
                 wrapped_keys=state.within(KEYS),
                 check_values={name: bytes.fromhex(value) for name, value in manifest["keys"].items()},
             )
+            known_until = _require_as_new(ReplayFile(state), manifest)
             with database.transaction() as tx:
                 backup_store.drop_store(tx, existing)
                 backup_store.create_missing_roles(tx, manifest["roles"])
@@ -120,7 +128,7 @@ def restore_backup(config: Config, folder: Path, state_copy: Path | None, *, is_
         migrations = migrate(url)
     with open_for_command(config) as context:
         replayed = replay(context, context.clock.now())
-    return RestoreResult(manifest["created_at"], manifest["rows"], tuple(migrations), replayed)
+    return RestoreResult(manifest["created_at"], known_until, manifest["rows"], tuple(migrations), replayed)
 
 
 def _dump(context: Context, folder: Path, now: datetime) -> dict[str, Any]:
@@ -135,6 +143,7 @@ def _dump(context: Context, folder: Path, now: datetime) -> dict[str, Any]:
             "roles": backup_store.granted_roles(tx, (*SCHEMAS, "public")),
             "keys": {name: value.hex() for name, value in active_check_values(tx).items()},
             "replay_line": replay_store.applied_number(tx),
+            "replay_file": (context.replay.file_id() or b"").hex(),
         }
         snapshot = backup_store.export_snapshot(tx)
         dump_database(programs, context.database.url, folder / DUMP, schemas=SCHEMAS, snapshot=snapshot)
@@ -187,6 +196,33 @@ def _has_fields(manifest: dict[str, Any]) -> bool:
     """Whether a manifest has every field in its form; what the fields say is compared with the dump."""
     types = {"created_at": str, "rows": dict, "roles": list, "keys": dict, "replay_line": int, "sha256": str}
     return all(isinstance(manifest.get(name), type_) for name, type_ in types.items())
+
+
+def _require_as_new(file: ReplayFile, manifest: Mapping[str, Any]) -> datetime | None:
+    """Require that a state store is not older than a backup; the instant of the last line of its replay file.
+
+    Such a store would be refused once the database is replaced. Faults: `state_older_than_backup`, `replay_file_foreign`.
+    """
+    require_settled(file.store)
+    file_id, expected = file.file_id(), manifest.get("replay_file", "")
+    if expected and file_id is not None and file_id.hex() != expected:
+        raise Fault(
+            "replay_file_foreign",
+            "The replay file belongs to another database",
+            f"{file.place} is not that of the database in the backup. Nothing was changed. Name its copy of the state with --state, "
+            "in an empty CDP_HOME.",
+            status=500,
+        )
+    if file.last_number() < manifest["replay_line"] or (expected and file_id is None):
+        raise Fault(
+            "state_older_than_backup",
+            "The state is older than the backup",
+            f"{file.place} ends at line {file.last_number():,}, and the backup had applied line {manifest['replay_line']:,}: what was "
+            "erased or refused between the two would come back with an older backup. Nothing was changed. Name the newest copy of "
+            "the state with --state. If there is none, restore the dump with pg_restore and see `cdp replay --accept-loss --dry-run`.",
+            status=409,
+        )
+    return max((line.at for line in file.lines_after(0)), default=None)
 
 
 def _digest(file: Path) -> str:

@@ -10,13 +10,13 @@ from cdp.audit.store.lag import backlog
 from cdp.flows.operations.check_series import Series
 from cdp.flows.operations.pools import require_connections
 from cdp.flows.operations.readiness import FILE_CHECKS, STORE_CHECKS, Parts, check_files, check_store, finding_of
-from cdp.flows.operations.startup import KEYS, open_database_url, open_state
+from cdp.flows.operations.startup import open_database_url, open_state
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock, DatabaseClock, TestClock
 from cdp.kit.config import Config
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
-from cdp.kit.state import StateFolder, StateStore
+from cdp.kit.state import KEYS, StateFolder, StateStore
 from cdp.operations.readiness import CheckState, ReadinessCheck, ReadinessFinding, failed
 from cdp.postgres.place import find_place
 from cdp.vault.root_keys import active_check_values

@@ -13,11 +13,10 @@ from typing import Final
 
 from cdp.audit.mirror import Mirror
 from cdp.flows.context import Context
-from cdp.flows.operations.startup import AUDIT_COPY
 from cdp.kit.db import Database, Transaction
 from cdp.kit.db_faults import database_message, unexpected_fault
 from cdp.kit.errors import Fault
-from cdp.kit.state import StateFolder, StateStore
+from cdp.kit.state import AUDIT_COPY, StateFolder, StateStore
 from cdp.operations.readiness import CheckState, ReadinessCheck, ReadinessFinding, failed
 from cdp.rights.replay_file import REPLAY_FILE, ReplayFile
 from cdp.rights.store import replay_position as replay_store

@@ -20,12 +20,13 @@ from cdp.audit.store import facts as fact_store
 from cdp.flows.context import Context, vocabularies_under
 from cdp.flows.operations.policy_activation import put_in_force
 from cdp.flows.operations.policy_start import start_under
+from cdp.flows.rights.replay_loss import accept_loss
 from cdp.identity.store import generation as generation_store
 from cdp.kit.clock import Clock, DatabaseClock, TestClock
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
-from cdp.kit.state import StateFolder, StateStore
+from cdp.kit.state import AUDIT_COPY, KEYS, StateFolder, StateStore
 from cdp.kit.state_database import open_state_database
 from cdp.operations.store import policies as policy_store
 from cdp.operations.store import test_clock as test_clock_store
@@ -33,12 +34,11 @@ from cdp.policy.load import build_policy, load_policy
 from cdp.policy.model import Policy
 from cdp.postgres.server import EmbeddedPostgres
 from cdp.rights.replay_file import ReplayFile
+from cdp.rights.state_place import require_settled
 from cdp.rights.store import replay_position as replay_store
 from cdp.schema.migrate import migrate, needs_migration
 from cdp.vault.vault import open_vault
 
-KEYS: Final = "keys"
-AUDIT_COPY: Final = "audit"
 _ATTACH_SECONDS: Final = 30.0
 _ATTACH_PAUSE_SECONDS: Final = 0.2
 
@@ -47,13 +47,13 @@ _ATTACH_PAUSE_SECONDS: Final = 0.2
 class StateUse:
     """The state store to open with, and for what.
 
-    `renews` for the start of a service, which makes copies of the store detectable; `adopts` to bind the database to this
-    store although another one was used last.
+    `renews` for the start of a service, which makes copies of the store detectable; `accepts_loss` to bind the database to this
+    store although another one was used last, or its replay file lacks lines.
     """
 
     store: StateStore
     renews: bool = False
-    adopts: bool = False
+    accepts_loss: bool = False
 
 
 @contextmanager
@@ -79,12 +79,33 @@ def open_service(config: Config) -> Iterator[Context]:
 
 
 @contextmanager
-def open_for_command(config: Config, *, adopts_state: bool = False) -> Iterator[Context]:
+def open_for_command(config: Config, *, accepts_loss: bool = False) -> Iterator[Context]:
     """Open for one command, under the policy in force, or under that of the folder if there is none.
 
     Entries that the command adds to the log are signed before this ends, unless a service is running, which signs them.
-    `adopts_state` binds the database to the state store of this command, even if another one was used last. Raises the
-    fault `schema_behind` if a running service uses an older schema.
+    `accepts_loss` binds the database to the state store of this command, whatever that lacks. Raises the faults of
+    `open_current_database`.
+    """
+    with open_current_database(config) as (database, is_shared), open_state(config.state_url, config.home) as state:
+        context = open_configured(
+            config,
+            database,
+            policy_in_force(database) or load_policy(config.policies),
+            is_shared=is_shared,
+            state=StateUse(state, accepts_loss=accepts_loss),
+        )
+        try:
+            yield context
+        finally:
+            if not is_shared:
+                sequence_all(context)
+
+
+@contextmanager
+def open_current_database(config: Config, *, application_name: str = "cdp-command") -> Iterator[tuple[Database, bool]]:
+    """The database, with a current schema, and whether a service of this CDP_HOME is running.
+
+    Raises the fault `schema_behind` if that uses an older schema.
     """
     with _database_url(config) as (url, is_shared):
         if needs_migration(url):
@@ -96,22 +117,8 @@ def open_for_command(config: Config, *, adopts_state: bool = False) -> Iterator[
                     status=500,
                 )
             migrate_schema(url, config.clock().now())
-        with (
-            _opened_database(url, application_name="cdp-command") as database,
-            open_state(config.state_url, config.home) as state,
-        ):
-            context = open_configured(
-                config,
-                database,
-                policy_in_force(database) or load_policy(config.policies),
-                is_shared=is_shared,
-                state=StateUse(state, adopts=adopts_state),
-            )
-            try:
-                yield context
-            finally:
-                if not is_shared:
-                    sequence_all(context)
+        with _opened_database(url, application_name=application_name) as database:
+            yield database, is_shared
 
 
 def migrate_schema(url: str, now: datetime) -> list[str]:
@@ -193,14 +200,16 @@ def open_context(
     with database.transaction() as tx:
         # Every process locks identity before the root keys, which prevents a deadlock between a start and a rotation.
         now = generation_store.lock_exclusive(tx).now
-        if use.adopts:
-            replay_store.adopt_state(tx, replay)
-            fact_store.append(tx, {"kind": "replay.adopted", "actor": "operator"}, now)
-        else:
+        if use.renews:
+            store.delete_drafts(KEYS, AUDIT_COPY)
+        if not use.accepts_loss:
+            require_settled(store)
             replay_store.bind_state(tx, replay, renew=use.renews)
         vault, notice = open_vault(
             tx, home / KEYS, master_key, now=now, kms_url=kms_url, wrapped_keys=store.within(KEYS)
         )
+        if use.accepts_loss:  # last: the store of another installation has other keys, and is left as it is
+            accept_loss(tx, replay, now)
         put_in_force(tx, policy, now)
     signer = vault.root_keys.signer()
     return Context(

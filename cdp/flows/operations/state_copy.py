@@ -1,8 +1,9 @@
 """Copies of the state store for backups: wrapped keys, replay file, binding and log copy, kept equal to the original."""
 
-from cdp.flows.operations.startup import AUDIT_COPY, KEYS
+from collections.abc import Collection
+
 from cdp.kit.errors import Fault
-from cdp.kit.state import StateFolder, StateStore
+from cdp.kit.state import AUDIT_COPY, KEYS, StateFolder, StateStore
 from cdp.rights.binding import BINDING_FILE
 from cdp.rights.replay_file import REPLAY_FILE, ReplayFile
 from cdp.vault.providers.file import MASTER_FILE
@@ -10,16 +11,18 @@ from cdp.vault.providers.file import MASTER_FILE
 _ENTRIES = "/entries"
 
 
-def copy_state(source: StateStore, target: StateFolder) -> None:
+def copy_state(source: StateStore, target: StateStore, *, without: Collection[str] = ()) -> None:
     """Make a copy equal to a state store: what was added is added, and a key that was destroyed is destroyed in the copy.
 
+    The files named in `without` are left as they are.
     Raises the fault `replay_file_foreign` if the copy is that of another state store.
     """
     kept = ReplayFile(target).file_id()
     if kept is not None and kept != ReplayFile(source).file_id():
         raise _foreign(target.place)
+    target.delete_drafts(KEYS, AUDIT_COPY)
     names = state_names(source)
-    for name in sorted(names):
+    for name in sorted(names.difference(without)):
         _copy(source, target, name)
     for name in sorted(state_names(target) - names):
         if name.startswith(f"{KEYS}/"):

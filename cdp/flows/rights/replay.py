@@ -84,13 +84,13 @@ def replay(context: Context, now: datetime) -> ReplayResult:
         with context.database.transaction() as tx:
             acted_at = generation_store.lock_exclusive(tx).now
             _apply_lines(tx, context, lines, counts=counts, now=acted_at)
-            replay_store.advance_position(tx, lines[-1].number)
+            replay_store.advance_position(tx, context.replay, lines[-1].number)
             generation_store.advance(tx, changed=True)
             fact_store.append(tx, {"kind": "replay.run", "actor": "operator", "tally": dict(counts)}, now)
         context.vault.subject_keys.evict_all()
     with context.database.transaction() as tx:  # the last lines may have been compacted away
         generation_store.lock_exclusive(tx)
-        replay_store.advance_position(tx, context.replay.last_number())
+        replay_store.advance_position(tx, context.replay, context.replay.last_number())
     return ReplayResult(counts["lines"], counts["erased"], counts["noes"], counts["suppressed"])
 
 

@@ -4,6 +4,7 @@ from cdp.flows.context import Context
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import identifiers as identifier_store
 from cdp.kit.db import Transaction
+from cdp.kit.state import AUDIT_COPY, KEYS
 from cdp.rights.replay_compaction import Compaction, compact, opt_out_identifiers
 from cdp.rights.store import replay_position as replay_store
 from cdp.vault import store as vault_store
@@ -18,12 +19,15 @@ def count_unneeded_lines(tx: Transaction, context: Context) -> int:
 def compact_replay_file(tx: Transaction, context: Context) -> int:
     """Drop the lines that are not needed any more; returns how many.
 
-    A file with lines that the database has not applied is left as it is: they are applied first.
+    A file with lines that the database has not applied is left as it is: they are applied first. Drafts that killed writers left
+    in the state store are deleted, too.
     """
+    context.state.delete_drafts(KEYS, AUDIT_COPY)
     generation_store.lock_exclusive(tx)
     lines, compaction = _planned(tx, context)
     if len(compaction.kept) < lines:
         context.replay.rewrite(compaction.kept, forgotten=compaction.forgotten)
+        replay_store.bind_state(tx, context.replay)  # remembers the new file
     return lines - len(compaction.kept)
 
 

@@ -10,6 +10,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
 from cdp.rights.binding import (
     NONCE_BYTES,
+    OUTDATED_FILE,
     Binding,
     is_marked_outdated,
     mark_outdated,
@@ -17,23 +18,36 @@ from cdp.rights.binding import (
     write_binding,
 )
 from cdp.rights.replay_file import FILE_ID_BYTES, Line, ReplayFile
+from cdp.rights.state_place import MOVED_FILE, MOVING_FILE, require_settled
 
-_REMEDY: Final = (
-    "All services and commands of one database must use the same state: one CDP_HOME, or one CDP_STATE_URL. Erasures and opt-outs "
-    "since then are in the other state store only, and a restore from a backup would take them back."
+_SAME: Final = (
+    "All services and commands of one database must use the same state: one CDP_HOME, or one CDP_STATE_URL. What a restore of the "
+    "database must not take back is only in the one that was used last."
 )
-_LOST: Final = (
-    "Start with the state store that was used last. Only if it is lost for good: `cdp replay --adopt` shows what that means, and binds "
-    "the database to this one."
+_RESTORE: Final = (
+    "Use that one, or restore the newest copy of its files. If it is lost for good, `cdp replay --accept-loss --dry-run` shows which "
+    "erasures and opt-outs may come back, and `cdp replay --accept-loss --yes` continues without them."
 )
 
 
 class _Position(NamedTuple):
-    """The id of the replay file that belongs to this database, the number of the last line applied, and the binding."""
+    """The id of the replay file that belongs to this database, the number of the last line applied, and the binding.
+
+    `digest` is that of the file up to this line, empty where it is not known; `compactions` how often the file had been replaced.
+    """
 
     file_id: bytes
     number: int
     binding: Binding
+    compactions: int
+    digest: bytes
+
+
+class _Bound(NamedTuple):
+    """What was found in the state store that belongs to a database: its binding, and the number of the last line."""
+
+    binding: Binding
+    written: int
 
 
 def bind_state(tx: Transaction, file: ReplayFile, *, renew: bool = False) -> None:
@@ -41,27 +55,52 @@ def bind_state(tx: Transaction, file: ReplayFile, *, renew: bool = False) -> Non
 
     A database that was never bound takes the id of the file, or gives a new file one. `renew`, for each start of a
     service, begins a new generation, which tells this store from copies of it. The caller holds the exclusive lock. Faults:
-    `state_foreign`, `state_outdated`, `replay_file_foreign`.
+    `state_foreign`, `state_outdated`, `replay_file_missing`, `replay_file_altered`, `replay_file_foreign`.
     """
-    position = _position(tx) or _first_position(tx, file)
-    bound = _require_bound(position, file)
+    position, bound = _bind(tx, file)
     if renew:
-        generation = 1 + max(position.binding.generation, bound.generation)
+        generation = 1 + max(position.binding.generation, bound.binding.generation)
         _renew(tx, file, Binding(generation, random_bytes(NONCE_BYTES)))
 
 
-def adopt_state(tx: Transaction, file: ReplayFile) -> None:
-    """Bind a database to this state store, although another one was used last; all its lines are to be applied again.
+def check_state(tx: Transaction, file: ReplayFile) -> Fault | None:
+    """The fault because of which a state store is refused; None if it is not."""
+    try:
+        require_settled(file.store)
+        require_bound(tx, file)
+    except Fault as fault:
+        return fault
+    return None
 
-    A store without a replay file gets one with a new id, which tells it from the one that was lost. The caller holds
-    the exclusive lock.
-    """
+
+def is_bound_to(tx: Transaction, file: ReplayFile) -> bool:
+    """Whether a database is bound to exactly this state store, and not to one that it was copied from."""
+    position = _position(tx)
+    return position is not None and position.binding == read_binding(file.store)
+
+
+def rebind(tx: Transaction, file: ReplayFile) -> None:
+    """Bind a database to a state store with the same replay file in another place; the caller holds the exclusive lock."""
     position = _position(tx) or _first_position(tx, file)
-    file_id = file.file_id() or random_bytes(FILE_ID_BYTES)
-    file.create(file_id)
-    tx.execute("UPDATE rights.replay SET file_id = %(file)s, number = 0", {"file": file_id})
     generation = 1 + max(position.binding.generation, read_binding(file.store).generation)
     _renew(tx, file, Binding(generation, random_bytes(NONCE_BYTES)))
+
+
+def accept_loss(tx: Transaction, file: ReplayFile) -> None:
+    """Bind a database to this state store, although another one was used last or its file lacks lines.
+
+    All lines that it has are to be applied again; new ones get numbers after every one that the database remembers. A store
+    without a replay file gets one. The caller holds the exclusive lock.
+    """
+    position = _position(tx) or _first_position(tx, file)
+    file_id = file.file_id() or position.file_id
+    file.rewrite(
+        list(file.lines_after(0)), forgotten=0, file_id=file_id, last=position.number, compactions=position.compactions
+    )
+    tx.execute("UPDATE rights.replay SET file_id = %(file)s, number = 0", {"file": file_id})
+    for note in (MOVING_FILE, MOVED_FILE, OUTDATED_FILE):
+        file.store.destroy(note)
+    rebind(tx, file)
 
 
 def is_behind(tx: Transaction, file: ReplayFile) -> bool:
@@ -72,8 +111,7 @@ def is_behind(tx: Transaction, file: ReplayFile) -> bool:
     position = _position(tx)
     if position is None:
         return file.last_number() > 0
-    _require_bound(position, file)
-    return _is_behind(position.number, file)
+    return _is_behind(position.number, _require_bound(position, file).written, file)
 
 
 def require_bound(tx: Transaction, file: ReplayFile) -> int:
@@ -102,10 +140,10 @@ def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], *, now: dat
     """
     if not lines:
         return
-    bind_state(tx, file)
-    seen = applied_number(tx)
-    is_behind_now = _is_behind(seen, file)
-    first = max(seen, file.last_number()) + 1
+    position, bound = _bind(tx, file)
+    seen = position.number
+    is_behind_now = _is_behind(seen, bound.written, file)
+    first = max(seen, bound.written) + 1
     last = first + len(lines) - 1
     try:
         file.write(lines, first, now)
@@ -117,18 +155,33 @@ def append(tx: Transaction, file: ReplayFile, lines: Sequence[Line], *, now: dat
     if not is_behind_now:
         file.await_commit(seen, last)
         tx.on_commit(file.mark_committed)
-        advance_position(tx, last)
+        advance_position(tx, file, last)
 
 
-def advance_position(tx: Transaction, number: int) -> None:
+def advance_position(tx: Transaction, file: ReplayFile, number: int) -> None:
     """Record that this database has applied the file up to this number."""
-    tx.execute("UPDATE rights.replay SET number = greatest(number, %(number)s)", {"number": number})
+    file.last_number()
+    tx.execute(
+        """
+        UPDATE rights.replay SET number = %(number)s, digest = %(digest)s, compactions = %(compactions)s
+        WHERE number <= %(number)s
+        """,
+        {"number": number, "digest": file.digest(number), "compactions": file.compactions()},
+    )
 
 
 def applied_number(tx: Transaction) -> int:
     """The number of the last line of the file that this database has applied."""
     position = _position(tx)
     return 0 if position is None else position.number
+
+
+def _bind(tx: Transaction, file: ReplayFile) -> tuple[_Position, _Bound]:
+    position = _position(tx) or _first_position(tx, file)
+    bound = _require_bound(position, file)
+    if not position.digest or position.compactions != file.compactions():
+        advance_position(tx, file, position.number)  # remembers the file as it is from now on
+    return position, bound
 
 
 def _first_position(tx: Transaction, file: ReplayFile) -> _Position:
@@ -138,7 +191,7 @@ def _first_position(tx: Transaction, file: ReplayFile) -> _Position:
         "INSERT INTO rights.replay (single, file_id, number, generation, nonce) VALUES (1, %(file)s, 0, 0, '')",
         {"file": file_id},
     )
-    return _Position(file_id, 0, Binding())
+    return _Position(file_id, 0, Binding(), 0, b"")
 
 
 def _renew(tx: Transaction, file: ReplayFile, binding: Binding) -> None:
@@ -149,52 +202,75 @@ def _renew(tx: Transaction, file: ReplayFile, binding: Binding) -> None:
     )
 
 
-def _require_bound(position: _Position, file: ReplayFile) -> Binding:
-    """The binding of the store. Raises a fault unless it is the one that was used last with this database."""
+def _require_bound(position: _Position, file: ReplayFile) -> _Bound:
+    """What the state store contains. Raises a fault unless it is the one that was used last with this database."""
     found = file.file_id()
+    bound = read_binding(file.store)
     if found is None:
-        raise Fault(
-            "state_foreign",
-            "The database uses another state store",
-            f"{file.place} does not exist, but this database has one elsewhere. {_REMEDY} {_LOST}",
-            status=500,
-        )
+        raise _missing(position, bound, file)
     if found != position.file_id:
         raise Fault(
             "replay_file_foreign",
             "The replay file belongs to another database",
-            f"{file.place} was created for another database, or was replaced. Set CDP_HOME or CDP_STATE_URL to the state store "
-            "that belongs to this one.",
+            f"{file.place} was created for another database, or was replaced. If another database uses it, leave it to that one. "
+            f"Set CDP_HOME or CDP_STATE_URL to the state store that belongs to this one. {_RESTORE}",
             status=500,
         )
-    bound = read_binding(file.store)
     is_older = bound.generation < position.binding.generation
     is_copy = bound.generation == position.binding.generation and bound != position.binding
     if is_older or is_copy or is_marked_outdated(file.store, bound):
         if bound.generation:
             mark_outdated(file.store, bound)
         raise _outdated(f"{file.store.place} is a copy: a service was started with another one since.")
-    written = file.last_number()
-    if written < position.number:
+    written, compactions = file.last_number(), file.compactions()
+    if written < position.number or compactions < position.compactions:
         raise _outdated(
-            f"{file.place} ends at line {written:,}, but the database has applied lines up to {position.number:,}, which are "
-            "in another copy."
+            f"{file.place} ends at line {written:,} and was compacted {compactions:,} times; the database has applied lines up to "
+            f"{position.number:,}, of a file that was compacted {position.compactions:,} times."
         )
-    return bound
+    is_known = bool(position.digest) and compactions == position.compactions
+    if file.digest(position.number) != position.digest if is_known else not file.is_whole():
+        raise Fault(
+            "replay_file_altered",
+            "The replay file was altered",
+            f"{file.place} lacks lines that this database has applied, or has others in their place: it is a damaged copy, or "
+            f"was changed by something other than cdp. {_RESTORE}",
+            status=500,
+        )
+    return _Bound(bound, written)
+
+
+def _missing(position: _Position, bound: Binding, file: ReplayFile) -> Fault:
+    if bound.generation and bound == position.binding:
+        return Fault(
+            "replay_file_missing",
+            "The replay file is missing",
+            f"{file.place} does not exist or is empty, although this is the state store that was used last. {_RESTORE}",
+            status=500,
+        )
+    return Fault(
+        "state_foreign",
+        "The database uses another state store",
+        f"{file.place} does not exist, but this database has one elsewhere. {_SAME} {_RESTORE} To move the state of this database "
+        "to a new place: `cdp state move`.",
+        status=500,
+    )
 
 
 def _outdated(detail: str) -> Fault:
-    return Fault("state_outdated", "The state store is out of date", f"{detail} {_REMEDY} {_LOST}", status=500)
+    return Fault("state_outdated", "The state store is out of date", f"{detail} {_SAME} {_RESTORE}", status=500)
 
 
-def _is_behind(seen: int, file: ReplayFile) -> bool:
-    written = file.last_number()
+def _is_behind(seen: int, written: int, file: ReplayFile) -> bool:
     return seen < written and not file.is_uncommitted(seen, written)
 
 
 def _position(tx: Transaction) -> _Position | None:
-    rows = tx.execute("SELECT file_id, number, generation, nonce FROM rights.replay")
+    rows = tx.execute("SELECT file_id, number, generation, nonce, compactions, digest FROM rights.replay")
     return next(
-        (_Position(bytes(file), number, Binding(generation, bytes(nonce))) for file, number, generation, nonce in rows),
+        (
+            _Position(bytes(file), number, Binding(generation, bytes(nonce)), compactions, bytes(digest))
+            for file, number, generation, nonce, compactions, digest in rows
+        ),
         None,
     )

@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select, update
 from cdp.kit.db import Row, Transaction
 from cdp.policy.jurisdictions import Right
 from cdp.rights.model import ENDED, Denial, ErasureMode, Request, RequestId, Status
+from cdp.rights.replay_loss import RememberedErasure
 from cdp.schema.rights import request, request_identifier, request_value
 
 _REQUEST = (
@@ -53,6 +54,16 @@ def update_request(tx: Transaction, changed: Request) -> None:
     """Store the current state of a request."""
     values = _values(changed)
     tx.execute_core(update(request).where(request.c.request_id == values.pop("request_id")).values(values))
+
+
+def closed_erasures(tx: Transaction) -> list[RememberedErasure]:
+    """The fulfilled requests for erasure and when they were, the first one first."""
+    query = (
+        select(request.c.request_id, request.c.closed_at)
+        .where(request.c.kind == Right.ERASURE, request.c.status == Status.FULFILLED, request.c.closed_at.is_not(None))
+        .order_by(request.c.closed_at)
+    )
+    return [RememberedErasure(*row) for row in tx.all(query)]
 
 
 def lock_request(tx: Transaction, request_id: int) -> Request | None:

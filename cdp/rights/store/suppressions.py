@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from cdp.kit.db import Transaction
+from cdp.rights.replay_loss import RememberedSuppression
 
 EVERYTHING: Final = ""
 
@@ -56,6 +57,18 @@ def suppression_states(tx: Transaction, pseudonyms: Collection[bytes], now: date
         for pseudonym, purposes, lifted_at in rows
         if purposes or lifted_at
     }
+
+
+def suppressions_in_force(tx: Transaction, now: datetime) -> list[RememberedSuppression]:
+    """The pseudonyms that are suppressed for every purpose at `now`, without those of running requests."""
+    rows = tx.execute(
+        """
+        SELECT pseudonym, since, until FROM rights.suppression
+        WHERE purpose = '' AND request_id = 0 AND lifted_at IS NULL AND (until IS NULL OR until > %(now)s)
+        """,
+        {"now": now},
+    )
+    return [RememberedSuppression(bytes(pseudonym), since, until) for pseudonym, since, until in rows]
 
 
 def has_suppressions(tx: Transaction) -> bool:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from cdp.kit.bounded_file import read_bounded
+from cdp.kit.drafts import sync_folder
 from cdp.kit.errors import Fault
 from cdp.kit.ids import random_bytes
-from cdp.kit.state import StateFolder, StateStore, sync_folder
+from cdp.kit.state import StateFolder, StateStore
 from cdp.vault.providers.master_key import check_value, parse_master_key, wrong_master_key
 from cdp.vault.seal import KEY_BYTES, Wrapper
 

@@ -14,7 +14,7 @@ from cdp.flows.operations.retention_tasks import EVENT_CLASS, sweep_tasks
 from cdp.policy.model import KeepRule, StandingRule
 from cdp.rights.plan import export_plan
 from cdp.schema.all import tables
-from cdp.schema.dictionary import FILES, declaration_of
+from cdp.schema.dictionary import PERSONAL_FILES, declaration_of
 from tests.support.policies import shipped
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def test_every_class_of_the_dictionary_has_a_sweep(swept: dict[str, set[str]]) -
         for column in table.columns
         if (declaration := declaration_of(column)) is not None and declaration.is_personal
     }
-    declared |= {file.declaration.retention: file.name for file in FILES}
+    declared |= {file.declaration.retention: file.name for file in PERSONAL_FILES}
     assert {name: column for name, column in declared.items() if name not in swept} == {}
 
 

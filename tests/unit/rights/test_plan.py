@@ -7,7 +7,7 @@ from cdp.rights.model import Verb
 from cdp.rights.plan import Space, Tie, erased_columns, erasure_plan, export_plan, personal_columns
 from cdp.rights.replay_file import REPLAY_FILE
 from cdp.schema.all import tables
-from cdp.schema.dictionary import FILES, impersonal, personal
+from cdp.schema.dictionary import PERSONAL_FILES, impersonal, personal
 
 
 def a_table(name: str, *columns: Column[object]) -> Table:
@@ -107,5 +107,5 @@ def test_an_export_shows_or_explains_every_personal_column_of_its_tables() -> No
 
 def test_every_declared_file_is_a_step_that_states_why_it_is_kept() -> None:
     kept = {step.table: step.reason for step in erasure_plan() if step.verb is Verb.KEEP}
-    assert {file.name: file.declaration.why_kept for file in FILES}.items() <= kept.items()
-    assert [file.name for file in FILES] == [REPLAY_FILE]
+    assert {file.name: file.declaration.why_kept for file in PERSONAL_FILES}.items() <= kept.items()
+    assert [file.name for file in PERSONAL_FILES] == [REPLAY_FILE]

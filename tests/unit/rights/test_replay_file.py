@@ -1,5 +1,6 @@
 """The replay file: what is written is read, what was cut off by a crash does no harm."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,48 @@ def test_a_strangers_line_is_a_fault(file: ReplayFile, path: Path, line: str) ->
     with pytest.raises(Fault) as caught:
         list(file.lines_after(0))
     assert caught.value.code == "replay_file_damaged"
+
+
+def test_the_digest_is_that_of_the_file_up_to_a_line(file: ReplayFile, path: Path) -> None:
+    file.write(LINES[:2], 1, NOON)
+    content = path.read_bytes()
+    before = [hashlib.sha256(b"".join(content.splitlines(keepends=True)[: number + 1])).digest() for number in range(3)]
+    for reader in (file, ReplayFile(file.store)):
+        assert reader.last_number() == 2
+        assert [reader.digest(number) for number in (2, 1, 0, 1, 2, 9)] == [before[at] for at in (2, 1, 0, 1, 2, 2)]
+    ReplayFile(file.store).write(LINES[2:], 3, NOON)
+    assert file.digest(1) == before[1]
+    assert (file.last_number(), file.digest(2)) == (3, before[2])
+
+
+def test_a_compacted_file_knows_what_it_kept(file: ReplayFile, path: Path) -> None:
+    file.write(LINES, 1, NOON)
+    assert file.is_whole()
+    kept = list(file.lines_after(1))
+    file.rewrite(kept, forgotten=0)
+    assert (file.compactions(), file.last_number(), list(file.lines_after(0))) == (1, 3, kept)
+    file.write(LINES[:1], 4, NOON)
+    content = path.read_bytes()
+    assert file.is_whole()
+    for altered in (content[: content.index(b"\n", content.index(b"\n") + 1) + 1], content.replace(b'"n":3', b'"n":2')):
+        assert altered != content
+        path.write_bytes(altered)
+        assert not ReplayFile(file.store).is_whole()
+
+
+def test_a_file_that_became_shorter_is_read_from_its_beginning(file: ReplayFile, path: Path) -> None:
+    file.write(LINES, 1, NOON)
+    assert file.last_number() == 3
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    assert file.last_number() == 2
+    path.write_bytes(whole)
+    assert file.last_number() == 3
+
+
+def test_lines_longer_than_a_block_are_read_whole(file: ReplayFile) -> None:
+    many = tuple(range(2**62, 2**62 + 120_000))
+    file.write([Erased(many, (), (), (), None), *LINES], 1, NOON)
+    again = ReplayFile(file.store)
+    assert again.last_number() == 4
+    assert [each.line for each in again.lines_after(0)] == [Erased(many, (), (), (), None), *LINES]
