@@ -91,7 +91,12 @@ def make_home(home: Path) -> Path:
 
 
 def open_to_others(home: Path) -> str | None:
-    """The command that closes a home which other accounts can list or change; None where it is closed."""
+    """The command that closes a home which other accounts can list or change; None where it is closed, or there is none.
+
+    A service with its own database, master key and state store elsewhere needs no home.
+    """
+    if not home.exists():
+        return None
     mode = stat.S_IMODE(home.stat().st_mode)
     return f"chmod {mode & 0o711:o} {home}" if mode & 0o066 else None
 
