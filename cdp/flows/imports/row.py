@@ -31,6 +31,8 @@ _NUMBER: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _WHOLE: Final = re.compile(r"([-+]?[0-9]{1,18})\.0+")
 """A whole number in a column with gaps, as data-frame tools write it."""
+_MINUS: Final = "\u2212"
+"""The minus sign, which browsers print in Norwegian, Swedish and other languages in place of a hyphen."""
 _EXACT_FLOAT_MAX: Final = 2.0**53
 _TRUE: Final = frozenset({"true", "yes", "1", "t", "y"})
 _FALSE: Final = frozenset({"false", "no", "0", "f", "n"})
@@ -205,7 +207,8 @@ class _Rows:
         if isinstance(raw, int | float) and not isinstance(raw, bool):
             text = repr(raw)
         elif isinstance(raw, str):
-            text = raw.strip().replace(",", ".") if self._mapping.decimal == "," else raw.strip()
+            text = raw.strip().replace(_MINUS, "-")
+            text = text.replace(",", ".") if self._mapping.decimal == "," else text
         else:
             raise _InvalidRow(RowReason.NUMBER_MALFORMED)
         if _INTEGER.fullmatch(text):

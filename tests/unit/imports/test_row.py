@@ -109,6 +109,13 @@ def test_a_number_may_have_a_decimal_comma(tmp_path: Path) -> None:
     assert message(tmp_path, text, id="u1", x="12,5").body["properties"] == {"p": 12.5}
 
 
+@pytest.mark.parametrize(("type_", "cell", "value"), [("number", "\u221212,5", -12.5), ("integer", "\u221212", -12)])
+def test_a_negative_number_may_have_a_minus_sign(tmp_path: Path, type_: str, cell: str, value: float) -> None:
+    """As Norwegian and Swedish browsers print it: `new Intl.NumberFormat("nb").format(-12.5)`, Node 20 with ICU 78.2."""
+    text = f"{HEAD}decimal: ','\nproperties: {{p: {{column: x, type: {type_}}}}}\n"
+    assert message(tmp_path, text, id="u1", x=cell).body["properties"] == {"p": value}
+
+
 def test_an_empty_cell_is_no_value(tmp_path: Path) -> None:
     text = HEAD + "absent: ['', 'n/a']\nproperties: {p: x, q: y}\n"
     assert message(tmp_path, text, id="u1", x=" n/a ", y="0").body["properties"] == {"q": "0"}
