@@ -85,7 +85,7 @@ def record(identifier: tuple[str, str], screen: Screen, **given: Any) -> None:
 def show(identifier: tuple[str, str], instant: datetime | None, *, basis: str, screen: Screen) -> None:
     """Show consent records and verdicts.
 
-    Lists the consent records in effect for a person, and the verdict for each purpose.
+    Lists every consent record of a person, oldest first, and the verdict for each purpose.
 
     --as-of asks one of two questions about an earlier instant. As recorded: what did the store know then? As it was
     (--basis occurred): what had happened by then, by everything that is known now?

@@ -109,7 +109,7 @@ def _print_links(screen: Screen, done: ImportedLinks) -> None:
         )
         if done.groups:
             profiles = "1 profile" if done.profiles == 1 else f"{done.profiles:,} profiles"
-            screen.line(f"New links cover {named}, which now belong to {profiles}.")
+            screen.line(f"New rows name {named}, which now belong to {profiles}.")
         if done.by_rules:
             screen.line(
                 f"Processed row by row, because a rule of the policy could apply: {counted(done.by_rules, 'group')} of these."

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydantic import JsonValue
 
 from cdp.policy.model import CONTROLLER_FILE, Policy
+from cdp.policy.purposes import ConsentModel, LegalBasis
 
 Steps = tuple[str, ...]
 
@@ -143,7 +144,7 @@ def _is_shorter(edit: _Edit) -> bool:
 def _of_purposes(edit: _Edit) -> str:
     match edit.path, edit.change:
         case ("purposes", _), Change.ADDED:
-            return "it starts with no eligible profile"
+            return _of_a_new_purpose(edit.new)
         case ("purposes", _), Change.ENDED:
             return "its projection ends, and events that no other purpose permits are deleted"
         case ("purposes", _, "model", _), _ if edit.new == "opt_in":
@@ -166,6 +167,17 @@ def _of_purposes(edit: _Edit) -> str:
             return "every verdict is recomputed; people must be informed again"
         case _:
             return ""
+
+
+def _of_a_new_purpose(purpose: JsonValue) -> str:
+    """Who is permitted for it from the start; `cdp policy plan` counts them."""
+    assert isinstance(purpose, dict)
+    if purpose["legal_basis"] != LegalBasis.CONSENT:
+        return "people become eligible by its legal basis, for events from now on"
+    model = purpose["model"]
+    if isinstance(model, dict) and ConsentModel.OPT_OUT in model.values():
+        return "where its model is opt_out, people who never refused become eligible, for events from now on"
+    return "nobody becomes eligible without a grant"
 
 
 def _of_retention(edit: _Edit) -> str:

@@ -1,14 +1,22 @@
-"""Epochs: the keys under which subject keys are wrapped, replaced on schedule, so that old backups stop opening.
+"""Epochs: the keys under which subject keys are wrapped, replaced from time to time, so that old backups stop opening.
 
 A rotation begins an epoch, re-wraps the subject keys of the older ones, and then destroys the keys of those.
 """
 
 from datetime import datetime
+from typing import NamedTuple
 
 from cdp.kit.db import Transaction
 from cdp.kit.errors import Fault
 from cdp.vault import store
 from cdp.vault.root_keys import RootKeys
+
+
+class Rewrapped(NamedTuple):
+    """One step of a rotation: the subject id to continue after, and the number of keys."""
+
+    last: int
+    keys: int
 
 
 class Epochs:
@@ -36,10 +44,10 @@ class Epochs:
         self._root_keys.add_epoch_key(tx, epoch_id, now)
         return epoch_id
 
-    def rewrap(self, tx: Transaction, *, after: int, limit: int) -> int | None:
+    def rewrap(self, tx: Transaction, *, after: int, limit: int) -> "Rewrapped | None":
         """Wrap up to `limit` subject keys of retired epochs under the active one. One transaction per call.
 
-        Returns the subject id to continue after, None when no key is left.
+        Returns None when no key is left.
         """
         epoch_id, retired = store.hold_active_epoch(tx), store.retired_epochs(tx)
         wrapped_keys = store.lock_keys(tx, retired, after, limit=limit)
@@ -48,7 +56,7 @@ class Epochs:
         keys = self._root_keys.unwrap_keys(wrapped_keys)
         ids = list(keys)
         store.replace_keys(tx, epoch_id, ids, wrapped=self._root_keys.wrap_keys(epoch_id, ids, list(keys.values())))
-        return wrapped_keys[-1].subject_id
+        return Rewrapped(wrapped_keys[-1].subject_id, len(ids))
 
     def mark_destroyed(self, tx: Transaction, epoch_id: int, now: datetime) -> None:
         """Mark a retired epoch's key for destruction, which `RootKeys.destroy_marked` carries out after the commit.

@@ -18,6 +18,7 @@ OBJECT_KEYS: Final = ("context", "properties", "traits")
 CONSENT_KEYS: Final = ("consent", "consentManagement")
 
 _KEPT: Final = ("type", "event", *ID_KEYS, *OBJECT_KEYS, "timestamp", "originalTimestamp", "sentAt")
+_EXACT_FLOAT_MAX: Final = 2.0**53
 _MENTION: Final = b"onsent"
 """Part of the name of every consent field."""
 
@@ -106,5 +107,7 @@ def id_text(value: object) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
+        if abs(value) >= _EXACT_FLOAT_MAX:
+            return f"{value:.16e}"  # its last digits are lost: in this form it is read as malformed
         return str(int(value)) if value.is_integer() else repr(value)
     return None

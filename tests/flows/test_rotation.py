@@ -199,7 +199,8 @@ def test_an_epoch_ends_when_no_living_key_hangs_on_it(pipeline: Pipeline, tmp_pa
     rotate_pseudonyms(pipeline.context)
     with pytest.raises(Fault, match="no_retired_key"):
         destroy_keys(pipeline.context, only_epochs=True)
-    rotate_epoch(pipeline.context)
+    keys = pipeline.one("SELECT count(*) FROM vault.subject_key")
+    assert rotate_epoch(pipeline.context).moved == keys
     assert destroy_keys(pipeline.context, only_epochs=True)[1] == ("epoch/1",)
     assert not [name for name in names_of_keys(tmp_path) if name.startswith("epoch.1")]
     pipeline.context.vault.subject_keys.evict_all()
@@ -223,7 +224,8 @@ def test_the_plan_of_a_destruction_names_what_an_interrupted_rotation_left(pipel
     assert (plan.to_destroy, plan.in_use) == (("epoch/1",), left)
     with pytest.raises(Fault, match="epoch_in_use"):
         destroy_keys(pipeline.context)
-    rotate_epoch(pipeline.context)
+    keys = pipeline.one("SELECT count(*) FROM vault.subject_key")
+    assert rotate_epoch(pipeline.context, chunk=keys - 1).moved == keys
     assert plan_destruction(pipeline.context).in_use == 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cdp.kit.db import Database
 from cdp.kit.ids import new_ids
+from cdp.vault.epochs import Rewrapped
 from cdp.vault.seal import SealedColumn
 from cdp.vault.vault import Item, Vault, open_vault
 
@@ -69,10 +70,10 @@ class History:
             vault.epochs.rewrap(tx, after=0, limit=self.random.randint(1, 40))
 
     def finish_rotation(self, vault: Vault) -> None:
-        after: int | None = 0
-        while after is not None:
+        rewrapped: Rewrapped | None = Rewrapped(0, 0)
+        while rewrapped is not None:
             with self.database.transaction() as tx:
-                after = vault.epochs.rewrap(tx, after=after, limit=25)
+                rewrapped = vault.epochs.rewrap(tx, after=rewrapped.last, limit=25)
         with self.database.transaction() as tx:
             for epoch_id in vault.epochs.retired(tx):
                 vault.epochs.mark_destroyed(tx, epoch_id, NOW)

@@ -10,6 +10,7 @@ import pytest
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.kit.ids import new_ids
+from cdp.vault.epochs import Rewrapped
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Vault, open_vault
 from tests.support.waits import PATIENCE_SECONDS, until_blocked
@@ -39,10 +40,10 @@ def key_files(home: Path) -> set[str]:
 
 def rewrap_all(database: Database, vault: Vault, limit: int) -> int:
     calls = 0
-    after: int | None = 0
-    while after is not None:
+    rewrapped: Rewrapped | None = Rewrapped(0, 0)
+    while rewrapped is not None:
         with database.transaction() as tx:
-            after = vault.epochs.rewrap(tx, after=after, limit=limit)
+            rewrapped = vault.epochs.rewrap(tx, after=rewrapped.last, limit=limit)
         calls += 1
     return calls
 
@@ -149,7 +150,7 @@ def test_beginning_an_epoch_waits_for_writers_that_add_keys_to_the_old_one(
 
     assert begun.is_set()
     with database.transaction() as tx:
-        assert rotating.epochs.rewrap(tx, after=0, limit=10) == max(ids)
+        assert rotating.epochs.rewrap(tx, after=0, limit=10) == Rewrapped(max(ids), len(ids))
 
 
 def test_a_writer_that_waited_for_a_rotation_wraps_its_keys_under_the_new_epoch(

@@ -14,6 +14,7 @@ from cdp.flows.identifiers import IDENTIFIER_PLACE
 from cdp.identity.store import generation as generation_store
 from cdp.identity.store import rekey as rekey_store
 from cdp.kit.errors import Fault
+from cdp.vault.epochs import Rewrapped
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Item
 
@@ -89,13 +90,13 @@ def rotate_epoch(
             tx, {"kind": "key.created", "actor": actor, "key": "epoch", "version": epoch}, context.clock.now()
         )
         generation_store.advance(tx, changed=True)
-    after: int | None = 0
+    rewrapped: Rewrapped | None = Rewrapped(0, 0)
     moved = 0
-    while after is not None:
+    while rewrapped is not None:
         with context.database.transaction() as tx:
-            after = context.vault.epochs.rewrap(tx, after=after, limit=chunk)
-        if after is not None:
-            moved += chunk
+            rewrapped = context.vault.epochs.rewrap(tx, after=rewrapped.last, limit=chunk)
+        if rewrapped is not None:
+            moved += rewrapped.keys
             if progress is not None:
                 progress(moved, moved)
     return RotationResult(epoch, moved, (f"epoch/{epoch - 1}",))

@@ -63,7 +63,7 @@ LINK_REFUSALS: Final[Mapping[str, str]] = {
 """Why a rule refused the link of a row, by rule."""
 
 NOTICES: Final[Mapping[str, str]] = {
-    NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "identifiers of a type not declared in policies/identifiers.yaml; ignored",
+    NoticeKind.UNKNOWN_IDENTIFIER_TYPE: "external ids of a type that policies/identifiers.yaml does not declare for context.externalIds; ignored",
     NoticeKind.BLOCKED_IDENTIFIER: "values such as `null` used as an identifier, and more identifiers than a message may have; ignored",
     NoticeKind.LEFT_OUT_IDENTIFIER: "identifiers that a source of a higher authority ties to somebody else, or a newer "
     "message; the message stands without them (`cdp identity review`)",

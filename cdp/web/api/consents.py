@@ -57,7 +57,7 @@ class ConsentLookupInput(RequestBody):
 
 
 class ConsentsShown(BaseModel):
-    """The consent records in effect, oldest first, and the verdict for each purpose.
+    """Every consent record of the person, oldest first, and the verdict for each purpose.
 
     `incomplete` lists the purposes whose verdict as of an earlier instant depends on an age that was deleted since.
     `mapping_on_record_since` is set if the identity map of the instant asked about is not on record before it: then that of

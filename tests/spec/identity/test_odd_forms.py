@@ -1,5 +1,8 @@
 """What each odd form of an identifier becomes: the table of docs/reference/identifiers.md, stated a second time."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +11,11 @@ from cdp.identity.model import Identifier, Ignored
 from cdp.identity.normalize import IdentifierReader
 from cdp.identity.odd_forms import ODD_FORMS, PAGE, pages
 from cdp.policy.identifiers import EmailFolding, Identifiers
+from cdp.wire.frame import Frame
+from cdp.wire.limits import InvalidReason
+from cdp.wire.message import Invalid, Message
+from cdp.wire.segment_spec import read_message
+from tests.support.people import WEB
 from tests.support.policies import ROOT, shipped
 
 BO = "bo@x.example"
@@ -97,6 +105,36 @@ def test_what_is_one_identifier_is_read_as_one(reader: IdentifierReader, type_: 
 )
 def test_what_is_no_identifier_is_ignored(reader: IdentifierReader, type_: str, sent: object, reason: Ignored) -> None:
     assert reader.read(type_, sent) is reason
+
+
+@pytest.mark.parametrize(
+    ("sent", "meaning"),
+    [
+        *((sent, value) for value, forms in MEANT["user_id"].items() for sent in forms),
+        *((sent, why) for why, forms in IGNORED["user_id"].items() for sent in forms),
+        (2.0**53, Ignored.MALFORMED),
+        (-(2.0**53), Ignored.MALFORMED),
+        (2.0**53 - 1, "9007199254740991"),
+        (2**63 - 1, "9223372036854775807"),
+    ],
+)
+def test_the_id_of_a_message_is_read_as_the_reference_says(
+    reader: IdentifierReader, sent: object, meaning: str | Ignored
+) -> None:
+    """What is neither text nor a number makes the message invalid, as the page says."""
+    body = {"type": "track", "event": "Seen", "anonymousId": "a1", "userId": sent}
+    message = read_message(json.dumps(body).encode(), Frame(WEB, datetime(2026, 3, 1, tzinfo=UTC)))
+    if isinstance(sent, (bool, dict, list)):
+        assert isinstance(message, Invalid)
+        assert message.reason == InvalidReason.ID_NOT_TEXT
+        return
+    assert isinstance(message, Message)
+    promoted = reader.promote(message.body)
+    user_ids = [identifier.value for identifier in promoted.identifiers if identifier.type == "user_id"]
+    if isinstance(meaning, Ignored):
+        assert (user_ids, list(promoted.ignored)) == ([], [] if sent == "" else [(meaning, "user_id")])
+    else:
+        assert (user_ids, list(promoted.ignored)) == ([meaning], [])
 
 
 def test_every_row_of_the_reference_is_stated_here() -> None:

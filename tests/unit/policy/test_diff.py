@@ -118,7 +118,20 @@ def test_a_purpose_that_ends_and_one_that_is_new() -> None:
     texts = {each.text: each.effect for each in differences(base, fewer)}
     assert texts["purposes › advertising ends"].startswith("its projection ends")
     back = {each.text: each.effect for each in differences(fewer, base)}
-    assert back["purposes › advertising is new"] == "it starts with no eligible profile"
+    assert back["purposes › advertising is new"].startswith("where its model is opt_out, people who never refused")
+
+
+def test_a_new_purpose_says_who_becomes_eligible() -> None:
+    base = permit_all()
+    kept = {"name": "New", "text": "New", "categories": ["user.unique_id"], "data_use": "analytics.reporting"}
+    consent = {**kept, "legal_basis": "consent", "model": {"eu": "opt_in", "us-ca": "opt_in", "unknown": "opt_in"}}
+    interests = {**kept, "legal_basis": "legitimate_interests", "assessment": "LIA-1"}
+    for purpose, effect in (
+        (consent, "nobody becomes eligible without a grant"),
+        (interests, "people become eligible by its legal basis, for events from now on"),
+    ):
+        (difference,) = differences(base, changed(base, "purposes.yaml", purposes={"fresh": purpose}))
+        assert difference.effect == effect
 
 
 def test_differences_are_in_the_order_of_the_files_and_mirror_each_other() -> None:
