@@ -27,7 +27,14 @@ EVIL = "evil.example"
 FORM = "application/x-www-form-urlencoded"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE")
 ROUTES = sorted({route.path for route in iter_route_contexts(describe().routes) if route.path})
-INGEST = [*sorted(SINGLE_PATHS), *sorted(BATCH_PATHS), METRICS_PATH, "/v1/unknown", "/v1/projects/nobody/settings", "/sourceConfig/"]
+INGEST = [
+    *sorted(SINGLE_PATHS),
+    *sorted(BATCH_PATHS),
+    METRICS_PATH,
+    "/v1/unknown",
+    "/v1/projects/nobody/settings",
+    "/sourceConfig/",
+]
 LIMITS = ConnectionLimits(
     connections_max=40, connections_per_address_max=20, head_seconds=0.5, grace_seconds=0.3, body_seconds=0.6,
     sweep_seconds=0.05, body_max=100_000,
