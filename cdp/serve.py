@@ -119,11 +119,12 @@ def prepare(context: Context, print_line: PrintLine) -> PolicyWatcher:
     if context.pending_policy is not None:
         _log.warning("policy_not_applied", extra={"policy": context.pending_policy[:12]})
         print_line(
-            "!! The policy folder differs from the policy in force, and was NOT applied: it would touch stored data, or was"
+            "!! The policy folder differs from the policy in force, and was NOT applied. A start applies only a policy that is"
         )
         print_line(
-            "!! in force before. The service runs under the policy in force. `cdp policy plan` shows what would change,"
+            "!! new, touches nothing that is stored, and leaves readers, destinations, identifiers, jurisdictions and retention as they are."
         )
+        print_line("!! The service runs under the policy in force. `cdp policy plan` shows what would change,")
         print_line(
             f"!! and `cdp policy apply` applies it; CDP_ACCEPT_POLICY={context.pending_policy} does so at a start."
         )

@@ -124,7 +124,8 @@ def apply(folder: Path | None, *, dry_run: bool, yes: bool, screen: Screen) -> N
 
     Asks first when the plan deletes data, excludes people or ends a segment with members; without a terminal, --yes is required then. All verdicts are
     recomputed first; a running service follows within seconds. A service that starts applies the folder in its CDP_POLICIES
-    only to an empty store, or if that touches nothing that is stored.
+    only to an empty store, or if it was never in force, touches nothing that is stored, and leaves readers, destinations,
+    identifiers, jurisdictions and retention as they are.
     """
     if dry_run:
         _show_plan(folder, screen)

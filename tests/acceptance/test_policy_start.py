@@ -79,6 +79,10 @@ def test_a_folder_that_touches_stored_data_waits_until_it_is_applied(installatio
     with installation.shell("narrow").serving() as changed_folder, installation.shell("wide").serving() as other:
         assert readiness(changed_folder) == (wide, narrow)
         assert "NOT applied" in changed_folder.output
+        assert (
+            "leaves readers, destinations, identifiers, jurisdictions and retention as they are"
+            in changed_folder.output
+        )
         assert "cdp policy apply" in changed_folder.output
         assert readiness(other) == (wide, None)
         assert "NOT applied" not in other.output

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from cdp.accounting.model import Outcome, State
+from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations import policy_history, retention
 from cdp.flows.operations.policy import apply_policy
@@ -209,6 +210,30 @@ def announced_from(rights: RequestPipeline, present: Policy, policy: Policy) -> 
         impact.scope: impact.number
         for impact in measure_impact(rights.context.with_policy(present), policy)
         if impact.effect is Effect.REVEAL and impact.what == "expired events not yet swept"
+    }
+
+
+def test_a_reader_role_that_begins_or_ends_is_counted(rights: RequestPipeline) -> None:
+    agency = changed(shipped(), "readers.yaml", roles={"agency": {"legal_bases": [], "purposes": ["analytics"]}})
+    people = counted(rights)["people"]["analytics"]
+    assert people
+    assert read_by_role(rights.context, agency) == {(Effect.REVEAL, "agency", "analytics"): people}
+    present = apply_policy(rights.context, agency).context
+    assert rights.pipeline.one("SELECT count(*) FROM consent.projection_agency_analytics") == people
+    narrower = changed(agency, "readers.yaml", roles={"marketer": {"legal_bases": [], "purposes": ["analytics"]}})
+    ends = changed(narrower, "readers.yaml", roles={"agency": None})
+    found = read_by_role(present, ends)
+    assert found.pop((Effect.EXCLUDE, "agency", "analytics")) == people
+    others = {key: number for key, number in counted(rights)["people"].items() if key not in {"analytics", "service"}}
+    assert found == {(Effect.EXCLUDE, "marketer", key): number for key, number in others.items()}
+    assert deletes(measure_impact(present, ends)), "their ids end"
+
+
+def read_by_role(context: Context, policy: Policy) -> dict[tuple[Effect, str, str | None], int]:
+    return {
+        (impact.effect, impact.scope, impact.purpose): impact.number
+        for impact in measure_impact(context, policy)
+        if impact.what == "people read by a role"
     }
 
 

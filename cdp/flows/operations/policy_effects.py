@@ -35,7 +35,7 @@ class Effect(StrEnum):
 class Impact:
     """One number: how many of what, of which purpose, class or segment (`scope`); ids of some profiles concerned.
 
-    `purpose` is that of a segment.
+    `purpose` is that of a segment, or the one for which a reader role (`scope`) reads people.
     """
 
     effect: Effect

@@ -3,7 +3,7 @@
 It computes what applying it would compute, in one read-only transaction, so that all numbers are of one instant.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -30,6 +30,7 @@ from cdp.kit.db import Transaction
 from cdp.policy.model import Policy
 
 _PROFILES_AT_ONCE: Final = 1_000
+_READ: Final = "people read by a role"
 _DELETING: Final = frozenset({Effect.DELETE, Effect.EXCLUDE, Effect.SHORTEN, Effect.UNKNOWN})
 
 
@@ -47,6 +48,7 @@ def measure_impact(
         found.read(tx, progress)
         impacts = [
             *found.people(),
+            *found.readers(),
             *found.data(tx),
             *_coverage(tx, context.policy, policy, masks=bits_of(tx)),
             *retention_impacts(tx, context.policy, policy, now=now),
@@ -77,6 +79,8 @@ class _Verdicts:
     gained: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     pairs: list[LostPurpose] = field(default_factory=list)
     projections: list[PlannedProjection] = field(default_factory=list)
+    permitted: Counter[str] = field(default_factory=Counter)
+    permitted_then: Counter[str] = field(default_factory=Counter)
 
     def read(self, tx: Transaction, progress: Callable[[int, int], None] | None) -> None:
         """Decide about every profile under the new policy, and compare with the verdicts in force."""
@@ -86,6 +90,8 @@ class _Verdicts:
             decided = self._decided(tx, profile_ids)
             for profile_id, verdicts in decided.items():
                 self._compare(profile_id, stored.get(profile_id, {}), verdicts)
+                self.permitted.update(stored.get(profile_id, {}).keys())
+                self.permitted_then.update(purpose for purpose, verdict in verdicts.items() if verdict.allowed)
             self._plan(tx, decided, stored)
             after, total = profile_ids[-1], total + len(profile_ids)
             if progress is not None:
@@ -160,6 +166,17 @@ class _Verdicts:
         ):
             for purpose, profile_ids in sorted(by_purpose.items()):
                 yield Impact(effect, what, purpose, len(profile_ids), examples_of(profile_ids))
+
+    def readers(self) -> Iterator[Impact]:
+        """How many people each reader role begins or ceases to read, for purposes that both policies have."""
+        for role in sorted({*self.old.readers.names, *self.new.readers.names}):
+            for key in sorted(self.old.purposes.keys() & self.new.purposes.keys()):
+                was_read = self.old.readers.role(role).reads(self.old.purposes[key])
+                is_read = self.new.readers.role(role).reads(self.new.purposes[key])
+                if is_read and not was_read:
+                    yield Impact(Effect.REVEAL, _READ, role, self.permitted_then[key], purpose=key)
+                elif was_read and not is_read:
+                    yield Impact(Effect.EXCLUDE, _READ, role, self.permitted[key], purpose=key)
 
     def data(self, tx: Transaction) -> Iterator[Impact]:
         """What the people who lose a purpose lose with it."""
