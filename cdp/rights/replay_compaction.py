@@ -91,7 +91,7 @@ def _without_erased(lines: Sequence[Numbered]) -> list[Numbered]:
 
 def _strongest_of_ended(lines: Sequence[Numbered], known: Collection[int]) -> list[Numbered]:
     """The lines with only the strongest opt-out of each purpose of an identifier that the database has no more."""
-    strongest: dict[Hashable, tuple[bool, bool, int, datetime, int]] = {}
+    strongest: dict[Hashable, tuple[bool, bool, int, datetime, bool, int]] = {}
     for numbered in lines:
         if (ended := _ended(numbered.line, known)) is not None:
             key, opt_out = ended
@@ -110,12 +110,9 @@ def _ended(line: Line, known: Collection[int]) -> tuple[Hashable, OptOut] | None
     return (line.identifier_id, line.pseudonym, line.purpose, line.act in _OF_RESTRICTION), line
 
 
-def _rank(numbered: Numbered, line: OptOut) -> tuple[bool, bool, int, datetime, int]:
-    """How hard an opt-out is to override, then how late it is."""
-    return (
-        line.act == "object",
-        bool(line.signal),
-        _STRONGEST.index(line.authority) if line.authority in _STRONGEST else -1,
-        line.occurred_at,
-        numbered.number,
-    )
+def _rank(numbered: Numbered, line: OptOut) -> tuple[bool, bool, int, datetime, bool, int]:
+    """How hard an opt-out is to override, then how late it is. Of a restriction only the last act counts, of any authority."""
+    if line.act in _OF_RESTRICTION:
+        return False, False, 0, line.occurred_at, line.act == "restrict", numbered.number
+    authority = _STRONGEST.index(line.authority) if line.authority in _STRONGEST else -1
+    return line.act == "object", bool(line.signal), authority, line.occurred_at, False, numbered.number

@@ -145,12 +145,12 @@ def test_the_preview_of_an_erasure_in_progress_includes_what_is_done(
     with monkeypatch.context() as patch:
         patch.setattr("cdp.flows.rights.erase.finish_erasure", _stop)
         with pytest.raises(KeyboardInterrupt):
-            erase(rights.context, request.request_id, now, rows_max=2)
+            erase(rights.context, request.request_id, rows_max=2)
     halfway = requests.run(rights.context, request.request_id, now, dry_run=True)
     assert halfway.request.status is Status.IN_PROGRESS
     assert any(each.is_done for each in halfway.steps)
     assert rows_by_step(halfway) == rows_by_step(planned)
-    assert rows_by_step(erase(rights.context, request.request_id, now)) == rows_by_step(planned)
+    assert rows_by_step(erase(rights.context, request.request_id)) == rows_by_step(planned)
 
 
 def _stop(*_args: Any, **_more: Any) -> None:
@@ -176,7 +176,7 @@ def test_chunks_of_any_size_come_to_the_same(rights: RequestPipeline, rows_max: 
     before = rights.counts()
     rights.pipeline.send(ADA, *[track(userId="ada", messageId=f"m{n}") for n in range(20)])
     request = rights.ask("erasure", ("user_id", "ada"))
-    ended = erase(rights.context, request.request_id, rights.pipeline.clock.now(), rows_max=rows_max)
+    ended = erase(rights.context, request.request_id, rows_max=rows_max)
     assert rights.counts() == before
     assert {each.table: each.rows for each in ended.steps}["behavior.event"] == 21
 
@@ -194,7 +194,7 @@ def test_an_erasure_ends_though_the_digests_fill_a_chunk(
 
     start_transaction = Database.transaction
     monkeypatch.setattr(Database, "transaction", bounded)
-    done = erase(rights.context, request.request_id, rights.pipeline.clock.now(), rows_max=1)
+    done = erase(rights.context, request.request_id, rows_max=1)
     assert done.request.status is Status.FULFILLED
 
 
@@ -245,9 +245,8 @@ def test_two_runs_at_once_erase_once_while_messages_come_in(rights: RequestPipel
     before = rights.counts()
     rights.pipeline.send(ADA, *[track(userId="ada", messageId=f"m{n}") for n in range(30)])
     request = rights.ask("erasure", ("user_id", "ada"))
-    now = rights.pipeline.clock.now()
     with ThreadPoolExecutor(3) as pool:
-        runs = [pool.submit(erase, rights.context, request.request_id, now, rows_max=5) for _ in range(2)]
+        runs = [pool.submit(erase, rights.context, request.request_id, rows_max=5) for _ in range(2)]
         flood = pool.submit(rights.pipeline.send_each, [track(userId="ada", messageId=f"late{n}") for n in range(10)])
         assert {each.state for each in flood.result()} == {State.SUPPRESSED}
         assert {each.result().request.status for each in runs} == {Status.FULFILLED}
@@ -369,7 +368,7 @@ def test_an_erasure_takes_as_many_statements_for_many_rows_as_for_few(rights: Re
     for name in ("first", "ada", "bob"):  # the first one makes the replay file
         request = rights.ask("erasure", ("user_id", name))
         before = rights.context.database.statements
-        erase(rights.context, request.request_id, rights.pipeline.clock.now())
+        erase(rights.context, request.request_id)
         sent.append(rights.context.database.statements - before)
     assert sent[1] == sent[2]
     assert rights.pipeline.one("SELECT count(*) FROM behavior.event") == 0

@@ -111,11 +111,11 @@ def test_it_dies_at_every_statement(
 ) -> None:
     before = settle(rights)
     request = rights.ask("erasure", ("user_id", "ada"))
-    now, context, deaths = rights.pipeline.clock.now(), rights.context, 0
+    context, deaths = rights.context, 0
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
-                done = erase(context, request.request_id, now, rows_max=rows_max)
+                done = erase(context, request.request_id, rows_max=rows_max)
         except Died:
             deaths += 1
         else:
@@ -145,7 +145,7 @@ def test_a_death_between_the_file_and_the_commit_is_made_good_at_the_next_start(
 
         patch.setattr("cdp.audit.store.facts.append", die)
         with pytest.raises(Died):
-            erase(rights.context, request.request_id, rights.pipeline.clock.now())
+            erase(rights.context, request.request_id)
     assert rights.pipeline.people() != {}
     assert not is_behind(rights.context), "the process itself knows that it only has to try again"
     assert is_behind(restarted(rights.pipeline.context))
@@ -168,10 +168,10 @@ def test_a_service_that_goes_on_is_ready_and_catches_up(
 
             patch.setattr("cdp.audit.store.facts.append", fail)
             with pytest.raises(OSError, match="no space"):
-                erase(rights.context, request.request_id, rights.pipeline.clock.now())
+                erase(rights.context, request.request_id)
         assert not is_behind(rights.context)
     rights.erase(("anonymous_id", "somebody-else"))
-    erase(rights.context, request.request_id, rights.pipeline.clock.now())
+    erase(rights.context, request.request_id)
     assert not is_behind(restarted(rights.pipeline.context))
 
 
@@ -185,7 +185,7 @@ def test_an_unverified_link_of_a_browser_outlives_it(rights: RequestPipeline, mo
     for statement in range(1, 1_000):
         try:
             with dying_at(statement, monkeypatch):
-                erase(context, request.request_id, rights.pipeline.clock.now())
+                erase(context, request.request_id)
         except Died:
             context = anew(rights)
         else:

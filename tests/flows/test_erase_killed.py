@@ -93,6 +93,6 @@ def test_a_fault_in_the_last_transaction_takes_it_back_whole(
 
         patch.setattr(broken, fail)
         with pytest.raises(OSError, match="no space"):
-            erase(rights.context, request.request_id, rights.pipeline.clock.now())
+            erase(rights.context, request.request_id)
     assert rights.counts() == before
-    assert erase(rights.context, request.request_id, rights.pipeline.clock.now()).request.status is Status.FULFILLED
+    assert erase(rights.context, request.request_id).request.status is Status.FULFILLED

@@ -307,6 +307,26 @@ class TestRectification:
         rights.pipeline.send(identify(userId="ada", traits={"email": "ada@example.com", "age": 36}))
         assert verdicts(rights)["email_marketing"] is Reason.TOO_YOUNG
 
+    def test_of_somebody_about_whom_nothing_is_held_it_stores_nothing(self, rights: RequestPipeline) -> None:
+        """And corrects no later statement: a value for a person whom the store does not know would be new data."""
+        before = rights.counts()
+        now = rights.pipeline.clock.now()
+        opened = requests.open_request(
+            rights.context,
+            kind="rectification",
+            regime="gdpr",
+            identifiers=[("user_id", "nobody")],
+            now=now,
+            details=RequestDetails(values={"age": 12}),
+        )
+        requests.verify(rights.context, opened.request_id, now)
+        done = requests.run(rights.context, opened.request_id, now)
+        assert (done.request.status, done.is_nothing_held) == (Status.FULFILLED, True)
+        assert {table: rows for table, rows in rights.counts().items() if rows != before[table]} == {}
+        rights.later(days=1)
+        rights.pipeline.send(identify(userId="nobody", traits={"age": 36}, context=consent_context(analytics=True)))
+        assert rights.pipeline.one("SELECT count(*) FROM behavior.trait WHERE is_rectified") == 0
+
     def test_its_values_are_sealed_and_end_with_the_request(self, rights: RequestPipeline) -> None:
         request = open_(rights, "rectification", details=DETAILS[Right.RECTIFICATION])
         assert (

@@ -134,7 +134,7 @@ def test_the_preview_is_the_run(server: EmbeddedPostgres, template: str, store: 
             planned = requests.run(rights.context, request.request_id, now, dry_run=True)
             assert rights.counts() == before
             try:
-                done = erase(rights.context, request.request_id, now, rows_max=store.rows_max)
+                done = erase(rights.context, request.request_id, rows_max=store.rows_max)
             except Fault:
                 assert planned.waiting, "only what waits for a review keeps a verified erasure from running"
                 return

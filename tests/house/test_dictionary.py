@@ -271,7 +271,7 @@ def test_every_personal_column_is_erased(rights: RequestPipeline) -> None:
             if value is not None
         }
     assert personal_columns() - KEPT - filled == set(), "no row of this test fills these columns"
-    erase(rights.context, request.request_id, NOON)
+    erase(rights.context, request.request_id)
     with rights.context.database.transaction(read_only=True) as tx:
         left = {step.table for step in steps if rows_of_person(tx, step.table, step.ties, scope)}
     assert left == set()

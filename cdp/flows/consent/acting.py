@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from cdp.consent.model import Record
+from cdp.consent.model import Act, Record
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import add_uncovered, current_verdicts, refresh_verdicts
 from cdp.flows.context import Context
@@ -16,6 +16,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.ids import new_ids
 from cdp.rights.replay_file import OptOut
 from cdp.rights.store import replay_position as replay_store
+from cdp.rights.store import suppressions as suppression_store
 from cdp.vault.pseudonym import GRAPH
 from cdp.vault.vault import Item
 
@@ -71,6 +72,8 @@ def record_acts(
         add_uncovered(tx, current_verdicts(tx, context.policy, affected, now=now), now=now)
     generation_store.advance(tx, changed=True)
     kept = [record for record in records if record.act.is_refusal or record.act.is_of_restriction]
+    ended = [record for record in records if record.act is Act.RELEASE]
+    suppression_store.release(tx, [(pseudonyms[record.identifier_id], record.purpose) for record in ended], now)
     replay_store.append(
         tx, context.replay, [replay_line(record, pseudonyms[record.identifier_id]) for record in kept], now=now
     )

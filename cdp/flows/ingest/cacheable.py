@@ -48,7 +48,7 @@ def _is_unambiguous(message: IdentifiedMessage) -> bool:
     screened = message.screened
     if screened.has_other_names or len(screened.hashed) != len(message.read.identifiers):
         return False
-    return not any(hashed.refused_purposes or hashed.was_suppressed for hashed in screened.hashed)
+    return not any(hashed.has_kept_acts or hashed.was_suppressed for hashed in screened.hashed)
 
 
 def _unchanged(

@@ -134,7 +134,7 @@ def _needs_evaluation(state: BatchState, message: ScreenedMessage, digest: bytes
     anchor = state.anchors.get(digest)
     if anchor is None or not anchor.is_settled or message.read.affects_verdicts:
         return True
-    if any(hashed.refused_purposes for hashed in message.hashed):
+    if any(hashed.has_kept_acts for hashed in message.hashed):
         return True
     return int(message.read.message.source.source_id) not in anchor.sources
 

@@ -104,7 +104,7 @@ class BatchDecider:
         ended.left_out.update(_left_out(done, judge.messages))
         result = BatchResult(tx, self.vault, plan, state, done, consent, decided, now, self.writer_cache)
         touched = write_batch(result) | state.links.keys()
-        replay_store.append(tx, self.replay, opt_outs_of(consent.ledger.added, decided), now=now)
+        replay_store.append(tx, self.replay, opt_outs_of(consent.ledger, decided), now=now)
         advanced = generation_store.advance(tx, next_sequence=first_sequence + len(messages))
         if state.closure is not None:
             tx.on_commit(lambda: self.profile_cache.end(advanced, None, ()))

@@ -14,6 +14,7 @@ from cdp.policy.identifiers import NormalizerKind
 from cdp.rights import pending_suppression
 from cdp.rights.pending_suppression import Suppressed
 from cdp.rights.store import suppressions as suppression_store
+from cdp.rights.store.suppressions import SuppressionState
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION
 from cdp.vault.vault import Vault
 
@@ -54,18 +55,20 @@ def hash_identifiers(
     states = suppression_store.suppression_states(tx, list(pseudonyms.values()), messages[0].message.received_at)
     suppressed = {digest for digest, state in states.items() if suppression_store.EVERYTHING in state.purposes}
     lifted = {digest: state.lifted_at for digest, state in states.items() if state.lifted_at is not None}
+    known, not_suppressed = plan.policy.purposes.keys(), SuppressionState(frozenset(), None)
     hashed = {
         identifier: HashedIdentifier(
             identifier,
             graph[identifier],
             pseudonyms[identifier],
             identifier.type in personal,
-            states[pseudonyms[identifier]].purposes & plan.policy.purposes.keys()
-            if pseudonyms[identifier] in states
-            else frozenset(),
-            pseudonyms[identifier] in lifted,
+            (state.purposes - state.restricted) & known,
+            state.restricted & known,
+            state.released & known,
+            state.lifted_at is not None,
         )
         for identifier in identifiers
+        for state in (states.get(pseudonyms[identifier], not_suppressed),)
     }
     screened: dict[int, ScreenedMessage] = {}
     for message in messages:

@@ -1,14 +1,16 @@
 """The consent records that one message would add to the ledger. Pure."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from cdp.consent.decide import restrictions_in_force
 from cdp.consent.ledger import Ledger, SignalContext
 from cdp.consent.model import Act, Authority, Record
 from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest.plan import IngestPlan
-from cdp.flows.ingest.stages import IdentifiedMessage
+from cdp.flows.ingest.stages import HashedIdentifier, IdentifiedMessage
 from cdp.identity.resolve import World
 from cdp.identity.store.generation import Lock
 from cdp.sources.model import SourceKind
@@ -31,10 +33,9 @@ def records_of_message(
     if message.screened.cached is not None:
         return []
     kept = [
-        (identifier_id, kept_opt_out(purpose))
+        (identifier_id, act)
         for identifier_id, hashed in zip(message.members, message.screened.hashed, strict=True)
-        for purpose in hashed.refused_purposes
-        if not any(record.purpose == purpose and record.act.is_refusal for record in ledger.of(identifier_id))
+        for act in _kept_acts(hashed, ledger.of(identifier_id), lock.now)
     ]
     acts = message.read.signals.acts
     if not acts and not kept:
@@ -52,6 +53,7 @@ def records_of_message(
         (member, type_) for member in message.members for type_ in (world.types[member],) if type_ not in guarded
     ]
     proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
+    at_once = replace(context, occurred_at=lock.now)
     refused = replace(context, occurred_at=_refused_at(sent, lock.acted_at))
     of_device = (
         replace(refused, occurred_at=max(sent.received_at, lock.acted_at)) if is_own_clock(sent.body) else refused
@@ -60,12 +62,32 @@ def records_of_message(
         ledger.draft(
             act,
             identifier_id,
-            context if not act.act.is_refusal else of_device if act.authority.rank == 0 else refused,
+            at_once
+            if act.act.is_of_restriction
+            else context
+            if not act.act.is_refusal
+            else of_device
+            if act.authority.rank == 0
+            else refused,
             rule=plan.policy.purposes[act.purpose],
         )
         for identifier_id, act in (*proposed, *kept)
     )
     return [draft for draft in drafts if draft is not None]
+
+
+def _kept_acts(hashed: HashedIdentifier, known: Collection[Record], now: datetime) -> Iterator[ProposedAct]:
+    """What was kept of an identifier by pseudonym alone and its records do not say, and the end of such a restriction."""
+    refused = {record.purpose for record in known if record.act.is_refusal}
+    for purpose in hashed.refused_purposes - refused:
+        yield kept_opt_out(purpose)
+    of_restrictions = [record for record in known if record.act.is_of_restriction]
+    in_force = restrictions_in_force(of_restrictions, now) if of_restrictions else []
+    for purpose in hashed.restricted_purposes.difference(record.purpose for record in in_force):
+        yield _kept_act(purpose, Act.RESTRICT)
+    for record in in_force:
+        if record.signal == KEPT and record.purpose in hashed.released_purposes:
+            yield _kept_act(record.purpose, Act.RELEASE)
 
 
 def _refused_at(message: Message, acted_at: datetime) -> datetime:
@@ -82,4 +104,8 @@ def _refused_at(message: Message, acted_at: datetime) -> datetime:
 
 def kept_opt_out(purpose: str) -> ProposedAct:
     """An opt-out of which only pseudonym and purpose are left, with the highest authority."""
-    return ProposedAct(purpose, Act.REFUSE, Authority.AUTHENTICATED, None, KEPT, hash_of(purpose), KEPT)
+    return _kept_act(purpose, Act.REFUSE)
+
+
+def _kept_act(purpose: str, act: Act) -> ProposedAct:
+    return ProposedAct(purpose, act, Authority.AUTHENTICATED, None, KEPT, hash_of(purpose), KEPT)

@@ -27,7 +27,8 @@ from cdp.wire.message import Message
 class HashedIdentifier(NamedTuple):
     """An identifier of a message with its pseudonyms under both domains.
 
-    `refused_purposes` are opt-outs that were kept by pseudonym alone, from before this store knew the identifier.
+    `refused_purposes` are opt-outs that were kept by pseudonym alone, from before this store knew the identifier;
+    `restricted_purposes` are restrictions that were, `released_purposes` those of them that ended.
     `was_suppressed` marks an identifier whose suppression was lifted: each of its messages is screened by its instant.
     """
 
@@ -36,7 +37,14 @@ class HashedIdentifier(NamedTuple):
     suppression_pseudonym: bytes
     is_person_level: bool
     refused_purposes: frozenset[str] = frozenset()
+    restricted_purposes: frozenset[str] = frozenset()
+    released_purposes: frozenset[str] = frozenset()
     was_suppressed: bool = False
+
+    @property
+    def has_kept_acts(self) -> bool:
+        """Whether acts were kept by pseudonym that the ledger may not have."""
+        return bool(self.refused_purposes or self.restricted_purposes or self.released_purposes)
 
 
 @dataclass(frozen=True, slots=True)

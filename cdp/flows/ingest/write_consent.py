@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from cdp.consent.model import WITHOUT_CLEARING, Record
+from cdp.consent.ledger import Ledger
+from cdp.consent.model import WITHOUT_CLEARING
 from cdp.consent.store import verdicts as verdict_store
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import (
@@ -66,10 +67,15 @@ def update_followers(result: BatchResult, stored: Sequence[DecidedMessage], chan
     return others
 
 
-def opt_outs_of(added: Sequence[Record], decided: Sequence[DecidedMessage]) -> list[OptOut]:
-    """The opt-outs among new records, as the replay file keeps them."""
-    opt_outs = [record for record in added if record.act.is_refusal]
-    if not opt_outs:
+def opt_outs_of(ledger: Ledger, decided: Sequence[DecidedMessage]) -> list[OptOut]:
+    """The opt-outs and restrictions that a batch added or repeated, as the replay file keeps them.
+
+    A repetition is a line with its own instant: without it, a grant from before it that arrives after a restore would prevail.
+    """
+    added = [record for record in ledger.added if record.act.is_refusal or record.act.is_of_restriction]
+    stated = [(record, record.occurred_at) for record in added]
+    stated += [(record, record.repeated_at) for record in ledger.repeated if record.repeated_at is not None]
+    if not stated:
         return []
     pseudonyms = {
         member: hashed.suppression_pseudonym
@@ -85,10 +91,10 @@ def opt_outs_of(added: Sequence[Record], decided: Sequence[DecidedMessage]) -> l
             act=record.act.value,
             authority=record.authority.value,
             jurisdiction=record.jurisdiction,
-            occurred_at=record.occurred_at,
+            occurred_at=at,
             signal=record.signal or "",
         )
-        for record in opt_outs
+        for record, at in stated
     ]
 
 

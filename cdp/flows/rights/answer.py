@@ -28,12 +28,13 @@ DOWNLOAD_DAYS: Final = 14
 _EXPORTS = frozenset({Right.ACCESS, Right.PORTABILITY})
 
 
-def answer(context: Context, request_id: int, now: datetime) -> RequestResult:
+def answer(context: Context, request_id: int) -> RequestResult:
     """Answer a verified access request; its archive can be downloaded for 14 days.
 
     Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`, and those of
     `check_reviewed`.
     """
+    now = context.clock.now()
     with context.database.transaction() as tx:
         request = locked_request(tx, request_id)
         if request.status is Status.FULFILLED:
@@ -48,7 +49,7 @@ def answer(context: Context, request_id: int, now: datetime) -> RequestResult:
     return RequestResult(request, (), request.waiting, person.is_nothing_held)
 
 
-def preview_answer(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every preview
+def preview_answer(context: Context, request_id: int) -> RequestResult:
     """A request that changes no data of the person but what it states itself: whether anything is held, what waits.
 
     Raises the fault `unknown_request`.

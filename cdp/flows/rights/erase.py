@@ -5,8 +5,6 @@ the person is erased last, in one transaction with the keys, the suppression, th
 so a run that was killed at any point finds the same person again and continues.
 """
 
-from datetime import datetime
-
 from cdp.flows.context import Context
 from cdp.flows.rights.erasure_preview import predicted_steps
 from cdp.flows.rights.erasure_steps import (
@@ -26,11 +24,12 @@ from cdp.rights.plan import cite, erasure_plan
 from cdp.rights.store import steps as step_store
 
 
-def preview(context: Context, request_id: int, now: datetime) -> RequestResult:
-    """The dry run: which tables, how many rows, by which verb, and why, as a run at `now` would. Changes nothing.
+def preview(context: Context, request_id: int) -> RequestResult:
+    """The dry run: which tables, how many rows, by which verb, and why, as a run would. Changes nothing.
 
     Of an erasure that is in progress, the rows affected so far are included. Raises the fault `unknown_request`.
     """
+    now = context.clock.now()
     with context.database.transaction(read_only=True) as tx:
         request = read_request(tx, request_id)
         if request.status is Status.FULFILLED:
@@ -44,13 +43,7 @@ def preview(context: Context, request_id: int, now: datetime) -> RequestResult:
     return RequestResult(request, steps, len(person.reach.waiting), is_nothing_held=False)
 
 
-def erase(
-    context: Context,
-    request_id: int,
-    now: datetime,  # noqa: ARG001 - as every flow
-    *,
-    rows_max: int = CHUNK_ROWS_MAX,
-) -> RequestResult:
+def erase(context: Context, request_id: int, *, rows_max: int = CHUNK_ROWS_MAX) -> RequestResult:
     """Erase the person of a verified request, or continue where an earlier run stopped. Safe to repeat.
 
     Faults: `unknown_request`, `request_not_next`, and those of `check_reviewed`.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from cdp.flows.context import Context
@@ -17,10 +16,10 @@ from cdp.policy.jurisdictions import Right
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How a kind of request is carried out, and previewed without changing anything."""
+    """How a kind of request is carried out, and previewed without changing anything; both at the present instant."""
 
-    run: Callable[[Context, int, datetime], RequestResult]
-    preview: Callable[[Context, int, datetime], RequestResult] = preview_answer
+    run: Callable[[Context, int], RequestResult]
+    preview: Callable[[Context, int], RequestResult] = preview_answer
 
 
 FLOWS: Final[Mapping[Right, Flow]] = {

@@ -34,7 +34,7 @@ from cdp.segments.store import marks as mark_store
 from cdp.vault.vault import Item
 
 
-def rectify(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every flow
+def rectify(context: Context, request_id: int) -> RequestResult:
     """Correct the traits of a verified person. Running a fulfilled request again changes nothing.
 
     Faults: `unknown_request`, `request_not_next`.

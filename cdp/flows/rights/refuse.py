@@ -4,8 +4,6 @@ They are carried out in the transaction that receives them; this use case is for
 upholds an objection that was weighed.
 """
 
-from datetime import datetime
-
 from cdp.flows.context import Context
 from cdp.flows.rights.person import named_identifiers
 from cdp.flows.rights.refusals import refuse_purposes
@@ -16,7 +14,7 @@ from cdp.identity.store import generation as generation_store
 from cdp.rights.model import Status
 
 
-def refuse(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every flow
+def refuse(context: Context, request_id: int) -> RequestResult:
     """Carry out an objection, an opt-out or a request to limit that was received but not carried out at once, or weighed.
 
     Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`.

@@ -3,15 +3,15 @@
 It runs before the service accepts requests. Repeating it changes nothing.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from cdp.audit.store import facts as fact_store
-from cdp.consent.model import EVERY_PURPOSE, Act, Authority, Record, RecordId
+from cdp.consent.model import Act, Authority, Record, RecordId
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import refresh_verdicts
@@ -36,6 +36,8 @@ from cdp.rights.store import suppressions as suppression_store
 _LINES_MAX: Final = 500
 _ROWS_MAX: Final = 10**12
 _KEYS: Final = "vault.subject_key"
+_Statement = tuple[int, str, str, str, str, str]
+"""Identifier, purpose, act, authority, jurisdiction and signal."""
 _OPEN: Final = frozenset({Status.VERIFIED, Status.IN_PROGRESS})
 
 
@@ -72,7 +74,7 @@ def replay(context: Context, now: datetime) -> ReplayResult:
         interrupted = _interrupted_requests(tx, context.replay.lines_after(applied))
     for request_id in interrupted:
         try:
-            erase(context, request_id, now)
+            erase(context, request_id)
         except Fault as fault:
             # The backup lacks a decision of the reviewer: the line erases by id, and the request is reviewed again.
             if fault.code not in ("request_waits", "nothing_reached"):
@@ -114,17 +116,20 @@ def _interrupted_requests(tx: Transaction, lines: Iterable[Numbered]) -> list[in
 def _apply_lines(
     tx: Transaction, context: Context, lines: Sequence[Numbered], *, counts: Counter[str], now: datetime
 ) -> None:
+    """Apply lines in their order: what an act means for an identifier depends on whether it was erased or lifted before."""
     counts["lines"] += len(lines)
-    for line in (numbered.line for numbered in lines):
-        if isinstance(line, Erased):
-            counts["erased"] += _erase(tx, context, line, now=now)
-            suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
-            log_suppressed(tx, len(line.pseudonyms), now)
-        elif isinstance(line, Lifted):
-            suppression_store.lift(tx, line.pseudonyms, line.lifted_at)
-    _restore_opt_outs(
-        tx, context, [numbered.line for numbered in lines if isinstance(numbered.line, OptOut)], counts=counts, now=now
-    )
+    for is_opt_out, group in groupby((numbered.line for numbered in lines), key=lambda line: isinstance(line, OptOut)):
+        if is_opt_out:
+            opt_outs = [line for line in group if isinstance(line, OptOut)]
+            _restore_opt_outs(tx, context, opt_outs, counts=counts, now=now)
+            continue
+        for line in group:
+            if isinstance(line, Erased):
+                counts["erased"] += _erase(tx, context, line, now=now)
+                suppression_store.suppress(tx, line.pseudonyms, now, until=line.until)
+                log_suppressed(tx, len(line.pseudonyms), now)
+            elif isinstance(line, Lifted):
+                suppression_store.lift(tx, line.pseudonyms, line.lifted_at)
 
 
 def _erase(tx: Transaction, context: Context, line: Erased, *, now: datetime) -> bool:
@@ -161,39 +166,49 @@ def _restore_opt_outs(
     """Add opt-outs to the ledger where their identifier is known, and as suppressed pseudonyms where it is not."""
     stored = identifier_store.sealed_of(tx, [opt_out.identifier_id for opt_out in opt_outs])
     known = {row.identifier_id for row in stored}
-    recorded = {
-        (record.identifier_id, record.purpose, record.act.value, record.authority.value, record.occurred_at)
-        for record in record_store.records_of(tx, known)
-    }
+    recorded: defaultdict[_Statement, list[Record]] = defaultdict(list)
+    for record in record_store.records_of(tx, known):
+        recorded[_statement_of(record)].append(record)
     missing = [
         opt_out
         for opt_out in opt_outs
         if opt_out.identifier_id in known
-        and (opt_out.identifier_id, opt_out.purpose, opt_out.act, opt_out.authority, opt_out.occurred_at)
-        not in recorded
+        and not any(_includes(record, opt_out) for record in recorded[_statement_of(opt_out)])
     ]
     append_acts(tx, [_record(context, opt_out, now) for opt_out in missing], actor="operator", now=now)
-    unknown = [opt_out for opt_out in opt_outs if opt_out.identifier_id not in known]
     counts["noes"] += len(missing)
-    counts["suppressed"] += _keep_by_pseudonym(tx, unknown, now)
+    counts["suppressed"] += _keep_by_pseudonym(tx, opt_outs, known=known, now=now)
     profiles = consent_subject_store.profiles_decided_by(tx, known)
     if missing and profiles:
         refresh_verdicts(tx, context.policy, profile_ids=profiles, now=now)
 
 
-def _keep_by_pseudonym(tx: Transaction, opt_outs: Sequence[OptOut], now: datetime) -> int:
+def _statement_of(act: Record | OptOut) -> _Statement:
+    return act.identifier_id, act.purpose, str(act.act), str(act.authority), act.jurisdiction, act.signal or ""
+
+
+def _includes(record: Record, opt_out: OptOut) -> bool:
+    """Whether the ledger has this act, or it was repeated no earlier."""
+    return record.occurred_at <= opt_out.occurred_at <= max(record.occurred_at, record.last_at)
+
+
+def _keep_by_pseudonym(tx: Transaction, opt_outs: Sequence[OptOut], *, known: Collection[int], now: datetime) -> int:
     """Keep what is known of identifiers that this database does not have; returns how many suppressions were added.
 
-    A restriction that was not released since suppresses its identifier for every purpose, or for the one that it is about.
+    A restriction that was not released since suppresses its identifier for every purpose, or for the one that it is about. Its
+    end ends no refusal and no erasure.
     """
-    of_restrictions = [opt_out for opt_out in opt_outs if Act(opt_out.act).is_of_restriction]
-    orders = [(opt_out.pseudonym, opt_out.purpose) for opt_out in opt_outs if not Act(opt_out.act).is_of_restriction]
-    latest = {(opt_out.pseudonym, opt_out.purpose): opt_out for opt_out in of_restrictions}
-    orders += [order for order, act in latest.items() if act.act == Act.RESTRICT]
-    for (pseudonym, purpose), act in latest.items():
-        if act.act == Act.RELEASE and purpose == EVERY_PURPOSE:
-            suppression_store.lift(tx, [pseudonym], act.occurred_at)
-    return suppression_store.suppress_purposes(tx, orders, now)
+    latest = {
+        (opt_out.pseudonym, opt_out.purpose): opt_out for opt_out in opt_outs if Act(opt_out.act).is_of_restriction
+    }
+    suppression_store.release(tx, [order for order, act in latest.items() if act.act == Act.RELEASE], now)
+    restricted = [order for order, act in latest.items() if act.act == Act.RESTRICT and act.identifier_id not in known]
+    refused = [
+        (opt_out.pseudonym, opt_out.purpose)
+        for opt_out in opt_outs
+        if opt_out.identifier_id not in known and not Act(opt_out.act).is_of_restriction
+    ]
+    return suppression_store.restrict(tx, restricted, now) + suppression_store.suppress_purposes(tx, refused, now)
 
 
 def _record(context: Context, opt_out: OptOut, now: datetime) -> Record:

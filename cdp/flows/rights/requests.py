@@ -299,14 +299,15 @@ def run(
     """Carry out a verified request, or preview it.
 
     Each kind has its flow (`cdp.flows.rights.kinds`). Running a fulfilled request again changes nothing. A preview shows
-    what is held about the person, so it is recorded in the audit log as a read.
+    what is held about the person, so it is recorded in the audit log as a read, at `now`; what is carried out happens at the
+    instant of the database.
     """
     with context.database.transaction(read_only=True) as tx:
         request = read_request(tx, request_id)
         flow = FLOWS[request.kind]
     if not dry_run:
-        return flow.run(context, request_id, now)
-    found = flow.preview(context, request_id, now)
+        return flow.run(context, request_id)
+    found = flow.preview(context, request_id)
     with context.database.transaction() as tx:
         named = named_identifiers(tx, context, request_id)
         reading = Reading(actor, token, "request", question={"preview": True}, named={"request": request.outward_id})
@@ -415,7 +416,7 @@ def sweep_requests(context: Context, now: datetime) -> dict[str, int]:
         counts["holds_ended"] = context.vault.subject_keys.shred(tx, ended_holds)
     for received in open_requests:
         if received.kind in WITHOUT_VERIFICATION and received.regime in context.policy.jurisdictions.regimes:
-            refuse(context, received.request_id, now)
+            refuse(context, received.request_id)
             counts["carried_out"] += 1
     return counts
 

@@ -17,6 +17,7 @@ from cdp.flows.consent.acting import ensure_identifiers, record_acts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import read_identifier
 from cdp.flows.rights.person import (
+    Person,
     find_person,
     find_person_of,
     suppression_pseudonyms,
@@ -33,9 +34,10 @@ from cdp.kit.ids import new_id
 from cdp.policy.jurisdictions import UNKNOWN
 from cdp.rights.model import NamedIdentifier, Status
 from cdp.rights.refusable import jurisdiction_of
+from cdp.rights.store import suppressions as suppression_store
 
 
-def restrict(context: Context, request_id: int, now: datetime) -> RequestResult:  # noqa: ARG001 - as every flow
+def restrict(context: Context, request_id: int) -> RequestResult:
     """Restrict the processing of a verified person's data, whatever identifiers they are known by.
 
     Running a fulfilled request again changes nothing. Faults: `unknown_request`, `request_not_next`.
@@ -73,18 +75,14 @@ def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_info
     with context.database.transaction() as tx:
         acted_at = generation_store.lock_exclusive(tx).now
         person = find_person_of(tx, context, tuple(NamedIdentifier(one.type, one.value) for one in named))
-        known = {**values_by_id(tx, context, person.reach.identifiers), **person.known}
-        in_force = restrictions_in_force(
-            (record for record in record_store.records_of(tx, known) if record.purpose == EVERY_PURPOSE), acted_at
-        )
-        if not in_force:
+        restricted = _restricted(tx, context, person, now=acted_at)
+        if not restricted:
             raise Fault(
                 "not_restricted",
                 "No restriction is in force",
                 "Nothing that these identifiers name is restricted.",
                 status=409,
             )
-        restricted = [known[record.identifier_id] for record in in_force]
         affected = _record_acts(tx, context, restricted, act=Act.RELEASE, regime="", now=acted_at)
         notified = outbox_store.notify(tx, affected, RecipientNotice.RESTRICTION_END, body={}, now=acted_at)
         fact = {
@@ -96,6 +94,16 @@ def release(context: Context, identifiers: Sequence[tuple[str, str]], *, is_info
         }
         fact_store.append(tx, fact, now)
     return len(restricted)
+
+
+def _restricted(tx: Transaction, context: Context, person: Person, *, now: datetime) -> list[NamedIdentifier]:
+    """The identifiers whose processing is restricted, those included that a restored backup does not have."""
+    known = {**values_by_id(tx, context, person.reach.identifiers), **person.known}
+    acts = (record for record in record_store.records_of(tx, known) if record.purpose == EVERY_PURPOSE)
+    by_record = [known[record.identifier_id] for record in restrictions_in_force(acts, now)]
+    hidden = dict(zip(suppression_pseudonyms(context, person.named), person.named, strict=True))
+    by_pseudonym = suppression_store.restricted(tx, hidden.keys(), purpose=EVERY_PURPOSE)
+    return list(dict.fromkeys([*by_record, *(hidden[pseudonym] for pseudonym in sorted(by_pseudonym))]))
 
 
 def _record_acts(

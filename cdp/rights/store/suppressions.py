@@ -10,16 +10,22 @@ from cdp.rights.replay_loss import RememberedSuppression
 
 EVERYTHING: Final = ""
 
+_OF_RESTRICTIONS: Final = -1
+"""In place of a request: the restriction of an identifier that is unknown. Its end ends no other suppression."""
+
 
 @dataclass(frozen=True, slots=True)
 class SuppressionState:
     """The purposes that a pseudonym is suppressed for, and when a suppression of everything was lifted, if it was.
 
-    Nothing that occurred before `lifted_at` is processed.
+    Nothing that occurred before `lifted_at` is processed. `restricted` are those of the purposes that only a restriction suppresses,
+    `released` are purposes whose restriction ended.
     """
 
     purposes: frozenset[str]
     lifted_at: datetime | None
+    restricted: frozenset[str] = frozenset()
+    released: frozenset[str] = frozenset()
 
 
 def suppressed(tx: Transaction, pseudonyms: Collection[bytes], now: datetime) -> set[bytes]:
@@ -45,17 +51,25 @@ def suppression_states(tx: Transaction, pseudonyms: Collection[bytes], now: date
         """
         SELECT pseudonym,
                array_agg(purpose) FILTER (WHERE lifted_at IS NULL AND (until IS NULL OR until > %(now)s)),
-               max(lifted_at) FILTER (WHERE purpose = '' AND request_id = 0)
+               max(lifted_at) FILTER (WHERE purpose = '' AND request_id = 0),
+               array_agg(purpose) FILTER (WHERE request_id = %(restrictions)s AND lifted_at IS NULL),
+               array_agg(purpose) FILTER (WHERE request_id = %(restrictions)s AND lifted_at IS NOT NULL),
+               array_agg(purpose) FILTER (WHERE request_id <> %(restrictions)s)
         FROM rights.suppression
         WHERE pseudonym = ANY(%(pseudonyms)s::bytea[])
         GROUP BY pseudonym
         """,
-        {"pseudonyms": list(pseudonyms), "now": now},
+        {"pseudonyms": list(pseudonyms), "now": now, "restrictions": _OF_RESTRICTIONS},
     )
     return {
-        pseudonym: SuppressionState(frozenset(purposes or ()), lifted_at)
-        for pseudonym, purposes, lifted_at in rows
-        if purposes or lifted_at
+        pseudonym: SuppressionState(
+            frozenset(purposes or ()),
+            lifted_at,
+            frozenset(restricted or ()).difference(otherwise or ()),
+            frozenset(released or ()),
+        )
+        for pseudonym, purposes, lifted_at, restricted, released, otherwise in rows
+        if purposes or lifted_at or released
     }
 
 
@@ -90,7 +104,14 @@ def pending_suppressions(tx: Transaction, request_id: int) -> set[bytes]:
 
 
 def suppress(tx: Transaction, pseudonyms: Collection[bytes], now: datetime, *, until: datetime | None) -> None:
-    """Suppress pseudonyms for every purpose, permanently or until an instant; never shortens a suppression."""
+    """Suppress pseudonyms for every purpose, permanently or until an instant; never shortens a suppression.
+
+    A restriction of an unknown identifier ends with it, as that of a known one with its records.
+    """
+    tx.execute(
+        "DELETE FROM rights.suppression WHERE pseudonym = ANY(%(pseudonyms)s::bytea[]) AND request_id = %(restrictions)s",
+        {"pseudonyms": list(pseudonyms), "restrictions": _OF_RESTRICTIONS},
+    )
     _suppress(tx, 0, pseudonyms, now=now, until=until)
 
 
@@ -114,15 +135,55 @@ def lift(tx: Transaction, pseudonyms: Collection[bytes], at: datetime) -> int:
     return int(rows[0][0])
 
 
+def restrict(tx: Transaction, orders: Collection[tuple[bytes, str]], now: datetime) -> int:
+    """Suppress (pseudonym, purpose) pairs of restrictions whose identifier is unknown; returns how many were new."""
+    return _suppress_pairs(tx, orders, now=now, request_id=_OF_RESTRICTIONS)
+
+
+def restricted(tx: Transaction, pseudonyms: Collection[bytes], *, purpose: str) -> set[bytes]:
+    """Those of the pseudonyms for which `restrict` suppressed this purpose."""
+    rows = tx.execute(
+        "SELECT pseudonym FROM rights.suppression "
+        "WHERE pseudonym = ANY(%(pseudonyms)s::bytea[]) AND purpose = %(purpose)s AND request_id = %(restrictions)s "
+        "AND lifted_at IS NULL",
+        {"pseudonyms": list(pseudonyms), "purpose": purpose, "restrictions": _OF_RESTRICTIONS},
+    )
+    return {bytes(pseudonym) for (pseudonym,) in rows}
+
+
+def release(tx: Transaction, orders: Collection[tuple[bytes, str]], at: datetime) -> None:
+    """End the restrictions of these (pseudonym, purpose) pairs; other suppressions stay.
+
+    Their rows stay: the restriction may have entered the ledger, where the end follows it with the next message.
+    """
+    tx.execute(
+        """
+        UPDATE rights.suppression AS s SET lifted_at = %(at)s
+        FROM unnest(%(pseudonyms)s::bytea[], %(purposes)s::text[]) AS ended (pseudonym, purpose)
+        WHERE s.pseudonym = ended.pseudonym AND s.purpose = ended.purpose AND s.request_id = %(restrictions)s
+          AND s.lifted_at IS NULL
+        """,
+        {
+            "pseudonyms": [pseudonym for pseudonym, _ in orders],
+            "purposes": [purpose for _, purpose in orders],
+            "at": at,
+            "restrictions": _OF_RESTRICTIONS,
+        },
+    )
+
+
 def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now: datetime) -> int:
     """Suppress (pseudonym, purpose) pairs of opt-outs whose identifier is unknown; returns how many were new."""
-    pairs = list(orders)
+    return _suppress_pairs(tx, list(orders), now=now, request_id=0)
+
+
+def _suppress_pairs(tx: Transaction, pairs: Collection[tuple[bytes, str]], *, now: datetime, request_id: int) -> int:
     rows = tx.execute(
         """
         WITH added AS (
-            INSERT INTO rights.suppression (pseudonym, purpose, request_id, since)
-            SELECT *, 0, %(now)s FROM unnest(%(pseudonyms)s::bytea[], %(purposes)s::text[])
-            ON CONFLICT DO NOTHING
+            INSERT INTO rights.suppression AS stored (pseudonym, purpose, request_id, since)
+            SELECT DISTINCT *, %(request)s::bigint, %(now)s::timestamptz FROM unnest(%(pseudonyms)s::bytea[], %(purposes)s::text[])
+            ON CONFLICT (pseudonym, purpose, request_id) DO UPDATE SET lifted_at = NULL WHERE stored.lifted_at IS NOT NULL
             RETURNING 1
         )
         SELECT count(*) FROM added
@@ -130,6 +191,7 @@ def suppress_purposes(tx: Transaction, orders: Iterable[tuple[bytes, str]], now:
         {
             "pseudonyms": [pseudonym for pseudonym, _ in pairs],
             "purposes": [purpose for _, purpose in pairs],
+            "request": request_id,
             "now": now,
         },
     )

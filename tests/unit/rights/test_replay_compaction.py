@@ -86,6 +86,8 @@ def test_of_a_restriction_the_last_act_counts() -> None:
     assert kept(restrict, release, known=()) == [2]
     assert kept(restrict, release, later(restrict, 2)) == [2, 3]
     assert kept(restrict, release, later(restrict, 2), known=()) == [3]
+    assert kept(restrict, later(restrict, act="release", authority="operator"), known=()) == [2], "of any authority"
+    assert kept(replace(restrict, signal="kept_by_pseudonym"), release, known=()) == [2]
 
 
 def test_lines_from_before_the_oldest_epoch_that_exists_go() -> None:
