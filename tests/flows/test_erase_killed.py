@@ -47,7 +47,7 @@ def fatal(step):
 
 for name in ("all", "execute", "committed", "copy", "one_or_none", "execute_core", "scalar"):
     setattr(Transaction, name, fatal(getattr(Transaction, name)))
-erase(context, request_id, at, rows_max=2)
+erase(context, request_id, rows_max=2)
 """
 
 
