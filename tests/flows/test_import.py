@@ -16,7 +16,7 @@ from cdp.flows.imports import messages as imports
 from cdp.flows.imports.mapping import load_mapping
 from cdp.flows.imports.messages import Progress, Tally, import_file, try_file
 from cdp.flows.ingest.batch import Ingest
-from cdp.flows.operations.sources import create_source, list_sources
+from cdp.flows.operations.sources import create_source, disable_source, list_sources, replace_write_key
 from cdp.kit.db import Database, Transaction
 from cdp.kit.errors import Fault
 from cdp.operations.store import import_jobs as import_job_store
@@ -118,6 +118,11 @@ def test_the_source_is_made_once_and_a_named_one_must_exist(pipeline: Pipeline, 
         import_file(pipeline.context, file, mapping, source_name="backend")
     create_source(pipeline.context, "backend")
     assert import_file(pipeline.context, file, mapping, source_name="backend").source == "backend"
+    disable_source(pipeline.context, "backend")
+    with pytest.raises(Fault) as refused:
+        replace_write_key(pipeline.context, "backend")
+    assert refused.value.code == "unknown_source"
+    assert "disabled" in refused.value.detail
 
 
 def test_importing_again_counts_nothing_twice(pipeline: Pipeline, tmp_path: Path) -> None:

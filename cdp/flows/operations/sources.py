@@ -113,5 +113,10 @@ def disable_source(context: Context, name: str, *, actor: str = "operator") -> N
 
 
 def unknown_source() -> Fault:
-    """The fault for a name that belongs to no source."""
-    return Fault("unknown_source", "Unknown source", "`cdp source list` lists all sources.", status=404)
+    """The fault for a name that belongs to no source, or to one that is disabled where it must not be."""
+    return Fault(
+        "unknown_source",
+        "Unknown source",
+        "No source has this name, or it is disabled: `cdp source list` lists all sources.",
+        status=404,
+    )
