@@ -24,6 +24,8 @@ VALUES: Final = {
     "import": ["--mapping", "{mapping}"],
     "serve": ["--port", "0"],
     "segment preview": ["new_buyers"],
+    "state discard": ["--from", "file:///srv/former-state"],
+    "state move": ["--to", "file:///srv/state"],
 }
 NO_DATABASE: Final = {
     "init",
@@ -35,6 +37,7 @@ NO_DATABASE: Final = {
     "audit verify",
     "openapi",
     "docs",
+    "doctor",  # reports it as one of its checks
     "restore",  # reads the backup first, which is not one here
 }
 

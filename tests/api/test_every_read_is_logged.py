@@ -339,6 +339,7 @@ SHOWS_NOBODY: Final = frozenset(
         "backup",
         "demo",
         "docs",
+        "doctor",
         "init",
         "keys check-provider",
         "keys destroy",
@@ -370,6 +371,8 @@ SHOWS_NOBODY: Final = frozenset(
         "worker",
         "identity rebuild",
         "retention holds",
+        "state discard",
+        "state move",
     ]
 )
 """Commands that run the service, act on the whole store, or show figures, keys or policy: none of them shows a person."""
