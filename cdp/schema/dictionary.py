@@ -132,7 +132,8 @@ FILES: Final = (
     ),
     DeclaredFile(
         "replay.jsonl",
-        "erasures as random ids and suppressed pseudonyms, and opt-outs as (random id, pseudonym, purpose)",
+        "erasures as random ids and suppressed pseudonyms, suppressions that were lifted, and opt-outs and restrictions, each "
+        "as a random id, a pseudonym, the purpose, the act with its authority, jurisdiction and consent signal, and instants",
         "no service starts (`replay_file_missing`) until it is restored, or `cdp replay --accept-loss` was run",
         Declaration(
             is_personal=True,
@@ -146,7 +147,7 @@ FILES: Final = (
     ),
     DeclaredFile(
         "binding.json",
-        "which store this is: the number of the last start of a service on it, and a random value",
+        "which store this is: a number that each start of a service, move and accepted loss raises, and a random value",
         "no service starts (`state_outdated`) until it is restored, or `cdp replay --accept-loss` was run",
         _IMPERSONAL,
     ),
