@@ -120,7 +120,8 @@ def _opened(config: Config, other_url: str, act: str) -> Iterator[tuple[Transact
             raise Fault(
                 "state_same_place",
                 "The two places are the same",
-                f"{other.place} is the place of the state now. There is nothing to {act}.",
+                f"{other.place} is the place that the settings name. There is nothing to {act}. After a move, set CDP_STATE_URL to the "
+                "new place first, or unset it if that is CDP_HOME.",
                 status=409,
             )
         sessions = session_store.count_other_sessions(tx, _APPLICATION)
