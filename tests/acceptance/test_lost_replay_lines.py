@@ -215,12 +215,18 @@ def test_the_file_of_another_installation_is_refused(server: EmbeddedPostgres, h
 def test_a_running_service_stops_storing_what_a_lost_file_cannot_keep(installed: Installation) -> None:
     with installed.shell.serving() as first, installed.shell.serving() as second:
         key = installed.shell.json("source", "create", "shop", "--kind", "server", "--jurisdiction", "eu")["write_key"]
+        token = installed.shell.json("token", "create", "staff", "--role", "privacy")["token"]
+        staff = {"Authorization": f"Bearer {token}"}
+        act = {"identifier": {"type": "user_id", "value": "ada"}, "purpose": "analytics", "act": "withdraw"}
         body = batch(identify(userId="ada", context=consent_context(analytics=False, advertising=False)))
         cut_between_lines(installed)
         for service in (first, second):
             until(partial(is_replay_failing, service), "the service to find it")
             answer = service.request("POST", "/v1/batch", auth=(key, ""), json=body)
-            assert answer.status_code >= 500, answer.text
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), answer.text
+            answer = service.request("POST", "/api/v1/consents", headers=staff, json=act)
+            assert (answer.status_code, "Retry-After" in answer.headers) == (503, True), answer.text
+            assert "CDP_" not in answer.text
         installed.store.replace(REPLAY_FILE, installed.newest)
         for service in (first, second):
             until(partial(is_ready, service), "the service to be ready again")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from cdp.kit.db import Transaction
-from cdp.kit.errors import Fault
+from cdp.kit.errors import UNAVAILABLE, Fault
 from cdp.kit.ids import random_bytes
 from cdp.rights.binding import (
     NONCE_BYTES,
@@ -19,6 +19,8 @@ from cdp.rights.binding import (
 )
 from cdp.rights.replay_file import FILE_ID_BYTES, Line, ReplayFile
 from cdp.rights.state_place import MOVED_FILE, MOVING_FILE, require_settled
+
+_RETRY_AFTER_SECONDS: Final = 5
 
 _SAME: Final = (
     "All services and commands of one database must use the same state: one CDP_HOME, or one CDP_STATE_URL. What a restore of the "
@@ -214,7 +216,9 @@ def _require_bound(position: _Position, file: ReplayFile) -> _Bound:
             "The replay file belongs to another database",
             f"{file.place} was created for another database, or was replaced. If another database uses it, leave it to that one. "
             f"Set CDP_HOME or CDP_STATE_URL to the state store that belongs to this one. {_RESTORE}",
-            status=500,
+            status=503,
+            retry_after_seconds=_RETRY_AFTER_SECONDS,
+            caller_detail=UNAVAILABLE,
         )
     is_older = bound.generation < position.binding.generation
     is_copy = bound.generation == position.binding.generation and bound != position.binding
@@ -235,7 +239,9 @@ def _require_bound(position: _Position, file: ReplayFile) -> _Bound:
             "The replay file was altered",
             f"{file.place} lacks lines that this database has applied, or has others in their place: it is a damaged copy, or "
             f"was changed by something other than cdp. {_RESTORE}",
-            status=500,
+            status=503,
+            retry_after_seconds=_RETRY_AFTER_SECONDS,
+            caller_detail=UNAVAILABLE,
         )
     return _Bound(bound, written)
 
@@ -246,19 +252,30 @@ def _missing(position: _Position, bound: Binding, file: ReplayFile) -> Fault:
             "replay_file_missing",
             "The replay file is missing",
             f"{file.place} does not exist or is empty, although this is the state store that was used last. {_RESTORE}",
-            status=500,
+            status=503,
+            retry_after_seconds=_RETRY_AFTER_SECONDS,
+            caller_detail=UNAVAILABLE,
         )
     return Fault(
         "state_foreign",
         "The database uses another state store",
         f"{file.place} does not exist, but this database has one elsewhere. {_SAME} {_RESTORE} To move the state of this database "
         "to a new place: `cdp state move`.",
-        status=500,
+        status=503,
+        retry_after_seconds=_RETRY_AFTER_SECONDS,
+        caller_detail=UNAVAILABLE,
     )
 
 
 def _outdated(detail: str) -> Fault:
-    return Fault("state_outdated", "The state store is out of date", f"{detail} {_SAME} {_RESTORE}", status=500)
+    return Fault(
+        "state_outdated",
+        "The state store is out of date",
+        f"{detail} {_SAME} {_RESTORE}",
+        status=503,
+        retry_after_seconds=_RETRY_AFTER_SECONDS,
+        caller_detail=UNAVAILABLE,
+    )
 
 
 def _is_behind(seen: int, written: int, file: ReplayFile) -> bool:
