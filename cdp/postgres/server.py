@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -113,7 +114,7 @@ class EmbeddedPostgres:
             self._place, self._lock, self._owner_pid = place, lock, os.getpid()
             self._socket = make_socket_folder(place)
             self._is_stopping.clear()
-            self._child = self._launch(place)
+            self._child = _patiently(lambda: self._launch(place), place)
         except BaseException:
             self._place = self._lock = None
             lock.release()
@@ -251,6 +252,18 @@ def _await_ready(child: subprocess.Popen[bytes], place: ServerPlace) -> None:
             raise _not_started(place, f"PostgreSQL ended with code {code}")
         time.sleep(0.02)
     raise _not_started(place, f"PostgreSQL was not ready within {_READY_WITHIN_SECONDS:.0f} seconds")
+
+
+def _patiently(launch_server: Callable[[], subprocess.Popen[bytes]], place: ServerPlace) -> subprocess.Popen[bytes]:
+    """Launch as soon as the processes of a killed server have ended: until then, its shared memory is still in use."""
+    deadline = time.monotonic() + _FAST_STOP_SECONDS
+    while True:
+        try:
+            return launch_server()
+        except Fault:
+            if "still in use" not in last_error(place.log) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def _not_started(place: ServerPlace, what: str) -> Fault:

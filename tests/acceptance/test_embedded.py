@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,6 +212,22 @@ def test_after_a_kill_of_everything_the_database_recovers(home: Path, service: s
     with EmbeddedPostgres(home) as server:
         assert ask(server.url, "SELECT count(*) FROM s.t") == 1000
     assert "not properly shut down" in server_log(home)
+
+
+def test_a_process_that_outlives_the_killed_server_is_waited_for(home: Path, service: subprocess.Popen[str]) -> None:
+    """Its shared memory is in use until it notices the death of the server."""
+    url = EmbeddedPostgres(home).attach()
+    assert url is not None
+    with connect(url) as connection:
+        ((session,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+        os.kill(session, signal.SIGSTOP)
+        service.kill()
+        os.kill(postmaster(home), signal.SIGKILL)
+        wakes = threading.Timer(1.5, os.kill, (session, signal.SIGCONT))
+        wakes.start()
+        with EmbeddedPostgres(home) as server:
+            assert ask(server.url, "SELECT 1") == 1
+        wakes.join()
 
 
 def test_a_server_that_dies_alone_comes_back(home: Path) -> None:

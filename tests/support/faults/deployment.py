@@ -45,9 +45,16 @@ class Node:
     _running: ExitStack = field(default_factory=ExitStack)
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:
-        """Start it and wait until it prints its address."""
+        """Start it, as its supervisor does again while the database recovers, and wait until it prints its address."""
         shell = Shell(self.shell.home, {**self.shell.settings, **(settings or {})})
-        self.service = self._running.enter_context(shell.serving())
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self.service = self._running.enter_context(shell.serving())
+                return
+            except AssertionError as ended:
+                if "the database system is starting up" not in str(ended) or time.monotonic() > deadline:
+                    raise
 
     def send(self, number: int) -> None:
         """Send a signal to its process."""
