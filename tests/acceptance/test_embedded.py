@@ -219,7 +219,7 @@ def test_a_process_that_outlives_the_killed_server_is_waited_for(home: Path, ser
     url = EmbeddedPostgres(home).attach()
     assert url is not None
     with connect(url) as connection:
-        ((session,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+        session = connection.info.backend_pid
         os.kill(session, signal.SIGSTOP)
         service.kill()
         os.kill(postmaster(home), signal.SIGKILL)
