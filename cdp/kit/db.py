@@ -7,7 +7,7 @@ computed are SQLAlchemy Core (`execute_core`, `all`, `one_or_none`, `scalar`); m
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -22,6 +22,9 @@ from cdp.kit.pg_binary.arrays import ARRAY_TYPES, Packed
 from cdp.kit.pg_binary.packing import packed
 
 Row = tuple[Any, ...]
+
+APPLICATION: Final = "cdp"
+"""What connections call themselves in pg_stat_activity, followed by `-` and their use where there are several."""
 
 _LOCK_SECONDS = 30.0
 _WAIT_SECONDS = 5.0
@@ -182,7 +185,7 @@ class Database:
         url: str,
         *,
         pool_size: int = 12,
-        application_name: str = "cdp",
+        application_name: str = APPLICATION,
         lock_seconds: float = _LOCK_SECONDS,
         wait_seconds: float = _WAIT_SECONDS,
     ) -> None:

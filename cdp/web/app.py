@@ -81,7 +81,7 @@ def create_app(
     """
     process_metrics, wrong_secrets = ProcessMetrics(), wrong_secrets or WrongSecrets()
     process = surroundings or Surroundings()
-    pools = process.pools or Pools(*[watcher.context.database] * 3)
+    pools = process.pools or Pools(*[watcher.context.database] * 4)
     api, health_watcher = watcher.using(pools.api), watcher.using(pools.health)
     batcher = _batcher(watcher.using(pools.ingest), process_metrics, limits or Limits())
     endpoint = IngestEndpoint(

@@ -53,24 +53,21 @@ def records_of_message(
         (member, type_) for member in message.members for type_ in (world.types[member],) if type_ not in guarded
     ]
     proposed = [(identifier_id, act) for act in acts for identifier_id in act.among(typed_members)]
-    at_once = replace(context, occurred_at=lock.now)
     refused = replace(context, occurred_at=_refused_at(sent, lock.acted_at))
     of_device = (
         replace(refused, occurred_at=max(sent.received_at, lock.acted_at)) if is_own_clock(sent.body) else refused
     )
+
+    def stated(act: ProposedAct) -> SignalContext:
+        """When an act was stated: a restriction and its end now, a refusal never before what was recorded until it came."""
+        if act.act.is_of_restriction:
+            return replace(context, occurred_at=lock.now)
+        if not act.act.is_refusal:
+            return context
+        return of_device if act.authority.rank == 0 else refused
+
     drafts = (
-        ledger.draft(
-            act,
-            identifier_id,
-            at_once
-            if act.act.is_of_restriction
-            else context
-            if not act.act.is_refusal
-            else of_device
-            if act.authority.rank == 0
-            else refused,
-            rule=plan.policy.purposes[act.purpose],
-        )
+        ledger.draft(act, identifier_id, stated(act), rule=plan.policy.purposes[act.purpose])
         for identifier_id, act in (*proposed, *kept)
     )
     return [draft for draft in drafts if draft is not None]

@@ -20,7 +20,7 @@ from cdp.flows.rights.replay import ReplayResult, replay
 from cdp.kit.bounded_file import read_bounded
 from cdp.kit.canonical import canonical_json, instant_text
 from cdp.kit.config import Config
-from cdp.kit.db import Database
+from cdp.kit.db import APPLICATION, Database
 from cdp.kit.errors import Fault
 from cdp.kit.state import KEYS, StateFolder
 from cdp.operations.store import backups as backup_store
@@ -36,7 +36,6 @@ from cdp.vault.vault import require_keys
 FORMAT: Final = "cdp/backup@v1"
 MANIFEST: Final = "manifest.json"
 DUMP: Final = "database.dump"
-_APPLICATION: Final = "cdp"
 _BLOCK_BYTES: Final = 1 << 20
 _MANIFEST_BYTES_MAX: Final = 4 * 1024 * 1024
 """A manifest names tables, roles and keys; one for each month of a century has less."""
@@ -101,7 +100,7 @@ def restore_backup(config: Config, folder: Path, state_copy: Path | None, *, is_
         try:
             with database.transaction(read_only=True) as tx:
                 programs = find_dump_programs(backup_store.server_major(tx))
-                _require_unused(backup_store.count_other_sessions(tx, _APPLICATION))
+                _require_unused(backup_store.count_other_sessions(tx, APPLICATION))
                 existing = backup_store.existing_schemas(tx, SCHEMAS)
             if existing and not is_confirmed:
                 raise _not_confirmed(manifest)

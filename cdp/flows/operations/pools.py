@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from cdp.kit.config import PoolSizes
-from cdp.kit.db import Database
+from cdp.kit.db import APPLICATION, Database
 from cdp.kit.errors import Fault
 from cdp.operations.readiness import ReadinessCheck, ReadinessFinding, failed
 from cdp.operations.store.connections import offered_connections
 
-APPLICATION: Final = "cdp"
 _HEALTH_LOCK_SECONDS: Final = 1.0
 _HEALTH_WAIT_SECONDS: Final = 1.5
 
@@ -25,6 +24,7 @@ class Pools:
 
     api: Database
     ingest: Database
+    worker: Database
     health: Database
 
 
@@ -56,6 +56,7 @@ def open_pools(worker: Database, sizes: PoolSizes) -> Iterator[Pools]:
         yield Pools(
             api=pool("api", sizes.api),
             ingest=pool("ingest", sizes.ingest),
+            worker=worker,
             health=pool("health", sizes.health, lock_seconds=_HEALTH_LOCK_SECONDS, wait_seconds=_HEALTH_WAIT_SECONDS),
         )
 

@@ -15,7 +15,7 @@ from cdp.flows.operations.startup import open_current_database, open_state
 from cdp.flows.operations.state_copy import copy_state, state_names
 from cdp.identity.store import generation as generation_store
 from cdp.kit.config import Config
-from cdp.kit.db import Transaction
+from cdp.kit.db import APPLICATION, Transaction
 from cdp.kit.errors import Fault
 from cdp.kit.state import AUDIT_COPY, KEYS, StateFolder, StateStore
 from cdp.operations.store import backups as session_store
@@ -23,8 +23,6 @@ from cdp.rights.binding import BINDING_FILE, OUTDATED_FILE
 from cdp.rights.replay_file import ReplayFile
 from cdp.rights.state_place import MOVED_FILE, MOVING_FILE, read_note, write_note
 from cdp.rights.store import replay_position as replay_store
-
-_APPLICATION = "cdp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +95,8 @@ def discard_state(config: Config, left_url: str, *, is_dry_run: bool) -> Discard
             )
         names = sorted(state_names(left))
         if not is_dry_run:
-            for name in (
-                *names,
-                OUTDATED_FILE,
-                MOVED_FILE,
-            ):  # the note last, so that what was interrupted can be repeated
+            # The note is the last, so that what was interrupted can be repeated.
+            for name in (*names, OUTDATED_FILE, MOVED_FILE):
                 left.destroy(name)
             left.delete_drafts(KEYS, AUDIT_COPY)
     return DiscardedState(left.place, len(names))
@@ -124,7 +119,7 @@ def _opened(config: Config, other_url: str, act: str) -> Iterator[tuple[Transact
                 "new place first, or unset it if that is CDP_HOME.",
                 status=409,
             )
-        sessions = session_store.count_other_sessions(tx, _APPLICATION)
+        sessions = session_store.count_other_sessions(tx, APPLICATION)
         if is_shared or sessions:
             raise Fault(
                 "service_running",
