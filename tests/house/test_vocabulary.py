@@ -105,6 +105,7 @@ FOREIGN = [
     ("cdp/policy/purposes.py", "user", "Google consent mode's ad_user_data"),
     ("cdp/consent/model.py", "opted", "the opt-out right of the CCPA"),
     ("cdp/consent/signals/*.py", "preference", "Segment's consent preferences event"),
+    ("cdp/consent/signals/tcf/*.py", "service", "IsServiceSpecific of the IAB's TC strings"),
     ("cdp/kit/db.py", "core", "SQLAlchemy Core"),
     ("cdp/vault/cache.py", "hit", "a cache hit"),
     ("cdp/wire/*.py", "user", "userId of the wire format"),
