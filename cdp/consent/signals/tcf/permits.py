@@ -1,7 +1,7 @@
 """What a TC string permits a vendor for a purpose.
 
 Decoders return bits; what follows from them is in the text of the specification, and none of the public decoders applies
-all of it. `tcf_permits` does, and every doubt is a no.
+all of it. `tcf_permits` does, and every doubt refuses.
 """
 
 from dataclasses import dataclass
