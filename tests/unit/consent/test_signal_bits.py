@@ -74,7 +74,7 @@ def test_vendors_are_a_bitfield_or_ranges() -> None:
         (f"{1:012b}" + entry(0), lambda reader: reader.ranges("vendors"), 12),
         (f"{2:012b}" + entry(3) + entry(5, 4), lambda reader: reader.ranges("vendors"), 29),
         (f"{6:016b}1{1:012b}" + entry(7), lambda reader: reader.optimized("vendors"), 29),
-        (f"{2:012b}" + entry(3) + "0" * 4, lambda reader: reader.ranges("vendors"), 30),
+        (f"{2:012b}" + entry(3) + "0" * 4, lambda reader: reader.ranges("vendors"), 29),
         (f"{50:016b}0" + "1" * 13, lambda reader: reader.optimized("vendors"), 17),
         ("01101" + "0", lambda reader: reader.letters(1, "language"), 0),
         ("1" * 6, lambda reader: reader.integer(7, "number"), 0),

@@ -1,0 +1,38 @@
+"""Consent signals: decoding beside the IAB's reference decoders.
+
+    python -m benchmarks.consent                  # a minute
+    python -m benchmarks.consent --only decode --strings 2000
+
+Needs Node, and the packages that `make setup` installs for the tests.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks._decode import tc_strings
+from benchmarks._stage import table
+
+
+def main() -> None:
+    """Measure, and print tables."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--strings", type=int, default=200, help="of each writer")
+    arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--only", choices=_PARTS, action="append")
+    options = arguments.parse_args()
+    print("## Consent\n")
+    machine = [("processor cores", str(os.cpu_count())), ("load before", f"{os.getloadavg()[0]:.1f}")]
+    print(table(["", ""], machine), end="\n\n", flush=True)
+    for part in options.only or _PARTS:
+        print(_PARTS[part](options), end="\n\n", flush=True)
+
+
+_PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {
+    "decode": lambda options: tc_strings(options.strings, options.rounds),
+}
+
+
+if __name__ == "__main__":
+    main()
