@@ -12,8 +12,8 @@ from cdp.audit.verify import Unverified, verify_receipt
 from cdp.cli.command import FAILED, PAIR, command, open_context
 from cdp.cli.consents import INSTANT
 from cdp.cli.screen import Screen, print_error
-from cdp.consent.receipt import FORMAT as CONSENT_RECEIPT
-from cdp.consent.receipt import is_genuine
+from cdp.consent.receipt import FORMATS as CONSENT_RECEIPTS
+from cdp.consent.receipt import is_genuine, stated_by
 from cdp.flows.audit import report as auditing
 from cdp.flows.audit.log_check import check_log as check
 from cdp.flows.audit.readers import readers_of
@@ -44,7 +44,7 @@ def verify(file: Path, vkey: str | None, screen: Screen) -> None:
     """
     document = _read(file)
     key = _key(vkey, document)
-    if isinstance(document, dict) and document.get("format") == CONSENT_RECEIPT:
+    if isinstance(document, dict) and document.get("format") in CONSENT_RECEIPTS:
         _verify_consent(document, key, screen)
         return
     if key is None:
@@ -225,9 +225,7 @@ def _verify_consent(document: dict[str, Any], key: VerifierKey | None, screen: S
         return
     screen.result({"verified": True, "key": key.text(), "is_key_given": True, "body": document})
     screen.heading("Verified.")
-    event = document.get("event", {})
-    purpose = document.get("pii_processing", {}).get("purpose")
-    screen.facts([("record", document.get("record_id")), ("purpose", purpose), ("act", event.get("act"))])
+    screen.facts([("record", document.get("record_id")), *stated_by(document).items()])
 
 
 def _refuse(screen: Screen, broken: str, detail: str) -> None:

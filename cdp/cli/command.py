@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -19,6 +20,7 @@ from cdp.cli.screen import Screen, is_terminal, print_error
 from cdp.kit.config import Config, read_config
 from cdp.kit.errors import Fault
 from cdp.kit.logs import Style, describe, start_logging
+from cdp.postgres.place import write_private
 
 if TYPE_CHECKING:
     from cdp.flows.context import Context
@@ -212,3 +214,16 @@ def _database_message(fault: Fault) -> str | None:
     from cdp.kit.db_faults import database_message
 
     return database_message(fault)
+
+
+def write_out(out: Path, content: bytes) -> None:
+    """Write a file that only its owner may read. Raises the fault `not_writable`."""
+    try:
+        write_private(out, content)
+    except OSError as error:
+        raise Fault(
+            "not_writable",
+            "The file cannot be written",
+            f"{out}: {error.strerror}. Choose a file in an existing folder that you may write to.",
+            status=422,
+        ) from error

@@ -1,17 +1,19 @@
 """Commands about consent."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from cdp.cli.command import PAIR, command, open_context
+from cdp.cli.command import PAIR, command, open_context, write_out
 from cdp.cli.screen import Screen, cell_text
 from cdp.consent.model import STATED_ACTS, Authority
-from cdp.flows.consent import acts, lookup
+from cdp.flows.consent import acts, lookup, receipts
 from cdp.flows.consent.as_of import AsOf, AsOfBasis
 from cdp.flows.operations.meanings import effective_since
 from cdp.kit.clock import parse_instant
+from cdp.rights.archive import to_json
 
 
 class InstantType(click.ParamType):  # type: ignore[type-arg] # generic in click 8.5 only
@@ -94,6 +96,26 @@ def show(identifier: tuple[str, str], instant: datetime | None, *, basis: str, s
     with open_context() as context:
         found = lookup.look_up(context, identifier, context.clock.now(), actor="operator", as_of=as_of)
     _print_consents(screen, found)
+
+
+@consent.command("receipt")
+@click.argument("record")
+@click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="FILE.json")
+@command("cdp consent receipt con_0004zc8e6w1rk --out receipt.json")
+def receipt(record: str, out: Path | None, screen: Screen) -> None:
+    """Issue the receipt of a consent act.
+
+    Works for every act in the ledger, whether it came by a message, a signal, an import, a request or `cdp consent record`;
+    `cdp consent show` lists them. The receipt of a grant contains a token that withdraws it: hand it to the person only.
+    """
+    with open_context() as context:
+        signed = receipts.receipt(context, record, actor="operator")
+    screen.result(signed)
+    if out is None:
+        screen.line(to_json(signed).rstrip())
+    else:
+        write_out(out, to_json(signed).encode())
+        screen.line(f"{out}. Next: cdp audit verify {out} --key KEY, with the key that `cdp audit check-log` shows.")
 
 
 def _print_consents(screen: Screen, found: lookup.Consents) -> None:

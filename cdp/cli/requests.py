@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from cdp.cli.command import PAIR, PAIR_OF_TRAIT, command, open_context
+from cdp.cli.command import PAIR, PAIR_OF_TRAIT, command, open_context, write_out
 from cdp.cli.screen import Screen, counted, print_error
 from cdp.flows.context import Context
 from cdp.flows.operations.startup import sequence_all
@@ -20,7 +20,6 @@ from cdp.kit.errors import Fault
 from cdp.kit.ids import decode_id
 from cdp.policy.controller import NOT_NAMED
 from cdp.policy.jurisdictions import Right
-from cdp.postgres.place import write_private
 from cdp.rights.model import Denial, DenialNotice, ErasureMode, Request, Status, StepCount, Verb
 
 _SIGNED_WITHIN_SECONDS: Final = 10.0
@@ -296,7 +295,7 @@ def export(number: str, out: Path, *, is_draft: bool, screen: Screen) -> None:
     """
     with open_context() as context:
         archive = requests.export(context, _number(number), context.clock.now(), is_draft=is_draft)
-    _write(out, archive.content)
+    write_out(out, archive.content)
     screen.result({"file": str(out), "bytes": len(archive.content)})
     screen.line(f"{out}: {len(archive.content):,} bytes, readable only by you. It contains page.html and data.json.")
 
@@ -318,21 +317,9 @@ def receipt(number: str, out: Path, screen: Screen, *, scrub: bool) -> None:
     with open_context() as context:
         document = _receipt(context, _number(number), read=scrubs.receipt if scrub else requests.receipt)
     content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    _write(out, content.encode())
+    write_out(out, content.encode())
     screen.result({"file": str(out)})
     screen.line(f"{out}. Next: cdp audit verify {out}")
-
-
-def _write(out: Path, content: bytes) -> None:
-    try:
-        write_private(out, content)
-    except OSError as error:
-        raise Fault(
-            "not_writable",
-            "The file cannot be written",
-            f"{out}: {error.strerror}. Choose a file in an existing folder that you may write to.",
-            status=422,
-        ) from error
 
 
 def _receipt(context: Context, number: int, *, read: Callable[[Context, int], dict[str, object]]) -> dict[str, object]:

@@ -13,6 +13,7 @@ CONTROLLER: Final = "controller"
 JOINT_CONTROLLER: Final = "joint controller"
 REPRESENTATIVE: Final = "representative in the European Union"
 PROTECTION_OFFICER: Final = "data protection officer"
+CONTROLLERS: Final = (CONTROLLER, JOINT_CONTROLLER)
 NOT_NAMED: Final = f"The controller is not named yet. Name it in {CONTROLLER_FILE} in the policy folder."
 """What staff see in place of the controller."""
 
@@ -20,6 +21,7 @@ _PLACEHOLDER: Final = re.compile(r"[<>]")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _EMAIL: Final = re.compile(r"[^@\s\"(),:;\[\]\\]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_][\w-]{0,61}[^\W_]")
 _PHONE: Final = re.compile(r"\+[0-9](?:[ ().-]{0,2}[0-9]){6,14}")
+_ORIGIN: Final = re.compile(r"https://[^\s/?#@\\\"'<>]+\.[^\s/?#@\\\"'<>]+")
 _URL: Final = re.compile(r"https://[^\s/?#@\\\"'<>]+\.[^\s/?#@\\\"'<>]+(?:[/?#][^\s\\\"'<>]*)?")
 
 
@@ -51,10 +53,17 @@ def _url(text: str) -> str:
     return text
 
 
+def _origin(text: str) -> str:
+    if not _ORIGIN.fullmatch(_one_line(text)):
+        raise ValueError("must be an https URL without a path such as https://privacy.nordlicht.example")
+    return text
+
+
 Line = Annotated[Name, AfterValidator(_one_line)]
 Email = Annotated[str, AfterValidator(_email)]
 Phone = Annotated[str, AfterValidator(_phone)]
 Url = Annotated[str, Field(max_length=500), AfterValidator(_url)]
+Origin = Annotated[str, Field(max_length=500), AfterValidator(_origin)]
 
 
 class Organization(Frozen):
@@ -116,6 +125,10 @@ class Responsibility(Frozen):
     """The representative in the European Union of a controller outside it (GDPR Art. 27)."""
     data_protection_officer: ProtectionOfficer | None = None
     """The data protection officer, if there is one (GDPR Art. 37)."""
+    privacy_center: Origin | None = None
+    """The https origin at which people reach the pages of this service, without a path; consent receipts name it for a withdrawal."""
+    storage_locations: Annotated[tuple[Line, ...], Field(max_length=30)] = ()
+    """The countries in which the data is stored; consent receipts name them."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> "Responsibility":

@@ -98,6 +98,10 @@ class Jurisdictions(Frozen):
     jurisdictions: Annotated[Mapping[DashedKey, Jurisdiction], Field(min_length=1, max_length=300)]
     """The jurisdictions; `unknown` must be among them and has the strictest consent model of all."""
 
+    def regime_of(self, jurisdiction: str) -> Regime:
+        """The regime of a jurisdiction; that of `unknown` for one that is not declared."""
+        return self.regimes[self.jurisdictions.get(jurisdiction, self.jurisdictions[UNKNOWN]).regime]
+
     @model_validator(mode="after")
     def _knows_unknown(self) -> Self:
         if UNKNOWN not in self.jurisdictions:

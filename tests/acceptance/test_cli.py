@@ -199,6 +199,10 @@ def test_a_consent_receipt_is_verified_offline(shell: Shell, tmp_path: Path) -> 
     file.write_text(json.dumps(made["receipt"]))
     key = shell.json("audit", "check-log")["vkey"]
     assert shell.json("audit", "verify", str(file), "--key", key)["verified"] is True
+    copy = tmp_path / "copy.json"
+    shell.run("consent", "receipt", made["record"], "--out", str(copy))
+    assert json.loads(copy.read_text()) == made["receipt"]
+    assert "analytics" in shell.run("audit", "verify", str(copy), "--key", key).stdout
     file.write_text(json.dumps(made["receipt"] | {"record_id": "con_0"}))
     assert shell.json("audit", "verify", str(file), "--key", key, code=1)["broken"] == "wrong_signature"
     assert "key_missing" in shell.run("audit", "verify", str(file), code=2).stderr

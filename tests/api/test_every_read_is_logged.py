@@ -65,6 +65,11 @@ class Store:
         number: str = self.service.post("privacy", "/api/v1/subject-requests", body, 201)["id"]
         return number
 
+    def record(self) -> str:
+        """The id of a consent record of a person."""
+        found = self.service.post("auditor", "/api/v1/consents/lookup", {"identifier": ADA_IDENTIFIER})
+        return str(found["records"][0]["record"])
+
     def pseudonyms(self) -> set[str]:
         with self.service.context.database.transaction(read_only=True) as tx:
             return {value for (value,) in tx.execute("SELECT reader_pseudonym FROM consent.permitted")}
@@ -118,6 +123,7 @@ def calls(store: Store) -> dict[tuple[str, str], tuple[str, str, Any, bool]]:
         ("GET", f"{api}/identity/review"): ("privacy", f"{api}/identity/review", None),
         ("GET", f"{api}/identity/quarantined"): ("privacy", f"{api}/identity/quarantined", None),
         ("POST", f"{api}/consents/lookup"): ("privacy", f"{api}/consents/lookup", {"identifier": ADA_IDENTIFIER}),
+        ("POST", f"{api}/consents/receipt"): ("privacy", f"{api}/consents/receipt", {"record": store.record()}),
         ("GET", f"{api}/segments"): ("marketer", f"{api}/segments", None),
         ("GET", f"{api}/segments/{{key}}"): ("marketer", f"{api}/segments/buyers", None),
         ("POST", f"{api}/segments/preview"): (
@@ -412,6 +418,7 @@ def commands(group: click.Group, *before: str) -> Iterator[str]:
 def test_every_command_that_shows_a_person_leaves_an_entry(store: Store, tmp_path: Path) -> None:
     looks: dict[str, list[str]] = {
         "audit readers": ["email:ada@example.com"],
+        "consent receipt": [store.record()],
         "consent show": ["email:ada@example.com"],
         "identity quarantined": [],
         "identity review": [],

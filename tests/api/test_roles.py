@@ -24,6 +24,7 @@ TABLE: list[tuple[str, str, Any, set[str]]] = [
     ("GET", "/api/v1/identity/quarantined", None, {"privacy", "admin"}),
     ("POST", "/api/v1/consents", {"identifier": ADA_IDENTIFIER, "purpose": "analytics", "act": "refuse"}, {"privacy"}),
     ("POST", "/api/v1/consents/lookup", {"identifier": ADA_IDENTIFIER}, {"privacy", "auditor"}),
+    ("POST", "/api/v1/consents/receipt", {"record": "con_0000000000001"}, {"privacy"}),
     ("GET", "/api/v1/segments", None, {"marketer"}),
     ("POST", "/api/v1/segments", {"key": "x", "name": "x", "purpose": "analytics", "where": "?"}, {"marketer"}),
     ("POST", "/api/v1/segments/preview", {"purpose": "analytics", "where": "?"}, {"marketer"}),

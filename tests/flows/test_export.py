@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from cdp.accounting.model import State
+from cdp.consent.receipt import is_genuine, stated_by
 from cdp.flows.rights import requests
 from cdp.kit.db import Database
 from cdp.kit.errors import Fault
 from cdp.rights.model import Status
 from cdp.rights.plan import export_plan
+from cdp.vault.sign import is_signed
 from tests.support.controllers import RESPONSIBLE, with_controller
 from tests.support.messages import consent_context, identify, order, track
 from tests.support.people import ADA, BOB, WEB
@@ -247,3 +249,20 @@ def test_whoever_verified_the_address_gets_what_belongs_to_the_profile(rights: R
     rights.pipeline.send({**ADA, "anonymousId": "her-phone"}, source=WEB)
     data = rights.export(("email", "ada@example.com"), ("user_id", "ada"))["data"]
     assert data["consent.permitted"]
+
+
+def test_it_contains_the_receipt_of_every_consent_act(rights: RequestPipeline) -> None:
+    consents = consent_context(analytics=True, email_marketing=False)
+    rights.pipeline.send(BOB, identify(userId="ada", traits={"email": "ada@example.com"}, context=consents))
+    request = rights.ask("access", ("email", "ada@example.com"))
+    archive = requests.export(rights.context, request.request_id, rights.pipeline.clock.now(), is_draft=True)
+    with zipfile.ZipFile(BytesIO(archive.content)) as file:
+        names = [name for name in file.namelist() if name.startswith("consent-receipts/")]
+        receipts = [json.loads(file.read(name)) for name in names]
+    key = rights.context.vault.root_keys.signer().public_key
+    assert all(is_genuine(receipt, key, is_signed) for receipt in receipts)
+    assert [f"consent-receipts/{receipt['record_id']}.json" for receipt in receipts] == names
+    acts = sorted((stated_by(receipt)["purpose"], stated_by(receipt)["act"]) for receipt in receipts)
+    exported = rights.opened(request)["data"]["consent.record"]
+    assert acts == sorted((row["purpose"], row["act"]) for row in exported)
+    assert {act for _, act in acts} == {"grant", "refuse"}

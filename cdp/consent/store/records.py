@@ -144,6 +144,14 @@ def records_of(
     return [_record(row) for row in rows]
 
 
+def identifier_of(tx: Transaction, record_id: RecordId) -> int | None:
+    """The identifier that a record is about; None if there is no such record."""
+    rows = tx.execute(
+        "SELECT identifier_id FROM consent.record WHERE record_id = %(record)s::bigint", {"record": record_id}
+    )
+    return rows[0][0] if rows else None
+
+
 class Place(NamedTuple):
     """A place in the ledger: a record id and, for a repetition, its instant."""
 

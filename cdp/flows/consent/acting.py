@@ -57,6 +57,7 @@ def record_acts(
     pseudonyms: Mapping[int, bytes],
     now: datetime,
     clears: bool = False,
+    actor: str = "privacy",
 ) -> set[int]:
     """Record acts, put the verdicts that follow in force, and keep them in the replay file; returns the profiles.
 
@@ -65,7 +66,7 @@ def record_acts(
     """
     if not records:
         return set()
-    append_acts(tx, records, actor="privacy", now=now)
+    append_acts(tx, records, actor=actor, now=now)
     affected = consent_subject_store.profiles_decided_by(tx, {record.identifier_id for record in records})
     refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
     if clears and affected:

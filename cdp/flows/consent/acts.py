@@ -12,9 +12,10 @@ from typing import Any, Final
 from cdp.consent.ledger import valid_until
 from cdp.consent.model import STATED_ACTS, Act, Authority, Record, RecordId
 from cdp.consent.opt_in import OptIns, last_opt_out_at
-from cdp.consent.receipt import outward_id, receipt_body, sign_receipt
+from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.acting import ensure_identifiers, replay_line
+from cdp.flows.consent.receipt_steps import receipt_of
 from cdp.flows.consent.recording import append_act
 from cdp.flows.consent.verdicts import deciding_records, refresh_verdicts
 from cdp.flows.context import Context
@@ -103,7 +104,7 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
         generation_store.advance(tx, changed=True)
         if recorded.act.is_refusal:
             replay_store.append(tx, context.replay, [replay_line(recorded, suppression_pseudonym)], now=now)
-    receipt = sign_receipt(receipt_body(recorded, rule, identifier.type), context.vault.root_keys.signer())
+    receipt = receipt_of(context, recorded, context.policy, identifier_type=identifier.type)
     return RecordedAct(outward_id(recorded), recorded.authority.value, receipt)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from cdp.audit.store import facts as fact_store
 from cdp.behavior.store.terms import texts_of
 from cdp.consent.store import projection as projection_store
+from cdp.flows.consent.receipt_steps import receipts_about
 from cdp.flows.context import Context
 from cdp.flows.reads import subject_digests
 from cdp.flows.rights.export_rows import ExportLookups, export_rows, term_numbers_in
@@ -42,7 +43,10 @@ Rows = list[Mapping[str, Any]]
 def export_archive(tx: Transaction, context: Context, request: Request, *, now: datetime) -> Archive:
     """The export of a request as a ZIP archive."""
     suffix = "" if request.status is Status.FULFILLED else "-draft"
-    return archive(f"{request.outward_id}{suffix}.zip", export_document(tx, context, request, now=now), now)
+    identifiers = find_person(tx, context, request).export_scope(request.request_id).identifiers
+    receipts = dict(receipts_about(tx, context, identifiers))
+    document = export_document(tx, context, request, now=now)
+    return archive(f"{request.outward_id}{suffix}.zip", document, now, receipts=receipts)
 
 
 def export_document(tx: Transaction, context: Context, request: Request, *, now: datetime) -> dict[str, Any]:

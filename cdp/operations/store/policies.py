@@ -62,5 +62,20 @@ def policies(tx: Transaction) -> list[AppliedPolicy]:
     return [_policy(*row) for row in rows]
 
 
+def policy_of(tx: Transaction, fingerprint: bytes) -> AppliedPolicy | None:
+    """The policy with this fingerprint; None if it was never in force."""
+    rows = tx.execute(
+        """
+        SELECT applied_policy_id, fingerprint, content, applied_at
+        FROM operations.applied_policy
+        WHERE fingerprint = %(fingerprint)s
+        ORDER BY applied_policy_id DESC
+        LIMIT 1
+        """,
+        {"fingerprint": fingerprint},
+    )
+    return _policy(*rows[0]) if rows else None
+
+
 def _policy(applied_policy_id: int, fingerprint: bytes, content: dict[str, Any], applied_at: datetime) -> AppliedPolicy:
     return AppliedPolicy(applied_policy_id, bytes(fingerprint), content, applied_at)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, status
 from pydantic import BaseModel, Field, StrictBool, StringConstraints
 
 from cdp.access.model import Role
-from cdp.flows.consent import acts, lookup
+from cdp.flows.consent import acts, lookup, receipts
 from cdp.flows.consent.acts import ConsentStatement
 from cdp.flows.consent.as_of import AsOf, AsOfBasis
 from cdp.web.api.schemas import IdentifierInput, Instant, Key, RequestBody, VerdictShown, verdicts_shown
@@ -92,6 +92,20 @@ def record(
     )
     done = acts.record(context, result)
     return RecordedShown(record=done.record, authority=done.authority, receipt=dict(done.receipt))
+
+
+class ReceiptInput(RequestBody):
+    """The record of an act, whichever way it came in."""
+
+    record: Annotated[str, StringConstraints(max_length=40)] = Field(examples=["con_0004zc8e6w1rk"])
+
+
+@router.post("/consents/receipt", responses=problems(404, 409), operation_id="consent_receipt")
+def receipt(
+    body: ReceiptInput, context: InContext, *, caller: Annotated[Caller, Depends(allow(Role.PRIVACY))]
+) -> dict[str, Any]:
+    """Get the signed receipt of a recorded act, to hand to the person. That of a grant withdraws it: keep it from others."""
+    return receipts.receipt(context, body.record, actor=caller.actor, token=caller.token)
 
 
 @router.post("/consents/lookup", responses=problems(409), operation_id="lookup_consents")

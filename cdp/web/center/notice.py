@@ -5,17 +5,16 @@ shows whether the browser's Global Privacy Control signal was honored (Californi
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cdp.consent.signals.gpc import has_gpc
 from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm
 from cdp.policy.model import Policy
 from cdp.policy.purposes import ConsentModel, LegalBasis, Purpose
+from cdp.web.center.rendering import HTML, PAGES
 from cdp.web.platform.deps import InContext
 
 router = APIRouter(prefix="/privacy", include_in_schema=False)
@@ -36,13 +35,6 @@ _DAYS_A_YEAR: Final = 365.25
 _DAYS_A_MONTH: Final = _DAYS_A_YEAR / 12
 _NEAR_DAYS: Final = 3
 """A period that is this close to whole months or years is stated in them; any other in days, so that none is understated."""
-_PAGES: Final = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 def span(days: int) -> str:
@@ -81,7 +73,7 @@ def address(email: str) -> str:
     return quote(email, safe="@+")
 
 
-_PAGES.filters |= {"span": span, "term": term, "address": address}
+PAGES.filters |= {"span": span, "term": term, "address": address}
 
 
 @router.get("")
@@ -89,14 +81,14 @@ def notice(context: InContext, request: Request) -> Response:
     """Who is responsible, purposes, retention periods, rights, and whether this browser's opt-out signal was honored."""
     headers = [part.strip() for value in request.headers.getlist("sec-gpc") for part in value.split(",")]
     text = notice_text(context.policy, is_gpc_honored=has_gpc(headers))
-    return Response(text, media_type="text/html", headers={"Cache-Control": "no-store", "Vary": "Sec-GPC"})
+    return Response(text, media_type=HTML, headers={"Cache-Control": "no-store", "Vary": "Sec-GPC"})
 
 
 def notice_text(policy: Policy, *, is_gpc_honored: bool) -> str:
     """The page under a policy, for a browser that sends the signal or does not."""
     places = {key: jurisdiction.name for key, jurisdiction in policy.jurisdictions.jurisdictions.items()}
     sold = [purpose for purpose in policy.purposes.values() if purpose.sale_or_sharing]
-    return _PAGES.get_template("notice.html").render(
+    return PAGES.get_template("notice.html").render(
         responsible=policy.responsible,
         purposes=[
             (purpose, _BASES[purpose.legal_basis], without_choice(purpose, places))
