@@ -51,6 +51,13 @@ def test_two_restrictions_of_one_kind_are_their_union() -> None:
     assert (restriction.type, list(restriction.vendors)) == (RestrictionType.UNDEFINED, [5, 7])
 
 
+def test_a_restriction_without_vendors_is_read() -> None:
+    """The IAB's encoders write it when the vendor list no longer lets them write the vendors (findings/tcf_encoded_again.sh)."""
+    tc = decode_tcf("CQh-8AAQh-8AAAKACAENCCFgAMAAAAIAAAAAABMAAiACOgAA.IACP.YAAAAAAAAAAA")
+    assert tc.publisher_restrictions == (PublisherRestriction(7, RestrictionType.REQUIRE_CONSENT, IdSet()),)
+    assert list(tc.disclosed_vendors or ()) == [1, 2, 3, 4]
+
+
 def test_disclosed_vendors_are_absent_empty_or_listed() -> None:
     assert decode_tcf(CORE).disclosed_vendors is None
     assert decode_tcf(f"{CORE}.{disclosed([])}").disclosed_vendors == IdSet()
