@@ -56,20 +56,40 @@ class Ledger:
         """The refusals that were repeated, including new ones, with the last instant."""
         return list(self._repeated.values())
 
-    def draft(self, act: ProposedAct, identifier_id: int, context: SignalContext, *, rule: Purpose) -> Record | None:
+    def draft(
+        self,
+        act: ProposedAct,
+        identifier_id: int,
+        context: SignalContext,
+        *,
+        rule: Purpose,
+        is_contradicted: bool = False,
+    ) -> Record | None:
         """The record that a signal about one identifier would create; None if it is already in effect.
 
-        A repeated refusal is returned as the existing record with `repeated_at`. Nothing is added to the ledger.
+        A repeated refusal is returned as the existing record with `repeated_at`: also one beside which other signals refuse,
+        as long as nothing was granted since. With `is_contradicted`, another signal of the same message refuses what this
+        one grants: a grant that was recorded before is then not recorded again with every message, for none of them can
+        have an effect. Nothing is added to the ledger.
         """
         known = self._records.get((identifier_id, act.purpose), {}).values()
+        if act.given_by is not None and act.given_by < context.occurred_at:
+            context = replace(context, occurred_at=act.given_by)
         at = min(context.occurred_at, context.recorded_at)
-        latest = _latest_at(known, at)
-        same = latest if latest is not None and _is_same_statement(latest, act, context) else None
         if act.act is Act.GRANT:
-            is_current = same is not None and (same.until is None or at < same.until)
+            stated = _of_statement(known, act, context) if is_contradicted else known
+            latest = _latest_at(stated, at)
+            is_current = (
+                latest is not None
+                and _is_same_statement(latest, act, context)
+                and (latest.until is None or at < latest.until)
+            )
             return None if is_current else self._record(act, identifier_id, context, rule=rule)
-        if any(at <= record.last_at and _is_same_statement(record, act, context) for record in known):
+        if any(at <= record.last_at for record in _of_statement(known, act, context)):
             return None
+        same = _latest_at(_of_statement(known, act, context), at)
+        if same is not None and any(record.act is Act.GRANT and same.last_at < record.at <= at for record in known):
+            same = None
         return self._record(act, identifier_id, context, rule=rule) if same is None else replace(same, repeated_at=at)
 
     def add(self, record: Record) -> None:
@@ -129,6 +149,11 @@ def _latest_at(known: Iterable[Record], at: datetime) -> Record | None:
 def _order_at(record: Record, at: datetime) -> tuple[datetime, bool]:
     """The last instant of the record up to `at`, and whether it is a refusal."""
     return record.last_at if record.last_at <= at else record.at, record.act.is_refusal
+
+
+def _of_statement(known: Iterable[Record], act: ProposedAct, context: SignalContext) -> list[Record]:
+    """Those of these records that state the same by the same signal."""
+    return [record for record in known if _is_same_statement(record, act, context)]
 
 
 def _is_same_statement(record: Record, act: ProposedAct, context: SignalContext) -> bool:

@@ -12,6 +12,9 @@ from cdp.consent.model import Act, Authority, Record
 from cdp.policy.model import ConsentModel, Purpose
 
 GPC: Final = "gpc"
+UNIVERSAL: Final = frozenset({"sale_or_sharing", "signals.gpp", "signals.usp"})
+"""The rules of signals that opt out of sale wherever they come from: GPC, and opt-outs of GPP and US Privacy strings that were
+understood."""
 
 
 class OptIns:
@@ -82,7 +85,11 @@ def is_opt_out_of_sale(record: Record, rule: Purpose) -> bool:
     """
     if not (rule.sale_or_sharing and record.act.is_refusal):
         return False
-    return record.signal == GPC or rule.model.get(record.jurisdiction) is not ConsentModel.OPT_IN
+    return (
+        record.signal == GPC
+        or record.rule in UNIVERSAL
+        or rule.model.get(record.jurisdiction) is not ConsentModel.OPT_IN
+    )
 
 
 def may_ask_from(records: Iterable[Record], rule: Purpose, months: int) -> datetime | None:

@@ -58,7 +58,7 @@ def _contents(policy: Policy) -> Mapping[str, JsonValue]:
         mode="json", exclude={"documents": True, "fingerprint": True, "events": {"property_sets"}}
     )
     return {
-        "purposes.yaml": {"categories": dumped["categories"], "purposes": dumped["purposes"]},
+        "purposes.yaml": {name: dumped[name] for name in ("categories", "purposes", "signals")},
         "identifiers.yaml": dumped["identifiers"],
         "retention.yaml": dumped["retention"],
         "events.yaml": dumped["events"],
@@ -139,6 +139,12 @@ def _is_shorter(edit: _Edit) -> bool:
     if not isinstance(edit.new, int):
         return False
     return edit.old is None or (isinstance(edit.old, int) and edit.new < edit.old)
+
+
+def _of_purposes_file(edit: _Edit) -> str:
+    if "signals" in (edit.path[0], *edit.path[2:3]):
+        return "signals that arrive from now on are read by it; what was recorded from earlier ones stays"
+    return _of_purposes(edit)
 
 
 def _of_purposes(edit: _Edit) -> str:
@@ -273,7 +279,7 @@ def _of_segments(edit: _Edit) -> str:
 
 
 _RULES: Mapping[str, Callable[[_Edit], str]] = {
-    "purposes.yaml": _of_purposes,
+    "purposes.yaml": _of_purposes_file,
     "retention.yaml": _of_retention,
     "events.yaml": _of_events,
     "identifiers.yaml": _of_identifiers,

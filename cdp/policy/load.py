@@ -154,6 +154,7 @@ def _build(sources: Mapping[str, PolicyFile]) -> Policy:
     policy = Policy(
         categories=folder.purposes.categories,
         purposes=folder.purposes.purposes,
+        signals=folder.purposes.signals,
         identifiers=folder.identifiers,
         retention=folder.retention,
         events=folder.events.resolved(),

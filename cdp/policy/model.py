@@ -21,10 +21,19 @@ from cdp.policy.identifiers import (
     Promotion,
 )
 from cdp.policy.jurisdictions import UNKNOWN, DeadlineTerm, Jurisdiction, Jurisdictions, Regime, Right
-from cdp.policy.purposes import ConsentModel, GoogleConsent, LegalBasis, Purpose, Purposes, Signals, UnknownAge
+from cdp.policy.purposes import ConsentModel, LegalBasis, Purpose, Purposes, UnknownAge
 from cdp.policy.readers import MARKETER, STAFF, ReaderRole, Readers
 from cdp.policy.retention import After, KeepRule, LegalHoldRule, Retention, RetentionClass, StandingRule
 from cdp.policy.segments import SegmentText
+from cdp.policy.signals import (
+    CookieFormat,
+    GoogleConsent,
+    GppOptOut,
+    Signals,
+    SignalSettings,
+    TcfLegalBasis,
+    TcfMapping,
+)
 from cdp.policy.traits import ComputedTrait, Scalar, TraitKind, Traits
 from cdp.policy.vocabularies import Vocabulary
 
@@ -41,12 +50,14 @@ __all__ = [
     "Bounds",
     "ComputedTrait",
     "ConsentModel",
+    "CookieFormat",
     "DeadlineTerm",
     "Destination",
     "Destinations",
     "EmailFolding",
     "EventPlan",
     "GoogleConsent",
+    "GppOptOut",
     "IdentifierType",
     "Identifiers",
     "Jurisdiction",
@@ -73,8 +84,11 @@ __all__ = [
     "Right",
     "Scalar",
     "SegmentText",
+    "SignalSettings",
     "Signals",
     "StandingRule",
+    "TcfLegalBasis",
+    "TcfMapping",
     "TrackingPlan",
     "TraitKind",
     "Traits",
@@ -107,6 +121,8 @@ class Policy(Frozen):
     """Data categories with their texts."""
     purposes: Mapping[str, Purpose]
     """Purposes by key, in the order of the file."""
+    signals: SignalSettings
+    """What this site is in consent signals, and the cookies that are read."""
     identifiers: Identifiers
     """Identifier types with their blocked values, bounds and promotions."""
     retention: Retention

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from cdp.policy.frozen import CategoryKey, DashedKey, Days, Frozen, Key, KeyedEntry, Name, Text
+from cdp.policy.signals import GppOptOut, Signals, SignalSettings
 
 
 class LegalBasis(StrEnum):
@@ -34,32 +35,14 @@ class UnknownAge(StrEnum):
     REFUSE = "refuse"
 
 
-class GoogleConsent(StrEnum):
-    """The four fields of Google Consent Mode v2."""
-
-    AD_STORAGE = "ad_storage"
-    AD_USER_DATA = "ad_user_data"
-    AD_PERSONALIZATION = "ad_personalization"
-    ANALYTICS_STORAGE = "analytics_storage"
-
-
 LISTED = frozenset(
     {LegalBasis.CONTRACT, LegalBasis.LEGAL_OBLIGATION, LegalBasis.VITAL_INTERESTS, LegalBasis.PUBLIC_TASK}
 )
 """Bases that cover only the events they list, and only people identified by a unique identifier."""
 
 
-class Signals(Frozen):
-    """The names that consent tools use for a purpose, in addition to its key; upper and lower case are the same."""
-
-    segment: tuple[Name, ...] = ()
-    """Keys of Segment's `context.consent.categoryPreferences` that mean this purpose."""
-    rudderstack: tuple[Name, ...] = ()
-    """Consent ids of RudderStack's `context.consentManagement` that mean this purpose; absent: those of `segment`."""
-    tcf: tuple[Annotated[int, Field(ge=1, le=11)], ...] = ()
-    """Refused: this version does not read IAB TCF strings."""
-    google: tuple[GoogleConsent, ...] = ()
-    """Refused: this version does not read Google Consent Mode."""
+SALE_OR_SHARING = frozenset({GppOptOut.SALE, GppOptOut.SHARING, GppOptOut.TARGETED_ADVERTISING})
+"""The opt-outs of US privacy laws that concern a sale or sharing, of which targeted advertising is one."""
 
 
 class Purpose(KeyedEntry):
@@ -128,6 +111,13 @@ class Purpose(KeyedEntry):
         """Whether only people known by a unique identifier, named by a server source, are covered."""
         return self.legal_basis in LISTED
 
+    @property
+    def gpp_opt_outs(self) -> frozenset[GppOptOut]:
+        """The opt-outs of a GPP or US Privacy string that refuse the purpose."""
+        if self.signals.gpp is not None:
+            return frozenset(self.signals.gpp)
+        return SALE_OR_SHARING if self.sale_or_sharing else frozenset()
+
     def combines(self, purpose: str) -> bool:
         """Whether a segment of this purpose may refer to a segment of another, or of its own."""
         return purpose == self.key or purpose in self.combines_with
@@ -162,3 +152,5 @@ class Purposes(Frozen):
     """Every data category that policies may name, with a sentence for people."""
     purposes: Annotated[Mapping[Key, Purpose], Field(min_length=1, max_length=30)]
     """The purposes; at most thirty, because an event carries one bit for every purpose that ever existed."""
+    signals: SignalSettings = SignalSettings()
+    """Our id as a vendor, and the cookies that are read."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
 from cdp.sources.model import Source
 from cdp.wire.frame import UNSHARED, BatchDefaults, Frame
 from cdp.wire.limits import Unreadable, read_value
@@ -51,7 +52,13 @@ class Envelope:
     shared: BatchDefaults = UNSHARED
 
     def messages(
-        self, source: Source, received_at: datetime, write_key: str, *, has_gpc: bool
+        self,
+        source: Source,
+        received_at: datetime,
+        write_key: str,
+        *,
+        has_gpc: bool,
+        signals: RequestSignals = NO_REQUEST_SIGNALS,
     ) -> list[Message | Invalid]:
         """Every message in the order sent; `write_key` is the one that the request came with."""
         frame = Frame(
@@ -62,6 +69,7 @@ class Envelope:
             shared=self.shared,
             write_key=write_key,
             has_gpc=has_gpc,
+            signals=signals,
         )
         return [read_message(bytes(item), frame) for item in self.items]
 

@@ -7,7 +7,7 @@ invalid message do not count.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cdp.consent.signals.model import ProposedAct
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, ProposedAct
 from cdp.kit.ids import encode_id, new_id
 from cdp.wire.frame import Frame
 from cdp.wire.message import Message
@@ -50,6 +50,7 @@ def consents_in(body: Mapping[str, Any], frame: Frame, *, acts: tuple[ProposedAc
         body=kept,
         body_digest=b"",
         has_gpc=frame.has_gpc,
+        signals=frame.signals,
         acts=acts,
     )
     return consents if may_state_consent(consents) else None
@@ -60,6 +61,7 @@ def may_state_consent(message: Message) -> bool:
     context = message.body.get("context")
     return bool(
         message.has_gpc
+        or message.signals is not NO_REQUEST_SIGNALS
         or message.acts
         or isinstance(message.body.get("event"), str)
         or (isinstance(context, dict) and any(key in context for key in CONSENT_KEYS))
@@ -81,6 +83,7 @@ def without_content(message: Message) -> Message:
         body=body,
         body_digest=message.body_digest,
         has_gpc=message.has_gpc,
+        signals=message.signals,
         acts=message.acts,
     )
 
@@ -93,7 +96,12 @@ def names_somebody(message: Message) -> bool:
 
 def may_refuse(text: bytes, frame: Frame) -> bool:
     """Whether a message that cannot be read may contain a refusal."""
-    return frame.has_gpc or _MENTION in text or any(key in frame.shared.context for key in CONSENT_KEYS)
+    return (
+        frame.has_gpc
+        or frame.signals is not NO_REQUEST_SIGNALS
+        or _MENTION in text
+        or any(key in frame.shared.context for key in CONSENT_KEYS)
+    )
 
 
 def id_text(value: object) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
 from cdp.sources.model import Source
 
 
@@ -25,6 +26,7 @@ class Frame:
 
     `kind` is the type that the path gives, None when each message states its own. `sent_at` and `shared` are
     those of the batch; values of the message itself take precedence. `is_imported` marks the rows of a file.
+    `signals` are what its cookies and its query state about consent.
     """
 
     source: Source
@@ -34,4 +36,5 @@ class Frame:
     shared: BatchDefaults = UNSHARED
     write_key: str | None = None
     has_gpc: bool = False
+    signals: RequestSignals = NO_REQUEST_SIGNALS
     is_imported: bool = False

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cdp.consent.signals.model import ProposedAct
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, ProposedAct, RequestSignals
 from cdp.sources.model import Source
 
 
@@ -14,7 +14,8 @@ class Message:
 
     `kind` is identify, track, page, screen, group or alias. `body` is the decoded object with the
     batch's `context` and `integrations` merged in; ids are strings or absent. `occurred_at` follows
-    the rule of docs/reference/ingest.md, "Times". `has_gpc` is set when the request carried `Sec-GPC: 1`. `acts` are
+    the rule of docs/reference/ingest.md, "Times". `has_gpc` is set when the request carried `Sec-GPC: 1`; `signals` are its
+    cookies and the parameters of its query that may state consent. `acts` are
     consents stated outside the body, such as those from columns of an imported file. `is_imported` marks a row of a file, whose statements have less authority than
     those of a live message.
     """
@@ -27,6 +28,7 @@ class Message:
     body: dict[str, Any]
     body_digest: bytes
     has_gpc: bool = False
+    signals: RequestSignals = NO_REQUEST_SIGNALS
     acts: tuple[ProposedAct, ...] = ()
     is_imported: bool = False
 

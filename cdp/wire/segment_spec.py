@@ -111,6 +111,7 @@ def message_of(body: dict[str, Any], frame: Frame, *, acts: tuple[ProposedAct, .
         body=_merged(body, frame),
         body_digest=body_digest,
         has_gpc=frame.has_gpc,
+        signals=frame.signals,
         acts=acts,
         is_imported=frame.is_imported,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS
 from cdp.kit.clock import TestClock
 from cdp.web.connections.hosts import TrustedHosts
 from cdp.wire.message import Message
@@ -308,6 +309,29 @@ def test_sec_gpc_joined_by_a_proxy_counts_like_several_headers(client: httpx.Cli
     client.post("/v1/page", json=GOOD, headers=basic("wk_web") | {"sec-gpc": "0, 1"})
     [message] = recorder.messages
     assert message.has_gpc
+
+
+def test_cookies_and_the_parameters_of_pixels_come_with_every_message_of_a_request(
+    client: httpx.Client, recorder: Recorder
+) -> None:
+    url = "/v1/batch?gdpr=1&gdpr_consent=CO&us_privacy=1YYN&gpp=DBA&gpp_sid=7&utm_source=mail"
+    bodies = [{**GOOD, "type": "page", "messageId": f"m{number}"} for number in range(2)]
+    headers = [*basic("wk_web").items(), ("cookie", "a=1; klaro=x"), ("cookie", "b=2")]
+    assert client.post(url, json={"batch": bodies}, headers=headers).json() == SUCCESS
+    first, second = recorder.messages
+    assert first.signals is second.signals
+    assert first.signals.cookies == "a=1; klaro=x; b=2"
+    stated = {("gdpr", "1"), ("gdpr_consent", "CO"), ("us_privacy", "1YYN"), ("gpp", "DBA")}
+    assert set(first.signals.query) == stated
+    assert "klaro=x" not in repr(first)
+
+
+def test_a_request_without_cookies_and_parameters_states_nothing_beside_its_messages(
+    client: httpx.Client, recorder: Recorder
+) -> None:
+    client.post("/v1/page?utm_source=mail", json=GOOD, headers=basic("wk_web"))
+    [message] = recorder.messages
+    assert message.signals is NO_REQUEST_SIGNALS
 
 
 def test_the_address_of_the_sender_is_in_no_message(client: httpx.Client, recorder: Recorder) -> None:

@@ -19,6 +19,7 @@ class Heard(NamedTuple):
     act: Act
     authority: Authority
     identifier_id: int
+    signal: str = "segment"
 
 
 HEARD = st.lists(
@@ -28,6 +29,7 @@ HEARD = st.lists(
         st.sampled_from([Act.GRANT, Act.REFUSE]),
         st.sampled_from([Authority.DEVICE, Authority.AUTHENTICATED]),
         st.integers(1, 2),
+        st.sampled_from(["segment", "google"]),
     ),
     max_size=8,
 )
@@ -40,7 +42,7 @@ def verdict_after(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Verd
     ledger = Ledger((), lambda: next(numbers))
     where = "us-ca" if opt_out else "eu"
     for each in signals:
-        act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
+        act = ProposedAct("analytics", each.act, each.authority, None, each.signal, b"", "signals")
         draft = ledger.draft(act, each.identifier_id, SignalContext(where, 1, day(each.at), day(7), b""), rule=rule)
         if draft is not None:
             ledger.add(draft)
@@ -53,7 +55,7 @@ def verdict_by_all(signals: list[Heard], rule: Purpose, *, opt_out: bool) -> Ver
     numbers = count(1)
     records = []
     for each in signals:
-        act = ProposedAct("analytics", each.act, each.authority, None, "segment", b"", "signals.segment")
+        act = ProposedAct("analytics", each.act, each.authority, None, each.signal, b"", "signals")
         said = SignalContext("us-ca" if opt_out else "eu", 1, day(each.at), day(7), b"")
         draft = Ledger((), lambda: next(numbers)).draft(act, each.identifier_id, said, rule=rule)
         assert draft is not None

@@ -102,7 +102,7 @@ FOREIGN = [
     ("cdp/postgres/*.py", "account", "an account of the operating system"),
     ("cdp/postgres/*.py", "user", "PostgreSQL's single-user mode"),
     ("cdp/kit/logs.py", "handler", "the logging module's word"),
-    ("cdp/policy/purposes.py", "user", "Google consent mode's ad_user_data"),
+    ("cdp/policy/signals.py", "user", "Google consent mode's ad_user_data"),
     ("cdp/consent/model.py", "opted", "the opt-out right of the CCPA"),
     ("cdp/consent/signals/*.py", "preference", "Segment's consent preferences event"),
     ("cdp/consent/signals/tcf/*.py", "service", "IsServiceSpecific of the IAB's TC strings"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
 from cdp.kit.canonical import canonical_json, sha256
 from cdp.sources.model import Source
 from cdp.wire.message import Message
@@ -60,6 +61,7 @@ def read_as(
     *,
     occurred_at: datetime | None = None,
     has_gpc: bool = False,
+    signals: RequestSignals = NO_REQUEST_SIGNALS,
 ) -> Message:
     """The message that ingest processes for a body with a `messageId`.
 
@@ -75,4 +77,5 @@ def read_as(
         body=dict(body),
         body_digest=sha256(canonical_json(body)),
         has_gpc=has_gpc,
+        signals=signals,
     )

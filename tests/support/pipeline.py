@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cdp.accounting.model import Outcome
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
 from cdp.flows.context import Context
 from cdp.flows.identifiers import open_identifiers
 from cdp.flows.ingest.batch import Ingest
@@ -39,11 +40,18 @@ class Pipeline:
             for source in (WEB, SHOP):
                 add_source(tx, source, sha256(source.name.encode()), now=self.clock.now())
 
-    def message(self, body: Mapping[str, Any], *, source: Source = SHOP, has_gpc: bool = False) -> Message:
+    def message(
+        self,
+        body: Mapping[str, Any],
+        *,
+        source: Source = SHOP,
+        has_gpc: bool = False,
+        signals: RequestSignals = NO_REQUEST_SIGNALS,
+    ) -> Message:
         """The message that ingest receives now for a body."""
         fields = dict(body)
         fields.setdefault("messageId", f"m-{next(self.numbers):06d}")
-        return read_as(fields, source, self.clock.now(), has_gpc=has_gpc)
+        return read_as(fields, source, self.clock.now(), has_gpc=has_gpc, signals=signals)
 
     def send(self, *bodies: Mapping[str, Any], source: Source = SHOP, has_gpc: bool = False) -> list[Outcome]:
         """Send one batch."""

@@ -8,8 +8,7 @@ refuses every purpose that silence would permit.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from cdp.consent.model import Act, Authority
-from cdp.consent.signals.model import MALFORMED, RUDDERSTACK, SEGMENT, ProposedAct, SignalMap, hash_of
+from cdp.consent.signals.model import GOOGLE, MALFORMED, RUDDERSTACK, SEGMENT, ProposedAct, SignalScope, hash_of
 
 PREFERENCE_EVENT: Final = "Segment Consent Preference Updated"
 
@@ -33,7 +32,7 @@ def segment_answers(body: Mapping[str, Any]) -> Answers | None:
         return None if body.get("event") == PREFERENCE_EVENT else {}
     if not isinstance(preferences, dict):
         return None
-    return _folded((name, answer if isinstance(answer, bool) else None) for name, answer in preferences.items())
+    return folded((name, answer if isinstance(answer, bool) else None) for name, answer in preferences.items())
 
 
 def rudderstack_answers(body: Mapping[str, Any]) -> Answers | None:
@@ -50,36 +49,37 @@ def rudderstack_answers(body: Mapping[str, Any]) -> Answers | None:
     denied = _ids(consent.get("deniedConsentIds"))
     if allowed is None or denied is None:
         return None
-    return _folded([*allowed.items(), *((id_, False) for id_ in denied)])
+    return folded([*allowed.items(), *((id_, False) for id_ in denied)])
 
 
 def category_acts(
-    signal: str, raw: Any, answers: Answers | None, *, mapping: SignalMap, jurisdiction: str, is_server: bool
+    signal: str, raw: Any, answers: Answers | None, *, scope: SignalScope, names_of: str | None = None
 ) -> Iterator[ProposedAct]:
     """One act for each purpose that the answers concern.
 
-    A purpose with several names is refused if any of them is, and granted if all mentioned names are. Unreadable answers
-    refuse every purpose that this signal can concern, and a refusal under an unmapped name every one that is opt-out in
-    the jurisdiction of the source.
+    A purpose with several names is refused if any of them is, and granted if all mentioned names are; of Google's fields, all
+    must be mentioned. Unreadable answers refuse every purpose that this signal can concern, and a refusal under an unmapped
+    name every one that is opt-out in the jurisdiction of the source. `names_of` is the signal whose names the answers have,
+    if they have those of another.
     """
-    authority = Authority.AUTHENTICATED if is_server else Authority.DEVICE
+    mapping, mapped = scope.mapping, names_of or signal
     signal_hash = hash_of(raw)
-    known = mapping.known[signal]
+    known = mapping.known[mapped]
     is_unmapped = any(not answer and name not in known for name, answer in (answers or {}).items())
-    unmapped = mapping.opt_out_in(jurisdiction) if is_unmapped else frozenset()
-    for purpose, names in mapping.names[signal].items():
+    unmapped = mapping.opt_out_in(scope.jurisdiction) if is_unmapped else frozenset()
+    for purpose, names in mapping.names[mapped].items():
         stated = [None] if answers is None else [answers[name] for name in names if name in answers]
         if not stated and purpose not in unmapped:
             continue
         is_grant = all(stated) and purpose not in unmapped
-        rule = f"signals.{signal}"
+        if is_grant and signal == GOOGLE and len(stated) < len(names):
+            continue
+        rule = f"signals.{mapped}"
         if None in stated:
             rule = f"{rule}.{MALFORMED}"
         elif not is_grant and all(stated):
             rule = f"{rule}.{UNMAPPED}"
-        types = mapping.device_types if is_grant and not is_server else None
-        act = Act.GRANT if is_grant else Act.REFUSE
-        yield ProposedAct(purpose, act, authority, types, signal, signal_hash, rule)
+        yield scope.act(purpose, is_grant=is_grant, signal=signal, signal_hash=signal_hash, rule=rule)
 
 
 def _part(parent: Any, name: str) -> Any:
@@ -97,7 +97,7 @@ def _ids(value: Any) -> Mapping[str, bool] | None:
     return {id_: name is not False for id_, name in value.items()}
 
 
-def _folded(answers: Iterable[tuple[str, bool | None]]) -> Answers:
+def folded(answers: Iterable[tuple[str, bool | None]]) -> Answers:
     """The answers by their name in folded case; of two about one name, a refusal prevails over a grant."""
     folded: dict[str, bool | None] = {}
     for name, answer in answers:

@@ -1,11 +1,14 @@
-"""Global Privacy Control: the `Sec-GPC` header and the support document."""
+"""Global Privacy Control: the `Sec-GPC` header, the value that scripts read, and the support document."""
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from cdp.consent.model import Act, Authority
 from cdp.consent.signals.model import GPC, ProposedAct, SignalMap, hash_of
+
+DOM_FIELD: Final = "globalPrivacyControl"
+"""The key of `context.consent` in which a browser client states `navigator.globalPrivacyControl`; only true counts."""
 
 
 def has_gpc(values: Iterable[str]) -> bool:

@@ -3,16 +3,21 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from cdp.consent.model import Act, Authority
 from cdp.policy.jurisdictions import UNKNOWN
-from cdp.policy.model import ConsentModel, Policy, Purpose
+from cdp.policy.model import ConsentModel, CookieFormat, GoogleConsent, GppOptOut, Policy, Purpose, TcfMapping
 
 GPC: Final = "gpc"
 SEGMENT: Final = "segment"
 RUDDERSTACK: Final = "rudderstack"
+GOOGLE: Final = "google"
+TCF: Final = "tcf"
+GPP: Final = "gpp"
+USP: Final = "usp"
 EVENT: Final = "event"
 
 MALFORMED: Final = "malformed"
@@ -24,7 +29,8 @@ class ProposedAct:
 
     With `identifier_types`, it applies to one identifier of the message of these types; None means all identifiers.
     `rule` names the part of the policy by which the act was derived. `signal_hash` is the SHA-256 of the raw signal.
-    `is_undated` marks a grant of which it is not known when it was given.
+    `is_undated` marks a grant of which it is not known when it was given. `given_by` is the instant by which a grant was
+    given, where the signal says so: it cannot override a refusal that came after it.
     """
 
     purpose: str
@@ -35,6 +41,7 @@ class ProposedAct:
     signal_hash: bytes
     rule: str
     is_undated: bool = False
+    given_by: datetime | None = None
 
     def among(self, members: Sequence[tuple[int, str]]) -> list[int]:
         """The identifiers of a message, as (id, type) with the strongest first, to which the act applies.
@@ -58,6 +65,18 @@ class SignalProposal:
     unknown: tuple[str, ...] = ()
     unrecorded: tuple[str, ...] = ()
 
+    def joined(self, other: "SignalProposal") -> "SignalProposal":
+        """The acts of both; one that both propose counts once."""
+        acts: dict[tuple[str, str, Act], ProposedAct] = {}
+        for act in (*self.acts, *other.acts):
+            acts.setdefault((act.signal, act.purpose, act.act), act)
+        return SignalProposal(
+            tuple(acts.values()),
+            tuple(dict.fromkeys((*self.malformed, *other.malformed))),
+            tuple(dict.fromkeys((*self.unknown, *other.unknown))),
+            self.unrecorded,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SignalMap:
@@ -65,7 +84,8 @@ class SignalMap:
 
     Names are compared without regard to case; the key of a purpose is one of its names. `known` are all names of a
     signal, including those of purposes that no act can grant or refuse. `opt_out` are the purposes that silence permits,
-    by jurisdiction. `events` are the purposes that an event refuses.
+    by jurisdiction. `events` are the purposes that an event refuses. `tcf` and `gpp` are what of such a string concerns a
+    purpose, `cookies` the names and formats of the cookies that are read.
     """
 
     sale: tuple[str, ...]
@@ -74,10 +94,44 @@ class SignalMap:
     opt_out: Mapping[str, frozenset[str]]
     events: Mapping[str, tuple[str, ...]]
     device_types: frozenset[str]
+    tcf: Mapping[str, TcfMapping]
+    tcf_vendor: int | None
+    gpp: Mapping[str, frozenset[GppOptOut]]
+    cookies: Mapping[str, CookieFormat]
 
     def opt_out_in(self, jurisdiction: str) -> frozenset[str]:
         """The purposes that silence permits in a jurisdiction; one that the policy does not declare counts as unknown."""
         return self.opt_out.get(jurisdiction, self.opt_out[UNKNOWN])
+
+
+@dataclass(frozen=True, slots=True)
+class SignalScope:
+    """Whose signals are read: those of a kind of source in a jurisdiction, under the signal map of a policy."""
+
+    mapping: SignalMap
+    jurisdiction: str
+    is_server: bool
+
+    def act(self, purpose: str, *, is_grant: bool, signal: str, signal_hash: bytes, rule: str) -> ProposedAct:
+        """The act of a signal: a browser source has the authority of a device, and grants for one device only."""
+        authority = Authority.AUTHENTICATED if self.is_server else Authority.DEVICE
+        types = self.mapping.device_types if is_grant and not self.is_server else None
+        return ProposedAct(purpose, Act.GRANT if is_grant else Act.REFUSE, authority, types, signal, signal_hash, rule)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSignals:
+    """Signals that a request states for all of its messages, as sent: its `Cookie` header and parameters of its query.
+
+    They are read once for each policy: `read` keeps what they propose. Never stored or logged.
+    """
+
+    cookies: str = field(default="", repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    read: list[tuple[SignalMap, SignalProposal]] = field(default_factory=list, repr=False, compare=False)
+
+
+NO_REQUEST_SIGNALS: Final = RequestSignals()
 
 
 def signal_map_of(policy: Policy) -> SignalMap:
@@ -88,18 +142,20 @@ def signal_map_of(policy: Policy) -> SignalMap:
     purposes = policy.purposes.values()
     changeable = [purpose for purpose in purposes if not purpose.needs_unique_identifier]
     names = {
-        signal: {purpose.key: _names(purpose, signal) for purpose in purposes} for signal in (SEGMENT, RUDDERSTACK)
+        signal: {purpose.key: names for purpose in purposes if (names := _names(purpose, signal))}
+        for signal in (SEGMENT, RUDDERSTACK, GOOGLE)
     }
     return SignalMap(
         sale=tuple(purpose.key for purpose in changeable if purpose.sale_or_sharing),
         names={
-            signal: {purpose.key: by_purpose[purpose.key] for purpose in changeable}
+            signal: {purpose.key: by_purpose[purpose.key] for purpose in changeable if purpose.key in by_purpose}
             for signal, by_purpose in names.items()
         },
         known={
             signal: frozenset(name for known in by_purpose.values() for name in known)
             for signal, by_purpose in names.items()
-        },
+        }
+        | {GOOGLE: frozenset(GoogleConsent)},
         opt_out={
             jurisdiction: frozenset(
                 purpose.key for purpose in changeable if purpose.consent_model((jurisdiction,)) is ConsentModel.OPT_OUT
@@ -108,11 +164,17 @@ def signal_map_of(policy: Policy) -> SignalMap:
         },
         events={event.key: event.refuses for event in policy.events.events.values() if event.refuses},
         device_types=frozenset(type_.key for type_ in policy.identifiers.types.values() if type_.device),
+        tcf={purpose.key: found for purpose in changeable if (found := purpose.signals.tcf_mapping) is not None},
+        tcf_vendor=policy.signals.tcf_vendor,
+        gpp={purpose.key: purpose.gpp_opt_outs for purpose in changeable if purpose.gpp_opt_outs},
+        cookies=policy.signals.cookies,
     )
 
 
 def _names(purpose: Purpose, signal: str) -> tuple[str, ...]:
-    """The names of a purpose in one kind of signal, in folded case: its own key first."""
+    """The names of a purpose in one kind of signal, in folded case: its own key first, but among Google's fields."""
+    if signal == GOOGLE:
+        return tuple(dict.fromkeys(field.value for field in purpose.signals.google))
     declared = purpose.signals.segment
     if signal == RUDDERSTACK and purpose.signals.rudderstack:
         declared = purpose.signals.rudderstack

@@ -3,44 +3,58 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cdp.consent.signals.categories import PREFERENCE_EVENT, READERS, category_acts
+from cdp.consent.signals.categories import PREFERENCE_EVENT, READERS
 from cdp.consent.signals.events import event_acts
-from cdp.consent.signals.gpc import gpc_acts
-from cdp.consent.signals.model import SignalMap, SignalProposal
+from cdp.consent.signals.findings import SignalFindings
+from cdp.consent.signals.google import google_answers
+from cdp.consent.signals.gpc import DOM_FIELD, gpc_acts
+from cdp.consent.signals.model import (
+    GOOGLE,
+    NO_REQUEST_SIGNALS,
+    RequestSignals,
+    SignalMap,
+    SignalProposal,
+    SignalScope,
+)
+from cdp.consent.signals.request import proposal_of
 
 _NOTHING = SignalProposal()
 
 
 def acts_of(
-    body: Mapping[str, Any], *, has_gpc: bool, is_server: bool, jurisdiction: str, mapping: SignalMap
+    body: Mapping[str, Any],
+    *,
+    has_gpc: bool,
+    is_server: bool,
+    jurisdiction: str,
+    mapping: SignalMap,
+    request: RequestSignals = NO_REQUEST_SIGNALS,
 ) -> SignalProposal:
-    """The acts that a message proposes.
+    """The acts that a message proposes; of several signals that differ, all are proposed, and the refusal prevails.
 
-    `has_gpc` states whether its request had the GPC header; `jurisdiction` is that of its source. A browser source has the
-    authority of a device and grants only for device identifiers; a refusal applies to every identifier of the message.
+    `has_gpc` states whether its request had the GPC header, `request` what else it stated; `jurisdiction` is that of its
+    source. A browser source has the authority of a device and grants only for device identifiers; a refusal applies to
+    every identifier of the message.
     """
     context = body.get("context")
     event = body.get("event")
     refused = mapping.events.get(event, ()) if isinstance(event, str) and body.get("type") == "track" else ()
-    if not has_gpc and not refused and event != PREFERENCE_EVENT and not _has_consent_field(context):
+    has_fields = isinstance(context, dict) and any(key in context for _, key, _ in READERS)
+    is_carried = request is not NO_REQUEST_SIGNALS
+    if not (has_gpc or refused or has_fields or is_carried or event == PREFERENCE_EVENT):
         return _NOTHING
-    acts = gpc_acts(mapping) if has_gpc else []
-    acts.extend(event_acts(str(event), refused, is_server=is_server))
-    malformed, unknown = [], []
+    scope = SignalScope(mapping, jurisdiction, is_server)
+    found = SignalFindings(scope)
+    consent = context.get("consent") if isinstance(context, dict) else None
+    if has_gpc or (isinstance(consent, dict) and consent.get(DOM_FIELD) is True):
+        found.add(gpc_acts(mapping))
+    found.add(event_acts(str(event), refused, is_server=is_server))
     for signal, key, answers_of in READERS:
-        answers = answers_of(body)
-        if answers is None or None in answers.values():
-            malformed.append(signal)
-        if answers and not mapping.known[signal].issuperset(answers):
-            unknown.append(signal)
-        if answers is None or answers:
-            raw = context.get(key) if isinstance(context, dict) else None
-            acts.extend(
-                category_acts(signal, raw, answers, mapping=mapping, jurisdiction=jurisdiction, is_server=is_server)
-            )
-    return SignalProposal(tuple(acts), tuple(malformed), tuple(unknown)) if acts or malformed or unknown else _NOTHING
-
-
-def _has_consent_field(context: Any) -> bool:
-    """Whether a context has a key with consent; most contexts have none."""
-    return isinstance(context, dict) and any(key in context for _, key, _ in READERS)
+        found.add_answers(signal, context.get(key) if isinstance(context, dict) else None, answers_of(body))
+    if isinstance(consent, dict):
+        answers = google_answers(consent)
+        if answers:
+            found.add_answers(GOOGLE, {key: consent[key] for key in (GOOGLE, *answers) if key in consent}, answers)
+        found.add_strings(consent)
+    proposal = found.proposal()
+    return proposal.joined(proposal_of(request, scope)) if is_carried else proposal

@@ -29,6 +29,7 @@ def read_message(plan: IngestPlan, message: Message, position: int, *, event_id:
         is_server=message.source.kind is SourceKind.SERVER,
         jurisdiction=message.source.jurisdiction,
         mapping=plan.signals,
+        request=message.signals,
     )
     if message.acts:
         signals = replace(signals, acts=(*signals.acts, *message.acts))

@@ -66,8 +66,15 @@ def records_of_message(
             return context
         return of_device if act.authority.rank == 0 else refused
 
+    refused_here = {act.purpose for act in acts if act.act.is_refusal}
     drafts = (
-        ledger.draft(act, identifier_id, stated(act), rule=plan.policy.purposes[act.purpose])
+        ledger.draft(
+            act,
+            identifier_id,
+            stated(act),
+            rule=plan.policy.purposes[act.purpose],
+            is_contradicted=act.act is Act.GRANT and act.purpose in refused_here,
+        )
         for identifier_id, act in (*proposed, *kept)
     )
     return [draft for draft in drafts if draft is not None]

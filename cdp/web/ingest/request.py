@@ -11,6 +11,8 @@ import msgspec
 from starlette.types import Scope, Send
 
 from cdp.consent.signals.gpc import has_gpc
+from cdp.consent.signals.model import NO_REQUEST_SIGNALS, RequestSignals
+from cdp.consent.signals.request import PARAMETERS
 from cdp.kit.errors import Fault
 from cdp.wire.request_refusal import RequestRefused
 
@@ -51,6 +53,7 @@ class RequestHead:
     write_key: str | None
     is_gzip: bool
     has_gpc: bool
+    signals: RequestSignals
     content_length: int
 
 
@@ -59,6 +62,8 @@ def read_head(scope: Scope) -> RequestHead | RequestRefused:
     keys: set[str] = set()
     is_gzip = False
     gpc: list[str] = []
+    cookies: list[str] = []
+    stated: tuple[tuple[str, str], ...] = ()
     content_length = 0
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -76,15 +81,19 @@ def read_head(scope: Scope) -> RequestHead | RequestRefused:
             is_gzip = is_gzip or bool(encodings)
         elif name == b"sec-gpc":
             gpc.extend(part.strip() for part in value.decode("latin-1").split(","))
+        elif name == b"cookie":
+            cookies.append(value.decode("latin-1"))
         elif name == b"content-length":
             content_length = int(value) if value.isdigit() else 0
     if scope["query_string"]:
         query = parse_qs(scope["query_string"].decode("latin-1"), errors="replace", max_num_fields=50)
         keys.update(query.get("writeKey", ()))
+        stated = tuple((name, value) for name in PARAMETERS & query.keys() for value in query[name])
     keys.discard("")
     if len(keys) > 1:
         return WRITE_KEYS_DISAGREE
-    return RequestHead(keys.pop() if keys else None, is_gzip, has_gpc(gpc), content_length)
+    signals = RequestSignals("; ".join(cookies), stated) if cookies or stated else NO_REQUEST_SIGNALS
+    return RequestHead(keys.pop() if keys else None, is_gzip, has_gpc(gpc), signals, content_length)
 
 
 def _basic_name(value: bytes) -> str | None:

@@ -244,7 +244,7 @@ class IngestEndpoint:
             return (401, _UNKNOWN_KEY)
         if INGEST_SCOPE not in named.scopes:
             return (403, _NO_SCOPE)
-        messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc)
+        messages = envelope.messages(named, self._clock.now(), key, has_gpc=head.has_gpc, signals=head.signals)
         outcomes = await self._batcher.submit(messages, len(body), address=client_of(scope))
         if kind is not None and outcomes[0].state is State.INVALID:
             return (400, RequestRefused(outcomes[0].reason, explain(outcomes[0].reason)))

@@ -129,3 +129,31 @@ def test_a_signal_that_repeats_a_grant_which_a_shorter_validity_ended_is_a_new_a
     ended = LedgerWithDrafts(replace(granted, shortened_to=day(9)))
     assert ended.record("grant", 8) is None
     assert ended.record("grant", 9) is not None
+
+
+def test_refusals_of_two_signals_that_each_message_repeats_are_two_records() -> None:
+    drafted = LedgerWithDrafts()
+    for at in range(1, 6):
+        for name in ("segment", "gpc"):
+            drafted.record("refuse", at, name=name)
+    assert drafted.instants() == [("refuse", day(1), day(5))] * 2
+
+
+def test_a_refusal_that_a_grant_ended_is_recorded_again() -> None:
+    drafted = LedgerWithDrafts()
+    drafted.record("refuse", 1)
+    drafted.record("refuse", 2, name="gpc")
+    drafted.record("grant", 3)
+    drafted.record("refuse", 4)
+    assert drafted.instants() == [("grant", day(3), None), *[("refuse", day(at), None) for at in (1, 2, 4)]]
+
+
+def test_a_grant_that_each_message_contradicts_is_recorded_once_and_counts_when_none_does() -> None:
+    ledger = LedgerWithDrafts()
+    for at in range(1, 4):
+        draft = ledger.ledger.draft(signal("grant"), 1, context_at(at), rule=ANALYTICS, is_contradicted=True)
+        if draft is not None:
+            ledger.ledger.add(draft)
+        ledger.record("refuse", at, name="gpc")
+    assert ledger.instants() == [("grant", day(1), None), ("refuse", day(1), day(3))]
+    assert ledger.record("grant", 4) is not None

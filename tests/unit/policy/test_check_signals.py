@@ -8,6 +8,7 @@ import pytest
 
 from cdp.kit.errors import Fault
 from cdp.policy.load import build_policy, load_policy, warnings_of
+from cdp.policy.model import TcfMapping
 from tests.support.commands import Shell
 from tests.support.policies import SHIPPED, changed, documents_of, shipped, written
 
@@ -23,17 +24,55 @@ def folder_of(documents: dict[str, Any], folder: Path) -> Path:
     return written(build_policy(documents), folder)
 
 
-@pytest.mark.parametrize("signals", [{"tcf": [9]}, {"segment": ["C0002"], "google": ["analytics_storage"]}])
-def test_a_kind_of_signal_that_nothing_reads_is_refused(tmp_path: Path, signals: dict[str, Any]) -> None:
-    (unread,) = signals.keys() - {"segment"}
+@pytest.mark.parametrize(
+    "signals", [{"tcf": {"purposes": [9]}}, {"gpp": ["sale"]}, {"segment": ["C0001"], "google": ["analytics_storage"]}]
+)
+def test_a_mapping_to_a_purpose_that_nobody_can_refuse_is_refused(tmp_path: Path, signals: dict[str, Any]) -> None:
+    (kind,) = signals.keys() - {"segment"}
+    documents = documents_of(shipped())
+    documents["purposes.yaml"]["purposes"]["service"]["signals"] = signals
     with pytest.raises(Fault) as fault:
-        load_policy(folder_of(with_signals(signals), tmp_path))
-    assert f"nothing reads the signal `{unread}`; remove it" in fault.value.detail
+        load_policy(folder_of(documents, tmp_path))
+    assert f"`service` is based on contract, which no signal can grant or refuse; remove `{kind}`" in fault.value.detail
     assert "purposes.yaml:" in fault.value.detail
 
 
-def test_a_policy_that_was_put_in_force_earlier_can_still_be_read() -> None:
-    assert build_policy(with_signals({"tcf": [9]})).purposes["analytics"].signals.tcf == (9,)
+@pytest.mark.parametrize(
+    ("stated", "mapping"),
+    [([9], TcfMapping(purposes=(9,))), ([], None), ({"special_features": [1]}, TcfMapping(special_features=(1,)))],
+)
+def test_the_purposes_of_a_tc_string_may_be_a_list_as_in_earlier_policies(stated: Any, mapping: Any) -> None:
+    assert build_policy(with_signals({"tcf": stated})).purposes["analytics"].signals.tcf_mapping == mapping
+
+
+@pytest.mark.parametrize(
+    "tcf", [{}, {"purposes": [12]}, {"purposes": [1], "basis": "contract"}, {"special_features": [3]}, 7]
+)
+def test_a_mapping_of_what_a_tc_string_does_not_have_is_refused(tcf: Any) -> None:
+    with pytest.raises(Fault) as fault:
+        build_policy(with_signals({"tcf": tcf}))
+    assert "purposes.yaml: `purposes.analytics.signals.tcf` " in fault.value.detail
+
+
+def test_a_format_of_cookies_that_is_not_known_is_refused_with_those_that_are() -> None:
+    documents = documents_of(shipped())
+    documents["purposes.yaml"]["signals"] = {"cookies": {"CookieConsent": "cookybot"}}
+    with pytest.raises(Fault) as fault:
+        build_policy(documents)
+    assert "cookiebot" in fault.value.detail
+
+
+@pytest.mark.parametrize("gpp", [None, [], ["sale"]])
+def test_a_purpose_of_sale_is_refused_by_each_opt_out_of_sale_unless_the_policy_says_which(gpp: Any) -> None:
+    documents = documents_of(shipped())
+    signals = documents["purposes.yaml"]["purposes"]["advertising"]["signals"]
+    signals.pop("gpp", None)
+    if gpp is not None:
+        signals["gpp"] = gpp
+    purposes = build_policy(documents).purposes
+    every = {"sale", "sharing", "targeted_advertising"}
+    assert {*map(str, purposes["advertising"].gpp_opt_outs)} == (every if gpp is None else set(gpp))
+    assert not purposes["analytics"].gpp_opt_outs
 
 
 def test_a_purpose_that_no_category_means_is_warned_of(tmp_path: Path) -> None:
