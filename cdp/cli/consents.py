@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cdp.cli.command import PAIR, command, open_context, write_out
+from cdp.cli.consent_trial import try_command
 from cdp.cli.screen import Screen, cell_text
 from cdp.consent.model import STATED_ACTS, Authority
 from cdp.flows.consent import acts, lookup, receipts
@@ -170,3 +171,6 @@ def _print_consents(screen: Screen, found: lookup.Consents) -> None:
         )
     if found.incomplete:
         screen.line(f"Incomplete: an age that counted then was deleted since ({', '.join(found.incomplete)}).")
+
+
+consent.add_command(try_command)

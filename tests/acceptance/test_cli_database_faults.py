@@ -30,6 +30,7 @@ VALUES: Final = {
 NO_DATABASE: Final = {
     "init",
     "demo",
+    "consent try",
     "policy check",
     "policy ropa",
     "segment check",

@@ -364,6 +364,7 @@ SHOWS_NOBODY: Final = frozenset(
         "restore",
         "retention sweep",
         "scrub",
+        "consent try",
         "segment check",
         "serve",
         "source accounting",
