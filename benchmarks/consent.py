@@ -1,4 +1,4 @@
-"""Consent signals: decoding beside the IAB's reference decoders.
+"""Consent signals: decoding beside the IAB's reference decoders, and ingest of messages with and without signals.
 
     python -m benchmarks.consent                  # a minute
     python -m benchmarks.consent --only decode --strings 2000
@@ -13,12 +13,15 @@ from typing import Final
 
 from benchmarks._decode import tc_strings
 from benchmarks._stage import table
+from benchmarks._with_signals import with_signals
 
 
 def main() -> None:
     """Measure, and print tables."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--strings", type=int, default=200, help="of each writer")
+    arguments.add_argument("--people", type=int, default=2_000)
+    arguments.add_argument("--messages", type=int, default=5_000, help="a round of ingest")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--only", choices=_PARTS, action="append")
     options = arguments.parse_args()
@@ -31,6 +34,7 @@ def main() -> None:
 
 _PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {
     "decode": lambda options: tc_strings(options.strings, options.rounds),
+    "ingest": lambda options: with_signals(options.people, options.messages, options.rounds),
 }
 
 
