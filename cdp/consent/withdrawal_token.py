@@ -1,7 +1,7 @@
 """The token of a consent receipt: it withdraws the consent, without signing in.
 
 It names the record and carries a signature over that name, so nothing is stored for it, nobody can guess one, and it is
-valid for as long as the receipt itself. It can only ever refuse: the worst that a stranger who finds a receipt can do is
+valid for as long as the receipt itself. It can only ever refuse: the worst that anyone who finds a receipt can do is
 to withdraw.
 """
 
