@@ -62,6 +62,16 @@ def test_ranges_are_the_union_of_their_entries() -> None:
     assert set(reader.ranges("vendors")) == {2, 3, 4, 5, 9, 65_535}
 
 
+@given(st.lists(st.tuples(st.integers(1, 65_535), st.integers(0, 40)), max_size=120), st.integers(0, 20))
+def test_ranges_of_any_number_are_their_union(entries: list[tuple[int, int]], before: int) -> None:
+    ends = [(first, min(first + more, 65_535)) for first, more in entries]
+    bits = "".join(entry(first) if first == last else entry(first, last) for first, last in ends)
+    reader = reader_of("1" * before + f"{len(ends):012b}" + bits + "101")
+    reader.integer(before, "before")
+    assert set(reader.ranges("vendors")) == {id_ for first, last in ends for id_ in range(first, last + 1)}
+    assert reader.integer(3, "after") == 0b101
+
+
 def test_vendors_are_a_bitfield_or_ranges() -> None:
     assert set(reader_of(f"{5:016b}0" + "01001").optimized("vendors")) == {2, 5}
     assert set(reader_of(f"{5:016b}1{1:012b}" + entry(2, 5)).optimized("vendors")) == {2, 3, 4, 5}
@@ -75,6 +85,8 @@ def test_vendors_are_a_bitfield_or_ranges() -> None:
         (f"{2:012b}" + entry(3) + entry(5, 4), lambda reader: reader.ranges("vendors"), 29),
         (f"{6:016b}1{1:012b}" + entry(7), lambda reader: reader.optimized("vendors"), 29),
         (f"{2:012b}" + entry(3) + "0" * 4, lambda reader: reader.ranges("vendors"), 29),
+        (f"{1:012b}" + "0" + "1" * 11, lambda reader: reader.ranges("vendors"), 12),
+        (f"{33:012b}" + entry(1) * 32, lambda reader: reader.ranges("vendors"), 12 + 32 * 17),
         (f"{50:016b}0" + "1" * 13, lambda reader: reader.optimized("vendors"), 17),
         ("01101" + "0", lambda reader: reader.letters(1, "language"), 0),
         ("1" * 6, lambda reader: reader.integer(7, "number"), 0),
