@@ -13,7 +13,7 @@ from cdp.consent.signals.bits import IdSet
 from cdp.consent.signals.tcf.decode import decode_tcf
 from cdp.consent.signals.tcf.model import PublisherTc, TcString
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.slow]
 
 SCRIPT = Path(__file__).parents[2] / "sdk" / "tcf_random.cjs"
 NODE = Path(sys.prefix) / "node-sdk" / "node_modules"
@@ -29,7 +29,7 @@ def written(seed: int, strings: int) -> list[dict[str, Any]]:
     """What each encoder writes, and reads in it, in one process of Node."""
     command = ["node", str(SCRIPT), str(seed), str(strings)]
     done = subprocess.run(
-        command, env={**os.environ, "NODE_PATH": str(NODE)}, capture_output=True, text=True, timeout=900, check=False
+        command, env={**os.environ, "NODE_PATH": str(NODE)}, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -83,8 +83,3 @@ def test_the_strings_have_every_kind_of_content(strings: list[dict[str, Any]]) -
     assert {tc.is_service_specific for tc in read} == {True, False}
     assert {tc.created == tc.last_updated for tc in read} == {True, False}
     assert {tc.policy_version for tc in read} == {2, 3, 4, 5}
-
-
-@pytest.mark.long
-def test_many_strings_are_read_as_the_encoders_read_them() -> None:
-    assert_read_alike(written(SEED + 1, 1_000))
