@@ -1,7 +1,7 @@
 """Consent signals: decoding beside the IAB's reference decoders, and ingest of messages with and without signals.
 
-    python -m benchmarks.consent                  # a minute
-    python -m benchmarks.consent --only decode --strings 2000
+    python -m benchmarks.consent                  # some minutes
+    python -m benchmarks.consent --only decode --strings 400
 
 Needs Node, and the packages that `make setup` installs for the tests.
 """
