@@ -79,9 +79,8 @@ def explain(
     def read(tx: Transaction) -> LinkExplanation:
         first, second = identifier_pair(tx, context, one, other=other)
         rules = Rules(context.policy.identifiers)
-        closure = closure_store.closure(
-            tx, [first, second], non_linking=rules.non_linking, guarded=sorted(rules.bound_by_authority)
-        )
+        types = closure_store.LinkingTypes(rules.non_linking, guarded=sorted(rules.bound_by_authority))
+        closure = closure_store.closure(tx, [first, second], types)
         run = replay(
             rules,
             closure.types,

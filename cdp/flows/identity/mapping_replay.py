@@ -39,9 +39,8 @@ def replay_around(tx: Transaction, context: Context, identifier_ids: Sequence[in
     The caller holds the exclusive lock and advances the generation.
     """
     rules = Rules(context.policy.identifiers)
-    closure = closure_store.closure(
-        tx, identifier_ids, guarded=sorted(rules.guarded), takeable=sorted(rules.takeable), through_shared=True
-    )
+    types = closure_store.LinkingTypes(guarded=sorted(rules.guarded), takeable=sorted(rules.takeable))
+    closure = closure_store.closure(tx, identifier_ids, types, through_shared=True)
     run = replay_closure(tx, rules, closure)
     return write_run(tx, context, run, closure=closure, now=now, before=mapping_store.owners(tx, list(closure.types)))
 

@@ -8,7 +8,7 @@ from cdp.flows.ingest.consent_inputs import ConsentInputs, ReplayedAnchor
 from cdp.flows.ingest.load import BatchState
 from cdp.flows.ingest.load_consent import jurisdictions_by_source
 from cdp.identity.knowledge import Knowledge
-from cdp.identity.model import EvidenceRow, Rule
+from cdp.identity.model import Evidence, EvidenceRow, Rule
 from cdp.identity.resolve import Group, World
 from cdp.identity.run import StartState
 from cdp.identity.store import anchors as anchor_store
@@ -85,9 +85,9 @@ def _load_closure(
         closure = closure_store.closure(
             tx,
             list(start),
+            closure_store.LinkingTypes(rules.non_linking, guarded=sorted(rules.bound_by_authority)),
             learned=[identifier_id for identifier_id in start if state.types[identifier_id] in rules.can_be_shared],
-            non_linking=rules.non_linking,
-            guarded=sorted(rules.bound_by_authority),
+            owned_only=knowledge.shared | knowledge.traced,
         )
     state.closure, state.closure_of, state.is_closed_through_shared = closure, frozenset(start), through_shared
     state.types.update(closure.types)
@@ -115,11 +115,10 @@ def _closure_of_raised(
             return closure_store.closure(
                 tx,
                 list(start),
-                non_linking=rules.non_linking,
-                guarded=sorted(guarded),
-                takeable=sorted(rules.takeable),
+                closure_store.LinkingTypes(rules.non_linking, sorted(guarded), sorted(rules.takeable)),
                 through_shared=True,
                 reached_max=bound,
+                decided=_decided_authority(tx, state, knowledge),
             )
         except closure_store.TooWide as wide:
             crowded = replacing_store.not_set_apart(tx, wide.reached - knowledge.identifiers)
@@ -134,6 +133,22 @@ def _closure_of_raised(
         evidence_store.insert_evidence(tx, rows, bytes.fromhex(policy))
         fact = {"kind": "identity.crowded", "actor": "system", "count": len(rows), "policy": policy}
         fact_store.append(tx, fact, lock.now)
+
+
+def _decided_authority(tx: Transaction, state: BatchState, knowledge: Knowledge) -> list[closure_store.Decided]:
+    """Of an identifier that a higher authority takes, lower words that never linked it, or not since it became shared."""
+    raised = {
+        identifier_id: level
+        for identifier_id, level in knowledge.authority.items()
+        if level >= Evidence.IMPORT and identifier_id in state.authority
+    }
+    since = evidence_store.shared_since(tx, sorted(state.shared & raised.keys()))
+    return [
+        closure_store.Decided(identifier_id, level, since[identifier_id])
+        if identifier_id in since
+        else closure_store.Decided(identifier_id, state.authority[identifier_id], -1)
+        for identifier_id, level in raised.items()
+    ]
 
 
 def _start_of_raised(state: BatchState, knowledge: Knowledge) -> set[int]:

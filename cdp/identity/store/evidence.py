@@ -121,3 +121,30 @@ def resolutions(tx: Transaction, sequences: Collection[int]) -> dict[int, Sealed
         {"sequences": list(sequences)},
     )
     return {resolution.sequence: resolution for resolution in (SealedResolution(*row) for row in rows)}
+
+
+def shared_since(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, int]:
+    """Since which step each of these shared identifiers has been so; those of which the evidence does not tell are absent.
+
+    It does not where a replay made it shared, or it linked something or was taken afterwards. The step that proves it names
+    the identifier, so that no earlier one is later than the last of those which the evidence has until then.
+    """
+    rows = tx.execute(
+        """
+        WITH proof AS (
+            SELECT identifier_id,
+                   max(evidence_id) FILTER (WHERE kind = 'shared' AND rule = 'unique') AS proved,
+                   max(evidence_id) FILTER (WHERE kind IN ('authority', 'link', 'merge')) AS linked
+            FROM identity.evidence
+            WHERE identifier_id = ANY(%(ids)s::bigint[])
+            GROUP BY identifier_id
+        )
+        SELECT identifier_id, max(e.sequence)
+        FROM proof
+        JOIN identity.evidence AS e USING (identifier_id)
+        WHERE e.evidence_id <= proof.proved AND proof.proved > coalesce(proof.linked, 0)
+        GROUP BY identifier_id
+        """,
+        {"ids": list(identifier_ids)},
+    )
+    return dict(rows)
