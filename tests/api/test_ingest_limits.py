@@ -219,6 +219,36 @@ def test_over_its_bounds_the_door_says_429_and_then_works_on(recorder: Recorder)
     assert len(recorder.messages) == 11
 
 
+def test_one_address_or_key_cannot_take_all_of_what_may_wait(recorder: Recorder) -> None:
+    """One address with one key fills its share with single messages; the same key from elsewhere has little left, another
+    key from elsewhere a share of its own."""
+    gate = Gate()
+    recorder.before = gate
+    directory = directory_with(wk=new_source(1, "web"), other=new_source(2, "other"))
+    with (
+        serve_ingest(recorder, directory, limits=Limits(waiting_messages_max=100)) as running,
+        ThreadPoolExecutor(110) as pool,
+    ):
+
+        def send(key: str, address: str) -> httpx.Response:
+            transport = httpx.HTTPTransport(local_address=address)
+            with httpx.Client(transport=transport, timeout=PATIENCE_SECONDS) as client:
+                return client.post(f"{running.url}/v1/page", json=GOOD, headers={"x-write-key": key})
+
+        flood = [pool.submit(send, "wk", "127.0.0.1") for _ in range(100)]
+        assert gate.entered.wait(PATIENCE_SECONDS)
+        until(lambda: running.batcher.waiting_messages + running.endpoint.answers[429] == 100)
+        assert 74 <= running.batcher.waiting_messages <= 77
+        others = [pool.submit(send, "other", "127.0.0.2") for _ in range(10)]
+        until(lambda: running.batcher.waiting_messages >= 84)
+        assert refused(send("other", "127.0.0.1")) == (429, "overloaded"), "the address has no more with another key"
+        gate.opened.set()
+        assert [answer.result().status_code for answer in others] == [200] * 10
+        assert {answer.result().status_code for answer in flood} == {200, 429}
+        until(lambda: running.batcher.waiting_messages == 0)
+        assert send("wk", "127.0.0.1").status_code == 200
+
+
 def test_bytes_that_wait_are_bounded_too(recorder: Recorder) -> None:
     gate = Gate()
     recorder.before = gate

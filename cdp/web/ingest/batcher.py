@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from cdp.accounting.model import Outcome
 from cdp.kit.errors import Fault
 from cdp.web.ingest.batch_retry import BatchProcessor, process_with_retry
-from cdp.web.ingest.capacity import Capacity
+from cdp.web.ingest.capacity import Capacity, Share
 from cdp.web.ingest.fair_queue import FairQueue, QueuedRequest, Sender, TransactionPart
 from cdp.wire.message import Invalid, Message
 
@@ -25,7 +25,8 @@ class Limits:
     """Bounds of ingest. A request over the waiting bounds is refused with 429 before memory grows.
 
     `commit_messages_max` and `commit_bytes_max` bound one transaction; the waiting bounds count everything that was
-    received and has no response yet, `keyless_bytes_max` what is read without a write key in the head.
+    received and has no response yet, of which one client or source has a share, `keyless_bytes_max` what is read without a
+    write key in the head.
     """
 
     commit_messages_max: int = 2_000
@@ -64,7 +65,7 @@ class Batcher:
     _changed: threading.Condition = field(default_factory=threading.Condition)
     capacity: Capacity = field(init=False)
     keyless: Capacity = field(init=False)
-    _messages: int = 0
+    messages: Capacity = field(init=False)
     _closing: bool = False
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop | None = None
@@ -72,6 +73,7 @@ class Batcher:
     def __post_init__(self) -> None:
         self.capacity = Capacity(self.limits.waiting_bytes_max)
         self.keyless = Capacity(self.limits.keyless_bytes_max)
+        self.messages = Capacity(self.limits.waiting_messages_max)
 
     def start(self) -> None:
         """Start the thread. Call from the event loop that submits requests."""
@@ -93,7 +95,7 @@ class Batcher:
     @property
     def waiting_messages(self) -> int:
         """Messages that wait to be stored."""
-        return self._messages
+        return self.messages.used
 
     @property
     def waiting_bytes(self) -> int:
@@ -103,7 +105,7 @@ class Batcher:
     @property
     def is_full(self) -> bool:
         """Whether no more messages are accepted now."""
-        return self._closing or self._messages >= self.limits.waiting_messages_max
+        return self._closing or self.messages.used >= self.limits.waiting_messages_max
 
     def overload(self) -> Fault:
         """The fault for a request without capacity."""
@@ -118,8 +120,9 @@ class Batcher:
     async def submit(self, messages: Sequence[Message | Invalid], weight: int, *, address: str = "") -> list[Outcome]:
         """Store the messages of one request, all from one source, and return their outcomes after the commit.
 
-        `address` is that of the client: no client waits for what the messages of another one cost.
-        Raises Fault: overloaded when too much waits, or why the messages were not stored.
+        `address` is that of the client: no client waits for what the messages of another one cost, and neither one client
+        nor one source may take all of what may wait. Raises Fault: overloaded when too much waits, of all or of them, or why
+        the messages were not stored.
         """
         if not messages:
             return []
@@ -127,15 +130,17 @@ class Batcher:
         if loop is None or self.is_full:
             raise self.overload()
         sender = Sender(int(messages[0].source.source_id), address)
+        share = Share(self.messages, (address, sender.source_id))
+        if not share.grow(len(messages)):
+            raise self.overload()
         waiting = _PendingRequest(messages=messages, weight=weight, sender=sender, answer=loop.create_future())
-        self._messages += len(messages)
         try:
             with self._changed:
                 self._queue.add(waiting)
                 self._changed.notify()
             answer = await waiting.answer
         finally:
-            self._messages -= len(messages)
+            share.release()
         if isinstance(answer, Fault):
             raise answer
         return answer

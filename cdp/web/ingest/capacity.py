@@ -1,6 +1,6 @@
-"""Bytes of requests that are being read or wait to be stored, shared so that no client or source takes all.
+"""Bytes and messages of requests that are being read or wait to be stored, shared so that no client or source takes all.
 
-Capacity is taken as bytes arrive: a request that only announces bytes takes none.
+Capacity for bytes is taken as they arrive: a request that only announces bytes takes none.
 """
 
 from collections import Counter
@@ -15,19 +15,19 @@ _SHARE: Final = 3
 
 @dataclass(slots=True)
 class Capacity:
-    """So many bytes, and who holds how many of them. Use from one event loop."""
+    """So many bytes or messages, and who holds how many of them. Use from one event loop."""
 
-    bytes_max: int
+    size_max: int
     used: int = 0
     _held: Counter[Hashable] = field(default_factory=Counter)
 
     def fits(self, weight: int, holders: Sequence[Hashable]) -> bool:
-        """Whether so many bytes more may be held; always, when nothing is."""
-        free = self.bytes_max - self.used
+        """Whether so much more may be held; always, when nothing is."""
+        free = self.size_max - self.used
         return not self.used or (weight <= free and all(self._held[holder] <= _SHARE * free for holder in holders))
 
     def reserve(self, weight: int, holders: Sequence[Hashable]) -> bool:
-        """Hold bytes; False, and nothing is held, where they do not fit."""
+        """Hold so much more; False, and nothing is held, where it does not fit."""
         if not self.fits(weight, holders):
             return False
         self.used += weight
@@ -36,7 +36,7 @@ class Capacity:
         return True
 
     def release(self, weight: int, holders: Sequence[Hashable]) -> None:
-        """Hold bytes no longer."""
+        """Hold so much no longer."""
         self.used -= weight
         for holder in holders:
             self._held[holder] -= weight
