@@ -2,6 +2,7 @@
 
     python -m benchmarks.tangle                  # some minutes
     python -m benchmarks.tangle --graph 1        # one of the graphs
+    python -m benchmarks.tangle --only people    # one identifier that many share
 
 An adversary with a write key names random pairs out of a set of user ids and a set of addresses or devices, so that
 ever more of them turn out to be shared. The baseline is a batch of people who are new and share nothing, in the same
@@ -19,6 +20,7 @@ from typing import Any
 from benchmarks._beside import beside
 from benchmarks._shop import understood
 from benchmarks._stage import PERMIT_ALL, Stopwatch, backend_pid, machine, median, stage, table
+from benchmarks._tablet import crowd_rows, waiting_rows
 from cdp.flows.context import Context
 from cdp.flows.ingest.batch import Ingest
 from cdp.flows.operations.sources import create_source
@@ -71,8 +73,34 @@ GRAPHS: dict[str, Graph] = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--messages", type=int, default=3_000, help="of the adversary, for each graph")
+    arguments.add_argument("--people", type=int, nargs="+", default=[1_000, 8_000], help="who share one identifier")
+    arguments.add_argument("--only", choices=("graphs", "people"), help="only one of the two parts")
     arguments.add_argument("--graph", type=int, choices=range(len(GRAPHS)), help="only the one with this number")
     options = arguments.parse_args()
+    if options.only != "people":
+        _graphs(options)
+    if options.only != "graphs" and options.graph is None:
+        _people(options.people)
+
+
+def _people(sizes: list[int]) -> None:
+    rows = [row for people in sizes for row in crowd_rows(people)]
+    heads = [
+        "ms; profiles",
+        "new person",
+        "first refusal",
+        "repeated",
+        "withdrawal by API",
+        "one more user",
+        "server names it",
+    ]
+    print("\n## One identifier that many share\n")
+    print(table(heads, rows), end="\n\n", flush=True)
+    waits = [[str(people), *row] for people in sizes[-1:] for row in waiting_rows(people)]
+    print(table(["others wait, ms; profiles", "beside", "p50", "p99", "worst", "refusals/s"], waits))
+
+
+def _graphs(options: argparse.Namespace) -> None:
     graphs = list(GRAPHS.items())
     rows: list[list[str]] = []
     waits: list[list[str]] = []

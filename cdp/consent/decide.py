@@ -254,7 +254,7 @@ def _refusal(records: list[Record], rule: Purpose, state: _ConsentState, *, now:
         and min(record.last_at, now) == at
     ]
     if refusals:
-        return Verdict(False, _reason_of(refusals, rule), by=_ids(refusals))
+        return Verdict(False, reason_of(refusals, rule), by=_ids(refusals))
     if state.granted_until is None:
         return Verdict(False, Reason.NO_GRANT)
     expired = (
@@ -265,7 +265,7 @@ def _refusal(records: list[Record], rule: Purpose, state: _ConsentState, *, now:
     return Verdict(False, Reason.EXPIRED, by=_ids(expired))
 
 
-def _reason_of(refusals: list[Record], rule: Purpose) -> Reason:
+def reason_of(refusals: list[Record], rule: Purpose) -> Reason:
     acts = {record.act for record in refusals}
     if Act.OBJECT in acts:
         return Reason.OBJECTED

@@ -77,6 +77,15 @@ def recompute_buckets(
     tx.execute(_RECOMPUTE, params)
 
 
+def delete_buckets(tx: Transaction, anchor_ids: Collection[int], traits: Collection[str]) -> None:
+    """Delete the buckets of these anchors for traits whose purpose is not permitted any more."""
+    if anchor_ids and traits:
+        tx.execute(
+            "DELETE FROM behavior.bucket WHERE anchor_id = ANY(%(anchors)s) AND trait = ANY(%(traits)s)",
+            {"anchors": list(anchor_ids), "traits": list(traits)},
+        )
+
+
 RECOMPUTED: Final = """
     WITH definition AS (
         SELECT * FROM unnest(

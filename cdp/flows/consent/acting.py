@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from cdp.consent.model import Act, Record
+from cdp.flows.consent.followers import put_in_force
 from cdp.flows.consent.recording import append_acts
-from cdp.flows.consent.verdicts import add_uncovered, current_verdicts, refresh_verdicts
+from cdp.flows.consent.verdicts import add_uncovered, current_verdicts
 from cdp.flows.context import Context
 from cdp.flows.identifiers import IDENTIFIER_PLACE, find_identifiers
 from cdp.identity.model import Identifier
@@ -67,8 +68,8 @@ def record_acts(
     if not records:
         return set()
     append_acts(tx, records, actor=actor, now=now)
+    put_in_force(tx, context.policy, records, now=now)
     affected = consent_subject_store.profiles_decided_by(tx, {record.identifier_id for record in records})
-    refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
     if clears and affected:
         add_uncovered(tx, current_verdicts(tx, context.policy, affected, now=now), now=now)
     generation_store.advance(tx, changed=True)

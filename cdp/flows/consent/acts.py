@@ -15,9 +15,10 @@ from cdp.consent.opt_in import OptIns, last_opt_out_at
 from cdp.consent.receipt import outward_id
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.acting import ensure_identifiers, replay_line
+from cdp.flows.consent.followers import put_in_force
 from cdp.flows.consent.receipt_steps import receipt_of
 from cdp.flows.consent.recording import append_act
-from cdp.flows.consent.verdicts import deciding_records, refresh_verdicts
+from cdp.flows.consent.verdicts import deciding_records
 from cdp.flows.context import Context
 from cdp.flows.identifiers import read_identifier
 from cdp.identity.model import Identifier
@@ -99,8 +100,7 @@ def record(context: Context, statement: ConsentStatement) -> RecordedAct:
         append_act(tx, recorded, _fact(recorded, context.policy, statement), now=now)
         if _is_proof(context.policy, identifier, authority=recorded.authority):
             identifier_store.prove(tx, recorded.identifier_id, now)
-        affected = consent_subject_store.profiles_decided_by(tx, [recorded.identifier_id])
-        refresh_verdicts(tx, context.policy, profile_ids=affected, now=now)
+        put_in_force(tx, context.policy, [recorded], now=now)
         generation_store.advance(tx, changed=True)
         if recorded.act.is_refusal:
             replay_store.append(tx, context.replay, [replay_line(recorded, suppression_pseudonym)], now=now)

@@ -33,8 +33,9 @@ def current_verdicts(
     *,
     now: datetime,
     validities: Mapping[str, int | None] | None = None,
+    purposes: Collection[str] | None = None,
 ) -> dict[int, dict[str, Verdict]]:
-    """The verdict of each profile for each purpose, computed from the ledger.
+    """The verdict of each profile for each purpose, or for these, computed from the ledger.
 
     `validities` are those of a policy that is not in force yet, where they differ, in days by purpose.
     """
@@ -45,13 +46,17 @@ def current_verdicts(
             for profile_id, own in records.items()
         }
     facts = facts_of(tx, policy, profile_ids, now=now)
-    return {
-        profile_id: {
-            key: decide(records[profile_id], purpose, facts[profile_id], now=now)
-            for key, purpose in policy.purposes.items()
-        }
-        for profile_id in profile_ids
-    }
+    # Profiles that were seen with one shared identifier, and have no records of their own, are decided once for all.
+    decided: dict[tuple[tuple[tuple[int, bool], ...], VerdictFacts], dict[str, Verdict]] = {}
+    rules = {key: rule for key, rule in policy.purposes.items() if purposes is None or key in purposes}
+    verdicts = {}
+    for profile_id in profile_ids:
+        own = records[profile_id]
+        same = (tuple([(record.record_id, record.is_shared) for record in own]), facts[profile_id])
+        if same not in decided:
+            decided[same] = {key: decide(own, rule, facts[profile_id], now=now) for key, rule in rules.items()}
+        verdicts[profile_id] = decided[same]
+    return verdicts
 
 
 def deciding_records(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[Record]]:
@@ -59,13 +64,15 @@ def deciding_records(tx: Transaction, profile_ids: Collection[int]) -> dict[int,
     deciding = consent_subject_store.deciding_identifiers(tx, profile_ids)
     by_identifier: dict[int, list[Record]] = {}
     identifier_ids = {identifier_id for identifiers in deciding.values() for identifier_id in identifiers}
+    shared: dict[int, list[Record]] = {}
     for record in record_store.records_of(tx, identifier_ids):
         by_identifier.setdefault(record.identifier_id, []).append(record)
+        shared.setdefault(record.identifier_id, []).append(replace(record, is_shared=True))
     return {
         profile_id: [
-            replace(record, is_shared=True) if is_shared else record
+            record
             for identifier_id, is_shared in identifiers.items()
-            for record in by_identifier.get(identifier_id, ())
+            for record in (shared if is_shared else by_identifier).get(identifier_id, ())
         ]
         for profile_id, identifiers in deciding.items()
     }
@@ -111,13 +118,14 @@ def refresh_verdicts(
     now: datetime,
     retired: Mapping[int, int] | None = None,
     validities: Mapping[str, int | None] | None = None,
+    purposes: Collection[str] | None = None,
 ) -> VerdictChanges:
     """Recompute the verdicts of these profiles and put everything that follows in force, with set-based statements.
 
-    `retired` maps merged profiles to the surviving ones, which must be among `profile_ids`; `validities` as for
-    `current_verdicts`.
+    `retired` maps merged profiles to the surviving ones, which must be among `profile_ids`; `validities` and `purposes`
+    as for `current_verdicts`.
     """
-    verdicts = current_verdicts(tx, policy, profile_ids, now=now, validities=validities)
+    verdicts = current_verdicts(tx, policy, profile_ids, now=now, validities=validities, purposes=purposes)
     outcome = verdict_store.put_verdicts(tx, verdicts, now=now, retired=retired)
     changed = outcome.ended | outcome.begun
     update_derived_data(tx, policy, changed, now=now)

@@ -5,18 +5,17 @@ from collections.abc import Mapping, Sequence
 from cdp.consent.ledger import Ledger
 from cdp.consent.model import WITHOUT_CLEARING
 from cdp.consent.store import verdicts as verdict_store
+from cdp.flows.consent.followers import put_in_force
 from cdp.flows.consent.recording import append_acts
 from cdp.flows.consent.verdicts import (
     apply_mapping_change,
     project_traits,
-    refresh_verdicts,
     update_derived_data,
 )
 from cdp.flows.ingest.batch_result import BatchResult
 from cdp.flows.ingest.consent_inputs import Verdicts
 from cdp.flows.ingest.stages import DecidedMessage
 from cdp.identity.partition import partition_of
-from cdp.identity.store import consent_subjects as consent_subject_store
 from cdp.identity.store.mapping import NewProfile
 from cdp.rights.replay_file import OptOut
 
@@ -47,7 +46,7 @@ def write_consent(
 def update_followers(result: BatchResult, stored: Sequence[DecidedMessage], changed: set[tuple[int, str]]) -> set[int]:
     """Update everything derived, now that events and traits are written.
 
-    Gives the profiles beside those of the batch whose verdicts were computed again.
+    Gives the profiles beside those of the batch whose verdicts were computed again or changed.
     """
     tx, policy, state, now = result.tx, result.plan.policy, result.state, result.now
     if state.closure is not None:
@@ -56,11 +55,9 @@ def update_followers(result: BatchResult, stored: Sequence[DecidedMessage], chan
     else:
         update_derived_data(tx, policy, changed, now=now)
     ledger = result.consent.ledger
-    identifiers = {record.identifier_id for record in (*ledger.added, *ledger.repeated)}
+    acts = {record.record_id: record for record in (*ledger.added, *ledger.repeated)}
     own = {state.profile_of[origin] for origin in result.consent.changed}
-    others = consent_subject_store.profiles_decided_by(tx, identifiers) - own
-    if others:
-        refresh_verdicts(tx, policy, profile_ids=others, now=now)
+    others = put_in_force(tx, policy, acts.values(), now=now, but=own)
     stating = {result.profile_of(message) for message in stored if message.read.classified.plain_traits}
     if stating:
         project_traits(tx, policy, result.cache.masks, profile_ids=stating, now=now)

@@ -97,6 +97,23 @@ def sources_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, set[i
     return found
 
 
+def without_source_of(tx: Transaction, profile_ids: Collection[int], source_ids: Collection[int]) -> set[int]:
+    """The profiles among these with no anchor that one of these sources asserted."""
+    rows = tx.execute(
+        """
+        SELECT requested.profile_id
+        FROM unnest(%(ids)s::bigint[]) AS requested (profile_id)
+        WHERE NOT EXISTS (
+            SELECT FROM identity.canonical AS c
+            JOIN identity.anchor_source AS s USING (anchor_id)
+            WHERE c.profile_id = requested.profile_id AND s.source_id = ANY(%(sources)s::int[])
+        )
+        """,
+        {"ids": list(profile_ids), "sources": list(source_ids)},
+    )
+    return {profile_id for (profile_id,) in rows}
+
+
 def sources_of_steps(tx: Transaction, steps: Collection[int]) -> dict[int, set[int]]:
     """Per step, the sources that asserted it; an edge is named by the negative of its sequence."""
     found: dict[int, set[int]] = {}

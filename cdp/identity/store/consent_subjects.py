@@ -39,22 +39,29 @@ def deciding_identifiers(tx: Transaction, profile_ids: Collection[int]) -> dict[
 
 def profiles_decided_by(tx: Transaction, identifier_ids: Collection[int]) -> set[int]:
     """The profiles that consent acts of these identifiers decide about: see `deciding_identifiers`."""
-    if not identifier_ids:
-        return set()
-    rows = tx.execute(
-        """
-        SELECT profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])
-        UNION
-        SELECT c.profile_id
-        FROM identity.identifier AS i
-        JOIN identity.anchor_member USING (identifier_id)
-        JOIN identity.canonical AS c USING (anchor_id)
-        WHERE i.identifier_id = ANY(%(ids)s::bigint[])
-          AND (i.is_shared OR NOT EXISTS (SELECT FROM identity.link AS l WHERE l.identifier_id = i.identifier_id))
-        """,
-        {"ids": list(identifier_ids)},
-    )
-    return {profile_id for (profile_id,) in rows}
+    return {profile_id for profile_ids in decided_by_each(tx, identifier_ids).values() for profile_id in profile_ids}
+
+
+def decided_by_each(tx: Transaction, identifier_ids: Collection[int]) -> dict[int, set[int]]:
+    """Per identifier, the profiles that its consent acts decide about; an identifier that decides about none is absent."""
+    found: dict[int, set[int]] = {}
+    if identifier_ids:
+        rows = tx.execute(
+            """
+            SELECT identifier_id, profile_id FROM identity.link WHERE identifier_id = ANY(%(ids)s::bigint[])
+            UNION
+            SELECT i.identifier_id, c.profile_id
+            FROM identity.identifier AS i
+            JOIN identity.anchor_member USING (identifier_id)
+            JOIN identity.canonical AS c USING (anchor_id)
+            WHERE i.identifier_id = ANY(%(ids)s::bigint[])
+              AND (i.is_shared OR NOT EXISTS (SELECT FROM identity.link AS l WHERE l.identifier_id = i.identifier_id))
+            """,
+            {"ids": list(identifier_ids)},
+        )
+        for identifier_id, profile_id in rows:
+            found.setdefault(identifier_id, set()).add(profile_id)
+    return found
 
 
 def anchors_of(tx: Transaction, profile_ids: Collection[int]) -> dict[int, list[int]]:

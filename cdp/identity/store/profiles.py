@@ -60,6 +60,15 @@ def links_of(tx: Transaction, profile_ids: Collection[int]) -> list[StoredLink]:
     return [StoredLink(*row) for row in rows]
 
 
+def owners_among(tx: Transaction, profile_ids: Collection[int]) -> dict[int, int]:
+    """The profile of each identifier that one of these profiles owns."""
+    rows = tx.execute(
+        "SELECT identifier_id, profile_id FROM identity.link WHERE profile_id = ANY(%(ids)s::bigint[])",
+        {"ids": list(profile_ids)},
+    )
+    return dict(rows)
+
+
 def resolve_retired(tx: Transaction, profile_id: int) -> int | None:
     """The current profile of an id: itself, or the profile it was merged into; None if unknown."""
     rows = tx.execute(
