@@ -29,6 +29,7 @@ from cdp.kit.errors import Fault
 from cdp.kit.gc import freeze_live_objects
 from cdp.postgres.place import find_place, make_home, open_to_others, write_private
 from cdp.web.app import Surroundings, create_app
+from cdp.web.connections.addresses import with_mapped
 from cdp.web.connections.hosts import TrustedHosts
 from cdp.web.connections.limits import ConnectionLimits, within_open_files
 from cdp.web.connections.protocol import protocol_with
@@ -70,13 +71,13 @@ def serve(config: Config, print_line: PrintLine, *, on_start: Callable[[RunningS
         try:
             host, port = listener.getsockname()[:2]
             started = RunningServer(f"http://{_local_host(host)}:{port}", watcher)
-            connections = _connections(config)
+            connections = connections_of(config)
             surroundings = _surroundings(config, worker, pools)
             application = create_app(
                 watcher,
                 surroundings=surroundings,
                 connections=connections,
-                hosts=TrustedHosts([*config.trusted_hosts, f"{_local_host(config.host)}:{config.port}"]),
+                hosts=hosts_of(config),
             )
             server = _Server(_server_config(config, application, connections), stopping)
             _answer(server, listener, started=started, print_line=print_line, on_start=on_start)
@@ -178,16 +179,30 @@ def _surroundings(config: Config, worker: Worker, pools: Pools) -> Surroundings:
     )
 
 
-def _connections(config: Config) -> ConnectionTable:
+def connections_of(config: Config) -> ConnectionTable:
+    """The table of connections with the bounds that are configured."""
     limits = ConnectionLimits(
         connections_max=within_open_files(config.connections_max),
         connections_per_address_max=config.connections_per_address_max,
     )
-    return ConnectionTable(limits, proxies=config.trusted_proxies)
+    return ConnectionTable(limits, proxies=with_mapped(config.trusted_proxies))
+
+
+def hosts_of(config: Config) -> TrustedHosts:
+    """The names by which browsers reach this service; behind a proxy, none by which only the proxy does."""
+    if config.trusted_proxies:
+        return TrustedHosts(config.trusted_hosts, behind_proxy=True)
+    return TrustedHosts([*config.trusted_hosts, f"{_local_host(config.host)}:{config.port}"])
+
+
+def proxy_options(config: Config) -> dict[str, Any]:
+    """Options of uvicorn: only a proxy that is configured may say whose request it sends."""
+    trusted = [str(network) for network in with_mapped(config.trusted_proxies)]
+    return {"proxy_headers": bool(trusted), "forwarded_allow_ips": trusted}
 
 
 def _server_config(config: Config, application: Application, connections: ConnectionTable) -> uvicorn.Config:
-    """uvicorn with the bounds of `cdp.web.connections`. Only a proxy that is configured may say whose request it sends."""
+    """uvicorn with the bounds of `cdp.web.connections`."""
     return uvicorn.Config(
         application,
         loop="none",
@@ -198,8 +213,7 @@ def _server_config(config: Config, application: Application, connections: Connec
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=bool(config.trusted_proxies),
-        forwarded_allow_ips=[str(network) for network in config.trusted_proxies],
+        **proxy_options(config),
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )

@@ -71,7 +71,7 @@ SETTINGS: Final = (
         "CDP_TRUSTED_HOSTS",
         "the host names by which browsers reach the service, separated by commas, each with its port where the address has one; only "
         "these are repeated in an answer: in the settings that SDKs in browsers fetch, which are refused under another name",
-        "none; localhost is always trusted",
+        "none; localhost is trusted unless CDP_TRUSTED_PROXIES is set",
     ),
     Setting("CDP_CONNECTIONS", "how many connections a service has at most, within the limit of open files", "4096"),
     Setting(

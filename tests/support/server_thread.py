@@ -12,10 +12,10 @@ from tests.support.waits import PATIENCE_SECONDS, until
 
 
 @contextmanager
-def serve_in_thread(app: Any, **options: Any) -> Iterator[tuple[str, uvicorn.Server]]:
-    """Serve until the block ends; yields the URL and the server. The options are those of `uvicorn.Config`."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+def serve_in_thread(app: Any, *, host: str = "127.0.0.1", **options: Any) -> Iterator[tuple[str, uvicorn.Server]]:
+    """Serve until the block ends; yields the URL and the server. `host` may be `::`, for both versions of IP. The options are those of `uvicorn.Config`."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
         listener.listen(128)
         config = uvicorn.Config(
             app,

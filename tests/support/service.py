@@ -1,5 +1,6 @@
 """The web application on a free loopback port, with calls for tests."""
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,14 @@ from cdp.flows.operations.startup import PolicyWatcher, open_configured, sequenc
 from cdp.kit.config import Config
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
+from cdp.postgres.server import EmbeddedPostgres
 from cdp.sources.model import SourceKind
 from cdp.web.app import Surroundings, create_app
 from cdp.web.connections.attempts import WrongSecrets
+from cdp.web.connections.hosts import TrustedHosts
+from tests.support.databases import temporary_database
 from tests.support.messages import batch, identify, order
+from tests.support.policies import shipped
 from tests.support.server_thread import serve_in_thread
 from tests.support.waits import PATIENCE_SECONDS
 
@@ -90,6 +95,7 @@ def serve_application(
     *,
     wrong_secrets: WrongSecrets | None = None,
     surroundings: Surroundings | None = None,
+    hosts: TrustedHosts | None = None,
     **options: Any,
 ) -> Iterator[RunningService]:
     """Serve the web application until the block ends. The options are those of `uvicorn.Config`."""
@@ -104,11 +110,24 @@ def serve_application(
     ]
     with (
         running(
-            create_app(PolicyWatcher(context), surroundings=surroundings, wrong_secrets=wrong_secrets), **options
+            create_app(PolicyWatcher(context), surroundings=surroundings, wrong_secrets=wrong_secrets, hosts=hosts),
+            **options,
         ) as url,
         httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
     ):
         yield RunningService(url, client, context, tokens, *keys)
+
+
+@contextmanager
+def served(server: EmbeddedPostgres, template: str, **options: Any) -> Iterator[RunningService]:
+    """A service with a database of its own. The options are those of `uvicorn.Config`."""
+    with temporary_database(server, template) as url, tempfile.TemporaryDirectory(prefix="cdp-service-") as home:
+        database = Database(url)
+        try:
+            with serve_application(database, Path(home), shipped(), **options) as service:
+                yield service
+        finally:
+            database.close()
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """The address that counts as one client: an IPv4 address, or the /64 network of an IPv6 one. Never stored, never logged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
+
+from cdp.kit.config import Network
 
 UNKNOWN: Final = "unknown"
 _NETWORK_BYTES: Final = 8
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 
 def client_of(scope: Mapping[str, Any]) -> str:
@@ -27,3 +30,14 @@ def one_client(address: str) -> str:
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     return parsed.packed[:_NETWORK_BYTES].hex()
+
+
+def with_mapped(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """The networks, and those of IPv4 once more as a socket that listens on both versions shows their addresses (RFC 4291, 2.5.5.2)."""
+    found: list[Network] = []
+    for network in networks:
+        found.append(network)
+        if isinstance(network, IPv4Network):
+            first = int(_MAPPED.network_address) + int(network.network_address)
+            found.append(IPv6Network((first, _MAPPED.prefixlen + network.prefixlen)))
+    return tuple(found)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 _HOST: Final = re.compile(r"(?P<name>[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _OF_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-"""What only a client on the same machine reaches; its port is that of a forwarding, of a container for example."""
+"""What only a client on the same machine reaches; its port is that of a forwarding, of a container for example.
+A proxy calls the service by such a name, too: nginx does unless it is told to keep the `Host` of the client."""
 
 
 def host_of(scope: Mapping[str, Any]) -> str | None:
@@ -20,10 +21,11 @@ def host_of(scope: Mapping[str, Any]) -> str | None:
 
 
 class TrustedHosts:
-    """The names that were configured, each as `host` or `host:port`, and those of this machine with any port."""
+    """The names that were configured, each as `host` or `host:port`, and those of this machine with any port unless clients come through a proxy."""
 
-    def __init__(self, names: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = (), *, behind_proxy: bool = False) -> None:
         self._names = frozenset(name.lower() for name in names)
+        self._own = frozenset[str]() if behind_proxy else _OF_THIS_MACHINE
 
     def named(self, scope: Mapping[str, Any]) -> str | None:
         """The host by which a client reached the service; None where it is not trusted."""
@@ -32,4 +34,4 @@ class TrustedHosts:
 
     def __contains__(self, host: str) -> bool:
         named = _HOST.fullmatch(host)
-        return named is not None and (host in self._names or named["name"] in _OF_THIS_MACHINE)
+        return named is not None and (host in self._names or named["name"] in self._own)
