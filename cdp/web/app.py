@@ -37,6 +37,7 @@ from cdp.web.ingest.router import IngestEndpoint, IngestRouter
 from cdp.web.ingest.write_keys import directory_of
 from cdp.web.platform import errors, health, metrics
 from cdp.web.platform.authentication import Authentication
+from cdp.web.platform.cancelled import CancelledRequests
 from cdp.web.platform.connection_metrics import ConnectionCollector
 from cdp.web.platform.errors import Problem
 from cdp.web.platform.metrics import ProcessMetrics, StoreCollector, TimedBatchProcessor
@@ -116,7 +117,8 @@ def create_app(
     app.state.authentication = authentication = Authentication(
         lambda path: (health_watcher if path.startswith("/metrics") else api).context, wrong_secrets
     )
-    return IngestRouter(endpoint, RequestLimits(app, authentication, process_metrics.note_request))
+    others = RequestLimits(app, authentication, process_metrics.note_request)
+    return CancelledRequests(IngestRouter(endpoint, others))
 
 
 def describe(lifespan: Callable[[FastAPI], Any] | None = None) -> FastAPI:
