@@ -41,7 +41,7 @@ async def at_rate(port: int, write_key: str, shop: Shop, *, rate: int, seconds: 
     statuses: Counter[int] = Counter()
 
     async def connection() -> None:
-        client = await _Connection.opened(port, write_key)
+        client = await Connection.opened(port, write_key)
         for body in bodies:
             at = next(due)
             await asyncio.sleep(max(0.0, at - time.perf_counter()))
@@ -74,7 +74,7 @@ async def overloaded(port: int, write_key: str, shop: Shop, *, process: int, sec
     bodies = [json.dumps({"batch": shop.calls(_BATCH)}).encode() for _ in range(20)]
 
     async def connection(number: int) -> None:
-        client = await _Connection.opened(port, write_key)
+        client = await Connection.opened(port, write_key)
         while time.monotonic() < ends:
             found.statuses[await client.post("/v1/batch", bodies[number % len(bodies)])] += 1
         client.close()
@@ -89,7 +89,7 @@ async def overloaded(port: int, write_key: str, shop: Shop, *, process: int, sec
 
 
 @dataclass(slots=True)
-class _Connection:
+class Connection:
     """One connection, opened again when the service has closed it."""
 
     port: int
@@ -98,7 +98,7 @@ class _Connection:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def opened(cls, port: int, write_key: str) -> "_Connection":
+    async def opened(cls, port: int, write_key: str) -> "Connection":
         return cls(port, write_key, *await asyncio.open_connection("127.0.0.1", port))
 
     async def post(self, path: str, body: bytes) -> int:

@@ -1,4 +1,5 @@
-"""What faults cost: rounds of faults under load, time to serve again after a kill, fuzzed requests, overload, the highest load.
+"""What faults cost: rounds of faults under load, time to serve again after a kill, fuzzed requests, overload, idle connections, the
+highest load.
 
     python -m benchmarks.faults                    # some minutes
     python -m benchmarks.faults --full             # 1,000 rounds, 1,000,000 fuzzed requests, 30 minutes of overload
@@ -21,6 +22,7 @@ from typing import Final
 import httpx
 
 from benchmarks._fuzz import fuzzed_requests, send_fuzzed
+from benchmarks._idle import held, honest
 from benchmarks._overload import at_rate, overloaded, percentile
 from benchmarks._shop import Shop
 from benchmarks._stage import PERMIT_ALL, table
@@ -34,6 +36,7 @@ from tests.support.faults.rounds import Run
 _PAUSE_SECONDS: Final = 0.01
 _RATES: Final = (50, 100, 200, 300, 400, 600, 800, 1_000, 1_500, 2_000, 3_000)
 _RATE_SECONDS: Final = 10
+_HONEST_REQUESTS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class _Sizes:
     kills: int
     fuzz: int
     overload_seconds: int
+    idle: int
     seed: int
 
 
@@ -52,15 +56,16 @@ def main() -> None:
     arguments.add_argument("--kills", type=int, default=10, help="of the service, and as many of the database")
     arguments.add_argument("--fuzz", type=int, default=20_000, help="requests")
     arguments.add_argument("--overload", type=int, default=60, help="seconds")
+    arguments.add_argument("--idle", type=int, default=2_000, help="idle and slow connections")
     arguments.add_argument(
         "--full", action="store_true", help="1,000 rounds, 100 kills, 1,000,000 requests, 1,800 seconds"
     )
     arguments.add_argument("--only", choices=_PARTS, action="append")
     arguments.add_argument("--seed", type=int, default=8)
     options = arguments.parse_args()
-    sizes = _Sizes(options.rounds, options.kills, options.fuzz, options.overload, options.seed)
+    sizes = _Sizes(options.rounds, options.kills, options.fuzz, options.overload, options.idle, options.seed)
     if options.full:
-        sizes = _Sizes(1_000, 100, 1_000_000, 1_800, options.seed)
+        sizes = _Sizes(1_000, 100, 1_000_000, 1_800, options.idle, options.seed)
     print("## Faults\n")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = [("processor cores", str(os.cpu_count())), ("memory", f"{memory:.0f} GiB")]
@@ -187,6 +192,23 @@ def _overload(sizes: _Sizes) -> list[tuple[str, str]]:
     ]
 
 
+def _idle(sizes: _Sizes) -> list[tuple[str, str]]:
+    with _served() as (_, service, key):
+        port = int(service.url.rpartition(":")[2])
+        asyncio.run(honest(port, key, requests=50))
+        before = asyncio.run(honest(port, key, requests=_HONEST_REQUESTS))
+        with held(port, key, sizes.idle):
+            beside = asyncio.run(honest(port, key, requests=_HONEST_REQUESTS))
+    rows = [("without other connections", before), (f"beside {sizes.idle:,} idle and slow connections", beside)]
+    return [
+        (
+            f"{_HONEST_REQUESTS} messages of an honest client {name}",
+            f"all stored: p50 {found.p50:.0f} ms, p99 {found.p99:.0f} ms, longest {found.longest:.0f} ms",
+        )
+        for name, found in rows
+    ]
+
+
 def _highest(sizes: _Sizes) -> list[tuple[str, str]]:
     rows = []
     highest = 0
@@ -207,6 +229,7 @@ _PARTS: Final[dict[str, Callable[[_Sizes], list[tuple[str, str]]]]] = {
     "kills": _kills,
     "fuzz": _fuzz,
     "overload": _overload,
+    "idle": _idle,
     "highest": _highest,
 }
 

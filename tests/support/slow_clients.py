@@ -32,26 +32,33 @@ def kinds_with(write_key: str) -> tuple[tuple[bytes, bytes], ...]:
 
 
 @asynccontextmanager
-async def slow_clients(port: int, write_key: str, count: int) -> AsyncIterator[None]:
-    """Keep `count` connections of slow clients, which connect again when they are closed, until the block ends."""
+async def slow_clients(port: int, write_key: str, count: int) -> AsyncIterator[set[int]]:
+    """Keep `count` connections of slow clients, which connect again when they are closed, until the block ends.
+
+    Yields the numbers of the clients that have been connected.
+    """
+    connected: set[int] = set()
     kinds = kinds_with(write_key)
     tasks = [
-        asyncio.create_task(_keep(port, f"127.0.0.{2 + number % _ADDRESSES}", *kinds[number % len(kinds)]))
-        for number in range(count)
+        asyncio.create_task(_keep(port, number, connected, *kinds[number % len(kinds)])) for number in range(count)
     ]
     try:
-        yield
+        yield connected
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _keep(port: int, address: str, first: bytes, then: bytes) -> None:
+async def _keep(port: int, number: int, connected: set[int], /, *sent: bytes) -> None:
+    """`sent` is what the client sends first, and then again and again."""
+    first, then = sent
+    address = f"127.0.0.{2 + number % _ADDRESSES}"
     while True:
         with suppress(OSError):
             # With so small a limit the client stops reading at once.
             _, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0), limit=1)
+            connected.add(number)
             try:
                 writer.write(first)
                 while not writer.transport.is_closing():
