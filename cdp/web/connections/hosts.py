@@ -11,7 +11,7 @@ from typing import Any, Final
 _HOST: Final = re.compile(r"(?P<name>[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _OF_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 """What only a client on the same machine reaches; its port is that of a forwarding, of a container for example.
-A proxy calls the service by such a name, too: nginx does unless it is told to keep the `Host` of the client."""
+A proxy calls the service by such a name, too: nginx does unless it is configured to keep the `Host` of the client."""
 
 
 def host_of(scope: Mapping[str, Any]) -> str | None:
