@@ -96,5 +96,5 @@ def test_a_full_disk_under_the_database_is_503_and_nothing_acknowledged_is_lost(
     until(lambda: send() is Outcome.ACKNOWLEDGED, "messages stored on the freed disk")
     deployment.await_ready()
     assert refusals() == {503}
-    state = StateReader(deployment, history).read(client, rounds=[1])
+    state = StateReader(deployment, history).read([client], rounds=[1], checks_log=True)
     assert check(history.acts, state) == []

@@ -5,6 +5,7 @@ As in Jepsen, an act ends in one of three ways: it was acknowledged, it certainl
 
 import json
 import threading
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +83,12 @@ class History:
     """The faults of each round."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
     _number: int = 0
+    _counts: Counter[tuple[int, Outcome]] = field(default_factory=Counter, repr=False, compare=False)
+    """Acts by round and outcome, without reads that were acknowledged: asked for a hundred times a second."""
+
+    def __post_init__(self) -> None:
+        for act in self.acts:
+            self._count(act)
 
     def begin(self) -> int:
         """The number of the next act, taken before it is sent."""
@@ -93,19 +100,23 @@ class History:
         """Add an act that has ended."""
         with self._lock:
             self.acts.append(act)
+            self._count(act)
+
+    def _count(self, act: Act) -> None:
+        if act.kind not in READS or act.outcome is not Outcome.ACKNOWLEDGED:
+            self._counts[act.round, act.outcome] += 1
 
     def acknowledged(self, round_: int | None = None) -> int:
         """How many acts were acknowledged, in all rounds or in one; reads do not count."""
         with self._lock:
-            return sum(
-                act.outcome is Outcome.ACKNOWLEDGED and act.kind not in READS and round_ in (None, act.round)
-                for act in self.acts
-            )
+            if round_ is not None:
+                return self._counts[round_, Outcome.ACKNOWLEDGED]
+            return sum(count for (_, outcome), count in self._counts.items() if outcome is Outcome.ACKNOWLEDGED)
 
     def unknown(self, round_: int) -> int:
         """How many acts of a round failed or were not answered."""
         with self._lock:
-            return sum(act.outcome is Outcome.UNKNOWN and act.round == round_ for act in self.acts)
+            return self._counts[round_, Outcome.UNKNOWN]
 
     def write(self, path: Path) -> None:
         """Write the history as JSON Lines: the seed and the faults, then each act."""

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,8 +37,8 @@ def _kill_services(*names: str, number: int = signal.SIGKILL) -> Fault:
             deployment.nodes[name].end(number)
 
         def mend() -> None:
-            for name in chosen:
-                deployment.nodes[name].start()
+            with ThreadPoolExecutor(len(chosen)) as pool:
+                list(pool.map(lambda name: deployment.nodes[name].start(), chosen))
 
         return mend
 

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -33,18 +34,27 @@ class StateReader:
     deployment: Deployment
     history: History
     _receipts: set[str] = field(default_factory=set)
+    _event_ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The ids of the events of messages, by source and message id."""
+    _hashed: int = 0
+    """How many acts of the history these are of."""
+    _origin: str = ""
 
-    def read(self, client: Client, *, rounds: Iterable[int]) -> StoreState:
+    def read(self, clients: Sequence[Client], *, rounds: Iterable[int], checks_log: bool) -> StoreState:
         """The state; people are looked up if they acted in one of the rounds."""
         with open_for_command(self.deployment.config) as context:
             until(lambda: _is_at_rest(context), "the end of all work of the services")
             acts = list(self.history.acts)
             asked = set(rounds)
             recent = [act for act in acts if act.round in asked]
-            verdicts, members, found = _looked_up(client, recent)
-            checked = check_log(context.database, context.log)
-            self._verify_receipts(client, recent, context.log.vkey(checked.origin))
-            messages, events = _stored(context, acts)
+            verdicts, members, found = _looked_up(clients, recent)
+            log_findings = _wrong_trees(context)
+            if checks_log or not self._origin:
+                checked = check_log(context.database, context.log)
+                self._origin = checked.origin
+                log_findings += _wrong_in(checked)
+            self._verify_receipts(clients[0], recent, context.log.vkey(self._origin))
+            messages, events = self._stored(context, acts)
             records, record_counts = _consent_records(context, acts)
             return StoreState(
                 messages=messages,
@@ -64,7 +74,7 @@ class StateReader:
                 ),
                 receipts=frozenset(self._receipts),
                 leaves=_leaves(context),
-                log_findings=[*_wrong_in(checked), *_wrong_trees(context)],
+                log_findings=log_findings,
                 differing=_differing_at_rest(context),
             )
 
@@ -76,6 +86,38 @@ class StateReader:
                     verify_receipt(receipt.content, [key], is_signed), Unverified
                 ):
                     self._receipts.add(act.record)
+
+    def _stored(self, context: Context, acts: Sequence[Act]) -> tuple[dict[str, int], dict[str, int]]:
+        """How many events each message that was sent has, and how many events each source has in all."""
+        rows: Counter[str] = Counter()
+        events: Counter[str] = Counter()
+        with context.database.transaction(read_only=True) as tx:
+            sources = {str(name): int(of) for of, name in tx.execute("SELECT source_id, name FROM sources.source")}
+            by_number = {number: name for name, number in sources.items()}
+            for event_id, source in tx.execute(
+                """
+                SELECT event_id::text, source_id FROM behavior.event
+                UNION ALL SELECT event_id::text, source_id FROM behavior.restricted_event
+                """
+            ):
+                rows[event_id] += 1
+                events[by_number[source]] += 1
+        self._hash(context, sources, acts)
+        ids = (pair for known in self._event_ids.values() for pair in known.items())
+        return {name: rows[event_id] for name, event_id in ids if event_id in rows}, dict(events)
+
+    def _hash(self, context: Context, sources: Mapping[str, int], acts: Sequence[Act]) -> None:
+        """Compute the ids of the events of messages that were sent since the last time."""
+        names: dict[str, set[str]] = defaultdict(set)
+        for act in acts[self._hashed :]:
+            names[act.source].update(act.messages)
+        self._hashed = len(acts)
+        for source, sent in names.items():
+            if source in sources:
+                ordered = sorted(sent)
+                digests = context.vault.hashes.message_digests(sources[source], ordered)
+                known = self._event_ids.setdefault(source, {})
+                known |= {name: str(UUID(bytes=digest)) for name, digest in zip(ordered, digests, strict=True)}
 
 
 def _is_at_rest(context: Context) -> bool:
@@ -92,35 +134,6 @@ def _is_at_rest(context: Context) -> bool:
             """
         )
     return not waiting
-
-
-def _stored(context: Context, acts: Sequence[Act]) -> tuple[dict[str, int], dict[str, int]]:
-    """How many events each message that was sent has, and how many events each source has in all."""
-    names: dict[str, set[str]] = defaultdict(set)
-    for act in acts:
-        names[act.source].update(act.messages)
-    rows: Counter[str] = Counter()
-    events: Counter[str] = Counter()
-    with context.database.transaction(read_only=True) as tx:
-        sources = {str(name): int(number) for number, name in tx.execute("SELECT source_id, name FROM sources.source")}
-        by_number = {number: name for name, number in sources.items()}
-        for event_id, source in tx.execute(
-            """
-            SELECT event_id, source_id FROM behavior.event
-            UNION ALL SELECT event_id, source_id FROM behavior.restricted_event
-            """
-        ):
-            rows[str(event_id)] += 1
-            events[by_number[source]] += 1
-    messages = {}
-    for source, sent in names.items():
-        if source in sources:
-            ordered = sorted(sent)
-            digests = context.vault.hashes.message_digests(sources[source], ordered)
-            for name, digest in zip(ordered, digests, strict=True):
-                if count := rows[str(UUID(bytes=digest))]:
-                    messages[name] = count
-    return messages, dict(events)
 
 
 def _accounted(context: Context) -> dict[str, dict[str, int]]:
@@ -213,24 +226,32 @@ def _differing_at_rest(context: Context) -> dict[str, int]:
 
 
 def _looked_up(
-    client: Client, acts: Sequence[Act]
+    clients: Sequence[Client], acts: Sequence[Act]
 ) -> tuple[dict[tuple[str, str], bool], frozenset[str], frozenset[str]]:
-    """Verdicts, members of the segment and people found, among those who acted."""
+    """Verdicts, members of the segment and people found, among those who acted; each client asks about its share of them."""
+    choosers = {(act.subject, act.purpose) for act in acts if act.kind in (Kind.CONSENT, Kind.SIGNAL)}
+    purposes: dict[str, list[str]] = {act.subject: [] for act in acts if act.kind is Kind.ERASE}
+    for subject, purpose in sorted(choosers):
+        purposes.setdefault(subject, []).append(purpose)
+    subjects = sorted(purposes)
     verdicts: dict[tuple[str, str], bool] = {}
     members, found = set(), set()
-    choosers = {(act.subject, act.purpose) for act in acts if act.kind in (Kind.CONSENT, Kind.SIGNAL)}
-    erased = {act.subject for act in acts if act.kind is Kind.ERASE}
-    for subject in sorted({subject for subject, _ in choosers} | erased):
-        shown = _lookup(client, subject)
-        if shown is None:
-            continue
-        found.add(subject)
-        if SEGMENT["key"] in {_key_of(segment) for segment in shown["segments"]}:
-            members.add(subject)
-    for subject, purpose in sorted(choosers):
-        body = {"identifier": {"type": "user_id", "value": subject}}
-        answer = client.insist("POST", "/api/v1/consents/lookup", role="privacy", json=body)
-        verdicts[subject, purpose] = bool(answer.content["verdicts"][purpose]["allowed"])
+
+    def ask(number: int) -> None:
+        for subject in subjects[number :: len(clients)]:
+            shown = _lookup(clients[number], subject)
+            if shown is not None:
+                found.add(subject)
+                if SEGMENT["key"] in {_key_of(segment) for segment in shown["segments"]}:
+                    members.add(subject)
+            if purposes[subject]:
+                body = {"identifier": {"type": "user_id", "value": subject}}
+                answer = clients[number].insist("POST", "/api/v1/consents/lookup", role="privacy", json=body)
+                for purpose in purposes[subject]:
+                    verdicts[subject, purpose] = bool(answer.content["verdicts"][purpose]["allowed"])
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(ask, range(len(clients))))
     return verdicts, frozenset(members), frozenset(found)
 
 
