@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from benchmarks._decode import tc_strings
+from benchmarks._decode import gpp_strings, tc_strings
 from benchmarks._stage import table
 from benchmarks._with_signals import with_signals
 
@@ -33,7 +33,9 @@ def main() -> None:
 
 
 _PARTS: Final[dict[str, Callable[[argparse.Namespace], str]]] = {
-    "decode": lambda options: tc_strings(options.strings, options.rounds),
+    "decode": lambda options: "\n\n".join(
+        (tc_strings(options.strings, options.rounds), gpp_strings(options.strings, options.rounds))
+    ),
     "ingest": lambda options: with_signals(options.people, options.messages, options.rounds),
 }
 

@@ -209,8 +209,11 @@ def test_later_states_are_read_as_encoded_and_as_published(id_: int) -> None:
         assert plain.fields["SensitiveDataProcessing"] == (1, 2, 2, 0, 0, 0, 0, 0)
     assert section_of(id_, front).not_understood is not None
     assert section_of(id_, f"{front}.{encoded}.{second}.{second}").not_understood is not None
-    other = letters(f"{id_:06b}{2:06b}{1:012b}0{fibonacci(1)}")
-    assert section_of(id_, f"{other}.{encoded}").not_understood == "version 2 of its header part"
+    for version in (2, 5, 17):
+        other = letters(f"{id_:06b}{version:06b}{1:012b}0{fibonacci(1)}")
+        assert section_of(id_, f"{other}.{encoded}").not_understood == f"version {version} of its header part"
+    with pytest.raises(MalformedSignal):
+        section_of(id_, f"{front[:1]}.{encoded}")
 
 
 @pytest.mark.parametrize("raw", ["1YNN", "1---", "1-Y-"])

@@ -4,6 +4,7 @@ A number is a sum of the Fibonacci numbers 1, 2, 3, 5, 8 …, none of them twice
 is a part of it, and one more bit ends it, so that only its end has two ones in a row.
 """
 
+from itertools import compress
 from typing import Final
 
 from cdp.consent.signals.bits import MAX_ID, BitReader, IdSet, MalformedSignal
@@ -13,12 +14,12 @@ def fibonacci_integer(reader: BitReader, field: str) -> int:
     """The number that begins at the reader's position; MalformedSignal if it is above 75,024 or does not end."""
     position = reader.position
     width = min(reader.remaining, len(_WEIGHTS) + 1)
-    window = f"{reader.integer(width, field):0{width}b}" if width else ""
-    end = window.find("11")
+    window = f"{reader.integer(width, field):0{width}b}".encode().translate(_BITS) if width else b""
+    end = window.find(b"\1\1")
     if end < 0:
         raise MalformedSignal(field, position, "a number in Fibonacci coding that does not end or is too large")
     reader.position = position + end + 2
-    return sum(weight for weight, bit in zip(_WEIGHTS, window[: end + 1], strict=False) if bit == "1")
+    return sum(compress(_WEIGHTS, window[: end + 1]))
 
 
 def fibonacci_ranges(reader: BitReader, field: str) -> IdSet:
@@ -42,3 +43,4 @@ def fibonacci_ranges(reader: BitReader, field: str) -> IdSet:
 _WEIGHTS: Final = (
     1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584, 4181, 6765, 10946, 17711, 28657, 46368,
 )  # fmt: skip
+_BITS: Final = bytes.maketrans(b"01", b"\0\1")

@@ -10,7 +10,7 @@ from cdp.consent.signals.gpp.model import FieldValue, GppSection
 
 
 def decode_us(raw: str, layouts: Sequence[UsLayout]) -> GppSection:
-    """A section in one of the layouts of its id.
+    """A section in one of the layouts of its id, which are in the order of their versions without a gap.
 
     MalformedSignal if a part has not the length of any layout, or a number that the specification does not define.
     """
@@ -20,14 +20,14 @@ def decode_us(raw: str, layouts: Sequence[UsLayout]) -> GppSection:
     if layout.is_headed and raw[:1] == _LETTERS[layout.id]:
         # The published text of these sections puts a part in front, with the section's own id and its version; the list
         # of parts in it is not read: it contains the id 0, which its coding cannot write, and no section has two orders.
-        version = _numbers(parts.pop(0), layout.name)[5]
+        version = _six_bits(_numbers(parts.pop(0), layout.name)[3:], layout.name)
         if version != layout.version or not parts:
             return _not_understood(raw, layout, f"version {version} of its header part")
     numbers = _numbers(parts[0], layout.name)
-    stated = numbers[0] << 4 | numbers[1] << 2 | numbers[2]
+    stated = _six_bits(numbers, layout.name)
     if not layout.is_headed:
         version = stated
-        if version not in {known.version for known in layouts}:
+        if not layout.version <= version <= layouts[-1].version:
             return _not_understood(raw, layout, f"version {version}")
         layout = layout if len(layouts) == 1 else _national(numbers, version)
     if len(parts) > (1 if layout.second is SecondPart.NONE else 2):
@@ -79,18 +79,28 @@ def _national(numbers: bytes, version: int) -> UsLayout:
 
 def _numbers(text: str, field: str) -> bytes:
     """The bits of base64url letters as numbers of two bits, three for each letter."""
-    numbers = text.translate(_TWO_BITS).encode("ascii", "replace")
-    if len(numbers) != 3 * len(text) or not text:
-        raise MalformedSignal(field, 0, "no letters" if not text else "not a base64url letter")
+    try:
+        numbers = b"".join([_TWO_BITS[letter] for letter in text])
+    except KeyError:
+        raise MalformedSignal(field, 0, "not a base64url letter") from None
+    if not numbers:
+        raise MalformedSignal(field, 0, "no letters")
     return numbers
+
+
+def _six_bits(numbers: bytes, field: str) -> int:
+    """The number of six bits with which these begin."""
+    if len(numbers) < 3:
+        raise MalformedSignal(field, 6, "6 bits missing")
+    return numbers[0] << 4 | numbers[1] << 2 | numbers[2]
 
 
 def _check(numbers: bytes, field: str, *, count: int, lengths: frozenset[int], first: int = 0) -> None:
     """Refuses another length, and from the `first` number on those that are not defined and those after the last field."""
-    if len(numbers) not in {3 * length for length in lengths}:
+    if len(numbers) // 3 not in lengths:
         raise MalformedSignal(field, 2 * len(numbers), f"expected {2 * count} bits, and zeros to fill up the letters")
     undefined = numbers.find(3, first)
-    if undefined >= 0 or any(numbers[count:]):
+    if undefined >= 0 or numbers.count(0, count) < len(numbers) - count:
         raise MalformedSignal(field, 2 * undefined if undefined >= 0 else 2 * count, "a number that is not defined")
 
 
@@ -99,8 +109,6 @@ def _not_understood(raw: str, layout: UsLayout, reason: str) -> GppSection:
 
 
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_TWO_BITS: Final = {
-    ord(letter): chr(number >> 4) + chr(number >> 2 & 3) + chr(number & 3) for number, letter in enumerate(_LETTERS)
-}
+_TWO_BITS: Final = {letter: bytes((number >> 4, number >> 2 & 3, number & 3)) for number, letter in enumerate(_LETTERS)}
 _GPC_LENGTHS: Final = lengths_of(3)
 _USP: Final = re.compile("1[YN-]{3}")
