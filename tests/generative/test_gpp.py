@@ -155,9 +155,21 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @given(st.lists(st.sampled_from(sorted(US_SECTIONS)), unique=True, max_size=6).map(sorted), st.data())
 def test_any_letters_in_known_sections_are_read_or_refused(ids: list[int], data: st.DataObject) -> None:
-    part = st.text(LETTERS, min_size=1, max_size=16)
+    # Versions 1 and 2, the ids of the later states, and the types of parts come first in what is read.
+    part = st.text(LETTERS, min_size=1, max_size=16) | st.builds(
+        str.__add__, st.sampled_from("ABCIYZabQ"), st.text("ABFKQUVq", max_size=11)
+    )
     sections = [".".join(data.draw(st.lists(part, min_size=1, max_size=3))) for _ in ids]
     read("~".join([header(*ids), *sections]))
+
+
+@pytest.mark.parametrize("id_", [2, 5, 6, *US_SECTIONS])
+def test_parts_of_one_letter_are_read_or_refused(id_: int) -> None:
+    for letter in ALPHABET:
+        read(f"{header(id_)}~{letter}")
+        for second in "AIYZab_":
+            read(f"{header(id_)}~{letter}.{second}")
+            read(f"{header(id_)}~{letter}{second}.{letter}")
 
 
 @given(st.sampled_from(VALID), st.lists(st.tuples(st.integers(0, 400), st.sampled_from(ALPHABET)), max_size=4))
