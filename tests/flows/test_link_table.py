@@ -1,5 +1,6 @@
 """Link tables: set-based where no rule can break, otherwise by the rules; always the result of single steps."""
 
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,7 +18,7 @@ from cdp.identity.rules import Rules
 from cdp.identity.run import replay
 from cdp.kit.db import Database
 from cdp.policy.model import Policy
-from cdp.rights.store.suppressions import suppress_purposes
+from cdp.rights.store.suppressions import release, restrict, suppress_purposes
 from cdp.vault.pseudonym import SUPPRESSION
 from tests.generative.test_identity_batches import check_broken, check_map
 from tests.support.messages import track
@@ -265,6 +266,22 @@ def test_a_refusal_of_which_only_the_pseudonym_is_left_applies_to_the_person_of_
     import_links(pipeline.context, SHOP, [("user_id", "u1", "anonymous_id", "a1")])
     assert pipeline.one("SELECT count(*) FROM consent.record") == 1
     assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 1
+
+
+def test_a_restriction_of_which_only_the_pseudonym_is_left_stays_one_and_ends_with_it(pipeline: Pipeline) -> None:
+    """As of an objection that is weighed, in a database restored from before its person: a table must not make it a refusal."""
+    hidden = pipeline.context.vault.hashes.pseudonym(SUPPRESSION, "email", "p@example.com")
+    with pipeline.context.database.transaction() as tx:
+        restrict(tx, [(hidden, "analytics")], NOON)
+    rows: list[Row] = [("user_id", "u1", "email", "p@example.com"), ("user_id", "u2", "anonymous_id", "a2")]
+    assert import_links(pipeline.context, SHOP, rows).states == {"stored": 2}
+    assert pipeline.one("SELECT reason FROM consent.refused WHERE purpose = 'analytics'") == "restricted"
+    assert pipeline.one("SELECT act FROM consent.record WHERE signal = 'kept_by_pseudonym'") == "restrict"
+    with pipeline.context.database.transaction() as tx:
+        release(tx, [(hidden, "analytics")], NOON + timedelta(minutes=1))
+    pipeline.clock.instant += timedelta(minutes=2)
+    import_links(pipeline.context, SHOP, [("email", "p@example.com", "anonymous_id", "a1")])
+    assert pipeline.one("SELECT count(*) FROM consent.permitted WHERE purpose = 'analytics'") == 2
 
 
 def origin_of(pipeline: Pipeline, profile_id: int) -> int:

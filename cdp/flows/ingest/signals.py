@@ -1,6 +1,7 @@
 """The consent records that one message would add to the ledger. Pure."""
 
 from collections.abc import Collection, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +11,7 @@ from cdp.consent.ledger import Ledger, SignalContext
 from cdp.consent.model import Act, Authority, Record
 from cdp.consent.signals.model import ProposedAct, hash_of
 from cdp.flows.ingest.plan import IngestPlan
-from cdp.flows.ingest.stages import HashedIdentifier, IdentifiedMessage
+from cdp.flows.ingest.stages import IdentifiedMessage
 from cdp.identity.resolve import World
 from cdp.identity.store.generation import Lock
 from cdp.sources.model import SourceKind
@@ -35,7 +36,13 @@ def records_of_message(
     kept = [
         (identifier_id, act)
         for identifier_id, hashed in zip(message.members, message.screened.hashed, strict=True)
-        for act in _kept_acts(hashed, ledger.of(identifier_id), lock.now)
+        for act in kept_acts(
+            ledger.of(identifier_id),
+            refused=hashed.refused_purposes,
+            restricted=hashed.restricted_purposes,
+            released=hashed.released_purposes,
+            now=lock.now,
+        )
     ]
     acts = message.read.signals.acts
     if not acts and not kept:
@@ -80,17 +87,23 @@ def records_of_message(
     return [draft for draft in drafts if draft is not None]
 
 
-def _kept_acts(hashed: HashedIdentifier, known: Collection[Record], now: datetime) -> Iterator[ProposedAct]:
+def kept_acts(
+    known: Collection[Record],
+    *,
+    refused: AbstractSet[str],
+    restricted: AbstractSet[str],
+    released: AbstractSet[str],
+    now: datetime,
+) -> Iterator[ProposedAct]:
     """What was kept of an identifier by pseudonym alone and its records do not say, and the end of such a restriction."""
-    refused = {record.purpose for record in known if record.act.is_refusal}
-    for purpose in hashed.refused_purposes - refused:
+    for purpose in refused - {record.purpose for record in known if record.act.is_refusal}:
         yield kept_opt_out(purpose)
     of_restrictions = [record for record in known if record.act.is_of_restriction]
     in_force = restrictions_in_force(of_restrictions, now) if of_restrictions else []
-    for purpose in hashed.restricted_purposes.difference(record.purpose for record in in_force):
+    for purpose in restricted - {record.purpose for record in in_force}:
         yield _kept_act(purpose, Act.RESTRICT)
     for record in in_force:
-        if record.signal == KEPT and record.purpose in hashed.released_purposes:
+        if record.signal == KEPT and record.purpose in released:
             yield _kept_act(record.purpose, Act.RELEASE)
 
 

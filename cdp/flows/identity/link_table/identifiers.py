@@ -20,6 +20,7 @@ from cdp.kit.db import Transaction
 from cdp.kit.ids import new_ids
 from cdp.policy.identifiers import NormalizerKind
 from cdp.rights.store import suppressions as suppression_store
+from cdp.rights.store.suppressions import SuppressionState
 from cdp.vault.pseudonym import GRAPH, SUPPRESSION, Domain
 from cdp.vault.subject_keys import FreshKeys
 from cdp.vault.vault import Vault
@@ -30,8 +31,8 @@ class LinkTableSnapshot:
     """What was stored about the identifiers of a part at one generation, by their position in the part.
 
     `versions` are the active versions of the graph key, `pseudonyms` those under the newest. `suppressed` identifiers
-    must not be processed at all, those in `opt_outs` not for the given purposes: refusals that outlived their person
-    as pseudonyms.
+    must not be processed at all, those in `kept` not for the given purposes: refusals and restrictions that outlived
+    their person as pseudonyms.
     """
 
     generation: generation_store.Generation
@@ -39,12 +40,12 @@ class LinkTableSnapshot:
     pseudonyms: Sequence[bytes]
     stored: Mapping[int, identifier_store.StoredIdentifier]
     suppressed: frozenset[int]
-    opt_outs: Mapping[int, frozenset[str]]
+    kept: Mapping[int, SuppressionState]
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is stored about any of these identifiers."""
-        return not self.stored and not self.suppressed and not self.opt_outs
+        return not self.stored and not self.suppressed and not self.kept
 
     def unknown_positions(self, part: Part) -> list[int]:
         """The positions of a part whose identifiers are neither stored nor suppressed."""
@@ -109,20 +110,22 @@ def load_snapshot(
         found = identifier_store.identifiers_by_pseudonym(tx, pseudonyms)
         if found:
             stored.update((at, found[pseudonym]) for at, pseudonym in enumerate(pseudonyms) if pseudonym in found)
-    suppressions: dict[int, frozenset[str]] = {}
+    states: dict[int, SuppressionState] = {}
     if suppression_store.has_suppressions(tx):
         suppression_pseudonyms = _pseudonyms(vault, SUPPRESSION, part, version=None)
         addresses = _addresses(context, part)
-        in_force = suppression_store.suppressed_purposes(tx, [*suppression_pseudonyms, *addresses.values()], now)
-        suppressions = {
-            at: in_force[pseudonym] for at, pseudonym in enumerate(suppression_pseudonyms) if pseudonym in in_force
+        found_states = suppression_store.suppression_states(tx, [*suppression_pseudonyms, *addresses.values()], now)
+        states = {
+            at: found_states[pseudonym]
+            for at, pseudonym in enumerate(suppression_pseudonyms)
+            if pseudonym in found_states
         }
         for at, address in addresses.items():
-            if suppression_store.EVERYTHING in in_force.get(address, ()):
-                suppressions[at] = frozenset({suppression_store.EVERYTHING})
-    suppressed = frozenset(at for at, purposes in suppressions.items() if suppression_store.EVERYTHING in purposes)
-    opt_outs = {at: purposes for at, purposes in suppressions.items() if at not in suppressed}
-    return LinkTableSnapshot(generation, versions, pseudonyms, stored, suppressed, opt_outs)
+            if (state := found_states.get(address)) is not None and suppression_store.EVERYTHING in state.purposes:
+                states[at] = state
+    suppressed = frozenset(at for at, state in states.items() if suppression_store.EVERYTHING in state.purposes)
+    kept = {at: state for at, state in states.items() if at not in suppressed and (state.purposes or state.released)}
+    return LinkTableSnapshot(generation, versions, pseudonyms, stored, suppressed, kept)
 
 
 def _addresses(context: Context, part: Part) -> dict[int, bytes]:

@@ -11,15 +11,14 @@ from datetime import datetime
 
 from cdp.accounting.model import State
 from cdp.consent.decide import decide
-from cdp.consent.model import Act, Authority, Record, RecordId, Verdict, VerdictFacts
-from cdp.consent.signals.model import hash_of
+from cdp.consent.model import Record, RecordId, Verdict, VerdictFacts
 from cdp.consent.store import records as record_store
 from cdp.flows.consent.verdicts import deciding_records, facts_of
 from cdp.flows.context import Context
 from cdp.flows.identifiers import evidence_of
 from cdp.flows.identity.link_table.identifiers import LinkTableSnapshot
 from cdp.flows.identity.link_table.rows import Part
-from cdp.flows.ingest.signals import KEPT
+from cdp.flows.ingest.signals import kept_acts
 from cdp.identity.components import Component, components, is_plain
 from cdp.identity.model import Rule
 from cdp.identity.rules import Rules
@@ -29,6 +28,7 @@ from cdp.identity.store import separations as separation_store
 from cdp.identity.store.identifiers import StoredIdentifier
 from cdp.kit.db import Transaction
 from cdp.kit.ids import new_id
+from cdp.rights.store.suppressions import SuppressionState
 from cdp.sources.model import Source, SourceKind
 
 Verdicts = Mapping[str, Verdict]
@@ -38,7 +38,7 @@ Verdicts = Mapping[str, Verdict]
 class EdgeGroup:
     """A connected group of a part, also through stored profiles: positions of its members, and of its edges in order.
 
-    `owners` are the profiles that own a member, the oldest first. `opt_outs` were kept under a pseudonym only, and are
+    `owners` are the profiles that own a member, the oldest first. `kept` are acts that were kept under a pseudonym only, and are
     to be recorded in the ledger with their identifiers.
     """
 
@@ -47,7 +47,7 @@ class EdgeGroup:
     owners: Sequence[int]
     verdicts: Verdicts
     is_plain: bool
-    opt_outs: Sequence[Record] = ()
+    kept: Sequence[Record] = ()
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ def judge_known(
                     owners,
                     verdicts,
                     profiles.is_plain(component, owners),
-                    profiles.opt_outs_of(component),
+                    profiles.kept_of(component),
                 )
             )
             judged.count(part, edges, State.STORED, again=State.DUPLICATE)
@@ -239,35 +239,40 @@ class _StoredProfiles:
         self.records_by_identifier: dict[int, list[Record]] = {}
         for record in record_store.records_of(tx, identifiers):
             self.records_by_identifier.setdefault(record.identifier_id, []).append(record)
-        self.opt_outs = {at: self._refusals(at, purposes) for at, purposes in snapshot.opt_outs.items() if ids[at]}
-        for at, opt_outs in self.opt_outs.items():
-            self.records_by_identifier.setdefault(ids[at], []).extend(opt_outs)
+        self.kept = {at: self._kept(at, state) for at, state in snapshot.kept.items() if ids[at]}
+        for at, acts in self.kept.items():
+            self.records_by_identifier.setdefault(ids[at], []).extend(acts)
 
-    def _refusals(self, at: int, purposes: Iterable[str]) -> list[Record]:
-        """Records of refusals of which only pseudonym and purpose are left, with the strongest authority.
+    def _kept(self, at: int, state: SuppressionState) -> list[Record]:
+        """Records of what was kept of an identifier by pseudonym alone, with the strongest authority.
 
-        Those that the ledger has are left out.
+        What the ledger says already is left out.
         """
-        recorded = {
-            record.purpose for record in self.records_by_identifier.get(self.ids[at], ()) if record.act.is_refusal
-        }
+        known = self.context.policy.purposes.keys()
+        acts = kept_acts(
+            self.records_by_identifier.get(self.ids[at], ()),
+            refused=(state.purposes - state.restricted) & known,
+            restricted=state.restricted & known,
+            released=state.released & known,
+            now=self.now,
+        )
         return [
             Record(
                 record_id=RecordId(new_id()),
                 identifier_id=self.ids[at],
-                purpose=purpose,
-                act=Act.REFUSE,
-                authority=Authority.AUTHENTICATED,
+                purpose=act.purpose,
+                act=act.act,
+                authority=act.authority,
                 jurisdiction=self.source.jurisdiction,
                 occurred_at=self.now,
                 recorded_at=self.now,
                 policy_fingerprint=bytes.fromhex(self.context.policy.fingerprint),
                 source_id=int(self.source.source_id),
-                signal=KEPT,
-                signal_hash=hash_of(purpose),
-                rule=KEPT,
+                signal=act.signal,
+                signal_hash=act.signal_hash,
+                rule=act.rule,
             )
-            for purpose in sorted(self.context.policy.purposes.keys() & set(purposes) - recorded)
+            for act in sorted(acts, key=lambda act: (act.purpose, act.act))
         ]
 
     def _is_contested(self, identifier: StoredIdentifier) -> bool:
@@ -276,9 +281,9 @@ class _StoredProfiles:
             return identifier.authority != self.authority
         return identifier.type not in self.rules.unique and identifier.authority > self.authority
 
-    def opt_outs_of(self, component: Component) -> list[Record]:
-        """The refusals about members of a component that are to be recorded in the ledger."""
-        return [record for at in component.members for record in self.opt_outs.get(at, ())]
+    def kept_of(self, component: Component) -> list[Record]:
+        """The acts about members of a component that are to be recorded in the ledger."""
+        return [record for at in component.members for record in self.kept.get(at, ())]
 
     def _owner(self, at: int) -> int | None:
         identifier = self.stored.get(at)

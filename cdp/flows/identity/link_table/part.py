@@ -193,7 +193,7 @@ class _PartWriter:
         return range(first, first + len(group.edges))
 
     def write_identifiers(self, new: NewIdentifiers, authority: Evidence) -> None:
-        """Write keys and rows of the new identifiers in groups that are stored, and the refusals kept about them."""
+        """Write keys and rows of the new identifiers in groups that are stored, and the acts kept about them."""
         groups = [*self.plain, *self.bounded]
         if sum(len(group.members) for group in groups) < len(self.part.identifiers):
             stored = {at for group in groups for at in group.members}
@@ -211,8 +211,8 @@ class _PartWriter:
             authorities=[authority if type_ in self.person_level else 0 for type_ in types],
             now=self.now,
         )
-        opt_outs = [record for group in groups for record in group.opt_outs]
-        append_acts(self.tx, opt_outs, actor="source", now=self.now)
+        kept = [record for group in groups for record in group.kept]
+        append_acts(self.tx, kept, actor="source", now=self.now)
 
     def record(self, source: Source, import_job_id: int | None) -> None:
         """Append the rows to the recorded sequence: group by group, in the order of the table within a group."""
